@@ -1,8 +1,11 @@
 """Prompts of exactly n tokens, as the server will count them.
 
 The tokens that the tokenizer and the chat template add are measured and subtracted first. Pieces that add one token each
-(promptset.text) make up the rest. The finished text is always counted. The count can be off if the tokenizer joins tokens
+(promptset.text) make up the rest. The finished text is counted. The count can be off if the tokenizer joins tokens
 across spaces. The end of the text is then made longer or shorter by the difference, and the whole is counted again.
+
+Plain words need no count where a tokenizer splits texts at words before it tokenizes them, as nearly all do: then each piece
+adds its one token whatever stands beside it (`promptset.sums`), and counting takes most of the time of making a prompt.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import orjson
 from promptset.drafts import draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
-from promptset.text import WordBank, word_bank
+from promptset.rng import stream
+from promptset.sums import adds_up
+from promptset.text import WordBank, without_leading_space, word_bank
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 _ATTEMPTS = 20
 _STEADY = 3
 """After so many attempts the last pieces are also replaced by others."""
+_TRIED_SUMS = 24
+"""Texts of plain words that are counted in place before others are not: one of each length up to this."""
 _TRIED_OPENERS = 200
 _ASKED_OPENERS = 30
 
@@ -46,7 +53,8 @@ def exact_prompt(
     `number`s differ, as long as there are enough texts of that length. Raises ImpossibleLength if n is too small.
     """
     own = least_prompt(tokenizer) - 1
-    target = _Target(tokenizer, n, own, word_bank(tokenizer), prefix, style, number)
+    known = style.kind == WORDS and _prompts_add_up(tokenizer)
+    target = _Target(tokenizer, n, own, word_bank(tokenizer), prefix, style, number, known)
     return _exact(target, rng, tokenizer.count)
 
 
@@ -74,7 +82,8 @@ def exact_messages(
     def count(content: str) -> int:
         return tokenizer.count_chat(_turn(head, content), tools)
 
-    return _turn(head, _exact(_Target(tokenizer, n, least - 1, bank, prefix, style, number), rng, count))
+    known = style.kind == WORDS and not history and _chats_add_up(tokenizer, orjson.dumps([head, tools]))
+    return _turn(head, _exact(_Target(tokenizer, n, least - 1, bank, prefix, style, number, known), rng, count))
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -113,6 +122,37 @@ def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
     return dataclasses.replace(bank, openers=cheap), least
 
 
+@functools.lru_cache(maxsize=8)
+def _prompts_add_up(tokenizer: Tokenizer) -> bool:
+    """Whether completion prompts of plain words have the tokens of their pieces."""
+    bank = word_bank(tokenizer)
+    if not adds_up(tokenizer, word_bank(tokenizer)):
+        return False
+    counts = tokenizer.count_batch(_trial_texts(bank))
+    return counts == [tokenizer.special_tokens_added + n for n in range(1, _TRIED_SUMS + 1)]
+
+
+@functools.lru_cache(maxsize=64)
+def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> bool:
+    """The same of a user's message behind these messages and tools. What stands around it in the template is the same for
+    all texts of one kind of beginning and end, and these are tried."""
+    bank, least = _chat_start(tokenizer, before)
+    if not adds_up(tokenizer, word_bank(tokenizer)):
+        return False
+    head, tools = orjson.loads(before)
+    counts = tokenizer.count_chats([_turn(head, text) for text in _trial_texts(bank)], tools)
+    return counts == [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]
+
+
+def _trial_texts(bank: WordBank) -> list[str]:
+    """A text of each number of pieces, from 1 on. Some end with a word, some with a full stop, some with an opener."""
+    chance = stream(0, "trial texts")
+    drawn = [bank.fresh(n, chance) for n in range(1, _TRIED_SUMS + 1)]
+    if bank.stop is not None:
+        drawn[7][-1] = drawn[15][-1] = bank.stop
+    return ["".join(without_leading_space(pieces)) for pieces in drawn]
+
+
 def _head(system: str | None, history: Sequence[Message]) -> list[Message]:
     return [*([] if system is None else [{"role": "system", "content": system}]), *history]
 
@@ -133,6 +173,8 @@ class _Target:
     prefix: Sequence[str]
     style: Style
     number: int | None
+    known: bool
+    """Whether a text of plain words has as many tokens as pieces, so that it need not be counted."""
 
 
 def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
@@ -157,6 +199,8 @@ def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
             prefix=prefix,
             number=target.number,
         )
+        if target.known:
+            return made.text()
         for attempt in range(_ATTEMPTS):
             text = made.text()
             got = count(text)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _KEPT_SEGMENTS = 4096
 """Shared segments whose text is cached. An evicted one is made again, with the same text."""
 _NUMBERS = 2**40
+_KEPT_NUMBERS = 4096
+"""Lengths of which it is kept where their numbers begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class PromptMaker:
         self._salt = salt
         self._style = style
         self._segments: OrderedDict[str | int, list[str]] = OrderedDict()
+        self._first_numbers: dict[int, int] = {}
         self._system: str | None = None
         self._lead: Path = ()
         if system_tokens and chat:
@@ -114,8 +117,7 @@ class PromptMaker:
         right after their shared text, as long as there are enough texts of that length. Raises ImpossibleLength."""
         # Keyed by the length as well: a longer prompt of the same index must not start with the text of a shorter one.
         rng = text_stream(self._seed, self._salt, "text", index, tokens)
-        first_number = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
-        number = first_number + index
+        number = self._first_number(tokens) + index
         pieces = [piece for name, length in self.path(path) for piece in self._text(name, length)]
         if self.chat:
             return tuple(
@@ -131,6 +133,15 @@ class PromptMaker:
                 )
             )
         return exact_prompt(self.tokenizer, tokens, rng, prefix=pieces, style=self._style, number=number)
+
+    def _first_number(self, tokens: int) -> int:
+        """Where the numbers of prompts of this length begin."""
+        kept = self._first_numbers
+        if tokens not in kept:
+            if len(kept) >= _KEPT_NUMBERS:
+                kept.clear()
+            kept[tokens] = int(text_stream(self._seed, self._salt, "first number", tokens).random() * _NUMBERS)
+        return kept[tokens]
 
     def _text(self, name: str | int, length: int) -> list[str]:
         """The first pieces of a segment."""

@@ -50,12 +50,20 @@ class SimulatedPrompts(Iterator[Sample]):
 
     def outline_at(self, index: int) -> Outline:
         """The sample with this index (from 0), without its text."""
+        n = self._input_tokens(index)
+        output_tokens = self.output_tokens.constant  # Then there is nothing to draw.
+        if output_tokens is None:
+            output_tokens = self.output_tokens.sample(stream(self.seed, "output_tokens", index))
+        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
+        return Outline(n, int(output_tokens), path)
+
+    def _input_tokens(self, index: int) -> int:
+        if (always := self.input_tokens.constant) is not None:
+            return int(always)
         lengths = stream(self.seed, "input_tokens", index)
         while (n := int(self.input_tokens.sample(lengths))) < self.least_tokens:
             pass
-        output_tokens = int(self.output_tokens.sample(stream(self.seed, "output_tokens", index)))
-        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, self.maker.room(n))
-        return Outline(n, output_tokens, path)
+        return n
 
     def repeats(self, count: int) -> list[str]:
         """A sentence for each length that is too short for all prompts of `count` samples to differ."""

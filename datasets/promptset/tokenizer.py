@@ -66,6 +66,11 @@ class Tokenizer(ABC):
     def vocabulary(self) -> list[str]:
         """The text of each token that is not special, by id. Raises SpecError if it is not known."""
 
+    def parts(self, text: str) -> list[str] | None:
+        """The parts of a text that are tokenized apart from each other, so that its tokens are the sum of theirs; None where
+        that is not known."""
+        return None
+
     def count(self, text: str) -> int:
         """Tokens of a completion prompt, with the special tokens that a server adds."""
         return self.count_batch([text])[0]
@@ -138,6 +143,16 @@ class LocalTokenizer(Tokenizer):
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool] | None = None) -> list[int]:
         """The ids of the rendered messages. Raises SpecError if there is no template."""
         return self.encode(self.render_chat(messages, tools))
+
+    def parts(self, text: str) -> list[str] | None:
+        """What the pre-tokenizer makes of a text that the normalizer leaves as it is, and in which no added token stands."""
+        splitter, normalizer = self._backend.pre_tokenizer, self._backend.normalizer
+        if splitter is None or (normalizer is not None and normalizer.normalize_str(text) != text):
+            return None
+        added = [token.content for token in self._backend.get_added_tokens_decoder().values()]
+        if any(" " in token.strip() or token in text for token in added):
+            return None
+        return [text[begin:end] for _, (begin, end) in splitter.pre_tokenize_str(text)]
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it; empty for an id that is not in it."""

@@ -387,9 +387,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
     "promptset.drafts": frozenset({"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
     "promptset.exact": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.text",
-         "promptset.tokenizer"}
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.sums",
+         "promptset.text", "promptset.tokenizer"}
     ),
+    "promptset.sums": frozenset({"promptset.rng", "promptset.text", "promptset.tokenizer"}),
     "promptset.sentences": frozenset({"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
     "promptset.chat_sum": frozenset(
         {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences", "promptset.tokenizer"}

@@ -1,0 +1,115 @@
+"""Where plain words are not counted: only with tokenizers that split texts at words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import tokenizers
+from tokenizers import AddedToken, Regex, pre_tokenizers
+
+from promptset.chat import Message, Tool
+from promptset.exact import exact_messages, exact_prompt, least_messages
+from promptset.kinds import Style
+from promptset.rng import stream
+from promptset.sums import adds_up
+from promptset.text import word_bank
+from promptset.tokenizer import LocalTokenizer
+from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
+
+TEMPLATE = "{% for m in messages %}[{{ m.role }}]\n{{ m.content }}\n{% endfor %}[assistant]\n"
+
+
+class Counted(LocalTokenizer):
+    """A tokenizer that keeps how many texts it has counted."""
+
+    counted = 0
+
+    def count_plain(self, texts: Sequence[str]) -> list[int]:
+        self.counted += len(texts)
+        return super().count_plain(texts)
+
+    def count_batch(self, texts: Sequence[str]) -> list[int]:
+        self.counted += len(texts)
+        return super().count_batch(texts)
+
+    def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
+        return super().count_chats(chats, tools)
+
+
+def counted(backend: tokenizers.Tokenizer, template: str = TEMPLATE) -> Counted:
+    return Counted("tiny", backend, fingerprint="0", config={}, chat_template=template)
+
+
+def joins_at_words() -> tokenizers.Tokenizer:
+    """Splits texts in front of full stops alone: two words may be one token."""
+    tokenizer = tiny_tokenizers.joins_two_words()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\."), "isolated")
+    return tokenizer
+
+
+def knows_two_words() -> tokenizers.Tokenizer:
+    """Splits at words, but finds " time the" in a text before it does."""
+    tokenizer = tiny_tokenizers.byte_level_bpe()
+    tokenizer.add_tokens([AddedToken(" time the", normalized=False)])
+    return tokenizer
+
+
+@pytest.mark.parametrize("make", [tiny_tokenizers.byte_level_bpe, tiny_tokenizers.sentencepiece_bpe])
+def test_nobody_counts_plain_words_again(make: Callable[[], tokenizers.Tokenizer]) -> None:
+    tokenizer = counted(make())
+    made = []
+    for n in (2, 20, 21, 300):
+        exact_prompt(tokenizer, n, stream(0, n))
+        exact_messages(tokenizer, n + 30, stream(0, n))
+        before = tokenizer.counted
+        made += [(n, exact_prompt(tokenizer, n, stream(1, n, i), number=i)) for i in range(40)]
+        chats = [exact_messages(tokenizer, n + 30, stream(2, n, i), number=i) for i in range(40)]
+        assert tokenizer.counted == before
+        assert tokenizer.count_chats(chats) == [n + 30] * 40
+    assert [tokenizer.count(text) for _, text in made] == [n for n, _ in made]
+
+
+def test_other_kinds_of_text_and_chats_with_a_history_are_counted() -> None:
+    tokenizer = counted(tiny_tokenizers.byte_level_bpe())
+    history = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]
+    least = least_messages(tokenizer, history=history)
+    exact_messages(tokenizer, least + 9, stream(0), history=history)
+    exact_prompt(tokenizer, 200, stream(0), style=Style("english"))
+    before = tokenizer.counted
+    exact_messages(tokenizer, least + 9, stream(1), history=history)
+    assert tokenizer.counted == before + 1
+    exact_prompt(tokenizer, 200, stream(1), style=Style("english"))
+    assert tokenizer.counted > before + 1
+
+
+@pytest.mark.parametrize("make", [tiny_tokenizers.joins_two_words, joins_at_words, knows_two_words])
+def test_where_two_words_may_be_one_token_each_text_is_counted(make: Callable[[], tokenizers.Tokenizer]) -> None:
+    tokenizer = counted(make())
+    assert not adds_up(tokenizer, word_bank(tokenizer))
+    exact_prompt(tokenizer, 400, stream(0))
+    before = tokenizer.counted
+    for i in range(20):
+        assert tokenizer.count(exact_prompt(tokenizer, 400, stream(1, i))) == 400
+    assert tokenizer.counted >= before + 40
+
+
+def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted() -> None:
+    # A full stop and what follows it are one token here, and a word and what follows it are two.
+    backend = tiny_tokenizers.byte_level_bpe()
+    backend.add_tokens([AddedToken(".<end>", normalized=False), AddedToken("<end>", normalized=False)])
+    tokenizer = counted(backend, "{% for m in messages %}{{ m.content }}<end>{% endfor %}")
+    exact_messages(tokenizer, 30, stream(0))
+    before = tokenizer.counted
+    chats = [exact_messages(tokenizer, n, stream(1, n)) for n in range(20, 60)]
+    assert tokenizer.counted >= before + 40
+    assert tokenizer.count_chats(chats) == list(range(20, 60))
+
+
+def test_a_tokenizer_that_changes_texts_has_them_counted(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.wordpiece(), tmp_path / "wordpiece")))
+    assert tokenizer.parts("The Word") is None  # It makes capitals small.
+    assert tokenizer.parts("the word") == ["the", "word"]
+    assert not adds_up(tokenizer, word_bank(tokenizer))
