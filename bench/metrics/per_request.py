@@ -181,7 +181,7 @@ def itl_ns(record: RequestRecord) -> list[float]:
     """
     gaps = chunk_gaps_ns(record)
     tokens = token_chunk_tokens(record)
-    if tokens is None or not gaps:
+    if tokens is None or not gaps or tokens.count(1) == len(tokens):
         return list(map(float, gaps))
     return shared_gaps(gaps, tokens)
 
