@@ -161,9 +161,9 @@ def lost_driver(reach: Reach) -> None:
         reach.begun("driver", 3)
         told = reach.manifest("driver")
         sending = programs(told["run_id"])
+        began = time.monotonic()
         running.kill()
         running.communicate()
-        began = time.monotonic()
         wait_for(lambda: all(map(gone, sending)), within_s=60)
         took = time.monotonic() - began
     row("kill -9 of the driver: its workers end", "<= 10 s", f"{len(sending)} of 3 within {took:.1f} s")
