@@ -14,7 +14,7 @@ from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import Observation, doubled
-from bench.accuracy.pair_statistics import PairStatistics
+from bench.accuracy.pair_statistics import PairStatistics, _with
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 
@@ -78,3 +78,11 @@ def test_a_definition_that_lacks_a_statistic_is_compared_by_the_others() -> None
     assert also is not None
     assert also.sentence == "it"
     assert math.isclose(abs(also.size), 7.3, rel_tol=0.01)
+
+
+def test_a_request_that_no_rate_may_count_is_one_request_with_its_tokens() -> None:
+    lines = [{"chunk_tokens": [1, 2, 4], "input_tokens": 9}, {"chunk_tokens": [], "input_tokens": None}]
+    counted = (0, 0, 0)
+    for line in lines:
+        counted = _with(counted, line)
+    assert counted == (2, 7, 9)

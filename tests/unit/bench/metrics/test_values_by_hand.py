@@ -10,6 +10,8 @@ import pytest
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.jobs import answered_ns
+from bench.metrics.kept_plan import _users_off
+from bench.metrics.planned_load import parts_between
 from bench.metrics.summary import Summary
 from bench.metrics.sureness import of_rates
 from bench.metrics.window import Window, describe_window
@@ -62,3 +64,22 @@ def test_what_comes_after_the_window_says_nothing_of_it() -> None:
     assert first_half["warnings"] == []
     assert any("TTFT" in warning for warning in whole["warnings"])
     assert first_half["rounds"] == 12_000
+
+
+def test_replies_that_took_no_time_have_no_rounds() -> None:
+    over_time = {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
+                 **{name: {"mean": [0.0]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}}  # fmt: skip
+    assert (
+        describe_window(Window(0, S, "all of it", ()), over_time=over_time, e2el_ms=[0.0], open_loop=False)["rounds"]
+        is None
+    )
+
+
+def test_of_users_nothing_is_said_while_a_worker_has_sent_nothing() -> None:
+    parts = parts_between(2, (), 10 * S)
+    sent = ([0, 0, 5 * S], [4 * S, 5 * S, 9 * S])
+    assert list(_users_off(parts, [sent, ([], [])], 0)) == []
+    assert list(_users_off(parts, [], 0)) == []
+    (found,) = _users_off(parts, [sent], 0)
+    # From 0 to 5 s two users were meant, and one was missing from 4 s on: 1 of 10.
+    assert found.share == pytest.approx(0.1)

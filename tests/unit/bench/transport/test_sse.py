@@ -229,3 +229,18 @@ def test_a_mark_that_comes_in_pieces_is_no_part_of_a_line_that_never_ends() -> N
     for i in range(len(stream)):
         pieces.feed(stream[i : i + 1])
     assert whole.unfinished == pieces.unfinished == b"data: cut off"
+
+
+def test_nothing_comes_any_more_once_an_event_was_too_large() -> None:
+    parser = SSEParser(20)
+    assert parser.feed(b"data: " + b"x" * 40) == []
+    assert parser.too_large
+    assert parser.feed_all([b"data: a\n\n", b"data: b\n\n"]) == [[], []]
+
+
+def test_an_event_that_ends_leaves_the_next_one_its_whole_size() -> None:
+    parser = SSEParser(20)
+    for _ in range(5):
+        assert parser.feed(b"data: " + b"x" * 9) == []
+        assert parser.feed(b"\n\n") == [b"x" * 9]
+    assert not parser.too_large
