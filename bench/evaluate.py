@@ -72,7 +72,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
     The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
     """
-    from bench.report import certificate_page, html  # Only now: a run imports this module before its first request.
+    from bench.report import html  # Only now: a run imports this module before its first request.
 
     run = manifest.read(directory)
     if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
@@ -147,6 +147,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             "run": whole["run"],
             **found,
         }
+        from bench.report import certificate_page
+
         directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
     page = summary.page_data()

@@ -56,6 +56,7 @@ _NO_TEXT = b"ruo"
 _SHAPES_HELD = 4_096
 _FAR_NS = 1 << 62
 _INT = frozenset({int})
+_WHOLE = frozenset({int, type(None)})
 
 
 class PlainBlock:
@@ -92,6 +93,8 @@ class PlainBlock:
     def known(self, name: str) -> tuple[Mask, Ints]:
         """A field that records may lack: which have it, and their values, 0 for the others."""
         column = self.column(name)
+        if not _WHOLE.issuperset(map(type, column)):
+            raise ValueError(f"{name} is not a whole number")  # An array would cut off what is behind the point.
         if None not in column:
             return np.ones(len(column), dtype=np.bool_), np.array(column, dtype=np.int64)
         has = np.array([value is not None for value in column], dtype=np.bool_)

@@ -61,6 +61,8 @@ RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, C
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows would write \\r\\n for each \\n."""
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same in C, where PyYAML was built with it: ten times as quick."""
 _READ_AHEAD = 1 << 17
 """Bytes that a file of lines is read by: a line of 128 tokens has three thousand."""
 
@@ -249,7 +251,7 @@ class RunDirectory:
         """The content of run.yaml. Raises UsageError where it is damaged."""
         path = self.path / MANIFEST
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
         except (yaml.YAMLError, UnicodeDecodeError) as e:
             raise UsageError(f"{path} cannot be read: {' '.join(str(e).split())}") from e
         if not isinstance(content, dict) or "manifest" not in content or "config" not in content:

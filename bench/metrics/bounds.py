@@ -86,7 +86,7 @@ def loose_times_of(times: BlockTimes) -> dict[int, LooseTimes]:
     ends = np.cumsum(block.tokens)
     found = {}
     rows = np.searchsorted(ends, is_open, side="right")
-    for row in np.unique(rows).tolist():
+    for row in sorted(set(rows.tolist())):
         n, end = int(block.tokens[row]), int(ends[row])
         if n < 2:
             continue

@@ -169,6 +169,15 @@ class LogHistogram:
         return Snapshot(self)
 
 
+def _ascending(values: array[float]) -> list[float]:
+    if len(values) < _MANY:
+        return sorted(values)
+    import numpy as np
+
+    ordered: list[float] = np.sort(np.frombuffer(values)).tolist()
+    return ordered
+
+
 class Snapshot:
     """A histogram in ascending order: quantiles and counts of it."""
 
@@ -176,7 +185,7 @@ class Snapshot:
         self._histogram = histogram
         self.n = histogram.count
         if histogram._exact is not None:
-            self._values: list[float] = sorted(histogram._exact)
+            self._values = _ascending(histogram._exact)
             self._cumulative: list[int] | None = None
         else:
             # min and max are known exactly: no middle of a bin may lie outside them.

@@ -136,7 +136,7 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
         "bytes_out": _amounts(steps, columns.sent, columns.bytes_sent),
         "status": {
             status_name(one): steps.counts(end[status == one])
-            for one in np.unique(status).tolist()
+            for one in sorted(set(columns.status))
             if one != NEVER_ASKED
         },
     }

@@ -166,7 +166,7 @@ class RecordTally:
         gaps_end = np.cumsum(block.tokens - 1)
         if len(times.gaps) and int(times.gaps.max()) > per_request.STALL_FLOOR_NS:
             rows = np.searchsorted(gaps_end, np.flatnonzero(times.gaps > per_request.STALL_FLOOR_NS), side="right")
-            for row in np.unique(rows).tolist():
+            for row in sorted(set(rows.tolist())):
                 end = int(gaps_end[row])
                 self._add_stalls(times.gaps[end - int(block.tokens[row]) + 1 : end].tolist())
 

@@ -26,13 +26,10 @@ from bench.report import (
     server_requests,
     token_details,
 )
-from bench.report.certificate_text import STATS as CALIBRATED_STATS
-from bench.report.certificate_text import cause_sentence
 from bench.report.configuration import configuration
 from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
 from bench.report.period_data import period_data
-from bench.report.text import certainty
 from bench.report.time_charts import RunNumbers
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
@@ -203,6 +200,11 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     """The calibration of this run, or of an earlier run that covers it, as the report shows it."""
     if certificate is None:
         return None
+    # With these comes rich, which a run without a terminal does not need.
+    from bench.report.certificate_text import STATS as CALIBRATED_STATS
+    from bench.report.certificate_text import cause_sentence
+    from bench.report.text import certainty
+
     own = certificate["from"] == "ledger"
     rows = [
         {

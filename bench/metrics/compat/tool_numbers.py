@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
-from bench.metrics.compat.tool import PerToken, Quantiles, Tokens, Tool
-from bench.metrics.histogram import LogHistogram
+from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
+from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.per_request import NS_PER_MS
 from bench.metrics.quantile import quantile
 
@@ -44,6 +44,7 @@ class ToolNumbers:
         self._readings = readings
         self._between_tokens = between_tokens
         self._known: dict[tuple[object, ...], Numbers] = {}
+        self._gaps: dict[Gaps, tuple[LogHistogram, Snapshot]] = {}
 
     def of(self, tool: Tool, duration_s: float | None, ours: Mapping[str, Any]) -> dict[str, Any]:
         """What a tool would have printed of the run. `ours` are our own numbers, as they stand in a summary: `latency`,
@@ -149,8 +150,10 @@ class ToolNumbers:
     def _itl(self, tool: Tool) -> Numbers | None:
         if tool.itl is None or isinstance(tool.itl, PerToken):
             return None if tool.itl is None else self._per_token(tool.itl, tool)
-        histogram = self._readings.gaps(tool.itl, self._between_tokens)
-        snapshot = histogram.snapshot()
+        if tool.itl not in self._gaps:
+            histogram = self._readings.gaps(tool.itl, self._between_tokens)
+            self._gaps[tool.itl] = histogram, histogram.snapshot()
+        histogram, snapshot = self._gaps[tool.itl]
         if not snapshot.n:
             return _nothing()
         found = {
