@@ -9,6 +9,7 @@ import pytest
 from promptset.errors import ImpossibleLength
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages
 from promptset.rng import stream
+from promptset.text import word_bank
 from promptset.tokenizer import LocalTokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
@@ -54,6 +55,11 @@ def test_a_chat_behind_a_long_system_prompt_is_right_at_the_first_count_or_the_s
     for index in range(20):
         exact_messages(counting, least + 40, stream(1, index), system, number=index)  # type: ignore[arg-type]
     # The template and the system prompt are known beforehand: nothing of them has to be found by trying.
+    assert 20 <= counting.counted <= 26
+    shared = word_bank(counting).fresh(30, stream(2))  # type: ignore[arg-type]
+    counting.counted = 0
+    for index in range(20):
+        exact_prompt(counting, 100, stream(1, index), prefix=shared, number=index)  # type: ignore[arg-type]
     assert 20 <= counting.counted <= 26
 
 

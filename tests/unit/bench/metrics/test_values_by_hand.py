@@ -14,7 +14,7 @@ from bench.metrics.kept_plan import _users_off
 from bench.metrics.planned_load import parts_between
 from bench.metrics.summary import Summary
 from bench.metrics.sureness import of_rates
-from bench.metrics.window import Window, describe_window
+from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import Outcome
 from tests.support.made_records import MS, START_NS, made_record
 
@@ -83,3 +83,13 @@ def test_of_users_nothing_is_said_while_a_worker_has_sent_nothing() -> None:
     (found,) = _users_off(parts, [sent], 0)
     # From 0 to 5 s two users were meant, and one was missing from 4 s on: 1 of 10.
     assert found.share == pytest.approx(0.1)
+
+
+def test_a_start_is_cut_where_it_ends_by_the_clock_whose_zero_is_not_the_run_s() -> None:
+    # The series begins 50 s after the clock's zero, and the server is slow for its first 20 s.
+    slow_start = [10.0] * 20 + [100.0 + i % 5 for i in range(80)]
+    over_time = {"step_s": 1, "t_s": [50.0 + i for i in range(100)], "output_tokens": [100.0] * 100,
+                 **{name: {"mean": slow_start} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}}  # fmt: skip
+    found = steady_window(50 * S, 150 * S, 55 * S, S, over_time, int, True)
+    assert found is not None
+    assert (found.start_ns, found.end_ns) == (70 * S, 150 * S)
