@@ -12,9 +12,11 @@ from bench.accuracy import coverage
 from bench.accuracy.causes import MetricComparison, cause_of
 from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.coverage import CertificateBrief
+from bench.accuracy.join import expected_outcome
 from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import Observation, doubled
 from bench.accuracy.pair_statistics import PairStatistics, _with
+from bench.records import Outcome
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 
@@ -86,3 +88,10 @@ def test_a_request_that_no_rate_may_count_is_one_request_with_its_tokens() -> No
     for line in lines:
         counted = _with(counted, line)
     assert counted == (2, 7, 9)
+
+
+def test_a_reset_is_a_reset_though_the_last_event_is_missing_too() -> None:
+    line: dict[str, Any] = {"status": 200, "write_ns": [1, 2], "engine": {}}
+    assert expected_outcome(line | {"fault": "no_done"}, "messages") is Outcome.TRUNCATED
+    assert expected_outcome(line | {"fault": "no_done+reset"}, "messages") is Outcome.RESET
+    assert expected_outcome(line | {"fault": None}, "messages") is Outcome.OK
