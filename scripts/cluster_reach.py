@@ -62,7 +62,7 @@ class Reach:
 
 
 def row(what: str, asked: str, got: str) -> None:
-    print(f"{what:<62}{asked:<22}{got}", flush=True)
+    print(f"{what:<62}{asked:<25}{got}", flush=True)
 
 
 def start(reach: Reach) -> None:
@@ -193,7 +193,7 @@ def main() -> int:
         ray_nodes(3, processors=3) as cluster,
         mock_process("--ttft", "50ms", "--tpot", "10ms") as mock,
     ):
-        print(f"{'on a cluster of three nodes on this machine':<62}{'reach':<22}got")
+        print(f"{'on a cluster of three nodes on this machine':<62}{'reach':<25}got")
         for part in PARTS:
             if given.only in (None, part.__name__):
                 part(Reach(Path(folder), cluster, mock, given.seconds))
