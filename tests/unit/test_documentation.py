@@ -144,6 +144,20 @@ def texts() -> Iterator[tuple[str, str]]:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node.value
 
 
+def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
+    page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    measured = page.partition("## Measured")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2:-1] for line in re.findall(r"^\| .*\|$", measured, re.MULTILINE)]
+    source = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8").partition("## Other load testers")[2]
+    tools = ("Trueload", "vllm bench serve (Rust)", "aiperf", "guidellm")
+    for at, tool in enumerate(tools):
+        lines = [line for line in source.partition("\n## ")[0].splitlines() if line.startswith(f"| {tool} ")]
+        known = set(re.findall(r"[+-]?\d[\d.]*(?: s)?", "\n".join(lines)))
+        figures = {row[at].strip().replace(",", "") for row in rows if re.match(r" [+-]?\d", row[at])}
+        assert len(figures) > 8
+        assert sorted(figures - known) == [], f"docs/accuracy.md has been measured anew: take its figures of {tool}"
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     listed = re.findall(r"[\w./-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2])
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
