@@ -28,10 +28,9 @@ def known(values: Floats) -> Floats:
     return found
 
 
-def ascending(values: Floats) -> list[float]:
-    """The values that exist, in ascending order."""
-    ordered: list[float] = np.sort(known(values)).tolist()
-    return ordered
+def ascending(values: Floats) -> array[float]:
+    """The values that exist, in ascending order: as a column, which is a fourth of a list."""
+    return array("d", np.sort(known(values)).tobytes())
 
 
 def in_order(column: Column, order: Ints) -> Any:

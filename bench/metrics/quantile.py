@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -40,7 +41,9 @@ def _squares(values: Sequence[float], mean: float) -> float:
 
     with np.errstate(invalid="ignore"):  # A value may be infinite here too.
         off = np.asarray(values) - mean
-        return math.fsum((off * off).tolist())
+        squares = np.square(off, out=off)
+    # A piece at a time: as objects they take four times as much memory.
+    return math.fsum(chain.from_iterable(squares[at : at + _MANY].tolist() for at in range(0, len(squares), _MANY)))
 
 
 def describe(ordered: Sequence[float]) -> dict[str, Any]:

@@ -338,7 +338,7 @@ class Summary:
             self._facts.open_loop,
         )
 
-    def _e2el_inside(self, window: Window | None) -> list[float]:
+    def _e2el_inside(self, window: Window | None) -> Sequence[float]:
         if window is None:
             return []
         from bench.metrics.arrays import ascending, view

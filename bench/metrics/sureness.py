@@ -52,7 +52,7 @@ def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, durati
     `independent` counts requests. Ends of intervals are multiplied by `scale`.
     """
     sizes = [len(values) for values in sample]
-    flat = array("d", chain.from_iterable(sample))
+    flat = np.concatenate([np.frombuffer(values) for values in sample if len(values)] or [np.empty(0)])
     found = {
         name: one if isinstance(one, TooFew) else Interval(one.low * scale, one.high * scale)
         for name, one in grouped_intervals(flat, sizes, QUANTILES, whole).items()
