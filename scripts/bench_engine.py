@@ -57,6 +57,8 @@ class Run:
 class Bench:
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
+        self.places: tuple[set[int], set[int]] | None = None
+        """The processors of the client and of the source, where each has its own."""
         for name in ("source", "client"):
             subprocess.run(["gcc", "-O2", "-o", folder / name, NATIVE / f"{name}.c"], check=True)
 
@@ -72,6 +74,8 @@ class Bench:
         if ledger is not None:
             command += ["--ledger", ledger]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            if self.places is not None:
+                os.sched_setaffinity(process.pid, self.places[1])
             try:
                 yield process.stdout.readline().split()[-1]
             finally:
@@ -99,6 +103,8 @@ class Bench:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
+            if self.places is not None:
+                os.sched_setaffinity(process.pid, self.places[0])
             said = process.stderr.read()
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -163,6 +169,45 @@ def accuracy(bench: Bench) -> None:
         p50, p99 = (statistics.median(errors[stat]) for stat in ("p50", "p99"))
         figure = f"{p50:.4f} / {p99:.4f} ms"
         say(f"largest error p50 / p99, {streams} streams at once", figure, f"<= {limit} ms", max(p50, p99) <= limit)
+
+
+def pinned(bench: Bench) -> None:
+    """What it helps to give client and source a processor each, in turns with leaving both to the scheduler."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    ways = ("free", "pinned")
+    costs: dict[str, list[float]] = {name: [] for name in ways}
+    errors: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(bench.runs):
+        for name in ways:
+            bench.places = ({first}, set(others)) if name == "pinned" else None
+            run = bench.run(STREAMS_500)
+            costs[name].append(run.cpu_us_a_chunk)
+            errors[name].append(run.error_ms("p99"))
+    bench.places = None
+    for name in ways:
+        us, error = statistics.median(costs[name]), statistics.median(errors[name])
+        say(f"500 streams, {name}: CPU a chunk / error p99", f"{us:.2f} us / {error:.4f} ms", "", True)
+
+
+def thousand(bench: Bench) -> None:
+    """1,000 streams against the mock, client and mock on the same processors."""
+    verdicts = []
+    reasons: set[str] = set()
+    for _ in range(10):
+        out = bench.folder / "calibrated"
+        shutil.rmtree(out, ignore_errors=True)
+        subprocess.run(
+            [sys.executable, "-m", "bench", "calibrate", "--concurrency", "1000", "--requests", "3000", "--no-store",
+             "--output-tokens", "128", "--input-tokens", "32", "--quiet", "--out", out,
+             "--mock", "--ttft 50ms --tpot 20ms"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        verdict = json.loads((out / "summary.json").read_text())["verdict"]
+        verdicts.append(verdict["status"])
+        reasons.update(verdict["reasons"])
+    valid = verdicts.count("VALID")
+    say("1,000 streams at 20 ms against the mock: VALID", f"{valid} of {len(verdicts)}", ">= 9 of 10", valid >= 9)
+    for reason in sorted(reasons):
+        print(f"    {reason}")
 
 
 def against_httpx(bench: Bench) -> None:
@@ -255,6 +300,8 @@ def start_up(bench: Bench) -> None:
 LINES = {
     "cost": cost,
     "accuracy": accuracy,
+    "pinned": pinned,
+    "thousand": thousand,
     "httpx": against_httpx,
     "sustained": sustained,
     "streams": streams,
