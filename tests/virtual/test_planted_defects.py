@@ -43,9 +43,9 @@ def test_a_planted_defect_is_caught_and_named(defect: Defect, tmp_path: Path) ->
     assert any(reason.startswith("calibration: ") for reason in found.verdict.reasons)
 
 
-RUNS = 100
-MOST_ALARMS = 11
-"""At a rate of 5%, 100 runs raise more than this many alarms with a probability of 0.4% (binomial)."""
+RUNS = 60
+MOST_ALARMS = 8
+"""At a rate of 5%, 60 runs raise more than this many alarms with a probability of 0.3% (binomial)."""
 
 FIRST_SEED = 1_000
 
