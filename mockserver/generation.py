@@ -25,7 +25,7 @@ from mockserver.entries import RequestContext
 from mockserver.intake import EngineKeys, Intake, raise_refusal
 from mockserver.plans.arrival import key_of_choice
 from mockserver.plans.plan import Plan, StreamKey, draw_plan
-from mockserver.replies.plain_stream import PlainStream
+from mockserver.replies.plain_stream import PlainStream, remember
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
 from mockserver.replies.shaped.choice import scripted_choice, shaped_reply, text_choice
 from mockserver.replies.shaped.content import Choice
@@ -37,6 +37,8 @@ from mockserver.state.conversations import with_history
 from mockserver.tokencount import TokenCount, known_count, total_count
 from promptset.errors import SpecError
 
+_SEEN_PIECES = 10_000
+"""More than the text has that replies are cut from."""
 _TEMPLATE_TOKENS = 16
 """More than the special tokens that a tokenizer adds to a text."""
 
@@ -73,6 +75,8 @@ class Generation:
         self._intake = intake
         maker = DocumentMaker(intake.tokenizer, lambda n, chance: "".join(intake.text.pieces(n, chance)))
         self._writer = ScriptWriter(intake.tokenizer, maker)
+        # So that no request of a burst has to write its words as JSON.
+        remember(intake.text.pieces(_SEEN_PIECES, rng.stream(0, "text", 0)))
 
     async def serve(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
         """Raises Refusal."""

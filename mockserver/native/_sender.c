@@ -33,7 +33,7 @@ typedef struct Stream {
   struct Stream *next;                     /* in the list of those that are over */
   int fd, state, busy, complete, heap_at;
   ns_t due, gap, *gaps;                    /* gaps: NULL where all are `gap` */
-  Py_ssize_t tokens, sent, chunks, ends, ended, blocked;
+  Py_ssize_t tokens, sent, chunks, ends, ended, blocked, text_bytes;
   const char **texts, *opening, *before, *after, *last, *end[MOST_END];
   Py_ssize_t opening_size, before_size, after_size, last_size, end_size[MOST_END];
   ns_t *stamps;
@@ -122,9 +122,11 @@ static int send_chunks(Stream *s, const char *bytes, Py_ssize_t size, int chunks
 static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
   static const char DIGITS[] = "0123456789abcdef";
   const char *text = s->texts[i];
-  size_t text_size = strlen(text), body = s->before_size + text_size + s->after_size - 2;
+  size_t text_size = strlen(text);
+  size_t body = s->before_size + text_size + s->after_size - 2;
   char *at = to;
   int shift = 0;
+  s->text_bytes += text_size;
   while (body >> shift >> 4) shift += 4;
   for (; shift >= 0; shift -= 4) *at++ = DIGITS[body >> shift & 15];
   *at++ = '\r', *at++ = '\n';
@@ -224,6 +226,7 @@ static PyObject *Stream_get(Stream *s, void *what) {
     case 2: return PyLong_FromSsize_t(s->ended);
     case 3: return PyLong_FromSsize_t(s->blocked);
     case 4: return PyBytes_FromStringAndSize(s->rest ? s->rest : "", s->rest ? s->rest_size : 0);
+    case 6: return PyLong_FromSsize_t(s->text_bytes);
     case 5: return PyBool_FromLong(s->complete);
     default: return PyLong_FromLongLong(s->due);
   }
@@ -236,7 +239,8 @@ static PyGetSetDef Stream_values[] = {
   {"blocked", (getter)Stream_get, NULL, "How many of the last chunks wait in `rest`, wholly or in part.", (void *)3},
   {"rest", (getter)Stream_get, NULL, "Bytes that the connection did not take.", (void *)4},
   {"complete", (getter)Stream_get, NULL, "Whether everything was sent.", (void *)5},
-  {"due_ns", (getter)Stream_get, NULL, "The deadline of the token that was sent last, or of the first.", (void *)6},
+  {"text_bytes", (getter)Stream_get, NULL, "Bytes of the texts that were sent, but for the last token's.", (void *)6},
+  {"due_ns", (getter)Stream_get, NULL, "The deadline of the token that was sent last, or of the first.", (void *)7},
   {NULL},
 };
 static PyType_Slot Stream_slots[] = {{Py_tp_dealloc, Stream_dealloc}, {Py_tp_getset, Stream_values}, {0, NULL}};

@@ -23,6 +23,9 @@ class Stream:
     def complete(self) -> bool:
         """Whether everything was sent."""
     @property
+    def text_bytes(self) -> int:
+        """Bytes of the JSON texts that were sent, but for that of the last token."""
+    @property
     def due_ns(self) -> int:
         """The deadline of the token that was sent last, or of the first."""
 

@@ -119,13 +119,13 @@ def _params(row: Any, chat: bool) -> RequestParams | None:
     """The parameters of an ordinary streamed request. None for any other, a wrong one too."""
     if not isinstance(row, dict) or row.get("stream") is not True:
         return None
-    if row.keys() - (_CHAT_FIELDS if chat else _COMPLETION_FIELDS):
+    if not row.keys() <= (_CHAT_FIELDS if chat else _COMPLETION_FIELDS):
         return None
     model = row.get("model")
     options = row.get("stream_options")
     usage: Any = False
     if options is not None:
-        if not isinstance(options, dict) or options.keys() - _OPTIONS:
+        if not isinstance(options, dict) or not options.keys() <= _OPTIONS:
             return None
         usage = options.get("include_usage", False)
     asked = row.get("max_completion_tokens")

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import orjson
@@ -29,6 +29,7 @@ from mockserver.replies.wire import DirectWire
 if TYPE_CHECKING:
     from mockserver.native._sender import Stream
 
+_DONE = http_chunk(DONE) + LAST_CHUNK
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}
 """Pieces of text as JSON. Replies use the same words again and again. Entries are never removed: a thread reads
@@ -101,12 +102,11 @@ class PlainStream(StreamedReply):
 
     def _ends(self) -> tuple[bytes, ...]:
         """What follows the last token. The tokens of the prompt are known, or not asked for."""
-        done = http_chunk(DONE) + LAST_CHUNK
         content = self._content
         if not content.params.include_usage:
-            return (done,)
+            return (_DONE,)
         self._usage = event(content.frames.usage(usage_so_far(content.input_count, content.plan.output_tokens)))
-        return (http_chunk(self._usage), done)
+        return (http_chunk(self._usage), _DONE)
 
     def _end_in_thread(self) -> None:
         if self._stream is not None and self._sender is not None:
@@ -146,7 +146,7 @@ class PlainStream(StreamedReply):
         sent, kinds = stream.tokens, "c" * stream.tokens
         middle = min(sent, self._content.plan.output_tokens - 1)
         size = len("data: \n\n") + sum(map(len, self._around))
-        self.bytes_out += size * middle + sum([len(_remember(piece)) for piece in self._pieces[:middle]])
+        self.bytes_out += size * middle + stream.text_bytes
         if sent and self._opening:
             kinds = "r" + kinds
             self.bytes_out += self._opening
@@ -158,7 +158,7 @@ class PlainStream(StreamedReply):
             self.bytes_out += len(self._usage if kind == "u" else DONE)
         self.write_ns = stamps
         self.chunk_kinds = list(kinds)
-        self.chunk_tokens = [int(kind == "c") for kind in kinds]
+        self.chunk_tokens = [0] * bool(sent and self._opening) + [1] * sent + [0] * stream.ended
         self.blocked = list(range(len(kinds) - stream.blocked, len(kinds)))
         self.tokens_out = sent
         self._plain_from = max(1, sent)
@@ -225,6 +225,13 @@ class PlainStream(StreamedReply):
             self._settle()
             self._plain_to = 0
         super()._end(end_ns)
+
+
+def remember(pieces: Iterable[str]) -> None:
+    """Texts will be made of these pieces, each with or without its leading space."""
+    for piece in set(pieces):
+        _remember(piece)
+        _remember(piece.removeprefix(" "))
 
 
 def _remember(piece: str) -> bytes:

@@ -33,6 +33,8 @@ WIRE = "mockserver.wire"
 
 _EVENT_STREAM = "text/event-stream; charset=utf-8"
 _JSON = "application/json"
+_PLAIN_HEAD = f"content-type: {_EVENT_STREAM}\r\ntransfer-encoding: chunked\r\n\r\n".encode()
+"""The end of the head of an ordinary stream."""
 _RST = struct.pack("ii", 1, 0)
 """struct linger {on, 0 s}: a close then resets the connection."""
 
@@ -234,8 +236,11 @@ class DirectWire(TransportWire):
         return b"".join((*lines, b"\r\n"))
 
     def begin(self, headers: Headers = ()) -> None:
-        headers = (("content-type", _EVENT_STREAM), *headers)
-        self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
+        if headers or self._headers or not self.framed or not self._connection.keep_alive:
+            headers = (("content-type", _EVENT_STREAM), *headers)
+            self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
+        else:
+            self._send(_first_lines(200, self._connection.default_headers) + _PLAIN_HEAD)
 
     def write(self, event: bytes) -> int | None:
         return self._send(http_chunk(event) if self.framed else event)

@@ -11,7 +11,7 @@ from mockserver.engine import EngineState
 from mockserver.engine.work import Drafts
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger import LedgerEntry
-from mockserver.record.metrics import ServerMetrics, _Histogram, one_two_five, render
+from mockserver.record.metrics import ServerMetrics, _Histogram, _token_stamps, one_two_five, render
 
 MS = 1_000_000
 LABELS = {"model_name": "m", "engine": "0"}
@@ -87,7 +87,7 @@ def test_many_values_at_once_count_as_one_by_one() -> None:
     at_once, one_by_one = (_Histogram("h", "doc", (0.01, 0.02, 0.5)) for _ in range(2))
     values = [0.02, 0.0, 0.01, 0.3, 7.0, 0.5, 0.02, 0.0100001, 9.0]
     for some in ([], values, [0.6], values[:3]):
-        at_once.observe_all(some)
+        at_once.observe_all_ns(round(value * 1e9) for value in some)
         for value in some:
             one_by_one.observe(value)
     first, second = (histogram.family(["l"], ["v"]) for histogram in (at_once, one_by_one))
@@ -154,3 +154,12 @@ def test_reasoning_is_text_as_well() -> None:
     seen[0].add(thinking)
     seen[1].add(entry(0, [50, 70, 110]))
     assert samples(seen[0]) == samples(seen[1])
+
+
+@pytest.mark.parametrize("kinds", ["rcccuo", "cccco", "rcotco", "rtttcco", "fffo", "o", "", "rco", "rcrco"])
+def test_the_tokens_of_a_reply_are_its_chunks_of_text_reasoning_and_calls(kinds: str) -> None:
+    line = entry(0, [])
+    values = {name: getattr(line, name) for name in LedgerEntry.__slots__}
+    stamps = [100 + i for i in range(len(kinds))]
+    found = _token_stamps(LedgerEntry(**{**values, "write_ns": stamps, "chunk_kind": kinds}))
+    assert list(found) == [at for at, kind in zip(stamps, kinds, strict=True) if kind in "ctf"]
