@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,12 @@ class Mock:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def end_with_ledger(self, place: Path) -> None:
+        """End the mock, put its ledger there, and remove its folder: a mock that has ended cannot do so if we are killed."""
+        self.stop()
+        shutil.move(self.ledger, place)
+        shutil.rmtree(self.ledger.parent, ignore_errors=True)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,8 +50,7 @@ def calibrate(
         def add_ledger(directory: RunDirectory) -> None:
             afterwards(mock.url)
             truth = remote.truth_of(mock.url, _asked(planned))
-            mock.stop()
-            shutil.copyfile(mock.ledger, directory.path / LEDGER)
+            mock.end_with_ledger(directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
 
         return run(config_at(mock.url), command=command, observer=observer, before_evaluation=add_ledger)

@@ -20,6 +20,7 @@ from bench.evaluate import evaluate
 from bench.manifest import Manifest
 from bench.metrics.summary import SCHEMA
 from bench.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
+from bench.verdict.finding import Status
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of sides, in the order in which they were given."""
@@ -117,8 +118,13 @@ def read_run(path: Path) -> MeasuredRun:
 def _summary(directory: RunDirectory) -> Mapping[str, Any]:
     try:
         kept = orjson.loads((directory.path / SUMMARY).read_bytes())
-        if isinstance(kept, dict) and kept.get("schema") == SCHEMA and "verdict" in kept:
-            return kept
+        verdict = kept.get("verdict") if isinstance(kept, dict) and kept.get("schema") == SCHEMA else None
+        if (
+            isinstance(verdict, dict)
+            and verdict.get("status") in (*Status,)
+            and isinstance(verdict.get("reasons"), list)
+        ):
+            return dict(kept)
     except (FileNotFoundError, orjson.JSONDecodeError):
         pass
     return evaluate(directory).summary

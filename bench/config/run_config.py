@@ -167,13 +167,7 @@ class RunConfig(Settings):
         """
         try:
             return cls._stored(content)
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            KeyError,
-            ArithmeticError,
-        ) as e:  # ValidationError is a ValueError.
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as e:  # Also a ValidationError.
             said = f"{e.errors()[0]['loc']}" if isinstance(e, ValidationError) else str(e)
             raise UsageError(f"the configuration in run.yaml is damaged: {' '.join(said.split())[:300]}") from e
 
@@ -188,7 +182,9 @@ class RunConfig(Settings):
         if "ramp" in known:  # A number of seconds, before loads could rise.
             known["ramp"] = str(known["ramp"])
         found = complete(Settings.model_construct(**known))
-        found.model_dump(mode="json", warnings="error")  # Raises where a value is not of its type.
+        # Both raise where a value is not of its type.
+        found.model_dump(mode="json", warnings="error")
+        objectives.parse(found.slo)
         return found
 
 

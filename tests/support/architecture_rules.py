@@ -215,7 +215,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
         {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest", "bench.metrics",
-         "bench.observer", "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics"}
+         "bench.observer", "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics",
+         "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.shape", "bench.statistics"}

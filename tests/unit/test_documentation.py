@@ -20,6 +20,7 @@ OF_THE_PROJECT = ["CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
     "scripts/bench-install": "needs a package index",
+    "scripts/hard-use": "takes hours; tests/sockets/test_hard_use.py runs the quick parts",
     "scripts/fuzz": "needs atheris, and takes minutes; tests/unit/test_fuzz.py runs every target",
     "scripts/attacks": "takes minutes, and another checkout",
     "scripts/clean-runs": "takes minutes of a quiet machine",

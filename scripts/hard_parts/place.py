@@ -1,0 +1,213 @@
+"""A folder in which Trueload is used hard: a mark in their environment finds its processes, TMPDIR its temporary files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_MARK = "TRUELOAD_HARD_USE"
+READY = "mockserver ready at "
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks of a part."""
+
+    folder: Path
+    minutes: float | None
+    requests: int
+    times: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was done, how often, and what was lost."""
+
+    what: str
+    often: str
+    lost_words: str = "nothing"
+    lost: bool = False
+
+
+def row(what: str, often: str, problems: Sequence[str]) -> Row:
+    """A row; with the first problems where there are some."""
+    if not problems:
+        return Row(what, often)
+    return Row(what, often, f"{len(problems)}: {'; '.join(problems[:3])}", lost=True)
+
+
+@dataclass(slots=True)
+class Place:
+    """A folder with runs, temporary files, and what was started in it."""
+
+    folder: Path
+    more: dict[str, str] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("tmp", "home"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of all that is started here."""
+        home = str(self.folder / "home")
+        return (
+            os.environ
+            | {
+                _MARK: self.mark,
+                "TMPDIR": str(self.folder / "tmp"),
+                "HOME": home,
+                "XDG_CACHE_HOME": f"{home}/.cache",
+                "PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}",
+            }
+            | self.more
+        )
+
+    def start(self, module: str, *words: str, before: Sequence[str] = (), **options: object) -> subprocess.Popen[bytes]:
+        """`python -m MODULE WORDS`, with what it says in files beside its runs."""
+        log = (self.folder / f"{module}-{time.monotonic_ns()}.log").open("wb")
+        with log:
+            return subprocess.Popen(
+                [*before, sys.executable, "-m", module, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                cwd=self.folder,
+                **options,  # type: ignore[call-overload]
+            )
+
+    @contextmanager
+    def mock(self, *words: str, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:
+        """A mock of ours: its URL, and the file of its ledger."""
+        ledger = self.folder / f"ledger-{time.monotonic_ns()}.jsonl"
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}"}
+        command = [sys.executable, "-m", "mockserver", "--host", host, "--port", "0", "--ledger", str(ledger), *words]
+        with (self.folder / "mock.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(READY):
+                    yield line.removeprefix(READY).strip(), ledger
+                    return
+            raise RuntimeError(f"the mock did not start: see {self.folder}/mock.log")
+        finally:
+            process.terminate()
+            process.communicate()
+
+    def processes(self) -> dict[int, str]:
+        """The processes that were started here and their children: their number, and what they are."""
+        found = {}
+        wanted = f"{_MARK}={self.mark}".encode()
+        for path in Path("/proc").iterdir():
+            if not path.name.isdecimal():
+                continue
+            try:
+                if wanted in (path / "environ").read_bytes().split(b"\0"):
+                    words = (path / "cmdline").read_bytes().decode().split("\0")
+                    if (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                        found[int(path.name)] = role_of(words)
+            except OSError:
+                continue
+        return found
+
+    def wait_for_all(self, within_s: float) -> dict[int, str]:
+        """Wait until nothing runs any more. Returns what still does."""
+        until = time.monotonic() + within_s
+        while (left := self.processes()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return left
+
+    def end_all(self) -> None:
+        """Kill what still runs."""
+        for number in self.processes():
+            with suppress_gone():
+                os.kill(number, signal.SIGKILL)
+
+    def left_behind(self) -> list[str]:
+        """Temporary files, and drafts of whole files in run directories."""
+        found = [f"{path.name} in the folder of temporary files" for path in (self.folder / "tmp").iterdir()]
+        found += [f"{path.parent.name}/{path.name}" for path in self.folder.rglob(".*.new")]
+        return found
+
+
+@contextmanager
+def suppress_gone() -> Iterator[None]:
+    """A process may have ended."""
+    with suppress(ProcessLookupError):
+        yield
+
+
+def role_of(words: Sequence[str]) -> str:
+    """What a process is, by its command line."""
+    line = " ".join(words)
+    for part, role in (
+        ("bench.scale.program", "worker"),
+        ("feed_program", "feed"),
+        ("scrape_program", "scrape"),
+        ("precision_program", "precision"),
+        ("mockserver", "mock"),
+        ("bench console", "console"),
+        ("bench search", "parent"),
+        ("bench", "parent"),
+    ):
+        if part in line:
+            return role
+    return "other"
+
+
+def run_directories(folder: Path) -> list[Path]:
+    """The runs somewhere below the folder."""
+    return sorted(path.parent for path in folder.rglob("run.yaml"))
+
+
+def records_in(run: Path) -> dict[str, dict[str, object]]:
+    """The whole lines of all records of a run, by id."""
+    found = {}
+    for path in run.glob("requests*.jsonl"):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"\n"):
+                record = json.loads(line)
+                found[record["id"]] = record
+    return found
+
+
+def report_problem(run: Path) -> str | None:
+    """Why a run cannot be reported, where it should be."""
+    from bench.errors import UsageError
+    from bench.evaluate import evaluate
+    from bench.run_directory import RunDirectory
+
+    try:
+        evaluate(RunDirectory.open(run))
+    except UsageError as e:
+        return None if "before it sent any load" in str(e) else f"the report of {run.name} is refused: {e}"
+    except Exception as e:
+        return f"the report of {run.name} breaks: {type(e).__name__}: {e}"
+    return None
+
+
+def ended_before(ledger: Path, at_ns: int) -> set[str]:
+    """The requests whose last byte the mock had written by then, which were not cut."""
+    found = set()
+    for line in ledger.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            entry = json.loads(line)
+            ended = entry["end_ns"] < at_ns and "cut" not in entry["engine"]
+            if entry["id"] and not entry["id"].startswith("probe-") and ended:
+                found.add(entry["id"])
+    return found

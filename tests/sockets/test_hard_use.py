@@ -1,0 +1,90 @@
+"""Parts of scripts/hard-use that are quick: names, addresses, a proxy, a kill; and that the script sees what is lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import hard_use  # noqa: E402
+from hard_parts import PARTS, surroundings  # noqa: E402
+from hard_parts.kills import SCENARIOS, kill_once  # noqa: E402
+from hard_parts.place import Asked, Place, ended_before, records_in, role_of, row  # noqa: E402
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+
+
+def asked(folder: Path) -> Asked:
+    return Asked(folder, minutes=None, requests=10, times=1, seed=1)
+
+
+def test_unknown_names_and_ipv6_lose_nothing(tmp_path: Path) -> None:
+    assert [(one.what, one.lost_words) for one in surroundings.names(asked(tmp_path)) if one.lost] == []
+
+
+def test_a_proxy_that_buffers_loses_nothing(tmp_path: Path) -> None:
+    (found,) = surroundings.proxy(asked(tmp_path))
+    assert not found.lost, found
+
+
+def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    scenario = replace(SCENARIOS["two workers"], victims=("worker",))
+    with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
+        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "running")
+    assert (victim, wrong) == ("worker", [])
+    assert records_in(tmp_path / "run")
+
+
+def test_a_request_without_a_record_is_seen(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    lines = [
+        {"id": "a-1", "end_ns": 5, "engine": {}},
+        {"id": "a-2", "end_ns": 50, "engine": {}},  # Too late to ask for.
+        {"id": "a-3", "end_ns": 5, "engine": {"cut": "client_closed"}},  # It never ended.
+        {"id": "probe-1", "end_ns": 5, "engine": {}},
+    ]
+    ledger.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"id": "torn"')
+    assert ended_before(ledger, 10) == {"a-1"}
+    (tmp_path / "requests-1.jsonl").write_text('{"id": "a-2"}\n{"id": "a-1"')
+    assert records_in(tmp_path).keys() == {"a-2"}
+
+
+def test_what_runs_and_what_lies_about_is_seen(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    with subprocess.Popen(["sleep", "60"], env=place.environment) as process:
+        assert place.processes() == {process.pid: "other"}
+        assert place.wait_for_all(0.1) == {process.pid: "other"}
+        place.end_all()
+    assert place.processes() == {}
+    (tmp_path / "tmp" / "trueload-x").touch()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.yaml.new").touch()
+    assert place.left_behind() == ["trueload-x in the folder of temporary files", "run/.run.yaml.new"]
+
+
+def test_processes_are_told_apart_by_their_command_lines() -> None:
+    roles = ["worker", "feed", "scrape", "precision", "mock", "console", "parent", "parent"]
+    modules = ["bench.scale.program", "bench.load.feed_program", "bench.target.scrape_program"]
+    modules += ["bench.load.precision_program", "mockserver.child", "bench console", "bench search", "bench run"]
+    assert [role_of(["python", "-m", *module.split()]) for module in modules] == roles
+
+
+def test_the_script_lists_its_parts_and_fails_where_something_was_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hard-use", "--list"])
+    assert hard_use.main() == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(PARTS)
+    monkeypatch.setitem(PARTS, "names", lambda _: [row("x", "1", []), row("y", "2", ["a", "b"])])
+    monkeypatch.setattr(sys, "argv", ["hard-use", "names"])
+    assert hard_use.main() == 1
+    assert capsys.readouterr().out == "| x | 1 | nothing |\n| y | 2 | 2: a; b |\n"
