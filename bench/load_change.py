@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,4 +27,7 @@ class LoadChange:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> LoadChange:
         """What a line says. Raises KeyError, TypeError or ValueError where it is none."""
-        return cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))
+        change = cls(t_ns=int(row["t_ns"]), before=float(row["from"]), after=float(row["to"]), by=str(row["by"]))
+        if not (0 < change.before < math.inf and 0 < change.after < math.inf):
+            raise ValueError(f"a load must be above 0: {change.before:g} to {change.after:g}")
+        return change

@@ -18,13 +18,13 @@ _LEAST_MB = 60.0
 
 @contextmanager
 def _watched(place: Place) -> Iterator[list[tuple[float, float]]]:
-    """(seconds, MB in memory of all processes that were started here together), once a second."""
+    """(seconds, MB in memory of all processes that were started here together), once a second, until the report is made."""
     seen: list[tuple[float, float]] = []
     stop = threading.Event()
 
     def watch() -> None:
         begun = time.monotonic()
-        while not stop.wait(1.0):
+        while not stop.wait(1.0) and b"state: evaluating" not in _manifest(place.folder):
             pages = 0
             for number in place.processes():
                 try:
@@ -40,6 +40,13 @@ def _watched(place: Place) -> Iterator[list[tuple[float, float]]]:
     finally:
         stop.set()
         thread.join()
+
+
+def _manifest(folder: Path) -> bytes:
+    try:
+        return (folder / "run" / "run.yaml").read_bytes()
+    except OSError:
+        return b""
 
 
 def _load(asked: Asked, what: str, mock: tuple[str, ...], words: tuple[str, ...], within_s: float) -> Row:
@@ -62,8 +69,8 @@ def _load(asked: Asked, what: str, mock: tuple[str, ...], words: tuple[str, ...]
             problems.append(f"{len(missing)} requests of the ledger have no record")
         if counts["failed"]:
             problems.append(f"{counts['failed']} requests failed: {counts.get('by_outcome')}")
-    # The last fifth is the report; what is before it, after a warm-up, is the load.
-    load = [mb for at, mb in memory[len(memory) // 5 : -max(1, len(memory) // 5)]]
+    # Without its beginning, and without its drain: what is in between is the load.
+    load = [mb for at, mb in memory[len(memory) // 5 : -max(1, len(memory) // 10)]]
     third = max(1, len(load) // 3)
     growth = max(load[-third:], default=0.0) - max(load[:third], default=0.0)
     # 100 bytes a request are columns that a live view needs; all else must not grow.
