@@ -1,0 +1,58 @@
+"""Dockerfile and compose.yaml, as far as they can be read without an engine; scripts/check-container does the steps."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from mockserver.cli import read_arguments
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+LAST = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+
+
+def test_what_the_image_runs_has_no_root_and_no_compiler() -> None:
+    (user,) = re.findall(r"^USER (\S+)$", LAST, re.MULTILINE)
+    assert int(user) > 0
+    assert f"useradd --uid {user} " in LAST
+    assert "gcc" not in LAST
+    assert LAST.index("USER ") < LAST.index("ENTRYPOINT ")
+
+
+def test_the_build_is_given_all_that_it_copies_and_nothing_else() -> None:
+    copied = [
+        word for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE) for word in line.split()[:-1]
+    ]
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert ignored[0] == "*"
+    assert {rule.removeprefix("!") for rule in ignored if rule.startswith("!")} == set(copied)
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    mock, console = services["mock"], services["console"]
+    program, *flags = [*mock["entrypoint"], *mock["command"]]
+    assert program == "trueload-mock"
+    config = read_arguments(flags)
+    assert config.host == "0.0.0.0"
+    assert str(config.port) in mock["healthcheck"]["test"][-1]
+    # The name by which the console knows it.
+    assert "mock" in config.allowed_host
+    assert console["depends_on"] == {"mock": {"condition": "service_healthy"}}
+    # Only this machine reaches the console, and nobody without a token.
+    (port,) = console["ports"]
+    assert port.startswith("127.0.0.1:")
+    assert console["environment"]["TRUELOAD_TOKEN"].startswith("${TRUELOAD_TOKEN:?")
+    for service in (mock, console):
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_devcontainer_runs_what_there_is() -> None:
+    settings = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    script = settings["postCreateCommand"].split()[0]
+    assert (ROOT / script).stat().st_mode & 0o100
