@@ -120,7 +120,9 @@ async def _measure(
         start_ns=0,
         state=RunState.PREPARING,
     )
+    before_ns = clock.now_ns()
     write_manifest(directory, config, preparing)
+    wrote_ns = clock.now_ns() - before_ns
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
@@ -214,7 +216,7 @@ async def _measure(
                 handles = await cluster.place(workers)
             crew = ClusterCrew(handles, assignments, clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
         elif workers == 1:
-            crew = ThisProcess(Worker(assignments[0], source, transport, clock))
+            crew = ThisProcess(Worker(assignments[0], source, transport, clock), wrote_ns=wrote_ns)
         else:
             from bench.scale.processes import WorkerProcesses
 

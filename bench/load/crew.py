@@ -32,6 +32,9 @@ class Order(StrEnum):
 BEGIN_LEAD_NS = 150 * NS_PER_MS
 """From the last preparation to the first send on one machine, so that the first arrivals are not late already."""
 
+LEAST_BEGIN_LEAD_NS = 25 * NS_PER_MS
+"""The same of one process that begins its own load, where nothing delays it."""
+
 NO_COUNTS = {"in_flight": 0, "in_flight_ns": 0, "planned": 0, "sent": 0, "done": 0}
 """The counts of a crew that has not begun."""
 

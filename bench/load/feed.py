@@ -1,6 +1,6 @@
 """Requests or sessions from another process, for as long as a run goes on.
 
-Making a prompt takes a millisecond, in which no stamp can be taken: so what is not made before the load is made by
+Making a prompt takes up to milliseconds, in which no stamp can be taken: so what is not made before the load is made by
 a process beside it (`feed_program.py`), and arrives through a socket of which no read waits. The process makes what it is
 asked for, some at a time, and nothing while the receiver has enough: memory is bounded at both ends, and a load whose
 prompts are all there has its processors to itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.load.crew import BEGIN_LEAD_NS, NO_COUNTS, CrewReport, Order, Progress
+from bench.load.crew import BEGIN_LEAD_NS, LEAST_BEGIN_LEAD_NS, NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState
 
@@ -12,16 +12,23 @@ if TYPE_CHECKING:
     from bench.load.active_load import ActiveLoad
     from bench.load.worker import Worker
 
+LEAD_OF_WRITING = 8
+"""So many times as long as run.yaml took to write, a load is told before its beginning: on a busy machine, longer."""
+
 
 class ThisProcess:
     """A `Crew` of one."""
 
-    begin_lead_ns = BEGIN_LEAD_NS
     places = ()
     warnings = ()
     health = ()
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, *, wrote_ns: int | None = None) -> None:
+        """`wrote_ns`: how long it took to write run.yaml, which is also what is done between a load's last preparation and
+        its beginning; None: not known."""
+        self.begin_lead_ns = BEGIN_LEAD_NS
+        if wrote_ns is not None:
+            self.begin_lead_ns = min(BEGIN_LEAD_NS, max(LEAST_BEGIN_LEAD_NS, LEAD_OF_WRITING * wrote_ns))
         self._worker = worker
         self._load: ActiveLoad | None = None
 
