@@ -16,7 +16,7 @@ def read_data_set(name: str, data: bytes) -> None:
     for options in ({}, {"chat": True, "endpoints": _ENDPOINTS}, {"inputs_are": "texts"}):
         for bad_rows in ("fail", "skip"):
             try:
-                samples = DataSet(path, bad_rows=bad_rows, **options)  # type: ignore[arg-type]
+                samples = DataSet(path, bad_rows=bad_rows, **options)
             except SpecError as e:
                 assert e.problems
                 continue

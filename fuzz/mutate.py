@@ -170,7 +170,7 @@ def _put(value: Any, place: tuple[Any, ...], target: Target, chance: random.Rand
         case 1 if isinstance(copy, dict):
             other = chance.choice(target.words or (b"a",)).decode(errors="replace")
             copy[other] = copy.pop(key)
-        case 1:
+        case 1 if isinstance(copy, list):
             copy.insert(key, copy[key])
         case 2:
             copy[key] = [copy[key]]

@@ -37,8 +37,8 @@ def run_with(**changes: bytes | None) -> Path:
     """The kept run with other content of some files (a dot in a name is `__`; None: no such file), made anew."""
     path = folder() / "run"
     path.mkdir(exist_ok=True)
-    for name in path.iterdir():
-        name.unlink()
+    for file in path.iterdir():
+        file.unlink()
     for name, content in (files() | {name.replace("__", "."): content for name, content in changes.items()}).items():
         if content is not None:
             (path / name).write_bytes(content)

@@ -21,6 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 METRICS = ("ttft_ms", "itl_ms", "tpot_ms", "e2el_ms")
 TARGET_MS = {"p50": 0.05, "p90": 0.05, "p99": 0.1}
@@ -52,7 +53,7 @@ LONGEST_S = 300
 """A calibration that takes longer is given up: at these loads they take 10 s."""
 
 
-def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path) -> dict | None:
+def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path) -> dict[str, Any] | None:
     """The summary of one calibration; None where it did not end."""
     command = [sys.executable, "-m", "bench", "calibrate", *load, "--input-tokens", "128", "--output-tokens", "64"]
     command += ["--priority", priority, "--mock", f"--ttft 50ms --tpot 20ms --priority {priority}"]
@@ -64,10 +65,11 @@ def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path
         return None
     if ran.returncode not in (0, 3):
         sys.exit(f"{' '.join(command)} exits {ran.returncode}:\n{ran.stdout}{ran.stderr}")
-    return json.loads((folder / "run" / "summary.json").read_text())
+    summary: dict[str, Any] = json.loads((folder / "run" / "summary.json").read_text())
+    return summary
 
 
-def errors(summary: dict) -> dict[str, float]:
+def errors(summary: dict[str, Any]) -> dict[str, float]:
     """The largest error of the four metrics at each quantile, in ms."""
     rows = summary["calibration"]["metrics"]
     return {
@@ -76,7 +78,7 @@ def errors(summary: dict) -> dict[str, float]:
     }
 
 
-def worst(summary: dict) -> str:
+def worst(summary: dict[str, Any]) -> str:
     """The numbers that are further off than the target, as text."""
     rows = summary["calibration"]["metrics"]
     return ", ".join(

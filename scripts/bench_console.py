@@ -104,7 +104,10 @@ def watched(given: argparse.Namespace) -> None:
 
 def listed(given: argparse.Namespace) -> None:
     """Server time and Chromium time of a long list."""
-    first, cold, later, drawn = [], [], [], []
+    first: list[float] = []
+    cold: list[float] = []
+    later: list[float] = []
+    drawn: list[float] = []
     with tempfile.TemporaryDirectory() as runs:
         for n in range(given.tasks):
             made_run(Path(runs), f"20261125T15{n:05}-run")

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.evaluate import evaluate
 from bench.run_directory import LEDGER, RunDirectory
@@ -33,14 +34,14 @@ class Run:
     """One load test of ours: its summary, its CPU time while it loaded, that of the whole command with the processes that it
     started, and the most memory it had."""
 
-    summary: dict
+    summary: dict[str, Any]
     cpu_s: float
     command_cpu_s: float
     peak_mib: float
 
     @property
     def token_chunks(self) -> int:
-        return self.summary["tokens"]["output"]
+        return int(self.summary["tokens"]["output"])
 
     @property
     def cpu_us_a_chunk(self) -> float:
@@ -50,7 +51,9 @@ class Run:
         """The largest error of TTFT, ITL and E2EL at this quantile."""
         rows = self.summary["calibration"]["metrics"]
         return max(
-            abs(r["error"]) for r in rows if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
+            abs(float(r["error"]))
+            for r in rows
+            if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
         )
 
 
@@ -64,7 +67,7 @@ class Bench:
 
     @contextlib.contextmanager
     def source(self, ttft_ms: float, itl_ms: float, ledger: Path | None = None) -> Iterator[str]:
-        command = [
+        command: list[str | Path] = [
             self.folder / "source",
             "--ttft-us",
             str(round(ttft_ms * 1000)),
@@ -77,6 +80,7 @@ class Bench:
             if self.places is not None:
                 os.sched_setaffinity(process.pid, self.places[1])
             try:
+                assert process.stdout is not None
                 yield process.stdout.readline().split()[-1]
             finally:
                 process.terminate()
@@ -85,7 +89,7 @@ class Bench:
         out, ledger = self.folder / "run", self.folder / "ledger.jsonl"
         shutil.rmtree(out, ignore_errors=True)
         with self.source(ttft_ms, itl_ms, ledger) as url:
-            command = [
+            command: list[str | Path] = [
                 sys.executable,
                 "-m",
                 "bench",
@@ -105,6 +109,7 @@ class Bench:
             )
             if self.places is not None:
                 os.sched_setaffinity(process.pid, self.places[0])
+            assert process.stderr is not None
             said = process.stderr.read()
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -125,7 +130,7 @@ class Bench:
         with self.source(50, 20) as url:
             words = [*map(str, command), url.rpartition(":")[2], "500", "128"]
             told = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-        return told["cpu_s"] / told["chunks"] * 1e6
+        return float(told["cpu_s"]) / int(told["chunks"]) * 1e6
 
     def median(self, measure: Callable[[], float]) -> float:
         return statistics.median(measure() for _ in range(self.runs))
@@ -251,7 +256,7 @@ def streams(bench: Bench) -> None:
 def short_requests(bench: Bench) -> None:
     def rate() -> float:
         run = bench.run("--concurrency 128 --duration 4s --output-tokens 1", ttft_ms=1, itl_ms=1)
-        return run.summary["throughput"]["requests_per_s"]
+        return float(run.summary["throughput"]["requests_per_s"])
 
     value = bench.median(rate)
     say("requests of 1 token, one worker", f"{value:,.0f} /s", ">= 6,000 /s", value >= 6_000)
@@ -290,6 +295,7 @@ def start_up(bench: Bench) -> None:
         run = bench.run("--requests 1 --output-tokens 1", ttft_ms=1, itl_ms=1)
         del run
         record = next(RunDirectory.open(bench.folder / "run").records())
+        assert record.sent_ns is not None
         return (record.sent_ns - began) / 1e9
 
     shown, sent = bench.median(help_s), bench.median(first_send_s)

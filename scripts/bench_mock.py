@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 NATIVE = Path(__file__).parent / "native"
 READY = "ready at "
@@ -40,14 +41,14 @@ uvicorn.run(create_app(read_arguments(sys.argv[2:])), port=int(sys.argv[1]), log
 class Load:
     """What one run of the client said, and what the server used for it."""
 
-    told: dict
+    told: dict[str, Any]
     cpu_s: float
-    lines: list[dict]
+    lines: list[dict[str, Any]]
     stamps: Path
 
     @property
     def cpu_us_a_chunk(self) -> float:
-        return self.cpu_s / self.told["chunks"] * 1e6
+        return self.cpu_s / int(self.told["chunks"]) * 1e6
 
     def late_ms(self, share: slice = slice(None)) -> list[float]:
         """Done - planned of each token; `share` cuts each stream."""
@@ -108,6 +109,7 @@ class Bench:
         self.ledger.unlink(missing_ok=True)
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
             try:
+                assert process.stdout is not None
                 yield process.pid, process.stdout.readline().rpartition(":")[2].strip().strip("/")
             finally:
                 process.terminate()
@@ -116,9 +118,12 @@ class Bench:
         flags = ("--ttft", ttft, "--tpot", tpot, "--ledger", self.ledger, *more)
         return self.server(sys.executable, "-m", "mockserver", "--port", "0", *flags)
 
-    def client(self, port: str, streams: int, tokens: int, *flags: object) -> dict:
+    def client(self, port: str, streams: int, tokens: int, *flags: object) -> dict[str, Any]:
         words = [self.folder / "client", *flags, port, streams, tokens]
-        return json.loads(subprocess.run([*map(str, words)], check=True, capture_output=True, text=True).stdout)
+        told: dict[str, Any] = json.loads(
+            subprocess.run([*map(str, words)], check=True, capture_output=True, text=True).stdout
+        )
+        return told
 
     def load(self, ttft: str, tpot: str, streams: int, tokens: int, *flags: object) -> Load:
         """A fresh mock under one load; the first requests of a process are not measured."""
@@ -144,7 +149,7 @@ class Bench:
                     raise SystemExit(f"{command[0]} does not serve")
             before = cpu_s(pid)
             told = self.client(port, 500, 256)
-            return (cpu_s(pid) - before) / told["chunks"] * 1e6
+            return (cpu_s(pid) - before) / int(told["chunks"]) * 1e6
 
 
 def say(what: str, figure: str, target: str = "", good: bool = True) -> None:

@@ -14,9 +14,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -109,6 +110,10 @@ def copy(stage: Stage, words: list[str], stages: dict[str, Stage], files: list[P
             shutil.copy2(ROOT / file, to)
 
 
+def _value_of(known: Mapping[str, str], found: re.Match[str]) -> str:
+    return known[found[1]]
+
+
 def follow(place: Path) -> Stage:
     """Do each step. Returns the last stage."""
     files = list(sent((ROOT / ".dockerignore").read_text().split()))
@@ -132,7 +137,7 @@ def follow(place: Path) -> Stage:
             for setting in shlex.split(rest):
                 name, _, value = setting.partition("=")
                 known = {"PATH": "/usr/local/bin:/usr/bin:/bin", **stage.environment}
-                stage.environment[name] = re.sub(r"\$(\w+)", lambda found, known=known: known[found[1]], value)
+                stage.environment[name] = re.sub(r"\$(\w+)", partial(_value_of, known), value)
         elif word == "USER":
             stage.user = rest
         elif word == "ENTRYPOINT":

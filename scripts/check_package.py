@@ -102,7 +102,7 @@ def built(place: Path, python: Path) -> tuple[Path, dict[Path, bool]]:
         print("no C compiler: only the wheel without the compiled core is checked")
     for wish, compiled in wishes.items():
         folder = place / wish
-        wheel = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, sdist]
+        wheel: list[str | Path] = [python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, sdist]
         said([*wheel, "--disable-pip-version-check"], place, TRUELOAD_BUILD=wish)
         (made,) = folder.glob("*.whl")
         wheels[Path(shutil.copy(made, dist))] = compiled
@@ -115,7 +115,7 @@ def run_installed(wheel: Path, place: Path, python: str, compiled: bool) -> None
     environment, folder = place / name, place / f"{name}-work"
     folder.mkdir()
     said([python, "-m", "venv", environment], place)
-    pip = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip: list[str | Path] = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
     said([*pip, "-c", ROOT / "constraints.txt", wheel], place)
     for command, *words in COMMANDS:
         text = said(

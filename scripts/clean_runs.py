@@ -100,14 +100,16 @@ def process(command: list[str]) -> Iterator[None]:
 def between(ends: tuple[int, int], rng: random.Random) -> int:
     """A whole number, evenly spread over the orders of magnitude."""
     low, high = ends
-    return min(max(round(low * (high / low) ** rng.random()), low), high)
+    drawn: float = low * (high / low) ** rng.random()
+    return min(max(round(drawn), low), high)
 
 
 def draw(rng: random.Random, times: MockTimes, folder: Path) -> dict[str, Any]:
     """The flags of a run: drawn again until it takes a few seconds and this machine can do it."""
     while True:
         mode, tokens = rng.choice(MODES), rng.choice(TOKENS)
-        requests, streams, rate = between(REQUESTS, rng), between(STREAMS, rng), between(RATES, rng)
+        requests, streams = between(REQUESTS, rng), between(STREAMS, rng)
+        rate: float = between(RATES, rng)
         streams = min(streams, requests)
         e2el_s = (times.ttft_ms + (tokens - 1) * times.tpot_ms) / 1000
         if mode == "rate":

@@ -32,8 +32,8 @@ def main() -> None:
     )
     print("\nTPOT +5%, 5 pairs, TPOT varies by 1% from run to run: found, and the interval holds it")
     for load in chosen:
-        found, held = changes_found(load, range(each), change=0.05, spread=0.01)
-        print(f"{load.name:<18}{found / each:>8.1%}{held / each:>8.1%}", flush=True)
+        changes, held = changes_found(load, range(each), change=0.05, spread=0.01)
+        print(f"{load.name:<18}{changes / each:>8.1%}{held / each:>8.1%}", flush=True)
     print("\nA gate with 5 + 5 runs: how many of 5,000 fail")
     for spread, change in ((0.05, 0.0), (0.02, 0.0), (0.05, 0.2), (0.02, 0.1)):
         failed = gate_alarms(range(5_000), spread=spread, change=change)

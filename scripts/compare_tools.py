@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import orjson
 from compared import TOOLS, Load, Place, Tool
@@ -82,7 +82,7 @@ def main() -> int:
     INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in tools:
         TOOLS[name].install(INSTALLED / name)
-    found = {
+    found: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": f"{os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}",
         "runs": [],
@@ -95,7 +95,7 @@ def main() -> int:
     return show(found)
 
 
-def measure(name: str, load: Load) -> dict:
+def measure(name: str, load: Load) -> dict[str, Any]:
     """One run of one tool: what it printed, what was true, and what it used."""
     tool = TOOLS[name]
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
@@ -153,7 +153,7 @@ def _place(folder: Path, tool: Path, load: Load) -> Place:
     return place
 
 
-def _run(command: list[str | Path], place: Place) -> dict:
+def _run(command: list[str | Path], place: Place) -> dict[str, Any]:
     """Run it to its end: exit status, wall time, CPU time of all its processes, the most memory one of them had."""
     began = time.perf_counter()
     with (place.run / "log").open("w") as log, _process(command, place.run, log) as process:
@@ -192,7 +192,7 @@ def _tail(log: Path) -> str:
     return " / ".join(log.read_text(errors="replace").split("\n")[-6:])[-600:]
 
 
-def _records(lines: list[dict], requests: int) -> list[RequestRecord]:
+def _records(lines: list[dict[str, Any]], requests: int) -> list[RequestRecord]:
     """The ledger as records of a perfect client: sent when the request's last byte arrived, stamped when written.
 
     A tool may ask for something before its load; then the last requests are the load.
@@ -213,7 +213,7 @@ def _records(lines: list[dict], requests: int) -> list[RequestRecord]:
     ]  # fmt: skip
 
 
-def _truth(records: list[RequestRecord], load: Load) -> dict:
+def _truth(records: list[RequestRecord], load: Load) -> dict[str, Any]:
     mode = "concurrency" if load.rate is None else "rate"
     start_ns = min(record.intended_ns for record in records)
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=start_ns, seed=0))
@@ -222,7 +222,7 @@ def _truth(records: list[RequestRecord], load: Load) -> dict:
     return summary.close()
 
 
-def _own(tool: Tool, truth: dict) -> dict[str, dict[str, float]]:
+def _own(tool: Tool, truth: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The truth by a tool's own definitions."""
     rows = truth["latency"] if tool.compat is None else truth["compat"][tool.compat]
     return {key: {stat: rows[key][stat] for stat in STATS} for key in METRICS if rows[key] is not None}
@@ -237,7 +237,7 @@ def _arrivals(times_ns: list[int]) -> dict[str, float | None]:
     return {"arrived_rps": (len(times_ns) - 1) / span_s if span_s else None, "dispersion": dispersion}
 
 
-def show(found: dict) -> int:
+def show(found: dict[str, Any]) -> int:
     """The tables of some results, in Markdown."""
     print(f"{found['date']}, {found['machine']}")
     for load in dict.fromkeys(run["load"] for run in found["runs"]):
@@ -260,7 +260,7 @@ def show(found: dict) -> int:
     return int(any("problem" in run for run in found["runs"]))
 
 
-def _name(run: dict) -> str:
+def _name(run: dict[str, Any]) -> str:
     says = f", {run['says']}" if run.get("says") else ""
     return f"{TOOLS[run['tool']].title} {run.get('version', '')}".strip() + says
 
@@ -270,7 +270,7 @@ def _signed(error_ms: float) -> str:
     return f"{error_ms:+.{decimals}f}"
 
 
-def _error_row(run: dict) -> str:
+def _error_row(run: dict[str, Any]) -> str:
     if "problem" in run:
         return f"| {_name(run)} | {run['problem']} | | | | | | |"
     cells = [" / ".join(f"{run['true']['ttft_ms'][stat]:.1f}" for stat in ("p50", "p99"))]
@@ -281,7 +281,7 @@ def _error_row(run: dict) -> str:
     return f"| {_name(run)} | {' | '.join(cells)} | {cpu_us:.0f} | {run['wall_s'] - run['load_s']:.1f} s |"
 
 
-def _definition_rows(run: dict) -> Iterator[str]:
+def _definition_rows(run: dict[str, Any]) -> Iterator[str]:
     if "problem" in run:
         return
     for key, title in METRICS.items():

@@ -82,8 +82,8 @@ def tested(version: str, python: Path, processes: bool) -> Result:
     wanted = (ROOT / "pyproject.toml").read_text() + (ROOT / "constraints.txt").read_text()
     if not stamp.exists() or stamp.read_text() != wanted:
         subprocess.run([python, "-m", "venv", "--clear", place], check=True)
-        install = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
-        if subprocess.run([*install, "-e", ".[dev]"], cwd=ROOT, check=False).returncode != 0:
+        install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "constraints.txt"]
+        if subprocess.run([own, *install, "-e", ".[dev]"], cwd=ROOT, check=False).returncode != 0:
             return Result(version, "it cannot be installed: the lines above say why", False)
         stamp.write_text(wanted)
     chosen = "not slow" if processes else "not processes and not slow"

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 LOADS = {"1 user": ("--concurrency", "1"), "2 users": ("--concurrency", "2"), "8 users": ("--concurrency", "8")}
@@ -203,7 +204,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def measure(url: str, load: tuple[str, ...], requests: int, more: list[str], folder: Path) -> dict:
+def measure(url: str, load: tuple[str, ...], requests: int, more: list[str], folder: Path) -> dict[str, Any]:
     """The summary of one run."""
     command = [sys.executable, "-m", "bench", "run", "--url", url, *load, *SHAPE, "--requests", str(requests)]
     command += ["--warmup", "4", "--format", "json", "--quiet", "--out", str(folder), *more]

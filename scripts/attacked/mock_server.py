@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attacked.checkout import Checkout, Mock
 
@@ -24,7 +25,7 @@ def address(mock: Mock) -> tuple[str, int]:
     return host, int(port)
 
 
-def ask(mock: Mock, timeout_s: float = 60, **more: object) -> tuple[int, float]:
+def ask(mock: Mock, timeout_s: float = 60, **more: Any) -> tuple[int, float]:
     """Status and time of a small request with these fields."""
     body = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, **more}).encode()
     request = urllib.request.Request(mock.url + CHAT, body, {"content-type": "application/json"})
@@ -110,7 +111,7 @@ def foreign_page(path: str, method: str) -> Callable[[Checkout], str]:
     return attack
 
 
-def field(**fields: object) -> Callable[[Checkout], str]:
+def field(**fields: Any) -> Callable[[Checkout], str]:
     """A field out of vLLM's range, which answers 400."""
 
     def attack(checkout: Checkout) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attacked.checkout import Checkout, Ran
 from tests.support.literal_replies import (
@@ -116,9 +117,9 @@ def kill_one_worker(parent: int) -> None:
 # ---- Usage that cannot be true -----------------------------------------------------------------------------------------
 
 
-def paced(*events: dict[str, object] | str, gap_s: float = 0.01) -> list[Step]:
+def paced(*events: dict[str, Any] | str, gap_s: float = 0.01) -> list[Step]:
     steps: list[Step] = [Send(head("200 OK", "text/event-stream", CHUNKED))]
-    for body in frames(*events):  # type: ignore[arg-type]
+    for body in frames(*events):
         steps += [Pause(gap_s), Send(chunk(body))]
     return [*steps, Send(LAST_CHUNK)]
 
@@ -227,7 +228,7 @@ def by_number(answer: Callable[[int], list[Step]]) -> Responder:
     return api(lambda request: answer(next(numbers)))
 
 
-GOOD = [ROLE, *[TOKEN] * 4, finish(), {"choices": [], "usage": usage_of(4, 16)}, "[DONE]"]
+GOOD: list[dict[str, Any] | str] = [ROLE, *[TOKEN] * 4, finish(), {"choices": [], "usage": usage_of(4, 16)}, "[DONE]"]
 
 
 def shed(every: int) -> Callable[[Checkout], str]:
@@ -256,8 +257,8 @@ def shorter_than_asked(checkout: Checkout) -> str:
 
 def all_at_once(checkout: Checkout) -> str:
     """A proxy that keeps the reply until it is whole: nothing is known of the time between tokens."""
-    whole = b"".join([chunk(frame(event)) for event in GOOD])  # type: ignore[arg-type]
-    reply = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
+    whole = b"".join([chunk(frame(event)) for event in GOOD])
+    reply: list[Step] = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
     with LiteralServer(api(lambda request: reply)) as server:
         ran = checkout.run(server.url, "--requests", "40", "--concurrency", "2")
     printed = checkout.start("bench", "report", str(ran.folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -268,8 +269,8 @@ def all_at_once(checkout: Checkout) -> str:
 
 def objective_of_open_numbers(checkout: Checkout) -> str:
     """The same proxy and --slo itl:p99<1ms: the stamps say 0, and the truth may be 17."""
-    whole = b"".join([chunk(frame(event)) for event in GOOD])  # type: ignore[arg-type]
-    reply = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
+    whole = b"".join([chunk(frame(event)) for event in GOOD])
+    reply: list[Step] = [Pause(0.05), Send(head("200 OK", "text/event-stream", CHUNKED) + whole + LAST_CHUNK)]
     with LiteralServer(api(lambda request: reply)) as server:
         ran = checkout.run(server.url, "--requests", "40", "--concurrency", "2", "--slo", "itl:p50<1ms")
     held = None if ran.summary is None else ran.summary["slo"]["held"]

@@ -141,7 +141,8 @@ _EVENT = b"".join(frames(content("x" * 200))) * 50
 
 def endless(piece: bytes, times: int, pause_s: float = 0.0) -> list[Step]:
     steps: list[Step] = [Send(head("200 OK", "text/event-stream", CHUNKED))]
-    steps += ([Send(chunk(piece)), Pause(pause_s)] if pause_s else [Send(chunk(piece))]) * times
+    part: list[Step] = [Send(chunk(piece)), Pause(pause_s)] if pause_s else [Send(chunk(piece))]
+    steps += part * times
     return [*steps, Send(LAST_CHUNK)]
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MODEL = "mock-model"
 OUTPUT_TOKENS = 128
@@ -75,6 +76,7 @@ def make_environment(folder: Path, *requirements: str) -> None:
     done.write_text(" ".join(requirements))
 
 
-def read_json(path: Path) -> dict:
+def read_json(path: Path) -> dict[str, Any]:
     """The content of a file that a tool wrote."""
-    return json.loads(path.read_text())
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

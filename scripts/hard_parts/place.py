@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 _MARK = "TRUELOAD_HARD_USE"
@@ -76,19 +77,20 @@ class Place:
             | self.more
         )
 
-    def start(self, module: str, *words: str, before: Sequence[str] = (), **options: object) -> subprocess.Popen[bytes]:
+    def start(self, module: str, *words: str, before: Sequence[str] = (), **options: Any) -> subprocess.Popen[bytes]:
         """`python -m MODULE WORDS`, with what it says in files beside its runs."""
         log = (self.folder / f"{module}-{time.monotonic_ns()}.log").open("wb")
         with log:
-            return subprocess.Popen(
+            process: subprocess.Popen[bytes] = subprocess.Popen(
                 [*before, sys.executable, "-m", module, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self.environment,
                 cwd=self.folder,
-                **options,  # type: ignore[call-overload]
+                **options,
             )
+        return process
 
     @contextmanager
     def mock(self, *words: str, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:

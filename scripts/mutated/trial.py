@@ -59,7 +59,7 @@ class _InFront:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self) -> None:
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -108,7 +108,7 @@ def begin(mutant: Mutant | None, tests: Sequence[str], seconds: float, log: Path
         resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 1))
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         changed = [] if mutant is None else [_InFront(mutant)]
-        sys.meta_path[:0] = changed  # type: ignore[assignment]
+        sys.meta_path[:0] = changed
         flags = ["-n", "0", "-x", "-q", "-m", ONLY, "-p", "no:cacheprovider", "--hypothesis-seed=0", "--tb=line"]
         flags += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # xdist is imported already.
         status = int(pytest.main([*flags, "--timeout=0", *tests], changed))

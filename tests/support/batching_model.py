@@ -84,8 +84,8 @@ class Served:
     def between(self, start_s: float, end_s: float) -> Served:
         """Those that were sent from start to end."""
         chosen = (self.sent_s >= start_s) & (self.sent_s < end_s)
-        kept = (values[chosen] for values in (self.sent_s, self.first_s, self.last_s, self.output_tokens))
-        return Served(*kept, self.first_step[chosen], self.step_ends_s)
+        sent_s, first_s, last_s = self.sent_s[chosen], self.first_s[chosen], self.last_s[chosen]
+        return Served(sent_s, first_s, last_s, self.output_tokens[chosen], self.first_step[chosen], self.step_ends_s)
 
     def mean_in_flight(self, start_s: float, end_s: float) -> float:
         """The mean number of requests in flight from start to end."""
@@ -111,7 +111,8 @@ def poisson(rate: float, seconds: float, rng: np.random.Generator) -> list[float
     """Arrivals of a Poisson process from 0 on."""
     n = int(rate * seconds + 6 * np.sqrt(rate * seconds) + 20)
     times = np.cumsum(rng.exponential(1 / rate, n))
-    return times[times < seconds].tolist()
+    kept: list[float] = times[times < seconds].tolist()
+    return kept
 
 
 def open_loop(server: Server, arrivals: Sequence[float], rng: np.random.Generator) -> Served:

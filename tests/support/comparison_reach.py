@@ -47,7 +47,7 @@ class VirtualRuns:
         self.kept[path] = RequestValues(
             {name: array("d", values.tolist()) for name, values in metrics.items()}, array("d", [0.0] * len(ttft))
         )
-        none = {**dict.fromkeys(("mean", *_ORDERS)), "ci95": {}}
+        none: dict[str, Any] = {**dict.fromkeys(("mean", *_ORDERS)), "ci95": {}}
         latency: dict[str, Any] = {metric.key: none for metric in METRICS.values()}
         for name, values in metrics.items():
             stats = {order: float(np.quantile(values, p)) for order, p in _ORDERS.items()}

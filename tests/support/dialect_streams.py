@@ -39,7 +39,14 @@ def read(endpoint: str, stream: bytes, cuts: Sequence[int] = (), **options: Any)
 
 def message_start(**usage: Any) -> Event:
     said = {"input_tokens": 4, "output_tokens": 1, **usage}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "model": "m", "stop_reason": None}
+    message: Event = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "content": [],
+        "model": "m",
+        "stop_reason": None,
+    }
     return {"type": "message_start", "message": {**message, "usage": said}}
 
 

@@ -62,7 +62,8 @@ class Command:
 
 def blocks_of(page: str, text: str) -> list[Block]:
     """Every fenced block, in the order of the page."""
-    found, inside = [], None
+    found: list[Block] = []
+    inside: tuple[int, str, list[str]] | None = None
     for number, line in enumerate(text.splitlines(), 1):
         if not line.startswith("```"):
             if inside is not None:
@@ -72,7 +73,7 @@ def blocks_of(page: str, text: str) -> list[Block]:
         else:
             found.append(Block(page, inside[0], inside[1], "\n".join(inside[2]) + "\n"))
             inside = None
-    assert inside is None, f"{page}:{inside and inside[0]}: the block has no end"
+    assert inside is None, f"{page}:{inside[0]}: the block has no end"
     return found
 
 
@@ -219,7 +220,7 @@ class Shell:
         serves = words.endswith("&")
         self._process.stdin.write(f"{words}\n" if serves else f"{words}\nstatus=$?; echo; echo {_TYPED} $status\n")
         self._process.stdin.flush()
-        printed = []
+        printed: list[str] = []
         for line in self._process.stdout:
             if line.startswith(_TYPED):
                 return int(line.split()[-1]), "".join(printed)

@@ -74,7 +74,7 @@ def test_structured_output_and_log_probabilities(options: dict[str, Any]) -> Non
     reply = litellm.completion(
         "openai/mock-model", messages=ASK, response_format=City, logprobs=True, top_logprobs=1, max_tokens=40, **options
     )
-    assert City.model_validate_json(reply.choices[0].message.content)
+    City.model_validate_json(reply.choices[0].message.content)
     assert len(reply.choices[0].logprobs.content) == 40
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
 """Certificate (self-signed, for localhost, until 2126) and key, made for these tests and used nowhere else."""
@@ -110,7 +111,7 @@ class LiteralServer:
         self.connections = 0
         self.url = ""
 
-    def __enter__(self) -> LiteralServer:
+    def __enter__(self) -> Self:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listening = socket.create_server((self._host, 0), family=family, backlog=1024)
         scheme, port = "http" if self._tls is None else "https", self._listening.getsockname()[1]

@@ -75,7 +75,12 @@ EVIDENCE = {"died", "clock_drift", "cached_share", "planned_share", "server", "c
 
 def cache_off(off_share: float, **fields: Any) -> ComparedCache:
     """A prefix cache of which replies say that it had so much more or less than the 90% that were planned."""
-    given = {"planned_share": 0.9, "counted_by": "replies", "off_share": off_share, "rounding_share": 0.001}
+    given: dict[str, Any] = {
+        "planned_share": 0.9,
+        "counted_by": "replies",
+        "off_share": off_share,
+        "rounding_share": 0.001,
+    }
     return ComparedCache(**(given | fields))
 
 
@@ -102,7 +107,8 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
             place = place[parent]
         assert last in place, path
         place[last] = value
-    return RunEvidence(summary=summary, calibration=calibration, **({"open_loop": True, "exact_lengths": True} | facts))
+    facts = {"open_loop": True, "exact_lengths": True} | facts
+    return RunEvidence(summary=summary, calibration=calibration, **facts)
 
 
 def verdict(changes: dict[str, object] | None = None, limits: Limits | None = None, **more: Any) -> Verdict:

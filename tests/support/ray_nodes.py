@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 ADD, TELL = "add", "tell"
 
@@ -34,8 +34,8 @@ class RayNodes:
     raylets: list[int]
     logs: Path
     temporary: Path
-    asking: TextIO
-    answers: TextIO
+    asking: IO[str]
+    answers: IO[str]
 
     @property
     def environment(self) -> dict[str, str]:

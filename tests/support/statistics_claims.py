@@ -365,8 +365,8 @@ def drifts(kind: str, load: Load, seconds: float, n: int) -> float:
         second = (inside.last_s - WARM_S).astype(int)
         inside_run = (second >= 0) & (second < seconds)
         count = np.bincount(second[inside_run], minlength=int(seconds))
-        series = np.bincount(second[inside_run], weights=inside.tpot_ms[inside_run], minlength=int(seconds))
-        series = (series / np.maximum(count, 1))[int(min(20, seconds / 4)) :]
+        sums = np.bincount(second[inside_run], weights=inside.tpot_ms[inside_run], minlength=int(seconds))
+        series = (sums / np.maximum(count, 1))[int(min(20, seconds / 4)) :]
         share = np.arange(len(series)) / len(series)
         shape = {
             "none": 0 * share,

@@ -81,7 +81,8 @@ def closed_loop(
         budget = server.budget - len(running)
         decodes = len(running)
         context = sum(live.prompt + live.got for live in running)
-        prefill, firsts = 0, []
+        prefill = 0
+        firsts: list[_Live] = []
         while budget > 0 and (prefilling or (queue and len(running) + len(firsts) + len(prefilling) < server.seqs)):
             live = prefilling[0] if prefilling else queue[0]
             tokens = min(live.left, budget)

@@ -27,7 +27,8 @@ _KEEP_ALIVE = b": keep-alive\n\n"
 class Timer(Protocol):
     """The part of `pacing.Pacer` that `trickle` needs."""
 
-    now_ns: Callable[[], int]
+    @property
+    def now_ns(self) -> Callable[[], int]: ...
 
     def at(self, deadline_ns: int, call: Callable[[], None]) -> None:
         """Make `call` at that instant."""
