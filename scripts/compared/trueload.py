@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
-from compared.tool import Load, Place, Printed, Tool, read_json
+from compared.tool import Load, Place, Printed, Tool, folder_bytes, read_json
 
 
 def _command(load: Load, url: str, place: Place) -> list[str | Path]:
@@ -26,6 +27,28 @@ def _read(run: Path) -> Printed:
     return Printed(summary["counts"]["succeeded"], summary["tokens"]["output"], numbers, summary["verdict"]["status"])
 
 
+def _size(folder: Path) -> int:
+    """This checkout's packages, and what they need, as it is installed."""
+    root = Path(__file__).parents[2]
+    own = sum(folder_bytes(root / name) for name in ("bench", "mockserver", "datasets"))
+    seen: set[str] = set()
+    _needs("trueload", seen)
+    sizes = [file.size or 0 for name in seen for file in distribution(name).files or ()]
+    return own + sum(sizes)
+
+
+def _needs(name: str, seen: set[str]) -> None:
+    try:
+        requires = distribution(name).requires or ()
+    except PackageNotFoundError:
+        return
+    seen.add(name)
+    for line in requires:
+        needed = re.match(r"[\w.-]+", line)
+        if needed and "extra ==" not in line and needed[0] not in seen:
+            _needs(needed[0], seen)
+
+
 TOOL = Tool(
     title="Trueload",
     version=version("trueload"),
@@ -33,5 +56,6 @@ TOOL = Tool(
     install=lambda folder: None,
     command=_command,
     read=_read,
+    size=_size,
     measured=(0, 3),  # 3 is INVALID: it says so, and the numbers are there.
 )

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-import zipfile
 from pathlib import Path
 
-from compared.tool import MODEL, Load, Place, Printed, Tool, read_json
+from compared.tool import MODEL, Load, Place, Printed, Tool, keep_of_wheel, read_json
 
 VERSION = "0.33.0"
 _INSIDE = "vllm/vllm-rs"
 
 
 def _install(folder: Path) -> None:
-    if (folder / _INSIDE).exists():
-        return
-    print(f"== fetching vllm {VERSION} (336 MB, of which 61 are kept)", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as wheels:
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-             "--only-binary=:all:", "--no-cache-dir", f"vllm=={VERSION}", "--dest", wheels],
-            check=True,
-        )  # fmt: skip
-        with zipfile.ZipFile(next(Path(wheels).glob("*.whl"))) as wheel:
-            wheel.extract(_INSIDE, folder)
+    keep_of_wheel(folder, f"vllm=={VERSION}", _INSIDE)
     (folder / _INSIDE).chmod(0o755)
 
 
 def _command(load: Load, url: str, place: Place) -> list[str | Path]:
+    return [place.tool / _INSIDE, "bench", "serve", *flags(load, url, place)]
+
+
+def flags(load: Load, url: str, place: Place) -> list[str | Path]:
+    """Both clients' own."""
     how = ["--max-concurrency", str(load.streams)] if load.rate is None else ["--request-rate", str(load.rate)]
     return [
-        place.tool / _INSIDE, "bench", "serve", "--backend", "openai-chat", "--base-url", url,
+        "--backend", "openai-chat", "--base-url", url,
         "--endpoint", "/v1/chat/completions", "--model", MODEL, "--tokenizer", place.tokenizer, "--dataset-name", "custom",
         "--dataset-path", place.prompts, "--custom-output-len", "-1", "--num-prompts", str(load.requests), *how,
         "--percentile-metrics", "ttft,tpot,itl,e2el", "--metric-percentiles", "99", "--disable-tqdm", "--save-result",
@@ -40,7 +31,8 @@ def _command(load: Load, url: str, place: Place) -> list[str | Path]:
     ]  # fmt: skip
 
 
-def _read(run: Path) -> Printed:
+def read(run: Path) -> Printed:
+    """What both clients write."""
     said = read_json(run / "vllm.json")
     numbers = {
         f"{name}_ms": {
@@ -54,5 +46,5 @@ def _read(run: Path) -> Printed:
 
 
 TOOL = Tool(
-    title="vllm bench serve (Rust)", version=VERSION, compat="vllm", install=_install, command=_command, read=_read
+    title="vllm bench serve (Rust)", version=VERSION, compat="vllm", install=_install, command=_command, read=read
 )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +20,7 @@ from tests.support.made_ledger import made_line
 from tests.support.made_records import MS, made_record
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+DATA = Path(__file__).parents[1] / "data" / "compared"
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +71,30 @@ def test_the_truth_is_told_by_the_tool_s_definitions_and_by_ours(script: ModuleT
     assert rust["ttft_ms"] == ours["ttft_ms"]
 
 
-def test_arrivals_have_a_rate_and_a_dispersion(script: ModuleType) -> None:
-    even = script._arrivals([round(k * 1e8) for k in range(101)])
-    assert even == {"arrived_rps": pytest.approx(10), "dispersion": 0}
-    pairs = script._arrivals([round(k // 2 * 7e8) for k in range(200)])
+def test_arrivals_have_a_rate_a_dispersion_and_gaps(script: ModuleType) -> None:
+    even = script.arrivals([round(k * 1e8) for k in range(101)])
+    assert even["arrived_rps"] == pytest.approx(10)
+    assert (even["dispersion"], even["gaps_cv"]) == (0, pytest.approx(0, abs=1e-9))
+    assert even["gaps_distance"] == pytest.approx(1 - math.exp(-1))
+    pairs = script.arrivals([round(k // 2 * 7e8) for k in range(200)])
     assert pairs["arrived_rps"] == pytest.approx(199 / 69.3)
     assert pairs["dispersion"] > 0.2
+    assert pairs["gaps_cv"] > 0.9
+
+
+def test_gaps_at_the_quantiles_of_an_exponential_are_poisson_s(script: ModuleType) -> None:
+    gaps = [-math.log(1 - (k + 0.5) / 400) for k in range(400)]
+    at, times = 0.0, [0]
+    for gap in gaps:
+        at += gap
+        times.append(round(at * 1e9))
+    found = script.arrivals(times)
+    assert found["gaps_distance"] < 0.005
+    assert found["gaps_cv"] == pytest.approx(1, abs=0.03)
+
+
+def test_one_arrival_tells_nothing(script: ModuleType) -> None:
+    assert set(script.arrivals([5]).values()) == {None}
 
 
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -138,7 +161,65 @@ def test_what_a_tool_wrote_is_read(script: ModuleType, name: str, tmp_path: Path
     e2el = {"mean": 1, "p50": 2, "p99": 3} if name == "guidellm" else {"mean": 2, "p50": 3, "p99": 4}
     assert printed.numbers["e2el_ms"] == pytest.approx(e2el)
     assert printed.says == ("SUSPECT" if name == "trueload" else "")
-    assert list(WRITTEN) == list(script.TOOLS)
+
+
+CAPTURED: dict[str, dict[str, tuple[float, float, float]]] = {
+    "vllm_python": {
+        "ttft_ms": (58.831371, 55.091201, 86.853335),
+        "tpot_ms": (20.014786, 20.007345, 20.128176),
+        "itl_ms": (20.014786, 19.985012, 109.876626),
+        "e2el_ms": (2600.709146, 2599.901477, 2611.45439),
+    },
+    "evalscope": {
+        "ttft_ms": (71.95, 70.0733, 107.2661),
+        "e2el_ms": (2628.6, 2631.0, 2647.2),
+        "tpot_ms": (20.13, 20.2115, 20.2573),
+        "itl_ms": (20.13, 19.9869, 95.5554),
+    },
+    "genai_bench": {
+        "ttft_ms": (66.629875, 57.846297, 132.688488),
+        "e2el_ms": (2610.45205, 2600.851326, 2681.295173),
+        "tpot_ms": (20.030096, 20.015148, 20.080448),
+    },
+    "locust": {
+        "ttft_ms": (53.0, 53.0, 63.0),
+        "e2el_ms": (2593.0, 2600.0, 2600.0),
+        "tpot_ms": (20.0, 20.0, 20.0),
+    },
+    "sglang_rust": {
+        "ttft_ms": (50.297931, 50.254039, 51.076973),
+        "tpot_ms": (20.001813, 20.000617, 20.00662),
+        "itl_ms": (20.00149, 19.9999, 23.41768),
+        "e2el_ms": (2590.528218, 2590.520143, 2591.126934),
+    },
+    "sglang": {
+        "ttft_ms": (51.891264, 52.21595, 54.97398),
+        "tpot_ms": (20.005164, 20.001207, 20.035329),
+        "itl_ms": (20.005096, 19.999259, 24.40352),
+        "e2el_ms": (2592.547049, 2592.487503, 2596.793971),
+    },
+}
+"""Mean, p50 and p99 in tests/data/compared/: what each wrote of 20 chats with our mock, without lists of single requests."""
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_what_a_tool_really_wrote_is_read(script: ModuleType, name: str, tmp_path: Path) -> None:
+    shutil.copytree(DATA / name, tmp_path / "run")
+    printed = script.TOOLS[name].read(tmp_path / "run")
+    assert (printed.succeeded, printed.output_tokens) == (20, 2560)  # 20 requests of 128 tokens, 4 at a time.
+    assert {key: list(values.values()) for key, values in printed.numbers.items()} == {
+        key: pytest.approx(list(values)) for key, values in CAPTURED[name].items()
+    }
+    assert all(list(values) == ["mean", "p50", "p99"] for values in printed.numbers.values())
+    # The mock had a TTFT of 50 ms and a token every 20 ms: what is read is in ms, and each number is the right one.
+    assert 50 <= printed.numbers["ttft_ms"]["p50"] < 75
+    assert 19 < printed.numbers["tpot_ms"]["p50"] < 23
+    assert 2580 < printed.numbers["e2el_ms"]["p50"] < 2900
+
+
+def test_every_reader_is_tested(script: ModuleType) -> None:
+    assert set(WRITTEN) | set(CAPTURED) == set(script.TOOLS)
+    assert {path.name for path in DATA.iterdir() if path.is_dir()} == set(CAPTURED)
 
 
 def _run(tool: str, **changes: Any) -> dict[str, Any]:
@@ -147,6 +228,7 @@ def _run(tool: str, **changes: Any) -> dict[str, Any]:
         "tool": tool, "load": "poisson", "version": "1.2", "printed": numbers, "true": numbers, "true_ours": numbers,
         "succeeded": 400, "output_tokens": 51200, "true_requests": 400, "true_tokens": 51200, "cpu_s": 1.024, "wall_s": 25.0,
         "load_s": 20.0, "arrived_rps": 20.1, "dispersion": 1.0,
+        "peak_mib": 64.0, "start_s": 0.5, "end_s": 0.25, "gaps_cv": 0.98, "gaps_distance": 0.04,
     } | changes  # fmt: skip
 
 
@@ -164,14 +246,91 @@ def test_errors_are_by_the_tool_s_definition_and_differences_are_told_apart(
     said = capsys.readouterr().out
     tables = [line for line in said.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in tables[:5]} == {tables[0].count("|")}
+    assert "| aiperf 1.2 | 20 | 64 | 0.50 | 0.25 | 5.0 |" in said
     assert "| aiperf 1.2 | 20.0 / 20.0 | +0.500 / +300 |" in said
     assert "| Trueload 1.2, INVALID |" in said
     assert "| guidellm 1.2 | 20.0 / 20.0 | +0.000 / +0.000 |" in said
-    assert "| 20 | 5.0 s |" in said
-    assert "| aiperf 1.2 | 20.10 | 1.00 |" in said
+    assert "| aiperf 1.2 | 20.10 | 1.00 | 0.98 | 0.04 |" in said
     assert "| guidellm 1.2 | TTFT | 20.000 | 20.000 | 10.000 |" in said
     assert "| guidellm 1.2 | requests | 399 | 400 | 400 |" in said
     assert "| aiperf 1.2 | TTFT" not in said
+
+
+@pytest.mark.processes
+def test_memory_is_of_a_command_and_all_that_it_started(script: ModuleType) -> None:
+    alone = script.resident_bytes(os.getpid())
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    assert alone > 0.8 * pages * os.sysconf("SC_PAGE_SIZE")
+    with subprocess.Popen(["sh", "-c", "cat; exit"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shell.stdin.write(b"x")
+        shell.stdin.flush()
+        assert shell.stdout.read(1) == b"x"  # Now `cat` is there.
+        both, one = script.resident_bytes(shell.pid), Path(f"/proc/{shell.pid}/statm").read_text().split()[1]
+        assert both > int(one) * os.sysconf("SC_PAGE_SIZE")
+        shell.stdin.close()
+        shell.wait()
+        assert script.resident_bytes(shell.pid) == 0
+
+
+def test_several_runs_are_shown_as_medians_of_their_errors(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(p50: float) -> dict[str, dict[str, float]]:
+        return {"ttft_ms": {"mean": p50, "p50": p50, "p99": p50}}
+
+    runs = [
+        _run("aiperf", turn=turn, printed=printed(p50), true=printed(true), cpu_s=cpu_s)
+        for turn, (p50, true, cpu_s) in enumerate(((60, 50, 0.512), (53, 52, 1.024), (49, 48, 5.12)))
+    ]
+    assert script.show({"date": "today", "machine": "here", "runs": runs}) == 0
+    said = capsys.readouterr().out
+    assert "medians of 3 runs" in said
+    assert "| aiperf 1.2 | 50.0 / 50.0 | +1.0 / +1.0 | – / – | – / – | – / – |" in said  # Of the medians: 53 - 50.
+    assert "| aiperf 1.2 | 20 | 64 |" in said
+
+
+def test_a_load_that_a_tool_cannot_send_is_named_and_no_failure(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed, opened = script.LOADS["4"], script.LOADS["poisson"]
+    for name in ("locust", "genai_bench"):
+        assert script.TOOLS[name].cannot(closed) == ""
+        assert "no open loop" in script.TOOLS[name].cannot(opened)
+    run = {"tool": "locust", "load": "poisson", **script.measure("locust", opened)}
+    assert script.show({"date": "today", "machine": "here", "runs": [run], "installed_mb": {"locust": 61.4}}) == 0
+    said = capsys.readouterr().out
+    assert "| no open loop: a user waits for its reply |" in said
+    assert "| 61 | with a script of ours" in said
+
+
+def test_one_failed_run_of_several_is_said_in_place_of_the_others(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [_run("aiperf"), {"tool": "aiperf", "load": "poisson", "turn": 1, "problem": "it ended with status 9"}]
+    assert script.show({"date": "today", "machine": "here", "runs": runs}) == 1
+    assert "| aiperf 1.2 | it ended with status 9 |" in capsys.readouterr().out
+
+
+def test_every_tool_has_a_command_for_each_load_that_it_can_send(script: ModuleType, tmp_path: Path) -> None:
+    place = script.Place(*(tmp_path / name for name in script.Place.__dataclass_fields__))
+    for name, tool in script.TOOLS.items():
+        for load in script.LOADS.values():
+            if tool.cannot(load):
+                continue
+            command = [str(word) for word in tool.command(load, "http://127.0.0.1:1", place)]
+            assert any("127.0.0.1:1" in word for word in command), name
+            asked = str(load.streams) if load.rate is None else str(load.rate)
+            assert any(word == asked or word.endswith(f"={asked}") for word in command), (name, load.title)
+
+
+def test_the_size_of_what_is_installed_counts_files_and_no_link_twice(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"x" * 1000)
+    (tmp_path / "link").symlink_to(tmp_path / "in" / "file")
+    size = script.TOOLS["aiperf"].size(tmp_path)
+    assert 1000 < size < 1500  # A link takes as much as its name.
 
 
 def test_a_tool_that_failed_is_named_and_shows_in_the_exit_status(
