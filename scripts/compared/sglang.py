@@ -19,6 +19,18 @@ from compared.tool import (
 
 VERSION = "0.5.23"
 
+_NEEDS = (
+    "aiohttp==3.14.5",
+    "jinja2==3.1.6",
+    "numpy==2.4.6",
+    "pillow==13.0.0",
+    "pybase64==1.5.1",
+    "tqdm==4.70.1",
+    "transformers==5.24.0",
+    "msgspec==0.22.0",
+    "orjson==3.13.0",
+    "requests==2.34.2",
+)
 _STAND_INS = {
     "sglang/srt/disaggregation/utils.py": 'FAKE_BOOTSTRAP_HOST = "2.2.2.2"\n',
     "sglang/srt/utils/network.py": "def resolve_base_url(base_url, *_, **__): return base_url\n\n\n"
@@ -29,19 +41,7 @@ _STAND_INS = {
 
 
 def _install(folder: Path) -> None:
-    make_environment(
-        folder,
-        "aiohttp",
-        "msgspec",
-        "numpy",
-        "orjson",
-        "requests",
-        "tqdm",
-        "transformers",
-        "pybase64",
-        "pillow",
-        "jinja2",
-    )
+    make_environment(folder, *_NEEDS)
     keep_of_wheel(folder / "kept", f"sglang=={VERSION}", "sglang/benchmark/*")
     write_stand_ins(folder / "kept", _STAND_INS)
 

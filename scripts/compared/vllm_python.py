@@ -16,6 +16,18 @@ _KEPT = (
     "vllm/utils/gc_utils.py",
     "vllm/utils/import_utils.py",
 )
+_NEEDS = (
+    "aiohttp==3.14.5",
+    "jinja2==3.1.6",
+    "numpy==2.4.6",
+    "pandas==3.1.1",
+    "pillow==13.0.0",
+    "pybase64==1.5.1",
+    "pyyaml==6.0.4",
+    "regex==2026.11.19",
+    "tqdm==4.70.1",
+    "transformers==5.24.0",
+)
 _STAND_INS = {
     "vllm/logger.py": "import logging\n\ninit_logger = logging.getLogger\n",
     "vllm/inputs.py": "MultiModalDataDict = dict\n",
@@ -44,9 +56,7 @@ main(parser.parse_args())
 
 
 def _install(folder: Path) -> None:
-    make_environment(
-        folder, "aiohttp", "numpy", "tqdm", "regex", "pyyaml", "transformers", "pybase64", "pillow", "pandas", "jinja2"
-    )
+    make_environment(folder, *_NEEDS)
     keep_of_wheel(folder / "kept", f"vllm=={VERSION}", *_KEPT)
     write_stand_ins(folder / "kept", _STAND_INS)
 

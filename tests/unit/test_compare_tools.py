@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -272,6 +273,29 @@ def test_memory_is_of_a_command_and_all_that_it_started(script: ModuleType) -> N
         shell.stdin.close()
         shell.wait()
         assert script.resident_bytes(shell.pid) == 0
+
+
+def test_only_the_named_files_of_a_wheel_are_kept_and_fetched_once(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool = importlib.import_module("compared.tool")
+    fetched: list[str] = []
+
+    def download(command: list[Any], check: bool) -> None:
+        assert check
+        fetched.append(str(command[command.index("--dest") - 1]))
+        with zipfile.ZipFile(Path(command[-1]) / "some-1.whl", "w") as wheel:
+            for name in ("some/client/send.py", "some/client/lib/time.py", "some/__init__.py", "some/engine.py"):
+                wheel.writestr(name, name)
+
+    monkeypatch.setattr(tool.subprocess, "run", download)
+    for _ in range(2):
+        tool.keep_of_wheel(tmp_path / "in", "some==1", "some/client/*")
+    assert fetched == ["some==1"]
+    files = {str(path.relative_to(tmp_path / "in")) for path in (tmp_path / "in").rglob("*") if path.is_file()}
+    assert files == {"kept", "some/client/send.py", "some/client/lib/time.py"}
+    with pytest.raises(SystemExit, match=r"some==2: its wheel has no some/gone\.py"):
+        tool.keep_of_wheel(tmp_path / "in", "some==2", "some/gone.py")
 
 
 def test_several_runs_are_shown_as_medians_of_their_errors(
