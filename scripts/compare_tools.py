@@ -214,11 +214,14 @@ def _tail(log: Path) -> str:
 def _records(lines: list[dict[str, Any]], requests: int) -> list[RequestRecord]:
     """The ledger as records of a perfect client: sent when the request's last byte arrived, stamped when written.
 
-    A tool may ask for something before its load; then the last requests are the load.
+    A tool may ask for something before its load; then the last requests are the load. It may also go on until its count has
+    ended and cut what it began beyond: such replies at the end are none of its load.
     """
     replies = [line for line in lines if line["write_ns"] and expected_outcome(line) is Outcome.OK]
     replies = [line for line in replies if not str(line["id"]).startswith("probe-")]
     replies.sort(key=lambda line: line["received_ns"])
+    while len(replies) > requests and "cut" in replies[-1]["engine"]:
+        replies.pop()
     return [
         RequestRecord(
             id=str(line["id"]), index=index, phase="run", intended_ns=line["received_ns"], eligible_ns=line["received_ns"],

@@ -64,6 +64,14 @@ def test_a_reply_that_was_cut_is_in_no_latency(script: ModuleType) -> None:
     assert [record.outcome for record in script._records(lines, 4)] == ["interrupted", "ok", "ok", "ok"]
 
 
+def test_what_a_tool_began_beyond_its_count_and_cut_is_none_of_its_load(script: ModuleType) -> None:
+    lines = _lines(6)  # The latest come first, after what was asked before.
+    for line in lines[3:5]:
+        line["engine"] = {"cut": "client_closed"}
+    assert [record.id for record in script._records(lines, 4)] == [f"made-{i}" for i in range(4)]
+    assert {record.outcome for record in script._records(lines, 4)} == {"ok"}
+
+
 def test_the_truth_is_told_by_the_tool_s_definitions_and_by_ours(script: ModuleType) -> None:
     truth = script._truth(script._records(_lines(40), 40), script.LOADS["4"])
     ours, rust = (script._own(script.TOOLS[name], truth) for name in ("trueload", "vllm_rust"))
