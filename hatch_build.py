@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         # A process that has the old file loaded keeps it: the new one takes its place at once.
         made = root / module.with_suffix(".new")
         include = sysconfig.get_paths()["include"]
+        crc = zlib.crc32((root / source).read_bytes())  # A binary of another source than the one beside it is not used.
         flags = ["-O2", "-std=gnu11", "-fPIC", "-shared", "-pthread", "-DPy_LIMITED_API=0x030B0000", f"-I{include}"]
+        flags.append(f"-DSOURCE={crc}LL")
         tried = subprocess.run(
             [*compiler, *flags, "-o", str(made), source], cwd=root, capture_output=True, text=True, check=False
         )

@@ -38,6 +38,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SOURCE
+#define SOURCE 0LL /* The CRC-32 of this file, where the build tells it. */
+#endif
 #define NS_PER_S 1000000000LL
 #define POLL_MAX 512
 #define BUFFER_SIZE 65536
@@ -1069,7 +1072,8 @@ PyMODINIT_FUNC PyInit__core(void) {
     if (!module) return NULL;
     stream_type = (PyTypeObject *)PyType_FromSpec(&stream_spec);
     PyObject *type = PyType_FromSpec(&receiver_spec);
-    if (!stream_type || !type || PyModule_AddObject(module, "Receiver", type) < 0 ||
+    if (!stream_type || !type || PyModule_AddObject(module, "SOURCE", PyLong_FromLongLong(SOURCE)) < 0 ||
+        PyModule_AddObject(module, "Receiver", type) < 0 ||
         PyModule_AddIntConstant(module, "PARSE", PARSE) < 0 || PyModule_AddIntConstant(module, "CATCH_UP", CATCH_UP) < 0) {
         Py_DECREF(module);
         return NULL;

@@ -44,3 +44,6 @@ PARSE: int
 CATCH_UP: int
 
 def texts(events: list[bytes], before: bytes, after: bytes, /) -> list[bytes]: ...
+
+SOURCE: int
+"""The CRC-32 of the source that it was made of; 0 where the build did not tell it."""

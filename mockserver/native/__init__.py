@@ -7,7 +7,9 @@ Python: tokens wait for each other and for requests that are read, and cost more
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +24,14 @@ def sender() -> Callable[[int], Sender] | None:
         from mockserver.native import _sender
     except ImportError:
         return None
-    return _sender.Sender
+    return None if is_stale(_sender.SOURCE) else _sender.Sender
+
+
+def is_stale(made_of: int) -> bool:
+    """Whether the source beside the binary is another than the one that the binary was made of: a checkout that has gone on
+    and was not installed again."""
+    source = Path(__file__).with_name("_sender.c")
+    return made_of != 0 and source.exists() and made_of != zlib.crc32(source.read_bytes())
 
 
 def in_use() -> str:

@@ -71,3 +71,6 @@ class Sender:
         """The CPU time of its thread, in ns."""
     def close(self) -> None:
         """End the thread and drop what it has."""
+
+SOURCE: int
+"""The CRC-32 of the source that it was made of; 0 where the build did not tell it."""
