@@ -18,7 +18,7 @@ from bench.endpoints.interface import BodyOptions
 from bench.errors import Exit
 from bench.load.assignment import Assignment
 from bench.modes.share import WorkerShare
-from bench.scale.cluster import crew, node_worker
+from bench.scale.cluster import crew, node_worker, ray_cluster
 from bench.scale.cluster.clock_offset import ClockOffset
 from bench.scale.messages import Begin, Ready
 from tests.support.literal_replies import GOOD, stream
@@ -44,7 +44,7 @@ def mock() -> Iterator[MockProcess]:
 def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCluster:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     fake = FakeCluster([[]])
-    monkeypatch.setattr(load_test, "RayCluster", fake)
+    monkeypatch.setattr(ray_cluster, "RayCluster", fake)
     return fake
 
 

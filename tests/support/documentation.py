@@ -118,19 +118,30 @@ class Workplace:
         self.folder = folder
         self.addresses = {"http://127.0.0.1:8000": mock_url}
         self._servers: list[subprocess.Popen[str]] = []
-        for name in ("scripts", "gpu", "bench", "mockserver", "datasets", "pyproject.toml", "constraints.txt"):
+        for name in (
+            "scripts",
+            "gpu",
+            "bench",
+            "mockserver",
+            "datasets",
+            "pyproject.toml",
+            "constraints.txt",
+            "hatch_build.py",
+        ):
             (folder / name).symlink_to(ROOT / name)
         (folder / "tests" / "unit").mkdir(parents=True)
         (folder / "tests" / "unit" / "test_nothing.py").write_text("def test_nothing() -> None:\n    pass\n")
         # scripts/environment takes this for an environment in which all is installed.
         (folder / ".venv" / "bin").mkdir(parents=True)
         (folder / ".venv" / "bin" / "activate").write_text("")  # Its programs are on the path already.
-        for name in ("python", "ruff", "mypy"):
+        for name in ("python", "ruff", "mypy", "trueload", "trueload-mock", "trueload-promptset"):
             program = folder / ".venv" / "bin" / name
             real = sys.executable if name == "python" else str(Path(sys.executable).parent / name)
             program.write_text(f'#!/bin/sh\nexec "{real}" "$@"\n')
             program.chmod(0o755)
-        content = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+        compiled = sorted(path for package in ("bench", "mockserver") for path in (ROOT / package).rglob("*.c"))
+        declared = (ROOT / name for name in ("pyproject.toml", "constraints.txt", "hatch_build.py"))
+        content = b"".join(path.read_bytes() for path in (*declared, *compiled))
         installed = subprocess.run(["cksum"], input=content, capture_output=True, check=True).stdout
         for extras in ("core", "dev,real"):
             (folder / ".venv" / f"installed-{extras}").write_bytes(installed)
