@@ -86,7 +86,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Name what was skipped below pytest's own last line."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    skipped = [] if reporter is None else reporter.stats.get("skipped", [])
+    if reporter is None:
+        return
+    skipped = reporter.stats.get("skipped", [])
     if line := last_line(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
         reporter.write_line(line)
 

@@ -37,11 +37,11 @@ def test_links_of_a_report_open_what_lies_beside_it(browser: Browser, url: str, 
     run = tab.value
     run.wait_for_url(re.compile("/tasks/a/runs/01-visit-1$"))
     run.get_by_role("link", name="a", exact=True).wait_for()
-    for place, path in ((page, "a/beside/"), (run, "a/beside/01-visit-1/")):
+    for place, link in ((page, "a/beside/"), (run, "a/beside/01-visit-1/")):
         # A tab that only downloads closes at once: its answer says what came.
         with page.context.expect_event("response", lambda answer: "requests.jsonl" in answer.url) as answered:
             place.frame_locator("iframe.report").get_by_role("link", name="rows").click()
-        assert (answered.value.status, answered.value.url.partition("/tasks/")[2]) == (200, f"{path}requests.jsonl")
+        assert (answered.value.status, answered.value.url.partition("/tasks/")[2]) == (200, f"{link}requests.jsonl")
         assert "attachment" in answered.value.headers["content-disposition"]
     assert not any("api/tasks" in other.url for other in page.context.pages)
     assert complaints == []

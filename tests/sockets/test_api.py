@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,13 @@ def in_a_loop(call: Callable[[], bench.RunResult]) -> bench.RunResult:
 
 
 def test_a_loop_that_runs_already_is_no_hindrance(tmp_path: Path) -> None:
-    settings = {"model": "m", "requests": 3, "concurrency": 1, "output_tokens": "3", "out": str(tmp_path / "run")}
+    settings: dict[str, Any] = {
+        "model": "m",
+        "requests": 3,
+        "concurrency": 1,
+        "output_tokens": "3",
+        "out": str(tmp_path / "run"),
+    }
     with LiteralServer(api(lambda request: stream(*GOOD))) as server:
         result = in_a_loop(lambda: bench.run(url=server.url, **settings))
     assert result.succeeded == 3
@@ -206,7 +213,13 @@ def test_no_statistics_are_imported_before_the_first_request_or_while_a_load_is_
 def test_a_sweep_from_python_has_a_point_a_load_and_goes_on(tmp_path: Path) -> None:
     slow = api(lambda request: [Pause(0.01), *stream(*GOOD)])
     with LiteralServer(slow) as server:
-        shared = {"url": server.url, "model": "m", "output_tokens": "3", "requests": 6, "out": str(tmp_path / "sweep")}
+        shared: dict[str, Any] = {
+            "url": server.url,
+            "model": "m",
+            "output_tokens": "3",
+            "requests": 6,
+            "out": str(tmp_path / "sweep"),
+        }
         first = bench.sweep("concurrency=1,2", **shared)
         more = bench.sweep("concurrency=1..4x2", resume=True, **shared)
         with pytest.raises(UsageError, match="already holds a sweep"):

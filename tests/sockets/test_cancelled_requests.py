@@ -19,11 +19,11 @@ from bench.transport import TRANSPORTS
 from bench.transport.interface import Reading, Target
 from bench.workload import Request
 from tests.support.literal_replies import CHUNKED, GOOD, ROLE, chunk, content, frames, head, stream
-from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Send, in_turn
+from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Send, Step, in_turn
 from tests.support.mock_process import mock_process
 
 MS = 1_000_000
-HALF = [
+HALF: list[Step] = [
     Send(head("200 OK", "text/event-stream", CHUNKED)),
     *(Send(chunk(b)) for b in frames(ROLE, content("a"))),
     Hang(),

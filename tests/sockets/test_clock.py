@@ -8,6 +8,7 @@ import gc
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pytest
 import uvloop
@@ -19,12 +20,21 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linu
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs `main(clock)` on an event loop, and gives what it returns."""
+
+    def __call__(self, main: Callable[[TimerfdClock], Awaitable[T]]) -> T: ...
+
+
 @pytest.fixture(params=sorted(LOOPS))
-def run(request: pytest.FixtureRequest) -> Callable[[Callable[[TimerfdClock], Awaitable[object]]], object]:
+def run(request: pytest.FixtureRequest) -> Run:
     """Runs `main(clock)` on each event loop."""
 
-    def on_loop(main: Callable[[TimerfdClock], Awaitable[object]]) -> object:
-        async def with_clock() -> object:
+    def on_loop(main: Callable[[TimerfdClock], Awaitable[T]]) -> T:
+        async def with_clock() -> T:
             clock = TimerfdClock()
             try:
                 return await asyncio.wait_for(main(clock), timeout=20)
@@ -37,7 +47,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[TimerfdClock], Aw
     return on_loop
 
 
-def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run) -> None:  # type: ignore[no-untyped-def]
+def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run: Run) -> None:
     async def main(clock: TimerfdClock) -> list[tuple[int, int]]:
         made: list[tuple[int, int]] = []
         start = clock.now_ns()
@@ -54,7 +64,7 @@ def test_no_call_is_made_before_its_deadline_and_all_are_made_in_order(run) -> N
     assert all(at >= deadline for deadline, at in made)
 
 
-def test_an_earlier_deadline_that_is_set_later_does_not_wait_for_the_later_one(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_earlier_deadline_that_is_set_later_does_not_wait_for_the_later_one(run: Run) -> None:
     async def main(clock: TimerfdClock) -> list[str]:
         made: list[str] = []
         now = clock.now_ns()
@@ -66,7 +76,7 @@ def test_an_earlier_deadline_that_is_set_later_does_not_wait_for_the_later_one(r
     assert run(main) == ["soon"]
 
 
-def test_a_cancelled_call_is_never_made_and_the_next_one_is(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_cancelled_call_is_never_made_and_the_next_one_is(run: Run) -> None:
     async def main(clock: TimerfdClock) -> list[str]:
         made: list[str] = []
         now = clock.now_ns()
@@ -81,7 +91,7 @@ def test_a_cancelled_call_is_never_made_and_the_next_one_is(run) -> None:  # typ
     assert run(main) == ["kept"]
 
 
-def test_a_deadline_in_the_past_is_called_soon_and_never_inside_call_at(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_deadline_in_the_past_is_called_soon_and_never_inside_call_at(run: Run) -> None:
     async def main(clock: TimerfdClock) -> list[bool]:
         seen: list[bool] = []
         for deadline in (clock.now_ns() - NS_PER_S, 0, -5):
@@ -94,7 +104,7 @@ def test_a_deadline_in_the_past_is_called_soon_and_never_inside_call_at(run) -> 
     assert run(main) == [False, False, False]
 
 
-def test_a_call_may_set_the_next_one(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_call_may_set_the_next_one(run: Run) -> None:
     async def main(clock: TimerfdClock) -> int:
         start, rounds, ended = clock.now_ns(), 0, asyncio.Event()
 
@@ -113,7 +123,7 @@ def test_a_call_may_set_the_next_one(run) -> None:  # type: ignore[no-untyped-de
     assert run(main) == 50
 
 
-def test_a_call_that_fails_takes_no_other_with_it(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_call_that_fails_takes_no_other_with_it(run: Run) -> None:
     async def main(clock: TimerfdClock) -> tuple[list[str], int]:
         failures: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context["exception"]))
@@ -138,7 +148,7 @@ def open_timers() -> int:
     return links.count("anon_inode:[timerfd]")
 
 
-def test_ten_thousand_waits_take_one_descriptor_and_all_end(run) -> None:  # type: ignore[no-untyped-def]
+def test_ten_thousand_waits_take_one_descriptor_and_all_end(run: Run) -> None:
     async def main(clock: TimerfdClock) -> tuple[int, int]:
         before, called = open_timers(), 0
 
@@ -156,7 +166,7 @@ def test_ten_thousand_waits_take_one_descriptor_and_all_end(run) -> None:  # typ
     assert run(main) == (0, 10_000)
 
 
-def test_closing_gives_the_descriptor_back_and_may_be_done_twice(run) -> None:  # type: ignore[no-untyped-def]
+def test_closing_gives_the_descriptor_back_and_may_be_done_twice(run: Run) -> None:
     async def main(clock: TimerfdClock) -> int:
         other = TimerfdClock()
         open_before = open_timers()
@@ -193,7 +203,7 @@ def test_the_loops_own_timers_are_never_early_either() -> None:
 
 
 @pytest.mark.timing
-def test_the_timerfd_wakes_within_a_fraction_of_a_millisecond(run) -> None:  # type: ignore[no-untyped-def]
+def test_the_timerfd_wakes_within_a_fraction_of_a_millisecond(run: Run) -> None:
     async def main(clock: TimerfdClock) -> list[int]:
         late: list[int] = []
         for _ in range(200):

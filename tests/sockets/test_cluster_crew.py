@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bench import cli, load_test
+from bench import cli, preflight
 from bench.clock import now_ns
 from bench.config import resolve
 from bench.endpoints.interface import BodyOptions
@@ -20,6 +20,7 @@ from bench.load.assignment import Assignment
 from bench.modes.share import WorkerShare
 from bench.scale.cluster import crew, node_worker, ray_cluster
 from bench.scale.cluster.clock_offset import ClockOffset
+from bench.scale.cluster.node_worker import NodeFacts
 from bench.scale.messages import Begin, Ready
 from tests.support.literal_replies import GOOD, stream
 from tests.support.literal_server import LiteralServer, Received, Step
@@ -132,9 +133,7 @@ def test_a_node_that_differs_is_refused_before_the_load(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(
-        crew, "node_facts", lambda: crew.NodeFacts("here", 1, {"python": "2.7"}, "x", {"boot_id": None})
-    )
+    monkeypatch.setattr(crew, "node_facts", lambda: NodeFacts("here", 1, {"python": "2.7"}, "x", {"boot_id": None}))
     assert cli.main(flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--requests", "4")) == Exit.USAGE
     said = capsys.readouterr().err
     assert "node node-0 has" in said
@@ -204,7 +203,7 @@ def test_the_limits_that_count_are_those_of_the_nodes_and_not_the_driver_s(
     def refuse(connections: int, *, certain: bool = True) -> None:
         raise AssertionError("the driver sends none of them")
 
-    monkeypatch.setattr(load_test.preflight, "check", refuse)
+    monkeypatch.setattr(preflight, "check", refuse)
     words = flags(mock.url, tmp_path, "--cluster", "ray", "--workers", "2", "--quiet", "--requests")
     assert cli.main([*words, "8", "--concurrency", "4"]) in MEASURED
     words[words.index("--out") + 1] = str(tmp_path / "more")

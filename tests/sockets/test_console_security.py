@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -128,7 +129,7 @@ def test_the_csrf_token_of_a_page_lets_a_form_and_a_script_change(
     form = {CSRF_FIELD: keys.csrf, "title": "Nightly"}
     assert user.post("/tasks/a/mark", data=form, follow_redirects=False).status_code == 303
     assert user.patch("/api/tasks/a", json={"label": "x"}, headers={"x-csrf-token": keys.csrf}).status_code == 200
-    body = {"csrf": (None, keys.csrf), "file": ("p.txt", b"hello\n")}
+    body: dict[str, Any] = {"csrf": (None, keys.csrf), "file": ("p.txt", b"hello\n")}
     assert user.post("/data", files=body, follow_redirects=False).status_code == 303
     assert console.task("a").marks.title == "Nightly"
     assert [file.name for file in console.files.listed()] == ["p.txt"]

@@ -8,10 +8,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -59,7 +59,10 @@ def alone(given: Assignment, count: int) -> list[Request]:
     return [made.take("run") for _ in range(count)]
 
 
-def in_loop(work: Any) -> Any:
+T = TypeVar("T")
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner() as runner:
         return runner.run(work)
 

@@ -186,5 +186,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
             process.terminate()
         finally:
             process.wait(timeout=60)
-    (change,) = RunDirectory.open(run).changes() or ()
+    changes = RunDirectory.open(run).changes()
+    assert changes is not None
+    (change,) = changes
     assert change.t_ns - before_ns >= READY_NS

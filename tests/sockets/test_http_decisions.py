@@ -176,7 +176,7 @@ def test_the_total_timeout_holds_while_bytes_flow(transport: str, framed: bool) 
 
 
 def test_the_body_of_an_error_is_kept_as_far_as_it_says_something(transport: str) -> None:
-    reply = [Send(head("500 Oops", "text/plain")), *[Send(b"out of memory " * 70_000)] * 30, Close()]
+    reply: list[Step] = [Send(head("500 Oops", "text/plain")), *[Send(b"out of memory " * 70_000)] * 30, Close()]
     record, grown = grown_mb(reply, transport)
     assert record.outcome is Outcome.HTTP_ERROR
     assert "out of memory" in (record.error or "")

@@ -108,7 +108,7 @@ def test_the_source_ends_with_whoever_started_it() -> None:
 def test_a_climb_ends_with_a_sentence_where_the_server_is_gone() -> None:
     with bare_source(20.0) as source:
         pass
-    climbed = climb(LADDERS["chunks"], "the bare source", source, 1.0, 1 << 62, lambda line: None)
+    climbed = climb(LADDERS["chunks"], "the bare source", source, 1.0, 1 << 62, Observer())
     assert (climbed.held, climbed.client_limited, climbed.steps) == (None, False, ())
     assert "cannot connect" in climbed.ended
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -91,7 +92,13 @@ def test_a_killed_run_is_not_held_and_keeps_its_last_state(tmp_path: Path) -> No
 def test_a_run_that_was_killed_before_its_load_has_nothing_to_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = {"run_id": "a", "started": "2026-11-25", "command": [], "model": None, "exact_lengths": False}
+    manifest: dict[str, Any] = {
+        "run_id": "a",
+        "started": "2026-11-25",
+        "command": [],
+        "model": None,
+        "exact_lengths": False,
+    }
     stored = {"config": {"url": "http://h"}, "manifest": {**manifest, "start_ns": 0, "state": "probing"}}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(stored))
     (tmp_path / "requests.jsonl").touch()

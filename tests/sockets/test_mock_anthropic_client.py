@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import anthropic
 import pytest
@@ -14,7 +15,7 @@ from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
 HELLO: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Tell me something."}]
-CHAT = [{"role": "system", "content": "Be brief."}, *HELLO]
+CHAT: list[dict[str, Any]] = [{"role": "system", "content": "Be brief."}, *map(dict, HELLO)]
 TOOLS: list[anthropic.types.ToolParam] = [
     {
         "name": "weather",
@@ -149,10 +150,11 @@ def test_each_refusal_is_its_typed_exception(
             model="mock-model", max_tokens=5, messages=HELLO, stream=stream, extra_headers={"x-mock-fault": fault}
         )
     assert caught.value.status_code == int(fault[:3])
-    assert caught.value.body == {
+    body: Any = caught.value.body
+    assert body == {
         "type": "error",
-        "error": {"type": kind, "message": caught.value.body["error"]["message"]},
-    }  # type: ignore[index]
+        "error": {"type": kind, "message": body["error"]["message"]},
+    }
     assert caught.value.response.headers.get("retry-after") == {"429": "7", "503": "1"}.get(fault[:3])
 
 

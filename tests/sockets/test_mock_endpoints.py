@@ -7,7 +7,7 @@ import base64
 import math
 import struct
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -148,13 +148,13 @@ def test_the_official_client_reads_embeddings_and_every_key_opens() -> None:
             for key in ("a", "b"):
                 async with httpx.AsyncClient(transport=transport) as http:
                     client = openai.AsyncOpenAI(
-                        base_url="http://localhost/v1", api_key=key, http_client=http, max_retries=0
+                        base_url="http://localhost/v1", api_key=key, http_client=cast(Any, http), max_retries=0
                     )
                     answer = await client.embeddings.create(model="mock-model", input="hello")  # base64 on the wire
                     assert len(answer.data[0].embedding) == 8
             async with httpx.AsyncClient(transport=transport) as http:
                 client = openai.AsyncOpenAI(
-                    base_url="http://localhost/v1", api_key="c", http_client=http, max_retries=0
+                    base_url="http://localhost/v1", api_key="c", http_client=cast(Any, http), max_retries=0
                 )
                 with pytest.raises(openai.AuthenticationError):
                     await client.embeddings.create(model="mock-model", input="hello")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -141,7 +141,7 @@ def joined(mock: MockProcess, records: list[RequestRecord], endpoint: str) -> Jo
     return join
 
 
-def same_metrics(record: RequestRecord, truth: dict[str, object], spec: str) -> None:
+def same_metrics(record: RequestRecord, truth: Mapping[str, object], spec: str) -> None:
     """As many samples here as there: what a fault does to chunks must not shift one against the other."""
     itl, gaps = truth.get("itl_ms"), truth.get("chunk_gap_ms")
     assert (per_request.tpot_ms(record) is not None) is ("tpot_ms" in truth), spec

@@ -75,6 +75,7 @@ def test_bound_tools_are_called_and_then_text_comes(mock: Server, stream: bool) 
             reply = chunk if reply is None else reply + chunk
     else:
         reply = bound.invoke(told)
+    assert reply is not None
     (call,) = reply.tool_calls
     assert (call["name"], call["args"].keys()) == ("weather", {"city", "days"})
     told += [reply, weather.invoke(call)]

@@ -8,13 +8,14 @@ from itertools import count
 import httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from mockserver.faults import ArrivalFacts, parse_rule
 from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
 
-HELLO = [{"role": "user", "content": "Tell me something."}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me something."}]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_a_chat_stream_has_as_many_tokens_as_it_says(client: openai.OpenAI) -> N
     tokenizer = load_tokenizer()
     assert usage is not None
     assert usage.completion_tokens == 40 == tokenizer.count_plain(["".join(texts)])[0]
-    assert usage.prompt_tokens == tokenizer.count_chat(HELLO)
+    assert usage.prompt_tokens == tokenizer.count_chat([dict(message) for message in HELLO])
     assert usage.total_tokens == usage.prompt_tokens + 40
     assert {chunk.id for chunk in chunks} == {chunks[0].id}
 

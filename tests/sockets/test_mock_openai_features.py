@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import cast
 
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageFunctionToolCall
+from openai.types.chat import ChatCompletionMessageFunctionToolCall, ChatCompletionMessageParam
 from pydantic import BaseModel, Field
 
 from tests.support.mock_process import MockProcess, mock_process
 
-ASK = [{"role": "user", "content": "Who is it, and what is the weather there?"}]
+ASK: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Who is it, and what is the weather there?"}]
 MODEL = "mock-model"
 
 
@@ -73,7 +74,7 @@ def test_tool_calls_stream_and_their_arguments_are_parsed(client: openai.OpenAI,
         reply = client.chat.completions.create(model=MODEL, messages=ASK, tools=[tool])
         (call,) = reply.choices[0].message.tool_calls or []
         assert isinstance(call, ChatCompletionMessageFunctionToolCall)
-        assert Weather.model_validate_json(call.function.arguments)
+        Weather.model_validate_json(call.function.arguments)
         return
     with client.chat.completions.stream(
         model=MODEL, messages=ASK, tools=[tool], extra_headers={"x-mock-tool-calls": "2"}
@@ -90,10 +91,9 @@ def test_a_conversation_goes_from_the_tool_call_to_the_text(client: openai.OpenA
     tool = openai.pydantic_function_tool(Weather)
     first = client.chat.completions.create(model=MODEL, messages=ASK, tools=[tool]).choices[0].message
     (call,) = first.tool_calls or []
-    result = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
-    second = client.chat.completions.create(
-        model=MODEL, messages=[*ASK, first.model_dump(exclude_none=True), result], tools=[tool], max_tokens=5
-    )
+    result: ChatCompletionMessageParam = {"role": "tool", "tool_call_id": call.id, "content": "sunny"}
+    asked = cast(ChatCompletionMessageParam, first.model_dump(exclude_none=True))
+    second = client.chat.completions.create(model=MODEL, messages=[*ASK, asked, result], tools=[tool], max_tokens=5)
     assert second.choices[0].message.tool_calls is None
     assert second.choices[0].message.content
 

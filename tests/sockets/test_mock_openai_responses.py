@@ -110,9 +110,9 @@ def test_what_a_request_has_is_counted(client: openai.OpenAI) -> None:
     reply = client.responses.create(
         model="mock-model", input=given, tools=[tool], tool_choice="none", max_output_tokens=5
     )
-    function = {name: tool[name] for name in ("name", "description", "parameters")}
+    function: Any = {name: tool[name] for name in ("name", "description", "parameters")}
     call = {"name": "weather", "arguments": '{"city": "Rome"}'}
-    chat = [
+    chat: Any = [
         {"role": "user", "content": HELLO},
         {
             "role": "assistant",
@@ -124,8 +124,8 @@ def test_what_a_request_has_is_counted(client: openai.OpenAI) -> None:
     ]
     same: Any = client.chat.completions.create(
         model="mock-model",
-        messages=chat,  # type: ignore[arg-type]
-        tools=[{"type": "function", "function": function}],  # type: ignore[list-item]
+        messages=chat,
+        tools=[{"type": "function", "function": function}],
         tool_choice="none",
         max_tokens=5,
     )

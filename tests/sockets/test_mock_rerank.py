@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -156,7 +156,7 @@ def test_a_model_is_found_by_its_id_and_another_is_a_404_in_openais_words() -> N
                 "code": "model_not_found",
             },
         )
-        sdk = openai.AsyncOpenAI(api_key="x", base_url="http://localhost/v1", http_client=client)
+        sdk = openai.AsyncOpenAI(api_key="x", base_url="http://localhost/v1", http_client=cast(Any, client))
         with pytest.raises(openai.NotFoundError):
             await sdk.models.retrieve("gpt-9")
         assert (await sdk.models.retrieve("org/the-model")).id == "org/the-model"

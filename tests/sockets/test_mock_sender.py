@@ -22,8 +22,9 @@ from mockserver.plans.plan import Plan
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter
 from mockserver.replies.sender import StreamSender
-from mockserver.replies.wire import DirectWire
+from mockserver.replies.wire import DirectWire, TransportWire
 from mockserver.tokencount import TokenCount, known_count
+from mockserver.workers.response_store import LastResponse
 
 MS = 1_000_000
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
@@ -40,11 +41,13 @@ def way(request: pytest.FixtureRequest) -> str:
 class Connection:
     """A connection of the mock, over one end of a pair of sockets."""
 
-    received_ns = 0
+    received_ns: int | None = 0
     clock = "kernel"
     http_1_0 = False
     keep_alive = True
-    last = held_until_ns = wire = None
+    last: LastResponse | None = None
+    held_until_ns: int | None = None
+    wire: TransportWire | None = None
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport

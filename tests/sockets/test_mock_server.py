@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -274,7 +275,7 @@ def test_the_truth_says_what_was_configured_and_what_to_expect(mock: MockProcess
 
 def test_plans_do_not_depend_on_concurrency_or_order() -> None:
     flags = ("--ttft", "exp:mean=10ms", "--itl", "exp:mean=1ms", "--output-tokens", "uniform:2..9", "--seed", "7")
-    plans = []
+    plans: list[Any] = []
     for order in (range(12), reversed(range(12))):
         with mock_process(*flags) as mock:
             socks = []

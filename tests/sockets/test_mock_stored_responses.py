@@ -172,7 +172,8 @@ def test_any_worker_continues_what_another_one_said() -> None:
         mock_process("--ttft", "2ms", "--tpot", "100us", "--workers", "3") as mock,
         openai.OpenAI(base_url=f"{mock.url}/v1", api_key="x", max_retries=0) as client,
     ):
-        previous, inputs = None, []
+        previous: str | None = None
+        inputs: list[int] = []
         for turn in range(20):
             # A connection of its own each time: the kernel chooses a worker.
             stream = client.responses.create(
@@ -181,8 +182,10 @@ def test_any_worker_continues_what_another_one_said() -> None:
             )  # fmt: skip
             (done,) = (event.response for event in stream if event.type == "response.completed")
             previous = done.id
+            assert done.usage is not None
             inputs.append(done.usage.input_tokens)
         assert inputs == sorted(set(inputs))
+        assert previous is not None
         assert client.responses.retrieve(previous).id == previous
         client.responses.delete(previous)
         with pytest.raises(openai.NotFoundError, match=f"Response with id '{previous}' not found"):

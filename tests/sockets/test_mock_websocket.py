@@ -217,7 +217,7 @@ def test_a_fault_strikes_on_a_socket_or_is_ignored(mock: MockProcess, fault: str
 def test_broken_json_comes_as_a_message(mock: MockProcess) -> None:
     with opened(mock) as ws:
         send(ws, "malformed", "malformed:after=3")
-        messages = []
+        messages: list[str] = []
         while not messages or '"response.completed"' not in messages[-1]:
             messages.append(str(ws.recv(timeout=30)))
     assert [message[:36] for message in messages if not message.endswith("}")] == [

@@ -178,7 +178,7 @@ def last(**more: Any) -> dict[str, Any]:
 
 
 CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "now", "arguments": ""}}
-SUCCESSES: dict[str, Sequence[bytes]] = {
+SUCCESSES: dict[str, list[bytes]] = {
     "OpenAI": reply(ROLE, A, B, finish(), usage(2), DONE),
     "vLLM: the finish reason rides on the last text": reply(ROLE, A, last(), usage(2), DONE),
     "transformers serve: no [DONE], usage in the last chunk": reply(ROLE, A, B, {**finish(), "usage": usage_of(2)}),
@@ -320,9 +320,9 @@ def test_an_html_page_in_place_of_a_stream_is_called_that(transport: str, kind: 
 
 def test_a_stream_short_of_its_content_length_is_truncated_even_after_done(transport: str) -> None:
     body = b"".join([*TOKENS, *ENDED])
-    short = [Send(head("200 OK", "text/event-stream", f"content-length: {len(body) + 9}") + body), Close()]
-    unfinished = [Send(head("200 OK", "text/event-stream", CHUNKED) + chunk(body)), Close()]
-    finished = [Send(head("200 OK", "text/event-stream", CHUNKED) + chunk(body) + LAST_CHUNK)]
+    short: list[Step] = [Send(head("200 OK", "text/event-stream", f"content-length: {len(body) + 9}") + body), Close()]
+    unfinished: list[Step] = [Send(head("200 OK", "text/event-stream", CHUNKED) + chunk(body)), Close()]
+    finished: list[Step] = [Send(head("200 OK", "text/event-stream", CHUNKED) + chunk(body) + LAST_CHUNK)]
     with LiteralServer(in_turn(short, unfinished, finished)) as server:
         outcomes = [ask(transport, server.url)[0].outcome for _ in range(3)]
     assert outcomes == [TRUNCATED, Outcome.OK, Outcome.OK]

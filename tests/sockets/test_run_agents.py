@@ -43,7 +43,7 @@ def held(tmp_path: Path, *more: str) -> list[dict[str, Any]]:
 
 
 def share(records: list[dict[str, Any]], key: str) -> float:
-    return sum(one[key] // BLOCK * BLOCK for one in records) / sum(one["input_tokens"] for one in records)
+    return float(sum(one[key] // BLOCK * BLOCK for one in records) / sum(one["input_tokens"] for one in records))
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "messages"])

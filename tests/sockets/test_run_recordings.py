@@ -25,7 +25,7 @@ def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
 
 
 def share(records: list[dict[str, Any]], key: str) -> float:
-    return sum(one[key] for one in records) / sum(one["input_tokens"] for one in records)
+    return float(sum(one[key] for one in records) / sum(one["input_tokens"] for one in records))
 
 
 def two_of_one_team(tmp_path: Path) -> Path:

@@ -1,5 +1,7 @@
 """The script as a process, with stand-ins for `vllm` and `nvidia-smi` on PATH."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -10,6 +12,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -80,11 +83,11 @@ def write_command(folder: Path, name: str, text: str) -> None:
 def port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture
-def stand_in(tmp_path):
+def stand_in(tmp_path: Path) -> Path:
     write_command(tmp_path / "bin", "vllm", VLLM)
     write_command(tmp_path / "bin", "nvidia-smi", NVIDIA_SMI)
     return tmp_path
@@ -104,10 +107,10 @@ class RunningScript:
             env={**kept, "PATH": str(folder / "bin"), "STAND_IN": str(folder), "TMPDIR": str(folder), **environment},
         )
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.communicate()
         if (self.folder / "pid").exists():
@@ -116,6 +119,7 @@ class RunningScript:
 
     def ready(self) -> list[str]:
         """The two lines of stdout, which come when the server is healthy."""
+        assert self.process.stdout is not None
         return [self.process.stdout.readline().strip() for _ in range(2)]
 
     def end(self) -> tuple[int, str]:
@@ -140,7 +144,7 @@ def wait_until_gone(pid: str) -> None:
         os.sched_yield()
 
 
-def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port) -> None:
+def test_it_starts_waits_prints_and_forwards_the_signal(stand_in: Path, port: int) -> None:
     with RunningScript(
         stand_in, "--port", str(port), "--", "--max-model-len", "99", "--api-key", "sk-secret"
     ) as script:
@@ -169,7 +173,7 @@ def test_it_starts_waits_prints_and_forwards_the_signal(stand_in, port) -> None:
     wait_until_gone(script.read("worker"))
 
 
-def test_all_gpus_are_used_together(stand_in, port) -> None:
+def test_all_gpus_are_used_together(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port), "--gpus", "all") as script:
         script.ready()
         started = json.loads(script.read("started.json"))
@@ -179,7 +183,7 @@ def test_all_gpus_are_used_together(stand_in, port) -> None:
         assert script.end()[0] == 130
 
 
-def test_a_second_signal_kills_what_does_not_stop(stand_in, port) -> None:
+def test_a_second_signal_kills_what_does_not_stop(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_IS_STUBBORN="1") as script:
         script.ready()
         script.process.send_signal(signal.SIGINT)
@@ -190,7 +194,7 @@ def test_a_second_signal_kills_what_does_not_stop(stand_in, port) -> None:
     wait_until_gone(script.read("worker"))
 
 
-def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port) -> None:
+def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="3") as script:
         status, err = script.end()
     assert status == 3
@@ -200,12 +204,12 @@ def test_an_early_death_gives_its_status_and_the_end_of_its_log(stand_in, port) 
     assert "loading weights" not in err
 
 
-def test_an_early_end_without_an_error_is_no_success(stand_in, port) -> None:
+def test_an_early_end_without_an_error_is_no_success(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port), STAND_IN_DIES="0") as script:
         assert script.end()[0] == 1
 
 
-def test_a_death_after_it_was_healthy_is_told_too(stand_in, port) -> None:
+def test_a_death_after_it_was_healthy_is_told_too(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port)) as script:
         url, _ = script.ready()
         with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
@@ -216,7 +220,7 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in, port) -> None:
     wait_until_gone(script.read("worker"))
 
 
-def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, port) -> None:
+def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in: Path, port: int) -> None:
     with RunningScript(stand_in, "--port", str(port), "--timeout", "1", STAND_IN_NEVER_HEALTHY="1") as script:
         status, err = script.end()
     assert status == 1
@@ -224,7 +228,7 @@ def test_a_server_that_is_never_healthy_is_stopped_after_the_timeout(stand_in, p
     wait_until_gone(script.read("worker"))
 
 
-def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in) -> None:
+def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with RunningScript(stand_in, "--port", str(port)) as script:
@@ -234,7 +238,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(stand_in) -> None:
     assert not (stand_in / "started.json").exists()
 
 
-def test_a_missing_vllm_is_said(stand_in, port) -> None:
+def test_a_missing_vllm_is_said(stand_in: Path, port: int) -> None:
     (stand_in / "bin" / "vllm").unlink()
     with RunningScript(stand_in, "--port", str(port)) as script:
         status, err = script.end()
@@ -252,7 +256,7 @@ def test_a_missing_vllm_is_said(stand_in, port) -> None:
         ("#!{python}\n", "nvidia-smi lists none"),
     ],
 )
-def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in, port, nvidia_smi, said) -> None:
+def test_a_missing_gpu_is_said_and_can_be_allowed(stand_in: Path, port: int, nvidia_smi: str | None, said: str) -> None:
     (stand_in / "bin" / "nvidia-smi").unlink()
     if nvidia_smi is not None:
         write_command(stand_in / "bin", "nvidia-smi", nvidia_smi)

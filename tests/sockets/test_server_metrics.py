@@ -72,7 +72,7 @@ class Meddler(Observer):
 
 def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProcess, tmp_path: Path) -> None:
     meddler = Meddler(mock.url)
-    settings = {"concurrency": 2, "duration": "1s", "input_tokens": "32", "output_tokens": "6"}
+    settings: dict[str, Any] = {"concurrency": 2, "duration": "1s", "input_tokens": "32", "output_tokens": "6"}
     result = bench.run(url=mock.url, out=str(tmp_path / "run"), observer=meddler, **settings)
     meddler.thread.join()
     assert "1 are somebody else's" in " ".join(result.reasons)

@@ -87,7 +87,7 @@ def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
 
 
 def test_a_reused_connection_that_dies_in_mid_answer_is_not_tried_again(act: Callable[..., Any]) -> None:
-    broken = [SSE_HEAD, Send(chunk(frame(A))), Pause(0.05), Reset()]
+    broken: list[Step] = [SSE_HEAD, Send(chunk(frame(A))), Pause(0.05), Reset()]
     with LiteralServer(in_turn(stream(*GOOD), broken, stream(*GOOD))) as server:
         _, record = act(server, times(2))
     assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.RESET, 1, "c")

@@ -36,7 +36,7 @@ def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act:
 
 def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_come(act: Callable[..., Any]) -> None:
     together = chunk(frame(A)) + chunk(frame(B) + frame(A))
-    reply = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.06), Send(together), Pause(0.06)]
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.06), Send(together), Pause(0.06)]
     reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
     with LiteralServer(in_turn(reply)) as server:
         record = act(server, once)
@@ -60,7 +60,14 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         time.sleep(0.3)  # The program is busy while both chunks arrive, 50 ms apart.
         return await pending
 
-    reply = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.15), Send(chunk(frame(A))), Pause(0.05), Send(chunk(frame(B)))]
+    reply: list[Step] = [
+        SSE_HEAD,
+        Send(chunk(frame(ROLE))),
+        Pause(0.15),
+        Send(chunk(frame(A))),
+        Pause(0.05),
+        Send(chunk(frame(B))),
+    ]
     reply += [Pause(0.3), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
     with LiteralServer(in_turn(reply)) as server:
         record = act(server, busy)

@@ -47,9 +47,8 @@ def whole_stream(framing: str, pieces: Sequence[bytes]) -> list[Step]:
         case "chunked":
             return chunked_stream(pieces)
         case "content-length":
-            return [Send(head("200 OK", "text/event-stream", f"content-length: {sum(map(len, pieces))}"))] + [
-                Send(piece) for piece in pieces
-            ]
+            length = f"content-length: {sum(map(len, pieces))}"
+            return [Send(head("200 OK", "text/event-stream", length)), *map(Send, pieces)]
         case _:
             return [Send(head("200 OK", "text/event-stream", "connection: close")), *map(Send, pieces), Close()]
 

@@ -149,7 +149,7 @@ def test_an_end_that_shares_its_read_with_something_else_is_seen_by_the_sweep() 
         return [first, await wire.start()]
 
     # Bytes that nobody asked for follow the last chunk, in one write with it and in the next: the response is whole.
-    reply = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.05)]
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.05)]
     reply += [Send(chunk(frame(DONE)) + LAST_CHUNK + b"HTTP/1.1 50"), Pause(0.05), Send(b"0 Unasked\r\n\r"), Hang()]
     with LiteralServer(in_turn(reply, stream(*GOOD))) as server:
         spoiled, after = on_wire(server.url, ask, timeout_idle_ns=2_000 * MS)
@@ -182,7 +182,7 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
         return len(server.received) == requests and len(server.received[-1].writes) >= 2
 
     async def slept(wire: Wire) -> list[RequestRecord]:
-        records = []
+        records: list[RequestRecord] = []
         for _ in range(5):
             pending = wire.start()
             await wire.until(partial(head_and_token_are_out, len(records) + 1))
@@ -243,7 +243,13 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
         await asyncio.sleep(0)
         return list(await asyncio.gather(*pending)), seen
 
-    reply = [Pause(0.3), SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.7), Send(chunk(frame(DONE)) + LAST_CHUNK)]
+    reply: list[Step] = [
+        Pause(0.3),
+        SSE_HEAD,
+        Send(chunk(frame(content("a")))),
+        Pause(0.7),
+        Send(chunk(frame(DONE)) + LAST_CHUNK),
+    ]
     with LiteralServer(in_turn(*[reply] * n)) as server:
         records, (before, after) = on_wire(server.url, order)
     assert {(r.outcome, r.chunk_kind) for r in records} == {(Outcome.OK, "co")}

@@ -29,7 +29,7 @@ def mock() -> Iterator[str]:
 
 
 def most_at_once(rows: Sequence[dict[str, Any]]) -> int:
-    spans = [(row["sent_ns"], row["end_ns"]) for row in rows]
+    spans: list[tuple[int, int]] = [(row["sent_ns"], row["end_ns"]) for row in rows]
     return max(sum(a <= at < b for a, b in spans) for at, _ in spans)
 
 

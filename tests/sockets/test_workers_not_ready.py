@@ -19,7 +19,7 @@ from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport
-from bench.load.live import ProgressTally
+from bench.load.progress_tally import ProgressTally
 from bench.modes.share import RunLength, divide
 from bench.records import RequestRecord
 from bench.scale.processes import WorkerProcesses

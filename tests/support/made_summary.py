@@ -18,8 +18,14 @@ def made_page(
     records: list[RequestRecord], status: str = "VALID", **facts: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A summary, and what its page needs beyond it."""
-    facts = {"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts
-    summary = Summary(RunFacts(**facts))
+    given: dict[str, Any] = {
+        "mode": "concurrency",
+        "open_loop": False,
+        "endpoint": "chat",
+        "start_ns": START_NS,
+        "seed": 0,
+    } | facts
+    summary = Summary(RunFacts(**given))
     for record in records:
         summary.add(record)
     whole = summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}

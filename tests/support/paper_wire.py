@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +17,7 @@ class PaperWire:
     def __init__(self, blocked: frozenset[int] = frozenset(), gone_after: int | None = None) -> None:
         self.blocked = False
         self.on_lost: Callable[[str], None] | None = None
-        self.said: list[object] = []
+        self.said: list[Any] = []
         self.headers: Headers = ()
         self._blocked = blocked
         self._gone_after = gone_after

@@ -90,7 +90,9 @@ KINDS = {
 }
 
 
-def save(tokenizer: Tokenizer, folder: Path, *, template: str | None = TEMPLATE, **config: object) -> Path:
+def save(
+    tokenizer: Tokenizer, folder: Path, *, template: str | list[dict[str, str]] | None = TEMPLATE, **config: object
+) -> Path:
     """A directory as a model's is, with the template in tokenizer_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))

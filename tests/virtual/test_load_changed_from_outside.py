@@ -32,7 +32,7 @@ def told(changes: list[RateChange], lead_ns: int = 0) -> list[tuple[int, object]
 
 def planned(rate: Rate, until_ns: int) -> list[int]:
     """What the settings and the changes give, drawn again."""
-    found = []
+    found: list[int] = []
     for at_ns in rate.planned_arrivals(CHANGES):
         if at_ns >= until_ns:
             return found

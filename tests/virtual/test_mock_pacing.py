@@ -41,7 +41,8 @@ def test_calls_are_made_at_their_deadlines_in_order() -> None:
 
 def test_work_between_two_waits_never_adds_up() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
-        start, seen = loop.virtual_ns, []
+        start = loop.virtual_ns
+        seen: list[int] = []
         stepper = Stepper(SampledEngine(), pace := pacer())
 
         def take(tokens: int) -> None:
@@ -60,7 +61,8 @@ def test_work_between_two_waits_never_adds_up() -> None:
 
 def test_after_a_pause_the_tokens_come_in_a_burst_and_the_rest_on_time() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
-        start, seen = loop.virtual_ns, []
+        start = loop.virtual_ns
+        seen: list[int] = []
         stepper = Stepper(SampledEngine(), pace := pacer())
 
         def take(tokens: int) -> None:
@@ -78,7 +80,8 @@ def test_after_a_pause_the_tokens_come_in_a_burst_and_the_rest_on_time() -> None
 
 def test_deadlines_close_to_each_other_share_a_wake_up_and_others_do_not() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
-        start, seen = loop.virtual_ns, []
+        start = loop.virtual_ns
+        seen: list[int] = []
         stepper = Stepper(SampledEngine(), pace := pacer(shared_ns=100_000))
         for ttft_ns in (10 * MS, 10 * MS + 90_000, 10 * MS + 150_000):
             stepper.admit(
@@ -96,7 +99,8 @@ def test_deadlines_close_to_each_other_share_a_wake_up_and_others_do_not() -> No
 
 def test_a_released_request_hears_nothing_more() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
-        start, seen = loop.virtual_ns, []
+        start = loop.virtual_ns
+        seen: list[int] = []
         stepper = Stepper(SampledEngine(), pace := pacer())
         keys: list[int] = []
 
@@ -115,7 +119,8 @@ def test_a_released_request_hears_nothing_more() -> None:
 
 def test_a_reply_that_fails_does_not_take_the_others_with_it() -> None:
     async def main(loop: VirtualTimeLoop) -> list[int]:
-        start, seen = loop.virtual_ns, []
+        start = loop.virtual_ns
+        seen: list[int] = []
         stepper = Stepper(SampledEngine(), pace := pacer())
 
         def broken(tokens: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -77,7 +77,8 @@ class Mock:
         protocol, transport = self.connect()
         protocol.feed(request(path, body, headers), now_ns(), "kernel")
         plain = isinstance(protocol.cycle, PlainCycle)
-        while protocol.cycle is None or not (protocol.cycle.response_complete or transport.closed):
+        # It is None until the head has been read, which its type leaves out.
+        while (cycle := cast(Any, protocol.cycle)) is None or not (cycle.response_complete or transport.closed):
             await asyncio.sleep(0)
         transport.close()
         protocol.connection_lost(None)
@@ -127,7 +128,9 @@ async def both_ways(mock: Mock, path: str, body: bytes, headers: dict[str, str])
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(["word " * 60, "x" * 500, "x" * 9000])
-ODD = st.none() | st.booleans() | st.integers(-2, 300) | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+ODD: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers(-2, 300) | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
+)
 
 
 Strategy = st.SearchStrategy[Any]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from typing import TypeVarTuple, Unpack
 
 import pytest
 
@@ -39,8 +43,12 @@ def test_calls_are_made_in_the_order_of_their_deadlines_each_exactly_then() -> N
     async def main(loop: VirtualTimeLoop) -> list[tuple[int, int]]:
         clock = LoopClock()
         made: list[tuple[int, int]] = []
+
+        def note(offset: int) -> None:
+            made.append((offset, clock.now_ns() - START_NS))
+
         for offset in (30, 10, 20, 10_000_001):
-            clock.call_at(START_NS + offset, lambda offset=offset: made.append((offset, clock.now_ns() - START_NS)))
+            clock.call_at(START_NS + offset, partial(note, offset))
         await sleep_until(clock, START_NS + 20_000_000)
         return made
 
@@ -72,10 +80,23 @@ def test_a_deadline_in_the_past_is_called_soon_and_not_at_once() -> None:
     assert run_virtual(main) == (False, True)
 
 
+Ts = TypeVarTuple("Ts")
+
+
+def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
+
+
 class _EarlyLoop(VirtualTimeLoop):
     """Calls back 0.9 ms early, as a loop does that counts in whole milliseconds."""
 
-    def call_at(self, when, callback, *args, context=None):  # type: ignore[no-untyped-def]
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         return super().call_at(max(self.time(), when - 0.0009), callback, *args, context=context)
 
 
@@ -104,7 +125,7 @@ def test_leaving_a_wait_takes_its_timer_back() -> None:
     async def main(loop: VirtualTimeLoop) -> bool:
         clock = LoopClock()
         task = asyncio.ensure_future(sleep_until(clock, START_NS + NS_PER_S))
-        clock.call_at(START_NS + 10, lambda: task.cancel() and None)
+        clock.call_at(START_NS + 10, partial(_cancel, task))
         with pytest.raises(asyncio.CancelledError):
             await task
         await sleep_until(clock, START_NS + 2 * NS_PER_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_damaged_record_is_named_with_its_line(tmp_path: Path, changes: dict[s
 
 def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> None:
     directory = damaged(tmp_path / "run", "requests.jsonl", 1, sent_ns="x", chunk_ns=[1, 2, 3, "x"])
-    readers = [
+    readers: list[Callable[[], object]] = [
         lambda: evaluate(directory),
         lambda: read_values(directory.path),
         lambda: read_runs([directory.path]),

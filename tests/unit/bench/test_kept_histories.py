@@ -13,6 +13,7 @@ from bench.endpoints.interface import BodyOptions
 from bench.kept_messages import KeptMessage
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
+from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
 from promptset.sessions.packed import pack_session, unpack_session
@@ -64,7 +65,7 @@ def held(session: Session, encode: Recorder, *, real: bool) -> list[bytes]:
         request = conversation.request(turn, f"r-{turn}", turn, "run")
         bodies.append(request.body)
         if request.on_answer is not None:
-            request.on_answer(f"what the server said to {turn}")
+            request.on_answer(Answer(content=f"what the server said to {turn}"))
         conversation.answered(turn)
     return bodies
 

@@ -23,6 +23,7 @@ from bench.metrics import objectives
 from bench.modes.interface import Numbering
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare, divide
+from bench.records import Outcome
 from bench.report import html, metric_table, text
 from bench.shares import BLOCK, Shares, seats
 from bench.target.probe import samples_to_ask
@@ -250,7 +251,7 @@ def two_classes() -> list[Any]:
     """Of `slow` 30 with a TTFT of 100 ms; of `fast` 10 with one of 10 ms, two of which failed."""
     slow = [made_record(i, sent_ms=i * 10, chunks_ms=(100.0, 110.0), traffic_class="slow") for i in range(30)]
     fast = [made_record(30 + i, sent_ms=i * 30, chunks_ms=(10.0, 12.0), traffic_class="fast") for i in range(8)]
-    lost = [made_record(38 + i, chunks_ms=(), outcome="reset", traffic_class="fast") for i in range(2)]
+    lost = [made_record(38 + i, chunks_ms=(), outcome=Outcome.RESET, traffic_class="fast") for i in range(2)]
     return slow + fast + lost
 
 

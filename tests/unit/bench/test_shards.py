@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -32,7 +33,7 @@ def shard(directory: RunDirectory, worker: int, lines: list[bytes], samples: lis
     return directory.path / requests
 
 
-def line(index: int, end_ms: int, worker: int = 0, **fields: object) -> bytes:
+def line(index: int, end_ms: int, worker: int = 0, **fields: Any) -> bytes:
     record = made_record(index, sent_ms=0, chunks_ms=(end_ms,), worker=worker, **fields)
     return to_line(record)
 

@@ -14,6 +14,7 @@ import pytest
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LoadGoal
 from bench.load.worker_health import WorkerHealth
+from bench.load_change import LoadChange
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.terminal import Terminal, load_lines
@@ -44,6 +45,9 @@ class Uncontrolled:
         raise AssertionError
 
     terminate = interrupt
+
+    def set_load(self, load: float) -> LoadChange:
+        raise AssertionError("nobody changes it")
 
 
 def drawn(goal: LoadGoal, at: list[tuple[float, dict[str, int], list[RequestRecord]]]) -> list[list[str]]:
@@ -132,7 +136,11 @@ def test_the_lines_have_the_way_counts_rates_latencies_and_errors() -> None:
 
 
 def test_a_duration_never_reads_more_than_it_is() -> None:
-    at = [(45.0, sent(45, 30), []), (87.0, sent(60, 58), []), (99.0, sent(60), [])]
+    at: list[tuple[float, dict[str, int], list[RequestRecord]]] = [
+        (45.0, sent(45, 30), []),
+        (87.0, sent(60, 58), []),
+        (99.0, sent(60), []),
+    ]
     lines = [seen[0] for seen in drawn(LoadGoal(duration_s=60), at)]
     assert lines == [
         "  ━━━━━━━━━━━━━━━─────  75%  45 of 60 s, 15 s left",
@@ -257,6 +265,9 @@ def test_signals_end_the_load_and_are_given_back_after_it(name: str, order: str,
 
         def terminate(self) -> None:
             self.orders.append("terminated")
+
+        def set_load(self, load: float) -> LoadChange:
+            raise AssertionError("nobody changes it")
 
     async def main() -> list[str]:
         control = Noted()

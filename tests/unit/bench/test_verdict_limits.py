@@ -53,7 +53,7 @@ def test_how_many_records_may_be_missing_and_how_far_usage_may_go_can_be_configu
     assert status({"counts.failed": 100}, errors={"failed": 0.05}) is Status.FAILED
 
 
-LIMIT_OF = {  # limit: evidence that it judges alone
+LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alone
     "send_lateness_p99_ms": {LATE: 0.9},
     "send_lateness_p99_of_ttft": {LATE: 0.4},
     "ready_not_sent": ready(0.009, 100.0),

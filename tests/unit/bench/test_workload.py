@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,7 +141,8 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 
 
 def test_streams_depend_on_seed_purpose_and_id_alone() -> None:
-    draws = {key: stream(*key).random() for key in [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", "1")]}
+    keys: list[Any] = [(0, "a"), (1, "a"), (0, "b"), (0, "a", 1), (0, "a", "1")]
+    draws = {key: stream(*key).random() for key in keys}
     assert len(set(draws.values())) == 5
     assert stream(0, "a").random() == draws[0, "a"]
     # The same in every version and on every machine: a result names its seed, and it must go on meaning the same.

@@ -161,8 +161,8 @@ def test_processes_append_whole_lines_to_one_file_and_each_reads_them_all(tmp_pa
     assert [os.waitpid(pid, 0)[1] for pid in children] == [0, 0, 0]
     assert file.lines == 120
     rows = [row.split() for row in file.read().splitlines()]
-    for child in (b"0", b"1", b"2"):
-        assert [int(i) for who, i, _ in rows if who == child] == list(range(40))
+    for name in (b"0", b"1", b"2"):
+        assert [int(i) for who, i, _ in rows if who == name] == list(range(40))
     assert {len(text) for _, _, text in rows} == {10, 100_000}
     assert file.read(100).splitlines() == file.read().splitlines()[100:]
     file.close()

@@ -244,8 +244,8 @@ def test_the_page_says_which_faults_a_dialect_ignores() -> None:
         for name in re.findall(r"`(\w+)`", row[1]):
             named[name] = row[2:4]
     assert named.keys() <= FAULTS.keys()
-    for column, frames in enumerate((MessagesFrames, ResponsesFrames)):
-        assert {name for name, cells in named.items() if "ignored" in cells[column]} == frames.ignores
+    for column, ignores in enumerate((MessagesFrames.ignores, ResponsesFrames.ignores)):
+        assert {name for name, cells in named.items() if "ignored" in cells[column]} == ignores
 
 
 def of_tools(endpoint: Endpoint, stream: bool, *tokens: int) -> Played:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mockserver.replies.wire import AsgiWire, DirectWire, wire_of
+from mockserver.replies.wire import AsgiWire, DirectWire, TransportWire, wire_of
+from mockserver.workers.response_store import LastResponse
 
 
 class CountingTransport:
@@ -36,6 +37,9 @@ class FakeConnection:
     def __init__(self, transport: CountingTransport, http_1_0: bool = False, keep_alive: bool = True) -> None:
         self.transport: Any = transport
         self.received_ns: int | None = 1
+        self.last: LastResponse | None = None
+        self.wire: TransportWire | None = None
+        self.held_until_ns: int | None = None
         self.clock = "kernel"
         self.http_1_0 = http_1_0
         self.on_lost: Callable[[], None] | None = None

@@ -22,7 +22,7 @@ def expect(config: MockConfig, **asked: int) -> dict[str, Any]:
     return EXPECTATIONS[config.engine](config, RequestLengths(**asked))
 
 
-def plans(config: MockConfig, n: int, **of: int) -> list[Any]:
+def plans(config: MockConfig, n: int, **of: Any) -> list[Any]:
     latencies = latencies_of(config)
     return [draw_plan(latencies, 7, key, limit_tokens=10_000, **of) for key in range(n)]
 
@@ -101,7 +101,7 @@ def test_a_stream_interval_is_named_among_what_is_left_out() -> None:
 
 
 def test_a_recording_is_its_own_expectation_and_a_profile_is_sampled_from(tmp_path: Path) -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"index": i, "status": 200, "fault": None, "engine": {}, "received_ns": 0, "chunk_kind": "ccc",
          "write_ns": [10_000_000 * (i + 1), 10_000_000 * (i + 1) + 4_000_000, 10_000_000 * (i + 1) + 8_000_000],
          "chunk_tokens": [1, 3, 1]}

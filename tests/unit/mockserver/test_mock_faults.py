@@ -165,10 +165,15 @@ def test_rules_for_connections_are_asked_for_connections_alone() -> None:
 
 def test_each_rule_draws_for_itself() -> None:
     asked: list[int] = []
+
+    def drawn(ordinal: int) -> float:
+        asked.append(ordinal)
+        return 0.5
+
     choose(
         rules("429:rate=0", "slow_accept:rate=1", "500:rate=0"),
         ArrivalFacts(0),
-        lambda ordinal: asked.append(ordinal) or 0.5,
+        drawn,
     )
     assert asked == [0, 2]
 

@@ -50,9 +50,7 @@ def test_a_header_takes_the_place_of_what_is_configured(
 
 def test_a_distribution_is_drawn_from_as_a_configured_one_is() -> None:
     asked = read_overrides(headers(("x-mock-ttft", "exp:mean=100ms"))).over(CONFIGURED)
-    configured = Latencies(
-        parse("exp:mean=100ms", "time"), *[CONFIGURED.tpot, CONFIGURED.itl, CONFIGURED.output_tokens]
-    )
+    configured = Latencies(parse("exp:mean=100ms", "time"), CONFIGURED.tpot, CONFIGURED.itl, CONFIGURED.output_tokens)
     draws = [draw_plan(of, 3, 7, limit_tokens=100).ttft_ns for of in (asked, configured)]
     assert draws[0] == draws[1]
 

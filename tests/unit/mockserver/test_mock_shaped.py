@@ -12,6 +12,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.faults import FAULTS
 from mockserver.plans.plan import Plan
 from mockserver.replies.reply import Content, StreamedReply, WholeReply
+from mockserver.replies.shaped.stream import ShapedStream
 from mockserver.tokencount import known_count
 from tests.support.paper_wire import PaperWire
 from tests.support.played_reply import (
@@ -34,7 +35,7 @@ from tests.support.played_reply import (
 )
 
 
-def split_character() -> list[bytes]:
+def split_character() -> list[object]:
     frame = c(" two\u4e16")
     at = frame.index("\u4e16".encode()) + 1
     return [ROLE, ONE, frame[:at], frame[at:], THREE, FOUR, DONE, "end"]
@@ -186,7 +187,8 @@ def test_comments_keep_a_quiet_stream_alive_and_a_busy_one_needs_none() -> None:
     played.wire.said.clear()
     for at in range(30, 60, 5):
         played.timer.move_to(at * MS)
-        played.reply._out.last_ns = at * MS  # type: ignore[attr-defined]  # PaperWire's stamps are no times.
+        assert isinstance(played.reply, ShapedStream)
+        played.reply._out.last_ns = at * MS  # PaperWire's stamps are no times.
     assert played.writes == [b": keep-alive\n\n"]  # At 30, 10 ms after the last one.
     before = played.reply.bytes_out
     played.play()

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_an_error_of_a_worker_is_told_in_its_own_words(capfd: pytest.CaptureFixt
 
 
 def test_counts_are_added_up_and_the_first_error_is_kept() -> None:
-    each = [
+    each: list[dict[str, dict[str, Any]]] = [
         {"a": {"n": 1, "error": None}, "b": {"m": 5}},
         {"a": {"n": 2, "error": "full"}, "b": {"m": 0}},
         {"a": {"n": 4, "error": "late"}, "b": {"m": 1}},

@@ -16,8 +16,9 @@ from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
-from mockserver.replies.wire import DirectWire
+from mockserver.replies.wire import DirectWire, TransportWire
 from mockserver.tokencount import TokenCount, known_count
+from mockserver.workers.response_store import LastResponse
 
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
 N = len(PIECES)
@@ -52,8 +53,11 @@ class Transport:
 
 
 class Connection:
-    received_ns = RECEIVED
+    received_ns: int | None = RECEIVED
     clock = "kernel"
+    last: LastResponse | None = None
+    held_until_ns: int | None = None
+    wire: TransportWire | None = None
     http_1_0 = False
     keep_alive = True
     on_lost: Callable[[], None] | None = None
@@ -82,7 +86,7 @@ def play(
     ended: list[ReplyWriter] = []
 
     async def main() -> ReplyWriter:
-        reply = kind(DirectWire(Connection(transport)), content(endpoint, usage), ended.append)  # type: ignore[arg-type]
+        reply = kind(DirectWire(Connection(transport)), content(endpoint, usage), ended.append)
         reply.begin()
         for tokens in steps:
             if tokens == 1 and isinstance(reply, PlainStream):

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import socket
 from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ def default_tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session", params=["default", *tiny_tokenizers.KINDS])
-def tokenizer(request, tmp_path_factory) -> Tokenizer:
+def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """The embedded tokenizer, and three of other kinds."""
     if request.param == "default":
         return load_tokenizer()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -12,11 +15,13 @@ from promptset import recipes
 from promptset.agents import made as making
 from promptset.agents.made import agent_sessions
 from promptset.agents.plan import Floor, plan_session
+from promptset.agents.recipe import AgentRecipe
 from promptset.agents.table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
 from promptset.chat_sum import NotASum, chat_sum
 from promptset.cli import main
 from promptset.errors import SpecError
-from promptset.sessions import load_sessions
+from promptset.sessions import Session, load_sessions
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -29,13 +34,13 @@ BESIDE = (
 )
 
 
-def recipe_of(tmp_path, text):
+def recipe_of(tmp_path: Path, text: str) -> AgentRecipe:
     path = tmp_path / "own.yaml"
     path.write_text(text)
     return recipes.load_sessions(str(path))
 
 
-def test_what_is_drawn_has_the_published_quantiles():
+def test_what_is_drawn_has_the_published_quantiles() -> None:
     recipe = recipes.load_sessions("coding-agent")
     table = table_of(plan_session(recipe, 0, index) for index in range(1500))
     for name, (p50, p90, _) in PUBLISHED.items():
@@ -51,7 +56,7 @@ def test_what_is_drawn_has_the_published_quantiles():
     [{"keep": 1.0}, {"growth": 2.0}, {"breaks": 5.0}],
     ids=["compaction keeps too much", "growth is doubled", "the cache breaks five times as often"],
 )
-def test_a_recipe_that_is_off_does_not_have_them(wrong):
+def test_a_recipe_that_is_off_does_not_have_them(wrong: dict[str, float]) -> None:
     """Planted defects: the table tells them."""
     recipe = recipes.load_sessions("coding-agent")
     if "keep" in wrong:
@@ -70,7 +75,7 @@ def test_a_recipe_that_is_off_does_not_have_them(wrong):
     assert off or abs(table.hit_rate - PUBLISHED_HIT_RATE) > 0.01
 
 
-def test_no_prompt_and_answer_are_longer_than_the_window():
+def test_no_prompt_and_answer_are_longer_than_the_window() -> None:
     recipe = recipes.load_sessions("coding-agent")
     for one in (recipe, recipe.within(32_768)):
         plans = [plan_session(one, 3, index) for index in range(150)]
@@ -78,7 +83,7 @@ def test_no_prompt_and_answer_are_longer_than_the_window():
         assert 0.95 * one.context_limit < longest <= one.context_limit
 
 
-def test_a_compaction_keeps_the_share_that_the_recipe_says(tmp_path):
+def test_a_compaction_keeps_the_share_that_the_recipe_says(tmp_path: Path) -> None:
     plans = [plan_session(recipe_of(tmp_path, OFTEN), 0, index) for index in range(60)]
     kept = []
     for plan in plans:
@@ -95,7 +100,7 @@ def test_a_compaction_keeps_the_share_that_the_recipe_says(tmp_path):
     assert 0.55 < max(kept) < 0.61
 
 
-def test_another_window_scales_lengths_and_leaves_turns_and_pauses():
+def test_another_window_scales_lengths_and_leaves_turns_and_pauses() -> None:
     recipe = recipes.load_sessions("coding-agent")
     whole, small = (plan_session(one, 5, 1) for one in (recipe, recipe.within(50_000)))
     assert len(whole.turns) == len(small.turns)
@@ -103,7 +108,7 @@ def test_another_window_scales_lengths_and_leaves_turns_and_pauses():
     assert small.turns[0].input_tokens == pytest.approx(whole.turns[0].input_tokens / 4, rel=0.01)
 
 
-def test_jobs_begin_where_a_person_pauses(tmp_path):
+def test_jobs_begin_where_a_person_pauses(tmp_path: Path) -> None:
     session = agent_sessions(load_tokenizer(), recipe_of(tmp_path, BESIDE), seed=0).session_at(3)
     job = 0
     for number, node in enumerate(session.nodes):
@@ -112,7 +117,7 @@ def test_jobs_begin_where_a_person_pauses(tmp_path):
     assert all(session.turns[n].agent is None for n, node in enumerate(session.nodes) if node.pause == "human")
 
 
-def test_sub_agents_run_beside_each_other_and_the_main_agent_waits_for_them(tmp_path):
+def test_sub_agents_run_beside_each_other_and_the_main_agent_waits_for_them(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, BESIDE)
     found = 0
     for index in range(30):
@@ -131,28 +136,28 @@ def test_sub_agents_run_beside_each_other_and_the_main_agent_waits_for_them(tmp_
 
 
 @pytest.mark.parametrize("text", [OFTEN, BESIDE, SMALL + "system: {tokens: '64', shared: true}\n"])
-def test_every_prompt_has_exactly_the_planned_tokens(tokenizer, tmp_path, text):
+def test_every_prompt_has_exactly_the_planned_tokens(tokenizer: Tokenizer, tmp_path: Path, text: str) -> None:
     made = agent_sessions(tokenizer, recipe_of(tmp_path, text), seed=7)
     assert made.known is not None
     for index in range(6):
         session = made.session_at(index)
         chats = [session.conversation(number) for number in range(len(session.turns))]
         assert tokenizer.count_chats(chats) == [turn.input_tokens for turn in session.turns]
-        assert tokenizer.count_plain([turn.answer for turn in session.turns]) == [
+        assert tokenizer.count_plain([turn.answer or "" for turn in session.turns]) == [
             t.output_tokens for t in session.turns
         ]
 
 
-def ids_of(tokenizer, session):
+def ids_of(tokenizer: Tokenizer, session: Session) -> list[list[int]]:
     return [tokenizer.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
 
 
-def common(one, other):
+def common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 @pytest.mark.parametrize("text", [BESIDE, SMALL + "system: {tokens: '64', shared: true}\n"])
-def test_a_cache_holds_what_is_planned_of_every_prompt(tokenizer, tmp_path, text):
+def test_a_cache_holds_what_is_planned_of_every_prompt(tokenizer: Tokenizer, tmp_path: Path, text: str) -> None:
     made = agent_sessions(tokenizer, recipe_of(tmp_path, text), seed=7)
     seen: list[list[int]] = []
     for index in range(3):
@@ -167,16 +172,17 @@ def test_a_cache_holds_what_is_planned_of_every_prompt(tokenizer, tmp_path, text
             seen.append(ids)
 
 
-def test_the_whole_recipe_is_exact_at_150_000_tokens(default_tokenizer):
+def test_the_whole_recipe_is_exact_at_150_000_tokens(default_tokenizer: Tokenizer) -> None:
     made = agent_sessions(default_tokenizer, recipes.load_sessions("coding-agent"), seed=0)
     index = next(n for n in range(50) if max(turn.input_tokens for turn in made.plan_at(n).turns) > 150_000)
     session = made.session_at(index)
-    longest = max(range(len(session.turns)), key=lambda number: session.turns[number].input_tokens)
+    ids = ids_of(default_tokenizer, session)
+    longest = max(range(len(session.turns)), key=lambda number: len(ids[number]))
     for number in (0, longest // 2, longest):
         assert default_tokenizer.count_chat(session.conversation(number)) == session.turns[number].input_tokens
 
 
-def test_a_text_that_is_made_one_short_is_counted_so(default_tokenizer, tmp_path):
+def test_a_text_that_is_made_one_short_is_counted_so(default_tokenizer: Tokenizer, tmp_path: Path) -> None:
     """A planted defect: a constant of the template that is one too high."""
     made = agent_sessions(default_tokenizer, recipe_of(tmp_path, SMALL), seed=1)
     off = dataclasses.replace(made, known=dataclasses.replace(chat_sum(default_tokenizer), turn=4))
@@ -191,7 +197,7 @@ FORGETS = (
 )
 
 
-def test_with_a_template_that_is_no_sum_prompts_are_counted_whole(tmp_path):
+def test_with_a_template_that_is_no_sum_prompts_are_counted_whole(tmp_path: Path) -> None:
     folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model", template=FORGETS)
     tokenizer = load_tokenizer(str(folder))
     with pytest.raises(NotASum):
@@ -204,11 +210,12 @@ def test_with_a_template_that_is_no_sum_prompts_are_counted_whole(tmp_path):
     for number, turn in enumerate(session.turns[1:], 1):
         assert turn.cached_tokens == max(common(prompts[number], other) for other in prompts[:number])
     assert any(
-        turn.cached_tokens < before.input_tokens for before, turn in zip(session.turns, session.turns[1:], strict=False)
+        turn.cached_tokens is not None and turn.cached_tokens < len(before)
+        for before, turn in zip(prompts, session.turns[1:], strict=False)
     )
 
 
-def test_a_template_without_system_prompts_has_the_shared_text_in_the_users_first_words(tmp_path):
+def test_a_template_without_system_prompts_has_the_shared_text_in_the_users_first_words(tmp_path: Path) -> None:
     template = (
         "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endfor %}<assistant>"
@@ -222,10 +229,11 @@ def test_a_template_without_system_prompts_has_the_shared_text_in_the_users_firs
         prompts = ids_of(tokenizer, session)
         assert [len(ids) for ids in prompts] == [turn.input_tokens for turn in session.turns]
         for number, turn in enumerate(session.turns[1:], 1):
+            assert turn.cached_tokens is not None
             assert turn.cached_tokens <= max(common(prompts[number], other) for other in prompts[:number])
 
 
-def test_a_salt_makes_other_texts_of_the_same_lengths(default_tokenizer, tmp_path):
+def test_a_salt_makes_other_texts_of_the_same_lengths(default_tokenizer: Tokenizer, tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, BESIDE)
     plain, salted = (agent_sessions(default_tokenizer, recipe, seed=2, salt=salt).session_at(0) for salt in (None, "x"))
     assert plain == agent_sessions(default_tokenizer, recipe, seed=2).session_at(0)
@@ -234,14 +242,14 @@ def test_a_salt_makes_other_texts_of_the_same_lengths(default_tokenizer, tmp_pat
     assert plain.system != salted.system
 
 
-def test_lengths_below_what_the_template_needs_are_raised_to_it(tmp_path):
+def test_lengths_below_what_the_template_needs_are_raised_to_it(tmp_path: Path) -> None:
     recipe = dataclasses.replace(recipe_of(tmp_path, SMALL), scale=0.001)
     for turn in plan_session(recipe, 0, 0, Floor(system=9, user=7, added=11)).turns:
         assert turn.input_tokens >= 16
         assert turn.output_tokens == 2
 
 
-def test_the_command_writes_sessions_that_load_again(tmp_path, capsys):
+def test_the_command_writes_sessions_that_load_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "agents.jsonl"
     assert main(["--recipe", "coding-agent", "--context-limit", "4000", "--count", "3", "--out", str(out)]) == 0
     sessions = load_sessions(out)
@@ -254,7 +262,7 @@ def test_the_command_writes_sessions_that_load_again(tmp_path, capsys):
     assert "3 sessions" in capsys.readouterr().err
 
 
-def test_options_that_a_recipe_of_sessions_says_itself_are_refused_together(capsys):
+def test_options_that_a_recipe_of_sessions_says_itself_are_refused_together(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--recipe", "coding-agent", "--turns", "4", "--input-tokens", "9", "--count", "1"]) == 2
     said = capsys.readouterr().err
     for flag in ("--turns", "--input-tokens"):
@@ -263,7 +271,7 @@ def test_options_that_a_recipe_of_sessions_says_itself_are_refused_together(caps
     assert "--context-limit needs a recipe of sessions" in capsys.readouterr().err
 
 
-def test_the_shipped_recipe_says_where_it_comes_from():
+def test_the_shipped_recipe_says_where_it_comes_from() -> None:
     recipe = recipes.load_sessions("coding-agent")
     assert len(recipe.source) > 100
     with pytest.raises(SpecError, match="makes sessions, and no single requests: use it with --mode sessions"):
@@ -298,7 +306,9 @@ def test_the_shipped_recipe_says_where_it_comes_from():
         ({"first_context": 0}, "first_context: '0' is less than one"),
     ],
 )
-def test_a_wrong_recipe_is_refused_with_the_key_that_is_wrong(tmp_path, change, said):
+def test_a_wrong_recipe_is_refused_with_the_key_that_is_wrong(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump({"like": "coding-agent", **change}))
     with pytest.raises(SpecError) as caught:
@@ -306,9 +316,9 @@ def test_a_wrong_recipe_is_refused_with_the_key_that_is_wrong(tmp_path, change, 
     assert any(f"the recipe {path}: {said}" in problem for problem in caught.value.problems), caught.value.problems
 
 
-def test_texts_need_no_counting(default_tokenizer, monkeypatch, tmp_path):
+def test_texts_need_no_counting(default_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What makes long sessions cheap: once the constants are known, no text is tokenized."""
     made = agent_sessions(default_tokenizer, recipe_of(tmp_path, BESIDE), seed=0)
-    silent = dataclasses.replace(made, tokenizer=object())
+    silent = dataclasses.replace(made, tokenizer=cast(Tokenizer, object()))
     monkeypatch.setattr(making, "sentence_bank", None)
     assert silent.session_at(1) == made.session_at(1)

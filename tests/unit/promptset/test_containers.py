@@ -1,9 +1,13 @@
 """Files as rows: every row is found, at the position where it can be read again alone."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +23,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-def rows_of(path):
+def rows_of(path: Path) -> list[Any]:
     """The values of a file, each of them read again by its position and compared."""
     container = open_container(path)
     entries = list(container.entries())
@@ -30,13 +34,15 @@ def rows_of(path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("containers")
 
 
 @given(rows=st.lists(JSON_VALUES, max_size=5), indent=st.sampled_from([None, 1]), bom=st.booleans())
 @settings(max_examples=60)
-def test_an_array_has_the_rows_that_a_decoder_of_the_whole_finds(folder, rows, indent, bom):
+def test_an_array_has_the_rows_that_a_decoder_of_the_whole_finds(
+    folder: Path, rows: list[Any], indent: int | None, bom: bool
+) -> None:
     path = folder / "data.json"
     path.write_text("\ufeff" * bom + json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
     assert rows_of(path) == rows
@@ -44,7 +50,7 @@ def test_an_array_has_the_rows_that_a_decoder_of_the_whole_finds(folder, rows, i
 
 @given(rows=st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=3), max_size=5), blank=st.booleans())
 @settings(max_examples=80)
-def test_lines_have_the_rows_that_were_written(folder, rows, blank):
+def test_lines_have_the_rows_that_were_written(folder: Path, rows: list[Any], blank: bool) -> None:
     path = folder / "data.jsonl"
     lines = [json.dumps(row, ensure_ascii=False) + "\n" + "  \r\n" * blank for row in rows]
     path.write_text("".join(lines), encoding="utf-8", newline="")
@@ -56,7 +62,9 @@ CELLS = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00")
 
 @given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=5), end=st.sampled_from(["\n", "\r\n"]), every=st.booleans())
 @settings(max_examples=60)
-def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, rows, end, every):
+def test_a_table_has_the_rows_that_were_written_also_over_several_lines(
+    folder: Path, rows: list[Any], end: str, every: bool
+) -> None:
     path, out = folder / "data.csv", io.StringIO(newline="")
     # A carriage return ends a line of CSV, and Python's writer leaves it bare where its own lines end otherwise.
     quoted = every or any("\r" in cell for row in rows for cell in row)
@@ -66,7 +74,7 @@ def test_a_table_has_the_rows_that_were_written_also_over_several_lines(folder, 
     assert rows_of(path) == [{"one": one, "two": two} for one, two in rows]
 
 
-def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder):
+def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder: Path) -> None:
     path = folder / "lines.csv"
     path.write_text('prompt,n\n"a\nb",1\n\nc,2\nd\n')
     entries = list(open_container(path).entries())
@@ -75,7 +83,7 @@ def test_a_record_is_numbered_by_the_line_on_which_it_begins(folder):
     assert str(entries[2].value) == "1 values, and the first line names 2 columns"
 
 
-def test_what_is_not_utf8_is_a_bad_row_and_not_the_end(folder):
+def test_what_is_not_utf8_is_a_bad_row_and_not_the_end(folder: Path) -> None:
     table, text = folder / "latin.csv", folder / "latin.txt"
     table.write_bytes(b"prompt\nM\xfcller\nMiller\n")
     text.write_bytes(b"M\xfcller\nMiller\n")
@@ -85,27 +93,27 @@ def test_what_is_not_utf8_is_a_bad_row_and_not_the_end(folder):
         assert good == {"prompt": "Miller"}
 
 
-def test_a_tab_separates_where_the_name_says_so(folder):
+def test_a_tab_separates_where_the_name_says_so(folder: Path) -> None:
     path = folder / "data.tsv"
     path.write_text("prompt\tn\na,b\t1\n")
     assert rows_of(path) == [{"prompt": "a,b", "n": "1"}]
 
 
-def test_each_line_of_text_is_a_prompt(folder):
+def test_each_line_of_text_is_a_prompt(folder: Path) -> None:
     path = folder / "data.txt"
     path.write_text("\ufeffone\r\n\ntwo\u2028half\n[three", encoding="utf-8", newline="")
     assert [row["prompt"] for row in rows_of(path)] == ["one", "two\u2028half", "[three"]
 
 
 @pytest.mark.parametrize("text", ['[{"a": 1},\n', '[{"a": "]', "[1] [2]", "[1]]"])
-def test_a_broken_array_is_said(folder, text):
+def test_a_broken_array_is_said(folder: Path, text: str) -> None:
     path = folder / "broken.json"
     path.write_text(text)
     with pytest.raises(SpecError, match="starts as a JSON array but is not one"):
         list(open_container(path).entries())
 
 
-def test_a_bad_entry_of_an_array_is_that_entry_alone(folder):
+def test_a_bad_entry_of_an_array_is_that_entry_alone(folder: Path) -> None:
     path = folder / "bad.json"
     path.write_text('[{"a": 1}, nonsense, {"a": 3}]')
     one, bad, three = rows_of(path)
@@ -113,7 +121,7 @@ def test_a_bad_entry_of_an_array_is_that_entry_alone(folder):
     assert "not JSON" in str(bad)
 
 
-def test_parquet_is_read_group_by_group(folder):
+def test_parquet_is_read_group_by_group(folder: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
@@ -127,7 +135,7 @@ def test_parquet_is_read_group_by_group(folder):
 
 
 @pytest.mark.parametrize("name", ["big.json", "big.jsonl", "big.csv"])
-def test_a_large_file_is_passed_over_in_little_memory(folder, name):
+def test_a_large_file_is_passed_over_in_little_memory(folder: Path, name: str) -> None:
     path = folder / name
     row = {"prompt": "word " * 2000}
     with path.open("w") as file:

@@ -1,12 +1,19 @@
 """Data sets of files: columns, bad rows, traces whose prompts are made, and rows that are read when they are used."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
 from promptset.errors import SpecError
 from promptset.loaders import DataSet, load, parse_columns
 from promptset.sharing import SharingTally
+from promptset.tokenizer import Tokenizer
+from tests.support.sample_parts import counted, messages_of, prompt_of, tokens_of
 
 MOONCAKE = [
     {"timestamp": 3000, "input_length": 1100, "output_length": 5, "hash_ids": [0, 1, 2]},
@@ -26,18 +33,20 @@ BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Ty
 """
 
 
+class Write(Protocol):
+    """Writes rows, or a text as it is, to a file."""
+
+    def __call__(self, content: str | Sequence[object], name: str = "data.jsonl") -> Path: ...
+
+
 @pytest.fixture
-def file(tmp_path):
-    def write(content, name="data.jsonl"):
+def file(tmp_path: Path) -> Write:
+    def write(content: str | Sequence[object], name: str = "data.jsonl") -> Path:
         path = tmp_path / name
         path.write_text(content if isinstance(content, str) else "".join(json.dumps(row) + "\n" for row in content))
         return path
 
     return write
-
-
-def counted(tokenizer, sample):
-    return tokenizer.count(sample.prompt) if sample.messages is None else tokenizer.count_chat(sample.messages)
 
 
 TRACES = [
@@ -54,8 +63,15 @@ TRACES = [
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize(("content", "name", "inputs", "at_s", "outputs"), TRACES, ids=[row[1][0] for row in TRACES])
 def test_prompts_of_a_trace_are_exact_and_stand_at_their_time(
-    file, tokenizer, content, name, inputs, at_s, outputs, chat
-):
+    file: Write,
+    tokenizer: Tokenizer,
+    content: str | list[dict[str, Any]],
+    name: str,
+    inputs: list[int],
+    at_s: list[float],
+    outputs: list[int | None],
+    chat: bool,
+) -> None:
     rows = DataSet(file(content, name), tokenizer=tokenizer, chat=chat)
     assert [sample.input_tokens for sample in rows] == inputs == [counted(tokenizer, sample) for sample in rows]
     assert [sample.at_s for sample in rows] == pytest.approx(at_s, abs=1e-6)
@@ -65,29 +81,36 @@ def test_prompts_of_a_trace_are_exact_and_stand_at_their_time(
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_equal_hash_ids_are_equal_text_and_others_are_not(file, default_tokenizer, chat):
+def test_equal_hash_ids_are_equal_text_and_others_are_not(
+    file: Write, default_tokenizer: Tokenizer, chat: bool
+) -> None:
     rows = DataSet(file(MOONCAKE), chat=chat)
-    ids = [default_tokenizer.encode(s.prompt if not chat else default_tokenizer.render_chat(s.messages)) for s in rows]
+    ids = [
+        default_tokenizer.encode(default_tokenizer.render_chat(messages_of(s)) if chat else prompt_of(s)) for s in rows
+    ]
     assert ids[0][:1020] == ids[1][:1020]  # The last tokens of a prompt are its own, and those of the template.
     assert ids[0][:1090] == ids[3][:1090]
     assert ids[0][:20] != ids[2][:20]
     assert ids[3][:20] != ids[4][:20]
+    assert rows.head is not None
     tally = SharingTally(rows.head)
     for sample in rows:
-        tally.add(sample.input_tokens, sample.path)
+        tally.add(tokens_of(sample), sample.path)
     # Of the second prompt all but its last block, of the fourth what the first had of the blocks 0, 1 and 2.
     assert tally.cached == 1008 + 1088
 
 
-def test_a_row_of_a_trace_is_the_same_prompt_in_any_order_and_by_any_reader(file):
+def test_a_row_of_a_trace_is_the_same_prompt_in_any_order_and_by_any_reader(file: Write) -> None:
     path = file(MOONCAKE)
     assert load(path, seed=5) == [DataSet(path, seed=5)[index] for index in (4, 3, 2, 1, 0)][::-1]
     assert load(path, seed=5)[0].prompt != load(path, seed=6)[0].prompt
     assert DataSet(path)[-1] == DataSet(path)[4] == DataSet(path)[3:][1]
-    assert DataSet(path).outline_at(2).input_tokens == 900
+    outline = DataSet(path).outline_at(2)
+    assert outline is not None
+    assert outline.input_tokens == 900
 
 
-def test_a_prompt_of_a_chat_is_counted_as_what_its_user_says(file, default_tokenizer):
+def test_a_prompt_of_a_chat_is_counted_as_what_its_user_says(file: Write, default_tokenizer: Tokenizer) -> None:
     path = file([{"prompt": "Hello there", "output_tokens": 3}])
     (alone,), (said,) = load(path, tokenizer=default_tokenizer), load(path, tokenizer=default_tokenizer, chat=True)
     assert alone.input_tokens == default_tokenizer.count("Hello there")
@@ -95,7 +118,7 @@ def test_a_prompt_of_a_chat_is_counted_as_what_its_user_says(file, default_token
     assert said.prompt == "Hello there"
 
 
-def test_columns_are_taken_by_the_names_that_are_given(file):
+def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
     table = file("question,len,when\nWhy?,12,3\nHow?,,4\n", "data.csv")
     columns = parse_columns("prompt=question, output_tokens=len,at_s=when")
     assert [(s.prompt, s.output_tokens, s.at_s) for s in load(table, columns=columns)] == [
@@ -108,7 +131,7 @@ def test_columns_are_taken_by_the_names_that_are_given(file):
         load(lines, columns={"prompt": "answer"})
 
 
-def test_wrong_columns_are_refused_all_at_once():
+def test_wrong_columns_are_refused_all_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         parse_columns("promt=a,output_tokens,prompt=")
     assert [words in str(caught.value) for words in ("'promt' is none of prompt, ", "'output_tokens' is not ours")] == [
@@ -133,7 +156,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "content", "said"), BAD)
-def test_a_bad_row_is_fatal_or_left_out_as_asked(file, name, content, said):
+def test_a_bad_row_is_fatal_or_left_out_as_asked(
+    file: Write, name: str, content: str | list[dict[str, Any]], said: str
+) -> None:
     path = file(content, name)
     with pytest.raises(SpecError) as caught:
         DataSet(path)
@@ -143,14 +168,14 @@ def test_a_bad_row_is_fatal_or_left_out_as_asked(file, name, content, said):
     assert said in kept.skipped[0]
 
 
-def test_a_prompt_too_short_for_the_template_is_a_bad_row(file):
+def test_a_prompt_too_short_for_the_template_is_a_bad_row(file: Write) -> None:
     path = file([{"input_tokens": 3}, {"input_tokens": 30}])
     with pytest.raises(SpecError, match="line 1: 3 tokens are too few: the shortest prompt has 4"):
         DataSet(path, chat=True)
     assert [sample.input_tokens for sample in DataSet(path)] == [3, 30]
 
 
-def test_of_many_bad_rows_twenty_are_told_and_all_are_counted(file):
+def test_of_many_bad_rows_twenty_are_told_and_all_are_counted(file: Write) -> None:
     path = file([{"prompt": "a"}, *[{"prompt": ""}] * 25])
     kept = DataSet(path, bad_rows="skip")
     assert (len(kept), kept.skipped_rows, len(kept.skipped)) == (1, 25, 20)
@@ -158,7 +183,7 @@ def test_of_many_bad_rows_twenty_are_told_and_all_are_counted(file):
         DataSet(file([{"prompt": ""}]), bad_rows="skip")
 
 
-def test_times_are_told_from_the_first_and_rows_without_one_are_noticed(file):
+def test_times_are_told_from_the_first_and_rows_without_one_are_noticed(file: Write) -> None:
     rows = DataSet(file([{"prompt": "a", "at_s": 10}, {"prompt": "b"}, {"prompt": "c", "at_s": 7.5}]))
     assert [sample.at_s for sample in rows] == [2.5, None, 0.0]
     assert not rows.timed

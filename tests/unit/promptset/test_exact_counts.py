@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -56,14 +57,14 @@ def test_a_chat_behind_a_long_system_prompt_is_right_at_the_first_count_or_the_s
         exact_messages(counting, least + 40, stream(1, index), system, number=index)  # type: ignore[arg-type]
     # The template and the system prompt are known beforehand: nothing of them has to be found by trying.
     assert 20 <= counting.counted <= 26
-    shared = word_bank(counting).fresh(30, stream(2))  # type: ignore[arg-type]
+    shared = word_bank(counting).fresh(30, stream(2))
     counting.counted = 0
     for index in range(20):
         exact_prompt(counting, 100, stream(1, index), prefix=shared, number=index)  # type: ignore[arg-type]
     assert 20 <= counting.counted <= 26
 
 
-def test_what_a_prompt_that_is_too_short_would_need_is_named_part_by_part(tmp_path) -> None:
+def test_what_a_prompt_that_is_too_short_would_need_is_named_part_by_part(tmp_path: Path) -> None:
     with pytest.raises(ImpossibleLength, match=r"the shortest prompt has (\d+) \(.*1 of text\)") as caught:
         exact_prompt(local(), 0, stream(1))
     own = local().special_tokens_added

@@ -1,7 +1,12 @@
 """No two prompts share a beginning, unless it is planned: within a run, between runs (salts) and between lengths."""
 
+from __future__ import annotations
+
 import itertools
 import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,16 +14,28 @@ from promptset.distributions import parse
 from promptset.kinds import KINDS, Style
 from promptset.loaders import load
 from promptset.rng import stream, text_stream
-from promptset.sessions import simulated_sessions
+from promptset.samples import Sample
+from promptset.sessions import Session, simulated_sessions
 from promptset.sharing import parse_prefix
-from promptset.simulated import simulated_prompts
+from promptset.simulated import SimulatedPrompts, simulated_prompts
+from promptset.tokenizer import Tokenizer
+from tests.support.sample_parts import counted, messages_of, prompt_of
 
 EACH = ("words", *KINDS, "random")
 A_HANDFUL = 8
 """Tokens that two texts may have in common by chance, and the few that a kind puts first (`[{"title": "`)."""
 
 
-def made(tokenizer, tokens, kind="words", *, seed=3, salt=None, chat=False, prefix=None):
+def made(
+    tokenizer: Tokenizer,
+    tokens: str,
+    kind: str = "words",
+    *,
+    seed: int = 3,
+    salt: str | None = None,
+    chat: bool = False,
+    prefix: str | None = None,
+) -> SimulatedPrompts:
     return simulated_prompts(
         tokenizer,
         input_tokens=parse(tokens, "tokens"),
@@ -31,24 +48,26 @@ def made(tokenizer, tokens, kind="words", *, seed=3, salt=None, chat=False, pref
     )
 
 
-def content(sample):
-    return sample.prompt if sample.messages is None else sample.messages[-1]["content"]
+def content(sample: Sample) -> str:
+    return prompt_of(sample) if sample.messages is None else str(sample.messages[-1]["content"])
 
 
-def longest_in_common(tokenizer, texts):
+def longest_in_common(tokenizer: Tokenizer, texts: Iterable[str]) -> int:
     """Tokens of the longest beginning that any two of the texts share."""
     ordered = sorted(tokenizer.encode(text) for text in texts)
     return max(_in_common(a, b) for a, b in itertools.pairwise(ordered))
 
 
-def _in_common(a, b):
+def _in_common(a: Sequence[int], b: Sequence[int]) -> int:
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("tokens", ["24", "uniform:30..120", "300"])
 @pytest.mark.parametrize("kind", EACH)
-def test_prompts_of_two_salts_and_of_none_share_no_beginning(default_tokenizer, kind, tokens, chat):
+def test_prompts_of_two_salts_and_of_none_share_no_beginning(
+    default_tokenizer: Tokenizer, kind: str, tokens: str, chat: bool
+) -> None:
     texts = [
         content(sample)
         for salt in ("a", "b", None)
@@ -57,7 +76,7 @@ def test_prompts_of_two_salts_and_of_none_share_no_beginning(default_tokenizer, 
     assert longest_in_common(default_tokenizer, texts) <= A_HANDFUL
 
 
-def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(tokenizer):
+def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(tokenizer: Tokenizer) -> None:
     for kind in EACH:
         if tokenizer.token_strings(tokenizer.encode("中国")) == ["[UNK]"] * 2 and kind == "chinese":
             continue  # All of its text is the one token for what is unknown.
@@ -72,20 +91,22 @@ def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(tokenizer):
 
 
 @pytest.mark.parametrize("kind", ["english", "code", "json", "chinese"])
-def test_in_a_long_run_no_two_prompts_share_a_beginning(default_tokenizer, kind):
+def test_in_a_long_run_no_two_prompts_share_a_beginning(default_tokenizer: Tokenizer, kind: str) -> None:
     # More prompts than a kind has sentences, functions or records.
     samples = made(default_tokenizer, "90", kind, salt="a")
     assert longest_in_common(default_tokenizer, map(content, itertools.islice(samples, 2600))) <= A_HANDFUL
 
 
 @pytest.mark.parametrize("kind", EACH)
-def test_a_longer_prompt_does_not_begin_with_a_shorter_one_of_the_same_seed(default_tokenizer, kind):
-    texts = [made(default_tokenizer, str(n), kind).sample_at(0).prompt for n in range(100, 400, 10)]
+def test_a_longer_prompt_does_not_begin_with_a_shorter_one_of_the_same_seed(
+    default_tokenizer: Tokenizer, kind: str
+) -> None:
+    texts = [prompt_of(made(default_tokenizer, str(n), kind).sample_at(0)) for n in range(100, 400, 10)]
     assert longest_in_common(default_tokenizer, texts) <= A_HANDFUL
 
 
 @pytest.mark.parametrize("kind", EACH)
-def test_the_same_salt_makes_the_same_prompts(default_tokenizer, kind):
+def test_the_same_salt_makes_the_same_prompts(default_tokenizer: Tokenizer, kind: str) -> None:
     one, other = (list(itertools.islice(made(default_tokenizer, "80", kind, salt="a"), 20)) for _ in range(2))
     assert one == other
 
@@ -93,8 +114,8 @@ def test_the_same_salt_makes_the_same_prompts(default_tokenizer, kind):
 @pytest.mark.parametrize(
     "prefix", [None, "hit_rate=0.5,groups=3", "tokens=20,groups=2", "tree:depth=2,fanout=3,tokens=9"]
 )
-def test_lengths_and_sharing_are_the_same_with_every_salt(default_tokenizer, prefix):
-    def plan(salt):
+def test_lengths_and_sharing_are_the_same_with_every_salt(default_tokenizer: Tokenizer, prefix: str | None) -> None:
+    def plan(salt: str | None) -> list[Any]:
         samples = itertools.islice(made(default_tokenizer, "uniform:60..400", salt=salt, prefix=prefix), 50)
         return [(sample.input_tokens, sample.output_tokens, sample.path) for sample in samples]
 
@@ -107,15 +128,18 @@ def test_lengths_and_sharing_are_the_same_with_every_salt(default_tokenizer, pre
 
 @pytest.mark.parametrize("salt", ["a", "b", None])
 @pytest.mark.parametrize("chat", [False, True])
-def test_texts_of_every_salt_have_exactly_the_tokens_asked_for(tokenizer, salt, chat):
+def test_texts_of_every_salt_have_exactly_the_tokens_asked_for(
+    tokenizer: Tokenizer, salt: str | None, chat: bool
+) -> None:
     for sample in itertools.islice(made(tokenizer, "uniform:40..90", "code", salt=salt, chat=chat), 20):
-        counted = tokenizer.count_chat(sample.messages) if chat else tokenizer.count(sample.prompt)
-        assert counted == sample.input_tokens
+        assert counted(tokenizer, sample) == sample.input_tokens
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_a_planned_prefix_is_shared_in_the_run_and_not_with_the_next_one(default_tokenizer, chat):
-    def texts(salt):
+def test_a_planned_prefix_is_shared_in_the_run_and_not_with_the_next_one(
+    default_tokenizer: Tokenizer, chat: bool
+) -> None:
+    def texts(salt: str | None) -> list[str]:
         samples = made(default_tokenizer, "80", salt=salt, chat=chat, prefix="tokens=40,groups=2")
         return [content(sample) for sample in itertools.islice(samples, 10)]
 
@@ -127,16 +151,18 @@ def test_a_planned_prefix_is_shared_in_the_run_and_not_with_the_next_one(default
     assert all(longest_in_common(default_tokenizer, pair) <= A_HANDFUL for pair in itertools.product(one, other))
 
 
-def test_a_system_prompt_is_shared_in_the_run_and_not_with_the_next_one(default_tokenizer):
-    def systems(salt):
+def test_a_system_prompt_is_shared_in_the_run_and_not_with_the_next_one(default_tokenizer: Tokenizer) -> None:
+    def systems(salt: str | None) -> set[str]:
         samples = made(default_tokenizer, "120", salt=salt, chat=True, prefix="system=30")
-        return {sample.messages[0]["content"] for sample in itertools.islice(samples, 5)}
+        return {messages_of(sample)[0]["content"] for sample in itertools.islice(samples, 5)}
 
     (one,), (other,) = systems("a"), systems("b")
     assert longest_in_common(default_tokenizer, [one, other]) <= A_HANDFUL
 
 
-def test_hash_ids_of_a_trace_are_the_same_text_in_one_run_and_other_text_in_the_next(default_tokenizer, tmp_path):
+def test_hash_ids_of_a_trace_are_the_same_text_in_one_run_and_other_text_in_the_next(
+    default_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     path = tmp_path / "trace.jsonl"
     rows = [(700, [5, 6]), (1000, [5, 7]), (600, [8, 9])]
     path.write_text(
@@ -145,8 +171,8 @@ def test_hash_ids_of_a_trace_are_the_same_text_in_one_run_and_other_text_in_the_
         )
     )
 
-    def ids(salt):
-        return [default_tokenizer.encode(s.prompt) for s in load(path, tokenizer=default_tokenizer, salt=salt)]
+    def ids(salt: str | None) -> list[list[int]]:
+        return [default_tokenizer.encode(prompt_of(s)) for s in load(path, tokenizer=default_tokenizer, salt=salt)]
 
     one, other = ids("a"), ids("b")
     assert list(map(len, one)) == list(map(len, other)) == [700, 1000, 600]
@@ -156,8 +182,8 @@ def test_hash_ids_of_a_trace_are_the_same_text_in_one_run_and_other_text_in_the_
     assert ids("a") == one
 
 
-def test_sessions_of_two_salts_have_the_same_plan_and_other_texts(default_tokenizer):
-    def sessions(salt):
+def test_sessions_of_two_salts_have_the_same_plan_and_other_texts(default_tokenizer: Tokenizer) -> None:
+    def sessions(salt: str | None) -> list[Session]:
         made = simulated_sessions(
             default_tokenizer,
             turns=parse("uniform:1..4", "tokens"),
@@ -169,7 +195,7 @@ def test_sessions_of_two_salts_have_the_same_plan_and_other_texts(default_tokeni
         )
         return list(itertools.islice(made, 10))
 
-    def plan(of):
+    def plan(of: list[Session]) -> list[Any]:
         return [[(t.input_tokens, t.output_tokens, t.think_time_s) for t in session.turns] for session in of]
 
     one, other = sessions("a"), sessions("b")
@@ -179,7 +205,7 @@ def test_sessions_of_two_salts_have_the_same_plan_and_other_texts(default_tokeni
     assert longest_in_common(default_tokenizer, said) <= A_HANDFUL
 
 
-def test_a_stream_of_texts_depends_on_the_salt_and_without_one_on_the_seed_alone():
+def test_a_stream_of_texts_depends_on_the_salt_and_without_one_on_the_seed_alone() -> None:
     assert text_stream(7, None, "text", 3).random() == stream(7, "text", 3).random()
     assert text_stream(7, "a", "text", 3).random() == text_stream(7, "a", "text", 3).random()
     drawn = {text_stream(seed, salt, "text", 3).random() for seed in (7, 8) for salt in ("a", "b", "", None)}

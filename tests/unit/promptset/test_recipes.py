@@ -1,16 +1,20 @@
 """Recipes: each that is shipped can be drawn from and has its source, and a wrong one is refused with all its problems."""
 
+from __future__ import annotations
+
 import itertools
 import statistics
+from pathlib import Path
 
 import pytest
 
 from promptset import distributions, recipes
+from promptset.distributions import Dimension
 from promptset.errors import SpecError
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.names() if not recipes.makes_sessions(name)])
-def test_every_recipe_can_be_drawn_from_and_says_where_it_comes_from(name):
+def test_every_recipe_can_be_drawn_from_and_says_where_it_comes_from(name: str) -> None:
     recipe = recipes.load(name)
     assert len(recipe.source) > 30
     assert len(recipe.about) > 10
@@ -20,13 +24,16 @@ def test_every_recipe_can_be_drawn_from_and_says_where_it_comes_from(name):
     times = recipe.times_s(3)
     if times is not None:
         first = list(itertools.islice(times, 50))
+        again, others = recipe.times_s(3), recipe.times_s(4)
+        assert again is not None
+        assert others is not None
         assert first[0] == 0
         assert first == sorted(first)
-        assert first == list(itertools.islice(recipe.times_s(3), 50)) != list(itertools.islice(recipe.times_s(4), 50))
+        assert first == list(itertools.islice(again, 50)) != list(itertools.islice(others, 50))
         assert all(at == round(at, 6) for at in first)
 
 
-def drawn(text, dimension="tokens", n=20_000):
+def drawn(text: str, dimension: Dimension = "tokens", n: int = 20_000) -> list[float]:
     from promptset.rng import stream
 
     distribution, chance = distributions.parse(text, dimension), stream(1, "test")
@@ -42,27 +49,29 @@ def drawn(text, dimension="tokens", n=20_000):
         ("azure-2023-code", "output_tokens", 16, 65),
     ],
 )
-def test_the_quantiles_are_those_that_the_source_says(name, key, p50, p95):
+def test_the_quantiles_are_those_that_the_source_says(name: str, key: str, p50: int, p95: int) -> None:
     values = drawn(getattr(recipes.load(name), key))
     # Limits of max cut a law; of the fitted output of code the quantiles are e^mu and e^(mu + 1.645 sigma).
     assert values[len(values) // 2] == pytest.approx(p50, rel=0.06)
     assert values[int(0.95 * len(values))] == pytest.approx(p95, rel=0.12)
 
 
-def test_the_answers_of_conversations_have_two_peaks():
+def test_the_answers_of_conversations_have_two_peaks() -> None:
     values = drawn(recipes.load("azure-2023-conversation").output_tokens)
     count = [sum(low <= v < low + 50 for v in values) for low in range(0, 600, 50)]
     peaks = [i for i in range(1, 11) if count[i - 1] < count[i] > count[i + 1]]
     assert len(peaks) >= 2
 
 
-def test_gaps_have_the_mean_and_spread_that_the_source_says():
-    gaps = [ns / 1e6 for ns in drawn(recipes.load("azure-2023-conversation").gaps, "time")]
+def test_gaps_have_the_mean_and_spread_that_the_source_says() -> None:
+    gaps_text = recipes.load("azure-2023-conversation").gaps
+    assert gaps_text is not None
+    gaps = [ns / 1e6 for ns in drawn(gaps_text, "time")]
     assert statistics.mean(gaps) == pytest.approx(180.8, rel=0.03)
     assert statistics.stdev(gaps) / statistics.mean(gaps) == pytest.approx(0.87**-0.5, rel=0.04)
 
 
-def test_a_recipe_of_ones_own_may_have_a_table_beside_it(tmp_path, monkeypatch):
+def test_a_recipe_of_ones_own_may_have_a_table_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.yaml").write_text("about: a\nsource: b\ninput_tokens: empirical:t.json,min=3\noutput_tokens: 5\n")
     (tmp_path / "t.json").write_text("[2, 3, 4]")
     monkeypatch.chdir("/")
@@ -84,7 +93,7 @@ def test_a_recipe_of_ones_own_may_have_a_table_beside_it(tmp_path, monkeypatch):
         ("a: " + "[" * 3000, ["is nested too deeply"]),
     ],
 )  # fmt: skip
-def test_a_wrong_recipe_is_refused_all_at_once(tmp_path, content, said):
+def test_a_wrong_recipe_is_refused_all_at_once(tmp_path: Path, content: str, said: list[str]) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(content)
     with pytest.raises(SpecError) as caught:
@@ -93,7 +102,7 @@ def test_a_wrong_recipe_is_refused_all_at_once(tmp_path, content, said):
         assert words in str(caught.value)
 
 
-def test_a_name_that_is_none_is_answered_with_the_nearest():
+def test_a_name_that_is_none_is_answered_with_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"no recipe is called chatbott: did you mean chatbot\?"):
         recipes.load("chatbott")
     with pytest.raises(SpecError, match="there are azure-2023-code, "):

@@ -54,7 +54,7 @@ def span(
 
 
 def chat(name: str, parent: str, start: float, end: float, tokens: int, out: int = 5, **more: Any) -> dict[str, Any]:
-    usage = {"gen_ai__usage__input_tokens": tokens, "gen_ai__usage__output_tokens": out}
+    usage: dict[str, Any] = {"gen_ai__usage__input_tokens": tokens, "gen_ai__usage__output_tokens": out}
     return span(name, parent, start, end, "chat", **usage, **more)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from promptset.chat_sum import NotASum, chat_sum
+from promptset.chat_sum import ChatSum, NotASum, chat_sum
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sentences import SentenceBank, sentence_bank
-from promptset.tokenizer import LocalTokenizer
+from promptset.tokenizer import LocalTokenizer, Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
@@ -34,7 +37,7 @@ FORGETS = (
 )
 
 
-def with_template(tmp_path, template: str) -> LocalTokenizer:
+def with_template(tmp_path: Path, template: str) -> LocalTokenizer:
     folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path)
     (folder / "chat_template.jinja").write_text(template)
     made = load_tokenizer(str(folder))
@@ -42,40 +45,42 @@ def with_template(tmp_path, template: str) -> LocalTokenizer:
     return made
 
 
-def test_a_text_of_every_length_has_exactly_its_tokens(tokenizer):
+def test_a_text_of_every_length_has_exactly_its_tokens(tokenizer: Tokenizer) -> None:
     bank, chance = sentence_bank(tokenizer), stream(1, "texts")
     lengths = [*range(2, 120), 1000, 4097, 20_000]
     assert tokenizer.count_plain([bank.text(n, chance) for n in lengths]) == lengths
 
 
-def test_blocks_add_up_wherever_they_are_joined(tokenizer):
+def test_blocks_add_up_wherever_they_are_joined(tokenizer: Tokenizer) -> None:
     bank, chance = sentence_bank(tokenizer), stream(2, "blocks")
     blocks = {n: bank.block(n, chance) for n in (2, 3, 7, 16, 17, 33, 64, 500)}
     order = [list(blocks)[int(chance.random() * len(blocks))] for _ in range(60)]
     assert tokenizer.count_plain([bank.text(5, chance) + "".join(blocks[n] for n in order)]) == [5 + sum(order)]
 
 
-def test_texts_differ_and_come_again_from_the_same_stream(default_tokenizer):
+def test_texts_differ_and_come_again_from_the_same_stream(default_tokenizer: Tokenizer) -> None:
     bank = sentence_bank(default_tokenizer)
     texts = [bank.text(64, stream(seed, "text")) for seed in range(200)]
     assert len({text[:60] for text in texts}) > 195
     assert texts == [bank.text(64, stream(seed, "text")) for seed in range(200)]
 
 
-def test_a_text_of_less_than_two_tokens_is_refused(default_tokenizer):
+def test_a_text_of_less_than_two_tokens_is_refused(default_tokenizer: Tokenizer) -> None:
     for make in (sentence_bank(default_tokenizer).text, sentence_bank(default_tokenizer).block):
         with pytest.raises(ValueError, match="at least 2 tokens, not 1"):
             make(1, stream(0, "x"))
 
 
-def test_a_tokenizer_that_joins_words_over_a_space_keeps_the_sentences_that_add_up(tmp_path):
+def test_a_tokenizer_that_joins_words_over_a_space_keeps_the_sentences_that_add_up(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path)))
     bank, chance = sentence_bank(tokenizer), stream(3, "texts")
     lengths = list(range(2, 300))
     assert tokenizer.count_plain([bank.text(n, chance) for n in lengths]) == lengths
 
 
-def chat(bank: SentenceBank, users, answers, system, chance):
+def chat(
+    bank: SentenceBank, users: list[int], answers: list[int], system: int | None, chance: random.Random
+) -> list[dict[str, str]]:
     said = [] if system is None else [{"role": "system", "content": bank.text(system, chance)}]
     for user, answer in zip(users, [*answers, None], strict=True):
         said.append({"role": "user", "content": bank.text(user, chance)})
@@ -84,7 +89,7 @@ def chat(bank: SentenceBank, users, answers, system, chance):
     return said
 
 
-def drawn_chats(known, number):
+def drawn_chats(known: ChatSum, number: int) -> Iterator[tuple[list[int], list[int], int | None, list[dict[str, str]]]]:
     """Chats of other lengths than those that the constants were measured with."""
     chance = stream(number, "chats of the test")
     for turns in (1, 2, 3, 7, 15):
@@ -94,7 +99,7 @@ def drawn_chats(known, number):
         yield users, answers, system, chat(known.bank, users, answers, system, chance)
 
 
-def test_the_tokens_of_a_chat_are_the_sum_of_its_messages_and_constants(tokenizer):
+def test_the_tokens_of_a_chat_are_the_sum_of_its_messages_and_constants(tokenizer: Tokenizer) -> None:
     known = chat_sum(tokenizer)
     assert known.system is not None
     for users, answers, system, messages in drawn_chats(known, 1):
@@ -102,7 +107,7 @@ def test_the_tokens_of_a_chat_are_the_sum_of_its_messages_and_constants(tokenize
 
 
 @pytest.mark.parametrize("template", [WHOLE, NO_SYSTEM, LATE_SYSTEM, THINKS], ids=["plain", "strict", "late", "thinks"])
-def test_so_they_are_with_templates_of_several_habits(tmp_path, template):
+def test_so_they_are_with_templates_of_several_habits(tmp_path: Path, template: str) -> None:
     tokenizer = with_template(tmp_path, template)
     known = chat_sum(tokenizer)
     assert (known.system is None) == (template in (NO_SYSTEM, LATE_SYSTEM))
@@ -111,7 +116,9 @@ def test_so_they_are_with_templates_of_several_habits(tmp_path, template):
 
 
 @pytest.mark.parametrize(("template", "starts_answer"), [(WHOLE, ""), (THINKS, "<think>\n")], ids=["plain", "thinks"])
-def test_what_the_next_prompt_does_not_go_on_with_is_measured(tmp_path, template, starts_answer):
+def test_what_the_next_prompt_does_not_go_on_with_is_measured(
+    tmp_path: Path, template: str, starts_answer: str
+) -> None:
     tokenizer = with_template(tmp_path, template)
     known = chat_sum(tokenizer)
     users, answers = [40, 30], [20]
@@ -124,12 +131,12 @@ def test_what_the_next_prompt_does_not_go_on_with_is_measured(tmp_path, template
     assert len(before) - known.lost == kept
 
 
-def test_a_template_that_forgets_earlier_answers_is_no_sum(tmp_path):
+def test_a_template_that_forgets_earlier_answers_is_no_sum(tmp_path: Path) -> None:
     with pytest.raises(NotASum, match="the template changes messages by where they stand"):
         chat_sum(with_template(tmp_path, FORGETS))
 
 
-def test_a_sentence_that_is_counted_one_short_is_found(default_tokenizer):
+def test_a_sentence_that_is_counted_one_short_is_found(default_tokenizer: Tokenizer) -> None:
     """A planted defect: sentences of 9 tokens stand among those of 8."""
     bank = sentence_bank(default_tokenizer)
     short = (*bank.by_length[:8], bank.by_length[9], *bank.by_length[9:])
@@ -142,7 +149,7 @@ def test_a_sentence_that_is_counted_one_short_is_found(default_tokenizer):
     assert min(count - n for count, n in zip(counts, lengths, strict=True)) >= 0
 
 
-def test_without_a_template_the_reason_is_said(tmp_path):
+def test_without_a_template_the_reason_is_said(tmp_path: Path) -> None:
     folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     for file in folder.glob("tokenizer_config.json"):

@@ -123,10 +123,16 @@ def test_a_row_that_cannot_be_right_is_refused_with_the_reason(turns: list[Any],
 def test_calls_are_counted_as_servers_render_them() -> None:
     tokenizer = load_tokenizer()
     function = {"name": "read", "arguments": '{"path": "a b", "n": 1}'}
-    ask = {"role": "user", "content": "x"}
-    as_text = [ask, {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": function}]}]
+    ask: dict[str, Any] = {"role": "user", "content": "x"}
+    as_text: list[dict[str, Any]] = [
+        ask,
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": function}]},
+    ]
     parsed = {**function, "arguments": json.loads(function["arguments"])}
-    as_object = [ask, {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": parsed}]}]
+    as_object: list[dict[str, Any]] = [
+        ask,
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "function": parsed}]},
+    ]
     close = {
         "role": "assistant",
         "content": "",

@@ -1,19 +1,40 @@
 """Sessions: every request has exactly the tokens that it says, its history is what was said, and rows load again."""
 
+from __future__ import annotations
+
 import itertools
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
-from promptset.sessions import Session, Turn, load_sessions, read_session, simulated, simulated_sessions
+from promptset.sessions import (
+    Session,
+    SimulatedSessions,
+    Turn,
+    load_sessions,
+    read_session,
+    simulated,
+    simulated_sessions,
+)
 from promptset.sharing import parse_prefix
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 
 
-def made(tokenizer, *, turns="uniform:1..4", new="uniform:60..110", answers="uniform:5..30", seed=2, prefix=None):
+def made(
+    tokenizer: Tokenizer,
+    *,
+    turns: str = "uniform:1..4",
+    new: str = "uniform:60..110",
+    answers: str = "uniform:5..30",
+    seed: int = 2,
+    prefix: str | None = None,
+) -> SimulatedSessions:
     return simulated_sessions(
         tokenizer,
         turns=parse(turns, "tokens"),
@@ -26,29 +47,36 @@ def made(tokenizer, *, turns="uniform:1..4", new="uniform:60..110", answers="uni
 
 
 @pytest.mark.parametrize("prefix", [None, "tokens=20,groups=2", "system=15,tokens=9"])
-def test_every_request_has_exactly_the_tokens_that_it_says(tokenizer, prefix):
+def test_every_request_has_exactly_the_tokens_that_it_says(tokenizer: Tokenizer, prefix: str | None) -> None:
     for session in itertools.islice(made(tokenizer, prefix=prefix), 8):
         for number, turn in enumerate(session.turns):
             assert tokenizer.count_chat(session.messages([None] * number)) == turn.input_tokens
-            assert tokenizer.count_plain([turn.answer]) == [turn.output_tokens]
+            assert tokenizer.count_plain([turn.answer or ""]) == [turn.output_tokens]
 
 
 @pytest.mark.parametrize("prefix", [None, "system=15,tokens=9"])
-def test_what_is_not_counted_again_is_the_same_as_counted_whole(tokenizer, prefix, monkeypatch):
+def test_what_is_not_counted_again_is_the_same_as_counted_whole(
+    tokenizer: Tokenizer, prefix: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick = [made(tokenizer, answers="uniform:1..30", prefix=prefix).session_at(index) for index in range(4)]
     monkeypatch.setattr(simulated, "_adds_up", lambda *given: False)
     assert [made(tokenizer, answers="uniform:1..30", prefix=prefix).session_at(index) for index in range(4)] == quick
 
 
-def test_a_long_session_is_not_counted_whole_for_each_turn(default_tokenizer, monkeypatch):
-    sessions, counted = made(default_tokenizer, turns="40", new="1500", answers="200"), []
+def test_a_long_session_is_not_counted_whole_for_each_turn(
+    default_tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = made(default_tokenizer, turns="40", new="1500", answers="200")
+    counted: list[int] = []
     sessions.session_at(0)
     count = type(default_tokenizer).count_chats
-    monkeypatch.setattr(
-        type(default_tokenizer),
-        "count_chats",
-        lambda self, chats, tools=None: counted.extend(n := count(self, chats, tools)) or n,
-    )
+
+    def noted(self: Tokenizer, chats: Any, tools: Any = None) -> list[int]:
+        counts = count(self, chats, tools)
+        counted.extend(counts)
+        return counts
+
+    monkeypatch.setattr(type(default_tokenizer), "count_chats", noted)
     session = sessions.session_at(1)
     assert session.turns[-1].input_tokens == 40 * 1500 + 39 * 200
     assert max(counted) < 3 * 1700
@@ -56,7 +84,7 @@ def test_a_long_session_is_not_counted_whole_for_each_turn(default_tokenizer, mo
     assert default_tokenizer.count_chat(session.messages([None] * 39)) == session.turns[-1].input_tokens
 
 
-def test_with_a_template_that_forgets_earlier_answers_prompts_are_exact_all_the_same(tmp_path):
+def test_with_a_template_that_forgets_earlier_answers_prompts_are_exact_all_the_same(tmp_path: Path) -> None:
     forgets = (
         "{% for m in messages %}{% if loop.last or m.role != 'assistant' or loop.revindex < 4 %}"
         "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}<assistant>"
@@ -68,12 +96,12 @@ def test_with_a_template_that_forgets_earlier_answers_prompts_are_exact_all_the_
         assert tokenizer.count_chat(session.messages([None] * number)) == turn.input_tokens
 
 
-def test_a_request_grows_by_the_answer_and_by_what_was_drawn(default_tokenizer):
+def test_a_request_grows_by_the_answer_and_by_what_was_drawn(default_tokenizer: Tokenizer) -> None:
     for session in itertools.islice(made(default_tokenizer, turns="4", new="64", answers="25"), 3):
         assert [turn.input_tokens for turn in session.turns] == [64, 153, 242, 331]
 
 
-def test_think_times_come_between_turns_and_not_before_the_first(default_tokenizer):
+def test_think_times_come_between_turns_and_not_before_the_first(default_tokenizer: Tokenizer) -> None:
     sessions = list(itertools.islice(made(default_tokenizer, turns="3"), 40))
     assert {session.turns[0].think_time_s for session in sessions} == {0.0}
     waits = [turn.think_time_s for session in sessions for turn in session.turns[1:]]
@@ -81,14 +109,14 @@ def test_think_times_come_between_turns_and_not_before_the_first(default_tokeniz
     assert all(wait == round(wait, 6) for wait in waits)
 
 
-def test_a_session_depends_on_seed_and_index_alone(default_tokenizer):
+def test_a_session_depends_on_seed_and_index_alone(default_tokenizer: Tokenizer) -> None:
     in_order = list(itertools.islice(made(default_tokenizer), 6))
     assert in_order == [made(default_tokenizer).session_at(index) for index in reversed(range(6))][::-1]
     assert made(default_tokenizer, seed=3).session_at(0) != in_order[0]
     assert len({turn.content for session in in_order for turn in session.turns}) == sum(len(s.turns) for s in in_order)
 
 
-def test_more_turns_leave_the_first_ones_alone(default_tokenizer):
+def test_more_turns_leave_the_first_ones_alone(default_tokenizer: Tokenizer) -> None:
     short, long = made(default_tokenizer, turns="2").session_at(5), made(default_tokenizer, turns="4").session_at(5)
     assert long.turns[:2] == short.turns
 
@@ -100,11 +128,11 @@ PLAN = Session(
 )
 
 
-def said(*answers):
+def said(*answers: str | None) -> list[tuple[str, Any]]:
     return [(m["role"], m["content"]) for m in PLAN.messages(answers)]
 
 
-def test_the_history_is_made_of_real_answers_or_of_planned_ones():
+def test_the_history_is_made_of_real_answers_or_of_planned_ones() -> None:
     system = ("system", "Be brief.")
     assert said() == [system, ("user", "one")]
     assert said("real") == [system, ("user", "one"), ("assistant", "real"), ("user", "two")]
@@ -113,21 +141,21 @@ def test_the_history_is_made_of_real_answers_or_of_planned_ones():
     assert said("a", "b")[-3:] == [("user", "two"), ("assistant", "b"), ("user", "three")]
 
 
-def test_what_cannot_be_asked_is_said():
+def test_what_cannot_be_asked_is_said() -> None:
     with pytest.raises(SpecError, match="the session s has no answer to its turn 2: give the server's"):
         PLAN.messages(["a", None])
     with pytest.raises(SpecError, match="has 3 turns, and 3 are answered"):
         PLAN.messages(["a", "b", "c"])
 
 
-def test_rows_load_again_as_the_same_sessions(tmp_path, default_tokenizer):
+def test_rows_load_again_as_the_same_sessions(tmp_path: Path, default_tokenizer: Tokenizer) -> None:
     sessions = list(itertools.islice(made(default_tokenizer, prefix="system=9"), 5))
     path = tmp_path / "sessions.jsonl"
     path.write_text("".join(json.dumps(session.row()) + "\n" for session in [*sessions, PLAN]))
     assert load_sessions(path) == [*sessions, PLAN]
 
 
-def test_a_sharegpt_conversation_is_a_session():
+def test_a_sharegpt_conversation_is_a_session() -> None:
     row = {
         "id": "q",
         "conversations": [
@@ -154,7 +182,7 @@ def test_a_sharegpt_conversation_is_a_session():
         ({"conversations": [{"from": "gpt", "value": "a"}]}, "the conversation has no message of a user"),
     ],
 )
-def test_a_bad_session_is_named_by_its_line(tmp_path, row, said):
+def test_a_bad_session_is_named_by_its_line(tmp_path: Path, row: Any, said: str) -> None:
     path = tmp_path / "sessions.jsonl"
     path.write_text(json.dumps({"turns": [{"content": "a"}]}) + "\n" + json.dumps(row) + "\n")
     with pytest.raises(SpecError) as caught:
@@ -162,7 +190,7 @@ def test_a_bad_session_is_named_by_its_line(tmp_path, row, said):
     assert caught.value.problems[0].startswith(f"{path}, line 2: {said}")
 
 
-def test_turns_too_short_for_the_template_are_refused_with_the_limit_to_write(default_tokenizer):
+def test_turns_too_short_for_the_template_are_refused_with_the_limit_to_write(default_tokenizer: Tokenizer) -> None:
     with pytest.raises(SpecError) as caught:
         made(default_tokenizer, new="exp:mean=100")
     least = int(str(caught.value).rpartition("min=")[2].rstrip(")"))

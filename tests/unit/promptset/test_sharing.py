@@ -1,13 +1,19 @@
 """Shared beginnings: what prompts have in common is what was asked for, and what a cache could serve of them is counted."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterable, Sequence
 
 import pytest
 
 from promptset.distributions import parse
 from promptset.errors import SpecError
+from promptset.samples import Sample
 from promptset.sharing import SharingTally, parse_prefix
-from promptset.simulated import simulated_prompts
+from promptset.simulated import SimulatedPrompts, simulated_prompts
+from promptset.tokenizer import Tokenizer
+from tests.support.sample_parts import messages_of, prompt_of, tokens_of
 
 SPECS = [
     "tokens=40,groups=3",
@@ -19,7 +25,9 @@ SPECS = [
 ]
 
 
-def made(tokenizer, prefix, count, *, chat=False, spec="uniform:90..150", seed=3):
+def made(
+    tokenizer: Tokenizer, prefix: str, count: int, *, chat: bool = False, spec: str = "uniform:90..150", seed: int = 3
+) -> tuple[SimulatedPrompts, list[Sample]]:
     samples = simulated_prompts(
         tokenizer,
         input_tokens=parse(spec, "tokens"),
@@ -31,17 +39,17 @@ def made(tokenizer, prefix, count, *, chat=False, spec="uniform:90..150", seed=3
     return samples, list(itertools.islice(samples, count))
 
 
-def ids_of(tokenizer, sample):
+def ids_of(tokenizer: Tokenizer, sample: Sample) -> list[int]:
     if sample.messages is None:
-        return tokenizer.encode(sample.prompt, add_special_tokens=True)
+        return tokenizer.encode(prompt_of(sample), add_special_tokens=True)
     return tokenizer.encode(tokenizer.render_chat(sample.messages))
 
 
-def common(one, other):
+def common(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def served_by_a_cache(prompts):
+def served_by_a_cache(prompts: Iterable[Sequence[int]]) -> int:
     """Tokens that a cache of whole blocks serves, by their hash chains: what a server does, on real token ids."""
     cached, served = set(), 0
     for ids in prompts:
@@ -54,25 +62,25 @@ def served_by_a_cache(prompts):
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
-def test_shared_prompts_are_exact_under_any_tokenizer(tokenizer, spec, chat):
+def test_shared_prompts_are_exact_under_any_tokenizer(tokenizer: Tokenizer, spec: str, chat: bool) -> None:
     for sample in made(tokenizer, spec, 12, chat=chat)[1]:
         assert len(ids_of(tokenizer, sample)) == sample.input_tokens
 
 
 @pytest.mark.parametrize("chat", [False, True])
 @pytest.mark.parametrize("spec", SPECS)
-def test_the_tally_is_what_a_cache_serves_of_the_real_tokens(tokenizer, spec, chat):
+def test_the_tally_is_what_a_cache_serves_of_the_real_tokens(tokenizer: Tokenizer, spec: str, chat: bool) -> None:
     samples, prompts = made(tokenizer, spec, 40, chat=chat)
     tally = SharingTally(samples.maker.head)
     for sample in prompts:
-        tally.add(sample.input_tokens, sample.path)
+        tally.add(tokens_of(sample), sample.path)
     served = served_by_a_cache([ids_of(tokenizer, sample) for sample in prompts])
     # What is not shared on purpose may begin alike by chance, with a word: a block more now and then.
     assert tally.cached <= served <= tally.cached + 16 * 12
-    assert (tally.prompts, tally.tokens) == (40, sum(sample.input_tokens for sample in prompts))
+    assert (tally.prompts, tally.tokens) == (40, sum(tokens_of(sample) for sample in prompts))
 
 
-def test_a_tree_shares_as_many_levels_as_the_ways_have_in_common(default_tokenizer):
+def test_a_tree_shares_as_many_levels_as_the_ways_have_in_common(default_tokenizer: Tokenizer) -> None:
     _, prompts = made(default_tokenizer, "tree:depth=3,fanout=2,tokens=20", 8)
     ids = [ids_of(default_tokenizer, sample) for sample in prompts]
     # Leaves 0 to 3 in turn: 0 and 1 have two levels in common, 0 and 2 the first, 0 and 4 all of them.
@@ -82,7 +90,7 @@ def test_a_tree_shares_as_many_levels_as_the_ways_have_in_common(default_tokeniz
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize("chat", [False, True])
-def test_a_hit_rate_is_met_once_the_cache_is_warm(default_tokenizer, rate, chat):
+def test_a_hit_rate_is_met_once_the_cache_is_warm(default_tokenizer: Tokenizer, rate: float, chat: bool) -> None:
     samples, _ = made(default_tokenizer, f"hit_rate={rate},groups=4", 0, chat=chat, spec="uniform:200..900")
     tally = SharingTally(samples.maker.head)
     before = None
@@ -91,20 +99,21 @@ def test_a_hit_rate_is_met_once_the_cache_is_warm(default_tokenizer, rate, chat)
         tally.add(outline.input_tokens, samples.maker.path(outline.path))
         if index == 399:
             before = (tally.cached, tally.tokens)
+    assert before is not None
     warm = (tally.cached - before[0]) / (tally.tokens - before[1])
     # 4,000 roundings to a block of some 550 tokens: a standard error below 0.0003.
     assert warm == pytest.approx(rate, abs=0.0015)
 
 
-def test_a_system_prompt_is_a_message_of_its_own_in_a_chat(default_tokenizer):
+def test_a_system_prompt_is_a_message_of_its_own_in_a_chat(default_tokenizer: Tokenizer) -> None:
     _, prompts = made(default_tokenizer, "system=30", 5, chat=True)
-    assert [[m["role"] for m in sample.messages] for sample in prompts] == [["system", "user"]] * 5
-    assert len({sample.messages[0]["content"] for sample in prompts}) == 1
-    assert default_tokenizer.count_plain([prompts[0].messages[0]["content"]]) == [30]
-    assert len({sample.messages[1]["content"] for sample in prompts}) == 5
+    assert [[m["role"] for m in messages_of(sample)] for sample in prompts] == [["system", "user"]] * 5
+    assert len({messages_of(sample)[0]["content"] for sample in prompts}) == 1
+    assert default_tokenizer.count_plain([messages_of(prompts[0])[0]["content"]]) == [30]
+    assert len({messages_of(sample)[1]["content"] for sample in prompts}) == 5
 
 
-def test_no_prompt_counts_as_served_by_itself():
+def test_no_prompt_counts_as_served_by_itself() -> None:
     tally = SharingTally(head=0)
     assert tally.share is None
     tally.add(64, (("a", 64),))
@@ -120,7 +129,7 @@ def test_no_prompt_counts_as_served_by_itself():
 
 
 @pytest.mark.parametrize("text", [*SPECS, "tokens=512,groups=1,system=4"])
-def test_sharing_is_parsed_and_written_back(text):
+def test_sharing_is_parsed_and_written_back(text: str) -> None:
     assert parse_prefix(str(parse_prefix(text))) == parse_prefix(text)
     assert str(parse_prefix("tokens=512")) == "tokens=512,groups=1"
 
@@ -141,7 +150,7 @@ def test_sharing_is_parsed_and_written_back(text):
         ("system=0", ["system=0: write a whole number above 0"]),
     ],
 )
-def test_a_wrong_prefix_is_refused_all_at_once(text, said):
+def test_a_wrong_prefix_is_refused_all_at_once(text: str, said: list[str]) -> None:
     with pytest.raises(SpecError) as caught:
         parse_prefix(text)
     for words in said:

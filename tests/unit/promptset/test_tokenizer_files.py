@@ -42,7 +42,7 @@ def merged(text: str) -> list[int]:
 @pytest.mark.parametrize(
     "text", ["hello world", "hellohello", "shell wor", "é中\n", "12345", "", " w w wo world", "abc", "xyz", "xyzw"]
 )
-def test_tiktoken_merges_by_rank_within_what_the_pattern_splits(tmp_path, text):
+def test_tiktoken_merges_by_rank_within_what_the_pattern_splits(tmp_path: Path, text: str) -> None:
     tokenizer = load_tokenizer(f"{tiktoken_file(tmp_path)}#cl100k")
     split = re.findall(r" ?[^\W\d]+|\d{1,3}|\s+|.", text)  # cl100k's pattern, for these texts
     whole = [[RANKS[part.encode()]] if part.encode() in RANKS else merged(part) for part in split]
@@ -50,7 +50,7 @@ def test_tiktoken_merges_by_rank_within_what_the_pattern_splits(tmp_path, text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_a_tiktoken_encoding_is_told_by_the_number_of_its_tokens(tmp_path):
+def test_a_tiktoken_encoding_is_told_by_the_number_of_its_tokens(tmp_path: Path) -> None:
     for name, encoding in ENCODINGS.items():
         if name == "llama3":
             many = {**RANKS, **{f"\x00{i}".encode(): i for i in range(len(RANKS), encoding.tokens[0])}}
@@ -60,14 +60,14 @@ def test_a_tiktoken_encoding_is_told_by_the_number_of_its_tokens(tmp_path):
             assert tokenizer.count("hello") == 2, "a BOS, which Llama 3's tokenizer adds"
 
 
-def test_a_tiktoken_file_of_unknown_size_asks_for_the_encoding(tmp_path):
+def test_a_tiktoken_file_of_unknown_size_asks_for_the_encoding(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"its 270 tokens are those of no encoding.*#cl100k.*behind the file's name"):
         load_tokenizer(str(tiktoken_file(tmp_path)))
     with pytest.raises(SpecError, match="#quen is no encoding: write one of #gpt2"):
         load_tokenizer(f"{tiktoken_file(tmp_path)}#quen")
 
 
-def test_special_tokens_of_a_tiktoken_file_come_from_the_configuration(tmp_path):
+def test_special_tokens_of_a_tiktoken_file_come_from_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "tokenizer_config.json").write_text(
         json.dumps(
             {
@@ -81,14 +81,14 @@ def test_special_tokens_of_a_tiktoken_file_come_from_the_configuration(tmp_path)
     assert tokenizer.count_chat([{"role": "user", "content": "hello"}]) == 2
 
 
-def test_a_damaged_tiktoken_line_is_named(tmp_path):
+def test_a_damaged_tiktoken_line_is_named(tmp_path: Path) -> None:
     path = tiktoken_file(tmp_path)
     path.write_bytes(path.read_bytes() + b"aGVs!!= 400\n")
     with pytest.raises(SpecError, match=r"small\.tiktoken: line 271 is not a token in base64"):
         load_tokenizer(f"{path}#qwen")
 
 
-def test_tekken_numbers_its_tokens_behind_the_special_ones_and_keeps_as_many_as_it_says(tmp_path):
+def test_tekken_numbers_its_tokens_behind_the_special_ones_and_keeps_as_many_as_it_says(tmp_path: Path) -> None:
     rows = [{"rank": rank, "token_bytes": base64.b64encode(token).decode()} for token, rank in RANKS.items()]
     config = {"pattern": r" ?\p{L}+|\p{N}|\s+", "default_vocab_size": 100 + 259, "default_num_special_tokens": 100}
     path = tmp_path / "tekken.json"
@@ -132,7 +132,7 @@ PIECES += [("he", -7.0, 1), ("low", -8.0, 1)]  # Of `helow`, `lo` is had first, 
 LETTERS = [(letter, -100.0 - i, 1) for i, letter in enumerate("▁helow")]
 
 
-def test_sentencepiece_bpe_merges_by_score_and_spells_the_unknown_in_bytes(tmp_path):
+def test_sentencepiece_bpe_merges_by_score_and_spells_the_unknown_in_bytes(tmp_path: Path) -> None:
     pieces = [*ENDS, *BYTES, *PIECES, *LETTERS]
     ids = {text: i for i, (text, _, _) in enumerate(pieces)}
     tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 2, pieces, trainer=field(35, 1)).parent))
@@ -146,14 +146,14 @@ def test_sentencepiece_bpe_merges_by_score_and_spells_the_unknown_in_bytes(tmp_p
     assert tokenizer.decode(tokenizer.encode("hello é lo")) == "hello é lo"
 
 
-def test_sentencepiece_unigram_takes_the_likeliest_pieces(tmp_path):
+def test_sentencepiece_unigram_takes_the_likeliest_pieces(tmp_path: Path) -> None:
     pieces = [*ENDS, ("▁he", -1.0, 1), ("llo", -1.0, 1), ("▁hel", -3.0, 1), ("lo", -3.0, 1), *LETTERS]
     tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 1, pieces, trainer=field(41, -1))))
     assert tokenizer.encode("hello") == [3, 4]
     assert tokenizer.count("hello") == 2, "no BOS, the model has none (-1)"
 
 
-def test_sentencepiece_settings_and_configuration_count(tmp_path):
+def test_sentencepiece_settings_and_configuration_count(tmp_path: Path) -> None:
     pieces = [*ENDS, *PIECES, *LETTERS]
     path = sentencepiece_file(tmp_path, 2, pieces, normalizer=field(3, 0) + field(4, 1))
     (tmp_path / "tokenizer_config.json").write_text('{"add_bos_token": false, "add_eos_token": true}')
@@ -163,7 +163,7 @@ def test_sentencepiece_settings_and_configuration_count(tmp_path):
     assert tokenizer.encode("el  hello ", add_special_tokens=True) == [ids["el"], ids["▁hello"], 2]
 
 
-def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path):
+def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"tokenizer\.model: SentencePiece models of words"):
         load_tokenizer(str(sentencepiece_file(tmp_path, 3, ENDS)))
     path = sentencepiece_file(tmp_path, 2, [*ENDS, *PIECES, *LETTERS])
@@ -175,7 +175,7 @@ def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path):
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "un", "##believ", "##able", ",", "中"]
 
 
-def test_wordpiece_takes_the_longest_pieces_and_lowers_where_it_knows_no_capitals(tmp_path):
+def test_wordpiece_takes_the_longest_pieces_and_lowers_where_it_knows_no_capitals(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(WORDPIECES) + "\n", encoding="utf-8")
     tokenizer = load_tokenizer(str(tmp_path))
     assert tokenizer.encode("Hello, UNBELIEVABLE 中国") == [5, 9, 6, 7, 8, 10, 1]
@@ -183,27 +183,27 @@ def test_wordpiece_takes_the_longest_pieces_and_lowers_where_it_knows_no_capital
     assert tokenizer.encode("[MASK]hello") == [4, 5]
 
 
-def test_wordpiece_keeps_capitals_where_it_has_some_or_the_configuration_says_so(tmp_path):
+def test_wordpiece_keeps_capitals_where_it_has_some_or_the_configuration_says_so(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join([*WORDPIECES, "Hello"]), encoding="utf-8")
     assert load_tokenizer(str(tmp_path)).encode("Hello hello") == [11, 5]
     (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     assert load_tokenizer(str(tmp_path)).encode("Hello hello") == [5, 5]
 
 
-def test_a_wordpiece_vocabulary_without_its_ends_is_refused(tmp_path):
+def test_a_wordpiece_vocabulary_without_its_ends_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[UNK]\nhello\n")
     with pytest.raises(SpecError, match=r"vocab\.txt: the vocabulary lacks \[CLS\], \[SEP\]"):
         load_tokenizer(str(tmp_path))
 
 
-def test_a_file_of_no_format_is_refused_with_the_formats(tmp_path):
+def test_a_file_of_no_format_is_refused_with_the_formats(tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.bin"
     path.write_bytes(b"\x7fELF")
     with pytest.raises(SpecError, match=re.escape(f"known are {', '.join(FORMATS)}")):
         load_tokenizer(str(path))
 
 
-def test_a_directory_is_searched_in_the_order_in_which_servers_read(tmp_path):
+def test_a_directory_is_searched_in_the_order_in_which_servers_read(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(WORDPIECES), encoding="utf-8")
     sentencepiece_file(tmp_path, 2, [*ENDS, *PIECES, *LETTERS])
     assert load_tokenizer(str(tmp_path)).count("hello") == 2, "SentencePiece: BOS and ▁hello"
@@ -211,7 +211,7 @@ def test_a_directory_is_searched_in_the_order_in_which_servers_read(tmp_path):
     assert load_tokenizer(str(tmp_path)).count("hello") == 3, "WordPiece: [CLS] hello [SEP]"
 
 
-def test_equal_files_have_equal_fingerprints_and_another_encoding_has_another(tmp_path):
+def test_equal_files_have_equal_fingerprints_and_another_encoding_has_another(tmp_path: Path) -> None:
     path = tiktoken_file(tmp_path)
     prints = [load_tokenizer(f"{path}#{name}").fingerprint for name in ("qwen", "qwen", "gpt2")]
     assert prints[0] == prints[1] != prints[2]
@@ -234,17 +234,19 @@ def chat_ids(folder: Path | str) -> list[int]:
     return load_tokenizer(str(folder)).encode_chat([{"role": "user", "content": "hello"}])
 
 
-def test_a_template_gets_the_special_tokens_of_a_tekken_file(tmp_path):
+def test_a_template_gets_the_special_tokens_of_a_tekken_file(tmp_path: Path) -> None:
     template = "{{ bos_token }}[INST]{{ messages[0].content }}[/INST]{{ eos_token }}"
     assert chat_ids(tekken_folder(tmp_path, template)) == [1, 3, 100 + RANKS[b"hello"], 4, 2]
 
 
 @pytest.mark.parametrize(("named", "first"), [({"bos_token": "[INST]"}, [3]), ({"bos_token": None}, [])])
-def test_the_configuration_knows_better_than_the_file_which_token_begins_a_chat(tmp_path, named, first):
+def test_the_configuration_knows_better_than_the_file_which_token_begins_a_chat(
+    tmp_path: Path, named: dict[str, str | None], first: list[int]
+) -> None:
     assert chat_ids(tekken_folder(tmp_path, BOS_TEMPLATE, **named)) == [*first, 100 + RANKS[b"hello"]]
 
 
-def test_a_special_token_that_no_file_names_is_refused_when_a_chat_is_counted(tmp_path):
+def test_a_special_token_that_no_file_names_is_refused_when_a_chat_is_counted(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(
         str(tekken_folder(tmp_path, "{{ bos_token }}{{ image_token }}{{ messages[0].content }}"))
     )
@@ -254,7 +256,7 @@ def test_a_special_token_that_no_file_names_is_refused_when_a_chat_is_counted(tm
         tokenizer.count_chat([{"role": "user", "content": "hello"}])
 
 
-def test_a_special_token_of_its_own_name_comes_from_the_configuration(tmp_path):
+def test_a_special_token_of_its_own_name_comes_from_the_configuration(tmp_path: Path) -> None:
     extra = {"extra_special_tokens": {"image_token": "[IMG]"}}
     assert chat_ids(tekken_folder(tmp_path, "{{ image_token }}{{ messages[0].content }}", **extra)) == [
         10,
@@ -262,14 +264,14 @@ def test_a_special_token_of_its_own_name_comes_from_the_configuration(tmp_path):
     ]
 
 
-def test_a_template_gets_the_special_tokens_of_a_sentencepiece_file(tmp_path):
+def test_a_template_gets_the_special_tokens_of_a_sentencepiece_file(tmp_path: Path) -> None:
     sentencepiece_file(tmp_path, 2, [*ENDS, *BYTES, *PIECES], trainer=field(35, 1))
     (tmp_path / "chat_template.jinja").write_text(BOS_TEMPLATE + "{{ eos_token }}")
     ids = chat_ids(tmp_path)
     assert (ids[0], ids[-1]) == (1, 2)
 
 
-def test_a_template_gets_the_special_tokens_of_a_tiktoken_file(tmp_path):
+def test_a_template_gets_the_special_tokens_of_a_tiktoken_file(tmp_path: Path) -> None:
     path = tiktoken_file(tmp_path)
     (tmp_path / "chat_template.jinja").write_text(BOS_TEMPLATE)
     assert chat_ids(f"{path}#llama3") == [270, RANKS[b"hello"]]
@@ -277,13 +279,13 @@ def test_a_template_gets_the_special_tokens_of_a_tiktoken_file(tmp_path):
         chat_ids(f"{path}#qwen")
 
 
-def test_a_template_gets_the_special_tokens_of_a_wordpiece_vocabulary(tmp_path):
+def test_a_template_gets_the_special_tokens_of_a_wordpiece_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nhello\n")
     (tmp_path / "chat_template.jinja").write_text("{{ cls_token }}{{ messages[0].content }}{{ sep_token }}")
     assert chat_ids(tmp_path) == [2, 4, 3]
 
 
-def test_a_template_gets_the_tokens_that_a_tokenizer_json_puts_around_a_text(tmp_path):
+def test_a_template_gets_the_tokens_that_a_tokenizer_json_puts_around_a_text(tmp_path: Path) -> None:
     tiny_tokenizers.save(
         tiny_tokenizers.byte_level_bpe(), tmp_path, template=BOS_TEMPLATE, bos_token=None, eos_token=None
     )

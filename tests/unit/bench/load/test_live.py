@@ -7,6 +7,7 @@ import pytest
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LiveNumbers, LoadGoal, RecentLatency
 from bench.load.progress_tally import ProgressTally, metrics_of
+from bench.load_change import LoadChange
 from bench.metrics import objectives
 from bench.observer import Cadence, Control, LoadOnly, Observer
 from bench.records import Outcome
@@ -105,6 +106,9 @@ class Uncontrolled:
     def interrupt(self) -> None: ...
 
     def terminate(self) -> None: ...
+
+    def set_load(self, load: float) -> LoadChange:
+        raise AssertionError("nobody changes it")
 
 
 def test_of_one_run_of_many_only_the_load_is_followed() -> None:

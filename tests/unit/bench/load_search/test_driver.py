@@ -35,13 +35,15 @@ def directory(path: Path) -> SearchDirectory:
 
 
 def settings(*goals: Goal, **changes: Any) -> Settings:
-    return Settings(**({"load_kind": "rate", "goals": goals or (P99,), "start": 8.0} | changes))
+    given: dict[str, Any] = {"load_kind": "rate", "goals": goals or (P99,), "start": 8.0}
+    return Settings(**(given | changes))
 
 
 def carried_out(
     place: SearchDirectory, search: Search, require: float | None = None, **server: Any
 ) -> tuple[Ended, Rendered, dict[str, Any]]:
-    visits = FormulaVisits(**({"shares": {P99.text: logistic(38.0)}, "folder": place.path} | server))
+    given: dict[str, Any] = {"shares": {P99.text: logistic(38.0)}, "folder": place.path}
+    visits = FormulaVisits(**(given | server))
     follower = Silent()
     ended = drive(search, place, visits, follower, config_sha256=SHA256, require=require)
     assert follower.over
@@ -158,7 +160,7 @@ def test_nothing_holds_says_what_the_lowest_load_gave(tmp_path: Path) -> None:
 
 def test_a_server_that_answers_nothing_well_cannot_be_measured(tmp_path: Path) -> None:
     search = Search(settings(start=2.0, least=1.0))
-    server = {"shares": {P99.text: lambda load: 1.0}, "verdict": lambda load: "FAILED"}
+    server: dict[str, Any] = {"shares": {P99.text: lambda load: 1.0}, "verdict": lambda load: "FAILED"}
     _, rendered, _ = carried_out(directory(tmp_path), search, **server)
     assert rendered.exit == Exit.TARGET
 
@@ -174,7 +176,10 @@ def test_a_search_that_never_fails_ends_at_the_highest_load(tmp_path: Path) -> N
 
 def test_a_client_that_cannot_measure_a_load_is_told_apart_from_a_server_that_fails(tmp_path: Path) -> None:
     search = Search(settings())
-    server = {"shares": {P99.text: logistic(400.0)}, "verdict": lambda load: "INVALID" if load > 40 else "VALID"}
+    server: dict[str, Any] = {
+        "shares": {P99.text: logistic(400.0)},
+        "verdict": lambda load: "INVALID" if load > 40 else "VALID",
+    }
     ended, rendered, kept = carried_out(directory(tmp_path), search, **server)
     assert ended == Ended(Ending.CLIENT)
     assert rendered.exit == Exit.INVALID

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 
 from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
+from bench.load_change import LoadChange
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.follower import SearchTerminal, ended_lines, progress_lines, situation
 from bench.load_search.goals import Goal
@@ -122,6 +123,9 @@ class Uncontrolled:
     def interrupt(self) -> None: ...
 
     def terminate(self) -> None: ...
+
+    def set_load(self, load: float) -> LoadChange:
+        raise AssertionError("nobody changes it")
 
 
 def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_over() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_scout_that_judged_too_few_jobs_is_made_again_for_longer() -> None:
     search = Search(Settings("sessions", (GOAL,), start=2.0, budget_s=3600.0, judged_after_s=30.0))
 
     def scouted(visit: Visit, judged: int) -> Visit:
-        said = {"jobs": {GOAL.text: judged}, "violations": {GOAL.text: 0}}
+        said: dict[str, Any] = {"jobs": {GOAL.text: judged}, "violations": {GOAL.text: 0}}
         search.add(Result(visit.n, "scout", visit.load, "VALID", 1.0, visit.measure_s, 70.0, requests=9, **said))
         step = search.next()
         assert isinstance(step, Visit)

@@ -25,7 +25,13 @@ def _only(records: list[RequestRecord]) -> Job:
 
 
 def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
-    facts = {"mode": "sessions", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 7}
+    facts: dict[str, Any] = {
+        "mode": "sessions",
+        "open_loop": False,
+        "endpoint": "chat",
+        "start_ns": START_NS,
+        "seed": 7,
+    }
     summary = Summary(RunFacts(**(facts | fields)))
     for record in records:
         summary.add(record)

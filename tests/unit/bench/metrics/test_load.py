@@ -116,8 +116,8 @@ def test_dispatchers_are_summed_over_their_own_windows() -> None:
     samples = WorkerSamples()
     for second, integral in ((0, 0), (1, 3 * S), (2, 5 * S)):
         samples.add(_sample(second, 0, integral))
-    for second, integral in ((0.5, 1 * S), (1.5, 2 * S)):
-        samples.add(_sample(second, 1, integral))
+    for between, integral in ((0.5, 1 * S), (1.5, 2 * S)):
+        samples.add(_sample(between, 1, integral))
     assert samples.in_flight_mean() == 5 / 2 + 1
     assert samples.windows()[1] == (START_NS + S // 2, START_NS + 3 * S // 2)
 
@@ -133,7 +133,10 @@ def test_a_worker_that_left_requests_on_their_way_is_in_no_comparison() -> None:
 
 def test_only_what_a_pause_takes_of_the_run_counts_and_the_worst_worker_is_named() -> None:
     samples = WorkerSamples()
-    pause = lambda begin, end: [START_NS + round(begin * S), START_NS + round(end * S)]  # noqa: E731
+
+    def pause(begin: float, end: float) -> list[int]:
+        return [START_NS + round(begin * S), START_NS + round(end * S)]
+
     samples.add(_sample(0, 0, 0, pause_ns=pause(-2.0, 0.1)))
     samples.add(_sample(1, 0, 0, pause_ns=pause(0.5, 0.6)))
     assert samples.longest_pause(START_NS, 4.0) == {

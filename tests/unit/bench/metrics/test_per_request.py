@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.metrics import per_request as m
-from bench.records import Outcome
+from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
 
 
@@ -68,7 +70,7 @@ def test_tpot_takes_an_even_share_for_a_first_chunk_of_unknown_tokens() -> None:
 
 
 @pytest.mark.parametrize("record", [made_record(chunks_ms=(50,)), made_record(chunks_ms=(50, 60), tokens=(9, 0))])
-def test_one_chunk_or_no_token_after_it_has_no_tpot(record: m.RequestRecord) -> None:
+def test_one_chunk_or_no_token_after_it_has_no_tpot(record: RequestRecord) -> None:
     assert m.tpot_ms(record) is None
 
 
@@ -143,7 +145,12 @@ def test_a_failed_request_has_no_latency(outcome: Outcome) -> None:
 
 
 def test_a_request_that_was_never_sent_fails_from_when_it_might_have_been() -> None:
-    fields = {"sent_ns": None, "outcome": Outcome.CONNECT_ERROR, "chunks_ms": (), "end_ns": START_NS + 9 * MS}
+    fields: dict[str, Any] = {
+        "sent_ns": None,
+        "outcome": Outcome.CONNECT_ERROR,
+        "chunks_ms": (),
+        "end_ns": START_NS + 9 * MS,
+    }
     assert m.time_until_failure_ms(made_record(**fields)) == 9
     assert m.time_until_failure_ms(made_record(**fields, eligible_ns=None, intended_ns=START_NS + 2 * MS)) == 7
 

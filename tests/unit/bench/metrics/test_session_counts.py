@@ -11,7 +11,13 @@ from tests.support.made_records import made_record
 
 
 def turn(session: int, number: int, *, turns: int = 4, outcome: Outcome = Outcome.OK, **fields: Any) -> RequestRecord:
-    place = {"session": "row-1", "session_number": session, "session_turns": turns, "turn": number, "job": 0}
+    place: dict[str, Any] = {
+        "session": "row-1",
+        "session_number": session,
+        "session_turns": turns,
+        "turn": number,
+        "job": 0,
+    }
     return made_record(10 * session + number, outcome=outcome, **place, **fields)
 
 

@@ -21,9 +21,8 @@ S = 1_000_000_000
 
 
 def _facts(**fields: Any) -> RunFacts:
-    return RunFacts(
-        **({"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7} | fields)
-    )
+    given: dict[str, Any] = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7}
+    return RunFacts(**(given | fields))
 
 
 def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def _load(count: int, seed: int = 1, every_ms: float = 50.0, chunks: int = 12) -
 def test_a_run_is_the_sum_of_its_requests() -> None:
     records = _load(60)
     result = _summarize(records)
-    ttft = [per_request.ttft_ms(record) for record in records]
+    ttft = [ms for record in records if (ms := per_request.ttft_ms(record)) is not None]
     gaps = [gap / MS for record in records for gap in per_request.chunk_gaps_ns(record)]
     for key, values in (("ttft_ms", ttft), ("itl_ms", gaps), ("chunk_gap_ms", gaps)):
         assert result["latency"][key]["n"] == len(values)
@@ -280,7 +279,8 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
         for second in (0.5, 1.0, 1.5):
             row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}
             summary.add_sample(row)
-        return summary.close()["load"]["littles_law"]
+        law: dict[str, Any] = summary.close()["load"]["littles_law"]
+        return law
 
     assert run(1.0)["difference"] == pytest.approx(0, abs=1e-9)
     assert run(1.0)["records_mean"] == pytest.approx(10)

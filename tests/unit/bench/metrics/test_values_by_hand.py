@@ -59,8 +59,8 @@ def test_what_comes_after_the_window_says_nothing_of_it() -> None:
         "output_tokens": [100.0] * 120,
         **{name: {"mean": calm + broken} for name in ("ttft_ms", "tpot_ms", "e2el_ms")},
     }
-    whole = describe_window(Window(100 * S, 220 * S, "all of it", ()), [5.0] * 9, over_time, True)
-    first_half = describe_window(Window(100 * S, 160 * S, "the first half", ()), [5.0] * 9, over_time, True)
+    whole = describe_window(Window(100 * S, 220 * S, "all of it", []), [5.0] * 9, over_time, True)
+    first_half = describe_window(Window(100 * S, 160 * S, "the first half", []), [5.0] * 9, over_time, True)
     assert first_half["warnings"] == []
     assert any("TTFT" in warning for warning in whole["warnings"])
     assert first_half["rounds"] == 12_000
@@ -70,7 +70,7 @@ def test_replies_that_took_no_time_have_no_rounds() -> None:
     over_time = {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
                  **{name: {"mean": [0.0]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}}  # fmt: skip
     assert (
-        describe_window(Window(0, S, "all of it", ()), over_time=over_time, e2el_ms=[0.0], open_loop=False)["rounds"]
+        describe_window(Window(0, S, "all of it", []), over_time=over_time, e2el_ms=[0.0], open_loop=False)["rounds"]
         is None
     )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ def _noise(n: int, level: float = 100.0, seed: int = 1) -> list[float]:
     return [level + rng.gauss(0, 3) for _ in range(n)]
 
 
-def _over_time(n: int, **series: list[float | None]) -> dict[str, Any]:
+def _over_time(n: int, **series: Sequence[float | None]) -> dict[str, Any]:
     """The series of a run of n seconds; those that are not given are even."""
     rows = {name: series.get(name, [100.0] * n) for name in ("ttft_ms", "tpot_ms", "e2el_ms")}
     return {

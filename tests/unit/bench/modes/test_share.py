@@ -6,14 +6,14 @@ import itertools
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.clock import NS_PER_S
+from bench.clock import NS_PER_S, Clock
 from bench.config import resolve
 from bench.dispatch import Stop
 from bench.modes.share import OpenLoopArrivals, RunLength, WorkerShare, deal, divide, draw, part
@@ -58,7 +58,7 @@ def arrivals(process: str, rate: float, seed: int) -> Iterator[int]:
 
 def sent_by_one(offsets: Iterator[int], limits: dict[str, Any]) -> list[tuple[int, str]]:
     """What the stop of the dispatcher itself lets through: (offset, phase) of every arrival."""
-    stop = Stop(SilentClock(), start_ns=START, **limits)
+    stop = Stop(cast(Clock, SilentClock()), start_ns=START, **limits)
     sent: list[tuple[int, str]] = []
     for offset in offsets:
         phase = stop.next_phase(START + offset)

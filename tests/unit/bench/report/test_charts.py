@@ -8,6 +8,8 @@ import random
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -153,7 +155,7 @@ def test_packed_histograms_are_what_they_were() -> None:
 
 def unpacked(text: str, base: int) -> list[dict[int, int]]:
     """As recompute.js reads it."""
-    digits = iter(map("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index, text))
+    digits: Iterator[int] = iter(map("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index, text))
 
     def number() -> int:
         value = shift = 0
@@ -243,7 +245,10 @@ def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
         chunks = [at := at + chance.lognormvariate(3, 1) for _ in range(4)]
         lost = chance.random() < 0.02
         outcome = chance.choice((Outcome.RESET, Outcome.TIMEOUT_IDLE, Outcome.TRUNCATED)) if lost else Outcome.OK
-        tokens = {"input_tokens": chance.randrange(9_000), "output_tokens_asked": chance.randrange(9_000)}
+        tokens: dict[str, Any] = {
+            "input_tokens": chance.randrange(9_000),
+            "output_tokens_asked": chance.randrange(9_000),
+        }
         records.append(made_record(index, sent_ms=index * 98.0, chunks_ms=chunks, outcome=outcome, **tokens))
     summary, page = made_page(records)
     assert len(page["series"]["t_s"]) > 390

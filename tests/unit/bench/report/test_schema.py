@@ -30,9 +30,8 @@ def _problems(summary: dict[str, Any]) -> list[str]:
 
 
 def _summary(records: list[RequestRecord], **facts: Any) -> dict[str, Any]:
-    summary = Summary(
-        RunFacts(**({"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 0} | facts))
-    )
+    given: dict[str, Any] = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 0}
+    summary = Summary(RunFacts(**(given | facts)))
     for record in records:
         summary.add(record)
     return summary.close() | ADDED

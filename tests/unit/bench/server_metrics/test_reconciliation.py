@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def totals(*records: RequestRecord) -> ClientTotals:
     return found
 
 
-def answered(n: int, **changes: object) -> list[RequestRecord]:
+def answered(n: int, **changes: Any) -> list[RequestRecord]:
     record = made_record(input_tokens=10, output_tokens=3, output_tokens_from="usage", **changes)
     return [dataclasses.replace(record, id=f"r-{i}", index=i) for i in range(n)]
 

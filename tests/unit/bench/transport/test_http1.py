@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.transport.http1 import ProtocolError, ResponseParser
+from bench.transport.head import ProtocolError
+from bench.transport.http1 import ResponseParser
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,29 @@
+"""What a sample holds, where a test knows that it is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from promptset.samples import Sample
+from promptset.tokenizer import Tokenizer
+
+
+def prompt_of(sample: Sample) -> str:
+    assert sample.prompt is not None
+    return sample.prompt
+
+
+def messages_of(sample: Sample) -> tuple[dict[str, Any], ...]:
+    assert sample.messages is not None
+    return sample.messages
+
+
+def tokens_of(sample: Sample) -> int:
+    """The planned tokens of its input."""
+    assert sample.input_tokens is not None
+    return sample.input_tokens
+
+
+def counted(tokenizer: Tokenizer, sample: Sample) -> int:
+    """The tokens of its input, counted as a text or as a chat."""
+    return tokenizer.count(prompt_of(sample)) if sample.messages is None else tokenizer.count_chat(sample.messages)
