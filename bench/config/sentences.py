@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _PLAIN = {
     "int_parsing": "must be a whole number",
@@ -26,7 +29,7 @@ _PLAIN = {
 """pydantic's kinds of errors in plain words; each takes what the error says of the limit."""
 
 
-def sentences(error: Any, place_of: Callable[[str], str]) -> list[str]:
+def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
     """What pydantic found wrong with one field, in our words: a validator of ours may have found several things. `place_of`
     says where a setting was given."""
     loc = [str(part) for part in error["loc"]]
