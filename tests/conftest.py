@@ -51,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: one process more than processors."""
-    return min(processors(), 7) + 1
+    """`-n auto`: two processes more than processors: most tests of sockets wait for half of their time."""
+    return min(processors(), 6) + 2
 
 
 @pytest.hookimpl(optionalhook=True)
