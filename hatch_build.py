@@ -43,12 +43,12 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """The module that was made of a source, relative to the root; None where it cannot be made here."""
         root = Path(self.root)
         module = Path(source).with_suffix(".abi3.so")
-        (root / module).unlink(missing_ok=True)
         if sys.platform != "linux" or platform.python_implementation() != "CPython":
             return None
         compiler = _compiler()
         if compiler is None:
             self._say(f"no C compiler: {source} is left out, and Python does its work")
+            (root / module).unlink(missing_ok=True)
             return None
         # A process that has the old file loaded keeps it: the new one takes its place at once.
         made = root / module.with_suffix(".new")
@@ -61,6 +61,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         )
         if tried.returncode != 0:
             self._say(f"{source} was not compiled, and Python does its work:\n{tried.stderr.strip()}")
+            (root / module).unlink(missing_ok=True)
             return None
         made.replace(root / module)
         return module

@@ -23,6 +23,12 @@ def mock() -> Iterator[str]:
         yield running.url
 
 
+def is_under_way(search: Path) -> bool:
+    """Whether the visit that began last sends its load."""
+    begun = sorted(search.glob("[0-9]*/live.jsonl"))
+    return bool(begun) and begun[-1].stat().st_size > 0
+
+
 def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 200}
     search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 2, "budget": "10s"}
@@ -45,7 +51,7 @@ def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: p
         # A search, with a key that is kept in memory until it is over.
         body = {"kind": "search", "settings": search, "api_key": "typed-in-once"}
         task = client.post("/tasks", json=body).json()["id"]
-        until(client, task, lambda task: bool(task["steps"]))
+        until(client, task, lambda task: bool(task["steps"]) and is_under_way(tmp_path / str(task["id"])))
         client.post(f"/tasks/{task}/stop")
         found = until(client, task, lambda task: bool(task["can_go_on"]))
         assert (found["state"], found["needs"]) == ("stopped", ["api_key"])
@@ -56,6 +62,7 @@ def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: p
         found = until(client, task, lambda task: len(task["steps"]) > len(visits))
         assert [step["run"] for step in found["steps"]][: len(visits)] == visits
         if found["state"] == "running":
+            until(client, task, lambda task: task["state"] != "running" or is_under_way(tmp_path / str(task["id"])))
             client.post(f"/tasks/{task}/stop")
         until(client, task, lambda task: task["state"] in ("stopped", "ended") and task["has_report"])
     assert not any(b"typed-in-once" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())

@@ -67,7 +67,7 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
         return
     ran = place.run(words)
     honest = ran.returncode == 3 and (
-        (MEASURES.match(words) is not None and ran.stdout.startswith("INVALID"))
+        (MEASURES.match(words) is not None and (ran.stdout.startswith("INVALID") or "**INVALID**" in ran.stdout))
         or (words.startswith("python -m bench compare") and "is INVALID" in ran.stderr)
         or (words.startswith("python -m bench limits") and "too busy, or too small, to measure with" in ran.stdout)
     )
