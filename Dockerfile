@@ -18,11 +18,11 @@ RUN python -m venv /opt/trueload \
 
 FROM python:3.13-slim-trixie
 COPY --from=build /opt/trueload /opt/trueload
-# A volume that is mounted on /work/runs takes its owner from here.
-RUN useradd --uid 10001 --create-home --home-dir /work trueload \
-    && install --directory --owner=10001 --group=10001 /work/runs
+# A volume that is mounted on /srv/trueload/runs takes its owner from here.
+RUN useradd --uid 10001 --create-home --home-dir /srv/trueload trueload \
+    && install --directory --owner=10001 --group=10001 /srv/trueload/runs
 USER 10001
-WORKDIR /work
+WORKDIR /srv/trueload
 ENV PATH=/opt/trueload/bin:$PATH PYTHONUNBUFFERED=1
 # 8000: the mock. 8600: the console.
 EXPOSE 8000 8600

@@ -53,7 +53,7 @@ class ReceivedConnection(Connection):
         self._engine.watch(self, self._sending, WRITABLE)
 
     def _arrived(self, events: int) -> None:
-        """What came is collected: the receiver has read it, or does so now."""
+        """The receiver reads it, whatever woke the sending."""
         del events
 
     def attend(self, what: int) -> None:
