@@ -173,16 +173,15 @@ class LinuxScheduler:
         return thread_cpu_ns() + sum(receiver.cpu_ns() for receiver in receivers)
 
     def realtime(self) -> None:
-        if sys.platform == "linux":
-            self._set(os.SCHED_RR, 1)
+        self._set(realtime=True)
 
     def normal(self) -> None:
-        if sys.platform == "linux":
-            self._set(os.SCHED_OTHER, 0)
+        self._set(realtime=False)
 
     @staticmethod
-    def _set(policy: int, priority: int) -> None:
+    def _set(*, realtime: bool) -> None:
         if sys.platform == "linux":
+            policy, priority = (os.SCHED_RR, 1) if realtime else (os.SCHED_OTHER, 0)
             for thread in (0, *(receiver.thread_id for receiver in receivers)):
                 # Without privileges the flag cannot be taken back, and a call without it is refused.
                 os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))

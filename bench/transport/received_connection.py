@@ -65,7 +65,7 @@ class ReceivedConnection(Connection):
         ended, error = stream.ended, stream.error
         if ended or error:
             if error:
-                self._read_rest()
+                self._parse_what_came()  # A response may have ended before the connection broke.
                 if not self.closed:
                     self._lost(f"the connection was reset: {os.strerror(error)}")
             else:
@@ -75,8 +75,7 @@ class ReceivedConnection(Connection):
         elif stream.waiting or stream.holds:
             self.parse()
 
-    def _read_rest(self) -> None:
-        """Look at what came before the connection broke: a response may have ended there."""
+    def _parse_what_came(self) -> None:
         if self.job is not None and self._holds_reads():
             self.parse()
 
@@ -143,8 +142,7 @@ class ReceivedConnection(Connection):
         """Look at what has arrived until now."""
         if self._stream is not None:
             self._stream.read()
-        if self.job is not None and self._holds_reads():
-            self.parse()
+        self._parse_what_came()
 
     def close(self) -> None:
         """Close the socket. Safe to call again."""
