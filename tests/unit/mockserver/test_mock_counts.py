@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from mockserver.engine.chain import Chain
 from mockserver.plans.arrival import Arrival, Arrivals
@@ -137,6 +138,32 @@ def test_a_long_text_that_fits_is_counted_exactly() -> None:
     assert counted(text, limit=None, special=True) == (tokenizer.count(text), False)
 
 
+def test_a_long_text_is_counted_beside_the_loop_and_the_short_texts() -> None:
+    tokenizer = load_tokenizer()
+    short_is_known = threading.Event()
+
+    class Patient:
+        """A tokenizer that is not done with a long text before a short one is known."""
+
+        special_tokens_added = tokenizer.special_tokens_added
+
+        def count_plain(self, texts: list[str]) -> list[int]:
+            assert len(texts[0]) < 100 or short_is_known.wait(10)
+            return tokenizer.count_plain(texts)
+
+    async def main() -> tuple[bool, int | None, int | None]:
+        counter = Counter(Patient())  # type: ignore[arg-type]  # It does all that is asked of it.
+        long = counter.count_text("hello " * 100_000, special=False)
+        short = await counter.count_text("hello", special=False).wait()
+        first = not long.known
+        short_is_known.set()
+        tokens = await long.wait()
+        await counter.close()
+        return first, short, tokens
+
+    assert asyncio.run(main()) == (True, 1, tokenizer.count_plain(["hello " * 100_000])[0])
+
+
 def test_counting_stops_when_a_long_text_cannot_fit() -> None:
     words = 400_000
     tokens, at_least = counted("hello " * words, limit=1_000)
@@ -145,18 +172,6 @@ def test_counting_stops_when_a_long_text_cannot_fit() -> None:
     # Of the first piece alone, and never more than there are.
     assert 1_000 < tokens < words // 4
     assert counted("x" * 500_000, limit=1_000)[1], "a text without a space is cut all the same"
-
-
-def test_a_short_text_does_not_wait_for_a_long_one() -> None:
-    async def main() -> list[str]:
-        counter = Counter(load_tokenizer())
-        order: list[str] = []
-        counter.count_text("hello " * 300_000, False).when_known(lambda: order.append("long"))
-        counter.count_text("hello", False).when_known(lambda: order.append("short"))
-        await counter.close()
-        return order
-
-    assert asyncio.run(main()) == ["short", "long"]
 
 
 def test_the_longest_token_is_that_of_the_vocabulary() -> None:
