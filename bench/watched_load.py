@@ -92,9 +92,9 @@ class WatchedLoad:
     async def _load(self) -> tuple[Manifest, CrewReport, bool]:
         """Send the load: the manifest as it was when it began, how the load ended, and whether the user ended it."""
         crew = self._crew
+        reading = None if self._server is None else asyncio.create_task(self._server.begin())
         try:
             with self._observer.waiting(lambda: crew.preparing):
-                reading = None if self._server is None else asyncio.create_task(self._server.begin())
                 await crew.prepare()
                 notes = () if reading is None else await reading
                 if self._precision is not None:
@@ -120,6 +120,8 @@ class WatchedLoad:
                 with self._observer.waiting("asking the server for its metrics"):
                     await self._server.finish()
         finally:
+            if reading is not None:
+                reading.cancel()
             crew.close()
             if self._precision is not None:
                 self._precision.close()

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
@@ -74,10 +74,8 @@ class Scraper:
 
     async def begin(self) -> tuple[str, ...]:
         """Wait for the scrape before the load. Returns what the report must say: which page that was asked for is none."""
-        loop = asyncio.get_running_loop()
         readable = asyncio.Event()
-        fd = self._connection.fileno()
-        loop.add_reader(fd, readable.set)
+        self._listen(readable.set)
         try:
             self._connection.send(self._task)
             await readable.wait()
@@ -86,11 +84,14 @@ class Scraper:
             self.died = True
             return ()
         finally:
-            loop.remove_reader(fd)
+            self._stop()
         if first.goes_on:
-            self._reading = True
-            loop.add_reader(fd, self._read)
+            self._listen(self._read)
         return first.problems
+
+    def _listen(self, call: Callable[[], None]) -> None:
+        self._reading = True
+        asyncio.get_running_loop().add_reader(self._connection.fileno(), call)
 
     def _read(self) -> None:
         try:
@@ -119,7 +120,8 @@ class Scraper:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
 
     def close(self) -> None:
-        """End the process. Closing again does nothing."""
+        """End the process, even while `begin` waits. Closing again does nothing."""
+        # A loop that was still to watch a closed descriptor would end this process (libuv aborts).
         self._stop()
         self._connection.close()
         self.process.terminate()

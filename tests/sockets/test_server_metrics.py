@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -76,6 +78,32 @@ def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProc
     result = bench.run(url=mock.url, out=str(tmp_path / "run"), observer=meddler, **settings)
     meddler.thread.join()
     assert "1 are somebody else's" in " ".join(result.reasons)
+
+
+CLOSED_WHILE_IT_WAITS = """
+import asyncio, sys
+from bench.event_loop import loop_factory
+from bench.target.scrape_task import ScrapeTask
+from bench.target.scraper import Scraper
+
+async def main() -> None:
+    scraper = Scraper(ScrapeTask((), sys.argv[1], sys.argv[1]))
+    waiting = asyncio.create_task(scraper.begin())
+    await asyncio.sleep(0)  # It has asked the loop to watch for an answer, and the loop has not begun to.
+    scraper.close()
+    await asyncio.sleep(0)
+    waiting.cancel()
+
+with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    runner.run(main())
+"""
+
+
+def test_it_can_be_closed_while_it_waits_for_the_first_answer(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CLOSED_WHILE_IT_WAITS, str(tmp_path / "server.jsonl")], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_off_reads_nothing(mock: MockProcess, tmp_path: Path) -> None:
