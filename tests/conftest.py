@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.remote import Producer
 
 from tests.support.any_order import shuffled
 from tests.support.in_parallel import Units, place_of, processors
@@ -56,12 +55,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Units | None:
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
     """`-n` without `--dist` shares the tests out as tests/support/in_parallel.py says."""
     if config.getoption("dist") != "load":
         return None
-    config.option.loadscopereorder = False
-    return Units(config, log)
+    return Units(config)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,16 +2,25 @@
 
 The files are the units, so that what a module shares (a mock, a browser, a console) is started once. Two kinds of test are
 one unit each, and so never run beside a test of their own kind: those that hold times of this machine to something, and
-those that drive a browser. A process that has nothing left to do takes the next unit; those of `FIRST` stand in front, so
-that times are measured while the other processes only compute.
+those that drive a browser.
+
+A process that has nothing left to do takes the next unit. While times are measured, that is one that only computes, and
+processes beyond the processors get nothing. Afterwards what waits a lot comes first, the longest in front, and what only
+computes is left for the end: its units are short, so that no process works alone for long.
+
+A process may end in the middle of a test (a crash of the interpreter). Its test has failed, and what else it had been given
+goes to others. The schedulers of pytest-xdist that go by files hand out again what such a process had done already, and then
+may wait for ever.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from xdist.scheduler import LoadScopeScheduling
-from xdist.workermanage import WorkerController
+import pytest
+from xdist.report import report_collection_diff
+from xdist.workermanage import WorkerController, parse_tx_spec_config
 
 TIMES, BROWSER = "times of this machine", "a browser"
 UNITS: dict[str, str] = {
@@ -26,7 +35,18 @@ UNITS: dict[str, str] = {
 """How a path begins, and the unit that its tests belong to. Other files are units of their own."""
 APART = ("tests/sockets/test_documentation_examples.py",)
 """Files whose tests are units of their own: each is long, and shares nothing that is dear."""
-FIRST = (TIMES, "tests/unit/", "tests/virtual/", BROWSER, "tests/sockets/")
+COMPUTING = ("tests/unit/", "tests/virtual/")
+FIRST = (TIMES, *COMPUTING, BROWSER, "tests/sockets/")
+"""The order of the units where one process runs them all."""
+LONG = (
+    "tests/sockets/test_documentation_examples.py::test_every_example_of_a_page_runs[docs/usage.md]",
+    BROWSER,
+    "tests/sockets/test_documentation_examples.py",
+    "tests/sockets/test_first_run.py",
+    "tests/sockets/test_ray_cluster.py",
+    "tests/sockets/test_gpu_measure.py",
+)
+"""How the units begin that come first where several processes share them, so that none is left for the end."""
 
 
 def unit_of(node_id: str) -> str:
@@ -48,26 +68,116 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Units(LoadScopeScheduling):
-    """Hands out unit after unit, in the order in which the tests were collected.
+def _rank(unit: str) -> int:
+    """Which units go first: times, then long ones, then others that wait, then those that only compute."""
+    if unit == TIMES:
+        return -1
+    last = len(LONG) + unit.startswith(COMPUTING)
+    return next((place for place, start in enumerate(LONG) if unit.startswith(start)), last)
 
-    There may be more processes than processors, since most tests wait for half of their time. While times are measured,
-    those beyond the processors get nothing to do.
+
+class Units:
+    """Hands out unit after unit: a scheduler of pytest-xdist (`xdist.scheduler.protocol.Scheduling`).
+
+    A process runs a test only when it has been given the next one too, or has been told that there is none. So each has at
+    least two, until nothing is left to hand out.
     """
 
-    def _split_scope(self, nodeid: str) -> str:
-        return unit_of(nodeid)
+    def __init__(self, config: pytest.Config) -> None:
+        self._processes = len(parse_tx_spec_config(config))
+        self._collected: dict[WorkerController, list[str]] = {}
+        self._given: dict[WorkerController, list[int]] = {}
+        self._tests: list[str] | None = None
+        self._waiting: dict[str, list[int]] = {}
 
-    def _assign_work_unit(self, node: WorkerController) -> None:
-        if self.nodes.index(node) < processors() or not self._times_are_measured():
-            super()._assign_work_unit(node)
+    @property
+    def nodes(self) -> list[WorkerController]:
+        """The processes there are."""
+        return list(self._given)
+
+    @property
+    def collection_is_completed(self) -> bool:
+        """Whether every process has said which tests there are."""
+        return self._tests is not None or len(self._collected) >= self._processes
+
+    @property
+    def tests_finished(self) -> bool:
+        """Whether nothing is left to hand out, and no process waits for a test after the one that it has."""
+        everything = self._tests is not None and not self._waiting
+        return everything and all(len(given) < 2 for given in self._given.values())
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether tests are left that have not been run."""
+        return bool(self._waiting) or any(self._given.values())
+
+    def add_node(self, node: WorkerController) -> None:
+        """A process has started."""
+        self._given[node] = []
+
+    def add_node_collection(self, node: WorkerController, collection: Sequence[str]) -> None:
+        """Which tests a process has found; RuntimeError unless they are those of the others."""
+        known = self._tests if self._tests is not None else next(iter(self._collected.values()), collection)
+        if list(collection) != list(known):
+            raise RuntimeError(report_collection_diff(known, collection, "others", node.gateway.id))
+        self._collected[node] = list(collection)
+
+    def schedule(self) -> None:
+        """Every process has found its tests, or one that replaces another has."""
+        if self._tests is None:
+            self._tests = next(iter(self._collected.values()))
+            for index, node_id in enumerate(self._tests):
+                self._waiting.setdefault(unit_of(node_id), []).append(index)
+        self._hand_out()
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
-        super().mark_test_complete(node, item_index, duration)
-        for other, units in self.assigned_work.items():
-            if not units and not self._times_are_measured():
-                self._reschedule(other)
+        """A process has run a test."""
+        self._given[node].remove(item_index)
+        self._hand_out()
+
+    def mark_test_pending(self, item: str) -> None:
+        """A test is to be run again: for plugins that are not used here."""
+        raise NotImplementedError
+
+    def remove_pending_tests_from_node(self, node: WorkerController, indices: Sequence[int]) -> None:
+        """A process has given tests back: none is asked to."""
+        raise NotImplementedError
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """A process has ended; the test that it ended in, if there was one."""
+        given = self._given.pop(node)
+        self._collected.pop(node, None)
+        if not given or self._tests is None:
+            return None
+        left: dict[str, list[int]] = {}
+        for index in given[1:]:
+            left.setdefault(unit_of(self._tests[index]), []).append(index)
+        self._waiting = {**left, **self._waiting}
+        self._hand_out()
+        return self._tests[given[0]]
+
+    def _hand_out(self) -> None:
+        for place, node in enumerate(self._given):
+            while node in self._collected and not node.shutting_down and len(self._given[node]) < 2:
+                if not self._waiting:
+                    node.shutdown()
+                elif place < processors() or not self._times_are_measured():
+                    self._give(node, self._next_unit())
+                else:
+                    break
+
+    def _give(self, node: WorkerController, unit: str) -> None:
+        indices = self._waiting.pop(unit)
+        self._given[node] += indices
+        node.send_runtest_some(indices)
+
+    def _next_unit(self) -> str:
+        units = sorted(self._waiting, key=_rank)
+        if units[0] != TIMES and self._times_are_measured():
+            return next((unit for unit in units if unit.startswith(COMPUTING)), units[0])
+        return units[0]
 
     def _times_are_measured(self) -> bool:
-        everywhere = (self.workqueue, *self.assigned_work.values())
-        return any(False in units.get(TIMES, {}).values() for units in everywhere)
+        assert self._tests is not None
+        given = (self._tests[index] for indices in self._given.values() for index in indices)
+        return TIMES in self._waiting or any(unit_of(node_id) == TIMES for node_id in given)

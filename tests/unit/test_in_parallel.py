@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -56,13 +58,13 @@ def test_a_process_that_a_mark_announces_is_started() -> None:
 
 
 class Node:
-    """A process that runs tests, as far as the sharing out looks at it."""
+    """A process that runs tests, as far as the sharing out looks at it: one runs once there is a next, or none will come."""
 
-    shutting_down = False
-    gateway = SimpleNamespace(id="gw")
-
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.gateway = SimpleNamespace(id=name)
+        self.shutting_down = False
         self.given: list[int] = []
+        self.ran: list[int] = []
 
     def send_runtest_some(self, indices: list[int]) -> None:
         self.given += indices
@@ -70,21 +72,98 @@ class Node:
     def shutdown(self) -> None:
         self.shutting_down = True
 
+    def runs_one(self) -> int | None:
+        """What it runs next, if it can."""
+        if len(self.given) < 1 + (not self.shutting_down):
+            return None
+        self.ran.append(self.given.pop(0))
+        return self.ran[-1]
 
-def test_a_process_too_many_gets_nothing_while_times_are_measured() -> None:
-    tests = [f"tests/sockets/test_clock.py::test_{i}" for i in range(3)]
-    tests += [f"tests/unit/test_{file}.py::test_{i}" for file in range(2 * processors() + 3) for i in range(3)]
-    nodes = [Node() for _ in range(processors() + 1)]
-    option = SimpleNamespace(loadscopereorder=False, maxprocesses=None, tx=["popen"] * len(nodes))
-    units = Units(SimpleNamespace(option=option, getvalue=lambda name: getattr(option, name)))
+
+def ids_in(*files: str, each: int = 3) -> list[str]:
+    return [f"tests/{file}.py::test_{i}" for file in files for i in range(each)]
+
+
+def shared_out(tests: list[str], processes: int) -> tuple[Units, list[Node]]:
+    option = SimpleNamespace(maxprocesses=None, tx=["popen"] * processes)
+    units = Units(cast(pytest.Config, SimpleNamespace(option=option, getvalue=lambda name: getattr(option, name))))
+    nodes = [Node(f"gw{i}") for i in range(processes)]
     for node in nodes:
-        units.add_node(node)
-        units.add_node_collection(node, tests)
-    units.schedule()
+        join(units, node, tests)
+    return units, nodes
+
+
+def join(units: Units, node: Node, tests: list[str]) -> None:
+    """A process starts and says which tests it has found; the controller goes on when all have."""
+    units.add_node(node)
+    units.add_node_collection(node, tests)
+    if units.collection_is_completed:
+        units.schedule()
+
+
+def run_to_the_end(units: Units, nodes: list[Node], chance: random.Random) -> None:
+    """The processes run what they can, in any order, until none can go on."""
+    while able := [node for node in nodes if len(node.given) > (not node.shutting_down)]:
+        node = chance.choice(able)
+        index = node.runs_one()
+        assert index is not None
+        units.mark_test_complete(node, index)
+
+
+def test_while_times_are_measured_the_others_compute_and_a_process_too_many_rests() -> None:
+    computing = [f"unit/test_{i}" for i in range(2 * processors() + 3)]
+    tests = ids_in("sockets/test_clock", "sockets/test_wire", *computing)
+    units, nodes = shared_out(tests, processors() + 1)
     assert nodes[0].given[:3] == [0, 1, 2]
-    assert all(node.given for node in nodes[:-1])
-    for index in (0, 1):
-        units.mark_test_complete(nodes[0], index)
+    assert all(node.given and tests[node.given[0]].startswith("tests/unit/") for node in nodes[1:-1])
+    for _ in range(2):
+        units.mark_test_complete(nodes[0], nodes[0].runs_one() or 0)
         assert nodes[-1].given == []
-    units.mark_test_complete(nodes[0], 2)
-    assert len(nodes[-1].given) >= 3
+    units.mark_test_complete(nodes[0], nodes[0].runs_one() or 0)
+    assert nodes[-1].given[:3] == [3, 4, 5]
+
+
+def test_what_is_long_comes_first_and_what_only_computes_last() -> None:
+    tests = ids_in("unit/test_a", "sockets/test_a", "sockets/test_first_run", "browser/test_a", each=1)
+    units, (node,) = shared_out(tests, 1)
+    run_to_the_end(units, [node], random.Random(0))
+    assert node.ran == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("each", [1, 2, 5])
+@pytest.mark.parametrize("seed", range(20))
+def test_every_test_runs_once_whenever_a_process_crashes(each: int, seed: int) -> None:
+    chance = random.Random(seed)
+    tests = ids_in("sockets/test_clock", *(f"sockets/test_{i}" for i in range(12)), "unit/test_a", each=each)
+    units, nodes = shared_out(tests, 3)
+    alive, crashed = list(nodes), []
+    for crash in range(3):
+        for _ in range(chance.randrange(len(tests))):
+            able = [node for node in alive if len(node.given) > (not node.shutting_down)]
+            if able:
+                node = chance.choice(able)
+                units.mark_test_complete(node, node.runs_one() or 0)
+        at_work = [node for node in alive if len(node.given) > (not node.shutting_down)]
+        if not at_work:
+            break
+        lost = chance.choice(at_work)
+        crashed.append(tests.index(units.remove_node(lost) or ""))
+        assert crashed[-1] == lost.given[0]
+        alive.remove(lost)
+        # Those that have been told that nothing is left have ended by the time another has started.
+        for node in [node for node in alive if node.shutting_down]:
+            run_to_the_end(units, [node], chance)
+            assert units.remove_node(node) is None
+            alive.remove(node)
+        nodes.append(Node(f"gw{3 + crash}"))
+        alive.append(nodes[-1])
+        join(units, nodes[-1], tests)
+    run_to_the_end(units, alive, chance)
+    assert units.tests_finished
+    assert sorted([index for node in nodes for index in node.ran] + crashed) == list(range(len(tests)))
+
+
+def test_a_process_that_finds_other_tests_ends_the_run() -> None:
+    units, _ = shared_out(ids_in("unit/test_a", "unit/test_b"), 1)
+    with pytest.raises(RuntimeError, match="Different tests were collected"):
+        join(units, Node("gw1"), ids_in("unit/test_a"))
