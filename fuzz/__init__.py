@@ -24,6 +24,8 @@ TARGETS: dict[str, str] = {
     "messages_events": "events of Messages",
     "responses_events": "events of Responses",
     "whole_replies": "replies in one piece, and errors, of every endpoint",
+    "core_reads": "the compiled receiver: a response as it reads it, against the reading in Python",
+    "core_texts": "the compiled core: the texts of events, against those of Python",
     "client_frames": "frames of a WebSocket, as the client reads them",
     "metrics_page": "pages of metrics in Prometheus' text format",
     # What a run leaves behind.
@@ -51,6 +53,8 @@ TARGETS: dict[str, str] = {
     "mock_frames": "frames of a WebSocket, as the mock reads them",
     "mock_config": "the mock's configuration, its faults and its distributions",
     "mock_replay": "the file of --replay, and profiles",
+    "mock_heads": "heads of ordinary requests, as the mock's short way reads them, against httptools",
+    "mock_sender": "the compiled sender: any texts, against the frames of Python",
 }
 """Name of a target, which is the name of its module here -> what it reads."""
 

@@ -16,12 +16,14 @@ class Target:
 
     `form` is what inputs look like: mutations change JSON values (also those of each line of a file) or YAML values as
     values, beside changing bytes. `words` are put in by mutations. `more_seeds` makes inputs that no corpus needs to keep.
+    `missing` says why the target cannot run here; empty: it can.
     """
 
     read: Callable[[bytes], None]
     form: Form = "bytes"
     words: tuple[bytes, ...] = ()
     more_seeds: Callable[[], list[bytes]] = list
+    missing: str = ""
 
 
 def split_input(data: bytes) -> tuple[list[int], bytes]:

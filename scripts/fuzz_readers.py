@@ -5,6 +5,7 @@
     scripts/fuzz --list               the targets, and what they read
     scripts/fuzz sse --input FILE     run one input, as it is
     scripts/fuzz --seconds 60 --keep DIR      the inputs that reached new code stay in DIR/TARGET
+    scripts/fuzz core_reads --mutations       without atheris: mutations of the corpus, as the tests run them
 
 An input that breaks a reader is written to fuzz/found/, with what it raised beside it; each kind once. The exit status is
 then 1.
@@ -20,6 +21,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -28,6 +30,7 @@ sys.path[:0] = [str(ROOT)]
 
 import fuzz  # noqa: E402
 from fuzz import mutate  # noqa: E402
+from fuzz.target import Target  # noqa: E402
 
 FOUND = ROOT / "fuzz" / "found"
 LONGEST_S = 10
@@ -42,6 +45,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="keep inputs that reached new code, and begin with them")
     parser.add_argument("--input", type=Path, help="run this input alone")
+    parser.add_argument("--mutations", action="store_true", help="mutations of the corpus alone, without atheris")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -56,6 +60,8 @@ def main() -> int:
         for name in names:
             fuzz.load(name).read(given.input.read_bytes())
         return 0
+    if given.mutations:
+        return max(_mutations(name, given) for name in names)
     if given.one:
         _fuzz(names[0], given)
         return 0
@@ -63,6 +69,9 @@ def main() -> int:
 
 
 def _in_a_process(name: str, given: argparse.Namespace) -> int:
+    if missing := fuzz.load(name).missing:
+        print(f"{name:22}left out: {missing}")
+        return 0
     before = {path.name for path in FOUND.glob(f"{name}-*")}
     with tempfile.TemporaryDirectory(prefix="trueload-fuzz-") as scratch:
         corpus = Path(scratch) / name if given.keep is None else given.keep / name
@@ -85,6 +94,43 @@ def _in_a_process(name: str, given: argparse.Namespace) -> int:
     return 1 if new or done.returncode else 0
 
 
+def _mutations(name: str, given: argparse.Namespace) -> int:
+    """Mutations of the corpus in this process, guided by nothing."""
+    target, seeds, found = fuzz.load(name), fuzz.corpus(name), _Found(name)
+    until_s = time.monotonic() + given.seconds
+    runs = 0
+    for data in mutate.mutations(target, seeds, random.Random(given.seed)):
+        found.read(target, data)
+        runs += 1
+        if runs % 100 == 0 and time.monotonic() > until_s:
+            break
+    print(f"{name:22}{runs} runs", *(f"  found {one}" for one in found.kinds), sep="\n", flush=True)
+    return 1 if found.kinds else 0
+
+
+class _Found:
+    """What breaks a target: each kind once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.kinds: set[str] = set()
+
+    def read(self, target: Target, data: bytes) -> None:
+        """Run one input."""
+        try:
+            target.read(data)
+        except Exception as e:
+            frame = traceback.extract_tb(e.__traceback__)[-1]
+            kind = f"{type(e).__name__} {frame.filename}:{frame.lineno}"
+            if kind in self.kinds:
+                return
+            self.kinds.add(kind)
+            FOUND.mkdir(exist_ok=True)
+            path = FOUND / f"{self._name}-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
+            path.write_bytes(data)
+            path.with_suffix(".txt").write_text(traceback.format_exc())
+
+
 def _fuzz(name: str, given: argparse.Namespace) -> None:
     """Fuzz one target in this process."""
     import atheris
@@ -92,21 +138,10 @@ def _fuzz(name: str, given: argparse.Namespace) -> None:
     with atheris.instrument_imports(include=_INSTRUMENTED):
         target = fuzz.load(name)
     seeds = fuzz.corpus(name) or [b""]
-    seen: set[str] = set()
+    found = _Found(name)
 
     def read(data: bytes) -> None:
-        try:
-            target.read(data)
-        except Exception as e:
-            frame = traceback.extract_tb(e.__traceback__)[-1]
-            kind = f"{type(e).__name__} {frame.filename}:{frame.lineno}"
-            if kind in seen:
-                return
-            seen.add(kind)
-            FOUND.mkdir(exist_ok=True)
-            path = FOUND / f"{name}-{hashlib.sha1(kind.encode()).hexdigest()[:8]}"
-            path.write_bytes(data)
-            path.with_suffix(".txt").write_text(traceback.format_exc())
+        found.read(target, data)
 
     def mutator(data: bytes, most: int, seed: int) -> bytes:
         chance = random.Random(seed)

@@ -235,12 +235,12 @@ static void quick_acks(int fd, int on) { setsockopt(fd, IPPROTO_TCP, TCP_QUICKAC
 
 /* The length of the whole head of a chunked body at the start of these bytes; 0 where there is none. */
 static size_t chunked_head(const char *data, size_t size) {
-    static const char words[] = "transfer-encoding: chunked";
+    static const char words[] = "\r\ntransfer-encoding: chunked\r\n"; /* a whole line: names may end so too */
     const char *end = memmem(data, size, "\r\n\r\n", 4);
     if (!end || end == data) return 0;
     size_t length = (size_t)(end - data), many = sizeof words - 1;
-    for (size_t at = 0; at + many <= length; at++)
-        if ((data[at] | 0x20) == 't' && strncasecmp(data + at, words, many) == 0) return length + 4;
+    for (size_t at = 0; at + many <= length + 2; at++)
+        if (data[at] == '\r' && strncasecmp(data + at, words, many) == 0) return length + 4;
     return 0;
 }
 

@@ -51,7 +51,13 @@ def chunked_head(sock: socket.socket) -> int:
     except OSError:
         return 0  # The read that follows says what is wrong.
     end = waiting.find(_END)
-    return end + len(_END) if end > 0 and b"transfer-encoding: chunked" in waiting[:end].lower() else 0
+    return end + len(_END) if announces_chunks(waiting, end) else 0
+
+
+def announces_chunks(data: bytes, end: int) -> bool:
+    """Whether the head, whose empty line is at `end` (-1: not there), has the line that announces a chunked body. Other names
+    may end as that line begins."""
+    return end > 0 and b"\r\ntransfer-encoding: chunked\r\n" in data[: end + 2].lower()
 
 
 def left_of_chunk(glance: bytes) -> int:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S, now_ns
 from bench.records import Outcome
 from bench.transport.chunkwise_reads import (
+    announces_chunks,
     chunked_head,
     hold_acks,
     is_loopback,
@@ -325,7 +326,7 @@ class Connection:
         A thousand streams in step have their first token in one millisecond, which is no time to parse a thousand heads.
         """
         end = data.find(_END) if self.reads == 1 else -1
-        self._lazy = end > 0 and b"transfer-encoding: chunked" in data[:end].lower()
+        self._lazy = announces_chunks(data, end)
         return self._lazy
 
     def _catch_up(self) -> None:

@@ -92,7 +92,8 @@ class _Server(uvicorn.Server):
         gc.freeze()
         sender = self._app.state.worker.sender
         if sender is not None:
-            self._priority.include(sender.core.thread_id, sender.core.cpu_ns)
+            for thread, used_ns in sender.threads():
+                self._priority.include(thread, used_ns)
         if self._parent is not None:
             loop.add_reader(self._parent, self._on_orphaned)
         self._on_ready()

@@ -5,14 +5,18 @@
  * with what the thread cannot do. That is everything but the ordinary: a reader that is too slow, a connection that is broken,
  * a usage whose count is not known yet.
  *
- * One mutex guards the heap and every stream in it. It is never held during a send: a stream that is being sent is `busy`, and
- * `remove` waits for that (a send does not block, so not for long). All memory of a stream is made and freed under the
- * interpreter's lock; the thread only reads and fills it.
+ * A send costs 5 to 10 us, so 256 tokens due at once would be 1 to 2 ms late behind one another. Where the thread finds itself
+ * late (`LATE`) it calls a second one, which sends as well until nothing is due, and sleeps otherwise.
+ *
+ * One mutex guards the heap and every stream. It is never held during a send: a stream that is being sent is `busy` and off the
+ * heap, and `remove` waits for that (a send does not block, so not for long). All memory of a stream is made and freed under the
+ * interpreter's lock; the threads only read and fill it.
  */
 #define _GNU_SOURCE
 #include <Python.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -28,7 +32,7 @@
 #define SOURCE 0LL /* The CRC-32 of this file, where the build tells it. */
 #endif
 typedef int64_t ns_t;
-enum { QUEUED, OVER, GONE, MOST_END = 2, FRAMING = 32 };
+enum { QUEUED, OVER, GONE, MOST_END = 2, FRAMING = 32, HANDS = 2, LATE = 100000 /* ns */ };
 
 typedef struct Stream {
   PyObject_HEAD
@@ -44,19 +48,29 @@ typedef struct Stream {
   Py_ssize_t rest_size;
 } Stream;
 
-typedef struct {
-  PyObject_HEAD
+typedef struct Sender Sender;
+
+typedef struct { /* A thread that sends. */
+  Sender *sender;
   pthread_t thread;
+  int made;
+  pid_t id;
+  ns_t at; /* when it sent last */
+  char *frame;
+  Py_ssize_t frame_size;
+} Hand;
+
+struct Sender {
+  PyObject_HEAD
+  Hand hands[HANDS];
   pthread_mutex_t lock;
-  pthread_cond_t wake, idle;
-  int has_thread, stop, told, event_fd;
-  pid_t thread_id;
+  pthread_cond_t wake, help, idle;
+  int open, stop, helping, told, event_fd;
   ns_t shared, armed;
   Stream **heap, *over, *over_last;
-  Py_ssize_t size, capacity;
-  char *frame;
-  Py_ssize_t frame_size, frame_needed;
-} Sender;
+  Py_ssize_t size, queued, capacity; /* on the heap, with those that are being sent, and what there is room for */
+  Py_ssize_t frame_needed;
+};
 
 static PyTypeObject *stream_type;
 
@@ -92,9 +106,16 @@ static void heap_remove(Sender *self, Stream *s) {
   sift_down(self, last->heap_at);
 }
 
-/* A stream leaves the thread: `take` gives it back. */
+/* Onto the heap, where there is room for every stream. */
+static void heap_add(Sender *self, Stream *s) {
+  put(self, self->size++, s);
+  sift_up(self, s->heap_at);
+  if (s->due < self->armed) pthread_cond_signal(&self->wake);
+}
+
+/* A stream, which is off the heap, leaves the threads: `take` gives it back. */
 static void hand_back(Sender *self, Stream *s) {
-  heap_remove(self, s);
+  self->queued--;
   s->state = OVER, s->next = NULL;
   if (self->over) self->over_last->next = s;
   else self->over = s;
@@ -107,8 +128,8 @@ static void hand_back(Sender *self, Stream *s) {
 }
 
 /* Send some chunks of a stream in one write. False: not all of it went. `lasts` are the bytes of the last chunk. */
-static int send_chunks(Stream *s, const char *bytes, Py_ssize_t size, int chunks, Py_ssize_t lasts) {
-  ns_t at = now_ns();
+static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size, int chunks, Py_ssize_t lasts) {
+  ns_t at = hand->at = now_ns();
   for (int i = 0; i < chunks; i++) s->stamps[s->chunks++] = at;
   ssize_t n;
   do n = send(s->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
@@ -140,57 +161,64 @@ static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
 }
 
 /* What is due of a stream, without the mutex. Returns whether it goes on. */
-static int serve(Sender *self, Stream *s) {
+static int serve(Hand *hand, Stream *s) {
   Py_ssize_t i = s->sent;
   if (i == s->tokens) { /* The ends come behind all tokens that are due. */
-    if (!send_chunks(s, s->end[s->ended], s->end_size[s->ended], 1, 0)) return s->ended++, 0;
+    if (!send_chunks(hand, s, s->end[s->ended], s->end_size[s->ended], 1, 0)) return s->ended++, 0;
     return ++s->ended < s->ends;
   }
   Py_ssize_t size = 0, first = 0;
   int chunks = 1;
-  if (i == 0 && s->opening) memcpy(self->frame, s->opening, first = s->opening_size), chunks = 2;
-  if (i < s->tokens - 1) size = put_frame(s, self->frame + first, i);
-  else memcpy(self->frame + first, s->last, size = s->last_size);
+  if (i == 0 && s->opening) memcpy(hand->frame, s->opening, first = s->opening_size), chunks = 2;
+  if (i < s->tokens - 1) size = put_frame(s, hand->frame + first, i);
+  else memcpy(hand->frame + first, s->last, size = s->last_size);
   s->sent = i + 1;
-  return send_chunks(s, self->frame, first + size, chunks, size);
+  return send_chunks(hand, s, hand->frame, first + size, chunks, size);
 }
 
-static void serve_due(Sender *self) {
-  ns_t limit = now_ns() + self->shared;
+/* Send what is due within `early` ns, and then what is due. */
+static void serve_due(Hand *hand, ns_t early) {
+  Sender *self = hand->sender;
+  ns_t limit = now_ns() + early;
+  hand->at = 0;
   while (self->size && !self->stop) {
     Stream *s = self->heap[0];
     if (s->due > limit && s->due > (limit = now_ns())) return;
-    if (self->frame_needed > self->frame_size) {
-      char *more = realloc(self->frame, self->frame_needed);
+    heap_remove(self, s);
+    if (self->frame_needed > hand->frame_size) {
+      char *more = realloc(hand->frame, self->frame_needed);
       if (!more) { hand_back(self, s); continue; }
-      self->frame = more, self->frame_size = self->frame_needed;
+      hand->frame = more, hand->frame_size = self->frame_needed;
     }
+    if (hand->at - s->due > LATE && !self->helping && self->hands[1].made) self->helping = 1, pthread_cond_signal(&self->help);
     s->busy = 1;
     pthread_mutex_unlock(&self->lock);
-    int goes_on = serve(self, s);
+    int goes_on = serve(hand, s);
     pthread_mutex_lock(&self->lock);
     s->busy = 0;
-    if (s->state == GONE) pthread_cond_broadcast(&self->idle); /* `remove` waits, and has taken it off the heap. */
+    s->complete = s->sent == s->tokens && s->ends && s->ended == s->ends && !s->rest_size;
+    if (s->state == GONE) pthread_cond_broadcast(&self->idle); /* `remove` waits. */
     else if (s->rest_size) hand_back(self, s);
-    else if (s->sent < s->tokens) s->due += s->gaps ? s->gaps[s->sent - 1] : s->gap, sift_down(self, s->heap_at);
+    else if (s->sent < s->tokens) s->due += s->gaps ? s->gaps[s->sent - 1] : s->gap, heap_add(self, s);
     else if (goes_on && s->ends) {
       ns_t now = now_ns();
       if (now > s->due) s->due = now;
-      sift_down(self, s->heap_at);
-    } else {
-      s->complete = s->ends && s->ended == s->ends;
-      hand_back(self, s);
-    }
+      heap_add(self, s);
+    } else hand_back(self, s);
   }
 }
 
-static void *run(void *given) {
-  Sender *self = given;
+static Sender *begin(Hand *hand, const char *name) {
   prctl(PR_SET_TIMERSLACK, 1UL);
-  prctl(PR_SET_NAME, "mock-sender");
-  pthread_mutex_lock(&self->lock);
-  self->thread_id = (pid_t)syscall(SYS_gettid);
-  pthread_cond_broadcast(&self->idle);
+  prctl(PR_SET_NAME, name);
+  pthread_mutex_lock(&hand->sender->lock);
+  hand->id = (pid_t)syscall(SYS_gettid);
+  pthread_cond_broadcast(&hand->sender->idle);
+  return hand->sender;
+}
+
+static void *run(void *given) {
+  Sender *self = begin(given, "mock-sender");
   while (!self->stop) {
     if (!self->size) {
       self->armed = INT64_MAX;
@@ -205,7 +233,17 @@ static void *run(void *given) {
       continue;
     }
     self->armed = INT64_MIN;
-    serve_due(self);
+    serve_due(given, self->shared);
+  }
+  pthread_mutex_unlock(&self->lock);
+  return NULL;
+}
+
+static void *run_helper(void *given) {
+  Sender *self = begin(given, "mock-helper");
+  while (!self->stop) {
+    if (self->helping) serve_due(given, 0), self->helping = 0;
+    else pthread_cond_wait(&self->help, &self->lock);
   }
   pthread_mutex_unlock(&self->lock);
   return NULL;
@@ -252,6 +290,17 @@ static PyType_Spec Stream_spec = {
 
 /* Sender */
 
+static int start(Sender *self, Hand *hand, void *(*what)(void *)) {
+  hand->sender = self;
+  int failed = pthread_create(&hand->thread, NULL, what, hand);
+  if (failed) return failed;
+  pthread_mutex_lock(&self->lock);
+  while (!hand->id) pthread_cond_wait(&self->idle, &self->lock);
+  hand->made = 1;
+  pthread_mutex_unlock(&self->lock);
+  return 0;
+}
+
 static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named) {
   long long shared;
   (void)named;
@@ -259,8 +308,15 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named)
   Sender *self = (Sender *)PyType_GenericAlloc(type, 0);
   if (!self) return NULL;
   self->shared = shared, self->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  pthread_mutex_init(&self->lock, NULL);
+  pthread_mutexattr_t kind;
+  pthread_mutexattr_init(&kind);
+#ifdef __GLIBC__
+  pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP); /* It is held for less than it takes to sleep. */
+#endif
+  pthread_mutex_init(&self->lock, &kind);
+  pthread_mutexattr_destroy(&kind);
   pthread_cond_init(&self->idle, NULL);
+  pthread_cond_init(&self->help, NULL);
   pthread_condattr_t monotonic;
   pthread_condattr_init(&monotonic);
   pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -268,7 +324,11 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named)
   pthread_condattr_destroy(&monotonic);
   sigset_t all, before; /* Signals are for the threads of Python. */
   sigfillset(&all), pthread_sigmask(SIG_SETMASK, &all, &before);
-  int failed = self->event_fd < 0 ? errno : pthread_create(&self->thread, NULL, run, self);
+  self->open = 1;
+  int failed = self->event_fd < 0 ? errno : start(self, &self->hands[0], run);
+  cpu_set_t processors;
+  int many = sched_getaffinity(0, sizeof processors, &processors) || CPU_COUNT(&processors) > 1;
+  if (!failed && many) start(self, &self->hands[1], run_helper); /* Without it one thread does it all. */
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   if (failed) {
     errno = failed;
@@ -276,24 +336,21 @@ static PyObject *Sender_new(PyTypeObject *type, PyObject *args, PyObject *named)
     Py_DECREF(self);
     return NULL;
   }
-  self->has_thread = 1;
-  pthread_mutex_lock(&self->lock);
-  while (!self->thread_id) pthread_cond_wait(&self->idle, &self->lock);
-  pthread_mutex_unlock(&self->lock);
   return (PyObject *)self;
 }
 
 static PyObject *Sender_close(Sender *self, PyObject *unused) {
   (void)unused;
-  if (!self->has_thread) Py_RETURN_NONE;
+  if (!self->open) Py_RETURN_NONE;
+  self->open = 0;
   pthread_mutex_lock(&self->lock);
   self->stop = 1;
-  pthread_cond_signal(&self->wake);
+  pthread_cond_signal(&self->wake), pthread_cond_signal(&self->help);
   pthread_mutex_unlock(&self->lock);
   Py_BEGIN_ALLOW_THREADS
-  pthread_join(self->thread, NULL);
+  for (int i = 0; i < HANDS; i++)
+    if (self->hands[i].made) pthread_join(self->hands[i].thread, NULL), self->hands[i].made = 0;
   Py_END_ALLOW_THREADS
-  self->has_thread = 0;
   while (self->size) {
     Stream *s = self->heap[self->size - 1];
     heap_remove(self, s);
@@ -307,7 +364,7 @@ static PyObject *Sender_close(Sender *self, PyObject *unused) {
     Py_DECREF((PyObject *)s);
   }
   self->over = NULL;
-  close(self->event_fd);
+  if (self->event_fd >= 0) close(self->event_fd);
   Py_RETURN_NONE;
 }
 
@@ -315,8 +372,10 @@ static void Sender_dealloc(Sender *self) {
   PyTypeObject *type = Py_TYPE((PyObject *)self);
   PyObject *closed = Sender_close(self, NULL);
   Py_XDECREF(closed);
-  free(self->heap), free(self->frame);
-  pthread_mutex_destroy(&self->lock), pthread_cond_destroy(&self->wake), pthread_cond_destroy(&self->idle);
+  free(self->heap);
+  for (int i = 0; i < HANDS; i++) free(self->hands[i].frame);
+  pthread_mutex_destroy(&self->lock);
+  pthread_cond_destroy(&self->wake), pthread_cond_destroy(&self->help), pthread_cond_destroy(&self->idle);
   PyObject_Free(self);
   Py_DECREF(type);
 }
@@ -368,7 +427,7 @@ static PyObject *Sender_add(Sender *self, PyObject *args) {
   long long due;
   if (!PyArg_ParseTuple(args, "OiLO!OSSO!O!SO!", &owner, &fd, &due, &PyTuple_Type, &gaps, &opening, &before, &after, &PyList_Type,
                         &pieces, &PyDict_Type, &known, &last, &PyTuple_Type, &ends)) return NULL;
-  if (!self->has_thread) { PyErr_SetString(PyExc_RuntimeError, "it is closed"); return NULL; }
+  if (!self->open) { PyErr_SetString(PyExc_RuntimeError, "it is closed"); return NULL; }
   Stream *s = (Stream *)PyType_GenericAlloc(stream_type, 0);
   if (!s) return NULL;
   Py_ssize_t longest = 0, extra = 0;
@@ -386,17 +445,16 @@ static PyObject *Sender_add(Sender *self, PyObject *args) {
   extra = longest + s->before_size + s->after_size + FRAMING;
   if (s->last_size > extra) extra = s->last_size;
   pthread_mutex_lock(&self->lock);
-  if (self->size == self->capacity) {
+  if (self->queued == self->capacity) {
     Py_ssize_t capacity = self->capacity * 2 + 64;
     Stream **more = realloc(self->heap, capacity * sizeof *more);
     if (!more) { pthread_mutex_unlock(&self->lock); PyErr_NoMemory(); goto failed; }
     self->heap = more, self->capacity = capacity;
   }
   if (s->opening_size + extra > self->frame_needed) self->frame_needed = s->opening_size + extra;
-  Py_INCREF((PyObject *)s); /* The thread's own. */
-  put(self, self->size++, s);
-  sift_up(self, s->heap_at);
-  if (due < self->armed) pthread_cond_signal(&self->wake);
+  Py_INCREF((PyObject *)s); /* The threads' own. */
+  self->queued++;
+  heap_add(self, s);
   pthread_mutex_unlock(&self->lock);
   return (PyObject *)s;
 failed:
@@ -451,7 +509,8 @@ static PyObject *Sender_remove(Sender *self, PyObject *given) {
   pthread_mutex_lock(&self->lock);
   int mine = s->state != GONE;
   if (s->state == QUEUED) {
-    heap_remove(self, s);
+    if (s->heap_at >= 0) heap_remove(self, s);
+    self->queued--;
     s->state = GONE;
     while (s->busy) pthread_cond_wait(&self->idle, &self->lock);
   } else if (s->state == OVER) {
@@ -471,15 +530,20 @@ static PyObject *Sender_remove(Sender *self, PyObject *given) {
 
 static PyObject *Sender_fileno(Sender *self, PyObject *unused) { return (void)unused, PyLong_FromLong(self->event_fd); }
 
-static PyObject *Sender_cpu_ns(Sender *self, PyObject *unused) {
-  clockid_t clock;
-  struct timespec t = {0, 0};
+static PyObject *Sender_threads(Sender *self, PyObject *unused) {
   (void)unused;
-  if (self->has_thread && !pthread_getcpuclockid(self->thread, &clock)) clock_gettime(clock, &t);
-  return PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
+  PyObject *threads = PyList_New(0);
+  for (int i = 0; threads && i < HANDS; i++) {
+    clockid_t clock;
+    struct timespec t = {0, 0};
+    if (!self->hands[i].made) continue;
+    if (!pthread_getcpuclockid(self->hands[i].thread, &clock)) clock_gettime(clock, &t);
+    PyObject *one = Py_BuildValue("(lL)", (long)self->hands[i].id, t.tv_sec * 1000000000LL + t.tv_nsec);
+    if (!one || PyList_Append(threads, one) < 0) Py_CLEAR(threads);
+    Py_XDECREF(one);
+  }
+  return threads;
 }
-
-static PyObject *Sender_thread_id(Sender *self, void *unused) { return (void)unused, PyLong_FromLong(self->thread_id); }
 
 static PyMethodDef Sender_methods[] = {
   {"add", (PyCFunction)Sender_add, METH_VARARGS,
@@ -488,14 +552,12 @@ static PyMethodDef Sender_methods[] = {
   {"take", (PyCFunction)Sender_take, METH_NOARGS, "take() -> list of the owners of streams that are over."},
   {"remove", (PyCFunction)Sender_remove, METH_O, "remove(stream). It sends nothing more once this returns."},
   {"fileno", (PyCFunction)Sender_fileno, METH_NOARGS, "A descriptor that is readable while `take` has something to give."},
-  {"cpu_ns", (PyCFunction)Sender_cpu_ns, METH_NOARGS, "The CPU time of its thread, in ns."},
-  {"close", (PyCFunction)Sender_close, METH_NOARGS, "End the thread. Streams are dropped."},
+  {"threads", (PyCFunction)Sender_threads, METH_NOARGS, "threads() -> [(number in the kernel, CPU time in ns)]."},
+  {"close", (PyCFunction)Sender_close, METH_NOARGS, "End the threads. Streams are dropped."},
   {NULL},
 };
-static PyGetSetDef Sender_values[] = {
-  {"thread_id", (getter)Sender_thread_id, NULL, "Its thread, as the kernel numbers it.", NULL}, {NULL}};
 static PyType_Slot Sender_slots[] = {{Py_tp_new, Sender_new}, {Py_tp_dealloc, Sender_dealloc}, {Py_tp_methods, Sender_methods},
-                                     {Py_tp_getset, Sender_values}, {0, NULL}};
+                                     {0, NULL}};
 static PyType_Spec Sender_spec = {"mockserver.native._sender.Sender", sizeof(Sender), 0, Py_TPFLAGS_DEFAULT, Sender_slots};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_sender", "Sends streams on a thread of its own.", -1};

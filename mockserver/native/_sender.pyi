@@ -30,13 +30,10 @@ class Stream:
         """The deadline of the token that was sent last, or of the first."""
 
 class Sender:
-    """Sends streams on a thread of its own, which never takes the interpreter's lock."""
+    """Sends streams on threads of its own, which never take the interpreter's lock: one, and a second where that is late."""
 
     def __new__(cls, shared_ns: int, /) -> Sender:
         """`shared_ns`: how early a token may be that shares a wake-up. Raises OSError."""
-    @property
-    def thread_id(self) -> int:
-        """Its thread, as the kernel numbers it."""
     def add(
         self,
         owner: object,
@@ -67,10 +64,10 @@ class Sender:
         """Nothing more is sent of it once this returns."""
     def fileno(self) -> int:
         """A descriptor that is readable while `take` has something to give."""
-    def cpu_ns(self) -> int:
-        """The CPU time of its thread, in ns."""
+    def threads(self) -> list[tuple[int, int]]:
+        """Its threads, as the kernel numbers them, and the CPU time of each in ns."""
     def close(self) -> None:
-        """End the thread and drop what it has."""
+        """End the threads and drop what they have."""
 
 SOURCE: int
 """The CRC-32 of the source that it was made of; 0 where the build did not tell it."""

@@ -83,11 +83,24 @@ def test_the_head_has_a_read_of_its_own_and_so_has_the_token_behind_it() -> None
         (head("200 OK", "text/event-stream", CHUNKED), True),
         (head("200 OK", "text/event-stream", "Transfer-Encoding: Chunked"), True),
         (head("200 OK", "text/event-stream", "content-length: 7"), False),
+        (head("200 OK", "text/event-stream", "x-original-" + CHUNKED, "content-length: 7"), False),
+        (head("200 OK", "text/event-stream", "note: " + CHUNKED, "content-length: 7"), False),
+        (head("200 OK", "text/event-stream", CHUNKED + ", gzip"), False),
         (head("200 OK", "text/event-stream", CHUNKED)[:-2], False),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + head("200 OK", "text/event-stream", CHUNKED), False),
         (head("200 OK", "text/event-stream", CHUNKED, "x: " + "a" * 5_000), False),
     ],
-    ids=["chunked", "capitals", "with a length", "not whole", "interim", "long"],
+    ids=[
+        "chunked",
+        "capitals",
+        "with a length",
+        "a name that ends so",
+        "a value",
+        "and more",
+        "not whole",
+        "interim",
+        "long",
+    ],
 )
 def test_only_a_whole_head_of_a_chunked_body_is_read_for_itself(waiting: bytes, whole: bool) -> None:
     ours, theirs = socket.socketpair()
