@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -13,3 +15,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:  # Not made for Windows.
         return None
     return uvloop.new_event_loop
+
+
+def add_message_reader(connection: Connection, call: Callable[..., object], *arguments: object) -> None:
+    """Have `call` take each message of another process. Who reads or writes one waits for the rest of it.
+
+    A loop that polls a descriptor lets it no longer wait. A message of two writes, or one that does not fit into the
+    kernel's buffer, would end in a BlockingIOError in its middle.
+    """
+    asyncio.get_running_loop().add_reader(connection.fileno(), call, *arguments)
+    os.set_blocking(connection.fileno(), True)

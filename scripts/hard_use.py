@@ -4,6 +4,7 @@
     scripts/hard-use kills disk               some
     scripts/hard-use kills --times 200 --seed 3
     scripts/hard-use streams --minutes 60
+    scripts/hard-use streams --keep DIR --again     judge once more what is in DIR
     scripts/hard-use --list                   the parts, and what they do
 
 Each part prints a row: what was done, how often, what was lost. The exit status is 1 where anything was. Load goes to mocks
@@ -32,9 +33,19 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="of the long loads (default: an hour, and five minutes)")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of the part requests (default: 1000000)")
     parser.add_argument("--times", type=int, default=200, help="random moments of the part kills (default: 200)")
+    parser.add_argument(
+        "--at-once", type=int, default=1, help="kills at a time, each with a load of its own (default: 1)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of what is random (default: 1)")
     parser.add_argument("--keep", type=Path, help="keep the folders in this directory")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="long and large loads: judge once more what --keep DIR kept of the last time",
+    )
     given = parser.parse_args()
+    if given.again and given.keep is None:
+        parser.error("--again needs --keep DIR: the directory that an earlier time kept")
     if unknown := [part for part in given.parts if part not in PARTS]:
         parser.error(f"no part is called {', '.join(unknown)}: --list names them")
     if given.list:
@@ -46,7 +57,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="trueload-hard-") as scratch:
             folder = Path(scratch) if given.keep is None else given.keep / name
             folder.mkdir(parents=True, exist_ok=True)
-            asked = Asked(folder, minutes=given.minutes, requests=given.requests, times=given.times, seed=given.seed)
+            asked = Asked(
+                folder,
+                minutes=given.minutes,
+                requests=given.requests,
+                times=given.times,
+                seed=given.seed,
+                at_once=given.at_once,
+                again=given.again,
+            )
             try:
                 found = PARTS[name](asked)
             except Exception as e:  # A part that breaks must not end the others.

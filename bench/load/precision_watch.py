@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from bench.event_loop import add_message_reader
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 
 
@@ -58,7 +59,7 @@ class PrecisionWatch:
         """Wait until it has imported what it needs, or has died."""
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
-        loop.add_reader(self._connection.fileno(), readable.set)
+        add_message_reader(self._connection, readable.set)
         try:
             self._connection.send(self._task)
             await readable.wait()
@@ -72,7 +73,7 @@ class PrecisionWatch:
         """Tell every look from now on."""
         if self.died is None:
             self._reading = True
-            asyncio.get_running_loop().add_reader(self._connection.fileno(), self._read, tell)
+            add_message_reader(self._connection, self._read, tell)
 
     def _read(self, tell: Callable[[Look], None]) -> None:
         try:

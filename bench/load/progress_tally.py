@@ -135,6 +135,11 @@ class ProgressTally:
         self.run.merge(other.run)
         self.warmup.merge(other.warmup)
 
+    def fold(self) -> None:
+        """As `PhaseTally.fold`."""
+        self.run.fold()
+        self.warmup.fold()
+
 
 def metrics_of(objectives: Iterable[Objective]) -> tuple[str, ...]:
     """The metrics that live.jsonl and these objectives need beside those that are always there."""

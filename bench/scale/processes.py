@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from bench.errors import BenchError
+from bench.event_loop import add_message_reader
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
 from bench.scale.heard import Heard, Together, death
@@ -124,7 +125,7 @@ class WorkerProcesses(Together):
 
         for worker in self.workers:
             worker.send(Begin(start_ns))
-            loop.add_reader(worker.connection.fileno(), readable, worker)
+            add_message_reader(worker.connection, readable, worker)
 
     async def load(self) -> CrewReport:
         """Wait until the last one has ended or died."""

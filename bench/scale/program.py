@@ -1,13 +1,15 @@
 """The program of a worker process: `python -m bench.scale.program DESCRIPTOR`, started by `processes.py`.
 
 It takes its assignment from a socket, says that it is ready, begins when it is told to, and reports twice a second. Where
-the socket closes, the parent has died: the worker cuts what is in flight and ends.
+the parent does not come to read that, the worker goes on, and says it all later. Where the socket closes, the parent has
+died: the worker cuts what is in flight and ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import signal
 import sys
 import traceback
@@ -15,7 +17,7 @@ from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
-from bench.event_loop import loop_factory
+from bench.event_loop import add_message_reader, loop_factory
 from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
@@ -58,13 +60,16 @@ async def _serve(parent: Connection) -> None:
 
         load = worker.begin(begin.start_ns, on_record)
         defects.on_first = lambda: load.tell(Order.CUT)
-        asyncio.get_running_loop().add_reader(parent.fileno(), _obey, parent, load)
+        add_message_reader(parent, _obey, parent, load)
 
         def report() -> None:
             nonlocal tally
             now = clock.now_ns()
-            parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally, worker.stocked))
-            tally = ProgressTally(metrics)
+            if _has_room(parent):
+                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally, worker.stocked))
+                tally = ProgressTally(metrics)
+            else:
+                tally.fold()
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
@@ -77,6 +82,13 @@ async def _serve(parent: Connection) -> None:
             worker.close()
         await transport.close()
         clock.close()
+
+
+def _has_room(parent: Connection) -> bool:
+    """Whether a message can be sent without waiting: a parent that has stopped, or gets no processor, takes none."""
+    waiting = select.poll()
+    waiting.register(parent.fileno(), select.POLLOUT)
+    return bool(waiting.poll(0))
 
 
 def _obey(parent: Connection, load: ActiveLoad) -> None:

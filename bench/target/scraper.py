@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
 from bench.endpoints import urls
+from bench.event_loop import add_message_reader
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
@@ -91,7 +92,7 @@ class Scraper:
 
     def _listen(self, call: Callable[[], None]) -> None:
         self._reading = True
-        asyncio.get_running_loop().add_reader(self._connection.fileno(), call)
+        add_message_reader(self._connection, call)
 
     def _read(self) -> None:
         try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import yaml
 
 from hard_parts.place import (
     Asked,
@@ -23,149 +25,181 @@ from hard_parts.place import (
     report_problem,
     row,
     run_directories,
+    state_of,
     suppress_gone,
 )
 
-PHASES = ("start", "preparing", "probing", "warming up", "running", "running", "draining", "evaluating", "report")
 LONGEST_S = 40.0
 SEEN_NS = 500_000_000
 """A request whose last byte was written so long before the kill has a record."""
 _QUIET = ("--quiet", "--server-metrics", "auto")
+_SMALL = ("--input-tokens", "20", "--output-tokens", "8")
+_MOCK = ("--ttft", "20ms", "--tpot", "5ms")
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A command, how long it takes about, and whether its requests go to a mock of ours, whose ledger can be asked."""
+    """A command, which of its processes are killed, and whether its requests go to our mock, whose ledger can be asked."""
 
     words: Callable[[str], Sequence[str]]
-    lasts_s: float
     victims: tuple[str, ...]
-    module: str = "bench"
     own_mock: bool = False
+    mock: tuple[str, ...] = ()
+    """Flags of ours."""
+    command: str = "run"
+
+    def called(self, victim: str) -> str:
+        """What a row calls this victim."""
+        if victim == "mock":
+            return "mock of calibrate" if self.own_mock else "server (mock)"
+        return victim.replace("parent", self.command)
 
 
 def _run(*more: str) -> Callable[[str], Sequence[str]]:
-    return lambda url: (
-        "run",
-        "--url",
-        url,
-        "--out",
-        "run",
-        "--input-tokens",
-        "20",
-        "--output-tokens",
-        "8",
-        *_QUIET,
-        *more,
-    )
+    return lambda url: ("run", "--url", url, "--out", "run", *_SMALL, *_QUIET, *more)
+
+
+def _calibrate(url: str) -> Sequence[str]:
+    mock = ("--mock", "--ttft 20ms --tpot 5ms", "--no-store")
+    return ("calibrate", *mock, "--rate", "40", "--duration", "2s", "--out", "run", *_SMALL, *_QUIET)
+
+
+def _search(url: str) -> Sequence[str]:
+    what = ("--slo", "ttft:p90<500ms", "--load", "concurrency", "--start", "2", "--budget", "15s")
+    return ("search", "--url", url, *what, "--out", "search", "--input-tokens", "20", "--output-tokens", "4", "--quiet")
+
+
+def _console(url: str) -> Sequence[str]:
+    return ("console", "--port", "0", "--runs", "runs", "--no-browser")
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "one worker": Scenario(_run("--rate", "40", "--duration", "3s", "--warmup", "1s"), 6, ("parent", "scrape")),
+    "one worker": Scenario(_run("--rate", "40", "--duration", "2s", "--warmup", "1s"), ("parent", "scrape", "mock")),
+    # Enough records that merging them takes a while.
     "two workers": Scenario(
-        _run("--concurrency", "20", "--workers", "2", "--duration", "3s", "--warmup", "1s"), 7, ("parent", "worker")
+        _run("--concurrency", "200", "--workers", "2", "--duration", "3s", "--warmup", "1s"),
+        ("parent", "worker", "mock"),
+        mock=("--workers", "2"),
     ),
-    "a feed": Scenario(_run("--rate", "300", "--requests", "6000", "--max-concurrency", "200"), 8, ("parent", "feed")),
-    "--until": Scenario(_run("--rate", "40", "--duration", "4s", "--until", "ttft:p50=1%"), 7, ("parent", "precision")),
-    "calibrate": Scenario(
-        lambda url: (
-            "calibrate",
-            "--mock",
-            "--ttft 20ms --tpot 5ms",
-            "--rate",
-            "40",
-            "--duration",
-            "3s",
-            "--out",
-            "run",
-            "--input-tokens",
-            "20",
-            "--output-tokens",
-            "8",
-            *_QUIET,
-            "--no-store",
-        ),
-        7,
-        ("parent", "mock"),
-        own_mock=True,
-    ),
-    "search": Scenario(
-        lambda url: (
-            "search",
-            "--url",
-            url,
-            "--slo",
-            "ttft:p90<500ms",
-            "--load",
-            "concurrency",
-            "--start",
-            "2",
-            "--budget",
-            "20s",
-            "--out",
-            "search",
-            "--input-tokens",
-            "20",
-            "--output-tokens",
-            "4",
-            "--quiet",
-        ),
-        8,
-        ("parent",),
-    ),
-    "console": Scenario(
-        lambda url: ("console", "--port", "0", "--runs", "runs", "--no-browser"), 6, ("console", "parent")
-    ),
+    "a feed": Scenario(_run("--rate", "800", "--requests", "5600", "--max-concurrency", "400"), ("parent", "feed")),
+    "--until": Scenario(_run("--rate", "40", "--duration", "3s", "--until", "ttft:p50=1%"), ("parent", "precision")),
+    "calibrate": Scenario(_calibrate, ("parent", "mock"), own_mock=True, command="calibrate"),
+    "search": Scenario(_search, ("parent",), command="search"),
+    "console": Scenario(_console, ("console", "parent"), command="task of the console"),
 }
 
 
 def kills(asked: Asked) -> list[Row]:
-    """kill -9 of each process at random moments: what had ended is there, the report renders, nothing is left behind"""
+    """kill -9 of each process in each phase: what had ended is there, the report renders, nothing is left behind"""
     chance = random.Random(asked.seed)
-    done: Counter[str] = Counter()
-    phases: Counter[str] = Counter()
-    problems: list[str] = []
-    for number in range(asked.times):
-        name = chance.choice(list(SCENARIOS))
-        scenario = SCENARIOS[name]
+    lengths = _practised(asked)
+    # Every process in every phase in which it was there, again and again until it is enough.
+    every = [
+        (name, victim, phase)
+        for name, (phases, there) in lengths.items()
+        for phase in phases
+        for victim in there[phase]
+    ]
+    chance.shuffle(every)
+
+    def one(number: int) -> tuple[str, str, list[str]]:
+        name, victim, wanted = every[number % len(every)]
         place = Place(asked.folder / f"{number}")
-        with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
-            victim, phase, wrong = kill_once(place, scenario, url, ledger, chance, chance.choice(PHASES))
-        done[f"{victim} of {name}"] += 1
-        phases[phase] += 1
-        problems += [f"{number} ({victim} of {name}, {phase}): {problem}" for problem in wrong]
-        print(f"{number}: {victim} of {name} while {phase}{': ' + '; '.join(wrong) if wrong else ''}", flush=True)
-    often = f"{asked.times} ({', '.join(f'{what} {n}' for what, n in sorted(done.items()))})"
-    often += f"; phases: {', '.join(f'{what} {n}' for what, n in phases.most_common())}"
-    return [row("kill -9 of a process at a random moment", often, problems)]
+        chance = random.Random(f"{asked.seed} {number}")
+        with place.mock(*_MOCK, *SCENARIOS[name].mock) as (url, ledger):
+            delay_s = chance.uniform(0.0, lengths[name][0][wanted])
+            victim, phase, wrong = kill_once(place, SCENARIOS[name], url, ledger, chance, victim, wanted, delay_s)
+        if not wrong:
+            shutil.rmtree(place.folder, ignore_errors=True)
+        return SCENARIOS[name].called(victim), phase, wrong
+
+    done: dict[str, Counter[str]] = {}
+    problems: list[str] = []
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        for number, (victim, phase, wrong) in enumerate(pool.map(one, range(asked.times))):
+            done.setdefault(victim, Counter())[phase] += 1
+            problems += [f"{number} ({victim}, {phase}): {problem}" for problem in wrong]
+            print(f"{number}: {victim}, {phase}{': ' + '; '.join(wrong) if wrong else ''}", flush=True)
+    told = [
+        f"{victim} {ns.total()} ({', '.join(f'{phase} {n}' for phase, n in ns.items())})" for victim, ns in done.items()
+    ]
+    often = f"{asked.times}: {'; '.join(sorted(told))}"
+    return [row("kill -9 of a process at a random moment of a phase", often, problems)]
+
+
+Practised = dict[str, tuple[dict[str, float], dict[str, set[str]]]]
+"""By scenario: how long each phase lasts in s, and which victims are there in it."""
+
+
+def _practised(asked: Asked) -> Practised:
+    """Each scenario once, with nothing killed."""
+    found: Practised = {}
+    for name, scenario in SCENARIOS.items():
+        place = Place(asked.folder / f"practice of {name}")
+        lengths: dict[str, float] = {}
+        there: dict[str, set[str]] = {}
+        with place.mock(*_MOCK, *scenario.mock) as (url, _):
+            started = _begin(place, scenario, url)
+            last, until = time.monotonic(), time.monotonic() + LONGEST_S
+            while started.poll() is None and time.monotonic() < until:
+                phase, now = _phase(place.folder), time.monotonic()
+                lengths[phase] = lengths.get(phase, 0.0) + now - last
+                last = now
+                there.setdefault(phase, set()).update(
+                    set(place.processes(with_mock=not scenario.own_mock).values()) & set(scenario.victims)
+                )
+                if phase == "after the end" and _is_console(scenario):
+                    break
+            place.end_all()
+            started.wait()
+        # Runs of a search are over quickly, and the next begins: what counts is the length of one.
+        runs = max(1, len(run_directories(place.folder)))
+        found[name] = ({phase: length_s / runs for phase, length_s in lengths.items()}, there)
+        shutil.rmtree(place.folder, ignore_errors=True)
+    return found
+
+
+def _is_console(scenario: Scenario) -> bool:
+    return "console" in scenario.victims
+
+
+def _begin(place: Place, scenario: Scenario, url: str) -> subprocess.Popen[bytes]:
+    started = place.start("bench", *scenario.words(url))
+    if _is_console(scenario):
+        _start_task(place.folder / "runs", url)
+    return started
 
 
 def kill_once(
-    place: Place, scenario: Scenario, url: str, ledger: Path, chance: random.Random, wanted: str
+    place: Place,
+    scenario: Scenario,
+    url: str,
+    ledger: Path,
+    chance: random.Random,
+    victim: str,
+    wanted: str,
+    delay_s: float,
 ) -> tuple[str, str, list[str]]:
-    """Kill one process once, soon after this phase has begun. Returns which it was, the phase that it was in, and what is
+    """Kill one process once, so long after this phase has begun. Returns which it was, the phase that it was in, and what is
     wrong afterwards."""
-    started = place.start(scenario.module, *scenario.words(url))
-    is_console = "console" in scenario.victims
-    if is_console:
-        _start_task(place.folder / "runs", url)
-    victim = chance.choice(scenario.victims)
+    started = _begin(place, scenario, url)
     until = time.monotonic() + LONGEST_S
     while wanted != "start" and started.poll() is None and time.monotonic() < until:
-        if _phase(place.folder) == wanted or (wanted == "report" and _phase(place.folder) == "after the end"):
+        if _phase(place.folder) == wanted:
             break
-        time.sleep(0.01)
-    time.sleep(chance.uniform(0.0, scenario.lasts_s / 8))
-    numbers = [number for number, role in place.processes().items() if role == victim]
+        time.sleep(0.001)
+    time.sleep(delay_s)
+    everyone = place.processes(with_mock=not scenario.own_mock)
+    numbers = [number for number, role in everyone.items() if role == victim]
     phase = _phase(place.folder)
     killed_ns = time.monotonic_ns()
     if numbers:
         with suppress_gone():
             os.kill(chance.choice(numbers), signal.SIGKILL)
     else:
-        victim = f"no {victim}"
+        victim = f"no-{victim}"
     wrong: list[str] = []
-    if is_console and victim != "console":  # It goes on until somebody ends it.
+    if _is_console(scenario) and victim != "console":  # It goes on until somebody ends it.
         until = time.monotonic() + LONGEST_S
         while "parent" in place.processes().values() and time.monotonic() < until:
             time.sleep(0.1)
@@ -174,12 +208,16 @@ def kill_once(
     wrong += [f"{role} still runs" for role in left.values()]
     place.end_all()
     started.wait()
-    wrong += [f"{found} is left behind" for found in place.left_behind()]
+    if victim == "mock" and not scenario.own_mock:
+        # Whichever of its processes it was, the others end too.
+        gone_too = place.wait_for_all(30, with_mock=True)
+        wrong += [f"{role} still runs" for role in gone_too.values()]
     kept: dict[str, dict[str, object]] = {}
     for run in run_directories(place.folder):
         kept |= records_in(run)
         if (problem := report_problem(run)) is not None:
             wrong.append(problem)
+    wrong += [f"{found} is left behind" for found in place.left_behind(with_mock=victim == "mock")]
     if not scenario.own_mock:
         missing = ended_before(ledger, killed_ns - SEEN_NS) - kept.keys()
         wrong += [f"{len(missing)} requests that had ended have no record"] if missing else []
@@ -211,12 +249,10 @@ def _start_task(runs: Path, url: str) -> None:
 
 def _phase(folder: Path) -> str:
     for run in run_directories(folder)[-1:]:
-        try:
-            manifest = yaml.safe_load((run / "run.yaml").read_bytes())["manifest"]
-        except (OSError, yaml.YAMLError, KeyError, TypeError):
-            return "unknown"
-        state = manifest.get("state") or "unknown"
-        if state == "ended":
-            return "after the end" if (run / "summary.json").exists() else "report"
-        return str(state)
+        if (run / ".requests.jsonl.new").exists():
+            return "merging"
+        state = state_of(run)
+        if state == "evaluating" and not any(run.glob("requests-*.jsonl")):
+            return "report"
+        return "after the end" if state == "ended" else state
     return "start"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 _MARK = "TRUELOAD_HARD_USE"
+_MOCK_MARK = "TRUELOAD_HARD_USE_MOCK"
 READY = "mockserver ready at "
 
 
@@ -29,6 +31,9 @@ class Asked:
     requests: int
     times: int
     seed: int
+    at_once: int = 1
+    again: bool = False
+    """Judge once more what an earlier time left in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name in ("tmp", "home"):
+        for name in ("tmp", "mock-tmp", "home"):
             (self.folder / name).mkdir(exist_ok=True)
 
     @property
@@ -96,7 +101,8 @@ class Place:
     def mock(self, *words: str, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:
         """A mock of ours: its URL, and the file of its ledger."""
         ledger = self.folder / f"ledger-{time.monotonic_ns()}.jsonl"
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}"}
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}", _MOCK_MARK: self.mark}
+        environment["TMPDIR"] = str(self.folder / "mock-tmp")
         command = [sys.executable, "-m", "mockserver", "--host", host, "--port", "0", "--ledger", str(ledger), *words]
         with (self.folder / "mock.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
@@ -111,15 +117,16 @@ class Place:
             process.terminate()
             process.communicate()
 
-    def processes(self) -> dict[int, str]:
+    def processes(self, *, with_mock: bool = False) -> dict[int, str]:
         """The processes that were started here and their children: their number, and what they are."""
         found = {}
-        wanted = f"{_MARK}={self.mark}".encode()
+        marks = (_MARK, _MOCK_MARK) if with_mock else (_MARK,)
+        wanted = {f"{mark}={self.mark}".encode() for mark in marks}
         for path in Path("/proc").iterdir():
             if not path.name.isdecimal():
                 continue
             try:
-                if wanted in (path / "environ").read_bytes().split(b"\0"):
+                if not wanted.isdisjoint((path / "environ").read_bytes().split(b"\0")):
                     words = (path / "cmdline").read_bytes().decode().split("\0")
                     if (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                         found[int(path.name)] = role_of(words)
@@ -127,10 +134,10 @@ class Place:
                 continue
         return found
 
-    def wait_for_all(self, within_s: float) -> dict[int, str]:
+    def wait_for_all(self, within_s: float, *, with_mock: bool = False) -> dict[int, str]:
         """Wait until nothing runs any more. Returns what still does."""
         until = time.monotonic() + within_s
-        while (left := self.processes()) and time.monotonic() < until:
+        while (left := self.processes(with_mock=with_mock)) and time.monotonic() < until:
             time.sleep(0.05)
         return left
 
@@ -140,9 +147,11 @@ class Place:
             with suppress_gone():
                 os.kill(number, signal.SIGKILL)
 
-    def left_behind(self) -> list[str]:
-        """Temporary files, and drafts of whole files in run directories."""
-        found = [f"{path.name} in the folder of temporary files" for path in (self.folder / "tmp").iterdir()]
+    def left_behind(self, *, with_mock: bool = False) -> list[str]:
+        """Temporary files, and drafts of whole files in run directories. `with_mock`: our mock has ended too."""
+        folders = ("tmp", "mock-tmp") if with_mock else ("tmp",)
+        paths = [path for name in folders for path in (self.folder / name).iterdir()]
+        found = [f"{path.name} in the folder of temporary files" for path in paths]
         found += [f"{path.parent.name}/{path.name}" for path in self.folder.rglob(".*.new")]
         return found
 
@@ -170,6 +179,18 @@ def role_of(words: Sequence[str]) -> str:
         if part in line:
             return role
     return "other"
+
+
+_STATE = re.compile(rb"(?m)^  state: (.*)$")
+
+
+def state_of(run: Path) -> str:
+    """What run.yaml says of the run; `starting` before there is one."""
+    try:
+        found = _STATE.search((run / "run.yaml").read_bytes())
+    except OSError:
+        return "starting"
+    return found[1].decode() if found else "starting"
 
 
 def run_directories(folder: Path) -> list[Path]:

@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,9 +36,9 @@ def test_a_proxy_that_buffers_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    scenario = replace(SCENARIOS["two workers"], victims=("worker",))
+    scenario = SCENARIOS["two workers"]
     with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
-        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "running")
+        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "worker", "running", 0.2)
     assert (victim, wrong) == ("worker", [])
     assert records_in(tmp_path / "run")
 

@@ -1,13 +1,18 @@
-"""Workers that never get ready, that have a defect, or that never begin."""
+"""Workers that never get ready, that have a defect, that never begin, or whose parent does not listen."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
+import socket
+import struct
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ from bench.clock import process_clock
 from bench.config import resolve
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
+from bench.event_loop import add_message_reader, loop_factory
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport
 from bench.load.progress_tally import ProgressTally
@@ -151,3 +157,71 @@ def test_a_crew_that_never_begins_lets_its_workers_go(tmp_path: Path, capfd: pyt
     assert time.monotonic() - ready_at[0] < 3
     assert [worker.process.returncode for worker in crew.workers] == [0, 0]
     assert capfd.readouterr().err == ""
+
+
+# ---- Who is not listened to ------------------------------------------------------------------------------------------
+
+
+def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
+    mock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = socket.socketpair
+
+    def small() -> tuple[socket.socket, socket.socket]:
+        ours, theirs = pair()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # The kernel makes it the least: a message or two.
+        return ours, theirs
+
+    monkeypatch.setattr("bench.scale.processes.socket.socketpair", small)
+    told: list[int] = []
+    reports: list[CrewReport] = []
+
+    class Told(Nobody):
+        def merge(self, tally: ProgressTally) -> None:
+            told.append(tally.run.outcomes.total())
+
+    async def load(crew: WorkerProcesses) -> None:
+        await crew.prepare()
+        clock = process_clock()
+        crew.begin(clock.now_ns() + 10_000_000, Told())
+        time.sleep(2.5)  # The loop stands still, as that of a process that gets no processor.
+        reports.append(await crew.load())
+        clock.close()
+
+    run = assignments(tmp_path, url=mock)
+    shares = divide(2, 2, RunLength(requests=None, duration_ns=2_000_000_000))
+    with_crew([replace(one, share=share) for one, share in zip(run, shares, strict=True)], load)
+    assert reports[0].died == ()
+    assert sum(told) == sum(shard_lines(tmp_path, "")) > 0
+
+
+def test_a_message_that_comes_in_two_pieces_is_taken_whole() -> None:
+    ours, theirs = socket.socketpair()
+    with Connection(ours.detach()) as reader, theirs:
+        packed = pickle.dumps("x" * 20_000)
+        reading = threading.Event()
+
+        def send() -> None:
+            theirs.sendall(struct.pack("!i", len(packed)))
+            reading.wait(10)
+            theirs.sendall(packed)
+
+        async def read() -> object:
+            message = asyncio.get_running_loop().create_future()
+
+            def take() -> None:
+                threading.Timer(0.05, reading.set).start()
+                message.set_result(reader.recv())
+
+            add_message_reader(reader, take)
+            thread = threading.Thread(target=send)
+            thread.start()
+            try:
+                return await message
+            finally:
+                asyncio.get_running_loop().remove_reader(reader.fileno())
+                reading.set()
+                thread.join()
+
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            assert runner.run(asyncio.wait_for(read(), 20)) == "x" * 20_000

@@ -129,8 +129,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.records", "bench.transport", "bench.workload",
-         "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records", "bench.transport",
+         "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
@@ -161,9 +161,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.load_change",
-         "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory",
-         "bench.secrets", "bench.sources", "bench.transport", "bench.workload", "bench.worker_place", "promptset"}
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.event_loop",
+         "bench.load_change", "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records",
+         "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.worker_place",
+         "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
     "bench.load.sampling": frozenset({"bench.clock"}),
