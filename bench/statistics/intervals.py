@@ -83,8 +83,6 @@ class Whole:
 @lru_cache(maxsize=256)
 def order_ranks(m: int, p: float) -> tuple[int, int] | None:
     """Ranks (from 1) of m independent values in ascending order that bound the quantile of order p; None for too few."""
-    if max(p, 1 - p) ** m > TAIL:
-        return None
     k = np.arange(m + 1)
     factorials = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, m + 1)))))
     chances = np.exp(factorials[m] - factorials[k] - factorials[m - k] + k * math.log(p) + (m - k) * math.log1p(-p))
@@ -96,7 +94,7 @@ def order_ranks(m: int, p: float) -> tuple[int, int] | None:
 @lru_cache(maxsize=64)
 def values_needed(p: float) -> int:
     """How many independent values the interval of the quantile of order p takes."""
-    m = max(1, math.floor(math.log(TAIL) / math.log(max(p, 1 - p))))
+    m = math.floor(math.log(TAIL) / math.log(max(p, 1 - p)))
     while order_ranks(m, p) is None:
         m += 1
     return m
@@ -106,7 +104,7 @@ def quantile_interval(ordered: Sequence[float] | Floats, p: float, known: Depend
     """The interval of the quantile of order p of values in ascending order, whose dependence is known."""
     n = len(ordered)
     m = int(known.effective)
-    ranks = order_ranks(m, p) if m >= 1 else None
+    ranks = order_ranks(m, p)
     if ranks is None:
         needed = values_needed(p)
         # So few that their dependence is not known: as if there were none, which is the least that it takes.

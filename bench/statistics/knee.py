@@ -53,8 +53,8 @@ class Knee:
         if abs(worst) <= NOTABLE_RESIDUAL:
             return None
         return (
-            f"a point lies {abs(worst):.0%} ".replace("%", " %")
-            + f"{'above' if worst > 0 else 'below'} the fitted curve: another limit binds there, such as a cap on sequences"
+            f"a point lies {abs(worst):.0%} {'above' if worst > 0 else 'below'} the fitted curve: another limit binds there, "
+            "such as a cap on sequences"
         )
 
 

@@ -37,17 +37,25 @@ def act(x: Sequence[float], most: int = 2000) -> float:
 
 
 def capacity_mass(
-    visits: Sequence[tuple[float, int, int]], allowed: float, d: float, low: float, high: float, points: int = 200
+    visits: Sequence[tuple[float, int, int]],
+    allowed: float,
+    d: float,
+    low: float,
+    high: float,
+    points: int = 200,
+    slopes: Sequence[float] = SLOPES,
+    median: float = 30.0,
+    sigma: float = 1.0,
 ) -> list[float]:
     """The posterior over capacities, of visits as (load, requests, violations)."""
     a, b = math.log(low), math.log(high)
     capacities = [a + (b - a) * i / (points - 1) for i in range(points)]
     at_capacity, clip = math.log(allowed / (1 - allowed)), math.log(6)
-    table = [[-0.5 * math.log(slope / 30) ** 2 for slope in SLOPES] for _ in capacities]
+    table = [[-0.5 * (math.log(slope / median) / sigma) ** 2 for slope in slopes] for _ in capacities]
     for load, n, k in visits:
         own = math.log((k + 0.5) / (n - k + 0.5))
         for row, capacity in zip(table, capacities, strict=True):
-            for j, slope in enumerate(SLOPES):
+            for j, slope in enumerate(slopes):
                 distance = slope * (math.log(load) - capacity)
                 if distance >= clip:
                     logit = max(at_capacity + clip, own)
@@ -58,4 +66,26 @@ def capacity_mass(
                 row[j] += (k * logit - n * (math.log1p(math.exp(logit)) if logit < 30 else logit)) / d
     top = max(map(max, table))
     mass = [sum(math.exp(v - top) for v in row) for row in table]
+    return [m / sum(mass) for m in mass]
+
+
+def capacity_mass_of_means(
+    visits: Sequence[tuple[float, float, float]], low: float, high: float, points: int = 200
+) -> list[float]:
+    """The posterior over capacities, of visits as (load, ln(mean / limit), its error): Student's t with 4 degrees."""
+    mass = []
+    for i in range(points):
+        capacity = low * (high / low) ** (i / (points - 1))
+        total = 0.0
+        for slope in (0.5, 0.8, 1.25, 2, 3.2, 5, 8, 12.5, 20, 32):
+            chance = math.exp(-0.5 * math.log(slope / 4) ** 2)
+            for load, log_ratio, error in visits:
+                predicted = slope * math.log(load / capacity)
+                if predicted >= math.log(1.5):
+                    predicted = max(math.log(1.5), log_ratio)
+                elif predicted <= -math.log(1.5):
+                    predicted = min(-math.log(1.5), log_ratio)
+                chance *= (1 + ((log_ratio - predicted) / error) ** 2 / 4) ** -2.5
+            total += chance
+        mass.append(total)
     return [m / sum(mass) for m in mass]

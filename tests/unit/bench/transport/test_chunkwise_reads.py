@@ -169,9 +169,11 @@ def test_the_end_of_the_connection_is_told_with_what_came_before() -> None:
     closed.then = None
     taken = read_chunkwise(closed.recvmsg, 64, 64)
     assert ([data for data, _ in taken.reads], taken.ended, taken.broken) == ([DONE], True, None)
+    assert not taken.more
     reset = OSError(errno.ECONNRESET, "reset")
     taken = read_chunkwise(Queue((DONE, 1), then=reset).recvmsg, 64, 64)
     assert ([data for data, _ in taken.reads], taken.ended, taken.broken) == ([DONE], False, reset)
+    assert not taken.more
 
 
 @pytest.mark.parametrize(

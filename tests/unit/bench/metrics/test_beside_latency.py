@@ -1,0 +1,271 @@
+"""What is counted beside latencies: users who left, inputs, the parts of a run, a number by its name; all by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from bench.metrics.arrays import grouped, in_order, per_bin, sum_of_squares
+from bench.metrics.arrivals import MAX_SLOTS, Arrivals
+from bench.metrics.by_part import OTHERS, ByPart, of_objectives
+from bench.metrics.cancelled import Cancelled
+from bench.metrics.facts import RunFacts
+from bench.metrics.inputs import Inputs
+from bench.metrics.quantile import describe, quantile
+from bench.metrics.run_numbers import NO_NUMBER, RunNumber, number_of, part_of
+from bench.metrics.session_counts import FAR_NS, SessionCounts
+from bench.metrics.summary import Summary, rounded
+from bench.records import Outcome, RequestRecord
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+
+
+def cancelled(*records: RequestRecord, duration_s: float | None = 4.0) -> dict[str, Any]:
+    found = Cancelled()
+    for record in records:
+        found.add(record)
+    return found.describe(duration_s)
+
+
+def test_of_requests_whose_users_left_the_time_the_chunks_and_the_bytes_are_kept() -> None:
+    left: dict[str, Any] = {"outcome": Outcome.CANCELLED, "end_ns": START_NS + 80 * MS}
+    found = cancelled(
+        made_record(0, chunks_ms=(50, 60, 70), kinds="rcc", bytes_received=600, **left),
+        made_record(1, chunks_ms=(50, 60, 70), kinds="tcc", bytes_received=400, **left),
+        made_record(2, chunks_ms=(10,), kinds="r", bytes_received=30, **left | {"end_ns": START_NS + 20 * MS}),
+        made_record(3, bytes_received=999),
+        made_record(4, outcome=Outcome.RESET),
+    )["cancelled"]
+    after = found.pop("after_ms")
+    # The role of the third is no text.
+    assert found == {
+        "requests": 3,
+        "with_tokens": 2,
+        "token_chunks": 5,
+        "token_chunks_per_s": 5 / 4,
+        "bytes_received": 1030,
+    }
+    assert (after["n"], after["min"], after["mean"], after["p50"]) == (3, 20.0, 60.0, 80.0)
+
+
+def test_without_such_requests_or_without_their_sending_nothing_is_said() -> None:
+    assert cancelled(made_record(0)) == {}
+    unsent = made_record(2, outcome=Outcome.CANCELLED, chunks_ms=(), sent_ns=None)
+    assert cancelled(unsent) == {}
+    sent = made_record(3, outcome=Outcome.CANCELLED, chunks_ms=(1,))
+    assert cancelled(sent, duration_s=None)["cancelled"]["token_chunks_per_s"] is None
+
+
+def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
+    found = Inputs()
+    for inputs, dimensions in ((3, 1024), (1, 256), (8, 1024), (4, None)):
+        found.add(made_record(inputs=inputs, dimensions=dimensions))
+    described = found.describe("texts")
+    per_request = described.pop("per_request")
+    assert described == {"are": "texts", "total": 16, "dimensions": {"256": 1, "1024": 2}}
+    assert list(described["dimensions"]) == ["256", "1024"]
+    assert (per_request["n"], per_request["mean"], per_request["p50"], per_request["max"]) == (4, 4.0, 3.5, 8)
+
+
+def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+    facts = RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1)
+    parts = ByPart("model", lambda: Summary(facts), usual="(usual)", known=known)
+    for index, model in enumerate(models):
+        parts.add(made_record(index, model=model))
+    return dict(parts.numbers((0.0, 2.0 * S)))
+
+
+def test_each_part_has_the_numbers_of_its_own_requests_over_the_whole_time() -> None:
+    found = by_model("b", "a", "b", None, known=("z", "b"))
+    # The known ones first, in their order, even without requests.
+    assert list(found) == ["z", "b", "(usual)", "a"]
+    assert [numbers["sent"] for numbers in found.values()] == [0, 2, 1, 1]
+    assert [numbers["throughput"]["requests_per_s"] for numbers in found.values()] == [0.0, 1.0, 0.5, 0.5]
+
+
+class Sent:
+    """A summary that only counts."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def add(self, record: RequestRecord) -> None:
+        self.n += 1
+
+    def part(self, over: tuple[float, float] | None) -> dict[str, Any]:
+        return {"sent": self.n, "over": over}
+
+
+def test_beyond_a_hundred_parts_the_rest_is_one() -> None:
+    parts = ByPart("model", cast(Any, Sent), usual="(usual)")
+    for index in range(100):
+        parts.add(made_record(index, model=f"m{index:03}"))
+    assert OTHERS not in dict(parts.numbers(None))
+    for model in ("x", "y", "m000"):
+        parts.add(made_record(model=model))
+    found = dict(parts.numbers((0.0, 5.0)))
+    assert len(found) == 101
+    assert found[OTHERS] == {"sent": 2, "over": (0.0, 5.0)}
+    assert found["m000"]["sent"] == 2
+
+
+def test_objectives_look_for_parts_by_kind_and_name() -> None:
+    numbers: dict[str, Any] = {"a": {"sent": 1}, "b": {"sent": 2}}
+    assert of_objectives({"model": numbers, "class": {"a": {"sent": 3}}}) == {
+        ("model", "a"): {"sent": 1}, ("model", "b"): {"sent": 2}, ("class", "a"): {"sent": 3},
+    }  # fmt: skip
+
+
+ROW: dict[str, Any] = {"p50": 7.0, "p99": 9.0, "ci95": {"p50": [6.0, 8.0]}}
+PART: dict[str, Any] = {
+    "latency": {"ttft_ms": ROW},
+    "throughput": {"requests_per_s": 5.0, "ci95": {"requests_per_s": [4.0, 6.0]}},
+    "counts": {"succeeded": 30, "failed": 10},
+}
+JOBS: dict[str, Any] = {"job_s": ROW, "rates": {"jobs_per_hour": 60.0, "ci95": {}}}
+
+
+@pytest.mark.parametrize(
+    ("part", "metric", "stat", "expected"),
+    [
+        (PART, "ttft", "p50", RunNumber(7.0, [6.0, 8.0], ROW)),
+        (PART, "ttft", "p99", RunNumber(9.0, None, ROW)),
+        (PART, "requests_per_s", None, RunNumber(5.0, [4.0, 6.0])),
+        (PART, "inputs_per_s", None, NO_NUMBER),
+        (PART, "error_rate", None, RunNumber(0.25)),
+        (PART | {"error_rate": 0.2, "error_rate_ci95": [0.1, 0.3]}, "error_rate", None, RunNumber(0.2, [0.1, 0.3])),
+        (PART | {"counts": {"succeeded": 0, "failed": 0}}, "error_rate", None, NO_NUMBER),
+        (PART, "job", "p50", NO_NUMBER),
+        (PART | {"jobs": JOBS}, "job", "p99", RunNumber(9.0, None, ROW)),
+        (PART | {"jobs": JOBS}, "jobs_per_hour", None, RunNumber(60.0)),
+        (PART | {"jobs": JOBS}, "jobs_per_hour_per_gpu", None, NO_NUMBER),
+    ],
+)
+def test_a_number_is_found_by_its_name(
+    part: dict[str, Any], metric: str, stat: str | None, expected: RunNumber
+) -> None:
+    assert number_of(part, metric, stat) == expected
+
+
+def test_a_part_is_found_by_kind_and_name() -> None:
+    summary: dict[str, Any] = {"models": [{"model": "a", "n": 1}, {"model": "b", "n": 2}], "classes": None}
+    assert part_of(summary, None) is summary
+    assert part_of(summary, ("model", "b")) == {"model": "b", "n": 2}
+    assert part_of(summary, ("model", "c")) is None
+    assert part_of(summary, ("class", "a")) is None
+    assert part_of({}, ("model", "a")) is None
+
+
+def session(number: int, turn: int, **fields: Any) -> RequestRecord:
+    place: dict[str, Any] = {"session_number": number, "session_turns": 2, "turn": turn}
+    return made_record(10 * number + turn, **place | fields)
+
+
+def test_a_session_begins_before_the_pause_of_its_first_turn_and_ends_with_its_last() -> None:
+    counts = SessionCounts()
+    counts.add(session(0, 1, sent_ms=400, chunks_ms=(50,)))
+    counts.add(session(0, 0, sent_ms=100, pause_ns=30 * MS))
+    counts.add(session(1, 0, sent_ms=200, worker=1))
+    counts.add(session(2, 0, sent_ms=300, worker=1, outcome=Outcome.RESET, chunks_ms=(5,)))
+    # One that began in its middle, before the run, has no beginning.
+    counts.add(session(3, 1, sent_ms=10, worker=1, session_turns_before=1))
+    # A turn that comes after none of a graph begins its session; one that comes after another does not.
+    counts.add(session(4, 3, sent_ms=500, worker=0, after=(), pause_ns=None))
+    counts.add(session(5, 0, sent_ms=510, worker=0, after=(2,)))
+    of_worker = [([at - START_NS for at in begins], list(ends)) for begins, ends in counts.spans()]
+    assert of_worker == [
+        ([70 * MS, 500 * MS], [START_NS + 450 * MS, FAR_NS]),
+        ([200 * MS, 300 * MS], [FAR_NS, START_NS + 305 * MS]),
+    ]
+    begins, until = counts.begins(START_NS)
+    assert begins == {0: 70 * MS, 1: 200 * MS, 2: 300 * MS, 4: 500 * MS}
+    # Worker 1 began its last at 300 ms; one whose first turn waits 30 ms may be missing.
+    assert until == 270 * MS
+    assert SessionCounts().begins(START_NS) == ({}, 0.0)
+    assert SessionCounts().spans() == []
+
+
+def test_a_quantile_of_many_values_is_that_of_few() -> None:
+    many = [float(i % 1000) for i in range(20_000)]
+    few = many[:1000]
+    found = describe(sorted(many))
+    # Twenty times 0 to 999: the variance of these is (1000^2 - 1) / 12, of a sample a little more.
+    assert found["std"] == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 20_000 / 19_999))
+    assert describe(sorted(few))["std"] == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 1_000 / 999))
+    assert describe([3.0])["std"] is None
+    assert describe([2.0, 4.0])["std"] == pytest.approx(math.sqrt(2))
+    endless = [1.0] * 10_000 + [math.inf]
+    assert math.isnan(describe(endless)["std"])
+
+
+def test_a_quantile_of_no_values_does_not_exist() -> None:
+    with pytest.raises(ValueError, match="no values"):
+        quantile([], 0.5)
+    assert quantile([1.0, math.inf], 0.0) == 1.0
+    assert quantile([math.inf, math.inf], 0.5) == math.inf
+
+
+def test_arrays_are_summed_grouped_and_ordered_as_lists_would_be() -> None:
+    numbers, values = np.array([2, 0, 2, 5]), np.array([1.0, 2.0, 0.5, 4.0])
+    assert per_bin(numbers, values, 7) == [2.0, 0.0, 1.5, 0.0, 0.0, 4.0, 0.0]
+    assert per_bin(numbers[:0], values[:0], 3) == [0.0, 0.0, 0.0]
+    assert grouped(numbers, values) == {0: [2.0], 2: [0.5, 1.0], 5: [4.0]}
+    assert grouped(numbers[:0], values[:0]) == {}
+    assert list(in_order(bytearray([0, 1, 1]), np.array([1, 0, 2]))) == [1, 0, 1]
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**20 - 1, 2**20, 2**20 + 1, 2**39 + 12_345, 2**40 - 1, 2**40, 2**52 + 1])
+def test_a_sum_of_squares_is_exact(value: int) -> None:
+    values = [value, 3, value // 2]
+    assert sum_of_squares(np.array(values, dtype=np.int64)) == sum(one * one for one in values)
+    assert sum_of_squares(np.array([value] * 3, dtype=np.int64)) == 3 * value * value
+
+
+def test_the_sum_of_squares_of_more_values_than_one_piece_is_exact() -> None:
+    values = np.full((1 << 20) + 5, 3_000_001, dtype=np.int64)
+    assert sum_of_squares(values) == ((1 << 20) + 5) * 3_000_001**2
+    assert sum_of_squares(np.array([], dtype=np.int64)) == 0
+
+
+def test_slots_are_merged_two_by_two_when_there_are_too_many() -> None:
+    arrivals = Arrivals(10)
+    arrivals.add_each([10 * i for i in range(MAX_SLOTS)])
+    assert (arrivals.width_ns, len(arrivals.slots)) == (10, 4_096)
+    arrivals.add(10 * MAX_SLOTS, 7)
+    assert (arrivals.width_ns, len(arrivals.slots)) == (20, 2_049)
+    assert arrivals.slots[0] == 2
+    assert arrivals.slots[2_048] == 7
+    assert arrivals.between(-math.inf, math.inf) == MAX_SLOTS + 7
+
+
+def test_a_border_takes_its_share_of_a_slot() -> None:
+    arrivals = Arrivals(100)
+    arrivals.add(150, 8)  # From 100 to 200.
+    arrivals.add(250, 4)
+    assert [arrivals.between(*ends) for ends in ((100, 200), (125, 200), (100, 150), (150, 250), (200, 200))] == [
+        8, 6, 4, 6, 0,
+    ]  # fmt: skip
+    # Steps of 60 from 110: 110-170 has 60 of 100 of the first, 170-230 has 30 of it and 30 of the second.
+    assert arrivals.per_step(110, 60, 3) == pytest.approx([4.8, 2.4 + 1.2, 4 * 0.6])
+    assert arrivals.per_step(0, 50, 2) == [0.0, 0.0]
+    assert arrivals.per_step(300, 50, 2) == [0.0, 0.0]
+    assert arrivals.per_step(0, 1000, 1) == [12.0]
+
+
+def test_a_spread_amount_is_shared_by_its_times_in_whole_numbers() -> None:
+    arrivals = Arrivals(100)
+    arrivals.spread([10, 20, 110, 310], 10)
+    # Two of four times: 5; three: 7; all: 10.
+    assert arrivals.slots == {0: 5, 1: 2, 3: 3}
+    arrivals.spread([], 5)
+    assert arrivals.slots.total() == 10
+
+
+def test_results_are_rounded_to_twelve_digits_and_what_is_not_finite_is_nothing() -> None:
+    assert rounded({"a": [1 / 3, math.inf, math.nan], "b": (1, "x"), "c": None}) == {
+        "a": [0.333333333333, None, None], "b": (1, "x"), "c": None,
+    }  # fmt: skip

@@ -1,0 +1,314 @@
+"""An exchange at its borders: statuses, limits of memory, what outranks what, and requests that go on with an answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bench.records import Outcome, RequestRecord
+from bench.transport.exchange import MAX_ERROR_BYTES, MOST_INFLATED, Exchange
+from bench.transport.interface import Reading
+from bench.transport.sse import SSEParser
+from bench.workload import Continuation, Request, Route
+from promptset.answers import Answer
+
+TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+WHOLE = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
+SSE = "text/event-stream"
+
+
+def exchange(**fields: Any) -> Exchange:
+    request = Request(id="r", index=3, body=b"{}", stream=True, input_tokens_asked=5, output_tokens_asked=None)
+    made = Exchange(replace(request, **fields), 100, 110, Reading(), clock="user")
+    made.sent_ns = 120
+    return made
+
+
+def opened(status: int = 200, kind: str = SSE, encoding: str = "", *, sized: bool = False, **fields: Any) -> Exchange:
+    made = exchange(**fields)
+    made.head(status, kind, encoding, "http://other", sized=sized)
+    return made
+
+
+def fed(made: Exchange, *pieces: bytes, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
+    for number, piece in enumerate(pieces):
+        made.feed(piece, 200 + number, 190 + number)
+    return made.close(900, failed, error)
+
+
+@pytest.mark.parametrize(("status", "chunks"), [(200, 3), (299, 3), (300, 0), (500, 0)])
+def test_only_a_success_is_read_as_a_stream(status: int, chunks: int) -> None:
+    record = fed(opened(status), TOKEN, END, DONE)
+    assert len(record.chunk_ns) == len(record.chunk_kind) == chunks
+    assert (record.outcome is Outcome.OK) == (chunks == 3)
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, Outcome.OK), (299, Outcome.OK), (300, Outcome.HTTP_ERROR)])
+def test_only_a_success_is_read_as_a_reply(status: int, outcome: Outcome) -> None:
+    record = fed(opened(status, "application/json"), WHOLE)
+    assert record.outcome is outcome
+
+
+def test_what_we_ended_is_not_what_the_body_of_an_error_says() -> None:
+    told = b'{"error":{"message":"busy"}}'
+    for status in (300, 500):
+        record = fed(opened(status, "application/json"), told, failed=Outcome.TIMEOUT_IDLE, error="too slow")
+        assert (record.outcome, record.error) == (Outcome.TIMEOUT_IDLE, "too slow")
+    ours = fed(opened(200, "application/json"), told, failed=Outcome.TIMEOUT_IDLE, error="too slow")
+    assert (ours.outcome, ours.error) == (Outcome.STREAM_ERROR, "busy")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (308, b"gone", "the server redirects to http://other: redirects are not followed, give that URL"),
+        (399, b"gone", "the server redirects to http://other: redirects are not followed, give that URL"),
+        (400, b'{"error":"too long"}', "too long"),
+        (500, b"", "no message"),
+    ],
+)
+def test_an_error_response_is_told_in_its_words(status: int, body: bytes, error: str) -> None:
+    assert fed(opened(status, "text/plain"), body).error == error
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_a_body_that_is_not_packed_is_read_as_it_is(encoding: str) -> None:
+    assert fed(opened(encoding=encoding), TOKEN, DONE).chunk_kind == "co"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("gzip", gzip.compress(TOKEN + END + DONE)),
+        ("x-gzip", gzip.compress(TOKEN + END + DONE)),
+        ("deflate", zlib.compress(TOKEN + END + DONE)),
+    ],
+)
+def test_a_packed_body_is_unpacked(encoding: str, packed: bytes) -> None:
+    record = fed(opened(encoding=encoding), packed[:20], packed[20:])
+    assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
+
+
+def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
+    packed = gzip.compress(TOKEN)
+    for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):
+        made = opened(encoding="gzip")
+        made._inflated_bytes = before  # As if so much had come already.
+        record = fed(made, packed)
+        assert record.outcome is outcome
+    assert record.error == "the compressed reply unpacks to more than 268435456 bytes"
+    assert MOST_INFLATED == 2**28
+
+
+@pytest.mark.parametrize("status", [300, 500])
+def test_of_the_body_of_an_error_a_mebibyte_is_kept(status: int) -> None:
+    made = opened(status, "text/plain")
+    for _ in range(3):
+        made.feed(b"x" * 500_000, 200, 190)
+        made.digest()
+    assert len(made._body) == MAX_ERROR_BYTES == 2**20
+    whole = opened(200, "application/json")
+    for _ in range(3):
+        whole.feed(b"x" * 500_000, 200, 190)
+    whole.digest()
+    assert len(whole._body) == 1_500_000
+
+
+def test_what_was_put_by_is_heavy_from_four_mebibytes_or_4096_pieces_on() -> None:
+    made = opened()
+    made.feed(b": " + b"x" * (2**22 - 2), 200, 190)
+    assert not made.is_heavy
+    made.feed(b"\n", 201, 200)
+    assert made.is_heavy
+    made.digest()
+    assert not made.is_heavy
+    for number in range(4096):
+        made.feed(b"\n", 300 + number, 290)
+    assert not made.is_heavy
+    made.feed(b"\n", 9_000, 290)
+    assert made.is_heavy
+    made.digest()
+    made.feed(b"x" * 2**22, 9_001, 290)
+    assert not made.is_heavy
+
+
+def test_an_event_may_have_16_mib() -> None:
+    parser = SSEParser()
+    parser.feed(b"data: " + b"x" * (2**24 - 6))
+    assert not parser.too_large
+    parser.feed(b"x")
+    assert parser.too_large
+    record = fed(opened(), b"data: " + b"x" * 2**24)
+    assert (record.outcome, record.error) == (Outcome.MALFORMED, "an event is larger than the limit of 16777216 bytes")
+
+
+def test_events_that_a_transport_cut_are_counted_from_those_before_them() -> None:
+    made = opened()
+    assert made.last_chunk_ns == -1
+    assert made.takes_events()
+    made.feed(TOKEN, 200, 190)
+    assert made.takes_events()  # It has read what was put by.
+    assert made.last_chunk_ns == 200
+    made.feed_events([TOKEN[6:-2], END[6:-2]], [210, 210], [(-1, 195), (0, 205)], 90)
+    made.feed_events([DONE[6:-2]], [220], [], 14)
+    record = made.close(900)
+    assert (record.chunk_ns, record.chunk_kind) == ((200, 210, 210, 220), "ccoo")
+    assert record.chunk_bound_ns == (195, 205, None, None)
+    assert (record.coalesced, record.bytes_received) == (2, len(TOKEN) + 104)
+
+
+def test_no_events_are_taken_in_the_midst_of_one_or_of_what_is_packed() -> None:
+    half = opened()
+    half.feed(TOKEN[:9], 200, 190)
+    assert not half.takes_events()
+    named = opened()
+    named.feed(b"event: x\n", 200, 190)
+    assert not named.takes_events()
+    assert not opened(encoding="gzip").takes_events()
+    assert not opened(kind="application/json").takes_events()
+    messages = exchange()
+    messages.messages()
+    assert not messages.takes_events()
+    parser = SSEParser()
+    parser.feed(b"event: x\ndata: a\n\n")
+    assert not parser.between_events  # Its line has not been taken.
+    parser.take_other_lines()
+    assert parser.between_events
+
+
+def test_the_answer_is_told_whatever_became_of_the_request() -> None:
+    told: list[Answer] = []
+    fed(opened(on_answer=told.append), TOKEN, TOKEN, END, DONE)
+    fed(opened(on_answer=told.append), TOKEN, failed=Outcome.RESET, error="gone")
+    exchange(on_answer=told.append).close(500, Outcome.CONNECT_ERROR, "refused")
+    assert [answer.content for answer in told] == ["xx", "x", ""]
+
+
+def test_a_message_is_that_of_what_decided() -> None:
+    broken = opened()
+    assert fed(broken, TOKEN, failed=Outcome.RESET, error="reset by peer").error == "reset by peer"
+    # What the server said outranks the end, and so do its words.
+    failed = b'data: {"error":{"message":"out of memory"}}\n\n'
+    assert fed(opened(), failed, failed=Outcome.RESET, error="reset by peer").error == "out of memory"
+    assert fed(opened(), TOKEN, failed=Outcome.RESET).error is None
+
+
+def test_a_stream_that_said_it_was_over_must_have_the_bytes_that_its_head_promised() -> None:
+    for failed in (Outcome.RESET, Outcome.TRUNCATED):
+        assert fed(opened(sized=True), TOKEN, END, DONE, failed=failed, error="gone").outcome is failed
+        assert fed(opened(), TOKEN, END, DONE, failed=failed, error="gone").outcome is Outcome.OK
+    assert fed(opened(sized=True), TOKEN, END, DONE).outcome is Outcome.OK
+
+
+def test_a_success_is_whole_as_far_as_status_and_connection_say() -> None:
+    assert [opened(status).is_whole(None) for status in (200, 299, 300, 500)] == [True, True, False, False]
+    assert not opened().is_whole(Outcome.RESET)
+    assert not exchange().is_whole(None)
+
+
+def test_a_connection_that_was_there_took_no_time_and_one_that_never_was_is_not_known() -> None:
+    assert exchange().close(500, Outcome.RESET, "x").connect_ns == 0
+    made = exchange()
+    made.connect_ns = 7
+    assert made.close(500, Outcome.RESET, "x").connect_ns == 7
+
+
+def test_a_request_names_its_own_endpoint_and_its_headers_secrets_are_masked() -> None:
+    route = Route(endpoint="completions", headers=(("authorization", "Bearer sk-secret-1"),))
+    made = opened(route=route)
+    record = fed(made, b'data: {"choices":[{"text":"a","finish_reason":"stop"}]}\n\n', DONE)
+    assert (record.chunk_kind, record.endpoint) == ("co", "completions")
+    assert exchange(route=route).close(500, Outcome.RESET, "bad key sk-secret-1").error == "bad key ***"
+
+
+STORED = Continuation(conversation="a", last=False, stored=True)
+
+
+@pytest.mark.parametrize(
+    ("continuation", "reply_id", "outcome"),
+    [
+        (STORED, "resp-1", Outcome.OK),
+        (STORED, None, Outcome.LOST_RESPONSE),
+        (replace(STORED, last=True), None, Outcome.OK),
+        (replace(STORED, stored=False), None, Outcome.OK),
+        (None, None, Outcome.OK),
+    ],
+)
+def test_a_reply_that_others_go_on_with_needs_an_id(
+    continuation: Continuation | None, reply_id: str | None, outcome: Outcome
+) -> None:
+    reply = {"output": [{"type": "message", "content": [{"type": "output_text", "text": "a"}]}], "status": "completed"}
+    made = Exchange(
+        Request(
+            id="r", index=0, body=b"{}", stream=False, input_tokens_asked=None, output_tokens_asked=None,
+            continuation=continuation, on_answer=lambda answer: None,
+            route=Route(endpoint="responses"),
+        ),
+        100, 110, Reading(), clock="user",
+    )  # fmt: skip
+    made.head(200, "application/json", "", None)
+    record = fed(made, json.dumps(reply if reply_id is None else reply | {"id": reply_id}).encode())
+    assert record.outcome is outcome
+    if outcome is not Outcome.OK:
+        assert record.error == "the reply has no id, so nothing can go on with it"
+
+
+def test_a_response_that_is_not_known_is_lost_only_to_a_request_that_goes_on_with_it() -> None:
+    lost = b'{"error":{"code":"previous_response_not_found","message":"no such response"}}'
+    for continuation, outcome in (
+        (replace(STORED, previous="resp-1"), Outcome.LOST_RESPONSE),
+        (STORED, Outcome.HTTP_ERROR),
+        (None, Outcome.HTTP_ERROR),
+    ):
+        assert fed(opened(404, "application/json", continuation=continuation), lost).outcome is outcome
+    other = b'{"error":{"code":"overloaded","message":"busy"}}'
+    goes_on = opened(503, "application/json", continuation=replace(STORED, previous="resp-1"))
+    assert fed(goes_on, other).outcome is Outcome.HTTP_ERROR
+
+
+# ---- Events ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"event:a\n\n", b"data: b\n\n"],  # Six bytes before the text, which are not those of data.
+        [b"data: a\n\n", b"data: b\nx\n"],  # As many line ends, and no empty line at the end.
+        [b"data: a\n\n", b"data: b\nc\n\n"],
+    ],
+)
+def test_pieces_that_look_like_plain_events_by_their_lengths_are_read_as_what_they_are(pieces: list[bytes]) -> None:
+    one_by_one, at_once = SSEParser(), SSEParser()
+    assert at_once.feed_all(pieces) == [one_by_one.feed(piece) for piece in pieces]
+    assert at_once.take_other_lines() == one_by_one.take_other_lines()
+
+
+BEFORE: list[Callable[[SSEParser], object]] = [
+    lambda parser: parser.feed(b"data: a\n\n"),
+    lambda parser: parser.feed_all([b"data: a\n\n", b"data: b\n\n"]),
+    lambda parser: parser.passed(1),
+]
+
+
+@pytest.mark.parametrize("before", BEFORE, ids=["a piece", "pieces at once", "events cut elsewhere"])
+def test_a_byte_order_mark_is_one_only_at_the_very_start(before: Callable[[SSEParser], object]) -> None:
+    marked = b"\xef\xbb\xbfdata: b\n\n"
+    parser = SSEParser()
+    before(parser)
+    assert parser.feed(marked) == []
+    assert SSEParser().feed(marked) == [b"b"]
+
+
+def test_events_cut_elsewhere_are_counted() -> None:
+    parser = SSEParser()
+    parser.passed(3)
+    parser.feed(b"event: e\ndata: 3\n\n")
+    assert parser.take_other_lines() == [(3, b"event: e")]
