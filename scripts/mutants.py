@@ -109,7 +109,10 @@ def _tried(chosen: Sequence[Mutant], covered: Covered, processes: int, folder: P
             mutant = waiting.pop()
             tests = covered.of(mutant.path, mutant.first, mutant.line)
             if not tests:
-                yield Result(mutant, NOT_RUN, known.get((mutant.path, mutant.statement, mutant.change)))
+                result = Result(mutant, NOT_RUN, known.get((mutant.path, mutant.statement, mutant.change)))
+                if unnoticed(result):
+                    print(_line(result), flush=True)
+                yield result
                 continue
             seconds = sum(covered.seconds.get(test, 0.0) for test in tests)
             if not checked and begin(None, tests, seconds, folder / "unchanged.log").outcome(wait=True) != SURVIVED:
