@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
-from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.errors import UsageError
 from bench.modes.concurrency import DEFAULT_USERS, Concurrency, coming_in_by
 from bench.modes.interface import (
@@ -21,15 +20,14 @@ from bench.modes.interface import (
     UsersMode,
     WorkerLoad,
     endpoints_of_rows,
-    flag,
     ramp_ns,
 )
-from bench.modes.rate import Rate, shape_problems
+from bench.modes.rate import Rate
+from bench.modes.session_problems import flag_for_answers, is_recording, problems_of_sessions
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
 from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
-from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
@@ -121,40 +119,7 @@ class Sessions(UsersMode):
     @classmethod
     def problems(cls, settings: Settings, given: Collection[str]) -> list[str]:
         """Sessions are chats of English words, whose turns a file or the flags describe, not both."""
-        problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
-        if settings.sessions_begin == "recorded":
-            problems += _recorded_problems(settings, given)
-        endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
-        if not ENDPOINTS[endpoint].takes_messages:
-            chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
-            problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
-        recorded = _is_recording(settings)
-        problems += _recipe_problems(settings, given, recorded=recorded)
-        unfit = ["columns", "text", "repeat", *(["tools", "tool_choice"] if recorded else ["bad_rows"])]
-        for key in unfit:
-            if key in given:
-                problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
-        if settings.dataset is not None:
-            wrong = [key for key in ("turns", "think_time") if key in given]
-            says = "the rows of a file of sessions say" if settings.recipe is None else "the recipe says"
-            problems += [f"{flag(key)}: {says} that" for key in wrong]
-        if settings.reasoning_in_history == "echo" and settings.history == "planned":
-            problems.append("--reasoning-in-history echo needs --history real: planned answers have no reasoning")
-        if settings.history == "stored" and endpoint != "responses":
-            problems.append(f"--history stored needs --endpoint responses: {endpoint} keeps no conversations")
-        if settings.history == "stored" and settings.reasoning_in_history == "echo":
-            problems.append("--reasoning-in-history: with --history stored the server keeps its own reasoning")
-        if settings.dataset is not None and settings.output_tokens is not None:
-            says = "the turns of a file of sessions say" if settings.recipe is None else "the recipe says"
-            problems.append(f"--output-tokens: {says} how long answers are")
-        if recorded:
-            wrong = [key for key in ("history", "reasoning_in_history") if key in given]
-            problems += [
-                f"{flag(key)}: the prompts of a recording do not depend on what a server answers" for key in wrong
-            ]
-        elif "max_idle" in given:
-            problems.append("--max-idle is for recorded sessions: name a file of them with --dataset")
-        return problems
+        return problems_of_sessions(settings, given)
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
@@ -184,7 +149,7 @@ class Sessions(UsersMode):
             from bench.sources.agents import AgentSpec
 
             return AgentSpec(recipe=settings.recipe, context_limit=settings.context_limit, speed=settings.trace_speed)
-        if settings.dataset is not None and _is_recording(settings):
+        if settings.dataset is not None and is_recording(settings):
             from bench.sources.recorded import RecordingSpec
 
             return RecordingSpec(
@@ -202,7 +167,7 @@ class Sessions(UsersMode):
                 endpoints=("responses",)
                 if settings.history == "stored"
                 else tuple(name for name, chats in endpoints_of_rows(settings) if chats),
-                answers_for=_needs_answers(settings),
+                answers_for=flag_for_answers(settings),
             )
         from bench.sources.sessions import SessionSpec
 
@@ -332,72 +297,3 @@ class Sessions(UsersMode):
             begun=max(users, looked_at) if self.in_middle else users,
             get_ready=get_ready,
         )
-
-
-def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bool) -> list[str]:
-    """What is for recipes of sessions, or for recordings, and what such a recipe says itself."""
-    if settings.recipe is None:
-        problems = []
-        if "context_limit" in given:
-            problems.append(
-                "--context-limit scales the lengths of a recipe of sessions: name one, as --dataset coding-agent"
-            )
-        if "trace_speed" in given and not recorded:
-            problems.append(
-                "--trace-speed shortens the pauses of a recipe of sessions: name one, as --dataset coding-agent, or a file "
-                "of recorded sessions"
-            )
-        return problems
-    wrong = [key for key in ("tools", "tool_choice") if key in given]
-    return [f"{flag(key)}: the sessions of a recipe offer no tools" for key in wrong]
-
-
-def _recorded_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with sessions that begin when a recording says."""
-    problems = []
-    if not _is_recording(settings):
-        problems.append("--sessions-begin recorded needs recorded sessions: name a file of them with --dataset")
-    wrong = [key for key in ("concurrency", "rate", "ramp", "steps") if key in given]
-    return problems + [f"{flag(key)} does not go with --sessions-begin recorded, which says when" for key in wrong]
-
-
-def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    problems = Concurrency.problems(settings, given)
-    wrong = [key for key in ("arrivals", "burstiness") if key in given]
-    return problems + [f"{flag(key)} is about new sessions at a --rate, and none is given" for key in wrong]
-
-
-def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with new sessions at a rate."""
-    problems = shape_problems(settings, given)
-    if settings.max_concurrency is not None:
-        problems.append(
-            "--max-concurrency does not go with sessions at a --rate: to hold so many sessions, use --concurrency"
-        )
-    if settings.ramp_in_s:
-        problems.append("--ramp is for users, and sessions at a --rate have none")
-    if settings.sessions_begin == "middle":
-        problems.append(
-            "--sessions-begin middle needs a number of sessions that is held (--concurrency): with --rate, sessions begin "
-            "one by one"
-        )
-    return problems
-
-
-def _needs_answers(settings: Settings) -> str | None:
-    """The flag for which the rows of a file must have planned answers; None where they need none."""
-    if settings.history == "planned":
-        return "--history planned"
-    return "--sessions-begin middle" if settings.sessions_begin == "middle" else None
-
-
-def _is_recording(settings: Settings) -> bool:
-    """Whether --dataset is a file of recorded sessions."""
-    if settings.dataset is None or settings.recipe is not None:
-        return False
-    from promptset.sessions.recorded import is_recording
-
-    try:
-        return is_recording(Path(settings.dataset))
-    except SpecError:
-        return False  # What cannot be read is refused when it is opened.
