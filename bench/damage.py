@@ -22,6 +22,16 @@ from bench.shape import misfits
 
 P = ParamSpec("P")
 T = TypeVar("T")
+OF_WRONG_VALUES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
+"""What a computation raises where a value is missing, of another kind, or far too large. Any other error is ours."""
 _SHOWN = 10
 _KINDS = frozenset("rctfuo")
 
@@ -93,7 +103,7 @@ def explained(
             return work(directory, *args, **kwargs)
         except (BenchError, OSError):
             raise
-        except Exception as e:  # Whatever a wrong value makes of the computation.
+        except OF_WRONG_VALUES as e:
             if problems := problems_of(directory):
                 raise RecordError(problems) from e
             raise
@@ -123,7 +133,7 @@ def _all_problems(directory: RunDirectory) -> Iterator[str]:
         yield from misfits(_decoded(path.read_bytes()), _Mock, f"{path}:")
 
 
-def _lines(path: Path, wrong: Callable[[Any, str], Iterator[str]]) -> Iterator[str]:
+def _lines(path: Path, wrong: Callable[[object, str], Iterator[str]]) -> Iterator[str]:
     if not path.exists():
         return
     for number, line in whole_lines(path):
@@ -136,17 +146,17 @@ def _lines(path: Path, wrong: Callable[[Any, str], Iterator[str]]) -> Iterator[s
         yield from wrong(row, where)
 
 
-def _decoded(content: bytes) -> Any:
+def _decoded(content: bytes) -> object:
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as e:
         return f"not JSON: {e}"
 
 
-def _wrong_record(row: Any, where: str) -> Iterator[str]:
+def _wrong_record(row: object, where: str) -> Iterator[str]:
     found = [*misfits(row, RequestRecord, where, least=0)]
     yield from found
-    if found:
+    if found or not isinstance(row, dict):
         return
     for name in ("chunk_tokens", "output_tokens", "output_tokens_counted"):
         tokens = row.get(name)
@@ -161,19 +171,21 @@ def _wrong_record(row: Any, where: str) -> Iterator[str]:
         yield f"{where} chunk_kind must hold letters of {''.join(sorted(_KINDS))}"
 
 
-def _wrong_sample(row: Any, where: str) -> Iterator[str]:
+def _wrong_sample(row: object, where: str) -> Iterator[str]:
     found = [*misfits(row, _Sample, where, least=0)]
     yield from found
-    if not found and row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
+    if found or not isinstance(row, dict):
+        return
+    if row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
         yield f"{where} pause_ns must hold two times"
-    if not found and (row.get("sent") is None) != (row.get("done") is None):
+    if (row.get("sent") is None) != (row.get("done") is None):
         yield f"{where} sent and done stand together"
 
 
-def _wrong_ledger_line(row: Any, where: str) -> Iterator[str]:
+def _wrong_ledger_line(row: object, where: str) -> Iterator[str]:
     found = [*misfits(row, _LedgerLine, where, least=0)]
     yield from found
-    if found:
+    if found or not isinstance(row, dict):
         return
     for name in ("chunk_kind", "chunk_tokens"):
         if len(row[name]) != len(row["write_ns"]):

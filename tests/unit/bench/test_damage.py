@@ -99,6 +99,20 @@ def test_a_defect_of_ours_stays_one(tmp_path: Path) -> None:
         explained(broken)(directory)
 
 
+@pytest.mark.parametrize(("error", "told"), [(KeyError("x"), RecordError), (RuntimeError("x"), RuntimeError)])
+def test_only_an_error_that_a_wrong_value_can_make_is_put_down_to_a_damaged_file(
+    tmp_path: Path, error: Exception, told: type[Exception]
+) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "samples.jsonl").write_bytes(b"[1]\n")
+
+    def broken(_: RunDirectory) -> None:
+        raise error
+
+    with pytest.raises(told):
+        explained(broken)(directory)
+
+
 def test_what_a_run_writes_is_never_called_damaged(tmp_path: Path) -> None:
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4, failed=2))
     cut = to_line(made_record(9))
