@@ -6,7 +6,9 @@ needs none of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bench.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from bench.api.comparisons import compare
@@ -31,10 +33,4 @@ _HOMES = {
     "sweep": "bench.api.sweeps",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bench' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_exports(__name__, _HOMES)

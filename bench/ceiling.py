@@ -40,6 +40,8 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
 def read(path: Path, host: Mapping[str, Any]) -> Ceiling | None:
     """The ceiling of this machine; None if the file has none, or has another form."""
     result = machine_cache.read_entry(path, host)
+    if not isinstance(result, dict):
+        return None
     try:
         found = {key: result["ceiling"][key] for key in KEYS}
         date = str(result["date"])[:10]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -44,6 +44,9 @@ from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 
+if TYPE_CHECKING:
+    from bench.documents.summary import Counts, NumbersDocument, SummaryDocument
+
 OPEN_END_NS = 2**62
 """Where a number of requests ends the load: its last part ends with the last of them."""
 PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
@@ -55,7 +58,7 @@ class Result:
     """What came of a run: where it is, its summary (the content of summary.json), and the exit status it stands for."""
 
     directory: RunDirectory
-    summary: dict[str, Any]
+    summary: SummaryDocument
     verdict: Verdict
     exit: Exit
     problems: tuple[str, ...] = ()
@@ -126,16 +129,17 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         server=said,
     )
     verdict = judge(evidence, run.config.limits)
-    whole = {
-        **numbers,
+    gpu = _gpu(gpus, numbers, facts.start_ns, run.config)
+    added = {
         **_classes(run.config, numbers, verdict, evidence),
         "run": _run_block(run),
         "verdict": verdict.to_json(),
         "calibration": _without_plots(found),
         "prefix_cache": None if cache is None else rounded(cache.to_json()),
-        "server": rounded(said),
-        "gpu": rounded(_gpu(gpus, numbers, facts.start_ns, run.config)),
+        "server": None if said is None else rounded(said),
+        "gpu": None if gpu is None else rounded(gpu),
     }
+    whole = cast("SummaryDocument", {**numbers, **added})  # tests hold it to the schema, of which the type is made
     if found is not None and found["from"] == "ledger":
         certificate = {
             "schema": accuracy.SCHEMA,
@@ -167,7 +171,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
 
 def _classes(
-    config: RunConfig, numbers: dict[str, Any], verdict: Verdict, evidence: RunEvidence
+    config: RunConfig, numbers: NumbersDocument, verdict: Verdict, evidence: RunEvidence
 ) -> dict[str, list[dict[str, Any]]]:
     """The classes of the summary with what was planned of each, its verdict, and whether its objectives held."""
     if not config.classes:
@@ -189,7 +193,7 @@ def _classes(
     return {"classes": found}
 
 
-def _gpu(gpus: ServerSeries, numbers: dict[str, Any], start_ns: int, config: RunConfig) -> dict[str, Any] | None:
+def _gpu(gpus: ServerSeries, numbers: NumbersDocument, start_ns: int, config: RunConfig) -> dict[str, Any] | None:
     return gpu_block.describe(gpus, numbers, start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost)
 
 
@@ -213,7 +217,7 @@ def _sharing_known(run: StoredRun) -> bool:
 
 
 def _calibration(
-    directory: RunDirectory, numbers: dict[str, Any], start_ns: int, run: StoredRun
+    directory: RunDirectory, numbers: NumbersDocument, start_ns: int, run: StoredRun
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
@@ -231,7 +235,7 @@ def _calibration(
     return None if certificate is None else certificate.to_json()
 
 
-def _certifiable(numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _certifiable(numbers: NumbersDocument) -> dict[str, Any]:
     """The numbers of which certificates know the error: latencies, and job seconds as one."""
     found: dict[str, Any] = dict(numbers["latency"])
     return (
@@ -262,7 +266,7 @@ def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
-def exit_status(summary: dict[str, Any], *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
+def exit_status(summary: SummaryDocument, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
     """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
     counts = summary["counts"]
     found = {Exit.GOOD}
@@ -277,7 +281,7 @@ def exit_status(summary: dict[str, Any], *, stop_reason: str | None = None, max_
     return next(status for status in PRECEDENCE if status in found)
 
 
-def too_many_errors(counts: dict[str, Any], limit: str | None) -> bool:
+def too_many_errors(counts: Counts, limit: str | None) -> bool:
     """Whether more requests failed than --max-errors allows."""
     if limit is None:
         return False

@@ -56,7 +56,7 @@ def array_of(
     form: str,
     write: Write,
     together: Callable[[Mapping[str, Any]], bool] = lambda message: False,
-) -> Sequence[object] | orjson.Fragment:
+) -> Sequence[Any] | orjson.Fragment:
     """The JSON array that holds what `write` makes of messages, for `orjson.dumps`.
 
     `write` gives the elements for some messages. Those of several are those of each, one behind the other, but that messages

@@ -29,12 +29,12 @@ def machine_key(host: Mapping[str, Any]) -> str:
     return " | ".join(str(host.get(key)) for key in _MACHINE)
 
 
-def read_entry(path: Path, host: Mapping[str, Any]) -> Any:
+def read_entry(path: Path, host: Mapping[str, Any]) -> object:
     """The entry of this machine; None if the file has none, or has another form."""
     return _machines(path).get(machine_key(host))
 
 
-def write_entry(path: Path, host: Mapping[str, Any], entry: Any) -> None:
+def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
     """Replace the entry of this machine. Raises UsageError if the file cannot be written."""
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)

@@ -306,7 +306,7 @@ class RunDirectory:
         found = self._json(CERTIFICATES)
         return found if isinstance(found, list) else []
 
-    def _json(self, name: str) -> Any:
+    def _json(self, name: str) -> object:
         path = self.path / name
         if not path.exists():
             return None

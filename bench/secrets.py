@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import orjson
@@ -100,14 +99,14 @@ def is_secret_name(name: str) -> bool:
     )
 
 
-def public_body(value: Any) -> Any:
+def public_body(value: object) -> object:
     """A JSON value with its secrets masked."""
     if isinstance(value, dict):
         return {k: _masked_all(v) if is_secret_name(str(k)) else public_body(v) for k, v in value.items()}
     return [public_body(v) for v in value] if isinstance(value, list) else value
 
 
-def _masked_all(value: Any) -> Any:
+def _masked_all(value: object) -> object:
     if isinstance(value, dict):
         return {k: _masked_all(v) for k, v in value.items()}
     if isinstance(value, list):

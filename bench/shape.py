@@ -22,7 +22,7 @@ MOST = 2**62
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
 
-def misfits(value: Any, kind: Any, where: str, least: int | None = None) -> Iterator[str]:
+def misfits(value: object, kind: object, where: str, least: int | None = None) -> Iterator[str]:
     """What is wrong with the value, which should be of this type. `where` names it; whole numbers are at least `least`."""
     if not _fits(value, kind, least):
         yield from _inner(value, kind, where, least) or [
@@ -30,7 +30,7 @@ def misfits(value: Any, kind: Any, where: str, least: int | None = None) -> Iter
         ]
 
 
-def _inner(value: Any, kind: Any, where: str, least: int | None) -> list[str]:
+def _inner(value: object, kind: object, where: str, least: int | None) -> list[str]:
     """What is wrong inside a value that is of the right kind itself."""
     if (options := _options(kind)) is not None:
         containers = [one for one in options if get_origin(one) is not None or dataclasses.is_dataclass(one)]
@@ -57,11 +57,11 @@ def _dot(where: str) -> str:
     return " " if where.endswith(":") else "."
 
 
-def _options(kind: Any) -> tuple[Any, ...] | None:
+def _options(kind: object) -> tuple[Any, ...] | None:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else None
 
 
-def _fits(value: Any, kind: Any, least: int | None) -> bool:
+def _fits(value: object, kind: object, least: int | None) -> bool:
     if kind is Any or kind is object:
         return True
     if (options := _options(kind)) is not None:
@@ -71,7 +71,7 @@ def _fits(value: Any, kind: Any, least: int | None) -> bool:
     if kind is int:
         return type(value) is int and abs(value) < MOST and (least is None or value >= least)
     if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return isinstance(value, int | float) and type(value) in (int, float) and math.isfinite(value)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Literal:
         return any(value == one and type(value) is type(one) for one in arguments)
@@ -84,7 +84,7 @@ def _fits(value: Any, kind: Any, least: int | None) -> bool:
     return isinstance(value, dict) and not _inner(value, kind, "", least)
 
 
-def _described(kind: Any, least: int | None) -> str:
+def _described(kind: object, least: int | None) -> str:
     if (options := _options(kind)) is not None:
         return " or ".join(dict.fromkeys(_described(one, least) for one in options))
     if get_origin(kind) is Literal:
@@ -100,7 +100,7 @@ def _described(kind: Any, least: int | None) -> str:
     return "an object"
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return _cut(orjson.dumps(value, default=repr, option=orjson.OPT_NON_STR_KEYS).decode())
 
 

@@ -9,7 +9,7 @@ with MockServer(ttft="50ms", fault="429:rate=0.1") as server:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mockserver.api import MockServer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MockServer"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # An import of one module must not load everything that a running server needs.
     if name == "MockServer":
         from mockserver.api import MockServer

@@ -87,7 +87,9 @@ def _list_of_faults() -> str:
 
 
 class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
         print(f"mockserver {importlib.metadata.version('trueload')} (sender: {native.in_use()})")
         parser.exit()
 
@@ -95,7 +97,9 @@ class _Version(argparse.Action):
 class _Names(argparse.Action):
     """`--model one --model two` is `--model one,two`."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
         before = getattr(namespace, self.dest, None)
         setattr(namespace, self.dest, values if before is None else f"{before},{values}")
 
@@ -103,7 +107,9 @@ class _Names(argparse.Action):
 class _Preset(argparse.Action):
     """`--preset list` prints the presets and exits, as --help does."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
         if values == LIST:
             print(table())
             parser.exit()

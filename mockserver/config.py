@@ -252,7 +252,7 @@ class MockConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _replay_is_an_engine(cls, values: Any) -> Any:
+    def _replay_is_an_engine(cls, values: object) -> object:
         if isinstance(values, dict) and values.get("replay") is not None:
             return {"engine": "replay", **values}
         return values

@@ -18,13 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.evaluate import evaluate
 from bench.run_directory import LEDGER, RunDirectory
+
+if TYPE_CHECKING:
+    pass
 
 NATIVE = Path(__file__).parent / "native"
 
@@ -34,7 +37,7 @@ class Run:
     """One load test of ours: its summary, its CPU time while it loaded, that of the whole command with the processes that it
     started, and the most memory it had."""
 
-    summary: dict[str, Any]
+    summary: Mapping[str, Any]
     cpu_s: float
     command_cpu_s: float
     peak_mib: float

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
 import reference
@@ -24,7 +25,7 @@ PROJECT = {
 """Pages outside docs/, and where they are in the site."""
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files in docs/."""
     for name, make in reference.PAGES.items():
         files.append(File.generated(config, f"reference/{name}.md", content=make()))
@@ -48,7 +49,7 @@ def examples() -> str:
     return "\n".join(parts)
 
 
-def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Marks of our tests leave the fences; links to files outside docs/ lead to their page in the site, or become text."""
     markdown = re.sub(r"^(\s*```\w+) workflow$", r"\1", markdown, flags=re.MULTILINE)
     # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
@@ -86,7 +87,7 @@ FROM_ELSEWHERE = re.compile(
 )
 
 
-def on_post_page(output: str, page: Any, config: Any) -> str:
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """A page asks no other host for anything."""
     if (found := FROM_ELSEWHERE.search(output)) is not None:
         raise PluginError(f"{page.file.src_uri} loads something from another host: {found[0]}")

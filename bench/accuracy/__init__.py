@@ -19,7 +19,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bench.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from bench.accuracy.compare import certify
@@ -29,10 +31,5 @@ SCHEMA = "trueload/certificate/1"
 
 __all__ = ["SCHEMA", "certify"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "certify":
-        raise AttributeError(f"module 'bench.accuracy' has no attribute {name!r}")
-    from bench.accuracy.compare import certify  # Only where there is a ledger: most runs have none.
-
-    return certify
+# Only where there is a ledger: most runs have none.
+__getattr__ = lazy_exports(__name__, {"certify": "bench.accuracy.compare"})

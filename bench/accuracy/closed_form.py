@@ -101,6 +101,6 @@ def against_closed_form(
     return rows
 
 
-def _number(row: Any, stat: str) -> float | None:
+def _number(row: object, stat: str) -> float | None:
     value = row.get(stat) if isinstance(row, Mapping) else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.accuracy import plots
 from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
@@ -21,6 +21,9 @@ from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
 from bench.run_directory import LEDGER, RunDirectory
 
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
+
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 RESOLUTION = 2.0**-10
@@ -34,7 +37,7 @@ FAILED_COUNTED = "failed requests are counted"
 
 def certify(
     directory: RunDirectory,
-    summary: Mapping[str, Any],
+    summary: NumbersDocument,
     measured: MetricFunctions,
     *,
     start_ns: int,
@@ -187,7 +190,7 @@ def _numbers_of_values(latency: Mapping[str, Any], pairs: PairStatistics) -> lis
     return problems
 
 
-def _causes(summary: Mapping[str, Any], pairs: PairStatistics) -> list[Cause]:
+def _causes(summary: NumbersDocument, pairs: PairStatistics) -> list[Cause]:
     counts = summary.get("counts", {})
     extra = {
         "failed requests": counts.get("failed", 0),
@@ -199,7 +202,7 @@ def _causes(summary: Mapping[str, Any], pairs: PairStatistics) -> list[Cause]:
     early = pairs.sent_before_connecting
     found = []
     for metric, unit in METRICS.items():
-        measured = summary["latency"].get(metric) or {"n": 0}
+        measured: Mapping[str, Any] = summary["latency"].get(metric) or {"n": 0}
         if not measured["n"]:
             continue
         recounted = Distribution()

@@ -114,7 +114,7 @@ class CertificateBrief:
         }
 
 
-def read_briefs(values: Any) -> list[CertificateBrief]:
+def read_briefs(values: object) -> list[CertificateBrief]:
     """The certificates of a list that was read from a file; those of another form (another version's) are left out."""
     found = []
     for value in values if isinstance(values, list) else ():
@@ -125,7 +125,7 @@ def read_briefs(values: Any) -> list[CertificateBrief]:
     return found
 
 
-def in_entry(entry: Any) -> list[CertificateBrief]:
+def in_entry(entry: object) -> list[CertificateBrief]:
     """The certificates in what the cache holds of a machine: the key `certificates`."""
     return read_briefs(entry.get("certificates")) if isinstance(entry, Mapping) else []
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +52,10 @@ class LoadShape(LoadKind):
     """Chunks that bear text."""
 
     @classmethod
-    def measured(cls, summary: Mapping[str, Any], kind: LoadKind) -> LoadShape:
+    def measured(cls, summary: NumbersDocument, kind: LoadKind) -> LoadShape:
         """The shape of a run, from its summary and its kind."""
         load, duration_s = summary["load"], summary["throughput"]["duration_s"]
-        clocks = summary["instrument"]["clock"]
+        clocks: Mapping[str, Any] = summary["instrument"]["clock"]
         chunks = summary["tokens"]["chunks"]["with_tokens"]
         return cls(
             **asdict(kind),

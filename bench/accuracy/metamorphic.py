@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 SCHEMA = "trueload/full/1"
 TOKENS = 32
@@ -30,14 +33,15 @@ class Observation:
     """The run of a check: its summary, the problems of its certificate, and the chunks that waited in the mock: of the slow
     reader (None without one), and of the load."""
 
-    summary: Mapping[str, Any]
+    summary: SummaryDocument
     problems: Sequence[str] = ()
     blocked_slow: int | None = None
     blocked: int = 0
 
     def ms(self, metric: str, stat: str = "p50") -> float | None:
         """A statistic of a metric; None if it has no values."""
-        value = self.summary["latency"][metric][stat]
+        row: Mapping[str, Any] = self.summary["latency"][metric]
+        value = row[stat]
         return None if value is None else float(value)
 
 
@@ -72,7 +76,7 @@ def near(what: str, seen: float | None, expected: float | None) -> Expectation:
     return Expectation(f"{what} (ms)", expected, seen, held)
 
 
-def equal(what: str, seen: Any, expected: Any) -> Expectation:
+def equal(what: str, seen: object, expected: object) -> Expectation:
     """A count that must be equal."""
     return Expectation(what, expected, seen, seen == expected)
 
@@ -130,13 +134,16 @@ def failures(outcome: str, n: int) -> Rule:
 def bursts(seen: Observation, first: Observation) -> list[Expectation]:
     """Requests leave as bursty as drawn, and the mock is as fast as before."""
     plan = seen.summary["load"]["plan"]
-    bursty = plan["dispersion_sent"]
+    assert plan is not None
+    bursty, sent_rps, planned_rps = plan["dispersion_sent"], plan["sent_rps"], plan["planned_rps"]
+    assert sent_rps is not None
+    assert planned_rps
     return [
         Expectation(
             "dispersion of the counts, at least (Poisson: 1)", 2.0, bursty, bursty is not None and bursty >= 2.0
         ),
         _share("dispersion, of that of the plan", plan["dispersion_ratio"], 1.0, DISPERSION_SHARE),
-        _share("rate, of that of the plan", plan["sent_rps"] / plan["planned_rps"], 1.0),
+        _share("rate, of that of the plan", sent_rps / planned_rps, 1.0),
         *_as_first(seen, first, "ttft_ms", "tpot_ms"),
     ]
 

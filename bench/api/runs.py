@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
@@ -20,6 +20,9 @@ from bench.records import RequestRecord
 from bench.run_directory import RunDirectory
 from bench.terminal import Terminal
 from bench.verdict.finding import Status
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 T = TypeVar("T")
 
@@ -54,7 +57,7 @@ class RunResult:
     interrupted: bool
     problems: tuple[str, ...]
     """What could not be written, for example on a full disk."""
-    summary: dict[str, Any]
+    summary: SummaryDocument
 
     @property
     def report(self) -> Path:
@@ -109,7 +112,7 @@ def run(
     config: Configuration | None = None,
     *,
     observer: Observer | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> RunResult:
     """Run one load test: `python -m bench run` without a terminal.
 
@@ -145,7 +148,7 @@ def result_of(result: evaluate.Result) -> RunResult:
     )
 
 
-def configuration(config: Configuration | None = None, **settings: Any) -> RunConfig:
+def configuration(config: Configuration | None = None, **settings: object) -> RunConfig:
     """The complete configuration of settings, which override those of `config`. Raises UsageError with every problem."""
     if isinstance(config, RunConfig) and not settings:
         return config
@@ -177,7 +180,7 @@ def _named(name: str) -> tuple[str, str | None]:
     return objective.metric, objective.stat
 
 
-def _interval(bounds: list[float] | None) -> tuple[float, float] | None:
+def _interval(bounds: Sequence[float] | None) -> tuple[float, float] | None:
     return None if bounds is None else (bounds[0], bounds[1])
 
 

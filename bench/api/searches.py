@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import resolve
@@ -29,7 +28,7 @@ def search(
     budget: str = "15m",
     require: float | None = None,
     observer: Observer | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> SearchResult:
     """Find the load up to which every objective of `slo` holds: `python -m bench search`. docs/search.md explains it.
 

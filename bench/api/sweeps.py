@@ -26,7 +26,7 @@ def sweep(
     gpus: int | None = None,
     resume: bool = False,
     observer: Observer | None = None,
-    **settings: Any,
+    **settings: object,
 ) -> SweepResult:
     """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
 

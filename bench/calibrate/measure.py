@@ -93,7 +93,12 @@ def keep(result: Result) -> bool:
     if manifest.read(result.directory).manifest.places:
         return False
     calibration = result.summary["calibration"]
-    if result.exit == Exit.INTERRUPTED or not calibration["metrics"] or calibration["clock"] == "other":
+    if (
+        result.exit == Exit.INTERRUPTED
+        or calibration is None
+        or not calibration["metrics"]
+        or calibration["clock"] == "other"
+    ):
         return False
     new = coverage.CertificateBrief.of(orjson.loads((result.directory.path / CERTIFICATE).read_bytes()))
     path, host = default_path(), machine.host()
@@ -225,6 +230,7 @@ def _config_of_check(
 
 def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:
     calibration = result.summary["calibration"]
+    assert calibration is not None, "a run against the mock has its ledger"
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:

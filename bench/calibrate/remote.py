@@ -67,7 +67,7 @@ def _open(url: str) -> HTTPResponse:
     return response
 
 
-def same_clock(theirs: Any, ours: Mapping[str, str | None]) -> bool:
+def same_clock(theirs: object, ours: Mapping[str, str | None]) -> bool:
     """Whether the mock's CLOCK_MONOTONIC is this process's own: one boot, one time namespace, and both known."""
     return isinstance(theirs, Mapping) and all(
         value is not None and theirs.get(key) == value for key, value in ours.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     return finish(document, given.format, out)
 
 
-def _checked(given: Any) -> tuple[float, int, list[str]]:
+def _checked(given: Namespace) -> tuple[float, int, list[str]]:
     """The margin, the number of pairs, and the settings that may differ; every problem of the flags at once."""
     from bench.comparison.margin import share_of
     from bench.comparison.pairs import MOST_PAIRS
@@ -104,7 +105,7 @@ def _sides(paths: list[Path]) -> list[Path]:
 
 
 def _measured(
-    given: Any, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
+    given: Namespace, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
 ) -> tuple[Path, list[Path]]:
     """Make the runs. Returns where they are: the directory, and its sides."""
     from bench.commands.options import resolve_flags

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def page_of(out: Path) -> Path:
     return out.with_suffix(".html")
 
 
-def _replay(document: dict[str, Any], given: Any) -> None:
+def _replay(document: dict[str, Any], given: Namespace) -> None:
     """Put what the replays give into the profile."""
     import tempfile
 
@@ -132,7 +133,7 @@ def _replay(document: dict[str, Any], given: Any) -> None:
     document["warnings"] += problems + fit_replay.far_off(document["replay"])
 
 
-def _limits(given: Any) -> dict[str, float]:
+def _limits(given: Namespace) -> dict[str, float]:
     """The limits that were given, by name; every problem at once."""
     found, problems = {}, []
     for name in ("max_num_seqs", "max_num_batched_tokens", "kv_blocks"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.documents.summary import SummaryDocument
     from bench.observer import Observer
     from bench.run_directory import RunDirectory
 
@@ -65,14 +66,14 @@ def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
     )  # fmt: skip
 
 
-def _summary(directory: Any) -> dict[str, Any]:
+def _summary(directory: RunDirectory) -> SummaryDocument:
     import orjson
 
     from bench.evaluate import evaluate
     from bench.run_directory import SUMMARY
 
     path = directory.path / SUMMARY
-    summary: dict[str, Any] = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
+    summary: SummaryDocument = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
     return summary
 
 
@@ -92,7 +93,9 @@ def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, An
     ]
 
 
-def compared(measured: Mapping[str, Any], replayed: Mapping[str, Any]) -> list[dict[str, Any]]:
+def compared(
+    measured: Mapping[str, Mapping[str, Any]], replayed: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """A row for each number and quantile that both have: ms, and the difference as a share."""
     rows = []
     for name, _ in NUMBERS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
     return gate.exit
 
 
-def _asked(given: Any) -> tuple[Rules, list[MeasuredRun]]:
+def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     """The rules and the runs; every problem of the flags at once."""
     from bench.comparison.margin import share_of
     from bench.comparison.sides import read_run, run_directories
@@ -122,7 +123,7 @@ def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 
 
-def _write(document: dict[str, Any], given: Any) -> None:
+def _write(document: dict[str, Any], given: Namespace) -> None:
     from bench.report import gate, junit
 
     for flag, name, content, mode in (

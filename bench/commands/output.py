@@ -115,7 +115,7 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
         if not quiet:
             calibration = result.summary["calibration"]
             if calibration is not None and calibration["from"] == "ledger":
-                certificate_text.show(result.summary["calibration"])
+                certificate_text.show(calibration)
             print(f"\nreport: {result.directory.path / 'report.html'}")
             if calibration is not None and calibration["from"] == "ledger":
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

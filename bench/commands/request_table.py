@@ -72,7 +72,7 @@ def _parquet(path: Path, rows: Iterable[Row]) -> None:
         "dimensions",
     }
 
-    def kind(name: str) -> Any:
+    def kind(name: str) -> object:
         # Declared, not guessed: a column that is empty in the first rows would have no type.
         if name in texts:
             return pa.string()

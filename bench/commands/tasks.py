@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, Exit, UsageError
+
+if TYPE_CHECKING:
+    import httpx
 
 SUMMARY = "list, start, stop, clone, remove or open the tasks of a console"
 
@@ -55,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--url needs the token of that console: --token, or TRUELOAD_TOKEN")
     task = None if given.task is None else quote(given.task, safe="")
     if given.action == "ls":
-        return _list(_ask("GET", f"{base}/api/tasks", token), given.format)
+        return _list(_ask("GET", f"{base}/api/tasks", token).json(), given.format)
     if given.action == "open":
         import webbrowser
 
@@ -66,28 +69,26 @@ def main(argv: Sequence[str]) -> int:
         _ask("DELETE", f"{base}/api/tasks/{task}?files={str(given.files).lower()}", token)
         print(f"{given.task}: removed")
         return Exit.GOOD
-    told = _ask("POST", f"{base}/api/tasks/{task}/{given.action}", token)
+    told = _ask("POST", f"{base}/api/tasks/{task}/{given.action}", token).json()
     print(f"{told['id']}: {told['state']}")
     return Exit.GOOD
 
 
-def _ask(method: str, url: str, token: str) -> Any:
-    """What the console answers. Raises BenchError with its sentence."""
+def _ask(method: str, url: str, token: str) -> httpx.Response:
+    """The console's answer. Raises BenchError with its sentence."""
     import httpx
 
     try:
         reply = httpx.request(method, url, headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False)
     except httpx.HTTPError as e:
         raise UsageError(f"no console answers at {url.partition('/api')[0]}: {e}") from e
-    if reply.status_code == 204:
-        return None
     if reply.is_error:
         try:
             said = reply.json()["error"]
         except (ValueError, KeyError, TypeError):
             said = f"the console answers with status {reply.status_code}"
         raise UsageError(said) if reply.status_code < 500 else BenchError(said)
-    return reply.json()
+    return reply
 
 
 def _list(tasks: list[dict[str, Any]], form: str) -> int:

@@ -7,9 +7,9 @@ by it. So every answer comes with that warning, and a gate refuses it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import RequestValues
@@ -17,6 +17,9 @@ from bench.comparison.sides import MeasuredRun
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.statistics.autocorrelation import act
 from bench.statistics.between_runs import BATCHES, LEAST_IN_BATCH, Difference, batches, one_run_each
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 SPREAD_UNKNOWN = (
     "one run each: the spread between runs is not known, and two runs of the same build may differ as much; make several "
@@ -45,17 +48,18 @@ def compare(
     return one_run_each(*found, ratio=not number.is_share), None
 
 
-def _series(number: Number, summary: Mapping[str, Any], values: RequestValues) -> Sequence[float] | None:
+def _series(number: Number, summary: SummaryDocument, values: RequestValues) -> Sequence[float] | None:
     """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
     if number is ERRORS:
         return values.failed
     if number is OUTPUT or number is INPUTS:
         series, window = summary["series"], summary["window"]
-        if window["start_s"] is None:
+        start_s, end_s = window["start_s"], window["end_s"]
+        if start_s is None or end_s is None:
             return []
         step = series["step_s"]
         inside = zip(series["t_s"], series["output_tokens" if number is OUTPUT else "inputs"], strict=True)
-        return [n / step for at, n in inside if window["start_s"] <= at and at + step <= window["end_s"]]
+        return [n / step for at, n in inside if start_s <= at and at + step <= end_s]
     return values.metrics.get(number.metric) if number.stat in ("mean", *QUANTILES) else None
 
 
@@ -74,7 +78,7 @@ def _least_values(stat: str | None) -> float:
     return round(TAIL_VALUES / (1 - QUANTILES[stat]), 6) if stat in QUANTILES else 1.0
 
 
-def _statistic(stat: str | None) -> Any:
+def _statistic(stat: str | None) -> Callable[[Sequence[float]], float]:
     if stat in QUANTILES:
         order = QUANTILES[stat]
         return lambda values: quantile(sorted(values), order)

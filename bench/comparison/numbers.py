@@ -6,12 +6,15 @@ more chance of a false alarm (bench/statistics/multiple.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import METRICS
 from bench.metrics.run_numbers import JOB, number_of
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 LATENCY_FLOOR_MS = 0.5
 """A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
@@ -46,7 +49,7 @@ class Number:
         """Compared by its difference, not by its ratio: zero is a value of it."""
         return self.unit == "share"
 
-    def of(self, summary: Mapping[str, Any]) -> float | None:
+    def of(self, summary: SummaryDocument) -> float | None:
         """Its value in a run, over the whole run; None where the run has none."""
         if self.metric == "goodput":
             value: float | None = None if summary["goodput"] is None else summary["goodput"]["share"]

@@ -9,7 +9,7 @@ goes on where it stopped: runs that are finished are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def refuse_other_loads(settings: Sequence[dict[str, Any]], allow: Sequence[str])
 
 
 def _said(result: Result) -> str:
-    latency, throughput = result.summary["latency"], result.summary["throughput"]
+    latency: Mapping[str, Mapping[str, Any]] = result.summary["latency"]
+    throughput = result.summary["throughput"]
     tokens = throughput["output_tokens_per_s"] is not None
     shown = (
         [("TTFT p90", "ttft_ms", "p90"), ("TPOT p50", "tpot_ms", "p50")] if tokens else [("E2EL p90", "e2el_ms", "p90")]

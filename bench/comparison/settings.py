@@ -144,7 +144,7 @@ def _joined(values: Iterable[Any]) -> str:
     return " | ".join(dict.fromkeys(text_of(value) for value in values))
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """A value of a setting, for people."""
     if value is None:
         return "not set"

@@ -10,17 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from bench import manifest
+from bench.damage import OF_WRONG_VALUES
 from bench.errors import BenchError, Exit, UsageError
 from bench.evaluate import evaluate
 from bench.manifest import Manifest
 from bench.metrics.summary import SCHEMA
 from bench.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
 from bench.verdict.finding import Status
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of sides, in the order in which they were given."""
@@ -41,7 +45,7 @@ class MeasuredRun:
     directory: Path
     settings: Mapping[str, Any]
     manifest: Manifest
-    summary: Mapping[str, Any]
+    summary: SummaryDocument
 
     @property
     def status(self) -> str:
@@ -115,7 +119,7 @@ def read_run(path: Path) -> MeasuredRun:
     return MeasuredRun(path, stored.config.public(), stored.manifest, _summary(directory))
 
 
-def _summary(directory: RunDirectory) -> Mapping[str, Any]:
+def _summary(directory: RunDirectory) -> SummaryDocument:
     try:
         kept = orjson.loads((directory.path / SUMMARY).read_bytes())
         verdict = kept.get("verdict") if isinstance(kept, dict) and kept.get("schema") == SCHEMA else None
@@ -124,7 +128,7 @@ def _summary(directory: RunDirectory) -> Mapping[str, Any]:
             and verdict.get("status") in (*Status,)
             and isinstance(verdict.get("reasons"), list)
         ):
-            return dict(kept)
+            return cast("SummaryDocument", dict(kept))
     except (FileNotFoundError, orjson.JSONDecodeError):
         pass
     return evaluate(directory).summary
@@ -138,7 +142,7 @@ def damaged_summaries_told(runs: Iterable[MeasuredRun]) -> Iterator[None]:
         yield
     except (BenchError, OSError):
         raise
-    except Exception as e:
+    except OF_WRONG_VALUES as e:
         damaged = []
         for run in runs:
             made = orjson.loads(orjson.dumps(evaluate(RunDirectory.open(run.directory)).summary))

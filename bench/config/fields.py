@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from bench.config import values
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
 
 Seconds = Annotated[float, BeforeValidator(values.seconds), AfterValidator(values.positive)]
 Tokens = Annotated[str, BeforeValidator(values.token_lengths)]
@@ -15,11 +18,20 @@ Many = Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v
 
 
 def option(
-    default: Any, doc: str, *, group: str, metavar: str | None = None, otherwise: str | None = None, **limits: Any
-) -> Any:
+    default: object,
+    doc: str,
+    *,
+    group: str,
+    metavar: str | None = None,
+    otherwise: str | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> Any:  # noqa: ANN401 - pydantic's own fields stand for a value of any type
     """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
 
     `otherwise`: what holds where the setting is not given, where its default does not say it.
     """
-    extra: dict[str, Any] = {"group": group, "metavar": metavar, "otherwise": otherwise}
-    return Field(default, description=doc, json_schema_extra=extra, **limits)
+    extra: JsonDict = {"group": group, "metavar": metavar, "otherwise": otherwise}
+    return Field(default, description=doc, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)

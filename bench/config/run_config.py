@@ -153,7 +153,7 @@ class RunConfig(Settings):
         """The greatest number of users; None where there are none."""
         return round(most(self.segments)) if self.segments and self.mode != "rate" else self.concurrency
 
-    def with_values(self, **changes: Any) -> RunConfig:
+    def with_values(self, **changes: object) -> RunConfig:
         """The same settings but for these, with what follows from them."""
         kept = {name: getattr(self, name) for name in Settings.model_fields}
         return complete(Settings.model_construct(**(kept | changes)))

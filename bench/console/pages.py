@@ -50,7 +50,7 @@ def router(console: Console, csrf: str) -> APIRouter:
     """The routes of one console. `csrf` goes into every form."""
     pages, environment = APIRouter(include_in_schema=False), _environment()
 
-    def page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    def page(name: str, status: int = 200, **values: object) -> HTMLResponse:
         running = console.runner.current
         whole = {"csrf": csrf, "mock": console.mock, "running": running, "message": None, "problem": None, **values}
         return HTMLResponse(environment.get_template(f"{name}.html.j2").render(**whole), status)

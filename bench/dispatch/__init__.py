@@ -12,7 +12,9 @@ for: a run has one loop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bench.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from bench.dispatch.closed_loop import ClosedLoop
@@ -36,20 +38,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ClosedLoop": "closed_loop",
-    "InFlightCounter": "in_flight",
-    "OpenLoop": "open_loop",
-    "Sending": "sending",
-    "SessionArrivals": "session_arrivals",
-    "SessionUsers": "session_users",
-    "SessionsLoop": "sessions",
-    "Stop": "stop",
+    "ClosedLoop": "bench.dispatch.closed_loop",
+    "InFlightCounter": "bench.dispatch.in_flight",
+    "OpenLoop": "bench.dispatch.open_loop",
+    "Sending": "bench.dispatch.sending",
+    "SessionArrivals": "bench.dispatch.session_arrivals",
+    "SessionUsers": "bench.dispatch.session_users",
+    "SessionsLoop": "bench.dispatch.sessions",
+    "Stop": "bench.dispatch.stop",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bench.dispatch' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"bench.dispatch.{_HOMES[name]}"), name)
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -19,7 +19,7 @@ Fields = dict[str, Any]
 _SYSTEM = ("system", "developer")
 
 
-def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Any]:
+def messages_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Any] | orjson.Fragment]:
     """The system prompt and the messages of Anthropic's shape. Later system messages stay where they are."""
     begin = next((i for i, message in enumerate(chat) if message.get("role") not in _SYSTEM), len(chat))
     system = "\n\n".join(_plain(message.get("content")) for message in chat[:begin])
@@ -61,7 +61,7 @@ def instructions_of(chat: Sequence[Mapping[str, Any]]) -> tuple[str, Sequence[Ma
     return "\n\n".join(_plain(message.get("content")) for message in chat[:begin]), chat[begin:]
 
 
-def items_of(chat: Sequence[Mapping[str, Any]]) -> Any:
+def items_of(chat: Sequence[Mapping[str, Any]]) -> Sequence[Any] | orjson.Fragment:
     """The items of Responses. An answer is an output message, as the API itself writes it: every server reads that."""
     return array_of(chat, "responses", _items)
 
@@ -135,7 +135,7 @@ def _reasoning_items(message: Mapping[str, Any]) -> list[Fields]:
     return list(items) if isinstance(items, list) else []
 
 
-def _object(arguments: str) -> Any:
+def _object(arguments: str) -> object:
     """Arguments as the object that Messages want; models write other things too."""
     try:
         made = orjson.loads(arguments) if arguments else {}
@@ -149,7 +149,7 @@ def _holds_results(message: Fields) -> bool:
     return isinstance(content, list) and bool(content) and content[-1].get("type") == "tool_result"
 
 
-def _plain(content: Any) -> str:
+def _plain(content: object) -> str:
     """The text of a content, whose parts are joined."""
     if isinstance(content, str):
         return content
@@ -157,13 +157,13 @@ def _plain(content: Any) -> str:
     return "".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
 
 
-def _blocks(content: Any) -> Any:
+def _blocks(content: object) -> Any:  # noqa: ANN401 - a content of another form goes out as it is
     if not isinstance(content, list):
         return "" if content is None else content
     return [_image_block(part) if _is_image(part) else part for part in content]
 
 
-def _input_parts(content: Any) -> Any:
+def _input_parts(content: object) -> object:
     if not isinstance(content, list):
         return "" if content is None else content
     found = []
@@ -177,7 +177,7 @@ def _input_parts(content: Any) -> Any:
     return found
 
 
-def _is_image(part: Any) -> bool:
+def _is_image(part: object) -> bool:
     return isinstance(part, dict) and part.get("type") == "image_url"
 
 

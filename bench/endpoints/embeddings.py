@@ -38,7 +38,7 @@ class Embeddings(InputsEndpoint):
         asked = dimensions if type(dimensions) is int and dimensions >= 0 else None
         return InputBatch(inputs=inputs, entries=inputs, dimensions=asked)
 
-    def check(self, reply: Any, options: ReadOptions) -> int | None:
+    def check(self, reply: object, options: ReadOptions) -> int | None:
         asked = options.batch
         entries = entries_of(reply, "data", None if asked is None else asked.entries)
         check_indices(entries, "data", None if asked is None else asked.inputs)
@@ -49,10 +49,12 @@ class Embeddings(InputsEndpoint):
                 raise ReplyError(f"data[{number}] has {dimensions} dimensions, and data[0] has {found}")
             found = dimensions
         if found is not None:
-            _compare(
-                found, None if asked is None else asked.dimensions, str(reply.get("model", "")), options.dimensions
-            )
+            _compare(found, None if asked is None else asked.dimensions, _model_of(reply), options.dimensions)
         return found
+
+
+def _model_of(reply: object) -> str:
+    return str(reply.get("model", "")) if isinstance(reply, dict) else ""
 
 
 def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:

@@ -49,7 +49,7 @@ class InputsEndpoint(ABC):
         """What a body asks for."""
 
     @abstractmethod
-    def check(self, reply: Any, options: ReadOptions) -> int | None:
+    def check(self, reply: object, options: ReadOptions) -> int | None:
         """The dimensions of the embeddings, where the reply has any. Raises ReplyError where it is not what was asked for."""
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
@@ -94,7 +94,7 @@ class InputsEndpoint(ABC):
         return failure.error_message(body)
 
 
-def entries_of(reply: Any, name: str, asked: int | None) -> list[Mapping[str, Any]]:
+def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str, Any]]:
     """The entries of the reply's list of this name, of which so many were asked for. Raises ReplyError."""
     entries = reply.get(name) if isinstance(reply, dict) else None
     if not isinstance(entries, list):

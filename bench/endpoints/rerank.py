@@ -30,7 +30,7 @@ class Rerank(InputsEndpoint):
         inputs = len(documents) if isinstance(documents, list) else 1
         return InputBatch(inputs=inputs, entries=min(top, inputs) if type(top) is int and top > 0 else inputs)
 
-    def check(self, reply: Any, options: ReadOptions) -> int | None:
+    def check(self, reply: object, options: ReadOptions) -> int | None:
         asked = options.batch
         name, where = _place(reply)
         entries = entries_of(where, name, None if asked is None else asked.entries)
@@ -47,7 +47,7 @@ class Rerank(InputsEndpoint):
         return None
 
 
-def _place(reply: Any) -> tuple[str, Any]:
+def _place(reply: object) -> tuple[str, Any]:
     """Where the results stand: `results`; `data` in Voyage's dialect; a bare list in that of TEI."""
     if isinstance(reply, list):
         return "results", {"results": reply}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -208,7 +208,9 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[dict[str, st
     return rows + _unknown_limits(fit, row, most, longest)
 
 
-def _unknown_limits(fit: BatchingFit, row: Any, most: int, longest: int) -> list[dict[str, str]]:
+def _unknown_limits(
+    fit: BatchingFit, row: Callable[..., dict[str, str]], most: int, longest: int
+) -> list[dict[str, str]]:
     rows = []
     if fit.limits.max_num_seqs.value is None:
         why = f"no request waited: it is at least {fit.limits.max_num_seqs.at_least}; the mock takes 256"

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.verdict.finding import Status, Verdict
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 CLIENT_SIGNS = {
     "cpu": "the client's processor",
@@ -89,14 +92,14 @@ class Step:
 
 
 def judge_step(
-    ladder: Ladder, asked: int, summary: Mapping[str, Any], verdict: Verdict, server: str, cpu_s: float | None
+    ladder: Ladder, asked: int, summary: SummaryDocument, verdict: Verdict, server: str, cpu_s: float | None
 ) -> Step:
     """The step of a run: from its summary, its verdict, and the processor time that the server used meanwhile."""
     instrument, throughput = summary["instrument"], summary["throughput"]
     duration_s = throughput["duration_s"]
     server_cpu = None if cpu_s is None or not duration_s else cpu_s / duration_s
     signs = {f.sign: f.sentence for f in verdict.findings if f.status is not Status.VALID}
-    lateness = instrument["send_lateness_ms"]
+    p50_ms, p99_ms = instrument["send_lateness_ms"]["p50"], instrument["send_lateness_ms"]["p99"]
     if ladder.kind == "rate":
         load = summary["load"]["achieved_rps"]
     else:
@@ -106,14 +109,14 @@ def judge_step(
         load=0.0 if load is None else load,
         client_cpu=None if instrument["cpu"] is None else instrument["cpu"]["mean"],
         server_cpu=server_cpu,
-        lateness_ms=(lateness["p50"], lateness["p99"]) if ladder.kind == "rate" and lateness["n"] else None,
+        lateness_ms=None if ladder.kind != "rate" or p50_ms is None or p99_ms is None else (p50_ms, p99_ms),
         disturbed="run_queue" in signs,
         signs=signs,
         cause=first_cause([s for s in signs if ladder.counts(s)], server_cpu, pace_off(ladder, summary), server),
     )
 
 
-def pace_off(ladder: Ladder, summary: Mapping[str, Any]) -> float | None:
+def pace_off(ladder: Ladder, summary: SummaryDocument) -> float | None:
     """The share by which the server's mean gap differs from the configured one; for one token, its time to first token."""
     latency = summary["latency"]
     mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"]["mean"]

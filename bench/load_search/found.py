@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.errors import Exit
 from bench.load_search.decisions import Ending, Known, Search
 from bench.load_search.visits import Result
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +37,13 @@ class SearchResult:
     exit: Exit
     """The exit status that the command would have."""
     visits: tuple[Result, ...]
-    summary: dict[str, Any]
+    summary: SummaryDocument
     """The content of search.json."""
 
     @classmethod
     def of(
         cls, path: Path, headline: str, search: Search, known: Known | None, stopped_by: Ending, exit_status: Exit,
-        summary: dict[str, Any],
+        summary: SummaryDocument,
     ) -> SearchResult:  # fmt: skip
         """From what is known at the end."""
         return cls(

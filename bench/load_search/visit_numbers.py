@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from bench.load_search.visits import Result
 from bench.run_directory import SUMMARY
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 
@@ -42,7 +45,7 @@ def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
     return any(found.inputs_per_s is not None for found in numbers.values())
 
 
-def of_summary(summary: Mapping[str, Any]) -> VisitNumbers:
+def of_summary(summary: SummaryDocument) -> VisitNumbers:
     """The numbers in a summary."""
     return VisitNumbers(
         latency={key: summary["latency"][key] for key in LATENCIES if key in summary["latency"]},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -23,6 +23,9 @@ from bench.report import load_sweep_page, load_sweep_text
 from bench.run_directory import RunDirectory, series_held
 from bench.run_series import RunSeries
 from bench.secrets import public_command
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 SWEEP, PAGE = "sweep.json", "sweep.html"
 INTERRUPTED = "interrupted"
@@ -224,7 +227,7 @@ class _Driver:
         return content
 
 
-def _p90_s(summary: Mapping[str, Any]) -> float | None:
+def _p90_s(summary: SummaryDocument) -> float | None:
     """How long nine of ten of what users wait for take: their requests, or jobs where there are some."""
     p90_ms = summary["latency"]["e2el_ms"]["p90"]
     p90_s: float | None = None if "jobs" not in summary else summary["jobs"]["job_s"]["p90"]

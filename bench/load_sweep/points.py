@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
 from bench.statistics.keeps_up import InFlight
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 LATENCIES = tuple(f"{name}:{stat}" for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p90", "p99"))
 RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodput_per_s")
@@ -81,17 +84,18 @@ class Point:
         return self.usable_runs > 0
 
 
-def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
+def numbers_of(summary: SummaryDocument) -> dict[str, Number]:
     """The numbers of a summary.json: of its steady window, or of the whole run where there is none."""
     scope = summary if summary["steady"] is None else summary["steady"]
-    throughput, goodput, counts = scope["throughput"], scope["goodput"], summary["counts"]
+    throughput: Mapping[str, Any] = scope["throughput"]
+    goodput, counts = scope["goodput"], summary["counts"]
     found = {name: _with(throughput[name], throughput["ci95"][name]) for name in RATES[:3]}
     if INPUTS in throughput:
         found[INPUTS] = _with(throughput[INPUTS], throughput["ci95"].get(INPUTS))
     found["goodput_per_s"] = Number(None if goodput is None else goodput["requests_per_s"])
     for name in LATENCIES:
         metric, stat = name.split(":")
-        row = scope["latency"][f"{metric}_ms"]
+        row: Mapping[str, Any] = scope["latency"][f"{metric}_ms"]
         found[name] = _with(row[stat], row["ci95"].get(stat))
     if (jobs := summary.get("jobs")) is not None:
         row, rates = jobs["job_s"], jobs["rates"]
@@ -104,7 +108,7 @@ def numbers_of(summary: Mapping[str, Any]) -> dict[str, Number]:
     return found
 
 
-def kept_up(summary: Mapping[str, Any]) -> bool | None:
+def kept_up(summary: SummaryDocument) -> bool | None:
     """Whether the requests in flight did not keep rising, by the seconds of a summary in which requests were sent.
 
     Requests of the warm-up are not in the series, so it is looked at from the p90 of E2EL on; at the latest from a third of
@@ -125,7 +129,7 @@ def kept_up(summary: Mapping[str, Any]) -> bool | None:
     if not third:
         return None
     first, middle, last = (fmean(n for n, _ in rows[k * third : (k + 1) * third]) for k in range(3))
-    return not InFlight((first, middle, last), sum(sent for _, sent in rows)).grows
+    return not InFlight((first, middle, last), int(sum(sent for _, sent in rows))).grows
 
 
 def _with(value: float | None, ends: Sequence[float] | None) -> Number:

@@ -11,6 +11,7 @@ import orjson
 
 from bench.load_sweep.points import RunNumbers, knee_of, points_of
 from bench.load_sweep.visits import Loads
+from bench.statistics.intervals import Interval
 
 SCHEMA = "trueload/load_sweep/1"
 _ELSEWHERE = frozenset(
@@ -79,5 +80,5 @@ def to_json(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended
     }  # fmt: skip
 
 
-def _ends(interval: Any) -> list[float] | None:
+def _ends(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]

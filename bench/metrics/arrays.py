@@ -6,17 +6,19 @@ A view of a column must not outlive the computation: while there is one, nothing
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from bench.record_blocks import Floats, Ints
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     Column = array[Any] | bytearray
 
 
-def view(column: Column) -> Any:
+def view(column: Column) -> npt.NDArray[Any]:
     """A column as an array, without a copy; of a bytearray, whose bytes are 0 or 1, an array of bool."""
     kind = "?" if isinstance(column, bytearray) else column.typecode
     return np.frombuffer(column, dtype=kind)
@@ -33,7 +35,15 @@ def ascending(values: Floats) -> array[float]:
     return array("d", np.sort(known(values)).tobytes())
 
 
-def in_order(column: Column, order: Ints) -> Any:
+@overload
+def in_order(column: array[float], order: Ints) -> array[float]: ...
+
+
+@overload
+def in_order(column: bytearray, order: Ints) -> bytearray: ...
+
+
+def in_order(column: Column, order: Ints) -> Column:
     """A column with its rows in this order."""
     moved = view(column)[order]
     return bytearray(moved.tobytes()) if isinstance(column, bytearray) else array(column.typecode, moved.tobytes())

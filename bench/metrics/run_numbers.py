@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.catalog import METRICS
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 JOB = "job"
 """The metric of job seconds, which takes a statistic as latencies do."""
@@ -31,12 +34,17 @@ LISTS = {"model": "models", "class": "classes"}
 """Where the numbers of the parts of a run stand in its summary, by their kind."""
 
 
-def part_of(summary: Mapping[str, Any], part: tuple[str, str] | None) -> Mapping[str, Any] | None:
+def part_of(summary: SummaryDocument, part: tuple[str, str] | None) -> Mapping[str, Any] | None:
     """What of a summary an objective speaks of: all of it, or a part by kind and name; None where it has no such part."""
     if part is None:
         return summary
     kind, name = part
-    return next((one for one in summary.get(LISTS[kind]) or () if one[kind] == name), None)
+    return next((one for one in parts_of(summary, kind) if one[kind] == name), None)
+
+
+def parts_of(summary: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any]]:
+    """The numbers of each model or each class, by the kind of part; none of a run without such parts."""
+    return summary.get(LISTS[kind]) or ()
 
 
 def number_of(part: Mapping[str, Any], metric: str, stat: str | None) -> RunNumber:

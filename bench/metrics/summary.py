@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, repeat
 from operator import sub
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.metrics import compat, per_request, series
 from bench.metrics.arrivals import Arrivals
@@ -43,6 +43,7 @@ from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
     from bench.metrics.block_times import BlockTimes
     from bench.record_blocks import PlainBlock
 
@@ -77,7 +78,7 @@ class Summary:
         self._said = ServerRequests()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
-        self._result: dict[str, Any] | None = None
+        self._result: NumbersDocument | None = None
         alone = replace(facts, models=(), classes=())
         usual = USUAL if facts.model is None else USUAL | {"model": facts.model}
         self._parts = {
@@ -181,19 +182,17 @@ class Summary:
         self._result = None
         self._samples.add(row)
 
-    def close(self) -> dict[str, Any]:
+    def close(self) -> NumbersDocument:
         """The summary of all that was added. Closing again, without adding, gives the same."""
         if self._result is None:
             self._columns.sort()
-            self._result = rounded(self._summarize())
+            self._result = cast("NumbersDocument", rounded(self._summarize()))
         return self._result
 
     def page_data(self) -> dict[str, Any]:
         """What the page of the run needs beyond the summary."""
         over_time = self.close()["series"]
-        return rounded(  # type: ignore[no-any-return]
-            page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time)
-        )
+        return rounded(page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time))
 
     def _summarize(self) -> dict[str, Any]:
         facts, columns, tally = self._facts, self._columns, self._tally
@@ -365,10 +364,14 @@ def _add_arrivals(arrivals: Arrivals, times: list[int], tokens: Sequence[int] | 
         arrivals.add(times[-1], n - sum(tokens))
 
 
-def rounded(value: Any) -> Any:
+def rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers to twelve digits: a picosecond in a second, and no noise of the last bit."""
+    return {key: _rounded(value) for key, value in numbers.items()}
+
+
+def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.12g}") if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    return [rounded(item) for item in value] if isinstance(value, list) else value
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -75,6 +75,7 @@ def entry_of(run: MeasuredRun) -> dict[str, Any]:
     """What a baseline keeps of a run."""
     values, summary = read_values(run.directory), run.summary
     load = summary["load"]
+    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
     return {
         "id": run.manifest.run_id,
         "started": run.manifest.started,
@@ -88,8 +89,8 @@ def entry_of(run: MeasuredRun) -> dict[str, Any]:
         **({} if (inputs := INPUTS.of(summary)) is None else {"inputs_per_s": inputs}),
         "stats": {
             metric.key: {
-                **{stat: summary["latency"][metric.key][stat] for stat in STATS},
-                "n": summary["latency"][metric.key]["n"],
+                **{stat: latency[metric.key][stat] for stat in STATS},
+                "n": latency[metric.key]["n"],
                 "act": values.act_of(name),
             }
             for name, metric in REQUEST_METRICS.items()
@@ -196,12 +197,12 @@ def _digest(content: Mapping[str, Any]) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def _default(setting: str) -> Any:
+def _default(setting: str) -> object:
     """What a setting is where nobody gives it."""
     field = Settings.model_fields.get(setting)
     return None if field is None else field.get_default(call_default_factory=True, validated_data={})
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """A value as JSON would give it back."""
     return orjson.loads(orjson.dumps(value))

@@ -62,6 +62,9 @@ class Panel:
     """A heat map, in place of drawn lines."""
 
 
+NONE = "No request gave a value for this chart."
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """One or more panels above a shared x axis.
@@ -95,7 +98,7 @@ class Chart:
     """How the script of the page computes the values of a period: `template/recompute.js`."""
     wide: bool = False
     """Whether it takes the whole width of the page."""
-    none: str = "No request gave a value for this chart."
+    none: str = NONE
     """What to say where there is nothing to draw."""
 
     @property

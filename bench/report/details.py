@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
 from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
     return " · ".join(f"{titles[name]} {number(values[name])}{unit}" for name in names)
 
 
-def counts(summary: Mapping[str, Any]) -> list[Detail]:
+def counts(summary: SummaryDocument) -> list[Detail]:
     """The requests of the run, by how they ended."""
     row = summary["counts"]
     tried = row["succeeded"] + row["failed"]
@@ -110,7 +113,7 @@ def counts(summary: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
-def load(summary: Mapping[str, Any]) -> list[Detail]:
+def load(summary: SummaryDocument) -> list[Detail]:
     """The load on the server."""
     row = summary["load"]
     rows = [Detail("Mode", row["mode"], "What decides when a request is sent.")]
@@ -140,7 +143,7 @@ def _change(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:+.2f}%"
 
 
-def window(summary: Mapping[str, Any]) -> list[Detail]:
+def window(summary: SummaryDocument) -> list[Detail]:
     """The steady part of the run."""
     row = summary["window"]
     if row["start_s"] is None:
@@ -165,7 +168,7 @@ def requests_text(n: int) -> str:
     return f"{n:,} request{'' if n == 1 else 's'}"
 
 
-def client(summary: Mapping[str, Any]) -> list[Detail]:
+def client(summary: SummaryDocument) -> list[Detail]:
     """The client's own state: was it fast enough to trust its numbers?"""
     row, law = summary["instrument"], summary["load"]["littles_law"]
     clocks = ", ".join(f"{name} {n:,}" for name, n in row["clock"].items() if n)
@@ -222,12 +225,12 @@ def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
-def has_tokens(summary: Mapping[str, Any]) -> bool:
+def has_tokens(summary: SummaryDocument) -> bool:
     """Whether replies are generated text: without it there are no output tokens and none of their latencies."""
     return summary.get("inputs") is None
 
 
-def latencies(summary: Mapping[str, Any]) -> dict[str, Metric]:
+def latencies(summary: SummaryDocument) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
     if has_tokens(summary):
         return METRICS
@@ -239,7 +242,7 @@ def latencies(summary: Mapping[str, Any]) -> dict[str, Metric]:
 _E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole reply has arrived."
 
 
-def rate_names(summary: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def rate_names(summary: SummaryDocument) -> dict[str, tuple[str, str]]:
     """The rates that a run has, by their key: title and unit."""
     if has_tokens(summary):
         return RATE_NAMES
@@ -274,10 +277,11 @@ class ThroughputRow:
     steady_missing: str = ""
 
 
-def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
+def throughput(summary: SummaryDocument) -> list[ThroughputRow]:
     """Rates of successful requests, and of those that met every objective."""
-    whole, steady = summary["throughput"], summary["steady"]
-    inside = None if steady is None else steady["throughput"]
+    steady = summary["steady"]
+    whole: Mapping[str, Any] = summary["throughput"]
+    inside: Mapping[str, Any] | None = None if steady is None else steady["throughput"]
     rows = [
         ThroughputRow(
             title,
@@ -291,9 +295,9 @@ def throughput(summary: Mapping[str, Any]) -> list[ThroughputRow]:
         )
         for key, (title, unit) in rate_names(summary).items()
     ]
-    good = summary["goodput"]
+    good: Mapping[str, Any] | None = summary["goodput"]
     if good is not None:
-        good_inside = {} if steady is None else steady["goodput"]
+        good_inside: Mapping[str, Any] = (None if steady is None else steady["goodput"]) or {}
         goods = [("requests_per_s", "Goodput, requests", "requests/s")]
         if has_tokens(summary):
             goods.append(("output_tokens_per_s", "Goodput, tokens", "tokens/s"))
@@ -330,7 +334,7 @@ _ENDED_EARLY = {
 }
 
 
-def ended_early(summary: Mapping[str, Any]) -> list[str]:
+def ended_early(summary: SummaryDocument) -> list[str]:
     """A sentence if something ended the run before its load was over."""
     why = _ENDED_EARLY.get(summary.get("run", {}).get("stop_reason", ""))
     if why is None:
@@ -340,7 +344,7 @@ def ended_early(summary: Mapping[str, Any]) -> list[str]:
     return [f"{why} {when}: the numbers are about these."]
 
 
-def failures(summary: Mapping[str, Any]) -> list[str]:
+def failures(summary: SummaryDocument) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
     if (summary.get("verdict") or {}).get("status") != "FAILED":
         return []

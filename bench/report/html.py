@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.catalog import METRICS, Metric
 from bench.report import (
@@ -31,6 +31,9 @@ from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
 from bench.report.period_data import period_data
 from bench.report.time_charts import RunNumbers
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {
@@ -70,7 +73,7 @@ class MetricRow:
     exact: bool
 
 
-def render(summary: Mapping[str, Any], page: Mapping[str, Any] | None = None) -> str:
+def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> str:
     """The report of a summary. `run`, `verdict` and `calibration` are shown where they are there.
 
     `page` is what only a page needs (`Summary.page_data`); without it the page has fewer charts, and no numbers of periods.
@@ -133,8 +136,9 @@ def _span(window: Mapping[str, Any]) -> str:
     return f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
 
 
-def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
-    latency, throughput, counts = summary["latency"], summary["throughput"], summary["counts"]
+def _tiles(summary: SummaryDocument) -> list[Tile]:
+    latency, counts = summary["latency"], summary["counts"]
+    throughput: Mapping[str, Any] = summary["throughput"]
     tiles = [
         Tile(
             f"{METRICS[name].title}, median",
@@ -149,12 +153,13 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
         for row in [latency[METRICS[name].key]]
     ]
     steady = summary["steady"]
+    inside: Mapping[str, Any] | None = None if steady is None else steady["throughput"]
     rates = [("output_tokens_per_s", "Output", "tokens/s"), ("requests_per_s", "Requests", "/s")]
     if not details.has_tokens(summary):
         inputs = ("inputs_per_s", summary["inputs"]["are"].capitalize(), "/s")
         rates = [inputs, ("input_tokens_per_s", "Input", "tokens/s"), rates[1]]
     for key, title, unit in rates:
-        beside = "" if steady is None else f"steady {formatting.number(steady['throughput'][key])}"
+        beside = "" if inside is None else f"steady {formatting.number(inside[key])}"
         interval = formatting.interval(throughput["ci95"][key])
         tiles.append(Tile(title, formatting.number(throughput[key]), unit, beside, key=key, interval=interval))
     tiles += jobs.tiles(summary)
@@ -164,7 +169,7 @@ def _tiles(summary: Mapping[str, Any]) -> list[Tile]:
     return tiles
 
 
-def _metric_rows(summary: Mapping[str, Any], latency: Mapping[str, Any]) -> list[MetricRow]:
+def _metric_rows(summary: SummaryDocument, latency: Mapping[str, Any]) -> list[MetricRow]:
     rows = []
     for metric in sorted(details.latencies(summary).values(), key=lambda m: m.name not in MAIN_METRICS):
         found = latency[metric.key]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report.charts import Chart, Line, Panel, categories
 from bench.report.details import Detail
 from bench.report.formatting import NOTHING, interval, number, share
 from bench.report.page import Tile
 from bench.report.time_charts import RunNumbers
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 STATS = {"mean": "average", "p50": "median", "p90": "P90", "p99": "P99", "max": "max"}
 _ENDS = {
@@ -22,7 +25,7 @@ HEADS = ("", "TTFT p50", "p90", "p99", "requests")
 NOTE = "TTFT in ms, of successful requests. Bins end at powers of two."
 
 
-def tiles(summary: Mapping[str, Any]) -> list[Tile]:
+def tiles(summary: SummaryDocument) -> list[Tile]:
     """The headline numbers of a run with jobs."""
     found = summary.get("jobs")
     if found is None:
@@ -45,7 +48,7 @@ def _with_interval(rates: Mapping[str, Any], name: str) -> str:
     return number(rates[name]) + (f" ({ends})" if ends else "")
 
 
-def _rows_of_sessions(summary: Mapping[str, Any]) -> list[Detail]:
+def _rows_of_sessions(summary: SummaryDocument) -> list[Detail]:
     """How many sessions there were, and how they ended."""
     sessions = summary.get("sessions")
     if sessions is None:  # Of an older run.
@@ -63,12 +66,14 @@ def _rows_of_sessions(summary: Mapping[str, Any]) -> list[Detail]:
     return found
 
 
-def rows(summary: Mapping[str, Any]) -> list[Detail]:
+def rows(summary: SummaryDocument) -> list[Detail]:
     """What is said of sessions and their jobs; nothing of a run without them."""
     jobs = summary.get("jobs")
     if jobs is None:
         return _rows_of_sessions(summary)
-    counts, rates, time, tokens = jobs["counts"], jobs["rates"], jobs["time"], jobs["tokens"]
+    counts: Mapping[str, Any] = jobs["counts"]
+    time: Mapping[str, Any] = jobs["time"]
+    rates, tokens = jobs["rates"], jobs["tokens"]
     found = [
         *_rows_of_sessions(summary),
         Detail("Completed", f"{counts['completed']:,} in {jobs['sessions']:,} sessions", "Begun and ended in the run."),
@@ -98,7 +103,7 @@ def rows(summary: Mapping[str, Any]) -> list[Detail]:
     return found
 
 
-def _said_by(cached_from: Mapping[str, int]) -> str:
+def _said_by(cached_from: Mapping[str, Any]) -> str:
     names = {"server": "by the server", "plan": "as planned", "none": "not known, all fresh"}
     parts = [f"{names[key]} ({n:,})" for key, n in cached_from.items() if n]
     return ", ".join(parts) or "no reply"
@@ -108,7 +113,7 @@ MOST_CUT = 0.05
 """Of the jobs that were begun in the run: if more were cut off, those that were not say too little of long ones."""
 
 
-def warnings(summary: Mapping[str, Any]) -> list[str]:
+def warnings(summary: SummaryDocument) -> list[str]:
     """A sentence where so many jobs were cut off that job seconds are too low."""
     jobs = summary.get("jobs")
     if jobs is None:
@@ -126,7 +131,7 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def lines(summary: Mapping[str, Any]) -> list[str]:
+def lines(summary: SummaryDocument) -> list[str]:
     """The rows as a terminal shows them."""
     found = [f"{row.name[0].lower()}{row.name[1:]}: {row.value}" for row in rows(summary)]
     return ["jobs", *(f"  {line}" for line in found)] if found else []
@@ -145,9 +150,9 @@ def table(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def tables(summary: Mapping[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+def tables(summary: SummaryDocument) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
     """TTFT by context and by turn: title, heads and rows of each that has any."""
-    jobs = summary.get("jobs")
+    jobs: Mapping[str, Any] | None = summary.get("jobs")
     if jobs is None:
         return []
     return [
@@ -175,7 +180,7 @@ def ttft_by_turn(run: RunNumbers) -> Chart | None:
 
 
 def _chart(run: RunNumbers, key: str, title: str, meaning: str, x_title: str) -> Chart | None:
-    jobs = run.summary.get("jobs")
+    jobs: Mapping[str, Any] | None = run.summary.get("jobs")
     if jobs is None or len(jobs[key]) < 2:
         return None
     bins = jobs[key]

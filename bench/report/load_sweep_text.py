@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -70,9 +69,15 @@ def progress_line(status: str, numbers: Mapping[str, Any]) -> str:
     return f"  {status}: {', '.join(parts)}"
 
 
-def _value(found: Any) -> float | None:
-    row = asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
-    value: float | None = row["value"]
+class _Number(Protocol):
+    """A number of a point, as it is measured."""
+
+    @property
+    def value(self) -> float | None: ...
+
+
+def _value(found: _Number | Mapping[str, Any]) -> float | None:
+    value: float | None = found["value"] if isinstance(found, Mapping) else found.value
     return value
 
 

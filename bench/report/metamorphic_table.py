@@ -33,9 +33,9 @@ def text(found: ChecksResult) -> str:
     return render_plain(Group(*parts), WIDTH)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return NOTHING
+def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{n} {what}" for what, n in value.items())
-    return f"{value:,}" if isinstance(value, int) else number(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return number(value) if isinstance(value, float) else NOTHING

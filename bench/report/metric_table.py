@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.report import jobs, parts_table, server_requests
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 STATS = ("mean", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
 WITH_INTERVAL = ("mean", "p50", "p90", "p95", "p99")
@@ -26,16 +29,17 @@ COLUMNS = (
 _SHOWN = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "max": "Max"}
 
 
-def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def rows(summary: SummaryDocument) -> list[dict[str, Any]]:
     """A row for each latency, rate and count; empty cells where there is no such number."""
     found = []
     for metric in latencies(summary).values():
-        of = summary["latency"][metric.key]
+        of: Mapping[str, Any] = summary["latency"][metric.key]
         row = {"metric": metric.name, "unit": metric.unit, "values": of["n"], **{stat: of[stat] for stat in STATS}}
         for stat in WITH_INTERVAL:
             row |= _ends(stat, of["ci95"].get(stat))
         found.append(row)
-    rates, counts = summary["throughput"], summary["counts"]
+    rates: Mapping[str, Any] = summary["throughput"]
+    counts = summary["counts"]
     for key, (_, unit) in rate_names(summary).items():
         found.append({"metric": key, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
     tried = counts["succeeded"] + counts["failed"]
@@ -48,12 +52,13 @@ def rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _rows_of_jobs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows_of_jobs(summary: SummaryDocument) -> list[dict[str, Any]]:
     """Job seconds, and jobs an hour as far as they are known."""
     found = summary.get("jobs")
     if found is None:
         return []
-    of, rates = found["job_s"], found["rates"]
+    of: Mapping[str, Any] = found["job_s"]
+    rates: Mapping[str, Any] = found["rates"]
     row = {"metric": "job", "unit": "s", "values": of["n"], **{stat: of[stat] for stat in STATS}}
     for stat in WITH_INTERVAL:
         row |= _ends(stat, of["ci95"].get(stat))
@@ -64,9 +69,9 @@ def _rows_of_jobs(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows_of_server_requests(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows_of_server_requests(summary: SummaryDocument) -> list[dict[str, Any]]:
     """The times that replies say, what was cached, and what drafts were worth, as far as they are known."""
-    said = summary.get("server_requests")
+    said: Mapping[str, Any] | None = summary.get("server_requests")
     if said is None:
         return []
     found = [
@@ -90,7 +95,7 @@ def _rows_of_server_requests(summary: Mapping[str, Any]) -> list[dict[str, Any]]
     return found
 
 
-def _rows_of_part(summary: Mapping[str, Any], of_it: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows_of_part(summary: SummaryDocument, of_it: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The latencies and rates of one model or class; the metric is called as an objective calls it."""
     found = []
     for metric in latencies(summary).values():
@@ -108,11 +113,11 @@ def _rows_of_part(summary: Mapping[str, Any], of_it: str, part: Mapping[str, Any
     return found
 
 
-def _ends(stat: str, ends: list[float] | None) -> dict[str, float]:
+def _ends(stat: str, ends: Sequence[float] | None) -> dict[str, float]:
     return {} if ends is None else {f"{stat}_low": ends[0], f"{stat}_high": ends[1]}
 
 
-def to_csv(summary: Mapping[str, Any]) -> str:
+def to_csv(summary: SummaryDocument) -> str:
     """The rows as CSV with a head."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
@@ -121,7 +126,7 @@ def to_csv(summary: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
-def to_markdown(summary: Mapping[str, Any]) -> str:
+def to_markdown(summary: SummaryDocument) -> str:
     """Verdict, latencies with their 95% intervals, rates, objectives and errors."""
     run, verdict, counts = summary.get("run", {}), summary.get("verdict"), summary["counts"]
     parts = [f"# {_cell(run.get('name') or 'Load test')}", ""]
@@ -135,7 +140,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
         [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), number(of["n"])]
          for metric in latencies(summary).values() if (of := summary["latency"][metric.key])["n"]],
     )  # fmt: skip
-    rates = summary["throughput"]
+    rates: Mapping[str, Any] = summary["throughput"]
     parts += _table(
         ["Rate", "Unit", "Whole run", "95%"],
         [
@@ -182,7 +187,7 @@ def _table(head: list[str], body: list[list[Any]]) -> list[str]:
     return [*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in body), ""]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Text of a server must not end a cell or a line, nor be markup."""
     text = "".join(c if c.isprintable() else " " for c in str(value))
     return re.sub(r"([\\|`*\[])", r"\\\1", text).replace("<", "&lt;")

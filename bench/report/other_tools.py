@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.catalog import METRICS
 from bench.report import formatting
 from bench.report.details import has_tokens
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
@@ -38,14 +41,14 @@ class ToolRow:
     why: tuple[str, ...] = ()
 
 
-def columns(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def columns(summary: SummaryDocument) -> list[tuple[str, str]]:
     """Titles and units of the columns."""
     if not has_tokens(summary):
         return [(METRICS["e2el"].title, METRICS["e2el"].unit), ("Requests", "/s")]
     return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
 
 
-def rows(summary: Mapping[str, Any]) -> list[ToolRow]:
+def rows(summary: SummaryDocument) -> list[ToolRow]:
     """Our own numbers first, then those of each tool; no rows where no request gave a number."""
     latency, throughput = summary["latency"], summary["throughput"]
     ours: dict[str, Any] = {METRICS[name].key: latency[METRICS[name].key] for name in SHOWN}
@@ -98,13 +101,14 @@ def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
     return max(_away(found[stat], ours[stat]) for stat in ("mean", "p50", "p99"))
 
 
-def lines(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def lines(summary: SummaryDocument) -> list[tuple[str, str, str, str]]:
     """(tool, metric, its average / median / p99, ours) for numbers that are at least 1% apart."""
     found = []
     for tool in summary["compat"].values():
+        numbers: Mapping[str, Any] = tool
         for name in SHOWN:
             metric = METRICS[name]
-            theirs, ours = tool[metric.key], summary["latency"][metric.key]
+            theirs, ours = numbers[metric.key], summary["latency"][metric.key]
             if theirs is not None and _furthest(theirs, ours) >= WORTH_A_LINE:
                 found.append((tool["title"], f"{metric.title} ({metric.unit})", _pair(theirs), _pair(ours)))
     return found

@@ -37,7 +37,7 @@ class Tile:
     interval: str = ""
 
 
-def document(template: str, **values: Any) -> str:
+def document(template: str, **values: object) -> str:
     """A page from a template of ours, with the style sheet and the script that all pages share."""
     script = "".join(map(_script, SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench.metrics.run_numbers import parts_of
 from bench.report.details import has_tokens
 from bench.report.formatting import number, statistic
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
@@ -26,11 +30,11 @@ class PartsTable:
     notes: list[str]
 
 
-def tables(summary: Mapping[str, Any]) -> list[PartsTable]:
+def tables(summary: SummaryDocument) -> list[PartsTable]:
     """A table for each kind of part that the run has several of."""
     tokens, found = has_tokens(summary), []
     for kind, (where, head) in KINDS.items():
-        if parts := summary.get(where) or ():
+        if parts := parts_of(summary, kind):
             notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]
             heads = (head, *(_HEADS if tokens else _HEADS_OF_INPUTS))
             rows = [_row(part[kind], part, tokens=tokens) for part in parts]
@@ -38,10 +42,10 @@ def tables(summary: Mapping[str, Any]) -> list[PartsTable]:
     return found
 
 
-def of_every_kind(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def of_every_kind(summary: SummaryDocument) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every part, with what an objective calls it: `{class=chat}`."""
-    for kind, (where, _) in KINDS.items():
-        for part in summary.get(where) or ():
+    for kind in KINDS:
+        for part in parts_of(summary, kind):
             yield f"{{{kind}={part[kind]}}}", part
 
 
@@ -53,10 +57,10 @@ def _row(name: str, part: Mapping[str, Any], *, tokens: bool) -> tuple[str, ...]
     return (name, f"{part['sent']:,}", *times, *per_second, f"{part['failed']:,}")
 
 
-def _notes(part: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
+def _notes(part: Mapping[str, Any], summary: SummaryDocument) -> Iterator[str]:
     """What is wrong with one class that is not so with the whole run."""
-    verdict, whole = part.get("verdict"), summary.get("verdict")
-    if verdict is None or whole is None or verdict["reasons"] == whole["reasons"]:
+    verdict, whole = part.get("verdict"), summary["verdict"]
+    if verdict is None or verdict["reasons"] == whole["reasons"]:
         return
     of_it = [reason for reason in verdict["reasons"] if reason not in whole["reasons"]]
     yield f"Class {part['class']} is {verdict['status']}" + (f": {'; '.join(of_it)}." if of_it else ".")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report.details import has_tokens
 from bench.report.formatting import NOTHING, number, statistic
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 _HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
 _HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
@@ -20,7 +23,7 @@ NOTE = (
 CHANGED_BY = {"terminal": "in a terminal", "console": "in the console", "python": "by a script"}
 
 
-def changes(summary: Mapping[str, Any]) -> list[str]:
+def changes(summary: SummaryDocument) -> list[str]:
     """A sentence for each change of the load that was asked for while it went on."""
     return [
         f"{change['at_s']:.1f} s: from {number(change['from'])} to {number(change['to'])} {unit(summary)}, "
@@ -39,17 +42,17 @@ class SegmentRow:
     failed: bool
 
 
-def unit(summary: Mapping[str, Any]) -> str:
+def unit(summary: SummaryDocument) -> str:
     """What the loads of the segments are in."""
     return "requests/s" if summary["load"]["mode"] == "rate" else "users"
 
 
-def heads(summary: Mapping[str, Any]) -> tuple[str, ...]:
+def heads(summary: SummaryDocument) -> tuple[str, ...]:
     """What stands over the cells of a row."""
     return _HEADS if has_tokens(summary) else _HEADS_OF_INPUTS
 
 
-def rows(summary: Mapping[str, Any]) -> list[SegmentRow]:
+def rows(summary: SummaryDocument) -> list[SegmentRow]:
     """The rows of a summary; none where the load stays."""
     return [_row(segment, tokens=has_tokens(summary)) for segment in summary["segments"] or ()]
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import formatting
 from bench.report.details import Detail, has_tokens
+
+if TYPE_CHECKING:
+    from bench.documents.server import ServerLevelsValue
+    from bench.documents.summary import SummaryDocument
 
 _LEVELS = {
     "running": "Requests running",
@@ -66,7 +70,7 @@ class ServerView:
     times: tuple[TimeRow, ...]
 
 
-def server_view(summary: Mapping[str, Any]) -> ServerView | None:
+def server_view(summary: SummaryDocument) -> ServerView | None:
     """The server's side of a run; None where its metrics were not read."""
     server = summary.get("server")
     if server is None or not server["scrapes"]:
@@ -101,7 +105,7 @@ _GPU_NUMBERS = {
 }
 
 
-def gpu_rows(summary: Mapping[str, Any]) -> list[Detail]:
+def gpu_rows(summary: SummaryDocument) -> list[Detail]:
     """What the GPUs did, and what a token cost; none where nothing is known of them."""
     gpu = summary.get("gpu")
     if gpu is None:
@@ -112,28 +116,30 @@ def gpu_rows(summary: Mapping[str, Any]) -> list[Detail]:
             mean, most = (formatting.number(scale * level[stat]) for stat in ("mean", "max"))
             gap = "" if unit.startswith("%") else " "
             rows.append(Detail(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
+    numbers: Mapping[str, Any] = gpu
     for key, (title, unit) in _GPU_NUMBERS.items():
-        if gpu[key] is not None:
-            rows.append(Detail(title, f"{formatting.number(gpu[key])} {unit}".strip()))
+        if numbers[key] is not None:
+            rows.append(Detail(title, f"{formatting.number(numbers[key])} {unit}".strip()))
     return rows
 
 
-def gpu_lines(summary: Mapping[str, Any]) -> list[str]:
+def gpu_lines(summary: SummaryDocument) -> list[str]:
     """The same for a terminal, in one line."""
     rows = [row for row in gpu_rows(summary) if row.name != "Read by"]
     return [f"GPU: {'; '.join(f'{row.name.lower()} {row.value}' for row in rows)}"] if rows else []
 
 
-def text_lines(summary: Mapping[str, Any]) -> list[str]:
+def text_lines(summary: SummaryDocument) -> list[str]:
     """The same for a terminal: the levels in one line, then the sentences."""
     view = server_view(summary)
-    if view is None:
+    server = summary.get("server")
+    if view is None or server is None:
         return []
-    levels = ", ".join(_level(key, level) for key, level in summary["server"]["levels"].items())
+    levels = ", ".join(_level(key, level) for key, level in server["levels"].items())
     return [f"server ({view.kind}): {levels}" if levels else f"server ({view.kind})", *view.sentences]
 
 
-def _level(key: str, level: Mapping[str, float]) -> str:
+def _level(key: str, level: ServerLevelsValue) -> str:
     name = _LEVELS[key].removeprefix("Requests ")
     if key in _SHARES:
         return f"{name} {formatting.share(level['mean'])} (at most {formatting.share(level['max'])})"

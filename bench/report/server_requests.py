@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report.charts import Chart, Line, Panel, categories
 from bench.report.details import Detail
 from bench.report.formatting import number, share
 from bench.report.time_charts import RunNumbers
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
 _TIMES = {
@@ -31,9 +34,9 @@ class TimeRow:
     n: str
 
 
-def times(summary: Mapping[str, Any]) -> list[TimeRow]:
+def times(summary: SummaryDocument) -> list[TimeRow]:
     """The times that replies say; none of a run whose replies say none."""
-    said = summary.get("server_requests")
+    said: Mapping[str, Any] | None = summary.get("server_requests")
     if said is None:
         return []
     return [
@@ -43,7 +46,7 @@ def times(summary: Mapping[str, Any]) -> list[TimeRow]:
     ]
 
 
-def facts(summary: Mapping[str, Any]) -> list[Detail]:
+def facts(summary: SummaryDocument) -> list[Detail]:
     """Cache and drafts."""
     said = summary.get("server_requests")
     if said is None:
@@ -64,7 +67,7 @@ def facts(summary: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
-def lines(summary: Mapping[str, Any]) -> list[str]:
+def lines(summary: SummaryDocument) -> list[str]:
     """The same for a terminal: a line of medians, and one of the rest."""
     found = []
     median = list(STATS).index("p50")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -29,6 +29,9 @@ from bench.report import (
     token_details,
 )
 
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
 NARROW, WIDE = 80, 120
 _ROOMY = 98
 STATS = {"mean": "average", "p50": "median", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9", "max": "max"}
@@ -41,7 +44,7 @@ _ERROR_WIDTH = 200
 _WORTH_SHOWING = 0.01
 
 
-def render(summary: Mapping[str, Any], *, width: int = 100, brief: bool = False) -> str:
+def render(summary: SummaryDocument, *, width: int = 100, brief: bool = False) -> str:
     """The report as plain text; `brief` gives the verdict and the errors only."""
     columns = min(max(width, NARROW), WIDE)
     return render_plain(_page(summary, columns, brief), columns)
@@ -54,7 +57,7 @@ def render_plain(page: RenderableType, width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool = False) -> None:
+def show(summary: SummaryDocument, file: IO[str] | None = None, *, brief: bool = False) -> None:
     """Print the report to a file (standard output): in colour on a terminal."""
     console = Console(file=file)
     if console.is_terminal:
@@ -65,7 +68,7 @@ def show(summary: Mapping[str, Any], file: IO[str] | None = None, *, brief: bool
         console.file.write(render(summary, brief=brief))
 
 
-def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
+def _page(summary: SummaryDocument, columns: int, brief: bool) -> Group:
     wide = columns >= _ROOMY
     parts = [_verdict(summary), *[Text(sentence, "yellow") for sentence in details.ended_early(summary)]]
     if not brief:
@@ -89,7 +92,7 @@ def _page(summary: Mapping[str, Any], columns: int, brief: bool) -> Group:
     return Group(*parts)
 
 
-def _verdict(summary: Mapping[str, Any]) -> RenderableType:
+def _verdict(summary: SummaryDocument) -> RenderableType:
     verdict = summary.get("verdict")
     if verdict is None:
         return Text("")
@@ -107,7 +110,7 @@ def _verdict(summary: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def _run(summary: Mapping[str, Any]) -> RenderableType:
+def _run(summary: SummaryDocument) -> RenderableType:
     run, counts, load = summary.get("run", {}), summary["counts"], summary["load"]
     what = " · ".join(str(run[key]) for key in ("name", "model", "url") if run.get(key))
     tried = counts["succeeded"] + counts["failed"]
@@ -135,7 +138,7 @@ def _run(summary: Mapping[str, Any]) -> RenderableType:
     return Padding(Text("\n".join(lines)), (1, 0))
 
 
-def _shown(summary: Mapping[str, Any]) -> list[str]:
+def _shown(summary: SummaryDocument) -> list[str]:
     """The main metrics, plus those from due if requests waited, and TTFO if there was reasoning."""
     latency, known = summary["latency"], details.latencies(summary)
     names = [name for name in MAIN if name in known]
@@ -148,7 +151,7 @@ def _shown(summary: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _latency(summary: Mapping[str, Any], columns: int) -> RenderableType:
+def _latency(summary: SummaryDocument, columns: int) -> RenderableType:
     """As many columns as fit without breaking a number: p99.9 and p95 are the first to go."""
     endless = Console(width=1000)
     for left_out in ((), ("p999",), ("p999", "p95")):
@@ -158,7 +161,7 @@ def _latency(summary: Mapping[str, Any], columns: int) -> RenderableType:
     return table
 
 
-def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
+def _latency_table(summary: SummaryDocument, stats: list[str]) -> Table:
     table = _table("", "n", *(STATS[stat] for stat in stats))
     latency = summary["latency"]
     for name in _shown(summary):
@@ -174,7 +177,7 @@ def _latency_table(summary: Mapping[str, Any], stats: list[str]) -> Table:
     return table
 
 
-def _too_few(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _too_few(summary: SummaryDocument) -> list[RenderableType]:
     """What `~` means; and of each statistic without an interval, the metric that would take the longest run."""
     longest: dict[str, Mapping[str, Any]] = {}
     for name in _shown(summary):
@@ -207,7 +210,7 @@ def _table(first: str, *rest: str) -> Table:
     return table
 
 
-def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
+def _throughput(summary: SummaryDocument, wide: bool) -> RenderableType:
     window = summary["window"]
     steady = "none" if window["start_s"] is None else f"{window['start_s']:.1f}–{window['end_s']:.1f} s"
     titles = ("whole run", f"steady window ({steady})")
@@ -225,7 +228,7 @@ def _throughput(summary: Mapping[str, Any], wide: bool) -> RenderableType:
     return Padding(table, (1, 0))
 
 
-def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _segments(summary: SummaryDocument) -> list[RenderableType]:
     rows = segments_table.rows(summary)
     if not rows:
         return []
@@ -240,7 +243,7 @@ def _segments(summary: Mapping[str, Any]) -> list[RenderableType]:
     return [Padding(table, (0, 0, 0 if changed else 1, 0)), *changed, *([Text("")] if changed else [])]
 
 
-def _parts(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _parts(summary: SummaryDocument) -> list[RenderableType]:
     found: list[RenderableType] = []
     for of_kind in parts_table.tables(summary):
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
@@ -254,7 +257,7 @@ def _parts(summary: Mapping[str, Any]) -> list[RenderableType]:
     return found
 
 
-def _jobs(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _jobs(summary: SummaryDocument) -> list[RenderableType]:
     found = jobs.lines(summary)
     if not found:
         return []
@@ -267,7 +270,7 @@ def _jobs(summary: Mapping[str, Any]) -> list[RenderableType]:
     return [*parts, Text("")]
 
 
-def _objectives(summary: Mapping[str, Any]) -> RenderableType:
+def _objectives(summary: SummaryDocument) -> RenderableType:
     table = _table("objective", "measured")
     table.add_column("")
     good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
@@ -279,7 +282,7 @@ def _objectives(summary: Mapping[str, Any]) -> RenderableType:
     return Padding(table, (0, 0, 1, 0))
 
 
-def _errors(summary: Mapping[str, Any]) -> RenderableType:
+def _errors(summary: SummaryDocument) -> RenderableType:
     rows = summary["errors"]
     if not rows:
         return Text("no request failed" if summary["counts"]["succeeded"] else "no request was answered")
@@ -299,7 +302,7 @@ def _errors(summary: Mapping[str, Any]) -> RenderableType:
     return table
 
 
-def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _other_tools(summary: SummaryDocument) -> list[RenderableType]:
     """The numbers of other tools that are at least 1% apart; report.html has the whole table and the reasons."""
     rows = other_tools.lines(summary)
     if not rows:
@@ -312,7 +315,7 @@ def _other_tools(summary: Mapping[str, Any]) -> list[RenderableType]:
     return [Padding(table, (0, 0, 1, 0))]
 
 
-def _calibrated(summary: Mapping[str, Any]) -> list[RenderableType]:
+def _calibrated(summary: SummaryDocument) -> list[RenderableType]:
     """How wrong the numbers are, as far as that is known. For a calibration itself, the certificate says so."""
     calibration = summary.get("calibration")
     if calibration is not None and calibration["from"] == "ledger":

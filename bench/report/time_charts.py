@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import segments_table
-from bench.report.charts import Chart, Line, Panel, Tone, round_step
+from bench.report.charts import NONE, Chart, Line, Panel, Tone, round_step
 from bench.report.formatting import number
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
 
 @dataclass(frozen=True, slots=True)
 class RunNumbers:
     """What the charts of a run are made of: its summary, and what its page needs beyond (None: it is not known)."""
 
-    summary: Mapping[str, Any]
+    summary: SummaryDocument
     page: Mapping[str, Any] | None = None
 
     @property
@@ -26,7 +29,16 @@ class RunNumbers:
         return found
 
 
-def over_time(run: RunNumbers, key: str, title: str, meaning: str, panels: tuple[Panel, ...], **others: Any) -> Chart:
+def over_time(
+    run: RunNumbers,
+    key: str,
+    title: str,
+    meaning: str,
+    panels: tuple[Panel, ...],
+    *,
+    wide: bool = False,
+    none: str = NONE,
+) -> Chart:
     """A chart whose values are those of the steps of the series."""
     series = run.series
     first, last = span(run)
@@ -47,11 +59,12 @@ def over_time(run: RunNumbers, key: str, title: str, meaning: str, panels: tuple
         before=before,
         marks=marks(run.summary),
         over_time=True,
-        **others,
+        wide=wide,
+        none=none,
     )
 
 
-def marks(summary: Mapping[str, Any]) -> tuple[tuple[float, str], ...]:
+def marks(summary: SummaryDocument) -> tuple[tuple[float, str], ...]:
     """Where the load changed in one step, and to what."""
     unit = segments_table.unit(summary)
     steps = [(s["start_s"], s["first"]) for s in summary.get("segments") or () if s["first"] == s["last"]]
@@ -77,9 +90,10 @@ def _windows(
     run: RunNumbers, first: float, last: float
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     window = run.summary["window"]
-    if window["start_s"] is None:
+    start, end = window["start_s"], window["end_s"]
+    if start is None or end is None:
         return None, None
-    start, end = max(window["start_s"], first), min(window["end_s"], last)
+    start, end = max(start, first), min(end, last)
     return (start, end), (first, start) if start > first + 0.01 * (last - first) else None
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.report import prefix_cache
 from bench.report.details import Detail, has_tokens, requests_text
 from bench.report.formatting import NOTHING, number, share
 
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
 
-def tokens(summary: Mapping[str, Any]) -> list[Detail]:
+
+def tokens(summary: SummaryDocument) -> list[Detail]:
     """Tokens asked for, tokens received, and how they were counted."""
     row = summary["tokens"]
     by = ", ".join(f"{name} {n:,}" for name, n in row["counted_by"].items() if n)
@@ -57,7 +60,7 @@ def tokens(summary: Mapping[str, Any]) -> list[Detail]:
     return rows
 
 
-def requests_and_replies(summary: Mapping[str, Any]) -> list[Detail]:
+def requests_and_replies(summary: SummaryDocument) -> list[Detail]:
     """What a terminal says of them too: how many inputs a request has, and which replies call tools."""
     if not has_tokens(summary):
         return [row for row in _inputs(summary["inputs"]) if row.name != "Inputs"]

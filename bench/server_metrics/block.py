@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import NS_PER_S
 from bench.server_metrics.bottleneck import Sent, sentences
@@ -13,12 +13,15 @@ from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES, Role
 from bench.server_metrics.run_window import window_of
 
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
+
 _MS = 1e3
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def describe(
-    series: ServerSeries, urls: Sequence[str], client: ClientTotals, summary: Mapping[str, Any], start_ns: int
+    series: ServerSeries, urls: Sequence[str], client: ClientTotals, summary: NumbersDocument, start_ns: int
 ) -> dict[str, Any]:
     """What server.jsonl says, over the steady window of the summary (over the whole run where it has none).
 

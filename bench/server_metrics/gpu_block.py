@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import NS_PER_S
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import GPU_MEANS, GPU_SUMS, Role
 from bench.server_metrics.run_window import window_of
 
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
+
 _PER_MILLION = 1e6
 _S_PER_HOUR = 3600.0
 
 
 def describe(
-    series: ServerSeries, summary: Mapping[str, Any], start_ns: int, *, gpus: int | None, hour_cost: float | None
+    series: ServerSeries, summary: NumbersDocument, start_ns: int, *, gpus: int | None, hour_cost: float | None
 ) -> dict[str, Any] | None:
     """Levels, energy and costs over the steady window (the whole run where there is none); None where nothing is known.
 

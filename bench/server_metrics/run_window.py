@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import NS_PER_S
+
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,13 @@ class RunWindow:
         return self.end_s - self.start_s
 
 
-def window_of(summary: Mapping[str, Any], start_ns: int) -> RunWindow:
+def window_of(summary: NumbersDocument, start_ns: int) -> RunWindow:
     """The steady window of a summary; the whole run where it has none, which of a run ended in its warm-up is nothing."""
     window, whole_s, steady = summary["window"], summary["throughput"]["duration_s"], summary["steady"]
-    inside = window["start_s"] is not None
-    first, last = (window["start_s"], window["end_s"]) if inside else (0.0, 0.0 if whole_s is None else whole_s)
+    first, last = window["start_s"], window["end_s"]
+    inside = first is not None
+    if first is None or last is None:
+        first, last = 0.0, 0.0 if whole_s is None else whole_s
     return RunWindow(
         start_s=first,
         end_s=last,

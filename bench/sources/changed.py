@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
 from bench.sources.in_order import InOrder
@@ -20,41 +20,44 @@ if TYPE_CHECKING:
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
 
-Change = Callable[[Any, int], Any]
+Item = Sample | Session
+T = TypeVar("T", bound=Sample | Session)
+Change = Callable[[Item, int], Item]
 """Makes another item of one, given its number."""
 
 
 def to_models(mix: Shares, seed: int) -> Change:
     """An item that names no model gets one; all of a session go to one model."""
 
-    def change(item: Any, number: int) -> Any:
+    def change(item: Item, number: int) -> Item:
         return item if item.model is not None else replace(item, model=mix.of(seed, number))
 
     return change
 
 
 def going(way: Sample) -> Change:
-    """An item that does not say so itself goes where this sample goes: to its endpoint and model, with its headers and its
-    priority."""
+    """An item that does not say so itself goes where this sample goes."""
+    return lambda item, number: sent_as(way, item)
 
-    def change(item: Any, number: int) -> Any:
-        own = {name.lower() for name, _ in item.headers}
-        return replace(
-            item,
-            endpoint=way.endpoint if item.endpoint is None else item.endpoint,
-            model=way.model if item.model is None else item.model,
-            headers=(*item.headers, *((name, value) for name, value in way.headers if name.lower() not in own)),
-            priority=way.priority if item.priority is None else item.priority,
-        )
 
-    return change
+def sent_as(way: Sample, item: T) -> T:
+    """The item, sent to the endpoint and the model of this sample, with its headers and its priority, as far as it does not
+    say so itself."""
+    own: set[str] = {name.lower() for name, _ in item.headers}
+    return replace(
+        item,
+        endpoint=way.endpoint if item.endpoint is None else item.endpoint,
+        model=way.model if item.model is None else item.model,
+        headers=(*item.headers, *((name, value) for name, value in way.headers if name.lower() not in own)),
+        priority=way.priority if item.priority is None else item.priority,
+    )
 
 
 def to_ids(tokenizer: Tokenizer) -> Change:
     """A prompt becomes the ids that a server would make of its text, special tokens included: what it has in tokens is then
     their number, whatever the server's own tokenizer makes of texts."""
 
-    def change(item: Any, number: int) -> Any:
+    def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.prompt is None:
             return item
         ids = tuple(tokenizer.encode(item.prompt, add_special_tokens=True))
@@ -67,7 +70,7 @@ def with_session_header(name: str, salt: str | None, size: int | None) -> Change
     """An item of a session names it in this header, so that a balancer can send a session to one replica: its id, the salt of
     the run, and from the second time on that a data set of this size is sent, which time it is."""
 
-    def change(item: Any, number: int) -> Any:
+    def change(item: Item, number: int) -> Item:
         session = item.id if isinstance(item, Session) else item.session
         if session is None:
             return item
@@ -86,7 +89,7 @@ IMAGES_NOTE = "requests have images: their input tokens are what the server says
 def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
     """A prompt becomes a message of its text and images, whose tokens nobody but the server knows."""
 
-    def change(item: Any, number: int) -> Any:
+    def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.body is not None:
             return item
         *before, last = [{"role": "user", "content": item.prompt}] if item.messages is None else item.messages
@@ -97,11 +100,11 @@ def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
     return change
 
 
-class Changed(InOrder[Any]):
+class Changed(InOrder[Item]):
     """The items of a source, changed."""
 
     def __init__(
-        self, source: Source[Any], changes: Sequence[Change], *, first: int, step: int, note: str | None = None
+        self, source: Source[Item], changes: Sequence[Change], *, first: int, step: int, note: str | None = None
     ) -> None:
         """`note` is what the report must say of the changes."""
         super().__init__(first, step)
@@ -109,7 +112,7 @@ class Changed(InOrder[Any]):
         self._note = note
         self._changes = changes
 
-    def at(self, number: int) -> Any:
+    def at(self, number: int) -> Item:
         item = self._source.at(number)
         for change in self._changes:
             item = change(item, number)

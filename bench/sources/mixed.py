@@ -7,9 +7,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.sources.changed import going
+from bench.sources.changed import sent_as
 from bench.sources.in_order import SamplesInOrder
 from promptset.samples import Sample
 from promptset.sharing import SharingTally
@@ -25,18 +25,17 @@ class ClassSource:
     (none: the run's own)."""
 
     name: str
-    source: Source[Any]
+    source: Source[Sample]
     way: Sample
     models: tuple[str, ...]
 
     def ways(self) -> list[Sample]:
         """One sample of each way that its requests go."""
-        change = going(self.way)
-        own = [change(way, 0) for way in self.source.ways]
+        own = [sent_as(self.way, way) for way in self.source.ways]
         if own and self.source.names_models:
             return own
-        usual = change(self.way if self.source.own_body is None else self.source.own_body, 0)
-        return [*(going(Sample(prompt="", model=model))(usual, 0) for model in self.models or (None,)), *own]
+        usual = sent_as(self.way, self.way if self.source.own_body is None else self.source.own_body)
+        return [*(sent_as(Sample(prompt="", model=model), usual) for model in self.models or (None,)), *own]
 
 
 class Mixed(SamplesInOrder):

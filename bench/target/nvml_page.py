@@ -54,7 +54,7 @@ class NvmlPage:
                     continue
         return Page(values, {}) if values else "NVML gives no number of any GPU"
 
-    def _questions(self, handle: Any) -> Iterator[tuple[str, Callable[[], float]]]:
+    def _questions(self, handle: object) -> Iterator[tuple[str, Callable[[], float]]]:
         nvml = self._nvml
         yield "nvml_power_watts", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3
         yield "nvml_memory_used_bytes", lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used

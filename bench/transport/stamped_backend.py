@@ -165,7 +165,7 @@ class StampedStream(httpcore.AsyncNetworkStream):
         exchange.connect_ns = (exchange.connect_ns if exchange.connect_ns is not None else 0) + now_ns() - began_ns
         return StampedStream(secured, self._connection, self._target)
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
             # httpcore asks this of an idle connection: anything to read there means that the server has closed it.
             return self._connection.ended or bool(self._connection.reads)

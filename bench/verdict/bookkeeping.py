@@ -11,13 +11,14 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Two independent accounts of what was in flight, and of how many requests there were: a check of our own bookkeeping."""
     law = evidence.summary["load"]["littles_law"]
     findings = []
-    if law["dispatched"]:
-        missing = abs(law["dispatched"] - law["records"])
+    dispatched, records = law["dispatched"], law["records"]
+    if dispatched and records is not None:
+        missing = abs(dispatched - records)
         sentence = (
-            f"the dispatcher handed {law['dispatched']:,} requests over and there are {law['records']:,} records: what is "
+            f"the dispatcher handed {dispatched:,} requests over and there are {records:,} records: what is "
             "missing is in no number"
         )
-        share = missing / law["dispatched"]
+        share = missing / dispatched
         findings.append(Finding("littles_law", limits.records_missing.of(share), share, sentence))
     if law["difference"] is None:
         return findings

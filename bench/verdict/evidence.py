@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
 
 
 class CacheAgainstPlan(Protocol):
@@ -34,7 +37,7 @@ class RunEvidence:
     `open_loop`: a schedule decided when requests were sent. `exact_lengths`: the server was told to ignore end tokens.
     """
 
-    summary: Mapping[str, Any]
+    summary: NumbersDocument
     open_loop: bool
     exact_lengths: bool
     calibration: Mapping[str, Any] | None = None

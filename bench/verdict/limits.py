@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -78,7 +77,7 @@ class Limits(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
+    def _complete(cls, given: object) -> object:
         """A file that gives one limit of a band leaves the other one where it is."""
         if not isinstance(given, Mapping):
             return given

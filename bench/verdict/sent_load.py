@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
+
+if TYPE_CHECKING:
+    from bench.documents.numbers import Plan
 
 ENOUGH_SENDS = 1_000
 """From so many on, the dispersion of the sends is judged by its band; of fewer the band is wider in proportion."""
@@ -47,7 +50,7 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
     findings = []
     for plan, where, _ in _plans(evidence):
-        if plan["rate_difference"] is None:
+        if plan["rate_difference"] is None or plan["span_difference_ms"] is None:
             continue
         off = abs(plan["rate_difference"])
         sentence = (
@@ -77,16 +80,18 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return _first_and_bad(findings)
 
 
-def _plans(evidence: RunEvidence) -> Iterator[tuple[Mapping[str, Any], str, int]]:
+def _plans(evidence: RunEvidence) -> Iterator[tuple[Plan, str, int]]:
     """The plan against what was sent: of the whole run, and of each segment of a load that changes; in which part, and how
     many sends that has."""
     summary = evidence.summary
-    if summary["load"]["plan"] is None:
+    plan = summary["load"]["plan"]
+    if plan is None:
         return
-    yield summary["load"]["plan"], "", sum(summary["counts"]["by_outcome"].values())
+    yield plan, "", sum(summary["counts"]["by_outcome"].values())
     for segment in summary.get("segments") or ():
-        if segment.get("plan") is not None:
-            yield segment["plan"], f"from {segment['start_s']:.1f} to {segment['end_s']:.1f} s: ", segment["sent"]
+        plan = segment.get("plan")
+        if plan is not None:
+            yield plan, f"from {segment['start_s']:.1f} to {segment['end_s']:.1f} s: ", segment["sent"]
 
 
 def _first_and_bad(findings: list[Finding]) -> list[Finding]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, badness, milder
@@ -28,7 +30,7 @@ def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def user_stamps(evidence: RunEvidence, limits: Limits) -> Status:
     """Whether enough requests have stamps of the client's own to harm a number where the client is late."""
     clock = evidence.summary["instrument"]["clock"]
-    requests = sum(clock.values())
+    requests = clock["kernel"] + clock["user"] + clock["mixed"]
     return limits.user_stamps.of((clock["user"] + clock["mixed"]) / requests) if requests else Status.VALID
 
 
@@ -37,10 +39,11 @@ def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     latency = evidence.summary["latency"]
     findings = []
     for key, stat in product(_TIMED, _OPEN_STATS):
-        value = latency[key].get(stat)
+        row: Mapping[str, Any] = latency[key]
+        value = row.get(stat)
         if value is None:
             continue
-        least, greatest = latency[key].get("bounds", {}).get(stat, (value, value))
+        least, greatest = row.get("bounds", {}).get(stat, (value, value))
         absolute, relative = limits.wide_stamps_ms, limits.wide_stamps
         if stat in _OF_FEW:
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99

@@ -11,7 +11,8 @@ import importlib
 import importlib.util
 import os
 import socket
-from typing import Any
+from collections.abc import Mapping
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
@@ -46,9 +47,17 @@ def load(model: str) -> Tokenizer:
     return LocalTokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
 
 
-def _from_pretrained(model: str, *, local_files_only: bool) -> Any:
-    transformers: Any = importlib.import_module("transformers")
-    return transformers.AutoTokenizer.from_pretrained(model, local_files_only=local_files_only)
+class _FromHub(Protocol):
+    """What we use of a tokenizer of transformers."""
+
+    chat_template: object
+    special_tokens_map: Mapping[str, object]
+
+
+def _from_pretrained(model: str, *, local_files_only: bool) -> _FromHub:
+    transformers = importlib.import_module("transformers")
+    loaded: _FromHub = transformers.AutoTokenizer.from_pretrained(model, local_files_only=local_files_only)
+    return loaded
 
 
 def _why_offline() -> str | None:

@@ -178,7 +178,7 @@ def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterato
 T = TypeVar("T")
 
 
-def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: Any) -> T | None:
+def _read_or_note(flag: str, read: Callable[..., T], problems: list[str], *arguments: object) -> T | None:
     """The value that `read` returns; or None, and its problems are added to `problems`."""
     try:
         return read(*arguments)

@@ -188,13 +188,15 @@ def _extra_tokens(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return extra if isinstance(extra, dict) else {}
 
 
-def _token_text(token: Any) -> str | None:
+def _token_text(token: object) -> str | None:
     """A special token of tokenizer_config.json: a string, or an object that holds it."""
-    return token.get("content") if isinstance(token, dict) else token
+    text = token.get("content") if isinstance(token, dict) else token
+    return text if isinstance(text, str) else None
 
 
-def named_template(template: Any) -> str | None:
+def named_template(template: object) -> str | None:
     """The template of a configuration; the default one if it has several by name."""
     if isinstance(template, list):
         template = {entry["name"]: entry["template"] for entry in template}
-    return template.get("default") if isinstance(template, dict) else template
+    named = template.get("default") if isinstance(template, dict) else template
+    return named if isinstance(named, str) else None

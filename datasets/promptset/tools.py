@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from promptset.tokenizer import Tokenizer
 
 
-def tools_problems(tools: Any) -> list[str]:
+def tools_problems(tools: object) -> list[str]:
     """The problems of a list of tools; None means no tools."""
     if tools is None:
         return []

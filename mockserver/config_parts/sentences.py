@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 def flag_of(field: str) -> str:
@@ -12,12 +15,12 @@ def flag_of(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def sentences_of(error: Any, path: Path | None, flags: Mapping[str, object]) -> list[str]:
+def sentences_of(error: ErrorDetails, path: Path | None, flags: Mapping[str, object]) -> list[str]:
     """The problems of one field in our words, one sentence each."""
     if not error["loc"]:
         return str(error["ctx"]["error"]).splitlines()
-    field, *inside = error["loc"]
-    where = ".".join([field, *(str(i) for i in inside)])
+    field, *inside = (str(step) for step in error["loc"])
+    where = ".".join([field, *inside])
     if field in flags:
         where = flag_of(field)
     elif path is not None:

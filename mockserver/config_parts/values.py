@@ -64,7 +64,7 @@ def _read_sampled_times(value: object) -> SampledTimes | None:
 SAMPLED_TIMES = PlainValidator(_read_sampled_times)
 
 
-def spec(text: str) -> Any:
+def spec(text: str) -> Any:  # noqa: ANN401 - stands for a value of the field's type, as pydantic's own fields do
     """A default as text. Validation turns it into a distribution."""
     return text
 

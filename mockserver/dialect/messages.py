@@ -88,7 +88,7 @@ class MessagesFrames:
         self._index = 0
         """The number of the content block that is open or comes next."""
 
-    def _message(self, usage: UsageCounts | None, **rest: Any) -> dict[str, Any]:
+    def _message(self, usage: UsageCounts | None, **rest: object) -> dict[str, Any]:
         row = {"id": self._identity.id, "type": "message", "role": "assistant", **rest}
         return row if usage is None else {**row, "usage": _usage(usage)}
 
@@ -213,7 +213,7 @@ def _stop_reason(end: FinishReason) -> str:
     return _STOP_REASONS.get(end.reason, "end_turn")
 
 
-def _input(arguments: str) -> Any:
+def _input(arguments: str) -> object:
     """The arguments of a call. A call that `max_tokens` cut has none."""
     try:
         return orjson.loads(arguments)

@@ -94,7 +94,7 @@ class ResponsesFrames:
         """The items that have ended."""
         self._says_incomplete = False
 
-    def _event(self, event_type: str, kind: str, **rest: Any) -> Event:
+    def _event(self, event_type: str, kind: str, **rest: object) -> Event:
         row = {**rest, "sequence_number": self._number, "type": event_type}
         self._number += 1
         # vLLM's order: that of the fields of OpenAI's classes, which is the alphabet's.
@@ -104,7 +104,7 @@ class ResponsesFrames:
         """An event as its stream carries it."""
         return named_event(event_type, data)
 
-    def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: Any) -> Row:
+    def _response(self, status: str, output: list[Row], usage: UsageCounts | None, **rest: object) -> Row:
         echo = self._echo
         early = ("parallel_tool_calls", "temperature", "tool_choice", "tools", "top_p")
         late = ("presence_penalty", "frequency_penalty")

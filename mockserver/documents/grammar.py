@@ -80,7 +80,7 @@ def _matcher(schema: bytes) -> LLMatcher:
     raise Impossible(f"The schema cannot be used: {matcher.get_error().splitlines()[0].rstrip('.')}.")
 
 
-def _closed(schema: Any) -> Any:
+def _closed(schema: object) -> object:
     """The schema without members that it does not name, where it does not speak of them. Models leave them out too."""
     if isinstance(schema, list):
         return [_closed(entry) for entry in schema]
@@ -114,12 +114,12 @@ def _key(schema: dict[str, Any]) -> bytes:
         raise Impossible(f"The schema cannot be used: {e}.") from e
 
 
-def is_valid(schema: dict[str, Any], document: Any) -> bool:
+def is_valid(schema: dict[str, Any], document: object) -> bool:
     """Whether jsonschema accepts the document."""
     import jsonschema
 
     try:
-        return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(document))
+        return bool(jsonschema.validators.validator_for(schema)(schema).is_valid(document))  # type: ignore[arg-type]
     except Exception:  # An unresolvable reference, an impossible pattern: then nothing is known to be valid.
         return False
 

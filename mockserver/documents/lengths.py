@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -91,24 +91,34 @@ def _is_open(schema: dict[str, Any]) -> bool:
     return schema.get("type", "object") == "object" and not schema.keys() & _NAMING_KEYWORDS
 
 
+class _Holder(Protocol):
+    """An object or an array of a document."""
+
+    def __getitem__(self, key: Any, /) -> object: ...  # noqa: ANN401 - a name, or a position
+
+    def __setitem__(self, key: Any, value: str, /) -> None: ...  # noqa: ANN401
+
+
 class _Place:
     """A string in a document."""
 
-    def __init__(self, holder: Any, key: Any) -> None:
+    def __init__(self, holder: _Holder, key: str | int) -> None:
         self._holder, self._key = holder, key
 
     def read(self) -> str:
         return str(self._holder[self._key])
 
-    def write(self, document: Any, text: str) -> Any:
+    def write(self, document: object, text: str) -> object:
         """The document with another text here."""
         self._holder[self._key] = text
         return document
 
 
-def _strings(value: Any) -> Iterator[_Place]:
+def _strings(value: object) -> Iterator[_Place]:
     """The strings in a document, in its order. A document that is a string itself has none that can be replaced."""
-    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    if not isinstance(value, dict | list):
+        return
+    entries = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in entries:
         if isinstance(inner, str):
             yield _Place(value, key)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -19,6 +19,10 @@ from mockserver.plain.head import PlainHead, read_head
 from mockserver.replies.wire import EXTENSION, TransportWire
 from mockserver.worker import Worker
 from mockserver.workers.response_store import LastResponse
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
 
 _LOG = logging.getLogger("mockserver")
 
@@ -105,8 +109,14 @@ class PlainCycle:
 class MockProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, with a stamp of the read that brought the last byte of a request."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
         self._read_ns = 0
         self._read_clock = "user"
         self._connection: _Connection | None = None

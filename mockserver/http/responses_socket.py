@@ -103,7 +103,7 @@ class ResponsesSocket:
         except (RemoteProtocolError, LocalProtocolError):
             self._leave(CloseReason.PROTOCOL_ERROR)
 
-    def _take(self, event: Any, read_ns: int, clock: str) -> None:
+    def _take(self, event: object, read_ns: int, clock: str) -> None:
         if isinstance(event, Ping):
             self.transport.write(self._socket.send(event.response()))
         elif isinstance(event, CloseConnection):
@@ -160,7 +160,7 @@ class ResponsesSocket:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": message, "more_body": False}
 
-        async def send(_: Any) -> None:
+        async def send(_: object) -> None:
             """Everything goes through the wire."""
 
         try:

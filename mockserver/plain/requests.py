@@ -115,7 +115,7 @@ def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
     )
 
 
-def _params(row: Any, chat: bool) -> RequestParams | None:
+def _params(row: object, chat: bool) -> RequestParams | None:
     """The parameters of an ordinary streamed request. None for any other, a wrong one too."""
     if not isinstance(row, dict) or row.get("stream") is not True:
         return None

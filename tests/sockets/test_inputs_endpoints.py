@@ -28,8 +28,8 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "calm.yaml").write_text(CALM)
 
 
-def summary_of(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = orjson.loads((path / "summary.json").read_bytes())
+def summary_of(path: Path) -> Any:
+    found: Any = orjson.loads((path / "summary.json").read_bytes())
     return found
 
 

@@ -85,7 +85,7 @@ def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None
     assert (counts["succeeded"], counts["failed"]) == (60, 0)
     assert result.summary["tokens"]["output"] == result.summary["tokens"]["usage"]["output"] == 600
     assert latency["chunk_gap_ms"]["n"] == 540
-    assert latency["ttft_ms"]["min"] > 4.9
+    assert (latency["ttft_ms"]["min"] or 0.0) > 4.9
     assert used_s is not None
     assert 0 < used_s < 5
 

@@ -10,7 +10,11 @@ PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "prompts
 MAY_IMPORT: dict[str, frozenset[str]] = {
     # Of our own modules, besides those of its own folder. The closest entry counts: bench.transport is for all below it.
     # Values and what everything stands on:
-    "bench": frozenset({"bench.api", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}),
+    "bench": frozenset(
+        {"bench.api", "bench.lazy_exports", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}
+    ),
+    "bench.lazy_exports": frozenset(),
+    "bench.documents": frozenset(),
     "bench.errors": frozenset(),
     "bench.interpreter": frozenset(),
     "bench.clock": frozenset(),
@@ -47,7 +51,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.conversations", "bench.mid_session", "bench.shares", "bench.workload", "promptset"}
     ),
     "bench.dispatch": frozenset(
-        {"bench.clock", "bench.conversations", "bench.records", "bench.transport.interface", "bench.workload"}
+        {"bench.clock", "bench.conversations", "bench.lazy_exports", "bench.records", "bench.transport.interface",
+         "bench.workload"}
     ),
     # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
     "bench.modes": frozenset(
@@ -100,14 +105,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.record_blocks", "bench.records"}),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset({"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.step_histograms"}),
+    "bench.report": frozenset(
+        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers", "bench.metrics.step_histograms"}
+    ),
     "bench.report.compiled_templates": frozenset({"bench.machine_cache"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.record_blocks", "bench.records"}),
     "bench.damage": frozenset({"bench.errors", "bench.records", "bench.run_directory", "bench.shape"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
-    "bench.accuracy": frozenset({"bench.errors", "bench.records", "bench.run_directory"}),
+    "bench.accuracy": frozenset({"bench.errors", "bench.lazy_exports", "bench.records", "bench.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Which certificate covers which load is decided from plain values.
@@ -464,6 +471,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "promptset.__main__": frozenset({"promptset.cli"}),
 }  # fmt: skip
 
+FOR_ALL_OF_BENCH = "bench.documents"
+"""Types of what is published: nothing of them is loaded while bench runs."""
+
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
@@ -477,10 +487,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "clock",
+            "documents",
             "errors",
             "event_loop",
             "interpreter",
             "kept_messages",
+            "lazy_exports",
             "load_change",
             "loads",
             "native",

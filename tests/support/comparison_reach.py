@@ -52,7 +52,7 @@ class VirtualRuns:
         for name, values in metrics.items():
             stats = {order: float(np.quantile(values, p)) for order, p in _ORDERS.items()}
             latency[METRICS[name].key] = {"mean": float(values.mean()), **stats, "ci95": {}}
-        summary: dict[str, Any] = {
+        summary: Any = {
             "latency": latency,
             "throughput": {
                 "output_tokens_per_s": float(tokens_per_s.mean()), "requests_per_s": len(ttft) / SECONDS,

@@ -50,7 +50,7 @@ def golden_page_data() -> dict[str, Any]:
     }
 
 
-def golden_summary() -> dict[str, Any]:
+def golden_summary() -> Any:
     """The content of summary.json, with the keys that a run adds: a copy of one's own."""
     return copy.deepcopy(_summary())
 
@@ -91,11 +91,13 @@ def _summary() -> dict[str, Any]:
     server = block.describe(
         made_server(START_NS, SECONDS), ["http://127.0.0.1:8000/metrics"], totals, numbers, START_NS
     )
+    gpu = gpu_block.describe(made_gpu(START_NS, SECONDS), numbers, START_NS, gpus=2, hour_cost=2.5)
+    assert gpu is not None
     return numbers | {
         "run": RUN,
         "verdict": {"status": "SUSPECT", "reasons": reasons},
         "calibration": None,
         "prefix_cache": None,
         "server": rounded(server),
-        "gpu": rounded(gpu_block.describe(made_gpu(START_NS, SECONDS), numbers, START_NS, gpus=2, hour_cost=2.5)),
+        "gpu": rounded(gpu),
     }

@@ -59,7 +59,7 @@ def _folded() -> Summary:
     return summary
 
 
-def summary_of_jobs() -> dict[str, Any]:
+def summary_of_jobs() -> Any:
     """The content of its summary.json."""
     return copy.deepcopy(_folded().close()) | copy.deepcopy(ADDED)
 

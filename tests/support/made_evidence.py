@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 from bench.server_metrics.prefix_cache import ComparedCache
 from bench.verdict import judge
@@ -108,7 +108,7 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
         assert last in place, path
         place[last] = value
     facts = {"open_loop": True, "exact_lengths": True} | facts
-    return RunEvidence(summary=summary, calibration=calibration, **facts)
+    return RunEvidence(summary=cast(Any, summary), calibration=calibration, **facts)
 
 
 def verdict(changes: dict[str, object] | None = None, limits: Limits | None = None, **more: Any) -> Verdict:

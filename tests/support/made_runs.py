@@ -106,7 +106,7 @@ def made_side(
 
 
 @functools.cache
-def _numbers(facts: RunFacts, records: tuple[RequestRecord, ...]) -> dict[str, Any]:
+def _numbers(facts: RunFacts, records: tuple[RequestRecord, ...]) -> Any:
     """The summary of these records; many tests make the same run."""
     summary = Summary(facts)
     for record in records:

@@ -10,13 +10,11 @@ from bench.records import RequestRecord
 from tests.support.made_records import START_NS
 
 
-def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> dict[str, Any]:
+def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> Any:
     return made_page(records, status, **facts)[0]
 
 
-def made_page(
-    records: list[RequestRecord], status: str = "VALID", **facts: Any
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> tuple[Any, dict[str, Any]]:
     """A summary, and what its page needs beyond it."""
     given: dict[str, Any] = {
         "mode": "concurrency",

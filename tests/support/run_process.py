@@ -40,7 +40,7 @@ def finished(words: Sequence[str], **popen: Any) -> tuple[int, str, str]:
     return running.returncode, out, err
 
 
-def summary(tmp_path: Path, out: str = "run") -> dict[str, Any]:
+def summary(tmp_path: Path, out: str = "run") -> Any:
     told: dict[str, Any] = json.loads((tmp_path / out / "summary.json").read_text())
     return told
 

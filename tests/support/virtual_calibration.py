@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -295,7 +295,7 @@ class Calibrated:
     certificate: dict[str, Any]
     verdict: Verdict
     exit: Exit
-    summary: dict[str, Any]
+    summary: Any
 
 
 def calibrated(
@@ -344,7 +344,7 @@ def calibrated(
     )
     for record in records:
         summary.add(record)
-    numbers = client.numbers(summary.close(), records)
+    numbers: Any = client.numbers(cast(Any, summary.close()), records)
     directory = RunDirectory.create(folder / f"run-{seed}")
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
@@ -353,5 +353,5 @@ def calibrated(
     assert certificate is not None
     found = certificate.to_json()
     verdict = judge(RunEvidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
-    told = {**numbers, "verdict": verdict.to_json()}
+    told: Any = {**numbers, "verdict": verdict.to_json()}
     return Calibrated(found, verdict, exit_status(told), numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def littles_law_of(
     load: Load,
     mode: str = "concurrency",
     lose: Callable[[list[RequestRecord]], list[RequestRecord]] = lambda records: records,
-) -> tuple[dict[str, float], list[Finding]]:
+) -> tuple[Any, list[Finding]]:
     """`load.littles_law` of the summary, and what its sign says."""
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=START, seed=0))
     for record in lose(load.records):

@@ -53,8 +53,9 @@ def off_plan(records: Sequence[RequestRecord], changes: Sequence[ChangedLoad], *
     summary = Summary(facts)
     for record in records:
         summary.add(record)
-    found: float = summary.close()["load"]["off_plan"]["share"]
-    return found
+    off_plan = summary.close()["load"]["off_plan"]
+    assert off_plan is not None
+    return off_plan["share"]
 
 
 USERS = (ChangedLoad(1 * S, 3, 6, "terminal"), ChangedLoad(2 * S, 6, 2, "terminal"))

@@ -10,8 +10,10 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Awaitable, Iterator
+from concurrent.futures import Future
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol
 
 from bench.errors import UsageError
 from bench.scale.cluster.node_worker import NodeWorker
@@ -29,10 +31,16 @@ AT_ONCE = 8
 """Calls of one actor that go on at once: one waits for news, one measures the clock, others are orders."""
 
 
+class _Reference(Protocol):
+    """What a call of an actor gives at once."""
+
+    def future(self) -> Future[Any]: ...
+
+
 class RayHandle:
     """An actor of one worker, as its caller has it."""
 
-    def __init__(self, ray: Any, actor: Any, node: str, first_within_s: float = STARTED_AFTER_S) -> None:
+    def __init__(self, ray: ModuleType, actor: object, node: str, first_within_s: float = STARTED_AFTER_S) -> None:
         """`first_within_s`: until its first answer."""
         self._ray = ray
         self._within_s = first_within_s
@@ -41,11 +49,11 @@ class RayHandle:
         self.told: list[Any] = []
         """Answers that nobody waits for, the last few: an answer that is let go of can take its call with it."""
 
-    def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
+    def call(self, method: str, *arguments: object) -> Awaitable[Any]:
         """Call a method of `NodeWorker`. Raises NodeLostError."""
         return self._answer(getattr(self._actor, method).remote(*arguments))
 
-    async def _answer(self, reference: Any) -> Any:
+    async def _answer(self, reference: _Reference) -> object:
         try:
             answer = await asyncio.wait_for(asyncio.wrap_future(reference.future()), self._within_s)
         except TimeoutError:
@@ -63,7 +71,7 @@ class RayHandle:
         self._within_s = LOST_AFTER_S
         return answer
 
-    def tell(self, method: str, *arguments: Any) -> None:
+    def tell(self, method: str, *arguments: object) -> None:
         """The same, without waiting for an answer."""
         with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
             self.told = [*self.told[-AT_ONCE:], getattr(self._actor, method).remote(*arguments)]
@@ -72,7 +80,7 @@ class RayHandle:
 class RayCluster:
     """A cluster that has been joined. `release` gives back what was placed."""
 
-    def __init__(self, ray: Any, per_node: int | None, first_within_s: float) -> None:
+    def __init__(self, ray: ModuleType, per_node: int | None, first_within_s: float) -> None:
         """`per_node`: workers on each node; None: spread as Ray likes. `first_within_s`: until an actor's first answer."""
         self._ray = ray
         self._first_within_s = first_within_s
@@ -151,7 +159,7 @@ class RayCluster:
         ]
         return self._handles
 
-    def _places(self, group: Any, bundles: int) -> list[str]:
+    def _places(self, group: object, bundles: int) -> list[str]:
         """The node of each bundle: its name, and its id where several have the name."""
         table = import_module("ray.util").placement_group_table(group)["bundles_to_node_id"]
         nodes = {node["NodeID"]: node for node in self._ray.nodes()}
@@ -174,7 +182,7 @@ class RayCluster:
         self._group, self._handles = None, []
 
 
-def _connect(ray: Any, address: str, environment: dict[str, Any] | None) -> None:
+def _connect(ray: ModuleType, address: str, environment: dict[str, Any] | None) -> None:
     """Once a process: the runs of a series share it, and Ray leaves it when the process ends."""
     if ray.is_initialized():
         return

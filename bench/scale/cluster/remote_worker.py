@@ -31,10 +31,10 @@ class Handle(Protocol):
     node: str
     """The node's name, for people."""
 
-    def call(self, method: str, *arguments: Any) -> Awaitable[Any]:
+    def call(self, method: str, *arguments: object) -> Awaitable[Any]:
         """Call a method of `NodeWorker`. Raises NodeLostError."""
 
-    def tell(self, method: str, *arguments: Any) -> None:
+    def tell(self, method: str, *arguments: object) -> None:
         """The same, without waiting for an answer; one that is lost hears nothing."""
 
 

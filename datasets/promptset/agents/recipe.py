@@ -179,7 +179,7 @@ class _Reader:
         self.known(f"{where}{key}.", value, keys, optional)
         return value
 
-    def law(self, key: str, value: Any, dimension: Dimension = "tokens") -> Distribution | None:
+    def law(self, key: str, value: object, dimension: Dimension = "tokens") -> Distribution | None:
         if value is _MISSING or value is None:
             return None
         try:
@@ -188,7 +188,7 @@ class _Reader:
             self.problems += [f"{key} {problem}" for problem in e.problems]
             return None
 
-    def mixture(self, key: str, value: Any) -> Mixture | None:
+    def mixture(self, key: str, value: object) -> Mixture | None:
         if not isinstance(value, list):
             law = self.law(key, value)
             return None if law is None else ((1.0, law),)
@@ -208,7 +208,7 @@ class _Reader:
             self.problems.append(f"{key}: the shares add up to {total:.4%}, and not to 100%")
         return tuple(found)
 
-    def share(self, key: str, value: Any) -> float | None:
+    def share(self, key: str, value: object) -> float | None:
         if value is _MISSING or value is None:
             return None
         number = _share(value)
@@ -217,7 +217,7 @@ class _Reader:
             return None
         return number
 
-    def range(self, key: str, value: Any) -> tuple[float, float] | None:
+    def range(self, key: str, value: object) -> tuple[float, float] | None:
         if value is _MISSING or value is None:
             return None
         low, dots, high = str(value).partition("..")
@@ -227,12 +227,12 @@ class _Reader:
             return None
         return shares[0], shares[1]
 
-    def truth(self, key: str, value: Any) -> bool:
+    def truth(self, key: str, value: object) -> bool:
         if not isinstance(value, bool):
             self.problems.append(f"{key} must be true or false, not {value!r}")
         return bool(value)
 
-    def limit(self, value: Any) -> int | None:
+    def limit(self, value: object) -> int | None:
         if value is _MISSING or value is None:
             return None
         if type(value) is not int or value < LEAST_LIMIT:
@@ -253,7 +253,7 @@ class _Reader:
         return SubAgents(share=share, **laws)  # type: ignore[arg-type]
 
 
-def _share(value: Any) -> float | None:
+def _share(value: object) -> float | None:
     """A share as a number (0.13) or in percent (13%); None where it is neither."""
     text = str(value).strip()
     try:

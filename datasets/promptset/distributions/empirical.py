@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -20,7 +19,7 @@ from promptset.errors import SpecError
 _SHOWN = 5
 
 
-def _value(entry: Any, dimension: Dimension, unit: str) -> float:
+def _value(entry: object, dimension: Dimension, unit: str) -> float:
     if isinstance(entry, bool) or not isinstance(entry, int | float | str):
         raise SpecError(f"{entry!r} is not a value")
     value = read_quantity(f"{entry}{unit}" if isinstance(entry, int | float) else entry, dimension)
@@ -29,7 +28,7 @@ def _value(entry: Any, dimension: Dimension, unit: str) -> float:
     return value
 
 
-def _weight(entry: Any) -> float:
+def _weight(entry: object) -> float:
     if isinstance(entry, bool) or not isinstance(entry, int | float) or not (0 <= entry < math.inf):
         raise SpecError(f"the weight {entry!r} is not a number of at least 0")
     return float(entry)

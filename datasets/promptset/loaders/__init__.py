@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from promptset.loaders.dataset import FORMATS, BadRows, DataSet, parse_columns
@@ -34,7 +34,7 @@ def load(
     return list(DataSet(path, tokenizer=tokenizer, chat=chat, columns=columns, bad_rows=bad_rows, seed=seed, salt=salt))
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'promptset.loaders' has no attribute {name!r}")
     from promptset.loaders import dataset

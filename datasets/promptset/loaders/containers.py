@@ -44,7 +44,7 @@ class Container(Protocol):
     def entries(self) -> Iterator[Entry]:
         """Every row, in order. Raises SpecError if the file as a whole cannot be read."""
 
-    def value(self, start: int, end: int) -> Any:
+    def value(self, start: int, end: int) -> object:
         """The row at a position from `entries`."""
 
 
@@ -74,7 +74,7 @@ def _json(path: Path) -> Container:
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
-def _decode(line: bytes) -> Any:
+def _decode(line: bytes) -> object:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as e:
@@ -106,7 +106,7 @@ class _OfBytes:
                     start, line = start + len(_BOM), line.removeprefix(_BOM)
                 yield number, start, line
 
-    def value(self, start: int, end: int) -> Any:
+    def value(self, start: int, end: int) -> object:
         return _decode(self._bytes(start, end))
 
     def close(self) -> None:
@@ -179,11 +179,11 @@ class Lines(_OfBytes):
             if line.strip():
                 yield Entry(number, start, start + len(line), self._row(line))
 
-    def value(self, start: int, end: int) -> Any:
+    def value(self, start: int, end: int) -> object:
         """The line."""
         return self._row(self._bytes(start, end))
 
-    def _row(self, line: bytes) -> Any:
+    def _row(self, line: bytes) -> object:
         try:
             return {"prompt": line.decode().rstrip("\r\n")}
         except UnicodeDecodeError as e:
@@ -222,12 +222,12 @@ class Csv(_OfBytes):
         except csv.Error as e:
             raise SpecError(f"{self._path}, line {first}: not CSV: {e}") from e
 
-    def value(self, start: int, end: int) -> Any:
+    def value(self, start: int, end: int) -> object:
         """The record."""
         text = self._bytes(start, end).decode(errors="surrogateescape")
         return self._row(next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter)))
 
-    def _row(self, record: list[str]) -> Any:
+    def _row(self, record: list[str]) -> object:
         if len(record) != len(self._names):
             return SpecError(f"{len(record)} values, and the first line names {len(self._names)} columns")
         if not all(value.isprintable() or _is_utf8(value) for value in record):
@@ -269,7 +269,7 @@ class Parquet:
                 number += 1
                 yield Entry(number, group, row, self.value(group, row))
 
-    def value(self, start: int, end: int) -> Any:
+    def value(self, start: int, end: int) -> object:
         """Row `end` of group `start`; the group is kept until another one is asked for."""
         if start != self._held:
             self._group, self._held = self._file.read_row_group(start).to_pylist(), start

@@ -12,7 +12,7 @@ import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from promptset.errors import SpecError
 from promptset.images import has_images
@@ -181,7 +181,7 @@ class DataSet(Sequence[Sample]):
             return None
         return dataclasses.replace(parsed.outline, path=self._cut_to_fit(parsed.outline))
 
-    def _read(self, value: Any) -> ParsedRow | None:
+    def _read(self, value: object) -> ParsedRow | None:
         if isinstance(value, SpecError):
             raise value
         if not isinstance(value, dict):

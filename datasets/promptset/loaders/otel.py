@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
 from promptset.loaders.tracelab import time_of
@@ -52,7 +52,7 @@ def _spans(row: Row) -> Iterator[Row]:
                 yield from _objects(scope.get("spans"))
 
 
-def _objects(value: Any) -> list[Row]:
+def _objects(value: object) -> list[Row]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
@@ -78,11 +78,11 @@ def _flat(span: Row) -> Row:
     }
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> object:
     """An attribute's value: {"intValue": "12"} is 12."""
     if not isinstance(value, dict) or len(value) != 1:
         return value
@@ -90,21 +90,27 @@ def _value(value: Any) -> Any:
     return _number(content) if kind == "intValue" else content
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """A whole number, also one in a string; anything else unchanged, for the check that follows."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
-def _time(value: Any) -> float | None:
+def _time(value: object) -> float | None:
     """Seconds since 1970, of nanoseconds or of a date."""
     number = _number(value)
     return number / _NS_PER_S if isinstance(number, int) and not isinstance(number, bool) else time_of(value)
 
 
-def _first(attributes: Row, keys: Sequence[str]) -> Any:
+def _first(attributes: Row, keys: Sequence[str]) -> object:
     return next((_number(attributes[key]) for key in keys if attributes.get(key) is not None), None)
+
+
+def _count(attributes: Row, keys: Sequence[str]) -> int | None:
+    """The same where it has been checked."""
+    found = _first(attributes, keys)
+    return found if isinstance(found, int) else None
 
 
 def _is_call(span: Row) -> bool:
@@ -133,8 +139,9 @@ def _problems(span: Row) -> list[str]:
 
 
 def _lengths(span: Row) -> Iterator[int]:
-    if _is_call(span):
-        yield _first(span["attributes"], _INPUT)
+    tokens = _count(span["attributes"], _INPUT)
+    if _is_call(span) and tokens is not None:
+        yield tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -247,7 +254,7 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
         path, tokens = _path(node, before, f"{key} {number}")
         call = Call(
             input_tokens=tokens,
-            output_tokens=_first(node.span["attributes"], _OUTPUT) or None,
+            output_tokens=_count(node.span["attributes"], _OUTPUT) or None,
             at_s=node.start_s - begins_s,
             after=tuple(sorted(node.waits)),
             pause_s=max(0.0, node.start_s - last_s),
@@ -264,10 +271,11 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
 
 def _path(node: _Node, before: Call | None, name: str) -> tuple[Path, int]:
     """What a prompt has in common with the one before it, and its tokens."""
-    tokens: int = _first(node.span["attributes"], _INPUT)
+    tokens = _count(node.span["attributes"], _INPUT)
+    assert tokens is not None
     if before is None:
         return ((name, tokens),), tokens
-    cached = _first(node.span["attributes"], _CACHED)
+    cached = _count(node.span["attributes"], _CACHED)
     same = before.input_tokens if cached is None and tokens >= before.input_tokens else cached or 0
     kept = cut(before.path, min(same, tokens))
     new = tokens - sum(length for _, length in kept)

@@ -40,7 +40,7 @@ def own_problems(row: Mapping[str, Any]) -> list[str]:
     return problems + _header_problems(row.get("headers"))
 
 
-def _header_problems(headers: Any) -> list[str]:
+def _header_problems(headers: object) -> list[str]:
     if headers is None:
         return []
     if not isinstance(headers, dict):

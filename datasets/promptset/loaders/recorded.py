@@ -80,7 +80,7 @@ def cut(path: Path, tokens: int) -> Path:
     return tuple(kept)
 
 
-def length_problems(key: str, value: Any, least: int = 0) -> list[str]:
+def length_problems(key: str, value: object, least: int = 0) -> list[str]:
     """Problems with a number of tokens that must be there."""
     fits = isinstance(value, int) and not isinstance(value, bool) and value >= least
     return [] if fits else [f"{key} must be a whole number of at least {least}, not {value!r}"]

@@ -158,7 +158,7 @@ def _read_texts(row: Row) -> ParsedRow:
     return ParsedRow(Sample(**content, **_extras(row)), at_s=row.get("at_s"), own=own_of(row))
 
 
-def _are_ids(value: Any) -> bool:
+def _are_ids(value: object) -> bool:
     """Whether a value is a list of token ids, or a list of such lists."""
     if not isinstance(value, list) or not value:
         return False
@@ -187,7 +187,7 @@ def _rerank_problems(row: Row) -> list[str]:
     return problems + count_problems("top_n", row.get("top_n"))
 
 
-def _is_document(value: Any) -> bool:
+def _is_document(value: object) -> bool:
     text = value.get("text") if isinstance(value, dict) else value
     return isinstance(text, str) and bool(text)
 
@@ -210,22 +210,22 @@ def row_problems(row: Row) -> list[str]:
     return problems
 
 
-def count_problems(key: str, value: Any) -> list[str]:
+def count_problems(key: str, value: object) -> list[str]:
     """Problems with a number of tokens; None is allowed."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is None or (whole and 1 <= value <= MOST_COUNT):
+    whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if value is None or 1 <= whole <= MOST_COUNT:
         return []
-    limit = f"at most {MOST_COUNT:,}" if whole and value > MOST_COUNT else "at least 1"
+    limit = f"at most {MOST_COUNT:,}" if whole > MOST_COUNT else "at least 1"
     return [f"{key} must be a whole number of {limit}, not {value!r}"]
 
 
-def seconds_problems(key: str, value: Any) -> list[str]:
+def seconds_problems(key: str, value: object) -> list[str]:
     """Problems with a time in seconds; None is allowed."""
     fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf)
     return [] if fits else [f"{key} must be a number of seconds from 0 on, not {value!r}"]
 
 
-def message_problems(messages: Any) -> list[str]:
+def message_problems(messages: object) -> list[str]:
     """Problems with the messages of a chat."""
     if not isinstance(messages, list) or not messages:
         return ["messages must be a list that is not empty"]

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, cut, length_problems
 from promptset.loaders.rows import seconds_problems
@@ -34,10 +34,10 @@ _INPUTS = ("user_message", "tool_result")
 _OUTPUTS = ("reasoning", "text", "tool_call")
 
 
-def time_of(text: Any) -> float | None:
+def time_of(text: object) -> float | None:
     """Seconds since 1970 of an ISO date; without a zone it is UTC. None where it is none."""
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # what is no text is refused like a wrong one
     except (TypeError, ValueError):
         return None
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()

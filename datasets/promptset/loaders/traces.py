@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
 from promptset.loaders.own import own_of
@@ -59,8 +59,8 @@ def _read_burstgpt(row: Row) -> ParsedRow:
     return _read_columns(row, "Timestamp", _seconds, "Request tokens", "Response tokens")
 
 
-def _read_columns(row: Row, time: str, read_time: Callable[[Any], float | None], asked: str, got: str) -> ParsedRow:
-    numbers = {key: _number(row.get(key)) for key in (asked, got)}
+def _read_columns(row: Row, time: str, read_time: Callable[[object], float | None], asked: str, got: str) -> ParsedRow:
+    numbers: Row = {key: _number(row.get(key)) for key in (asked, got)}
     problems = _required(numbers, asked, got)
     at = read_time(row.get(time))
     if at is None:
@@ -82,24 +82,24 @@ def _required(row: Row, *keys: str) -> list[str]:
     return missing + [problem for key in keys for problem in count_problems(key, row.get(key))]
 
 
-def _number(text: Any) -> Any:
+def _number(text: object) -> object:
     """A number from a text column; anything else is returned unchanged, for the check that follows."""
     try:
-        return int(text)
+        return int(text)  # type: ignore[call-overload]
     except (TypeError, ValueError):
         return text
 
 
-def _seconds(text: Any) -> float | None:
+def _seconds(text: object) -> float | None:
     try:
-        return float(text)
+        return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
 
 
-def _from_date(text: Any) -> float | None:
+def _from_date(text: object) -> float | None:
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return _seconds(text)
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()

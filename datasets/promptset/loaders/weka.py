@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from promptset.loaders.recorded import Call, RecordedSession, RecordingFormat, Row, length_problems
 from promptset.loaders.rows import count_problems, seconds_problems
@@ -47,7 +47,7 @@ def _problems(row: Row) -> list[str]:
     return problems
 
 
-def _request_problems(requests: Any, block: int, where: str) -> list[str]:
+def _request_problems(requests: object, block: int, where: str) -> list[str]:
     if not isinstance(requests, list):
         return [f"{where}requests must be a list"]
     problems: list[str] = []

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, chain, cycle, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
@@ -263,7 +263,7 @@ def _begins_as_recording(path: Path, changed_ns: int, size: int) -> bool:
     return first is not None and isinstance(first.value, dict) and format_of(first.value) is not None
 
 
-def _row_of(value: Any) -> Row:
+def _row_of(value: object) -> Row:
     if isinstance(value, SpecError):
         raise value
     if not isinstance(value, Mapping):

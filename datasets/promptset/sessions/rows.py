@@ -56,7 +56,7 @@ def load_sessions(path: Path, endpoints: Sequence[str] | None = None) -> list[Se
     return sessions
 
 
-def read_session(row: Any, name: str) -> Session:
+def read_session(row: object, name: str) -> Session:
     """A session from its row. Its default name is `name`. Raises SpecError with every problem."""
     if isinstance(row, SpecError):
         raise row
@@ -79,7 +79,7 @@ def read_session(row: Any, name: str) -> Session:
     return Session(id=row.get("session", name), turns=turns, system=row.get("system"), tools=tools, **own_of(row))
 
 
-def _is_content(content: Any, has_results: bool) -> bool:
+def _is_content(content: object, has_results: bool) -> bool:
     return isinstance(content, str) and (bool(content) or has_results)
 
 
@@ -117,7 +117,7 @@ def _turn_problems(turn: dict[str, Any]) -> list[str]:
     return found
 
 
-def _call_problems(calls: Any) -> list[str]:
+def _call_problems(calls: object) -> list[str]:
     if not isinstance(calls, list):
         return [f"answer_tool_calls must be a list of calls, not {calls!r}"]
     return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from scipy import stats
@@ -25,7 +25,7 @@ from tests.support.made_records import START_NS, made_record
 
 
 def test_a_run_without_a_ledger_has_no_certificate(tmp_path: Path) -> None:
-    assert certify(RunDirectory.create(tmp_path / "run"), {}, {}, start_ns=0) is None
+    assert certify(RunDirectory.create(tmp_path / "run"), cast(Any, {}), {}, start_ns=0) is None
 
 
 def test_a_client_that_is_right_is_told_so(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -143,7 +143,7 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
         "tokens": {"chunks": {"with_tokens": 600}},
     }
     kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2, endpoint="messages")
-    assert LoadShape.measured(summary, kind).to_json() == {
+    assert LoadShape.measured(cast(Any, summary), kind).to_json() == {
         "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True,
         "endpoint": "messages", "clock": "kernel", "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip

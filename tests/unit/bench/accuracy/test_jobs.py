@@ -50,7 +50,7 @@ RECORDS = _records()
 
 
 def _certified(
-    folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]] = lambda summary: summary, *, shared: bool = True
+    folder: Path, change: Callable[[Any], Any] = lambda summary: summary, *, shared: bool = True
 ) -> dict[str, Any]:
     directory = RunDirectory.create(folder / "run")
     lines = [made_line(record, **({"status": 500} if record.status == 500 else {})) for record in RECORDS]
@@ -68,7 +68,7 @@ def _of_jobs(certificate: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """A report with these job seconds in place of its own."""
 
-    def changed(summary: dict[str, Any]) -> dict[str, Any]:
+    def changed(summary: Any) -> Any:
         job_s = summary["jobs"]["job_s"] | describe(sorted(seconds))
         return summary | {"jobs": summary["jobs"] | {"job_s": job_s}}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ from bench.report.metamorphic_table import text
 
 
 def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, failed: dict[str, int] | None = None,
-           ttfo: float | None = None, gap: float | None = None) -> dict[str, Any]:  # fmt: skip
+           ttfo: float | None = None, gap: float | None = None) -> Any:  # fmt: skip
     """A summary as far as the checks look at it."""
     e2el = ttft + (tokens - 1) * tpot
     values = {"ttft_ms": ttft, "tpot_ms": tpot, "itl_ms": tpot, "e2el_ms": e2el, "ttfo_ms": ttft if ttfo is None else ttfo,
@@ -69,7 +69,7 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def times(metrics: str, factor: float = 1.0, more: float = 0.0) -> Change:
-    def change(summary: dict[str, Any]) -> None:
+    def change(summary: Any) -> None:
         for metric in metrics.split():
             row = summary["latency"][f"{metric}_ms"]
             row.update({stat: value * factor + more for stat, value in row.items()})
@@ -77,39 +77,39 @@ def times(metrics: str, factor: float = 1.0, more: float = 0.0) -> Change:
     return change
 
 
-def tpot_with_ttft(summary: dict[str, Any]) -> None:
+def tpot_with_ttft(summary: Any) -> None:
     latency = summary["latency"]
     latency["tpot_ms"]["p50"] += latency["ttft_ms"]["p50"] / TOKENS
 
 
-def failures_as_successes(summary: dict[str, Any]) -> None:
+def failures_as_successes(summary: Any) -> None:
     summary["counts"]["by_outcome"] = {"ok": REQUESTS}
 
 
-def failures_in_the_latencies(summary: dict[str, Any]) -> None:
+def failures_in_the_latencies(summary: Any) -> None:
     share = 1 - summary["counts"]["by_outcome"]["ok"] / REQUESTS
     summary["latency"]["ttft_ms"]["p50"] *= 1 - share
 
 
-def chunks_as_tokens(summary: dict[str, Any]) -> None:
+def chunks_as_tokens(summary: Any) -> None:
     summary["latency"]["itl_ms"]["mean"] = summary["latency"]["chunk_gap_ms"]["mean"]
 
 
-def chunk_count(summary: dict[str, Any]) -> None:
+def chunk_count(summary: Any) -> None:
     gap, tpot = (summary["latency"][f"{m}_ms"]["p50"] for m in ("chunk_gap", "tpot"))
     summary["throughput"]["output_tokens_per_s"] *= tpot / gap
 
 
-def reasoning_ignored(summary: dict[str, Any]) -> None:
+def reasoning_ignored(summary: Any) -> None:
     summary["latency"]["ttft_ms"] = summary["latency"]["ttfo_ms"]
 
 
-def reasoning_as_output(summary: dict[str, Any]) -> None:
+def reasoning_as_output(summary: Any) -> None:
     summary["latency"]["ttfo_ms"] = summary["latency"]["ttft_ms"]
 
 
 def plan(key: str, value: float) -> Change:
-    def change(summary: dict[str, Any]) -> None:
+    def change(summary: Any) -> None:
         summary["load"]["plan"][key] = value
 
     return change
@@ -139,7 +139,7 @@ def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: 
     for name, seen in RIGHT.items():
         summary = copy.deepcopy(dict(seen.summary))
         change(summary)
-        wrong[name] = Observation(summary, seen.problems, seen.blocked_slow, seen.blocked)
+        wrong[name] = Observation(cast(Any, summary), seen.problems, seen.blocked_slow, seen.blocked)
     found = failing(wrong)
     assert caught_by <= found
     if defect not in ("scaled by 1.05", "0.6 ms more on every time", "TTFT 5 ms late", "TPOT that includes TTFT"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -55,7 +55,9 @@ def test_a_load_of_nothing_is_no_nearer_and_no_further() -> None:
 def test_a_check_without_one_of_its_two_numbers_fails_and_does_not_break(missing: str) -> None:
     def seen(tpot: float | None, ttft: float = 30.0) -> Observation:
         values = {"ttft_ms": ttft, "tpot_ms": tpot, "itl_ms": tpot}
-        return Observation({"latency": {name: {"p50": value, "mean": value} for name, value in values.items()}})
+        return Observation(
+            cast(Any, {"latency": {name: {"p50": value, "mean": value} for name, value in values.items()}})
+        )
 
     now, before = (None, 6.0) if missing == "now" else (12.0, None)
     rows = doubled(seen(now), seen(before))

@@ -122,7 +122,7 @@ def read(*events: dict[str, Any] | str, count: Any = None, batch: int = 1000, en
     return reader.close()
 
 
-def said(usage: int | None = None, **delta: Any) -> dict[str, Any]:
+def said(usage: int | None = None, **delta: Any) -> Any:
     event: dict[str, Any] = {"choices": [{"index": 0, "delta": delta}]}
     return event if usage is None else {**event, "usage": {"prompt_tokens": 7, "completion_tokens": usage}}
 

@@ -24,7 +24,7 @@ STREAMS = Ladder("", "chunks/s", "streams", 20.0, (10, 20))
 RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
 
 
-def summary(**changes: Any) -> dict[str, Any]:
+def summary(**changes: Any) -> Any:
     """What a good step of ten streams leaves: a chunk every 20 ms, and half a processor used."""
     numbers = {"chunk_gap_ms": 20.0, "ttft_ms": 20.0, "duration_s": 2.0, "cpu": 0.5, **changes}
     return {

@@ -105,7 +105,7 @@ def test_the_numbers_of_a_run_are_those_of_its_steady_window() -> None:
     assert found["error_rate"].value == summary["counts"]["failed"] / (
         summary["counts"]["failed"] + summary["counts"]["succeeded"]
     )
-    whole = numbers_of({**summary, "steady": None})
+    whole = numbers_of(summary | {"steady": None})
     assert whole["ttft:p90"].value == summary["latency"]["ttft_ms"]["p90"]
 
 
@@ -205,7 +205,7 @@ def test_the_exit_status_says_whether_anything_was_measured(
     assert exit_of(content(runs, ended=ended)) == status
 
 
-def in_flight(values: list[float], per_s: int = 10) -> dict[str, Any]:
+def in_flight(values: list[float], per_s: int = 10) -> Any:
     """As much of a summary as says whether the server kept up: sends in every second but the last two."""
     n = len(values)
     series = {"t_s": list(range(n)), "in_flight": values, "sent": [per_s] * (n - 2) + [0, 0]}

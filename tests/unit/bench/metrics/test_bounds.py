@@ -23,7 +23,7 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
     return tuple(None if x is None else START_NS + round(x * MS) for x in ms)
 
 
-def summarized(*records: RequestRecord) -> dict[str, Any]:
+def summarized(*records: RequestRecord) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     for record in records:
         summary.add(record)
@@ -170,7 +170,7 @@ def test_whatever_happened_lies_between_the_bounds(shapes: list[list[tuple[int, 
             assert least - 1e-6 <= truth[key][stat] <= greatest + 1e-6, (key, stat)
 
 
-def itl_of_nothing() -> dict[str, Any]:
+def itl_of_nothing() -> Any:
     """The golden summary with an ITL and a TPOT that stamps do not tell."""
     summary = golden_summary()
     for scope in (summary["latency"], summary["steady"]["latency"]):

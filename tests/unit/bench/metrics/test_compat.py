@@ -211,7 +211,7 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
         assert base.snapshot().describe()["max"] == 3e6
 
 
-def _summary(records: list[RequestRecord]) -> dict[str, Any]:
+def _summary(records: list[RequestRecord]) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     for record in records:
         summary.add(record)

@@ -24,7 +24,7 @@ def _only(records: list[RequestRecord]) -> Job:
     return job
 
 
-def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
+def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
     facts: dict[str, Any] = {
         "mode": "sessions",
         "open_loop": False,

@@ -44,7 +44,7 @@ def judged(
     changes: Sequence[ChangedLoad] = CHANGES,
     first: float = 20,
     whole: bool = True,
-) -> dict[str, Any]:
+) -> Any:
     made = [RateChange(change.at_ns, change.after) for change in changes]
     parts = parts_between(first, changes, END)
     facts = RunFacts(
@@ -69,7 +69,7 @@ def sent(due: Sequence[int], workers: int = 2) -> list[RequestRecord]:
     return [record(i, at, at + 50 * MS, i % workers) for i, at in enumerate(due)]
 
 
-def off(summary: dict[str, Any]) -> tuple[float, float]:
+def off(summary: Any) -> tuple[float, float]:
     row = summary["load"]["off_plan"]
     return row["start_s"], row["share"]
 

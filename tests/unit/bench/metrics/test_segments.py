@@ -22,7 +22,7 @@ S = 1_000_000_000
 STEPS = (PlannedLoad(5, 5, 0, 40 * S), PlannedLoad(10, 10, 40 * S, 80 * S))
 
 
-def summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
+def summarize(records: list[RequestRecord], **fields: Any) -> Any:
     facts = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7, "segments": STEPS}
     summary = Summary(RunFacts(**{**facts, **fields}))
     for record in records:

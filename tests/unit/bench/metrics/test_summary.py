@@ -25,7 +25,7 @@ def _facts(**fields: Any) -> RunFacts:
     return RunFacts(**(given | fields))
 
 
-def _summarize(records: list[RequestRecord], **fields: Any) -> dict[str, Any]:
+def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
     summary = Summary(_facts(**fields))
     for record in records:
         summary.add(record)
@@ -269,7 +269,7 @@ def test_stalls_are_told() -> None:
 
 
 def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
-    def run(counted: float) -> dict[str, Any]:
+    def run(counted: float) -> Any:
         summary = Summary(_facts())
         for index in range(200):
             summary.add(
@@ -279,8 +279,7 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
         for second in (0.5, 1.0, 1.5):
             row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}
             summary.add_sample(row)
-        law: dict[str, Any] = summary.close()["load"]["littles_law"]
-        return law
+        return summary.close()["load"]["littles_law"]
 
     assert run(1.0)["difference"] == pytest.approx(0, abs=1e-9)
     assert run(1.0)["records_mean"] == pytest.approx(10)

@@ -302,7 +302,7 @@ def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pyte
     assert "33m" not in plain.getvalue()
 
 
-def shown_on_a_terminal(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+def shown_on_a_terminal(summary: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = _Terminal()

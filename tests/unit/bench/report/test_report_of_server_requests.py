@@ -14,7 +14,7 @@ from tests.support.made_summary import made_summary
 from tests.unit.bench.report.test_schema import ADDED, _problems
 
 
-def said(**changes: Any) -> dict[str, Any]:
+def said(**changes: Any) -> Any:
     record = made_record(
         chunks_ms=(30.0, 50.0, 70.0),
         server_queue_ms=2.0,

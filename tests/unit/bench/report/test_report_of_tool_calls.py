@@ -12,7 +12,7 @@ from tests.support.made_records import made_record
 from tests.support.made_summary import made_page
 
 
-def _page(calls: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _page(calls: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:
     records = [
         made_record(
             index, sent_ms=10.0 * index, chunks_ms=(50.0, 55.0, 60.0), kinds="fff" if calls else "ccc", tool_calls=calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from bench.report import segments_table
 from bench.report.formatting import NOTHING
@@ -30,7 +30,7 @@ SEGMENT = {
 
 
 def test_a_value_that_is_open_is_shown_as_its_bounds() -> None:
-    (row,) = segments_table.rows({"segments": [SEGMENT]})
+    (row,) = segments_table.rows(cast(Any, {"segments": [SEGMENT]}))
     assert row.load == "5–10"
     assert row.time == "2.0–4.0 s"
     assert row.cells == ("50", "60", "0–15.17", "19.30", NOTHING, NOTHING, "12", "96", "2.500", "1")

@@ -93,7 +93,7 @@ def test_a_sweep_of_generated_text_has_no_inputs() -> None:
 
 
 def test_the_visits_of_a_search_show_inputs_and_e2el() -> None:
-    found = of_summary({**SUMMARIES[2], "verdict": {"reasons": []}})
+    found = of_summary(SUMMARIES[2] | {"verdict": {"reasons": []}})
     assert found.inputs_per_s == SUMMARIES[2]["throughput"]["inputs_per_s"]
     assert found.stat("e2el_ms", "p50") == 70.0
     assert of_inputs({1: VisitNumbers(), 2: found})

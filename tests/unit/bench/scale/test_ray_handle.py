@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,8 +26,9 @@ class RuntimeEnvSetupError(RayError):
     pass
 
 
-RAY = SimpleNamespace(
-    exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError, RuntimeEnvSetupError=RuntimeEnvSetupError)
+RAY = ModuleType("ray")
+vars(RAY)["exceptions"] = SimpleNamespace(
+    RayError=RayError, RayTaskError=RayTaskError, RuntimeEnvSetupError=RuntimeEnvSetupError
 )
 
 

@@ -35,7 +35,7 @@ DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-2"} 30000
 """
 
 
-def summary(tokens_per_s: float) -> dict[str, Any]:
+def summary(tokens_per_s: float) -> Any:
     rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": 10 * tokens_per_s, "duration_s": 4.0}
     return {"window": {"start_s": 1.0, "end_s": 3.0}, "steady": {"throughput": rates}, "throughput": rates}
 

@@ -1,0 +1,1 @@
+"""What the files that are published by a schema hold, as types."""
