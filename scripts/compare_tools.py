@@ -19,11 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 from compared import TOOLS, Load, Place, Tool
@@ -38,6 +38,9 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.mock_process import running_mock
 from bench.records import Outcome, RequestRecord
+
+if TYPE_CHECKING:
+    pass
 
 ROOT = Path(__file__).parents[1]
 INSTALLED = ROOT / "build" / "compared"
@@ -67,11 +70,8 @@ def main() -> int:
     if asked.table is not None:
         return show(json.loads(asked.table.read_text()))
     tools, loads = asked.tools.split(","), asked.loads.split(",")
-    for names, known, flag in ((tools, TOOLS, "--tools"), (loads, LOADS, "--loads")):
-        if unknown := [name for name in names if name not in known]:
-            parser.error(f"{flag}: {', '.join(unknown)}: there are {', '.join(known)}")
-    if asked.runs < 1:
-        parser.error(f"--runs: {asked.runs}: at least 1")
+    if problems := _problems(tools, loads, asked.runs):
+        parser.error("\n".join(problems))
     INSTALLED.mkdir(parents=True, exist_ok=True)
     for name in tools:
         TOOLS[name].install(INSTALLED / name)
@@ -89,6 +89,17 @@ def main() -> int:
                 found["runs"].append({"tool": name, "load": load, "turn": turn} | measure(name, LOADS[load]))
                 asked.json.write_text(json.dumps(found, indent=1))
     return show(found)
+
+
+def _problems(tools: list[str], loads: list[str], runs: int) -> list[str]:
+    """A sentence for each flag that asks for what there is not."""
+    problems = []
+    for names, known, flag in ((tools, TOOLS, "--tools"), (loads, LOADS, "--loads")):
+        if unknown := [name for name in names if name not in known]:
+            problems.append(f"{flag}: {', '.join(unknown)}: there are {', '.join(known)}")
+    if runs < 1:
+        problems.append(f"--runs: {runs}: at least 1")
+    return problems
 
 
 def measure(name: str, load: Load) -> dict[str, Any]:
@@ -235,7 +246,7 @@ def _records(lines: list[dict[str, Any]], requests: int) -> list[RequestRecord]:
     ]  # fmt: skip
 
 
-def _truth(records: list[RequestRecord], load: Load) -> dict[str, Any]:
+def _truth(records: list[RequestRecord], load: Load) -> Mapping[str, Any]:
     mode = "concurrency" if load.rate is None else "rate"
     start_ns = min(record.intended_ns for record in records)
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=start_ns, seed=0))
@@ -244,7 +255,7 @@ def _truth(records: list[RequestRecord], load: Load) -> dict[str, Any]:
     return summary.close()
 
 
-def _own(tool: Tool, truth: dict[str, Any]) -> dict[str, dict[str, float]]:
+def _own(tool: Tool, truth: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """The truth by a tool's own definitions."""
     rows = truth["latency"] if tool.compat is None else truth["compat"][tool.compat]
     return {key: {stat: rows[key][stat] for stat in STATS} for key in METRICS if rows[key] is not None}

@@ -104,6 +104,7 @@ def _decide(
     if not usable:
         return Gate((), (), unusable, strict=rules.strict)
     refuse_several_loads(usable)
+    objectives.refuse_unknown_parts(rules.objectives, usable)
     entries = tuple(entry_of(run) for run in usable)
     held = tuple(objectives.judge(wanted, usable, entries) for wanted in rules.objectives)
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]

@@ -10,7 +10,7 @@ Of an objective that speaks of a class or a model alone, all that is so for its 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -20,7 +20,7 @@ from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import Objective
 from bench.metrics.quantile import QUANTILES
-from bench.metrics.run_numbers import number_of, part_of
+from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import Entry, independent_values
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
 from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, values_needed
@@ -48,6 +48,20 @@ def steady(wanted: Objective) -> Objective:
             f'--slo "{wanted.text}": one request decides {wanted.stat}, so that no run shows whether it holds; use p99'
         )
     return wanted
+
+
+def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun]) -> None:
+    """Raises UsageError, with a sentence for each objective on a class or a model that no run knows."""
+    problems = []
+    for one in wanted:
+        if one.part is None or any(part_of(run.summary, one.part) is not None for run in runs):
+            continue
+        kind, name = one.part
+        known = dict.fromkeys(str(part[kind]) for run in runs for part in parts_of(run.summary, kind))
+        has = f"have {', '.join(known)}" if known else f"name no {LISTS[kind]}"
+        problems.append(f'--slo "{one.text}": no request is of the {kind} {name!r}: the runs {has}')
+    if problems:
+        raise UsageError(problems)
 
 
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:

@@ -371,3 +371,16 @@ def test_a_tool_that_failed_is_named_and_shows_in_the_exit_status(
     failed = {"tool": "aiperf", "load": "4", "problem": "it ended with status 1: no"}
     assert script.show({"date": "today", "machine": "here", "runs": [failed]}) == 1
     assert "it ended with status 1: no" in capsys.readouterr().out
+
+
+def test_everything_wrong_with_the_flags_is_said_at_once(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare-tools", "--tools", "aiperf,ab", "--loads", "none", "--runs", "0"])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "--tools: ab: there are trueload, " in said
+    assert "--loads: none: there are " in said
+    assert "--runs: 0: at least 1" in said

@@ -124,11 +124,33 @@ def test_an_objective_of_a_class_is_judged_by_its_own_requests(
         "error_rate{class=chat}<15%": "held",
         "error_rate<15%": "held",
         "ttft{class=batch}:p999<1s": "not shown",
-        "ttft{class=none}:p50<1s": "failed",
     }
     _, document = judged(capsys, *runs, *[word for text in wanted for word in ("--slo", text)])
     assert verdicts(document) == wanted
-    assert document["objectives"][-1]["why"] == "no request is of it"
+
+
+def test_an_objective_of_a_class_or_a_model_that_no_run_has_is_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of_classes(tmp_path / "run")
+    unknown = ["ttft{class=none}:p50<1s", "error_rate{model=a}<1%"]
+    assert gate(run, *[word for text in ["ttft{class=chat}:p50<70ms", *unknown] for word in ("--slo", text)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 2 problems",
+        f"  - --slo \"{unknown[0]}\": no request is of the class 'none': the runs have chat, batch",
+        f"  - --slo \"{unknown[1]}\": no request is of the model 'a': the runs name no models",
+    ]
+
+
+def test_an_objective_of_a_model_that_one_of_the_runs_lacks_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [made_run(tmp_path / str(number), at=number) for number in range(2)]
+    summary = orjson.loads((runs[0] / SUMMARY).read_bytes())
+    summary["models"] = [{"model": "b", "latency": summary["latency"]}]
+    (runs[0] / SUMMARY).write_bytes(orjson.dumps(summary))
+    status, document = judged(capsys, *runs, "--slo", "ttft{model=b}:p50<1s")
+    assert (status, document["objectives"][0]["why"]) == (1, "no request is of it")
 
 
 def test_an_objective_without_a_value_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
