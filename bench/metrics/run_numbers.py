@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.metrics.catalog import METRICS
-
-if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
 
 JOB = "job"
 """The metric of job seconds, which takes a statistic as latencies do."""
@@ -34,7 +31,7 @@ LISTS = {"model": "models", "class": "classes"}
 """Where the numbers of the parts of a run stand in its summary, by their kind."""
 
 
-def part_of(summary: SummaryDocument, part: tuple[str, str] | None) -> Mapping[str, Any] | None:
+def part_of(summary: Mapping[str, Any], part: tuple[str, str] | None) -> Mapping[str, Any] | None:
     """What of a summary an objective speaks of: all of it, or a part by kind and name; None where it has no such part."""
     if part is None:
         return summary
