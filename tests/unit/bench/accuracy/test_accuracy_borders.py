@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import pytest
@@ -256,7 +256,7 @@ def test_a_time_is_near_within_half_a_millisecond_or_a_fiftieth() -> None:
 def seen(**plan: Any) -> Observation:
     whole = {"dispersion_sent": 2.0, "dispersion_ratio": 1.04, "sent_rps": 61.1, "planned_rps": 60.0}
     latency = {name: {"p50": 30.0, "mean": 30.0} for name in ("ttft_ms", "tpot_ms")}
-    return Observation({"latency": latency, "load": {"plan": whole | plan}}, blocked_slow=1)
+    return Observation(cast(Any, {"latency": latency, "load": {"plan": whole | plan}}), blocked_slow=1)
 
 
 def test_bursts_are_at_least_twice_as_bursty_as_chance_and_as_planned() -> None:
