@@ -31,8 +31,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
          "bench/transport/exchange.py", "bench/transport/head.py"),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
     ),
-    "plans": (("mockserver/plans/*.py",), (f"{_MOCK}/test_mock_plan.py", f"{_MOCK}/test_mock_*.py")),
-    "engine": (("mockserver/engine/*.py",), (f"{_MOCK}/test_mock_*.py", "tests/unit/test_batching_model.py")),
+    "plans": (("mockserver/plans/*.py",), (_MOCK,)),
+    "engine": (("mockserver/engine/*.py",), (_MOCK, "tests/unit/test_batching_model.py")),
     "exact": (("datasets/promptset/exact.py",), (f"{_UNIT}/promptset/test_exact.py",)),
 }  # fmt: skip
 """A group's files, and the tests that are to notice what is changed in them."""

@@ -1,0 +1,338 @@
+"""Numbers of a run at their borders: samples of workers, histograms, the load and tallies, all by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.metrics import per_request
+from bench.metrics.histogram import LogHistogram, counted
+from bench.metrics.instrument import EXACT_LIMIT, WorkerSamples
+from bench.metrics.load import Readiness, Spans, dispersion, most_at_once, plan_against_sent
+from bench.metrics.step_histograms import StepHistograms
+from bench.metrics.tally import RecordTally
+from bench.records import MOST_TOKENS, Outcome, RequestRecord
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+
+
+# ---- What workers say of themselves --------------------------------------------------------------------------------
+
+
+def samples(*rows: dict[str, Any]) -> WorkerSamples:
+    found = WorkerSamples()
+    for row in rows:
+        found.add(row)
+    return found
+
+
+def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
+    nothing = samples({"t_ns": START_NS})
+    assert nothing.describe(START_NS, 2.0) == {
+        "loop_lag_ms": None, "cpu": None, "run_queue": None, "workers": 1,
+        "pause": {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0},
+    }  # fmt: skip
+    assert (nothing.in_flight_mean(), nothing.sent(), nothing.windows()) == (None, None, {})
+    assert samples().longest_pause(START_NS, 2.0) is None
+
+
+def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busiest() -> None:
+    found = samples(*({"worker": 0, "cpu": x, "run_queue_share": 0.5} for x in (0.9, 0.2, 0.4, 0.1)),
+                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.0))).describe(0, 1.0)  # fmt: skip
+    cpu = found["cpu"]
+    assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(3.51 / 7), 0.4, 1.0)
+    assert cpu["seconds_over_90"] == pytest.approx(2 / 3)
+    assert found["run_queue"]["mean"] == pytest.approx(1.91 / 3)
+    assert (found["run_queue"]["p99"], found["run_queue"]["max"]) == (pytest.approx(0.9982), 1.0)
+    assert found["workers"] == 2
+
+
+def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
+    every = samples({"loop_lag_ms": [1.0, 3.0]}, {"loop_lag_ms": []}, {"loop_lag_ms": [2.0]}).loop_lag_ms()
+    assert every is not None
+    assert (every["n"], every["p50"], every["max"], every["of"]) == (3, 2.0, 3.0, "every wake-up")
+    worst = samples({"loop_lag_ms": {"p50": 1.0, "p99": 5.0, "max": 9.0}},
+                    {"loop_lag_ms": {"p50": 2.0, "p99": 4.0, "max": None}},
+                    {"loop_lag_ms": {"p50": None}})  # fmt: skip
+    assert worst.loop_lag_ms() == {"n": 2, "p50": 2.0, "p99": 5.0, "max": 9.0, "of": "the worst second"}
+    many = samples({"loop_lag_ms": [1.0] * EXACT_LIMIT}, {"loop_lag_ms": [1.001]})
+    found = many.loop_lag_ms()
+    assert found is not None
+    assert (found["n"], found["max"]) == (EXACT_LIMIT + 1, 1.001)
+    assert found["p50"] == pytest.approx(1.0, rel=0.001)
+
+
+def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
+    def said(t: int, sent: int | None, done: int = 0, worker: int = 0) -> dict[str, Any]:
+        counts = {} if sent is None else {"sent": sent, "done": done}
+        return {"worker": worker, "t_ns": t * S, "in_flight_ns": t * 2.0 * S, **counts}
+
+    assert samples(said(1, 0)).windows() == {}
+    assert samples(said(1, 0), said(3, 5, 5)).windows() == {0: (S, 3 * S)}
+    assert samples(said(1, 0), said(3, 5, 5)).in_flight_mean() == 2.0
+    assert samples(said(1, 0), said(3, 5, 4)).windows() == {}
+    # A worker that does not say how many it sent has a window; then the sum is not known.
+    silent = samples(said(1, 0), said(3, 5, 5), said(1, None, worker=1), said(2, None, worker=1))
+    assert (set(silent.windows()), silent.sent()) == ({0, 1}, None)
+
+
+# ---- Histograms ----------------------------------------------------------------------------------------------------
+
+
+def folded(*values: float, fold: bool = True) -> LogHistogram:
+    found = LogHistogram()
+    found.extend(values)
+    if fold:
+        found.fold()
+    return found
+
+
+def test_values_are_taken_out_of_a_histogram_as_they_came_in() -> None:
+    whole = folded(5, 1, 3, 3, fold=False)
+    whole.remove(folded(1, 3, fold=False))
+    assert (whole.count, whole.total, whole.min, whole.max) == (2, 8, 3, 5)
+    assert whole.snapshot().quantile(0.5) == 4
+    whole.remove(LogHistogram())
+    assert whole.count == 2
+    whole.remove(folded(3, 5, fold=False))
+    assert (whole.count, whole.min, whole.max) == (0, math.inf, -math.inf)
+    for fold_all, fold_out in ((True, False), (False, True), (True, True)):
+        left = folded(1_000, 2_000, 4_000, fold=fold_all)
+        left.remove(folded(1_000, fold=fold_out))
+        assert (left.exact, left.count, left.total, left.total_of_squares) == (False, 2, 6_000, 20_000_000)
+        assert (left.min, left.max) == (pytest.approx(2_000, rel=0.001), 4_000)
+        left.remove(folded(4_000))
+        assert left.max == pytest.approx(2_000, rel=0.001)
+        left.remove(folded(2_000))
+        assert (left.count, left.min, left.max) == (0, math.inf, -math.inf)
+
+
+def test_arrays_are_added_as_values_are_folded_or_not() -> None:
+    for fold in (False, True):
+        one, other = LogHistogram(), LogHistogram()
+        if fold:
+            one.fold()
+            other.fold()
+        one.extend([7, 3, 2**41])
+        other.extend_array(np.array([7, 3, 2**41]))
+        other.extend_array(np.array([], dtype=np.int64))
+        assert one.snapshot().describe() == other.snapshot().describe()
+        assert (one.total, one.total_of_squares) == (other.total, other.total_of_squares) == (10 + 2**41, 58 + 2**82)
+    assert folded(1, 2, fold=False).snapshot().describe(0.5)["max"] == 1.0
+    known = LogHistogram()
+    known.extend([1.4, 1.4], total=2.9)
+    assert known.total == 3
+    assert folded(0.4, 0.4, fold=False).total == 1
+
+
+def test_ranks_and_shares_of_a_histogram_exact_and_folded() -> None:
+    for fold in (False, True):
+        found = folded(1_000, 2_000, 2_000, 4_000, fold=fold).snapshot()
+        assert [found.at_rank(rank) for rank in range(4)] == [
+            1_000,
+            pytest.approx(2_000, rel=0.001),
+            pytest.approx(2_000, rel=0.001),
+            4_000,
+        ]
+        assert [found.share_below(limit) for limit in (1_000, 1_500, 3_000, 9_000)] == [0.0, 0.25, 0.75, 1.0]
+        assert [found.count_above(limit) for limit in (500, 1_500, 3_000, 4_000)] == [4, 3, 1, 0]
+        assert found.quantile(0.5) == pytest.approx(2_000, rel=0.001)
+    many = LogHistogram()
+    many.extend([float(i) for i in range(1_000)])
+    assert many.snapshot().quantile(0.5) == 499.5
+    many.fold()
+    assert many.snapshot().quantile(0.5) == pytest.approx(499.5, rel=0.001)
+    assert folded(0.0, 0.0).snapshot().quantile(0.5) == 0.0
+    assert counted(np.array([3, 3, 9])) == {3: 2, 9: 1}
+    assert counted(np.array([3, 3 + 2**15])) == counted(np.array([3 + 2**15, 3])) == {3: 1, 32_771: 1}
+    assert counted(np.array([3, 2**40, 2**40])) == {3: 1, 2**40: 2}
+
+
+def test_steps_are_doubled_when_there_are_too_many_and_hold_what_lies_outside_at_their_ends() -> None:
+    one, other = StepHistograms(), StepHistograms()
+    times = [second * S for second in range(0, 5_000, 7)] * 2
+    values = [1000.0 * (1 + i % 9) for i in range(len(times))]
+    order = sorted(range(len(times)), key=times.__getitem__)
+    one.extend([times[i] for i in order], [values[i] for i in order])
+    other.extend_array(np.array(times), np.array(values))
+    other.extend_array(np.array([], dtype=np.int64), np.array([]))
+    assert one.width_ns == other.width_ns
+    steps = 5_000 * S // one.width_ns + 1
+    assert one.per_step(0, one.width_ns, steps) == other.per_step(0, one.width_ns, steps)
+    assert sum(sum(step.values()) for step in one.per_step(0, one.width_ns, 3)) == len(times)
+    late = one.per_step(4_000 * S // one.width_ns * one.width_ns, one.width_ns, 2)
+    assert sum(late[0].values()) > 1_000
+
+
+# ---- The load ------------------------------------------------------------------------------------------------------
+
+
+def test_spans_are_kept_by_worker_and_what_was_never_eligible_is_in_none() -> None:
+    spans = Spans()
+    spans.add(made_record(0, chunks_ms=(100,)))
+    spans.add(made_record(1, sent_ms=50, chunks_ms=(100,), worker=1))
+    spans.add(made_record(2, chunks_ms=(100,), eligible_ns=None))
+    assert [len(begins) for begins, _ in spans.of_workers()] == [1, 1]
+    assert spans.mean(START_NS, START_NS + 150 * MS) == pytest.approx(200 / 150)
+    assert spans.mean(START_NS, START_NS + 150 * MS, 1) == pytest.approx(100 / 150)
+    assert (spans.count([0, 7]), spans.count([0, 1]), spans.most()) == (1, 2, 2)
+    assert most_at_once([0, 5], [5, 9]) == 1
+    assert most_at_once([], []) == 0
+
+
+def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
+    assert dispersion([0.0] * 100, [0.0] * 100) is None
+    plan = [float(k) for k in range(100)]
+    assert dispersion(plan, plan) == 0.0
+    assert dispersion(plan, plan[:99]) is None
+    assert dispersion([], plan) is None
+    # Ten slots of ten: all of them in the first leave a mean of 10 and squares of 90 x 90 + 9 x 10 x 10, over 9.
+    assert dispersion([0.0] * 100, [float(k) for k in range(101)]) == pytest.approx((90**2 + 9 * 100) / 9 / 10)
+
+
+def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
+    plan, sent = [k * 10.0 * MS for k in range(5)], [k * 12.5 * MS for k in range(5)]
+    found = plan_against_sent(plan, sent)
+    assert (found["planned_rps"], found["sent_rps"]) == (100.0, 80.0)
+    assert found["rate_difference"] == pytest.approx(-0.2)
+    assert found["span_difference_ms"] == pytest.approx(10.0)
+    assert found["dispersion_ratio"] is None
+    none = plan_against_sent(plan, [])
+    assert (none["rate_difference"], none["span_difference_ms"], none["sent_rps"]) == (None, None, None)
+
+
+def test_a_wait_counts_from_the_first_send_of_all() -> None:
+    found = Readiness()
+    # Free at 0 and sent at 40 ms; the other began at 30 ms: 10 of the 40 are after the first send.
+    found.add(made_record(0, sent_ms=40, chunks_ms=(60,), intended_ns=START_NS, eligible_ns=START_NS))
+    found.add(made_record(1, sent_ms=30, chunks_ms=(70,)))
+    assert found.describe() == {"share": 10 / 170, "typical_ms": 10.0, "longest_ms": 10.0}
+    unsent = Readiness()
+    unsent.add(made_record(0, sent_ns=None, chunks_ms=()))
+    assert unsent.describe() is None
+    # A session's thinking is its user's time too. The run begins with the first send: only the second is late, 10 ms of 400.
+    session = Readiness()
+    for number, at in ((0, 0), (1, 300)):
+        session.add(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
+                                eligible_ns=START_NS + at * MS, session="s"))  # fmt: skip
+    assert session.describe() == {"share": pytest.approx(10 / 400), "typical_ms": 10.0, "longest_ms": 10.0}
+
+
+# ---- Requests and tallies ------------------------------------------------------------------------------------------
+
+
+def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_from_when_it_was_due() -> None:
+    failed = made_record(0, outcome=Outcome.RESET, sent_ms=30, end_ns=START_NS + 100 * MS, intended_ns=START_NS + 10 * MS,
+                         eligible_ns=START_NS + 20 * MS)  # fmt: skip
+    assert per_request.time_until_failure_ms(failed) == 70
+    assert per_request.time_until_failure_ms(replace(failed, sent_ns=None)) == 80
+    assert per_request.time_until_failure_ms(replace(failed, sent_ns=None, eligible_ns=None)) == 90
+    for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
+        assert per_request.time_until_failure_ms(replace(failed, outcome=outcome)) is None
+
+
+def test_a_reply_has_no_more_tokens_than_a_thousand_million() -> None:
+    per_request.refuse_endless((MOST_TOKENS,))
+    with pytest.raises(ValueError, match="in one reply"):
+        per_request.refuse_endless((MOST_TOKENS, 1))
+
+
+def tally(*records: RequestRecord) -> RecordTally:
+    found = RecordTally()
+    for record in records:
+        found.add(record)
+        if record.outcome is Outcome.OK:
+            chunk_tokens = per_request.token_chunk_tokens(record)
+            found.add_tokens(record, per_request.output_tokens(record), chunk_tokens, per_request.chunk_gaps_ns(record))
+    return found
+
+
+def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_last_answer() -> None:
+    def lost(at: float, outcome: Outcome = Outcome.CONNECT_ERROR) -> RequestRecord:
+        return made_record(0, sent_ms=at, outcome=outcome, chunks_ms=(), end_ns=START_NS + round(at * MS))
+
+    answer = made_record(1, sent_ms=100, chunks_ms=(50,))
+    four = [lost(200.0 + k) for k in range(4)]
+    assert tally(answer, *four).target_gone(START_NS) is None
+    assert tally(answer, *four, lost(150)).target_gone(START_NS) is None  # It was lost with the last answer.
+    assert tally(answer, *four, lost(151)).target_gone(START_NS) == {"since_s": 0.15, "requests": 5}
+    assert tally(*four, lost(1)).target_gone(START_NS) == {"since_s": None, "requests": 5}
+    # An error that the server tells is an answer; what we ended ourselves is none, and no loss either.
+    assert tally(answer, *four, lost(151), lost(300, Outcome.HTTP_ERROR)).target_gone(START_NS) is None
+    assert tally(answer, *four, lost(300, Outcome.INTERRUPTED)).target_gone(START_NS) is None
+
+
+def test_counts_of_unsent_retried_and_coalesced_add_up() -> None:
+    found = tally(
+        made_record(0, attempts=2, coalesced=2, connect_ns=3 * MS),
+        made_record(1, attempts=3, coalesced=1),
+        made_record(2, outcome=Outcome.CONNECT_ERROR, sent_ns=None, chunks_ms=()),
+        made_record(3, outcome=Outcome.RESET, chunks_ms=()),
+        made_record(4, outcome=Outcome.DROPPED, sent_ns=None, chunks_ms=()),
+    )
+    assert (found.retried, found.unsent) == (2, 1)
+    stamps = found.stamps(LogHistogram().snapshot())
+    assert stamps["coalesced"] == {"chunks": 3, "of": 6, "share": 0.5}
+    assert (stamps["connect_ms"]["n"], stamps["connect_ms"]["max"]) == (1, 3.0)
+    assert sum(stamps["clock"].values()) == 3
+    assert stamps["stamp_bounds"]["wide_share"] == 0.0
+
+
+def test_a_bound_is_wide_beyond_a_tenth_of_a_millisecond_and_a_hundredth_of_the_gap() -> None:
+    bounds = (START_NS + 50 * MS - 90_000, START_NS + 60 * MS - 110_000, START_NS + 70 * MS - 300_000)
+    found = tally(made_record(0, chunk_bound_ns=bounds), made_record(1))
+    none = found.stamps(LogHistogram().snapshot())["stamp_bounds"]
+    assert (none["chunks"], none["wide"], none["wide_share"]) == (3, 2, pytest.approx(2 / 6))
+    # Of gaps of 20 ms a hundredth is 0.2 ms.
+    assert found.stamps(folded(20 * MS, fold=False).snapshot())["stamp_bounds"]["wide"] == 1
+
+
+def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
+    found = tally(
+        made_record(0, input_tokens_asked=100, output_tokens_asked=3, cached_tokens=20, output_tokens_counted=3),
+        made_record(1, input_tokens_asked=90, output_tokens_asked=4, cached_tokens=10, output_tokens_counted=4),
+        made_record(
+            2, input_tokens=None, input_tokens_asked=50, output_tokens_counted=9, output_tokens_from="tokenizer"
+        ),
+        made_record(3, chunks_ms=(), n=7, usage_contradiction="7 of 6", output_tokens_counted=5, tool_calls=1),
+        made_record(9, usage_contradiction="later"),
+        made_record(5, usage_contradiction="earlier", tokens=(1, 2, 1)),
+        made_record(6, tokens=None, n=3),
+    ).tokens()
+    assert found["asked"] == {"input": 240, "output": 7}
+    assert found["usage"] == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
+    assert found["counted"] == {"output": 21}
+    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "chunks": 0}
+    # 15 tokens of a head may be shared by any two prompts.
+    assert found["cached"] == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
+    assert found["asked_against_got"]["input"] == {"compared": 2, "differ": 1, "share": 0.5}
+    assert found["asked_against_got"]["output"] == {"compared": 2, "differ": 1, "share": 0.5}
+    assert found["mismatch"] == {"compared": 2, "differ": 1, "share": 0.5, "off_by_one": 1, "usage_over_counted": 6 / 7}
+    assert found["contradicted"] == {"judged": 6, "requests": 3, "share": 0.5, "first": "7 of 6"}
+    assert found["chunks"] == {
+        "with_tokens": 18, "requests_with_several_tokens_a_chunk": 1, "requests_with_unknown_tokens_a_chunk": 1,
+    }  # fmt: skip
+    assert RecordTally().tokens()["usage"] == {"input": None, "output": None}
+
+
+def test_errors_are_told_by_how_often_they_came() -> None:
+    def failed(error: str | None, status: int | None = 500) -> RequestRecord:
+        return made_record(0, outcome=Outcome.HTTP_ERROR, status=status, error=error, chunks_ms=())
+
+    found = tally(*[failed("b")] * 2, *[failed("a")] * 2, failed(None, None), failed("x" * 600), failed("c"))
+    rows = [(row["error"], row["status"], row["n"]) for row in found.errors()]
+    assert rows[:2] == [("a", 500, 2), ("b", 500, 2)]
+    assert (None, None, 1) in rows
+    assert ("x" * 500, 500, 1) in rows
+    many = tally(*(failed(f"id {i:04}") for i in range(1_002)), failed("id 0000"))
+    assert len(many.errors()) == 50
+    assert many.errors()[0] == {"outcome": "http_error", "status": 500, "error": "(other messages)", "n": 2}
+    assert many.errors()[1]["n"] == 2
+
+
+# ---- Jobs ------

@@ -1,0 +1,167 @@
+"""Jobs, a summary of inputs, and what is said of numbers, at their borders and by hand."""
+
+from __future__ import annotations
+
+import math
+
+from bench.metrics.facts import RunFacts
+from bench.metrics.job_numbers import FreshTokens, JobNumbers, TtftBins
+from bench.metrics.jobs import GatheredJobs, step_of
+from bench.metrics.objectives import parse, parse_one
+from bench.metrics.precision import Known, Look
+from bench.metrics.summary import Summary
+from bench.metrics.window import Window, describe_window
+from tests.support.made_jobs import made_step, two_agents
+from tests.support.made_records import MS, START_NS, made_record
+
+S = 1_000_000_000
+
+
+# ---- Jobs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_has_the_tokens_that_are_said_else_those_that_were_asked() -> None:
+    step = step_of(made_step(0, 0, 100, turn=0, input_tokens=None, input_tokens_asked=90, cached_tokens_planned=40))
+    assert step is not None
+    assert (step.input_tokens, step.cached_tokens) == (90, 40)
+    said = step_of(made_step(0, 0, 100, turn=0, input_tokens=80, cached_tokens=0, cached_tokens_planned=40))
+    assert said is not None
+    assert (said.input_tokens, said.cached_tokens) == (80, 0)
+    unknown = step_of(made_step(0, 0, 100, turn=0, input_tokens=None, input_tokens_asked=None, cached_tokens=5))
+    assert unknown is not None
+    assert (unknown.input_tokens, unknown.cached_tokens, unknown.pause_ns) == (0, 0, unknown.pause_ns)
+
+
+def test_tokens_are_fresh_where_no_cache_had_them() -> None:
+    fresh = FreshTokens()
+    fresh.add(made_record(0, input_tokens=100, cached_tokens=30, cached_tokens_planned=60))
+    fresh.add(made_record(1, input_tokens=100, cached_tokens_planned=60))
+    fresh.add(made_record(2, input_tokens=100))
+    fresh.add(made_record(3, input_tokens=None, input_tokens_asked=50, cached_tokens=0))
+    fresh.add(made_record(4, input_tokens=None, cached_tokens=9))
+    found = fresh.describe([], 2.0)
+    assert (found["input"], found["cached"], found["output"]) == (350, 90, 15)
+    assert found["cached_from"] == {"server": 2, "plan": 1, "none": 2}
+    assert found["per_s"] == {"all": 365 / 2, "fresh": 275 / 2}
+    assert found["per_job"] == {"all": None, "fresh": None}
+    assert fresh.describe([], None)["per_s"] == {"all": None, "fresh": None}
+
+
+def test_first_tokens_are_gathered_by_powers_of_two() -> None:
+    bins = TtftBins()
+    for number in (1, 2, 3, 4, 5, 8, 9):
+        bins.add(number, 10.0 * number)
+    assert [(row["from"], row["to"], row["ttft_ms"]["n"]) for row in bins.describe()] == [
+        (1, 1, 1), (2, 2, 1), (3, 4, 2), (5, 8, 2), (9, 16, 1),
+    ]  # fmt: skip
+
+
+def test_jobs_an_hour_are_those_that_ended_and_those_of_a_user_follow_from_their_seconds() -> None:
+    numbers = JobNumbers(START_NS)
+    for record in [
+        *two_agents(0, 0.0, session=0),
+        *two_agents(4, 1500.0, session=1),
+        *two_agents(8, 3000.0, session=2)[:2],
+    ]:
+        numbers.add(record)
+    numbers.add(made_record(99))
+    found = numbers.describe((0.0, 4.0 * S), {"p50": 20.0, "p90": 0.0}, 2)
+    assert found is not None
+    rates = found["rates"]
+    # Two jobs of a second in four seconds.
+    assert (rates["ended"], rates["jobs_per_hour_per_user"], rates["jobs_per_hour"]) == (2, 3600.0, 1800.0)
+    assert rates["jobs_per_hour_per_gpu"] == 900.0
+    assert (found["counts"]["completed"], found["counts"]["cut"], found["sessions"]) == (2, 1, 3)
+    assert (found["tokens_per_s_per_user"]["p50"], found["tokens_per_s_per_user"]["p90"]) == (50.0, None)
+    none = numbers.describe(None, {}, None)
+    assert none is not None
+    assert (none["rates"]["jobs_per_hour"], none["rates"]["jobs_per_hour_per_gpu"]) == (None, None)
+    assert JobNumbers(START_NS).describe(None, {}, None) is None
+    gathered = GatheredJobs()
+    for record in reversed(two_agents(0, 0.0, session=0)):
+        gathered.add(record)
+    assert [(job.steps, job.seconds) for job in gathered.jobs()] == [(4, 1.0)]
+
+
+# ---- A summary of inputs, and small words ---------------------------------------------------------------------------
+
+
+def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
+    facts = RunFacts(mode="rate", open_loop=True, endpoint="embeddings", start_ns=START_NS, seed=1, inputs_are="texts",
+                     objectives=parse(["e2el:p99<1s"]))  # fmt: skip
+    summary = Summary(facts)
+    for index in range(40):
+        summary.add(made_record(index, sent_ms=100.0 * index, chunks_ms=(), n=0, inputs=3, input_tokens=30,
+                                end_ns=START_NS + round((100.0 * index + 100) * MS)))  # fmt: skip
+    found = summary.close()
+    rates = found["throughput"]
+    assert (rates["duration_s"], rates["requests_per_s"], rates["inputs_per_s"], rates["input_tokens_per_s"]) == (
+        4,
+        10,
+        30,
+        300,
+    )
+    assert (rates["output_tokens_per_s"], rates["total_tokens_per_s"]) == (None, None)
+    assert rates["ci95"]["output_tokens_per_s"] is None
+    assert found["goodput"] == {"requests_per_s": 10, "output_tokens_per_s": None, "share": 1}
+    assert found["inputs"]["total"] == 120
+
+
+def test_a_run_of_nothing_has_no_rates() -> None:
+    facts = RunFacts(mode="rate", open_loop=True, endpoint="embeddings", start_ns=START_NS, seed=1, inputs_are="texts")
+    found = Summary(facts).close()["throughput"]
+    assert (found["duration_s"], found["requests_per_s"], found["inputs_per_s"], found["too_few"]) == (
+        None,
+        None,
+        None,
+        {},
+    )
+
+
+def test_an_objective_of_a_part_is_that_of_the_run_with_its_name() -> None:
+    whole = parse_one("ttft:p99<500ms")
+    part = whole.of("class", "chat")
+    assert (part.text, part.part, part.limit) == ("ttft{class=chat}:p99<500ms", ("class", "chat"), whole.limit)
+    assert parse_one(part.text) == part
+    assert [part.speaks_of(made_record(0, traffic_class=name)) for name in ("chat", "batch", None)] == [
+        True,
+        False,
+        False,
+    ]
+    assert whole.speaks_of(made_record(0))
+    assert (whole.of_requests, whole.of_jobs) == (True, False)
+    job = parse_one("job:p90<60s")
+    assert (job.of_requests, job.of_jobs) == (False, True)
+    assert [whole.holds(value) for value in (499.9, 500.0, 500.1)] == [True, False, False]
+
+
+def test_how_well_a_number_is_known_is_said_in_words() -> None:
+    known = Known("TTFT p99", 0.05, 0.05)
+    assert known.reached
+    assert not Known("x", 0.05, 0.0501).reached
+    assert not Known("x", 0.05, None).reached
+    assert str(Known("x", 0.05, None, 12.4, 368)) == "x has too few independent values (12 of 368)"
+    assert str(Known("x", 0.05, math.inf)) == "x has an interval without a bound"
+    assert str(known) == "TTFT p99 is known to ±5.0%"
+    assert str(Look(60.4, (known,), True)) == "TTFT p99 is known to ±5.0% after 60 s; asked for 5%"
+
+
+def test_few_rounds_are_warned_of_in_a_closed_loop_alone() -> None:
+    over_time = {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
+                 **{name: {"mean": [None]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}}  # fmt: skip
+
+    def warned(open_loop: bool, e2el_ms: float) -> list[str]:
+        window = Window(0, 10 * S, "all", [])
+        found: list[str] = describe_window(window, [e2el_ms], over_time, open_loop)["warnings"]
+        return found
+
+    (few,) = warned(False, 2_000.0)
+    assert few == (
+        "The window holds 5.0 rounds of requests: streams in step come in waves, and a cut wave can move its rates by up to "
+        "20%."
+    )
+    assert warned(True, 2_000.0) == []
+    assert warned(False, 10.0) == []
+    nothing = describe_window(None, [], over_time, False)
+    assert nothing["method"].startswith("none: after ramp and warm-up")
+    assert describe_window(None, [], over_time, False, changes=True)["method"] != nothing["method"]
