@@ -15,6 +15,7 @@ import pytest
 
 from bench.report import html
 from tests.support.golden_run import golden_page_data, golden_summary
+from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -33,6 +34,8 @@ def browser() -> Iterator[Browser]:
     if lacks is not None:
         pytest.skip(f"needs {lacks}")
     from playwright import sync_api
+
+    sync_api.expect.set_options(timeout=PATIENCE_S * 1000)
 
     # For a module and no longer: its event loop runs in this thread until it ends, and tests of other kinds run their own.
     with sync_api.sync_playwright() as playwright:
@@ -68,5 +71,5 @@ def url(tmp_path: Path) -> Iterator[str]:
     assert process.stdout is not None
     yield process.stdout.readline().removeprefix("console ready at ").strip()
     process.terminate()
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     process.stdout.close()

@@ -15,7 +15,7 @@ from tests.support.made_tasks import made_run
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 
 def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_ticked_tasks_are_compared_on_the_page_of_the_command(browser: Browser, 
     assert re.search(r"they differ in rate \(\d+ against \d+\)", page.get_by_role("alert").inner_text())
     page.get_by_role("button", name="Compare all the same").click()
     comparison = page.frame_locator("iframe[title=Comparison]")
-    comparison.get_by_role("heading", name="A against B").wait_for(timeout=60_000)
+    comparison.get_by_role("heading", name="A against B").wait_for()
     assert "rate" in comparison.get_by_role("heading", name="What differs").locator("..").inner_text()
     assert complaints == []
     page.close()

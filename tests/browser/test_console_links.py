@@ -14,7 +14,7 @@ from tests.support.made_tasks import made_run
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 LINKS = (
     '<!doctype html><title>r</title><a href="01-visit-1/report.html">a run</a> <a href="requests.jsonl">rows</a>'

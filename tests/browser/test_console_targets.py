@@ -13,7 +13,7 @@ from tests.support.console_walk import opened
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:

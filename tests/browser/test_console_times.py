@@ -12,7 +12,7 @@ from tests.support.console_walk import opened, submit
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 def test_a_time_is_typed_and_shown_in_the_zone_of_the_browser(browser: Browser, url: str) -> None:

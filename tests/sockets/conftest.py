@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvloop
 
@@ -19,6 +20,11 @@ from tests.support.calm import CALM
 from tests.support.literal_server import LiteralServer
 from tests.support.on_transports import WAYS, transport_of
 from tests.support.open_transport import Act, Client
+from tests.support.patience import PATIENCE_S
+
+# httpx gives up after 5 s where a test names no time. All its functions have this one object as their default.
+for _step in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _step, PATIENCE_S)
 
 
 @pytest.fixture(params=["compiled", "python"])

@@ -22,6 +22,7 @@ from bench.observer import Cadence, Control
 from bench.verdict.finding import Status
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer, Pause
+from tests.support.patience import PATIENCE_S
 
 
 class Following(bench.Observer):
@@ -154,7 +155,7 @@ def test_ctrl_c_in_a_notebook_ends_the_load(tmp_path: Path) -> None:
         while len(_lines(tmp_path / "run" / "requests.jsonl")) < 2:
             threading.Event().wait(0.02)
         os.kill(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=PATIENCE_S)
     assert said == "True True\n"
 
 
@@ -206,7 +207,7 @@ bench.run(url=sys.argv[1], model="m", out=sys.argv[2], observer=Loaded(), **few)
 def test_no_statistics_are_imported_before_the_first_request_or_while_a_load_is_sent(tmp_path: Path) -> None:
     with LiteralServer(api(lambda request: stream(*GOOD))) as server:
         command = [sys.executable, "-c", NO_NUMPY, server.url, str(tmp_path / "run")]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert ran.stdout.splitlines()[:2] == ["begins []", "ended []"]
 
 

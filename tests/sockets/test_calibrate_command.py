@@ -17,6 +17,7 @@ from bench.clock import clock_identity
 from bench.errors import Exit, TargetError
 from mockserver.clock import identity
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 SMALL = ["--input-tokens", "20", "--output-tokens", "8", "--workers", "1", "--quiet"]
 CALM = """\
@@ -114,7 +115,7 @@ class _Elsewhere(BaseHTTPRequestHandler):
         import httpx
 
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "content-length", "connection")}
-        found = httpx.request(self.command, self.url + self.path, content=body, headers=headers, timeout=20)
+        found = httpx.request(self.command, self.url + self.path, content=body, headers=headers, timeout=PATIENCE_S)
         content = found.content
         if self.path.startswith("/truth"):
             content = orjson.dumps(orjson.loads(content) | {"clock": {"boot_id": "another", "time_namespace": "one"}})

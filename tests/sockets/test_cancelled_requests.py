@@ -21,6 +21,7 @@ from bench.workload import Request
 from tests.support.literal_replies import CHUNKED, GOOD, ROLE, chunk, content, frames, head, stream
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Send, Step, in_turn
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 HALF: list[Step] = [
@@ -65,7 +66,7 @@ def test_the_client_closes_the_connection_and_goes_on_with_another(transport: st
         url = server.url.replace("127.0.0.1", "localhost") if tls else server.url
         after: list[int | None] = [150 * MS, 50 * MS, 3_600_000 * MS]
         half, nothing, whole = ask(transport, url + "/", after, **trust)
-        assert all(request.client_gone.wait(10) for request in server.received[:2])
+        assert all(request.client_gone.wait(PATIENCE_S) for request in server.received[:2])
     assert (half.outcome, half.chunk_kind, half.status, half.error) == (Outcome.CANCELLED, "rc", 200, None)
     assert (nothing.outcome, nothing.status, nothing.chunk_ns) == (Outcome.CANCELLED, None, ())
     for record, least in ((half, 150 * MS), (nothing, 50 * MS)):
@@ -80,7 +81,7 @@ def test_the_mock_sees_exactly_those_leave_who_were_planned(transport: str, tmp_
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "24", "--concurrency", "4"]
         command += ["--workers", "2", "--transport", transport, "--seed", "5", "--cancel", str(plan), "--quiet"]
         command += ["--input-tokens", "20", "--output-tokens", "60", "--out", str(out)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
         lines = {line["id"]: line for line in mock.ledger_lines(at_least=25)}
     assert ran.returncode in (0, 3), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]

@@ -19,6 +19,7 @@ from jsonschema import Draft7Validator
 
 from tests.support.documentation import ROOT, blocks_of
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 SCHEMAS = files("check_jsonschema.builtin_schemas").joinpath("vendor")
 BLOCKS = {
@@ -107,7 +108,7 @@ class Runner:
         ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", ending + commands],
-            cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=150,
+            cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=2 * PATIENCE_S,
         )  # fmt: skip
 
     def job(self, name: str, job: str, **env: str) -> dict[str, subprocess.CompletedProcess[str]]:
@@ -136,7 +137,6 @@ def busy(ran: subprocess.CompletedProcess[str]) -> bool:
     return ran.returncode == 3 and ran.stdout.startswith("INVALID")
 
 
-@pytest.mark.timeout(400)
 def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(runner: Runner, tmp_path: Path) -> None:
     runner.url = free_url()
     first = runner.job(GITHUB, "mock")
@@ -163,7 +163,6 @@ def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(runn
         assert "against the baseline" in again.stdout
 
 
-@pytest.mark.timeout(300)
 def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_path: Path) -> None:
     with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
         ran = runner.job(GITHUB_SERVER, "server", LLM_URL=mock.url, RATE="20", DURATION="2s")
@@ -175,7 +174,6 @@ def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_pa
     assert (baseline["workload"]["rate"], baseline["target"]["server"]) == (20.0, mock.url)
 
 
-@pytest.mark.timeout(300)
 def test_the_gitlab_jobs_do_the_same(runner: Runner, tmp_path: Path) -> None:
     of_github = "\n".join(commands for _, commands in steps(GITHUB, "mock"))
     for words in ("python -m bench calibrate", "python -m bench gate", "python -m mockserver"):

@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, TimerfdClock, process_clock, sleep_until
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 
@@ -37,7 +38,7 @@ def run(request: pytest.FixtureRequest) -> Run:
         async def with_clock() -> T:
             clock = TimerfdClock()
             try:
-                return await asyncio.wait_for(main(clock), timeout=20)
+                return await asyncio.wait_for(main(clock), timeout=PATIENCE_S)
             finally:
                 clock.close()
 

@@ -26,6 +26,7 @@ from tests.support.literal_replies import GOOD, stream
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.node_process import AHEAD_S, FakeCluster, clocks_can_differ, own_clock
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, loaded, records, summary, wait_for
 from tests.support.worker_processes import shard_lines
 
@@ -106,7 +107,7 @@ def test_a_node_that_is_lost_is_named_and_counted_and_what_it_had_shipped_is_the
     shipped: dict[str, bytes] = {}
 
     def lose() -> None:
-        wait_for(lambda: len(shard_lines(tmp_path)) == 3 and min(shard_lines(tmp_path)) >= 5, within_s=100)
+        wait_for(lambda: len(shard_lines(tmp_path)) == 3 and min(shard_lines(tmp_path)) >= 5, within_s=PATIENCE_S)
         shipped.update((path.name, path.read_bytes()) for path in (tmp_path / "run").glob("requests-*.jsonl"))
         cluster.nodes[1].kill()
 
@@ -184,7 +185,7 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
             taken = worker.take(taken.number)
         worker.send(Begin(now_ns() + 10**8))
         assert worker._process is not None
-        assert worker._process.wait(timeout=60) in (0, 1)  # 1: it was about to say something.
+        assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1: it was about to say something.
         assert (folder / "requests.jsonl").read_bytes().count(b"\n") > 0
         # Nobody has taken them: what is here is all of it, and a driver that comes back is told so.
         worker.close(False)

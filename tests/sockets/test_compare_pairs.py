@@ -26,7 +26,6 @@ def test_the_order_is_abba_and_for_three_sides_there_and_back() -> None:
     assert [side for _, side in order(3, 2)] == [0, 1, 2, 2, 1, 0]
 
 
-@pytest.mark.timeout(300)
 def test_pairs_are_made_in_turn_and_go_on_where_they_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from bench import cli
 from bench.errors import Exit
 from tests.support.console_process import SMALL, console_of, new, until
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def test_a_run_that_a_terminal_started_is_watched_and_not_stopped(mock: str, tmp
         assert (refused.status_code, "Ctrl-C" in refused.json()["error"]) == (409, True)
         run.send_signal(signal.SIGINT)
         assert until(client, "mine", lambda task: task["has_report"])["state"] == "stopped"
-    run.wait(timeout=30)
+    run.wait(timeout=PATIENCE_S)
 
 
 def test_a_target_is_saved_probed_and_tested(mock: str, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def mock_url() -> Iterator[str]:
         yield mock.url
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
 def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
     # README.md is typed by tests/sockets/test_first_run.py.

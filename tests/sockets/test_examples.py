@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from tests.support.documentation import ROOT
+from tests.support.patience import PATIENCE_S
 
 EXAMPLES = ROOT / "examples"
 SHORT = {
@@ -47,7 +48,13 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 
 def run(words: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, cwd=folder, env=environment(folder, **more), capture_output=True, text=True, timeout=150, check=False
+        words,
+        cwd=folder,
+        env=environment(folder, **more),
+        capture_output=True,
+        text=True,
+        timeout=3 * PATIENCE_S,
+        check=False,
     )
 
 
@@ -60,7 +67,6 @@ def test_every_script_is_run_here() -> None:
     ] == []
 
 
-@pytest.mark.timeout(170)
 @pytest.mark.parametrize("script", [script for script in SHORT if "trace" not in script])
 def test_a_script_works_as_it_stands(script: str, tmp_path: Path) -> None:
     ran = run([str(EXAMPLES / script)], tmp_path, **SHORT[script])
@@ -73,7 +79,6 @@ def test_a_script_works_as_it_stands(script: str, tmp_path: Path) -> None:
     assert absent == [] or busy, ran.stdout + ran.stderr
 
 
-@pytest.mark.timeout(170)
 def test_the_replayed_trace_is_the_one_in_the_file(tmp_path: Path) -> None:
     script = "mooncake-trace/replay.sh"
     ran = run([str(EXAMPLES / script)], tmp_path, **SHORT[script])
@@ -96,7 +101,7 @@ def test_a_script_whose_mock_does_not_start_ends(tmp_path: Path) -> None:
     for script in SHORT:
         env = environment(tmp_path) | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
         ran = subprocess.run(
-            [str(EXAMPLES / script)], cwd=tmp_path, env=env, capture_output=True, timeout=30, check=False
+            [str(EXAMPLES / script)], cwd=tmp_path, env=env, capture_output=True, timeout=PATIENCE_S, check=False
         )
         assert ran.returncode != 0, script
 
@@ -107,7 +112,6 @@ def code_of(notebook: Path) -> str:
     return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
-@pytest.mark.timeout(170)
 def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
     notebook = EXAMPLES / "plot-a-sweep" / "sweep.ipynb"
     content = json.loads(notebook.read_text(encoding="utf-8"))

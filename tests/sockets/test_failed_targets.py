@@ -14,6 +14,7 @@ import pytest
 from bench.errors import Exit
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 
 def run_and_kill(tmp_path: Path, records: int, *more: str) -> tuple[int, dict[str, Any], str]:
@@ -25,12 +26,12 @@ def run_and_kill(tmp_path: Path, records: int, *more: str) -> tuple[int, dict[st
                    *more]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             path = tmp_path / "run" / "requests.jsonl"
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE_S
             while not (path.exists() and path.read_bytes().count(b"\n") >= records):
                 assert time.monotonic() < deadline, "the load did not begin"
                 time.sleep(0.01)
             mock.process.kill()
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, json.loads((tmp_path / "run" / "summary.json").read_text()), out
 
 

@@ -34,6 +34,7 @@ from bench.workload import Request, Supply
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
 
@@ -243,7 +244,7 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
 
 
 async def filled(made: Supply | Conversations) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while made.has_room:
             await asyncio.sleep(0.005)
 
@@ -306,7 +307,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
             str(tmp_path / "run"),
             "--quiet",
         ]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert "Traceback" not in ran.stderr
     records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
     assert len(records) > 100, "far more than the 12 that are made before the run"

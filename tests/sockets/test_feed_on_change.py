@@ -30,6 +30,7 @@ from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
 
@@ -54,7 +55,7 @@ def in_loop(work: Any) -> Any:
 
 
 async def until_ready(feed: FeedOnChange) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not feed.ready:
             await asyncio.sleep(0.005)
 
@@ -174,7 +175,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
         words += ["--duration", "60s", "--input-tokens", "16", "--output-tokens", "2", "--workers", workers, "--quiet"]
         process = subprocess.Popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE_S
             while True:
                 before_ns = time.monotonic_ns()
                 try:
@@ -185,7 +186,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
                     time.sleep(0.05)
             process.terminate()
         finally:
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_S)
     changes = RunDirectory.open(run).changes()
     assert changes is not None
     (change,) = changes

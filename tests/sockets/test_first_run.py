@@ -12,8 +12,9 @@ from shutil import which
 import pytest
 
 from tests.support.documentation import LEFT_OUT, MEASURES, NO_COMMANDS, ROOT, Shell, blocks_of, commands_of, labels
+from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NOT_TYPED = {"scripts/test": "runs this very test"}
 UNWANTED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "OPENAI_API_KEY", "PYTEST_ADDOPTS", "PYTHONWARNINGS")
@@ -91,7 +92,9 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
 def test_without_the_package_one_sentence_says_so(module: str, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     words = [str(tmp_path / "bare" / "bin" / "python"), "-m", *module.split()]
-    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=30)
+    ran = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, timeout=PATIENCE_S
+    )
     assert ran.returncode == 2
     assert ran.stderr.count("\n") == 1
     assert "Trueload is not installed there" in ran.stderr

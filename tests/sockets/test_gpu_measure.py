@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import real_servers
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 VLLM = """#!{python}
@@ -55,7 +56,6 @@ def state(folder: Path) -> dict[str, dict[str, object]]:
     return phases
 
 
-@pytest.mark.timeout(240)
 def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path, port: int) -> None:
     path = stand_in(tmp_path)
     words = ("some-model", *LOADS, *LENGTHS)
@@ -74,7 +74,7 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
         again.bind(("127.0.0.1", port))
 
     process = started(tmp_path, port, *words, PATH=path)
-    told, _ = process.communicate(timeout=200)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, told
     assert "== warm: done before" in told
     out = tmp_path / "out"
@@ -89,24 +89,23 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
 
     # Again there is nothing to do, and another question is refused.
     process = started(tmp_path, port, *words, PATH=path)
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, "== fit: done before" in told) == (0, True)
     process = started(tmp_path, port, "other-model", *LOADS, *LENGTHS, PATH=path)
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "has another measurement (model 'some-model', now 'other-model')" in told
 
 
 def test_without_an_engine_a_sentence_says_so(tmp_path: Path, port: int) -> None:
     process = started(tmp_path, port, "m", *LOADS, "--engine", "llama.cpp", PATH=str(tmp_path))
-    told, _ = process.communicate(timeout=60)
+    told, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "llama-server is not installed here" in told
     assert "the engine was not started" in told
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.skipif(not real_servers.HAS_VLLM, reason=real_servers.VLLM_MISSING)
 def test_vllm_is_served_measured_and_fitted(tmp_path: Path, port: int) -> None:
     model = tmp_path / "model"
@@ -135,7 +134,7 @@ def test_all_that_cannot_be_measured_is_said_before_a_server_is_started(tmp_path
         "0",
     )
     process = started(tmp_path, 99999, "model", *words)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "Traceback" not in said
     for flag in (

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
@@ -34,13 +36,17 @@ def test_a_proxy_that_buffers_loses_nothing(tmp_path: Path) -> None:
     assert not found.lost, found
 
 
-def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path) -> None:
-    place = Place(tmp_path)
+def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[kill_once.__module__], "LONGEST_S", PATIENCE_S)
     scenario = SCENARIOS["two workers"]
-    with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
-        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "worker", "running", 0.2)
-    assert (victim, wrong) == ("worker", [])
-    assert records_in(tmp_path / "run")
+    for seed in range(4, 10):
+        place = Place(tmp_path / str(seed))
+        with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
+            victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(seed), "worker", "running", 0.2)
+        assert (victim, wrong) == ("worker", [])
+        if records_in(place.folder / "run"):  # On a busy machine nothing may have ended that soon.
+            return
+    pytest.fail("nothing had ended when a worker was killed")
 
 
 def test_a_request_without_a_record_is_seen(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import resource
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
 from tests.support.on_transports import WAYS, ask
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 BODY = b"".join(frames(*GOOD))
@@ -104,7 +104,7 @@ DECISIONS: dict[str, tuple[Sequence[Step], Outcome, str]] = {
 @pytest.mark.parametrize(("steps", "outcome", "words"), DECISIONS.values(), ids=DECISIONS.keys())
 def test_both_transports_decide_alike(transport: str, steps: Sequence[Step], outcome: Outcome, words: str) -> None:
     with LiteralServer(in_turn(steps)) as server:
-        (record,) = ask(transport, server.url, timeout_total_ns=10_000 * MS)
+        (record,) = ask(transport, server.url, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
     assert record.outcome is outcome, record.error
     assert words in (record.error or "")
     if outcome is OK:
@@ -144,7 +144,7 @@ def grown_mb(steps: Sequence[Step], transport: str, **target: Any) -> tuple[Requ
 )
 def test_an_event_without_end_is_given_up_at_its_limit(transport: str, piece: bytes, framed: bool) -> None:
     steps = endless(piece, 60_000_000, *([CHUNKED] if framed else []), framed=framed)
-    record, grown = grown_mb(steps, transport, timeout_total_ns=60_000 * MS)
+    record, grown = grown_mb(steps, transport, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
     assert (record.outcome, record.chunk_kind) == (MALFORMED, "")
     assert "an event is larger than the limit of 16777216 bytes" in (record.error or "")
     assert record.bytes_received < 35_000_000
@@ -164,15 +164,14 @@ def test_a_response_without_end_is_given_up_at_its_limit(transport: str) -> None
 @pytest.mark.parametrize("framed", [True, False], ids=["chunked", "until the end"])
 def test_the_total_timeout_holds_while_bytes_flow(transport: str, framed: bool) -> None:
     event = frames(content("x" * 200))[0] * 50
-    steps = endless(event, 100_000_000, *([CHUNKED] if framed else []), framed=framed)
+    # Far more than any machine reads until then.
+    size = 5_000_000_000
+    steps = endless(event, size, *([CHUNKED] if framed else []), framed=framed)
     with LiteralServer(in_turn(steps)) as server:
-        began = time.monotonic()
         records = ask(transport, server.url, requests=2, timeout_total_ns=400 * MS)
-        took = time.monotonic() - began
     for record in records:
         assert record.outcome is Outcome.TIMEOUT_TOTAL
-        assert record.end_ns - record.intended_ns < 5_000 * MS
-    assert took < 20
+        assert record.bytes_received < size / 2
 
 
 def test_the_body_of_an_error_is_kept_as_far_as_it_says_something(transport: str) -> None:
@@ -203,7 +202,8 @@ def test_user_and_password_of_the_url_are_sent_as_basic_authorization(
 ) -> None:
     with LiteralServer(in_turn(stream(*GOOD))) as server:
         ask(transport, server.url.replace("://", f"://{userinfo}@"))
-    (request,) = server.received
+    # Others on this machine may still look for who had this port before.
+    (request,) = (request for request in server.received if request.headers.get("x-request-id") == "literal-0")
     scheme, _, token = request.headers["authorization"].partition(" ")
     assert (scheme, base64.b64decode(token)) == ("Basic", sent)
     assert request.headers["host"] == server.url.removeprefix("http://")

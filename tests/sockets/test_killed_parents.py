@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import SMALL, process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
-
-WITHIN_S = 60.0
 
 
 def children(parent: int) -> list[tuple[int, str]]:
@@ -40,7 +39,7 @@ def is_there(number: int) -> bool:
 
 def until(what: object) -> Iterator[None]:
     """Turns of waiting, until the test has seen what it waits for."""
-    end = time.monotonic() + WITHIN_S
+    end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         yield
         time.sleep(0.02)
@@ -75,5 +74,5 @@ def test_a_mock_as_a_child_leaves_the_folder_of_a_living_parent_alone(tmp_path: 
         assert child.stdout is not None
         assert "ready" in child.stdout.readline()
         child.terminate()
-        assert child.wait(timeout=WITHIN_S) == 0
+        assert child.wait(timeout=PATIENCE_S) == 0
     assert tmp_path.is_dir()

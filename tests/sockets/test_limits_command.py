@@ -22,6 +22,7 @@ from bench.limits.servers import SERVERS, bare_source
 from bench.load_test import run
 from bench.observer import Observer
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 
 def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +30,7 @@ def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "bench", "limits", *flags],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=PATIENCE_S,
         env={**os.environ, "XDG_CACHE_HOME": str(folder)},
     )
 
@@ -101,7 +102,7 @@ def test_the_source_ends_with_whoever_started_it() -> None:
         pid = int(parent.stdout.readline())
         watched = os.pidfd_open(pid)
         parent.kill()
-    assert select.select([watched], [], [], 10.0)[0] == [watched]
+    assert select.select([watched], [], [], PATIENCE_S)[0] == [watched]
     os.close(watched)
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -94,7 +95,7 @@ def test_a_page_of_a_named_origin_may_call_and_no_other(mock: MockProcess) -> No
     assert "access-control-allow-origin" not in send(mock).headers
 
 
-def until(condition: Any, within_s: float = 5.0) -> None:
+def until(condition: Any, within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come about in time"
@@ -109,7 +110,7 @@ def test_while_it_drains_health_and_new_requests_get_a_503_and_what_is_in_flight
             refused = httpx.post(mock.url + CHAT, json=BODY, headers={"x-request-id": "late-2"})
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
             assert response.read().endswith(b"data: [DONE]\n\n")
-        assert mock.process.wait(10) == 0
+        assert mock.process.wait(PATIENCE_S) == 0
         lines = {line["id"]: line for line in mock.ledger_lines(at_least=2)}
         assert (lines["late-2"]["status"], lines["late-2"]["fault"]) == (503, None)
         assert "cut" not in lines["in-1"]["engine"]
@@ -122,8 +123,8 @@ def test_a_second_signal_ends_the_drain() -> None:
             mock.process.send_signal(signal.SIGTERM)
             until(lambda: httpx.get(mock.url + "/health").status_code == 503)
             mock.process.send_signal(signal.SIGTERM)
-            assert mock.process.wait(10) == 0
+            assert mock.process.wait(PATIENCE_S) == 0
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), timeout=5)
+            socket.create_connection((host, int(port)), timeout=PATIENCE_S)
         (line,) = mock.ledger_lines(at_least=1)
         assert line["engine"]["cut"] == "shutdown"

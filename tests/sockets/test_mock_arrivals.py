@@ -7,12 +7,14 @@ import socket
 import struct
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import in_a_calm_moment
 from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request
 
 
@@ -22,8 +24,10 @@ def mock() -> Iterator[MockProcess]:
         yield mock
 
 
+@in_a_calm_moment
 def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: MockProcess) -> None:
-    whole = request(CHAT, chat(), x_request_id="pieces-1")
+    name = f"pieces-{uuid.uuid4()}"
+    whole = request(CHAT, chat(), x_request_id=name)
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.sendall(whole[:100])
@@ -33,12 +37,13 @@ def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: 
         before = time.monotonic_ns()
         sock.sendall(whole[-1:])
         read_until(sock, b"0\r\n\r\n")
-    line = line_of(mock, "pieces-1")
+    line = line_of(mock, name)
     assert before <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
     assert line["handled_ns"] < before  # The handler began with the head, long before.
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+@in_a_calm_moment
 def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockProcess) -> None:
     # Many requests at once: each was received within the burst, though the last is handled much later.
     burst = 250
@@ -78,31 +83,35 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+@in_a_calm_moment
 def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> None:
     body = chat(max_tokens=1, padding="x" * 3_000_000)  # More than one read, and than the socket's buffer, can hold.
+    name = f"large-{uuid.uuid4()}"
     with connect(mock) as sock:
-        sock.sendall(request(CHAT, body, x_request_id="large-1")[:-1])
+        sock.sendall(request(CHAT, body, x_request_id=name)[:-1])
         time.sleep(0.05)
         before = time.monotonic_ns()
         sock.sendall(b"}")
         read_until(sock, b"0\r\n\r\n")
-    line = line_of(mock, "large-1")
+    line = line_of(mock, name)
     assert before - 10_000 <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
     assert line["write_ns"][0] < before + 60 * MS
 
 
+@in_a_calm_moment
 def test_requests_sent_ahead_each_count_from_their_own_arrival(mock: MockProcess) -> None:
     sent = []
+    name = f"ahead-{uuid.uuid4()}"
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for i in range(3):
             sent.append(time.monotonic_ns())
-            sock.sendall(request(CHAT, chat(), x_request_id=f"ahead-{i}"))
+            sock.sendall(request(CHAT, chat(), x_request_id=f"{name}-{i}"))
             time.sleep(0.002)
         data = b""
         while data.count(b"0\r\n\r\n") < 3:
             data += sock.recv(65536)
-    received = [line_of(mock, f"ahead-{i}")["received_ns"] for i in range(3)]
+    received = [line_of(mock, f"{name}-{i}")["received_ns"] for i in range(3)]
     assert received == sorted(received)
     # The second and third waited for the answer to the first, and arrived long before it was given.
     assert all(at - 10_000 <= got <= at + 10 * MS for at, got in zip(sent, received, strict=True))

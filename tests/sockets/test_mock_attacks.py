@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -35,14 +36,14 @@ def address(mock: MockProcess) -> tuple[str, int]:
 
 def ask(mock: MockProcess, **more: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, **more}
-    return httpx.post(mock.url + CHAT, json=body, timeout=30)
+    return httpx.post(mock.url + CHAT, json=body, timeout=PATIENCE_S)
 
 
 # ---- Half-sent heads ---------------------------------------------------------------------------------------------------
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    connection.settimeout(20)
+    connection.settimeout(PATIENCE_S)
     parts = []
     while part := connection.recv(65_536):
         parts.append(part)
@@ -69,7 +70,7 @@ def test_bytes_that_trickle_do_not_extend_the_time_for_a_head(mock: MockProcess)
     with socket.create_connection(address(mock)) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nx: ")
         connection.settimeout(0.05)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         said = b""
         while not said:
             assert time.monotonic() < deadline
@@ -183,7 +184,7 @@ def resident_mb(mock: MockProcess) -> float:
 
 def post_prompt(mock: MockProcess, megabytes: int) -> httpx.Response:
     text = "hello " * (megabytes * 1_000_000 // 6)
-    return httpx.post(mock.url + "/v1/completions", json={"prompt": text, "max_tokens": 1}, timeout=50)
+    return httpx.post(mock.url + "/v1/completions", json={"prompt": text, "max_tokens": 1}, timeout=PATIENCE_S)
 
 
 def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) -> None:
@@ -199,7 +200,7 @@ def test_a_prompt_that_no_context_holds_is_refused_uncounted(mock: MockProcess) 
 
 @pytest.mark.parametrize(("path", "name"), [("/tokenize", "prompt"), ("/v1/embeddings", "input")])
 def test_a_huge_text_is_refused_everywhere(mock: MockProcess, path: str, name: str) -> None:
-    response = httpx.post(mock.url + path, json={name: "hello " * 8_000_000}, timeout=50)
+    response = httpx.post(mock.url + path, json={name: "hello " * 8_000_000}, timeout=PATIENCE_S)
     assert response.status_code == 400
     assert "context length is only 131072 tokens" in response.json()["error"]["message"]
 
@@ -216,7 +217,7 @@ def test_others_are_answered_beside_a_long_prompt_and_its_memory_is_given_back(m
             response = ask(mock, stream=True, stream_options={"include_usage": True})
             assert response.text.endswith("data: [DONE]\n\n")
         assert long.result().status_code == 400
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while resident_mb(mock) > before + 60:
         assert time.monotonic() < deadline, (before, resident_mb(mock))
         time.sleep(0.05)

@@ -14,6 +14,7 @@ from mockserver import rng
 from mockserver.plans.arrival import key_of_choice
 from promptset.distributions import parse
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 LENGTHS = "uniform:2..400"
 BODY = {"messages": [{"role": "user", "content": "Hi."}], "n": 2, "stream": True}
@@ -44,14 +45,16 @@ def running(mock: MockProcess) -> float:
 @pytest.mark.parametrize("interval", [1, 4])
 def test_a_choice_that_has_ended_is_in_the_engine_no_more(mock: MockProcess, interval: int) -> None:
     assert httpx.patch(f"{mock.url}/admin/config", json={"stream_interval": interval}).status_code == 200
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while running(mock):  # The stream before this one, which its client has left.
         assert time.monotonic() < deadline
         time.sleep(0.01)
     headers = {"x-request-id": f"run-{INDEX}"}
     seen: list[float] = []
     ended = 0
-    with httpx.stream("POST", f"{mock.url}/v1/chat/completions", json=BODY, headers=headers, timeout=60) as stream:
+    with httpx.stream(
+        "POST", f"{mock.url}/v1/chat/completions", json=BODY, headers=headers, timeout=PATIENCE_S
+    ) as stream:
         for line in stream.iter_lines():
             if not line.startswith("data: {"):
                 continue

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 EARLY_NS = 100_000
 """Deadlines within 0.1 ms share a wake-up."""
@@ -33,7 +34,7 @@ PATHS = ("/v1/messages", "/v1/responses", "/v1/chat/completions")
 def ask(mock: MockProcess, index: int, prompt: str, tokens: int) -> None:
     path = PATHS[index % 3]
     headers = {"x-request-id": f"r-{index}"}
-    response = httpx.post(mock.url + path, json=body_of(path, prompt, tokens), headers=headers, timeout=30)
+    response = httpx.post(mock.url + path, json=body_of(path, prompt, tokens), headers=headers, timeout=PATIENCE_S)
     assert response.status_code == 200
 
 
@@ -93,7 +94,7 @@ def test_usage_says_what_came_from_the_prefix_cache(caching: str) -> None:
             path = PATHS[index]
             body = body_of(path, "the same " * 40, 3)
             headers = {"x-request-id": f"c-{index}"}
-            usages[index] = usage_of(httpx.post(mock.url + path, json=body, headers=headers, timeout=30))
+            usages[index] = usage_of(httpx.post(mock.url + path, json=body, headers=headers, timeout=PATIENCE_S))
         lines = {line["index"]: line for line in mock.ledger_lines(at_least=3)}
     cached = [lines[index]["engine"]["cached_tokens"] for index in range(3)]
     assert (cached[0] > 40) is (cached[1] > 40) is (caching == "on")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.raw_mock import CHAT, chat, connect, read_until, request
 
 
@@ -27,7 +28,7 @@ def test_a_signal_lets_what_is_in_flight_end_and_flushes_the_ledger(number: int)
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")  # Under way: the head is out, the tokens are not.
         mock.process.send_signal(number)
         assert read_until(sock, b"0\r\n\r\n").endswith(b"0\r\n\r\n")
-        assert mock.process.wait(10) == 0
+        assert mock.process.wait(PATIENCE_S) == 0
         (line,) = mock.ledger_lines(at_least=1)
         assert (line["chunk_kind"], line["engine"]) == ("rccccco", {"queue_ns": 0, "steps": 5})
         assert mock.process.stdout is not None
@@ -46,7 +47,7 @@ def test_what_does_not_end_in_time_is_cut_and_the_ledger_says_so() -> None:
 def test_a_port_in_use_is_wrong_usage() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         process = start("--port", str(taken.getsockname()[1]))
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "")
     assert "cannot listen" in err
     assert "Traceback" not in err
@@ -54,6 +55,6 @@ def test_a_port_in_use_is_wrong_usage() -> None:
 
 def test_a_tokenizer_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     process = start("--tokenizer", str(tmp_path))
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "")
     assert err.startswith("mockserver: --tokenizer: ")

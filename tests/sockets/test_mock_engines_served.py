@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 EARLY_NS = 100_000
@@ -24,7 +25,7 @@ def ask(mock: MockProcess, index: int, prompt: str | list[dict[str, str]], token
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     body = {"messages": messages, "max_tokens": tokens, "stream": True, **more}
     response = httpx.post(
-        f"{mock.url}/v1/chat/completions", json=body, headers={"x-request-id": f"r-{index}"}, timeout=30
+        f"{mock.url}/v1/chat/completions", json=body, headers={"x-request-id": f"r-{index}"}, timeout=PATIENCE_S
     )
     assert response.status_code == 200
     return response

@@ -26,6 +26,7 @@ from bench.workload import Request
 from mockserver.faults import FAULTS
 from promptset.samples import Sample
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 
@@ -115,7 +116,7 @@ async def ask_all(mock: MockProcess, name: str, endpoint: str) -> list[RequestRe
 
 def joined(mock: MockProcess, records: list[RequestRecord], endpoint: str) -> Join:
     wanted = {record.id for record in records}
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not wanted <= {line["id"] for line in mock.ledger_lines()} and time.monotonic() < deadline:
         time.sleep(0.02)
     with mock.ledger_path.open("rb") as file:

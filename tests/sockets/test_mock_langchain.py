@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai: install the extra dev")
 messages = pytest.importorskip("langchain_core.messages")
@@ -38,7 +39,7 @@ class Server(NamedTuple):
 def mock() -> Iterator[Server]:
     with (
         mock_process("--ttft", "5ms", "--tpot", "1ms", "--embedding-size", "8") as process,
-        httpx.Client(timeout=30) as http,
+        httpx.Client(timeout=PATIENCE_S) as http,
     ):
         yield Server(process.url, http)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, get_args
@@ -15,6 +16,7 @@ from mockserver.faults import ArrivalFacts, parse_rule
 from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import in_a_calm_moment
 
 HELLO = "Tell me something."
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": HELLO}]
@@ -70,7 +72,13 @@ def test_a_stream_is_reasoning_and_text_and_as_many_tokens_as_it_says(mock: Mock
     assert line["chunk_kind"] == "oooo" + "t" * 4 + "ooooo" + "c" * 36 + "ooou"
     assert sum(line["chunk_tokens"]) == line["planned"]["output_tokens"] == 40
     assert line["input_tokens"] == done.usage.input_tokens
-    # Before the first token, with the head, as vLLM.
+
+
+@in_a_calm_moment
+def test_the_first_events_go_out_with_the_head_as_those_of_vllm(client: openai.OpenAI, mock: MockProcess) -> None:
+    name = f"head-{uuid.uuid4()}"
+    streamed(client, max_output_tokens=2, extra_headers={"x-request-id": name})
+    line = mock.line_of(name)
     assert line["write_ns"][1] < line["received_ns"] + line["planned"]["ttft_ns"]
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -28,7 +29,7 @@ def ask(mock: MockProcess, request_id: str, body: dict[str, Any] | None = None, 
 
 
 def line_of(mock: MockProcess, request_id: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for line in mock.ledger_lines():
             if line["id"] == request_id:
@@ -90,7 +91,7 @@ def test_faults_end_when_their_time_is_over(mock: MockProcess) -> None:
     set_faults(mock, "503:until=400ms,retry_after=7")
     first = ask(mock, "window-1")
     assert (first.status_code, first.headers["retry-after"]) == (503, "7")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while ask(mock, "window-2").status_code == 503:
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from websockets.sync.client import ClientConnection, connect
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 HELLO = "Tell me something."
 ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
@@ -36,7 +37,7 @@ def mock() -> Iterator[MockProcess]:
 def opened(mock: MockProcess, **headers: str) -> ClientConnection:
     # No limit on messages, and no compression: the mock offers none.
     url = mock.url.replace("http", "ws") + "/v1/responses"
-    return connect(url, additional_headers={**KEY, **headers}, max_size=None, proxy=None)
+    return connect(url, additional_headers={**KEY, **headers}, max_size=None, proxy=None, open_timeout=PATIENCE_S)
 
 
 def send(ws: ClientConnection, name: str, fault: str | None = None, **body: Any) -> None:
@@ -50,7 +51,7 @@ def reply(ws: ClientConnection) -> tuple[list[dict[str, Any]], list[int]]:
     events: list[dict[str, Any]] = []
     times: list[int] = []
     while not events or events[-1]["type"] not in ENDS:
-        message = ws.recv(timeout=30)
+        message = ws.recv(timeout=PATIENCE_S)
         times.append(time.monotonic_ns())
         events.append(json.loads(message))
     return events, times
@@ -59,7 +60,7 @@ def reply(ws: ClientConnection) -> tuple[list[dict[str, Any]], list[int]]:
 def read_on(ws: ClientConnection, events: list[str]) -> None:
     """Add the types of all events until the connection ends."""
     while True:
-        events.append(json.loads(ws.recv(timeout=30))["type"])
+        events.append(json.loads(ws.recv(timeout=PATIENCE_S))["type"])
 
 
 def ask(ws: ClientConnection, name: str, **body: Any) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def test_a_message_may_come_in_frames_and_may_be_long(mock: MockProcess, sizes: 
         cuts.append(cuts[-1] + sizes[len(cuts) % len(sizes)])
     with opened(mock) as ws:
         ws.send([text[start:stop] for start, stop in pairwise(cuts)])
-        ws.ping().wait(10)
+        ws.ping().wait(PATIENCE_S)
         (*_, last), _ = reply(ws)
     assert last["response"]["usage"]["output_tokens"] == 2
 
@@ -193,7 +194,7 @@ def test_a_fault_strikes_on_a_socket_or_is_ignored(mock: MockProcess, fault: str
         if ends is None:
             events = [event["type"] for event in reply(ws)[0]]
             if events[-1] == "error":
-                events.append(json.loads(ws.recv(timeout=30))["type"])
+                events.append(json.loads(ws.recv(timeout=PATIENCE_S))["type"])
             assert ask(ws, f"{name}-on")["type"] == "response.completed"
         else:
             with pytest.raises(ends) as caught:
@@ -219,7 +220,7 @@ def test_broken_json_comes_as_a_message(mock: MockProcess) -> None:
         send(ws, "malformed", "malformed:after=3")
         messages: list[str] = []
         while not messages or '"response.completed"' not in messages[-1]:
-            messages.append(str(ws.recv(timeout=30)))
+            messages.append(str(ws.recv(timeout=PATIENCE_S)))
     assert [message[:36] for message in messages if not message.endswith("}")] == [
         '{"type":"response.output_text.delta"'
     ]
@@ -242,7 +243,7 @@ def test_a_wrong_message_is_an_error_and_the_connection_goes_on(
 ) -> None:
     with opened(mock) as ws:
         ws.send(message)
-        error = json.loads(ws.recv(timeout=30))
+        error = json.loads(ws.recv(timeout=PATIENCE_S))
         assert (error["type"], error["status"]) == ("error", status)
         assert says in error["error"]["message"]
         assert isinstance(error["error"]["code"], str)
@@ -258,7 +259,7 @@ def test_a_handshake_that_may_not_is_refused_over_http(mock: MockProcess) -> Non
         assert ask(ws, "origin")["type"] == "response.completed"
     url = mock.url.replace("http", "ws")
     with pytest.raises(InvalidStatus) as caught:
-        connect(f"{url}/v1/chat/completions", additional_headers=KEY, proxy=None)
+        connect(f"{url}/v1/chat/completions", additional_headers=KEY, proxy=None, open_timeout=PATIENCE_S)
     assert caught.value.response.status_code == 405
     upgrade = {**KEY, "connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     assert httpx.get(f"{mock.url}/v1/responses", headers=upgrade).status_code == 400
@@ -270,7 +271,7 @@ def test_what_is_no_message_closes_the_connection_and_says_why(mock: MockProcess
     with opened(mock) as ws:
         ws.send(data)
         with pytest.raises(ConnectionClosed) as caught:
-            ws.recv(timeout=30)
+            ws.recv(timeout=PATIENCE_S)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == code
 
@@ -279,7 +280,7 @@ def test_a_client_that_leaves_cuts_its_response(mock: MockProcess) -> None:
     for name, leave in (("goodbye", ClientConnection.close), ("gone", lambda ws: ws.socket.shutdown(socket.SHUT_RDWR))):
         with opened(mock) as ws:
             send(ws, name, max_output_tokens=1500)
-            ws.recv(timeout=30)
+            ws.recv(timeout=PATIENCE_S)
             leave(ws)
         line = mock.line_of(name)
         assert line["engine"]["cut"] == "client_closed"
@@ -310,16 +311,16 @@ def test_a_drain_ends_idle_connections_and_lets_responses_end() -> None:
         opened(mock) as idle,
     ):
         send(busy, "last")
-        assert json.loads(busy.recv(timeout=30))["type"] == "response.created"
+        assert json.loads(busy.recv(timeout=PATIENCE_S))["type"] == "response.created"
         mock.process.send_signal(signal.SIGTERM)
         events, _ = reply(busy)
         assert events[-1]["type"] == "response.completed"
         for ws in (busy, idle):
             with pytest.raises(ConnectionClosed) as caught:
-                ws.recv(timeout=30)
+                ws.recv(timeout=PATIENCE_S)
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == 1001
-        assert mock.process.wait(timeout=15) == 0
+        assert mock.process.wait(timeout=PATIENCE_S) == 0
 
 
 HANDSHAKE = (
@@ -344,7 +345,7 @@ GARBAGE = {
 @pytest.mark.parametrize("what", GARBAGE)
 def test_bytes_that_are_no_frames_close_the_connection_and_nothing_else(mock: MockProcess, what: str) -> None:
     host, port = mock.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as raw:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as raw:
         raw.sendall(HANDSHAKE)
         assert raw.recv(4096).startswith(b"HTTP/1.1 101 ")
         with contextlib.suppress(ConnectionError):

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers need Linux")
 
@@ -57,7 +58,7 @@ def gone(pid: int) -> bool:
 
 
 def wait_until_gone(some: list[int]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while not all(map(gone, some)):
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.01)
@@ -136,7 +137,7 @@ def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
         with ThreadPoolExecutor(12) as pool:
             replies = [pool.submit(ask, mock, f"drain-{i}") for i in range(12)]
             running = "vllm:num_requests_running{"
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + PATIENCE_S
             while f'{running}engine="0",model_name="mock-model"}} 12.0' not in httpx.get(mock.url + "/metrics").text:
                 assert time.monotonic() < deadline
             workers = pids(mock)
@@ -144,7 +145,7 @@ def test_a_signal_lets_every_worker_end_what_is_in_flight(number: int) -> None:
             for pid in [mock.process.pid, *(workers if number == signal.SIGINT else [])]:
                 os.kill(pid, number)
             assert {reply.result().status_code for reply in replies} == {200}
-        assert mock.process.wait(10) == 0
+        assert mock.process.wait(PATIENCE_S) == 0
         wait_until_gone(workers)
         lines = mock.ledger_lines(at_least=12)
         assert {line["chunk_kind"] for line in lines} == {"rccco"}
@@ -164,7 +165,7 @@ def test_a_request_keeps_the_configuration_that_it_began_with_at_any_worker() ->
                 mock.url + "/v1/completions",
                 json={"prompt": text, "max_tokens": 9, "stream": True, "stream_options": usage},
                 headers={"x-request-id": f"long-{number}"},
-                timeout=30,
+                timeout=PATIENCE_S,
             )
             while other.get("/truth").json()["plans_keyed_by"]["index"] <= number:
                 pass
@@ -185,7 +186,7 @@ def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
         ask(mock, "before-1")
         workers = pids(mock)
         os.kill(workers[1], signal.SIGKILL)
-        assert mock.process.wait(15) == 70
+        assert mock.process.wait(PATIENCE_S) == 70
         wait_until_gone(workers)
     (said,) = mock.stderr
     assert f"worker 1 of {WORKERS} (process {workers[1]}) was killed by SIGKILL" in said
@@ -219,7 +220,7 @@ def test_what_waits_in_a_dead_workers_queue_is_refused_and_does_not_hang() -> No
     with mock_process(*FLAGS) as mock:
         for pid in pids(mock):
             os.kill(pid, signal.SIGKILL)
-        assert mock.process.wait(15) == 70
+        assert mock.process.wait(PATIENCE_S) == 70
         host, port = mock.url.removeprefix("http://").split(":")
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((host, int(port)), timeout=5)
+            socket.create_connection((host, int(port)), timeout=PATIENCE_S)

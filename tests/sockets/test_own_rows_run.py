@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.literal_replies import DONE, GOOD, finish, stream, usage, whole
 from tests.support.literal_server import LiteralServer, Received, Step
+from tests.support.patience import PATIENCE_S
 
 KEY = "s3cret-of-user-7"
 ROWS = [
@@ -41,7 +42,10 @@ def test_every_row_goes_where_it_says(transport: str, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--dataset", str(data), "--quiet"]
         command += ["--requests", "8", "--concurrency", "2", "--transport", transport, "--header", "X-All: 1"]
         ran = subprocess.run(
-            [*command, "--api-key", "the-run-key", "--out", str(out)], capture_output=True, text=True, timeout=50
+            [*command, "--api-key", "the-run-key", "--out", str(out)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         posts = [request for request in answering.received if request.method == "POST"]
     assert ran.returncode in (0, 3), ran.stderr
@@ -85,6 +89,8 @@ def test_the_probe_names_the_model_that_the_server_does_not_have(tmp_path: Path)
 
     with LiteralServer(refuses) as answering:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--dataset", str(data), "--quiet"]
-        ran = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=50)
+        ran = subprocess.run(
+            [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE_S
+        )
     assert ran.returncode == 4
     assert "the server has no model 'gone'" in ran.stderr

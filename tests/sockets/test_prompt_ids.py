@@ -16,6 +16,7 @@ from bench.errors import UsageError
 from bench.load.components import source_of
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 GIVEN = {"url": "http://h/v1/completions", "check_usage": True, "prompt_ids": True, "input_tokens": "uniform:20..60"}
 
@@ -43,7 +44,9 @@ def test_a_server_counts_the_ids(tmp_path: Path) -> None:
     with mock_process("--ttft", "5ms", "--tpot", "1ms") as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", f"{mock.url}/v1/completions", "--requests", "8"]
         command += ["--prompt-ids", "--check-usage", "--input-tokens", "uniform:20..60", "--output-tokens", "3"]
-        ran = subprocess.run([*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=50)
+        ran = subprocess.run(
+            [*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=PATIENCE_S
+        )
     assert ran.returncode in (0, 3), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     assert {record["outcome"] for record in records} == {"ok"}

@@ -30,18 +30,17 @@ from bench.run_directory import RunDirectory
 from tests.support.balancer import balanced
 from tests.support.cluster_runs import dispersion, programs, whole_lines
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.ray_nodes import RayNodes, ray_nodes
 from tests.support.run_process import flags, process, records, summary, wait_for
 from tests.support.worker_processes import gone, shard_lines
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra `ray` is not installed"),
     pytest.mark.usefixtures("work_folder"),
 ]
 
-ENDED_WITHIN_S = 200
 KEY, HEADER = "sk-key-a1b2c3", "tenant-d4e5f6"
 
 MEASURED = (Exit.GOOD, Exit.INVALID)
@@ -62,7 +61,7 @@ def cluster() -> Iterator[RayNodes]:
 
 def ran(words: list[str], environment: dict[str, str] | None = None) -> tuple[int, str, str]:
     with process(words, env=environment, start_new_session=True) as running:
-        out, err = running.communicate(timeout=ENDED_WITHIN_S)
+        out, err = running.communicate(timeout=PATIENCE_S)
     return running.returncode, out, err
 
 
@@ -157,18 +156,18 @@ def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     )
     with killed as dying, interrupted as ending:
         for out in ("run", "other"):
-            wait_for(lambda out=out: min(shard_lines(tmp_path, out), default=0) >= 2, within_s=ENDED_WITHIN_S)  # type: ignore[misc]
+            wait_for(lambda out=out: min(shard_lines(tmp_path, out), default=0) >= 2, within_s=PATIENCE_S)  # type: ignore[misc]
         told = manifest(tmp_path)
         sending = programs(told["run_id"])
         assert len(sending) == 3
         os.kill(dying.pid, signal.SIGKILL)
         os.killpg(ending.pid, signal.SIGINT)
         dying.communicate()
-        out, err = ending.communicate(timeout=ENDED_WITHIN_S)
+        out, err = ending.communicate(timeout=PATIENCE_S)
     assert ending.returncode == Exit.INTERRUPTED, err + out
     assert summary(tmp_path, "other")["run"]["stop_reason"] == "interrupted"
     assert {row["worker"] for row in records(tmp_path, "other")} == {0, 1, 2}
-    wait_for(lambda: all(gone(pid) for pid in sending), within_s=60)
+    wait_for(lambda: all(gone(pid) for pid in sending), within_s=PATIENCE_S)
     folder = cluster.temporary / f"trueload-{told['run_id']}"
     assert {place["directory"] for place in told["places"]} == {str(folder)}
     shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
@@ -187,10 +186,10 @@ def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cl
     raylet = cluster.add()
     words = on_cluster(mock, tmp_path, "--duration", "15s", "--concurrency", "8", "--workers-per-node", "1")
     with process(words, env=cluster.environment, start_new_session=True) as running:
-        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=ENDED_WITHIN_S)
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=PATIENCE_S)
         shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
         cluster.kill(raylet)
-        out, err = running.communicate(timeout=ENDED_WITHIN_S)
+        out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INVALID, err + out
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"

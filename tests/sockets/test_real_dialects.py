@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 12, 60, 24
 GENERATED = {"llama.cpp": "llamacpp:tokens_predicted_total", "vllm": "vllm:generation_tokens_total"}
@@ -67,7 +68,7 @@ def ran(server: Server, endpoint: str, folder: Path, *flags: str, shape: Sequenc
     command = [sys.executable, "-m", "bench", "run", "--url", server.url, "--endpoint", endpoint, "--out", str(out)]
     command += ["--concurrency", "2", "--requests", str(REQUESTS), "--quiet", *shape, *flags]
     before = counters(server.url)[GENERATED[server.name]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (out / "summary.json").exists(), done.stderr
     generated = counters(server.url)[GENERATED[server.name]] - before
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]

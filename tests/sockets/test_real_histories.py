@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from bench.endpoints.failure import is_lost_response
+from tests.support.patience import PATIENCE_S
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 
@@ -34,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def ran(url: str, folder: Path, *flags: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "bench", "run", "--url", url, "--out", str(folder / "run"), "--mode", "sessions"]
     command += ["--concurrency", "2", "--turns", "4", "--input-tokens", "60", "--requests", "8", "--quiet", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (folder / "run" / "summary.json").exists(), done.stderr
     assert json.loads((folder / "run" / "summary.json").read_text())["errors"] == []
     records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
@@ -72,6 +73,6 @@ def test_it_keeps_conversations(url: str, tmp_path: Path) -> None:
 
 def test_an_id_that_it_does_not_know_is_a_lost_response(url: str) -> None:
     body = {"model": "m", "input": "x", "previous_response_id": "resp_unknown", "max_output_tokens": 16}
-    answer = httpx.post(f"{url}/v1/responses", json=body, timeout=60)
+    answer = httpx.post(f"{url}/v1/responses", json=body, timeout=PATIENCE_S)
     assert answer.status_code == 404
     assert is_lost_response(answer.content)

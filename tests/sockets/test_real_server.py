@@ -19,12 +19,13 @@ from promptset.exact import exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
+from tests.support.patience import PATIENCE_S
 from tests.support.real_servers import llama_cpp
 
 pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
 pytest.importorskip("gguf", reason="the extra `real` is not installed")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 40, 100, 32
@@ -51,7 +52,7 @@ def measured(
     command = [sys.executable, "-m", "bench", "run", "--url", server, "--transport", request.param, "--out", str(out)]
     command += ["--concurrency", "4", "--requests", str(REQUESTS), "--input-tokens", str(INPUT_TOKENS)]
     command += ["--output-tokens", str(OUTPUT_TOKENS), "--ignore-eos", "--check-usage"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (out / "summary.json").exists(), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     return ran.returncode, json.loads((out / "summary.json").read_text()), records
@@ -76,7 +77,7 @@ def test_a_run_with_the_default_lengths_succeeds(server: str, tmp_path: Path) ->
         "--out",
         str(tmp_path / "run"),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     counts = json.loads((tmp_path / "run" / "summary.json").read_text())["counts"]
     assert (counts["succeeded"], counts["failed"]) == (10, 0), ran.stdout
 
@@ -158,7 +159,9 @@ LENGTHS = (16, 17, 100, 900)  # The server has room for 1,024 in each of its slo
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
-    reply = httpx.post(f"{server}/v1/{path}", json={"model": "random-llama", "max_tokens": 1, **body}, timeout=60)
+    reply = httpx.post(
+        f"{server}/v1/{path}", json={"model": "random-llama", "max_tokens": 1, **body}, timeout=PATIENCE_S
+    )
     assert reply.status_code == 200, reply.text
     return int(reply.json()["usage"]["prompt_tokens"])
 

@@ -23,6 +23,7 @@ from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, content, error, stream, whole
 from tests.support.literal_server import LiteralServer, Pause, Received, Step, closed_port, in_turn
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import SMALL, finished, flags, loaded, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -44,7 +45,7 @@ def test_a_good_run_leaves_its_directory_and_exits_0(mock: str, tmp_path: Path) 
     assert told["verdict"]["status"] == "VALID", told["verdict"]
     assert (told["counts"]["sent"], told["counts"]["succeeded"], told["counts"]["failed"]) == (6, 6, 0)
     assert told["latency"]["ttft_ms"]["n"] == 6
-    assert 4 <= told["latency"]["ttft_ms"]["p50"] < 1_000
+    assert 4 <= told["latency"]["ttft_ms"]["p50"] < 60_000
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "run.yaml",
@@ -154,18 +155,18 @@ def test_requests_end_the_run(mock: str, tmp_path: Path) -> None:
 
 
 def test_the_duration_ends_the_run(mock: str, tmp_path: Path) -> None:
-    words = ("--requests", "100000", "--duration", "1200ms", "--concurrency", "2", "--quiet")
+    words = ("--requests", "100000", "--duration", "2400ms", "--concurrency", "2", "--quiet")
     assert cli.main(flags(mock, tmp_path, *words)) == Exit.GOOD
     intended = [r["intended_ns"] for r in records(tmp_path)]
     assert summary(tmp_path)["run"]["stop_reason"] == "duration"
     assert len(intended) > 4
-    assert 400e6 < max(intended) - min(intended) < 1200e6
+    assert 400e6 < max(intended) - min(intended) < 2400e6
 
 
 @pytest.mark.parametrize("warmup", ["4", "150ms"])
 def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup: str) -> None:
     # The first two replies are slow and long: both fall into the warm-up, and in any number they would show.
-    cold = [Pause(0.3), *stream(*[content("x")] * 50, *GOOD[4:])]
+    cold = [Pause(2.0), *stream(*[content("x")] * 50, *GOOD[4:])]
     with LiteralServer(loaded(in_turn(cold, cold, stream(*GOOD)))) as server:
         words = ("--requests", "6", "--concurrency", "2", "--warmup", warmup, "--quiet")
         assert cli.main(flags(server.url, tmp_path, *words)) == Exit.GOOD
@@ -175,7 +176,7 @@ def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup:
     told = summary(tmp_path)
     assert (told["counts"]["sent"], told["counts"]["succeeded"]) == (6, 6)
     assert told["latency"]["ttft_ms"]["n"] == 6
-    assert told["latency"]["ttft_ms"]["max"] < 300
+    assert told["latency"]["ttft_ms"]["max"] < 2_000
     first_sent = min(r["sent_ns"] for r in records(tmp_path) if r["phase"] == "run")
     last_end = max(r["end_ns"] for r in records(tmp_path) if r["phase"] == "run")
     assert told["throughput"]["duration_s"] == pytest.approx((last_end - first_sent) / 1e9)
@@ -343,24 +344,24 @@ def on_a_terminal(words: Sequence[str], **environment: str) -> tuple[int, str]:
 
     def read() -> None:
         with contextlib.suppress(OSError):
-            while select.select([ours], [], [], 30)[0] and (data := os.read(ours, 65536)):
+            while select.select([ours], [], [], PATIENCE_S)[0] and (data := os.read(ours, 65536)):
                 seen.append(data)
 
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
         os.close(theirs)
         reader = threading.Thread(target=read)
         reader.start()
-        status = running.wait(timeout=30)
+        status = running.wait(timeout=PATIENCE_S)
     reader.join()
     os.close(ours)
     return status, b"".join(seen).decode()
 
 
 def test_a_terminal_shows_progress_while_the_load_runs(mock: str, tmp_path: Path) -> None:
-    status, seen = on_a_terminal(flags(mock, tmp_path, "--duration", "1200ms", "--concurrency", "2"))
+    status, seen = on_a_terminal(flags(mock, tmp_path, "--duration", "2400ms", "--concurrency", "2"))
     assert status == Exit.GOOD
     assert seen.count("in flight") >= 2
-    for word in ("━", "of 1.2 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)"):
+    for word in ("━", "of 2.4 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)"):
         assert word in seen
     assert "\x1b[4A\x1b[J" in seen  # The moving lines are drawn over, not below each other.
     assert seen.index("in flight") < seen.index("VALID")

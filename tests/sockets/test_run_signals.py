@@ -12,6 +12,7 @@ from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step, in_turn
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import all_hang, flags, hanging, loaded, process, records, summary, wait_for
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -33,7 +34,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Pa
     ):
         wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3)
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     told = summary(tmp_path)
     assert told["run"]["stop_reason"] == "interrupted"
@@ -56,7 +57,7 @@ def test_a_second_ctrl_c_cuts_what_is_in_flight(tmp_path: Path) -> None:
             if line.startswith("stopping"):
                 break
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=20)
+        running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED
     assert [r["outcome"] for r in records(tmp_path)] == ["interrupted"] * 3
     assert all(r["chunk_kind"] == "rc" for r in records(tmp_path))
@@ -70,7 +71,7 @@ def test_sigterm_cuts_at_once_and_reports(tmp_path: Path) -> None:
     ):
         wait_for(lambda: all_hang(server, 2))
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED
     assert [r["outcome"] for r in records(tmp_path)] == ["interrupted"] * 2
 
@@ -79,7 +80,7 @@ def test_ctrl_c_before_the_load_exits_130_with_a_sentence(tmp_path: Path) -> Non
     with LiteralServer(api(in_turn([Hang()]))) as server, process(flags(server.url, tmp_path)) as running:
         wait_for(lambda: len(server.received) >= 2)
         running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=20)
+        _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED
     assert "nothing was measured" in err
     assert "Traceback" not in err
@@ -93,7 +94,7 @@ def test_a_killed_run_can_be_rendered_with_all_that_had_ended(tmp_path: Path) ->
     ):
         wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 10)
         running.kill()
-        running.communicate(timeout=20)
+        running.communicate(timeout=PATIENCE_S)
     whole_lines = lines_of(tmp_path / "run" / "requests.jsonl")
     assert not (tmp_path / "run" / "summary.json").exists()
     assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) in (Exit.GOOD, Exit.INVALID)

@@ -21,9 +21,9 @@ from bench.evaluate import evaluate
 from bench.run_directory import RunDirectory
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("search.schema.json").read_bytes()))
-DEADLINE_S = 50.0
 
 
 def settings(folder: Path, url: str) -> str:
@@ -50,7 +50,7 @@ def kept(path: Path) -> dict[str, Any]:
 
 def wait_for_visits(path: Path, n: int, process: subprocess.Popen[str]) -> None:
     """Until so many visits have ended."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not (path / "search.json").exists() or len(kept(path)["visits"]) < n:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -62,7 +62,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "40s")
         ran = subprocess.run(
-            command(*flags, "--out", str(out), "--require", "15"), capture_output=True, text=True, timeout=DEADLINE_S
+            command(*flags, "--out", str(out), "--require", "15"), capture_output=True, text=True, timeout=PATIENCE_S
         )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "required: 15/s is held" in ran.stdout
@@ -95,7 +95,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
         )  # fmt: skip
         wait_for_visits(out, 1, begun)
         begun.send_signal(signal.SIGINT)
-        printed, said = begun.communicate(timeout=DEADLINE_S)
+        printed, said = begun.communicate(timeout=PATIENCE_S)
         assert begun.returncode in (0, 130), said
         assert "ended: interrupted" in printed
         first = kept(out)
@@ -112,7 +112,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
         assert second["visits"][: len(first["visits"])] == first["visits"]
 
         last = subprocess.run(
-            command("--resume", str(out), "--budget", "15s"), capture_output=True, text=True, timeout=DEADLINE_S
+            command("--resume", str(out), "--budget", "15s"), capture_output=True, text=True, timeout=PATIENCE_S
         )
         assert last.returncode in (0, 1), last.stderr
     third = kept(out)

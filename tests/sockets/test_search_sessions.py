@@ -11,8 +11,7 @@ import yaml
 
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
-
-DEADLINE_S = 50.0
+from tests.support.patience import PATIENCE_S
 
 
 def _settings(folder: Path, url: str) -> str:
@@ -35,7 +34,7 @@ def _settings(folder: Path, url: str) -> str:
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=DEADLINE_S)
+    return subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=PATIENCE_S)
 
 
 def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Path) -> None:

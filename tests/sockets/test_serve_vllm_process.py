@@ -16,6 +16,8 @@ from typing import Self
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
 
 NVIDIA_SMI = """#!{python}
@@ -124,7 +126,7 @@ class RunningScript:
 
     def end(self) -> tuple[int, str]:
         """Exit status and stderr."""
-        _, err = self.process.communicate(timeout=30)
+        _, err = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, err
 
     def read(self, name: str) -> str:
@@ -138,7 +140,7 @@ def is_running(pid: str) -> bool:
 
 def wait_until_gone(pid: str) -> None:
     """A killed orphan is gone when the kernel has seen to it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while is_running(pid):
         assert time.monotonic() < deadline, "a worker was left behind"
         os.sched_yield()
@@ -213,7 +215,7 @@ def test_a_death_after_it_was_healthy_is_told_too(stand_in: Path, port: int) -> 
     with RunningScript(stand_in, "--port", str(port)) as script:
         url, _ = script.ready()
         with pytest.raises(OSError, match=r"closed|reset|remote|Remote"):
-            urllib.request.urlopen(f"{url}/crash", timeout=10)
+            urllib.request.urlopen(f"{url}/crash", timeout=PATIENCE_S)
         status, err = script.end()
     assert status == 9
     assert "vllm ended with status 9" in err

@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from tests.support import real_servers
+from tests.support.patience import PATIENCE_S
 
 SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
     pytest.mark.skipif(not real_servers.HAS_VLLM, reason=real_servers.VLLM_MISSING),
 ]
 
@@ -59,14 +59,14 @@ def test_it_serves_lists_its_model_counts_and_stops_on_a_signal(
     server: tuple[subprocess.Popen[str], str], port: int
 ) -> None:
     process, url = server
-    (listed,) = httpx.get(f"{url}/v1/models", timeout=10).json()["data"]
+    (listed,) = httpx.get(f"{url}/v1/models", timeout=PATIENCE_S).json()["data"]
     body = {"model": listed["id"], "prompt": "one two three", "max_tokens": 4}
-    usage = httpx.post(f"{url}/v1/completions", json=body, timeout=60).json()["usage"]
+    usage = httpx.post(f"{url}/v1/completions", json=body, timeout=PATIENCE_S).json()["usage"]
     # It was asked to say what came from the cache.
     assert usage["prompt_tokens_details"]["cached_tokens"] == 0
     assert real_servers.counters(url)["vllm:request_success_total"] == 1
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + signal.SIGTERM
     assert "healthy after" in err
     with socket.socket() as again:
@@ -96,6 +96,6 @@ def test_a_port_in_use_is_said_before_vllm_is_started(model: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = started(model, port)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert f"127.0.0.1:{port} cannot be listened on" in err

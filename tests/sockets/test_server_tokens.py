@@ -20,6 +20,7 @@ from promptset.rng import stream
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_prompts_counted_by_the_mock_are_exact(mock: str, folder: Path, kind: st
 def test_a_run_asks_its_target(mock: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "run", "--url", mock, "--tokenizer", "server", "--requests", "12"]
     command += ["--input-tokens", "uniform:20..90", "--output-tokens", "4", "--concurrency", "4", "--text", "english"]
-    ran = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=50)
+    ran = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE_S)
     assert "Traceback" not in ran.stderr
     records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
     assert len({record["input_tokens_asked"] for record in records}) > 5

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.calm import CALM
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.session_graphs import random_session
 from tests.support.session_ledger import wrong_joins
 
@@ -36,7 +37,7 @@ def run(mock: MockProcess, folder: Path, *flags: str) -> tuple[list[dict[str, An
         str(folder / "run"),
     ]
     command += ["--dataset", str(folder / "graphs.jsonl"), "--config", str(folder / "calm.yaml"), *flags]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ran.returncode == 0, ran.stderr
     records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
     return records, json.loads((folder / "run" / "summary.json").read_text())

@@ -22,9 +22,10 @@ from bench.errors import Exit, UsageError
 from bench.run_directory import CHANGES, CONTROL, RunDirectory
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 
-def wait_for(what: Callable[[], bool], within_s: float = 60.0) -> None:
+def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, "it did not come about"
@@ -55,7 +56,7 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
             wait_for(lambda: b'"load":6.0' in (run / "live.jsonl").read_bytes())
             process.terminate()
         finally:
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_S)
     assert not (run / CONTROL).exists()
     with pytest.raises(UsageError, match="has ended"):
         ask(run, 5, by="terminal")
@@ -95,7 +96,7 @@ def asked(path: Path, *questions: bytes) -> list[Any]:
         folder = os.open(path, os.O_RDONLY)
         try:
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.settimeout(20)
+                connection.settimeout(PATIENCE_S)
                 connection.connect(f"/proc/self/fd/{folder}/{CONTROL}")
                 connection.sendall(question)
                 connection.shutdown(socket.SHUT_WR)

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.calm import calm_but_for
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 PROGRAM = b"bench.scale.program"
 
@@ -53,7 +54,7 @@ def workers_of(parent: int) -> list[int]:
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not what():
         assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.01)
@@ -74,7 +75,7 @@ def stop(pid: int, seconds: float) -> None:
 
 
 def said(tmp_path: Path, process: subprocess.Popen[str]) -> Any:
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE_S)
     summary: Any = json.loads((tmp_path / "run" / "summary.json").read_text())
     return summary
 

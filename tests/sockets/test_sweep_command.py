@@ -18,6 +18,7 @@ import bench.report
 from bench.cli import main
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 
 SCHEMAS = Path(bench.report.__file__).parent
 SHORT = ["--input-tokens", "20", "--output-tokens", "4", "--quiet"]
@@ -98,7 +99,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_pat
     with subprocess.Popen(
         [*command[:-2], "--requests", "20"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as whole:
-        whole.communicate(timeout=60)
+        whole.communicate(timeout=PATIENCE_S)
     # The same sweep with a load more, which takes long enough to be cut.
     longer = [*command[:-2], "--requests", "20", "--resume", str(folder)]
     longer = [word if word != "concurrency=1,2" else "concurrency=1,2,3" for word in longer]
@@ -110,7 +111,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_pat
             if line.startswith("3 of 3"):
                 os.kill(cut.pid, signal.SIGINT)
                 break
-        out, _ = cut.communicate(timeout=60)
+        out, _ = cut.communicate(timeout=PATIENCE_S)
     if cut.returncode == Exit.INTERRUPTED:  # Else the run was over before the signal came.
         assert "Not complete (interrupted): 2 of 3 runs." in out
         assert f"--resume {folder}" in out

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.tool_template import TOOLS, write_tokenizer
 
 
@@ -21,7 +22,9 @@ def test_simulated_chats_with_tools_have_the_asked_length_at_the_server(known: b
     with mock_process("--ttft", "5ms", "--tpot", "1ms", *tokenizer) as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "12", "--concurrency", "3"]
         command += ["--input-tokens", "uniform:100..140", "--output-tokens", "2", "--tools", str(tools), *tokenizer]
-        ran = subprocess.run([*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=50)
+        ran = subprocess.run(
+            [*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=PATIENCE_S
+        )
     assert "Traceback" not in ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     assert len(records) == 12

@@ -12,10 +12,12 @@ from bench.workload import Request
 from tests.support.literal_replies import DONE, GOOD, LAST_CHUNK, ROLE, chunk, finish, frame, stream
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, full_backlog, in_turn
 from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once, times
+from tests.support.patience import PATIENCE_S, in_a_calm_moment
 
 # ---- When ----------------------------------------------------------------------------------------------------------
 
 
+@in_a_calm_moment
 def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act: Callable[..., Any]) -> None:
     reply: list[Step] = [Pause(0.06), SSE_HEAD]
     for event in (ROLE, A, B, finish(), DONE):
@@ -34,6 +36,7 @@ def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act:
     assert (record.coalesced, record.chunk_bound_ns) == (0, None)
 
 
+@in_a_calm_moment
 def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_come(act: Callable[..., Any]) -> None:
     together = chunk(frame(A)) + chunk(frame(B) + frame(A))
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.06), Send(together), Pause(0.06)]
@@ -51,6 +54,7 @@ def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_com
     assert record.chunk_ns[1] == record.chunk_ns[2] == record.chunk_ns[3] >= before
 
 
+@in_a_calm_moment
 def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
     async def busy(client: Client) -> RequestRecord:
         pending = client.start()
@@ -84,6 +88,7 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         assert record.chunk_ns[2] <= after_second
 
 
+@in_a_calm_moment
 def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn(stream(*GOOD)), tls=True, handshake_pause_s=0.2) as server:
         first, second = act(server, times(2), ca_file=str(CERTIFICATE))
@@ -104,7 +109,7 @@ def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -
     in_order(record)
     assert since_ns is not None
     # The event loop's own timers count in whole milliseconds, and come up to 1.4 ms early.
-    assert (limit_ms - 2) * MS <= record.end_ns - since_ns < (limit_ms + 1_000) * MS
+    assert (limit_ms - 2) * MS <= record.end_ns - since_ns < PATIENCE_S * 1e9
     assert record.error
 
 
@@ -125,7 +130,7 @@ def test_a_handshake_that_does_not_end_runs_into_the_connect_timeout(act: Callab
 def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([Hang()])) as server:
         record = act(server, once, timeout_first_byte_ns=150 * MS, timeout_idle_ns=20 * MS)
-        assert server.received[0].client_gone.wait(5)
+        assert server.received[0].client_gone.wait(PATIENCE_S)
     limit_passed(record, record.sent_ns, 150)
     assert (record.outcome, record.first_byte_ns, record.attempts) == (Outcome.TIMEOUT_FIRST_BYTE, None, 1)
 
@@ -133,7 +138,7 @@ def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Calla
 def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
         record = act(server, once, timeout_idle_ns=150 * MS)
-        assert server.received[0].client_gone.wait(5)
+        assert server.received[0].client_gone.wait(PATIENCE_S)
     limit_passed(record, record.chunk_ns[-1], 150)
     assert (record.outcome, record.chunk_kind, record.status) == (Outcome.TIMEOUT_IDLE, "rcc", 200)
 
@@ -165,7 +170,7 @@ def test_a_cut_gives_every_request_a_record_and_closes_its_socket(act: Callable[
 
     with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
         records = act(server, cut_all)
-        assert all(r.client_gone.wait(5) for r in server.received)
+        assert all(r.client_gone.wait(PATIENCE_S) for r in server.received)
     for record in records:
         in_order(record)
         assert (record.outcome, record.chunk_kind) == (Outcome.INTERRUPTED, "rcc")
@@ -188,7 +193,7 @@ def test_a_cut_at_once_still_gives_a_record(act: Callable[..., Any]) -> None:
     async def cut_at_once(client: Client) -> RequestRecord:
         pending = client.start()
         client.transport.cut()
-        return await asyncio.wait_for(pending, 5)
+        return await asyncio.wait_for(pending, PATIENCE_S)
 
     with LiteralServer(in_turn([Hang()])) as server:
         record = act(server, cut_at_once)

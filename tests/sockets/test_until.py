@@ -26,6 +26,7 @@ from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer
 from tests.support.made_records import made_record
+from tests.support.patience import PATIENCE_S
 
 PROGRAM = b"bench.load.precision_program"
 
@@ -67,7 +68,7 @@ def gone(pid: int) -> bool:
         return True
 
 
-def wait_for(what: Callable[[], bool], within_s: float = 40.0) -> None:
+def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, "it did not come about"
@@ -186,7 +187,7 @@ def test_a_dead_judge_ends_no_run(server: str, tmp_path: Path) -> None:
         wait_for(lambda: sending(tmp_path) or running.poll() is not None)
         (pid,) = judging(running.pid)
         os.kill(pid, signal.SIGKILL)
-        printed, _ = running.communicate(timeout=50)
+        printed, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.GOOD, printed
     said = "--until could not end the run: the process that judges it was killed by SIGKILL"
     assert said in printed

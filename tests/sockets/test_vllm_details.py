@@ -14,7 +14,6 @@ from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(not HAS_VLLM, reason=VLLM_MISSING),
 ]
 

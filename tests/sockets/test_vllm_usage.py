@@ -18,11 +18,11 @@ from promptset.exact import exact_messages, exact_prompt
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
+from tests.support.patience import PATIENCE_S
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(not HAS_VLLM, reason=VLLM_MISSING),
 ]
 
@@ -41,7 +41,7 @@ def server(model: Path) -> Iterator[str]:
 
 
 def usage(server: str, path: str, body: dict[str, Any]) -> int:
-    reply = httpx.post(f"{server}/v1/{path}", json={"model": "m", "max_tokens": 1, **body}, timeout=120)
+    reply = httpx.post(f"{server}/v1/{path}", json={"model": "m", "max_tokens": 1, **body}, timeout=PATIENCE_S)
     assert reply.status_code == 200, reply.text
     return int(reply.json()["usage"]["prompt_tokens"])
 

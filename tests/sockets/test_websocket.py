@@ -22,6 +22,7 @@ from bench.workload import Continuation, Request, Route
 from tests.support.dialect_streams import CREATED, ended, part, usage
 from tests.support.literal_server import CERTIFICATE
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
 
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
@@ -47,7 +48,7 @@ class Sender:
         self.made += 1
         at_ns = self.clock.now_ns()
         self.transport.start(request, at_ns, at_ns, answered.set_result)
-        return await asyncio.wait_for(answered, 20)
+        return await asyncio.wait_for(answered, PATIENCE_S)
 
 
 def over(url: str, what: Callable[[Sender], Coroutine[Any, Any, Any]], **target: Any) -> Any:
@@ -106,8 +107,8 @@ def test_a_conversation_has_one_socket_and_another_has_another() -> None:
     with SocketServer(lambda said: GOOD) as server:
         records = over(server.url, talk)
         # After the last turn of a conversation its socket is closed with a goodbye, while the other lives.
-        assert server.ended.acquire(timeout=10)
-        assert server.ended.acquire(timeout=10)
+        assert server.ended.acquire(timeout=PATIENCE_S)
+        assert server.ended.acquire(timeout=PATIENCE_S)
     assert [(said.connection, said.number) for said in server.said] == [(0, 0), (1, 0), (0, 1), (0, 2)]
     assert [record.connect_ns == 0 for record in records] == [False, False, True, True]
     assert [opcode for opcode, _ in server.controls] == [8, 8]
@@ -190,7 +191,7 @@ def test_a_ping_is_answered_in_a_reply_and_between_replies() -> None:
 
     with SocketServer(lambda said: [frame(b"in", PING), *GOOD, frame(b"between", PING)]) as server:
         records = over(server.url, talk)
-        assert server.ended.acquire(timeout=10)
+        assert server.ended.acquire(timeout=PATIENCE_S)
     assert [record.outcome for record in records] == [Outcome.OK] * 2
     assert [said.connection for said in server.said] == [0, 0]
     assert [payload for opcode, payload in server.controls if opcode == PONG][:2] == [b"in", b"between"]
@@ -199,7 +200,7 @@ def test_a_ping_is_answered_in_a_reply_and_between_replies() -> None:
 def test_a_socket_that_was_closed_between_two_turns_is_replaced() -> None:
     async def talk(sender: Sender) -> RequestRecord:
         await sender.ask(Continuation(conversation="0.0", last=False))
-        assert await asyncio.to_thread(server.ended.acquire, timeout=10)
+        assert await asyncio.to_thread(server.ended.acquire, timeout=PATIENCE_S)
         return await sender.ask(Continuation(conversation="0.0", last=True))
 
     with SocketServer(lambda said: [*GOOD, *([goodbye(1001), CLOSE] if said.connection == 0 else [])]) as server:
@@ -226,7 +227,7 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
 def test_a_user_who_leaves_says_goodbye() -> None:
     with SocketServer(lambda said: GOOD[:2]) as server:
         record = over(server.url, lambda sender: sender.ask(cancel_after_ns=50_000_000))
-        assert server.ended.acquire(timeout=10)
+        assert server.ended.acquire(timeout=PATIENCE_S)
     assert (record.outcome, record.chunk_kind) == (Outcome.CANCELLED, "oc")
     assert server.controls[0][0] == 8
 

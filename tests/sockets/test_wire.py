@@ -38,6 +38,7 @@ from tests.support.literal_server import (
     in_turn,
 )
 from tests.support.on_wire import MS, Wire, on_wire
+from tests.support.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
@@ -148,7 +149,7 @@ def test_a_cut_closes_the_socket_of_a_connection_that_was_made_ahead() -> None:
 
     with LiteralServer(in_turn([Hang()])) as server:
         record = on_wire(server.url, cut)
-        assert server.received[0].client_gone.wait(5)
+        assert server.received[0].client_gone.wait(PATIENCE_S)
     assert (record.outcome, record.connect_ns) == (Outcome.INTERRUPTED, 0)
 
 
@@ -297,6 +298,6 @@ def test_a_send_that_fails_at_once_answers_nothing_inside_start(second: bool) ->
             server.start()
         record, inside = on_wire(f"http://127.0.0.1:{listening.getsockname()[1]}", ask)
         if not second:
-            server.join(timeout=10)
+            server.join(timeout=PATIENCE_S)
     assert inside == []
     assert (record.outcome, record.attempts) == ((Outcome.RESET, 1) if second else (Outcome.OK, 2))

@@ -32,6 +32,7 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, in_turn
 from tests.support.on_wire import MS, Wire, on_wire, once
+from tests.support.patience import PATIENCE_S, in_a_calm_moment
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
@@ -53,6 +54,7 @@ def test_every_record_of_the_wire_has_kernel_stamps_from_its_first_request_on() 
     assert [r.clock for r in records] == ["kernel"] * 5
 
 
+@in_a_calm_moment
 def test_tls_keeps_the_kernel_stamps() -> None:
     async def late(wire: Wire) -> RequestRecord:
         pending = wire.start()
@@ -73,6 +75,7 @@ def test_tls_keeps_the_kernel_stamps() -> None:
     assert before <= record.chunk_ns[1] <= after + 5 * MS
 
 
+@in_a_calm_moment
 def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() -> None:
     async def stepped(wire: Wire) -> list[RequestRecord]:
         pending = wire.start()
@@ -95,6 +98,7 @@ def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() ->
     assert after.sent_ns <= after.chunk_ns[0] < after.sent_ns + 1_000 * MS
 
 
+@in_a_calm_moment
 def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     # Another number asks for nothing that comes with a read: SO_PRIORITY is harmless.
     monkeypatch.setattr(connection_module, "SO_TIMESTAMPNS", socket.SO_PRIORITY)
@@ -109,6 +113,7 @@ def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.Monk
 # ---- Reads that are put by -------------------------------------------------------------------------------------------
 
 
+@in_a_calm_moment
 def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:
     n = 300
     peak = 0
@@ -153,7 +158,7 @@ def test_an_end_that_shares_its_read_with_something_else_is_seen_by_the_sweep() 
     reply += [Send(chunk(frame(DONE)) + LAST_CHUNK + b"HTTP/1.1 50"), Pause(0.05), Send(b"0 Unasked\r\n\r"), Hang()]
     with LiteralServer(in_turn(reply, stream(*GOOD))) as server:
         spoiled, after = on_wire(server.url, ask, timeout_idle_ns=2_000 * MS)
-        assert server.received[0].client_gone.wait(5)
+        assert server.received[0].client_gone.wait(PATIENCE_S)
     assert (spoiled.outcome, spoiled.status, spoiled.chunk_kind) == (Outcome.OK, 200, "co")
     assert (after.outcome, after.chunk_kind) == (Outcome.OK, GOOD_KINDS)
     assert [r.connection for r in server.received] == [1, 2]

@@ -19,6 +19,7 @@ from bench.errors import Exit
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Pause, Received, Step
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import all_hang, hanging, loaded, records, summary, wait_for
 from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
 
@@ -37,7 +38,7 @@ def mock() -> Iterator[str]:
 def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_other_goes_on(
     mock: str, tmp_path: Path
 ) -> None:
-    with process(flags(mock, tmp_path, "--duration", "2s", "--concurrency", "4")) as running:
+    with process(flags(mock, tmp_path, "--duration", "5s", "--concurrency", "4")) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
         written = sorted((tmp_path / "run").glob("requests-*.jsonl"))
         first, *_ = worker_processes(running.pid)
@@ -46,7 +47,7 @@ def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_oth
         # What the kernel has of it then is what it had written.
         wait_for(lambda: gone(first))
         had_ended = [path.read_bytes() for path in written]
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INVALID, err
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
@@ -73,7 +74,7 @@ def test_ctrl_c_lets_all_workers_end_what_is_in_flight(tmp_path: Path) -> None:
         workers = worker_processes(running.pid)
         assert len(workers) == 2
         os.killpg(running.pid, signal.SIGINT)
-        out, err = running.communicate(timeout=20)
+        out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     assert all(gone(pid) for pid in workers)
     told = summary(tmp_path)
@@ -96,7 +97,7 @@ def test_a_second_ctrl_c_cuts_what_all_workers_have_in_flight(tmp_path: Path) ->
             if line.startswith("stopping"):
                 break
         os.killpg(running.pid, signal.SIGINT)
-        running.communicate(timeout=20)
+        running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED
     assert [row["outcome"] for row in records(tmp_path)] == ["interrupted"] * 4
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}
@@ -107,7 +108,7 @@ def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(mock: str, tmp
         wait_for(lambda: len(worker_processes(running.pid)) == 2)
         workers = worker_processes(running.pid)
         os.killpg(running.pid, signal.SIGINT)
-        _, err = running.communicate(timeout=20)
+        _, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED
     assert "nothing was measured" in err
     assert "Traceback" not in err
@@ -121,8 +122,8 @@ def test_a_killed_parent_leaves_no_worker_behind_and_a_run_that_can_be_rendered(
         assert len(workers) == 2
         running.kill()
         # The workers have its stderr, and this ends when the last one has closed it.
-        _, err = running.communicate(timeout=20)
-        wait_for(lambda: all(gone(pid) for pid in workers), within_s=10.0)
+        _, err = running.communicate(timeout=PATIENCE_S)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=PATIENCE_S)
     assert "Traceback" not in err
     written = sum(shard_lines(tmp_path))
     assert written >= 10
@@ -137,8 +138,8 @@ def test_a_parent_that_is_killed_while_workers_get_ready_leaves_none(mock: str, 
         wait_for(lambda: len(worker_processes(running.pid)) == 2)
         workers = worker_processes(running.pid)
         running.kill()
-        _, err = running.communicate(timeout=20)
-        wait_for(lambda: all(gone(pid) for pid in workers), within_s=10.0)
+        _, err = running.communicate(timeout=PATIENCE_S)
+        wait_for(lambda: all(gone(pid) for pid in workers), within_s=PATIENCE_S)
     assert "Traceback" not in err
 
 
@@ -147,7 +148,7 @@ def test_a_parent_that_dies_before_it_has_said_what_to_do_is_no_defect() -> None
     ours.close()
     with theirs:
         command = [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())]
-        ran = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=20)
+        ran = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
@@ -160,11 +161,10 @@ def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
 
     with LiteralServer(loaded(failing)) as server:
         words = ("--requests", "100000", "--concurrency", "2", "--max-errors", "5", "--quiet")
-        began = time.monotonic()
         assert cli.main(flags(server.url, tmp_path, *words)) == Exit.OBJECTIVE_FAILED
-        assert time.monotonic() - began < 20
     told = summary(tmp_path)
     assert told["run"]["stop_reason"] == "errors"
+    assert told["counts"]["sent"] < 10_000
     assert told["counts"]["failed"] > 5
     assert {row["worker"] for row in records(tmp_path) if row["outcome"] == "ok"} == {0}
     assert {row["worker"] for row in records(tmp_path) if row["outcome"] != "ok"} == {1}

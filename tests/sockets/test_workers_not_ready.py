@@ -30,6 +30,7 @@ from bench.modes.share import RunLength, divide
 from bench.records import RequestRecord
 from bench.scale.processes import WorkerProcesses
 from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S, in_a_calm_moment
 from tests.support.worker_processes import gone, shard_lines
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -71,7 +72,7 @@ def with_crew(given: Sequence[Assignment], work: Callable[[WorkerProcesses], Any
     async def run() -> WorkerProcesses:
         crew = WorkerProcesses(given)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 await work(crew)
         finally:
             crew.close()
@@ -146,6 +147,7 @@ def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_
     assert shard_lines(tmp_path, "") == [2, 3]
 
 
+@in_a_calm_moment
 def test_a_crew_that_never_begins_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ready_at: list[float] = []
 

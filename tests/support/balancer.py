@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from tests.support.patience import PATIENCE_S
+
 
 @contextlib.contextmanager
 def balanced(urls: Sequence[str]) -> Iterator[str]:
@@ -44,9 +46,9 @@ def balanced(urls: Sequence[str]) -> Iterator[str]:
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        server = asyncio.run_coroutine_threadsafe(begin(), loop).result(timeout=30)
+        server = asyncio.run_coroutine_threadsafe(begin(), loop).result(timeout=PATIENCE_S)
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        asyncio.run_coroutine_threadsafe(end(server), loop).result(timeout=30)
+        asyncio.run_coroutine_threadsafe(end(server), loop).result(timeout=PATIENCE_S)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

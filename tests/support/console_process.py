@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from tests.support.patience import PATIENCE_S
+
 TOKEN = "a-token-of-the-test"
 SMALL = {"input_tokens": 16, "output_tokens": 4, "concurrency": 2}
 
@@ -26,11 +28,13 @@ def console_of(runs: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]
     assert process.stdout is not None
     base = process.stdout.readline().removeprefix("console ready at ").strip()
     try:
-        with httpx.Client(base_url=f"{base}/api", headers={"authorization": f"Bearer {TOKEN}"}, timeout=60) as client:
+        with httpx.Client(
+            base_url=f"{base}/api", headers={"authorization": f"Bearer {TOKEN}"}, timeout=PATIENCE_S
+        ) as client:
             yield client, process
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE_S)
         process.stdout.close()
 
 

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.support.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -15,6 +17,7 @@ def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[st
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(url)
     page.wait_for_url(re.compile("/$"))
     return page, complaints
@@ -36,13 +39,13 @@ def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> Non
     page.locator("[data-chart=server_requests] svg").wait_for(timeout=moves_ms)
     page.get_by_role("button", name="Stop").click()
     # The report comes by itself.
-    page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for(timeout=90_000)
+    page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for()
     assert page.locator("#live").count() == 0
     # The same with another concurrency, and short.
     page.get_by_role("link", name="Clone and edit").click()
     page.wait_for_url(re.compile("/new"))
     submit(page, "Short", concurrency="2", duration="", warmup="", requests="12", output_tokens="4")
-    page.locator("iframe.report").wait_for(timeout=90_000)
+    page.locator("iframe.report").wait_for()
     # Both side by side.
     page.get_by_role("link", name="Tasks").click()
     page.wait_for_url(re.compile("/$"))

@@ -24,6 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid", "yaml workflow")
 SERVERS = {
@@ -36,7 +38,6 @@ MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|r
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"
-READY_WITHIN_S, COMMAND_WITHIN_S = 60.0, 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Workplace:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=COMMAND_WITHIN_S,
+            timeout=2 * PATIENCE_S,
         )
 
     def serve(self, words: str) -> None:
@@ -185,13 +186,13 @@ class Workplace:
         )
         self._servers.append(process)
         assert process.stdout is not None
-        assert select.select([process.stdout], [], [], READY_WITHIN_S)[0], f"{words}: not ready in time"
+        assert select.select([process.stdout], [], [], PATIENCE_S)[0], f"{words}: not ready in time"
         said = process.stdout.readline()
         ready = READY.search(said)
         if ready is None:
             self._servers.remove(process)
             process.stdout.close()
-            raise AssertionError(f"{words}: ended with status {process.wait(10)} before it was ready")
+            raise AssertionError(f"{words}: ended with status {process.wait(PATIENCE_S)} before it was ready")
         self.addresses[known] = ready[1]
 
     def close(self) -> None:
@@ -200,7 +201,7 @@ class Workplace:
             process.terminate()
         for process in self._servers:
             try:
-                process.wait(timeout=20)
+                process.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -245,7 +246,7 @@ class Shell:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         try:
-            self._process.communicate(timeout=20)
+            self._process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.communicate()

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.patience import PATIENCE_S
+
 READY = "mockserver ready at "
-LEDGER_DEADLINE_S = 5.0
 
 
 @dataclass
@@ -35,31 +36,31 @@ class MockProcess:
 
     def ledger_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
         """The lines of the ledger, once there are `at_least` so many: a line comes within 100 ms of its response's end."""
-        deadline = time.monotonic() + LEDGER_DEADLINE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
             whole = text[: text.rfind("\n") + 1].splitlines()
             if len(whole) >= at_least:
                 return [json.loads(line) for line in whole]
             if time.monotonic() > deadline:
-                raise AssertionError(f"the ledger has {len(whole)} lines after {LEDGER_DEADLINE_S} s, not {at_least}")
+                raise AssertionError(f"the ledger has {len(whole)} lines after {PATIENCE_S} s, not {at_least}")
             time.sleep(0.005)
 
     def line_of(self, request_id: str) -> dict[str, Any]:
         """The line of a request that has ended."""
-        deadline = time.monotonic() + LEDGER_DEADLINE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             for line in self.ledger_lines():
                 if line["id"] == request_id:
                     return line
             if time.monotonic() > deadline:
-                raise AssertionError(f"the ledger has no line of {request_id} after {LEDGER_DEADLINE_S} s")
+                raise AssertionError(f"the ledger has no line of {request_id} after {PATIENCE_S} s")
             time.sleep(0.005)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
         self.process.terminate()
-        return self.process.wait(timeout=15)
+        return self.process.wait(timeout=PATIENCE_S)
 
 
 @contextlib.contextmanager
@@ -77,18 +78,18 @@ def mock_process(*flags: str) -> Iterator[MockProcess]:
         try:
             line = process.stdout.readline()
             if not line.startswith(READY):
-                process.wait(timeout=15)
-                reader.join(5)
+                process.wait(timeout=PATIENCE_S)
+                reader.join(PATIENCE_S)
                 raise AssertionError(f"the mock did not start (status {process.returncode}): {''.join(stderr)}")
             yield MockProcess(line.removeprefix(READY).strip(), ledger, process, stderr)
         finally:
             if process.poll() is None:
                 process.terminate()
             try:
-                process.wait(timeout=15)
+                process.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            reader.join(5)
+            reader.join(PATIENCE_S)
             process.stdout.close()
             process.stderr.close()

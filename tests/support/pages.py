@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tests.support.patience import PATIENCE_S
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -21,5 +23,6 @@ def open_page(
         "request",
         lambda request: None if request.url.startswith(("file:", "data:", "blob:")) else complaints.append(request.url),
     )
+    page.set_default_timeout(PATIENCE_S * 1000)
     page.goto(path.as_uri())
     return page, complaints

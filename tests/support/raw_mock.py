@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from tests.support.mock_process import MockProcess
+from tests.support.patience import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -27,7 +28,7 @@ def request(path: str, body: dict[str, Any], **headers: str) -> bytes:
 
 def connect(mock: MockProcess) -> socket.socket:
     host, port = mock.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE_S)
 
 
 def read_until(sock: socket.socket, end: bytes) -> bytes:
@@ -52,7 +53,7 @@ def unchunk(data: bytes) -> bytes:
 
 
 def line_of(mock: MockProcess, request_id: str, attempt: int = 1) -> dict[str, Any]:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         for line in mock.ledger_lines():
             if line["id"] == request_id and line["attempt"] == attempt:

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support.patience import PATIENCE_S
+
 ADD, TELL = "add", "tell"
 
 
@@ -93,7 +95,7 @@ def _running(command: list[str], environment: dict[str, str], temporary: Path) -
         finally:
             running.stdin.close()
             try:
-                running.wait(timeout=60)
+                running.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 running.kill()
 

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 VLLM_PYTHON = os.environ.get("TRUELOAD_VLLM_PYTHON", sys.executable)
 """The Python of the environment that vLLM is installed in."""
@@ -55,7 +57,7 @@ def llama_cpp(*flags: str) -> Iterator[str]:
     )
     assert process.stdout is not None
     try:
-        assert select.select([process.stdout], [], [], 60)[0], "the server was not ready in time"
+        assert select.select([process.stdout], [], [], PATIENCE_S)[0], "the server was not ready in time"
         ready = re.search(r"ready at (http://\S+)", process.stdout.readline())
         assert ready is not None
         yield ready[1]
@@ -88,7 +90,7 @@ def vllm(model: Path, *flags: str) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **VLLM_OFFLINE})
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 2 * PATIENCE_S
         while not _is_healthy(url):
             assert process.poll() is None, (model / "vllm.log").read_text()[-3000:]
             assert time.monotonic() < deadline, "vLLM was not ready in time"
@@ -101,7 +103,7 @@ def vllm(model: Path, *flags: str) -> Iterator[str]:
 def counters(url: str) -> dict[str, float]:
     """Every sample of the server's /metrics, summed over labels."""
     found: dict[str, float] = {}
-    page = httpx.get(f"{url}/metrics", timeout=10).text
+    page = httpx.get(f"{url}/metrics", timeout=PATIENCE_S).text
     for name, value in re.findall(r"^([a-zA-Z_:][\w:]*)(?:\{.*\})? ([-+0-9.eE]+)$", page, re.MULTILINE):
         found[name] = found.get(name, 0.0) + float(value)
     return found
@@ -109,7 +111,7 @@ def counters(url: str) -> dict[str, float]:
 
 def _is_healthy(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+        return httpx.get(f"{url}/health", timeout=PATIENCE_S).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -117,7 +119,7 @@ def _is_healthy(url: str) -> bool:
 def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

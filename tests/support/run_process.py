@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Received, Step
+from tests.support.patience import PATIENCE_S
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3")
 MASK = "***"
@@ -36,7 +37,7 @@ def process(words: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[str
 
 def finished(words: Sequence[str], **popen: Any) -> tuple[int, str, str]:
     with process(words, **popen) as running:
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=PATIENCE_S)
     return running.returncode, out, err
 
 
@@ -49,7 +50,7 @@ def records(tmp_path: Path, out: str = "run") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (tmp_path / out / "requests.jsonl").read_text().splitlines()]
 
 
-def wait_for(what: Callable[[], bool], within_s: float = 20.0) -> None:
+def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     deadline = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < deadline, "it did not come about"

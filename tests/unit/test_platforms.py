@@ -12,6 +12,7 @@ import pytest
 
 from mockserver.api import MockServer
 from tests.support.other_platform import LACKS, OURS
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.processes
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def without_what(platform: str, *words: str, program: str = "other_platform") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", f"tests.support.{program}", platform, *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.mark.parametrize("platform", LACKS)

@@ -17,6 +17,7 @@ from bench.commands import COMMANDS, help_text
 from bench.commands.help_text import Shape
 from bench.commands.shells import SHELLS
 from bench.config.settings import Settings
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.processes
 
@@ -131,5 +132,5 @@ def read_until(terminal: int, pattern: bytes) -> None:
     """Read what the shell writes until the pattern is there. AssertionError where it stays quiet for too long."""
     seen = b""
     while re.search(pattern, seen) is None:
-        assert select.select([terminal], [], [], 60)[0], (pattern, seen)
+        assert select.select([terminal], [], [], PATIENCE_S)[0], (pattern, seen)
         seen += os.read(terminal, 4096)

@@ -10,6 +10,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.preflight import check, files_kept, local_ports_for
+from tests.support.patience import PATIENCE_S
 
 LIMITED = """
 import resource, sys
@@ -28,7 +29,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 def limited(soft: int, hard: int, connections: int) -> list[str]:
     """What a process with these limits says, and its soft limit then."""
     command = [sys.executable, "-c", LIMITED, str(soft), str(hard), str(connections)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.splitlines()
 
 
 @pytest.mark.processes
@@ -91,7 +92,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], room_for_connections())
 
 def doubted(soft: int, hard: int, connections: int) -> list[str]:
     command = [sys.executable, "-c", DOUBT, str(soft), str(hard), str(connections)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout.splitlines()
 
 
 @pytest.mark.processes

@@ -17,6 +17,7 @@ from mockserver.dialect.responses import ResponsesFrames
 from mockserver.dialect.socket_responses import SocketFrames
 from mockserver.faults import FAULTS, parse_rule
 from mockserver.presets import PRESETS
+from tests.support.patience import PATIENCE_S
 
 TEXT = (Path(__file__).parents[3] / "docs" / "mock.md").read_text(encoding="utf-8")
 COMMANDS = [line.removeprefix("$ ") for line in TEXT.splitlines() if line.startswith("$ python -m mockserver")]
@@ -52,7 +53,7 @@ def test_the_tests_of_the_page_on_ci_pass_with_the_fixture(tmp_path: Path) -> No
     assert "ttft = 20ms" in ini
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=50)
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{tests.count('def test_')} passed" in ran.stdout
 

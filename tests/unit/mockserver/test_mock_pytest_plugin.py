@@ -21,6 +21,7 @@ from mockserver import MockServer
 from mockserver.api import flags_of
 from mockserver.errors import MockError, UsageError
 from mockserver.record.assertions import matching, report
+from tests.support.patience import PATIENCE_S
 
 SEND = """
 import json, urllib.error, urllib.request
@@ -45,7 +46,7 @@ def run_pytest(folder: Path, source: str, *arguments: str, ini: str = "") -> sub
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=50,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S,
     )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ def ask(server: MockServer, **headers: str) -> int:
     body = json.dumps({"prompt": "hello", "max_tokens": 3}).encode()
     request = urllib.request.Request(server.url + "/v1/completions", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
             response.read()
             return int(response.status)
     except urllib.error.HTTPError as e:
@@ -183,7 +184,7 @@ def test_a_server_in_a_with_block_serves_and_is_gone_afterwards() -> None:
             server.start()
         url = server.url
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url + "/health", timeout=5)
+        urllib.request.urlopen(url + "/health", timeout=PATIENCE_S)
     with pytest.raises(MockError, match="not running"):
         server.ledger()
 
@@ -216,10 +217,10 @@ def test_a_server_does_not_outlive_a_parent_that_is_killed() -> None:
     parent.wait()
     parent.stdin.close()
     parent.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
-            urllib.request.urlopen(url + "/health", timeout=5).close()
+            urllib.request.urlopen(url + "/health", timeout=PATIENCE_S).close()
         except OSError:
             break
         assert time.monotonic() < deadline, "the mock still serves"

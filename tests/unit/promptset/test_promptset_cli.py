@@ -16,13 +16,14 @@ from promptset.cli import main
 from promptset.loaders import load
 from promptset.tokenizer import Tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.patience import PATIENCE_S
 from tests.support.sample_parts import messages_of
 
 COMMAND = [sys.executable, "-m", "promptset"]
 
 
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[Any]:
-    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=30, check=False, **options)
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=PATIENCE_S, check=False, **options)
 
 
 def rows(text: str | bytes) -> list[dict[str, Any]]:
@@ -222,7 +223,7 @@ def on_a_terminal(*arguments: str) -> tuple[int, bytes]:
         except OSError:  # the last writer is gone
             break
     os.close(master)
-    return process.wait(timeout=30), shown
+    return process.wait(timeout=PATIENCE_S), shown
 
 
 @pytest.mark.processes
@@ -259,7 +260,7 @@ def test_a_reader_that_has_enough_is_no_error(count: int) -> None:
         if count > 1:
             assert process.stdout.readline().startswith(b'{"prompt":')
         process.stdout.close()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert process.stderr.read() == b""
 
 

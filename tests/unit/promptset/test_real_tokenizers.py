@@ -20,8 +20,9 @@ from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.sentences import sentence_bank
 from promptset.tokens import load_tokenizer
+from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 REAL = {
@@ -58,7 +59,7 @@ HARD = [
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    fetched = subprocess.run([ROOT / "scripts" / "real-tokenizers"], capture_output=True, text=True, timeout=110)
+    fetched = subprocess.run([ROOT / "scripts" / "real-tokenizers"], capture_output=True, text=True, timeout=PATIENCE_S)
     if fetched.returncode:
         pytest.skip(f"real tokenizers cannot be fetched here: {fetched.stderr[-200:]}")
     return ROOT / fetched.stdout.strip()
@@ -80,7 +81,7 @@ def test_text_is_cut_as_the_library_does_that_the_file_was_made_for(name: str, f
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(folder)},
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert found.returncode == 0, found.stderr[-2000:]

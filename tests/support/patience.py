@@ -1,0 +1,33 @@
+"""How tests bear a machine that other programs keep busy: they wait long, and look for a calm moment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_S = 200.0
+"""How long a test waits: far beyond what anything takes anywhere, so that only what never comes about fails."""
+
+TRIES = 10
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def in_a_calm_moment(test: Test) -> Test:
+    """For a test that holds moments of this machine to each other: one of ten tries has to pass.
+
+    Other programs may come in between at each instant, but hardly ten times; a defect is there each time. The fixtures are
+    those of the first try.
+    """
+
+    @functools.wraps(test)
+    def tried(*args: object, **named: object) -> None:
+        for _ in range(TRIES - 1):
+            try:
+                return test(*args, **named)
+            except (AssertionError, ValueError):
+                continue
+        return test(*args, **named)
+
+    return tried  # type: ignore[return-value]
