@@ -22,6 +22,7 @@ CANNOT_RUN = {
     "scripts/bench-install": "needs a package index",
     "scripts/hard-use": "takes hours; tests/sockets/test_hard_use.py runs the quick parts",
     "scripts/fuzz": "needs atheris, and takes minutes; tests/unit/test_fuzz.py runs every target",
+    "scripts/sanitize": "needs gcc with its sanitizers, and takes minutes",
     "scripts/attacks": "takes minutes, and another checkout",
     "scripts/clean-runs": "takes minutes of a quiet machine",
     "scripts/real-servers": "needs vLLM, and minutes of a quiet machine",
