@@ -28,7 +28,7 @@ _FAILED_EVENTS = (b"error", b"exception", b"fail", b"abort")
 MOST_STRAY = 16_384
 """Bytes kept of lines that are no part of an event stream."""
 
-LEARN_FROM = 4
+LEARN_FROM = 2
 """Events of a response that JSON decodes before the others are compared with them."""
 
 Event = dict[str, Any]
@@ -252,6 +252,8 @@ def most_bytes(text: str) -> int:
 
 def _error_in(text: bytes) -> str | None:
     """The words of an error object that stands where no event is; None where there is none."""
+    if not text:
+        return None
     try:
         said = orjson.loads(text)
     except orjson.JSONDecodeError:

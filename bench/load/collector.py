@@ -10,6 +10,8 @@ from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 
 QUIET_SHARE = 0.3
 """A process that used less of a second than this has time to collect garbage."""
+MANY_OBJECTS = 50_000
+"""Fewer that were made and are not gone are no garbage worth a look: it would stop the loop for some ms."""
 
 
 def collect_ahead() -> None:
@@ -24,7 +26,7 @@ def collector_at_rest(clock: Clock) -> Iterator[None]:
     what is new waits for quiet.
 
     The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
-    idle ends with a look at what was made since the last look.
+    idle ends with a look at what was made since the last look, where it is much.
     """
     gc.freeze()
     gc.disable()
@@ -34,7 +36,7 @@ def collector_at_rest(clock: Clock) -> Iterator[None]:
     def look() -> None:
         nonlocal timer, used_ns
         before_ns, used_ns = used_ns, cpu_ns()
-        if used_ns - before_ns < QUIET_SHARE * NS_PER_S:
+        if used_ns - before_ns < QUIET_SHARE * NS_PER_S and gc.get_count()[0] >= MANY_OBJECTS:
             gc.collect(0)
         timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
 

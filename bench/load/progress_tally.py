@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS
-from bench.metrics.catalog import METRICS, RequestMetric
+from bench.metrics.catalog import METRICS, REQUEST_METRICS, TokenMetric
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import QUANTILES
 from bench.records import NO_FAILURE, Outcome, RequestRecord
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ALWAYS = ("ttft", "tpot", "e2el")
 """The metrics that the view shows without being asked."""
 
+_TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, TokenMetric)}
+
 
 class PhaseTally:
     """What has ended in a while. Metrics are those of the catalog, by name; the latencies are histograms in ns."""
@@ -29,7 +31,7 @@ class PhaseTally:
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
         self.values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
         for name, histogram in self.values.items():
-            if not isinstance(METRICS[name], RequestMetric):
+            if name in _TOKEN_METRICS:
                 histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
         self.outcomes = Counter[Outcome]()
         self.errors: dict[Outcome, str] = {}
@@ -52,13 +54,10 @@ class PhaseTally:
         self.output_tokens += record.output_tokens or 0
         self.inputs += record.inputs or 0
         for name, histogram in self.values.items():
-            metric = METRICS[name]
-            if isinstance(metric, RequestMetric):
-                value = metric.of(record)
-                if value is not None:
-                    histogram.extend((value * NS_PER_MS,))
-            else:
-                histogram.extend(metric.of(record))
+            if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
+                histogram.extend(of_tokens.of(record))
+            elif (value := REQUEST_METRICS[name].of(record)) is not None:
+                histogram.add(value * NS_PER_MS)
 
     def merge(self, other: PhaseTally) -> None:
         """Add what another worker, or another while, has counted."""

@@ -24,7 +24,6 @@ from bench.metrics.quantile import QUANTILES
 from bench.records import TOKEN_KINDS, RequestRecord
 
 if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
     from bench.record_blocks import Ints
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
@@ -53,7 +52,10 @@ class LooseTimes:
 
 
 def loose_times(record: RequestRecord) -> LooseTimes | None:
-    """What is open of the times between the tokens of a request; None where every stamp of them is exact."""
+    """What is open of the times between the tokens of a request; None where every stamp of them is exact.
+
+    `loose_block` has the same of many records at once.
+    """
     if record.chunk_bound_ns is None:
         return None
     is_token = [kind in TOKEN_KINDS for kind in record.chunk_kind]
@@ -71,31 +73,6 @@ def loose_times(record: RequestRecord) -> LooseTimes | None:
     columns = _each_gap(latest, earliest)
     itl: Times = tuple(per_request.shared_gaps(column, tokens) for column in columns)  # type: ignore[assignment, arg-type]
     return LooseTimes(gaps, sums, itl, (sum(itl[1]), sum(itl[2])))
-
-
-def loose_times_of(times: BlockTimes) -> dict[int, LooseTimes]:
-    """What is open of the records of a block, by row, of those of which something is."""
-    import numpy as np
-
-    if not times.bounded:
-        return {}
-    block = times.block
-    stamps, bounds = block.stamps[times.token_at], block.earliest[times.token_at]
-    earliest = np.where(bounds > 0, np.minimum(bounds, stamps), stamps)
-    is_open = np.flatnonzero(earliest != stamps)
-    ends = np.cumsum(block.tokens)
-    found = {}
-    rows = np.searchsorted(ends, is_open, side="right")
-    for row in sorted(set(rows.tolist())):
-        n, end = int(block.tokens[row]), int(ends[row])
-        if n < 2:
-            continue
-        own = slice(end - n, end)
-        gaps, sums = _loose_gaps(
-            stamps[own].tolist(), earliest[own].tolist(), (is_open[rows == row] - (end - n)).tolist()
-        )
-        found[row] = LooseTimes(gaps, sums, gaps, sums)
-    return found
 
 
 def _each_gap(latest: Sequence[int], earliest: Sequence[int]) -> Times:

@@ -83,6 +83,20 @@ class LogHistogram:
         """Whether every value is still held."""
         return self._exact is not None
 
+    def add(self, value: float) -> None:
+        """Add one value."""
+        self.count += 1
+        if value < self.min:
+            self.min = value
+        if value > self.max:
+            self.max = value
+        self.total += round(value)
+        self.total_of_squares += round(value * value)
+        if self._exact is None:
+            self._bins.update(bin_numbers(array("f", (value,))))
+        else:
+            self._exact.append(value)
+
     def extend(self, values: Sequence[float], total: float | None = None) -> None:
         """Add values; `total` is their sum where it is known closer than they are."""
         if not values:
@@ -111,6 +125,19 @@ class LogHistogram:
             self._bins.update(counted(bins_of_array(values)))
         else:
             self._exact.frombytes(values.astype("f8").tobytes())
+
+    def extend_floats(self, values: npt.NDArray[np.float64], total: int) -> None:
+        """`extend` for an array of any numbers, whose sum is known."""
+        if not len(values):
+            return
+        self.count += len(values)
+        self.min, self.max = min(self.min, float(values.min())), max(self.max, float(values.max()))
+        self.total += total
+        self.total_of_squares += round(float(values @ values))
+        if self._exact is None:
+            self._bins.update(counted(bins_of_array(values)))
+        else:
+            self._exact.frombytes(values.tobytes())
 
     def fold(self) -> None:
         """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""

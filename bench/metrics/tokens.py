@@ -102,7 +102,7 @@ class TokenTimes:
         """The samples of the records of a block, whose gaps are each one token's."""
         import numpy as np
 
-        from bench.metrics.bounds import loose_times_of
+        from bench.metrics.loose_block import loose_block
 
         sizes = times.block.tokens - 1
         ends = np.cumsum(sizes)
@@ -125,8 +125,16 @@ class TokenTimes:
             piece.shared.extend_array(gaps[begin:end])
             begin = end
         self._held += begin
-        for row, loose in loose_times_of(times).items():
-            self._add_loose(self._slice_of(int(times.sent[row])), loose)
+        if (loose := loose_block(times)) is not None:
+            gap_slices, stretch_slices = (times.sent[r] // self._width_ns for r in (loose.gap_row, loose.stretch_row))
+            for key in np.unique(stretch_slices).tolist():
+                piece = self._slice_of(key * self._width_ns)
+                values, least, least_sum, most, most_sum = loose.of_rows(gap_slices == key, stretch_slices == key)
+                for open_part, least_part, most_part in (piece.loose_gaps, piece.loose_itl):
+                    open_part.extend_array(values)
+                    least_part.extend_floats(least, least_sum)
+                    most_part.extend_floats(most, most_sum)
+                self._held += 6 * len(values)
         for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
             self._fold_if_many(self._slice_of(sent_ns))
         limit = self._sampled_up_to()

@@ -405,15 +405,16 @@ class Connection:
 
     def _head(self, job: Job, parser: Parser) -> None:
         assert parser.status is not None
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in parser.headers.items()}
+        headers = parser.headers
+        location = headers.get(b"location")
         # Only the end of a chunked body can be seen without counting its bytes.
-        self._set_lazy("chunked" in headers.get("transfer-encoding", "").lower())
+        self._set_lazy(b"chunked" in headers.get(b"transfer-encoding", b"").lower())
         job.exchange.head(
             parser.status,
-            headers.get("content-type", ""),
-            headers.get("content-encoding", ""),
-            headers.get("location"),
-            sized="content-length" in headers,
+            headers.get(b"content-type", b"").decode("latin-1"),
+            headers.get(b"content-encoding", b"").decode("latin-1"),
+            None if location is None else location.decode("latin-1"),
+            sized=b"content-length" in headers,
         )
 
     def _set_lazy(self, lazy: bool) -> None:

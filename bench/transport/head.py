@@ -15,8 +15,11 @@ are here, once, and the parsers get a head on which there is nothing to decide:
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 MAX_HEAD_BYTES = 65_536
+_SHORT = 200
+"""A longer line is not remembered."""
 
 _START = b"HTTP/1."
 _END = re.compile(rb"\n\r?\n")
@@ -81,29 +84,17 @@ def checked(head: bytes) -> bytes:
     status, *lines = [line.removesuffix(b"\r") for line in head.split(b"\n")]
     if not _STATUS.fullmatch(status) or _CONTROL.search(status):
         raise ProtocolError(f"{_shown(status)} is no status line")
-    fields: list[tuple[bytes, bytes]] = []
     lengths: set[bytes] = set()
     codings: list[bytes] = []
-    for line in lines:
-        if line[:1] in (b" ", b"\t") and fields:
-            name, value = fields.pop()
-            fields.append((name, value + b" " + line.strip(b" \t")))
-        else:
-            name, colon, value = line.partition(b":")
-            if not colon or not _NAME.fullmatch(name):
-                raise ProtocolError(f"{_shown(line)} is no header")
-            fields.append((name, value.strip(b" \t")))
     kept = [status]
-    for name, value in fields:
-        if _CONTROL.search(value):
-            raise ProtocolError(f"a control character in the header {name.decode()}")
-        lower = name.lower()
+    for line in _unfolded(lines) if b"\n " in head or b"\n\t" in head else lines:
+        lower, value, field = _field(line) if len(line) <= _SHORT else _field_of(line)
         if lower == b"content-length":
             lengths.update(item.strip(b" \t") for item in value.split(b","))
         elif lower == b"transfer-encoding":
             codings += [item.strip(b" \t").lower() for item in value.split(b",")]
         else:
-            kept.append(b"%b: %b" % (name, value))
+            kept.append(field)
     if codings and lengths:
         raise ProtocolError("both Transfer-Encoding and Content-Length")
     if codings:
@@ -118,6 +109,32 @@ def checked(head: bytes) -> bytes:
             raise ProtocolError(f"the Content-Length is {_shown(length)}")
         kept.append(b"content-length: " + length)
     return b"\r\n".join(kept) + b"\r\n\r\n"
+
+
+def _unfolded(lines: list[bytes]) -> list[bytes]:
+    """Each line with those that go on with it."""
+    whole: list[bytes] = []
+    for line in lines:
+        if line[:1] in (b" ", b"\t") and whole:
+            whole[-1] = whole[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
+        else:
+            whole.append(line)
+    return whole
+
+
+def _field_of(line: bytes) -> tuple[bytes, bytes, bytes]:
+    """The name of a header in small letters, its value, and the line in one form. Raises ProtocolError."""
+    name, colon, value = line.partition(b":")
+    if not colon or not _NAME.fullmatch(name):
+        raise ProtocolError(f"{_shown(line)} is no header")
+    value = value.strip(b" \t")
+    if _CONTROL.search(value):
+        raise ProtocolError(f"a control character in the header {name.decode()}")
+    return name.lower(), value, b"%b: %b" % (name, value)
+
+
+_field = lru_cache(maxsize=512)(_field_of)
+"""Most headers of a server are the same in every response."""
 
 
 def _shown(data: bytes | bytearray) -> str:

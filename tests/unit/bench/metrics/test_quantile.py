@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy
 import pytest
 from hypothesis import given
@@ -80,6 +82,27 @@ def test_merged_histograms_are_those_of_all_values(a: list[int], b: list[int], f
     parts[0].merge(parts[1])
     assert parts[0].exact is not (fold_a or fold_b)
     assert parts[0].snapshot().describe() == whole.snapshot().describe()
+
+
+@given(DURATIONS, st.integers(0, 10))
+def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int], folded_after: int) -> None:
+    ways: list[Callable[[LogHistogram, list[int]], object]] = [
+        lambda histogram, some: histogram.extend(some),
+        lambda histogram, some: list(map(histogram.add, some)),
+        lambda histogram, some: histogram.extend_array(numpy.array(some, dtype=numpy.int64)),
+        lambda histogram, some: histogram.extend_floats(numpy.array(some, dtype=numpy.float64), sum(some)),
+    ]
+    found = []
+    for add in ways:
+        histogram = LogHistogram()
+        add(histogram, values[:folded_after])
+        histogram.fold()
+        add(histogram, values[folded_after:])
+        assert not histogram.exact
+        found.append(histogram.snapshot().describe())
+    for row in found:
+        assert row["n"] == len(values)
+        assert list(row.values()) == [None if x is None else pytest.approx(x, rel=1e-9) for x in found[0].values()]
 
 
 @given(DURATIONS)

@@ -1,0 +1,53 @@
+"""When garbage is collected while a load runs."""
+
+from __future__ import annotations
+
+import gc
+from types import SimpleNamespace
+
+import pytest
+
+from bench.clock import LoopClock, sleep_until
+from bench.load.collector import MANY_OBJECTS, collector_at_rest
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
+
+S = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("objects", "busy_s", "looks"), [(MANY_OBJECTS, 0.1, 3), (MANY_OBJECTS - 1, 0.1, 0), (MANY_OBJECTS, 0.9, 0)]
+)
+def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
+    monkeypatch: pytest.MonkeyPatch, objects: int, busy_s: float, looks: int
+) -> None:
+    asked: list[int] = []
+    nothing = lambda: None  # noqa: E731
+    monkeypatch.setattr(
+        "bench.load.collector.gc",
+        SimpleNamespace(
+            get_count=lambda: (objects, 0, 0), collect=asked.append,
+            freeze=nothing, disable=nothing, enable=nothing, unfreeze=nothing,
+        ),
+    )  # fmt: skip
+
+    async def main(_loop: VirtualTimeLoop) -> None:
+        clock = LoopClock()
+        monkeypatch.setattr("bench.load.collector.cpu_ns", lambda: round(clock.now_ns() * busy_s))
+        with collector_at_rest(clock):
+            await sleep_until(clock, clock.now_ns() + 3 * S + S // 2)
+
+    run_virtual(main)
+    assert asked == [0] * looks
+
+
+def test_what_was_made_and_is_gone_does_not_count() -> None:
+    """What `collector_at_rest` goes by."""
+    gc.disable()
+    try:
+        before = gc.get_count()[0]
+        kept = [[number] for number in range(2_000)]
+        made = gc.get_count()[0]
+        del kept
+        assert (made - before, gc.get_count()[0] - before) == (pytest.approx(2_000, abs=200), pytest.approx(0, abs=200))
+    finally:
+        gc.enable()
