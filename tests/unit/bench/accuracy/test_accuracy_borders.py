@@ -28,7 +28,7 @@ from bench.accuracy.known_mistakes import (
 from bench.accuracy.ledger import Ledger
 from bench.accuracy.metamorphic import Observation, bursts, near, slow_reader
 from bench.accuracy.pair_statistics import PairStatistics
-from bench.accuracy.truth import stamped_values, true_values
+from bench.accuracy.truth import stamped_values, true_values, was_served
 from bench.errors import RecordError
 from bench.records import Outcome
 from tests.support.certified_run import LATENCY, LINES, MEASURED, RECORDS, certified
@@ -279,3 +279,64 @@ def test_a_slow_reader_has_a_chunk_that_waited_and_no_other_has() -> None:
     assert held(1) == [True] * 4
     assert held(0) == held(None) == [False, True, True, True]
     assert held(1, 1) == [True, False, True, True]
+
+
+# ---- What was served, and what both sides add up --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "served"),
+    [
+        ({}, True),
+        ({"phase": "warmup"}, False),
+        ({"sent_ns": None}, False),
+        ({"outcome": Outcome.CANCELLED}, False),
+        ({"outcome": Outcome.TIMEOUT_TOTAL}, False),
+        # What the client says of a reply that the ledger served is the client's affair.
+        ({"outcome": Outcome.MALFORMED}, True),
+    ],
+)
+def test_a_request_was_served_by_the_ledger_unless_the_client_cut_it(change: dict[str, Any], served: bool) -> None:
+    record = made_record(0)
+    line = made_line(record)
+    assert was_served(Pair(replace(record, **change), line)) is served
+    assert not was_served(Pair(record, line | {"fault": "reset"}))
+    assert not was_served(Pair(record, line | {"status": 500}))
+
+
+def test_sums_of_inputs_leave_out_usage_that_is_wrong_or_missing() -> None:
+    records = [
+        made_record(i, chunks_ms=(), inputs=3, input_tokens=tokens) for i, tokens in enumerate((30, None, 99, 40))
+    ]
+    lines = [made_line(record) for record in records]
+    lines[1] |= {"input_tokens": 25, "fault": "usage_missing"}
+    lines[2] |= {"input_tokens": 31, "fault": "usage_wrong"}
+    lines[3] |= {"inputs": None, "input_tokens": 41}
+    joining = Join(ledger_of(lines))
+    list(joining.pairs(records))
+    sums = {row.what: (row.here, row.there) for row in joining.agreement()}
+    assert sums["inputs"] == (12, 9)
+    assert sums["input tokens"] == (70, 71)
+    assert [problem.split(":")[0] for problem in joining.problems()] == [
+        "requests whose number of tokens differs from the ledger (1)",
+        "requests whose number of inputs differs from the ledger (1)",
+    ]
+
+
+def test_tokens_are_added_up_of_streams_that_ended_well_and_chunks_of_all_but_resets() -> None:
+    records = [
+        made_record(0),
+        made_record(1, outcome=Outcome.MALFORMED, status=200),
+        made_record(2, outcome=Outcome.RESET, status=200),
+        made_record(3, outcome=Outcome.INTERRUPTED, status=200),
+        made_record(4, n=9),
+    ]
+    lines = [made_line(record) for record in records]
+    lines[4] |= {"fault": "usage_wrong", "chunk_tokens": [1, 1, 1]}
+    joining = Join(ledger_of(lines))
+    list(joining.pairs(records))
+    sums = {row.what: (row.here, row.there) for row in joining.agreement()}
+    assert (sums["tokens"], sums["chunks"], sums["requests"]) == ((3, 3), (9, 9), (4, 4))
+    assert (sums["bytes sent"], sums["bytes received"]) == ((2_000, 2_000), (1_800, 1_800))
+    assert (sums["outcome ok"], sums["outcome malformed"], sums["status 200"]) == ((2, 4), (1, 0), (4, 4))
+    assert joining.chunks_off() == {}
