@@ -2,7 +2,8 @@
 
 An input: cuts, how it is read (1 byte), which endpoint and whether the request asks for a stream (1 byte), what the server
 sends. Of the way: 1 takes the reads in two turns, 2 sends all at once to a thread that reads chunk by chunk, 4 looks at the
-bare reads alone, 8 puts what stands between `|` into chunks behind an ordinary head, so that their sizes are right.
+bare reads alone, 8 puts what stands between `|` into chunks behind an ordinary head, so that their sizes are right, 16 makes
+each of these a read of its own, but for the cuts.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import functools
 import socket
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from bench.native._core import Receiver, Stream
 
 _NAMES = tuple(ENDPOINTS)
-_TURNS, _CHUNKWISE, _BARE, _FRAMED = 1, 2, 4, 8
+_TURNS, _CHUNKWISE, _BARE, _FRAMED, _ALIGNED = 1, 2, 4, 8, 16
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _REST_S = 0.0004
 """The receiver reads chunk by chunk where it has waited for a moment."""
@@ -216,7 +217,11 @@ def read(data: bytes) -> None:
         return
     way, name, stream, data = data[0], _NAMES[(data[1] & 0x7F) % len(_NAMES)], bool(data[1] & 0x80), data[2:]
     if way & _FRAMED:
-        data = _HEAD + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in data.split(b"|") if part) + b"0\r\n\r\n"
+        chunks = [b"%x\r\n%b\r\n" % (len(part), part) for part in data.split(b"|") if part]
+        chunks = [_HEAD, *chunks, b"0\r\n\r\n"]
+        data = b"".join(chunks)
+        if way & _ALIGNED:
+            cuts = [cut % (len(data) + 1) for cut in cuts] + [*accumulate(map(len, chunks))]
     pieces = [piece for piece in split(data, cuts) if piece]
     if way & _BARE:
         _bare(pieces)

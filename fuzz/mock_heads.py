@@ -8,7 +8,7 @@ from __future__ import annotations
 import httptools
 
 from fuzz.target import Target
-from mockserver.plain.head import PlainHead, read_head
+from mockserver.plain.head import PlainHead, PlainHeads, read_head
 
 
 class _Request:
@@ -51,8 +51,10 @@ def _check(head: PlainHead, data: bytes) -> None:
 
 def read(data: bytes) -> None:
     """One input."""
+    heads = PlainHeads()
     for one in data.split(b"\n--\n"):
         head = read_head(one)
+        assert heads.read(one) == heads.read(one) == head
         if head is not None:
             _check(head, one)
 

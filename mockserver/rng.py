@@ -11,6 +11,15 @@ from random import Random
 
 __all__ = ["Random", "stream"]
 
+
+class _Stream(Random):
+    """A generator with a whole number as its seed, which spares the questions of what the seed is."""
+
+    def __init__(self, seed: int) -> None:
+        super(Random, self).seed(seed)
+        self.gauss_next = None
+
+
 UNUSED = Random(0)
 """For who must be handed a generator and draws nothing from it."""
 
@@ -19,4 +28,4 @@ def stream(seed: int, purpose: str, key: int | str | tuple[str | int, ...]) -> R
     """An independent generator for this purpose and key, the same in every process and on every machine."""
     # repr of ints, strings and tuples of them is injective: index 5 and the id "5" are two keys.
     digest = blake2b(repr((seed, purpose, key)).encode(), digest_size=16).digest()
-    return Random(int.from_bytes(digest, "big"))
+    return _Stream(int.from_bytes(digest, "big"))

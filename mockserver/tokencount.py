@@ -105,7 +105,7 @@ class Counter:
         self._long_thread = ThreadPoolExecutor(1, thread_name_prefix="count-long", initializer=_lower_priority)
         self._long_jobs = 0
         self._longest: int | None = None
-        self._seen: OrderedDict[bytes, tuple[int, Chain]] = OrderedDict()
+        self._seen: OrderedDict[bytes, TokenCount] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
         self._idle = asyncio.Event()
@@ -118,7 +118,7 @@ class Counter:
         seen = self._seen.get(digest)
         if seen is not None:
             self._seen.move_to_end(digest)
-            return known_count(*seen)
+            return seen
         job = _Job(text, special, digest, TokenCount(), limit)
         if len(text) >= _LONG_CHARS:
             self._start_long(job)
@@ -208,12 +208,12 @@ class Counter:
                 job.count.settle(None)
                 continue
             if job.digest not in self._seen and not job.count.at_least:
-                self._seen[job.digest] = count
+                self._seen[job.digest] = job.count
                 self._links += len(count[1].links)
             job.count.settle(*count)
         while len(self._seen) > _REMEMBERED or self._links > _REMEMBERED_LINKS:
-            _, (_, chain) = self._seen.popitem(last=False)
-            self._links -= len(chain.links)
+            _, oldest = self._seen.popitem(last=False)
+            self._links -= len(oldest.chain.links)
         if not self._busy and not self._long_jobs:
             self._idle.set()
 

@@ -18,6 +18,7 @@ from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
 from mockserver.handler import RequestHandler
 from mockserver.intake import Intake
+from mockserver.plain.head import PlainHeads
 from mockserver.plain.requests import ENDPOINTS as PLAIN_ENDPOINTS
 from mockserver.record.ledger import Ledger
 from mockserver.record.ledger_file import LedgerFile
@@ -50,6 +51,8 @@ class Worker:
         self._handler = RequestHandler(self._intake)
         self.metrics = self._new_metrics()
         self.expectations = ExpectationCache()
+        self.heads = PlainHeads()
+        """Reads the heads of ordinary requests."""
 
     @property
     def config(self) -> MockConfig:

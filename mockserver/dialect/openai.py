@@ -217,10 +217,13 @@ class Frames:
     def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str) -> None:
         assert endpoint.templates is not None
         self._templates = templates = endpoint.templates
-        head = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":['
-        self._head = head % (orjson.dumps(reply_id), templates.chunk_object, created, orjson.dumps(model))
-        self._whole_head = head % (orjson.dumps(reply_id), templates.whole_object, created, orjson.dumps(model))
+        self._named = (orjson.dumps(reply_id), created, orjson.dumps(model))
+        self._head = self._head_of(templates.chunk_object)
         self._text_head = self._head + templates.text_head
+
+    def _head_of(self, kind: bytes) -> bytes:
+        reply_id, created, model = self._named
+        return b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (reply_id, kind, created, model)
 
     def role(self, usage: Usage | None) -> bytes | None:
         """The chunk that opens a stream, or None if the endpoint has none."""
@@ -244,7 +247,11 @@ class Frames:
 
     def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
         """The body of a whole reply."""
-        return self._whole_head + self._templates.whole % (orjson.dumps(text), finish) + self._tail(usage)
+        return (
+            self._head_of(self._templates.whole_object)
+            + self._templates.whole % (orjson.dumps(text), finish)
+            + self._tail(usage)
+        )
 
     @staticmethod
     def _tail(usage: Usage | None) -> bytes:

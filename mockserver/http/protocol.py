@@ -15,7 +15,7 @@ from mockserver.dialect import refusals
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
-from mockserver.plain.head import PlainHead, read_head
+from mockserver.plain.head import PlainHead
 from mockserver.replies.wire import EXTENSION, TransportWire
 from mockserver.worker import Worker
 from mockserver.workers.response_store import LastResponse
@@ -35,6 +35,10 @@ _TOO_SLOW = (
 
 class _Connection:
     """The connection as one response uses it (replies/wire.py, `Connection`)."""
+
+    __slots__ = (
+        "_protocol", "clock", "cycle", "held_until_ns", "http_1_0", "last", "on_lost", "received_ns", "transport", "wire",
+    )  # fmt: skip
 
     def __init__(self, protocol: MockProtocol) -> None:
         self.transport = protocol.transport
@@ -80,6 +84,7 @@ class _Message:
 class PlainCycle:
     """A request that is served without the application, as uvicorn sees one: in the place of its cycle and of its task."""
 
+    __slots__ = ("_connection", "_protocol", "disconnected", "keep_alive", "response_complete", "response_started")
     message_event = _Message()
 
     def __init__(self, protocol: MockProtocol, connection: _Connection) -> None:
@@ -93,7 +98,7 @@ class PlainCycle:
     def on_response(self) -> None:
         """The response is complete."""
         self.leave()
-        self._protocol.on_response_complete()
+        self._protocol.on_plain_complete()
 
     def leave(self) -> None:
         """Nobody has to wait for it any more."""
@@ -133,6 +138,10 @@ class MockProtocol(HttpToolsProtocol):
         """Runs while a connection has sent nothing, or a part of a head."""
         self._held: list[tuple[bytes, int, str]] | None = None
         """Reads that arrived while `slow_accept` holds the connection."""
+        self._plain_worker: Worker | None = None
+        """The worker, where there may be ordinary requests."""
+        self._idle_s: float | None = None
+        """When the last response ended, in the loop's time; None while there is one."""
 
     def with_head_timeout(self, seconds: float) -> MockProtocol:
         """Close the connection if the head of a request takes longer than this."""
@@ -151,6 +160,8 @@ class MockProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self._worker is not None:
+            self._plain_worker = self._worker()
         self._timeout = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
         hold_ns = 0 if self._faults is None else self._faults.hold_ns()
         if hold_ns:
@@ -191,29 +202,29 @@ class MockProtocol(HttpToolsProtocol):
     def _serve_plain(self, data: bytes | memoryview) -> bool:
         """Serve what was read without parser and application, if it is one whole ordinary request."""
         cycle: Any = self.cycle
-        if self._worker is None or self._held_until_ns is not None or self.pipeline or self.transport.is_closing():
+        worker = self._plain_worker
+        if worker is None or self._held_until_ns is not None or self.pipeline or self.transport.is_closing():
             return False
         if cycle is not None and not cycle.response_complete:
             # A client may ask again before the loop has heard that its response is complete.
-            sender = self._worker().sender
+            sender = worker.sender
             if sender is None or not isinstance(cycle, PlainCycle):
                 return False
             sender.take_back()
             if not cycle.response_complete or self.transport.is_closing():
                 return False
         data = bytes(data)
-        head = read_head(data)
-        return head is not None and self._begin_plain(head, data[head.body_at :])
+        head = worker.heads.read(data)
+        return head is not None and self._begin_plain(worker, head, data[head.body_at :])
 
-    def _begin_plain(self, head: PlainHead, body: bytes) -> bool:
-        assert self._worker is not None
+    def _begin_plain(self, worker: Worker, head: PlainHead, body: bytes) -> bool:
         before, before_connection = self.cycle, self._connection
         self._connection = connection = self._new_connection()
         connection.received_ns, connection.clock = self._read_ns, self._read_clock
         connection.cycle = cycle = PlainCycle(self, connection)
         self.cycle = cycle  # type: ignore[assignment]
         try:
-            served = self._worker().serve_plain(head.path, body, head.request_id, connection)
+            served = worker.serve_plain(head.path, body, head.request_id, connection)
         except Exception:  # A bug. The application would say so with a 500.
             _LOG.exception("an ordinary request failed")
             self.transport.close()
@@ -223,12 +234,47 @@ class MockProtocol(HttpToolsProtocol):
             self.forget(connection)
             self.cycle, self._connection = before, before_connection
         else:
-            self._unset_keepalive_if_required()
+            self._idle_s = None
         return served
 
+    # An idle connection is closed after a while. To set and cancel a timer at each request costs more than to read its head,
+    # so one that runs is left alone, and looks when it fires.
+
+    def on_plain_complete(self) -> None:
+        """`on_response_complete` of an ordinary request."""
+        if self.pipeline:
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        self._idle_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def on_response_complete(self) -> None:
+        """A response of the application is complete. Its timer is new."""
+        super().on_response_complete()
+        self._idle_s = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection if nothing came for long enough, or look again when that may be so."""
+        self.timeout_keep_alive_task = None
+        if self._idle_s is None or self.transport.is_closing():
+            return
+        left_s = self._idle_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
     def _new_connection(self) -> _Connection:
-        # What the application answered by itself did not say when it ended.
-        self._under_way = [c for c in self._under_way if c.cycle is None or not c.cycle.response_complete]
+        if self._under_way:
+            # What the application answered by itself did not say when it ended.
+            self._under_way = [c for c in self._under_way if c.cycle is None or not c.cycle.response_complete]
         connection = _Connection(self)
         self._under_way.append(connection)
         return connection
@@ -306,6 +352,7 @@ class MockProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timeout()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
         for connection in [*self._under_way]:
             if connection.on_lost is not None:

@@ -29,6 +29,9 @@ from mockserver.worker import Worker
 _TIMESPEC = struct.Struct("qq")
 _CONTROL_BYTES = socket.CMSG_SPACE(_TIMESPEC.size) if sys.platform != "win32" else 0
 _READ_BYTES = 65_536
+# As plain numbers: to join the names of flags at each read costs as much as the read.
+_PEEK = int(socket.MSG_PEEK) | int(getattr(socket, "MSG_TRUNC", 0)) | int(getattr(socket, "MSG_DONTWAIT", 0))
+"""MSG_TRUNC: for TCP, count the bytes without copying them."""
 
 
 class KernelStampedReads(asyncio.BufferedProtocol):
@@ -39,6 +42,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 
     # One buffer serves all connections: the loop fills and parses it in one call.
     _buffer = memoryview(bytearray(_READ_BYTES))
+    _buffers = (_buffer,)
 
     def __init__(self, inner: MockProtocol, offset: RealtimeOffset) -> None:
         self._inner = inner
@@ -56,12 +60,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
         assert self._socket is not None
         self._stamp = None
         try:
-            self._looked_at, control, _, _ = self._socket.recvmsg_into(
-                # MSG_TRUNC: for TCP, count the bytes without copying them.
-                [self._buffer],
-                _CONTROL_BYTES,
-                socket.MSG_PEEK | socket.MSG_TRUNC | socket.MSG_DONTWAIT,
-            )
+            self._looked_at, control, _, _ = self._socket.recvmsg_into(self._buffers, _CONTROL_BYTES, _PEEK)
         except BlockingIOError:
             # Nothing waits, and what comes before the read would have no stamp: let it take one byte and leave the rest.
             return self._buffer[:1]

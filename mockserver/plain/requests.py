@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -37,6 +38,7 @@ _CHAT_FIELDS = frozenset({*_FIELDS, "messages", "max_completion_tokens"})
 _COMPLETION_FIELDS = frozenset({*_FIELDS, "prompt"})
 _MESSAGE_FIELDS = {"role", "content"}
 _OPTIONS = {"include_usage"}
+_REMEMBERED_PLANS = 1000
 
 
 class PlainRequests:
@@ -47,6 +49,10 @@ class PlainRequests:
         self._generation = generation
         self._version: ConfigVersion | None = None
         self._open = False
+        self._most_bytes = 0
+        self._models: tuple[str, ...] = ()
+        self._plans: dict[int, Plan] | None = None
+        """Plans by the tokens that were asked for, where nothing else decides them."""
 
     def serve(
         self, endpoint: Endpoint, body: bytes, request_id: str | None, connection: Connection, handled_ns: int
@@ -56,8 +62,11 @@ class PlainRequests:
         version = intake.settings.current
         if version is not self._version:
             self._version, self._open = version, _is_plain(version, intake.engine)
+            self._models = version.config.models
+            self._most_bytes = int(version.config.max_body_mb * 1_000_000)
+            self._plans = {} if version.latencies.constant else None
         config = version.config
-        if not self._open or intake.draining or len(body) > int(config.max_body_mb * 1_000_000):
+        if not self._open or intake.draining or len(body) > self._most_bytes:
             return False
         try:
             row = orjson.loads(body)
@@ -66,10 +75,10 @@ class PlainRequests:
         params = _params(row, endpoint.is_chat)
         if params is None:
             return False
-        model = row.get("model")
-        if model is not None and model not in config.models:
+        model, models = row.get("model"), self._models
+        if model is not None and model not in models:
             return False
-        text = self._text(params)
+        text = self._text(row, endpoint.is_chat)
         limit, asked = config.max_model_len, params.asked_tokens
         if text is None or len(text) > limit - (0 if asked is None else min(asked, limit)):
             return False
@@ -78,7 +87,7 @@ class PlainRequests:
             if request_id is None:
                 return False  # Its plan depends on its number, which nobody else may have.
             index = index_of(request_id)
-            plan = _plan(version, request_id if index is None else index, params)
+            plan = self._plan(version, request_id if index is None else index, asked)
         if most_tokens(text) + (min(asked or 0, limit) if plan is None else plan.output_tokens) > limit:
             return False
 
@@ -88,22 +97,33 @@ class PlainRequests:
         arrival = intake.arrivals.identify(request_id)
         context = RequestContext(arrival, received_ns, handled_ns, len(body), DirectWire(connection))
         context.version = version.number
-        context.model = config.models[0] if model is None else model
-        context.other_name = context.model != config.models[0]
-        context.plan = plan = _plan(version, arrival.key, params) if plan is None else plan
+        context.model = models[0] if model is None else model
+        context.other_name = context.model != models[0]
+        context.plan = plan = self._plan(version, arrival.key, asked) if plan is None else plan
         context.count = intake.counter.count_text(text, not endpoint.is_chat, limit)
         self._generation.begin_ordinary(params, plan, endpoint, context, version)
         return True
 
-    def _text(self, params: RequestParams) -> str | None:
+    def _text(self, row: dict[str, Any], chat: bool) -> str | None:
         """What the model reads. None where that is refused."""
-        if params.messages is None:
-            assert isinstance(params.prompt, str)
-            return params.prompt
+        if not chat:
+            prompt: str = row["prompt"]
+            return prompt
         try:
-            return self._intake.tokenizer.render_chat(params.messages)
+            return self._intake.tokenizer.render_chat(row["messages"])
         except SpecError:
             return None
+
+    def _plan(self, version: ConfigVersion, key: StreamKey, asked: int | None) -> Plan:
+        plan = None if self._plans is None or asked is None else self._plans.get(asked)
+        if plan is None:
+            config = version.config
+            plan = draw_plan(version.latencies, config.seed, key, asked_tokens=asked, limit_tokens=config.max_model_len)
+            if self._plans is not None and asked is not None:
+                if len(self._plans) >= _REMEMBERED_PLANS:
+                    self._plans.clear()
+                self._plans[asked] = plan
+        return plan
 
 
 def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
@@ -116,7 +136,8 @@ def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
 
 
 def _params(row: object, chat: bool) -> RequestParams | None:
-    """The parameters of an ordinary streamed request. None for any other, a wrong one too."""
+    """The parameters of an ordinary streamed request but for its prompt, which stays in the row. None for any other, a wrong
+    one too."""
     if not isinstance(row, dict) or row.get("stream") is not True:
         return None
     if not row.keys() <= (_CHAT_FIELDS if chat else _COMPLETION_FIELDS):
@@ -141,8 +162,7 @@ def _params(row: object, chat: bool) -> RequestParams | None:
         return None
     asked = old if asked is None else asked
     if not chat:
-        prompt = row.get("prompt")
-        return RequestParams(True, usage, False, asked, prompt=prompt) if isinstance(prompt, str) else None
+        return _ordinary(usage, asked) if isinstance(row.get("prompt"), str) else None
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         return None
@@ -151,11 +171,9 @@ def _params(row: object, chat: bool) -> RequestParams | None:
             return None
         if not isinstance(message["role"], str) or not isinstance(message["content"], str):
             return None
-    return RequestParams(True, usage, False, asked, messages=messages)
+    return _ordinary(usage, asked)
 
 
-def _plan(version: ConfigVersion, key: StreamKey, params: RequestParams) -> Plan:
-    config = version.config
-    return draw_plan(
-        version.latencies, config.seed, key, asked_tokens=params.asked_tokens, limit_tokens=config.max_model_len
-    )
+@lru_cache(maxsize=1024)
+def _ordinary(usage: bool, asked: int | None) -> RequestParams:
+    return RequestParams(True, usage, False, asked)

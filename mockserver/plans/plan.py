@@ -83,6 +83,13 @@ class Latencies:
             return self.seen.per_input_token_ns > 0
         return self.ttft_per_input_token is not None
 
+    @property
+    def constant(self) -> bool:
+        """Whether no time is drawn, so that replies of one length all have the same."""
+        drawn = (self.recording, self.seen, self.speculation, self.ttft_per_input_token)
+        gaps = self.tpot if self.itl is None else self.itl
+        return all(one is None for one in drawn) and type(self.ttft.law) is type(gaps.law) is Constant
+
     def length(self, seed: int, key: StreamKey) -> int:
         """Tokens of a reply that ends by itself."""
         if self.recording is not None:

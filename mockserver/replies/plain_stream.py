@@ -30,10 +30,23 @@ if TYPE_CHECKING:
     from mockserver.native._sender import Stream
 
 _DONE = http_chunk(DONE) + LAST_CHUNK
+_AROUND = len(event(b""))
 _REMEMBERED = 65_536
 _JSON: dict[str, bytes] = {}
 """Pieces of text as JSON. Replies use the same words again and again. Entries are never removed: a thread reads
 them."""
+
+
+class _Parts:
+    """What chunks are joined of, and the stamps of those that were."""
+
+    __slots__ = ("heads", "stamps", "tail")
+
+    def __init__(self, around: tuple[bytes, bytes], tokens: int) -> None:
+        # A chunk begins with its size, so its head depends on the length of the text. One head per length.
+        self.heads: dict[int, bytes] = {}
+        self.tail = chunked_event(*around, 0)[1]
+        self.stamps = array("q", bytes(8 * tokens))
 
 
 class PlainStream(StreamedReply):
@@ -46,14 +59,12 @@ class PlainStream(StreamedReply):
         self._gaps_ns = content.plan.gaps_ns
         self._due_ns = 0
         self._around = content.frames.around_text()
-        # A chunk begins with its size, so its head depends on the length of the text. One head per length.
-        self._heads: dict[int, bytes] = {}
-        self._tail = chunked_event(*self._around, 0)[1]
+        self._parts: _Parts | None = None
+        """Made when a token is sent here, and not by the thread."""
         transport = wire.transport
         self._write = transport.write
         self._waiting = transport.get_write_buffer_size
         self._closing = transport.is_closing
-        self._stamps = array("q", bytes(8 * content.plan.output_tokens))
         # Tokens from `_plain_from` to `tokens_out` are sent but not noted yet. Tokens up to `_plain_to` may take this path.
         self._plain_from = 1
         self._plain_to = content.plan.output_tokens - 1
@@ -81,14 +92,16 @@ class PlainStream(StreamedReply):
         if self._ended or socket is None or self._closing() or self._waiting():
             return False
         frames, count = content.frames, content.input_count
-        role = frames.role(None)
-        last = event(frames.text(self._pieces[-1], content.finish, None))
-        head, tail = (b"data: %b" % self._around[0], b"%b\n\n\r\n" % self._around[1])
-        self._opening, self._last = 0 if role is None else len(event(role)), len(last)
-        given = (
-            self, socket.fileno(), self._due_ns, self._gaps_ns, None if role is None else http_chunk(event(role)), head, tail,
-            self._pieces,
-        )  # fmt: skip
+        role, before, after = frames.role(None), *self._around
+        last = b"data: %b\n\n" % frames.text(self._pieces[-1], content.finish, None)
+        opening = None
+        if role is not None:
+            opening = b"data: %b\n\n" % role
+            self._opening = len(opening)
+            opening = b"%x\r\n%b\r\n" % (self._opening, opening)
+        self._last = len(last)
+        around = (b"data: " + before, after + b"\n\n\r\n")
+        given = (self, socket.fileno(), self._due_ns, self._gaps_ns, opening, *around, self._pieces)
         ends = () if content.params.include_usage and not count.known else self._ends()
         try:
             self._stream = sender.core.add(*given, _JSON, http_chunk(last), ends)
@@ -141,25 +154,31 @@ class PlainStream(StreamedReply):
         stream = self._stream
         assert stream is not None
         self._stream = None
+        content, ended = self._content, stream.ended
         stamps = array("q")
         stamps.frombytes(stream.stamps)
-        sent, kinds = stream.tokens, "c" * stream.tokens
-        middle = min(sent, self._content.plan.output_tokens - 1)
-        size = len("data: \n\n") + sum(map(len, self._around))
-        self.bytes_out += size * middle + stream.text_bytes
+        sent = stream.tokens
+        kinds, tokens = "c" * sent, [1] * sent
+        middle = min(sent, content.plan.output_tokens - 1)
+        before, after = self._around
+        size = (_AROUND + len(before) + len(after)) * middle + stream.text_bytes
         if sent and self._opening:
             kinds = "r" + kinds
-            self.bytes_out += self._opening
+            tokens.insert(0, 0)
+            size += self._opening
         if sent > middle:
-            self.bytes_out += self._last
-        of_end = ("u" if self._content.params.include_usage else "") + "o"
-        for kind in of_end[: stream.ended]:
-            kinds += kind
-            self.bytes_out += len(self._usage if kind == "u" else DONE)
+            size += self._last
+        of_end = ("uo" if content.params.include_usage else "o")[:ended]
+        for kind in of_end:
+            tokens.append(0)
+            size += len(self._usage if kind == "u" else DONE)
+        kinds += of_end
+        self.bytes_out += size
         self.write_ns = stamps
-        self.chunk_kinds = list(kinds)
-        self.chunk_tokens = [0] * bool(sent and self._opening) + [1] * sent + [0] * stream.ended
-        self.blocked = list(range(len(kinds) - stream.blocked, len(kinds)))
+        self.chunk_kinds = [*kinds]
+        self.chunk_tokens = tokens
+        if stream.blocked:
+            self.blocked = list(range(len(kinds) - stream.blocked, len(kinds)))
         self.tokens_out = sent
         self._plain_from = max(1, sent)
 
@@ -187,13 +206,16 @@ class PlainStream(StreamedReply):
             text = _JSON.get(piece)
             if text is None:
                 text = _remember(piece)
-            head = self._heads.get(len(text))
+            parts = self._parts
+            if parts is None:
+                parts = self._parts = _Parts(self._around, self._content.plan.output_tokens)
+            head = parts.heads.get(len(text))
             if head is None:
-                head = self._heads[len(text)] = chunked_event(*self._around, len(text))[0]
-            frame = head + text + self._tail
+                head = parts.heads[len(text)] = chunked_event(*self._around, len(text))[0]
+            frame = head + text + parts.tail
             stamp_ns = now_ns()
             self._write(frame)
-            self._stamps[i] = stamp_ns
+            parts.stamps[i] = stamp_ns
             self.tokens_out = i + 1
             if self._waiting() > 0:
                 self.blocked.append(len(self.chunk_tokens) + i - self._plain_from)
@@ -206,12 +228,13 @@ class PlainStream(StreamedReply):
 
     def _settle(self) -> None:
         """Note the chunks that took the cheap path."""
-        start, stop = self._plain_from, self.tokens_out
+        start, stop, parts = self._plain_from, self.tokens_out, self._parts
         if start < stop:
-            self.write_ns = array("q", self.write_ns) + self._stamps[start:stop]
+            assert parts is not None
+            self.write_ns = array("q", self.write_ns) + parts.stamps[start:stop]
             self.chunk_tokens += [1] * (stop - start)
             self.chunk_kinds += "c" * (stop - start)
-            size = len("data: \n\n") + sum(map(len, self._around))
+            size = _AROUND + sum(map(len, self._around))
             self.bytes_out += size * (stop - start) + sum(len(_remember(p)) for p in self._pieces[start:stop])
 
     def _give(self, start: int, stop: int) -> None:

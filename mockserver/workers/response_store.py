@@ -80,7 +80,7 @@ class ResponseStore:
     def add(self, response_id: str, response: StoredResponse) -> None:
         """Store a response, in place of an older one of this id. One larger than the store is not stored."""
         digest, need = _digest(response_id), len(response.conversation) + len(response.body)
-        with self._lock.held():
+        with self._lock:
             self._forget(digest)
             if self._most == 0 or need > self._size:
                 return
@@ -102,7 +102,7 @@ class ResponseStore:
 
     def get(self, response_id: str) -> StoredResponse | None:
         """The response of this id, or None if it was never stored, is dropped or forgotten."""
-        with self._lock.held():
+        with self._lock:
             slot = self._find(_digest(response_id))
             if slot is None:
                 return None
@@ -112,12 +112,12 @@ class ResponseStore:
 
     def remove(self, response_id: str) -> bool:
         """Forget the response of this id. Returns whether there was one."""
-        with self._lock.held():
+        with self._lock:
             return self._forget(_digest(response_id))
 
     def clear(self) -> None:
         """Forget all."""
-        with self._lock.held():
+        with self._lock:
             for slot in range(min(self._most, self._words[_NEXT])):
                 self._words[self._digests + slot] = 0
             self._words[_OLDEST] = self._words[_NEXT]
@@ -125,7 +125,7 @@ class ResponseStore:
 
     def state(self) -> StoreState:
         """How full it is. Responses that were removed one by one keep their bytes until they would be the oldest."""
-        with self._lock.held():
+        with self._lock:
             slots = self._words[self._digests : self._digests + self._most]
             return StoreState(sum(digest != 0 for digest in slots), self._used(), self._words[_DROPPED])
 

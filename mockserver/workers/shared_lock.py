@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator
 
 if sys.platform != "win32":
     import fcntl
@@ -19,16 +17,13 @@ class SharedLock:
         self._alone = alone
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the lock)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Hold it."""
-        if sys.platform == "win32" or self._alone:
-            yield  # On Windows the process is the only one.
-            return
-        fcntl.lockf(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
+        if sys.platform != "win32" and not self._alone:  # On Windows the process is the only one.
+            fcntl.lockf(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *error: object) -> None:
+        if sys.platform != "win32" and not self._alone:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:

@@ -18,9 +18,7 @@ How to use it:
 
 from __future__ import annotations
 
-import contextlib
 import mmap
-from collections.abc import Iterator
 from hashlib import blake2b
 
 from mockserver.workers.response_store import ResponseStore
@@ -55,15 +53,11 @@ class SharedState:
         self._bytes = memoryview(self._memory)
         self._lock = SharedLock(alone)
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[memoryview]:
-        with self._lock.held():
-            yield self._words
-
     def take(self, counter: str) -> int:
         """The next number of this counter, from 0 on."""
         at = _FIRST_COUNTER + COUNTERS.index(counter)
-        with self._locked() as words:
+        words = self._words
+        with self._lock:
             number: int = words[at]
             words[at] = number + 1
         return number
@@ -73,17 +67,18 @@ class SharedState:
         digest = int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
         digest = digest or 1  # 0 is an empty entry.
         first = _ATTEMPTS_AT + (digest % _SETS) * _WAYS * _ENTRY
-        with self._locked() as words:
+        words = self._words
+        with self._lock:
             words[_TICK] = tick = words[_TICK] + 1
-            oldest, oldest_tick = first, tick
-            for at in range(first, first + _WAYS * _ENTRY, _ENTRY):
-                if words[at] == digest:
-                    words[at + 2] = tick
-                    attempts: int = words[at + 1] + 1
-                    words[at + 1] = attempts
-                    return attempts
-                if words[at + 2] < oldest_tick:
-                    oldest, oldest_tick = at, words[at + 2]
+            entries = words[first : first + _WAYS * _ENTRY].tolist()
+            digests, ticks = entries[::_ENTRY], entries[2::_ENTRY]
+            if digest in digests:
+                at = first + digests.index(digest) * _ENTRY
+                words[at + 2] = tick
+                attempts: int = words[at + 1] + 1
+                words[at + 1] = attempts
+                return attempts
+            oldest = first + ticks.index(min(ticks)) * _ENTRY
             words[oldest] = 0
             words[oldest + 1] = 1
             words[oldest + 2] = tick
@@ -93,7 +88,8 @@ class SharedState:
     def forget(self) -> None:
         """Reset the counters and the attempts, and forget the responses."""
         self.responses.clear()
-        with self._locked() as words:
+        words = self._words
+        with self._lock:
             if words[_TICK]:  # Otherwise everything is 0, and untouched pages stay free.
                 self._bytes[8 * _ATTEMPTS_AT : 8 * _TEXTS_AT] = bytes(8 * (_TEXTS_AT - _ATTEMPTS_AT))
                 words[_TICK] = 0
@@ -110,7 +106,8 @@ class SharedState:
         """Replace the text and return its version. Raises ValueError if it is longer than `MAX_TEXT_BYTES`."""
         if len(text) > MAX_TEXT_BYTES:
             raise ValueError(f"the text has {len(text)} bytes; the limit is {MAX_TEXT_BYTES}")
-        with self._locked() as words:
+        words = self._words
+        with self._lock:
             version: int = words[_VERSION] + 1
             # Alternate between two places: a worker that dies here leaves the current text intact.
             at = _TEXTS_AT + (version % 2) * _TEXT_WORDS
@@ -121,7 +118,8 @@ class SharedState:
 
     def text(self) -> tuple[int, bytes]:
         """The version and the last published text, or (0, b"")."""
-        with self._locked() as words:
+        words = self._words
+        with self._lock:
             version: int = words[_VERSION]
             if version == 0:
                 return 0, b""

@@ -18,7 +18,8 @@ from mockserver.cli import read_arguments
 from mockserver.clock import now_ns
 from mockserver.http.app import create_app
 from mockserver.http.protocol import MockProtocol, PlainCycle
-from mockserver.plain.head import read_head
+from mockserver.plain.head import PlainHeads, read_head
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 TO_THE_APPLICATION = {"te": "trailers"}
@@ -352,3 +353,78 @@ def test_what_a_head_says() -> None:
     head = read_head(data.replace(b"X_: y\r\n", b""))
     assert head is not None
     assert (head.path, head.request_id) == (b"/v1/completions", "a-1")
+
+
+NAMED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Request-Id: run-1\r\nContent-Length: 2\r\nAccept: */*\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        NAMED.replace(b"run-1", b"run-22"),
+        NAMED.replace(b"run-1", b"a b"),
+        NAMED.replace(b"run-1", b" a"),
+        NAMED.replace(b"run-1", b"a "),
+        NAMED.replace(b"run-1", b"a\x7f"),
+        NAMED.replace(b"run-1", b"\xe9"),
+        NAMED.replace(b"run-1", b""),
+        NAMED.replace(b"run-1", b"a\rb"),
+        NAMED.replace(b"run-1", b"a\r\nExpect: 100-continue"),
+        NAMED.replace(b"run-1", b"a\r\nContent-Length: 2"),
+        NAMED.replace(b": 2", b": 02"),
+        NAMED.replace(b": 2", b": 1"),
+        NAMED.replace(b": 2", b": 3"),
+        NAMED.replace(b": 2", b": +2"),
+        NAMED.replace(b": 2", b": 000000002"),
+        NAMED.replace(b": 2", b": "),
+        NAMED.replace(b"*/*", b"*/*\r\nx-mock-ttft: 1ms"),
+        NAMED.replace(b"chat/", b""),
+        NAMED[:-1],
+        NAMED + b" ",
+        NAMED[:40],
+        NAMED.replace(b"X-Request-Id: run-1\r\nContent-Length: 2", b"Content-Length: 2\r\nX-Request-Id: run-1"),
+        HEAD,
+    ],
+)
+def test_a_head_reads_the_same_whatever_was_read_before(data: bytes) -> None:
+    heads = PlainHeads()
+    first = heads.read(NAMED)
+    assert first == (b"/v1/chat/completions", "run-1", len(NAMED) - 2)
+    for _ in range(2):
+        assert heads.read(data) == read_head(data)
+        assert heads.read(NAMED) == first
+
+
+def test_an_idle_connection_is_closed_after_its_last_response_and_not_after_an_earlier_one() -> None:
+    async def main(loop: VirtualTimeLoop) -> None:
+        app = create_app(read_arguments([*ALWAYS, *QUICK]))
+        async with app.router.lifespan_context(app):
+            mock = Mock(app)
+            mock._config.timeout_keep_alive = 10
+            protocol, transport = mock.connect()
+
+            async def ask() -> None:
+                protocol.feed(request(CHAT, BODY, {}), now_ns(), "kernel")
+                assert isinstance(protocol.cycle, PlainCycle)
+                while not protocol.cycle.response_complete:
+                    await asyncio.sleep(0)
+
+            await ask()
+            await asyncio.sleep(8)
+            await ask()
+            ended_s = loop.time()
+            await asyncio.sleep(9.9)
+            assert not transport.closed
+            # A response that is under way is none that is idle.
+            protocol.feed(request(CHAT, BODY, {**TO_THE_APPLICATION}), now_ns(), "kernel")
+            while not protocol.cycle.response_complete:
+                await asyncio.sleep(0)
+            assert loop.time() == ended_s + 9.9
+            await ask()
+            ended_s = loop.time()
+            while not transport.closed:
+                await asyncio.sleep(0.001)
+            assert loop.time() == pytest.approx(ended_s + 10, abs=0.002)
+            protocol.connection_lost(None)
+
+    run_virtual(main)

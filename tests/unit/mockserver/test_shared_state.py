@@ -98,7 +98,7 @@ def test_a_process_that_is_killed_with_the_lock_holds_nobody_up(state: SharedSta
     state.publish(b"whole")
 
     def die() -> bytes:
-        with state._locked():
+        with state._lock:
             os.kill(os.getpid(), signal.SIGKILL)
         return b""
 
