@@ -95,7 +95,7 @@ def _help() -> str:
         [
             "usage: python -m bench COMMAND [flags]",
             "",
-            "A load tester for LLM inference servers that measures how wrong each of its numbers is.",
+            "A load tester for LLM inference servers that measures how wrong its numbers are.",
             "",
             "commands:",
             *lines,
@@ -103,7 +103,8 @@ def _help() -> str:
             "python -m bench COMMAND --help explains a command. Try it without a server:",
             "  python -m bench calibrate --requests 100",
             "",
-            "exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 the measurement is INVALID,",
-            "             4 the server could not be measured, 70 a defect of Trueload, 130 interrupted",
+            "exit status: 0 good, 1 an objective failed, 2 wrong usage,",
+            "             3 the measurement is INVALID, 4 the server could not be measured,",
+            "             70 a defect of Trueload, 130 interrupted",
         ]
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bench", "mockserver", "datasets/promptset")
+MANUAL = "docs/man"
 CORE = re.compile(r"(bench|mockserver)/native/_\w+\.abi3\.so")
 LEAST_RATING = 8
 """pyroma's, of 10: it wants an address of the authors and a home page, too."""
@@ -62,15 +63,18 @@ def said(words: list[str | Path], folder: Path, allowed: frozenset[int] = frozen
 
 
 def tracked() -> set[str]:
-    """The files of our packages that git knows, as a wheel names them."""
-    files = said(["git", "ls-files", *FOLDERS], ROOT).splitlines()
-    return {name.removeprefix("datasets/") for name in files if (ROOT / name).exists()}
+    """The files of our packages and the manual pages that git knows, as they are named where a wheel is installed."""
+    files = said(["git", "ls-files", *FOLDERS, MANUAL], ROOT).splitlines()
+    return {
+        name.removeprefix("datasets/").replace(MANUAL, "share/man/man1") for name in files if (ROOT / name).exists()
+    }
 
 
 def problems_of_wheel(wheel: Path, compiled: bool) -> list[str]:
     """What a wheel lacks, or has and should not."""
     with zipfile.ZipFile(wheel) as archive:
-        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        inside = [name for name in archive.namelist() if ".dist-info/" not in name]
+    names = {name.partition(".data/data/")[2] or name for name in inside}
     core = {name for name in names if CORE.fullmatch(name)}
     problems = [f"{wheel.name}: {name} is missing" for name in sorted(tracked() - names)]
     problems += [f"{wheel.name}: {name} is no file of ours" for name in sorted(names - tracked() - core)]

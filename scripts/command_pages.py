@@ -1,9 +1,11 @@
-"""docs/commands.md: what each command says with --help."""
+"""docs/commands.md and docs/man/: what each command says with --help."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+import man_pages
 
 from bench import cli
 from bench.commands import COMMANDS, help_text
@@ -33,3 +35,4 @@ PROGRAMS = {"mock": "mockserver", "promptset": "promptset"}
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    man_pages.write()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.commands.output import terminal
 from bench.errors import Exit, UsageError
 
-SUMMARY = "measure how much load this machine can send before it becomes the bottleneck"
+SUMMARY = "measure how much load this machine can send without being the bottleneck"
 
 ABOUT = """\
 Measures how much load this machine can send before it becomes the bottleneck: chunks/s, requests/s and streams of one worker,

@@ -13,7 +13,7 @@ from bench.errors import Exit, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "make the report of a run or a search again, or a page of several sweeps"
+SUMMARY = "make a report again, or a page of several sweeps"
 
 
 def main(argv: Sequence[str]) -> int:

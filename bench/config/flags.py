@@ -124,11 +124,18 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[st
     for i, word in enumerate(unknown):
         name = word.partition("=")[0]
         if name.startswith("-"):
-            near = [USUAL[name]] if USUAL.get(name) in known else difflib.get_close_matches(name, known, n=1)
-            problems.append(f"{name} is not a flag" + (f": did you mean {near[0]}?" if near else ""))
+            near = [USUAL[name]] if USUAL.get(name) in known else _nearest(name, known)
+            hint = f"did you mean {near[0]}?" if near else f"{parser.prog} --help lists all"
+            problems.append(f"{name} is not a flag: {hint}")
         elif i == 0 or not unknown[i - 1].startswith("-"):  # After a flag it is that flag's value.
             problems.append(f"{word!r} was not expected: values follow a flag")
     return vars(given), problems
+
+
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The flag that was perhaps meant. Dashes do not count: they would make any two short names alike."""
+    bare = {option.lstrip("-"): option for option in known}
+    return [bare[word] for word in difflib.get_close_matches(name.lstrip("-"), bare, n=1)]
 
 
 def _with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:

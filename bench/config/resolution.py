@@ -71,7 +71,13 @@ def _yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or " ".join(str(error).split())
     place = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    return f"{place}: not YAML: {said}"
+    # What the parser says of the two most common mistakes does not name them.
+    hint = (
+        " (a line that is indented too far, or a value with a colon and without quotes?)"
+        if "mapping values" in said
+        else ""
+    )
+    return f"{place}: not YAML: {said}{hint}"
 
 
 def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:

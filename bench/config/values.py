@@ -194,12 +194,17 @@ def precision_goals(texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(goals))
 
 
+def _with_scheme(value: str) -> str:
+    """What was perhaps meant: the same with http:// where only that was forgotten, else an example."""
+    return f"http://{shown_url(value)}" if re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?", value) else "http://127.0.0.1:8000"
+
+
 def url(value: str) -> str:
     """An http or https URL with a host. Its secrets are in no error. Raises ValueError."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https"):
         raise ValueError(
-            f"{shown_url(value)!r} does not begin with http:// or https://; for example http://127.0.0.1:8000"
+            f"{shown_url(value)!r} does not begin with http:// or https://; for example {_with_scheme(value)}"
         )
     if MASK in value:
         raise ValueError("it was stored without its secrets (***): give it again")

@@ -73,7 +73,7 @@ class TaskFolder:
         return path
 
     def names(self) -> list[str]:
-        """All tasks, the latest first."""
+        """All tasks; those that the console named, the latest first."""
         with suppress(OSError), os.scandir(self.path) as entries:
             ours = [
                 entry for entry in entries if TASK_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
@@ -93,7 +93,7 @@ class TaskFolder:
             found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name)))
         if new:
             self._store.keep_seen(new)
-        return found
+        return sorted(found, key=_when, reverse=True)
 
     def task(self, name: str, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
         """One task. Raises NotFound."""
@@ -125,6 +125,12 @@ class TaskFolder:
                 self._seen[path.name] = (stamp, task)
             new.append((path.name, stamp, content))
         return task
+
+
+def _when(task: Task) -> tuple[str, str]:
+    """When a task began, else when the console named it (names begin with the time). What a terminal started may have any
+    name: sorted by that, an old run would stand above a new one."""
+    return re.sub("[-:]", "", task.started or task.id)[:15], task.id
 
 
 def _stamp(path: Path) -> str:

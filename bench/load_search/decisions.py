@@ -131,15 +131,19 @@ class Search:
             return self._visit("scout", scouted)
         visits = self._visits()
         if visits and visits[-1].phase == "visit" and visits[-1].kept_up is False and self._else_good(visits[-1]):
-            return self._visit("again", visits[-1].load)
+            again = self._visit("again", visits[-1].load)
+            return Ending.BUDGET if self._overruns(again) else again
         ending = self._ending(visits)
         if ending is not None:
             return ending
         visit = self._visit("visit", self._next_load(visits))
+        return Ending.BUDGET if visits and self._overruns(visit) else visit
+
+    def _overruns(self, visit: Visit) -> bool:
+        """Whether more than half of a visit would be beyond the budget: such a visit is not begun."""
         expected_s = visit.settle_s + visit.measure_s + (self._e2el_s(visit.load) or 0.0)
         expected_s += pause_s(self.settings.budget_s)
-        # A visit that would overrun the budget by more than half of itself is not begun.
-        return Ending.BUDGET if self.seconds + expected_s / 2 > self.settings.budget_s and visits else visit
+        return self.seconds + expected_s / 2 > self.settings.budget_s
 
     def known(self) -> Known | None:
         """The answer so far; None while scouts have not found both a load that holds and one that does not."""

@@ -18,7 +18,10 @@ _ELSEWHERE = frozenset(
     ["out", "name", "format", "quiet", "concurrency", "rate", "mode", "requests", "duration", "warmup", "seed", "slo"]
 )
 NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
-NO_KNEE = "no knee: it needs four usable points over three loads, of which the throughput stops growing in proportion"
+NO_KNEE = (
+    "no knee: it needs four usable points over three loads, and loads at which the throughput stops growing in proportion: "
+    "sweep further up"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bench.metrics.catalog import METRICS
 from bench.report.formatting import NOTHING, number, signed, signed_share
-from bench.report.text import NARROW, WIDE, render_plain
+from bench.report.text import NARROW, WIDE, first_that_fits, render_plain
 
 STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
          "max": "max"}  # fmt: skip
@@ -38,7 +38,8 @@ of token times alone makes an interval of 0.2%."""
 
 def render(calibration: Mapping[str, Any], width: int = 100) -> str:
     """The certificate as plain text, at most `width` columns wide."""
-    return render_plain(page(calibration), min(max(width, NARROW), WIDE))
+    columns = min(max(width, NARROW), WIDE)
+    return render_plain(page(calibration, columns), columns)
 
 
 def show(calibration: Mapping[str, Any]) -> None:
@@ -46,18 +47,18 @@ def show(calibration: Mapping[str, Any]) -> None:
     console = Console()
     if console.is_terminal:
         console.width = min(max(console.width, NARROW), WIDE)
-        console.print(page(calibration))
+        console.print(page(calibration, console.width))
     else:
         console.file.write(render(calibration))
 
 
-def page(calibration: Mapping[str, Any]) -> RenderableType:
+def page(calibration: Mapping[str, Any], columns: int) -> RenderableType:
     """The certificate: what disagrees and why, the tables of errors, and the accuracy of the stamps and of the mock."""
     parts: list[RenderableType] = [
         Text("\nagainst the mock's ledger", "bold"),
         *_agreement(calibration),
         *_other_clock(calibration),
-        Padding(_errors(calibration["metrics"]), (1, 0)),
+        Padding(_errors(calibration["metrics"], columns), (1, 0)),
         _throughput(calibration["throughput"]),
         Padding(_stamps(calibration), (1, 0, 0, 0)),
     ]
@@ -119,9 +120,14 @@ OTHER_CLOCK = (
 )
 
 
-def _errors(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _errors(rows: Sequence[Mapping[str, Any]], columns: int) -> Table:
+    """As many quantiles as fit without breaking a number: p75 and p99.9 are the first to go. The page has them all."""
+    return first_that_fits((_errors_of(rows, left_out) for left_out in ((), ("p75",), ("p75", "p999"))), columns)
+
+
+def _errors_of(rows: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> Table:
     """For each metric: the true value, the error, its share, and what the stamps allow where they are bounds."""
-    stats = [stat for stat in STATS if any(row["stat"] == stat for row in rows)]
+    stats = [stat for stat in STATS if stat not in left_out and any(row["stat"] == stat for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column("", no_wrap=True)
     for stat in stats:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -128,6 +128,8 @@ def _run(summary: SummaryDocument) -> RenderableType:
         f"in flight {formatting.number(load['concurrency_mean'])}, at most {formatting.number(load['concurrency_max'])}"
     )
     lines = [what] if what else []
+    if load["mode"] == "throughput" and load["concurrency_max"] == counts["sent"]:
+        rate = "all sent at once"  # A rate of this is how fast a loop of ours is, and says nothing of the server.
     lines += [
         f"{sent} in {formatting.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",
@@ -153,9 +155,16 @@ def _shown(summary: SummaryDocument) -> list[str]:
 
 def _latency(summary: SummaryDocument, columns: int) -> RenderableType:
     """As many columns as fit without breaking a number: p99.9 and p95 are the first to go."""
+    choices = ((), ("p999",), ("p999", "p95"))
+    return first_that_fits(
+        (_latency_table(summary, [stat for stat in STATS if stat not in left_out]) for left_out in choices), columns
+    )
+
+
+def first_that_fits(tables: Iterable[Table], columns: int) -> Table:
+    """The first table that is not too wide; the last where all are."""
     endless = Console(width=1000)
-    for left_out in ((), ("p999",), ("p999", "p95")):
-        table = _latency_table(summary, [stat for stat in STATS if stat not in left_out])
+    for table in tables:
         if endless.measure(table).maximum <= columns:
             break
     return table
@@ -307,7 +316,7 @@ def _other_tools(summary: SummaryDocument) -> list[RenderableType]:
     rows = other_tools.lines(summary)
     if not rows:
         return []
-    table = _table("other tools would print", "", "average / median / p99", "here")
+    table = _table("other tools print", "", "average / median / p99", "here")
     before = ""
     for tool, metric, theirs, ours in rows:
         table.add_row("" if tool == before else tool, metric, theirs, ours)

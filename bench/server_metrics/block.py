@@ -29,7 +29,7 @@ def describe(
     """
     window = window_of(summary, start_ns)
     begin, end = window.begin_ns, window.end_ns
-    sent = Sent(offered_rps=summary["load"]["offered_rps"], sent_rps=window.rates["requests_per_s"])
+    sent = Sent(offered_rps=summary["load"]["offered_rps"], answered_rps=window.rates["requests_per_s"])
     # A run that was killed has no page that was read when all had ended: counts would differ, and nobody would be at fault.
     whole = series.last_ns is not None and series.last_ns >= client.last_end_ns
     reconciled = reconcile(series, client) if whole else None

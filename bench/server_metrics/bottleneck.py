@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bench.server_metrics.role_series import ServerSeries
@@ -11,16 +12,18 @@ KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""
 WAITS = 0.5
 """Requests that wait on average, from which on there is a queue and not a passing moment."""
+_SIGMAS = 3.0
+"""By how many standard deviations arrivals may be fewer than asked for, by chance."""
 PREFILL_TAKES = 0.5
 """The share of a request's time in the engine from which on prefill is what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The load as the client sent it in the same stretch of time. None: not known."""
+    """The load as the client saw it in the same stretch of time: the rate asked for, that of answers. None: not known."""
 
     offered_rps: float | None = None
-    sent_rps: float | None = None
+    answered_rps: float | None = None
 
 
 def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent) -> list[str]:
@@ -54,7 +57,7 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent) -> l
         running is None or running[1] > 0
     )  # Else the page was only read when nothing ran: of the load it says nothing.
     if waiting is not None and waiting[1] == 0 and seen:
-        found.append(_nothing_waited(running, sent))
+        found.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
     return found
 
 
@@ -72,11 +75,15 @@ def _prefill(series: ServerSeries, start_ns: int, end_ns: int) -> list[str]:
     ]
 
 
-def _nothing_waited(running: tuple[float, float] | None, sent: Sent) -> str:
+def _nothing_waited(running: tuple[float, float] | None, sent: Sent, window_s: float) -> str:
     ran = "" if running is None else f", {running[0]:.1f} ran on average"
-    if sent.offered_rps is not None and sent.sent_rps is not None and sent.sent_rps < 0.95 * sent.offered_rps:
-        return (
-            f"nothing waited inside the server{ran}, and yet {sent.sent_rps:.1f} of {sent.offered_rps:.1f} requests/s were "
-            "sent: the limit is in front of it (its HTTP front end, a proxy, or the client)"
-        )
+    if sent.offered_rps is not None and sent.answered_rps is not None and sent.answered_rps < 0.95 * sent.offered_rps:
+        missing = (sent.offered_rps - sent.answered_rps) * window_s
+        # What still runs at the end has no answer yet; and Poisson arrivals are fewer or more by the root of their number.
+        usual = (0.0 if running is None else running[1]) + _SIGMAS * math.sqrt(sent.offered_rps * window_s)
+        if missing > usual:
+            return (
+                f"nothing waited inside the server{ran}, and yet {sent.answered_rps:.1f} of {sent.offered_rps:.1f} "
+                "requests/s were answered: the limit is in front of it (its HTTP front end, a proxy, or the client)"
+            )
     return f"nothing waited inside the server{ran}: it could take more at once"

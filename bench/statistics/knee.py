@@ -24,6 +24,8 @@ from bench.statistics.student import t_quantile
 
 LEAST_POINTS = 4
 NOTABLE_RESIDUAL = 0.05
+EXTRAPOLATED = 2.0
+"""How wide (high over low) the interval of an N1/2 beyond the loads may be, to be worth saying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ class Knee:
 
 
 def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
-    """The curve through points of a sweep; None for fewer than four, or where throughput grows in proportion to the load
-    (no ceiling within reach)."""
+    """The curve through points of a sweep; None for fewer than four, or where throughput grows so nearly in proportion to the
+    load that they do not show a ceiling: N1/2 is beyond the last load, and its interval is wider than a factor of two."""
     n, x = np.asarray(loads, dtype=np.float64), np.asarray(throughputs, dtype=np.float64)
     if len(n) < LEAST_POINTS or bool((x <= 0).any()) or len(np.unique(n)) < 3:
         return None
@@ -86,10 +88,10 @@ def fit(loads: Sequence[float], throughputs: Sequence[float]) -> Knee | None:
     t = t_quantile(0.975, freedom)
     # On the log scale: var ln(a / b) = var a / a^2 + var b / b^2 - 2 cov / (a b).
     of_half = covariance[0, 0] / a**2 + covariance[1, 1] / b**2 - 2 * covariance[0, 1] / (a * b)
-    return Knee(
-        ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b),
-        _around(half_at, t * math.sqrt(max(0.0, of_half))), residuals,
-    )  # fmt: skip
+    half_interval = _around(half_at, t * math.sqrt(max(0.0, of_half)))
+    if half_at > n.max() and half_interval.high > EXTRAPOLATED * half_interval.low:
+        return None
+    return Knee(ceiling, half_at, _around(ceiling, t * math.sqrt(covariance[1, 1]) / b), half_interval, residuals)
 
 
 def _around(value: float, log_reach: float) -> Interval:

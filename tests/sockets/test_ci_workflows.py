@@ -77,7 +77,8 @@ def script(job: str) -> str:
 
 
 class Runner:
-    """A machine of a CI server: a checkout with our programs, a shell, and a `gh` that knows one artefact."""
+    """A machine of a CI server: a checkout with our programs, a shell, and a `gh` that knows one artefact. Without it, `gh`
+    fails as it does before the first run; where it is a folder, the run is there and its artefact has expired."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,7 +87,7 @@ class Runner:
         programs.mkdir()
         (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         (programs / "gh").write_text(
-            '#!/bin/sh\nif [ "$1 $2" = "run list" ]; then [ -f "$ARTEFACT" ] && echo 42; exit 0; fi\n'
+            '#!/bin/sh\nif [ "$1 $2" = "run list" ]; then [ -e "$ARTEFACT" ] && echo 42; exit; fi\n'
             'if [ "$*" = "run download 42 --name baseline" ]; then cp "$ARTEFACT" baseline.json; exit; fi\nexit 9\n'
         )
         for program in programs.iterdir():
@@ -153,8 +154,13 @@ def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(runn
     assert (tmp_path / "summary.md").read_text().startswith("### ✅ The gate passed")
 
     # The next run downloads the artefact. Its own measurement is the same one: what is judged is the way to the gate.
-    (tmp_path / "baseline.json").rename(tmp_path / "artefact.json")
+    (tmp_path / "baseline.json").rename(tmp_path / "kept.json")
     of = dict(steps(GITHUB, "mock"))
+    (tmp_path / "artefact.json").mkdir()
+    expired = runner.run(of["Get the baseline of main"])
+    assert (expired.returncode, expired.stdout) == (0, "no baseline any more\n"), expired.stderr
+    (tmp_path / "artefact.json").rmdir()
+    (tmp_path / "kept.json").rename(tmp_path / "artefact.json")
     assert runner.run(of["Get the baseline of main"]).returncode == 0
     assert (tmp_path / "baseline.json").read_bytes() == (tmp_path / "artefact.json").read_bytes()
     again = runner.run(of["Gate"])

@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_has_our_three_packages_and_no_other(wheel: zipfile.ZipFile) -> None:
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     # A package `datasets` would overwrite Hugging Face's in the environments that our users have.
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"bench", "mockserver", "promptset"}
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} == {"bench", "mockserver", "promptset"}
 
 
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
@@ -73,6 +73,12 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
 )
 def test_the_data_that_the_code_reads_is_in_the_wheel(name: str, wheel: zipfile.ZipFile) -> None:
     assert wheel.getinfo(name).file_size >= (0 if name.endswith("py.typed") else 1)
+
+
+def test_the_wheel_has_the_manual_pages_where_man_looks(wheel: zipfile.ZipFile) -> None:
+    pages = {name.partition(".data/data/")[2] for name in wheel.namelist() if ".data/data/" in name}
+    assert pages == {f"share/man/man1/{path.name}" for path in (ROOT / "docs" / "man").iterdir()}
+    assert "share/man/man1/trueload.1" in pages
 
 
 def test_the_wheel_has_its_licence_and_its_command(wheel: zipfile.ZipFile) -> None:

@@ -76,6 +76,10 @@ def test_a_url_that_was_stored_without_its_secrets_has_to_be_given_again(tmp_pat
     [
         ("- 1\n- 2\n", "must hold keys with values"),
         ("just words", "must hold keys"),
+        (
+            "url: a\n  rate: 5\n",
+            "line 2, column 7: not YAML: mapping values are not allowed here (a line that is indented too far",
+        ),
         ("a: [", "load.yaml, line 1, column 5: not YAML: expected the node content, but found '<stream end>'"),
         ("url: [http://a\nx: 5\n", "load.yaml, line 2, column 2: not YAML: expected ',' or ']', but got ':'"),
     ],

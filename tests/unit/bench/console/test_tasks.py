@@ -51,7 +51,6 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
         "a-ended": "ended", "b-stopped": "stopped", "c-killed": "killed", "d-running": "warming up", "e-queued": "queued",
         "f-waits": "not started", "g-starting": "starting", "h-failed": "could not start",
     }  # fmt: skip
-    assert list(found) == sorted(found, reverse=True)
     assert found["h-failed"].problem == "cannot connect to http://h:1"
     assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 120 s")
     ended = found["a-ended"]
@@ -60,6 +59,16 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
     assert ended.sparkline == (0.25, 0.5, 1.0)
     assert "out" not in ended.settings
     assert "command" not in ended.settings
+
+
+def test_the_latest_stands_first_whatever_its_name(tmp_path: Path) -> None:
+    made_run(tmp_path, "users")
+    started = tasks_of(tmp_path)["users"].started
+    assert started is not None
+    assert started.startswith("2026-11-25T15:00")
+    planned(tmp_path, "20261125T145959-before")
+    planned(tmp_path, "20261125T150001-after")
+    assert list(tasks_of(tmp_path)) == ["20261125T150001-after", "users", "20261125T145959-before"]
 
 
 def test_a_finished_run_is_read_once_and_again_when_it_changes(tmp_path: Path) -> None:

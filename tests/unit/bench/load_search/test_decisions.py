@@ -187,6 +187,17 @@ def test_a_visit_whose_requests_in_flight_grow_is_made_again_twice_as_long() -> 
     assert known.estimate < step.load * 1.05
 
 
+def test_a_growing_backlog_is_not_tried_again_beyond_the_budget() -> None:
+    search = Search(settings(TPOT))
+    while isinstance(step := search.next(), Visit) and step.phase == "scout":
+        search.add(result_of(step, {TPOT: logistic(90.0, 0.1)}))
+    assert isinstance(step, Visit)
+    left = search.settings.budget_s - search.seconds
+    # Of the 5 s that are left then, a visit of two minutes is not begun.
+    search.add(result_of(step, {TPOT: logistic(90.0, 0.1)}, kept_up=False, seconds=left - 5.0))
+    assert search.next() is Ending.BUDGET
+
+
 def test_a_growing_backlog_is_not_tried_again_where_an_objective_failed_anyway() -> None:
     search = Search(settings())
     while isinstance(step := search.next(), Visit) and step.phase == "scout":

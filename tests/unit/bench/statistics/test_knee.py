@@ -57,6 +57,11 @@ def test_a_cap_on_sequences_is_warned_of() -> None:
 def test_a_throughput_that_grows_with_the_load_has_no_knee() -> None:
     proportional = fit(LOADS, [2.0 * n for n in LOADS])
     assert proportional is None or proportional.half_at > 1e6
+    # Loads of 1 to 8 on a server whose ceiling is not within reach: 1% of noise made "556 users, a ceiling of 25,265".
+    assert fit([1, 2, 4, 8], [45.42, 90.36, 181.2, 358.3]) is None
+    far = fit([1, 2, 4, 8], curve([1, 2, 4, 8]))
+    assert far is not None, "exact points show a knee far beyond them"
+    assert far.half_at == pytest.approx(38.0)
     assert fit(LOADS, [n**1.2 for n in LOADS]) is None
 
 
