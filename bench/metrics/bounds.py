@@ -127,19 +127,31 @@ def _gaps_of_a_read(latest: Sequence[int], earliest: Sequence[int]) -> Times:
     return [b - a for a, b in pairwise(latest)], [max(head, certain / m), *[0.0] * (m - 1)], greatest
 
 
+OPENED_BY = {
+    "ttft_ms": "first_open_ms",
+    "ttft_from_intended_ms": "first_open_ms",
+    "ttfo_ms": "output_open_ms",
+    "e2el_ms": "last_open_ms",
+    "e2el_from_intended_ms": "last_open_ms",
+}
+"""Metrics that end with one chunk, and the column of `Columns` that says how much earlier it may have come."""
+PACE = ("tpot_ms", "tps")
+"""Metrics that two chunks open, the first and the last."""
+
+
 def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[float], list[float]] | None:
-    """The least and the greatest values of a request metric, each in ascending order; None where all stamps are exact."""
-    if not columns.bounded:
+    """The least and the greatest values of a request metric, each in ascending order; None where all stamps are exact, and of
+    a metric whose bounds nobody has stated (`OPENED_BY`)."""
+    if not columns.bounded or (key not in OPENED_BY and key not in PACE):
         return None
     import numpy as np
 
     from bench.metrics.arrays import view
 
-    open_ms = {"ttft": columns.first_open_ms, "ttfo": columns.output_open_ms, "e2el": columns.last_open_ms}
     values = view(columns.metrics[key])[rows]
     rows, values = rows[values == values], values[values == values]
-    if key not in ("tpot_ms", "tps"):
-        return np.sort(values - view(open_ms[key[:4]])[rows]).tolist(), np.sort(values).tolist()
+    if key in OPENED_BY:
+        return np.sort(values - view(getattr(columns, OPENED_BY[key]))[rows]).tolist(), np.sort(values).tolist()
     tokens, tpot_ms = view(columns.tokens_after_first)[rows], view(columns.metrics["tpot_ms"])[rows]
     low = np.maximum(0.0, tpot_ms - view(columns.last_open_ms)[rows] / tokens)
     high = tpot_ms + view(columns.first_open_ms)[rows] / tokens

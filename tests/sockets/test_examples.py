@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -106,20 +107,24 @@ def test_a_script_whose_mock_does_not_start_ends(tmp_path: Path) -> None:
         assert ran.returncode != 0, script
 
 
-def code_of(notebook: Path) -> str:
-    """The code of all cells, in their order."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-
-
 def test_the_notebook_measures_and_plots(tmp_path: Path) -> None:
     notebook = EXAMPLES / "plot-a-sweep" / "sweep.ipynb"
     content = json.loads(notebook.read_text(encoding="utf-8"))
     assert (content["nbformat"], [cell.get("outputs") for cell in content["cells"] if cell.get("outputs")]) == (4, [])
-    (tmp_path / "cells.py").write_text(code_of(notebook), encoding="utf-8")
-    ran = run([sys.executable, "cells.py"], tmp_path, USERS_LADDER="1,4", DURATION="500ms")
+    executed = tmp_path / "executed.ipynb"
+    # A kernel of Jupyter runs the cells, as it does for a reader. An error in one fails the command.
+    folders = {name: str(tmp_path / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
+    shutil.copy(notebook, tmp_path)
+    command = [str(Path(sys.executable).parent / "jupyter-execute"), notebook.name, "--output", executed.stem]
+    ran = run(command, tmp_path, USERS_LADDER="1,4", DURATION="500ms", MPLBACKEND="", **folders)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert re.findall(r"^ +(\d+) users +[\d.]+ tokens/s", ran.stdout, re.MULTILINE) == ["1", "4"]
+    cells = json.loads(executed.read_text(encoding="utf-8"))["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    printed = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+    assert re.findall(r"^ +(\d+) users +[\d.]+ tokens/s", printed, re.MULTILINE) == ["1", "4"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1, (
+        "the plot is a picture in the notebook"
+    )
     assert (tmp_path / "runs" / "notebook-sweep" / "sweep.svg").read_text(encoding="utf-8").count("<path") > 20
 
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from mockserver.dialect.frames import Event, Piece, UsageCounts
 from mockserver.engine.work import Work
-from mockserver.faults import Fault
+from mockserver.faults import FAULTS, Fault
 from mockserver.pacing import SHARED_NS
 from mockserver.replies.reply import ReplyWriter
 from mockserver.replies.shaped.content import ShapedContent
 from mockserver.replies.shaped.outgoing import LedgerChunk, Outgoing, Timer
 from mockserver.replies.wire import Wire
 
-FROM_THE_START = frozenset({"slow_accept", "stall", "slow", "degrade", "pause", "length"})
+FROM_THE_START = frozenset(kind.name for kind in FAULTS.values() if kind.delay is not None) | {"length"}
 """Faults that have struck when the reply begins, because they are in its plan."""
 
 

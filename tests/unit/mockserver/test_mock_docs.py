@@ -69,10 +69,12 @@ def test_each_fault_and_each_option_is_in_the_table() -> None:
     section = TEXT[TEXT.index("## Faults") : TEXT.index("## The ledger")]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     documented = {name: row for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
-    assert documented.keys() == FAULTS.keys()
+    assert documented.keys() == FAULTS.keys(), (
+        "each fault has a row in docs/mock.md, Faults: what it does, options, outcome"
+    )
     for name, kind in FAULTS.items():
         for option in kind.options:
-            assert f"`{option.name}" in documented[name], (name, option.name)
+            assert f"`{option.name}" in documented[name], f"the row of {name} in docs/mock.md lacks {option.name}"
     for name, row in documented.items():
         for option, value in re.findall(r"`(\w+)=(\w+)`", row.split("|")[3]):
             assert parse_rule(f"{name}:{option}={value}").fault == parse_rule(name).fault, (

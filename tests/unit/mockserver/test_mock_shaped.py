@@ -87,7 +87,9 @@ ELSEWHERE = {
 
 
 def test_every_fault_has_its_bytes() -> None:
-    assert {spec.partition(":")[0] for spec in WIRE} | ELSEWHERE == FAULTS.keys()
+    assert {spec.partition(":")[0] for spec in WIRE} | ELSEWHERE == FAULTS.keys(), (
+        "each fault has its bytes in WIRE; one without (a refusal, a delay) stands in ELSEWHERE, with the file of its test"
+    )
 
 
 @pytest.mark.parametrize("spec", WIRE)

@@ -153,7 +153,9 @@ def test_streams_with_a_last_event_need_it_and_their_errors_are_named(
 
 
 def test_every_fault_of_the_mock_but_the_one_without_a_line_has_its_outcome() -> None:
-    assert OUTCOME_OF_FAULT.keys() == FAULTS.keys() - {"refuse"}
+    assert OUTCOME_OF_FAULT.keys() == FAULTS.keys() - {"refuse"}, (
+        "bench/accuracy/join.py says of each fault with which outcome a client must record it: OUTCOME_OF_FAULT, or _HARMLESS"
+    )
 
 
 def test_who_trusts_untrue_usage_is_not_blamed() -> None:

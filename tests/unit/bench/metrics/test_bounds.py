@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.metrics import per_request
-from bench.metrics.bounds import loose_times, meaningless
+from bench.metrics.bounds import OPENED_BY, PACE, loose_times, meaningless
+from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
@@ -33,6 +35,14 @@ def summarized(*records: RequestRecord) -> Any:
 def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]:
     latency = summarized(*records)["latency"]
     return {key: row["bounds"][stat] for key, row in latency.items() if stat in row["bounds"]}
+
+
+def test_every_metric_of_a_request_says_what_an_open_stamp_leaves_open() -> None:
+    assert {*OPENED_BY, *PACE} == {metric.key for metric in REQUEST_METRICS.values()}, (
+        "a metric of a request needs a rule in bench/metrics/bounds.py: OPENED_BY where it ends with one chunk, else a case "
+        "of its own in of_request_metric; without it no bounds are shown"
+    )
+    assert set(OPENED_BY.values()) <= vars(Columns(START_NS)).keys()
 
 
 def test_exact_stamps_leave_nothing_open() -> None:

@@ -62,7 +62,10 @@ def test_the_certificate_keeps_its_schema(made: dict[str, Any]) -> None:
 
 
 def test_every_metric_of_a_result_is_calibrated_in_its_unit() -> None:
-    assert {metric.key: metric.unit for metric in catalog.METRICS.values()} == METRICS
+    assert {metric.key: metric.unit for metric in catalog.METRICS.values()} == METRICS, (
+        "each metric has its truth in bench/accuracy/truth.py (METRICS, and its values by the definition alone) and "
+        "its name in bench/report/certificate.schema.json"
+    )
 
 
 def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
