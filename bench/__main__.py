@@ -7,7 +7,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it has perhaps an 
         "error: Trueload needs Python 3.11 or newer, and {} is {}.{}".format(sys.executable, *sys.version_info[:2])
     )
 
-from bench.cli import main
+from bench.cli import command
 
 if __name__ == "__main__":  # Not in a process that another one has started.
-    sys.exit(main())
+    command()

@@ -10,16 +10,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from bench.commands import COMMANDS
 from bench.commands.output import complain, forget_output, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
-from bench.interpreter import set_up
+from bench.interpreter import leave, set_up
 
 NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "
     "(. .venv/bin/activate). Elsewhere: pip install ."
 )
+
+
+def command() -> NoReturn:
+    """Be the command of this process, and end it."""
+    leave(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:

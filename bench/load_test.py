@@ -72,13 +72,17 @@ def run(
     preflight.least_files()
     directory = RunDirectory.create(path)
     with directory.held():
+        server = _scraper(config, directory)  # Before anything starts a thread: then it may be a copy of this process.
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer, changeable))
+                measured = runner.run(_measure(config, directory, command, observer, server, changeable))
         except BaseException:
             if not manifest.load_began(directory):
                 directory.discard()
             raise
+        finally:
+            if server is not None:
+                server.close()
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
@@ -106,7 +110,12 @@ def default_directory(name: str) -> Path:
 
 
 async def _measure(
-    config: RunConfig, directory: RunDirectory, command: Sequence[str], observer: Observer, changeable: bool
+    config: RunConfig,
+    directory: RunDirectory,
+    command: Sequence[str],
+    observer: Observer,
+    server: Scraper | None,
+    changeable: bool,
 ) -> Measurement:
     clock = process_clock()
     defects = Defects()
@@ -126,7 +135,6 @@ async def _measure(
     with observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(config)
     transport = transport_of(config, tokenizer, clock)
-    server: Scraper | None = None
     cluster: RayCluster | None = None
     with observer.waiting(f"looking up the address of {url}"):
         await transport.open()
@@ -150,7 +158,6 @@ async def _measure(
         manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
-        server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")
@@ -229,7 +236,7 @@ async def _measure(
         return await load.measure()
     finally:
         if server is not None:
-            server.close()
+            server.close()  # In the event loop that reads what it says.
         if cluster is not None:
             cluster.release()
         await transport.close()

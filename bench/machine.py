@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from bench import native
@@ -16,13 +17,23 @@ PACKAGES = ("trueload", "uvloop", "httpx", "httpcore", "httptools", "orjson", "t
 def versions() -> dict[str, str]:
     """Python's version and those of the packages on the measuring path; missing packages are left out. And what reads:
     `compiled` or `python` (bench/native)."""
+    installed = _installed(sys.path)
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    found |= {package: installed[package] for package in PACKAGES if package in installed}
     found["core"] = native.in_use()
+    return found
+
+
+def _installed(folders: Iterable[str]) -> dict[str, str]:
+    """The version of each installed package by its name, from the names of their folders (`uvloop-0.22.1.dist-info`): what
+    `importlib.metadata` says, which parses the whole description of a package for it."""
+    found: dict[str, str] = {}
+    for folder in folders:
+        with suppress(OSError):
+            for entry in os.scandir(folder or "."):
+                name, dash, version = entry.name.removesuffix(".dist-info").partition("-")
+                if dash and entry.name.endswith(".dist-info"):
+                    found.setdefault(name.lower(), version)  # The first that an import would find.
     return found
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench import endpoints
 from bench.errors import BenchError, Exit
+from bench.interpreter import leave
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
 from bench.priority import give_way
@@ -59,4 +60,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    leave(main(int(sys.argv[1])))

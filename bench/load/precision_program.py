@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import clock
+from bench.interpreter import leave
 from bench.metrics.precision import Judge, look_times, parse
 from bench.priority import give_way
 from bench.records import RequestRecord, from_line
@@ -90,4 +91,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    leave(main(int(sys.argv[1])))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from bench import endpoints, preflight
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
-from bench.load.collector import collect_ahead
 from bench.load.feed import ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.modes.interface import Expected, Numbering
@@ -103,7 +102,6 @@ class Worker:
             raise UsageError(e.problems) from e
         self.preparing = f"making {connections:,} connections"
         await self._transport.prepare(connections)
-        collect_ahead()
 
     async def _stock_up(self, expected: Expected, begun: int) -> None:
         """Have the expected requests made, and the sessions that will be begun besides.

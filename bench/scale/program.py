@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
 from bench.event_loop import add_message_reader, loop_factory
+from bench.interpreter import leave
 from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
@@ -125,4 +126,4 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    leave(main(int(sys.argv[1])))

@@ -21,6 +21,7 @@ from bench.server_metrics.roles import (
     LEVELS,
     SHARES,
     Role,
+    Samples,
     ServerTable,
 )
 from bench.server_metrics.scrapes import Scrape
@@ -139,15 +140,43 @@ class Histogram:
 _SUMS = frozenset((*LEVELS, *GPU_SUMS))
 _MEANS = frozenset((*SHARES, *GPU_MEANS))
 
+_TAILS = (("_bucket", None), ("_sum", "sum"), ("_count", "count"))
+_NO_TAILS = (("", ""),)
+
 _Place = tuple[Role, int, str]
 """A role, by which of its names (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A role that the samples of a name may have: by which table, and which part of it they are; None: their `le`."""
+
+    table: str
+    role: Role
+    rank: int
+    part: str | None
+    samples: Samples
+
+
+def _by_name(tables: Sequence[ServerTable]) -> dict[str, list[_Named]]:
+    """What the tables look for, by the names of samples as they stand on a page. Only histograms have parts."""
+    found: dict[str, list[_Named]] = {}
+    rank = 0
+    for table in tables:
+        for role, names in table.roles.items():
+            for samples in names:
+                rank += 1
+                for tail, part in _TAILS if role in HISTOGRAMS else _NO_TAILS:
+                    named = _Named(table.name, role, rank, part, samples)
+                    found.setdefault(samples.name + tail, []).append(named)
+    return found
 
 
 class _PageSeries:
     """One page."""
 
-    def __init__(self, tables: Sequence[ServerTable]) -> None:
-        self._tables = tables
+    def __init__(self, named: Mapping[str, Sequence[_Named]]) -> None:
+        self._named = named
         self._places: dict[str, tuple[tuple[_Place, float], ...]] = {}
         self._levels: dict[_Place, Points] = {}
         self._counters: dict[_Place, Counter] = {}
@@ -182,15 +211,11 @@ class _PageSeries:
 
     def _find(self, key: str) -> Iterator[tuple[_Place, float]]:
         name, labels = split_key(key)
-        rank = 0
-        for table in self._tables:
-            for role, names in table.roles.items():
-                for samples in names:
-                    rank += 1
-                    part = _part(role, samples.name, name, labels)
-                    if part is not None and samples.match(samples.name, labels):
-                        self.tables.add(table.name)
-                        yield (role, rank, part), samples.scale
+        for named in self._named.get(name, ()):
+            part = labels.get("le") if named.part is None else named.part
+            if part is not None and named.samples.match(named.samples.name, labels):
+                self.tables.add(named.table)
+                yield (named.role, named.rank, part), named.samples.scale
 
     def _ranks(self, role: Role) -> Iterator[int]:
         yield from sorted({place[1] for place in (*self._levels, *self._counters) if place[0] is role})[:1]
@@ -215,21 +240,13 @@ class _PageSeries:
         return max((counter.restarts for counter in self._counters.values()), default=0)
 
 
-def _part(role: Role, wanted: str, name: str, labels: Mapping[str, str]) -> str | None:
-    """Which part of a role a sample is; None where it is none. Only histograms have parts."""
-    if role not in HISTOGRAMS:
-        return "" if name == wanted else None
-    if not name.startswith(wanted):
-        return None
-    tail = name[len(wanted) :]
-    return labels.get("le") if tail == "_bucket" else {"_sum": "sum", "_count": "count"}.get(tail)
-
-
 class ServerSeries:
     """All pages: add every scrape in order of time, then ask."""
 
-    def __init__(self, tables: Sequence[ServerTable]) -> None:
+    def __init__(self, tables: Sequence[ServerTable], like: ServerSeries | None = None) -> None:
+        """`like`: a series of the same tables, which need not be looked through again."""
         self._tables = tables
+        self._named: Mapping[str, Sequence[_Named]] = _by_name(tables) if like is None else like._named
         self._pages: dict[int, _PageSeries] = {}
         self.scrapes = 0
         self.failed = 0
@@ -246,7 +263,7 @@ class ServerSeries:
         self.scrapes += 1
         self.first_ns = scrape.at_ns if self.first_ns is None else min(self.first_ns, scrape.at_ns)
         self.last_ns = scrape.at_ns if self.last_ns is None else max(self.last_ns, scrape.at_ns)
-        self._pages.setdefault(scrape.page, _PageSeries(self._tables)).add(scrape)
+        self._pages.setdefault(scrape.page, _PageSeries(self._named)).add(scrape)
 
     def add_all(self, scrapes: Iterable[Scrape]) -> ServerSeries:
         """All of these."""

@@ -18,10 +18,13 @@ from urllib.parse import urlsplit
 
 from bench.endpoints import urls
 from bench.event_loop import add_message_reader
+from bench.target import forked
+from bench.target.forked import Forked
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
 
+PROGRAM = "bench.target.scrape_program"
 LAST_WITHIN_S = 10.0
 """How long the end of a run waits for the last scrape."""
 
@@ -52,18 +55,30 @@ def _page(url: str, own: Target) -> ScrapePage:
     return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
 
 
+def _start(descriptor: int) -> Forked | subprocess.Popen[bytes]:
+    """The process, in a session of its own: Ctrl-C is the business of the process that sends."""
+    if forked.possible():
+        return forked.fork(PROGRAM.rpartition(".")[2], descriptor, _be_scraper)
+    return subprocess.Popen(
+        [sys.executable, "-m", PROGRAM, str(descriptor)],
+        pass_fds=[descriptor],
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _be_scraper(descriptor: int) -> int:
+    from bench.target import scrape_program  # With what only that process needs.
+
+    return scrape_program.main(descriptor)
+
+
 class Scraper:
     """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
 
     def __init__(self, task: ScrapeTask) -> None:
         ours, theirs = socket.socketpair()
-        # A session of its own: Ctrl-C is the business of the process that sends.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.target.scrape_program", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self.process = _start(theirs.fileno())
         theirs.close()
         self._connection = Connection(ours.detach())
         self._task = task

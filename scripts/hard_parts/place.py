@@ -127,7 +127,8 @@ class Place:
                 continue
             try:
                 if not wanted.isdisjoint((path / "environ").read_bytes().split(b"\0")):
-                    words = (path / "cmdline").read_bytes().decode().split("\0")
+                    # A copy of a process has its command line, and a name of its own.
+                    words = [(path / "comm").read_text(), *(path / "cmdline").read_bytes().decode().split("\0")]
                     if (path / "stat").read_text().rpartition(")")[2].split()[0] != "Z":
                         found[int(path.name)] = role_of(words)
             except OSError:

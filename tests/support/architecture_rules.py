@@ -16,7 +16,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.lazy_exports": frozenset(),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
-    "bench.interpreter": frozenset(),
+    "bench.interpreter": frozenset({"bench.generated_code", "bench.machine_cache"}),
+    "bench.generated_code": frozenset(),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
     "bench.native": frozenset({"bench.native._core"}),
@@ -143,8 +144,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.target.scrape_task": frozenset(),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.priority", "bench.secrets", "bench.server_metrics", "bench.target.nvml_page",
-         "bench.target.scrape_task"}
+        {"bench.clock", "bench.interpreter", "bench.priority", "bench.secrets", "bench.server_metrics",
+         "bench.target.nvml_page", "bench.target.scrape_task"}
     ),
     "bench.event_loop": frozenset(),
     "bench.config": frozenset(
@@ -169,9 +170,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.event_loop",
-         "bench.load_change", "bench.metrics", "bench.modes", "bench.preflight", "bench.priority", "bench.records",
-         "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.worker_place",
-         "bench.workload", "promptset"}
+         "bench.interpreter", "bench.load_change", "bench.metrics", "bench.modes", "bench.preflight", "bench.priority",
+         "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.worker_place", "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
     "bench.load.sampling": frozenset({"bench.clock"}),
@@ -189,8 +190,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
     ),
     "bench.scale": frozenset(
-        {"bench.clock", "bench.errors", "bench.event_loop", "bench.load", "bench.metrics.objectives", "bench.modes",
-         "bench.records", "bench.run_directory"}
+        {"bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load", "bench.metrics.objectives",
+         "bench.modes", "bench.records", "bench.run_directory"}
     ),
     # The same on the nodes of a cluster.
     "bench.scale.cluster": frozenset(
@@ -490,7 +491,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "documents",
             "errors",
             "event_loop",
-            "interpreter",
+            "generated_code",
             "kept_messages",
             "lazy_exports",
             "load_change",
@@ -522,7 +523,7 @@ LAYERS: tuple[frozenset[str], ...] = (
             "workload",
         }
     ),
-    frozenset({"record_blocks"}),
+    frozenset({"interpreter", "record_blocks"}),
     frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
     frozenset({"accuracy", "damage", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),

@@ -85,7 +85,7 @@ def test_the_wheel_has_its_licence_and_its_command(wheel: zipfile.ZipFile) -> No
     (licence,) = [name for name in wheel.namelist() if name.endswith("licenses/LICENSE")]
     assert b"Apache License" in wheel.read(licence)
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert b"trueload = bench.cli:main" in wheel.read(entry)
+    assert b"trueload = bench.cli:command" in wheel.read(entry)
     assert b"mock_llm = mockserver.pytest_plugin" in wheel.read(entry)
 
 

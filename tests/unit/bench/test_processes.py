@@ -1,0 +1,113 @@
+"""Copies of this process, and how a process ends."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from bench.interpreter import leave
+
+pytestmark = pytest.mark.processes
+
+COPY = """
+import fcntl, os, signal, socket, sys, threading, time
+from multiprocessing.connection import Connection
+from bench.target import forked
+
+lock = open(sys.argv[1], "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+ours, theirs = socket.socketpair()
+
+def beside(fd):
+    open_now = sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}"))
+    connection = Connection(fd)
+    name = open("/proc/self/comm").read().strip()
+    connection.send((name, os.getsid(0) == os.getpid(), [one for one in open_now if one not in (0, 1, 2, fd)]))
+    status = connection.recv()
+    if status is None:
+        raise RuntimeError("it failed")
+    return status
+
+print(forked.possible())
+process = forked.fork("scrape_program", theirs.detach(), beside)
+connection = Connection(ours.detach())
+print(*connection.recv())
+connection.send({"well": 0, "badly": 3, "raises": None}[sys.argv[2]])
+print(process.wait())
+process.terminate()
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print(forked.possible())
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is copied")
+@pytest.mark.parametrize(("how", "status"), [("well", 0), ("badly", 1), ("raises", 1)])
+def test_a_copy_has_its_descriptor_and_its_name_and_nothing_else_of_ours(tmp_path: Path, how: str, status: int) -> None:
+    ran = subprocess.run([sys.executable, "-c", COPY, str(tmp_path / "lock"), how], capture_output=True, text=True)
+    lines = ran.stdout.splitlines()
+
+    assert lines == ["True", "scrape_program True []", str(status), "False"]
+    assert ("it failed" in ran.stderr) == (how == "raises")
+
+
+LEAVE = """
+import atexit, sys, threading, time
+from bench.interpreter import leave
+
+class Told:
+    def __del__(self):
+        print("taken apart")
+
+told = Told()
+told.itself = told
+atexit.register(print, "exit function")
+{first}
+print("said", end=" ")
+leave(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        ("", "said exit function\n"),
+        # Python ends as ever where a thread has something to do.
+        (
+            "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()",
+            "said thread\nexit function\ntaken apart\n",
+        ),
+    ],
+)
+def test_a_process_ends_with_its_status_and_output_and_exit_functions(first: str, said: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", LEAVE.format(first=first)], capture_output=True, text=True)
+
+    assert (ran.returncode, ran.stdout) == (3, said)
+    assert not ran.stderr
+
+
+class Full(io.StringIO):
+    def flush(self) -> None:
+        raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize(("name", "value"), [("getprofile", lambda: print), ("stdout", Full())])
+def test_who_profiles_and_what_cannot_be_written_have_a_process_end_as_ever(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    def exit_at_once(status: int) -> NoReturn:
+        raise AssertionError(status)
+
+    monkeypatch.setattr("os._exit", exit_at_once)
+    monkeypatch.setattr("atexit._run_exitfuncs", lambda: None)
+    monkeypatch.setattr(sys, name, value)
+    with pytest.raises(SystemExit) as ended:
+        leave(3)
+    monkeypatch.undo()
+    assert ended.value.code == 3
