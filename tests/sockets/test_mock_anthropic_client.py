@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
 
 from mockserver.faults import ArrivalFacts, parse_rule
 from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
+
+if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+    import anthropic
 
 HELLO: list[anthropic.types.MessageParam] = [{"role": "user", "content": "Tell me something."}]
 CHAT: list[dict[str, Any]] = [{"role": "system", "content": "Be brief."}, *map(dict, HELLO)]
@@ -35,6 +37,8 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture
 def client(mock: MockProcess) -> Iterator[anthropic.Anthropic]:
+    import anthropic
+
     with anthropic.Anthropic(base_url=mock.url, api_key="right", max_retries=0) as client:
         yield client
 
@@ -128,24 +132,27 @@ def test_what_a_request_has_is_counted_as_its_reply_says(client: anthropic.Anthr
 
 
 ERRORS = [
-    ("400", anthropic.BadRequestError, "invalid_request_error"),
-    ("401", anthropic.AuthenticationError, "authentication_error"),
-    ("403", anthropic.PermissionDeniedError, "permission_error"),
-    ("404", anthropic.NotFoundError, "not_found_error"),
-    ("413", anthropic.APIStatusError, "request_too_large"),
-    ("429:retry_after=7", anthropic.RateLimitError, "rate_limit_error"),
-    ("500", anthropic.InternalServerError, "api_error"),
-    ("503", anthropic.APIStatusError, "api_error"),
-    ("529", anthropic.APIStatusError, "overloaded_error"),
+    ("400", "BadRequestError", "invalid_request_error"),
+    ("401", "AuthenticationError", "authentication_error"),
+    ("403", "PermissionDeniedError", "permission_error"),
+    ("404", "NotFoundError", "not_found_error"),
+    ("413", "APIStatusError", "request_too_large"),
+    ("429:retry_after=7", "RateLimitError", "rate_limit_error"),
+    ("500", "InternalServerError", "api_error"),
+    ("503", "APIStatusError", "api_error"),
+    ("529", "APIStatusError", "overloaded_error"),
 ]
 
 
 @pytest.mark.parametrize(("fault", "exception", "kind"), ERRORS)
 @pytest.mark.parametrize("stream", [True, False])
 def test_each_refusal_is_its_typed_exception(
-    client: anthropic.Anthropic, fault: str, exception: type[anthropic.APIStatusError], kind: str, stream: bool
+    client: anthropic.Anthropic, fault: str, exception: str, kind: str, stream: bool
 ) -> None:
-    with pytest.raises(exception) as caught:
+    import anthropic
+
+    refused: type[anthropic.APIStatusError] = getattr(anthropic, exception)
+    with pytest.raises(refused) as caught:
         client.messages.create(
             model="mock-model", max_tokens=5, messages=HELLO, stream=stream, extra_headers={"x-mock-fault": fault}
         )
@@ -159,6 +166,8 @@ def test_each_refusal_is_its_typed_exception(
 
 
 def test_a_wrong_key_is_an_authentication_error(mock: MockProcess) -> None:
+    import anthropic
+
     with anthropic.Anthropic(base_url=mock.url, api_key="wrong", max_retries=0) as client:
         with pytest.raises(anthropic.AuthenticationError, match="invalid x-api-key"):
             client.messages.create(model="mock-model", max_tokens=5, messages=HELLO)
@@ -169,6 +178,8 @@ def test_a_wrong_key_is_an_authentication_error(mock: MockProcess) -> None:
 
 
 def test_what_does_not_fit_or_is_not_there_is_said_in_the_words_of_the_dialect(client: anthropic.Anthropic) -> None:
+    import anthropic
+
     with pytest.raises(anthropic.BadRequestError, match="maximum context length is 2000 tokens"):
         client.messages.create(model="mock-model", max_tokens=1999, messages=HELLO)
     with pytest.raises(anthropic.NotFoundError, match="`claude` does not exist"):
@@ -178,6 +189,8 @@ def test_what_does_not_fit_or_is_not_there_is_said_in_the_words_of_the_dialect(c
 
 
 def test_an_overload_in_mid_stream_is_an_error_after_the_text(client: anthropic.Anthropic) -> None:
+    import anthropic
+
     stream = client.messages.create(
         model="mock-model",
         max_tokens=9,
@@ -205,6 +218,8 @@ def refused(rule: str, seed: int, attempt: int) -> bool:
 
 @pytest.mark.parametrize("status", ["429:retry_after=0,", "500:", "529:"])
 def test_the_client_tries_again_and_both_attempts_are_in_the_ledger(status: str) -> None:
+    import anthropic
+
     rule = f"{status}rate=0.5"
     seed = next(seed for seed in count() if refused(rule, seed, 1) and not refused(rule, seed, 2))
     with mock_process("--ttft", "5ms", "--tpot", "0ms", "--fault", rule, "--seed", str(seed)) as mock:

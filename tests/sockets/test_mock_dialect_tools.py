@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import httpx
 import jsonschema
 import openai
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
+
+if TYPE_CHECKING:  # Imported where it is used: every process of the tests reads this file, and one runs its tests.
+    import anthropic
 
 WEATHER = {
     "type": "object",
@@ -34,6 +36,8 @@ def mock() -> Iterator[MockProcess]:
 
 @pytest.fixture
 def claude(mock: MockProcess) -> Iterator[anthropic.Anthropic]:
+    import anthropic
+
     with anthropic.Anthropic(base_url=mock.url, api_key="x", max_retries=0) as client:
         yield client
 
@@ -118,6 +122,8 @@ def test_responses_call_what_they_are_told_to(gpt: openai.OpenAI) -> None:
 
 
 def test_json_is_what_its_schema_says(claude: anthropic.Anthropic, gpt: openai.OpenAI) -> None:
+    import anthropic
+
     config: Any = {"format": {"type": "json_schema", "schema": WEATHER}}
     message = claude.messages.create(model="mock-model", max_tokens=60, messages=ASK, output_config=config)
     (block,) = message.content

@@ -14,10 +14,7 @@ from pydantic import BaseModel
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
-langchain_openai = pytest.importorskip("langchain_openai", reason="needs langchain-openai: install the extra dev")
-messages = pytest.importorskip("langchain_core.messages")
-tools = pytest.importorskip("langchain_core.tools")
-
+# It is imported where it is used: every process of the tests reads this file, and one runs its tests.
 # Its models and the libraries under it warn; that is not what is tested here.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -37,6 +34,7 @@ class Server(NamedTuple):
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[Server]:
+    pytest.importorskip("langchain_openai", reason="needs langchain-openai: install the extra dev")
     with (
         mock_process("--ttft", "5ms", "--tpot", "1ms", "--embedding-size", "8") as process,
         httpx.Client(timeout=PATIENCE_S) as http,
@@ -46,6 +44,8 @@ def mock() -> Iterator[Server]:
 
 def chat(mock: Server, **options: Any) -> Any:
     given = {"max_retries": 0, "max_tokens": 40, "http_client": mock.http, **options}
+    langchain_openai = pytest.importorskip("langchain_openai")
+
     return langchain_openai.ChatOpenAI(model="mock-model", base_url=f"{mock.url}/v1", api_key="x", **given)
 
 
@@ -63,6 +63,8 @@ def test_text_whole_and_streamed(mock: Server) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_bound_tools_are_called_and_then_text_comes(mock: Server, stream: bool) -> None:
+    from langchain_core import messages, tools
+
     @tools.tool  # type: ignore[untyped-decorator, unused-ignore]
     def weather(city: str, days: int) -> str:
         """The weather of a city."""
@@ -97,6 +99,8 @@ def test_structured_output_by_each_of_its_methods(mock: Server, method: str) -> 
 
 def test_embeddings(mock: Server) -> None:
     # It sends token ids of OpenAI's tokenizer unless told not to, and that file comes from the internet.
+    langchain_openai = pytest.importorskip("langchain_openai")
+
     embed = langchain_openai.OpenAIEmbeddings(
         model="mock-model",
         base_url=f"{mock.url}/v1",
