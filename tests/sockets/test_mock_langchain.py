@@ -82,7 +82,7 @@ def test_bound_tools_are_called_and_then_text_comes(mock: Server, stream: bool) 
     (call,) = reply.tool_calls
     assert (call["name"], call["args"].keys()) == ("weather", {"city", "days"})
     told += [reply, weather.invoke(call)]
-    assert told[-1].content.startswith("sunny in ")
+    assert str(told[-1].content).startswith("sunny in ")
     last = bound.invoke(told)
     assert (last.tool_calls, bool(last.content)) == ([], True)
     assert chat(mock).bind_tools([weather], tool_choice="weather").invoke(told).tool_calls
