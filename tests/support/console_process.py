@@ -46,5 +46,5 @@ def new(client: httpx.Client, url: str, title: str, **settings: Any) -> str:
 
 def until(client: httpx.Client, task: str, when: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     while not when(found := client.get(f"/tasks/{task}").json()):
-        time.sleep(0.05)
+        time.sleep(0.2)  # Each look costs both sides some milliseconds of processor time.
     return dict(found)

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,13 +139,13 @@ REPLIES = st.lists(
 )
 
 
-@pytest.mark.parametrize("tool", LOOPS)
 @settings(max_examples=60)
 @given(replies=REPLIES, chance=st.randoms(use_true_random=False))
 def test_any_reply_is_read_as_the_client_s_loop_reads_it(
-    tool: str, replies: list[tuple[str, str, bool]], chance: random.Random
+    replies: list[tuple[str, str, bool]], chance: random.Random
 ) -> None:
-    records, seen = [], []
+    records = []
+    seen: list[tuple[list[Chunk], float, int, int]] = []
     for index, (inner, tail, single) in enumerate(replies):
         kinds = inner + tail
         times = list(itertools.accumulate(chance.randint(1, 40) for _ in kinds))
@@ -156,8 +157,13 @@ def test_any_reply_is_read_as_the_client_s_loop_reads_it(
             made_record(index, chunks_ms=times, kinds=kinds, tokens=tokens, n=usage, end_ns=end_ns,
                         output_tokens_counted=sum(tokens))
         )  # fmt: skip
-        seen.append(LOOPS[tool](list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
-    printed = printed_by_tools(records)[tool]
+        seen.append((list(zip(times, kinds, tokens, strict=True)), end, usage, sum(tokens)))
+    printed = printed_by_tools(records)
+    for tool, loop in LOOPS.items():
+        _prints_what_its_loop_reads(tool, printed[tool], [loop(*one) for one in seen])
+
+
+def _prints_what_its_loop_reads(tool: str, printed: dict[str, Any], seen: list[LoopResult]) -> None:
     weights = {"tpot_ms": [one.n for one in seen], "itl_ms": [one.n - 1 for one in seen]} if tool == "guidellm" else {}
     for key, found in (
         ("ttft_ms", [[] if one.ttft is None else [one.ttft] for one in seen]),
@@ -167,16 +173,16 @@ def test_any_reply_is_read_as_the_client_s_loop_reads_it(
     ):
         values = [value for of_one in found for value in of_one]
         if not values or (tool, key) in NOT_PRINTED:
-            assert printed[key] is None
+            assert printed[key] is None, (tool, key)
             continue
         weight = None
         if key in weights:
             weight = np.array([w for w, of_one in zip(weights[key], found, strict=True) for _ in of_one], float)
-        assert printed[key]["n"] == len(values)
-        assert printed[key]["mean"] == pytest.approx(np.average(values, weights=weight))
+        assert printed[key]["n"] == len(values), (tool, key)
+        assert printed[key]["mean"] == pytest.approx(np.average(values, weights=weight)), (tool, key)
         if tool in RANKED:
             p99 = np.quantile(values, 0.99, method="inverted_cdf", weights=weight)
         else:
             assert weight is None
             p99 = np.quantile(values, 0.99)
-        assert printed[key]["p99"] == pytest.approx(p99)
+        assert printed[key]["p99"] == pytest.approx(p99), (tool, key)

@@ -110,23 +110,31 @@ SERVER_MAPS = {("server", name) for name in ("levels", "counters", "latency")} |
 """A server has some of these."""
 
 
-@pytest.mark.slow
+def _is_noticed(summary: dict[str, Any], path: tuple[str | int, ...]) -> bool:
+    """Whether what stands in the part of the summary that the path leads into breaks the schema of that part."""
+    if not path:
+        return not VALIDATOR.is_valid(summary)
+    part = str(path[0])
+    return next(VALIDATOR.descend(summary[part], SCHEMA_JSON["properties"][part]), None) is not None
+
+
 def test_no_object_may_lack_a_key_or_have_one_too_many() -> None:
     summary = _shortened(golden_summary())
     assert _problems(summary) == []
     unnoticed = []
-    for path in _objects(summary):
-        planted = copy.deepcopy(summary)
-        _at(planted, path)["planted"] = 1
-        if VALIDATOR.is_valid(planted):
+    for path in [*_objects(summary)]:
+        planted_in = _at(summary, path)
+        keys = [] if path and (path[-1] in MAPS or path in SERVER_MAPS) else [*planted_in]
+        planted_in["planted"] = 1
+        if not _is_noticed(summary, path):
             unnoticed.append(f"one too many in {path}")
-        if path and (path[-1] in MAPS or path in SERVER_MAPS):
-            continue
-        for key in _at(summary, path):
-            planted = copy.deepcopy(summary)
-            del _at(planted, path)[key]
-            if VALIDATOR.is_valid(planted):
+        del planted_in["planted"]
+        for key in keys:
+            value = planted_in.pop(key)
+            if not _is_noticed(summary, path):
                 unnoticed.append(f"{key} missing in {path}")
+            planted_in[key] = value
+    assert _problems(summary) == []
     assert unnoticed == []
 
 
