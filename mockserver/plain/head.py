@@ -36,13 +36,6 @@ class PlainHead(NamedTuple):
     """Where the body begins; it ends with the bytes."""
 
 
-class _Span(NamedTuple):
-    """Where the value of a header stands."""
-
-    start: int
-    stop: int
-
-
 class _Shape(NamedTuple):
     """A head without the values of its id and of its length, in whatever order the two are."""
 
@@ -88,52 +81,51 @@ class PlainHeads:
             head = shape.read(data)
             if head is not None:
                 return head
-        found = _read(data)
-        if found is None:
-            return None
-        head, shape_of_it = found
-        if shape_of_it is not None:
-            self._shapes = [shape_of_it, *self._shapes[: _REMEMBERED - 1]]
+        head = read_head(data)
+        if head is not None and head.request_id is not None:
+            self._shapes = [_shape_of(head, data), *self._shapes[: _REMEMBERED - 1]]
         return head
 
 
 def read_head(data: bytes) -> PlainHead | None:
     """As `PlainHeads.read`, of a head that is the first."""
-    found = _read(data)
-    return None if found is None else found[0]
-
-
-def _read(data: bytes) -> tuple[PlainHead, _Shape | None] | None:
-    """The head, and its shape where it has an id."""
     found = _HEAD.match(data)
     if found is None:
         return None
-    length = id_at = length_at = None
-    at = found.start(2)
+    length = request_id = None
     for line in found[2].split(_LINE_END):
-        name, separator, value = line.partition(b": ")
-        span = _Span(at + len(name) + len(separator), at + len(line))
-        at = span.stop + len(_LINE_END)
+        name, _, value = line.partition(b": ")
         name = name.lower()
         if name == b"content-length":
             if length is not None or not value.isdigit() or len(value) > _MOST_DIGITS:
                 return None
-            length, length_at = int(value), span
+            length = int(value)
         elif name == b"x-request-id":
-            if id_at is None:  # Of several, the first counts.
-                id_at = span
+            if request_id is None:  # Of several, the first counts.
+                request_id = value.decode("ascii")
         elif (name in _DECIDES and not (name == b"connection" and value == b"keep-alive")) or name.startswith(_OURS):
             return None
-    if length is None or length_at is None or len(data) - found.end() != length:
+    if length is None or len(data) - found.end() != length:
         return None
-    if id_at is None:
-        return PlainHead(found[1], None, found.end()), None
-    first, second = (id_at, length_at) if id_at < length_at else (length_at, id_at)
-    shape = _Shape(
-        found[1],
-        data[: first.start],
-        data[first.stop : second.start],
-        data[second.stop : found.end()],
-        first is id_at,
+    return PlainHead(found[1], request_id, found.end())
+
+
+def _shape_of(head: PlainHead, data: bytes) -> _Shape:
+    """The shape of a head that was read and has an id."""
+    (id_start, id_stop), (length_start, length_stop) = (
+        _value_at(data, name) for name in (b"\r\nx-request-id: ", b"\r\ncontent-length: ")
     )
-    return PlainHead(found[1], data[id_at.start : id_at.stop].decode("ascii"), found.end()), shape
+    first, second = sorted(((id_start, id_stop), (length_start, length_stop)))
+    return _Shape(
+        head.path,
+        data[: first[0]],
+        data[first[1] : second[0]],
+        data[second[1] : head.body_at],
+        id_start < length_start,
+    )
+
+
+def _value_at(data: bytes, begin: bytes) -> tuple[int, int]:
+    """Where the value of the first line that begins so stands."""
+    start = data.lower().index(begin) + len(begin)
+    return start, data.index(_LINE_END, start)
