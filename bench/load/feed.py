@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import select
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
+from bench import child_process
 from bench.errors import BenchError
 from bench.load.frames import Frames
 
@@ -46,18 +44,9 @@ class ProcessFeed:
 
     def __init__(self, assignment: Assignment, receiver: Receiver) -> None:
         """Starts the process, which gets ready beside whatever is done meanwhile."""
-        ours, theirs = socket.socketpair()
-        # A session of its own: Ctrl-C is the business of the process that sends.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load.feed_program", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._socket = ours
+        self._process, self._socket = child_process.start("bench.load.feed_program")
         # A duplicate, so that closing the connection leaves the socket.
-        self._connection = Connection(ours.dup().detach())
+        self._connection = Connection(self._socket.dup().detach())
         # Its arrivals may be millions, and are the business of who sends them.
         self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
         self._receiver = receiver

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from bench import child_process
 from bench.event_loop import add_message_reader
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 
@@ -38,15 +36,7 @@ class PrecisionWatch:
 
     def __init__(self, task: PrecisionTask) -> None:
         """Starts the process, which gets ready beside whatever is done meanwhile."""
-        ours, theirs = socket.socketpair()
-        # A session of its own: Ctrl-C is the business of the process that sends.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load.precision_program", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        self.process, ours = child_process.start("bench.load.precision_program")
         self._connection = Connection(ours.detach())
         self._task = task
         self._reading = False

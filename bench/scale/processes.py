@@ -7,12 +7,11 @@ leaves what it had written; the others go on, and the verdict names it.
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
+from bench import child_process
 from bench.errors import BenchError
 from bench.event_loop import add_message_reader
 from bench.load.assignment import Assignment, WorkerReport
@@ -27,15 +26,7 @@ class WorkerProcess:
     def __init__(self, assignment: Assignment) -> None:
         number = assignment.share.worker
         self.heard = Heard(number, f"worker {number}")
-        ours, theirs = socket.socketpair()
-        # A session of its own: Ctrl-C reaches the parent alone, which tells the workers what to do.
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        self.process, ours = child_process.start("bench.scale.program")
         self.connection = Connection(ours.detach())
         self.connection.send(assignment)
 

@@ -1,8 +1,14 @@
-"""Who may import whom: the tables that tests/unit/test_architecture.py holds every module to."""
+"""Who may import whom: the tables that tests/unit/test_architecture.py holds every module to.
+
+Those of bench, and its layers; the mock and promptset have files beside this one.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from tests.support.architecture_rules_of_mock import MOCKSERVER
+from tests.support.architecture_rules_of_promptset import PROMPTSET
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"bench": ROOT / "bench", "mockserver": ROOT / "mockserver", "promptset": ROOT / "datasets" / "promptset"}
@@ -14,6 +20,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.api", "bench.lazy_exports", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}
     ),
     "bench.lazy_exports": frozenset(),
+    "bench.child_process": frozenset(),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
     "bench.interpreter": frozenset({"bench.generated_code", "bench.machine_cache"}),
@@ -137,8 +144,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records", "bench.transport",
-         "bench.workload", "promptset.samples"}
+        {"bench.child_process", "bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records",
+         "bench.transport", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
@@ -169,34 +176,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.event_loop",
-         "bench.interpreter", "bench.load_change", "bench.metrics", "bench.modes", "bench.preflight", "bench.priority",
-         "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
-         "bench.worker_place", "bench.workload", "promptset"}
-    ),
-    "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
-    "bench.load.sampling": frozenset({"bench.clock"}),
-    "bench.load.live": frozenset(
-        {"bench.clock", "bench.load.progress_tally", "bench.load.worker_health", "bench.metrics", "bench.records",
-         "bench.run_state"}
-    ),
-    "bench.load.worker_health": frozenset(),
-    "bench.load.live_log": frozenset(
-        {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.load_change", "bench.metrics",
-         "bench.records", "bench.run_directory", "bench.run_state"}
-    ),
-    "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
-    "bench.load.supervision": frozenset(
-        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
-    ),
-    "bench.scale": frozenset(
-        {"bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load", "bench.metrics.objectives",
-         "bench.modes", "bench.records", "bench.run_directory"}
+        {"bench.child_process", "bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load",
+         "bench.metrics.objectives", "bench.modes", "bench.records", "bench.run_directory"}
     ),
     # The same on the nodes of a cluster.
     "bench.scale.cluster": frozenset(
-        {"bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight", "bench.priority",
-         "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
+        {"bench.child_process", "bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight",
+         "bench.priority", "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
@@ -260,216 +246,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
-    # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
-    "mockserver": frozenset({"mockserver.api"}),
-    "mockserver.errors": frozenset(),
-    "mockserver.native": frozenset({"mockserver.native._sender"}),
-    "mockserver.clock": frozenset(),
-    "mockserver.rng": frozenset(),
-    "mockserver.step_cost": frozenset(),
-    "mockserver.sampled_times": frozenset({"mockserver.rng"}),
-    "mockserver.faults": frozenset({"promptset"}),
-    "mockserver.presets": frozenset({"mockserver.step_cost"}),
-    "mockserver.profiles": frozenset({"mockserver.sampled_times", "mockserver.step_cost"}),
-    "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
-    "mockserver.config_parts": frozenset(
-        {"mockserver.faults", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
-    ),
-    "mockserver.config": frozenset(
-        {"mockserver.combinations", "mockserver.config_parts", "mockserver.errors", "mockserver.faults",
-         "mockserver.presets", "mockserver.profiles", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
-    ),
-    # Shared by the processes of one mock; knows nothing of requests.
-    "mockserver.workers": frozenset({"mockserver.errors"}),
-    # What is drawn, and the engines that are driven by it: pure, no clock.
-    "mockserver.plans": frozenset(
-        {"mockserver.config", "mockserver.errors", "mockserver.faults", "mockserver.rng", "mockserver.sampled_times",
-         "mockserver.workers.shared_state", "promptset"}
-    ),
-    "mockserver.engine": frozenset(
-        {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.step_cost"}
-    ),
-    "mockserver.expect": frozenset(
-        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.engine.closed_form",
-         "mockserver.errors", "mockserver.plans", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
-    ),
-    "mockserver.tokencount": frozenset({"mockserver.engine.chain", "promptset"}),
-    "mockserver.pacing": frozenset({"mockserver.clock", "mockserver.engine"}),
-    "mockserver.priority": frozenset({"mockserver.clock", "mockserver.errors"}),
-    # The protocol as values, then the replies that send it, then what is written down about them.
-    "mockserver.dialect": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.engine.work", "mockserver.faults", "mockserver.plans",
-         "promptset"}
-    ),
-    "mockserver.documents": frozenset(
-        {"mockserver.dialect", "mockserver.plans", "mockserver.rng", "promptset"}
-    ),
-    "mockserver.replies": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
-         "mockserver.engine.chain", "mockserver.engine.work", "mockserver.faults", "mockserver.native",
-         "mockserver.pacing", "mockserver.plans", "mockserver.rng", "mockserver.tokencount",
-         "mockserver.workers.response_store", "promptset"}
-    ),
-    "mockserver.record": frozenset(
-        {"mockserver.clock", "mockserver.engine", "mockserver.errors", "mockserver.faults", "mockserver.plans"}
-    ),
-    # One request, one process, the HTTP server around it.
-    "mockserver.settings": frozenset(
-        {"mockserver.config", "mockserver.config_parts", "mockserver.errors", "mockserver.plans", "mockserver.replies",
-         "mockserver.workers.shared_state"}
-    ),
-    "mockserver.entries": frozenset(
-        {"mockserver.clock", "mockserver.dialect", "mockserver.faults", "mockserver.plans", "mockserver.record",
-         "mockserver.replies", "mockserver.tokencount", "mockserver.workers.response_store"}
-    ),
-    # What a conversation leaves behind for the requests that continue it.
-    "mockserver.state": frozenset(
-        {"mockserver.config", "mockserver.dialect", "mockserver.entries", "mockserver.faults", "mockserver.plans",
-         "mockserver.workers.response_store"}
-    ),
-    "mockserver.intake": frozenset(
-        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
-         "mockserver.entries", "mockserver.errors", "mockserver.faults", "mockserver.pacing", "mockserver.plans",
-         "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.tokencount",
-         "mockserver.workers.shared_state", "promptset"}
-    ),
-    "mockserver.generation": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
-         "mockserver.engine", "mockserver.entries", "mockserver.intake", "mockserver.plans",
-         "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.state", "mockserver.tokencount",
-         "promptset"}
-    ),
-    "mockserver.pooling": frozenset(
-        {"mockserver.clock", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.intake",
-         "mockserver.plans", "mockserver.replies", "mockserver.tokencount"}
-    ),
-    "mockserver.plain": frozenset(
-        {"mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.generation", "mockserver.intake",
-         "mockserver.plans", "mockserver.replies", "mockserver.settings", "promptset"}
-    ),
-    "mockserver.handler": frozenset(
-        {"mockserver.dialect", "mockserver.generation", "mockserver.intake", "mockserver.plain",
-         "mockserver.pooling"}
-    ),
-    "mockserver.worker": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.handler", "mockserver.intake", "mockserver.plain", "mockserver.record",
-         "mockserver.replies.sender", "mockserver.replies.wire", "mockserver.settings", "mockserver.workers", "promptset"}
-    ),
-    "mockserver.http": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plain.head", "mockserver.plans.latencies", "mockserver.priority",
-         "mockserver.record", "mockserver.replies.socket_wire", "mockserver.replies.wire", "mockserver.rng",
-         "mockserver.worker", "mockserver.workers", "promptset"}
-    ),
-    # Ways in.
-    "mockserver.cli": frozenset(
-        {"mockserver.config", "mockserver.config_parts",
-         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets"}
-    ),
-    "mockserver.__main__": frozenset({"mockserver.cli"}),
-    "mockserver.child": frozenset({"mockserver.cli"}),
-    "mockserver.api": frozenset({"mockserver.clock", "mockserver.errors", "mockserver.record.assertions"}),
-    "mockserver.pytest_plugin": frozenset({"mockserver.api"}),
-    # promptset, from what everything stands on up to the command:
-    "promptset": frozenset(),
-    "promptset.errors": frozenset(),
-    "promptset.clock": frozenset(),
-    "promptset.rng": frozenset(),
-    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
-    # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
-    "promptset.own_template": frozenset(),
-    "promptset.chat": frozenset(),
-    "promptset.chat_template": frozenset(
-        {"promptset.chat", "promptset.clock", "promptset.errors", "promptset.own_template"}
-    ),
-    "promptset.tokenizer_files": frozenset({"promptset.errors"}),
-    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.chat_template", "promptset.errors"}),
-    "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
-    "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
-    "promptset.tokens": frozenset(
-        {"promptset.errors", "promptset.hub", "promptset.server_tokens", "promptset.tokenizer", "promptset.tokenizer_files"}
-    ),
-    "promptset.answers": frozenset({"promptset.chat"}),
-    "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
-    # Text of a given length:
-    "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
-    "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
-    "promptset.drafts": frozenset({"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
-    "promptset.exact": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.sums",
-         "promptset.text", "promptset.tokenizer"}
-    ),
-    "promptset.sums": frozenset({"promptset.rng", "promptset.text", "promptset.tokenizer"}),
-    "promptset.sentences": frozenset({"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
-    "promptset.chat_sum": frozenset(
-        {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences", "promptset.tokenizer"}
-    ),
-    # A way of sharing names segments of text and never sees one.
-    "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
-    # Prompts, one by one:
-    "promptset.outline": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.exact", "promptset.kinds", "promptset.rng", "promptset.sharing",
-         "promptset.text", "promptset.tokenizer"}
-    ),
-    "promptset.samples": frozenset({"promptset.chat", "promptset.sharing"}),
-    "promptset.simulated": frozenset(
-        {"promptset.chat", "promptset.distributions", "promptset.drafts", "promptset.errors", "promptset.kinds",
-         "promptset.outline", "promptset.rng", "promptset.samples", "promptset.sharing", "promptset.tokenizer"}
-    ),
-    "promptset.batches": frozenset(
-        {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples",
-         "promptset.simulated"}
-    ),
-    "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
-    "promptset.loaders": frozenset(
-        {"promptset.errors", "promptset.images", "promptset.outline", "promptset.rng", "promptset.samples",
-         "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
-    ),
-    # Files and their rows are read without a tokenizer.
-    "promptset.loaders.containers": frozenset({"promptset.errors"}),
-    "promptset.loaders.own": frozenset(),
-    "promptset.loaders.rows": frozenset(
-        {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
-    ),
-    "promptset.sessions": frozenset(
-        {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",
-         "promptset.exact", "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples",
-         "promptset.sentences", "promptset.sharing", "promptset.simulated", "promptset.text", "promptset.tokenizer",
-         "promptset.tools"}
-    ),
-    # Agents: what their sessions are drawn from, and the plan of one, know no tokenizer and no text.
-    "promptset.agents": frozenset(),
-    "promptset.agents.recipe": frozenset({"promptset.distributions", "promptset.errors"}),
-    "promptset.agents.plan": frozenset({"promptset.agents.recipe", "promptset.distributions", "promptset.rng"}),
-    "promptset.agents.table": frozenset({"promptset.agents.plan"}),
-    "promptset.agents.made": frozenset(
-        {"promptset.agents.plan", "promptset.agents.recipe", "promptset.chat", "promptset.chat_sum", "promptset.errors",
-         "promptset.rng", "promptset.sentences", "promptset.sessions", "promptset.tokenizer"}
-    ),
-    "promptset.recipes": frozenset(
-        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}
-    ),
-    # Data sets as files, and the command:
-    "promptset.output_formats": frozenset(
-        {"promptset.chat", "promptset.errors", "promptset.samples", "promptset.sessions", "promptset.sharing",
-         "promptset.tokenizer"}
-    ),
-    "promptset.lines": frozenset(
-        {"promptset.agents", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds",
-         "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.samples", "promptset.sessions",
-         "promptset.simulated",
-         "promptset.sharing", "promptset.tokenizer", "promptset.tokens"}
-    ),
-    "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
-    "promptset.job": frozenset(
-        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines",
-         "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens",
-         "promptset.tools"}
-    ),
-    "promptset.output": frozenset({"promptset.job", "promptset.lines", "promptset.manifest"}),
-    "promptset.cli": frozenset({"promptset"}),
-    "promptset.__main__": frozenset({"promptset.cli"}),
+    **MOCKSERVER,
+    **PROMPTSET,
 }  # fmt: skip
 
 FOR_ALL_OF_BENCH = "bench.documents"
@@ -487,6 +265,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # the layers before its own, and none of its own layer.
     frozenset(
         {
+            "child_process",
             "clock",
             "documents",
             "errors",

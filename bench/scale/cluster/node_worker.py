@@ -12,7 +12,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import threading
 from array import array
@@ -20,11 +19,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import SHUT_RDWR, socketpair
+from socket import SHUT_RDWR
 
 import orjson
 
-from bench import machine, preflight, priority
+from bench import child_process, machine, preflight, priority
 from bench.clock import NS_PER_S, clock_identity, now_ns
 from bench.errors import UsageError
 from bench.load.assignment import Assignment, WorkerReport
@@ -155,21 +154,12 @@ class NodeWorker:
         self._paths = [self._directory / name for name in names]
         self._note = self._directory / clock_name(self._number)
         self._errors = self._directory / f"errors-{self._number}.txt"
-        ours, theirs = socketpair()
         with self._errors.open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.scale.program", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                start_new_session=True,
-                env=_with_our_code(),
+            self._process, self._socket = child_process.start(
+                "bench.scale.program", says=errors, environment=_with_our_code()
             )
-        theirs.close()
-        self._socket = ours
         # A duplicate: the socket is what wakes the thread that reads, when it is shut down.
-        self._connection = Connection(ours.dup().detach())
+        self._connection = Connection(self._socket.dup().detach())
         self._sending = threading.Lock()
         self._connection.send(replace(assignment, share=share, directory=self._directory))
         for task in (self._listen, self._ship, self._watch):
