@@ -25,6 +25,7 @@ from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.interface import Reading
+from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
 from bench.workload import InputBatch, Request
 from fuzz.http import WORDS as OF_HTTP
@@ -75,7 +76,8 @@ def _record(kind: type[Connection], prepare: Callable[[Any], Any], exchange: Exc
     """What becomes of the reads that `prepare`, given the connection, brings in turn by turn."""
     connection: Any = kind.__new__(kind)
     connection._engine = _Engine()
-    connection._put_by, connection._put_by_bytes, connection._lazy = [], 0, False
+    if kind is PolledConnection:
+        connection._put_by, connection._put_by_bytes, connection._lazy = [], 0, False
     turn = prepare(connection)
     parser, failed, error = ResponseParser(), None, None
     for number in range(turns):
@@ -106,7 +108,7 @@ def _in_python(turns: Sequence[Sequence[bytes]], name: str, stream: bool) -> Req
 
         return turn
 
-    return _record(Connection, prepare, exchange, len(turns))
+    return _record(PolledConnection, prepare, exchange, len(turns))
 
 
 class _Watched:

@@ -19,6 +19,7 @@ SYSTEMS = ("win32", "darwin")
 LINUX_ALONE = (
     "bench/limits/source.py",
     "bench/transport/connection.py",
+    "bench/transport/polled_connection.py",
     "bench/transport/wire.py",
     "mockserver/http/stamped_reads.py",
 )

@@ -20,6 +20,7 @@ from bench.records import Outcome, RequestRecord
 from bench.transport.connection import READABLE, WRITABLE, Address, Connection
 from bench.transport.exchange import Undecodable
 from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.polled_connection import PolledConnection
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
 from bench.transport.wire import Job, WireTransport
 from bench.workload import Request, Route
@@ -31,7 +32,7 @@ _OWN_METADATA = re.compile(rb'"metadata"\s*:\s*\{')
 _READ_SIZE = 65_536
 
 
-class SocketConnection(Connection):
+class SocketConnection(PolledConnection):
     """A WebSocket. It gets ready by TCP, TLS and the handshake; then it serves one request after the other."""
 
     __slots__ = ("_client", "_hello_ns", "_transport")

@@ -29,6 +29,7 @@ from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
 from bench.workload import Request, Route
 
@@ -349,7 +350,8 @@ class WireTransport:
     # Requests.
 
     def _new_connection(self, address: Address, job: Job | None) -> Connection:
-        return Connection(self, address, job) if self._receiver is None else ReceivedConnection(self, address, job)
+        kind = PolledConnection if self._receiver is None else ReceivedConnection
+        return kind(self, address, job)
 
     def _take_idle(self, request: Request) -> Connection | None:
         while self._idle:

@@ -174,7 +174,7 @@ def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # The kernel makes it the least: a message or two.
         return ours, theirs
 
-    monkeypatch.setattr("bench.scale.processes.socket.socketpair", small)
+    monkeypatch.setattr("bench.child_process.socket.socketpair", small)
     told: list[int] = []
     reports: list[CrewReport] = []
 

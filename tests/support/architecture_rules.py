@@ -144,8 +144,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.child_process", "bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records",
-         "bench.transport", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records", "bench.transport",
+         "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
@@ -176,13 +176,37 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.child_process", "bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load",
-         "bench.metrics.objectives", "bench.modes", "bench.records", "bench.run_directory"}
+        {"bench.child_process",
+         "bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.event_loop",
+         "bench.interpreter", "bench.load_change", "bench.metrics", "bench.modes", "bench.preflight", "bench.priority",
+         "bench.records", "bench.run_directory", "bench.secrets", "bench.sources", "bench.transport",
+         "bench.worker_place", "bench.workload", "promptset"}
+    ),
+    "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
+    "bench.load.sampling": frozenset({"bench.clock"}),
+    "bench.load.live": frozenset(
+        {"bench.clock", "bench.load.progress_tally", "bench.load.worker_health", "bench.metrics", "bench.records",
+         "bench.run_state"}
+    ),
+    "bench.load.worker_health": frozenset(),
+    "bench.load.live_log": frozenset(
+        {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.load_change", "bench.metrics",
+         "bench.records", "bench.run_directory", "bench.run_state"}
+    ),
+    "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.supervision": frozenset(
+        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
+    ),
+    "bench.scale": frozenset(
+        {"bench.child_process",
+         "bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load", "bench.metrics.objectives",
+         "bench.modes", "bench.records", "bench.run_directory"}
     ),
     # The same on the nodes of a cluster.
     "bench.scale.cluster": frozenset(
-        {"bench.child_process", "bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight",
-         "bench.priority", "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
+        {"bench.child_process",
+         "bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight", "bench.priority",
+         "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),

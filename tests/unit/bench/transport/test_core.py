@@ -21,6 +21,7 @@ from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.interface import Reading
+from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
 from bench.workload import Request
 
@@ -47,8 +48,9 @@ class Engine:
 def made(kind: type[Connection], exchange: Exchange) -> tuple[Any, Any]:
     connection: Any = kind.__new__(kind)
     connection._engine = Engine()
-    connection._put_by, connection._put_by_bytes = [], 0
-    connection._lazy = False
+    if kind is PolledConnection:
+        connection._put_by, connection._put_by_bytes = [], 0
+        connection._lazy = False
     return connection, SimpleNamespace(exchange=exchange)
 
 
@@ -76,7 +78,7 @@ def record_of(connection: Any, job: Any, parser: ResponseParser, turns: Sequence
 
 
 def in_python(turns: Sequence[Sequence[bytes]]) -> RequestRecord:
-    connection, job = made(Connection, exchange_of(now_ns()))
+    connection, job = made(PolledConnection, exchange_of(now_ns()))
     at = now_ns()
     count = 0
 
