@@ -77,6 +77,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     """
     from bench.report import html  # Only now: a run imports this module before its first request.
 
+    directory.clear_drafts()
     run = manifest.read(directory)
     if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")

@@ -70,6 +70,7 @@ def run(
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     preflight.least_files()
+    preflight.least_memory()
     directory = RunDirectory.create(path)
     with directory.held():
         server = _scraper(config, directory)  # Before anything starts a thread: then it may be a copy of this process.

@@ -1,4 +1,4 @@
-"""Before the load: whether this machine has the file descriptors and local ports for it."""
+"""Before the load: whether this machine has the file descriptors, local ports and address space for it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ SPARE_FILES = 64
 
 LEAST_FILES = 48
 """With fewer no run can begin."""
+
+LEAST_MEMORY = 600_000_000
+"""Bytes of address space that a small run and its report take: with less, libraries cannot be loaded, or abort."""
 
 _KEPT = 12
 """Descriptors for what is written and asked when the load is over."""
@@ -58,6 +61,20 @@ def least_files() -> None:
             f"a run needs at least {LEAST_FILES} open files, and the limit here is {most}: raise it (ulimit -Hn 1024)"
         )
     open_files_for(LEAST_FILES - SPARE_FILES)
+
+
+def least_memory() -> None:
+    """Make sure that a run and its report have the address space for what they load. Raises UsageError where they do not."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY and most < LEAST_MEMORY:
+        raise UsageError(
+            f"a run needs at least {LEAST_MEMORY // 1_000_000} MB of address space, and the limit here is "
+            f"{most // 1_000_000} MB: raise it (ulimit -v unlimited)"
+        )
 
 
 def room_for_connections() -> int:

@@ -225,6 +225,12 @@ class RunDirectory:
         """Whether the process that runs this run is there."""
         return _is_locked(self.path / LIVE)
 
+    def clear_drafts(self) -> None:
+        """Remove whole files that a killed process had not put in place; not while the run goes on."""
+        if not self.is_held:
+            for draft in self.path.glob(".*.new"):
+                draft.unlink(missing_ok=True)
+
     def shards(self, name: str) -> list[Path]:
         """The workers' files of a kind that have not been merged, by worker.
 

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -150,13 +151,18 @@ def serve(config: MockConfig) -> None:
 def _serve_with_workers(
     config: MockConfig, resources: Resources, listeners: list[socket.socket], print_ready: Callable[[], None]
 ) -> None:
+    parent = os.getpid()
     with tempfile.TemporaryDirectory(prefix="mockserver-") as folder:
 
         def work(number: int, pipes: WorkerPipes) -> None:
             for other in (*listeners[:number], *listeners[number + 1 :]):
                 other.close()
-            app = create_app(config, resources, Peers(Path(folder), number, config.workers))
-            _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)
+            try:
+                app = create_app(config, resources, Peers(Path(folder), number, config.workers))
+                _serve(config, app, listeners[number], lambda: os.write(pipes.ready, b"1"), pipes.parent)
+            finally:
+                if os.getppid() != parent:  # It was killed, and can no longer remove what the workers share.
+                    shutil.rmtree(folder, ignore_errors=True)
 
         def on_ready() -> None:
             # Only the workers keep their sockets, so connections to a dead worker are refused and do not hang.

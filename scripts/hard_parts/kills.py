@@ -29,6 +29,8 @@ from hard_parts.place import (
     suppress_gone,
 )
 
+_OUTCOMES = "outcomes"
+_NO = "no-"
 LONGEST_S = 40.0
 SEEN_NS = 500_000_000
 """A request whose last byte was written so long before the kill has a record."""
@@ -91,7 +93,13 @@ SCENARIOS: dict[str, Scenario] = {
 
 def kills(asked: Asked) -> list[Row]:
     """kill -9 of each process in each phase: what had ended is there, the report renders, nothing is left behind"""
-    chance = random.Random(asked.seed)
+    if not asked.again:
+        _kill(asked)
+    return [_row_of(sorted(asked.folder.glob(f"{_OUTCOMES}*")))]
+
+
+def _kill(asked: Asked) -> None:
+    """Kill, and write a line of each kill."""
     lengths = _practised(asked)
     # Every process in every phase in which it was there, again and again until it is enough.
     every = [
@@ -100,31 +108,50 @@ def kills(asked: Asked) -> list[Row]:
         for phase in phases
         for victim in there[phase]
     ]
-    chance.shuffle(every)
+    random.Random(asked.seed).shuffle(every)
 
-    def one(number: int) -> tuple[str, str, list[str]]:
+    def one(number: int) -> str:
         name, victim, wanted = every[number % len(every)]
         place = Place(asked.folder / f"{number}")
         chance = random.Random(f"{asked.seed} {number}")
         with place.mock(*_MOCK, *SCENARIOS[name].mock) as (url, ledger):
-            delay_s = chance.uniform(0.0, lengths[name][0][wanted])
-            victim, phase, wrong = kill_once(place, SCENARIOS[name], url, ledger, chance, victim, wanted, delay_s)
+            # Practice was while all practised; most of it is likely to be the same phase still.
+            delay_s = chance.uniform(0.0, 0.8 * lengths[name][0][wanted])
+            try:
+                victim, phase, wrong = kill_once(place, SCENARIOS[name], url, ledger, chance, victim, wanted, delay_s)
+            except Exception as e:  # One that cannot be done must not end the others.
+                victim, phase, wrong = f"{_NO}{victim}", wanted, [f"{type(e).__name__}: {e}"]
+                place.end_all()
         if not wrong:
             shutil.rmtree(place.folder, ignore_errors=True)
-        return SCENARIOS[name].called(victim), phase, wrong
+        return f"{number}: {SCENARIOS[name].called(victim)}, {phase}{': ' + '; '.join(wrong) if wrong else ''}\n"
 
+    path = asked.folder / f"{_OUTCOMES}-{asked.seed}.txt"
+    with path.open("a") as lines, ThreadPoolExecutor(asked.at_once) as pool:
+        for line in pool.map(one, range(asked.times)):
+            print(line, end="", flush=True)
+            lines.write(line)
+            lines.flush()
+
+
+def _row_of(files: Sequence[Path]) -> Row:
+    """The row of the kills that these files have a line of. A process that had ended before it could be killed is none."""
     done: dict[str, Counter[str]] = {}
     problems: list[str] = []
-    with ThreadPoolExecutor(asked.at_once) as pool:
-        for number, (victim, phase, wrong) in enumerate(pool.map(one, range(asked.times))):
+    for line in "".join(file.read_text() for file in files).splitlines():
+        _, _, told = line.partition(": ")
+        killed, _, wrong = told.partition(": ")
+        victim, _, phase = killed.partition(", ")
+        if wrong:
+            problems.append(line)
+        if not victim.startswith(_NO):
             done.setdefault(victim, Counter())[phase] += 1
-            problems += [f"{number} ({victim}, {phase}): {problem}" for problem in wrong]
-            print(f"{number}: {victim}, {phase}{': ' + '; '.join(wrong) if wrong else ''}", flush=True)
-    told = [
-        f"{victim} {ns.total()} ({', '.join(f'{phase} {n}' for phase, n in ns.items())})" for victim, ns in done.items()
+    told_of = [
+        f"{victim} {ns.total()} ({', '.join(f'{phase} {n}' for phase, n in sorted(ns.items()))})"
+        for victim, ns in sorted(done.items())
     ]
-    often = f"{asked.times}: {'; '.join(sorted(told))}"
-    return [row("kill -9 of a process at a random moment of a phase", often, problems)]
+    often = f"{sum(ns.total() for ns in done.values())}: {'; '.join(told_of)}"
+    return row("kill -9 of a process at a random moment of a phase", often, problems)
 
 
 Practised = dict[str, tuple[dict[str, float], dict[str, set[str]]]]
@@ -133,18 +160,20 @@ Practised = dict[str, tuple[dict[str, float], dict[str, set[str]]]]
 
 def _practised(asked: Asked) -> Practised:
     """Each scenario once, with nothing killed."""
-    found: Practised = {}
-    for name, scenario in SCENARIOS.items():
+
+    def one(name: str) -> tuple[dict[str, float], dict[str, set[str]]]:
+        scenario = SCENARIOS[name]
         place = Place(asked.folder / f"practice of {name}")
         lengths: dict[str, float] = {}
         there: dict[str, set[str]] = {}
         with place.mock(*_MOCK, *scenario.mock) as (url, _):
             started = _begin(place, scenario, url)
-            last, until = time.monotonic(), time.monotonic() + LONGEST_S
+            last, until = time.monotonic(), time.monotonic() + LONGEST_S * 6
             while started.poll() is None and time.monotonic() < until:
                 phase, now = _phase(place.folder), time.monotonic()
                 lengths[phase] = lengths.get(phase, 0.0) + now - last
                 last = now
+                time.sleep(0.002)
                 there.setdefault(phase, set()).update(
                     set(place.processes(with_mock=not scenario.own_mock).values()) & set(scenario.victims)
                 )
@@ -154,9 +183,11 @@ def _practised(asked: Asked) -> Practised:
             started.wait()
         # Runs of a search are over quickly, and the next begins: what counts is the length of one.
         runs = max(1, len(run_directories(place.folder)))
-        found[name] = ({phase: length_s / runs for phase, length_s in lengths.items()}, there)
         shutil.rmtree(place.folder, ignore_errors=True)
-    return found
+        return {phase: length_s / runs for phase, length_s in lengths.items()}, there
+
+    with ThreadPoolExecutor(asked.at_once) as pool:
+        return dict(zip(SCENARIOS, pool.map(one, SCENARIOS), strict=True))
 
 
 def _is_console(scenario: Scenario) -> bool:
@@ -189,22 +220,28 @@ def kill_once(
             break
         time.sleep(0.001)
     time.sleep(delay_s)
-    everyone = place.processes(with_mock=not scenario.own_mock)
-    numbers = [number for number, role in everyone.items() if role == victim]
+    # Where it is not there yet, or was only a moment ago, wait for the next one: it may be another phase then.
+    until = time.monotonic() + LONGEST_S
+    while True:
+        everyone = place.processes(with_mock=not scenario.own_mock)
+        numbers = [number for number, role in everyone.items() if role == victim]
+        if numbers or started.poll() is not None or time.monotonic() > until:
+            break
     phase = _phase(place.folder)
     killed_ns = time.monotonic_ns()
     if numbers:
         with suppress_gone():
             os.kill(chance.choice(numbers), signal.SIGKILL)
     else:
-        victim = f"no-{victim}"
+        victim = f"{_NO}{victim}"
     wrong: list[str] = []
     if _is_console(scenario) and victim != "console":  # It goes on until somebody ends it.
-        until = time.monotonic() + LONGEST_S
+        until = time.monotonic() + LONGEST_S * 6
         while "parent" in place.processes().values() and time.monotonic() < until:
             time.sleep(0.1)
         started.terminate()
-    left = place.wait_for_all(60)
+    # Without the command all else ends soon; with it the command goes on to its report.
+    left = place.wait_for_all(60 if victim in ("parent", "console") else LONGEST_S * 6)
     wrong += [f"{role} still runs" for role in left.values()]
     place.end_all()
     started.wait()
@@ -230,7 +267,7 @@ def _start_task(runs: Path, url: str) -> None:
     from bench.errors import UsageError
 
     settings = {"url": url, "rate": 40, "duration": "2s", "input_tokens": "20", "output_tokens": "8"}
-    until = time.monotonic() + LONGEST_S
+    until = time.monotonic() + LONGEST_S * 6
     while time.monotonic() < until:
         try:
             base, token = read(runs)

@@ -38,10 +38,11 @@ def _load(asked: Asked, what: str, mock: tuple[str, ...], words: tuple[str, ...]
     elif not done.exists():
         return row(what, "0", [f"{place.folder} has nothing of an earlier time"])
     told = json.loads(done.read_bytes())
-    return _judged(place, what, told, (words, mock))
+    return judged(place, what, told, (words, mock))
 
 
-def _judged(place: Place, what: str, told: dict[str, Any], flags: tuple[tuple[str, ...], tuple[str, ...]]) -> Row:
+def judged(place: Place, what: str, told: dict[str, Any], flags: tuple[tuple[str, ...], tuple[str, ...]]) -> Row:
+    """The row of what a load has left; `flags` of the run and of the mock."""
     problems = [] if told["status"] in (0, 3) else [f"exit status {told['status']}"]
     problems += [f"{role} still runs" for role in told["left"]]
     run = place.folder / "run"

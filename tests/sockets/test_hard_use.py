@@ -18,7 +18,9 @@ sys.path.insert(0, str(SCRIPTS))
 import hard_use  # noqa: E402
 from hard_parts import PARTS, surroundings  # noqa: E402
 from hard_parts.kills import SCENARIOS, kill_once  # noqa: E402
+from hard_parts.loads import judged  # noqa: E402
 from hard_parts.place import Asked, Place, ended_before, records_in, role_of, row  # noqa: E402
+from hard_parts.watch import COLUMNS, memory_of, samples_in  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -81,6 +83,34 @@ def test_processes_are_told_apart_by_their_command_lines() -> None:
     modules = ["bench.scale.program", "bench.load.feed_program", "bench.target.scrape_program"]
     modules += ["bench.load.precision_program", "mockserver.child", "bench console", "bench search", "bench run"]
     assert [role_of(["python", "-m", *module.split()]) for module in modules] == roles
+
+
+def test_memory_is_told_by_process_over_the_steady_part_of_the_load(tmp_path: Path) -> None:
+    file = tmp_path / "memory.csv"
+    rows = [(at, "running", "worker", 2, 500 - 4 * min(at, 20) + at, 90, 8 + at % 3, at / 4) for at in range(101)]
+    rows += [(at, "running", "parent", 1, 50, 40, 7, 1.0) for at in range(101)]
+    rows += [(50, "running", "feed", 1, 9_000, 9_000, 1, 0.0), (101, "evaluating", "parent", 1, 300, 290, 7, 9.0)]
+    rows += [(60, "running", "worker", 1, 9_000, 9_000, 1, 0.0)]  # One of two has just ended.
+    rows.sort()
+    file.write_text("\n".join(",".join(map(str, row)) for row in (COLUMNS, *rows)) + "\n")
+    parent, worker = memory_of(samples_in(file))
+    # Without the first fifth, in which it fell.
+    assert (worker.role, worker.processes, worker.least_mb, worker.most_mb) == ("worker", 2, 440, 520)
+    assert (round(worker.grown_mb, 6), round(worker.slope_mb_per_hour, 6)) == (80, 3600)
+    assert (worker.cpu_share, worker.descriptors) == (0.25, (8, 10))
+    assert (parent.role, parent.grown_mb, parent.until_the_end_mb) == ("parent", 0, 300)
+
+
+def test_memory_that_grows_is_a_loss(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "ledger.jsonl").touch()
+    told = {"status": 0, "ended_ns": 1, "ledger": "ledger.jsonl", "left": []}
+    for most_mb, lost in ((90, False), (200, True)):
+        rows = [(at, "running", "worker", 1, 60 + (most_mb - 60) * at / 10, 1, 1, 1) for at in range(11)]
+        lines = [",".join(map(str, row)) for row in (COLUMNS, *rows)]
+        (tmp_path / "memory.csv").write_text("\n".join(lines) + "\n")
+        found = judged(place, "x", told, ((), ()))
+        assert ("memory of worker grew" in found.lost_words) is lost
 
 
 def test_the_script_lists_its_parts_and_fails_where_something_was_lost(

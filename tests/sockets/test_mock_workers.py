@@ -193,7 +193,8 @@ def test_a_worker_that_dies_is_named_and_ends_the_mock() -> None:
     assert "so the mock stops" in said
 
 
-def test_workers_do_not_outlive_their_parent() -> None:
+def test_workers_do_not_outlive_their_parent_and_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with mock_process(*FLAGS) as mock:
         workers = pids(mock)
         mock.process.kill()
@@ -203,6 +204,7 @@ def test_workers_do_not_outlive_their_parent() -> None:
             for pid in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+    assert list(tmp_path.glob("mockserver-*")) == []
 
 
 def test_a_port_in_use_is_wrong_usage_also_where_ports_are_shared() -> None:

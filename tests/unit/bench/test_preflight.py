@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.preflight import check, files_kept, local_ports_for
+from bench.preflight import check, files_kept, least_memory, local_ports_for
 from tests.support.patience import PATIENCE_S
 
 LIMITED = """
@@ -119,3 +119,19 @@ def test_descriptors_are_kept_from_a_load_and_given_back() -> None:
     with files_kept():
         assert descriptors() == before + 12
     assert descriptors() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limits")
+def test_too_little_address_space_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    limits = {resource.RLIMIT_AS: (599_000_000, 599_000_000)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    with pytest.raises(UsageError) as refused:
+        least_memory()
+    assert str(refused.value) == (
+        "a run needs at least 600 MB of address space, and the limit here is 599 MB: raise it (ulimit -v unlimited)"
+    )
+    for enough in (600_000_000, resource.RLIM_INFINITY):
+        limits[resource.RLIMIT_AS] = (enough, enough)
+        least_memory()

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.evaluate import evaluate
 from bench.records import to_line
 from bench.run_directory import RunDirectory, shard_names
 from bench.scale import shards
@@ -176,3 +177,15 @@ def test_merging_loses_nothing_and_changes_no_record(workers: list[list[int]], t
         for worker in range(len(workers)):
             mine = [text for text in merged if orjson.loads(text)["worker"] == worker]
             assert mine == [text for text in written if orjson.loads(text)["worker"] == worker]
+
+
+def test_drafts_of_a_killed_process_are_cleared_by_a_report_and_those_of_a_running_one_are_not(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run")
+    draft = directory.path / ".requests.jsonl.new"
+    draft.write_bytes(line(0, 5))
+    with directory.held():
+        directory.clear_drafts()
+        assert draft.exists()
+    with pytest.raises(OSError, match=r"run\.yaml"):
+        evaluate(directory)
+    assert not draft.exists()
