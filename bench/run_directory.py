@@ -245,8 +245,12 @@ class RunDirectory:
     def write(self, name: str, content: bytes) -> None:
         """Put a whole file in place: readers see the old or the new one, never half of it."""
         draft = self.path / f".{name}.new"
-        draft.write_bytes(content)
-        draft.replace(self.path / name)
+        try:
+            draft.write_bytes(content)
+            draft.replace(self.path / name)
+        except OSError:  # A full disk: half of a file is no use, and takes room.
+            draft.unlink(missing_ok=True)
+            raise
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> bytes:
         """Put run.yaml in place, and return its content."""

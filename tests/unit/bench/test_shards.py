@@ -189,3 +189,11 @@ def test_drafts_of_a_killed_process_are_cleared_by_a_report_and_those_of_a_runni
     with pytest.raises(OSError, match=r"run\.yaml"):
         evaluate(directory)
     assert not draft.exists()
+
+
+def test_a_whole_file_that_the_disk_does_not_take_leaves_the_old_one_and_no_draft(directory: RunDirectory) -> None:
+    directory.write("summary.json", b"old")
+    with full_disk(10), pytest.raises(OSError, match="File too large"):
+        directory.write("summary.json", b"x" * 100)
+    assert (directory.path / "summary.json").read_bytes() == b"old"
+    assert list(directory.path.glob(".*")) == []
