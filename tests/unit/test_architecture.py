@@ -28,10 +28,13 @@ def test_every_room_of_bench_has_one_layer() -> None:
     assert rooms == set(LAYER_OF)
 
 
-def test_the_readme_names_every_folder_of_bench() -> None:
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].partition("\n## ")[0]
+def test_the_page_of_the_architecture_names_every_folder_of_bench() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = page.partition("## Where things are")[2].partition("\n## ")[0]
     folders = sorted(path.parent.name for path in (ROOT / "bench").glob("*/__init__.py"))
-    assert [folder for folder in folders if f"{folder}/" not in tree] == [], "add a line to the tree in README.md"
+    assert [folder for folder in folders if f"{folder}/" not in tree] == [], (
+        "add a line to the tree in docs/architecture.md"
+    )
 
 
 def test_no_room_of_bench_imports_one_above_it() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.config import Settings
+from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
 from bench.verdict import SIGNS
@@ -121,6 +122,8 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     flags = [f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}" for name, field in fields]
     flags.remove("--limits")
     assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == []
+    (of_endpoint,) = [line for line in page.splitlines() if line.startswith("| `--endpoint ")]
+    assert [name for name in ENDPOINTS if f"`{name}`" not in of_endpoint] == [], "docs/usage.md, --endpoint, names each"
     names = [field.name for field in dataclasses.fields(RequestRecord)]
     assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == []
     for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
