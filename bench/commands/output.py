@@ -102,15 +102,17 @@ def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
 
 
 def _write(result: Result, form: str, *, quiet: bool) -> None:
-    from bench.report import certificate_text, metric_table, text
-
     if form in ("csv", "markdown"):
+        from bench.report import metric_table
+
         sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
     elif form == "json":
         import orjson
 
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
     else:
+        from bench.report import certificate_text, text  # With rich, which no other form needs.
+
         text.show(result.summary, brief=quiet)
         if not quiet:
             calibration = result.summary["calibration"]

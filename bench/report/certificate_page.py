@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.metrics.catalog import METRICS
 from bench.report import certificate_charts
-from bench.report.certificate_text import OTHER_CLOCK, STATS, THROUGHPUT, cause_sentence, wide
+from bench.report.calibration_words import STATS, THROUGHPUT, cause_sentence
+from bench.report.certificate_text import OTHER_CLOCK, wide
 from bench.report.details import Detail, joined
 from bench.report.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.report.page import Tile, chart_view, document

@@ -10,22 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.metrics.catalog import METRICS
+from bench.report.calibration_words import NAMES, STATS, THROUGHPUT, cause_sentence
 from bench.report.formatting import NOTHING, number, signed, signed_share
 from bench.report.text import NARROW, WIDE, first_that_fits, render_plain
 
-STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
-         "max": "max"}  # fmt: skip
-"""What is compared of a metric, as it is called here."""
-
-NAMES = {metric.key: f"{metric.title} ({metric.unit})" for metric in METRICS.values()} | {"job_ms": "Job (ms)"}
-THROUGHPUT = {
-    "requests_per_s": "requests/s",
-    "output_tokens_per_s": "output tokens/s",
-    "inputs_per_s": "inputs/s",
-    "input_tokens_per_s": "input tokens/s",
-    "total_tokens_per_s": "all tokens/s",
-}
 _STAMPS = (
     ("client's stamp - mock's write", ("observation_lag_ms",)),
     ("mock's receipt - client's send", ("way_in_ms",)),
@@ -90,20 +78,6 @@ def _agreement(calibration: Mapping[str, Any]) -> list[RenderableType]:
             Text(f"{blocked:,} chunks waited in the mock because the client read too slowly; the lag leaves them out")
         )
     return parts
-
-
-def cause_sentence(cause: Mapping[str, Any]) -> str:
-    """A likely cause, with the metric and the size."""
-    if cause["metric"] == "chunks":
-        return f"{cause['cause']} ({cause['size']:+,.0f} in all)"
-    if cause["metric"] == "requests":
-        return f"{cause['cause']} ({cause['size']:,.0f} requests)"
-    if cause["metric"] == "arrivals":
-        return f"arrivals are up to {signed(cause['size'])} ms off the drawn plan; likely cause: {cause['cause']}"
-    if cause["metric"] in THROUGHPUT:
-        return f"{THROUGHPUT[cause['metric']]} is {signed(cause['size'])} off; likely cause: {cause['cause']}"
-    name = NAMES[cause["metric"]].partition(" (")[0]
-    return f"{name} is {signed(cause['size'])} {cause['unit']} off at {STATS[cause['stat']]}; likely cause: {cause['cause']}"
 
 
 def _other_clock(calibration: Mapping[str, Any]) -> list[RenderableType]:

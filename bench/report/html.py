@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.metrics.catalog import METRICS, Metric
 from bench.report import (
+    calibration_words,
     details,
     formatting,
     jobs,
@@ -205,15 +206,10 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     """The calibration of this run, or of an earlier run that covers it, as the report shows it."""
     if certificate is None:
         return None
-    # With these comes rich, which a run without a terminal does not need.
-    from bench.report.certificate_text import STATS as CALIBRATED_STATS
-    from bench.report.certificate_text import cause_sentence
-    from bench.report.text import certainty
-
     own = certificate["from"] == "ledger"
     rows = [
         {
-            "name": f"{CALIBRATED[row['metric']]} {CALIBRATED_STATS[row['stat']]}",
+            "name": f"{CALIBRATED[row['metric']]} {calibration_words.STATS[row['stat']]}",
             "measured": formatting.number(row["measured"]),
             "true": formatting.number(row["true"]) if own else "",
             "error": signed(row["error"]),
@@ -224,10 +220,10 @@ def _calibration(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     ]
     return {
         "own": own,
-        "sentence": "" if own else certainty(certificate),
+        "sentence": "" if own else calibration_words.certainty(certificate),
         "rows": rows,
         "problems": certificate["problems"],
-        "causes": [cause_sentence(cause) for cause in certificate.get("causes", ())],
+        "causes": [calibration_words.cause_sentence(cause) for cause in certificate.get("causes", ())],
         "facts": details.calibration(certificate),
     }
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.accuracy.sweep import Sweep, SweepRow
-from bench.report.certificate_text import NAMES
+from bench.report.calibration_words import NAMES
 from bench.report.charts import Chart, Line, Panel, Tone
 from bench.report.details import joined
 from bench.report.formatting import NOTHING, number, signed

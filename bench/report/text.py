@@ -17,6 +17,7 @@ from rich.text import Text
 
 from bench.metrics.catalog import METRICS
 from bench.report import (
+    calibration_words,
     details,
     formatting,
     jobs,
@@ -329,24 +330,7 @@ def _calibrated(summary: SummaryDocument) -> list[RenderableType]:
     calibration = summary.get("calibration")
     if calibration is not None and calibration["from"] == "ledger":
         return []
-    return [Text(certainty(calibration), "dim")]
-
-
-def certainty(calibration: Mapping[str, Any] | None) -> str:
-    """One sentence: the errors that an earlier calibration found at such a load, or that there was none."""
-    if calibration is None:
-        return "error of these numbers: not known at this load on this machine (calibrate, with the same flags, measures it)"
-    parts = []
-    for stat in ("p50", "p90", "p99"):
-        rows = [row for row in calibration["metrics"] if row["stat"] == stat]
-        if rows:
-            worst = max(rows, key=lambda row: abs(row["error"]))
-            parts.append(f"{stat} {formatting.signed(worst['error'])} ms")
-    found = ", ".join(parts) if parts else "nothing was compared"
-    return (
-        f"error of these numbers, the worst of each quantile: {found} (calibrated at such a load on this machine "
-        f"{formatting.age(calibration['age_s'])} ago: {calibration['status']})"
-    )
+    return [Text(calibration_words.certainty(calibration), "dim")]
 
 
 def printable(text: str) -> str:

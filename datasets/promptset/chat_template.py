@@ -14,7 +14,6 @@ from jinja2 import Template, TemplateError, meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from promptset import own_template
 from promptset.clock import strftime_now
 from promptset.errors import SpecError
 
@@ -136,7 +135,6 @@ class ChatTemplate:
         environment = _environment()
         self._where = where
         self._special_tokens = dict(special_tokens)
-        self._is_own = source == own_template.source()
         try:
             self._template: Template = environment.from_string(source)
             self._takes_parts = _loops_over_content(environment.parse(source))
@@ -147,10 +145,6 @@ class ChatTemplate:
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
     ) -> str:
         """The text that the model gets, up to the start of its answer (`add_generation_prompt`). Raises SpecError."""
-        if self._is_own and not tools:
-            text = own_template.render(messages, self._special_tokens, add_generation_prompt)
-            if text is not None:
-                return text
         try:
             return self._template.render(
                 messages=[_with_objects(message if self._takes_parts else _with_text(message)) for message in messages],

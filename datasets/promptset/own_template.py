@@ -8,6 +8,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+NEEDS = frozenset({"bos_token", "eos_token"})
+"""The special tokens that it reads."""
+
 _FIELDS = {"role", "content"}
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from promptset import own_template
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     import tokenizers
 
     from promptset.chat import Message, Tool
+    from promptset.chat_template import ChatTemplate
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -100,25 +103,35 @@ class LocalTokenizer(Tokenizer):
     ) -> None:
         """`config` is the content of tokenizer_config.json, completed with the special tokens of the tokenizer's file.
         `fingerprint` identifies the files."""
-        from promptset.chat_template import ChatTemplate, special_tokens_of  # With Jinja, which nobody else needs.
-
         # The file may have a length limit for training, which would cut every count.
         backend.no_truncation()
         backend.no_padding()
         self.name = name
         self.fingerprint = fingerprint
         self._backend = backend
-        used = special_tokens_of(chat_template) if chat_template is not None else frozenset()
+        used = _special_tokens_of(chat_template)
         given = {**_extra_tokens(config), **config}
         names = dict.fromkeys([*SPECIAL_TOKENS, *sorted(used)])
         special = {key: text for key in names if (text := _token_text(given.get(key))) is not None}
         self._unknown_tokens = sorted(name for name in used if name not in given)
         # A template may write special tokens that only the configuration names. Each is one token, as in transformers.
         backend.add_special_tokens(list(special.values()))
-        self._chat = None if chat_template is None else ChatTemplate(chat_template, special, name)
+        self._special_tokens = special
+        self._template = chat_template
+        self._renders_itself = chat_template == own_template.source()
+        if not self._renders_itself:
+            _ = self._chat  # What cannot be compiled is said now.
         # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has no
         # effect in transformers 5 either (checked with 5.24).
         self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
+
+    @cached_property
+    def _chat(self) -> ChatTemplate | None:
+        if self._template is None:
+            return None
+        from promptset.chat_template import ChatTemplate  # With Jinja, which the embedded template does not need.
+
+        return ChatTemplate(self._template, self._special_tokens, self.name)
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """The ids of `text`."""
@@ -168,7 +181,7 @@ class LocalTokenizer(Tokenizer):
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True
     ) -> str:
         """The rendered messages. Raises SpecError if there is no template."""
-        if self._chat is None:
+        if self._template is None:
             raise SpecError(
                 f"{self.name} has no chat template: give a directory with a chat_template.jinja, or use completions"
             )
@@ -179,7 +192,20 @@ class LocalTokenizer(Tokenizer):
                 f'"{self._unknown_tokens[0]}": "<s>" (or whatever the model has, null for none) into a tokenizer_config.json '
                 "beside it"
             )
+        if self._renders_itself and not tools:
+            text = own_template.render(messages, self._special_tokens, add_generation_prompt)
+            if text is not None:
+                return text
+        assert self._chat is not None
         return self._chat.render(messages, tools, add_generation_prompt)
+
+
+def _special_tokens_of(template: str | None) -> frozenset[str]:
+    if template is None or template == own_template.source():
+        return frozenset() if template is None else own_template.NEEDS
+    from promptset.chat_template import special_tokens_of
+
+    return special_tokens_of(template)
 
 
 def _extra_tokens(config: Mapping[str, Any]) -> Mapping[str, Any]:

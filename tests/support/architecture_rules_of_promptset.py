@@ -12,11 +12,11 @@ PROMPTSET: dict[str, frozenset[str]] = {
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
     "promptset.own_template": frozenset(),
     "promptset.chat": frozenset(),
-    "promptset.chat_template": frozenset(
-        {"promptset.chat", "promptset.clock", "promptset.errors", "promptset.own_template"}
-    ),
+    "promptset.chat_template": frozenset({"promptset.chat", "promptset.clock", "promptset.errors"}),
     "promptset.tokenizer_files": frozenset({"promptset.errors"}),
-    "promptset.tokenizer": frozenset({"promptset.chat", "promptset.chat_template", "promptset.errors"}),
+    "promptset.tokenizer": frozenset(
+        {"promptset.chat", "promptset.chat_template", "promptset.errors", "promptset.own_template"}
+    ),
     "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
     "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
     "promptset.tokens": frozenset(

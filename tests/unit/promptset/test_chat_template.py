@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from promptset import own_template
 from promptset.chat_template import ChatTemplate, special_tokens_of
 from promptset.errors import SpecError
-from promptset.tokens import load_tokenizer
+from promptset.tokenizer import LocalTokenizer
+from promptset.tokens import _load_default, load_tokenizer
 
 PLAIN = "{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] }}{% endfor %}"
 LOOPS = {
@@ -83,28 +84,31 @@ MESSAGES = st.lists(
 def test_the_embedded_template_in_python_says_what_it_says_in_jinja(
     messages: list[dict[str, Any]], opens: bool, special: dict[str, str]
 ) -> None:
-    own = ChatTemplate(own_template.source(), special, "here")
-    jinja = ChatTemplate(own_template.source() + "{# another text #}", special, "here")
-    try:
-        expected = jinja.render(messages, None, opens)
-    except SpecError:
-        with pytest.raises(SpecError):
-            own.render(messages, None, opens)
-        return
-    assert own.render(messages, None, opens) == expected
+    jinja = ChatTemplate(own_template.source(), special, "here")
     plain = all(m.keys() == {"role", "content"} and isinstance(m["content"], str) for m in messages)
     plain = plain and all(m["role"] not in ("tool", "robot") for m in messages)
-    assert (own_template.render(messages, special, opens) is not None) is plain
+    own = own_template.render(messages, special, opens)
+    assert (own is not None) is plain
+    assert own is None or own == jinja.render(messages, None, opens)
 
 
-def test_the_embedded_tokenizer_renders_in_python() -> None:
-    def fails(**given: object) -> str:
-        raise AssertionError("Jinja was asked")
+def test_the_embedded_template_names_the_special_tokens_that_it_reads() -> None:
+    assert special_tokens_of(own_template.source()) == own_template.NEEDS
 
-    chat = load_tokenizer(None)._chat  # type: ignore[attr-defined]
-    own = chat._template
-    chat._template = type("Template", (), {"render": staticmethod(fails)})()
-    try:
-        assert chat.render([{"role": "user", "content": "hello"}]).endswith("<｜User｜>hello<｜Assistant｜>")
-    finally:
-        chat._template = own
+
+def test_the_embedded_tokenizer_renders_without_jinja_what_it_can(default_tokenizer: LocalTokenizer) -> None:
+    tokenizer = default_tokenizer
+    assert tokenizer.render_chat([{"role": "user", "content": "hello"}]).endswith("<｜User｜>hello<｜Assistant｜>")
+    assert "_chat" not in vars(tokenizer)
+    with pytest.raises(SpecError, match="refuses"):
+        tokenizer.render_chat([{"role": "robot", "content": "hello"}])
+    assert "_chat" in vars(tokenizer)
+
+
+@pytest.fixture
+def default_tokenizer() -> LocalTokenizer:
+    """As a process has it that has just begun."""
+    _load_default.cache_clear()
+    found = load_tokenizer(None)
+    assert isinstance(found, LocalTokenizer)
+    return found
