@@ -262,5 +262,6 @@ def _remember(piece: str) -> bytes:
     if text is None:
         text = orjson.dumps(piece)
         if len(_JSON) < _REMEMBERED:
-            _JSON[piece] = text
+            # A copy: what orjson gives keeps the 4 KiB of its buffer for as long as it lives.
+            text = _JSON[piece] = bytes(bytearray(text))
     return text

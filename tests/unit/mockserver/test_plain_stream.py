@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
@@ -14,6 +15,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.openai import CHAT, COMPLETION, Frames
 from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
+from mockserver.replies import plain_stream
 from mockserver.replies.plain_stream import PlainStream
 from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
 from mockserver.replies.wire import DirectWire, TransportWire
@@ -184,3 +186,17 @@ def test_usage_may_wait_for_its_count_behind_plain_chunks() -> None:
         return before, "".join(reply.chunk_kinds)
 
     assert asyncio.run(main()) == ("r" + "c" * N, "r" + "c" * N + "uo")
+
+
+def test_a_remembered_piece_takes_no_more_memory_than_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered: dict[str, bytes] = {}
+    monkeypatch.setattr(plain_stream, "_JSON", remembered)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        plain_stream.remember(f"piece{i}" for i in range(500))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert remembered["piece7"] == b'"piece7"'
+    assert after - before < 500 * 300
