@@ -26,7 +26,7 @@ from bench.accuracy.known_mistakes import (
     mistaken_values,
 )
 from bench.accuracy.ledger import Ledger
-from bench.accuracy.metamorphic import Observation, bursts, near, slow_reader
+from bench.accuracy.metamorphic import CHECKS, Observation, bursts, expectations, near, slow_reader
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
 from bench.errors import RecordError
@@ -34,6 +34,7 @@ from bench.records import Outcome
 from tests.support.certified_run import LATENCY, LINES, MEASURED, RECORDS, certified
 from tests.support.made_ledger import LAG_NS, ledger_of, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.unit.bench.accuracy.test_metamorphic import RIGHT
 
 # ---- Joins ---------------------------------------------------------------------------------------------------------
 
@@ -340,3 +341,30 @@ def test_tokens_are_added_up_of_streams_that_ended_well_and_chunks_of_all_but_re
     assert (sums["bytes sent"], sums["bytes received"]) == ((2_000, 2_000), (1_800, 1_800))
     assert (sums["outcome ok"], sums["outcome malformed"], sums["status 200"]) == ((2, 4), (1, 0), (4, 4))
     assert joining.chunks_off() == {}
+
+
+def test_quantiles_of_a_report_s_histogram_may_be_off_by_its_resolution(tmp_path: Path) -> None:
+    folded = LATENCY | {"itl_ms": LATENCY["itl_ms"] | {"quantiles": "log histogram"}}
+    rows = {row["stat"]: row for row in certified(tmp_path, latency=folded)["metrics"] if row["metric"] == "itl_ms"}
+    for stat in ("p50", "p99"):
+        true = rows[stat]["true"]
+        assert rows[stat]["allowed"] == pytest.approx([true * (1 - 1 / 1024), true * (1 + 1 / 1024)])
+    # The mean and the maximum are exact in it too.
+    assert rows["mean"]["allowed"] == pytest.approx([rows["mean"]["true"]] * 2)
+    assert rows["max"]["allowed"] == pytest.approx([rows["max"]["true"]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("fast", {"median TTFT": 30, "median TPOT": 6, "mean ITL": 6, "median E2EL": 30 + 31 * 6}),
+        ("slow", {"median TTFT": 300, "median TPOT": 40, "mean ITL": 40, "median E2EL": 300 + 15 * 40}),
+        ("stream-interval", {"median chunk gap": 4 * 6, "median TPOT": 6, "mean ITL": 6}),
+        ("reasoning", {"median TTFO": 30 + 10 * 6}),
+    ],
+)
+def test_what_must_follow_from_the_flags_of_a_mock(name: str, expected: dict[str, float]) -> None:
+    rows = {row.what: row.expected for row in expectations(CHECKS[name], RIGHT[name], RIGHT["fast"])}
+    assert {what: rows[f"{what} (ms)"] for what in expected} == expected
+    refused = expectations(CHECKS["refused"], RIGHT["refused"], RIGHT["fast"])
+    assert refused[1].expected == {"ok": 56, "http_error": 8}

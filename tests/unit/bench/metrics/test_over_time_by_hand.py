@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from itertools import islice
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from bench.errors import UsageError
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.columns import Columns
+from bench.metrics.histogram import bin_numbers
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, look_times, parse_one, percent, written
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
+from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
 from bench.metrics.sureness import of_error_rate, of_groups, of_rates, of_requests, shown
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
@@ -266,3 +269,11 @@ def test_an_error_rate_where_nothing_failed_rests_on_the_dependence_of_the_laten
     assert of_error_rate([0] * 5, [1.0] * 5) is None
     assert [shown([1.0, 2.0], limit, True) for limit in (0.5, 1.5, 3.0)] == ["failed", "not shown", "held"]
     assert shown(None, 1.0, True) == "not shown"
+
+
+@pytest.mark.parametrize("value", [1.0, 1.4999, 1.5, 777.0, 1_048_575.0, 3.7e9])
+def test_what_stands_for_a_bin_of_a_step_is_within_a_hundredth_of_what_it_holds(value: float) -> None:
+    (bin_number,) = (bin_of(fine) for fine in bin_numbers(array("f", [value])))
+    assert representative(bin_number) == pytest.approx(value, rel=0.01)
+    assert lower_border(bin_number) <= value < lower_border(bin_number + 1)
+    assert RELATIVE_ERROR == 0.01
