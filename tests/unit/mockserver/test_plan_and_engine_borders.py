@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,12 @@ def test_times_come_from_each_distribution_by_its_own_stream() -> None:
     together = of(speculation=Speculation(1, 1.0))
     # The first step gives a token; each later one its draft too: 1 + 2 + 1.
     assert (together.step_tokens, together.gaps_ns) == ((1, 2, 1), (20 * MS, 0, 20 * MS))
+
+
+def test_only_a_time_per_token_of_the_prompt_makes_a_plan_depend_on_it() -> None:
+    plain = latencies()
+    assert not plain.by_input
+    assert replace(plain, ttft_per_input_token=parse("2ms", "time")).by_input
 
 
 def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy
 import pytest
 
+from bench.accuracy import plots
 from bench.accuracy.closed_form import MockSeries, against_closed_form
 from bench.accuracy.distribution import Distribution
 from bench.accuracy.join import Join, Pair
@@ -26,6 +27,7 @@ from bench.accuracy.known_mistakes import (
     mistaken_values,
 )
 from bench.accuracy.ledger import Ledger
+from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import CHECKS, Observation, bursts, expectations, near, slow_reader
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
@@ -368,3 +370,25 @@ def test_what_must_follow_from_the_flags_of_a_mock(name: str, expected: dict[str
     assert {what: rows[f"{what} (ms)"] for what in expected} == expected
     refused = expectations(CHECKS["refused"], RIGHT["refused"], RIGHT["fast"])
     assert refused[1].expected == {"ok": 56, "http_error": 8}
+
+
+def test_lags_are_counted_between_borders_that_rise() -> None:
+    pairs = PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=2.0)
+    empty = plots.build(pairs, {}, None)
+    assert (empty["qq"], empty["lag"], empty["over_time"].keys()) == ({}, [], {"step_s", "t_s"})
+    assert empty["over_time"]["t_s"] == pytest.approx([i / 60 for i in range(60)])
+    pairs.lag.add([-0.5, 0.0005, 0.0015, 0.3, 0.3, 60.0])
+    rows = [(row["from_ms"], row["to_ms"], row["n"]) for row in plots.build(pairs, {}, 2.0)["lag"]]
+    assert [row for row in rows if row[2]] == [
+        (None, 0.0, 1), (0.0, 0.001, 1), (0.001, 0.002, 1), (0.2, 0.5, 2), (50.0, None, 1),
+    ]  # fmt: skip
+    borders = [begin for begin, _, _ in rows[1:]]
+    assert borders == sorted(borders)
+
+
+def test_a_shape_without_a_field_is_none_but_for_the_endpoint() -> None:
+    shape = {"loop": "closed loop", "transport": "wire", "workers": 1, "stream": "streamed", "tls": False, "clock": "kernel",
+             "streams": 1, "requests_per_s": 1.0, "chunks_per_s": 1.0}  # fmt: skip
+    assert LoadShape.from_json(shape).endpoint == "chat"
+    with pytest.raises(KeyError, match="workers"):
+        LoadShape.from_json({name: value for name, value in shape.items() if name != "workers"})

@@ -148,6 +148,7 @@ def test_stamps_are_early_or_late_by_their_median_or_their_tail() -> None:
         ([1.0, 1.0, 1.2, 1.2], pytest.approx(0.2)),
         # Even within a tenth of the jump; the slices beside it may hold both lags.
         ([1.0, 1.0, 1.4, 6.0, 6.4, 6.4], pytest.approx(5.4)),
+        ([1.5, 1.0, 1.0, 6.0, 6.0, 6.0], 5.0),
         ([1.7, 1.0, 1.0, 6.0, 6.0, 6.0], None),
         ([1.0, 1.0, 1.0, 6.0, 6.0, 6.7], None),
         ([], None),

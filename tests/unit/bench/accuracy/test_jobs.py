@@ -11,7 +11,9 @@ import orjson
 import pytest
 
 from bench.accuracy import certify
-from bench.accuracy.jobs import CUT, HUMAN, SIDE_BY_SIDE
+from bench.accuracy.distribution import STATS
+from bench.accuracy.jobs import BEGUN_BEFORE, CUT, HUMAN, SIDE_BY_SIDE, JobTruth
+from bench.accuracy.join import Pair
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord, to_line
 from bench.report import certificate_text
@@ -123,3 +125,21 @@ def test_a_planted_defect_is_caught_and_named(
     assert (problem is None) or problem in certificate["problems"]
     rows = {"metrics": list(_of_jobs(certificate).values()), "problems": [problem] if problem else []}
     assert judged({**certificate, **rows}).status is Status.INVALID
+
+
+def test_a_job_that_the_run_entered_in_its_middle_is_known_among_the_values() -> None:
+    # Two whole jobs of a second, and one whose first step was sent in the warm-up.
+    truth = JobTruth(shared_clock=True)
+    begun = [
+        replace(record, phase="run" if k else "warmup") for k, record in enumerate(two_agents(8, 4000.0, session=2))
+    ]
+    for record in [*two_agents(0, 0.0, session=0), *two_agents(4, 2000.0, session=1), *begun]:
+        truth.add(Pair(record, made_line(record)))
+    seconds = 1.0 - LAG_NS / 1e9
+    reported = {"job_s": {"n": 3, **dict.fromkeys(STATS, seconds), "p999": None}}
+    rows, problems, causes = truth.compared(reported)
+    assert {row.stat: row.error for row in rows} == dict.fromkeys(set(STATS) - {"p999"}, pytest.approx(0.0, abs=1e-6))
+    assert problems == ["job_ms: 3 values measured, and 2 in the ledger"]
+    (cause,) = causes
+    assert cause.sentence.startswith(f"{BEGUN_BEFORE} are included: there are 1 values too many")
+    assert JobTruth(shared_clock=True).compared(None) == ([], [], [])

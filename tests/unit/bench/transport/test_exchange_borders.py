@@ -13,6 +13,7 @@ import pytest
 
 from bench.records import Outcome, RequestRecord
 from bench.transport.exchange import MAX_ERROR_BYTES, MOST_INFLATED, Exchange
+from bench.transport.head import ProtocolError, checked
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
 from bench.workload import Continuation, Request, Route
@@ -274,6 +275,25 @@ def test_a_response_that_is_not_known_is_lost_only_to_a_request_that_goes_on_wit
     assert fed(goes_on, other).outcome is Outcome.HTTP_ERROR
 
 
+REFUSAL = b'{"type":"error","status":429,"error":{"message":"slow down"}}'
+RESPONSES = Route(endpoint="responses")
+
+
+def test_a_refusal_over_a_websocket_has_the_status_that_http_would_have_and_no_chunks() -> None:
+    socket = exchange(route=RESPONSES)
+    socket.messages()
+    record = fed(socket, REFUSAL)
+    assert (record.outcome, record.status, record.error) == (Outcome.HTTP_ERROR, 429, "slow down")
+    assert (record.chunk_ns, record.chunk_kind, record.chunk_tokens) == ((), "", None)
+    # Behind another event it is an error in a stream; so it is over HTTP, whose status has been said.
+    later = exchange(route=RESPONSES)
+    later.messages()
+    record = fed(later, b'{"type":"response.created"}', REFUSAL)
+    assert (record.outcome, record.status, len(record.chunk_ns)) == (Outcome.STREAM_ERROR, 200, 2)
+    over_http = fed(opened(route=RESPONSES), b"event: error\ndata: " + REFUSAL + b"\n\n")
+    assert (over_http.outcome, over_http.status, len(over_http.chunk_ns)) == (Outcome.STREAM_ERROR, 200, 1)
+
+
 # ---- Events ------------------------------------------------------------------------------------------------------
 
 
@@ -312,3 +332,19 @@ def test_events_cut_elsewhere_are_counted() -> None:
     parser.passed(3)
     parser.feed(b"event: e\ndata: 3\n\n")
     assert parser.take_other_lines() == [(3, b"event: e")]
+
+
+def test_a_byte_order_mark_alone_is_nothing_of_an_event() -> None:
+    parser = SSEParser()
+    assert parser.feed(b"\xef\xbb\xbf") == []
+    assert (parser.unfinished, parser.between_events) == (b"", True)
+
+
+def test_a_length_has_18_digits_at_most_and_what_is_no_head_is_shown_in_60() -> None:
+    status = b"HTTP/1.1 200 OK\r\n"
+    assert checked(status + b"content-length: " + b"1" * 18).endswith(b"content-length: " + b"1" * 18 + b"\r\n\r\n")
+    with pytest.raises(ProtocolError, match="the Content-Length is"):
+        checked(status + b"content-length: " + b"1" * 19)
+    with pytest.raises(ProtocolError) as caught:
+        checked(b"x" * 100)
+    assert str(caught.value) == f"{'x' * 60!r} is no status line"
