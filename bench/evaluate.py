@@ -15,11 +15,12 @@ import orjson
 from bench import accuracy, manifest, priority
 from bench.accuracy import coverage
 from bench.accuracy import jobs as accuracy_of_jobs
-from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.accuracy.load_shape import LoadShape
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.config import RunConfig
 from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, UsageError
+from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
@@ -248,18 +249,6 @@ def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
     """Of the node whose clock went astray most, in ms, and its name."""
     drifts = [(place.clock_drift_ns, place.node) for place in run.manifest.places if place.clock_drift_ns is not None]
     return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
-
-
-def kind_of(config: RunConfig, workers: int) -> LoadKind:
-    """The kind of a load, for which certificates may speak."""
-    return LoadKind.of(
-        open_loop=config.load.open_loop,
-        transport=config.transport,
-        stream=config.stream,
-        tls=config.url.startswith("https:"),
-        workers=workers,
-        endpoint=config.endpoint,
-    )
 
 
 def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -275,7 +275,7 @@ def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | in
     if entry is None:
         return
     from bench.accuracy import coverage
-    from bench.evaluate import kind_of
+    from bench.load_kind import kind_of
 
     kind = kind_of(config, workers)
     if earlier := coverage.for_run(coverage.in_entry(entry), kind, machine.versions().get("trueload", "")):

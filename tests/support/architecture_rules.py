@@ -171,6 +171,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
          "bench.server_metrics.prefix_cache", "bench.worker_place"}
     ),
+    "bench.load_kind": frozenset({"bench.accuracy.load_shape", "bench.config"}),
     "bench.ceiling": frozenset(
         {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
     ),
@@ -332,7 +333,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),
     frozenset({"config"}),
-    frozenset({"ceiling", "load", "manifest"}),
+    frozenset({"ceiling", "load", "load_kind", "manifest"}),
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
     frozenset({"terminal", "watched_load"}),
     frozenset({"load_test"}),

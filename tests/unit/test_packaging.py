@@ -172,6 +172,16 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
         {"jinja2", "prometheus_client", "promptset.loaders.dataset", "tokenizers", "bench.accuracy.compare"},
     ),
     (
+        "what a run asks of certificates before its load",
+        "import bench.load_test, bench.load_kind, bench.accuracy.coverage",
+        {"bench.evaluate", "bench.metrics.summary", "jinja2", "numpy", "rich"},
+    ),
+    (
+        "the embedded tokenizer",
+        "from promptset.tokens import load_tokenizer; load_tokenizer(None).count_chat([{'role': 'user', 'content': 'a'}])",
+        {"jinja2"},
+    ),
+    (
         "the process that makes prompts",
         "import bench.load.feed_program",
         {"bench.load_test", "bench.metrics.summary", "bench.target", "bench.transport.wire", "jinja2", "prometheus_client"},
