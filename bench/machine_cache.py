@@ -1,6 +1,8 @@
 """Results that a machine keeps from run to run: files in the user's cache, with one entry per machine.
 
 Machines may share a home directory, and the ceiling or certificate of another machine says nothing.
+
+Every command asks here where the cache is, also where Trueload is not installed: what is not Python's own is imported late.
 """
 
 from __future__ import annotations
@@ -9,8 +11,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import orjson
 
 from bench.errors import UsageError
 
@@ -36,6 +36,8 @@ def read_entry(path: Path, host: Mapping[str, Any]) -> object:
 
 def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
     """Replace the entry of this machine. Raises UsageError if the file cannot be written."""
+    import orjson
+
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
     draft = path.with_name(f".{path.name}.new")
@@ -50,6 +52,8 @@ def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
 
 
 def _machines(path: Path) -> dict[str, Any]:
+    import orjson
+
     try:
         content = orjson.loads(path.read_bytes())
         return dict(content["machines"]) if content["schema"] == SCHEMA else {}
