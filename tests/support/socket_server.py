@@ -185,7 +185,6 @@ def _frame(one: socket.socket) -> tuple[int, bytes] | None:
         length = int.from_bytes(size, "big")
     mask = _exactly(one, 4)
     payload = _exactly(one, length)
-    assert mask is not None
-    if payload is None:
-        return None
+    if mask is None or payload is None:
+        return None  # A client may close its connection while its last frame is on its way.
     return head[0] & 0x0F, bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
