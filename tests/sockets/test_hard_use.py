@@ -113,6 +113,15 @@ def test_memory_that_grows_is_a_loss(tmp_path: Path) -> None:
         assert ("memory of worker grew" in found.lost_words) is lost
 
 
+def test_kills_that_were_done_are_counted_by_process_and_phase_and_their_losses_told(tmp_path: Path) -> None:
+    (tmp_path / "outcomes-1.txt").write_text("0: run, probing\n1: worker, running: 2 requests that had ended: x\n")
+    (tmp_path / "outcomes-2.txt").write_text("0: run, probing\n1: no-feed, running\n2: run, report\n")
+    (found,) = PARTS["kills"](Asked(tmp_path, minutes=None, requests=1, times=1, seed=1, again=True))
+    assert found.often == "4: run 3 (probing 2, report 1); worker 1 (running 1)"
+    assert found.lost_words == "1: 1: worker, running: 2 requests that had ended: x"
+    assert found.lost
+
+
 def test_the_script_lists_its_parts_and_fails_where_something_was_lost(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
