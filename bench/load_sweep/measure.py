@@ -141,7 +141,7 @@ class _Driver:
     def _visit(self, visit: Visit) -> Result:
         """One run, made now or read from its files."""
         result = self._series.finished(visit.name)
-        where = f"{visit.n + 1} of {len(self._visits)}: {visit.load:,g} {self._loads.unit}"
+        where = f"{visit.n + 1} of {len(self._visits)}: {self._loads.named(visit.load)}"
         where += f", repeat {visit.repeat} of {self._loads.repeats}" if self._loads.repeats > 1 else ""
         if result is None:
             self._say(f"{where}{self._time_left(visit)}")
@@ -151,7 +151,7 @@ class _Driver:
             except TargetError as e:
                 if not self._runs:
                     raise
-                raise StepsEnded(f"{visit.load:,g} {self._loads.unit} could not be measured: {e}") from e
+                raise StepsEnded(f"{self._loads.named(visit.load)} could not be measured: {e}") from e
             self._measured_ns.append(now_ns() - begun_ns)
         else:
             self._say(f"{where}: measured already")

@@ -37,6 +37,10 @@ class Loads:
         """What a load is a number of."""
         return KINDS[self.kind].unit
 
+    def named(self, load: float) -> str:
+        """A load with its unit: 1 user, 1,000 users."""
+        return f"{load:,g} {KINDS[self.kind].one if load == 1 else self.unit}"
+
     @property
     def whole(self) -> bool:
         """Whether there are no halves of it: users, sessions."""

@@ -71,6 +71,14 @@ def content(
 LADDER = [made_run(load) for load in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "load", "named"),
+    [("concurrency", 1, "1 user"), ("sessions", 1, "1 session"), ("concurrency", 1000, "1,000 users")],
+)
+def test_one_user_is_no_users(kind: str, load: float, named: str) -> None:
+    assert Loads(kind, (load,)).named(load) == named
+
+
 def test_repeats_go_up_and_down_in_turn() -> None:
     visits = list(parse("concurrency=4,1,2", repeats=3).visits())
     assert [visit.load for visit in visits] == [1, 2, 4, 4, 2, 1, 1, 2, 4]
