@@ -34,7 +34,7 @@ from bench.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.target import scraper
+from bench.target import forked, scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
@@ -73,7 +73,8 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     with directory.held():
-        server = _scraper(config, directory)  # Before anything starts a thread: then it may be a copy of this process.
+        # A copy of this process is made before anything starts a thread; a new one is worth its cost when the server answers.
+        server = _scraper(config, directory) if forked.possible() else None
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measured = runner.run(_measure(config, directory, command, observer, server, changeable))
@@ -159,6 +160,8 @@ async def _measure(
         manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
             probed = await _probe(config, transport, clock, run_id, source)
+        if server is None:
+            server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")

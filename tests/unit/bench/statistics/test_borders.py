@@ -241,9 +241,9 @@ def test_a_point_off_the_curve_by_more_than_a_twentieth_is_named(
 
 
 def test_three_loads_in_four_points_are_enough_for_a_knee() -> None:
-    assert fit([1, 2, 4, 4], [1.0, 1.8, 3.0, 3.1]) is not None
-    assert fit([1, 2, 2, 2], [1.0, 1.8, 1.8, 1.9]) is None
-    assert fit([1, 2, 4], [1.0, 1.8, 3.0]) is None
+    assert fit([1, 2, 4, 4], [1.0, 1.5, 2.0, 2.1]) is not None
+    assert fit([1, 2, 2, 2], [1.0, 1.5, 1.5, 1.6]) is None
+    assert fit([1, 2, 4], [1.0, 1.5, 2.0]) is None
 
 
 def test_only_the_frontier_tells_a_point_apart_from_itself() -> None:
