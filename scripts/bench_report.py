@@ -7,6 +7,7 @@ without, in turn. Takes 3 KB of disk a request.
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import subprocess
@@ -66,9 +67,12 @@ def make(path: Path, requests: int, tokens: int) -> None:
 
 
 def main() -> int:
-    requests = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    tokens = int(sys.argv[2]) if len(sys.argv) > 2 else 128
-    turns = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("requests", nargs="?", type=int, default=100_000, help="of the run (default: 100000)")
+    parser.add_argument("tokens", nargs="?", type=int, default=128, help="of each reply (default: 128)")
+    parser.add_argument("turns", nargs="?", type=int, default=3, help="reports of each kind, in turns (default: 3)")
+    asked = parser.parse_args()
+    requests, tokens, turns = asked.requests, asked.tokens, asked.turns
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         path = Path(folder) / "run"
         print(f"making a run of {requests:,} requests with {tokens} tokens", file=sys.stderr)
