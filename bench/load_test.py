@@ -73,7 +73,7 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     with directory.held():
-        # A copy of this process is made before anything starts a thread; a new one is worth its cost when the server answers.
+        # Where it can be a copy of this process, before anything starts a thread; else when the server has answered.
         server = _scraper(config, directory) if forked.possible() else None
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
+from bench import child_process
 from bench.endpoints import urls
 from bench.event_loop import add_message_reader
 from bench.target import forked
@@ -55,16 +55,14 @@ def _page(url: str, own: Target) -> ScrapePage:
     return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
 
 
-def _start(descriptor: int) -> Forked | subprocess.Popen[bytes]:
-    """The process, in a session of its own: Ctrl-C is the business of the process that sends."""
-    if forked.possible():
-        return forked.fork(PROGRAM.rpartition(".")[2], descriptor, _be_scraper)
-    return subprocess.Popen(
-        [sys.executable, "-m", PROGRAM, str(descriptor)],
-        pass_fds=[descriptor],
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _start() -> tuple[Forked | subprocess.Popen[bytes], socket.socket]:
+    """The process, and our end of the socket between the two."""
+    if not forked.possible():
+        return child_process.start(PROGRAM)
+    ours, theirs = socket.socketpair()
+    process = forked.fork(PROGRAM.rpartition(".")[2], theirs.fileno(), _be_scraper)
+    theirs.close()
+    return process, ours
 
 
 def _be_scraper(descriptor: int) -> int:
@@ -77,9 +75,7 @@ class Scraper:
     """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
 
     def __init__(self, task: ScrapeTask) -> None:
-        ours, theirs = socket.socketpair()
-        self.process = _start(theirs.fileno())
-        theirs.close()
+        self.process, ours = _start()
         self._connection = Connection(ours.detach())
         self._task = task
         self._reading = False

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import ssl
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import now_ns
@@ -43,7 +44,7 @@ Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family and what `connect` takes in it."""
 
 
-class Connection:
+class Connection(ABC):
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
     __slots__ = (
@@ -196,30 +197,30 @@ class Connection:
 
     # Receiving: polled_connection.py and received_connection.py.
 
+    @abstractmethod
     def _begin(self) -> None:
         """A request is sent next: what comes from now on is its response."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arrived(self, events: int) -> None:
         """Something has come, or the connection has ended."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _feed(self, job: Job, parser: Parser) -> None:
         """Give the parser what has been put by. Raises ProtocolError, HeadTooLarge and Undecodable."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _set_lazy(self, lazy: bool) -> None:
         """Whether only the end of the body needs to be looked for."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def put_by(self) -> int:
         """Reads that nobody has looked at."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _holds_reads(self) -> bool:
         """Whether something was read and not looked at."""
-        raise NotImplementedError
 
     def _catch_up(self) -> None:
         """Make less of what has been put by: a long reply takes its stamps in memory, and not its bytes."""
