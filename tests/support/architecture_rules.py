@@ -144,8 +144,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.child_process", "bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records", "bench.transport",
-         "bench.workload", "promptset.samples"}
+        {"bench.child_process", "bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records",
+         "bench.transport", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
