@@ -2,7 +2,7 @@
  * interpreter's lock. Beside it what cuts events from that, where a reply is as servers mostly write it.
  *
  * Python decides everything else: it connects, sends, parses heads and whatever does not look ordinary, and ends requests.
- * bench/transport/connection.py is the same reading in Python, and says why it is as it is; this file follows it rule by rule
+ * bench/transport/polled_connection.py is the same reading in Python, and says why it is as it is; this file follows it rule by rule
  * (`arrived`, `read_chunkwise`, `announces_chunks`, `may_end`), and the tests run over both.
  *
  * Who may touch what. A connection has two halves. `incoming` is written by the thread and taken by Python, under the
@@ -548,7 +548,7 @@ static bool collect(StreamObject *s) {
     connection *c = s->c;
     bool well = true;
     pthread_mutex_lock(&c->lock);
-    c->asked = 0;
+    c->asked &= ~CATCH_UP;
     c->put_by = 0;
     atomic_fetch_sub(&s->r->bytes, c->incoming.size);
     if (s->pending.count == 0) {
@@ -591,6 +591,19 @@ static PyObject *stream_begin(PyObject *self, PyObject *unused) {
     s->before_ns = 0;
     s->framing = AT_CHUNK;
     Py_RETURN_NONE;
+}
+
+/* What is asked for from now on is asked anew, so that nothing which comes behind this answer goes unseen: the end of the
+ * connection may come while Python looks at what came before it. */
+static PyObject *stream_heed(PyObject *self, PyObject *unused) {
+    (void)unused;
+    connection *c = ((StreamObject *)self)->c;
+    pthread_mutex_lock(&c->lock);
+    c->asked &= ~PARSE;
+    bool ended = c->ended;
+    int error = c->error;
+    pthread_mutex_unlock(&c->lock);
+    return Py_BuildValue("(Ni)", PyBool_FromLong(ended), error);
 }
 
 static PyObject *stream_read(PyObject *self, PyObject *unused) {
@@ -811,6 +824,8 @@ static void stream_dealloc(PyObject *self) {
 
 static PyMethodDef stream_methods[] = {
     {"begin", stream_begin, METH_NOARGS, "A request is sent next: what comes from now on is its response."},
+    {"heed", stream_heed, METH_NOARGS,
+     "heed() -> (ended, error): take up what was asked for; what comes later is asked for again."},
     {"read", stream_read, METH_NOARGS, "Read what has arrived, now."},
     {"sent", stream_sent, METH_O, "It was sent at this instant, in ns: nothing of the response is earlier."},
     {"set_lazy", stream_set_lazy, METH_O, "Whether only the end of the body needs to be looked for."},

@@ -61,8 +61,8 @@ class ReceivedConnection(Connection):
         stream = self._stream
         if self.closed or stream is None:
             return
-        # In this order: what came before the end is collected with it.
-        ended, error = stream.ended, stream.error
+        # Before anything is collected: what came before the end is collected with it, and an end behind this is asked for again.
+        ended, error = stream.heed()
         if ended or error:
             if error:
                 self._parse_what_came()  # A response may have ended before the connection broke.

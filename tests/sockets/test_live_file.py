@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) ->
         assert RunDirectory.open(out).is_held
         process.communicate()
     order = ["preparing", "probing", "warming up", "running"]
+    # Whoever polls sees some of the states, in their order. A warm-up of a second may pass between two looks of a busy machine.
     assert seen == [state for state in order if state in seen]
-    assert seen[-2:] == ["warming up", "running"]
     assert state_of(out) == "ended"
     assert not RunDirectory.open(out).is_held
     rows = [orjson.loads(line) for line in (out / "live.jsonl").read_bytes().splitlines()]
@@ -78,14 +79,15 @@ def test_two_workers_tell_of_both(tmp_path: Path) -> None:
     assert rows[-1]["client"]["cpu"] is None or rows[-1]["client"]["cpu"] > 0
 
 
-def test_a_killed_run_is_not_held_and_keeps_its_last_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("state", "flags"), [("warming up", ("--warmup", "60s")), ("running", ())])
+def test_a_killed_run_is_not_held_and_keeps_its_last_state(tmp_path: Path, state: str, flags: Sequence[str]) -> None:
     out = tmp_path / "run"
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
-        process = start(mock.url, out, "--concurrency", "2", "--duration", "60s")
-        wait_for(process, out, "running")
+        process = start(mock.url, out, "--concurrency", "2", "--duration", "60s", *flags)
+        wait_for(process, out, state)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    assert state_of(out) == "running"
+    assert state_of(out) == state
     assert not RunDirectory.open(out).is_held
 
 

@@ -253,6 +253,7 @@ def test_what_ends_a_response_is_told_and_what_does_not_is_not(receiver: Any) ->
     assert asked_after(HEAD + chunk(TOKEN), chunk(TOKEN)) == []
     assert asked_after(chunk(DONE) + b"0\r\n\r\n") == [7 << 2 | core.PARSE]
     assert asked_after(b"0\r\n\r\n") == []  # It has been asked and nobody has come.
+    assert stream.heed() == (False, 0)
     assert stream.collect()
     # Nothing in these two ends a response; of 64 KiB less is to be made.
     assert asked_after(*[chunk(TOKEN * 200)] * 5) == []
@@ -260,6 +261,28 @@ def test_what_ends_a_response_is_told_and_what_does_not_is_not(receiver: Any) ->
     stream.forget()
     here.close()
     there.close()
+
+
+def test_an_end_that_comes_while_what_came_before_it_is_looked_at_is_told(receiver: Any) -> None:
+    # A body without framing is over when the connection is: its last bytes and the end come a moment apart.
+    assert core is not None
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    receiver.asked()
+    stream = receiver.watch(here.fileno(), 8, False)
+    stream.begin()
+    there.send(b"HTTP/1.1 200 OK\r\n\r\n" + TOKEN)
+    while not stream.waiting:
+        time.sleep(0.0001)
+    assert receiver.asked() == [8 << 2 | core.PARSE]
+    assert stream.heed() == (False, 0)
+    there.close()
+    while not stream.ended:
+        time.sleep(0.0001)
+    assert stream.collect()
+    assert receiver.asked() == [8 << 2 | core.PARSE]
+    assert stream.heed() == (True, 0)
+    stream.forget()
+    here.close()
 
 
 TEXT = st.text(st.characters(min_codepoint=0x1E, max_codepoint=0x82), max_size=6)
