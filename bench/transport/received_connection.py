@@ -61,7 +61,7 @@ class ReceivedConnection(Connection):
         stream = self._stream
         if self.closed or stream is None:
             return
-        # Before anything is collected: what came before the end is collected with it, and an end behind this is asked for again.
+        # Before anything is collected: what came before the end is collected with it, and a later end is asked for again.
         ended, error = stream.heed()
         if ended or error:
             if error:

@@ -53,7 +53,7 @@ def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) ->
         assert RunDirectory.open(out).is_held
         process.communicate()
     order = ["preparing", "probing", "warming up", "running"]
-    # Whoever polls sees some of the states, in their order. A warm-up of a second may pass between two looks of a busy machine.
+    # Whoever polls sees some of the states, in their order. A busy machine may look away for the second of a warm-up.
     assert seen == [state for state in order if state in seen]
     assert state_of(out) == "ended"
     assert not RunDirectory.open(out).is_held
