@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -29,3 +30,12 @@ def start(
     )
     theirs.close()
     return process, ours
+
+
+def death(status: int) -> str:
+    """How a process ended, for a sentence that begins with its name. `status`: of `Popen.wait`, negative for a signal."""
+    if status >= 0:
+        return f"ended with status {status}"
+    by = f"was killed by {signal.Signals(-status).name}"
+    # Nobody else sends it unasked, and who gets it can say nothing of its own.
+    return f"{by} (which the system does where memory runs out)" if -status == signal.SIGKILL else by

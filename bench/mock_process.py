@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.child_process import death
 from bench.errors import BenchError, UsageError
 
 READY = "mockserver ready at "
@@ -88,4 +89,4 @@ def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) ->
     said = log.read_text().strip()
     if status == 2:
         raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in said.splitlines()])
-    raise BenchError(f"the mock ended with status {status} before it was ready: {said[-2000:]}")
+    raise BenchError(f"the mock {death(status)} before it was ready: {said[-2000:]}")

@@ -226,19 +226,30 @@ class RunDirectory:
         return _is_locked(self.path / LIVE)
 
     def clear_drafts(self) -> None:
-        """Remove whole files that a killed process had not put in place; not while the run goes on."""
+        """Remove what a killed process had no time to: whole files that are not in place, and shards of those that are.
+
+        Not while the run goes on.
+        """
         if not self.is_held:
-            for draft in self.path.glob(".*.new"):
-                draft.unlink(missing_ok=True)
+            for left in (*self.path.glob(".*.new"), *self.old_shards()):
+                left.unlink(missing_ok=True)
+
+    def old_shards(self) -> list[Path]:
+        """The workers' files that were merged into a whole one, and not removed yet."""
+        return [path for name in (REQUESTS, SAMPLES) if self._is_whole(name) for path in self._every_shard(name)]
 
     def shards(self, name: str) -> list[Path]:
         """The workers' files of a kind that have not been merged, by worker.
 
         Who merges them puts the whole file in place before it removes them: beside one that holds something they are old.
         """
-        whole = self.path / name
-        if whole.exists() and whole.stat().st_size:
-            return []
+        return [] if self._is_whole(name) else self._every_shard(name)
+
+    def _is_whole(self, name: str) -> bool:
+        path = self.path / name
+        return path.exists() and path.stat().st_size > 0
+
+    def _every_shard(self, name: str) -> list[Path]:
         found = ((path.name.partition("-")[2].partition(".")[0], path) for path in self.path.glob(_shard(name, "*")))
         return [path for _, path in sorted((int(worker), path) for worker, path in found if worker.isdecimal())]
 

@@ -136,7 +136,10 @@ class ProcessFeed:
         return len(things) - there
 
     def _died(self) -> BenchError:
-        return BenchError("the process that makes prompts has ended: its error is above")
+        # Its end of the socket is closed: it ends by itself, or has ended.
+        status = self._process.wait()
+        said = "" if status < 0 else ": its error is above"
+        return BenchError(f"the process that makes prompts {child_process.death(status)}{said}")
 
     def close(self) -> None:
         """End the process."""

@@ -8,7 +8,6 @@ on to its cap, and a note says so.
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -79,8 +78,7 @@ class PrecisionWatch:
         tell(look)
 
     def _bury(self) -> None:
-        status = self.process.wait()
-        self.died = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        self.died = child_process.death(self.process.wait())
 
     def _stop(self) -> None:
         if self._reading:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -16,11 +15,6 @@ from bench.load.worker_health import WorkerHealth
 from bench.scale.messages import Change, Command, ProgressUpdate
 
 CHANGE_LEAD_NS = 250 * NS_PER_MS
-
-
-def death(status: int) -> str:
-    """How a process ended, for a sentence that begins with its name."""
-    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 class Heard:

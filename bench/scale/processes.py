@@ -16,7 +16,7 @@ from bench.errors import BenchError
 from bench.event_loop import add_message_reader
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
-from bench.scale.heard import Heard, Together, death
+from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
 
 
@@ -36,7 +36,7 @@ class WorkerProcess:
         try:
             message: Ready | Refused = self.connection.recv()
         except (EOFError, OSError):
-            how = death(self.process.wait())
+            how = child_process.death(self.process.wait())
             raise BenchError(f"{self.heard.name} {how} while it got ready: its error is above") from None
         if isinstance(message, Refused):
             raise message.error
@@ -55,7 +55,7 @@ class WorkerProcess:
             message: ProgressUpdate | WorkerReport = self.connection.recv()
         except (EOFError, OSError):
             if self.heard.report is None:
-                self.heard.is_dead(death(self.process.wait()))
+                self.heard.is_dead(child_process.death(self.process.wait()))
             return False
         return self.heard.hear(message, progress)
 

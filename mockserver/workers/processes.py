@@ -128,6 +128,8 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"ended unexpectedly with status {code}"
     try:
-        return f"was killed by {signal.Signals(-code).name}"
+        by = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+    # Nobody else sends it unasked, and who gets it can say nothing of its own.
+    return f"{by} (which the system does where memory runs out)" if -code == signal.SIGKILL else by

@@ -29,6 +29,10 @@ from tests.support.made_records import made_record
 from tests.support.patience import PATIENCE_S
 
 PROGRAM = b"bench.load.precision_program"
+KILLED = (
+    "--until could not end the run: the process that judges it was killed by SIGKILL "
+    "(which the system does where memory runs out)"
+)
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ def test_a_process_that_died_before_the_load_is_told(tmp_path: Path) -> None:
         finally:
             watch.close()
 
-    assert asyncio.run(main()) == "--until could not end the run: the process that judges it was killed by SIGKILL"
+    assert asyncio.run(main()) == KILLED
 
 
 def test_a_run_of_two_workers_ends_when_its_number_is_known(
@@ -189,9 +193,8 @@ def test_a_dead_judge_ends_no_run(server: str, tmp_path: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         printed, _ = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.GOOD, printed
-    said = "--until could not end the run: the process that judges it was killed by SIGKILL"
-    assert said in printed
-    assert manifest(tmp_path)["notes"][-1] == said
+    assert KILLED in printed
+    assert manifest(tmp_path)["notes"][-1] == KILLED
     assert manifest(tmp_path)["stop_reason"] == "duration"
 
 

@@ -132,7 +132,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
     "bench.machine_cache": frozenset({"bench.errors"}),
-    "bench.mock_process": frozenset({"bench.errors"}),
+    "bench.mock_process": frozenset({"bench.child_process", "bench.errors"}),
     "bench.notices": frozenset({"bench.clock"}),
     "bench.observer": frozenset({"bench.load.live", "bench.load_change"}),
     # The way in for other processes: the server of a run, and who asks it.

@@ -32,7 +32,6 @@ from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.environment import packages
 from bench.scale.cluster.shipping import PIECE_BYTES, GrowingShard, on_driver_clock
-from bench.scale.heard import death
 from bench.scale.messages import Begin, Change, ProgressUpdate, Refused
 
 SILENCE_NS = 7 * NS_PER_S
@@ -253,7 +252,7 @@ class NodeWorker:
         assert self._process is not None
         status = self._process.wait()
         with self._change:
-            self._over = "" if reported else f"{death(status)} (what it said is in {self._errors} there)"
+            self._over = "" if reported else f"{child_process.death(status)} (what it said is in {self._errors} there)"
             self._change.notify_all()
 
     def _ship(self) -> None:

@@ -113,6 +113,25 @@ def test_a_kill_between_merging_and_removing_counts_nothing_twice(directory: Run
     assert path.exists()
 
 
+def test_shards_that_a_killed_merge_left_beside_the_whole_file_are_cleared_and_others_stay(
+    directory: RunDirectory,
+) -> None:
+    mine = directory.path / "requests-mine.jsonl"
+    mine.write_text("mine\n")
+    kept = shard(directory, 0, [line(0, 10)], [sample(1, 0)])
+    directory.clear_drafts()
+    assert kept.exists()  # Nothing is whole: this is the record.
+    shards.merge(directory)
+    old = shard(directory, 0, [line(0, 10)], [sample(1, 0)])
+    with directory.held():
+        directory.clear_drafts()
+        assert old.exists()
+    directory.clear_drafts()
+    names = sorted(path.name for path in directory.path.iterdir())
+    assert names == ["live.jsonl", "requests-mine.jsonl", "requests.jsonl", "samples.jsonl"]
+    assert [record.index for record in directory.records()] == [0]
+
+
 def test_a_lone_worker_has_nothing_to_merge(directory: RunDirectory) -> None:
     (directory.path / "requests.jsonl").write_bytes(line(0, 10))
     shards.merge(directory)

@@ -52,12 +52,16 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
 @pytest.mark.parametrize(
     ("end", "how"),
     [
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by SIGKILL"),
+        (
+            lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "was killed by SIGKILL (which the system does where memory runs out)",
+        ),
+        (lambda: os.kill(os.getpid(), signal.SIGHUP), "was killed by SIGHUP"),
         (lambda: os._exit(3), "ended unexpectedly with status 3"),
         (lambda: None, "ended unexpectedly with status 0"),
         (lambda: 1 / 0, "ended unexpectedly with status 70"),
     ],
-    ids=["killed", "left", "returned", "defect"],
+    ids=["killed", "hung up", "left", "returned", "defect"],
 )
 @pytest.mark.parametrize("when", ["before it is ready", "later"])
 def test_a_worker_that_ends_unasked_is_named_and_the_others_end(
