@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "plans": (("mockserver/plans/*.py",), (_MOCK,)),
     "engine": (("mockserver/engine/*.py",), (_MOCK, "tests/unit/test_batching_model.py")),
-    "exact": (("datasets/promptset/exact.py",), (f"{_UNIT}/promptset/test_exact.py",)),
+    "exact": (("datasets/promptset/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
 }  # fmt: skip
 """A group's files, and the tests that are to notice what is changed in them."""
 

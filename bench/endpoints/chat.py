@@ -38,7 +38,7 @@ class ChatCompletions(OpenAIEndpoint):
             text = delta["content"]
             if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
                 failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
-                return None if failed else text
+                return None if failed or delta.get("tool_calls") or delta.get("function_call") else text
         except (KeyError, IndexError, TypeError):
             pass
         return None

@@ -62,9 +62,9 @@ class StreamReader(EventStream):
                 self._add_text(kind, piece, tokens)
             else:
                 kinds.append("e" if kind == "o" and choice else kind)
-            for place, name in self._endpoint.calls_in(choice) if kind not in "cu" else ():
+            for place, name in self._endpoint.calls_in(choice) if kind != "u" else ():
                 self._count_call(repr(place), name)
-            if self._answered and kind not in "cu":
+            if self._answered and kind != "u":
                 self._keep_parts(choice)
             self._judge(event, first + number, events[number])
         if plain is not None:

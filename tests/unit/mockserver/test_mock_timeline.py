@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mockserver.engine import EngineRequest
 from mockserver.engine.timeline import TimelineEngine
+from mockserver.engine.work import Drafts
 from mockserver.faults import parse_demand
 from mockserver.plans.plan import Latencies, Plan, draw_plan
 from mockserver.plans.speculation import Speculation
@@ -191,3 +192,68 @@ def test_a_stream_interval_loses_no_token_and_holds_none_back_at_the_end(interva
     assert sum(sent) == sum(steps)
     assert sent[0] == steps[0]
     assert all(interval <= tokens < interval + 5 for tokens in sent[1:-1])
+
+
+def test_of_three_requests_under_way_one_that_ends_or_leaves_takes_its_own_share_of_the_load_alone() -> None:
+    engine = TimelineEngine(1.0)
+    # A wait is as many times as long as there are requests under way when it begins.
+    engine.admit(1, EngineRequest(0, Plan(100, (), 1)))
+    engine.admit(2, EngineRequest(0, Plan(100, (50, 50), 3)))
+    engine.admit(3, EngineRequest(0, Plan(1000, (), 1)))
+    # 1 ends at 100. 2 goes on at 200 beside 3: 50 x 2, and again.
+    assert engine.step(300) == [(1, 1), (2, 1), (2, 1)]
+    engine.admit(4, EngineRequest(300, Plan(1000, (), 1)))
+    engine.admit(5, EngineRequest(300, Plan(1000, (), 1)))
+    # 3 leaves: 2, 4 and 5 are under way, and a request that comes then is the fourth.
+    engine.release(3)
+    engine.admit(6, EngineRequest(301, Plan(10, (), 1)))
+    assert engine.next_ns() == 341
+    # What 1, which is over, leaves is no load.
+    engine.release(1)
+    engine.admit(7, EngineRequest(302, Plan(10, (), 1)))
+    assert engine.step(351) == [(6, 1)]
+    assert engine.step(352) == [(7, 1)]
+    assert engine.state().running == 5
+
+
+def test_a_request_that_is_gone_keeps_no_other_of_its_instant_back() -> None:
+    engine = TimelineEngine()
+    for key in (1, 2):
+        engine.admit(key, EngineRequest(0, Plan(100, (), 1)))
+    engine.release(1)
+    assert engine.step(100) == [(2, 1)]
+
+
+@pytest.mark.parametrize("plan", [Plan(None, (), 0), Plan(None, (5,), 2)])
+def test_a_plan_without_a_first_token_is_refused(plan: Plan) -> None:
+    engine = TimelineEngine()
+    with pytest.raises(ValueError, match="nothing to wait for"):
+        engine.admit(1, EngineRequest(0, plan))
+    assert engine.state().running == 0
+
+
+def test_the_timeline_needs_no_tokens_and_factors_that_are_given_count_in_place_of_the_slowdown() -> None:
+    assert (TimelineEngine.needs_input_tokens, TimelineEngine.block_tokens) == (False, 0)
+    plain, slowed, given, both = (
+        TimelineEngine(),
+        TimelineEngine(1.0),
+        TimelineEngine(factors=lambda under_way: (3.0, 5.0)),
+        TimelineEngine(1.0, factors=lambda under_way: (3.0, 5.0)),
+    )
+    seen = []
+    for engine in (plain, slowed, given, both):
+        for key in (1, 2):
+            engine.admit(key, EngineRequest(0, Plan(100, (10,), 2)))
+        seen.append([at for at, _ in play(engine)])
+    # The second of the slowed ones comes to two: 200. Where the first gives its second token it is alone no more.
+    assert seen == [[100, 110], [100, 120, 200, 210], [300, 350], [300, 350]]
+
+
+def test_a_request_that_got_nothing_has_no_first_token_and_one_with_drafts_says_so() -> None:
+    engine = TimelineEngine(0.5, 2)
+    engine.admit(1, EngineRequest(5, Plan(100, (10,), 2)))
+    report = engine.release(1)
+    assert (report.plan.ttft_ns, report.plan.gaps_ns) == (None, ())
+    assert report.facts == {"queue_ns": 0, "steps": 0, "draft_steps": 0, "draft_tokens": 0, "accepted_tokens": 0}
+    assert TimelineEngine().state().drafts is None
+    assert engine.state().drafts == Drafts(0, (0, 0, 0))

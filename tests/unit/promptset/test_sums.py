@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, pre_tokenizers
 
 from promptset.chat import Message, Tool
-from promptset.exact import exact_messages, exact_prompt, least_messages
+from promptset.exact import _trial_texts, exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.sums import adds_up
@@ -83,6 +84,11 @@ def test_other_kinds_of_text_and_chats_with_a_history_are_counted() -> None:
     assert tokenizer.counted == before + 1
     exact_prompt(tokenizer, 200, stream(1), style=Style("english"))
     assert tokenizer.counted > before + 1
+    exact_messages(tokenizer, 200, stream(0), style=Style("english"))
+    before = tokenizer.counted
+    chat = exact_messages(tokenizer, 200, stream(1), style=Style("english"))
+    assert tokenizer.counted > before
+    assert tokenizer.count_chats([chat]) == [200]
 
 
 @pytest.mark.parametrize("make", [tiny_tokenizers.joins_two_words, joins_at_words, knows_two_words])
@@ -94,6 +100,23 @@ def test_where_two_words_may_be_one_token_each_text_is_counted(make: Callable[[]
     for i in range(20):
         assert tokenizer.count(exact_prompt(tokenizer, 400, stream(1, i))) == 400
     assert tokenizer.counted >= before + 40
+    exact_messages(tokenizer, 400, stream(0))
+    before = tokenizer.counted
+    chats = [exact_messages(tokenizer, 400, stream(1, i)) for i in range(20)]
+    assert tokenizer.counted >= before + 20
+    assert tokenizer.count_chats(chats) == [400] * 20
+
+
+def test_the_texts_that_are_tried_have_each_length_and_two_of_them_end_with_a_full_stop() -> None:
+    tokenizer = counted(tiny_tokenizers.byte_level_bpe())
+    bank = word_bank(tokenizer)
+    texts = _trial_texts(bank)
+    assert tokenizer.count_plain(texts) == [*range(1, 25)]
+    # A template may join the end of a message with what follows it, and a full stop otherwise than a word.
+    assert [len(text) - len(text.rstrip(".")) for text in (texts[7], texts[15])] == [1, 1]
+    assert not any(text.endswith(".") for text in (texts[0], texts[6], texts[8], texts[14], texts[16]))
+    # Without a token for the full stop there are words alone.
+    assert not any("." in text for text in _trial_texts(replace(bank, stop=None)))
 
 
 def test_a_template_that_joins_the_end_of_a_message_has_its_chats_counted() -> None:

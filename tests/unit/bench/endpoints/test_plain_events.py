@@ -29,6 +29,20 @@ def test_an_event_is_plain_where_it_has_text_and_nothing_else_that_counts(endpoi
     assert reader.plain_text(None) is None
 
 
+@pytest.mark.parametrize(
+    ("calls", "text"),
+    [
+        ({"tool_calls": None, "function_call": None}, "ab"),
+        ({"tool_calls": []}, "ab"),
+        ({"tool_calls": [{"index": 0, "function": {"name": "f"}}]}, None),
+        ({"function_call": {"name": "f"}}, None),
+    ],
+)
+def test_an_event_of_text_that_calls_a_tool_too_is_not_plain(calls: dict[str, Any], text: str | None) -> None:
+    event = {"choices": [{"delta": {"content": "ab", **calls}, "finish_reason": None}]}
+    assert ChatCompletions().plain_text(event) == text
+
+
 @pytest.mark.parametrize(("choices", "believed"), [(1, False), (2, True)])
 def test_usage_beyond_the_bytes_is_doubted_where_one_choice_was_read(choices: int, believed: bool) -> None:
     text = ReplyText(asked=None, most_bytes=40, token_chunks=40, choices=choices)

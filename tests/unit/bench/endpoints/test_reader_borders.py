@@ -74,6 +74,15 @@ def test_calls_are_told_apart_by_place_and_id(deltas: list[dict[str, Any]], call
     assert reply.tool_calls == calls
 
 
+def test_calls_that_come_with_text_in_one_chunk_are_calls_too() -> None:
+    both = {"content": "Let me look.", **call(0, "a", name="f", arguments="{}")}
+    more = {"reasoning": "hm", **call(1, "b", name="g", arguments="{}")}
+    reply = chat(said(**both), said(**more), said("tool_calls"), DONE, keep_answer=True)
+    assert (reply.tool_calls, reply.text, reply.chunk_kind) == (2, "Let me look.hm", "ctoo")
+    assert reply.answer is not None
+    assert [one.name for one in reply.answer.tool_calls] == ["f", "g"]
+
+
 def test_the_answer_of_a_chat_has_its_calls_and_its_reasoning_in_the_field_it_came_in() -> None:
     reply = chat(
         said(reasoning="hm"), said(reasoning_content="m"), said(content="so"),
@@ -153,6 +162,7 @@ def test_lines_of_no_event_are_kept_up_to_a_limit() -> None:
         ([said(content="a")], b'{"error":"gone"}', Outcome.STREAM_ERROR, "gone"),
         ([said(content="a"), END, DONE, said(content="b")], b"", Outcome.MALFORMED, "event 3 comes after [DONE]"),
         ([said(content="a"), {"id": 1}, END, DONE], b"", Outcome.MALFORMED, "event 1 is no chunk of a reply"),
+        ([said(content="a"), END, DONE, DONE], b"", None, ""),
         ([END, DONE], b"", Outcome.NO_TOKENS, "no chunk of it has text"),
     ],
 )
@@ -173,6 +183,9 @@ def test_a_reply_of_which_no_token_was_asked_needs_none_and_one_of_calls_alone_n
     )
     assert chat(said(content="a"), DONE, output_tokens_asked=1).problem is None
     assert chat(said(content="a"), DONE).problem is None
+    nothing = chat(DONE, output_tokens_asked=2).problem
+    assert nothing is not None
+    assert nothing.outcome is Outcome.NO_TOKENS
 
 
 def test_as_many_choices_as_ended_may_have_the_tokens() -> None:
@@ -260,6 +273,14 @@ def test_the_answer_of_responses_has_its_items_and_its_id() -> None:
         ([{"type": "reasoning", "summary": [{"text": "s"}], "content": [{"text": "c"}]}], ("cs", "", 0)),
         ([{"type": "message", "content": "odd"}], ("", "", 0)),
         ([{"type": "custom_tool_call", "name": "f", "input": "x"}], ("fx", "", 1)),
+        (
+            [
+                {"type": "function_call", "name": "f"},
+                {"type": "message", "content": [{"text": "a"}]},
+                {"type": "function_call", "name": "g"},
+            ],
+            ("fag", "a", 2),
+        ),
     ],
 )
 def test_items_have_their_texts(output: list[Any], expected: tuple[str, str, int]) -> None:
