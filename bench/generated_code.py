@@ -10,13 +10,11 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import marshal
-import os
-import sys
-import zlib
-from contextlib import suppress
 from pathlib import Path
 from types import CodeType
 from typing import Any
+
+from bench import kept_file
 
 FILE = "generated-code"
 """Its name in the user's cache."""
@@ -24,8 +22,7 @@ FILE = "generated-code"
 MOST = 10_000
 """Texts that are kept at most: beyond them the file begins anew."""
 
-_HEAD = f"trueload generated code 1 {sys.version}\n".encode()
-"""Code is good for the interpreter that compiled it, and no other."""
+WHAT = "generated code 1"
 
 
 class GeneratedCode:
@@ -33,7 +30,8 @@ class GeneratedCode:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._kept = _read(path)
+        kept = kept_file.read(path, WHAT)
+        self._kept: dict[str, bytes] = kept if isinstance(kept, dict) else {}
         self._known = len(self._kept)
 
     def execute(
@@ -58,43 +56,7 @@ class GeneratedCode:
         if len(self._kept) > MOST:
             self._kept = dict(list(self._kept.items())[self._known :])
         self._known = len(self._kept)
-        body = marshal.dumps(self._kept)
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                draft.touch(0o600)
-                draft.write_bytes(_HEAD + _sum(body) + body)
-                draft.replace(self._path)
-            finally:
-                draft.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, bytes]:
-    """What the file has; empty where it is not ours, of another interpreter or damaged."""
-    try:
-        with path.open("rb") as file:
-            if not _is_ours(os.fstat(file.fileno())):
-                return {}
-            content = file.read()
-    except OSError:
-        return {}
-    end = len(_HEAD) + len(_sum(b""))
-    if content[:end] != _HEAD + _sum(content[end:]):
-        return {}
-    kept = marshal.loads(content[end:])
-    return kept if isinstance(kept, dict) else {}
-
-
-def _is_ours(stat: os.stat_result) -> bool:
-    """Whether nobody else may have written the file: what is in it is run."""
-    if sys.platform == "win32":  # It knows no owners by number, and a profile is its user's own.
-        return True
-    return stat.st_uid == os.geteuid() and not stat.st_mode & 0o022
-
-
-def _sum(body: bytes) -> bytes:
-    return zlib.crc32(body).to_bytes(4, "little")
+        kept_file.write(self._path, WHAT, self._kept)
 
 
 def keep(path: Path) -> GeneratedCode:

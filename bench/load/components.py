@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from bench import machine_cache
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
+from bench.kept_file import KeptFiles
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.sources.mixed import ClassSource
 
+TOKENIZERS = "tokenizers"
+"""The folder in the user's cache with what tokenizers have answered."""
+
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
@@ -30,7 +35,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
-        return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
+        memory = KeptFiles(machine_cache.default_path(TOKENIZERS))
+        return load_tokenizer(config.tokenizer, server=config.url, api_key=key, memory=memory)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
     except OSError as e:
@@ -186,6 +192,7 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
+        tokenizer.get_ready()  # What servers answer was never counted before.
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     endpoint = ENDPOINTS[config.endpoint]
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.

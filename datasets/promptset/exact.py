@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,6 +21,7 @@ import orjson
 from promptset.drafts import draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
+from promptset.measured import measured
 from promptset.rng import stream
 from promptset.sums import adds_up
 from promptset.text import WordBank, without_leading_space, word_bank
@@ -116,13 +118,15 @@ def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
     head, tools = orjson.loads(before)
     bank = word_bank(tokenizer)
     openers = bank.openers[: _ASKED_OPENERS if tokenizer.is_remote else _TRIED_OPENERS]
-    counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
+    with _remembering(tokenizer, head):
+        counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
     least = min(counts)
     cheap = tuple(opener for opener, count in zip(openers, counts, strict=True) if count == least)
     return dataclasses.replace(bank, openers=cheap), least
 
 
 @functools.lru_cache(maxsize=8)
+@measured
 def _prompts_add_up(tokenizer: Tokenizer) -> bool:
     """Whether completion prompts of plain words have the tokens of their pieces."""
     bank = word_bank(tokenizer)
@@ -140,8 +144,14 @@ def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> bool:
     if not adds_up(tokenizer, word_bank(tokenizer)):
         return False
     head, tools = orjson.loads(before)
-    counts = tokenizer.count_chats([_turn(head, text) for text in _trial_texts(bank)], tools)
+    with _remembering(tokenizer, head):
+        counts = tokenizer.count_chats([_turn(head, text) for text in _trial_texts(bank)], tools)
     return counts == [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]
+
+
+def _remembering(tokenizer: Tokenizer, head: Sequence[Message]) -> AbstractContextManager[None]:
+    """What stands ahead of a prompt is drawn anew in every run: only without it is the same asked again."""
+    return nullcontext() if head else tokenizer.remembering()
 
 
 def _trial_texts(bank: WordBank) -> list[str]:

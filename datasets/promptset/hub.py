@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from promptset.errors import SpecError
+from promptset.library import Library
 from promptset.tokenizer import SPECIAL_TOKENS, LocalTokenizer, Tokenizer, named_template
 
 _LOOK_TIMEOUT_S = 3.0
@@ -44,7 +45,9 @@ def load(model: str) -> Tokenizer:
     digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
     # All that servers know, too: what is missing here is empty in their templates.
     config = {**dict.fromkeys(SPECIAL_TOKENS), **{key: str(token) for key, token in loaded.special_tokens_map.items()}}
-    return LocalTokenizer(model, backend, fingerprint=digest.hexdigest()[:12], config=config, chat_template=template)
+    return LocalTokenizer(
+        model, Library(backend), fingerprint=digest.hexdigest()[:12], config=config, chat_template=template
+    )
 
 
 class _FromHub(Protocol):

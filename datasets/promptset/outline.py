@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,10 +87,11 @@ class PromptMaker:
         If the first piece of a text costs more than one token, the others are included.
         """
         first, *rest = self._bank.fresh(20, stream(0, "head"))
-        ids = [
-            self._ids("".join(without_leading_space([first, last])))
-            for last in (rest[0], next(p for p in rest if p != rest[0]))
-        ]
+        with nullcontext() if self._system else self.tokenizer.remembering():  # A system prompt is drawn anew.
+            ids = [
+                self._ids("".join(without_leading_space([first, last])))
+                for last in (rest[0], next(p for p in rest if p != rest[0]))
+            ]
         return next(i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b) - 1
 
     def _ids(self, content: str) -> list[int]:

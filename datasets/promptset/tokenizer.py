@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,9 @@ from promptset import own_template
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
-    import tokenizers
-
     from promptset.chat import Message, Tool
     from promptset.chat_template import ChatTemplate
+    from promptset.library import Counting
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -33,6 +33,13 @@ class Tokenizer(ABC):
     """The tokens that `count` adds to those of the text."""
     is_remote = False
     """Whether each count is a request to a server."""
+
+    def get_ready(self) -> None:  # noqa: B027 (most have nothing to do)
+        """From here on no count of a short text takes long: what is loaded late is loaded now."""
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """What is asked meanwhile is asked in every process: its answers may be kept for the next one."""
+        return nullcontext()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, fingerprint={self.fingerprint!r})"
@@ -95,7 +102,7 @@ class LocalTokenizer(Tokenizer):
     def __init__(
         self,
         name: str,
-        backend: tokenizers.Tokenizer,
+        backend: Counting,
         *,
         fingerprint: str,
         config: Mapping[str, Any],
@@ -103,9 +110,6 @@ class LocalTokenizer(Tokenizer):
     ) -> None:
         """`config` is the content of tokenizer_config.json, completed with the special tokens of the tokenizer's file.
         `fingerprint` identifies the files."""
-        # The file may have a length limit for training, which would cut every count.
-        backend.no_truncation()
-        backend.no_padding()
         self.name = name
         self.fingerprint = fingerprint
         self._backend = backend
@@ -121,9 +125,7 @@ class LocalTokenizer(Tokenizer):
         self._renders_itself = chat_template == own_template.source()
         if not self._renders_itself:
             _ = self._chat  # What cannot be compiled is said now.
-        # The file's post-processor decides which tokens are added to a text. `add_bos_token` of the configuration has no
-        # effect in transformers 5 either (checked with 5.24).
-        self.special_tokens_added = backend.num_special_tokens_to_add(is_pair=False)
+        self.special_tokens_added = backend.added()
 
     @cached_property
     def _chat(self) -> ChatTemplate | None:
@@ -133,21 +135,29 @@ class LocalTokenizer(Tokenizer):
 
         return ChatTemplate(self._template, self._special_tokens, self.name)
 
+    def get_ready(self) -> None:
+        """Load the library, where it is not."""
+        self._backend.get_ready()
+
+    def remembering(self) -> AbstractContextManager[None]:
+        """What is asked meanwhile is asked in every process."""
+        return self._backend.remembering()
+
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """The ids of `text`."""
-        return self._backend.encode(text, add_special_tokens=add_special_tokens).ids
+        return self._backend.encode(text, add_special_tokens)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, special tokens included."""
-        return self._backend.decode(list(ids), skip_special_tokens=False)
+        return self._backend.decode(ids)
 
     def count_batch(self, texts: Sequence[str]) -> list[int]:
         """`count` of each text, on all cores."""
-        return [len(e) for e in self._backend.encode_batch_fast(list(texts))]
+        return self._backend.count(texts, added=True)
 
     def count_plain(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text alone, on all cores."""
-        return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return self._backend.count(texts, added=False)
 
     def count_chats(self, chats: Sequence[Sequence[Message]], tools: Sequence[Tool] | None = None) -> list[int]:
         """Tokens of each chat, rendered. Raises SpecError if there is no template."""
@@ -159,23 +169,15 @@ class LocalTokenizer(Tokenizer):
 
     def parts(self, text: str) -> list[str] | None:
         """What the pre-tokenizer makes of a text that the normalizer leaves as it is, and in which no added token stands."""
-        splitter, normalizer = self._backend.pre_tokenizer, self._backend.normalizer
-        if splitter is None or (normalizer is not None and normalizer.normalize_str(text) != text):
-            return None
-        added = [token.content for token in self._backend.get_added_tokens_decoder().values()]
-        if any(" " in token.strip() or token in text for token in added):
-            return None
-        return [text[begin:end] for _, (begin, end) in splitter.pre_tokenize_str(text)]
+        return self._backend.parts(text)
 
     def token_strings(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it; empty for an id that is not in it."""
-        return [self._backend.id_to_token(number) or "" for number in ids]
+        return self._backend.token_strings(ids)
 
     def vocabulary(self) -> list[str]:
         """What each token that is not a special one decodes to."""
-        special = self._backend.get_added_tokens_decoder()
-        ids = [number for number in self._backend.get_vocab(with_added_tokens=False).values() if number not in special]
-        return list(self._backend.decode_batch([[number] for number in sorted(ids)], skip_special_tokens=False))
+        return self._backend.vocabulary()
 
     def render_chat(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, *, add_generation_prompt: bool = True

@@ -13,6 +13,7 @@ import orjson
 
 from promptset import hub
 from promptset.errors import SpecError
+from promptset.library import FORM, Library, Memory, Remembered, library_stamp
 from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
 
 __all__ = ["DEFAULT", "SERVER", "Tokenizer", "load_tokenizer"]
@@ -24,16 +25,19 @@ SERVER = "server"
 """The name for the tokenizer of the server under test."""
 
 
-def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
+def load_tokenizer(
+    spec: str | None = None, *, server: str | None = None, api_key: str | None = None, memory: Memory | None = None
+) -> Tokenizer:
     """The tokenizer that `spec` names; None is the embedded default, which needs no network.
 
     `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the file
     itself (tokenizer.json, tiktoken, tekken, SentencePiece, vocab.txt), the URL of a server that counts (or the word
-    "server" for the one given as `server`, with its key), or, with the extra `hf`, the id of a model on a hub. Raises
-    SpecError.
+    "server" for the one given as `server`, with its key), or, with the extra `hf`, the id of a model on a hub. With a
+    `memory`, what is asked of each tokenizer.json in every process is remembered in it, and the library that reads such files
+    is loaded only for what was never asked. Raises SpecError.
     """
     if spec is None:
-        return _load_default()
+        return _load_default(memory)
     if spec == SERVER or spec.startswith(("http://", "https://")):
         return _ask(spec, server, api_key)
     path, choice = Path(spec).expanduser(), None
@@ -41,9 +45,11 @@ def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_ke
         before, _, choice = spec.rpartition("#")
         path = Path(before).expanduser()
     if path.is_dir():
-        return _load_file(_file_in(path), path, str(path), choice)
+        return _load_file(_file_in(path), path, str(path), choice, memory)
     if path.is_file():
-        return _load_file(path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), choice)
+        return _load_file(
+            path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), choice, memory
+        )
     if spec.startswith((".", "/", "~")):
         raise SpecError(f"the tokenizer {spec} does not exist: give a tokenizer's directory, or the file itself")
     return hub.load(spec)
@@ -79,23 +85,25 @@ def _listing(folder: Path) -> str:
 
 
 @functools.cache
-def _load_default() -> Tokenizer:
+def _load_default(memory: Memory | None = None) -> Tokenizer:
     # find_spec runs no code: importing the package would load regex tables that are not needed here.
     package = importlib.util.find_spec(DEFAULT.replace("-", "_"))
     if package is None or not package.submodule_search_locations:
         raise SpecError(f"the embedded tokenizer is missing: install {DEFAULT}, or name a tokenizer")
     folder = Path(package.submodule_search_locations[0])
     template = resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
-    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template)
+    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template, None, memory)
 
 
-def _load_file(file: Path, folder: Path, name: str, choice: str | None) -> Tokenizer:
+def _load_file(file: Path, folder: Path, name: str, choice: str | None, memory: Memory | None) -> Tokenizer:
     template_file = folder / "chat_template.jinja"
     template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
-    return _read(name, file, folder / "tokenizer_config.json", template, choice)
+    return _read(name, file, folder / "tokenizer_config.json", template, choice, memory)
 
 
-def _read(name: str, file: Path, config_file: Path, template: str | None, choice: str | None = None) -> Tokenizer:
+def _read(
+    name: str, file: Path, config_file: Path, template: str | None, choice: str | None, memory: Memory | None
+) -> Tokenizer:
     content = file.read_bytes()
     digest = hashlib.sha256(content)
     config: dict[str, Any] = {}
@@ -109,13 +117,23 @@ def _read(name: str, file: Path, config_file: Path, template: str | None, choice
     if template is None:
         template = named_template(config.get("chat_template"))
     digest.update(((template or "") + (choice or "")).encode())
-    from promptset.tokenizer_files import convert  # With the libraries that count, which few processes need.
 
-    backend = convert(content, config, str(file), choice)
+    def load() -> Library:
+        from promptset.tokenizer_files import convert  # With the libraries that count, which few processes need.
+
+        backend = convert(content, config, str(file), choice)
+        return Library(backend.tokenizer, backend.special_tokens)
+
+    whole = digest.hexdigest()
+    # Only this form is the library's own: what others are made of is also up to us.
+    stamp = library_stamp() if memory is not None and file.name == "tokenizer.json" else None
+    backend = (
+        load() if memory is None or stamp is None else Remembered(load, memory, whole[:32], f"{FORM} {whole} {stamp}")
+    )
     return LocalTokenizer(
         name,
-        backend.tokenizer,
-        fingerprint=digest.hexdigest()[:12],
+        backend,
+        fingerprint=whole[:12],
         # The configuration wins: one that names no BOS ("bos_token": null) is right about that.
         config={**backend.special_tokens, **config},
         chat_template=template,

@@ -14,28 +14,37 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.chat": frozenset(),
     "promptset.chat_template": frozenset({"promptset.chat", "promptset.clock", "promptset.errors"}),
     "promptset.tokenizer_files": frozenset({"promptset.errors"}),
+    "promptset.library": frozenset(),
     "promptset.tokenizer": frozenset(
-        {"promptset.chat", "promptset.chat_template", "promptset.errors", "promptset.own_template"}
+        {"promptset.chat", "promptset.chat_template", "promptset.errors", "promptset.library", "promptset.own_template"}
     ),
-    "promptset.hub": frozenset({"promptset.errors", "promptset.tokenizer"}),
+    "promptset.measured": frozenset({"promptset.tokenizer"}),
+    "promptset.hub": frozenset({"promptset.errors", "promptset.library", "promptset.tokenizer"}),
     "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
     "promptset.tokens": frozenset(
-        {"promptset.errors", "promptset.hub", "promptset.server_tokens", "promptset.tokenizer", "promptset.tokenizer_files"}
+        {"promptset.errors", "promptset.hub", "promptset.library", "promptset.server_tokens", "promptset.tokenizer",
+         "promptset.tokenizer_files"}
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
-    "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
-    "promptset.drafts": frozenset({"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.text": frozenset({"promptset.errors", "promptset.measured", "promptset.rng", "promptset.tokenizer"}),
+    "promptset.drafts": frozenset(
+        {"promptset.kinds", "promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}
+    ),
     "promptset.exact": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.rng", "promptset.sums",
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.measured",
+         "promptset.rng", "promptset.sums",
          "promptset.text", "promptset.tokenizer"}
     ),
-    "promptset.sums": frozenset({"promptset.rng", "promptset.text", "promptset.tokenizer"}),
-    "promptset.sentences": frozenset({"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.sums": frozenset({"promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.sentences": frozenset(
+        {"promptset.errors", "promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}
+    ),
     "promptset.chat_sum": frozenset(
-        {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences", "promptset.tokenizer"}
+        {"promptset.chat", "promptset.errors", "promptset.measured", "promptset.rng", "promptset.sentences",
+         "promptset.tokenizer"}
     ),
     # A way of sharing names segments of text and never sees one.
     "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),

@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Regex, pre_tokenizers
 from promptset.chat import Message, Tool
 from promptset.exact import _trial_texts, exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
+from promptset.library import Library
 from promptset.rng import stream
 from promptset.sums import adds_up
 from promptset.text import word_bank
@@ -41,7 +42,7 @@ class Counted(LocalTokenizer):
 
 
 def counted(backend: tokenizers.Tokenizer, template: str = TEMPLATE) -> Counted:
-    return Counted("tiny", backend, fingerprint="0", config={}, chat_template=template)
+    return Counted("tiny", Library(backend), fingerprint="0", config={}, chat_template=template)
 
 
 def joins_at_words() -> tokenizers.Tokenizer:
