@@ -131,7 +131,7 @@ def test_a_run_whose_rate_is_raised_waits_for_requests_and_then_has_them(
                 assert feed._feed is not None
                 feed._feed._process.kill()
                 assert feed._starting is not None
-                await asyncio.wait_for(asyncio.wait([feed._starting]), 60)
+                await asyncio.wait_for(asyncio.wait([feed._starting]), PATIENCE_S)
                 assert feed._starting.exception() is None
                 assert worker.stocked == stocked, "requests are made where they are sent"
             else:

@@ -17,6 +17,8 @@ from tests.support.patience import PATIENCE_S
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NOT_TYPED = {"scripts/test": "runs this very test"}
+NOT_COMPILED = {"PIP_NO_COMPILE": "0"}
+"""pip's way to say yes: modules that nothing here imports are not compiled, which would take longer than to unpack them."""
 UNWANTED = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "OPENAI_API_KEY", "PYTEST_ADDOPTS", "PYTHONWARNINGS")
 
 
@@ -25,7 +27,7 @@ def environment(cache: Path) -> dict[str, str]:
     ours = {str(Path(sys.executable).parent), str(ROOT / ".venv" / "bin")}
     kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     path = os.pathsep.join(part for part in kept["PATH"].split(os.pathsep) if part not in ours)
-    return {**kept, "PATH": path, "XDG_CACHE_HOME": str(cache)} | _pip_cache()
+    return {**kept, "PATH": path, "XDG_CACHE_HOME": str(cache), **NOT_COMPILED} | _pip_cache()
 
 
 def _pip_cache() -> dict[str, str]:

@@ -157,6 +157,7 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
         runner.run(main())
 
 
+@in_a_calm_moment
 def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
     """What the reading relies on: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
     timestamp, stamp = 35, struct.Struct("qq")

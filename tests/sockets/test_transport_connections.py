@@ -55,7 +55,8 @@ def test_a_server_that_closes_after_each_reply_without_saying_so_fails_no_reques
 def test_a_connection_that_the_server_has_closed_is_not_used_again(act: Callable[..., Any], way: Step) -> None:
     async def busy_between(client: Client) -> list[RequestRecord]:
         first = await client.ask()
-        time.sleep(0.1)  # The connection is closed in this time, and the loop had no turn to hear of it.
+        while not server.all_are_closed():
+            time.sleep(0.001)  # The loop has no turn to hear of it.
         return [first, await client.ask()]
 
     with LiteralServer(in_turn([*stream(*GOOD), Pause(0.02), way])) as server:

@@ -182,6 +182,7 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
     assert server.connections == 2
 
 
+@in_a_calm_moment
 def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
     def head_and_token_are_out(requests: int) -> bool:
         return len(server.received) == requests and len(server.received[-1].writes) >= 2
@@ -225,6 +226,7 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
     assert exact >= 1  # Where the machine is busy, an acknowledgement may have come in between: mostly all five are.
 
 
+@in_a_calm_moment
 def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 64
     monkeypatch.setattr(WireTransport, "reads_plainly", False)  # The compiled core reads in a thread of its own.
@@ -261,6 +263,7 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
     assert after - before == 16
 
 
+@in_a_calm_moment
 def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
     async def order(wire: Wire) -> list[str]:
         transport, clock, happened = wire.transport, wire.transport._clock, []

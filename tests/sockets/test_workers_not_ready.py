@@ -207,7 +207,7 @@ def test_a_message_that_comes_in_two_pieces_is_taken_whole() -> None:
 
         def send() -> None:
             theirs.sendall(struct.pack("!i", len(packed)))
-            reading.wait(10)
+            reading.wait(PATIENCE_S)
             theirs.sendall(packed)
 
         async def read() -> object:
@@ -228,4 +228,4 @@ def test_a_message_that_comes_in_two_pieces_is_taken_whole() -> None:
                 thread.join()
 
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            assert runner.run(asyncio.wait_for(read(), 20)) == "x" * 20_000
+            assert runner.run(asyncio.wait_for(read(), PATIENCE_S)) == "x" * 20_000

@@ -134,6 +134,11 @@ class LiteralServer:
         for thread in self._threads:
             thread.join()
 
+    def all_are_closed(self) -> bool:
+        """Whether the server has closed each connection that it took."""
+        with self._lock:
+            return not self._sockets
+
     def all_is_read(self) -> bool:
         """Whether the clients have taken from the kernel all that was sent (Linux; elsewhere nobody can tell)."""
         connections = Path("/proc/net/tcp")

@@ -127,7 +127,7 @@ def imported_by(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter has after running the code."""
     show = "import sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
     ran = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     return set(ran.stdout.splitlines()[-1].split())
 
@@ -199,7 +199,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
 def test_a_module_that_a_start_does_not_need_is_not_loaded(what: str, code: str, unwanted: Iterable[str]) -> None:
     show = "import sys; print('\\n' + ' '.join(sys.modules))"
     ran = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", f"{code}\n{show}"], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
     assert set(ran.stdout.splitlines()[-1].split()) & set(unwanted) == set()
 

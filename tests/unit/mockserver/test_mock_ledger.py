@@ -15,6 +15,7 @@ from mockserver.faults import parse_rule
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger import Ledger, LedgerEntry
 from mockserver.record.ledger_file import LedgerFile, open_file
+from tests.support.patience import PATIENCE_S
 
 FIELDS = [
     "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind", "blocked",
@@ -72,7 +73,7 @@ def test_lines_reach_the_disk_by_themselves_in_order_and_within_100_ms(tmp_path:
         for i in range(700):
             ledger.add(entry(index=i))
         assert lines_of(path) == []  # Nothing is written in the call that ends a response.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while ledger.lines < 700:
                 await asyncio.sleep(0.001)
         assert lines_of(path) == list(range(700))
@@ -128,7 +129,7 @@ def test_what_can_wait_is_done_with_the_line_and_not_before(tmp_path: Path) -> N
         for i in range(5):
             ledger.add(entry(index=i))
         assert done == []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(done) < 5:
                 await asyncio.sleep(0.001)
         assert ledger.lines == 5
@@ -149,7 +150,7 @@ def test_a_long_queue_is_written_in_slices_between_which_the_streams_have_their_
         ledger = Ledger(LedgerFile(open_file(tmp_path / "ledger.jsonl")))
         for i in range(20):
             ledger.add(entry(index=i))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while ledger.lines < 20:
                 seen.append(ledger.lines)
                 await asyncio.sleep(0)
