@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 
-from bench.errors import BenchError, RecordError
+from bench.config.stored_values import wrong_values
+from bench.errors import BenchError, RecordError, UsageError
 from bench.records import MOST_TOKENS, RequestRecord
-from bench.run_directory import LEDGER, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
+from bench.run_directory import LEDGER, MANIFEST, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
 from bench.shape import misfits
 
 P = ParamSpec("P")
@@ -131,6 +133,10 @@ def _all_problems(directory: RunDirectory) -> Iterator[str]:
     path = directory.path / MOCK
     if path.exists():
         yield from misfits(_decoded(path.read_bytes()), _Mock, f"{path}:")
+    with suppress(UsageError):  # Who reads it says that.
+        config = directory.manifest()["config"]
+        if isinstance(config, dict):
+            yield from wrong_values(config, f"{directory.path / MANIFEST}: config:")
 
 
 def _lines(path: Path, wrong: Callable[[object, str], Iterator[str]]) -> Iterator[str]:

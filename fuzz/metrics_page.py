@@ -6,6 +6,7 @@ import math
 
 from bench.server_metrics.exposition import read_page
 from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.roles import COUNTERS, HISTOGRAMS, LEVELS, SHARES
 from bench.server_metrics.scrapes import ScrapeLines, read_scrapes
 from bench.server_metrics.servers import SERVERS
 from fuzz.target import Target
@@ -21,7 +22,24 @@ def read(data: bytes) -> None:
         made.append(lines.line(number * 10**9, number * 10**9 + 1, "no page" if page is None else page))
         *_, last = read_scrapes(made)
         assert dict(last.values) == ({} if page is None else page.values)
-    ServerSeries(SERVERS).add_all(read_scrapes(made))
+    _ask(ServerSeries(SERVERS).add_all(read_scrapes(made)))
+
+
+def _ask(series: ServerSeries) -> None:
+    """Everything that a report asks of the pages together."""
+    start_ns, end_ns = 5 * 10**8, 25 * 10**8
+    for role in (*LEVELS, *SHARES):
+        series.level(role, start_ns, end_ns)
+        series.level_at(role, start_ns)
+    for role in COUNTERS:
+        series.rise(role, start_ns, end_ns)
+        series.said(role)
+    for role in HISTOGRAMS:
+        histogram = series.histogram(role, start_ns, end_ns)
+        if histogram is not None:
+            assert histogram.bounds_s == sorted(set(histogram.bounds_s))
+            found = histogram.quantile_s(0.5), histogram.quantile_s(0.99), histogram.mean_s
+            assert (found == (None, None, None)) is (histogram.count <= 0)
 
 
 WORDS = (
@@ -30,6 +48,9 @@ WORDS = (
     b"# TYPE h histogram\n",
     b'_bucket{le="1"} 2\n',
     b'{le="+Inf"}',
+    b'{le="1.0"}',
+    b'{le="x"}',
+    b"vllm:time_to_first_token_seconds",
     b"_sum 1\n",
     b"_count 1\n",
     b" NaN\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -77,7 +78,11 @@ _ODD_BYTES = (
     b":",
     b" ",
 )
+_NOTHING = object()
 _MOST_BYTES = 100_000
+_LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The same in C, where PyYAML was built with it: ten times as many mutations."""
 
 
 def mutations(target: Target, seeds: Sequence[bytes], chance: random.Random) -> Iterator[bytes]:
@@ -124,8 +129,7 @@ def _value_changed(target: Target, data: bytes, chance: random.Random) -> bytes 
     """The input with another value somewhere; None where it is no JSON or YAML."""
     if target.form == "yaml":
         try:
-            value = yaml.safe_load(data)
-            return yaml.safe_dump(_changed(value, target, chance), allow_unicode=True).encode(errors="replace")
+            return _as_yaml(_changed(yaml.load(data, _LOADER), target, chance))
         except (yaml.YAMLError, ValueError, RecursionError, TypeError):
             return None
     lines = data.split(b"\n")
@@ -137,6 +141,50 @@ def _value_changed(target: Target, data: bytes, chance: random.Random) -> bytes 
             continue
         return value if where is None else b"\n".join([*lines[:where], value, *lines[where + 1 :]])
     return None
+
+
+def _as_yaml(value: Any) -> bytes:
+    return str(yaml.dump(value, Dumper=_DUMPER, allow_unicode=True, sort_keys=False)).encode(errors="replace")
+
+
+def every_value(target: Target, seeds: Sequence[bytes]) -> Iterator[bytes]:
+    """Each input with each odd value in place of each of its values, and without it: one change at a time.
+
+    What stands at the same place in several inputs, lines or entries of a list is changed in the first of them alone.
+    """
+    known: set[tuple[Any, ...]] = set()
+    for data in seeds:
+        if target.form == "yaml":
+            with suppress(yaml.YAMLError, ValueError):
+                yield from map(_as_yaml, _each_changed(yaml.load(data, _LOADER), known))
+        elif target.form == "json":
+            lines = data.split(b"\n")
+            for at, text in ((None, data), *enumerate(lines)):
+                with suppress(orjson.JSONDecodeError):
+                    for changed in _each_changed(orjson.loads(text), known):
+                        one = orjson.dumps(changed)
+                        yield one if at is None else b"\n".join([*lines[:at], one, *lines[at + 1 :]])
+
+
+def _each_changed(value: Any, known: set[tuple[Any, ...]]) -> Iterator[Any]:
+    for place in [*_places(value)]:
+        kind = tuple("*" if isinstance(key, int) else key for key in place)
+        if kind in known:
+            continue
+        known.add(kind)
+        yield from (_replaced(value, place, odd) for odd in (*ODD_VALUES, _NOTHING))
+
+
+def _replaced(value: Any, place: tuple[Any, ...], odd: Any) -> Any:
+    """A copy with another value at this place, or without it."""
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if len(place) > 1:
+        copy[place[0]] = _replaced(copy[place[0]], place[1:], odd)
+    elif odd is _NOTHING:
+        del copy[place[0]]
+    else:
+        copy[place[0]] = odd
+    return copy
 
 
 def _changed(value: Any, target: Target, chance: random.Random) -> Any:

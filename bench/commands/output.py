@@ -42,6 +42,7 @@ _REMEDIES = {
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or name another directory with --out",
     errno.EROFS: "name another directory with --out",
     errno.EACCES: "name a place that you may write to",
+    errno.ENAMETOOLONG: "give a path that is shorter",
     errno.EIO: "the disk or the file is broken",
     errno.ENOMEM: "lower the load, or use a machine with more memory",
 }

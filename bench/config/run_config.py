@@ -185,6 +185,8 @@ class RunConfig(Settings):
         # Both raise where a value is not of its type.
         found.model_dump(mode="json", warnings="error")
         objectives.parse(found.slo)
+        # What is kept as text and parsed when it is asked for: each raises where it cannot be.
+        _ = (found.length, found.ramp_in_s, found.models, found.cancel_plan, found.classes)
         return found
 
 

@@ -6,7 +6,8 @@ The sentences of the ValueErrors are what the user reads, with the flag or the k
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -276,12 +277,22 @@ def error_limit(value: object) -> str:
     return text
 
 
+@contextmanager
+def _looked_for(path: str) -> Iterator[None]:
+    """Raises ValueError where the system does not even look for the path: a name is too long, a directory is closed."""
+    try:
+        yield
+    except OSError as e:
+        raise ValueError(f"{path} cannot be looked for: {e.strerror}") from e
+
+
 def existing_file(path: str) -> str:
     """A file that is there. Raises ValueError."""
-    if Path(path).is_dir():
-        raise ValueError(f"{path} is a directory: name a file")
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
+    with _looked_for(path):
+        if Path(path).is_dir():
+            raise ValueError(f"{path} is a directory: name a file")
+        if not Path(path).is_file():
+            raise ValueError(f"there is no file {path}")
     return path
 
 
@@ -298,16 +309,19 @@ def certificate_file(path: str) -> str:
 
 def data_set(value: str) -> str:
     """A file that is there, or the name of a recipe. Raises ValueError."""
-    if Path(value).is_file():
-        return value
-    from promptset import recipes
+    with _looked_for(value):
+        if Path(value).is_file():
+            return value
+        from promptset import recipes
 
-    if recipes.is_recipe(value):
-        return value
-    if Path(value).is_dir():
-        raise ValueError(f"{value} is a directory: name a file in it")
-    if Path(value).exists():
-        raise ValueError(f"{value} is not a plain file, and rows are read more than once: save them to a file first")
+        if recipes.is_recipe(value):
+            return value
+        if Path(value).is_dir():
+            raise ValueError(f"{value} is a directory: name a file in it")
+        if Path(value).exists():
+            raise ValueError(
+                f"{value} is not a plain file, and rows are read more than once: save them to a file first"
+            )
     raise ValueError(f"there is no file {value}, and no recipe of that name (there are {', '.join(recipes.names())})")
 
 

@@ -184,17 +184,17 @@ _LIMITS = {
     "calibration_p99_share": ("and its share", "share"),
     "calibration_throughput_share": ("Rates per second", "share"),
 }
+_BANDS = ("suspect", "invalid", "failed")
 
 
 def _limits(bands: Mapping[str, Any]) -> list[Detail]:
     """The errors above which the verdict is SUSPECT or INVALID."""
-    return [
-        Detail(
-            name, f"over {measured(band['suspect'], unit)} suspect, over {measured(band['invalid'], unit)} invalid", ""
-        )
-        for key, (name, unit) in _LIMITS.items()
-        if (band := bands.get(key)) is not None
-    ]
+    found = []
+    for key, (name, unit) in _LIMITS.items():
+        given = bands.get(key) or {}
+        words = [f"over {measured(over, unit)} {what}" for what in _BANDS if (over := given.get(what)) is not None]
+        found += [Detail(name, ", ".join(words), "")] if words else []
+    return found
 
 
 def _load(certificate: Mapping[str, Any]) -> list[Detail]:

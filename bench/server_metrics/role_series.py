@@ -7,6 +7,7 @@ no scrape falls on its ends.
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,6 +143,8 @@ _MEANS = frozenset((*SHARES, *GPU_MEANS))
 
 _TAILS = (("_bucket", None), ("_sum", "sum"), ("_count", "count"))
 _NO_TAILS = (("", ""),)
+_ALL = "+Inf"
+"""The bound of the bucket that holds every value."""
 
 _Place = tuple[Role, int, str]
 """A role, by which of its names (in order of tables and of names), and the part: `le` of a bucket, `sum`, `count`."""
@@ -212,7 +215,7 @@ class _PageSeries:
     def _find(self, key: str) -> Iterator[tuple[_Place, float]]:
         name, labels = split_key(key)
         for named in self._named.get(name, ()):
-            part = labels.get("le") if named.part is None else named.part
+            part = _bound(labels.get("le")) if named.part is None else named.part
             if part is not None and named.samples.match(named.samples.name, labels):
                 self.tables.add(named.table)
                 yield (named.role, named.rank, part), named.samples.scale
@@ -238,6 +241,15 @@ class _PageSeries:
     def restarts(self) -> int:
         """How often the server began to count anew."""
         return max((counter.restarts for counter in self._counters.values()), default=0)
+
+
+def _bound(text: str | None) -> str | None:
+    """The bound of a bucket, the same for `1` and `1.0`; None where it is no bound."""
+    try:
+        value = math.nan if text is None else float(text)
+    except ValueError:
+        return None
+    return None if math.isnan(value) or value == -math.inf else _ALL if value == math.inf else repr(value)
 
 
 class ServerSeries:
@@ -331,8 +343,8 @@ class ServerSeries:
                 gained[part] = gained.get(part, 0.0) + counter.between(start_ns, end_ns)
         if "count" not in gained or "sum" not in gained:
             return None
-        bounds = sorted(float(part) for part in gained if part not in ("sum", "count", "+Inf"))
-        by_bound = {float(part): value for part, value in gained.items() if part not in ("sum", "count", "+Inf")}
+        by_bound = {float(part): value for part, value in gained.items() if part not in ("sum", "count", _ALL)}
+        bounds = sorted(by_bound)
         return Histogram(bounds, [by_bound[bound] for bound in bounds], gained["count"], gained["sum"])
 
     def has(self, role: Role) -> bool:

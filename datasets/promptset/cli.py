@@ -110,7 +110,8 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as e:
-        print(f"{prog}: {options.out or 'stdout'} cannot be written: {e.strerror}", file=sys.stderr)
+        # What is written has a draft beside it: the path of the error is what cannot be read or written.
+        print(f"{prog}: {e.filename or options.out or 'stdout'}: {e.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"{prog}: interrupted", file=sys.stderr)

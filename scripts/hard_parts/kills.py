@@ -31,6 +31,8 @@ from hard_parts.place import (
 
 _OUTCOMES = "outcomes"
 _NO = "no-"
+MERGING = "merging"
+"""The phase in which a run puts the files of its workers together."""
 LONGEST_S = 40.0
 SEEN_NS = 500_000_000
 """A request whose last byte was written so long before the kill has a record."""
@@ -49,6 +51,8 @@ class Scenario:
     mock: tuple[str, ...] = ()
     """Flags of ours."""
     command: str = "run"
+    merges: bool = False
+    """Whether the run has files of several workers to merge: for so short a while that practice may not see it."""
 
     def called(self, victim: str) -> str:
         """What a row calls this victim."""
@@ -77,11 +81,18 @@ def _console(url: str) -> Sequence[str]:
 
 SCENARIOS: dict[str, Scenario] = {
     "one worker": Scenario(_run("--rate", "40", "--duration", "2s", "--warmup", "1s"), ("parent", "scrape", "mock")),
-    # Enough records that merging them takes a while.
     "two workers": Scenario(
         _run("--concurrency", "200", "--workers", "2", "--duration", "3s", "--warmup", "1s"),
         ("parent", "worker", "mock"),
         mock=("--workers", "2"),
+        merges=True,
+    ),
+    # So many long records that merging them takes a while.
+    "many records": Scenario(
+        _run("--concurrency", "300", "--workers", "2", "--requests", "5000", "--output-tokens", "64"),
+        ("parent", "mock"),
+        mock=("--ttft", "2ms", "--tpot", "0.2ms"),
+        merges=True,
     ),
     "a feed": Scenario(_run("--rate", "800", "--requests", "5600", "--max-concurrency", "400"), ("parent", "feed")),
     "--until": Scenario(_run("--rate", "40", "--duration", "3s", "--until", "ttft:p50=1%"), ("parent", "precision")),
@@ -184,6 +195,9 @@ def _practised(asked: Asked) -> Practised:
         # Runs of a search are over quickly, and the next begins: what counts is the length of one.
         runs = max(1, len(run_directories(place.folder)))
         shutil.rmtree(place.folder, ignore_errors=True)
+        if scenario.merges:
+            lengths.setdefault(MERGING, 0.03)
+            there.setdefault(MERGING, set()).update({"parent", "mock"})
         return {phase: length_s / runs for phase, length_s in lengths.items()}, there
 
     with ThreadPoolExecutor(asked.at_once) as pool:
@@ -214,26 +228,21 @@ def kill_once(
     """Kill one process once, so long after this phase has begun. Returns which it was, the phase that it was in, and what is
     wrong afterwards."""
     started = _begin(place, scenario, url)
-    until = time.monotonic() + LONGEST_S
-    while wanted != "start" and started.poll() is None and time.monotonic() < until:
-        if _phase(place.folder) == wanted:
-            break
-        time.sleep(0.001)
+    numbers = _await(place, scenario, started, victim, wanted)
     time.sleep(delay_s)
     # Where it is not there yet, or was only a moment ago, wait for the next one: it may be another phase then.
     until = time.monotonic() + LONGEST_S
-    while True:
-        everyone = place.processes(with_mock=not scenario.own_mock)
-        numbers = [number for number, role in everyone.items() if role == victim]
-        if numbers or started.poll() is not None or time.monotonic() > until:
-            break
+    while not numbers and started.poll() is None and time.monotonic() < until:
+        numbers = _numbers(place, scenario, victim)
+    number = chance.choice(numbers) if numbers else 0
+    # What is stopped goes on to no other phase while we look in which it is.
+    if not numbers or not _stopped(number):
+        victim = f"{_NO}{victim}"
     phase = _phase(place.folder)
     killed_ns = time.monotonic_ns()
     if numbers:
         with suppress_gone():
-            os.kill(chance.choice(numbers), signal.SIGKILL)
-    else:
-        victim = f"{_NO}{victim}"
+            os.kill(number, signal.SIGKILL)
     wrong: list[str] = []
     if _is_console(scenario) and victim != "console":  # It goes on until somebody ends it.
         until = time.monotonic() + LONGEST_S * 6
@@ -261,6 +270,42 @@ def kill_once(
     return victim, phase, wrong
 
 
+def _await(place: Place, scenario: Scenario, started: subprocess.Popen[bytes], victim: str, wanted: str) -> list[int]:
+    """Wait for a phase. Returns the numbers of the victims where it is too short to look for them then; else none."""
+    numbers: list[int] = []
+    until = time.monotonic() + (3 * LONGEST_S if wanted == MERGING else LONGEST_S)
+    while wanted != "start" and started.poll() is None and time.monotonic() < until:
+        phase = _phase(place.folder)
+        if phase == wanted:
+            break
+        if wanted == MERGING and not numbers and phase in ("running", "draining"):
+            numbers = _numbers(place, scenario, victim)
+        time.sleep(0.001)
+    return numbers
+
+
+def _numbers(place: Place, scenario: Scenario, victim: str) -> list[int]:
+    everyone = place.processes(with_mock=not scenario.own_mock)
+    return [number for number, role in everyone.items() if role == victim]
+
+
+def _stopped(number: int) -> bool:
+    """Stop a process, and wait until it is. False where it has ended."""
+    try:
+        os.kill(number, signal.SIGSTOP)
+        until = time.monotonic() + LONGEST_S
+        while time.monotonic() < until:
+            state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+            if state in ("T", "t"):
+                return True
+            if state in ("Z", "X"):
+                return False
+            time.sleep(0.0005)
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return True  # It waits for a disk: it is as good as stopped.
+
+
 def _start_task(runs: Path, url: str) -> None:
     """Have the console start a run, as a browser would."""
     from bench.console.address import read
@@ -286,8 +331,8 @@ def _start_task(runs: Path, url: str) -> None:
 
 def _phase(folder: Path) -> str:
     for run in run_directories(folder)[-1:]:
-        if (run / ".requests.jsonl.new").exists():
-            return "merging"
+        if any((run / f".{kind}.jsonl.new").exists() for kind in ("requests", "samples")):
+            return MERGING
         state = state_of(run)
         if state == "evaluating" and not any(run.glob("requests-*.jsonl")):
             return "report"

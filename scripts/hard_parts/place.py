@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.run_directory import RunDirectory
+
 ROOT = Path(__file__).parents[2]
 _MARK = "TRUELOAD_HARD_USE"
 _MOCK_MARK = "TRUELOAD_HARD_USE_MOCK"
@@ -154,7 +156,8 @@ class Place:
         paths = [path for name in folders for path in (self.folder / name).iterdir()]
         found = [f"{path.name} in the folder of temporary files" for path in paths]
         found += [f"{path.parent.name}/{path.name}" for path in self.folder.rglob(".*.new")]
-        return found
+        runs = [RunDirectory(run) for run in run_directories(self.folder)]
+        return found + [f"{path.parent.name}/{path.name}" for run in runs for path in run.old_shards()]
 
 
 @contextmanager
@@ -214,7 +217,6 @@ def report_problem(run: Path) -> str | None:
     """Why a run cannot be reported, where it should be."""
     from bench.errors import UsageError
     from bench.evaluate import evaluate
-    from bench.run_directory import RunDirectory
 
     try:
         evaluate(RunDirectory.open(run))

@@ -121,7 +121,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.record_blocks", "bench.records"}),
-    "bench.damage": frozenset({"bench.errors", "bench.records", "bench.run_directory", "bench.shape"}),
+    "bench.damage": frozenset({"bench.config", "bench.errors", "bench.records", "bench.run_directory", "bench.shape"}),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
     "bench.accuracy": frozenset({"bench.errors", "bench.lazy_exports", "bench.records", "bench.run_directory"}),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
@@ -332,11 +332,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"interpreter", "record_blocks"}),
     frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
-    frozenset({"accuracy", "damage", "server_metrics", "sources", "transport"}),
+    frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),
     frozenset({"config"}),
-    frozenset({"ceiling", "load", "load_kind", "manifest"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest"}),
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
     frozenset({"terminal", "watched_load"}),
     frozenset({"load_test"}),

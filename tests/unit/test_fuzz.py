@@ -19,6 +19,7 @@ if sys.platform != "linux":
 
 import fuzz
 from fuzz import mutate
+from fuzz.target import Target
 
 LONGEST_S = 20
 """Of this process's own time, for one input: a hang takes for ever. Others on a busy machine take none of it."""
@@ -71,3 +72,18 @@ def test_a_hang_is_seen() -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.01)
         while True:
             pass
+
+
+def test_every_value_is_changed_to_every_odd_one_and_taken_away() -> None:
+    target = Target(lambda _: None, "json")
+    data = b'{"a": 1, "b": [2, {"c": 3}]}\n{"a": 4, "d": 5}\nno JSON'
+    found = [*mutate.every_value(target, [data, data])]
+    places = ["a", "b", "b *", "b * c", "d"]  # What is alike is changed once: `a` of the second line is not.
+    assert len(found) == len(places) * (len(mutate.ODD_VALUES) + 1)
+    assert b'{"a":"nan","b":[2,{"c":3}]}\n{"a": 4, "d": 5}\nno JSON' in found
+    assert b'{"a":1,"b":[{"c":3}]}\n{"a": 4, "d": 5}\nno JSON' in found
+    assert b'{"a": 1, "b": [2, {"c": 3}]}\n{"a":4}\nno JSON' in found
+    assert [*mutate.every_value(Target(lambda _: None), [data])] == []
+    yaml_found = [*mutate.every_value(Target(lambda _: None, "yaml"), [b"x:\n  y: 1\n"])]
+    assert b"x:\n  y: true\n" in yaml_found
+    assert len(yaml_found) == 2 * (len(mutate.ODD_VALUES) + 1)

@@ -142,3 +142,19 @@ def test_a_configuration_of_other_types_is_damaged(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("max_concurrency: null", "max_concurrency: [null]"))
     with pytest.raises(UsageError, match=r"the configuration in run\.yaml is damaged: .*max_concurrency"):
         evaluate(RunDirectory.open(path))
+
+
+def test_a_setting_that_nobody_could_have_given_is_named_where_it_breaks_the_report(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    file = directory.path / "run.yaml"
+    text = file.read_text()
+    assert "arrivals: poisson" in text
+    file.write_text(text.replace("arrivals: poisson", "arrivals: a").replace("timeout: 600.0", "timeout: -1.0"))
+    found = problems_of(directory)
+    assert [one.removeprefix(f"{file}: config: ").partition(" ")[0] for one in found] == ["arrivals:", "timeout:"]
+
+    def broken(_: RunDirectory) -> None:
+        raise KeyError("a")
+
+    with pytest.raises(RecordError, match=r"config: arrivals: .*poisson"):
+        explained(broken)(directory)

@@ -108,3 +108,13 @@ def test_a_dash_reads_the_settings_from_stdin(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"url: {URL}\nconcurrency: 3\napi_key: {SECRET}\n"))
     config = resolve({}, read_yaml(Path("-")), "-")
     assert (config.concurrency, config.api_key and config.api_key.get_secret_value()) == (3, SECRET)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ramp", None), ("ramp", "x"), ("warmup", ""), ("steps", "5:x"), ("cancel", "x")],
+)
+def test_a_stored_text_that_cannot_be_parsed_is_refused_when_it_is_read(name: str, value: object) -> None:
+    config = resolved(concurrency="2").public()
+    with pytest.raises(UsageError, match=r"the configuration in run\.yaml is damaged: "):
+        RunConfig.stored(config | {name: value})

@@ -154,6 +154,8 @@ def test_connections_and_workers_follow_the_busiest_ten_seconds(data: Any) -> No
         ({"dataset": "chatbot", "mode": "trace"}, "the recipe chatbot has no gaps: use --rate"),
         ({"dataset": "chatbot", "input_tokens": "5"}, "--dataset brings its own"),
         ({"dataset": "chatbott"}, "there is no file chatbott, and no recipe of that name (there are azure-2023-code, "),
+        ({"dataset": "x" * 300}, "xxx cannot be looked for: File name too long"),
+        ({"ca_file": "x" * 300}, "xxx cannot be looked for: File name too long"),
         ({"turns": "3"}, "--turns is for --mode sessions, and this is mode concurrency"),
         ({"rate": 5, "think_time": "3s"}, "--think-time is for --mode sessions, and this is mode rate"),
         ({"mode": "sessions", "endpoint": "completions"}, "--mode sessions needs an endpoint of chats (chat, "),

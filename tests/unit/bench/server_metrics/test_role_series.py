@@ -89,3 +89,17 @@ def test_a_failed_scrape_is_counted_and_nothing_else() -> None:
     found = series((0, {PROMPTS: 1.0}))
     found.add(Scrape(t_ns=S, asked_ns=S, page=0, values={}, error="status 503"))
     assert (found.scrapes, found.failed, found.last_error, found.last_ns) == (1, 1, "status 503", 0)
+
+
+def test_bounds_that_are_written_differently_are_one_and_what_is_no_bound_is_passed_over() -> None:
+    name = "vllm:time_to_first_token_seconds"
+
+    def page(**counts: float) -> dict[str, float]:
+        buckets = {f'{name}_bucket{{le="{bound}"}}': count for bound, count in counts.items()}
+        return {**buckets, f"{name}_count": 4.0, f"{name}_sum": 6.0, RUNNING: 1.0}
+
+    found = series((0, {RUNNING: 0.0}), (2, page(**{"1": 1, "4": 4, "+Inf": 4, "": 9, "x": 9, "nan": 9, "-Inf": 9})))
+    series((0, {RUNNING: 0.0}), (2, page(**{"1.0": 2, "4.0": 4, "inf": 4})), page=1, into=found)
+    histogram = found.histogram(Role.TTFT, 0, 2 * S)
+    assert histogram == Histogram([1.0, 4.0], [3.0, 8.0], 8.0, 12.0)
+    assert histogram.quantile_s(0.5) == (1.0, 4.0)
