@@ -15,10 +15,12 @@ times is an eighth of the start."""
 
 
 def set_up() -> None:
-    """Of this process, and of those that it starts: the garbage collector looks rarely, and pydantic looks for no plugins (it
-    would read what every installed package says of itself). Of this process alone: what dataclasses generate is kept."""
+    """Of this process: the garbage collector looks rarely, and what dataclasses generate is kept. Of those that it starts too:
+    pydantic looks for no plugins (it would read what every installed package says of itself), and numpy starts no thread for
+    each processor (they would turn idly for a tenth of a second, beside the load: as much as the import itself)."""
     gc.set_threshold(GARBAGE_AT, 50, 50)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from bench import generated_code, machine_cache
 
     atexit.register(generated_code.keep(machine_cache.default_path(generated_code.FILE)).write)

@@ -111,3 +111,14 @@ def test_who_profiles_and_what_cannot_be_written_have_a_process_end_as_ever(
         leave(3)
     monkeypatch.undo()
     assert ended.value.code == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux shows the threads of a process")
+def test_numpy_starts_no_threads_beside_a_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On one processor it starts none anyway.
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    code = (
+        "import os, sys; from bench.interpreter import set_up; set_up(); import numpy; "
+        "print('numpy' in sys.modules, len(os.listdir('/proc/self/task')))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["True", "1"]
