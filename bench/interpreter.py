@@ -15,7 +15,7 @@ times is an eighth of the start."""
 
 
 def set_up() -> None:
-    """Of this process: the garbage collector looks rarely, and what dataclasses generate is kept. Of those that it starts too:
+    """Of this process: the garbage collector looks rarely, and what dataclasses generate is kept. And of those it starts:
     pydantic looks for no plugins (it would read what every installed package says of itself), and numpy starts no thread for
     each processor (they would turn idly for a tenth of a second, beside the load: as much as the import itself)."""
     gc.set_threshold(GARBAGE_AT, 50, 50)

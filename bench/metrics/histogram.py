@@ -8,6 +8,7 @@ it. Binning n values is two C loops and no logarithm.
 from __future__ import annotations
 
 import math
+import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -28,7 +29,8 @@ RELATIVE_ERROR = 2.0**-10
 _CUT_BITS = 14
 FINE_PER_OCTAVE = 512
 _MANY = 1_000
-"""From so many values on numpy is quicker."""
+"""From so many values on numpy is quicker, where it is there: to import it takes longer than to do without, and a load that
+goes on would stand still meanwhile."""
 _DENSE = 1 << 15
 """Of numbers that are spread wider than this, only those that occur are counted."""
 
@@ -146,7 +148,7 @@ class LogHistogram:
             self._exact = None
 
     def _count_bins(self, values: array[float]) -> None:
-        if len(values) < _MANY:
+        if not _numpy_is_quicker(values):
             self._bins.update(bin_numbers(values))
             return
         import numpy as np
@@ -196,8 +198,12 @@ class LogHistogram:
         return Snapshot(self)
 
 
+def _numpy_is_quicker(values: array[float]) -> bool:
+    return len(values) >= _MANY and "numpy" in sys.modules
+
+
 def _ascending(values: array[float]) -> list[float]:
-    if len(values) < _MANY:
+    if not _numpy_is_quicker(values):
         return sorted(values)
     import numpy as np
 

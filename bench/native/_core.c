@@ -2,8 +2,9 @@
  * interpreter's lock. Beside it what cuts events from that, where a reply is as servers mostly write it.
  *
  * Python decides everything else: it connects, sends, parses heads and whatever does not look ordinary, and ends requests.
- * bench/transport/polled_connection.py is the same reading in Python, and says why it is as it is; this file follows it rule by rule
- * (`arrived`, `read_chunkwise`, `announces_chunks`, `may_end`), and the tests run over both.
+ * bench/transport/polled_connection.py is the same reading in Python, and says why it is as it is. This file follows it rule
+ * by rule (`arrived`, `read_chunkwise`, `announces_chunks`, `may_end`), and the tests run over both; it has one rule more, for
+ * which Python has no time: a reader in a hurry looks whether more than one chunk waits (`several_wait`).
  *
  * Who may touch what. A connection has two halves. `incoming` is written by the thread and taken by Python, under the
  * connection's lock, which is held for one read or one exchange of pointers. `pending` is Python's alone. A connection lives
@@ -31,6 +32,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sched.h>
 #include <sys/socket.h>
@@ -50,6 +52,9 @@
 #define LONGEST_HEAD 4096
 #define PUT_BY 64
 #define NAP_NS 100000
+#define LONGEST_NAP_NS 400000
+#define WORTH 8 /* connections that are ready after a nap: where they are fewer, the next is longer */
+#define RARE 16 /* one of so many reads may find more than one chunk: where more do, naps are short again */
 #define BUSY_WAKES 4
 #define TURNS 16 /* reads of a connection before it is the others' turn */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -84,6 +89,7 @@ typedef struct connection {
     int error;
     int asked; /* what Python has been asked to do and has not taken up */
     uint64_t reads; /* of the response at hand */
+    size_t last;    /* bytes of the last of them */
     size_t put_by;  /* reads since Python took them */
     reads_t incoming;
     struct connection *next; /* among those that the thread lets go of */
@@ -100,6 +106,7 @@ typedef struct {
     size_t count, room;
     connection *left; /* no longer watched: the thread lets go of them between two batches */
     atomic_size_t bytes;  /* that wait for Python, of all connections */
+    atomic_int merged;    /* reads of this turn that found more than one chunk */
     _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
 } receiver;
 
@@ -140,6 +147,7 @@ static bool keep(receiver *r, connection *c, const char *data, size_t size, int6
     atomic_fetch_add(&r->bytes, size);
     c->reads++;
     c->put_by++;
+    c->last = size;
     return true;
 }
 
@@ -346,6 +354,16 @@ static void bound_memory(receiver *r, connection *c) {
     }
 }
 
+/* Whether so many bytes are more than one chunk, as it seems: by the size of the last read. */
+static bool are_several(connection *c, size_t bytes) { return c->lazy && bytes > c->last + c->last / 4; }
+
+/* Whether more than one chunk waits. They came while the thread was at work elsewhere, or at rest: the last token, usage and
+ * [DONE], say. One read would give them all the stamp of the last; one for each keeps what the kernel has not merged. */
+static bool several_wait(connection *c) {
+    int waiting;
+    return ioctl(c->fd, FIONREAD, &waiting) == 0 && waiting > 0 && are_several(c, (size_t)waiting);
+}
+
 /* With the connection's lock held. `buffer` has room for BUFFER_SIZE. */
 static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, bool unhurried) {
     if (c->dead || !c->watched) return;
@@ -361,6 +379,11 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
             bound_memory(r, c);
             return;
         }
+    } else if (c->patient && c->lazy && !c->more && several_wait(c)) {
+        atomic_fetch_add(&r->merged, 1);
+        read_chunkwise(r, c, buffer, 0, poll_ns);
+        bound_memory(r, c);
+        return;
     }
     if (c->holds_acks) {
         c->holds_acks = false;
@@ -380,6 +403,7 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
         return;
     }
     size_t size = (size_t)got;
+    if (are_several(c, size)) atomic_fetch_add(&r->merged, 1);
     /* What a full buffer leaves behind was there before this poll: nothing bounds it from below. */
     if (!keep(r, c, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
         over(r, c, ENOMEM);
@@ -413,11 +437,12 @@ static void *receive_all(void *given) {
     struct epoll_event events[POLL_MAX];
     char buffer[BUFFER_SIZE];
     int quick_wakes = 0;
+    int64_t nap_ns = NAP_NS;
     prctl(PR_SET_TIMERSLACK, 1UL); /* A nap ends when it should. */
     while (!atomic_load(&r->stopping)) {
         if (quick_wakes >= BUSY_WAKES) {
             /* Something comes at every moment: to be woken for each costs more than to read it, and stamps are the kernel's. */
-            struct timespec nap = {.tv_nsec = NAP_NS};
+            struct timespec nap = {.tv_nsec = nap_ns};
             nanosleep(&nap, NULL);
         }
         int64_t polled_ns = now_ns();
@@ -427,6 +452,7 @@ static void *receive_all(void *given) {
             break;
         }
         int64_t waited_ns = now_ns() - polled_ns;
+        bool napped = quick_wakes >= BUSY_WAKES;
         quick_wakes = waited_ns < NAP_NS ? quick_wakes + 1 : 0;
         /* Where many are ready after a pause, it was no rest: the thread was kept from its work, and has to catch up. */
         bool unhurried = count <= FEW && waited_ns > UNHURRIED_NS;
@@ -438,6 +464,11 @@ static void *receive_all(void *given) {
             drain(r, c, buffer, atomic_load(&r->last_poll_ns), unhurried, hung_up);
             pthread_mutex_unlock(&c->lock);
         }
+        /* A nap that is worth its price ends with several connections to read. Where chunks come so close that they wait
+         * together, on one connection, it is short: between two machines nothing could tell them apart again. */
+        if (!quick_wakes || atomic_exchange(&r->merged, 0) * RARE > count) nap_ns = NAP_NS;
+        else if (napped && count < WORTH && nap_ns < LONGEST_NAP_NS) nap_ns *= 2;
+        else if (napped && count > 2 * WORTH && nap_ns > NAP_NS) nap_ns /= 2;
         /* A full report may have left ready sockets out: it bounds nothing. */
         if (count < POLL_MAX) atomic_store(&r->last_poll_ns, polled_ns);
         pthread_mutex_lock(&r->lock);

@@ -1,0 +1,122 @@
+"""A process that is stopped while chunks arrive: the compiled receiver still knows when each of them came."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import orjson
+import pytest
+
+from bench import native
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(native.core is None, reason="the compiled core is not there: a C compiler makes it"),
+]
+
+CONNECTIONS = 4
+"""More than a reader with time would have before it: it has slept, and has to catch up."""
+ACKNOWLEDGED_NS = 20_000_000
+"""What waits for longer, 40 ms and more, the kernel acknowledges unread."""
+CLOCKS_NS = 100_000
+"""The two clocks are held against each other within some microseconds."""
+
+READER = """
+import socket, sys, time
+import orjson
+from bench import native
+from bench.clock import realtime_offset_ns
+
+receiver = native.core.Receiver()
+socks = [socket.create_connection(("127.0.0.1", int(sys.argv[1]))) for _ in range(int(sys.argv[2]))]
+streams = []
+for name, sock in enumerate(socks):
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
+    stream = receiver.watch(sock.fileno(), name, True)
+    stream.begin()
+    streams.append(stream)
+    sock.send(b"x")
+while any(stream.reads < 2 for stream in streams):
+    time.sleep(0.001)
+for sock in socks:
+    # A young connection acknowledges what it has not read, and what is acknowledged the kernel may merge.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+print(time.monotonic_ns(), flush=True)
+sys.stdin.readline()  # The process is stopped here, and goes on when all has been sent.
+while any(not stream.waiting for stream in streams) or receiver.asked() == []:
+    time.sleep(0.001)
+offset_ns = realtime_offset_ns()
+for stream in streams:
+    found = []
+    while any(b"END" in data for data, _ in found) is False:
+        stream.collect()
+        while (taken := stream.take(offset_ns, not found)) is not None:
+            found.append((taken[0], taken[1]))
+    print(orjson.dumps([[data.decode(), stamp_ns] for data, stamp_ns in found]).decode(), flush=True)
+"""
+
+HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def chunk(text: bytes) -> bytes:
+    body = b"data: " + text.ljust(120, b".") + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+def test_chunks_that_wait_together_have_each_its_own_stamp(tmp_path: Path) -> None:
+    program = tmp_path / "reader.py"
+    program.write_text(READER)
+    for _ in range(20):
+        took_ns, writes, reads = late_reads(program)
+        if took_ns < ACKNOWLEDGED_NS:
+            break  # On a machine that was busier, the kernel may have merged what waited.
+    for of_writes, of_reads in zip(writes, reads, strict=True):
+        stamps_ns = [next(stamp_ns for data, stamp_ns in of_reads if text in data) for text in ("token", "usage", "END")]
+        assert stamps_ns == sorted(set(stamps_ns)), of_reads
+        for stamp_ns, (before_ns, after_ns) in zip(stamps_ns, of_writes, strict=True):
+            assert before_ns - CLOCKS_NS <= stamp_ns <= after_ns + CLOCKS_NS, (of_writes, of_reads)
+
+
+def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[list[tuple[str, int]]]]:
+    """How long the last chunks waited, in ns; when those of each connection were written; what was read, and its stamp."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        reader = stack.enter_context(
+            subprocess.Popen(
+                [sys.executable, program, str(listening.getsockname()[1]), str(CONNECTIONS)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+        )  # fmt: skip
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+        peers = [stack.enter_context(listening.accept()[0]) for _ in range(CONNECTIONS)]
+        for peer in peers:
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            assert peer.recv(1) == b"x"
+            peer.sendall(HEAD + chunk(b"first"))
+        time.sleep(0.02)  # So that the head is read, and the next read is one of a chunk.
+        for peer in peers:
+            peer.sendall(chunk(b"second"))
+        began_ns = int(reader.stdout.readline())
+        reader.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, reader.pid, os.WSTOPPED)
+        writes: list[list[tuple[int, int]]] = [[] for _ in peers]
+        for last in (chunk(b"token"), chunk(b"usage"), chunk(b"END") + b"0\r\n\r\n"):
+            for peer, times in zip(peers, writes, strict=True):
+                before_ns = time.monotonic_ns()
+                peer.sendall(last)
+                times.append((before_ns, time.monotonic_ns()))
+        took_ns = time.monotonic_ns() - began_ns
+        reader.send_signal(signal.SIGCONT)
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        reads = [[(data, stamp_ns) for data, stamp_ns in orjson.loads(reader.stdout.readline())] for _ in peers]
+    return took_ns, writes, reads
