@@ -1,0 +1,292 @@
+"""Pieces put together and words cut to length: calls of tools, errors, the tokens of chunks, numbers in base64."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+import sys
+from typing import Any
+
+import pytest
+
+from bench.endpoints import ENDPOINTS, embeddings, encode
+from bench.endpoints.answer_parts import CallParts, chat_answer, messages_answer, responses_answer
+from bench.endpoints.chat import ChatCompletions
+from bench.endpoints.failure import error_of
+from bench.endpoints.interface import BodyOptions, ReadOptions
+from bench.endpoints.typed_events import words
+from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks
+from promptset.answers import ToolCall
+from promptset.samples import Sample
+from tests.support.dialect_streams import (
+    CREATED,
+    MESSAGE_STOP,
+    ended,
+    item,
+    message_delta,
+    message_start,
+    part,
+    read,
+    response,
+    text,
+    usage,
+)  # fmt: skip
+
+# ---- Calls ---------------------------------------------------------------------------------------------------------
+
+
+def calls(*pieces: dict[str, Any]) -> tuple[ToolCall, ...]:
+    parts = CallParts()
+    for piece in pieces:
+        parts.add(piece.pop("at", 0), **piece)
+    return parts.calls()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "made"),
+    [
+        ([{"call_id": "a", "name": "f"}, {"call_id": "a", "arguments": "{}"}], [("a", "f", "{}")]),
+        ([{"call_id": "a", "name": "f"}, {"call_id": "b", "name": "g"}], [("a", "f", "{}"), ("b", "g", "{}")]),
+        ([{"name": "f"}, {"call_id": "a", "arguments": '{"x":'}, {"arguments": "1}"}], [("a", "f", '{"x":1}')]),
+        ([{"call_id": "a", "name": "f"}, {"call_id": 7, "name": "g"}], [("a", "fg", "{}")]),
+        ([{"call_id": "a", "name": "f"}, {"call_id": "", "name": 3}], [("a", "f", "{}")]),
+        ([{"call_id": "a", "arguments": "{}"}], []),
+        ([{"name": "f", "arguments": {"x": 1}}], [("", "f", '{"x":1}')]),
+        ([{"name": "f", "arguments": {}}], [("", "f", "{}")]),
+        ([{"name": "f", "at": 1}, {"name": "g", "at": 0}, {"name": "h", "at": 1}], [("", "fh", "{}"), ("", "g", "{}")]),
+    ],
+)
+def test_a_call_is_put_together_of_its_pieces(pieces: list[dict[str, Any]], made: list[tuple[str, str, str]]) -> None:
+    assert [(call.id, call.name, call.arguments) for call in calls(*pieces)] == made
+
+
+def test_an_answer_keeps_what_goes_back_and_nothing_that_is_empty() -> None:
+    assert chat_answer("a", CallParts(), "", "reasoning").reasoning == {}
+    assert chat_answer("a", CallParts(), "hm", "reasoning").reasoning == {"reasoning": "hm"}
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}},
+              {"type": "tool_use", "id": "u", "name": "g"}]  # fmt: skip
+    of_messages = messages_answer("a", blocks)
+    assert (of_messages.tool_calls, of_messages.reasoning) == (
+        (ToolCall("t", "f", '{"x":1}'), ToolCall("u", "g", "{}")),
+        {},
+    )
+    items: list[dict[str, Any]] = [{"type": "reasoning", "id": "r", "status": "completed", "encrypted_content": None, "summary": []},
+             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+             {"type": "function_call", "call_id": "d", "name": "g", "arguments": ""}, {"type": "message"}]  # fmt: skip
+    of_responses = responses_answer("a", items, None)
+    assert of_responses.tool_calls == (ToolCall("c", "f", "{}"), ToolCall("d", "g", "{}"))
+    assert of_responses.reasoning == {"reasoning_items": [{"type": "reasoning", "id": "r", "summary": []}]}
+    assert responses_answer("a", items[1:], None).reasoning == {}
+
+
+def test_items_of_a_response_are_kept_as_the_last_event_has_them_and_no_earlier_one() -> None:
+    begun = {
+        "type": "response.in_progress",
+        "response": response("in_progress", output=[{"type": "function_call", "name": "x"}]),
+    }
+    named = item(type="function_call", call_id="c", name="f", arguments="")
+    stream = [CREATED, named, begun, part("function_call_arguments", "{}"), ended(usage=usage(3))]
+    answer = read(
+        "responses", b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in stream), keep_answer=True
+    ).answer
+    assert answer is not None
+    assert [(call.id, call.name, call.arguments) for call in answer.tool_calls] == [("c", "f", "{}")]
+
+
+# ---- Kinds of chunks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"delta": {"role": "assistant"}, "finish_reason": None}, ("r", "")),
+        ({"delta": {"role": "assistant"}}, ("r", "")),
+        ({"delta": {"role": "assistant"}, "finish_reason": "stop"}, ("o", "")),
+        ({"delta": {"role": ""}, "finish_reason": None}, ("o", "")),
+        ({"delta": {}, "finish_reason": None}, ("o", "")),
+        ({"delta": None}, ("o", "")),
+        ({"delta": {"role": "assistant", "content": "a"}}, ("c", "a")),
+        ({"delta": {"content": "", "refusal": "no"}}, ("c", "no")),
+        ({"delta": {"content": "a", "reasoning": "b"}}, ("c", "a")),
+        ({"delta": {"reasoning": "", "reasoning_content": "b"}}, ("t", "b")),
+        ({"delta": {"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}}, ("n", "f")),
+        ({"delta": {"tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}, ("f", "f{}")),
+        ({"delta": {"tool_calls": [{"function": {"arguments": {"x": 1}}}]}}, ("f", '{"x":1}')),
+        ({"delta": {"tool_calls": [{"function": {"name": "f"}}, {"function": {"name": "g", "arguments": "1"}}]}},
+         ("f", "fg1")),
+        ({"delta": {"role": "assistant", "tool_calls": [{"function": {"name": "", "arguments": ""}}]}}, ("r", "")),
+        ({"delta": {"function_call": {"name": "f"}}}, ("n", "f")),
+        ({"delta": {"tool_calls": ["odd", {"function": "odd"}]}}, ("o", "")),
+    ],
+)  # fmt: skip
+def test_a_choice_has_its_kind_and_its_text(choice: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert ChatCompletions().kind_and_text(choice) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"message": {"content": "a", "reasoning": "b"}}, ("ba", "a")),
+        ({"message": {"content": None, "refusal": "no"}}, ("no", "")),
+        ({"message": {"content": "a", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}}, ("af{}", "a")),
+        ({"message": {"reasoning_content": "b", "content": "a", "refusal": "c"}}, ("bac", "a")),
+        ({"message": "a"}, ("", "")),
+        ({}, ("", "")),
+    ],
+)
+def test_a_whole_choice_has_all_its_text_and_its_content(choice: dict[str, Any], expected: tuple[str, str]) -> None:
+    assert ChatCompletions().texts(choice) == expected
+
+
+@pytest.mark.parametrize("where", ["event", "choice", "delta"])
+def test_a_text_with_an_error_beside_it_is_not_plain(where: str) -> None:
+    places: dict[str, dict[str, Any]] = {name: {} for name in ("event", "choice", "delta")}
+    places[where] = {"error": {"message": "gone"}}
+    choice = {"delta": {"content": "a", **places["delta"]}, "finish_reason": None, **places["choice"]}
+    assert ChatCompletions().plain_text({"choices": [choice], **places["event"]}) is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ({"delta": {"tool_calls": [{"id": "a", "function": {}}, {"function": {}}]}}, [(0, "a"), (1, None)]),
+        ({"delta": {"tool_calls": [{"index": 5, "function": {}}]}}, [(5, None)]),
+        ({"message": {"tool_calls": [{"function": {}}, "odd", {"function": "odd"}, {"id": "b", "function": {}}]}},
+         [(0, None), (3, "b")]),
+        ({"message": {"function_call": {}}}, [("function_call", None)]),
+        ({"message": {"tool_calls": "odd", "function_call": "odd"}}, []),
+    ],
+)  # fmt: skip
+def test_calls_of_a_choice_have_a_place_and_an_id(choice: dict[str, Any], found: list[Any]) -> None:
+    assert ChatCompletions().calls_in(choice) == found
+
+
+def test_calls_without_a_place_that_are_odd_are_left_out_and_the_others_keep_theirs() -> None:
+    parts = CallParts()
+    made = [
+        {"function": {"name": "f"}},
+        "odd",
+        {"function": "odd"},
+        {"id": "b", "function": {"name": "g", "arguments": "{}"}},
+    ]
+    ChatCompletions().add_calls({"message": {"tool_calls": made}}, parts)
+    ChatCompletions().add_calls({"delta": {"tool_calls": [{"index": 3, "function": {"name": "h"}}]}}, parts)
+    ChatCompletions().add_calls({"delta": {"tool_calls": "odd"}}, parts)
+    assert [(call.id, call.name) for call in parts.calls()] == [("", "f"), ("b", "gh")]
+
+
+@pytest.mark.parametrize("colon", ["event: ", "event:"])
+def test_a_type_may_stand_in_the_line_before_with_or_without_a_space(colon: str) -> None:
+    events = [message_start(), text("a"), message_delta("end_turn", output_tokens=1), MESSAGE_STOP]
+    bare = [(event["type"], {name: value for name, value in event.items() if name != "type"}) for event in events]
+    stream = "".join(f"{colon}{kind}\ndata: {json.dumps(event)}\n\n" for kind, event in bare)
+    reply = read("messages", stream.encode())
+    assert (reply.problem, reply.chunk_kind) == (None, "rcuo")
+
+
+# ---- Words ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "length"),
+    [
+        ({"error": "x" * 600}, 500),
+        ({"error": {"code": 7, "more": "x" * 600}}, 500),
+        ({"error": {"message": "x" * 600}}, 500),
+        ({"error": {"message": "x" * 500}}, 500),
+        ({"error": {"message": "x" * 600, "code": "c"}}, 500),
+        ({"more": "x" * 600}, 500),
+        ({"response": {"status": "x" * 600}}, len("the reply ended with status ''") + 100),
+    ],
+)
+def test_words_are_cut(event: dict[str, Any], length: int) -> None:
+    assert len(words(event)) == length
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"error": {"detail": None, "code": 7}}, '{"detail":null,"code":7}'),
+        ({"error": {"detail": "", "msg": "no"}}, "no"),
+        ({"error": {"detail": ["a"], "msg": "no"}}, '["a"]'),
+        ({"error": {"msg": ["a"]}}, '{"msg":["a"]}'),
+        ({"error": ["a"]}, '["a"]'),
+        ({"error": {"detail": ["x" * 600]}}, '["' + "x" * 498),
+        ({"error": "busy", "message": "x" * 600}, "busy: " + "x" * 500),
+        ({"error": True}, "{}"),
+    ],
+)
+def test_the_words_of_an_error_object(event: dict[str, Any], said: str) -> None:
+    assert error_of(event) == said
+
+
+# ---- Tokens --------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_of_which_nothing_shows_is_doubted_where_none_was_asked_for() -> None:
+    def why(**fields: Any) -> str | None:
+        given = {"asked": 0, "most_bytes": 0, "token_chunks": None} | fields
+        return token_counts({"completion_tokens": 1}, ReplyText(**given)).contradiction
+
+    assert why() == "usage says 1 output tokens, and 0 were asked for"
+    assert why(token_chunks=0) == why(counted=0) == why()
+    assert why(token_chunks=1) is why(counted=1) is why(asked=1) is why(asked=None) is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "running", "output", "tokens"),
+    [
+        ("cc", [1, 3], None, (1, 2)),
+        ("cc", [1, 1], 1, (1, 0)),
+        ("cc", [0, 2], 2, (0, 2)),
+        ("occu", [2, 3], 4, (0, 2, 1, 0)),
+        ("cc", [1, 4], 3, None),
+        # The name of a tool may have no token, where the others make up the usage; else it has one.
+        ("ncc", [None] * 3, 2, (0, 1, 1)),
+        ("ncc", [None] * 3, 3, (1, 1, 1)),
+        ("cncn", [None] * 4, 2, (1, 0, 1, 0)),
+        ("ncc", [None] * 3, 4, None),
+        ("ncce", [None] * 3, 4, (1, 1, 1, 0)),
+        ("oo", [], 4, (0, 0)),
+        ("cc", [None, None], None, None),
+    ],
+)  # fmt: skip
+def test_the_tokens_of_each_chunk(
+    kinds: str, running: list[int | None], output: int | None, tokens: tuple[int, ...] | None
+) -> None:
+    assert tokens_of_chunks(kinds, running, [], output, None) == tokens
+
+
+@pytest.mark.parametrize(("index", "believed"), [(None, False), (0, False), (1, True), (True, False), ("1", False)])
+def test_the_last_choice_says_by_its_index_how_many_there_are(index: object, believed: bool) -> None:
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    first = {"choices": [{"index": 0, "delta": {"content": "a"}}]}
+    last = {"choices": [{"delta": {}, "finish_reason": "stop"} | ({} if index is None else {"index": index})]}
+    for event in (first, last, {"choices": [], "usage": {"completion_tokens": 90}}):
+        reader.feed([json.dumps(event).encode()])
+    assert (reader.close().usage_contradiction is None) is believed
+
+
+# ---- The rest ------------------------------------------------------------------------------------------------------
+
+
+def test_base64_is_little_endian_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [1.0, -2.5]
+    little, big = (base64.b64encode(struct.pack(f"{order}2f", *numbers)).decode() for order in "<>")
+    monkeypatch.setattr(sys, "byteorder", "little")
+    assert list(embeddings._decoded(little, 0)) == numbers
+    # As a machine reads it whose own order is the other one.
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert list(embeddings._decoded(big, 0)) == numbers
+
+
+def test_a_prompt_is_not_stored_whatever_the_sample_says() -> None:
+    body = json.loads(encode(Sample(prompt="p", stored=True), BodyOptions(endpoint="responses", model="m")).body)
+    assert (body["input"], "store" in body, "instructions" in body) == ("p", False, False)
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions", "messages", "responses"])
+def test_a_sample_goes_to_the_endpoint_that_it_names(endpoint: str) -> None:
+    named = encode(Sample(prompt="p", endpoint=endpoint), BodyOptions(endpoint="chat", model="m")).body
+    assert named == encode(Sample(prompt="p"), BodyOptions(endpoint=endpoint, model="m")).body
