@@ -64,16 +64,22 @@ def test_a_call_is_put_together_of_its_pieces(pieces: list[dict[str, Any]], made
 def test_an_answer_keeps_what_goes_back_and_nothing_that_is_empty() -> None:
     assert chat_answer("a", CallParts(), "", "reasoning").reasoning == {}
     assert chat_answer("a", CallParts(), "hm", "reasoning").reasoning == {"reasoning": "hm"}
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}},
-              {"type": "tool_use", "id": "u", "name": "g"}]  # fmt: skip
+    blocks: list[dict[str, Any]] = [
+        {"type": "text", "text": "a"},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}},
+        {"type": "tool_use", "id": "u", "name": "g"},
+    ]
     of_messages = messages_answer("a", blocks)
     assert (of_messages.tool_calls, of_messages.reasoning) == (
         (ToolCall("t", "f", '{"x":1}'), ToolCall("u", "g", "{}")),
         {},
     )
-    items: list[dict[str, Any]] = [{"type": "reasoning", "id": "r", "status": "completed", "encrypted_content": None, "summary": []},
-             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
-             {"type": "function_call", "call_id": "d", "name": "g", "arguments": ""}, {"type": "message"}]  # fmt: skip
+    items: list[dict[str, Any]] = [
+        {"type": "reasoning", "id": "r", "status": "completed", "encrypted_content": None, "summary": []},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "function_call", "call_id": "d", "name": "g", "arguments": ""},
+        {"type": "message"},
+    ]
     of_responses = responses_answer("a", items, None)
     assert of_responses.tool_calls == (ToolCall("c", "f", "{}"), ToolCall("d", "g", "{}"))
     assert of_responses.reasoning == {"reasoning_items": [{"type": "reasoning", "id": "r", "summary": []}]}
