@@ -202,7 +202,7 @@ def _words(error: object) -> str:
     """The message of an error object, else all of it as JSON."""
     if isinstance(error, dict):
         inner = next((error[name] for name in _TELLING if error.get(name)), None)
-        if isinstance(inner, dict) and inner is not error:
+        if isinstance(inner, dict):
             return _words(inner)
         if isinstance(inner, str):
             return inner[:LONGEST_MESSAGE]

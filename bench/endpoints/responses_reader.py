@@ -136,7 +136,6 @@ class ResponsesReader(TypedStream):
         usage = said.get("usage")
         if isinstance(usage, dict):
             self._usage = usage_of(usage)
-        self._finished = True
         self._end("u" if isinstance(usage, dict) else "o")
         status = kind.removeprefix("response.")
         if (wrong := wrong_end(said, status)) is not None:

@@ -69,7 +69,7 @@ class TypedStream(EventStream):
 
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
         """Whether an event says that the reply failed, or cannot be one of this API."""
-        if kind == "error" or (event.get("error") and kind is None):
+        if kind == "error" or event.get("error"):
             self._fail(words(event))
         elif kind is None:
             if (error := error_of(event)) is not None:

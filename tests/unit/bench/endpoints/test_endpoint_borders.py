@@ -104,6 +104,10 @@ def test_results_of_tools_are_one_message_where_they_follow_each_other() -> None
     made = {"type": "tool_result", "tool_use_id": "c", "content": "r"}
     parts = {"role": "user", "content": [{"type": "text", "text": "a"}]}
     assert to.messages_of([result, result])[1] == [{"role": "user", "content": [made, made]}]
+    assert to.messages_of([{"role": "user", "content": "a"}, result])[1] == [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": [made]},
+    ]
     assert to.messages_of([parts, result])[1] == [parts, {"role": "user", "content": [made]}]
     empty = {"role": "user", "content": []}
     assert to.messages_of([empty, result])[1] == [empty, {"role": "user", "content": [made]}]

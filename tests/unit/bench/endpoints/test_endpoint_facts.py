@@ -40,6 +40,7 @@ def test_what_each_endpoint_says_of_itself(name: str, facts: tuple[Any, ...]) ->
     one = ENDPOINTS[name]
     found = (one.path, one.takes_messages, one.inputs_are, one.usage_on_request, one.probe_tokens, one.key_variable)
     assert found == facts
+    assert one.error_message(b"") == "''"
 
 
 @pytest.mark.parametrize("name", sorted(ENDPOINTS))
@@ -205,11 +206,12 @@ def test_two_events_of_text_are_read_as_json_and_those_that_look_like_them_are_n
     reader.feed([text_event(endpoint, "~" * n) for n in range(1, 40)])
     reader.feed([text_event(endpoint, "^" * n) for n in range(1, 9)])
     # One that is no piece of text is read as JSON, and those that come with it.
-    reader.feed([b'{"type":"ping","choices":[]}', text_event(endpoint, "|")])
+    ping = b'{"type":"ping","choices":[]}'
+    reader.feed([ping, text_event(endpoint, "|"), ping, ping])
     reader.feed([text_event(endpoint, "^")])
     assert [(data.count(b"~"), data.count(b"^"), data.count(b"|")) for data in seen] == [(1 + 2, 0, 0), (0, 0, 1)]
     reply = reader.close()
-    assert reply.chunk_kind == "c" * 47 + "occ"
+    assert reply.chunk_kind == "c" * 47 + "ocooc"
     assert reply.text == "~" * sum(range(40)) + "^" * sum(range(9)) + "|^"
 
 

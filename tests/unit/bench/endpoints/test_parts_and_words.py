@@ -22,7 +22,9 @@ from promptset.samples import Sample
 from tests.support.dialect_streams import (
     CREATED,
     MESSAGE_STOP,
+    delta,
     ended,
+    framed,
     item,
     message_delta,
     message_start,
@@ -31,7 +33,7 @@ from tests.support.dialect_streams import (
     response,
     text,
     usage,
-)  # fmt: skip
+)
 
 # ---- Calls ---------------------------------------------------------------------------------------------------------
 
@@ -124,6 +126,7 @@ def test_items_of_a_response_are_kept_as_the_last_event_has_them_and_no_earlier_
         ({"delta": {"role": "assistant", "tool_calls": [{"function": {"name": "", "arguments": ""}}]}}, ("r", "")),
         ({"delta": {"function_call": {"name": "f"}}}, ("n", "f")),
         ({"delta": {"tool_calls": ["odd", {"function": "odd"}]}}, ("o", "")),
+        ({"delta": {"content": ["a"], "refusal": 3, "reasoning": {"x": 1}, "reasoning_content": True}}, ("o", "")),
     ],
 )  # fmt: skip
 def test_a_choice_has_its_kind_and_its_text(choice: dict[str, Any], expected: tuple[str, str]) -> None:
@@ -143,6 +146,20 @@ def test_a_choice_has_its_kind_and_its_text(choice: dict[str, Any], expected: tu
 )
 def test_a_whole_choice_has_all_its_text_and_its_content(choice: dict[str, Any], expected: tuple[str, str]) -> None:
     assert ChatCompletions().texts(choice) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "field"),
+    [
+        ({"delta": {"reasoning": "", "reasoning_content": "b"}}, "reasoning_content"),
+        ({"delta": {"reasoning": "a", "reasoning_content": "b"}}, "reasoning"),
+        ({"message": {"reasoning_content": "b"}}, "reasoning_content"),
+        ({"delta": {"reasoning": ["a"], "content": "b"}}, ""),
+        ({}, ""),
+    ],
+)
+def test_reasoning_has_the_name_of_the_field_that_holds_it(choice: dict[str, Any], field: str) -> None:
+    assert ChatCompletions().reasoning_field(choice) == field
 
 
 @pytest.mark.parametrize("where", ["event", "choice", "delta"])
@@ -182,6 +199,29 @@ def test_calls_without_a_place_that_are_odd_are_left_out_and_the_others_keep_the
     assert [(call.id, call.name) for call in parts.calls()] == [("", "f"), ("b", "gh")]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "stream"),
+    [
+        ("messages", [message_start(), text("a"), delta("text_delta", text=""), text("b"),
+                      message_delta("end_turn", output_tokens=3), MESSAGE_STOP]),
+        ("responses", [CREATED, part("output_text", "a"), part("output_text", ""), part("output_text", "b"),
+                       {"type": "response.output_item.added", "item": "odd"}, ended(usage=usage(3))]),
+    ],
+)  # fmt: skip
+def test_a_piece_without_text_has_its_token_in_the_next(endpoint: str, stream: list[Any]) -> None:
+    reply = read(endpoint, framed(stream))
+    assert reply.problem is None
+    assert reply.chunk_tokens is not None
+    assert reply.chunk_tokens[1:4] == (1, 0, 2)
+
+
+def test_a_whole_reply_that_calls_a_tool_without_a_name_is_one() -> None:
+    call = {"function": {"name": "", "arguments": ""}}
+    whole = {"choices": [{"message": {"content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}]}
+    reply = ChatCompletions().read_whole(json.dumps(whole).encode(), ReadOptions())
+    assert (reply.problem, reply.text, reply.tool_calls) == (None, "", 1)
+
+
 @pytest.mark.parametrize("colon", ["event: ", "event:"])
 def test_a_type_may_stand_in_the_line_before_with_or_without_a_space(colon: str) -> None:
     events = [message_start(), text("a"), message_delta("end_turn", output_tokens=1), MESSAGE_STOP]
@@ -208,6 +248,23 @@ def test_a_type_may_stand_in_the_line_before_with_or_without_a_space(colon: str)
 )
 def test_words_are_cut(event: dict[str, Any], length: int) -> None:
     assert len(words(event)) == length
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        ({"error": "busy", "message": "m"}, "busy"),
+        ({"response": {"error": "busy"}, "message": "m"}, "busy"),
+        ({"response": {"error": {"message": "busy"}}, "error": {"message": "m"}}, "m"),
+        ({"response": "odd", "message": "m"}, "m"),
+        ({"response": {"status": 7}, "id": 1}, '{"response":{"status":7},"id":1}'),
+        ({"message": ""}, '{"message":""}'),
+        ({"message": "m", "type": "t", "code": "c"}, "t: m"),
+        ({"message": "m", "type": 7, "code": "c"}, "c: m"),
+    ],
+)
+def test_the_words_of_an_event_are_those_nearest_to_its_error(event: dict[str, Any], said: str) -> None:
+    assert words(event) == said
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,8 @@ def test_a_text_that_comes_with_an_error_or_usage_is_looked_at() -> None:
     stream = framed([message_start(), text("a"), {**text("b"), "usage": {"output_tokens": 9}}, text("c"), text("d"),
                      message_delta(output_tokens=4), MESSAGE_STOP])  # fmt: skip
     assert read("messages", stream, count=len).text == "abcd"
-    assert read("messages", framed([message_start(), text("a"), text("e"), spoiled])).chunk_kind == "rccc"
+    failed = read("messages", framed([message_start(), text("a"), text("e"), spoiled]))
+    assert (failed.chunk_kind, failed.problem) == ("rccc", Problem(Outcome.STREAM_ERROR, "gone"))
 
 
 @pytest.mark.parametrize(
