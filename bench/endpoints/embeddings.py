@@ -32,8 +32,8 @@ class Embeddings(InputsEndpoint):
     def batch(self, body: Mapping[str, Any]) -> InputBatch:
         given = body.get("input")
         # A list of numbers is one input: the ids of its tokens.
-        many = isinstance(given, list) and not (given and all(type(one) is int for one in given))
-        inputs = len(given) if many and given is not None else 1
+        tokens = isinstance(given, list) and given and all(type(one) is int for one in given)
+        inputs = len(given) if isinstance(given, list) and not tokens else 1
         dimensions = body.get("dimensions")
         asked = dimensions if type(dimensions) is int and dimensions >= 0 else None
         return InputBatch(inputs=inputs, entries=inputs, dimensions=asked)

@@ -169,6 +169,8 @@ def test_as_many_results_are_asked_for_as_there_are_documents_or_the_first_of_th
         ([b"{}", b"[1]"], [{}], "event 6 is not a JSON object: '[1]'"),
         ([b"{}", b"null"], [{}], "event 6 is not a JSON object: 'null'"),
         ([b"{}", b"[DONE]", b'{"a":1}'], [{}, None, {"a": 1}], None),
+        ([b"[DONE]", b"[1]"], [None], "event 6 is not a JSON object: '[1]'"),
+        ([b"{}", b"[DONE]", b"{"], [{}, None], "event 7 is not JSON"),
         ([b'{"a":",\\u007f,"}'], [{"a": ",\x7f,"}], None),
         ([b'{"a":",\x7f,"}', b"{}"], [{"a": ",\x7f,"}, {}], None),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.endpoints import ENDPOINTS, event_stream
+from bench.endpoints import ENDPOINTS, content_template, event_stream
 from bench.endpoints.completions import Completions
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import _is_ordinary
@@ -215,7 +215,12 @@ def test_two_events_of_text_are_read_as_json_and_those_that_look_like_them_are_n
     assert reply.text == "~" * sum(range(40)) + "^" * sum(range(9)) + "|^"
 
 
-def test_without_the_compiled_core_an_event_is_told_in_the_same_way() -> None:
+@pytest.mark.parametrize("compiled", [True, False])
+def test_with_and_without_the_compiled_core_an_event_is_told_in_the_same_way(
+    compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(content_template, "core", None)
     template = ContentTemplate(b'"t":"')
     template.learn(b'{"t":"a","n":1}', "a")
 

@@ -105,6 +105,14 @@ def test_items_of_a_response_are_kept_as_the_last_event_has_them_and_no_earlier_
 # ---- Kinds of chunks -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("output", [[], "odd", {"a": 1}, None])
+def test_items_are_kept_where_the_last_event_does_not_say_them_again(output: Any) -> None:
+    stream = [CREATED, item(type="function_call", call_id="c", name="f", arguments="{}"), ended(output=output)]
+    answer = read("responses", framed(stream), keep_answer=True).answer
+    assert answer is not None
+    assert [(call.id, call.name) for call in answer.tool_calls] == [("c", "f")]
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [

@@ -146,6 +146,9 @@ def test_lines_of_no_event_are_kept_up_to_a_limit() -> None:
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())
     reader.feed([], lines)
     assert len(reader._stray) == 18_002  # type: ignore[attr-defined]
+    full = ENDPOINTS["chat"].event_reader(ReadOptions())
+    full.feed([], [OtherLine(None, b"x" * 16_383), OtherLine(None, b"y")])
+    assert full._stray == b"x" * 16_383 + b"\n"  # type: ignore[attr-defined]
     long = ENDPOINTS["chat"].event_reader(ReadOptions())
     long.feed([], [OtherLine(None, b"x" * 20_000)] * 2)
     assert len(long._stray) == MOST_STRAY + 1 == 16_385  # type: ignore[attr-defined]
