@@ -111,8 +111,6 @@ def _metrics(latency: Mapping[str, Any], pairs: PairStatistics) -> list[NumberEr
     rows: list[NumberError] = []
     for metric, unit in METRICS.items():
         found, true = latency.get(metric) or {"n": 0}, pairs.true[metric].stats()
-        if not true or not found["n"]:
-            continue
         allowed = _allowed(metric, found, pairs)
         rows += [
             NumberError(

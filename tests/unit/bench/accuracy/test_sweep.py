@@ -69,6 +69,14 @@ def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invali
         assert found.trusted is good
 
 
+def test_a_point_shows_the_quantiles_of_times_and_of_no_speed() -> None:
+    assert row("concurrency", 1, error=2.0).errors_ms == {
+        metric: {"p50": 2.0, "p90": 2.0, "p99": 6.0} for metric in ("ttft_ms", "e2el_ms")
+    }
+    assert row("concurrency", 1).lag_ms == {"p50": 0.002, "p99": 0.01, "max": 0.1}
+    assert row("rate", 1).lag_ms == {"p50": None, "p99": None, "max": None}
+
+
 def test_a_machine_is_trusted_up_to_the_first_point_that_fails() -> None:
     rows = [row("concurrency", n, good=n not in (100, 1000)) for n in (1, 10, 100, 500, 1000)]
     found = swept(*rows[::-1], row("rate", 20, good=False)).trusted

@@ -40,6 +40,8 @@ REPLIES: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
      {"chunk_gap_ms": [12], "itl_ms": [12], "tpot_ms": [12], "tps": [1000 / 12]}),
     ("two chunks, and no token in the second", {"chunks_ms": (50, 60), "tokens": (1, 0)},
      {"chunk_gap_ms": [10], "itl_ms": []}),
+    ("two chunks half a millisecond apart", {"chunks_ms": (50, 50.5)},
+     {"chunk_gap_ms": [0.5], "itl_ms": [0.5], "tpot_ms": [0.5], "tps": [2000]}),
     ("two chunks written at once", {"chunks_ms": (50, 50)},
      {"chunk_gap_ms": [0], "itl_ms": [0], "tpot_ms": [0]}),
     ("three chunks", {"chunks_ms": (50, 60, 90)},

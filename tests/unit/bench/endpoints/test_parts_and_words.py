@@ -230,6 +230,27 @@ def test_a_whole_reply_that_calls_a_tool_without_a_name_is_one() -> None:
     assert (reply.problem, reply.text, reply.tool_calls) == (None, "", 1)
 
 
+def test_what_is_no_event_of_a_reply_is_named_by_its_number_in_the_stream_and_the_first_of_them() -> None:
+    reader = ENDPOINTS["messages"].event_reader(ReadOptions())
+    for event in (message_start(), text("a"), {"index": 2}, {"index": 3}):
+        reader.feed([json.dumps(event).encode()])
+    problem = reader.close().problem
+    assert problem is not None
+    assert problem.message == "event 2 is no event of a reply, it has no type: '{\"index\": 2}'"
+    stream = [message_start(), text("a"), message_delta("end_turn"), MESSAGE_STOP, text("b"), text("c")]
+    late = read("messages", framed(stream)).problem
+    assert late is not None
+    assert late.message.startswith("event 4 comes after message_stop: ")
+
+
+def test_a_long_title_of_a_page_is_cut() -> None:
+    page = b"<html><title>" + b"x" * 900 + b"</title>"
+    for endpoint in ("rerank", "embeddings"):
+        problem = ENDPOINTS[endpoint].read_whole(page, ReadOptions()).problem
+        assert problem is not None
+        assert len(problem.message) == 500
+
+
 @pytest.mark.parametrize("colon", ["event: ", "event:"])
 def test_a_type_may_stand_in_the_line_before_with_or_without_a_space(colon: str) -> None:
     events = [message_start(), text("a"), message_delta("end_turn", output_tokens=1), MESSAGE_STOP]

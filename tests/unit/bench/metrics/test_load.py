@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.metrics.columns import Columns
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.load import Readiness, dispersion, most_at_once, overlap_ns, rate
+from bench.metrics.load import Readiness, Spans, _littles_law, dispersion, most_at_once, overlap_ns, rate
 from bench.metrics.series import Steps, intervals
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
@@ -256,3 +256,23 @@ def test_quantiles_of_seconds_are_never_averaged() -> None:
 
 def test_made_records_count_in_ms() -> None:
     assert made_record(sent_ms=3).sent_ns == START_NS + 3 * MS
+
+
+def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
+    def said(worker: int, t_s: int, in_flight_s: int, sent: int | None = None) -> dict[str, Any]:
+        row = {"worker": worker, "t_ns": t_s * S, "in_flight_ns": in_flight_s * S}
+        return row if sent is None else row | {"sent": sent, "done": sent}
+
+    spans, samples = Spans(), WorkerSamples()
+    # Of worker 0 one request from 1 to 3 and one from 2 to 4; of worker 1, which says nothing, one more.
+    for worker, begin, end in ((0, 1, 3), (0, 2, 4), (1, 0, 9)):
+        spans.add(made_record(0, worker=worker, eligible_ns=begin * S, end_ns=end * S))
+    silent = _littles_law(spans, samples)
+    assert silent == dict.fromkeys(("dispatcher_mean", "records_mean", "difference", "dispatched", "records"))
+    samples.add(said(0, 0, 0))
+    samples.add(said(0, 8, 5, sent=2))
+    law = _littles_law(spans, samples)
+    # Four seconds of requests in a window of eight, where the dispatcher counted five.
+    assert (law["dispatcher_mean"], law["records_mean"]) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
+    assert law["difference"] == pytest.approx(-1 / 5)
+    assert (law["dispatched"], law["records"]) == (2, 2)

@@ -320,6 +320,15 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     assert RecordTally().tokens()["usage"] == {"input": None, "output": None}
 
 
+def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> None:
+    def judged(**fields: Any) -> int:
+        return tally(made_record(0, chunks_ms=(), output_tokens_from=None, **fields)).tokens()["contradicted"]["judged"]
+
+    wrong = {"usage_contradiction": "-1 input tokens"}
+    assert [judged(inputs=2), judged(inputs=2, input_tokens=None)] == [1, 0]
+    assert [judged(inputs=2, input_tokens=None, **wrong), judged(input_tokens=None)] == [2, 0]
+
+
 def test_errors_are_told_by_how_often_they_came() -> None:
     def failed(error: str | None, status: int | None = 500) -> RequestRecord:
         return made_record(0, outcome=Outcome.HTTP_ERROR, status=status, error=error, chunks_ms=())

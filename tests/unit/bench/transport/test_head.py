@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.transport import head
 from bench.transport.head import MAX_HEAD_BYTES, HeadReader, HeadTooLarge, ProtocolError
 
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: a/b\r\n\r\n"
@@ -112,3 +113,14 @@ def test_any_bytes_are_a_head_or_refused(tail: bytes) -> None:
     assert out.startswith(b"HTTP/1.1 200 OK\r\n")
     head = out.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
     assert HeadReader().feed(head) == head
+
+
+def test_short_headers_are_remembered_and_long_ones_are_not() -> None:
+    def remembered(line: bytes) -> int:
+        head._field.cache_clear()
+        assert head.checked(b"HTTP/1.1 200 OK\r\n" + line).endswith(line + b"\r\n\r\n")
+        return head._field.cache_info().currsize
+
+    # What a server pours out into its headers must not stay in memory.
+    assert remembered(b"x: " + b"a" * 197) == 1
+    assert remembered(b"x: " + b"a" * 198) == 0

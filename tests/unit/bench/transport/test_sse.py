@@ -244,3 +244,18 @@ def test_an_event_that_ends_leaves_the_next_one_its_whole_size() -> None:
         assert parser.feed(b"data: " + b"x" * 9) == []
         assert parser.feed(b"\n\n") == [b"x" * 9]
     assert not parser.too_large
+
+
+def test_the_second_half_of_a_line_end_is_looked_for_in_the_next_piece_alone() -> None:
+    parser = SSEParser()
+    assert parser.feed(b"data: a\r") == []
+    assert parser.feed(b"data: b") == []
+    assert parser.feed(b"\n\n") == [b"a\nb"]
+    split = SSEParser()
+    assert [split.feed(piece) for piece in (b"data: a\r", b"\ndata: b\r", b"\n", b"\r", b"\n")] == [
+        [],
+        [],
+        [],
+        [b"a\nb"],
+        [],
+    ]
