@@ -79,7 +79,9 @@ def test_chunks_that_wait_together_have_each_its_own_stamp(tmp_path: Path) -> No
         if took_ns < ACKNOWLEDGED_NS:
             break  # On a machine that was busier, the kernel may have merged what waited.
     for of_writes, of_reads in zip(writes, reads, strict=True):
-        stamps_ns = [next(stamp_ns for data, stamp_ns in of_reads if text in data) for text in ("token", "usage", "END")]
+        stamps_ns = [
+            next(stamp_ns for data, stamp_ns in of_reads if text in data) for text in ("token", "usage", "END")
+        ]
         assert stamps_ns == sorted(set(stamps_ns)), of_reads
         for stamp_ns, (before_ns, after_ns) in zip(stamps_ns, of_writes, strict=True):
             assert before_ns - CLOCKS_NS <= stamp_ns <= after_ns + CLOCKS_NS, (of_writes, of_reads)
