@@ -92,7 +92,11 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("cpu", {"instrument.cpu.seconds_over_90": 0.51}, Status.INVALID),
     ("clock_drift", {"clock_drift": (5.1, "b")}, Status.SUSPECT),
     ("clock_drift", {"clock_drift": (100.1, "b")}, Status.INVALID),
-    ("workers", {"died": ["worker 1 was killed by SIGKILL (which the system does where memory runs out)"]}, Status.INVALID),
+    (
+        "workers",
+        {"died": ["worker 1 was killed by SIGKILL (which the system does where memory runs out)"]},
+        Status.INVALID,
+    ),
     ("run_queue", {"instrument.run_queue.mean": 0.021}, Status.SUSPECT),
     ("run_queue", {"instrument.run_queue.mean": 0.11}, Status.INVALID),
     ("run_queue", {"instrument.run_queue.mean": 0.5, **KERNEL}, Status.VALID),  # Nothing is late by it.

@@ -322,7 +322,8 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
 
 def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> None:
     def judged(**fields: Any) -> int:
-        return tally(made_record(0, chunks_ms=(), output_tokens_from=None, **fields)).tokens()["contradicted"]["judged"]
+        found = tally(made_record(0, chunks_ms=(), output_tokens_from=None, **fields)).tokens()
+        return int(found["contradicted"]["judged"])
 
     wrong = {"usage_contradiction": "-1 input tokens"}
     assert [judged(inputs=2), judged(inputs=2, input_tokens=None)] == [1, 0]
