@@ -22,15 +22,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
-from bench.clock import NS_PER_MS, NS_PER_S, Clock, StepWatch, Timer, now_ns
+from bench.clock import NS_PER_MS, Clock, StepWatch, Timer, now_ns
 from bench.native import core, receivers
 from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.overdue import Sweep
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
+from bench.transport.work_queue import WorkQueue
 from bench.workload import Request, Route
 
 if TYPE_CHECKING:
@@ -38,11 +40,6 @@ if TYPE_CHECKING:
 
 CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
-
-WORK_TURN_NS = NS_PER_MS // 4
-"""How long records are made before sockets and timers are looked at again."""
-MOST_PUT_OFF = 64
-"""So many records may wait, each once, because something is due sooner than one is made: a send would be late by that."""
 
 MOST_HEADS = 4096
 """Heads of requests that are kept, of those that name their own headers or endpoint."""
@@ -52,8 +49,6 @@ READS_AT_ONCE = 16
 """After so many reads it is looked whether something is to be sent."""
 UNHURRIED_NS, FEW = NS_PER_MS // 4, 2
 """Where so few sockets are ready after a pause of so long, there is time to read what came chunk by chunk."""
-SWEEP_LONGEST_NS = NS_PER_S
-SWEEP_SHORTEST_NS = 5 * NS_PER_MS
 
 
 class Job:
@@ -102,12 +97,9 @@ class WireTransport:
         self.last_poll_ns = 0
         self.unhurried = False
         self.offset_ns = 0
-        self._work: deque[Callable[[], None]] = deque()
-        self._working = False
-        self._work_ns = NS_PER_MS // 2
-        """What making a record takes, about."""
-        self._put_off = False
-        self._sweep_timer: Timer | None = None
+        self._work = WorkQueue(clock)
+        self.later = self._work.later
+        self._sweep: Sweep | None = None
         self._watch: StepWatch | None = None
 
     async def open(self) -> None:
@@ -128,15 +120,7 @@ class WireTransport:
             self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
         except OSError as e:
             self._unresolved = f"the name {self.host} is not known ({e.strerror})"
-        limits = (
-            self.target.timeout_connect_ns,
-            self.target.timeout_first_byte_ns,
-            self.target.timeout_idle_ns,
-            self.target.timeout_total_ns,
-        )
-        shortest = min((limit for limit in limits if limit is not None), default=SWEEP_LONGEST_NS)
-        self._sweep_every_ns = max(min(shortest // 20, SWEEP_LONGEST_NS), SWEEP_SHORTEST_NS)
-        self._sweep_timer = self._clock.call_at(now_ns() + self._sweep_every_ns, self._sweep)
+        self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)
 
     async def prepare(self, connections: int) -> None:
         """Make connections until so many are idle; those that fail are left to the requests that need them."""
@@ -175,14 +159,13 @@ class WireTransport:
 
     async def close(self) -> None:
         self.cut()
-        while self._work:
-            self._work.popleft()()
+        self._work.finish()
         for connection in [*self._idle.values(), *self._ahead]:
             connection.close()
         self._idle.clear()
         self._ahead.clear()
-        if self._sweep_timer is not None:
-            self._sweep_timer.cancel()
+        if self._sweep is not None:
+            self._sweep.close()
         if self._watch is not None:
             self._watch.close()
             self._stamping.close()
@@ -313,35 +296,6 @@ class WireTransport:
         job.ended(end_ns, job.exchange.is_whole(failed))
         self.later(lambda: job.done(job.exchange.close(end_ns, failed, error)))
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Do this when sockets have been looked at: in short turns, with a poll between two turns."""
-        self._work.append(work)
-        if not self._working:
-            self._working = True
-            self._work_soon()
-
-    def _do_work(self) -> None:
-        at_ns = now_ns()
-        until_ns = at_ns + WORK_TURN_NS
-        work = self._work
-        while work and at_ns < until_ns:
-            due_ns = self._clock.next_ns()
-            may_wait = not self._put_off and len(work) < MOST_PUT_OFF
-            if may_wait and due_ns is not None and due_ns - at_ns < 2 * self._work_ns:
-                self._put_off = True
-                self._clock.call_at(max(due_ns, at_ns), self._work_soon)
-                return
-            self._put_off = False
-            work.popleft()()
-            began_ns, at_ns = at_ns, now_ns()
-            self._work_ns += (at_ns - began_ns - self._work_ns) // 8
-        self._working = bool(work)
-        if work:
-            self._work_soon()
-
-    def _work_soon(self) -> None:
-        self.loop.call_soon(self._do_work)
-
     def retry(self, job: Job) -> None:
         """A connection from the pool died before any byte of a response: once more, on a fresh one."""
         job.exchange.retry()
@@ -419,38 +373,6 @@ class WireTransport:
         self.failed(job, outcome, error)
 
     # Once in a while.
-
-    def _sweep(self) -> None:
-        assert self._sweep_timer is not None
-        now = now_ns()
-        for job in list(self._jobs):
-            if (late := self._overdue(job, now)) is not None:
-                self._end(job, *late)
-        self._sweep_timer = self._clock.call_at(now + self._sweep_every_ns, self._sweep)
-
-    def _overdue(self, job: Job, now: int) -> tuple[Outcome, str] | None:
-        target, connection = self.target, job.connection
-        if target.timeout_total_ns is not None and now - job.started_ns >= target.timeout_total_ns:
-            return Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
-        if connection is None:
-            return None
-        if not connection.connected:
-            if target.timeout_connect_ns is not None and now - connection.began_ns >= target.timeout_connect_ns:
-                return Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout"
-            return None
-        if connection.reads != connection.reads_at_sweep:
-            connection.reads_at_sweep, connection.quiet_since_ns = connection.reads, now
-            return None
-        quiet_ns = now - connection.quiet_since_ns
-        if not connection.reads:
-            if target.timeout_first_byte_ns is not None and quiet_ns >= target.timeout_first_byte_ns:
-                return Outcome.TIMEOUT_FIRST_BYTE, "no byte of a response within the first-byte timeout"
-        elif target.timeout_idle_ns is not None and quiet_ns >= target.timeout_idle_ns:
-            return Outcome.TIMEOUT_IDLE, "the response stopped for longer than the idle timeout"
-        else:
-            # Quiet since the last sweep: should an end lie unseen among what was put by, it is seen now.
-            connection.parse()
-        return None
 
     def _clock_stepped(self) -> None:
         """CLOCK_REALTIME was set: what came before keeps the old offset, and every request under way says so."""

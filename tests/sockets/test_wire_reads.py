@@ -267,7 +267,7 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
 def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
     async def order(wire: Wire) -> list[str]:
         transport, clock, happened = wire.transport, wire.transport._clock, []
-        transport._work_ns = 5 * MS
+        transport._work.takes_ns = 5 * MS
 
         def happens(what: str) -> Callable[[], None]:
             return lambda: happened.append(what)
@@ -278,13 +278,13 @@ def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
         await wire.until(lambda: len(happened) == 3)
         # A queue that grows is worked off whatever is due. (The estimate falls by an eighth with each that is quick.)
         clock.call_at(now_ns() + 30 * MS, happens("due in 30 ms"))
-        transport._work_ns = 1000 * MS
+        transport._work.takes_ns = 1000 * MS
         for _ in range(80):
             transport.later(happens("one of many"))
         await wire.until(lambda: len(happened) == 3 + 80 + 1)
         # What is put off is done when the transport is closed.
         clock.call_at(now_ns() + 500 * MS, happens("never"))
-        transport._work_ns = 500 * MS
+        transport._work.takes_ns = 500 * MS
         transport.later(happens("put off"))
         await asyncio.sleep(0.01)
         assert happened[-1] != "put off"

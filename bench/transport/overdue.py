@@ -1,0 +1,67 @@
+"""Once in a while: which requests have taken longer than the target allows, and which connections have been quiet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer, now_ns
+from bench.records import Outcome
+from bench.transport.interface import Target
+
+if TYPE_CHECKING:
+    from bench.transport.wire import Job
+
+LONGEST_NS = NS_PER_S
+SHORTEST_NS = 5 * NS_PER_MS
+
+
+class Sweep:
+    """Looks at every request under way: several times within the shortest of the target's timeouts, and once a second."""
+
+    def __init__(
+        self, target: Target, clock: Clock, jobs: Iterable[Job], end: Callable[[Job, Outcome, str], None]
+    ) -> None:
+        """`jobs` are those under way, whenever it is looked at; `end` ends one of them."""
+        self._target, self._clock, self._jobs, self._end = target, clock, jobs, end
+        limits = (
+            target.timeout_connect_ns, target.timeout_first_byte_ns, target.timeout_idle_ns, target.timeout_total_ns,
+        )  # fmt: skip
+        shortest = min((limit for limit in limits if limit is not None), default=LONGEST_NS)
+        self._every_ns = max(min(shortest // 20, LONGEST_NS), SHORTEST_NS)
+        self._timer: Timer = clock.call_at(now_ns() + self._every_ns, self._look)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        now = now_ns()
+        for job in list(self._jobs):
+            if (late := self._overdue(job, now)) is not None:
+                self._end(job, *late)
+        self._timer = self._clock.call_at(now + self._every_ns, self._look)
+
+    def _overdue(self, job: Job, now: int) -> tuple[Outcome, str] | None:
+        target, connection = self._target, job.connection
+        if target.timeout_total_ns is not None and now - job.started_ns >= target.timeout_total_ns:
+            return Outcome.TIMEOUT_TOTAL, "the request took longer than the total timeout"
+        if connection is None:
+            return None
+        if not connection.connected:
+            if target.timeout_connect_ns is not None and now - connection.began_ns >= target.timeout_connect_ns:
+                return Outcome.TIMEOUT_CONNECT, "no connection within the connect timeout"
+            return None
+        if connection.reads != connection.reads_at_sweep:
+            connection.reads_at_sweep, connection.quiet_since_ns = connection.reads, now
+            return None
+        quiet_ns = now - connection.quiet_since_ns
+        if not connection.reads:
+            if target.timeout_first_byte_ns is not None and quiet_ns >= target.timeout_first_byte_ns:
+                return Outcome.TIMEOUT_FIRST_BYTE, "no byte of a response within the first-byte timeout"
+        elif target.timeout_idle_ns is not None and quiet_ns >= target.timeout_idle_ns:
+            return Outcome.TIMEOUT_IDLE, "the response stopped for longer than the idle timeout"
+        else:
+            # Quiet since the last sweep: should an end lie unseen among what was put by, it is seen now.
+            connection.parse()
+        return None
