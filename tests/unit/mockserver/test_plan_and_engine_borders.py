@@ -140,7 +140,7 @@ def test_times_come_from_each_distribution_by_its_own_stream() -> None:
     assert of(itl=parse("3ms", "time")).gaps_ns == (3 * MS,) * 3
     assert of(reasoning_tokens=parse("3", "tokens")).reasoning_tokens == 3
     assert of(reasoning_tokens=parse("9", "tokens")).reasoning_tokens == 4
-    assert of().reasoning_tokens == 0
+    assert of().reasoning_tokens == of(reasoning_tokens=parse("0", "tokens")).reasoning_tokens == 0
     together = of(speculation=Speculation(1, 1.0))
     # The first step gives a token; each later one its draft too: 1 + 2 + 1.
     assert (together.step_tokens, together.gaps_ns) == ((1, 2, 1), (20 * MS, 0, 20 * MS))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from bench.statistics import student
 from bench.statistics.student import t_quantile, two_sided
 
 FREEDOMS = [0.7, 1.0, 1.5, 2.0, 4.0, 7.3, 30.0, 250.0, 5_000.0]
@@ -38,3 +39,18 @@ def test_what_has_no_quantile_is_refused(p: float, freedom: float) -> None:
 @given(st.floats(0.51, 0.999), st.floats(1, 1_000))
 def test_the_tail_at_a_quantile_is_what_was_asked_for(p: float, freedom: float) -> None:
     assert two_sided(t_quantile(p, freedom), freedom) == pytest.approx(2 * (1 - p), rel=1e-9)
+
+
+def test_a_quantile_is_found_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[float] = []
+
+    def counted(t: float, freedom: float) -> float:
+        looked.append(t)
+        return two_sided(t, freedom)
+
+    monkeypatch.setattr(student, "two_sided", counted)
+    for p, freedom in ((0.975, 10.0), (0.9, 3.0), (0.999, 30.0)):
+        looked.clear()
+        assert t_quantile.__wrapped__(p, freedom) == pytest.approx(stats.t.ppf(p, freedom), rel=1e-12)
+        # Up to four looks for an upper bound, then Newton's steps. To halve the bounds would take some 45.
+        assert len(looked) <= 20

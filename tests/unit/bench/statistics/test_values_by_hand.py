@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy
 import pytest
 
 from bench.statistics.autocorrelation import MOST_BINS, act
 from bench.statistics.between_runs import spread
-from bench.statistics.intervals import Interval, TooFew, grouped_intervals
+from bench.statistics.intervals import Interval, TooFew, _filled, _residuals, grouped_intervals
 from bench.statistics.multiple import benjamini_hochberg, holm
 
 
@@ -41,3 +42,10 @@ def test_of_groups_whose_quantile_is_too_uncertain_it_is_said_how_many_more_it_t
     # +- 1.98 standard errors of sqrt(p (1 - p) / n) must be below 1 - p: some 390 values, 290 more.
     assert few.needed == pytest.approx(390, rel=0.1)
     assert few.more == pytest.approx(few.needed * 100 / few.effective - 100, rel=0.05)
+
+
+def test_what_a_group_lies_above_the_ratio_of_all_is_its_residual() -> None:
+    # All together 6 of 3: 2 for each.
+    assert _residuals(numpy.array([2.0, 4.0]), numpy.array([1, 2])).tolist() == [0.0, 0.0]
+    assert _residuals(numpy.array([3.0, 3.0]), numpy.array([1, 2])).tolist() == [1.0, -1.0]
+    assert _filled([0, 2, 1, 0]).tolist() == [2, 1]
