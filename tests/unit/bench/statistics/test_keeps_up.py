@@ -51,3 +51,30 @@ def test_one_odd_flag_does_not_outvote_three_kept_visits() -> None:
 
 def test_without_visits_nothing_is_known() -> None:
     assert posterior([], grid(8, 40)).mass == pytest.approx(np.full(200, 1 / 200))
+
+
+@pytest.mark.parametrize(
+    ("thirds", "sent", "grows"),
+    [
+        # 3% of 1,000 sends are 30.
+        ((80.0, 90.0, 110.0), 1_000, False),
+        ((80.0, 90.0, 110.1), 1_000, True),
+        # Three standard deviations of a queue of 8 are 9.
+        ((8.0, 9.0, 17.0), 10, False),
+        ((8.0, 9.0, 17.1), 10, True),
+        # A quarter more than 200 are 250.
+        ((200.0, 220.0, 250.0), 1_000, False),
+        ((200.0, 220.0, 250.1), 1_000, True),
+        ((80.0, 80.0, 120.0), 1_000, False),
+        ((80.0, 120.0, 120.0), 1_000, False),
+    ],
+)
+def test_a_visit_at_a_limit_is_not_flagged(thirds: tuple[float, float, float], sent: int, grows: bool) -> None:
+    assert InFlight(thirds, sent).grows is grows
+
+
+def test_each_third_has_its_own_requests_and_what_is_sent_at_the_end_belongs_to_the_next() -> None:
+    sent, end = [100.0, 100.0, 111.0, 125.0, 130.0, 99.0], [101.0, 104.0, 119.0, 130.0, 140.0, 99.5]
+    found = in_flight(sent, end, 100.0, 130.0)
+    assert found.thirds == pytest.approx((0.5, 0.8, 0.5))
+    assert found.sent == 4
