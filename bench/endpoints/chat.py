@@ -102,16 +102,14 @@ def _messages_in(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [message for place in ("delta", "message") if isinstance(message := choice.get(place), dict)]
 
 
-def _functions(message: object) -> list[dict[str, Any]]:
+def _functions(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The functions that a delta or a message calls, in today's shape or in the one before it."""
-    if not isinstance(message, dict):
-        return []
     calls = message.get("tool_calls")
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     return [function for function in [*functions, message.get("function_call")] if isinstance(function, dict)]
 
 
-def _called(message: object) -> tuple[str, str]:
+def _called(message: Mapping[str, Any]) -> tuple[str, str]:
     """The names and the arguments of its calls. Arguments are a string in the dialect; some servers send the object."""
     functions = _functions(message)
     names = [function.get("name") for function in functions]

@@ -204,9 +204,9 @@ class EventStream(ABC):
     def _tool_calls(self) -> int | None:
         return self._calls
 
+    @abstractmethod
     def _answer(self, content: str, reasoning: str) -> Answer:
-        """The reply as the next request repeats it: its text and its reasoning, and what a subclass kept besides."""
-        return Answer(content=content)
+        """The reply as the next request repeats it: its text and its reasoning, and what else was kept of it."""
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         """Why this reply is no success: what the server says, then what cannot be read, then what is missing."""

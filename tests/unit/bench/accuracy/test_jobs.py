@@ -12,7 +12,7 @@ import pytest
 
 from bench.accuracy import certify
 from bench.accuracy.distribution import STATS
-from bench.accuracy.jobs import BEGUN_BEFORE, CUT, HUMAN, SIDE_BY_SIDE, JobTruth
+from bench.accuracy.jobs import BEGUN_BEFORE, CUT, HUMAN, RESPONSE_END, SIDE_BY_SIDE, JobTruth
 from bench.accuracy.join import Pair
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord, to_line
@@ -143,3 +143,67 @@ def test_a_job_that_the_run_entered_in_its_middle_is_known_among_the_values() ->
     (cause,) = causes
     assert cause.sentence.startswith(f"{BEGUN_BEFORE} are included: there are 1 values too many")
     assert JobTruth(shared_clock=True).compared(None) == ([], [], [])
+
+
+def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_counted() -> None:
+    truth = JobTruth(shared_clock=True)
+    lag = LAG_NS / MS
+    job = two_agents(0, 0.0, session=0)
+    for record in job:
+        # Each response goes on for 90 ms behind its last token.
+        truth.add(Pair(record, made_line(record) | {"end_ns": record.chunk_ns[-1] + 90_000_000}))
+    steps = [
+        (r.intended_ns - START_NS, r.chunk_ns[-1] - START_NS, r.pause_ns or 0, r.pause)
+        for r in sorted(job, key=lambda r: r.index)
+    ]
+    whole = (max(end for _, end, _, _ in steps) - min(due for due, _, _, _ in steps)) / MS
+
+    def caused(mean_ms: float, n: int = 1) -> str:
+        reported = {"job_s": {"n": n, **dict.fromkeys(STATS, mean_ms / 1000), "p999": None}}
+        (cause,) = truth.compared(reported)[2]
+        return cause.sentence
+
+    human = sum(pause for _, _, pause, kind in steps if kind == "human") / MS
+    tools = sum(pause for _, _, pause, kind in steps if kind == "tool") / MS
+    assert human > 50
+    assert SIDE_BY_SIDE in caused(sum((end - due) / MS - lag for due, end, _, _ in steps) + tools)
+    assert HUMAN in caused(whole - lag + human)
+    assert RESPONSE_END in caused(whole + 90)
+    assert truth.compared({"job_s": {"n": 1, **dict.fromkeys(STATS, (whole - lag) / 1000), "p999": None}})[2] == []
+    # Nothing is compared where the report has no value, and that is said.
+    none = truth.compared({"job_s": {"n": 0, **dict.fromkeys(STATS)}})
+    assert (none[0], none[1]) == ([], ["job_ms: 0 values measured, and 1 in the ledger"])
+    assert truth.compared(None)[1] == none[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"phase": "warmup"}, None),  # None of its steps was in the run.
+        ({"outcome": Outcome.CANCELLED}, CUT),
+        ({"sent_ns": None}, CUT),
+    ],
+)
+def test_a_job_of_steps_that_were_not_served_is_left_out(change: dict[str, Any], sentence: str | None) -> None:
+    truth = JobTruth(shared_clock=True)
+    for record in two_agents(0, 0.0, session=0):
+        truth.add(Pair(record, made_line(record)))
+    for record in two_agents(4, 9_000.0, session=1):
+        truth.add(Pair(replace(record, **change), made_line(record)))
+    seconds = max(r.chunk_ns[-1] for r in two_agents(0, 0.0, session=0)) - START_NS - LAG_NS
+    for n, cause in ((1, None), (2, sentence)):
+        reported = {"job_s": {"n": n, **dict.fromkeys(STATS, seconds / 1e9), "p999": None}}
+        _, problems, causes = truth.compared(reported)
+        assert len(problems) == n - 1
+        assert (
+            any(cause in found.sentence for found in causes) if cause else not [c for c in causes if CUT in c.sentence]
+        )
+
+
+def test_what_is_no_step_of_a_job_is_passed_over() -> None:
+    truth = JobTruth(shared_clock=True)
+    for name in ("session_number", "job", "job_step", "job_steps"):
+        missing: dict[str, Any] = {name: None}
+        for record in two_agents(0, 0.0, session=0):
+            truth.add(Pair(replace(record, **missing), made_line(record)))
+    assert truth.compared(None) == ([], [], [])

@@ -14,9 +14,11 @@ from bench.endpoints import ENDPOINTS, embeddings, encode
 from bench.endpoints.answer_parts import CallParts, chat_answer, messages_answer, responses_answer
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.failure import error_of
-from bench.endpoints.interface import BodyOptions, ReadOptions
+from bench.endpoints.interface import BodyOptions, Problem, ReadOptions
+from bench.endpoints.messages_reader import blocks_of
 from bench.endpoints.typed_events import words
 from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks
+from bench.records import Outcome
 from promptset.answers import ToolCall
 from promptset.samples import Sample
 from tests.support.dialect_streams import (
@@ -241,6 +243,28 @@ def test_what_is_no_event_of_a_reply_is_named_by_its_number_in_the_stream_and_th
     late = read("messages", framed(stream)).problem
     assert late is not None
     assert late.message.startswith("event 4 comes after message_stop: ")
+
+
+def test_what_is_odd_in_a_reply_is_passed_over_and_what_is_called_an_error_is_one() -> None:
+    assert blocks_of(["odd", {"type": "text", "text": "a"}, {"type": "tool_use", "name": "f", "input": {}}]) == (
+        "af",
+        "a",
+        1,
+    )
+    odd = {"type": "content_block_start", "index": 0, "content_block": "odd"}
+    end = [text("a"), message_delta("end_turn"), MESSAGE_STOP]
+    assert read("messages", framed([message_start(), odd, *end])).chunk_kind == "roc" + "uo"
+    nameless = item(type="function_call", name="", arguments="")
+    reply = read("responses", framed([CREATED, nameless, part("output_text", "a"), ended(usage=usage(1))]))
+    assert (reply.tool_calls, reply.chunk_kind, reply.problem) == (1, "oocu", None)
+    told = read("messages", framed([message_start(), {"message": "gone"}])).problem
+    assert told == Problem(Outcome.STREAM_ERROR, "gone")
+    for data, said in ((b"gone", "'gone'"), (b"[1]", "'[1]'"), (b'{"error":{"message":"busy"}}', "busy")):
+        called = b"data: {}\n\nevent: error\ndata: " + data + b"\n\n"
+        assert read("messages", called).problem == Problem(Outcome.STREAM_ERROR, said)
+    chat = ENDPOINTS["chat"].event_reader(ReadOptions())
+    chat.feed([b'{"id":1}', b'{"id":2}'])
+    assert chat.close().problem == Problem(Outcome.MALFORMED, "event 0 is no chunk of a reply: '{\"id\":1}'")
 
 
 def test_a_long_title_of_a_page_is_cut() -> None:
