@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.any_order import shuffled
 from tests.support.in_parallel import Units, place_of, processors
+from tests.support.learned import give, take
 from tests.support.skips import last_line
 
 # How long an example takes is the machine's business. Where 50 examples are too few, a test says how many it needs.
@@ -104,12 +105,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         reporter.write_line(line)
 
 
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What any cache would hold (tests/support/learned.py)."""
+    return tmp_path_factory.mktemp("learned")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cache(tmp_path_factory: pytest.TempPathFactory, learned: Path) -> Iterator[None]:
     """What is kept of this machine from run to run is neither read nor written by tests; no file finds another's."""
+    own = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CACHE_HOME", str(give(learned, own)))
         yield
+    take(learned, own)
 
 
 @pytest.fixture

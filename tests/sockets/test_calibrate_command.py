@@ -16,6 +16,7 @@ from bench.calibrate import remote
 from bench.clock import clock_identity
 from bench.errors import Exit, TargetError
 from mockserver.clock import identity
+from tests.support.learned import give
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
 
@@ -30,8 +31,8 @@ limits:
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
     (tmp_path / "calm.yaml").write_text(CALM)
 
 

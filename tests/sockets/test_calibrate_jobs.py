@@ -11,6 +11,7 @@ import pytest
 
 from bench import cli
 from bench.errors import Exit
+from tests.support.learned import give
 
 CALM = """\
 limits:
@@ -38,9 +39,9 @@ def _agents(path: Path) -> str:
 
 
 def test_a_calibration_compares_job_seconds_with_the_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
     (tmp_path / "calm.yaml").write_text(CALM)
     status = cli.main(
         ["calibrate", "--config", str(tmp_path / "calm.yaml"), "--mode", "sessions", "--concurrency", "4",

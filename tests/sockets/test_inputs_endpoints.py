@@ -10,6 +10,7 @@ import pytest
 
 from bench import cli
 from bench.run_directory import RunDirectory
+from tests.support.learned import give
 from tests.support.literal_server import LiteralServer, Received, Send, Step
 
 CALM = """\
@@ -23,8 +24,8 @@ SMALL = ["--input-tokens", "uniform:4..12", "--concurrency", "4", "--requests", 
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def empty_cache(tmp_path: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(give(learned, tmp_path / "cache")))
     (tmp_path / "calm.yaml").write_text(CALM)
 
 
