@@ -58,6 +58,36 @@ def test_only_a_success_is_read_as_a_reply(status: int, outcome: Outcome) -> Non
     assert record.outcome is outcome
 
 
+def test_an_exchange_that_has_just_begun_has_read_and_sent_nothing() -> None:
+    made = exchange()
+    made.sent_ns = None
+    assert (made.attempts, made.last_read_ns, made.last_chunk_ns, made.bytes_received) == (1, 0, -1, 0)
+    assert not made.peer_closed
+    assert not made.is_heavy
+    record = made.close(900, Outcome.CONNECT_ERROR, "refused")
+    assert (record.bytes_sent, record.connect_ns, record.sent_ns, record.status) == (0, None, None, None)
+    assert (record.attempts, record.coalesced, record.chunk_bound_ns, record.inputs) == (1, 0, None, None)
+    sent = exchange().close(900, Outcome.RESET, "gone")
+    assert (sent.bytes_sent, sent.bytes_received) == (2, 0)
+
+
+def test_a_second_attempt_begins_anew() -> None:
+    made = opened(503)
+    made.first_byte_ns = 150
+    made.retry()
+    assert (made.attempts, made.status, made.first_byte_ns) == (2, None, None)
+    made.retry()
+    assert made.close(900, Outcome.RESET, "gone").attempts == 3
+
+
+def test_what_cannot_be_unpacked_is_malformed_unless_something_else_broke_it() -> None:
+    record = fed(opened(encoding="gzip"), b"no gzip at all")
+    assert record.outcome is Outcome.MALFORMED
+    assert (record.error or "").startswith("the compressed reply cannot be read: ")
+    lost = fed(opened(encoding="gzip"), b"no gzip at all", failed=Outcome.RESET, error="gone")
+    assert (lost.outcome, lost.error) == (Outcome.RESET, "gone")
+
+
 def test_what_we_ended_is_not_what_the_body_of_an_error_says() -> None:
     told = b'{"error":{"message":"busy"}}'
     for status in (300, 500):
