@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from mockserver.engine import EngineRequest
 from mockserver.engine.batching import BatchingEngine
+from mockserver.engine.work import Drafts
 from mockserver.plans.plan import Plan
 from mockserver.step_cost import StepCost
 from tests.support.played_engine import US, stamps_us, work
@@ -42,3 +47,80 @@ def test_a_plan_that_says_nothing_of_its_first_token_delays_the_others_alone() -
     engine = BatchingEngine(COST)
     engine.admit(1, EngineRequest(0, Plan(None, (0, 7 * US), 3), 4))
     assert stamps_us(engine) == {1: [23, 36, 56]}
+
+
+@pytest.mark.parametrize(("drafts", "caching"), [(0, True), (0, False), (1, True), (1, False), (2, False)])
+def test_work_tells_of_drafts_and_of_a_cache_where_there_are_any(drafts: int, caching: bool) -> None:
+    engine = BatchingEngine(COST, drafts=drafts, prefix_caching=caching)
+    assert (engine.block_tokens, engine.needs_input_tokens) == (16 if caching else 0, True)
+    engine.admit(1, work(0, 4, 2))
+    told = engine.work(1)
+    assert told.cached_tokens == (0 if caching else None)
+    assert told.drafts == (Drafts(0, (0,) * (drafts + 1)) if drafts else None)
+    assert engine.state().drafts == told.drafts
+    stamps_us(engine)
+    facts = engine.release(1).facts
+    assert ("draft_steps" in facts) is (drafts > 0)
+    # What was looked up in a cache that is not there is nothing.
+    assert (engine.state().prefix_queries, engine.state().prefix_hits) == ((4, 0) if caching else (0, 0))
+
+
+def test_a_prompt_without_tokens_has_one_and_a_request_that_comes_on_time_is_not_late() -> None:
+    engine = BatchingEngine(replace(COST, a1=1.0))
+    for key, tokens in ((1, 0), (2, None), (3, 1)):
+        engine.admit(key, EngineRequest(1_000 * key * US, Plan(0, (), 1), tokens))
+    # In the queue 5 and 1 later, then 10 and 2.
+    assert stamps_us(engine) == {1: [1_018], 2: [2_018], 3: [3_018]}
+    assert [engine.release(key).facts["late_ns"] for key in (1, 2, 3)] == [0, 0, 0]
+
+
+def test_a_prompt_of_a_whole_budget_is_one_step_and_of_one_token_more_two() -> None:
+    for tokens, steps in ((32, {32: 1}), (33, {32: 1, 1: 1}), (64, {32: 2})):
+        engine = BatchingEngine(COST)
+        engine.admit(1, work(0, tokens, 1))
+        stamps_us(engine)
+        assert engine.state().iteration_tokens == steps
+        assert engine.release(1).facts["steps"] == sum(steps.values())
+
+
+def test_two_requests_share_the_budget_of_a_step_in_their_order() -> None:
+    engine = BatchingEngine(COST)
+    engine.admit(1, work(0, 20, 1))
+    engine.admit(2, work(0, 20, 1))
+    # 20 and 12 tokens, then the 8 that are left: 5 + 10 + 64, then 10 + 16.
+    assert stamps_us(engine) == {1: [79], 2: [105]}
+    assert engine.state().iteration_tokens == {32: 1, 8: 1}
+
+
+def test_no_more_requests_run_at_once_than_may() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=2))
+    for key in (1, 2, 3):
+        engine.admit(key, work(0, 4, 2))
+    engine.step(5 * US)
+    assert (engine.state().running, engine.state().waiting) == (2, 1)
+    # Two prompts: 10 + 16; two decodes: 10 + 6; then the third alone: 18, and 13.
+    assert stamps_us(engine) == {1: [31, 47], 2: [31, 47], 3: [65, 78]}
+
+
+def test_a_request_that_fills_all_blocks_is_served_and_gives_them_back() -> None:
+    engine = BatchingEngine(replace(COST, kv_blocks=2, max_num_batched_tokens=64))
+    engine.admit(1, work(0, 16, 16))
+    engine.step(5 * US)
+    assert engine.state().kv_usage == 0.5
+    stamps = stamps_us(engine)[1]
+    assert (len(stamps), stamps[0], stamps[-1]) == (16, 5 + 42, 5 + 42 + 15 * 13)
+    assert (engine.state().kv_usage, engine.state().preemptions) == (0.0, 0)
+    assert engine.release(1).facts["preemptions"] == 0
+
+
+@pytest.mark.parametrize("by_priority", [False, True])
+def test_whoever_gives_way_itself_takes_nobody_with_it(by_priority: bool) -> None:
+    # 1 has two of three blocks, and 2 one, with 2 of its 45 tokens: its next 31 need two more. Its own one is not enough.
+    engine = BatchingEngine(replace(COST, kv_blocks=3), by_priority=by_priority)
+    engine.admit(1, work(0, 30, 10))
+    engine.admit(2, work(0, 45, 1))
+    seen = stamps_us(engine)
+    assert seen[1] == [79 + 13 * i for i in range(10)]
+    # Then it is alone: 32 tokens and 13.
+    assert seen[2] == [79 + 13 * 9 + 74 + 36]
+    assert [engine.release(key).facts["preemptions"] for key in (1, 2)] == [0, 1]
