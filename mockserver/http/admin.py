@@ -10,51 +10,55 @@ A change with a problem changes nothing. The answer lists every problem.
 from __future__ import annotations
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from mockserver.clock import now_ns
 from mockserver.dialect import refusals
 from mockserver.dialect.access import require_admin
 from mockserver.errors import UsageError
 from mockserver.http.body import read_body
+from mockserver.http.routes import JSON, route
 from mockserver.worker import Worker
 
 _MAX_BODY_MB = 1.0
 
 
-def add_admin(app: FastAPI) -> None:
-    """Add the routes."""
+def routes_of_admin() -> list[Route]:
+    """The routes."""
+    config = "/admin/config"
+    changes = [route(method, config, _change) for method in ("PATCH", "POST")]
+    return [route("GET", config, _show), *changes, route("POST", "/admin/reset", _reset)]
 
-    @app.get("/admin/config")
-    async def show(request: Request) -> Response:
-        return _state(_admitted(request))
 
-    async def change(request: Request) -> Response:
-        worker = _admitted(request)
-        try:
-            values = orjson.loads(await read_body(request, _MAX_BODY_MB))
-        except orjson.JSONDecodeError as e:
-            refusals.refuse(f"The request body is not valid JSON: {e}")
-        if not isinstance(values, dict):
-            refusals.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
-        await worker.settle()
-        try:
-            worker.settings.change(values, now_ns(), worker.ledger.lines)
-        except UsageError as e:
-            refusals.refuse("\n".join(e.problems))
-        worker.sync()
-        return _state(worker)
+async def _show(request: Request) -> Response:
+    return _state(_admitted(request))
 
-    for method in ("PATCH", "POST"):
-        app.add_api_route("/admin/config", change, methods=[method], name=f"change by {method}")
 
-    @app.post("/admin/reset")
-    async def reset(request: Request) -> Response:
-        worker = _admitted(request)
-        await worker.settle()
-        worker.settings.restart(now_ns(), worker.ledger.lines)
-        worker.sync()
-        return _state(worker)
+async def _change(request: Request) -> Response:
+    worker = _admitted(request)
+    try:
+        values = orjson.loads(await read_body(request, _MAX_BODY_MB))
+    except orjson.JSONDecodeError as e:
+        refusals.refuse(f"The request body is not valid JSON: {e}")
+    if not isinstance(values, dict):
+        refusals.refuse('The body must be a JSON object of the fields to change, for example {"ttft": "200ms"}.')
+    await worker.settle()
+    try:
+        worker.settings.change(values, now_ns(), worker.ledger.lines)
+    except UsageError as e:
+        refusals.refuse("\n".join(e.problems))
+    worker.sync()
+    return _state(worker)
+
+
+async def _reset(request: Request) -> Response:
+    worker = _admitted(request)
+    await worker.settle()
+    worker.settings.restart(now_ns(), worker.ledger.lines)
+    worker.sync()
+    return _state(worker)
 
 
 def _admitted(request: Request) -> Worker:
@@ -67,4 +71,4 @@ def _admitted(request: Request) -> Worker:
 def _state(worker: Worker) -> Response:
     now = worker.settings.current
     body = {**now.to_json(), "ledger_lines": worker.ledger.lines, "all": now.config.model_dump(mode="json")}
-    return Response(orjson.dumps(body), media_type="application/json")
+    return Response(orjson.dumps(body), media_type=JSON)

@@ -1,4 +1,4 @@
-"""The FastAPI application. Each route is a line or two that calls `Worker`."""
+"""The application. Each route is a line or two that calls `Worker`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import orjson
-from fastapi import FastAPI, Query, Request, Response
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
@@ -19,9 +23,10 @@ from mockserver.dialect.endpoints import ENDPOINTS, POOLING_ENDPOINTS
 from mockserver.dialect.messages import KEY_HEADER
 from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
-from mockserver.http.admin import add_admin
-from mockserver.http.stored_responses import add_responses
-from mockserver.http.tokenization import add_tokenization
+from mockserver.http.admin import routes_of_admin
+from mockserver.http.routes import JSON, numbers_of_query, refused_by_router, route
+from mockserver.http.stored_responses import routes_of_responses
+from mockserver.http.tokenization import routes_of_tokenization
 from mockserver.http.truth import truth_of
 from mockserver.plans.latencies import latencies_of
 from mockserver.record import metrics
@@ -32,7 +37,6 @@ from mockserver.workers.response_store import ResponseStore
 from mockserver.workers.shared_state import SharedState
 from promptset.tokens import Tokenizer
 
-_JSON = "application/json"
 _LINES = "application/x-ndjson"
 
 
@@ -54,7 +58,7 @@ def make_resources(config: MockConfig) -> Resources:
     return Resources(tokenizer, ledger_file, SharedState(responses, config.workers == 1))
 
 
-def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> FastAPI:
+def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> Starlette:
     """The application for a configuration. Its lifespan starts and stops it.
 
     Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened.
@@ -62,7 +66,7 @@ def create_app(config: MockConfig, resources: Resources | None = None, peers: Pe
     own = make_resources(config) if resources is None else resources
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
         worker = Worker(config, own.tokenizer, own.ledger_file, own.shared, peers or Peers())
         app.state.worker = worker
         await worker.start()
@@ -72,12 +76,12 @@ def create_app(config: MockConfig, resources: Resources | None = None, peers: Pe
             await worker.close()
             own.shared.close()
 
-    app = FastAPI(title="mockserver", lifespan=lifespan, openapi_url=None)
-    _add_generation(app)
-    _add_facts(app)
-    add_responses(app)
-    add_tokenization(app)
-    add_admin(app)
+    routes = [
+        *_routes_of_generation(), *_routes_of_facts(), *routes_of_responses(), *routes_of_tokenization(),
+        *routes_of_admin(),
+    ]  # fmt: skip
+    refusing = {PeerError: _incomplete, Refusal: _refused, HTTPException: refused_by_router}
+    app = Starlette(routes=routes, exception_handlers=refusing, lifespan=lifespan)
     if config.cors:
         app.add_middleware(Cors, allowed=config.cors)
     return app
@@ -89,69 +93,78 @@ def _worker(request: Request) -> Worker:
     return worker
 
 
-def _add_generation(app: FastAPI) -> None:
+def _routes_of_generation() -> list[Route]:
     async def generate(request: Request, *, path: str) -> Response:
         return await _worker(request).generate(request, ENDPOINTS[path])
 
     async def pool(request: Request, *, path: str) -> Response:
         return await _worker(request).pool(request, POOLING_ENDPOINTS[path])
 
-    for path in POOLING_ENDPOINTS:
-        app.add_route(path, partial(pool, path=path), methods=["POST"])
-    for path in ENDPOINTS:
-        # Starlette's plain route: FastAPI's own would look for dependencies, which do not exist, at each request.
-        app.add_route(path, partial(generate, path=path), methods=["POST"])
+    return [
+        *(route("POST", path, partial(pool, path=path)) for path in POOLING_ENDPOINTS),
+        *(route("POST", path, partial(generate, path=path)) for path in ENDPOINTS),
+    ]
 
 
-def _add_facts(app: FastAPI) -> None:
-    @app.exception_handler(PeerError)
-    async def incomplete(request: Request, error: PeerError) -> Response:
-        return Response(refusals.error_body(503, f"{error}."), 503, media_type=_JSON)
+async def _incomplete(request: Request, error: Exception) -> Response:
+    return Response(refusals.error_body(503, f"{error}."), 503, media_type=JSON)
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, refusal: Refusal) -> Response:
-        return Response(refusal.body, refusal.status, dict(refusal.headers), _JSON)
 
-    @app.get("/v1/models")
-    async def models(request: Request) -> Response:
-        worker = _worker(request)
-        require_key(request, worker.config, KEY_HEADER)
-        config = worker.config
-        return Response(openai.models_body(config.models, worker.started, config.max_model_len), media_type=_JSON)
+async def _refused(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, Refusal)
+    return Response(refusal.body, refusal.status, dict(refusal.headers), JSON)
 
-    @app.get("/v1/models/{model:path}")
-    async def one_model(request: Request, model: str) -> Response:
-        worker = _worker(request)
-        require_key(request, worker.config, KEY_HEADER)
-        config = worker.config
-        body = openai.model_body(model, config.models, worker.started, config.max_model_len)
-        return Response(body, media_type=_JSON)
 
-    @app.get("/health")
-    async def health(request: Request) -> Response:
-        return Response(status_code=503 if _worker(request).draining else 200)
+def _routes_of_facts() -> list[Route]:
+    handlers = {
+        "/v1/models": _models, "/v1/models/{model:path}": _one_model, "/health": _health, "/version": _version,
+        "/metrics": _metrics, "/ledger": _ledger, "/truth": _truth,
+    }  # fmt: skip
+    return [route("GET", path, handler) for path, handler in handlers.items()]
 
-    @app.get("/version")
-    async def version() -> dict[str, str]:
-        return {"version": importlib.metadata.version("trueload")}
 
-    @app.get("/metrics")
-    async def show_metrics(request: Request) -> Response:
-        return Response(await _worker(request).all_metrics(), media_type=metrics.CONTENT_TYPE)
+async def _models(request: Request) -> Response:
+    worker = _worker(request)
+    require_key(request, worker.config, KEY_HEADER)
+    config = worker.config
+    return Response(openai.models_body(config.models, worker.started, config.max_model_len), media_type=JSON)
 
-    @app.get("/ledger")
-    async def ledger(request: Request, since: int = Query(0, ge=0)) -> Response:
-        require_trusted_page(request, _worker(request).config)
-        await _worker(request).settle()
-        lines = _worker(request).ledger
-        return Response(lines.read(since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES)
 
-    @app.get("/truth")
-    async def truth(
-        request: Request, output_tokens: int | None = Query(None, ge=1), input_tokens: int | None = Query(None, ge=0)
-    ) -> Response:
-        worker = _worker(request)
-        require_trusted_page(request, worker.config)
-        expected = await worker.expectations.of(worker.config, RequestLengths(output_tokens, input_tokens))
-        counts = await worker.all_counts()
-        return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=_JSON)
+async def _one_model(request: Request) -> Response:
+    worker = _worker(request)
+    require_key(request, worker.config, KEY_HEADER)
+    config = worker.config
+    body = openai.model_body(request.path_params["model"], config.models, worker.started, config.max_model_len)
+    return Response(body, media_type=JSON)
+
+
+async def _health(request: Request) -> Response:
+    return Response(status_code=503 if _worker(request).draining else 200)
+
+
+async def _version(request: Request) -> Response:
+    return Response(orjson.dumps({"version": importlib.metadata.version("trueload")}), media_type=JSON)
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(await _worker(request).all_metrics(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _ledger(request: Request) -> Response:
+    since = numbers_of_query(request, since=0)["since"]
+    require_trusted_page(request, _worker(request).config)
+    await _worker(request).settle()
+    lines = _worker(request).ledger
+    return Response(
+        lines.read(0 if since is None else since), headers={"x-ledger-lines": str(lines.lines)}, media_type=_LINES
+    )
+
+
+async def _truth(request: Request) -> Response:
+    asked = numbers_of_query(request, output_tokens=1, input_tokens=0)
+    worker = _worker(request)
+    require_trusted_page(request, worker.config)
+    lengths = RequestLengths(asked["output_tokens"], asked["input_tokens"])
+    expected = await worker.expectations.of(worker.config, lengths)
+    counts = await worker.all_counts()
+    return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=JSON)

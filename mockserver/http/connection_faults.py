@@ -19,7 +19,7 @@ from mockserver.faults import ArrivalFacts, choose
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from mockserver.worker import Worker
 
@@ -29,7 +29,7 @@ _LOG = logging.getLogger("mockserver")
 class ConnectionFaults:
     """Applies the current fault rules to connections. `app.state.worker` exists once the application has started."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: Starlette) -> None:
         self._app = app
 
     @property

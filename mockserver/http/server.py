@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.config import MockConfig
@@ -44,7 +44,7 @@ class _Server(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        app: FastAPI,
+        app: Starlette,
         offset: RealtimeOffset,
         on_ready: Callable[[], object],
         parent: int | None,
@@ -174,7 +174,7 @@ def _serve_with_workers(
 
 
 def _serve(
-    config: MockConfig, app: FastAPI, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
+    config: MockConfig, app: Starlette, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
 ) -> None:
     offset = RealtimeOffset()
     faults = ConnectionFaults(app)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.images import without_images
@@ -19,40 +21,45 @@ from mockserver.dialect.messages import refused, require_either_key
 from mockserver.dialect.messages_request import parse_prompt
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.body import read_body
+from mockserver.http.routes import JSON, route
 from mockserver.worker import Worker
 from promptset.errors import SpecError
 from promptset.tokens import Tokenizer
 
 
-def add_tokenization(app: FastAPI) -> None:
-    """Add the routes."""
+def routes_of_tokenization() -> list[Route]:
+    """The routes."""
+    handlers = {
+        "/tokenize": _tokenize, "/detokenize": _detokenize, "/v1/messages/count_tokens": _count_tokens,
+    }  # fmt: skip
+    return [route("POST", path, handler) for path, handler in handlers.items()]
 
-    @app.post("/tokenize")
-    async def tokenize(request: Request) -> Response:
-        worker, row = await _asked(request)
-        text, special = _text(worker.tokenizer, row)
-        await worker.check_length(text)
-        ids = await worker.in_thread(lambda: worker.tokenizer.encode(text, add_special_tokens=special))
-        strings = worker.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
-        limit = worker.config.max_model_len
-        return _json({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": strings})
 
-    @app.post("/detokenize")
-    async def detokenize(request: Request) -> Response:
-        worker, row = await _asked(request)
-        ids = row.get("tokens")
-        if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**32 for i in ids):
-            refusals.refuse("tokens must be a list of token ids.", "tokens")
-        if len(ids) > worker.config.max_model_len:
-            raise openai.context_refusal(worker.config.max_model_len, len(ids), 0)
-        return _json({"prompt": await worker.in_thread(lambda: worker.tokenizer.decode(ids))})
+async def _tokenize(request: Request) -> Response:
+    worker, row = await _asked(request)
+    text, special = _text(worker.tokenizer, row)
+    await worker.check_length(text)
+    ids = await worker.in_thread(lambda: worker.tokenizer.encode(text, add_special_tokens=special))
+    strings = worker.tokenizer.token_strings(ids) if _flag(row, "return_token_strs", False) else None
+    limit = worker.config.max_model_len
+    return _json({"count": len(ids), "max_model_len": limit, "tokens": ids, "token_strs": strings})
 
-    @app.post("/v1/messages/count_tokens")
-    async def count_tokens(request: Request) -> Response:
-        try:
-            return await _count_messages(request)
-        except Refusal as e:
-            raise refused(e) from e
+
+async def _detokenize(request: Request) -> Response:
+    worker, row = await _asked(request)
+    ids = row.get("tokens")
+    if not isinstance(ids, list) or not all(type(i) is int and 0 <= i < 2**32 for i in ids):
+        refusals.refuse("tokens must be a list of token ids.", "tokens")
+    if len(ids) > worker.config.max_model_len:
+        raise openai.context_refusal(worker.config.max_model_len, len(ids), 0)
+    return _json({"prompt": await worker.in_thread(lambda: worker.tokenizer.decode(ids))})
+
+
+async def _count_tokens(request: Request) -> Response:
+    try:
+        return await _count_messages(request)
+    except Refusal as e:
+        raise refused(e) from e
 
 
 async def _count_messages(request: Request) -> Response:
@@ -72,7 +79,7 @@ async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
 
 
 def _json(body: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")
+    return Response(orjson.dumps(body), media_type=JSON)
 
 
 def _flag(row: dict[str, Any], name: str, default: bool) -> bool:

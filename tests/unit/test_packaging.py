@@ -141,7 +141,7 @@ IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
     ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),
     ("the statistics", "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}),
-    ("the mock", "import mockserver.http.server", {*HEAVY, "bench"}),
+    ("the mock", "import mockserver.http.server", {*HEAVY, "bench", "fastapi"}),
     ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
 ]  # fmt: skip
 
