@@ -61,9 +61,16 @@ def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
     return dict(zip((found + low).tolist(), counts[found].tolist(), strict=True))
 
 
+def _middles(bin_numbers: Iterable[int]) -> list[float]:
+    half = 1 << (_CUT_BITS - 1)
+    bits: array[int] = array("I", [(number << _CUT_BITS) + half if number else 0 for number in bin_numbers])
+    floats: Any = memoryview(bits).cast("B").cast("f")
+    middles: list[float] = floats.tolist()
+    return middles
+
+
 def _middle(bin_number: int) -> float:
-    bits = (bin_number << _CUT_BITS) + (1 << (_CUT_BITS - 1)) if bin_number else 0
-    return memoryview(array("I", [bits])).cast("B").cast("f")[0]
+    return _middles((bin_number,))[0]
 
 
 class LogHistogram:
@@ -157,6 +164,8 @@ class LogHistogram:
 
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
+        if not other.count and (other._exact is not None or self._exact is None):
+            return
         self.count += other.count
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)
@@ -169,6 +178,15 @@ class LogHistogram:
             self._count_bins(other._exact)
         else:
             self._exact.extend(other._exact)
+
+    def copy(self) -> LogHistogram:
+        """One that is changed apart from this one."""
+        made = LogHistogram()
+        made.count, made.min, made.max = self.count, self.min, self.max
+        made.total, made.total_of_squares = self.total, self.total_of_squares
+        made._exact = None if self._exact is None else self._exact[:]
+        made._bins = self._bins.copy()
+        return made
 
     def remove(self, other: LogHistogram) -> None:
         """Take out values, all of which must be in this one. Of folded ones, a minimum or maximum that is taken out
@@ -223,9 +241,10 @@ class Snapshot:
         else:
             # min and max are known exactly: no middle of a bin may lie outside them.
             low, high = histogram.min, histogram.max
-            rows = sorted((min(max(_middle(b), low), high), count) for b, count in histogram._bins.items())
-            self._values = [value for value, _ in rows]
-            self._cumulative = list(accumulate(count for _, count in rows))
+            bins = histogram._bins
+            ascending = sorted(bins)
+            self._values = [min(max(middle, low), high) for middle in _middles(ascending)]
+            self._cumulative = list(accumulate(map(bins.__getitem__, ascending)))
 
     def _at(self, rank: int) -> float:
         if rank == 0:

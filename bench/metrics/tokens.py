@@ -221,14 +221,12 @@ class TokenTimes:
         self, values: Callable[[int | None], LogHistogram], part: int, from_ns: int | None
     ) -> tuple[LogHistogram, LogHistogram]:
         """The values with the loose ones taken out, and put in again as the least, or the greatest, that they can be."""
-        loose = self._merged(from_ns, part)
-        bounds = []
-        for bound in (part + 1, part + 2):
-            histogram = values(from_ns)
-            histogram.remove(loose)
-            histogram.merge(self._merged(from_ns, bound))
-            bounds.append(histogram)
-        return bounds[0], bounds[1]
+        least = values(from_ns)
+        least.remove(self._merged(from_ns, part))
+        most = least.copy()
+        least.merge(self._merged(from_ns, part + 1))
+        most.merge(self._merged(from_ns, part + 2))
+        return least, most
 
     def _merged(self, from_ns: int | None, *parts: int) -> LogHistogram:
         result = LogHistogram()

@@ -1,0 +1,53 @@
+"""How a process of ours is set up: what it does not import, and what it leaves to who says otherwise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.platform != "linux", reason="threads are counted as Linux tells them"),
+]
+
+CODE = """
+import sys
+from bench.interpreter import set_up
+set_up()
+from pydantic import BaseModel
+class Model(BaseModel):
+    number: int
+assert Model(number="3").number == 3
+import numpy
+threads = int(next(line for line in open("/proc/self/status") if line.startswith("Threads:")).split()[1])
+print(sorted({"importlib.metadata"} & sys.modules.keys()), threads)
+"""
+
+
+def said(tmp_path: Path, **environment: str) -> str:
+    names = ("PYDANTIC_DISABLE_PLUGINS", "OPENBLAS_NUM_THREADS")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
+    return subprocess.run(
+        [sys.executable, "-c", CODE],
+        env={**inherited, "XDG_CACHE_HOME": str(tmp_path), **environment},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+
+
+def test_no_plugins_are_looked_for_and_no_threads_are_started(tmp_path: Path) -> None:
+    assert said(tmp_path) == "[] 1"
+
+
+def test_who_names_plugins_has_them_looked_for(tmp_path: Path) -> None:
+    assert said(tmp_path, PYDANTIC_DISABLE_PLUGINS="logfire") == "['importlib.metadata'] 1"
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor needs no second thread")
+def test_who_asks_for_threads_has_them(tmp_path: Path) -> None:
+    assert said(tmp_path, OPENBLAS_NUM_THREADS="2") == "[] 2"
