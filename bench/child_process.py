@@ -1,13 +1,27 @@
-"""A process of ours that does something beside this one, with a socket between the two."""
+"""A process of ours that does something beside this one, with a socket between the two: a new interpreter, or a copy of this
+one, which begins at once. A new one would import everything anew, a tenth of a second of processor time.
+
+Only a process that has no other thread can be copied safely: a lock that another thread holds at that moment would stay held.
+The compiled receiver's threads hold none that a copy would ask for.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
+
+_THREADS, _DESCRIPTORS, _NAME = Path("/proc/self/task"), Path("/proc/self/fd"), Path("/proc/self/comm")
+_RECEIVER = "receiver\n"
+"""What bench/native/_core.c calls its thread."""
 
 
 def start(
@@ -32,6 +46,16 @@ def start(
     return process, ours
 
 
+def copy_or_start(module: str, main: Callable[[int], int]) -> tuple[Copy | subprocess.Popen[bytes], socket.socket]:
+    """As `start`, but a copy of this process where it may be copied. `main` is what the module runs, with the descriptor."""
+    if not may_copy():
+        return start(module)
+    ours, theirs = socket.socketpair()
+    process = copy(module.rpartition(".")[2], theirs.fileno(), main)
+    theirs.close()
+    return process, ours
+
+
 def death(status: int) -> str:
     """How a process ended, for a sentence that begins with its name. `status`: of `Popen.wait`, negative for a signal."""
     if status >= 0:
@@ -39,3 +63,70 @@ def death(status: int) -> str:
     by = f"was killed by {signal.Signals(-status).name}"
     # Nobody else sends it unasked, and who gets it can say nothing of its own.
     return f"{by} (which the system does where memory runs out)" if -status == signal.SIGKILL else by
+
+
+class Copy:
+    """A copy of this process, by what `subprocess.Popen` calls it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def terminate(self) -> None:
+        """Tell it to end; nothing where it has ended."""
+        if self.returncode is None:
+            os.kill(self.pid, signal.SIGTERM)  # It is not waited for yet, so the number is still its own.
+
+    def wait(self) -> int:
+        """Its exit status, when it has ended; a signal's number below zero."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+
+def may_copy() -> bool:
+    """Whether this process has one thread that runs Python or might wait for a lock, and may be copied."""
+    if sys.platform != "linux":
+        return False
+    try:
+        threads = [path for path in _THREADS.iterdir() if path.name != str(os.getpid())]
+        return all((path / "comm").read_text() == _RECEIVER for path in threads)
+    except OSError:
+        return False
+
+
+def copy(name: str, descriptor: int, main: Callable[[int], int]) -> Copy:
+    """Have a copy of this process run `main`, which returns an exit status, in a session of its own, with one descriptor
+    besides its output.
+
+    `name` (15 letters at most) is what `ps` shows of it. It ends without the exit functions of this process.
+    """
+    pid = os.fork()
+    if pid:
+        return Copy(pid)
+    status = 1
+    try:
+        gc.freeze()  # What it has in common with this process stays in common: the collector would write into each object.
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setsid()
+        _keep_only(descriptor)
+        with suppress(OSError):
+            _NAME.write_text(name)
+        status = main(descriptor)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close all others: locks and connections of the process that was copied would live on with them."""
+    for each in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
+        if each > 2 and each != descriptor:
+            with suppress(OSError):  # The one that listed them is closed.
+                os.close(each)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)

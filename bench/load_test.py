@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench import ceiling, machine, machine_cache, manifest, preflight, priority
+from bench import ceiling, child_process, machine, machine_cache, manifest, preflight, priority
 from bench.clock import Clock, process_clock, utc_now
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
@@ -34,7 +34,7 @@ from bench.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.target import forked, scraper
+from bench.target import scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
@@ -74,7 +74,7 @@ def run(
     directory = RunDirectory.create(path)
     with directory.held():
         # Where it can be a copy of this process, before anything starts a thread; else when the server has answered.
-        server = _scraper(config, directory) if forked.possible() else None
+        server = _scraper(config, directory) if child_process.may_copy() else None
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measured = runner.run(_measure(config, directory, command, observer, server, changeable))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -18,8 +16,6 @@ from urllib.parse import urlsplit
 from bench import child_process
 from bench.endpoints import urls
 from bench.event_loop import add_message_reader
-from bench.target import forked
-from bench.target.forked import Forked
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
@@ -55,16 +51,6 @@ def _page(url: str, own: Target) -> ScrapePage:
     return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
 
 
-def _start() -> tuple[Forked | subprocess.Popen[bytes], socket.socket]:
-    """The process, and our end of the socket between the two."""
-    if not forked.possible():
-        return child_process.start(PROGRAM)
-    ours, theirs = socket.socketpair()
-    process = forked.fork(PROGRAM.rpartition(".")[2], theirs.fileno(), _be_scraper)
-    theirs.close()
-    return process, ours
-
-
 def _be_scraper(descriptor: int) -> int:
     from bench.target import scrape_program  # With what only that process needs.
 
@@ -75,7 +61,7 @@ class Scraper:
     """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
 
     def __init__(self, task: ScrapeTask) -> None:
-        self.process, ours = _start()
+        self.process, ours = child_process.copy_or_start(PROGRAM, _be_scraper)
         self._connection = Connection(ours.detach())
         self._task = task
         self._reading = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPException
 from typing import TYPE_CHECKING
@@ -19,7 +20,16 @@ MOST_BYTES = 16 << 20
 async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
     """What the server says at this URL, with the headers and certificates of the target; None where it says nothing,
     or nothing within TIMEOUT_S or a shorter time."""
-    return await asyncio.to_thread(_get, url, target, TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S))
+    timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
+    thread = ThreadPoolExecutor(1)
+    answered = False
+    try:
+        found = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
+        answered = True
+    finally:
+        # It ends with the request: this process has one thread again (child_process.py). Who is cancelled waits for none.
+        thread.shutdown(wait=answered)
+    return found
 
 
 def _get(url: str, target: Target, timeout_s: float) -> bytes | None:

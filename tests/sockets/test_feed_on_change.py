@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -100,7 +102,7 @@ def test_a_change_to_less_starts_no_process_and_one_to_more_starts_one() -> None
             assert feed._feed is started
         finally:
             feed.close()
-        assert started._process.poll() is not None, "it is ended with the load"
+        assert started._process.returncode is not None, "it is ended with the load"
 
     in_loop(change())
 
@@ -129,7 +131,7 @@ def test_a_run_whose_rate_is_raised_waits_for_requests_and_then_has_them(
             assert feed is not None
             if dies:
                 assert feed._feed is not None
-                feed._feed._process.kill()
+                os.kill(feed._feed._process.pid, signal.SIGKILL)
                 assert feed._starting is not None
                 await asyncio.wait_for(asyncio.wait([feed._starting]), PATIENCE_S)
                 assert feed._starting.exception() is None
