@@ -45,6 +45,8 @@ def test_an_error_is_noticed_from_a_tenth_of_a_millisecond_on() -> None:
     speeds = {"p50": 50.0}
     assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 50.2})) is None
     assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 50.3})) is not None
+    assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 49.78})) is None
+    assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 49.73})) is not None
     assert cause_of("x", of(unit="tokens/s", true=speeds, measured={"p50": 0.0})) is None
 
 
@@ -187,3 +189,8 @@ def test_confused_outcomes_are_told_in_words() -> None:
         ("ok is counted as reset", 5.0),
         ("truncated is counted as reset", 6.0),
     ]
+
+
+def test_a_speed_of_nothing_on_either_side_is_no_error_of_a_time() -> None:
+    for measured, true in ((50.0, 0.0), (0.0, 50.0), (0.0, 0.0), (-1.0, 50.0)):
+        assert cause_of("x", of(unit="tokens/s", true={"p50": true}, measured={"p50": measured})) is None

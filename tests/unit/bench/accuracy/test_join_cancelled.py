@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from bench.accuracy.join import Join
@@ -40,3 +41,11 @@ def test_a_connection_that_was_not_closed_shows_as_a_reply_that_went_on() -> Non
 def test_who_left_before_the_server_had_the_request_has_no_line() -> None:
     assert problems(left(first_byte_ns=None), []) == []
     assert "records without a line" in problems(left(), [])[0]
+
+
+def test_a_request_that_left_before_it_was_sent_cannot_have_gone_on_too_long() -> None:
+    record = left()
+    line = made_line(record)
+    late = line | {"end_ns": line["received_ns"] + 900 * MS}
+    assert len(problems(record, [late])) == 1
+    assert problems(replace(record, sent_ns=None), [late]) == []
