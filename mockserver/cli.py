@@ -20,6 +20,15 @@ from mockserver.presets import LIST, table
 _ABOUT = """\
 A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
 sent, so you can check a load test against the truth. It needs no GPU and no model.
+
+Examples:
+  python -m mockserver                                                 # TTFT 50 ms, TPOT 20 ms, 128 tokens
+  python -m mockserver --ttft lognormal:mean=200ms,cv=0.5 --itl gamma:mean=20ms,cv=0.3 --ledger ledger.jsonl
+  python -m mockserver --engine batching --step-cost qwen2.5-7b-h100   # continuous batching, as vLLM on a GPU
+  python -m mockserver --preset list                                   # GPUs and services to imitate
+  python -m mockserver --replay ledger.jsonl                           # repeat the latencies of a ledger or a run
+  python -m mockserver --port 0 --fault 429:rate=0.05,retry_after=2 --fault reset:every=50,after=10
+  python -m mockserver --config mock.yaml                              # YAML keys have underscores: output_tokens: 128
 """
 
 _MORE = """\
@@ -34,15 +43,6 @@ SPEC is a fault, NAME[:key=value,...]. Options are in brackets:
                     from=10s,until=20s (time since the start); skip=100 (not the first 100). By default, all.
   A single request  can ask for faults with the header  x-mock-fault: NAME[:key=value,...][; NAME ...]
                     and for latencies with  x-mock-ttft: 200ms  x-mock-tpot  x-mock-itl  x-mock-output-tokens
-
-Examples:
-  python -m mockserver                                                 # TTFT 50 ms, TPOT 20 ms, 128 tokens
-  python -m mockserver --ttft lognormal:mean=200ms,cv=0.5 --itl gamma:mean=20ms,cv=0.3 --ledger ledger.jsonl
-  python -m mockserver --engine batching --step-cost qwen2.5-7b-h100   # continuous batching, as vLLM on a GPU
-  python -m mockserver --preset list                                   # GPUs and services to imitate
-  python -m mockserver --replay ledger.jsonl                           # repeat the latencies of a ledger or a run
-  python -m mockserver --port 0 --fault 429:rate=0.05,retry_after=2 --fault reset:every=50,after=10
-  python -m mockserver --config mock.yaml                              # YAML keys have underscores: output_tokens: 128
 
 When the mock listens, it prints one line: mockserver ready at http://HOST:PORT
 Then ask it:  GET /ledger (what it did)   /truth (what to expect)   /metrics   /health   /v1/models
@@ -119,6 +119,7 @@ class _Preset(argparse.Action):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="python -m mockserver",
+        usage="%(prog)s [--FLAG VALUE]...",
         description=_ABOUT,
         epilog=_MORE.format(faults=_list_of_faults()),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -14,12 +14,19 @@ if TYPE_CHECKING:
     from bench.config.flags import Option, Parser
 
 
+USAGE = "%(prog)s [--FLAG VALUE]..."
+
+
 def run_parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
-    """A parser with every setting of a run but those to `leave_out`, and --config."""
+    """A parser with every setting of a run but those to `leave_out`, and --config.
+
+    Its help begins with the first paragraph of `examples`: a line of usage with eighty flags would teach nobody.
+    """
     from bench.config import Settings
     from bench.config.flags import Parser, add_fields
 
-    parser = Parser(prog=f"python -m bench {name}", description=description, epilog=examples)
+    first, _, more = examples.partition("\n\n")
+    parser = Parser(prog=f"python -m bench {name}", usage=USAGE, description=f"{description}\n\n{first}", epilog=more)
     add_fields(parser, Settings, leave_out)
     parser.add_argument(
         "--config",

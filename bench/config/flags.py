@@ -62,12 +62,15 @@ def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[O
 class Parser(argparse.ArgumentParser):
     """argparse that reports instead of exiting, and knows no abbreviations: a script's flag must not change meaning."""
 
-    def __init__(self, *, prog: str, description: str | None = None, epilog: str | None = None) -> None:
+    def __init__(
+        self, *, prog: str, description: str | None = None, epilog: str | None = None, usage: str | None = None
+    ) -> None:
         width = min(os.get_terminal_size().columns, 110) if sys.stdout.isatty() else 100
         super().__init__(
             allow_abbrev=False,
             formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=34, width=width),
             prog=prog,
+            usage=usage,
             description=description,
             epilog=epilog,
         )

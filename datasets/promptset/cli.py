@@ -148,6 +148,7 @@ def _recipe_list() -> str:
 def _parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
+        usage="%(prog)s [--FLAG VALUE]...",
         description=_DESCRIPTION,
         epilog=_EPILOG.replace("{prog}", prog),
         formatter_class=argparse.RawDescriptionHelpFormatter,

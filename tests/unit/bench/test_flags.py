@@ -250,6 +250,8 @@ def test_calibrate_has_the_flags_of_run_and_its_own(capsys: pytest.CaptureFixtur
 
 def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]) -> None:
     text = help_of("run", capsys)
+    assert text.startswith("usage: python -m bench run [--FLAG VALUE]...\n"), "not eighty flags before the first word"
+    assert text.index("examples:\n  python -m bench run --url") < text.index("--help")
     assert "%%" not in text
     assert "N|P%" in text
     assert "PydanticUndefined" not in text
@@ -268,7 +270,7 @@ def test_the_default_in_the_help_is_the_value_of_a_run(
 ) -> None:
     assert value(configured([*URL, *beside]), name) == expected
     if name != "mode":  # Its default depends on the other flags.
-        explained = " ".join(help_of("run", capsys).split())
+        explained = " ".join(help_of("run", capsys).partition("\noptions:\n")[2].split())  # Behind the examples.
         flag = f"--{name.replace('_', '-')}"
         assert re.search(rf" {flag} .*?\(default: ([\w.]+)", explained)[1] == str(expected)  # type: ignore[index]
 
