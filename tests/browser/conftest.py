@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +26,22 @@ ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--
         "--disable-component-update", "--disable-sync"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium of the system; the test is skipped, or fails where TRUELOAD_BROWSER_REQUIRED is set, without one."""
+LAUNCHED = pytest.StashKey["tuple[contextlib.ExitStack, Browser]"]()
+
+
+@pytest.fixture
+def browser(request: pytest.FixtureRequest) -> Browser:
+    """Chromium of the system, one for all tests of this folder; the test is skipped, or fails where
+    TRUELOAD_BROWSER_REQUIRED is set, without one."""
+    stash = request.session.stash
+    if LAUNCHED not in stash:
+        stash[LAUNCHED] = launched()
+        request.session.addfinalizer(partial(close, request.session))
+    return stash[LAUNCHED][1]
+
+
+def launched() -> tuple[contextlib.ExitStack, Browser]:
+    """A browser, and what closes it."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     lacks = "playwright" if importlib.util.find_spec("playwright") is None else "chromium" if chromium is None else None
     if lacks is not None and os.environ.get("TRUELOAD_BROWSER_REQUIRED"):
@@ -36,12 +51,26 @@ def browser() -> Iterator[Browser]:
     from playwright import sync_api
 
     sync_api.expect.set_options(timeout=PATIENCE_S * 1000)
+    with contextlib.ExitStack() as stack:
+        playwright = stack.enter_context(sync_api.sync_playwright())
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        stack.callback(browser.close)
+        return stack.pop_all(), browser
 
-    # For a module and no longer: its event loop runs in this thread until it ends, and tests of other kinds run their own.
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        yield launched
-        launched.close()
+
+def close(session: pytest.Session) -> None:
+    """Close the browser, if there is one."""
+    if LAUNCHED in session.stash:
+        session.stash[LAUNCHED][0].close()
+        del session.stash[LAUNCHED]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Its event loop runs in this thread until it ends, and tests of other folders run their own: it ends before them."""
+    yield
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        close(item.session)
 
 
 @pytest.fixture(scope="session")
