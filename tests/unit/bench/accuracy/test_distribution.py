@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy
 import pytest
 
@@ -70,3 +72,10 @@ def test_no_values_have_no_statistics() -> None:
     empty.add([])
     empty.add_all(Distribution())
     assert (empty.n, empty.stats(), empty.std, empty.count_below(1.0)) == (0, {}, None, 0)
+
+
+def test_a_quantile_that_is_a_value_needs_no_neighbour_however_far_that_is() -> None:
+    endless = Distribution()
+    endless.add([1.0, 2.0, math.inf])
+    assert (endless.quantile(0.0), endless.quantile(0.5), endless.quantile(0.25)) == (1.0, 2.0, 1.5)
+    assert endless.quantile(0.75) == math.inf

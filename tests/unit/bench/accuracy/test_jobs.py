@@ -207,3 +207,19 @@ def test_what_is_no_step_of_a_job_is_passed_over() -> None:
         for record in two_agents(0, 0.0, session=0):
             truth.add(Pair(replace(record, **missing), made_line(record)))
     assert truth.compared(None) == ([], [], [])
+
+
+def test_stamps_that_are_late_give_the_job_seconds_that_are_reported_by_their_last_token() -> None:
+    truth = JobTruth(shared_clock=True)
+    late_ns, after_ns = 80_000_000, 50_000_000
+    for record in two_agents(0, 0.0, session=0):
+        first, last = record.chunk_ns
+        # The usage comes 50 ms behind the last token.
+        served = replace(record, chunk_ns=(first, last, last + after_ns), chunk_kind="ccu", chunk_tokens=(1, 1, 0))
+        seen = replace(served, chunk_ns=(first, last + late_ns, last + late_ns + after_ns))
+        truth.add(Pair(seen, made_line(served)))
+    reported = {"job_s": {"n": 1, **dict.fromkeys(STATS, 1.08), "p999": None}}
+    rows, problems, (cause,) = truth.compared(reported)
+    assert problems == []
+    assert [row.error for row in rows] == [pytest.approx(80 + LAG_NS / MS)] * len(rows)
+    assert cause.sentence == "the time stamps are late: all quantiles are shifted by +80.002 ms"
