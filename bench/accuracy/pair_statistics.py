@@ -37,7 +37,7 @@ MetricFunctions = Mapping[str, Callable[[RequestRecord], float | None]]
 """The functions of the metrics that have one value per request, by their key in summary.json."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class RequestError:
     """The error of one metric of one request: measured less true."""
 
@@ -117,7 +117,7 @@ class PairStatistics:
 
     def worst(self) -> list[RequestError]:
         """The requests with the largest errors, the largest first."""
-        return [row for _, _, row in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+        return [row for _, _, row in sorted(self._worst, reverse=True)]
 
     def _add_served(self, pair: Pair) -> None:
         record, line = pair.record, pair.line
@@ -157,7 +157,7 @@ class PairStatistics:
                 entry = (abs(error), f"{record.id} {metric}", row)
                 if len(self._worst) < WORST:
                     heapq.heappush(self._worst, entry)
-                elif entry[:2] > self._worst[0][:2]:
+                elif entry > self._worst[0]:
                     heapq.heapreplace(self._worst, entry)
 
     def _slice(self, at_ns: int) -> int:

@@ -179,6 +179,9 @@ def test_each_mistake_gives_its_own_number() -> None:
     assert found["tpot_ms", SERVERS_COUNT] == pytest.approx([40 / 6])
     assert found["chunk_gap_ms", SHARED] == pytest.approx([10 / 3] * 3 + [30])
     assert found["itl_ms", BURSTS] == pytest.approx([10, 0, 0, 30])
+    # Where each chunk has a token, gaps that are shared are no mistake.
+    plain = {row[:2] for row in mistaken_values(Pair(made_record(2), made_line(made_record(2))))}
+    assert not plain & {("itl_ms", BURSTS), ("chunk_gap_ms", SHARED)}
     alone = made_record(1, chunks_ms=(50,))
     assert ("tpot_ms", REASONING_TWICE) not in {row[:2] for row in mistaken_values(Pair(alone, made_line(alone)))}
 

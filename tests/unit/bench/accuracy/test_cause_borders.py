@@ -131,6 +131,10 @@ def test_stamps_are_early_or_late_by_their_median_or_their_tail() -> None:
     late = of(measured=tail, recounted=tail)
     assert str(late_stamps(late, errors_of(late))).startswith("the time stamps are late, most of all in the tail")
     assert late_stamps(of(measured=moved(5.0)), errors_of(of(measured=moved(5.0)))) is None
+    for errors in ({"p50": 0.0, "p99": -5.0}, {"p50": -5.0, "p99": 0.0}):
+        assert str(late_stamps(early, errors)).startswith("the time stamps are early")
+    for errors in ({"p50": 0.1, "p99": -5.0}, {"p50": -5.0, "p99": 0.1}):
+        assert str(late_stamps(early, errors)).startswith("the time stamps are late")
     # An explanation leaves less than a tenth of the error, or 0.02 ms, and less than half of it.
     for left, explains in ((0.49, True), (0.51, False)):
         near_it = of(measured=moved(5.0), recounted=moved(5.0 - left))

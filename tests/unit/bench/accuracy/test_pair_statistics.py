@@ -38,11 +38,11 @@ def values(of: Distribution) -> tuple[int, Any, Any]:
 
 def test_each_chunk_has_its_lag_in_the_sixtieth_of_the_run_in_which_it_was_seen() -> None:
     # 60 s: a second each. What is seen at a border belongs to what begins there; what comes after the end, to the last.
-    seen_ms = (500, 900, 999, 1_000, 1_500, 30_000, 59_000, 59_999, 61_000, 75_000)
+    seen_ms = (500, 900, 999, 1_000, 1_500, 30_000, 58_500, 59_000, 59_999, 61_000, 75_000)
     found = taken(pair(chunks_ms=seen_ms))
     counted = {place: of.n for (metric, place), of in found.over_time.items() if metric == "lag_ms" and of.n}
-    assert counted == {0: 3, 1: 2, 30: 1, 59: 4}
-    assert values(found.lag) == (10, LAG_MS, LAG_MS)
+    assert counted == {0: 3, 1: 2, 30: 1, 58: 1, 59: 4}
+    assert values(found.lag) == (11, LAG_MS, LAG_MS)
     early = taken(pair(sent_ms=-100.0))
     assert {place: of.n for (_, place), of in early.over_time.items()} == {0: 3}
 
@@ -206,6 +206,16 @@ def test_of_errors_alike_the_last_by_name_are_kept() -> None:
     for number in (3, 8, 1, 9, 2, 7, 6):
         found.add(pair(made_record(number)))
     assert [row.id for row in found.worst()] == [f"made-{n}" for n in (9, 8, 7, 6, 3)]
+
+
+def test_a_request_with_two_records_is_among_the_worst_twice() -> None:
+    values = iter([40.0, 60.0] * 4)  # As far off to either side of 50.
+    found = PairStatistics({"ttft_ms": lambda _: next(values)}, shared_clock=True, start_ns=START_NS, duration_s=60.0)
+    record = made_record(0)
+    line = made_line(record) | {"write_ns": [*record.chunk_ns]}
+    for _ in range(8):
+        found.add(Pair(record, line))
+    assert [(row.id, row.error) for row in found.worst()] == [("made-0", 10.0)] * 4 + [("made-0", -10.0)]
 
 
 def test_values_of_exact_stamps_and_of_bounds_are_apart() -> None:
