@@ -31,12 +31,22 @@ def given(shared_clock: bool = True, **changes: Any) -> dict[tuple[str, str], li
     return {(metric, mistake): values for metric, mistake, values in rows}
 
 
-FROM_SENT = {  # in ms on the client's clock; the mock wrote each 0.002 before
-    ("ttft_ms", of.ROLE): 5, ("ttft_ms", of.FIRST_CHUNK): 5, ("ttft_ms", of.REASONING_IGNORED): 60,
-    ("ttft_ms", of.CONNECT): 57, ("ttft_ms", of.FROM_DUE): 70, ("ttfo_ms", of.REASONING_COUNTED): 50, ("ttft_from_intended_ms", of.FROM_SENT): 50,
-    ("e2el_from_intended_ms", of.FROM_SENT): 90, ("e2el_ms", of.FROM_DUE): 110, ("e2el_ms", of.USAGE): 100,
-    ("e2el_ms", of.LAST_CHUNK): 110, ("e2el_ms", of.END): 120, ("e2el_ms", of.CONNECT): 97,
-}  # fmt: skip
+# In ms on the client's clock; the mock wrote each 0.002 before.
+FROM_SENT = {
+    ("ttft_ms", of.ROLE): 5,
+    ("ttft_ms", of.FIRST_CHUNK): 5,
+    ("ttft_ms", of.REASONING_IGNORED): 60,
+    ("ttft_ms", of.CONNECT): 57,
+    ("ttft_ms", of.FROM_DUE): 70,
+    ("ttfo_ms", of.REASONING_COUNTED): 50,
+    ("ttft_from_intended_ms", of.FROM_SENT): 50,
+    ("e2el_from_intended_ms", of.FROM_SENT): 90,
+    ("e2el_ms", of.FROM_DUE): 110,
+    ("e2el_ms", of.USAGE): 100,
+    ("e2el_ms", of.LAST_CHUNK): 110,
+    ("e2el_ms", of.END): 120,
+    ("e2el_ms", of.CONNECT): 97,
+}
 
 
 def test_mistakes_of_where_a_latency_begins_and_ends() -> None:
