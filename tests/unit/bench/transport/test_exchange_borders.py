@@ -196,6 +196,15 @@ def test_events_that_a_transport_cut_are_counted_from_those_before_them() -> Non
     assert (record.coalesced, record.bytes_received) == (2, len(TOKEN) + 104)
 
 
+def test_lines_of_no_event_do_not_wait_in_memory_for_the_next_event() -> None:
+    made = opened()
+    for _ in range(3):
+        made.feed(b"event: ping\n\n", 200, 190)
+        made.digest()
+        assert isinstance(made._parser, SSEParser)
+        assert made._parser.other_lines == []
+
+
 def test_no_events_are_taken_in_the_midst_of_one_or_of_what_is_packed() -> None:
     half = opened()
     half.feed(TOKEN[:9], 200, 190)

@@ -259,3 +259,50 @@ def test_the_second_half_of_a_line_end_is_looked_for_in_the_next_piece_alone() -
         [b"a\nb"],
         [],
     ]
+
+
+@pytest.mark.parametrize("line", [b"data: aaaa\n", b"event: aaa\n"])
+def test_an_event_of_many_lines_that_never_ends_is_too_large_at_some_point(line: bytes) -> None:
+    parser = SSEParser(33)
+    for _ in range(3):
+        parser.feed(line)
+        assert not parser.too_large
+    parser.feed(line)
+    assert parser.too_large
+
+
+def test_the_size_of_an_event_is_counted_from_the_end_of_the_one_before() -> None:
+    parser = SSEParser(15)
+    for _ in range(3):
+        assert parser.feed(b"data: " + b"x" * 9) == []
+        assert parser.feed(b"\n\n") == [b"x" * 9]
+    # A piece that ends one event and begins another counts whole for the new one.
+    mixed = SSEParser(20)
+    assert mixed.feed(b"data: b" + b"x" * 9) == mixed.feed(b"x" * 4) == []
+    assert not mixed.too_large
+    assert mixed.feed(b"\n\ndata: b") == [b"b" + b"x" * 13]
+    assert mixed.feed(b"x" * 11) == []
+    assert not mixed.too_large
+    assert mixed.feed(b"x") == []
+    assert mixed.too_large
+
+
+def test_the_pieces_of_a_line_are_put_together_once() -> None:
+    parser = SSEParser()
+    for piece in (b"data: a", b"b", b"c"):
+        assert parser.feed(piece) == []
+    assert (parser._buffer, parser._held) == (b"data: a", [b"b", b"c"])
+    assert parser.feed(b"d\n\n") == [b"abcd"]
+    assert (parser._buffer, parser._held) == (b"", [])
+
+
+def test_events_cut_elsewhere_are_counted_each_time() -> None:
+    parser = SSEParser()
+    parser.passed(3)
+    parser.passed(2)
+    assert parser.feed(b"event: x\ndata: a\n\nevent: y\ndata: b\n\n") == [b"a", b"b"]
+    assert parser.take_other_lines() == [(5, b"event: x"), (6, b"event: y")]
+    parser.feed_all([b"data: c\n\n", b"data: d\n\n"])
+    parser.feed_all([b"data: e\n\n", b"data: f\n\n"])
+    parser.feed(b"event: z\ndata: g\n\n")
+    assert parser.take_other_lines() == [(11, b"event: z")]
