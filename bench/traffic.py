@@ -95,7 +95,7 @@ def _class_of(row: Mapping[str, Any]) -> TrafficClass:
 def masked(written: Mapping[str, Any]) -> dict[str, Any]:
     """The content as it may be stored and shown: without the values of headers."""
     rows = [
-        row | ({"headers": dict.fromkeys(row["headers"], MASK)} if "headers" in row else {})
+        row | ({"headers": dict.fromkeys(row["headers"], MASK)} if row.get("headers") else {})
         for row in written["classes"]
     ]
     return {**written, "classes": rows}

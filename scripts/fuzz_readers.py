@@ -181,6 +181,7 @@ def _fuzz(name: str, given: argparse.Namespace) -> None:
         f"-max_total_time={given.seconds}",
         f"-seed={given.seed}",
         f"-timeout={STUCK_S}",
+        f"-report_slow_units={STUCK_S}",
         "-rss_limit_mb=3072",
         "-max_len=20000",
     ]

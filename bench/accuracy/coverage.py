@@ -15,6 +15,7 @@ from math import log
 from typing import Any
 
 from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.shape import misfits
 
 MAX_LOAD_RATIO = 1.1
 """A certificate covers loads up to this many times its own."""
@@ -72,6 +73,10 @@ class CertificateBrief:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CertificateBrief:
         """As the cache keeps it. Raises KeyError, TypeError or ValueError where it has another form."""
+        if (wrong := next(misfits(value, _Kept, "certificate"), None)) is not None:
+            raise ValueError(wrong)
+        if any((value["shape"].get(key) or 0.0) < 0 for key in SIZE):
+            raise ValueError("certificate.shape: no load is less than none")
         return cls(
             date=_dated(value["date"]),
             version=value["version"],
@@ -112,6 +117,30 @@ class CertificateBrief:
             "problems": list(self.problems),
             "status": self.status,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptError:
+    """A row of `metrics`, as far as it is read."""
+
+    metric: str
+    stat: str
+    unit: str
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the cache keeps of a certificate, as far as it is read."""
+
+    date: str
+    version: str
+    shape: LoadShape
+    observation_lag_ms: dict[str, Any] | None
+    way_in_ms: dict[str, Any] | None
+    problems: tuple[str, ...]
+    status: str
+    metrics: tuple[_KeptError, ...]
 
 
 def read_briefs(values: object) -> list[CertificateBrief]:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
 from bench import child_process
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.load.frames import Frames
 
 if TYPE_CHECKING:
@@ -151,8 +151,10 @@ class ProcessFeed:
     def _died(self) -> BenchError:
         # Its end of the socket is closed: it ends by itself, or has ended.
         status = self._process.wait()
-        said = "" if status < 0 else ": its error is above"
-        return BenchError(f"the process that makes prompts {child_process.death(status)}{said}")
+        what = f"the process that makes prompts {child_process.death(status)}"
+        if status < 0:  # No defect of ours.
+            return UsageError(f"{what}; what had ended is kept: python -m bench report DIR, with the run's directory")
+        return BenchError(f"{what}: its error is above")
 
     def close(self) -> None:
         """End the process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hard_parts.control_group import memory
 from hard_parts.kills import kills
 from hard_parts.loads import many, requests, streams
 from hard_parts.place import Asked, Row
@@ -18,6 +19,7 @@ PARTS: dict[str, Callable[[Asked], list[Row]]] = {
     "clock": clock,
     "sleep": sleep,
     "limits": limits,
+    "memory": memory,
     "names": names,
     "proxy": proxy,
 }

@@ -118,6 +118,7 @@ def _kill(asked: Asked) -> None:
         for name, (phases, there) in lengths.items()
         for phase in phases
         for victim in there[phase]
+        for _ in range(4 if phase == MERGING else 1)  # It is short, and where files take the place of others.
     ]
     random.Random(asked.seed).shuffle(every)
 

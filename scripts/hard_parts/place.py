@@ -100,14 +100,16 @@ class Place:
         return process
 
     @contextmanager
-    def mock(self, *words: str, host: str = "127.0.0.1") -> Iterator[tuple[str, Path]]:
-        """A mock of ours: its URL, and the file of its ledger."""
+    def mock(self, *words: str, host: str = "127.0.0.1", **options: Any) -> Iterator[tuple[str, Path]]:
+        """A mock of ours: its URL, and the file of its ledger. `options` are those of `Popen`."""
         ledger = self.folder / f"ledger-{time.monotonic_ns()}.jsonl"
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'datasets'}", _MOCK_MARK: self.mark}
         environment["TMPDIR"] = str(self.folder / "mock-tmp")
         command = [sys.executable, "-m", "mockserver", "--host", host, "--port", "0", "--ledger", str(ledger), *words]
         with (self.folder / "mock.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
+            process: subprocess.Popen[str] = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment, **options
+            )
         try:
             assert process.stdout is not None
             for line in process.stdout:

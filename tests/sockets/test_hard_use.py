@@ -17,10 +17,13 @@ sys.path.insert(0, str(SCRIPTS))
 
 import hard_use  # noqa: E402
 from hard_parts import PARTS, surroundings  # noqa: E402
+from hard_parts.control_group import SAID, VERSIONS, Group  # noqa: E402
 from hard_parts.kills import SCENARIOS, kill_once  # noqa: E402
 from hard_parts.loads import judged  # noqa: E402
 from hard_parts.place import Asked, Place, ended_before, records_in, role_of, row  # noqa: E402
 from hard_parts.watch import COLUMNS, memory_of, samples_in  # noqa: E402
+
+from bench.child_process import death  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -120,6 +123,28 @@ def test_kills_that_were_done_are_counted_by_process_and_phase_and_their_losses_
     assert found.often == "4: run 3 (probing 2, report 1); worker 1 (running 1)"
     assert found.lost_words == "1: 1: worker, running: 2 requests that had ended: x"
     assert found.lost
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("cgroup", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), ("cgroup2", "low 0\nmax 9\noom 4\noom_kill 3\n")],
+)
+def test_a_control_group_is_limited_and_says_how_many_the_kernel_has_killed(
+    tmp_path: Path, kind: str, told: str
+) -> None:
+    version = VERSIONS[kind]
+    (tmp_path / version.kills).write_text(told)
+    (tmp_path / version.usage).write_text("5000\n")
+    held = Group(tmp_path, version)
+    assert (held.kills, held.tighten(200)) == (3, 5200)
+    assert (tmp_path / version.limit).read_text() == "5200"
+    held.path = tmp_path / "gone"
+    assert not held.limit(1)
+
+
+def test_what_is_said_of_a_process_that_was_killed_for_memory_is_found() -> None:
+    assert SAID.findall(f"INVALID: worker 1 {death(-9)}: its share") == [f" worker 1 {death(-9)}"]
+    assert SAID.findall(f"worker 1 {death(-15)}") == []
 
 
 def test_the_script_lists_its_parts_and_fails_where_something_was_lost(

@@ -127,7 +127,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Which certificate covers which load is decided from plain values.
-    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape"}),
+    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape", "bench.shape"}),
     "bench.accuracy.load_shape": frozenset(),
     "bench.accuracy.sweep": frozenset({"bench.errors", "bench.loads"}),
     "bench.accuracy.metamorphic": frozenset({"bench.errors"}),

@@ -28,6 +28,13 @@ def test_the_file_is_given_by_its_path_and_kept_by_its_content(tmp_path: Path) -
         resolve({"url": "http://h", "mix": kept})
 
 
+@pytest.mark.parametrize("headers", [None, {}])
+def test_a_class_whose_headers_are_empty_has_none(headers: dict[str, str] | None) -> None:
+    config = resolve({"url": "http://h", "mix": {"classes": [{"name": "a", "share": 1, "headers": headers}]}})
+    again = RunConfig.stored(config.public())
+    assert [one.way.headers for one in again.classes] == [()]
+
+
 def test_all_problems_of_a_file_are_told_at_once_with_class_and_key() -> None:
     wrong = [
         {"name": "a", "share": 0, "input_tokens": "0", "promt": 1},

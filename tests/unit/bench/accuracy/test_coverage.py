@@ -159,3 +159,21 @@ def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured(
 def test_a_certificate_of_before_endpoints_is_of_chats() -> None:
     older = {name: value for name, value in SHAPE.items() if name != "endpoint"}
     assert LoadShape.from_json(older) == LoadShape.from_json(SHAPE)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"version": [1]},
+        {"date": "yesterday"},
+        {"problems": [1]},
+        {"shape": SHAPE | {"streams": []}},
+        {"shape": SHAPE | {"chunks_per_s": "5"}},
+        {"shape": SHAPE | {"requests_per_s": -1.0}},
+        {"metrics": [ROWS[0] | {"metric": ["ttft_ms"]}]},
+        {"metrics": [ROWS[0] | {"error": None}]},
+    ],
+)
+def test_a_certificate_that_was_damaged_on_the_disk_is_as_if_it_were_not_there(damaged: dict[str, Any]) -> None:
+    whole = brief().to_json()
+    assert coverage.read_briefs([whole | damaged, whole]) == [brief()]
