@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ def take(page: Page, name: str) -> None:
 
 def main() -> None:
     """Write every picture."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as runs, sync_playwright() as playwright:
         command = [sys.executable, "-m", "bench", "console", "--no-browser", "--port", "0", "--runs", runs]

@@ -6,6 +6,7 @@ found before it is run. Nothing of it is imported at run time.
 
 from __future__ import annotations
 
+import argparse
 import keyword
 import re
 import textwrap
@@ -157,5 +158,6 @@ def _file(file: str, found: Mapping[str, str], homes: Mapping[str, str]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name, text in files().items():
         (FOLDER / f"{name}.py").write_text(text)
