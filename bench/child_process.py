@@ -27,14 +27,14 @@ _RECEIVER = "receiver\n"
 def start(
     module: str, *, says: IO[bytes] | None = None, environment: Mapping[str, str] | None = None
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start `python -m MODULE DESCRIPTOR`. Returns the process and our end of the socket, whose other end it is given.
+    """Start the program MODULE (`beside.py`). Returns the process and our end of the socket, whose other end it is given.
 
     `says` takes what it prints, `environment` is its own; None: those of this process.
     """
     ours, theirs = socket.socketpair()
     # A session of its own: Ctrl-C reaches the process that was started by the user alone, which tells the others what to do.
     process = subprocess.Popen(
-        [sys.executable, "-m", module, str(theirs.fileno())],
+        [sys.executable, "-m", "bench.beside", module, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=says,

@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.interpreter": frozenset({"bench.generated_code", "bench.machine_cache"}),
     "bench.generated_code": frozenset({"bench.kept_file"}),
     "bench.kept_file": frozenset(),
+    "bench.beside": frozenset({"bench.interpreter"}),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
     "bench.native": frozenset({"bench.native._core"}),
@@ -331,7 +332,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"interpreter", "record_blocks"}),
-    frozenset({"conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
+    frozenset({"beside", "conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),

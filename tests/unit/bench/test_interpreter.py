@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import child_process
+
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(sys.platform != "linux", reason="threads are counted as Linux tells them"),
@@ -51,3 +53,27 @@ def test_who_names_plugins_has_them_looked_for(tmp_path: Path) -> None:
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one processor needs no second thread")
 def test_who_asks_for_threads_has_them(tmp_path: Path) -> None:
     assert said(tmp_path, OPENBLAS_NUM_THREADS="2") == "[] 2"
+
+
+PROGRAM = """
+import dataclasses, os
+SET_UP = "exec" in vars(dataclasses)
+@dataclasses.dataclass
+class Value:
+    number: int
+def main(descriptor):
+    os.write(descriptor, b"set up before" if SET_UP else b"not set up")
+    return 7
+"""
+
+
+def test_a_program_beside_a_command_is_set_up_before_it_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "program_of_a_test.py").write_text(PROGRAM)
+    paths = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    process, ours = child_process.start(
+        "program_of_a_test", environment={**os.environ, "PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)}
+    )
+    with ours:
+        assert ours.recv(100) == b"set up before"
+    assert process.wait() == 7
+    assert (tmp_path / "trueload" / "generated-code").exists()
