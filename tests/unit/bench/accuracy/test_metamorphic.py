@@ -18,6 +18,7 @@ from bench.accuracy.metamorphic import (
     CheckResult,
     ChecksResult,
     Observation,
+    _output_tokens,
     chosen,
     expectations,
     load_of,
@@ -199,3 +200,16 @@ def test_the_json_names_what_does_not_hold() -> None:
     assert {
         "what": "outcomes", "expected": {"ok": 56, "http_error": 8}, "seen": {"ok": 57, "http_error": 7}, "held": False
     } in refused["rows"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("throughput", "tokens"),
+    [
+        ({"duration_s": 2.0, "output_tokens_per_s": 100.4}, 201),
+        ({"duration_s": None, "output_tokens_per_s": 100.0}, None),
+        ({"duration_s": 2.0, "output_tokens_per_s": None}, None),
+        ({"duration_s": None, "output_tokens_per_s": None}, None),
+    ],
+)
+def test_the_output_tokens_of_a_run_are_its_rate_times_its_duration(throughput: Any, tokens: int | None) -> None:
+    assert _output_tokens(Observation(report() | {"throughput": throughput})) == tokens
