@@ -35,6 +35,8 @@ OF_WRONG_VALUES = (
 )
 """What a computation raises where a value is missing, of another kind, or far too large. Any other error is ours."""
 _SHOWN = 10
+_MOST_MEASURED = 1e12
+"""A share of a processor, or a time in ms (30 years of them)."""
 _KINDS = frozenset("rctfuo")
 
 
@@ -184,6 +186,11 @@ def _wrong_sample(row: object, where: str) -> Iterator[str]:
         return
     if row.get("pause_ns") is not None and len(row["pause_ns"]) != 2:
         yield f"{where} pause_ns must hold two times"
+    for name in ("cpu", "run_queue_share", "loop_lag_ms"):
+        held = row.get(name)
+        values = held.values() if isinstance(held, dict) else held if isinstance(held, list) else (held,)
+        if any(value is not None and abs(value) > _MOST_MEASURED for value in values):
+            yield f"{where} {name} holds more than any clock measures"
     if (row.get("sent") is None) != (row.get("done") is None):
         yield f"{where} sent and done stand together"
 

@@ -22,6 +22,8 @@ GATED = "the cap on concurrency sets the rate: a request becomes due when anothe
 ADDS_UP = "delays add up: it waits for so long after each send, and not until the next is due"
 ANOTHER_PLAN = "another schedule was drawn"
 
+_MOST_WITHOUT_A_RECORD = 1_000_000
+"""Arrivals of the plan that are drawn at most beside ten of each record: of a load that a cap holds back many are missing."""
 _AFTER_AN_END_NS = 100_000
 """An arrival this soon after another request's end came because of it."""
 
@@ -51,7 +53,8 @@ class PlannedArrivals:
         seen = sorted(self._seen)
         if not seen:
             return None
-        planned = list(islice(self._offsets, seen[-1][0] + 1))
+        # A damaged index may be of any size.
+        planned = list(islice(self._offsets, min(seen[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(seen))))
         late_ns = [due - self._start_ns - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
         off = [ns for ns in late_ns if ns is None or ns]
         if not off:

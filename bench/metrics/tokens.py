@@ -73,7 +73,9 @@ class TokenTimes:
         self._width_ns = _FIRST_WIDTH_NS
         self._key = seed.to_bytes(16, "big", signed=True)
         # A heap with the greatest hash on top: the request to give up when one with a smaller hash comes.
-        self._sample: list[tuple[int, int, SampledRequest]] = []
+        # The third number tells two of one index apart: requests have no order.
+        self._sample: list[tuple[int, int, int, SampledRequest]] = []
+        self._chosen = 0
         self.requests = 0
 
     def add(
@@ -191,7 +193,9 @@ class TokenTimes:
         if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:
             return
         held = array("d", gaps)
-        entry = (rank, index, SampledRequest(sent_ns, held, held if itl is None else array("d", itl)))
+        self._chosen += 1
+        one = SampledRequest(sent_ns, held, held if itl is None else array("d", itl))
+        entry = (rank, index, self._chosen, one)
         if len(self._sample) < SAMPLED_REQUESTS:
             heapq.heappush(self._sample, entry)
         else:
@@ -240,5 +244,5 @@ class TokenTimes:
 
     def sample(self, from_ns: int | None = None) -> list[SampledRequest]:
         """The requests chosen for the intervals, in the order in which they were sent."""
-        rows = sorted((request.sent_ns, index, request) for _, index, request in self._sample)
-        return [request for sent_ns, _, request in rows if from_ns is None or sent_ns >= from_ns]
+        rows = sorted((request.sent_ns, index, number, request) for _, index, number, request in self._sample)
+        return [request for sent_ns, _, _, request in rows if from_ns is None or sent_ns >= from_ns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_MOST_WHOLE = 2**63
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -24,6 +25,14 @@ def sample_key(name: str, labels: dict[str, str]) -> str:
     return f"{name}{{{inner}}}"
 
 
+def _number(value: float) -> float:
+    """The value as a file takes it: whole numbers of many digits are read as Python's own, which have no bound."""
+    try:
+        return value if abs(value) < _MOST_WHOLE else float(value)
+    except OverflowError:
+        return math.inf
+
+
 def read_page(content: bytes) -> Page | None:
     """The samples of a page; None where it is no page of metrics. Values that are no numbers are left out."""
     from prometheus_client.parser import text_string_to_metric_families  # Most runs read no page.
@@ -34,8 +43,9 @@ def read_page(content: bytes) -> Page | None:
         for family in text_string_to_metric_families(content.decode(errors="replace")):
             types[family.name] = family.type
             for sample in family.samples:
-                if math.isfinite(sample.value):
-                    values[sample_key(sample.name, sample.labels)] = sample.value
+                value = _number(sample.value)
+                if math.isfinite(value):
+                    values[sample_key(sample.name, sample.labels)] = value
     except (ValueError, KeyError, IndexError):
         return None
     return Page(values, types) if values else None

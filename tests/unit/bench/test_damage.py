@@ -81,6 +81,16 @@ def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Pat
     assert found.endswith("more lines are damaged")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("cpu", 1e308), ("run_queue_share", -1e300), ("loop_lag_ms", [1.0, 1e308])]
+)
+def test_a_sample_that_no_clock_can_have_measured_is_damaged(tmp_path: Path, name: str, value: object) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    file = directory.path / "samples.jsonl"
+    file.write_bytes(orjson.dumps({"t_ns": 1, "cpu": 0.5, "loop_lag_ms": [0.1, 2e3]} | {name: value}) + b"\n")
+    assert problems_of(directory) == [f"{file}, line 1: {name} holds more than any clock measures"]
+
+
 def test_a_line_of_a_ledger_that_is_no_object_is_refused(tmp_path: Path) -> None:
     directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
     (directory.path / "ledger.jsonl").write_bytes(b"[1]\n")

@@ -36,6 +36,18 @@ def test_only_as_much_of_an_endless_schedule_is_drawn_as_was_sent() -> None:
     assert arrivals.slip() is None
 
 
+def test_a_damaged_index_has_no_plan_drawn_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned_arrivals, "_MOST_WITHOUT_A_RECORD", 100)
+    drawn = count()
+    arrivals = PlannedArrivals((10 * MS * i for i in drawn), START_NS)
+    for index, sent_ms in ((0, 0.0), (1, 10.0), (2**40, 20.0)):
+        arrivals.add(made_record(index, sent_ms=sent_ms))
+    found = arrivals.slip()
+    assert found is not None
+    assert found.problem.startswith("1 of 3 arrivals were not due")
+    assert next(drawn) == 100 + 10 * 3
+
+
 def test_a_slip_says_how_many_arrivals_and_how_far_at_most() -> None:
     found = slip([0.0, 10.0, 23.5, 30.0, 38.0], EVEN)
     assert found is not None

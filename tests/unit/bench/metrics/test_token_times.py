@@ -43,6 +43,13 @@ def test_the_order_of_adding_does_not_matter(
         assert one.sample(from_ns) == other.sample(from_ns)
 
 
+def test_two_requests_of_one_number_are_both_in_the_sample() -> None:
+    times = TokenTimes(0)
+    for gap in (5, 7):
+        times.add(1, 0, [gap], None)
+    assert [[*one.gaps] for one in times.sample()] == [[5.0], [7.0]]
+
+
 def test_a_border_cuts_by_the_time_of_sending() -> None:
     times = TokenTimes(0)
     for second in range(1_000):

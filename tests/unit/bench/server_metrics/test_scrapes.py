@@ -39,6 +39,16 @@ def test_a_page_is_read_sample_by_sample_and_what_is_no_number_is_left_out() -> 
     assert page.types["vllm:num_requests_running"] == "gauge"
 
 
+def test_whole_numbers_of_many_digits_are_kept_as_far_as_a_file_takes_them() -> None:
+    page = read_page(b"a 99999999999999999999\nb -99999999999999999999\nc 9007199254740993\nd " + b"9" * 400 + b"\n")
+    assert page == Page({"a": 1e20, "b": -1e20, "c": 9007199254740993}, page.types if page else {})
+    assert dict(next(iter(read_scrapes([ScrapeLines(0, "u").line(1, 2, page)]))).values) == {
+        "a": 1e20,
+        "b": -1e20,
+        "c": 9007199254740992.0,
+    }
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<!doctype html><html>", b'{"a": 1}', b"\xff\xfe\x00", b"# only a comment\n"]
 )
