@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 
 _MOST_WHOLE = 2**63
+MOST = 1e30
+"""No count, size or time of a server is greater: it is what a program writes where it knows none (the greatest double, say)."""
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -44,7 +46,7 @@ def read_page(content: bytes) -> Page | None:
             types[family.name] = family.type
             for sample in family.samples:
                 value = _number(sample.value)
-                if math.isfinite(value):
+                if abs(value) <= MOST:  # Neither infinite nor NaN.
                     values[sample_key(sample.name, sample.labels)] = value
     except (ValueError, KeyError, IndexError):
         return None

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from bench.server_metrics.exposition import Page
+from bench.server_metrics.exposition import MOST, Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +86,22 @@ def read_scrapes(lines: Iterable[bytes]) -> Iterator[Scrape]:
             values = pages.setdefault(page, {})
             known = names.setdefault(page, {})
             for number, value in row.get("changed", {}).items():
-                values[known[int(number)]] = float(value)
+                values[known[int(number)]] = _counted(value)
             for number in row.get("gone", ()):
                 values.pop(known[int(number)], None)
             for key, value in row.get("values", {}).items():
                 known[len(known)] = key
-                values[key] = float(value)
+                values[key] = _counted(value)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             continue
         yield Scrape(t_ns=t_ns, asked_ns=asked_ns, page=page, values=values)
+
+
+def _counted(value: object) -> float:
+    """A number as a page has them. Raises ValueError or TypeError."""
+    if isinstance(value, int | float) and abs(value) <= MOST:
+        return float(value)
+    raise ValueError(f"{value} is no number of a page")
 
 
 def urls_in(lines: Iterable[bytes]) -> list[str]:

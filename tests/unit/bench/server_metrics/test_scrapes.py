@@ -49,6 +49,16 @@ def test_whole_numbers_of_many_digits_are_kept_as_far_as_a_file_takes_them() -> 
     }
 
 
+def test_what_stands_for_an_unknown_number_is_left_out() -> None:
+    page = read_page(b"a 1.7976931348623157e308\nb -1e31\nc 1e30\n")
+    assert page is not None
+    assert page.values == {"c": 1e30}
+    row = b'{"t_ns":1,"asked_ns":1,"page":0,"values":{"a":%s}}\n'
+    lines = [row % value for value in (b"1", b"1e308", b"null", b'"2"', b"3")]
+    assert [dict(scrape.values) for scrape in [*read_scrapes(lines)][:1]] == [{"a": 3.0}]
+    assert len([*read_scrapes(lines)]) == 2
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<!doctype html><html>", b'{"a": 1}', b"\xff\xfe\x00", b"# only a comment\n"]
 )
