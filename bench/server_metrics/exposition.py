@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 _MOST_WHOLE = 2**63
 MOST = 1e30
-"""No count, size or time of a server is greater: it is what a program writes where it knows none (the greatest double, say)."""
+"""No count, size or time of a server is greater: it is what programs write that know none (the greatest double, say)."""
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
