@@ -364,6 +364,9 @@ def test_a_token_of_which_nothing_shows_is_doubted_where_none_was_asked_for() ->
         ("cncn", [None] * 4, 2, (1, 0, 1, 0)),
         ("ncc", [None] * 3, 4, None),
         ("ncce", [None] * 3, 4, (1, 1, 1, 0)),
+        # As many as there are chunks of text: the empty ones had none, whatever else would add up.
+        ("nec", [None] * 2, 2, (1, 0, 1)),
+        ("cec", [None] * 2, 2, (1, 0, 1)),
         ("oo", [], 4, (0, 0)),
         ("cc", [None, None], None, None),
     ],

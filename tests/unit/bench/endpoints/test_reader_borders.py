@@ -83,6 +83,14 @@ def test_calls_that_come_with_text_in_one_chunk_are_calls_too() -> None:
     assert [one.name for one in reply.answer.tool_calls] == ["f", "g"]
 
 
+def test_calls_are_kept_for_an_answer_alone() -> None:
+    for kept in (False, True):
+        reader = ENDPOINTS["chat"].event_reader(ReadOptions(keep_answer=kept))
+        reader.feed([json.dumps(said(**call(0, "a", name="f", arguments="{}"))).encode(), json.dumps(END).encode()])
+        assert len(reader._parts.calls()) == int(kept)  # type: ignore[attr-defined]
+        assert reader.close().tool_calls == 1
+
+
 def test_the_answer_of_a_chat_has_its_calls_and_its_reasoning_in_the_field_it_came_in() -> None:
     reply = chat(
         said(reasoning="hm"), said(reasoning_content="m"), said(content="so"),

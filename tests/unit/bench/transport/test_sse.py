@@ -287,6 +287,17 @@ def test_the_size_of_an_event_is_counted_from_the_end_of_the_one_before() -> Non
     assert mixed.too_large
 
 
+@pytest.mark.parametrize("before", [b"event: x\n", b"data: z\n", b"dat", b"data: z\r", b": c\n", b"data: y\n\n"])
+def test_plain_events_behind_what_has_not_ended_are_no_plain_events(before: bytes) -> None:
+    pieces = [b"data: a\n\n", b"data: b\n\n"]
+    one_by_one, at_once = SSEParser(), SSEParser()
+    for parser in (one_by_one, at_once):
+        parser.feed(before)
+    assert at_once.feed_all(pieces) == [one_by_one.feed(piece) for piece in pieces]
+    assert at_once.take_other_lines() == one_by_one.take_other_lines()
+    assert (at_once.feed(b"\n"), at_once.unfinished) == (one_by_one.feed(b"\n"), one_by_one.unfinished)
+
+
 def test_the_pieces_of_a_line_are_put_together_once() -> None:
     parser = SSEParser()
     for piece in (b"data: a", b"b", b"c"):
