@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 PATIENCE_S = 200.0
@@ -12,6 +14,11 @@ PATIENCE_S = 200.0
 TRIES = 10
 
 Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def of_this_try(folder: Path) -> Path:
+    """A new folder in this one, for a test whose tries must not find what those before have left."""
+    return Path(tempfile.mkdtemp(dir=folder))
 
 
 def in_a_calm_moment(test: Test) -> Test:

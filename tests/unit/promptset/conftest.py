@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import functools
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,13 +15,23 @@ def default_tokenizer() -> Tokenizer:
     return load_tokenizer()
 
 
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Tokenizer]:
+    """A tokenizer by its kind: the same one each time, since what is measured of it once takes half a second."""
+
+    @functools.cache
+    def load(kind: str) -> Tokenizer:
+        if kind == "default":
+            return load_tokenizer()
+        return load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.KINDS[kind](), tmp_path_factory.mktemp(kind))))
+
+    return load
+
+
 @pytest.fixture(scope="session", params=["default", *tiny_tokenizers.KINDS])
-def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+def tokenizer(request: pytest.FixtureRequest, loaded: Callable[[str], Tokenizer]) -> Tokenizer:
     """The embedded tokenizer, and three of other kinds."""
-    if request.param == "default":
-        return load_tokenizer()
-    folder = tiny_tokenizers.save(tiny_tokenizers.KINDS[request.param](), tmp_path_factory.mktemp(request.param))
-    return load_tokenizer(str(folder))
+    return loaded(request.param)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import ast
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,10 @@ HISTORY = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "c
 
 
 @pytest.fixture(scope="module")
-def tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
-    made = {
-        name: load_tokenizer(str(tiny_tokenizers.save(make(), tmp_path_factory.mktemp(name))))
-        for name, make in {**tiny_tokenizers.KINDS, "joins": tiny_tokenizers.joins_two_words}.items()
-    }
-    return {**made, "default": load_tokenizer()}
+def tokenizers(loaded: Callable[[str], Tokenizer], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tokenizer]:
+    joins = tiny_tokenizers.save(tiny_tokenizers.joins_two_words(), tmp_path_factory.mktemp("joins"))
+    made = {name: loaded(name) for name in (*tiny_tokenizers.KINDS, "default")}
+    return {**made, "joins": load_tokenizer(str(joins))}
 
 
 @given(

@@ -72,6 +72,8 @@ ROWS = [
     weka("b", "local", (300, [1, 2, 3, 4]), (9000, LONG[:140]), (9400, LONG[:146]), (8250, LONG[:128])),
 ]  # fmt: skip
 
+SHORTER = [ROWS[0], weka("b", "local", (300, [1, 2, 3, 4]), (1350, LONG[:21]), (1750, LONG[:27]), (1290, LONG[:20]))]
+
 
 @pytest.mark.parametrize("name", ["local", "global"])
 def test_a_cache_finds_what_the_hash_ids_say_in_the_first_replay_and_in_the_second(name: str, tmp_path: Path) -> None:
@@ -180,7 +182,8 @@ def test_lengths_and_hits_are_exact_with_other_tokenizers_and_templates(
     folder = tiny_tokenizers.save(tiny_tokenizers.KINDS[kind](), tmp_path)
     (folder / "chat_template.jinja").write_text(template)
     tokenizer = load_tokenizer(str(folder))
-    for rows in (ROWS, rounds_of(ROUNDS)):
+    # The rounds are as long as the rows; of each template but one, the longest rows are shorter.
+    for rows in (ROWS if template == tiny_tokenizers.TEMPLATE else SHORTER, rounds_of(ROUNDS)):
         played = recorded(tmp_path, *rows, tokenizer=tokenizer)
         assert_as_planned([played.session_at(index) for index in range(2 * len(played))], Cache(), tokenizer)
 
