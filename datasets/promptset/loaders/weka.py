@@ -37,14 +37,20 @@ _SCOPES = ("local", "global")
 
 def _problems(row: Row) -> list[str]:
     problems = [] if isinstance(row.get("id"), str) and row["id"] else ["id must be a string that is not empty"]
-    if found := count_problems("block_size", row.get("block_size", 64)):
+    if found := count_problems("block_size", row.get("block_size")):
         return problems + found
     if row.get("hash_id_scope", "local") not in _SCOPES:
         problems.append(f"hash_id_scope must be {' or '.join(_SCOPES)}, not {row['hash_id_scope']!r}")
-    problems += _request_problems(row["requests"], row.get("block_size", 64), "")
+    problems += _request_problems(row["requests"], _block_of(row), "")
     if not problems and not any(True for _ in _lengths(row)):
         problems.append("it has no requests")
     return problems
+
+
+def _block_of(row: Row) -> int:
+    """The tokens that a hash stands for."""
+    given: int | None = row.get("block_size")
+    return 64 if given is None else given
 
 
 def _request_problems(requests: object, block: int, where: str) -> list[str]:
@@ -102,7 +108,7 @@ class _Reader:
 
     def __init__(self, key: str, row: Row) -> None:
         self.calls: list[Call] = []
-        self._block: int = row.get("block_size", 64)
+        self._block = _block_of(row)
         self._scope = None if row.get("hash_id_scope", "local") == "global" else key
         self._start_s = _first_s(row["requests"])
 

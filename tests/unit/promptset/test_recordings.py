@@ -105,6 +105,12 @@ def test_what_a_recording_of_weka_leaves_out_is_taken_from_what_it_has() -> None
     assert pauses(weka_request(5, 99, api_time=7.5), weka_request(12, 99, api_time=1)) == [0, 0], "it was sent at once"
 
 
+def test_a_size_of_blocks_that_is_null_is_the_usual_one() -> None:
+    requests = [weka_request(0, 128, hash_ids=[1, 2])]
+    usual, null = (calls_of({"id": "x", "block_size": size, "requests": requests}) for size in (64, None))
+    assert usual == null
+
+
 def test_a_parent_that_was_seen_to_go_on_runs_beside_its_sub_agent_and_joins_it_later() -> None:
     inner = [weka_request(3, 99, api_time=20)]
     calls = calls_of({"id": "x", "block_size": 64, "requests": [
