@@ -54,7 +54,7 @@
 #define NAP_NS 100000
 #define LONGEST_NAP_NS 400000
 #define WORTH 8 /* connections that are ready after a nap: where they are fewer, the next is longer */
-#define RARE 16 /* one of so many reads may find more than one chunk: where more do, naps are short again */
+#define RARE 16 /* one of so many reads may speak for short naps: where more do, they are short again */
 #define BUSY_WAKES 4
 #define TURNS 16 /* reads of a connection before it is the others' turn */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -106,7 +106,7 @@ typedef struct {
     size_t count, room;
     connection *left; /* no longer watched: the thread lets go of them between two batches */
     atomic_size_t bytes;  /* that wait for Python, of all connections */
-    atomic_int merged;    /* reads of this turn that found more than one chunk */
+    atomic_int for_short; /* reads of this turn that speak for short naps */
     _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
 } receiver;
 
@@ -380,7 +380,7 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
             return;
         }
     } else if (c->patient && c->lazy && !c->more && several_wait(c)) {
-        atomic_fetch_add(&r->merged, 1);
+        atomic_fetch_add(&r->for_short, 1);
         read_chunkwise(r, c, buffer, 0, poll_ns);
         bound_memory(r, c);
         return;
@@ -403,7 +403,8 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
         return;
     }
     size_t size = (size_t)got;
-    if (are_several(c, size)) atomic_fetch_add(&r->merged, 1);
+    /* Between two machines nothing could tell apart again what came in a nap. */
+    if (!c->patient || are_several(c, size)) atomic_fetch_add(&r->for_short, 1);
     /* What a full buffer leaves behind was there before this poll: nothing bounds it from below. */
     if (!keep(r, c, buffer, size, stamp_ns, kernel, c->more ? 0 : poll_ns)) {
         over(r, c, ENOMEM);
@@ -466,8 +467,8 @@ static void *receive_all(void *given) {
             pthread_mutex_unlock(&c->lock);
         }
         /* A nap that is worth its price ends with several connections to read. Where chunks come so close that they wait
-         * together, on one connection, it is short: between two machines nothing could tell them apart again. */
-        if (!quick_wakes || atomic_exchange(&r->merged, 0) * RARE > count) nap_ns = NAP_NS;
+         * together on one connection, it is short. */
+        if (!quick_wakes || atomic_exchange(&r->for_short, 0) * RARE > count) nap_ns = NAP_NS;
         else if (napped && count < WORTH && nap_ns < LONGEST_NAP_NS) nap_ns *= 2;
         else if (napped && count > 2 * WORTH && nap_ns > NAP_NS) nap_ns /= 2;
         /* A full report may have left ready sockets out: it bounds nothing. */
