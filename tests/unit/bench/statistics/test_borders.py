@@ -182,6 +182,13 @@ def test_without_any_group_nothing_is_known() -> None:
     assert grouped_intervals([], [], {"p50": 0.5}) == {"mean": none, "p50": none}
     assert ratio_interval([], []) == ratio_interval([1.0], [0]) == none
     assert grouped_dependence([], [], 5) == Dependence(0, 1.0)
+    # Too few groups to see what they share are worth one, out of however many they were drawn.
+    for groups in (3, 19):
+        values = [float(i * 7 % 5) for i in range(groups)]
+        assert grouped_dependence(values, [1] * groups) == Dependence(groups, float(groups))
+        assert grouped_dependence(values, [1] * groups, 300) == Dependence(groups, float(groups))
+    enough = grouped_dependence([float(i * 7 % 5) for i in range(20)], [1] * 20)
+    assert (enough.n, enough.d < 20) == (20, True)
     assert grouped_intervals([1.0], [0, 1, 0], {})["mean"] == TooFew(1.0, 20, 19)
 
 
