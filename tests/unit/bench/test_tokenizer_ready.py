@@ -11,7 +11,9 @@ import pytest
 from bench.clock import process_clock
 from bench.config import RunConfig, resolve
 from bench.load.components import source_of, tokenizer_of, transport_of
+from bench.sources.sessions import SessionSource
 from promptset.library import Remembered
+from promptset.sessions import Session, Turn
 from promptset.tokenizer import LocalTokenizer
 from tests.support import tiny_tokenizers
 
@@ -62,11 +64,12 @@ def test_prompts_of_plain_words_are_made_without_the_library(spec: str, more: di
 
 
 def test_sessions_whose_turns_are_counted_during_the_load_have_the_library_before(spec: str) -> None:
-    config = resolve({**PROMPTS, "tokenizer": spec, "mode": "sessions", "concurrency": "1", "turns": "2"})
-    asked_before(config)
+    tokenizer, backend = in_a_new_process(resolve({**PROMPTS, "tokenizer": spec}))
+    session = Session(id="s", turns=(Turn(content="hello"),))
+    SessionSource(lambda index: session, size=1)
+    assert not backend.loaded
 
-    tokenizer, backend = in_a_new_process(config)
-    source_of(config, tokenizer, salt="now")
+    SessionSource(lambda index: session, size=None, tokenizer=tokenizer)
 
     assert backend.loaded
 

@@ -11,6 +11,7 @@ import pytest
 from promptset import distributions, library
 from promptset.kinds import Style
 from promptset.library import Library, Remembered
+from promptset.outline import PromptMaker
 from promptset.samples import Sample
 from promptset.simulated import simulated_prompts
 from promptset.tokenizer import LocalTokenizer
@@ -123,6 +124,19 @@ def test_texts_that_have_to_be_counted_one_by_one_are_counted_by_the_library(fol
     second, backend = remembered(folder, memory)
     assert samples(second, chat=False, text="code") == made
     assert backend.loaded
+
+
+def test_what_is_asked_of_a_system_prompt_which_every_run_has_anew_is_not_kept(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+    tokenizer, backend = remembered(folder, Shelf())
+    kept = []
+    for salt in ("a", "b", "c"):
+        maker = PromptMaker(tokenizer, chat=True, seed=0, salt=salt, system_tokens=20)
+        assert maker.head > 0
+        maker.make(80, (), 0)
+        kept.append(len(backend._answers))
+
+    assert kept[0] == kept[1] == kept[2]
 
 
 def test_a_file_that_changed_is_asked_anew(folder: Path) -> None:
