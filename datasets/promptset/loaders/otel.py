@@ -247,7 +247,9 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
     calls: list[Call] = []
     of_parent: dict[str | None, list[tuple[_Node, Call]]] = {}
     for number, (node, agent) in enumerate(nodes):
-        last_s = max((nodes[one][0].end_s for one in node.waits), default=begins_s)
+        # Where clocks differ, or a span outlives the one above it, what it seems to wait for may have begun after it.
+        waits = sorted(one for one in node.waits if one < number)
+        last_s = max((nodes[one][0].end_s for one in waits), default=begins_s)
         worked = any(last_s <= tool.end_s and tool.start_s < node.start_s and tool.end_s > last_s for tool in tools)
         siblings = of_parent.setdefault(node.span["parent"], [])
         before = next((one for other, one in reversed(siblings) if other.end_s <= node.start_s), None)
@@ -256,10 +258,10 @@ def _read(key: str, spans: Sequence[Row]) -> RecordedSession | None:
             input_tokens=tokens,
             output_tokens=_count(node.span["attributes"], _OUTPUT) or None,
             at_s=node.start_s - begins_s,
-            after=tuple(sorted(node.waits)),
+            after=tuple(waits),
             pause_s=max(0.0, node.start_s - last_s),
             # The first call is an agent's, not a person's; said, so that no pause is taken for one of a person.
-            pause="tool" if number == 0 or (worked and node.waits) else None,
+            pause="tool" if number == 0 or (worked and waits) else None,
             agent=agent,
             job=0,
             path=path,

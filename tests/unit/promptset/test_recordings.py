@@ -105,6 +105,18 @@ def test_what_a_recording_of_weka_leaves_out_is_taken_from_what_it_has() -> None
     assert pauses(weka_request(5, 99, api_time=7.5), weka_request(12, 99, api_time=1)) == [0, 0], "it was sent at once"
 
 
+def test_no_call_of_a_trace_waits_for_one_that_began_after_it_where_clocks_differ() -> None:
+    # The clock of b's service is behind: its call seems to have begun before the span above it, and before what that waited for.
+    spans = [
+        span("r", None, 0, 30, "invoke_agent"),
+        chat("a", "r", 1, 3, 50),
+        span("s", "r", 4, 9, "invoke_agent"),
+        chat("b", "s", 0.5, 5, 60),
+        chat("c", "s", 6, 7, 70),
+    ]
+    assert [(one.input_tokens, one.after) for one in calls_of(*spans)] == [(60, ()), (50, ()), (70, (0,))]
+
+
 def test_a_size_of_blocks_that_is_null_is_the_usual_one() -> None:
     requests = [weka_request(0, 128, hash_ids=[1, 2])]
     usual, null = (calls_of({"id": "x", "block_size": size, "requests": requests}) for size in (64, None))
