@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from bench.accuracy.join import Join
 from bench.records import Outcome, RequestRecord
 from tests.support.made_ledger import ledger_of, made_line
@@ -41,6 +43,15 @@ def test_a_connection_that_was_not_closed_shows_as_a_reply_that_went_on() -> Non
 def test_who_left_before_the_server_had_the_request_has_no_line() -> None:
     assert problems(left(first_byte_ns=None), []) == []
     assert "records without a line" in problems(left(), [])[0]
+
+
+@pytest.mark.parametrize(("later_ns", "named"), [(100_000_000, 0), (100_000_001, 1)])
+def test_a_mock_may_go_on_for_a_tenth_of_a_second(later_ns: int, named: int) -> None:
+    record = left()
+    assert record.sent_ns is not None
+    line = made_line(record)
+    lasted_ns = record.end_ns - record.sent_ns
+    assert len(problems(record, [line | {"end_ns": line["received_ns"] + lasted_ns + later_ns}])) == named
 
 
 def test_a_request_that_left_before_it_was_sent_cannot_have_gone_on_too_long() -> None:

@@ -43,7 +43,8 @@ def test_quantiles_of_gaps_are_those_that_the_report_and_the_ledger_have() -> No
     assert plots.build(pairs, {"itl_ms": row}, 30.0)["qq"] == {
         "itl_ms": {"true": [15.0, 20.0], "measured": [16.0, 22.0]}
     }
-    assert plots.build(pairs, {"itl_ms": row | {"n": 0}}, 30.0)["qq"] == {}
+    for missing in ({"itl_ms": row | {"n": 0}}, {"itl_ms": None}, {}):
+        assert plots.build(pairs, missing, 30.0)["qq"] == {}
     assert plots.build(statistics(), {"itl_ms": row}, 30.0)["qq"] == {}
 
 

@@ -14,7 +14,7 @@ from bench.endpoints import ENDPOINTS, embeddings, encode
 from bench.endpoints.answer_parts import CallParts, chat_answer, messages_answer, responses_answer
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.failure import error_of
-from bench.endpoints.interface import BodyOptions, Problem, ReadOptions
+from bench.endpoints.interface import BodyOptions, OtherLine, Problem, ReadOptions
 from bench.endpoints.messages_reader import blocks_of
 from bench.endpoints.typed_events import words
 from bench.endpoints.usage import ReplyText, token_counts, tokens_of_chunks
@@ -246,6 +246,11 @@ def test_what_is_no_event_of_a_reply_is_named_by_its_number_in_the_stream_and_th
 
 
 def test_what_is_odd_in_a_reply_is_passed_over_and_what_is_called_an_error_is_one() -> None:
+    assert blocks_of([{"type": "tool_use"}, {"type": "server_tool_use", "name": "f"}, {"type": "tool_use"}]) == (
+        "f",
+        "",
+        3,
+    )
     assert blocks_of(["odd", {"type": "text", "text": "a"}, {"type": "tool_use", "name": "f", "input": {}}]) == (
         "af",
         "a",
@@ -265,6 +270,25 @@ def test_what_is_odd_in_a_reply_is_passed_over_and_what_is_called_an_error_is_on
     chat = ENDPOINTS["chat"].event_reader(ReadOptions())
     chat.feed([b'{"id":1}', b'{"id":2}'])
     assert chat.close().problem == Problem(Outcome.MALFORMED, "event 0 is no chunk of a reply: '{\"id\":1}'")
+
+
+def test_what_stands_in_place_of_a_number_is_shown_by_its_first_40_letters() -> None:
+    for name, entry, said in (
+        ("embeddings", {"data": [{"index": "x" * 60, "embedding": [1.0]}]}, "data[0] has no index: "),
+        ("rerank", {"results": [{"index": 0, "score": "x" * 60}]}, "results[0] has no score that is a number: "),
+    ):
+        problem = ENDPOINTS[name].read_whole(json.dumps(entry).encode(), ReadOptions()).problem
+        assert problem is not None
+        assert problem.message == said + "'" + "x" * 39
+
+
+def test_an_error_that_was_told_is_not_lost_by_what_stands_beside_the_events() -> None:
+    def told(*lines: bytes) -> Problem | None:
+        reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+        reader.feed([b'{"error":{"message":"busy"}}'], [OtherLine(None, line) for line in lines])
+        return reader.close().problem
+
+    assert told() == told(b"odd") == told(b'{"error":"gone"}') == Problem(Outcome.STREAM_ERROR, "busy")
 
 
 def test_a_long_title_of_a_page_is_cut() -> None:

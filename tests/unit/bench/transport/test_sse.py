@@ -298,6 +298,27 @@ def test_plain_events_behind_what_has_not_ended_are_no_plain_events(before: byte
     assert (at_once.feed(b"\n"), at_once.unfinished) == (one_by_one.feed(b"\n"), one_by_one.unfinished)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "between"),
+    [
+        ([], True),
+        ([b"data: a\n\n"], True),
+        ([b"data: a\n\n", b": a comment\n"], True),
+        ([b"dat"], False),
+        ([b"data: a", b"b"], False),
+        ([b"data: a\n"], False),
+        ([b"event: x\n"], False),
+        ([b"data: a\n\n", b"\r"], False),  # Its LF may follow.
+        ([b"event: x\n\n"], False),  # A line that nobody has taken.
+    ],
+)
+def test_between_events_is_where_nothing_of_the_next_has_come(pieces: list[bytes], between: bool) -> None:
+    parser = SSEParser()
+    for piece in pieces:
+        parser.feed(piece)
+    assert parser.between_events is between
+
+
 def test_the_pieces_of_a_line_are_put_together_once() -> None:
     parser = SSEParser()
     for piece in (b"data: a", b"b", b"c"):
