@@ -275,7 +275,7 @@ class RunDirectory:
         path = self.path / MANIFEST
         try:
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
+        except (yaml.YAMLError, ValueError) as e:
             raise UsageError(f"{path} cannot be read: {' '.join(str(e).split())}") from e
         if not isinstance(content, dict) or "manifest" not in content or "config" not in content:
             raise UsageError(f"{path} is not the run.yaml of a run: it needs the keys config and manifest")

@@ -127,7 +127,7 @@ def _loaded(path: str) -> object:
         raise ValueError(f"{path} cannot be read ({e.strerror}): name a YAML file of classes") from e
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply: it needs `classes:` with a list of classes") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, ValueError) as e:
         mark = getattr(e, "problem_mark", None)
         place = "" if mark is None else f", line {mark.line + 1}"
         raise ValueError(f"{path}{place} is not YAML: {getattr(e, 'problem', None) or e}") from e

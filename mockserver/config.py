@@ -324,7 +324,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     except RecursionError:
         problems.append(f"{path}: it is nested too deeply: settings are keys with values")
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+    except (OSError, ValueError, yaml.YAMLError) as e:
         problems.append(f"{path}: cannot be read: {' '.join(str(e).split())}")
         return {}
     if rows is None:

@@ -48,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except RecursionError:
         raise UsageError(f"--config {path}: it is nested too deeply: settings are keys with values") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, ValueError) as e:
         raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
     if content is None:
         return {}
@@ -66,7 +66,7 @@ def given_again(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
 
 
-def _yaml_problem(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
     """Where the file stops being YAML, and why, in one line."""
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or " ".join(str(error).split())

@@ -295,7 +295,7 @@ class Console:
             content = yaml.safe_load(text)
         except RecursionError:
             raise ConsoleError("nested too deeply: settings are keys with values") from None
-        except yaml.YAMLError as e:
+        except (yaml.YAMLError, ValueError) as e:
             raise ConsoleError(f"not YAML: {' '.join(str(e).split())}") from e
         if isinstance(content, dict) and "manifest" in content and isinstance(content.get("config"), dict):
             content = given_again(content["config"])

@@ -208,7 +208,7 @@ def planned_of(path: Path) -> dict[str, Any]:
     """The content of task.yaml; empty where there is none."""
     try:
         content = yaml.load((path / TASK_FILE).read_bytes(), Loader=_LOADER)
-    except (OSError, yaml.YAMLError):
+    except (OSError, yaml.YAMLError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

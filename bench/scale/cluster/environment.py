@@ -56,7 +56,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"{said}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
     except RecursionError:
         raise UsageError(f"{said}: it is nested too deeply to be a Ray runtime environment") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, ValueError) as e:
         raise UsageError(f"{said} is not YAML: {' '.join(str(e).split())[:200]}") from e
     if not isinstance(content, Mapping):
         raise UsageError(f"{said}: must hold keys with values, for example 'pip: [tokenizers]'")

@@ -137,7 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
     except RecursionError:
         raise SpecError(f"the recipe {path} is nested too deeply: a recipe is keys with values") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    except (yaml.YAMLError, ValueError) as e:
         raise SpecError(f"the recipe {path} is not YAML: {' '.join(str(e).split())}") from e
     if not isinstance(content, dict):
         raise SpecError(f"the recipe {path} must hold keys with values, for example 'input_tokens: 256'")
