@@ -81,6 +81,11 @@ def test_mistakes_of_the_gaps() -> None:
     )
     assert found["chunk_gap_ms", of.SHARED] == pytest.approx([10 / 3] * 3 + [30])
     assert found["itl_ms", of.BURSTS] == pytest.approx([10, 0, 0, 30])
+    # Two tokens in a chunk are several, and one in each are not.
+    two = given(chunks_ms=(50, 60), kinds="cc", tokens=(1, 2))
+    assert (two["itl_ms", of.BURSTS], two["chunk_gap_ms", of.SHARED]) == (pytest.approx([10, 0]), pytest.approx([5, 5]))
+    one = given(chunks_ms=(50, 60), kinds="cc", tokens=(1, 1))
+    assert not one.keys() & {("itl_ms", of.BURSTS), ("chunk_gap_ms", of.SHARED)}
     # A chunk without a token of its own has its gap as it is.
     empty = given(tokens=(0, 2, 0, 4, 0, 0))
     assert empty["chunk_gap_ms", of.SHARED] == pytest.approx([10, *[7.5] * 4])

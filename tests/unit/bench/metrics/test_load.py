@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.metrics.columns import Columns
+from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.load import Readiness, Spans, _littles_law, dispersion, most_at_once, overlap_ns, rate
 from bench.metrics.series import Steps, intervals
+from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
 
@@ -276,3 +278,23 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
     assert (law["dispatcher_mean"], law["records_mean"]) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
     assert law["difference"] == pytest.approx(-1 / 5)
     assert (law["dispatched"], law["records"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("open_loop", "cap", "told"), [(True, 4, True), (True, None, False), (False, 4, False), (False, None, False)]
+)
+def test_what_waited_at_a_cap_is_told_of_an_open_loop_with_one(open_loop: bool, cap: int | None, told: bool) -> None:
+    facts = RunFacts(
+        mode="rate",
+        open_loop=open_loop,
+        endpoint="chat",
+        start_ns=START_NS,
+        seed=0,
+        max_concurrency=cap,
+        offered_rps=1.0,
+    )
+    summary = Summary(facts)
+    summary.add(made_record(0))
+    load = summary.close()["load"]
+    assert (load["waited_at_cap"] is not None) is told
+    assert (load["plan"] is not None) is open_loop
