@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 import tempfile
 from pathlib import Path
+
+WITHIN = "TRUELOAD_FUZZ_SCRATCH"
+
+
+def memory() -> Path | None:
+    """Where files are in memory."""
+    found = Path("/dev/shm")
+    return found if found.is_dir() else None
 
 
 @functools.cache
 def folder() -> Path:
-    """The folder, made once a process."""
-    memory = Path("/dev/shm")
-    made = tempfile.TemporaryDirectory(prefix="trueload-fuzz-", dir=memory if memory.is_dir() else None)
+    """The folder, made once a process: in that of who started it, where there is one, for libFuzzer ends without a word."""
+    made = tempfile.TemporaryDirectory(prefix="trueload-fuzz-", dir=os.environ.get(WITHIN, memory()))
     _KEPT.append(made)
     return Path(made.name)
 

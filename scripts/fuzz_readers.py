@@ -33,6 +33,7 @@ sys.path[:0] = [str(ROOT)]
 
 import fuzz  # noqa: E402
 from fuzz import mutate  # noqa: E402
+from fuzz.scratch import WITHIN, memory  # noqa: E402
 from fuzz.target import Target  # noqa: E402
 
 FOUND = ROOT / "fuzz" / "found"
@@ -81,13 +82,16 @@ def _in_a_process(name: str, given: argparse.Namespace) -> int:
         print(f"{name:22}left out: {missing}")
         return 0
     before = {path.name for path in FOUND.glob(f"{name}-*")}
-    with tempfile.TemporaryDirectory(prefix="trueload-fuzz-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="trueload-fuzz-") as scratch,
+        tempfile.TemporaryDirectory(prefix="trueload-fuzz-", dir=memory()) as files,
+    ):
         corpus = Path(scratch) / name if given.keep is None else given.keep / name
         corpus.mkdir(parents=True, exist_ok=True)
         for number, data in enumerate(fuzz.corpus(name)):
             (corpus / f"seed-{number}").write_bytes(data)
         command = [sys.executable, __file__, name, "--one", "--seconds", str(given.seconds), "--seed", str(given.seed)]
-        environment = os.environ | {"TRUELOAD_FUZZ_CORPUS": str(corpus)}
+        environment = os.environ | {"TRUELOAD_FUZZ_CORPUS": str(corpus), WITHIN: files}
         done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=scratch, check=False)
         for artefact in Path(scratch).glob("*-*"):  # libFuzzer's own: timeouts, memory.
             if artefact.is_file():
