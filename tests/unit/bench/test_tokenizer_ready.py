@@ -64,7 +64,9 @@ def test_prompts_of_plain_words_are_made_without_the_library(spec: str, more: di
 
 
 def test_sessions_whose_turns_are_counted_during_the_load_have_the_library_before(spec: str) -> None:
-    tokenizer, backend = in_a_new_process(resolve({**PROMPTS, "tokenizer": spec}))
+    config = resolve({**PROMPTS, "tokenizer": spec})
+    asked_before(config)
+    tokenizer, backend = in_a_new_process(config)
     session = Session(id="s", turns=(Turn(content="hello"),))
     SessionSource(lambda index: session, size=1)
     assert not backend.loaded
