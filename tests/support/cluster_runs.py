@@ -9,14 +9,15 @@ from pathlib import Path
 from tests.support.worker_processes import PROGRAM
 
 
-def programs(run_id: str) -> list[int]:
-    """Workers' programs whose files are in the directory of this run."""
-    found = []
+def programs(run_id: str) -> dict[int, str]:
+    """Workers' programs whose files are in the directory of this run, and their copies that make prompts: names by number."""
+    found = {}
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdecimal() and PROGRAM in (entry / "cmdline").read_bytes().split(b"\0"):
                 links = [str(link.readlink()) for link in (entry / "fd").iterdir()]
-                found += [int(entry.name)] if any(run_id in link for link in links) else []
+                if any(run_id in link for link in links):
+                    found[int(entry.name)] = (entry / "comm").read_text().strip()
         except OSError:
             continue
     return found
