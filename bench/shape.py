@@ -10,6 +10,7 @@ are finite. Times in ns and everything that is counted stay below 2**62.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,14 +44,20 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
     elif origin in (dict, Mapping) and isinstance(value, dict):
         for key, one in value.items():
             found += misfits(one, arguments[1], f"{where}.{_cut(key)}", least)
-    elif dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = get_type_hints(kind)
+    elif dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
+        hints = _hints(kind)
         for field in dataclasses.fields(kind):
             if field.name in value:
                 found += misfits(value[field.name], hints[field.name], f"{where}{_dot(where)}{field.name}", least)
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 found.append(f"{where}{_dot(where)}{field.name} is missing")
     return found
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a dataclass's fields: a file has thousands of objects of one kind."""
+    return get_type_hints(kind)
 
 
 def _dot(where: str) -> str:

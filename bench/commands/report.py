@@ -104,12 +104,12 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
 
     import orjson
 
-    from bench.load_sweep import measure
+    from bench.load_sweep import measure, stored
     from bench.report import load_curves, load_sweep_page, load_sweep_text
 
     if len(paths) > load_curves.MOST_SWEEPS:
         raise UsageError(f"{len(paths)} sweeps are too many for one page: name at most {load_curves.MOST_SWEEPS}")
-    contents = [measure.read(path / measure.SWEEP) for path in paths]
+    contents = [stored.read(path / measure.SWEEP) for path in paths]
     if len({content["kind"] for content in contents}) > 1:
         raise UsageError("a page has sweeps of one kind: these are over users and over requests per second")
     if len(paths) == 1:

@@ -144,10 +144,10 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 @lru_cache(maxsize=8)
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
-    from bench.load_sweep import measure
+    from bench.load_sweep import measure, stored
     from bench.report.load_sweep_text import progress_line, sentences
 
-    content = measure.read(path / measure.SWEEP)
+    content = stored.read(path / measure.SWEEP)
     runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
     steps = tuple(
         Step(

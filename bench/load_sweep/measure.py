@@ -16,7 +16,8 @@ from bench.errors import Exit, TargetError, UsageError
 from bench.evaluate import Result
 from bench.load_search.visits import FULL_BUDGET_S, times
 from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
-from bench.load_sweep.sweep_file import SCHEMA, SweepFacts, config_sha256, to_json
+from bench.load_sweep.stored import read
+from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import StepsEnded, steady_from_the_start, step_through
 from bench.report import load_sweep_page, load_sweep_text
@@ -244,19 +245,6 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     directory = RunDirectory(folder)
     directory.write(SWEEP, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     directory.write(PAGE, load_sweep_page.render([content]).encode())
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The content of a sweep.json. Raises UsageError for a file that is none."""
-    try:
-        content = orjson.loads(path.read_bytes())
-    except OSError as e:
-        raise UsageError(f"{path}: {e.strerror}") from e
-    except orjson.JSONDecodeError as e:
-        raise UsageError(f"{path} is damaged: {e}") from e
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UsageError(f"{path} is no sweep of this version (schema {SCHEMA})")
-    return content
 
 
 def exit_of(content: Mapping[str, Any]) -> Exit:

@@ -103,6 +103,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),
     "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
+    "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits", "bench.load_sweep",
