@@ -161,7 +161,11 @@ def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
     measured = page.partition("## Measured")[2].partition("\n## ")[0]
     rows = [line.split("|")[2:-1] for line in re.findall(r"^\| .*\|$", measured, re.MULTILINE)]
     source = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8").partition("## Other load testers")[2]
-    tools = ("Trueload", "vllm bench serve (Rust)", "aiperf", "guidellm")
+    tools = (
+        "Trueload", "vllm bench serve (Rust)", "vllm bench serve (Python)", "sglang bench (Rust)",
+        "sglang bench_serving (Python)", "aiperf", "guidellm", "genai-bench", "evalscope perf", "Locust",
+    )  # fmt: skip
+    assert {len(row) for row in rows} == {len(tools)}
     for at, tool in enumerate(tools):
         lines = [line for line in source.partition("\n## ")[0].splitlines() if line.startswith(f"| {tool} ")]
         known = set(re.findall(r"[+-]?\d[\d.]*(?: s)?", "\n".join(lines)))
