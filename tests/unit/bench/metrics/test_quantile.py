@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
@@ -85,6 +85,7 @@ def test_merged_histograms_are_those_of_all_values(a: list[int], b: list[int], f
 
 
 @given(DURATIONS, st.integers(0, 10))
+@example([377_505_534, 377_623_859], 0)
 def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int], folded_after: int) -> None:
     ways: list[Callable[[LogHistogram, list[int]], object]] = [
         lambda histogram, some: histogram.extend(some),
@@ -102,7 +103,12 @@ def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int],
         found.append(histogram.snapshot().describe())
     for row in found:
         assert row["n"] == len(values)
-        assert list(row.values()) == [None if x is None else pytest.approx(x, rel=1e-9) for x in found[0].values()]
+        # Squares of floats are rounded: of a spread that is small beside its mean, the last digits are not known.
+        rounding = {"std": 1e-7 * row["max"]}
+        assert row == {
+            name: None if x is None else pytest.approx(x, rel=1e-9, abs=rounding.get(name, 0.0))
+            for name, x in found[0].items()
+        }
 
 
 @given(DURATIONS)
