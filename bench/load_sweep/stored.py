@@ -76,7 +76,7 @@ class _Knee:
 class _Sweep:
     """What load_sweep.schema.json says, in types. Of `host` and `config` every value is shown as it is."""
 
-    schema: Literal["trueload/load_sweep/1"]
+    schema: str
     date: str
     version: str
     host: Mapping[str, Any]
