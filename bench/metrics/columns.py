@@ -150,7 +150,7 @@ class Columns:
 
         from bench.metrics.arrays import in_order, view
 
-        if bool((np.diff(view(self.index)) >= 0).all()):
+        if bool((np.diff(view(self.index)) > 0).all()):
             return
         order = np.lexsort((view(self.end), view(self.index)))
         for name in ("index", "intended", "eligible", "sent", "end", "status", "outcome", "output_tokens", "input_tokens",

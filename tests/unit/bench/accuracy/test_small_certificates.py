@@ -1,0 +1,145 @@
+"""Certificates of one or two requests, whose numbers can be said without a computation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bench.accuracy.causes import MetricComparison, cause_of, late_stamps, whole_ms
+from bench.accuracy.distribution import Distribution
+from bench.accuracy.jobs import JobTruth
+from bench.accuracy.join import Join, Pair
+from bench.accuracy.truth import true_values
+from bench.records import Outcome, RequestRecord
+from tests.support.made_ledger import LAG_NS, ledger_of, made_line
+from tests.support.made_records import MS, START_NS, made_record
+
+LAG_MS = LAG_NS / MS
+
+
+# ---- The truth of a request ------------------------------------------------------------------------------------------
+
+
+def test_a_whole_reply_took_so_long_since_it_was_sent_and_longer_since_it_was_due() -> None:
+    # Due at 0, sent 30 ms later, there 120 ms after that.
+    record = made_record(sent_ms=30, chunks_ms=(), intended_ns=START_NS, end_ns=START_NS + 150 * MS)
+    assert true_values(Pair(record, made_line(record))) == {
+        "e2el_ms": [pytest.approx(120 - LAG_MS)],
+        "e2el_from_intended_ms": [pytest.approx(150 - LAG_MS)],
+    }
+
+
+def test_a_thousand_values_have_a_thousandth_and_one_less_has_none() -> None:
+    values = Distribution()
+    values.add(float(i) for i in range(999))
+    assert "p999" not in values.stats()
+    values.add([999.0])
+    # Position 999 x 0.999 of 0, 1, 2, ...
+    assert values.stats()["p999"] == pytest.approx(998.001)
+
+
+def test_tokens_that_the_client_does_not_know_are_none_in_its_sum() -> None:
+    records = [made_record(0), made_record(1, output_tokens=None)]
+    joining = Join(ledger_of([made_line(record) for record in records]))
+    list(joining.pairs(records))
+    sums = {row.what: (row.here, row.there) for row in joining.agreement()}
+    assert sums["tokens"] == (3, 6)
+    assert joining.problems() == [
+        "requests whose number of tokens differs from the ledger (1): made-1 (None here, 3 there)"
+    ]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.TIMEOUT_TOTAL, Outcome.TIMEOUT_IDLE, Outcome.CANCELLED])
+def test_a_mock_may_go_on_behind_a_timeout_and_not_behind_a_user_who_left(outcome: Outcome) -> None:
+    record = made_record(0, outcome=outcome, end_ns=START_NS + 50 * MS)
+    line = made_line(record)
+    joining = Join(ledger_of([line | {"end_ns": line["received_ns"] + 1000 * MS}]))
+    list(joining.pairs([record]))
+    left = "requests whose end of a cancelled request differs from the ledger (1): made-0 "
+    left += "(left after 50 ms here, 1000 ms there)"
+    assert joining.problems() == ([left] if outcome is Outcome.CANCELLED else [])
+
+
+# ---- Jobs ----------------------------------------------------------------------------------------------------------
+
+
+def jobs_of(*records: RequestRecord) -> JobTruth:
+    truth = JobTruth(shared_clock=True)
+    for record in records:
+        truth.add(Pair(record, made_line(record)))
+    return truth
+
+
+def step(number: int = 0, of: int = 1, **fields: Any) -> RequestRecord:
+    return made_record(number, session_number=0, job=0, job_step=number, job_steps=of, **fields)
+
+
+def reported(seconds: Sequence[float]) -> dict[str, Any]:
+    stats: dict[str, Any] = dict.fromkeys(("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max"))
+    if seconds:
+        stats = dict.fromkeys(stats, seconds[0]) | {"p999": None}
+    return {"job_s": {"n": len(seconds), **stats}}
+
+
+def test_jobs_that_one_side_alone_has_are_a_problem() -> None:
+    rows, problems, _ = JobTruth(shared_clock=True).compared(reported([1.0, 1.0, 1.0]))
+    assert (rows, problems) == ([], ["job_ms: 3 values measured, and 0 in the ledger"])
+    for nothing in (None, reported([])):
+        rows, problems, _ = jobs_of(step()).compared(nothing)
+        assert (rows, problems) == ([], ["job_ms: 0 values measured, and 1 in the ledger"])
+        assert JobTruth(shared_clock=True).compared(nothing) == ([], [], [])
+
+
+def test_a_job_of_one_step_took_from_when_it_was_due_to_its_last_token() -> None:
+    # Due 20 ms before it was sent; its last token 70 ms after that.
+    rows, problems, causes = jobs_of(step(sent_ms=20, intended_ns=START_NS)).compared(reported([0.090]))
+    assert (problems, causes) == ([], [])
+    assert {row.stat for row in rows} == {"mean", "p50", "p75", "p90", "p95", "p99", "max"}
+    for row in rows:
+        assert (row.measured, row.true, row.spread) == (90.0, pytest.approx(90 - LAG_MS), 0.0)
+
+
+# ---- Causes --------------------------------------------------------------------------------------------------------
+
+TRUE = {"mean": 50.0, "p50": 50.0, "p90": 54.0, "p99": 60.0, "max": 70.0}
+
+
+def of(**fields: Any) -> MetricComparison:
+    given: dict[str, Any] = {"unit": "ms", "n": 9, "true_n": 9, "measured": TRUE, "true": TRUE}
+    return MetricComparison(**(given | fields))
+
+
+@pytest.mark.parametrize(("mean", "how"), [(-0.25, "rounded"), (-0.26, "cut"), (0.5, "rounded")])
+def test_whole_milliseconds_are_cut_where_the_mean_lost_more_than_a_quarter(mean: float, how: str) -> None:
+    true = {"p50": 50.2, "p90": 54.2, "max": 70.2}
+    comparison = of(measured={"p50": 50.0, "p90": 54.0, "max": 70.0}, true=true)
+    assert whole_ms(comparison, {"mean": mean, "p50": -0.2, "p90": -0.2}) == f"values are {how} to whole milliseconds"
+
+
+@pytest.mark.parametrize(("error", "whole"), [(-1.0, True), (1.0, True), (-1.01, False), (1.01, False)])
+def test_whole_milliseconds_are_at_most_one_away(error: float, whole: bool) -> None:
+    comparison = of(
+        measured={"p50": 50.0, "p90": 54.0, "max": 70.0}, true={"p50": 50.0 - error, "p90": 54.2, "max": 70.2}
+    )
+    assert (whole_ms(comparison, {"p50": error, "p90": -0.2}) is not None) is whole
+
+
+def test_stamps_whose_median_and_tail_are_not_known_are_early_where_the_others_are() -> None:
+    measured = {"mean": 45.0, "p90": 53.0}
+    comparison = of(measured=measured, recounted=measured, true={"mean": 50.0, "p90": 54.0})
+    said = late_stamps(comparison, {"mean": -5.0, "p90": -1.0})
+    assert (
+        said
+        == "the time stamps are early, most of all in the tail: the client was busy, or looked at the clock after its work"
+    )
+
+
+@pytest.mark.parametrize(
+    ("measured", "true", "noticed"),
+    [(60.0, 50.0, False), (50.0, 60.0, False), (60.01, 50.0, True), (55.0, 49.99, True), (49.99, 55.0, True)],
+)  # fmt: skip
+def test_what_the_stamps_allow_needs_no_cause(measured: float, true: float, noticed: bool) -> None:
+    comparison = of(measured={"p50": measured}, true={"p50": true}, allowed={"p50": (50.0, 60.0)})
+    assert (cause_of("x", comparison) is not None) is noticed
