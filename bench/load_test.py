@@ -159,7 +159,10 @@ async def _measure(
         observer.say(f"probing {url}")
         manifest.mark(directory, RunState.PROBING)
         with observer.waiting(f"waiting for {url} to answer the probe"):
-            probed = await _probe(config, transport, clock, run_id, source)
+            try:
+                probed = await _probe(config, transport, clock, run_id, source)
+            finally:
+                defects.raise_first()
         if server is None:
             server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.kept_messages import array_of
 
@@ -138,7 +139,7 @@ def _reasoning_items(message: Mapping[str, Any]) -> list[Fields]:
 def _object(arguments: str) -> object:
     """Arguments as the object that Messages want; models write other things too."""
     try:
-        made = orjson.loads(arguments) if arguments else {}
+        made = decoding.loads(arguments.encode()) if arguments else {}
     except orjson.JSONDecodeError:
         made = arguments
     return made if isinstance(made, dict) else {"arguments": made}

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import error_message, error_of, excerpt, page_title
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
@@ -255,7 +256,7 @@ def _error_in(text: bytes) -> str | None:
     if not text:
         return None
     try:
-        said = orjson.loads(text)
+        said = decoding.loads(text)
     except orjson.JSONDecodeError:
         return None
     return error_of(said) if isinstance(said, dict) else None
@@ -270,7 +271,8 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], st
     joined = _BETWEEN.join([b"null" if event == DONE else event for event in events])
     # The mark stands between two events and nowhere else, or each event is looked at alone. Where it then stands between any
     # two items, each item is one event: events that are broken, and good only when joined, would swallow a mark.
-    if joined.count(_BETWEEN) == len(events) - 1:
+    deep = max(map(len, events), default=0) > decoding.SHORT and any(map(decoding.may_be_deep, events))
+    if joined.count(_BETWEEN) == len(events) - 1 and not deep:
         try:
             items = orjson.loads(b"[" + joined + b"]")
         except orjson.JSONDecodeError:
@@ -291,7 +293,7 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], st
             decoded.append(None)
             continue
         try:
-            item = orjson.loads(event)
+            item = decoding.loads(event)
         except orjson.JSONDecodeError as e:
             return decoded, f"event {number} is not JSON ({e}): {excerpt(event)}"
         if not isinstance(item, dict):

@@ -23,6 +23,8 @@ from typing import Any, cast
 
 import orjson
 
+from bench.endpoints import decoding
+
 END_REASONS = frozenset(
     {
         "stop", "length", "tool_calls", "function_call", "content_filter",  # OpenAI, and all that follow it
@@ -150,7 +152,7 @@ def ending_of(event: Mapping[str, Any]) -> tuple[bool, str | None]:
 def error_message(body: bytes) -> str:
     """What an error response says, for people: the server's words, else the start of the body."""
     try:
-        response = orjson.loads(body)
+        response = decoding.loads(body)
     except orjson.JSONDecodeError:
         return excerpt(body)
     words = error_of(response) if isinstance(response, dict) else None
@@ -171,7 +173,7 @@ def says_lost(said: Mapping[str, Any]) -> bool:
 def is_lost_response(body: bytes) -> bool:
     """Whether an error response says so."""
     try:
-        said = orjson.loads(body)
+        said = decoding.loads(body)
     except orjson.JSONDecodeError:
         return False
     return isinstance(said, dict) and says_lost(said)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn
 
 import orjson
 
-from bench.endpoints import failure
+from bench.endpoints import decoding, failure
 from bench.endpoints.failure import error_of, excerpt, page_title
 from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
 from bench.endpoints.usage import input_tokens
@@ -75,7 +75,7 @@ class InputsEndpoint(ABC):
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         """Decode and check a response. A reply of 700 KB (32 embeddings of 1,024 numbers) takes 1 to 3 ms."""
         try:
-            reply = orjson.loads(body)
+            reply = decoding.loads(body)
         except orjson.JSONDecodeError as e:
             if (title := page_title(body)) is not None:
                 return _malformed(f"the body is an HTML page{title}, not JSON")

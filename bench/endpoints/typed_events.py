@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
 from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
 from bench.endpoints.interface import Problem
@@ -79,7 +80,7 @@ class TypedStream(EventStream):
 
     def _words_of(self, event: bytes) -> str:
         try:
-            said = orjson.loads(event)
+            said = decoding.loads(event)
         except orjson.JSONDecodeError:
             return excerpt(event)
         return words(said) if isinstance(said, dict) else excerpt(event)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from bench.endpoints import decoding
 from bench.endpoints.answer_parts import CallParts, chat_answer
 from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
@@ -73,13 +74,15 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
 def _answer(choice: Mapping[str, Any], content: str, endpoint: OpenAIEndpoint) -> Answer:
     parts, name = CallParts(), endpoint.reasoning_field(choice)
     endpoint.add_calls(choice, parts)
-    return chat_answer(content, parts, str(choice["message"][name]) if name else "", name)
+    message = choice.get("message")
+    reasoning = message.get(name) if isinstance(message, dict) else None
+    return chat_answer(content, parts, reasoning if isinstance(reasoning, str) else "", name)
 
 
 def json_object(body: bytes) -> dict[str, Any] | ParsedReply:
     """The body as a JSON object, or the reply of one that is none."""
     try:
-        response = orjson.loads(body)
+        response = decoding.loads(body)
     except orjson.JSONDecodeError as e:
         if (title := page_title(body)) is not None:
             return malformed(f"the body is an HTML page{title}, not JSON")

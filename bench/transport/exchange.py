@@ -8,6 +8,7 @@ batches, whenever the transport has time for it and at the latest in `close`.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -34,6 +35,11 @@ MAX_ERROR_BYTES = 1024 * 1024
 """Kept of the body of an error: its words stand at the beginning."""
 MOST_INFLATED = 256 * 1024 * 1024
 """A compressed reply may unpack to so many bytes, and no more."""
+_MEMBER = b"\x1f\x8b"
+"""With which a member of gzip begins."""
+
+
+DEFECT = "a defect of the load tester: this reply could not be read"
 
 
 class Undecodable(Exception):
@@ -103,7 +109,8 @@ class Exchange:
         self._sized = sized
         self.status = status
         self.location = location
-        if self.request.stream and 200 <= status < 300 and "json" not in content_type:
+        content_encoding = content_encoding.strip().lower()
+        if self.request.stream and 200 <= status < 300 and "json" not in content_type.lower():
             self._parser = SSEParser()
             self._reader = self._endpoint.event_reader(self._read_options())
         if content_encoding in ("gzip", "x-gzip", "deflate"):
@@ -154,6 +161,22 @@ class Exchange:
 
     def digest(self) -> None:
         """Make chunks of what was put by. Raises Undecodable where the body is not encoded as it says."""
+        try:
+            self._digest()
+        except Undecodable:
+            raise
+        except Exception as defect:
+            self._give_up_reading(defect)
+            raise Undecodable(DEFECT) from defect
+
+    def _give_up_reading(self, defect: Exception) -> None:
+        """A defect of ours: the run ends for it, and the request has a record all the same."""
+        self._parser = self._reader = None
+        self._events, self._pieces, self._body = [], [], bytearray()
+        self._chunk_ns, self._bounds = [], {}
+        asyncio.get_running_loop().call_exception_handler({"message": DEFECT, "exception": defect})
+
+    def _digest(self) -> None:
         events, self._events = self._events, []
         pieces, self._pieces = self._pieces, []
         self._digested_bytes = self.bytes_received
@@ -193,14 +216,31 @@ class Exchange:
         pieces: list[_Piece] = []
         for piece, stamp_ns, bound_ns in packed:
             try:
-                unpacked = self._inflate.decompress(piece, MOST_INFLATED + 1 - self._inflated_bytes)
+                unpacked = self._unpacked(piece)
             except zlib.error as e:
                 return pieces, Undecodable(f"the compressed reply cannot be read: {e}")
-            self._inflated_bytes += len(unpacked)
             if self._inflated_bytes > MOST_INFLATED:
                 return pieces, Undecodable(f"the compressed reply unpacks to more than {MOST_INFLATED} bytes")
             pieces.append((unpacked, stamp_ns, bound_ns))
         return pieces, None
+
+    def _unpacked(self, piece: bytes) -> bytes:
+        """Gzip may have several members, one behind the other (RFC 1952, 2.2): a proxy packs each event by itself."""
+        assert self._inflate is not None
+        if self._inflate.eof:
+            piece = self._inflate.unused_data + piece
+        unpacked = b""
+        while True:
+            if self._inflate.eof:
+                if not piece.startswith(_MEMBER[: len(piece)]):
+                    return unpacked  # What is no member is nobody's.
+                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            part = self._inflate.decompress(piece, MOST_INFLATED + 1 - self._inflated_bytes)
+            unpacked += part
+            self._inflated_bytes += len(part)
+            piece = self._inflate.unused_data
+            if not piece or self._inflated_bytes > MOST_INFLATED:
+                return unpacked
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""
@@ -218,7 +258,11 @@ class Exchange:
         except Undecodable as e:
             if failed is None:
                 failed, error = Outcome.MALFORMED, str(e)
-        reply = self._read()
+        try:
+            reply = self._read()
+        except Exception as defect:
+            self._give_up_reading(defect)
+            reply, failed, error = ParsedReply(), Outcome.MALFORMED, DEFECT
         outcome, said = self._judge(reply, failed)
         request = self.request
         if request.on_answer is not None:

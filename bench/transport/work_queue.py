@@ -36,7 +36,7 @@ class WorkQueue:
     def finish(self) -> None:
         """Do all that is left, now."""
         while self._queue:
-            self._queue.popleft()()
+            _do(self._queue.popleft())
 
     def _turn(self) -> None:
         at_ns = now_ns()
@@ -50,7 +50,7 @@ class WorkQueue:
                 self._clock.call_at(max(due_ns, at_ns), self._soon)
                 return
             self._put_off = False
-            queue.popleft()()
+            _do(queue.popleft())
             began_ns, at_ns = at_ns, now_ns()
             self.takes_ns += (at_ns - began_ns - self.takes_ns) // 8
         self._running = bool(queue)
@@ -59,3 +59,11 @@ class WorkQueue:
 
     def _soon(self) -> None:
         asyncio.get_running_loop().call_soon(self._turn)
+
+
+def _do(work: Callable[[], None]) -> None:
+    """Work that fails is told as a callback of the loop that fails, and takes nothing with it of what waits behind it."""
+    try:
+        work()
+    except Exception as defect:
+        asyncio.get_running_loop().call_exception_handler({"message": f"{work!r} failed", "exception": defect})

@@ -387,3 +387,28 @@ def test_a_length_has_18_digits_at_most_and_what_is_no_head_is_shown_in_60() -> 
     with pytest.raises(ProtocolError) as caught:
         checked(b"x" * 100)
     assert str(caught.value) == f"{'x' * 60!r} is no status line"
+
+
+# ---- Gzip of several members; names in other letters --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 18, 10_000])
+@pytest.mark.parametrize("behind", [b"", b"\0" * 9, b"what is no member"])
+def test_every_member_of_gzip_is_unpacked_wherever_the_reads_are_cut(size: int, behind: bytes) -> None:
+    packed = b"".join(map(gzip.compress, [TOKEN, TOKEN, b"", END, DONE])) + behind
+    record = fed(opened(encoding="gzip"), *[packed[at : at + size] for at in range(0, len(packed), size)])
+    assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "ccoo", None)
+
+
+def test_a_member_of_gzip_that_is_broken_is_malformed() -> None:
+    record = fed(opened(encoding="gzip"), gzip.compress(TOKEN), b"\x1f\x8b\x08 broken")
+    assert (record.outcome, record.chunk_kind) == (Outcome.MALFORMED, "c")
+
+
+@pytest.mark.parametrize("encoding", ["GZIP", " Gzip ", "X-GZip"])
+def test_the_name_of_an_encoding_is_known_in_all_letters(encoding: str) -> None:
+    assert fed(opened(encoding=encoding), gzip.compress(TOKEN + END + DONE)).outcome is Outcome.OK
+
+
+def test_json_is_known_in_all_letters() -> None:
+    assert fed(opened(kind="Application/JSON"), WHOLE).chunk_kind == ""

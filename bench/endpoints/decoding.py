@@ -1,0 +1,44 @@
+"""JSON that a server sent: decoded, unless it is nested deeper than anything that means something.
+
+orjson reads 1,024 levels and writes 254; Python's own `str` and `repr` of such an object end in a RecursionError. So what is
+nested deeper than any reply is refused here, once, and whoever reads a reply may show or write again each part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+MOST_LEVELS = 128
+"""The schema of a tool, or the arguments of a call, has a dozen."""
+
+SHORT = 2 * MOST_LEVELS
+"""Bytes that cannot hold more levels: each has two brackets."""
+
+
+def loads(data: bytes) -> Any:  # noqa: ANN401 - as orjson's own
+    """Raises orjson.JSONDecodeError for what is no JSON, and for what is nested too deep."""
+    decoded = orjson.loads(data)
+    if may_be_deep(data) and _levels(decoded) > MOST_LEVELS:
+        raise orjson.JSONDecodeError(f"nested deeper than {MOST_LEVELS} levels", "", 0)
+    return decoded
+
+
+def may_be_deep(data: bytes) -> bool:
+    """Whether there are so many brackets, be they in texts: a look that costs little."""
+    return len(data) > SHORT and data.count(b"[") + data.count(b"{") > MOST_LEVELS
+
+
+def _levels(decoded: object) -> int:
+    """How deep it is nested, looked at level by level: no deeper call for a deeper level."""
+    levels, inside = 0, [decoded]
+    while inside:
+        levels += 1
+        inside = [value for each in inside for value in _values(each)]
+    return levels
+
+
+def _values(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
