@@ -27,7 +27,7 @@ def misfits(value: object, kind: object, where: str, least: int | None = None) -
     """What is wrong with the value, which should be of this type. `where` names it; whole numbers are at least `least`."""
     if not _fits(value, kind, least):
         yield from _inner(value, kind, where, least) or [
-            f"{where} must be {_described(kind, least)}, not {_shown(value)}"
+            f"{where} must be {_described(kind, least)}{_bound(value)}, not {_shown(value)}"
         ]
 
 
@@ -105,6 +105,11 @@ def _described(kind: object, least: int | None) -> str:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " or ".join(one.value for one in kind)
     return "an object"
+
+
+def _bound(value: object) -> str:
+    """What else there is to say of a value that is wrong only because it is large."""
+    return " and below 2**62" if type(value) is int and abs(value) >= MOST else ""
 
 
 def _shown(value: object) -> str:

@@ -45,10 +45,11 @@ class Steps:
         return self.first * self.ns
 
     def all_of(self, times_ns: Iterable[float]) -> Ints:
-        """The step of each time."""
+        """The step of each time. Raises FloatingPointError for times that no clock shows: those of a damaged file."""
         import numpy as np
 
-        return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
+        with np.errstate(invalid="raise"):
+            return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
 
     def counts(self, times_ns: Iterable[float]) -> list[int]:
         """How many of the times fall into each step; what was due before the first one, and never came, is in none."""

@@ -57,6 +57,18 @@ def test_a_damaged_record_is_named_with_its_line(tmp_path: Path, changes: dict[s
     assert problems_of(directory) == [f"{directory.path}/requests.jsonl, {said}"]
 
 
+@pytest.mark.parametrize("name", ["intended_ns", "eligible_ns", "connect_ns", "sent_ns", "end_ns"])
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_a_time_that_no_clock_shows_is_refused_and_named(tmp_path: Path, name: str, number: int) -> None:
+    directory = damaged(tmp_path / "run", "requests.jsonl", 1, **{name: number})
+    said = f"{directory.path}/requests.jsonl, line 2: {name} must be a whole number from 0 on "
+    with pytest.raises(RecordError) as refused:
+        evaluate(directory)
+    assert [problem.replace("or null ", "") for problem in refused.value.problems] == [
+        f"{said}and below 2**62, not {number}"
+    ]
+
+
 def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> None:
     directory = damaged(tmp_path / "run", "requests.jsonl", 1, sent_ns="x", chunk_ns=[1, 2, 3, "x"])
     readers: list[Callable[[], object]] = [
