@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -101,7 +102,10 @@ def copy(name: str, descriptor: int, main: Callable[[int], int]) -> Copy:
 
     `name` (15 letters at most) is what `ps` shows of it. It ends without the exit functions of this process.
     """
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # From 3.12 on Python warns of every fork beside another thread; `may_copy` has looked at what these threads are.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        pid = os.fork()
     if pid:
         return Copy(pid)
     status = 1

@@ -15,7 +15,7 @@ from bench.interpreter import leave
 pytestmark = pytest.mark.processes
 
 COPY = """
-import fcntl, os, signal, socket, sys, threading, time
+import fcntl, os, signal, socket, sys, threading, time, warnings
 from multiprocessing.connection import Connection
 from bench import child_process, native
 
@@ -42,6 +42,12 @@ print(process.wait())
 process.terminate()
 receiver = native.core.Receiver() if native.core else None  # It reads without the interpreter: no lock of a copy is its own.
 print(child_process.may_copy())
+beside_it, theirs = socket.socketpair()
+with warnings.catch_warnings(record=True) as warned:
+    warnings.simplefilter("always")
+    once_more = child_process.copy("feed_program", theirs.detach(), lambda fd: len(Connection(fd).recv()))
+Connection(beside_it.detach()).send("four")
+print(once_more.wait(), warned)
 threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 print(child_process.may_copy())
 sys.stdout.flush()
@@ -52,10 +58,12 @@ os._exit(0)
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is copied")
 @pytest.mark.parametrize(("how", "status"), [("well", 0), ("badly", 3), ("raises", 1)])
 def test_a_copy_has_its_descriptor_and_its_name_and_nothing_else_of_ours(tmp_path: Path, how: str, status: int) -> None:
-    ran = subprocess.run([sys.executable, "-c", COPY, str(tmp_path / "lock"), how], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", COPY, str(tmp_path / "lock"), how], capture_output=True, text=True
+    )
     lines = ran.stdout.splitlines()
 
-    assert lines == ["True", "scrape_program True []", str(status), "True", "False"]
+    assert lines == ["True", "scrape_program True []", str(status), "True", "4 []", "False"]
     assert ("it failed" in ran.stderr) == (how == "raises")
 
 
