@@ -7,11 +7,12 @@ in Python, and costs more CPU. TRUELOAD_PURE=1 leaves it aside. So does a binary
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from promptset.compiled import is_stale
 
 if TYPE_CHECKING:
     from bench.native._core import Receiver
@@ -27,13 +28,6 @@ class Core:
     PARSE: int
 
 
-def is_stale(made_of: int) -> bool:
-    """Whether the source beside the binary is another than the one that the binary was made of: a checkout that has gone on
-    and was not installed again."""
-    source = Path(__file__).with_name("_core.c")
-    return made_of != 0 and source.exists() and made_of != zlib.crc32(source.read_bytes())
-
-
 def _found() -> Core | None:
     if os.environ.get("TRUELOAD_PURE", "") not in ("", "0"):
         return None
@@ -41,7 +35,7 @@ def _found() -> Core | None:
         from bench.native import _core
     except ImportError:
         return None
-    if is_stale(_core.SOURCE):
+    if is_stale(Path(__file__).with_name("_core.c"), _core.SOURCE):
         return None
     return Core(_core.Receiver, _core.texts, _core.CATCH_UP, _core.PARSE)
 

@@ -7,10 +7,11 @@ Python: tokens wait for each other and for requests that are read, and cost more
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from promptset.compiled import is_stale
 
 if TYPE_CHECKING:
     from mockserver.native._sender import Sender
@@ -24,14 +25,8 @@ def sender() -> Callable[[int], Sender] | None:
         from mockserver.native import _sender
     except ImportError:
         return None
-    return None if is_stale(_sender.SOURCE) else _sender.Sender
-
-
-def is_stale(made_of: int) -> bool:
-    """Whether the source beside the binary is another than the one that the binary was made of: a checkout that has gone on
-    and was not installed again."""
-    source = Path(__file__).with_name("_sender.c")
-    return made_of != 0 and source.exists() and made_of != zlib.crc32(source.read_bytes())
+    stale = is_stale(Path(__file__).with_name("_sender.c"), _sender.SOURCE)
+    return None if stale else _sender.Sender
 
 
 def in_use() -> str:

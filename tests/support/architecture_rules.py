@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.beside": frozenset({"bench.interpreter"}),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
-    "bench.native": frozenset({"bench.native._core"}),
+    "bench.native": frozenset({"bench.native._core", "promptset.compiled"}),
     "bench.rng": frozenset(),
     "bench.shares": frozenset({"bench.rng"}),
     "bench.models": frozenset({"bench.shares"}),

@@ -6,7 +6,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     # The mock, from the bottom up. Nobody imports upwards. "mockserver" is for the package itself.
     "mockserver": frozenset({"mockserver.api"}),
     "mockserver.errors": frozenset(),
-    "mockserver.native": frozenset({"mockserver.native._sender"}),
+    "mockserver.native": frozenset({"mockserver.native._sender", "promptset.compiled"}),
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
     "mockserver.step_cost": frozenset(),

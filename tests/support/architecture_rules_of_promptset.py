@@ -7,6 +7,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
+    "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
