@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
@@ -101,11 +102,11 @@ def _running(command: list[str], environment: dict[str, str], temporary: Path) -
 
 
 def main(nodes: int, processors: int) -> None:
-    import ray
-    from ray._private import state
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": processors, "include_dashboard": False})
+    # By their names: what the type checker says must not depend on whether Ray is installed.
+    ray, state = import_module("ray"), import_module("ray._private.state")
+    cluster_utils = import_module("ray.cluster_utils")
+    head = {"num_cpus": processors, "include_dashboard": False}
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
     for _ in range(nodes - 1):
         cluster.add_node(num_cpus=processors)
     cluster.wait_for_nodes(timeout=120)
