@@ -1,0 +1,89 @@
+"""Heads of ordinary requests, which are read without the parser, and those that are left to it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mockserver.plain.head import PlainHeads, read_head
+
+HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD[:-1],
+        HEAD + b"x",
+        HEAD.replace(b"POST", b"PUT"),
+        HEAD.replace(b"1.1", b"1.0"),
+        HEAD.replace(b"completions", b"completions?x=1"),
+        HEAD.replace(b"completions", b"responses"),
+        HEAD.replace(b"Host: x", b"Transfer-Encoding: chunked"),
+        HEAD.replace(b"Host: x", b"Expect: 100-continue"),
+        HEAD.replace(b"Host: x", b"Connection: close"),
+        HEAD.replace(b"Host: x", b"Upgrade: websocket"),
+        HEAD.replace(b"Host: x", b"Content-Length: 2"),
+        HEAD.replace(b"Host: x", b"Host : x"),
+        HEAD.replace(b"Host: x", b"Host:x"),
+        HEAD.replace(b"Host: x", b"Host: x\r\n folded"),
+        HEAD.replace(b"Host: x", b"Host: \xff"),
+        HEAD.replace(b"Host: x", b"Host: x\x00"),
+        HEAD.replace(b"Host: x\r\n", b"Host: x\n"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: +2"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 0x2"),
+        HEAD.replace(b"Content-Length: 2\r\n", b""),
+    ],
+)
+def test_heads_that_are_for_the_parser(data: bytes) -> None:
+    assert read_head(HEAD) is not None
+    assert read_head(data) is None
+
+
+def test_what_a_head_says() -> None:
+    data = HEAD.replace(
+        b"Host: x", b"x-request-ID: a-1\r\nconnection: keep-alive\r\nX-Request-Id: b-2\r\nX_: y\r\nhost: x"
+    )
+    assert read_head(data) is None  # An underscore is for the parser.
+    head = read_head(data.replace(b"X_: y\r\n", b""))
+    assert head is not None
+    assert (head.path, head.request_id) == (b"/v1/completions", "a-1")
+
+
+NAMED = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Request-Id: run-1\r\nContent-Length: 2\r\nAccept: */*\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        NAMED.replace(b"run-1", b"run-22"),
+        NAMED.replace(b"run-1", b"a b"),
+        NAMED.replace(b"run-1", b" a"),
+        NAMED.replace(b"run-1", b"a "),
+        NAMED.replace(b"run-1", b"a\x7f"),
+        NAMED.replace(b"run-1", b"\xe9"),
+        NAMED.replace(b"run-1", b""),
+        NAMED.replace(b"run-1", b"a\rb"),
+        NAMED.replace(b"run-1", b"a\r\nExpect: 100-continue"),
+        NAMED.replace(b"run-1", b"a\r\nContent-Length: 2"),
+        NAMED.replace(b": 2", b": 02"),
+        NAMED.replace(b": 2", b": 1"),
+        NAMED.replace(b": 2", b": 3"),
+        NAMED.replace(b": 2", b": +2"),
+        NAMED.replace(b": 2", b": 000000002"),
+        NAMED.replace(b": 2", b": "),
+        NAMED.replace(b"*/*", b"*/*\r\nx-mock-ttft: 1ms"),
+        NAMED.replace(b"chat/", b""),
+        NAMED[:-1],
+        NAMED + b" ",
+        NAMED[:40],
+        NAMED.replace(b"X-Request-Id: run-1\r\nContent-Length: 2", b"Content-Length: 2\r\nX-Request-Id: run-1"),
+        HEAD,
+    ],
+)
+def test_a_head_reads_the_same_whatever_was_read_before(data: bytes) -> None:
+    heads = PlainHeads()
+    first = heads.read(NAMED)
+    assert first == (b"/v1/chat/completions", "run-1", len(NAMED) - 2)
+    for _ in range(2):
+        assert heads.read(data) == read_head(data)
+        assert heads.read(NAMED) == first
