@@ -1,6 +1,6 @@
 """What people write in a flag or a file, one value at a time: each function returns it checked, or says what is wrong.
 
-The sentences of the ValueErrors are what the user reads, with the flag or the key put before them by settings.py.
+The sentences of the ValueErrors are what the user reads, with the flag or the key put before them by resolution.py.
 """
 
 from __future__ import annotations

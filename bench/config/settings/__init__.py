@@ -1,0 +1,99 @@
+"""The settings of a run, declared once: default, unit and a line of doc beside each field.
+
+Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `limits.py`, `engine.py`, `output.py`. A new setting
+is a field in one of them.
+
+The same model serves the flags (`bench/config/flags.py` makes them of its fields), the YAML file of `--config`, and the
+`config` part of a run directory's run.yaml. What is given here is made complete by `bench/config/resolution.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict
+
+from bench.config import values
+from bench.config.segments import line_of, steps_of
+from bench.config.settings.data import Data
+from bench.config.settings.engine import Engine
+from bench.config.settings.limits import LimitsOfRun
+from bench.config.settings.load import Load
+from bench.config.settings.output import Output
+from bench.config.settings.target import Target
+from bench.schedule.segments import Segment, lasts_ns
+from bench.secrets import public_body, public_url
+from bench.traffic import TrafficMix, masked, mix_of
+
+
+class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic puts the fields of the last one first
+    """All that may be given for a run. Times are in seconds here, and in ns everywhere behind it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @property
+    def recipe(self) -> str | None:
+        """The recipe that the data set is; None where it is a file of rows, or there is none."""
+        if self.dataset is None:
+            return None
+        from promptset import recipes
+
+        return self.dataset if recipes.is_recipe(self.dataset) else None
+
+    @property
+    def traffic(self) -> TrafficMix | None:
+        """The classes of --mix."""
+        return mix_of(self.mix)
+
+    @property
+    def ramp_in_s(self) -> float:
+        """Over how many seconds users start one by one; 0 where the ramp is a load that rises."""
+        return 0.0 if ".." in str(self.ramp) else values.seconds(self.ramp)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The loads of --steps or of a rising --ramp; none where the load stays."""
+        if self.steps is not None:
+            return steps_of(self.steps)
+        return line_of(self.ramp) if ".." in str(self.ramp) else ()
+
+    @property
+    def segments_flag(self) -> str:
+        """Which of the two says the segments."""
+        return "--ramp" if self.steps is None else "--steps"
+
+    @property
+    def lasts_s(self) -> float | None:
+        """For how many seconds requests are sent after the warm-up; None where time does not end it."""
+        return lasts_ns(self.segments) / 1e9 if self.segments else self.duration
+
+    @property
+    def warmup_requests(self) -> int:
+        """Requests of warm-up; 0 where it is given as a time."""
+        return int(self.warmup) if self.warmup.isdecimal() else 0
+
+    @property
+    def warmup_s(self) -> float:
+        """Seconds of warm-up; 0 where it is given as requests."""
+        return 0.0 if self.warmup.isdecimal() else values.seconds(self.warmup)
+
+    def public(self) -> dict[str, Any]:
+        """The settings as they may be stored and shown: secrets are `***`, defaults included."""
+        shown = self.model_dump(mode="json")
+        shown["url"] = public_url(self.url)
+        shown["gpu_metrics"] = public_url(self.gpu_metrics)
+        shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
+        shown["extra_body"] = public_body(shown["extra_body"])
+        if self.mix is not None:
+            shown["mix"] = masked(self.mix)
+        if self.api_key is not None:
+            shown["api_key"] = "***"
+        shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
+        return shown
+
+    def changed(self) -> dict[str, Any]:
+        """Of the settings as they may be shown, those that differ from their defaults. Where results go is left out."""
+        defaults = Settings.model_construct(url="").public()
+        shown = self.public()
+        apart = ("out", "format", "quiet")
+        return {key: shown[key] for key in Settings.model_fields if key not in apart and shown[key] != defaults[key]}

@@ -1,0 +1,139 @@
+"""What is sent: prompts, sessions, their lengths, and the seed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from bench.config import values
+from bench.config.fields import Tokens, option
+from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS
+from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
+from promptset.agents.recipe import LEAST_LIMIT
+
+
+class Data(BaseModel):
+    """The settings of the group `data`."""
+
+    input_tokens: Tokens = option(
+        "1024", "tokens in each prompt: a number or a distribution", group="data", metavar="DIST"
+    )
+    batch_inputs: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.batch_inputs(v))] = (
+        option(
+            None,
+            "inputs in each request: texts of --endpoint embeddings, documents of rerank; each has --input-tokens",
+            group="data",
+            metavar="DIST",
+            otherwise=", ".join(f"{n} {what}" for what, n in DEFAULT_BATCH_INPUTS.items()),
+        )
+    )
+    output_tokens: Tokens | None = option(
+        None,
+        "tokens to ask for in each reply",
+        group="data",
+        metavar="DIST",
+        otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
+    )
+    dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
+        None,
+        "your own prompts or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe: docs/datasets.md",
+        group="data",
+        metavar="FILE|NAME",
+    )
+    columns: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.columns(v))] = option(
+        None, "which columns of --dataset to use: prompt=question,output_tokens=len", group="data", metavar="SPEC"
+    )
+    bad_rows: Literal["fail", "skip"] = option("fail", "stop at rows that are wrong, or skip them", group="data")
+    text: str = option(
+        "words",
+        "kind of text: words, english, code, json, chinese, mixed, random, faker:LOCALE",
+        group="data",
+        metavar="KIND",
+    )
+    repeat: float = option(
+        0.0, "share of each prompt that repeats earlier parts of it", group="data", metavar="SHARE", ge=0, lt=1
+    )
+    tools: str | None = option(
+        None,
+        "a JSON list of tools (as of OpenAI's chat) that every simulated chat offers; --input-tokens includes them",
+        group="data",
+        metavar="FILE",
+    )
+    tool_choice: str | None = option(
+        None,
+        "whether the model must call a tool: auto, required, none, or the name of the tool",
+        group="data",
+        metavar="CHOICE",
+        otherwise="what the server does without: auto",
+    )
+    turns: Tokens | None = option(
+        None, "mode sessions: turns in each session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS
+    )
+    think_time: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.time_lengths(v))] = (
+        option(
+            None,
+            "mode sessions: time between an answer and the next turn",
+            group="data",
+            metavar="DIST",
+            otherwise=DEFAULT_THINK_TIME,
+        )
+    )
+    context_limit: int | None = option(
+        None,
+        "mode sessions with a recipe: the model's window in tokens, to which all lengths of the recipe are scaled",
+        group="data",
+        metavar="TOKENS",
+        ge=LEAST_LIMIT,
+        otherwise="the recipe's, 200000 of coding-agent",
+    )
+    history: Literal["real", "planned", "stored"] = option(
+        "real",
+        "mode sessions: put the server's own answers into the history, or planned ones of exact length; or let the server "
+        "store it (endpoint responses)",
+        group="data",
+    )
+    reasoning_in_history: Literal["echo", "drop"] = option(
+        "drop",
+        "mode sessions: what becomes of the server's reasoning in the history: given back, or left out as chat templates do",
+        group="data",
+    )
+    prefix: str | None = option(
+        None, "let prompts share a beginning, for example tokens=512,groups=4", group="data", metavar="SPEC"
+    )
+    tokenizer: str | None = option(
+        None,
+        "the model's tokenizer: a directory, a file or a hub id; `server` uses the server's own (a URL: that server's)",
+        group="data",
+        metavar="T",
+    )
+    check_usage: bool = option(
+        False,
+        "check the server's token counts although no --tokenizer is named: the default one is the target's",
+        group="data",
+    )
+    images: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.images(v))] = option(
+        None,
+        "images in every simulated chat: n=1,size=1024x768,format=jpeg; n and size may be distributions",
+        group="data",
+        metavar="SPEC",
+    )
+    prompt_ids: bool = option(
+        False,
+        "endpoint completions: send the ids of each prompt's tokens in place of its text; needs the model's --tokenizer",
+        group="data",
+    )
+    seed: int = option(
+        0,
+        "seed of everything random: lengths, order, sharing and arrivals; texts differ from run to run",
+        group="data",
+        metavar="N",
+        ge=0,
+        le=values.MOST_SEED,
+    )
+    same_prompts: bool = option(
+        False,
+        "send the very same prompts in every run of this seed",
+        group="data",
+        otherwise="fresh texts, which no prefix cache knows",
+    )

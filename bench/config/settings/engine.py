@@ -1,0 +1,67 @@
+"""With what the load is sent and measured: metrics of the server, transport, processes, machines."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from bench.config import values
+from bench.config.fields import Many, option
+from bench.transport import DEFAULT, TRANSPORTS, present
+
+
+class Engine(BaseModel):
+    """The settings of the group `engine`."""
+
+    server_metrics: Annotated[Many, AfterValidator(values.server_metrics)] = option(
+        (),
+        "read the server's own metrics (Prometheus) each second: auto finds them beside its API, off leaves them, a URL "
+        "names their page; may be repeated, for replicas",
+        group="engine",
+        metavar="auto|off|URL",
+        otherwise="auto",
+    )
+    gpu_metrics: Annotated[str, AfterValidator(values.gpu_metrics)] = option(
+        "auto",
+        "read the GPUs each second: auto asks this machine's driver (NVML) where the server is on it, off leaves them, a URL "
+        "names the page of a DCGM exporter",
+        group="engine",
+        metavar="auto|off|URL",
+    )
+    gpus: int | None = option(
+        None, "GPUs that the server uses: adds tokens per second of each", group="engine", metavar="N", ge=1
+    )
+    gpu_hour_cost: float | None = option(
+        None, "what an hour of one GPU costs: adds the cost of a million tokens", group="engine", metavar="COST", gt=0
+    )
+    transport: Annotated[str, AfterValidator(present)] = option(
+        DEFAULT, "how requests are sent: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
+    )
+    workers: Annotated[str, BeforeValidator(values.workers)] = option(
+        "auto", "processes that send the load; auto starts as many as the load needs", group="engine", metavar="N|auto"
+    )
+    cluster: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.cluster(v))] = option(
+        None,
+        "send the load from the nodes of a Ray cluster: ray is the one of RAY_ADDRESS, or of this machine; each node needs "
+        "this version of trueload",
+        group="engine",
+        metavar="ray|ray://HOST:PORT",
+    )
+    workers_per_node: int | None = option(
+        None, "with --cluster: workers on each node", group="engine", metavar="N", ge=1, otherwise="spread by Ray"
+    )
+    runtime_env: str | None = option(
+        None,
+        "with --cluster: what Ray makes on the nodes: code is the source code of this Trueload; a YAML file is a Ray runtime "
+        "environment, to which the code is added",
+        group="engine",
+        metavar="code|FILE",
+        otherwise="nodes have all",
+    )
+    priority: Literal["auto", "normal", "realtime"] = option(
+        "auto",
+        "scheduling priority of the processes that send: realtime (SCHED_RR) wakes them at once beside a server on this "
+        "machine; auto takes it where the system allows it, and gives it back where they need most of a processor",
+        group="engine",
+    )

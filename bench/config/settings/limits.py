@@ -1,0 +1,36 @@
+"""How long anything may take, what the results must be, and how many requests may fail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from bench.config import values
+from bench.config.fields import Many, Seconds, option
+from bench.verdict.limits import Limits
+
+
+class LimitsOfRun(BaseModel):
+    """The settings of the group `limits`, and the limits of the verdict, which only a file can give."""
+
+    timeout: Seconds | None = option(600.0, "time limit for a whole request", group="limits", metavar="S")
+    connect_timeout: Seconds | None = option(10.0, "time limit for a connection", group="limits", metavar="S")
+    first_byte_timeout: Seconds | None = option(None, "time limit until a response begins", group="limits", metavar="S")
+    idle_timeout: Seconds | None = option(None, "time limit for a pause within a response", group="limits", metavar="S")
+    probe_timeout: Seconds = option(
+        30.0, "time limit for the probe, the one request before the load", group="limits", metavar="S"
+    )
+    slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
+        (),
+        "an objective, for example ttft:p99<500ms; exit 1 if it fails; may be repeated",
+        group="limits",
+        metavar="SLO",
+    )
+    max_errors: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.error_limit(v))] = option(
+        None,
+        "fail the run if more requests fail than this (10, or 5%%); a number also ends the run at once",
+        group="limits",
+        metavar="N|P%",
+    )
+    limits: Limits = option(Limits(), "limits of the verdict", group="file")

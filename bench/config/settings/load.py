@@ -1,0 +1,133 @@
+"""How much load is sent, when, and for how long."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator
+
+from bench.config import values
+from bench.config.fields import Many, Seconds, Users, option
+from bench.config.segments import checked_ramp, checked_steps
+from bench.modes import MODES
+from bench.modes.concurrency import DEFAULT_USERS
+from bench.modes.interface import DEFAULT_REQUESTS
+from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
+from bench.schedule import ARRIVALS
+from bench.traffic import read
+
+
+class Load(BaseModel):
+    """The settings of the group `load`."""
+
+    mode: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, MODES))] = option(
+        None,
+        "; ".join(f"{mode.name}: {mode.summary}" for mode in MODES.values()),
+        group="load",
+        metavar="|".join(MODES),
+        otherwise="what the other flags imply",
+    )
+    concurrency: Users = option(
+        None,
+        "users of the modes concurrency and sessions: of sessions, so many are under way at a time",
+        group="load",
+        metavar="N",
+        otherwise=f"{DEFAULT_USERS}",
+        ge=1,
+    )
+    rate: Annotated[float | None, AfterValidator(lambda v: None if v is None else values.requests_per_s(v))] = option(
+        None,
+        "requests per second of mode rate, new sessions per second of mode sessions",
+        group="load",
+        metavar="R",
+        gt=0,
+    )
+    arrivals: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ARRIVALS))] = (
+        option(
+            None,
+            f"arrival process of a rate: {', '.join(ARRIVALS)}",
+            group="load",
+            metavar="NAME",
+            otherwise=f"{DEFAULT_ARRIVALS}, {ARRIVALS_OF_BURSTS} with --burstiness",
+        )
+    )
+    burstiness: float = option(
+        1.0,
+        "shape of the gaps between arrivals: 1 is Poisson, below 1 is burstier, above 1 is more regular",
+        group="load",
+        metavar="B",
+        ge=0.001,
+        le=1e6,
+    )
+    trace_speed: float = option(
+        1.0,
+        "replay a recording this many times faster (modes trace and sessions)",
+        group="load",
+        metavar="X",
+        ge=1e-6,
+        le=1e6,
+    )
+    max_idle: Seconds | None = option(
+        None,
+        "recorded sessions: the longest pause; longer ones are cut to it",
+        group="load",
+        metavar="S",
+        otherwise="as the format's users do: 10s for Weka, 60s for TraceLab and spans",
+    )
+    max_concurrency: Users = option(
+        None, "maximum requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
+    )
+    drop_late: bool = option(False, "drop arrivals that find no free slot, instead of letting them wait", group="load")
+    ramp: Annotated[str, BeforeValidator(checked_ramp)] = option(
+        "0",
+        "start the users one by one over this time (30s); or a load that rises (or falls) along a line: 1..50:10m",
+        group="load",
+        metavar="S|A..B:T",
+    )
+    steps: Annotated[str | None, BeforeValidator(lambda v: None if v is None else checked_steps(v))] = option(
+        None,
+        "loads one after the other, each for a time: 5,10,20:60s, in users or (--mode rate) requests per second",
+        group="load",
+        metavar="LOADS:T",
+    )
+    requests: Annotated[
+        int | None,
+        AfterValidator(values.no_more_than(values.MOST_REQUESTS, "requests take weeks and terabytes of records")),
+    ] = option(
+        None,
+        "stop sending after this many requests",
+        group="load",
+        metavar="N",
+        otherwise=f"{DEFAULT_REQUESTS}, without --duration",
+        ge=1,
+    )
+    duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
+    until: Annotated[Many, AfterValidator(values.precision_goals)] = option(
+        (),
+        "stop sending once half of this number's 95%% interval is at most that share of it: ttft:p90=10%%; "
+        "--duration (10m, without it or --requests) is the cap; may be repeated",
+        group="load",
+        metavar="NUMBER=P%",
+    )
+    cancel: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.cancellation(v))] = option(
+        None,
+        "users who give up: this share of them closes the connection so long after the send: share=10%%,after=exp:mean=2s",
+        group="load",
+        metavar="SPEC",
+    )
+    mix: Annotated[dict[str, Any] | None, BeforeValidator(read)] = option(
+        None,
+        "a YAML file of traffic classes: each with a share or a rate, and settings of its own: docs/mix.md",
+        group="load",
+        metavar="FILE",
+    )
+    warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
+        "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
+    )
+    sessions_begin: Literal["first", "middle", "recorded"] = option(
+        "first",
+        "mode sessions with --concurrency: begin the first session of each user with its first turn, or in its middle, where "
+        "a service that has run for long would find it; recorded: begin each when its recording says, in place of "
+        "--concurrency",
+        group="load",
+    )

@@ -1,0 +1,21 @@
+"""Where results go, and what is printed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel
+
+from bench.config import values
+from bench.config.fields import option
+
+
+class Output(BaseModel):
+    """The settings of the group `output`."""
+
+    out: str | None = option(None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>")
+    name: Annotated[str, AfterValidator(values.directory_name)] = option(
+        "run", "a name for the run", group="output", metavar="NAME"
+    )
+    format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
+    quiet: bool = option(False, "print only the verdict and the errors", group="output")

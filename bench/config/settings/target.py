@@ -1,0 +1,66 @@
+"""Which server to load, over which API, and what each request says beside its content."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
+
+from bench.config import values
+from bench.config.fields import Many, option
+from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
+from bench.endpoints import ENDPOINTS
+
+
+class Target(BaseModel):
+    """The settings of the group `target`."""
+
+    url: Annotated[str, AfterValidator(values.url)] = option(
+        ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
+    )
+    endpoint: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ENDPOINTS))] = (
+        option(
+            None,
+            "which API to use",
+            group="target",
+            metavar="|".join(ENDPOINTS),
+            otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
+        )
+    )
+    model: Annotated[str | None, BeforeValidator(values.model)] = option(
+        None,
+        "the model to use; several, with weights: a=3,b=1",
+        group="target",
+        metavar="NAME",
+        otherwise="the one that the server lists",
+    )
+    api_key: SecretStr | None = option(
+        None,
+        "the API key, sent as the endpoint wants it; never stored or printed",
+        group="target",
+        metavar="KEY",
+        otherwise="OPENAI_API_KEY of the environment, ANTHROPIC_API_KEY for messages",
+    )
+    header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
+        (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"
+    )
+    session_header: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.header_name(v))] = (
+        option(
+            None,
+            "send the name of its session with each request as this header, for balancers: X-Session-ID",
+            group="target",
+            metavar="NAME",
+        )
+    )
+    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
+        None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
+    )
+    websocket: bool = option(
+        False, "endpoint responses: send each conversation over a WebSocket of its own", group="target"
+    )
+    ignore_eos: bool = option(False, "make replies exactly as long as asked for (vLLM, SGLang)", group="target")
+    stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
+    ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
+        option(None, "trust the certificate authorities in this PEM file (https)", group="target", metavar="FILE")
+    )
+    insecure: bool = option(False, "do not check the server's certificate (https)", group="target")
