@@ -67,9 +67,9 @@ class Step:
     pause_ns: int
     pause: str | None
     ended: StepEnd
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

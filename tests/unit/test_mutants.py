@@ -77,8 +77,10 @@ def test_tests_of_the_same_name_come_first_and_dear_ones_are_left_out(script: Mo
     covered = script.Covered({"bench/a.py": tests}, seconds, {})
     assert covered.of("bench/a.py", 6, 8) == ["tests/test_a.py::test_z", "tests/test_a.py::test_y"]
     assert covered.of("bench/a.py", 1, 6) == []
-    # What runs when the module is imported may be noticed by each test that uses the module.
+    # What runs when the module is imported may be noticed by each test that uses the module, or has its name.
     assert len(covered.of("bench/a.py", 9, 9)) == 2
+    named = script.Covered({"bench/facts.py": {9: [""]}}, seconds | {"tests/test_facts.py::test_v": 1.0}, {})
+    assert named.of("bench/facts.py", 9, 9) == ["tests/test_facts.py::test_v"]
 
 
 def test_the_table_counts_those_that_a_test_could_notice(script: ModuleType) -> None:

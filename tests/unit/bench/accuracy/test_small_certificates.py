@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import count
+from typing import Any, cast
 
 import pytest
 
 from bench.accuracy.causes import MetricComparison, cause_of, late_stamps, whole_ms
+from bench.accuracy.coverage import CertificateBrief, kept_with
 from bench.accuracy.distribution import Distribution
-from bench.accuracy.jobs import JobTruth
+from bench.accuracy.jobs import CUT, FAILED, JobTruth
 from bench.accuracy.join import Join, Pair
+from bench.accuracy.metamorphic import Observation, slow_reader
+from bench.accuracy.pair_statistics import PairStatistics
+from bench.accuracy.planned_arrivals import GATED, PlannedArrivals
 from bench.accuracy.truth import true_values
 from bench.records import Outcome, RequestRecord
 from tests.support.made_ledger import LAG_NS, ledger_of, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 LAG_MS = LAG_NS / MS
 
@@ -38,6 +45,12 @@ def test_a_thousand_values_have_a_thousandth_and_one_less_has_none() -> None:
     values.add([999.0])
     # Position 999 x 0.999 of 0, 1, 2, ...
     assert values.stats()["p999"] == pytest.approx(998.001)
+
+
+def test_where_values_are_infinite_a_quantile_is_one_of_them_or_one_that_is_not() -> None:
+    values = Distribution()
+    values.add([1.0, math.inf, math.inf])
+    assert [values.quantile(p) for p in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1.0, math.inf, math.inf, math.inf, math.inf]
 
 
 def test_tokens_that_the_client_does_not_know_are_none_in_its_sum() -> None:
@@ -101,6 +114,17 @@ def test_a_job_of_one_step_took_from_when_it_was_due_to_its_last_token() -> None
         assert (row.measured, row.true, row.spread) == (90.0, pytest.approx(90 - LAG_MS), 0.0)
 
 
+def test_a_job_one_of_whose_steps_the_client_cut_was_cut_whatever_the_mock_says_of_it() -> None:
+    cut = made_record(1, session_number=1, job=0, job_step=0, job_steps=1, outcome=Outcome.TIMEOUT_TOTAL)
+    broken = made_record(2, session_number=2, job=0, job_step=0, job_steps=1, outcome=Outcome.RESET)
+    for record, why in ((cut, CUT), (broken, FAILED)):
+        truth = jobs_of(step())
+        truth.add(Pair(record, made_line(record, fault="reset")))
+        _, problems, causes = truth.compared(reported([0.070, 0.070]))
+        assert problems == ["job_ms: 2 values measured, and 1 in the ledger"]
+        assert [one.sentence.split(" are included")[0] for one in causes] == [why]
+
+
 # ---- Causes --------------------------------------------------------------------------------------------------------
 
 TRUE = {"mean": 50.0, "p50": 50.0, "p90": 54.0, "p99": 60.0, "max": 70.0}
@@ -143,3 +167,71 @@ def test_stamps_whose_median_and_tail_are_not_known_are_early_where_the_others_a
 def test_what_the_stamps_allow_needs_no_cause(measured: float, true: float, noticed: bool) -> None:
     comparison = of(measured={"p50": measured}, true={"p50": true}, allowed={"p50": (50.0, 60.0)})
     assert (cause_of("x", comparison) is not None) is noticed
+
+
+@pytest.mark.parametrize(("measured", "true"), [(0.8, 0.5), (0.5, 0.8), (0.8, 1.5), (1.5, 0.8)])
+def test_a_speed_below_one_token_a_second_is_judged_as_any_other(measured: float, true: float) -> None:
+    assert cause_of("tps", of(unit="tokens/s", true={"p50": true}, measured={"p50": measured})) is not None
+
+
+# ---- Plans and what is kept ----------------------------------------------------------------------------------------
+
+
+def test_as_many_arrivals_are_drawn_again_as_were_sent_and_none_more() -> None:
+    drawn = count()
+    arrivals = PlannedArrivals((10 * MS * i for i in drawn), START_NS)
+    for index in range(3):
+        arrivals.add(made_record(index, sent_ms=10.0 * index))
+    assert arrivals.slip() is None
+    assert next(drawn) == 3
+
+
+def test_the_latest_32_certificates_of_a_machine_are_kept() -> None:
+    found: list[CertificateBrief] = []
+    for day in range(1, 29):
+        for hour in (0, 12):
+            shape = SHAPE | {"streams": 2 ** (2 * day + hour // 12)}
+            one = CertificateBrief.from_json(
+                CERTIFICATE | {"date": f"2026-01-{day:02}T{hour:02}:00:00+00:00", "shape": shape}
+            )
+            found = kept_with(found, one)
+    assert len(found) == 32
+    assert (found[0].date, found[-1].date) == ("2026-01-28T12:00:00+00:00", "2026-01-13T00:00:00+00:00")
+
+
+def test_a_cause_is_told_of_the_statistic_that_stamps_do_not_explain() -> None:
+    measured = {"p50": 50.5, "p99": 70.0}
+    found = cause_of("x", of(measured=measured, true={"p50": 50.0, "p99": 60.0}, allowed={"p99": (55.0, 75.0)}))
+    assert found is not None
+    assert (found.stat, found.size) == ("p50", 0.5)
+
+
+def test_a_delay_of_a_nanosecond_is_one() -> None:
+    # Each is due one nanosecond late, and a hundredth of a millisecond after the one before has ended.
+    arrivals = PlannedArrivals((10 * MS * i for i in count()), START_NS)
+    for index in range(20):
+        due = START_NS + 10 * MS * index + (index > 0)
+        arrivals.add(made_record(index, intended_ns=due, end_ns=due + 9_990_000))
+    found = arrivals.slip()
+    assert found is not None
+    assert (found.cause.sentence, found.problem.split(",")[0]) == (
+        GATED,
+        "19 of 20 arrivals were not due when the drawn plan says",
+    )
+
+
+def test_a_reply_that_never_began_says_nothing_of_the_mock_s_speed() -> None:
+    record = made_record(0, outcome=Outcome.CANCELLED, chunks_ms=(), end_ns=START_NS + 20 * MS)
+    line = made_line(record)
+    line["planned"] = line["planned"] | {"ttft_ns": 50 * MS, "gaps_ns": [10 * MS]}
+    statistics = PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=1.0)
+    statistics.add(Pair(record, line))
+    assert (dict(statistics.mock), statistics.mock_error.n) == ({}, 0)
+
+
+def test_a_slow_reader_leaves_one_chunk_marked_at_least() -> None:
+    latency = {name: {"p50": 30.0, "mean": 30.0} for name in ("ttft_ms", "tpot_ms")}
+    seen = Observation(cast(Any, {"latency": latency}), blocked_slow=3, blocked=0)
+    marked, others, *_ = slow_reader(seen, seen)
+    assert (marked.expected, marked.seen, marked.held) == (1, 3, True)
+    assert (others.expected, others.seen, others.held) == (0, 0, True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.accuracy.sweep import DEFAULT, LoadPoint, Sweep, SweepRow, points_of, why_it_ends
+from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, points_of, why_it_ends
 from bench.errors import UsageError
 from bench.report import sweep_page
 
@@ -15,7 +15,8 @@ def test_loads_are_taken_by_rising_size() -> None:
     assert points_of(["rate=200,50", "concurrency=10,1,10"]) == [
         LoadPoint("rate", 50), LoadPoint("rate", 200), LoadPoint("concurrency", 1), LoadPoint("concurrency", 10)
     ]  # fmt: skip
-    assert points_of([]) == [LoadPoint(kind, value) for kind, values in DEFAULT.items() for value in values]
+    usual = [("concurrency", n) for n in (1, 10, 100, 500, 1000)] + [("rate", n) for n in (20, 100, 400)]
+    assert points_of([]) == [LoadPoint(*point) for point in usual]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +35,7 @@ def test_every_wrong_word_is_named_at_once() -> None:
 
 def test_a_point_sets_its_load_and_what_was_not_given() -> None:
     assert LoadPoint("concurrency", 100).flags({}) == {"concurrency": 100, "requests": 200, "output_tokens": "64"}
-    assert LoadPoint("concurrency", 1).flags({})["requests"] == 60
+    assert [LoadPoint("concurrency", n).flags({})["requests"] for n in (1, 30, 31)] == [60, 60, 62]
     assert LoadPoint("rate", 20).flags({}) == {"rate": 20, "duration": 3.0, "output_tokens": "64"}
     given = {"requests": "5", "output_tokens": "8"}
     assert LoadPoint("concurrency", 100).flags(given) == {"concurrency": 100}

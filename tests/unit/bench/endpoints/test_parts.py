@@ -43,7 +43,7 @@ def calls(*pieces: dict[str, Any]) -> tuple[ToolCall, ...]:
 @pytest.mark.parametrize(
     ("pieces", "made"),
     [
-        ([{"call_id": "a", "name": "f"}, {"call_id": "a", "arguments": "{}"}], [("a", "f", "{}")]),
+        ([{"call_id": "a", "name": "f"}, {"call_id": "a", "arguments": '{"x":1}'}], [("a", "f", '{"x":1}')]),
         ([{"call_id": "a", "name": "f"}, {"call_id": "b", "name": "g"}], [("a", "f", "{}"), ("b", "g", "{}")]),
         ([{"name": "f"}, {"call_id": "a", "arguments": '{"x":'}, {"arguments": "1}"}], [("a", "f", '{"x":1}')]),
         ([{"call_id": "a", "name": "f"}, {"call_id": 7, "name": "g"}], [("a", "fg", "{}")]),

@@ -9,6 +9,7 @@ import pytest
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints import chat_translation as to
+from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.interface import BodyOptions, Problem, ReadOptions
 from bench.records import Outcome
 from promptset.samples import Sample
@@ -83,7 +84,8 @@ def test_the_system_messages_at_the_start_are_one_text_and_a_later_one_stays_whe
 def test_an_event_is_named_by_its_number_in_the_whole_stream(sizes: tuple[int, ...]) -> None:
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())
     for size in sizes:
-        reader.feed([json.dumps(said("a")).encode()] * size)
+        # Written as servers write it, so that what looks alike is read the short way.
+        reader.feed([json.dumps(said("a"), separators=(",", ":")).encode()] * size)
     reader.feed([b"{"])
     problem = reader.close().problem
     assert problem is not None
@@ -161,3 +163,53 @@ def test_a_body_has_what_the_run_says_and_nothing_else(
     assert json.loads(found.body) == {"own": 1, "model": "m", **limit, **fields}
     assert found.stream is fields["stream"]
     assert found.output_tokens_asked is None
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "words"),
+    [
+        (b"", "the stream ended without message_stop"),
+        (b"[DONE]", "the stream ended without message_stop"),
+        (b" [DONE]\n", "the stream ended without message_stop"),
+        (b'{"type":', "the stream ended in the middle of an event (8 bytes of it came) without message_stop"),
+    ],
+)
+def test_a_stream_of_messages_that_was_cut_off_says_where(unfinished: bytes, words: str) -> None:
+    reader = ENDPOINTS["messages"].event_reader(ReadOptions())
+    reader.feed([b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}'])
+    assert reader.close(unfinished).problem == Problem(Outcome.TRUNCATED, words)
+
+
+def test_a_delta_of_a_kind_that_nobody_knows_has_no_text_though_it_has_a_field_of_this_name() -> None:
+    def delta(kind: str, text: str) -> bytes:
+        return json.dumps({"type": "content_block_delta", "index": 0, "delta": {"type": kind, "text": text}}).encode()
+
+    reader = ENDPOINTS["messages"].event_reader(ReadOptions(keep_answer=True))
+    reader.feed([delta("text_delta", "a"), delta("title_delta", "b"), delta("text_delta", "c")])
+    reply = reader.close()
+    assert (reply.text, reply.chunk_kind) == ("ac", "coc")
+
+
+# ---- The short way -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "text", "fits"),
+    [
+        (b'{"t":"a","n":1}', "a", True),
+        (b'{"t":"","n":1}', "", False),
+        # Written otherwise than it is read, more than once, or not there.
+        (b'{"t":"\\u0061","n":1}', "a", False),
+        (b'{"t":"ab","n":1}', "a", False),
+        (b'{"t":"a","u":{"t":"a"}}', "a", False),
+        (b'{"u":"a","n":1}', "a", False),
+        (b'{"t":"\xc3\xa9"}', "\u00e9", False),
+    ],
+)
+def test_an_event_is_a_pattern_where_its_text_stands_in_it_once_and_as_it_is(
+    event: bytes, text: str, fits: bool
+) -> None:
+    template = ContentTemplate(b'"t":"')
+    template.learn(event, text)
+    assert template.learned is fits
+    assert template.texts([event]) == ([text.encode()] if fits else [])

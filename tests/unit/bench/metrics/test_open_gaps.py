@@ -23,6 +23,8 @@ def at(*ms: float | None) -> tuple[int | None, ...]:
         ((50, 70, 90), (40, None, 80), ([20, 20], [20, 10], [30, 20]), (30, 50)),
         # Two in a row, of two reads.
         ((50, 70, 90, 110), (None, 60, 80, None), ([20, 20, 20], [10, 10, 20], [20, 30, 30]), (60, 60)),
+        # It may have come before the one ahead of it: the gap between them is nothing at least.
+        ((50, 70, 90), (None, 40, None), ([20, 20], [0, 20], [20, 50]), (40, 40)),
         # The first two, and an exact gap behind that is not touched.
         ((50, 70, 90, 95), (45, 60, None, None), ([20, 20], [10, 20], [25, 30]), (40, 45)),
         # Apart from each other: the exact gap between them belongs to neither.

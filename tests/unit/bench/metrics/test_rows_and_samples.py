@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from bench import record_blocks
+from bench.errors import UsageError
+from bench.metrics import tokens
+from bench.metrics.arrivals import FINEST_NS, MAX_SLOTS, Arrivals
+from bench.metrics.block_times import BlockTimes
 from bench.metrics.bounds import LooseTimes
 from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
+from bench.metrics.jobs import step_of
+from bench.metrics.objectives import parse_one
+from bench.metrics.per_request import NS_PER_S
+from bench.metrics.series import Steps, distributions, intervals, over_time
 from bench.metrics.summary import Summary
 from bench.metrics.tokens import TokenTimes
-from bench.records import MOST_TOKENS, Outcome, RequestRecord
+from bench.records import MOST_TOKENS, Outcome, RequestRecord, to_line
 from tests.support.made_records import MS, START_NS, made_record
 
 
@@ -84,3 +95,154 @@ def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
     assert models["b"]["goodput"] is None
     assert found["counts"]["warmup"] == {"requests": 1, "by_outcome": {"ok": 1}}
     assert not {"models", "classes"} & summary_of(*records).keys()
+
+
+def block_of(*records: RequestRecord) -> BlockTimes:
+    (block,) = record_blocks.read(enumerate(map(to_line, records), 1), "records")
+    assert isinstance(block, record_blocks.PlainBlock)
+    return BlockTimes(block, START_NS)
+
+
+def test_the_gaps_of_a_block_are_held_until_there_are_too_many_of_all() -> None:
+    # Four gaps; two of them lie beside a chunk that came at 55 to 60, with what they are at least and at most: 4 + 6 x 2.
+    bound = (None, START_NS + 55 * MS, None)
+    block = block_of(made_record(0, chunk_bound_ns=bound), made_record(1, sent_ms=100))
+    for limit, exact in ((16, True), (15, False)):
+        times = TokenTimes(seed=1, exact_limit=limit)
+        times.add_block(block)
+        assert times.gaps().exact is exact
+        # What is folded holds no value any more.
+        held = [part.exact for piece in times._slices.values() for part in piece.parts() if part.count]
+        assert held == [exact] * len(held) != []
+    # A block more: 16 + 4.
+    for limit, exact in ((20, True), (19, False)):
+        times = TokenTimes(seed=1, exact_limit=limit)
+        times.add_block(block)
+        times.add_block(block_of(made_record(2, sent_ms=200), made_record(3, sent_ms=300)))
+        assert times.gaps().exact is exact
+
+
+def test_what_is_folded_holds_no_value_any_more() -> None:
+    times = TokenTimes(seed=1, exact_limit=3)
+    times.add(0, 0, [10, 20, 30], None)
+    times.add(1, 50 * MS, [10], [10.0])
+    (first, second) = times._slices.values()
+    assert (first.shared.exact, second.gap_only.exact, second.itl_only.exact) == (True, False, False)
+    times.add(2, 0, [10], None)
+    assert not first.shared.exact
+
+
+@pytest.mark.parametrize("missing", ["session_number", "job", "job_step"])
+def test_a_record_that_does_not_know_its_job_is_no_step(missing: str) -> None:
+    known: dict[str, Any] = {"session_number": 1, "job": 0, "job_step": 0}
+    assert step_of(made_record(**known)) is not None
+    assert step_of(made_record(**known | {missing: None})) is None
+
+
+@pytest.mark.parametrize(
+    ("greatest", "width"), [(12.0, 1.0), (13.2, 2.0), (24.0, 2.0), (30.0, 5.0), (60.0, 5.0), (61.2, 10.0), (1.2, 0.1)]
+)
+def test_response_times_lie_in_a_dozen_intervals_of_a_round_width(greatest: float, width: float) -> None:
+    rows = intervals([0.0, *[greatest] * 100])
+    assert rows[0] == {"from_ms": 0.0, "to_ms": pytest.approx(width), "n": 1, "share": 1 / 101}
+    assert (rows[-1]["n"], rows[-1]["from_ms"]) == (100, pytest.approx(greatest // width * width, abs=width))
+    assert 6 <= len(rows) <= 13
+
+
+def test_the_same_requests_are_chosen_from_blocks_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "SAMPLED_REQUESTS", 10)
+    records = [made_record(index, sent_ms=index) for index in range(40)]
+    blocks, single = TokenTimes(seed=1), TokenTimes(seed=1)
+    blocks.add_block(block_of(*records[:25]))
+    blocks.add_block(block_of(*records[25:]))
+    for record in records[::-1]:
+        single.add(record.index, record.index * MS, [10 * MS, 10 * MS], None)
+    assert blocks.sample() == single.sample()
+    assert len(blocks.sample()) == 10
+
+
+def test_a_reply_of_one_chunk_says_nothing_of_what_lies_between_tokens() -> None:
+    chance = random.Random(1)
+    several = [
+        made_record(i, sent_ms=10 * i, chunks_ms=(50, 60 + chance.random(), 75 + chance.random())) for i in range(600)
+    ]
+    alone = [made_record(600 + i, sent_ms=10 * i + 5, chunks_ms=(50,)) for i in range(500)]
+    with_them, without = (summary_of(*records)["latency"]["itl_ms"] for records in ([*several, *alone], several))
+    assert with_them == without
+    low, high = without["ci95"]["mean"]
+    assert 12.5 < low < without["mean"] < high < 13
+
+
+@pytest.mark.parametrize("open_loop", [False, True])
+def test_a_closed_loop_says_what_was_ready_and_an_open_one_what_was_planned(open_loop: bool) -> None:
+    # Ready at 10 ms, sent at 13, of which a connection took 1.
+    record = made_record(0, sent_ms=13, connect_ns=MS, intended_ns=START_NS + 10 * MS, eligible_ns=START_NS + 10 * MS)
+    load = summary_of(record, made_record(1, sent_ms=20), open_loop=open_loop)["load"]
+    assert (load["plan"] is None, load["ready_not_sent"] is None) == (not open_loop, open_loop)
+    if not open_loop:
+        # 2 ms of 73 + 70; the run begins with the first send, so that what lies before it is no wait.
+        assert load["ready_not_sent"]["longest_ms"] == 0.0
+
+
+def many(n: int) -> list[int]:
+    return [at * FINEST_NS for at in range(n)]
+
+
+def test_amounts_over_time_take_a_slot_each_until_there_are_too_many_however_they_come() -> None:
+    n = MAX_SLOTS + 1
+    each, one, spread, array, rows = (Arrivals() for _ in range(5))
+    each.add_each(many(n))
+    for at in many(n):
+        one.add(at, 1)
+    spread.spread(many(n), n)
+    array.add_array(np.array(many(n)))
+    rows.spread_arrays(np.array(many(n)), np.array([0]), np.array([n]))
+    for arrivals in (each, one, spread, array, rows):
+        assert (arrivals.width_ns, len(arrivals.slots), arrivals.slots.total()) == (2 * FINEST_NS, n // 2 + 1, n)
+        assert arrivals.slots[0] == 2
+    full = Arrivals()
+    full.add_each(many(MAX_SLOTS))
+    assert (full.width_ns, len(full.slots)) == (FINEST_NS, MAX_SLOTS)
+
+
+def test_rates_over_time_are_amounts_of_a_step_by_its_length() -> None:
+    columns = Columns(START_NS)
+    columns.add(made_record(0, chunks_ms=(100, 200)), good=False)
+    of_tokens, of_bytes = Arrivals(), Arrivals()
+    of_tokens.add(100 * MS, 2)
+    of_bytes.add(100 * MS, 400)
+    two = over_time(columns, of_tokens, of_bytes, Steps(0, 1, widest_ns=2 * NS_PER_S))
+    assert (two["step_s"], two["sent"], two["output_tokens"]) == (2, [1], [2.0])
+    found = distributions(columns, two)
+    assert [found[name]["mean"] for name in ("requests_per_s", "responses_per_s")] == [0.5, 0.5]
+    assert found["traffic"]["bytes_in_per_s"]["mean"] == 200.0
+    assert found["traffic"]["bytes_out_per_s"]["mean"] == 250.0
+    assert found["tps"]["output_tokens_per_s"]["mean"] == 1.0
+
+
+def test_the_mean_gap_of_a_second_is_in_ms_within_a_hundredth() -> None:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    summary.add(made_record(0, chunks_ms=(50, 60, 90)))
+    found = summary.page_data()["series"]["itl_ms"]
+    assert found["mean"] == [pytest.approx(20.0, rel=0.01)]
+    assert found["p50"] == [pytest.approx(20.0, rel=0.01)]
+
+
+def test_where_values_are_folded_no_part_of_the_run_is_exact() -> None:
+    times = TokenTimes(seed=1, exact_limit=3)
+    times.add(0, 50 * MS, [10, 20, 30], None)
+    assert times.gaps(50 * MS).exact
+    times.add(1, 0, [10], None)
+    assert [times.gaps(border).exact for border in (None, 0, 50 * MS)] == [False] * 3
+
+
+def test_an_error_rate_is_at_most_all_requests() -> None:
+    assert [parse_one(f"error_rate<{limit}").limit for limit in ("100%", "0.5%", "0.25", "0")] == [
+        1.0,
+        0.005,
+        0.25,
+        0.0,
+    ]
+    for limit in ("100.1%", "1", "2"):
+        with pytest.raises(UsageError):
+            parse_one(f"error_rate<{limit}")
