@@ -23,22 +23,34 @@ def sources() -> dict[str, str]:
 @functools.cache
 def imports_of(source: str) -> tuple[tuple[str, str], ...]:
     """(where it comes from, the full name) of everything that a module imports, at its head or inside a function."""
-    return tuple(_imports_in(source))
+    return tuple(found for node in ast.walk(ast.parse(source)) for found in _imports_in(node))
 
 
-def _imports_in(source: str) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                yield str(node.module), f"{node.module}.{alias.name}"
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            name = ast.unparse(node.func)
-            if name in ("importlib.import_module", "import_module", "__import__"):
-                yield str(node.args[0].value), str(node.args[0].value)
+def _imports_in(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Those of the node itself."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield alias.name, alias.name
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        for alias in node.names:
+            yield str(node.module), f"{node.module}.{alias.name}"
+    elif (
+        isinstance(node, ast.Call)
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and _dotted(node.func) in ("importlib.import_module", "import_module", "__import__")
+    ):
+        yield str(node.args[0].value), str(node.args[0].value)
+
+
+def _dotted(node: ast.AST) -> str:
+    """`a.b.c` where the node is only names; nothing otherwise."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (head := _dotted(node.value)):
+        return f"{head}.{node.attr}"
+    return ""
 
 
 @functools.cache
@@ -51,8 +63,7 @@ def imports_at_run_time(source: str) -> tuple[str, ...]:
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             nodes += node.orelse
             continue
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
-            names += [name for _, name in imports_of(ast.unparse(node))]
+        names += [name for _, name in _imports_in(node)]
         nodes += ast.iter_child_nodes(node)
     return tuple(names)
 
@@ -197,7 +208,7 @@ def used_names(source: str) -> frozenset[str]:
                 found.add(str(node.module))
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
-            head, _, rest = ast.unparse(node).partition(".")
+            head, _, rest = _dotted(node).partition(".")
             found.add(f"{aliases.get(head, head)}.{rest}")
     return frozenset(found)
 

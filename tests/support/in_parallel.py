@@ -25,8 +25,6 @@ from xdist.workermanage import WorkerController, parse_tx_spec_config
 TIMES, BROWSER = "times of this machine", "a browser"
 UNITS: dict[str, str] = {
     "tests/calibration/": TIMES,
-    "tests/sockets/test_calibrate_command.py": TIMES,
-    "tests/sockets/test_ci_workflows.py": TIMES,
     "tests/sockets/test_clock.py": TIMES,
     "tests/sockets/test_limits_command.py": TIMES,
     "tests/sockets/test_planted_defects_over_sockets.py": TIMES,
@@ -45,8 +43,32 @@ LONG = (
     "tests/sockets/test_first_run.py",
     "tests/sockets/test_ray_cluster.py",
     "tests/sockets/test_gpu_measure.py",
+    "tests/sockets/test_examples.py",
+    "tests/sockets/test_console_tasks.py",
+    "tests/sockets/test_cluster_crew.py",
+    "tests/sockets/test_fresh_prompts.py",
+    "tests/sockets/test_hard_use.py",
+    "tests/sockets/test_ci_workflows.py",
+    "tests/sockets/test_calibrate_command.py",
+    "tests/sockets/test_calibrate_endpoints.py",
+    "tests/sockets/test_console_go_on.py",
+    "tests/sockets/test_feed.py",
+    "tests/sockets/test_fit_command.py",
 )
 """How the units begin that come first where several processes share them, so that none is left for the end."""
+HEAVY = (
+    "tests/unit/promptset/test_recorded_text.py",
+    "tests/unit/promptset/test_fresh_texts.py",
+    "tests/unit/promptset/test_sentences.py",
+    "tests/unit/bench/fit/test_fit_batching.py",
+    "tests/unit/bench/release_gate/test_gate_command.py",
+    "tests/unit/promptset/test_kinds.py",
+    "tests/unit/test_fuzz.py",
+    "tests/unit/promptset/test_agents.py",
+    "tests/virtual/test_session_graphs.py",
+    "tests/unit/bench/comparison/test_compare.py",
+)
+"""Those of the files that compute which take longest: they come before the others that compute."""
 
 
 def unit_of(node_id: str) -> str:
@@ -69,11 +91,12 @@ def processors() -> int:
 
 
 def _rank(unit: str) -> int:
-    """Which units go first: times, then long ones, then others that wait, then those that only compute."""
+    """Which units go first: times, then long ones, then others that wait, then those that only compute, heavy ones first."""
     if unit == TIMES:
         return -1
-    last = len(LONG) + unit.startswith(COMPUTING)
-    return next((place for place, start in enumerate(LONG) if unit.startswith(start)), last)
+    if unit.startswith(COMPUTING):
+        return len(LONG) + 1 + (HEAVY.index(unit) if unit in HEAVY else len(HEAVY))
+    return next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))
 
 
 class Units:

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from tests.support.in_parallel import APART, BROWSER, TIMES, UNITS, Units, place_of, processors, unit_of
+from tests.support.in_parallel import APART, BROWSER, HEAVY, LONG, TIMES, UNITS, Units, place_of, processors, unit_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,8 @@ def test_times_are_measured_first_beside_tests_that_only_compute() -> None:
 
 
 def test_the_files_that_are_named_exist() -> None:
-    assert [path for path in (*UNITS, *APART) if not (ROOT / path).exists()] == []
+    files = [name.partition("::")[0] for name in (*UNITS, *APART, *LONG, *HEAVY) if name != BROWSER]
+    assert [path for path in files if not (ROOT / path).exists()] == []
 
 
 def test_what_is_marked_as_timing_measures_apart_from_others() -> None:
@@ -123,11 +124,12 @@ def test_while_times_are_measured_the_others_compute_and_a_process_too_many_rest
     assert nodes[-1].given[:3] == [3, 4, 5]
 
 
-def test_what_is_long_comes_first_and_what_only_computes_last() -> None:
-    tests = ids_in("unit/test_a", "sockets/test_a", "sockets/test_first_run", "browser/test_a", each=1)
+def test_what_is_long_comes_first_and_what_only_computes_last_the_heavy_before_the_others() -> None:
+    heavy = HEAVY[1].removeprefix("tests/").removesuffix(".py")
+    tests = ids_in("unit/test_a", heavy, "sockets/test_a", "sockets/test_first_run", "browser/test_a", each=1)
     units, (node,) = shared_out(tests, 1)
     run_to_the_end(units, [node], random.Random(0))
-    assert node.ran == [3, 2, 1, 0]
+    assert node.ran == [4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("each", [1, 2, 5])

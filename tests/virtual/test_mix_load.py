@@ -76,24 +76,24 @@ def sent(config: RunConfig, workers: int) -> list[tuple[RequestRecord, str]]:
 @pytest.mark.parametrize(
     "load",
     [
-        {"requests": 2_000, "concurrency": 40},
-        {"duration": "2s", "concurrency": 40},
-        {"requests": 2_000, "rate": 500},
-        {"duration": "5s", "rate": 500},
-        {"requests": 2_000, "mode": "throughput", "max_concurrency": 64},
+        {"requests": 1_000, "concurrency": 40},
+        {"duration": "1s", "concurrency": 40},
+        {"requests": 1_000, "rate": 500},
+        {"duration": "2.5s", "rate": 500},
+        {"requests": 1_000, "mode": "throughput", "max_concurrency": 64},
     ],
     ids=lambda load: " ".join(map(str, load.values())),
 )
 def test_each_class_is_sent_as_often_as_its_share_says(load: dict[str, Any], workers: int, tmp_path: Path) -> None:
     found = sent(mixed(tmp_path, **load), workers)
-    assert len(found) > 1_900
+    assert len(found) > 950
     assert {(record.traffic_class, prompt) for record, prompt in found} == {(name, name) for name, _ in SHARES}
     counts = Counter(record.traffic_class for record, _ in found)
     assert {name: counts[name] / len(found) for name, _ in SHARES} == pytest.approx(
-        {name: share / 100 for name, share in SHARES}, rel=0.01
+        {name: share / 100 for name, share in SHARES}, rel=0.02
     )
     if "requests" in load:
-        assert counts == {"chat": 400, "batch": 1_200, "code": 400}
+        assert counts == {"chat": 200, "batch": 600, "code": 200}
 
 
 @pytest.mark.parametrize("workers", [1, 4])

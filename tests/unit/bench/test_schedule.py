@@ -9,10 +9,10 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.rng import stream
 from bench.schedule import ARRIVALS
+from tests.support import scipy_stats as stats
 
 RATES = st.floats(0.01, 10_000)
 SHAPES = st.floats(0.1, 200)

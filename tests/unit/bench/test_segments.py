@@ -9,7 +9,6 @@ from itertools import islice, pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.config import RunConfig, resolve
 from bench.config.segments import line_of, steps_of
@@ -20,6 +19,7 @@ from bench.modes.share import deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS, users
 from bench.schedule.segments import Segment, after_warmup, arrivals, lasts_ns, most
+from tests.support import scipy_stats as stats
 
 S = 1_000_000_000
 URL = {"url": "http://h"}

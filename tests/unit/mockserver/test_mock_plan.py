@@ -6,11 +6,11 @@ import dataclasses
 import statistics
 
 import pytest
-from scipy import stats
 
 from mockserver.faults import ArrivalFacts, fault, parse_rule
 from mockserver.plans.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
 from promptset.distributions import parse
+from tests.support import scipy_stats as stats
 
 MS = 1_000_000
 

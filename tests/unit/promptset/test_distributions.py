@@ -15,48 +15,49 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import integrate, stats
 
 from promptset.distributions import FAMILIES, Dimension, Distribution, parse
 from promptset.distributions.gamma import regularized_gamma
 from promptset.errors import SpecError
 from promptset.rng import stream
+from tests.support import scipy_stats as stats
+from tests.support.scipy_stats import Law
 
 MS = 1e6
 
 
 def lognorm(mean: float, cv: float) -> Any:
     sigma = math.sqrt(math.log1p(cv * cv))
-    return stats.lognorm(sigma, scale=mean / math.exp(sigma**2 / 2))
+    return Law("lognorm", sigma, scale=mean / math.exp(sigma**2 / 2))
 
 
 # spec of a time, the same law in scipy (ns), its limits
 TIMES = [
-    ("uniform:10ms..50ms", stats.uniform(10 * MS, 40 * MS), 0, math.inf),
-    ("uniform:10ms..50ms,min=20ms,max=30ms", stats.uniform(10 * MS, 40 * MS), 20 * MS, 30 * MS),
-    ("normal:mean=200ms,std=40ms", stats.norm(200 * MS, 40 * MS), 0, math.inf),
-    ("normal:mean=20ms,cv=1.5", stats.norm(20 * MS, 30 * MS), 0, math.inf),
-    ("normal:mean=200ms,std=40ms,min=190ms,max=260ms", stats.norm(200 * MS, 40 * MS), 190 * MS, 260 * MS),
+    ("uniform:10ms..50ms", Law("uniform", 10 * MS, 40 * MS), 0, math.inf),
+    ("uniform:10ms..50ms,min=20ms,max=30ms", Law("uniform", 10 * MS, 40 * MS), 20 * MS, 30 * MS),
+    ("normal:mean=200ms,std=40ms", Law("norm", 200 * MS, 40 * MS), 0, math.inf),
+    ("normal:mean=20ms,cv=1.5", Law("norm", 20 * MS, 30 * MS), 0, math.inf),
+    ("normal:mean=200ms,std=40ms,min=190ms,max=260ms", Law("norm", 200 * MS, 40 * MS), 190 * MS, 260 * MS),
     ("lognormal:mean=200ms,cv=0.5", lognorm(200 * MS, 0.5), 0, math.inf),
     ("lognormal:mean=200ms,cv=2,min=10ms,max=500ms", lognorm(200 * MS, 2), 10 * MS, 500 * MS),
-    ("lognormal:median=80ms,sigma=0.7", stats.lognorm(0.7, scale=80 * MS), 0, math.inf),
-    ("gamma:mean=20ms,cv=0.3", stats.gamma(1 / 0.09, scale=20 * MS * 0.09), 0, math.inf),
-    ("gamma:mean=20ms,cv=2,max=60ms", stats.gamma(0.25, scale=80 * MS), 0, 60 * MS),
-    ("gamma:mean=20ms,shape=1", stats.gamma(1, scale=20 * MS), 0, math.inf),
-    ("exp:mean=1s", stats.expon(scale=1000 * MS), 0, math.inf),
-    ("exp:mean=30ms,min=10ms,max=40ms", stats.expon(scale=30 * MS), 10 * MS, 40 * MS),
+    ("lognormal:median=80ms,sigma=0.7", Law("lognorm", 0.7, scale=80 * MS), 0, math.inf),
+    ("gamma:mean=20ms,cv=0.3", Law("gamma", 1 / 0.09, scale=20 * MS * 0.09), 0, math.inf),
+    ("gamma:mean=20ms,cv=2,max=60ms", Law("gamma", 0.25, scale=80 * MS), 0, 60 * MS),
+    ("gamma:mean=20ms,shape=1", Law("gamma", 1, scale=20 * MS), 0, math.inf),
+    ("exp:mean=1s", Law("expon", scale=1000 * MS), 0, math.inf),
+    ("exp:mean=30ms,min=10ms,max=40ms", Law("expon", scale=30 * MS), 10 * MS, 40 * MS),
 ]
 
 # spec of tokens, the law before rounding in scipy, its limits
 TOKENS = [
-    ("normal:mean=1024,std=200,min=1", stats.norm(1024, 200), 1, math.inf),
-    ("normal:mean=5,std=4", stats.norm(5, 4), 1, math.inf),
+    ("normal:mean=1024,std=200,min=1", Law("norm", 1024, 200), 1, math.inf),
+    ("normal:mean=5,std=4", Law("norm", 5, 4), 1, math.inf),
     ("lognormal:mean=30,cv=1,min=4,max=200", lognorm(30, 1), 4, 200),
-    ("lognormal:mu=2.788,sigma=0.847", stats.lognorm(0.847, scale=math.exp(2.788)), 1, math.inf),
-    ("gamma:mean=12,cv=1.4", stats.gamma(1 / 1.96, scale=12 * 1.96), 1, math.inf),
-    ("exp:mean=2", stats.expon(scale=2), 1, math.inf),
-    ("exp:mean=20,min=0", stats.expon(scale=20), 0, math.inf),
-    ("uniform:3..9", stats.uniform(2.5, 7), 0, math.inf),
+    ("lognormal:mu=2.788,sigma=0.847", Law("lognorm", 0.847, scale=math.exp(2.788)), 1, math.inf),
+    ("gamma:mean=12,cv=1.4", Law("gamma", 1 / 1.96, scale=12 * 1.96), 1, math.inf),
+    ("exp:mean=2", Law("expon", scale=2), 1, math.inf),
+    ("exp:mean=20,min=0", Law("expon", scale=20), 0, math.inf),
+    ("uniform:3..9", Law("uniform", 2.5, 7), 0, math.inf),
 ]
 
 
@@ -80,6 +81,8 @@ def test_the_mean_of_a_time_is_the_integral(spec: str, law: Any, low: float, hig
     kept = law.cdf(high) - law.cdf(low)
     top = min(high, law.ppf(1 - 1e-13))
     points = [p for p in law.ppf([0.01, 0.5, 0.99]) if low < p < top]
+    from scipy import integrate
+
     expected = integrate.quad(lambda x: x * law.pdf(x), low, top, points=points, limit=200)[0] / kept
     assert distribution.mean() == pytest.approx(expected, rel=1e-6)
     assert distribution.kept() == pytest.approx(kept, rel=1e-9)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from scipy import stats
 
 from bench.accuracy import certify
 from bench.accuracy.join import Pair
@@ -19,6 +18,7 @@ from bench.records import Outcome, RequestRecord
 from bench.run_directory import RunDirectory
 from bench.statistics.autocorrelation import act
 from bench.verdict.finding import Status
+from tests.support import scipy_stats as stats
 from tests.support.certified_run import LATENCY, LINES, MEASURED, RECORDS, N, certified, judged, summary_of
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS, made_record

@@ -11,7 +11,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from scipy import stats
 
 import bench.report
 from bench.errors import Exit, UsageError
@@ -31,6 +30,7 @@ from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_j
 from bench.load_sweep.visits import Loads, parse
 from bench.report import load_curves, load_sweep_page, load_sweep_text
 from bench.statistics.between_runs import spread
+from tests.support import scipy_stats as stats
 from tests.support.golden_run import golden_summary
 from tests.support.jobs_run import summary_of_jobs
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.statistics.between_runs import (
     NOT_INTERLEAVED,
@@ -24,6 +23,7 @@ from bench.statistics.between_runs import (
     welch,
 )
 from bench.statistics.multiple import benjamini_hochberg, holm
+from tests.support import scipy_stats as stats
 
 A = [100.0, 104.0, 98.0, 101.0, 103.0]
 B = [112.0, 109.0, 111.0, 108.0, 115.0]

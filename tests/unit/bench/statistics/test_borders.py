@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from bench.statistics.autocorrelation import Dependence
 from bench.statistics.between_runs import (
@@ -35,6 +34,7 @@ from bench.statistics.intervals import (
 from bench.statistics.knee import Knee, Place, Point, fit, pareto
 from bench.statistics.steady_state import Halves, halves
 from bench.statistics.student import t_quantile, two_sided
+from tests.support import scipy_stats as stats
 
 SURE = Difference(0.08, 0.02, 0.14, 0.01, 0.1, 8, ratio=True)
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.statistics.autocorrelation import Dependence, act
 from bench.statistics.intervals import (
@@ -25,6 +24,7 @@ from bench.statistics.intervals import (
     share_interval,
     values_needed,
 )
+from tests.support import scipy_stats as stats
 from tests.unit.bench.statistics.test_autocorrelation import autoregressive
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.statistics.autocorrelation import act
 from bench.statistics.steady_state import Cut, halves, later, mser
+from tests.support import scipy_stats as stats
 from tests.unit.bench.statistics.test_autocorrelation import autoregressive
 
 

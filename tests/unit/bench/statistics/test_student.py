@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from bench.statistics import student
 from bench.statistics.student import t_quantile, two_sided
+from tests.support import scipy_stats as stats
 
 FREEDOMS = [0.7, 1.0, 1.5, 2.0, 4.0, 7.3, 30.0, 250.0, 5_000.0]
 

@@ -1,0 +1,25 @@
+"""`scipy.stats`, imported by the first test that uses it: every process collects all tests, and the import takes a second."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return getattr(import_module("scipy.stats"), name)
+
+
+class Law:
+    """A distribution of scipy with its parameters, for tables that are read before any test runs."""
+
+    def __init__(self, name: str, *parameters: float, **named: float) -> None:
+        self._of = (name, parameters, named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # pytest looks for a name to call it by.
+            raise AttributeError(name)
+        law, parameters, named = self.__dict__["_of"]
+        return getattr(getattr(import_module("scipy.stats"), law)(*parameters, **named), name)
