@@ -1,9 +1,9 @@
 """Many lines of requests.jsonl at once, as arrays: how a report reads a million records.
 
-Nearly all records of a run are *plain*: a request of the run that succeeded, outside sessions and classes, whose stream has
-some chunks without text, then one content chunk a token, then chunks without text again. A `PlainBlock` holds some hundred
-of them: their stamps in one array, and each field as a column. All other lines come as single records. The numbers of a
-run do not depend on the order, so both can be added as they come.
+Nearly all records of a run are *plain*: a request of the run that succeeded, outside sessions and classes, whose reasoning
+is not hidden, and whose stream has some chunks without text, then one content chunk a token, then chunks without text
+again. A `PlainBlock` holds some hundred of them: their stamps in one array, and each field as a column. All other lines come
+as single records. The numbers of a run do not depend on the order, so both can be added as they come.
 
 Whether a line is plain is decided by its bytes, as `records.to_line` writes them. What is not exactly of that form is read
 by `records.from_line`, which also says what is wrong with a damaged line.
@@ -44,6 +44,8 @@ _USUAL = {"phase": "run", "outcome": "ok", "session": None, "inputs": None, "mod
 _USUAL_AT = tuple(_COLUMN[name] for name in _USUAL)
 _USUAL_VALUES = tuple(_USUAL.values())
 _usual = itemgetter(*_USUAL_AT)
+_REASONING_AT = _COLUMN["reasoning_tokens"]
+"""Reasoning of a reply whose chunks are all content was sent to nobody: its tokens are apart."""
 _NEEDED = tuple(
     _COLUMN[name] for name in ("index", "intended_ns", "eligible_ns", "sent_ns", "end_ns", "attempts", "bytes_sent",
                                "bytes_received", "coalesced", "worker")
@@ -208,7 +210,7 @@ class _Gathered:
                 return False
             self._keys = keys  # Of the next lines the very same strings: quick to compare.
         values = tuple(row.values())
-        if _usual(values) != _USUAL_VALUES:
+        if _usual(values) != _USUAL_VALUES or values[_REASONING_AT]:
             return False
         self._bounded.append(bounds != b"null")
         if bounds != b"null":

@@ -44,7 +44,7 @@ class EventStream(ABC):
     __slots__ = (
         "_answered", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines",
         "_malformed", "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template",
-        "_timings", "_unexpected", "_usage",
+        "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -67,6 +67,7 @@ class EventStream(ABC):
         self._template = template
         self._lines: Sequence[OtherLine] = ()  # those of the batch
         self._usage: Mapping[str, Any] | None = None
+        self._told = 0  # token chunks that had come when usage was said last
         self._timings: object = None  # what the server says of the request: llama.cpp's words,
         self._metrics: object = None  # and vLLM's
         self._finished = False  # The reply said why it ended,
@@ -176,6 +177,7 @@ class EventStream(ABC):
                 asked=self._options.output_tokens_asked,
                 most_bytes=self._most_bytes,
                 token_chunks=len(self._running),
+                chunks_behind_usage=len(self._running) - self._told,
                 chunks_without_text=internal.count("e"),
                 choices=self._choices,
                 tool_calls=self._calls > 0 or "f" in chunk_kind,
@@ -184,7 +186,7 @@ class EventStream(ABC):
         )
         return ParsedReply(
             chunk_kind=chunk_kind,
-            chunk_tokens=tokens_of_chunks(internal, self._running, self._pieces, tokens.output_tokens, self._count),
+            chunk_tokens=self._tokens_of_chunks(internal, tokens.output_tokens),
             input_tokens=tokens.input_tokens,
             cached_tokens=cached_tokens(self._usage, self._timings),
             output_tokens=tokens.output_tokens,
@@ -200,6 +202,14 @@ class EventStream(ABC):
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),
         )
+
+    def _tokens_of_chunks(self, internal: str, output_tokens: int | None) -> tuple[int, ...] | None:
+        found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens, self._count)
+        hidden = reasoning_tokens(self._usage) if "t" not in internal else None
+        if found is None and hidden and output_tokens is not None and output_tokens > hidden:
+            # Reasoning that was not sent is in no chunk.
+            found = tokens_of_chunks(internal, self._running, self._pieces, output_tokens - hidden, self._count)
+        return found
 
     @property
     def _tool_calls(self) -> int | None:

@@ -116,6 +116,7 @@ class MessagesReader(TypedStream):
             return False
         self._said |= {name: value for name, value in usage.items() if value is not None and name != without}
         self._usage = usage_of(self._said)
+        self._told = len(self._running)
         return True
 
     def _take_reason(self, delta: object) -> None:

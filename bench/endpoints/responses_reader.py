@@ -136,6 +136,7 @@ class ResponsesReader(TypedStream):
         usage = said.get("usage")
         if isinstance(usage, dict):
             self._usage = usage_of(usage)
+            self._told = len(self._running)
         self._end("u" if isinstance(usage, dict) else "o")
         status = kind.removeprefix("response.")
         if (wrong := wrong_end(said, status)) is not None:

@@ -56,6 +56,7 @@ class StreamReader(EventStream):
                 self._usage = usage
                 if kind == "o" and not event.get("choices"):
                     kind = "u"
+                self._told = len(running) + (kind in TOKEN_KINDS or kind == "n")
             self._hear(event)
             if kind in TOKEN_KINDS or kind == "n":
                 tokens = whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None

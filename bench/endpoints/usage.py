@@ -41,6 +41,8 @@ class ReplyText:
     token_chunks: int | None
     """None for a reply in one piece."""
     chunks_without_text: int = 0
+    chunks_behind_usage: int = 0
+    """Token chunks that came when the usage had been said: it may be that of the text until then."""
     choices: int = 1
     tool_calls: bool = False
     counted: int | None = None
@@ -65,6 +67,8 @@ def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCount
         if output_tokens is not None and (contradiction := _contradiction(output_tokens, usage, text)) is not None:
             output_tokens = None
         contradiction = contradiction if contradiction is not None else wrong_input
+    if output_tokens is not None and text.chunks_behind_usage and _is_partial(output_tokens, text):
+        output_tokens = None
     source: TokensFrom | None = "usage"
     if output_tokens is None:
         output_tokens, source = text.counted, "tokenizer"
@@ -145,6 +149,12 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
     if counted is not None and 2 * tokens + SPECIAL_TOKENS < counted:
         return f"usage says {tokens} output tokens, and the text has {counted}"
     return None
+
+
+def _is_partial(tokens: int, text: ReplyText) -> bool:
+    """Whether a usage that more text followed is less than the whole reply has, as far as that can be told. A server says
+    nothing wrong with it."""
+    return tokens < (text.counted if text.counted is not None else text.token_chunks or 0)
 
 
 def tokens_of_chunks(

@@ -4,7 +4,7 @@ A *token chunk* bears generated text (kinds c, t, f). Role deltas, empty deltas,
 nothing. A request that failed has no latency: every function below gives None (or no samples) for it, and
 `time_until_failure_ms` alone speaks of it. None always means "did not happen".
 
-n = output tokens, k1 = tokens in the first token chunk:
+n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first token chunk:
 
     TTFT   first token chunk - sent
     TTFO   first token chunk that is not reasoning - sent
@@ -75,6 +75,18 @@ def output_tokens(record: RequestRecord) -> int:
     return token_chunk_count(record) if record.output_tokens is None else record.output_tokens
 
 
+def hidden_tokens(record: RequestRecord) -> int:
+    """Of the output tokens of a stream those of reasoning that was not sent, unless its chunks are said to have them. They
+    came before the first token chunk."""
+    reasoning = record.reasoning_tokens
+    if not reasoning or "t" in record.chunk_kind or record.output_tokens is None or not record.streamed:
+        return 0
+    visible = record.output_tokens - reasoning
+    in_chunks = 0 if record.chunk_tokens is None else sum(record.chunk_tokens)
+    # Some servers do not count reasoning as output.
+    return reasoning if visible > 0 and in_chunks <= visible else 0
+
+
 def _ms_since(start_ns: int | None, end_ns: int) -> float | None:
     return None if start_ns is None else (end_ns - start_ns) / NS_PER_MS
 
@@ -141,7 +153,7 @@ def tpot_ms(record: RequestRecord) -> float | None:
 
 def tokens_after_first_chunk(record: RequestRecord) -> float:
     """n - k1, of a response with a token chunk."""
-    first, n = first_token(record), output_tokens(record)
+    first, n = first_token(record), output_tokens(record) - hidden_tokens(record)
     assert first is not None
     k1 = n / token_chunk_count(record) if record.chunk_tokens is None else record.chunk_tokens[first]
     return n - k1

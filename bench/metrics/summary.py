@@ -162,9 +162,12 @@ class Summary:
         times = self._since_start(per_request.token_chunk_ns(record))
         chunk_tokens = per_request.token_chunk_tokens(record)
         gaps = list(map(sub, times[1:], times))
+        hidden = per_request.hidden_tokens(record) if times else 0
         self._tally.add_tokens(record, n, chunk_tokens, gaps)
         for arrivals in (self._arrivals, self._good_arrivals) if good else (self._arrivals,):
-            _add_arrivals(arrivals, times, chunk_tokens, n, record.end_ns - self._facts.start_ns)
+            _add_arrivals(arrivals, times, chunk_tokens, n - hidden, record.end_ns - self._facts.start_ns)
+            if hidden:
+                arrivals.add(times[0], hidden)
         if chunk_tokens is not None and chunk_tokens.count(1) != len(chunk_tokens):
             per_request.refuse_endless(chunk_tokens)
         if gaps and record.sent_ns is not None:

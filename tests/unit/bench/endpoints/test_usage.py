@@ -174,3 +174,56 @@ def test_usage_on_every_chunk_that_ends_above_the_total_tells_nothing() -> None:
 def test_usage_on_some_chunks_alone_tells_nothing() -> None:
     assert tokens_of_chunks("cc", [2, None], [], 9, None) is None
     assert tokens_of_chunks("", [], [], 9, None) == ()
+
+
+# ---- Usage of a part; reasoning that is not sent --------------------------------------------------------------------
+
+
+def said(n: int, event: bytes) -> bytes:
+    return event[:-1] + b',"usage":{"prompt_tokens":7,"completion_tokens":%d}}' % n
+
+
+ROLE = b'{"choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}'
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (said(1, ROLE), *[chunk("word")] * 8, END),
+        (ROLE, said(1, chunk("word")), *[chunk("word")] * 7, END),
+        (*[chunk("word")] * 3, said(4, chunk("word")), *[chunk("word")] * 4, END),
+    ],
+    ids=["with the role", "with the first text", "in the middle"],
+)
+def test_usage_that_more_text_followed_is_not_that_of_the_reply(events: tuple[bytes, ...]) -> None:
+    reply = read(*events, b"[DONE]")
+    assert (reply.input_tokens, reply.output_tokens, reply.output_tokens_from) == (7, 8, "chunks")
+    assert reply.usage_contradiction is None
+    counted = read(*events, b"[DONE]", count=lambda text: len(text) // 4)
+    assert (counted.output_tokens, counted.output_tokens_from) == (8, "tokenizer")
+
+
+def test_usage_that_more_text_followed_may_be_that_of_the_reply() -> None:
+    reply = read(chunk("a"), said(3, chunk("b")), chunk("c"), END, b"[DONE]")
+    assert (reply.output_tokens, reply.output_tokens_from) == (3, "usage")
+
+
+def test_the_last_usage_counts_whatever_came_before_it() -> None:
+    reply = read(said(1, chunk("a")), chunk("b"), chunk("c"), said(3, END), b"[DONE]")
+    assert (reply.output_tokens, reply.chunk_tokens) == (3, (1, 1, 1, 0, 0))
+
+
+def with_reasoning(n: int, reasoning: int) -> bytes:
+    details = b'"completion_tokens_details":{"reasoning_tokens":%d}' % reasoning
+    return b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":%d,%b}}' % (n, details)
+
+
+def test_reasoning_that_is_not_sent_is_in_no_chunk() -> None:
+    eight = [chunk("word")] * 8
+    assert read(*eight, END, with_reasoning(48, 40), b"[DONE]").chunk_tokens == (1,) * 8 + (0, 0, 0)
+    # 20 tokens in 8 chunks: which has how many is not known.
+    assert read(*eight, END, with_reasoning(60, 40), b"[DONE]").chunk_tokens is None
+    # A server that does not count reasoning as output, and one that sends it.
+    assert read(*eight, END, with_reasoning(8, 40), b"[DONE]").chunk_tokens == (1,) * 8 + (0, 0, 0)
+    thought = b'{"choices":[{"index":0,"delta":{"reasoning":"b"},"finish_reason":null}]}'
+    assert read(thought, *eight, END, with_reasoning(48, 40), b"[DONE]").chunk_tokens is None

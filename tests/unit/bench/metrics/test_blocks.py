@@ -58,7 +58,7 @@ def drawn(chance: random.Random, index: int, *, plain: bool) -> RequestRecord:
     fields["input_tokens"] = chance.choice([None, 0, 100, 104])
     fields["input_tokens_asked"] = chance.choice([None, 0, 100])
     fields["cached_tokens"] = chance.choice([None, None, 0, 4, 64])
-    fields["reasoning_tokens"] = chance.choice([None, None, 0, 3])
+    fields["reasoning_tokens"] = chance.choice([None, None, 0] if plain else [None, 0, 3])
     fields["tool_calls"] = chance.choice([None, 0, 0, 2])
     fields["usage_contradiction"] = chance.choice([None, None, None, f"said {index}"])
     fields["connect_ns"] = chance.choice([None, 0, 0, 300_000])

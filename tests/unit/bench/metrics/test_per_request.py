@@ -159,3 +159,33 @@ def test_bound_widths_are_of_text_chunks_whose_stamp_is_a_bound() -> None:
     bounds = (START_NS, START_NS + 59 * MS, None, START_NS)
     record = made_record(chunks_ms=(5, 60, 70, 80), kinds="rccu", chunk_bound_ns=bounds)
     assert m.stamp_bound_widths_ns(record) == [MS]
+
+
+# ---- Reasoning that is not sent -----------------------------------------------------------------------------------------
+
+HIDDEN: dict[str, Any] = {"n": 48, "reasoning_tokens": 40}
+
+
+def test_hidden_reasoning_came_before_the_first_chunk_and_takes_no_time_after_it() -> None:
+    chunks = [500.0 + 10 * i for i in range(8)]
+    assert m.tpot_ms(made_record(chunks_ms=chunks, **HIDDEN)) == pytest.approx(10.0)
+    # 16 visible tokens in 8 chunks: two in each, as far as is known.
+    assert m.tpot_ms(made_record(chunks_ms=chunks, tokens=None, n=56, reasoning_tokens=40)) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hidden"),
+    [
+        (HIDDEN, 40),
+        ({"n": 48}, 0),
+        ({**HIDDEN, "reasoning_tokens": 0}, 0),
+        ({**HIDDEN, "kinds": "tcc"}, 0),  # It was sent.
+        ({"n": 3, "reasoning_tokens": 40}, 0),  # The server does not count it as output.
+        ({"n": 40, "reasoning_tokens": 40}, 0),
+        ({"n": 48, "reasoning_tokens": 40, "tokens": (46, 1, 1)}, 0),  # The first chunk has it, by the usage on each.
+        ({"n": 48, "reasoning_tokens": 40, "tokens": (6, 1, 1)}, 40),
+        ({"n": 48, "reasoning_tokens": 40, "chunks_ms": (), "kinds": ""}, 0),  # No stream.
+    ],
+)
+def test_reasoning_is_hidden_where_it_counts_and_no_chunk_has_it(fields: dict[str, Any], hidden: int) -> None:
+    assert m.hidden_tokens(made_record(**fields)) == hidden

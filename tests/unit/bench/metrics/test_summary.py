@@ -343,3 +343,12 @@ def test_usage_that_was_not_believed_is_counted_among_that_which_there_was() -> 
     expected = {"judged": 8, "requests": 2, "share": 0.25, "first": "six"}
     assert _summarize(records)["tokens"]["contradicted"] == expected
     assert _summarize(records[::-1])["tokens"]["contradicted"] == expected
+
+
+@pytest.mark.parametrize("tokens", [(1, 1, 1), None])
+def test_hidden_reasoning_arrives_with_the_first_chunk_and_is_in_every_rate(tokens: tuple[int, ...] | None) -> None:
+    chunks = [500.0, 2_500.0, 4_500.0]
+    result = _summarize([made_record(chunks_ms=chunks, tokens=tokens, n=43, reasoning_tokens=40)])
+    assert result["series"]["output_tokens"] == [41, 0, 1, 0, 1]
+    assert result["tokens"]["output"] == 43
+    assert result["latency"]["tpot_ms"]["p50"] == pytest.approx(2_000)
