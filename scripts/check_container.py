@@ -1,192 +1,56 @@
-"""The Dockerfile followed step by step where no container engine is: see scripts/check-container.
-
-A Debian of the base image's release, made by mmdebstrap, stands for each stage. RUN, COPY, WORKDIR, ENV, USER, ENTRYPOINT
-and CMD do what Docker does with them as far as this Dockerfile uses them; any other word is refused. What it cannot show:
-the base image itself, its size, and how an engine isolates what runs.
-"""
+"""The image of the Dockerfile and the services of compose.yaml, built and tried out: see scripts/check-container."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-ROOT = Path(__file__).parents[1]
-MACHINE = ("etc/resolv.conf", "etc/pip.conf", "etc/ssl/certs/ca-certificates.crt")
-"""Files of this machine by which it reaches its package index; Docker lends its builds the network in other ways."""
-
-
-@dataclass(slots=True)
-class Stage:
-    """A root file system, and what the steps so far have set."""
-
-    name: str
-    root: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    folder: str = "/"
-    user: str = "0"
-    entrypoint: list[str] = field(default_factory=list)
-    command: list[str] = field(default_factory=list)
-
-    def run(self, words: Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command inside."""
-        own = {
-            name: value for name, value in os.environ.items() if name.startswith(("PIP_", "http", "HTTP", "no_proxy"))
-        }
-        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        settings = [f"{name}={value}" for name, value in {**own, "PATH": path, **self.environment}.items()]
-        inside = ["env", "-i", *settings, "sh", "-c", 'cd "$0" && exec "$@"', self.folder, *words]
-        return subprocess.run(
-            ["chroot", f"--userspec={self.user}:{self.user}", str(self.root), *inside],
-            text=True, check=check, stdout=None if check else subprocess.PIPE,
-        )  # fmt: skip
+from container.engine import build, compose_of, engine_here, try_compose
+from container.steps import follow
 
 
-def steps(text: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a Dockerfile, their continued lines joined."""
-    lines = "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    for line in re.sub(r"\\\n\s*", "", lines).splitlines():
-        word, _, rest = line.partition(" ")
-        yield word.upper(), rest.strip()
+class Built(Protocol):
+    """An image, however it was built."""
+
+    @property
+    def entrypoint(self) -> list[str]: ...
+    @property
+    def user(self) -> str: ...
+    def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command inside; what it prints is kept."""
 
 
-def base(image: str, name: str, place: Path) -> Stage:
-    """A Debian with the Python of that release, for an image such as python:3.13-slim-trixie."""
-    release = image.rpartition("-")[2]
-    root = place / name
-    sources = sorted(Path("/etc/apt/sources.list.d").glob("debian*.sources"))
-    # The headers of Python are in that image, too.
-    packages = "--include=python3,python3-venv,python3-dev,passwd,ca-certificates"
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=apt", packages, release, root, *sources[:1]], check=True)
-    (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-    for file in MACHINE:
-        if Path("/", file).is_file():
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(Path("/", file), root / file)
-    for folder in ("proc", "dev"):
-        subprocess.run(["mount", "--rbind", f"/{folder}", root / folder], check=True)
-    return Stage(name, root)
-
-
-def sent(rules: list[str]) -> Iterator[Path]:
-    """The files that a build is given: those that git knows and .dockerignore lets through (the last rule that fits wins)."""
-    listed = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.splitlines()
-    for name in listed:
-        kept = True
-        for rule in rules:
-            pattern = rule.removeprefix("!").removeprefix("**/")
-            if any(fnmatch(part, pattern) for part in (name, name.partition("/")[0], Path(name).name)):
-                kept = rule.startswith("!")
-        if kept and (ROOT / name).is_file():
-            yield Path(name)
-
-
-def copy(stage: Stage, words: list[str], stages: dict[str, Stage], files: list[Path]) -> None:
-    """COPY [--from=STAGE] SOURCE... TARGET"""
-    *sources, target = [word for word in words if not word.startswith("--")]
-    other = next((word.removeprefix("--from=") for word in words if word.startswith("--from=")), None)
-    place = stage.root / str(Path(stage.folder, target)).lstrip("/")
-    if other is not None:
-        for source in sources:
-            shutil.copytree(stages[other].root / source.lstrip("/"), place, symlinks=True)
-        return
-    for source in sources:
-        found = [file for file in files if file == Path(source) or Path(source) in file.parents]
-        assert found, f"COPY {source}: there is no such file, or .dockerignore leaves it out"
-        for file in found:
-            to = place / file.relative_to(source) if (ROOT / source).is_dir() else place / file.name
-            to.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, to)
-
-
-def _value_of(known: Mapping[str, str], found: re.Match[str]) -> str:
-    return known[found[1]]
-
-
-def follow(place: Path) -> Stage:
-    """Do each step. Returns the last stage."""
-    files = list(sent((ROOT / ".dockerignore").read_text().split()))
-    stages: dict[str, Stage] = {}
-    stage: Stage | None = None
-    for word, rest in steps((ROOT / "Dockerfile").read_text()):
-        print(f"== {word} {rest}"[:120], flush=True)
-        if word == "FROM":
-            image, _, name = rest.partition(" AS ")
-            stage = stages[name or "last"] = base(image, name or "last", place)
-            continue
-        assert stage is not None, "the first step is not FROM"
-        if word == "RUN":
-            stage.run(["sh", "-c", rest])
-        elif word == "COPY":
-            copy(stage, shlex.split(rest), stages, files)
-        elif word == "WORKDIR":
-            stage.folder = rest
-            (stage.root / rest.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        elif word == "ENV":
-            for setting in shlex.split(rest):
-                name, _, value = setting.partition("=")
-                known = {"PATH": "/usr/local/bin:/usr/bin:/bin", **stage.environment}
-                stage.environment[name] = re.sub(r"\$(\w+)", partial(_value_of, known), value)
-        elif word == "USER":
-            stage.user = rest
-        elif word == "ENTRYPOINT":
-            stage.entrypoint = json.loads(rest)
-        elif word == "CMD":
-            stage.command = json.loads(rest)
-        else:
-            assert word == "EXPOSE", f"{word}: this check does not know the word"
-    assert stage is not None, "there is no step"
-    return stage
-
-
-def try_out(image: Stage) -> None:
+def try_out(image: Built) -> None:
     """What the image is for: its help, the mock's, a calibration as a user without rights, and no compiler inside."""
-    assert image.user not in ("0", "root"), "the image runs as root"
-    assert "usage: " in image.run([*image.entrypoint, *image.command], check=False).stdout
-    assert image.run(["trueload-mock", "--version"], check=False).returncode == 0
-    load = [
-        "calibrate",
-        "--concurrency",
-        "2",
-        "--requests",
-        "8",
-        "--output-tokens",
-        "4",
-        "--quiet",
-        "--out",
-        "runs/one",
-    ]
-    # On a busy machine it says that it measured badly, which is all the same here.
-    assert image.run([*image.entrypoint, *load], check=False).returncode in (0, 3)
-    assert (image.root / "work/runs/one/certificate.html").is_file()
+    assert image.user not in ("", "0", "root"), "the image runs as root"
+    assert "usage: " in image.run([*image.entrypoint, "--help"]).stdout
+    assert image.run(["trueload-mock", "--version"]).returncode == 0
+    load = "calibrate --concurrency 2 --requests 8 --output-tokens 4 --quiet --out runs/one"
+    # On a busy machine it says that it measured badly (3), which is all the same here.
+    tried = f"{' '.join(image.entrypoint)} {load}; status=$?; test -s runs/one/certificate.html && exit $status"
+    assert image.run(["sh", "-c", tried]).returncode in (0, 3), "a calibration failed in the image"
     core = "import bench.native._core"
-    assert image.run(["python", "-c", core], check=False).returncode == 0, "the compiled core is missing"
-    assert image.run(["sh", "-c", "command -v gcc"], check=False).returncode != 0, "a compiler is in the image"
-    size = sum(path.lstat().st_size for path in (image.root / "opt/trueload").rglob("*")) / 2**20
-    print(f"what the image adds to its base: {size:.0f} MiB")
+    assert image.run(["python", "-c", core]).returncode == 0, "the compiled core is missing"
+    assert image.run(["sh", "-c", "command -v gcc"]).returncode != 0, "a compiler is in the image"
+    size = image.run(["du", "-sm", "/opt/trueload"]).stdout.split()[0]
+    print(f"what the image adds to its base: {size} MiB")
 
 
 def main(place: Path) -> int:
     """0 where the image can be built, or where nothing here can build it."""
-    for engine in ("docker", "podman"):
-        if (
-            shutil.which(engine) is not None
-            and subprocess.run([engine, "info"], capture_output=True, check=False).returncode == 0
-        ):
-            subprocess.run([engine, "build", "--tag", "trueload-check", str(ROOT)], check=True)
-            subprocess.run([engine, "run", "--rm", "trueload-check", "--version"], check=True)
-            return 0
+    if engine := engine_here():
+        try_out(build(engine, place))
+        print(f"Dockerfile: {engine} built it, and the result runs")
+        if compose := compose_of(engine):
+            try_compose(engine, compose)
+        else:
+            print(f"compose.yaml was not tried: it needs {engine} compose or {engine}-compose")
+        return 0
     if os.geteuid() != 0 or shutil.which("mmdebstrap") is None:
         print("not checked: no docker or podman runs here, and following the steps needs root and mmdebstrap")
         return 0

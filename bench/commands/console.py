@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.config.flags import Parser
     from bench.console.address import door, forget, keep, urls_of
     from bench.console.app import create_app
-    from bench.console.security import Keys, is_loopback
+    from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
     from bench.console.service import Console
     from bench.console.serving import serve
 
@@ -55,8 +55,9 @@ def main(argv: Sequence[str]) -> int:
             "load from this machine",
             file=sys.stderr,
         )
-    if token is not None and len(token) < 12:
-        raise UsageError("--token needs at least 12 characters")
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
+        raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
     try:
         family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
         listening = socket.create_server((given.host, int(given.port)), family=family)

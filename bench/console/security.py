@@ -47,6 +47,10 @@ COMMON_HEADERS = {
 }
 
 
+SHORTEST_TOKEN = 12
+"""Characters: a shorter one could be guessed."""
+
+
 class Keys:
     """The token that lets a user in, and what is derived from it for one life of the console."""
 

@@ -272,7 +272,10 @@ def test_another_host_needs_a_token_and_is_warned_of(
         assert cli.main([*words, "--host", "0.0.0.0"]) == Exit.USAGE
         assert "choose the token" in capsys.readouterr().err
         assert cli.main([*words, "--token", "short"]) == Exit.USAGE
-        assert "at least 12 characters" in capsys.readouterr().err
+        assert "--token needs at least 12 characters (given: 5)" in capsys.readouterr().err
+        monkeypatch.setenv("TRUELOAD_TOKEN", "choose-one")
+        assert cli.main([*words, "--host", "0.0.0.0"]) == Exit.USAGE
+        assert "the token in TRUELOAD_TOKEN needs at least 12 characters (given: 10)" in capsys.readouterr().err
         monkeypatch.setenv("TRUELOAD_TOKEN", TOKEN)
         assert cli.main([*words, "--host", "0.0.0.0"]) == Exit.USAGE
         assert "warning: 0.0.0.0 can be reached from other machines" in capsys.readouterr().err

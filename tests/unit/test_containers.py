@@ -6,8 +6,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
+from bench.console.security import SHORTEST_TOKEN
 from mockserver.cli import read_arguments
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +43,7 @@ def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> Non
     assert program == "trueload-mock"
     config = read_arguments(flags)
     assert config.host == "0.0.0.0"
-    assert str(config.port) in mock["healthcheck"]["test"][-1]
+    assert str(config.port) in mock["healthcheck"]["test"]
     # The name by which the console knows it.
     assert "mock" in config.allowed_host
     assert console["depends_on"] == {"mock": {"condition": "service_healthy"}}
@@ -51,6 +53,14 @@ def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> Non
     assert console["environment"]["TRUELOAD_TOKEN"].startswith("${TRUELOAD_TOKEN:?")
     for service in (mock, console):
         assert service["cap_drop"] == ["ALL"]
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "docs/install.md"])
+def test_the_token_that_a_reader_is_told_to_choose_lets_them_in(file: str) -> None:
+    text = (ROOT / file).read_text()
+    chosen = set(re.findall(r"(?:TRUELOAD_TOKEN|token)=([\w-]+)", text))
+    assert len(chosen) == 1
+    assert len(chosen.pop()) >= SHORTEST_TOKEN
 
 
 def test_the_devcontainer_runs_what_there_is() -> None:

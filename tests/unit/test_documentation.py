@@ -54,7 +54,7 @@ CANNOT_RUN = {
     "pipx": "needs pipx and a package index; scripts/check-package installs the same wheel",
     "uvx": "needs uv and a package index; scripts/check-package installs the same wheel",
     "docker": "needs docker; scripts/check-container does the same",
-    "TRUELOAD_TOKEN=choose-one docker compose up": "needs docker; tests/unit/test_containers.py reads the file",
+    "TRUELOAD_TOKEN=choose-your-own docker compose up": "needs docker; tests/unit/test_containers.py reads the file",
     "scripts/check-package": "needs a package index, and takes a minute",
     "scripts/check-container": "needs a package index, and takes minutes",
     "pip wheel": "needs a package index; scripts/check-package does the same",
