@@ -246,3 +246,10 @@ def test_an_error_rate_is_at_most_all_requests() -> None:
     for limit in ("100.1%", "1", "2"):
         with pytest.raises(UsageError):
             parse_one(f"error_rate<{limit}")
+
+
+def test_a_reply_without_gaps_takes_no_place_in_the_sample_for_intervals() -> None:
+    summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
+    for index in range(6):
+        summary.add(made_record(index, chunks_ms=(50,) if index % 2 else (50, 60)))
+    assert [list(one.gaps) for one in summary._tokens.sample()] == [[10 * MS]] * 3

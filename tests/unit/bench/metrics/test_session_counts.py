@@ -45,6 +45,19 @@ def test_a_failed_turn_ends_its_session_and_what_was_not_sent_is_counted() -> No
     assert counted(*failed, *left) == numbers(held=2, failed=2, turns_not_sent=2 + 8)
 
 
+def test_a_session_that_failed_once_has_failed_whatever_came_after() -> None:
+    turns = [turn(0, 0, outcome=Outcome.RESET), turn(0, 1), turn(0, 2)]
+    for order in (turns, turns[::-1]):
+        assert counted(*order) == numbers(held=1, failed=1, turns_not_sent=1)
+
+
+def test_a_session_of_the_warm_up_alone_is_not_counted_and_one_that_went_on_is() -> None:
+    warmed = [turn(0, number, phase="warmup") for number in range(4)]
+    half = [turn(1, number, phase="warmup" if number < 2 else "run") for number in range(4)]
+    assert counted(*warmed, *half) == numbers(held=1, whole=1)
+    assert counted(*half[::-1]) == numbers(held=1, whole=1)
+
+
 def test_a_failed_last_turn_leaves_nothing_unsent() -> None:
     assert counted(turn(0, 0, turns=1, outcome=Outcome.NO_TOKENS)) == numbers(held=1, failed=1)
 
