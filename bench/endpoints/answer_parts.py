@@ -50,9 +50,12 @@ class CallParts:
 
 
 def chat_answer(content: str, calls: CallParts, reasoning: str, reasoning_field: str) -> Answer:
-    """An answer of chat completions. The reasoning stands under the name that the server gave it."""
+    """An answer of chat completions. The reasoning stands under the name that the server gave it; one that
+    was in parts is not given back."""
     return Answer(
-        content=content, tool_calls=calls.calls(), reasoning={reasoning_field: reasoning} if reasoning else {}
+        content=content,
+        tool_calls=calls.calls(),
+        reasoning={reasoning_field: reasoning} if reasoning and reasoning_field else {},
     )
 
 

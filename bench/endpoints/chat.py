@@ -12,8 +12,8 @@ from bench.endpoints.openai import OpenAIEndpoint
 from bench.kept_messages import array_of
 from promptset.samples import Sample
 
-_REASONING = ("reasoning", "reasoning_content")
-"""The fields of reasoning: vLLM's and OpenRouter's, and that of DeepSeek, SGLang and llama.cpp."""
+_REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
+"""The fields of reasoning: vLLM's and OpenRouter's; that of DeepSeek, SGLang and llama.cpp; those of some gateways."""
 
 
 class ChatCompletions(OpenAIEndpoint):
@@ -51,10 +51,15 @@ class ChatCompletions(OpenAIEndpoint):
             content = delta.get(name)
             if isinstance(content, str) and content:
                 return "c", content
+        thought, answer = _parts_of(delta.get("content"))
+        if answer:
+            return "c", thought + answer
         for name in _REASONING:
             reasoning = delta.get(name)
             if isinstance(reasoning, str) and reasoning:
                 return "t", reasoning
+        if thought := thought or _detailed(delta):
+            return "t", thought
         if _functions(delta):
             names, arguments = _called(delta)
             if names or arguments:
@@ -92,14 +97,42 @@ class ChatCompletions(OpenAIEndpoint):
         message = choice.get("message")
         if not isinstance(message, dict):
             return "", ""
-        parts = [message.get(name) for name in ("reasoning", "reasoning_content", "content", "refusal")]
-        content = parts[2]
-        text = "".join(part for part in parts if isinstance(part, str))
-        return text + "".join(_called(message)), content if isinstance(content, str) else ""
+        thought, answer = _parts_of(message.get("content"))
+        content = message.get("content")
+        content = content if isinstance(content, str) else answer
+        fields = [message.get(name) for name in _REASONING]
+        reasoning = "".join(part for part in fields if isinstance(part, str)) or thought or _detailed(message)
+        refusal = message.get("refusal")
+        refused = refusal if isinstance(refusal, str) else ""
+        return reasoning + content + refused + "".join(_called(message)), content
 
 
 def _messages_in(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [message for place in ("delta", "message") if isinstance(message := choice.get(place), dict)]
+
+
+def _parts_of(content: object) -> tuple[str, str]:
+    """Of a content in parts (Mistral's models that reason): the text of its thinking, and the other text."""
+    thought = answer = ""
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict):
+            thought += _text_in(part.get("thinking"))
+            answer += _text_in(part.get("text"))
+    return thought, answer
+
+
+def _detailed(message: Mapping[str, Any]) -> str:
+    """Reasoning that stands in `reasoning_details` alone (MiniMax; others repeat it in a field of its own)."""
+    details = message.get("reasoning_details")
+    found = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
+    return "".join(_text_in(part.get("text")) or _text_in(part.get("summary")) for part in found)
+
+
+def _text_in(value: object) -> str:
+    """A text, or the texts of a list of parts."""
+    if isinstance(value, list):
+        return "".join(_text_in(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
 
 
 def _functions(message: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -386,3 +386,43 @@ def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) 
 def test_an_event_may_hold_the_mark_that_stands_between_events() -> None:
     marked = '{"choices":[{"delta":{"content":"\x7f"}}],"b":["x","\x7f","y"]}'
     assert read(marked, marked, "[DONE]").problem is None
+
+
+# ---- Content in parts, and other names of reasoning ------------------------------------------------------------------
+
+
+def thinking(text: str) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+
+
+SAID: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "thinking in parts (Mistral)": ({"content": [thinking("a")]}, "t", "a", ""),
+    "thinking as a text": ({"content": [{"type": "thinking", "thinking": "a"}]}, "t", "a", ""),
+    "text in parts": ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "c", "ab", "ab"),
+    "both": ({"content": [thinking("a"), {"type": "text", "text": "b"}]}, "c", "ab", "b"),
+    "parts of another type": ({"content": [{"type": "reference", "reference_ids": [1]}, "a", None]}, "o", "", ""),
+    "no parts": ({"content": []}, "o", "", ""),
+    "thinking": ({"thinking": "a"}, "t", "a", ""),
+    "reasoning_text": ({"content": None, "reasoning_text": "a"}, "t", "a", ""),
+    "details alone (MiniMax)": (
+        {"content": "", "reasoning_details": [{"type": "reasoning.text", "text": "a"}]}, "t", "a", "",
+    ),
+    "a summary in details": ({"reasoning_details": [{"type": "reasoning.summary", "summary": "a"}]}, "t", "a", ""),
+    "details that repeat it (OpenRouter)": ({"reasoning": "a", "reasoning_details": [{"text": "a"}]}, "t", "a", ""),
+    "details that are none": ({"reasoning_details": {"text": "a"}}, "o", "", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "kind", "text", "content"), SAID.values(), ids=SAID.keys())
+def test_text_is_found_wherever_servers_put_it(said: dict[str, Any], kind: str, text: str, content: str) -> None:
+    chat = ENDPOINTS["chat"]
+    reader = chat.event_reader(ReadOptions(count=len, keep_answer=True))
+    reader.feed([json.dumps({"choices": [{"index": 0, "delta": said, "finish_reason": None}]}).encode()])
+    reply = reader.close()
+    assert (reply.chunk_kind, reply.text) == (kind, text)
+    assert reply.answer is not None
+    assert "" not in reply.answer.reasoning
+    whole = chat.read_whole(
+        json.dumps({"choices": [{"message": said, "finish_reason": "stop"}]}).encode(), ReadOptions(count=len)
+    )
+    assert (whole.text, whole.content) == (text, content)
