@@ -82,7 +82,7 @@ def hidden_tokens(record: RequestRecord) -> int:
     if not reasoning or "t" in record.chunk_kind or record.output_tokens is None or not record.streamed:
         return 0
     visible = record.output_tokens - reasoning
-    in_chunks = 0 if record.chunk_tokens is None else sum(record.chunk_tokens)
+    in_chunks = token_chunk_count(record) if record.chunk_tokens is None else sum(record.chunk_tokens)
     # Some servers do not count reasoning as output.
     return reasoning if visible > 0 and in_chunks <= visible else 0
 

@@ -184,6 +184,8 @@ def test_hidden_reasoning_came_before_the_first_chunk_and_takes_no_time_after_it
         ({"n": 40, "reasoning_tokens": 40}, 0),
         ({"n": 48, "reasoning_tokens": 40, "tokens": (46, 1, 1)}, 0),  # The first chunk has it, by the usage on each.
         ({"n": 48, "reasoning_tokens": 40, "tokens": (6, 1, 1)}, 40),
+        # More chunks than the answer has tokens: the reasoning is among them, as content.
+        ({"n": 12, "reasoning_tokens": 10, "tokens": None, "chunks_ms": (5, 60, 70), "kinds": "ccc"}, 0),
         ({"n": 48, "reasoning_tokens": 40, "chunks_ms": (), "kinds": ""}, 0),  # No stream.
     ],
 )
