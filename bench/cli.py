@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from bench.commands import COMMANDS
-from bench.commands.output import complain, forget_output, problem_of_the_machine
+from bench.commands.output import complain, forget_output, never_too_narrow, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.interpreter import leave, set_up
 
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit status; prints what went wrong to stderr."""
     if argv is None:  # The process is ours.
         set_up()
+        never_too_narrow(sys.stdout)
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _dispatch(words)
@@ -72,10 +73,14 @@ def _report_defect() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if len(words) > 1 and words[0] in ("-h", "--help") and words[1] in COMMANDS:  # `--help run`
+        words = [words[1], words[0]]
     if not words or words[0] in ("-h", "--help"):
         print(_help())
         return Exit.GOOD if words else Exit.USAGE
-    if words[0] in ("-V", "--version"):
+    if words[0] == "help":  # `help run` is `run --help`.
+        return _dispatch([*words[1:2], "--help"])
+    if words[0] in ("-V", "--version", "version"):
         from importlib.metadata import PackageNotFoundError, version
 
         from bench import native

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from bench.errors import PRECEDENCE, Exit
 
@@ -71,6 +73,26 @@ def finish(config: RunConfig, result: Result) -> int:
     for problem in result.problems:
         print(f"warning: {problem}", file=sys.stderr)
     return print_result(result, config.format, quiet=config.quiet)
+
+
+_PLAIN = {"–": "-", "−": "-", "±": "+-", "×": "x", "·": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "µ": "u"}
+"""What is printed for our signs where the locale cannot write them."""
+
+
+def never_too_narrow(stream: TextIO) -> None:
+    """Let a stream take every text: in a locale that is not UTF-8, the signs that it lacks become plain ones, and other
+    letters `?`. Bytes of a path that were no text stay what they are."""
+
+    def plain(error: UnicodeError) -> tuple[bytes, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        letters = error.object[error.start : error.end]
+        return b"".join(
+            bytes([ord(c) - 0xDC00]) if "\udc80" <= c <= "\udcff" else _PLAIN.get(c, "?").encode() for c in letters
+        ), error.end
+
+    if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+        codecs.register_error("trueload-plain", plain)
+        stream.reconfigure(errors="trueload-plain")
 
 
 def forget_output() -> None:

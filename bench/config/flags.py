@@ -17,6 +17,7 @@ from typing import Any, NoReturn, get_args
 from pydantic import BaseModel
 
 from bench.errors import UsageError
+from bench.secrets import shown_url
 
 GROUPS = {
     "target": "what to measure",
@@ -39,8 +40,44 @@ USUAL = {
     "-q": "--quiet",
     "-r": "--rate",
     "-u": "--url",
+    "--base-url": "--url",
+    "--host": "--url",
+    "--target": "--url",
+    "--endpoint-url": "--url",
+    "--users": "--concurrency",
+    "--clients": "--concurrency",
+    "--connections": "--concurrency",
+    "--parallel": "--concurrency",
+    "--num-concurrent-requests": "--concurrency",
+    "--num-prompts": "--requests",
+    "--num-requests": "--requests",
+    "--request-count": "--requests",
+    "--number": "--requests",
+    "--max-requests": "--requests",
+    "--request-rate": "--rate",
+    "--qps": "--rate",
+    "--rps": "--rate",
+    "--max-seconds": "--duration",
+    "--time": "--duration",
+    "--run-time": "--duration",
+    "--input-len": "--input-tokens",
+    "--random-input-len": "--input-tokens",
+    "--prompt-tokens": "--input-tokens",
+    "--output-len": "--output-tokens",
+    "--random-output-len": "--output-tokens",
+    "--max-tokens": "--output-tokens",
+    "--dataset-name": "--dataset",
+    "--dataset-path": "--dataset",
+    "--goodput": "--slo",
+    "--output": "--out",
+    "--output-dir": "--out",
+    "--result-dir": "--out",
+    "--json": "--format",
+    "--token": "--api-key",
+    "--num-warmups": "--warmup",
+    "--warmup-requests": "--warmup",
 }
-"""Short flags that other tools have, and ours of that meaning."""
+"""Flags that other tools have, and ours of that meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +168,19 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[st
             hint = f"did you mean {near[0]}?" if near else f"{parser.prog} --help lists all"
             problems.append(f"{name} is not a flag: {hint}")
         elif i == 0 or not unknown[i - 1].startswith("-"):  # After a flag it is that flag's value.
-            problems.append(f"{word!r} was not expected: values follow a flag")
+            if word.startswith(("http://", "https://")) and "--url" in known and "url" not in vars(given):
+                hint, vars(given)["url"] = f"did you mean --url {shown_url(word)}?", word  # The URL is not missing.
+            else:
+                hint = "values follow a flag"
+            problems.append(f"{shown_url(word)!r} was not expected: {hint}")
     return vars(given), problems
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
     """The flag that was perhaps meant. Dashes do not count: they would make any two short names alike."""
     bare = {option.lstrip("-"): option for option in known}
-    return [bare[word] for word in difflib.get_close_matches(name.lstrip("-"), bare, n=1)]
+    begun = [option for option in known if name.startswith("--") and len(name) > 4 and option.startswith(name)]
+    return begun[:1] or [bare[word] for word in difflib.get_close_matches(name.lstrip("-"), bare, n=1)]
 
 
 def _with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:

@@ -163,7 +163,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.cancel", "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets",
          "bench.shares", "bench.sources", "bench.traffic", "bench.transport", "bench.verdict", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.errors"}),
+    "bench.config.flags": frozenset({"bench.errors", "bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.cancel", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.models",
          "bench.secrets", "promptset"}

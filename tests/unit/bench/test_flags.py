@@ -13,7 +13,7 @@ import pytest
 from bench import cli
 from bench.commands import options, run
 from bench.config import RunConfig, Settings, resolve
-from bench.config.flags import GROUPS, Parser, add_fields, parse
+from bench.config.flags import GROUPS, USUAL, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
@@ -190,6 +190,28 @@ def test_a_short_flag_of_other_tools_leads_to_ours() -> None:
     assert problems == ["-c is not a flag: did you mean --concurrency?", f"-x is not a flag: {ALL}"]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("--users", "--concurrency"), ("--num-prompts", "--requests"), ("--request-rate", "--rate"), ("--base-url", "--url"),
+     ("--conc", "--concurrency"), ("--input", "--input-tokens")],
+)  # fmt: skip
+def test_a_flag_of_other_tools_or_the_beginning_of_ours_leads_to_ours(theirs: str, ours: str) -> None:
+    _, problems = parse(run_parser(), [*URL, theirs, "4"])
+    assert problems == [f"{theirs} is not a flag: did you mean {ours}?"]
+
+
+def test_every_flag_of_another_tool_is_none_of_ours_and_leads_to_one() -> None:
+    known = {option for action in run_parser()._actions for option in action.option_strings}
+    assert known.isdisjoint(USUAL)
+    assert set(USUAL.values()) <= known
+
+
+def test_an_address_without_its_flag_is_named_and_is_the_only_problem() -> None:
+    flags, problems = parse(run_parser(), ["http://127.0.0.1:8000", "--quiet"])
+    assert problems == ["'http://127.0.0.1:8000' was not expected: did you mean --url http://127.0.0.1:8000?"]
+    assert flags["url"] == "http://127.0.0.1:8000"
+
+
 def test_a_value_may_begin_with_a_dash() -> None:
     flags, problems = parse(run_parser(), [*URL, "--duration", "-5s", "--api-key", "-k", "--quiet"])
     assert (flags["duration"], flags["api_key"], flags["quiet"], problems) == ("-5s", "-k", True, [])
@@ -325,3 +347,20 @@ def test_the_key_comes_from_the_environment_unless_it_is_given(monkeypatch: pyte
     assert value(resolved([*URL, "--api-key", "sk-flag"]), "api_key") == "sk-flag"
     monkeypatch.delenv("OPENAI_API_KEY")
     assert value(resolved(URL), "api_key") is None
+
+
+@pytest.mark.parametrize("words", [["help", "run"], ["--help", "run"], ["run", "--help"]])
+def test_help_of_a_command_may_be_asked_for_in_any_order(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(words)
+    assert capsys.readouterr().out.startswith("usage: python -m bench run ")
+
+
+def test_help_and_version_are_commands_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (cli.main(["help"]), cli.main(["version"])) == (0, 0)
+    assert re.match(r"usage: python -m bench COMMAND(.|\n)*^trueload \d", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_help_of_what_is_no_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["help", "runn"]) == 2
+    assert capsys.readouterr().err == "error: 'runn' is not a command: did you mean run?\n"

@@ -1,6 +1,7 @@
 """What a command does where its result cannot be printed."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -30,6 +31,26 @@ def test_a_problem_that_quotes_a_long_value_is_cut(capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert len(said) < 5_000
     assert said.endswith("x … (1,000,007 characters)\n  - --rate: -1\n")
+
+
+def test_a_locale_without_our_signs_gets_plain_ones() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", errors="surrogateescape")
+    output.never_too_narrow(stream)
+    stream.write("1.0–2.0 ± 3 · läufe/\udcfc\n")
+    stream.flush()
+    assert raw.getvalue() == b"1.0-2.0 +- 3 | l?ufe/\xfc\n"
+
+
+@pytest.mark.processes
+def test_a_command_ends_well_in_a_locale_that_is_not_utf_8() -> None:
+    program = (
+        "import sys; from bench import cli; cli._help = lambda: '50.0\\u201350.1'; sys.argv[1:] = ['-h']; cli.command()"
+    )
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ascii_only.pop("PYTHONIOENCODING", None)
+    done = subprocess.run([sys.executable, "-c", program], env=ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"50.0-50.1\n", b"")
 
 
 @pytest.mark.processes

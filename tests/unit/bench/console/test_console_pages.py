@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from bench.console.app import create_app
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
+from mockserver.cli import read_arguments
 
 SETTINGS = {"url": "http://127.0.0.1:9", "requests": 1}
 LATER = "2999-01-01T00:00"
@@ -37,6 +39,15 @@ def test_the_queue_is_reordered_from_the_list(user: TestClient, console: Console
     assert user.post("/queue", data={"earlier": names[2]}, follow_redirects=False).status_code == 303
     user.post("/queue", data={"later": names[0]})
     assert list(console.runner.queue) == [names[2], names[0], names[1]]
+
+
+def test_the_mock_takes_each_flag_that_the_page_of_targets_suggests(user: TestClient) -> None:
+    said = re.search(r"As for python -m mockserver: (.+)</span>", user.get("/targets").text)
+    assert said is not None
+    examples = said[1].split(", --")
+    assert len(examples) == 3
+    for example in examples:
+        read_arguments(f"--{example.removeprefix('--')}".split())
 
 
 def test_a_target_names_variables_of_headers(
