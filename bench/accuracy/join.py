@@ -33,8 +33,8 @@ CUT_BY_CLIENT = frozenset(
 _REFUSALS = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "504", "529")
 _HARMLESS = (
     "slow_accept", "stall", "slow", "degrade", "pause", "no_done", "role_early", "role_with_token", "role_absent", "empty",
-    "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "comments", "keepalive",
-    "gzip", "split", "split_utf8", "trickle", "coalesce",
+    "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "cr", "comments",
+    "keepalive", "gzip", "split", "split_utf8", "trickle", "coalesce",
 )  # fmt: skip
 
 OUTCOME_OF_FAULT = {

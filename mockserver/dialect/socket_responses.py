@@ -21,6 +21,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import LOST_RESPONSE, Refusal, refuse
 from mockserver.dialect.responses import RESPONSES, ResponsesFrames
 from mockserver.dialect.responses_request import parse_responses
+from mockserver.faults import BYTE_FAULTS
 
 Row = dict[str, Any]
 Header = tuple[bytes, bytes]
@@ -83,9 +84,7 @@ class SocketFrames(ResponsesFrames):
     """The messages of one reply."""
 
     # A message is whole or not there: there is nothing to split, to join or to comment, and no coding of a body.
-    ignores = ResponsesFrames.ignores | {
-        "crlf", "comments", "keepalive", "gzip", "split", "split_utf8", "trickle", "coalesce",
-    }  # fmt: skip
+    ignores = ResponsesFrames.ignores | BYTE_FAULTS
 
     def _frame(self, event_type: bytes, data: bytes) -> bytes:
         return data

@@ -1,6 +1,7 @@
 """Planned faults: their kinds, the rules that choose requests, and the faults that change a plan (latency)."""
 
 from mockserver.faults.kinds import (
+    BYTE_FAULTS,
     CONNECTION_FAULTS,
     FAULTS,
     GROUPS,
@@ -14,6 +15,7 @@ from mockserver.faults.kinds import (
 from mockserver.faults.rules import ArrivalFacts, Rule, choose, parse_demand, parse_rule
 
 __all__ = [
+    "BYTE_FAULTS",
     "CONNECTION_FAULTS",
     "FAULTS",
     "GROUPS",

@@ -104,8 +104,7 @@ def _say(name: str, doc: str, *options: Option, conflict: str | None = None) -> 
     return FaultKind(name, "say", doc, options, conflict, strikes=_AFTER in options)
 
 
-def _bytes(name: str, doc: str, *options: Option, packets: bool = False) -> FaultKind:
-    conflict = "packets" if packets else None
+def _bytes(name: str, doc: str, *options: Option, conflict: str | None = None) -> FaultKind:
     return FaultKind(name, "bytes", doc, options, conflict, strikes=_AFTER in options)
 
 
@@ -164,27 +163,36 @@ _KINDS = (
     _say("usage_wrong", "count too many output tokens in usage", Option("by", positive, 1, "tokens"), conflict="usage"),
     _say("usage_twice", "send the usage chunk twice", conflict="usage"),
     _say("length", "make the reply longer than max_tokens", Option("more", positive, 16, "tokens")),
-    _bytes("crlf", "end lines with CR LF"),
+    _bytes("crlf", "end lines with CR LF", conflict="lines"),
+    _bytes("cr", "end lines with CR alone", conflict="lines"),
     _bytes("comments", "send a comment before each chunk"),
     _bytes(
         "keepalive", "send comments while nothing else is sent", Option("period", duration_ns, 100 * MS, "how often")
     ),
     _bytes("gzip", "compress the body unasked"),
     _bytes(
-        "split", "split each chunk into several writes", Option("pieces", positive, 2, "writes a chunk"), packets=True
+        "split",
+        "split each chunk into several writes",
+        Option("pieces", positive, 2, "writes a chunk"),
+        conflict="packets",
     ),
-    _bytes("split_utf8", "cut one chunk inside a character", _AFTER, packets=True),
+    _bytes("split_utf8", "cut one chunk inside a character", _AFTER, conflict="packets"),
     _bytes(
         "trickle",
         "split each chunk into several slow writes",
         Option("pieces", positive, 4, "writes a chunk"),
         Option("gap", duration_ns, 2 * MS, "between two of them"),
-        packets=True,
+        conflict="packets",
     ),
-    _bytes("coalesce", "send several chunks in one write", Option("chunks", positive, 2, "how many"), packets=True),
+    _bytes(
+        "coalesce", "send several chunks in one write", Option("chunks", positive, 2, "how many"), conflict="packets"
+    ),
 )
 
 FAULTS: dict[str, FaultKind] = {kind.name: kind for kind in _KINDS}
+BYTE_FAULTS = frozenset(kind.name for kind in _KINDS if kind.group == "bytes")
+"""Faults of the bytes on the wire: what is sent stays what it is."""
+
 CONNECTION_FAULTS = frozenset(kind.name for kind in _KINDS if kind.group == "connection")
 """Faults that hit connections before a request exists. No header can ask for them."""
 

@@ -129,3 +129,7 @@ def halves(frame: bytes) -> list[bytes]:
 
 def crlf(frame: bytes) -> bytes:
     return frame.replace(b"\n", b"\r\n")
+
+
+def cr(frame: bytes) -> bytes:
+    return frame.replace(b"\n", b"\r")

@@ -1,4 +1,4 @@
-"""Turns the events of a stream into writes: split, joined, slow, with CR LF, with comments, compressed.
+"""Turns the events of a stream into writes: split, joined, slow, with other line ends, with comments, compressed.
 
 Rules:
 - A chunk is stamped at the write of its last byte. A comment is not a chunk; only its bytes count. Where the dialect has an
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mockserver.dialect.frames import Event
-from mockserver.faults import Fault
+from mockserver.faults import BYTE_FAULTS, FAULTS, Fault
 from mockserver.replies.wire import Headers, Wire
 
-_HERE = frozenset({"crlf", "comments", "gzip", "split", "trickle", "coalesce"})
+_HERE = frozenset(name for name in BYTE_FAULTS if not FAULTS[name].strikes) - {"keepalive"}
+"""The faults that apply to every write: a keep-alive strikes when it is sent."""
 _COMMENT = b": comment\n\n"
 _KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -71,7 +72,7 @@ class Outgoing:
         self._ended = ended
         self.names = tuple(name for name in faults if name in _HERE)
         """The faults of this stream that apply to every write."""
-        self._crlf = "crlf" in faults
+        self._line_end = b"\r\n" if "crlf" in faults else b"\r" if "cr" in faults else b"\n"
         self._comment, self._keep_alive = (_COMMENT, _KEEP_ALIVE) if comment is None else (comment.frame, comment.frame)
         self._of_comment = () if comment is None else (LedgerChunk(comment.kind, 0),)
         """The chunk that a comment is, if it is an event."""
@@ -98,8 +99,8 @@ class Outgoing:
             frame = self._comment + frame
             chunks = (*self._of_comment, chunk)
             cut = None if cut is None else cut + len(self._comment)
-        if cut is not None and self._crlf:  # Its line ends lengthen the part before the cut.
-            cut += frame.count(b"\n", 0, cut)
+        if cut is not None:  # Longer line ends lengthen the part before the cut.
+            cut += frame.count(b"\n", 0, cut) * (len(self._line_end) - 1)
         if self._together > 1 or self._held:
             self._held.append((frame, chunks))
             if len(self._held) < self._together and not final:
@@ -126,8 +127,8 @@ class Outgoing:
 
     def encode(self, frame: bytes, final: bool) -> bytes:
         """The bytes that an event becomes."""
-        if self._crlf:
-            frame = frame.replace(b"\n", b"\r\n")
+        if self._line_end != b"\n":
+            frame = frame.replace(b"\n", self._line_end)
         if self._zip is None:
             return frame
         return self._zip.compress(frame) + self._zip.flush(zlib.Z_FINISH if final else zlib.Z_SYNC_FLUSH)

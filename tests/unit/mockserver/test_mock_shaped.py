@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -30,6 +31,7 @@ from tests.support.played_reply import (
     USAGE,
     Played,
     c,
+    cr,
     crlf,
     halves,
 )
@@ -71,6 +73,7 @@ WIRE: dict[str, tuple[list[object], str, list[int]]] = {
     ),
     "usage_twice": ([*EVENTS[:-1], USAGE, USAGE, DONE, "end"], "rccccuuo", [0, 1, 1, 1, 1, 0, 0, 0]),
     "crlf": ([*map(crlf, EVENTS), "end"], "rcccco", [0, 1, 1, 1, 1, 0]),
+    "cr": ([*map(cr, EVENTS), "end"], "rcccco", [0, 1, 1, 1, 1, 0]),
     "comments": ([COMMENT + event for event in EVENTS] + ["end"], "rcccco", [0, 1, 1, 1, 1, 0]),
     "split": ([piece for event in EVENTS for piece in halves(event)] + ["end"], "rcccco", [0, 1, 1, 1, 1, 0]),
     "split_utf8:after=1": (split_character(), "rcccco", [0, 1, 1, 1, 1, 0]),
@@ -104,9 +107,10 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
     assert played.reply.failed is (name in ("reset", "truncate", "cut_frame", "error_in_stream"))
     # A chunk's stamp is that of the write which holds its last byte.
     ends, whole = [], b""
+    blank = {"crlf": b"\r\n\r\n", "cr": b"\r\r"}.get(name, b"\n\n")
     for stamp, write in enumerate(played.writes, 1):
-        before, whole = whole.count(b"\n\n") + whole.count(b"\r\n\r\n"), whole + write
-        found = whole.count(b"\n\n") + whole.count(b"\r\n\r\n") - before - write.count(COMMENT)
+        before, whole = whole.count(blank), whole + write
+        found = whole.count(blank) - before - write.count(COMMENT)
         ends += [stamp] * found
     assert played.reply.write_ns == ends
     if played.ended:
@@ -246,8 +250,9 @@ def test_the_last_two_change_places_where_there_is_no_later_one() -> None:
     assert Played("reorder").play(4).kinds == "rco"
 
 
-def test_a_character_is_cut_with_other_line_ends_and_comments_too() -> None:
-    played = Played("split_utf8:after=0;crlf;comments").play()
+@pytest.mark.parametrize(("fault", "ended"), [("crlf", crlf), ("cr", cr)])
+def test_a_character_is_cut_with_other_line_ends_and_comments_too(fault: str, ended: Callable[[bytes], bytes]) -> None:
+    played = Played(f"split_utf8:after=0;{fault};comments").play()
     first = played.writes[1]
-    assert first.startswith(crlf(COMMENT))
+    assert first.startswith(ended(COMMENT))
     assert first.endswith("\u4e16".encode()[:1])

@@ -54,7 +54,7 @@ def test_a_whole_reply_can_be_compressed() -> None:
 
 
 FOR_STREAMS = (
-    "no_done", "role_early", "role_with_token", "role_absent", "empty", "duplicate", "reorder", "usage_twice", "crlf",
+    "no_done", "role_early", "role_with_token", "role_absent", "empty", "duplicate", "reorder", "usage_twice", "crlf", "cr",
     "comments", "keepalive", "split", "split_utf8", "trickle", "coalesce",
 )  # fmt: skip
 
