@@ -24,6 +24,7 @@ from bench.console.page_texts import change, number, spark, when
 from bench.console.service import Console
 from bench.console.set_load import number_of, unit_of
 from bench.console.task import STATES, Task, headlines
+from bench.endpoints import ENDPOINTS
 from promptset import recipes
 
 SHOWN_AT_ONCE = 200
@@ -297,7 +298,8 @@ def router(console: Console, csrf: str) -> APIRouter:
         message: str | None = None, problem: str | None = None, status: int = 200, **typed: str
     ) -> HTMLResponse:
         saved = console.store.targets()
-        return page("targets", status, targets=saved, message=message, problem=problem, typed=typed)
+        known = {"targets": saved, "endpoints": ", ".join(ENDPOINTS)}
+        return page("targets", status, **known, message=message, problem=problem, typed=typed)
 
     @pages.get("/targets")
     def targets() -> HTMLResponse:

@@ -19,13 +19,18 @@ from tests.support.imports import (
 
 
 def test_every_module_keeps_the_rules() -> None:
-    assert violations(sources()) == []
+    assert violations(sources()) == [], (
+        "import something else, or allow it in MAY_IMPORT of tests/support/architecture_rules.py (those of the mock and of "
+        "promptset are in files beside it), if docs/architecture.md, Who may import whom, agrees"
+    )
 
 
 def test_every_room_of_bench_has_one_layer() -> None:
     assert sum(map(len, LAYERS)) == len(LAYER_OF)
     rooms = {module.split(".")[1] for module in sources() if module.startswith("bench.")}
-    assert rooms == set(LAYER_OF)
+    assert rooms == set(LAYER_OF), (
+        "LAYERS of tests/support/architecture_rules.py has each folder of bench, and each file beside them, in one layer"
+    )
 
 
 def test_the_page_of_the_architecture_names_every_folder_of_bench() -> None:
@@ -55,7 +60,9 @@ def test_the_rules_speak_of_modules_that_exist() -> None:
 
 @pytest.mark.parametrize("package", ["bench", "mockserver", "promptset"])
 def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> None:
-    assert [module for module in sources() if rule_for(module) == package and module != package] == []
+    assert [module for module in sources() if rule_for(module) == package and module != package] == [], (
+        "MAY_IMPORT of tests/support/architecture_rules.py needs a row for it: what it may import of ours"
+    )
 
 
 @pytest.mark.parametrize("package", ["bench", "promptset"])

@@ -13,6 +13,7 @@ from bench.config import Settings
 from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
+from bench.schedule import ARRIVALS
 from bench.verdict import SIGNS
 from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, commands_of, labels
 from tests.support.examples import BLOCKS, PAGES
@@ -121,11 +122,17 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     fields = Settings.model_fields.items()
     flags = [f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}" for name, field in fields]
     flags.remove("--limits")
-    assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == []
+    assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == [], (
+        "docs/usage.md has a row for each flag of run"
+    )
     (of_endpoint,) = [line for line in page.splitlines() if line.startswith("| `--endpoint ")]
     assert [name for name in ENDPOINTS if f"`{name}`" not in of_endpoint] == [], "docs/usage.md, --endpoint, names each"
+    (of_arrivals,) = [line for line in page.splitlines() if line.startswith("| `--arrivals ")]
+    assert [name for name in ARRIVALS if name not in of_arrivals] == [], "docs/usage.md, --arrivals, names each"
     names = [field.name for field in dataclasses.fields(RequestRecord)]
-    assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == []
+    assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == [], (
+        "docs/usage.md has a row for each field of requests.jsonl"
+    )
     for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
         assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == sorted(Exit)
 
@@ -133,7 +140,9 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
 def test_troubleshooting_says_of_every_sign_what_to_do() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
-    assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == []
+    assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == [], (
+        "docs/troubleshooting.md has a section for each sign, `### TITLE (`SIGN`)`, with what it says and `What to do: `"
+    )
     outcomes = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
     assert [str(outcome) for outcome in outcomes if f"`{outcome}`" not in page] == []
 

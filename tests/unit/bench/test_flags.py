@@ -143,7 +143,9 @@ def value(config: RunConfig, name: str) -> Any:
 
 
 def test_the_table_of_knobs_has_every_field() -> None:
-    assert set(KNOBS) | NO_FLAG | EACH_VALUE == set(Settings.model_fields)
+    assert set(KNOBS) | NO_FLAG | EACH_VALUE == set(Settings.model_fields), (
+        "KNOBS has a row for each setting: what must stand beside its flag, the flag, the value that it then has"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(KNOBS))

@@ -32,7 +32,9 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died is no finding, and that the target is there neither.
-    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone"}
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone"}, (
+        "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
+    )
     assert found.to_json() == {"status": "VALID", "reasons": []}
 
 
@@ -156,6 +158,12 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
 ]
 
 
+def test_every_sign_is_tripped() -> None:
+    """`calibration` speaks of certificates, in tests of its own."""
+    tripped = {sign for sign, _, status in TRIPPED if status is not Status.VALID}
+    assert tripped == set(SIGNS) - {"calibration"}, "TRIPPED has rows that trip each sign, and rows that just do not"
+
+
 @pytest.mark.parametrize(
     ("sign", "changes", "status"), TRIPPED, ids=[f"{i}-{s}" for i, (s, _, _) in enumerate(TRIPPED)]
 )
@@ -182,9 +190,9 @@ def test_troubleshooting_quotes_what_the_signs_say() -> None:
     said = {(f.sign, without_numbers(f.sentence)) for one in found for f in one.findings}
     page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     sections = re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
-    assert {sign for sign, _ in sections} == set(SIGNS)
+    assert {sign for sign, _ in sections} == set(SIGNS), "docs/troubleshooting.md has a section for each sign"
     for sign, section in sections:
         quotes = re.findall(r'\*"(.*?)"\*', section, re.DOTALL)
-        assert quotes, sign
+        assert quotes, f'docs/troubleshooting.md quotes what {sign} says, as *"..."*, and what trips it is in TRIPPED'
         for part in (part for quote in quotes for part in without_numbers(quote).split(" ...")):
             assert any(part.strip() in sentence for of, sentence in said if of == sign), (sign, part)

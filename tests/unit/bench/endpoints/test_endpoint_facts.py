@@ -24,18 +24,22 @@ CHOICE: dict[str, Any] = {"index": 0, "delta": {"content": "a"}, "finish_reason"
 # ---- What an endpoint is -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "facts"),
-    [
-        # path, takes messages, is made of, usage only on request, tokens of the probe, variable of the key
-        ("chat", ("/chat/completions", True, None, True, 4, "OPENAI_API_KEY")),
-        ("completions", ("/completions", False, None, True, 4, "OPENAI_API_KEY")),
-        ("messages", ("/messages", True, None, False, 4, "ANTHROPIC_API_KEY")),
-        ("responses", ("/responses", True, None, False, 16, "OPENAI_API_KEY")),
-        ("embeddings", ("/embeddings", False, "texts", False, 4, "OPENAI_API_KEY")),
-        ("rerank", ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY")),
-    ],
-)
+FACTS: dict[str, tuple[Any, ...]] = {
+    # path, takes messages, is made of, usage only on request, tokens of the probe, variable of the key
+    "chat": ("/chat/completions", True, None, True, 4, "OPENAI_API_KEY"),
+    "completions": ("/completions", False, None, True, 4, "OPENAI_API_KEY"),
+    "messages": ("/messages", True, None, False, 4, "ANTHROPIC_API_KEY"),
+    "responses": ("/responses", True, None, False, 16, "OPENAI_API_KEY"),
+    "embeddings": ("/embeddings", False, "texts", False, 4, "OPENAI_API_KEY"),
+    "rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
+}
+
+
+def test_each_endpoint_has_its_facts() -> None:
+    assert list(FACTS) == list(ENDPOINTS), "FACTS has a row for each endpoint, in the order of ENDPOINTS"
+
+
+@pytest.mark.parametrize(("name", "facts"), FACTS.items(), ids=FACTS)
 def test_what_each_endpoint_says_of_itself(name: str, facts: tuple[Any, ...]) -> None:
     one = ENDPOINTS[name]
     found = (one.path, one.takes_messages, one.inputs_are, one.usage_on_request, one.probe_tokens, one.key_variable)

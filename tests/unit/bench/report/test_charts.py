@@ -37,7 +37,7 @@ GOLDEN = RunNumbers(golden_summary(), golden_page_data())
 
 def test_a_report_has_its_charts() -> None:
     built = run_charts.build(GOLDEN)
-    assert [chart.key for chart in built] == list(run_charts.CHARTS)
+    assert [chart.key for chart in built] == list(run_charts.CHARTS), "the key of a chart is its name in CHARTS"
     # The nine that every load test shows, and those that it lacks.
     assert set(run_charts.CHARTS) == {
         "requests_per_s", "responses_per_s", "traffic", "response_time_intervals", "response_time_quantiles",
@@ -45,7 +45,7 @@ def test_a_report_has_its_charts() -> None:
         "itl", "in_flight", "errors", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution",
         "ttft_by_prompt", "e2el_by_output", "tokens_asked", "timeline",
         "server_requests", "server_memory", "server_tokens", "gpu",
-    }  # fmt: skip
+    }, "the set here names each chart of CHARTS"  # fmt: skip
     assert not any(chart.empty for chart in built)
     for chart in built:
         for line in (line for panel in chart.panels for line in panel.lines):
@@ -253,4 +253,6 @@ def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
     summary, page = made_page(records)
     assert len(page["series"]["t_s"]) > 390
     shown = html.render(summary, page).encode()
-    assert 250_000 < len(shown) <= 400_000
+    assert 250_000 < len(shown) <= 400_000, (
+        "a page of a long run has 400 KB: a new chart draws fewer lines, or stands in place of another"
+    )
