@@ -3,6 +3,7 @@
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together
 error_rate         of all requests together: Wilson's interval with n / D in place of n
+too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then
 
 Of an objective that speaks of a class or a model alone, all that is so for its requests; D is that of the run.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -66,6 +67,29 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
 
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
     """The verdict on one objective."""
+    judged = _by_itself(wanted, runs, entries)
+    if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None and judged.value is not None:
+        lower = _below(wanted, runs, entries)
+        if lower is not None and lower.verdict is Verdict.FAILED:
+            why = f"{judged.why}; but {lower.objective.stat}, which is lower, is beyond the limit for sure"
+            return replace(judged, verdict=Verdict.FAILED, why=why)
+    return judged
+
+
+def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively | None:
+    """The same limit on the highest of the lower quantiles that the runs have an interval of; None where there is none, or
+    where the limit is from below. One alone is looked at, so that there is no second chance to fail by accident."""
+    if wanted.stat not in QUANTILES or wanted.op not in ("<", "<="):
+        return None
+    names = sorted(QUANTILES, key=QUANTILES.__getitem__)
+    for name in reversed(names[: names.index(wanted.stat)]):
+        judged = _by_itself(replace(wanted, stat=name), runs, entries)
+        if judged.interval is not None:
+            return judged
+    return None
+
+
+def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
     upper = wanted.op in ("<", "<=")
     if any(part_of(run.summary, wanted.part) is None for run in runs):
         return Objectively(wanted, None, None, Verdict.FAILED, "no request is of it")
