@@ -18,6 +18,7 @@ import pytest
 from bench.report import html
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -96,7 +97,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         str(tmp_path / "runs"),
     ]
     env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+    process = popen(command, stdout=subprocess.PIPE, text=True, env=env)
     assert process.stdout is not None
     yield process.stdout.readline().removeprefix("console ready at ").strip()
     process.terminate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from tests.support.literal_replies import CHUNKED, GOOD, ROLE, chunk, content, f
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Send, Step, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 MS = 1_000_000
 HALF: list[Step] = [
@@ -81,7 +81,7 @@ def test_the_mock_sees_exactly_those_leave_who_were_planned(transport: str, tmp_
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "24", "--concurrency", "4"]
         command += ["--workers", "2", "--transport", transport, "--seed", "5", "--cancel", str(plan), "--quiet"]
         command += ["--input-tokens", "20", "--output-tokens", "60", "--out", str(out)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        ran = run_to_end(command)
         lines = {line["id"]: line for line in mock.ledger_lines(at_least=25)}
     assert ran.returncode in (0, 3), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]

@@ -16,6 +16,7 @@ from bench.errors import Exit
 from tests.support.console_process import SMALL, console_of, new, until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
 
 def test_a_run_that_a_terminal_started_is_watched_and_not_stopped(mock: str, tmp_path: Path) -> None:
     words = ["--url", mock, "--duration", "60s", "--out", str(tmp_path / "mine"), "--output-tokens", "4", "--quiet"]
-    run = subprocess.Popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.DEVNULL)
+    run = popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.DEVNULL)
     with console_of(tmp_path) as (client, _):
         until(client, "mine", lambda task: task.get("state") == "running")
         until(client, "mine", lambda task: bool(client.get("/tasks/mine/live").json()))

@@ -15,6 +15,7 @@ from bench.errors import Exit
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 
 def run_and_kill(tmp_path: Path, records: int, *more: str) -> tuple[int, dict[str, Any], str]:
@@ -24,7 +25,7 @@ def run_and_kill(tmp_path: Path, records: int, *more: str) -> tuple[int, dict[st
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"),
                    "--out", str(tmp_path / "run"), "--quiet", "--input-tokens", "16", "--output-tokens", "4",
                    *more]  # fmt: skip
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        with popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             path = tmp_path / "run" / "requests.jsonl"
             deadline = time.monotonic() + PATIENCE_S
             while not (path.exists() and path.read_bytes().count(b"\n") >= records):

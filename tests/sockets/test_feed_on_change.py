@@ -33,6 +33,7 @@ from bench.workload import Request, Supply
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)
 
@@ -175,7 +176,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
     with mock_process("--ttft", "5ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), "--out", str(run), "--rate", "4"]
         words += ["--duration", "60s", "--input-tokens", "16", "--output-tokens", "2", "--workers", workers, "--quiet"]
-        process = subprocess.Popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
+        process = popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + PATIENCE_S
             while True:

@@ -18,11 +18,12 @@ from bench import cli
 from bench.errors import Exit
 from bench.run_directory import RunDirectory
 from tests.support.mock_process import mock_process
+from tests.support.ready_made import popen
 
 
 def start(url: str, out: Path, *flags: str) -> subprocess.Popen[str]:
     words = ["--url", url, "--out", str(out), "--input-tokens", "16", "--output-tokens", "4", "--quiet", *flags]
-    return subprocess.Popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.PIPE, text=True)
+    return popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.PIPE, text=True)
 
 
 def state_of(out: Path) -> str | None:

@@ -4,7 +4,6 @@ goes where that class goes."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from bench.config import resolve
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Step
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 MIX = """
 classes:
@@ -33,7 +32,7 @@ def test_four_workers_send_each_class_its_share_to_its_place(tmp_path: Path) -> 
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--mix", str(file), "--quiet"]
         command += ["--requests", "100", "--concurrency", "8", "--workers", "4", "--input-tokens", "20", "--seed", "5"]
         command += ["--model", "a", "--slo", "error_rate{class=batch}<1%", "--out", str(out)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        ran = run_to_end(command)
         posts = {p.headers["x-request-id"]: p for p in answering.received if p.method == "POST"}
     assert ran.returncode in (0, 3), ran.stderr
     class_of = resolve({"url": "http://h", "mix": str(file), "seed": 5}).class_of
@@ -75,8 +74,6 @@ def test_the_probe_says_which_class_the_server_refuses(tmp_path: Path) -> None:
     file.write_text("classes: [{name: free, share: 1}, {name: paid, share: 1, headers: {X-Tenant: t}}]")
     with LiteralServer(refusing) as answering:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--mix", str(file), "--model", "a"]
-        ran = subprocess.run(
-            [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        ran = run_to_end([*command, "--out", str(tmp_path / "run")])
     assert ran.returncode == 4
     assert "error: class paid: the server needs a key (status 401" in ran.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from bench.models import parse
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Step
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 
 def server(request: Received) -> Sequence[Step]:
@@ -25,7 +24,7 @@ def test_two_workers_send_what_the_seed_says_and_the_summary_has_both_models(tmp
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--model", "a=3,b=1", "--quiet"]
         command += ["--requests", "24", "--concurrency", "4", "--workers", "2", "--input-tokens", "20", "--seed", "5"]
         command += ["--slo", "ttft{model=b}:p50<10s", "--out", str(out)]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+        ran = run_to_end(command)
         posts = [request for request in answering.received if request.method == "POST"]
     assert ran.returncode in (0, 3), ran.stderr
     probed = [json.loads(p.body)["model"] for p in posts if p.headers["x-request-id"].startswith("probe")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from tests.support.literal_replies import DONE, GOOD, finish, stream, usage, whole
 from tests.support.literal_server import LiteralServer, Received, Step
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 KEY = "s3cret-of-user-7"
 ROWS = [
@@ -41,12 +40,7 @@ def test_every_row_goes_where_it_says(transport: str, tmp_path: Path) -> None:
     with LiteralServer(server) as answering:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--dataset", str(data), "--quiet"]
         command += ["--requests", "8", "--concurrency", "2", "--transport", transport, "--header", "X-All: 1"]
-        ran = subprocess.run(
-            [*command, "--api-key", "the-run-key", "--out", str(out)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+        ran = run_to_end([*command, "--api-key", "the-run-key", "--out", str(out)])
         posts = [request for request in answering.received if request.method == "POST"]
     assert ran.returncode in (0, 3), ran.stderr
     sent = [post for post in posts if not post.headers["x-request-id"].startswith("probe")]
@@ -89,8 +83,6 @@ def test_the_probe_names_the_model_that_the_server_does_not_have(tmp_path: Path)
 
     with LiteralServer(refuses) as answering:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--dataset", str(data), "--quiet"]
-        ran = subprocess.run(
-            [*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        ran = run_to_end([*command, "--out", str(tmp_path / "run")])
     assert ran.returncode == 4
     assert "the server has no model 'gone'" in ran.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from bench.errors import UsageError
 from bench.load.components import source_of
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 GIVEN = {"url": "http://h/v1/completions", "check_usage": True, "prompt_ids": True, "input_tokens": "uniform:20..60"}
 
@@ -44,9 +43,7 @@ def test_a_server_counts_the_ids(tmp_path: Path) -> None:
     with mock_process("--ttft", "5ms", "--tpot", "1ms") as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", f"{mock.url}/v1/completions", "--requests", "8"]
         command += ["--prompt-ids", "--check-usage", "--input-tokens", "uniform:20..60", "--output-tokens", "3"]
-        ran = subprocess.run(
-            [*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        ran = run_to_end([*command, "--out", str(out), "--quiet"])
     assert ran.returncode in (0, 3), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     assert {record["outcome"] for record in records} == {"ok"}

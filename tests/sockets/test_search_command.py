@@ -22,6 +22,7 @@ from bench.run_directory import RunDirectory
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen, run_to_end
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.load_search").joinpath("search.schema.json").read_bytes()))
 
@@ -61,9 +62,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
     out = tmp_path / "search"
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "40s")
-        ran = subprocess.run(
-            command(*flags, "--out", str(out), "--require", "15"), capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        ran = run_to_end(command(*flags, "--out", str(out), "--require", "15"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "required: 15/s is held" in ran.stdout
     assert max(map(len, ran.stdout.splitlines()[:-1])) <= 80
@@ -89,7 +88,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         flags = ("--config", settings(tmp_path, mock.url), "--start", "10", "--max", "20", "--budget", "60s")
-        begun = subprocess.Popen(
+        begun = popen(
             command(*flags, "--out", str(out)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
@@ -101,7 +100,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
         first = kept(out)
         assert first["stopped_by"] == "interrupted"
 
-        resumed = subprocess.Popen(
+        resumed = popen(
             command("--resume", str(out)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
         wait_for_visits(out, len(first["visits"]) + 1, resumed)
@@ -111,9 +110,7 @@ def test_a_search_that_is_interrupted_and_then_killed_goes_on_where_it_was(tmp_p
         assert second["stopped_by"] is None
         assert second["visits"][: len(first["visits"])] == first["visits"]
 
-        last = subprocess.run(
-            command("--resume", str(out), "--budget", "15s"), capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        last = run_to_end(command("--resume", str(out), "--budget", "15s"))
         assert last.returncode in (0, 1), last.stderr
     third = kept(out)
     assert third["visits"][: len(second["visits"])] == second["visits"]

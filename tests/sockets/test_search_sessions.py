@@ -11,7 +11,8 @@ import yaml
 
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import in_a_calm_moment, of_this_try
+from tests.support.ready_made import run_to_end
 
 
 def _settings(folder: Path, url: str) -> str:
@@ -34,10 +35,12 @@ def _settings(folder: Path, url: str) -> str:
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "bench", *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    return run_to_end([sys.executable, "-m", "bench", *words])
 
 
+@in_a_calm_moment
 def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Path) -> None:
+    tmp_path = of_this_try(tmp_path)
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         config = _settings(tmp_path, mock.url)
         searched = _run(

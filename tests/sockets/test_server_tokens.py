@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from promptset.rng import stream
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +111,7 @@ def test_prompts_counted_by_the_mock_are_exact(mock: str, folder: Path, kind: st
 def test_a_run_asks_its_target(mock: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "run", "--url", mock, "--tokenizer", "server", "--requests", "12"]
     command += ["--input-tokens", "uniform:20..90", "--output-tokens", "4", "--concurrency", "4", "--text", "english"]
-    ran = subprocess.run([*command, "--out", str(tmp_path / "run")], capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = run_to_end([*command, "--out", str(tmp_path / "run")])
     assert "Traceback" not in ran.stderr
     records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
     assert len({record["input_tokens_asked"] for record in records}) > 5

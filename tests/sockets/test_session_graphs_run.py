@@ -4,7 +4,6 @@ what two workers send."""
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from tests.support.calm import CALM
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.session_graphs import random_session
 from tests.support.session_ledger import wrong_joins
 
@@ -37,7 +36,7 @@ def run(mock: MockProcess, folder: Path, *flags: str) -> tuple[list[dict[str, An
         str(folder / "run"),
     ]
     command += ["--dataset", str(folder / "graphs.jsonl"), "--config", str(folder / "calm.yaml"), *flags]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = run_to_end(command)
     assert ran.returncode == 0, ran.stderr
     records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
     return records, json.loads((folder / "run" / "summary.json").read_text())

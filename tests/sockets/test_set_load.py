@@ -23,6 +23,7 @@ from bench.run_directory import CHANGES, CONTROL, RunDirectory
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 
 def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
@@ -46,7 +47,7 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), "--out", str(run), *load]
         words += ["--duration", "60s", "--input-tokens", "16", "--output-tokens", "3", "--workers", "2", "--quiet"]
-        process = subprocess.Popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
+        process = popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: accepted(run, 31))
             assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600

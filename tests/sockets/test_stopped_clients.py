@@ -20,6 +20,7 @@ import pytest
 from tests.support.calm import calm_but_for
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 PROGRAM = b"bench.scale.program"
 
@@ -34,7 +35,7 @@ def load(url: str, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     (tmp_path / "calm.yaml").write_text(calm_but_for("ready_not_sent", "pause_of_run"))
     command = [sys.executable, "-m", "bench", "run", "--url", url, "--config", str(tmp_path / "calm.yaml"), "--quiet",
                "--out", str(tmp_path / "run"), "--input-tokens", "16", "--output-tokens", "8", *more]  # fmt: skip
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True, text=True)
+    return popen(command, stdout=subprocess.DEVNULL, start_new_session=True, text=True)
 
 
 def workers_of(parent: int) -> list[int]:

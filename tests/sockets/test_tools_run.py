@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.tool_template import TOOLS, write_tokenizer
 
 
@@ -22,9 +21,7 @@ def test_simulated_chats_with_tools_have_the_asked_length_at_the_server(known: b
     with mock_process("--ttft", "5ms", "--tpot", "1ms", *tokenizer) as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--requests", "12", "--concurrency", "3"]
         command += ["--input-tokens", "uniform:100..140", "--output-tokens", "2", "--tools", str(tools), *tokenizer]
-        ran = subprocess.run(
-            [*command, "--out", str(out), "--quiet"], capture_output=True, text=True, timeout=PATIENCE_S
-        )
+        ran = run_to_end([*command, "--out", str(out), "--quiet"])
     assert "Traceback" not in ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     assert len(records) == 12

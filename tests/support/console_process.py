@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 TOKEN = "a-token-of-the-test"
 SMALL = {"input_tokens": 16, "output_tokens": 4, "concurrency": 2}
@@ -22,7 +23,7 @@ SMALL = {"input_tokens": 16, "output_tokens": 4, "concurrency": 2}
 @contextmanager
 def console_of(runs: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "bench", "console", "--no-browser", "--port", "0", "--runs", str(runs)]
-    process = subprocess.Popen(
+    process = popen(
         [*command, "--token", TOKEN], stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_PROXY": "127.0.0.1"}
     )
     assert process.stdout is not None

@@ -17,14 +17,17 @@ import contextlib
 import os
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 ROOT = Path(__file__).parents[2]
 RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid", "yaml workflow")
@@ -112,6 +115,16 @@ def labels(lines: tuple[str, ...]) -> list[str]:
     return [row[0] for row in rows if len(row) == 2 and row[0][:1].isalpha()]
 
 
+def plain_words(words: str) -> list[str] | None:
+    """The words of a command that starts the interpreter and needs no shell; None of any other."""
+    if not words.startswith("python -m ") or re.search(r"[$`*?~#\n\\]", words):
+        return None
+    parts = shlex.shlex(words, posix=True, punctuation_chars=True)
+    parts.whitespace_split = True
+    found = list(parts)
+    return None if any(set(part) <= set("();<>|&") for part in found) else [sys.executable, *found[1:]]
+
+
 class Workplace:
     """A directory in which a page's examples run: our scripts, our interpreter, a test, and the files they leave."""
 
@@ -159,15 +172,21 @@ class Workplace:
 
     def run(self, words: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command to its end."""
-        return subprocess.run(
-            ["bash", "-o", "pipefail", "-c", self.at_real_addresses(words)],
-            cwd=self.folder,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * PATIENCE_S,
-        )
+        words = self.at_real_addresses(words)
+        if (ours := plain_words(words)) is None:
+            process = subprocess.Popen(["bash", "-o", "pipefail", "-c", words], **self._own(text=True))
+        else:
+            process = popen(ours, **self._own(text=True))
+        with process:
+            try:
+                out, err = process.communicate(timeout=2 * PATIENCE_S)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def _own(self, **more: Any) -> dict[str, Any]:
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return {"cwd": self.folder, "env": self._env, **pipes, **more}
 
     def serve(self, words: str) -> None:
         """Start a server on a free port, and wait until it is ready."""
@@ -175,15 +194,12 @@ class Workplace:
         if (told := re.search(r"--port[ =]([1-9]\d*)", words)) is not None:
             known = f"http://127.0.0.1:{told[1]}"
         # The last --port counts.
-        process = subprocess.Popen(
-            ["bash", "-c", f"exec {words.removesuffix('&').strip()} --port 0"],
-            cwd=self.folder,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+        words = f"{words.removesuffix('&').strip()} --port 0"
+        streams = self._own(stderr=subprocess.DEVNULL, text=True)
+        if (ours := plain_words(words)) is None:
+            process = subprocess.Popen(["bash", "-c", f"exec {words}"], **streams)
+        else:
+            process = popen(ours, **streams)
         self._servers.append(process)
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], PATIENCE_S)[0], f"{words}: not ready in time"

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 READY = "mockserver ready at "
 
@@ -69,7 +70,7 @@ def mock_process(*flags: str) -> Iterator[MockProcess]:
     with tempfile.TemporaryDirectory(prefix="mock-") as folder:
         ledger = Path(folder) / "ledger.jsonl"
         command = [sys.executable, "-m", "mockserver", "--port", "0", "--ledger", str(ledger), *flags]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stderr is not None
         stderr: list[str] = []

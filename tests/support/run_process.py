@@ -14,6 +14,7 @@ from typing import Any
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Received, Step
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3")
 MASK = "***"
@@ -24,10 +25,10 @@ def flags(url: str, tmp_path: Path, *more: str, out: str = "run", limits: str = 
 
 
 @contextlib.contextmanager
-def process(words: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[str]]:
+def process(words: Sequence[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
     """The command, which does not outlive the block."""
-    command = [sys.executable, "-m", "bench", *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen) as running:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with popen([sys.executable, "-m", "bench", *words], text=True, **pipes, **settings) as running:
         try:
             yield running
         finally:
@@ -35,8 +36,8 @@ def process(words: Sequence[str], **popen: Any) -> Iterator[subprocess.Popen[str
                 running.kill()
 
 
-def finished(words: Sequence[str], **popen: Any) -> tuple[int, str, str]:
-    with process(words, **popen) as running:
+def finished(words: Sequence[str], **settings: Any) -> tuple[int, str, str]:
+    with process(words, **settings) as running:
         out, err = running.communicate(timeout=PATIENCE_S)
     return running.returncode, out, err
 

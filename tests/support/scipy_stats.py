@@ -7,7 +7,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
+    if name.startswith("_"):  # pytest looks for fixtures in whatever a module has.
         raise AttributeError(name)
     return getattr(import_module("scipy.stats"), name)
 
@@ -19,7 +19,7 @@ class Law:
         self._of = (name, parameters, named)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # pytest looks for a name to call it by.
+        if name.startswith("_"):  # pytest looks for marks of its own.
             raise AttributeError(name)
         law, parameters, named = self.__dict__["_of"]
         return getattr(getattr(import_module("scipy.stats"), law)(*parameters, **named), name)

@@ -30,7 +30,7 @@ class StepServer:
     """The share of steps that take longer, by half of a step to three."""
     apart_us: float | None = None
     """Tokens of a step come one after the other, so far apart, the last at its end; None: together, at its end."""
-    curve: dict[int, float] = field(default_factory=dict)
+    curve: dict[int, float] = field(default_factory=dict, hash=False)
     """Decode cost of a batch in all, where it is not b2 a decode: by batch size, the largest that is not larger."""
 
 

@@ -83,7 +83,7 @@ def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(tokenizer: T
         texts = [
             content(sample)
             for salt in ("a", "b")
-            for sample in itertools.islice(made(tokenizer, "200", kind, salt=salt), 20)
+            for sample in itertools.islice(made(tokenizer, "100", kind, salt=salt), 20)
         ]
         # A small vocabulary spells the few characters that a kind puts first in many tokens.
         first = longest_in_common(tokenizer, [KINDS[kind].open, KINDS[kind].open]) if kind in KINDS else 0
@@ -93,7 +93,7 @@ def test_prompts_of_two_salts_share_no_beginning_with_any_tokenizer(tokenizer: T
 @pytest.mark.parametrize("kind", ["english", "code", "json", "chinese"])
 def test_in_a_long_run_no_two_prompts_share_a_beginning(default_tokenizer: Tokenizer, kind: str) -> None:
     # More prompts than a kind has sentences, functions or records.
-    samples = made(default_tokenizer, "90", kind, salt="a")
+    samples = made(default_tokenizer, "40", kind, salt="a")
     assert longest_in_common(default_tokenizer, map(content, itertools.islice(samples, 2600))) <= A_HANDFUL
 
 

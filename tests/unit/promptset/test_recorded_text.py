@@ -153,7 +153,7 @@ def test_a_cache_finds_what_is_planned_of_any_ids(
     lengths = [(max(block * len(ids) + more, 64), ids) for ids, more in calls]
     scope = data.draw(st.sampled_from(["local", "global"]))
     played = recorded(tmp_path_factory.mktemp("rows"), *[weka(one, scope, *lengths, block=block) for one in "ab"])
-    assert_as_planned([played.session_at(index) for index in range(4)], Cache())
+    assert_as_planned([played.session_at(index) for index in range(3)], Cache())
 
 
 def rounds_of(splits: list[tuple[int, int]]) -> list[dict[str, Any]]:
@@ -185,7 +185,8 @@ def test_lengths_and_hits_are_exact_with_other_tokenizers_and_templates(
     tokenizer = load_tokenizer(str(folder))
     for rows in (ROWS, rounds_of(ROUNDS)):
         played = recorded(tmp_path, *rows, tokenizer=tokenizer)
-        assert_as_planned([played.session_at(index) for index in range(2 * len(played))], Cache(), tokenizer)
+        # And the first session of the next replay, which finds nothing of this one.
+        assert_as_planned([played.session_at(index) for index in range(len(played) + 1)], Cache(), tokenizer)
 
 
 def test_prefixes_of_tracelab_are_cut_to_the_token(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +24,23 @@ from tests.support.step_server import StepServer, closed_loop
 LOADS = ((1, 8.0), (4, 8.0), (16, 8.0))
 
 
-def runs_of(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> list[list[Stream]]:
+@functools.cache
+def _runs_of(server: StepServer, loads: tuple[tuple[int, float], ...], **load: Any) -> list[list[Stream]]:
     return [closed_loop(server, users, seconds, seed=place, **load) for place, (users, seconds) in enumerate(loads)]
 
 
+@functools.cache
+def _fitted(server: StepServer, loads: tuple[tuple[int, float], ...], **load: Any) -> BatchingFit:
+    return fit_batching(_runs_of(server, loads, **load), Random(1))
+
+
+def runs_of(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> list[list[Stream]]:
+    """The streams of each load; the lists are this caller's."""
+    return [list(streams) for streams in _runs_of(server, tuple(loads), **load)]
+
+
 def fitted(server: StepServer, loads: Sequence[tuple[int, float]] = LOADS, **load: Any) -> BatchingFit:
-    return fit_batching(runs_of(server, loads, **load), Random(1))
+    return _fitted(server, tuple(loads), **load)
 
 
 def off(fit: BatchingFit, server: StepServer) -> list[float]:

@@ -1,0 +1,90 @@
+"""A program that is a copy of one that has imported it does what a new interpreter does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.mock_process import READY
+from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen, run_to_end
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each is a new interpreter")
+
+MOCK = [sys.executable, "-m", "mockserver", "--port", "0"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("bench", "--version"),
+        ("bench", "nonsense"),
+        ("bench", "run", "--url", "http://127.0.0.1:1", "--concurency", "2"),
+        ("mockserver", "--ttft", "5"),
+        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a"),
+        ("promptset", "--count", "2", "--input-tokens", "16", "--salt", "a", "--out", "here/rows.jsonl"),
+    ],
+    ids=" ".join,
+)
+def test_it_prints_and_writes_the_same_and_ends_with_the_same_status(words: tuple[str, ...], tmp_path: Path) -> None:
+    new = partial(subprocess.run, capture_output=True, text=True)
+    ways: dict[str, Callable[..., subprocess.CompletedProcess[str]]] = {"new": new, "copy": run_to_end}
+    ended = []
+    for name, run in ways.items():
+        (tmp_path / name / "here").mkdir(parents=True)
+        ran = run([sys.executable, "-m", *words], cwd=tmp_path / name, timeout=PATIENCE_S)
+        written = {path.name: path.read_bytes() for path in (tmp_path / name / "here").iterdir()}
+        ended.append((ran.returncode, ran.stdout, ran.stderr, written))
+    assert ended[0] == ended[1]
+
+
+def test_it_is_a_child_of_ours_that_signals_end(tmp_path: Path) -> None:
+    for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)):
+        with popen(MOCK, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(READY)
+            stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            assert int(stat[1]) == os.getpid()
+            assert os.getsid(process.pid) == process.pid
+            assert process.poll() is None
+            process.send_signal(number)
+            process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == status
+
+
+def test_it_has_the_environment_and_no_descriptor_of_others(tmp_path: Path) -> None:
+    environment = {**os.environ, "TRUELOAD_MARK": "of this one", "PYTHONUNBUFFERED": "1"}
+    with popen(MOCK, stdout=subprocess.PIPE, env=environment, cwd=tmp_path, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        here = Path(f"/proc/{process.pid}")
+        assert (here / "cwd").readlink() == tmp_path
+        links = [entry.readlink() for entry in (here / "fd").iterdir()]
+        process.terminate()
+    ours = {entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.exists()}
+    assert [link for link in links if str(link).startswith("socket:") and link in ours] == []
+
+
+def test_what_cannot_be_copied_is_a_new_interpreter() -> None:
+    known = [sys.executable, "-m", "bench", "--version"]
+    kinds = {}
+    ways: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("a copy", known, {}),
+        ("another program", [sys.executable, "-c", "pass"], {}),
+        ("a variable of the interpreter", known, {"env": {**os.environ, "PYTHONOPTIMIZE": "1"}}),
+        ("something before it starts", known, {"preexec_fn": lambda: None}),
+    ]
+    for name, command, settings in ways:
+        with popen(command, stdout=subprocess.PIPE, **settings) as process:
+            process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        kinds[name] = type(process) is subprocess.Popen
+    assert kinds == {name: name != "a copy" for name in kinds}

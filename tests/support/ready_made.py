@@ -1,0 +1,234 @@
+"""Programs that begin at once: `python -m bench`, `mockserver` or `promptset`, as copies of a process that has imported them.
+
+For tests of what a program does, and not of how its interpreter starts: what each new one imports is most of the processor
+time of a short command. `popen` is `subprocess.Popen`, and what it gives is one: a child of the process that asked, with the
+arguments, the folder, the environment and the streams that it was given. Where there can be no copy (another system, another
+program, other variables that Python itself reads), it is a new interpreter.
+
+As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that is copied. It ends with its socket.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import gc
+import importlib
+import inspect
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from tests.support.patience import PATIENCE_S
+
+ROOT = Path(__file__).parents[2]
+MODULES = ("bench", "mockserver", "promptset")
+"""What a copy can be."""
+IMPORTED = (
+    "bench.cli",
+    "bench.commands.run",
+    "bench.load_test",
+    "bench.evaluate",
+    "bench.dispatch.closed_loop",
+    "bench.sources.simulated",
+    "bench.transport.wire",
+    "bench.terminal",
+    "bench.report.html",
+    "bench.report.certificate_text",
+    "bench.accuracy.compare",
+    "bench.statistics.steady_state",
+    "bench.metrics.arrays",
+    "bench.metrics.block_times",
+    "bench.metrics.loose_block",
+    "bench.metrics.sureness",
+    "mockserver.cli",
+    "mockserver.http.server",
+    "mockserver.native",
+    "promptset.cli",
+    "promptset.tokenizer_files",
+    "uvloop",
+)
+"""What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
+KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session"}
+"""What of a process a copy can be given."""
+_CLONE = {"x86_64": 56, "aarch64": 220}
+"""The number of the system call."""
+_UNBUFFERED = "PYTHONUNBUFFERED"
+"""The one variable of the interpreter's own that a copy can follow."""
+_CLONE_PARENT = 0x8000
+_MOST_BYTES = 1 << 18
+
+
+def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
+    """`subprocess.Popen(command, **settings)`."""
+    environment: Mapping[str, str] | None = settings.get("env")
+    alike = environment is None or _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
+    known = list(command[:2]) == [sys.executable, "-m"] and command[2] in MODULES and settings.keys() <= KEPT
+    able = sys.platform == "linux" and os.uname().machine in _CLONE
+    return (_Copied if alike and known and able else subprocess.Popen)(command, **settings)
+
+
+def run_to_end(
+    command: Sequence[str], *, timeout: float = PATIENCE_S, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """`subprocess.run(command, capture_output=True, text=True, timeout=timeout, **settings)`."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with popen(command, **pipes, **settings) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    beginnings = ("PYTHON", "COVERAGE", "LC_", "LANG", "LD_")
+    return {name: value for name, value in environment.items() if name.startswith(beginnings) and name != _UNBUFFERED}
+
+
+class _Copied(subprocess.Popen[Any]):
+    """A process that was copied and not executed; all else is as it is there."""
+
+    def _execute_child(self, *arguments: Any) -> None:
+        usual = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+        given = usual.bind(self, *arguments).arguments
+        pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
+        streams = (given["p2cread"], given["c2pwrite"], given["errwrite"])
+        told = {
+            "words": list(given["args"][2:]),
+            "folder": str(Path(given["cwd"] or ".").absolute()),
+            "environment": dict(os.environ if given["env"] is None else given["env"]),
+            "session": bool(given["start_new_session"]),
+        }
+        self.pid = _original().copy(told, [own if one == -1 else one for own, one in enumerate(streams)])
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+class _Original:
+    """The process that is copied, as this one has it."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.ready_made", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            # Threads of the tokenizers would not be copied.
+            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", _UNBUFFERED: ""},
+        )
+        theirs.close()
+        atexit.register(self.end)
+
+    def copy(self, told: dict[str, Any], streams: list[int]) -> int:
+        """Make a copy; its process id."""
+        with self._lock:
+            socket.send_fds(self._ours, [json.dumps(told).encode()], streams)
+            answer = self._ours.recv(64)
+        if not answer:
+            raise OSError(f"the process that is copied ended with status {self._process.wait()}")
+        return int(answer)
+
+    def end(self) -> None:
+        """Let it end, and wait for it."""
+        self._ours.close()
+        self._process.wait()
+
+
+_original = functools.cache(_Original)
+
+
+def main(descriptor: int) -> None:
+    """Make a copy whenever one is asked for."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
+    from bench.interpreter import set_up
+
+    set_up()
+    for name in IMPORTED:
+        importlib.import_module(name)
+    _make_what_mocks_write()
+    os.environ.clear()
+    gc.collect()
+    gc.freeze()
+    asked = socket.socket(fileno=descriptor)
+    clone = ctypes.CDLL(None).syscall
+    number = _CLONE[os.uname().machine]
+    while True:
+        message, streams, _, _ = socket.recv_fds(asked, _MOST_BYTES, 3)
+        if not message:
+            os._exit(0)
+        # As a fork, but the copy is a child of our parent, who waits for it.
+        pid = clone(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
+        if pid == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+            _be(json.loads(message), streams)
+        asked.send(str(pid).encode())
+        for stream in streams:
+            os.close(stream)
+
+
+def _make_what_mocks_write() -> None:
+    """The tokenizer of the package and its words, which each mock that is not told another one makes first."""
+    from promptset.text import TokenText
+    from promptset.tokens import load_tokenizer
+
+    TokenText(load_tokenizer())
+
+
+def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Be the program that was asked for, in this copy, and end as it ends."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if told["session"]:
+        os.setsid()
+    for at, given in enumerate(streams):
+        os.dup2(given, at)
+    os.closerange(3, 1024)
+    os.chdir(told["folder"])
+    os.environ.update(told["environment"])
+    if os.environ.get(_UNBUFFERED):
+        for stream in (sys.stdout, sys.stderr):
+            cast(TextIOWrapper, stream).reconfigure(write_through=True)
+    module, *words = told["words"]
+    sys.path[0] = told["folder"]
+    sys.argv = ["-m", *words]
+    sys.orig_argv = [sys.executable, "-m", module, *words]
+    status: object = None
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as e:
+        status = e.code
+    except BaseException as e:  # As the interpreter says it.
+        traceback.print_exc()
+        status = 1 if not isinstance(e, KeyboardInterrupt) else 130
+    _end(status)
+
+
+def _end(status: object) -> NoReturn:
+    """As the interpreter ends, but at once."""
+    if status is not None and not isinstance(status, int):
+        print(status, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os._exit(120)
+    os._exit(0 if status is None else status if isinstance(status, int) else 1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
