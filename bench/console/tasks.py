@@ -118,7 +118,10 @@ class TaskFolder:
         # One that waits to go on, or has just begun to, still has the files of how it had ended.
         if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
             return seen[1]
-        task = _task(path, queue, starting)
+        try:
+            task = _task(path, queue, starting)
+        except Exception as e:  # As of each file alone: what is odd about one task must not end the list of the others.
+            return Task(id=path.name, state=KILLED, problem=_unreadable("its files", e))
         if task.state in (ENDED, STOPPED) and task.has_report:
             content = orjson.dumps(task)
             with self._lock:
@@ -182,7 +185,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         stored = yaml.load((path / MANIFEST).read_bytes(), Loader=_LOADER)
         config, manifest = dict(stored["config"]), Manifest.stored(stored["manifest"])
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
-        return replace(base, state=KILLED, problem=f"run.yaml cannot be read: {' '.join(str(e).split())[:300]}")
+        return replace(base, state=KILLED, problem=_unreadable(MANIFEST, e))
     run = replace(
         base,
         target=str(config.get("url", "")),
@@ -195,10 +198,19 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         return replace(run, state=str(manifest.state or RunState.RUNNING))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
         state = STOPPED if manifest.stop_reason == "interrupted" else ENDED
-        return _with_summary(replace(run, state=state, has_report=True), path / SUMMARY)
+        run = replace(run, state=state, has_report=True)
+        try:
+            return _with_summary(run, path / SUMMARY)
+        except Exception as e:
+            return replace(run, problem=f"{_unreadable(SUMMARY, e)}. To make it again: python -m bench report {path}")
     if name in starting:
         return replace(run, state=STARTING)
     return replace(run, state=KILLED, problem=last_words(path / LOG))
+
+
+def _unreadable(what: str, error: Exception) -> str:
+    words = " ".join(str(error).split())[:300]
+    return f"{what} cannot be read: {type(error).__name__}{f' ({words})' if words else ''}"
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -208,9 +220,11 @@ def planned_of(path: Path) -> dict[str, Any]:
     """The content of task.yaml; empty where there is none."""
     try:
         content = yaml.load((path / TASK_FILE).read_bytes(), Loader=_LOADER)
-    except (OSError, yaml.YAMLError, ValueError):
+    except (OSError, yaml.YAMLError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
+        return {}
+    return content
 
 
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:

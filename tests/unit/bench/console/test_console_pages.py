@@ -13,6 +13,7 @@ from bench.console.app import create_app
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
 from mockserver.cli import read_arguments
+from tests.support.made_tasks import made_run
 
 SETTINGS = {"url": "http://127.0.0.1:9", "requests": 1}
 LATER = "2999-01-01T00:00"
@@ -95,3 +96,17 @@ def test_the_list_names_an_endpoint_that_is_not_chat(
 ) -> None:
     console.create({**SETTINGS, "endpoint": endpoint}, title="a", start=False)
     assert (f'<span class="sub">{endpoint}</span>' in user.get("/").text) is shown
+
+
+def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
+    user: TestClient, console: Console
+) -> None:
+    runs = console.folder.path
+    made_run(runs, "good")
+    (made_run(runs, "damaged") / "summary.json").write_text('{"latency": [')
+    listed = user.get("/")
+    assert (listed.status_code, "/tasks/good" in listed.text, "/tasks/damaged" in listed.text) == (200, True, True)
+    page = user.get("/tasks/damaged").text
+    assert "Its numbers cannot be shown." in page
+    assert "summary.json cannot be read" in page
+    assert "Its numbers cannot be shown." not in user.get("/tasks/good").text

@@ -174,3 +174,41 @@ def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"7",
+        b"{}",
+        b'{"a":' + b"[" * 5000,
+        b"[" * 900 + b"]" * 900,
+        b"\x00" * 99,
+        b'{"latency": [], "throughput": 3}',
+    ],
+)
+@pytest.mark.parametrize("file", ["summary.json", "live.jsonl", "run.yaml", "task.yaml", "search.json", "sweep.json"])
+def test_no_damage_to_a_file_of_one_task_ends_the_list_of_the_others(tmp_path: Path, file: str, content: bytes) -> None:
+    made_run(tmp_path, "a")
+    (made_run(tmp_path, "b") / file).write_bytes(content)
+    found = tasks_of(tmp_path)
+    assert found["a"].state == "ended"
+    assert found["a"].problem is None
+    if file == "summary.json":
+        assert (found["b"].state, found["b"].has_report) == ("ended", True)
+        assert (found["b"].problem or "").startswith("summary.json cannot be read: ")
+        assert f"python -m bench report {tmp_path / 'b'}" in (found["b"].problem or "")
+
+
+def test_settings_of_another_type_are_none(tmp_path: Path) -> None:
+    made_run(tmp_path, "a")
+    for name, content in {
+        "b": "settings: [1]",
+        "c": "settings: {concurrency: [1], duration: {a: 1}}",
+        "d": "kind: [1]",
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "task.yaml").write_text(content)
+    assert set(tasks_of(tmp_path)) == {"a", "b", "c", "d"}
