@@ -74,6 +74,9 @@ DECISIONS: dict[str, tuple[Sequence[Step], Outcome, str]] = {
     "chunk sizes in capitals, with zeros": (
         replied(CHUNKED, body=b"000%X\r\n%b\r\n" % (len(BODY), BODY) + LAST_CHUNK), OK, ""
     ),
+    "chunk sizes padded with spaces": (
+        replied(CHUNKED, body=b"%-8x\r\n%b\r\n0  \r\n\r\n" % (len(BODY), BODY)), OK, ""
+    ),
     "a chunk size that is none": (replied(CHUNKED, body=chunk(BODY) + b"zz\r\n"), MALFORMED, "not HTTP"),
     "a chunk size with a sign": (replied(CHUNKED, body=b"+5\r\nhello\r\n"), MALFORMED, "not HTTP"),
     "a chunk longer than its size": (replied(CHUNKED, body=b"5\r\nhello!\r\n" + LAST_CHUNK), MALFORMED, "not HTTP"),
