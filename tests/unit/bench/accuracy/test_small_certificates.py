@@ -14,7 +14,7 @@ from bench.accuracy.coverage import CertificateBrief, kept_with
 from bench.accuracy.distribution import Distribution
 from bench.accuracy.jobs import CUT, FAILED, JobTruth
 from bench.accuracy.join import Join, Pair
-from bench.accuracy.metamorphic import Observation, slow_reader
+from bench.accuracy.metamorphic import Observation, reasoning, slow_reader
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.planned_arrivals import GATED, PlannedArrivals
 from bench.accuracy.truth import true_values
@@ -235,3 +235,15 @@ def test_a_slow_reader_leaves_one_chunk_marked_at_least() -> None:
     marked, others, *_ = slow_reader(seen, seen)
     assert (marked.expected, marked.seen, marked.held) == (1, 3, True)
     assert (others.expected, others.seen, others.held) == (0, 0, True)
+
+
+@pytest.mark.parametrize(("ttft", "tpot"), [(None, 6.0), (30.0, None), (None, None)])
+def test_reasoning_cannot_be_judged_by_a_first_run_without_its_numbers(ttft: float | None, tpot: float | None) -> None:
+    def seen(ttft: float | None, tpot: float | None) -> Observation:
+        values = {"ttft_ms": ttft, "tpot_ms": tpot, "ttfo_ms": 90.0, "e2el_ms": 200.0}
+        return Observation(cast(Any, {"latency": {name: {"p50": value} for name, value in values.items()}}))
+
+    output, *_ = reasoning(10)(seen(30.0, 6.0), seen(ttft, tpot))
+    assert (output.what, output.expected, output.held) == ("median TTFO (ms)", None, False)
+    output, *_ = reasoning(10)(seen(30.0, 6.0), seen(30.0, 6.0))
+    assert (output.expected, output.seen, output.held) == (90.0, 90.0, True)

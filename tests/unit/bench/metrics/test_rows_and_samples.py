@@ -14,12 +14,14 @@ from bench.metrics import tokens
 from bench.metrics.arrivals import FINEST_NS, MAX_SLOTS, Arrivals
 from bench.metrics.block_times import BlockTimes
 from bench.metrics.bounds import LooseTimes
+from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
 from bench.metrics.jobs import step_of
 from bench.metrics.objectives import parse_one
 from bench.metrics.per_request import NS_PER_S
 from bench.metrics.series import Steps, distributions, intervals, over_time
+from bench.metrics.server_requests import ServerRequests
 from bench.metrics.summary import Summary
 from bench.metrics.tokens import TokenTimes
 from bench.records import MOST_TOKENS, Outcome, RequestRecord, to_line
@@ -253,3 +255,62 @@ def test_a_reply_without_gaps_takes_no_place_in_the_sample_for_intervals() -> No
     for index in range(6):
         summary.add(made_record(index, chunks_ms=(50,) if index % 2 else (50, 60)))
     assert [list(one.gaps) for one in summary._tokens.sample()] == [[10 * MS]] * 3
+
+
+def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_run() -> None:
+    chosen = ChosenRequests(START_NS)
+    chosen.add(
+        made_record(
+            4, sent_ms=500, chunks_ms=(5, 50, 60, 90), kinds="rcco", intended_ns=START_NS + 250 * MS, n=2,
+            input_tokens_asked=90, output_tokens_asked=3, end_ns=START_NS + 625 * MS,
+        )
+    )  # fmt: skip
+    (row,) = chosen.describe()["sample"]
+    assert row == {
+        "index": 4,
+        "id": "made-4",
+        "outcome": "ok",
+        "status": 200,
+        "error": None,
+        "intended_s": 0.25,
+        "sent_s": 0.5,
+        "first_s": 0.55,
+        "end_s": 0.625,
+        "ttft_ms": 50.0,
+        "tpot_ms": 10.0,
+        "e2el_ms": 60.0,
+        "input_tokens": 100,
+        "output_tokens_asked": 3,
+        "output_tokens": 2,
+    }
+    never = ChosenRequests(START_NS)
+    never.add(
+        made_record(
+            5, sent_ns=None, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, end_ns=START_NS + MS, input_tokens=None,
+            input_tokens_asked=7, inputs=3,
+        )
+    )  # fmt: skip
+    found = never.describe()
+    assert (found["sample"], found["slowest"], found["failures"]) == ([], [], 1)
+    (lost,) = found["failed"]
+    assert (lost["sent_s"], lost["first_s"], lost["end_s"]) == (None, None, 0.001)
+    assert (lost["input_tokens"], lost["inputs"]) == (7, 3)
+
+
+def test_the_cached_tokens_of_blocks_are_those_of_their_records() -> None:
+    records = [
+        made_record(0, cached_tokens=30),
+        made_record(1, cached_tokens=0, input_tokens=50),
+        made_record(2),
+        made_record(3, cached_tokens=9, input_tokens=None),
+    ]
+    drafted = made_record(4, draft_steps=1, draft_tokens=2, accepted_tokens=1)
+    blocks, single = ServerRequests(), ServerRequests()
+    blocks.add_block(block_of(*records).block)
+    for record in records:
+        single.add(record)
+    for said in (blocks, single):
+        said.add(drafted)
+        found = said.describe()
+        assert found is not None
+        assert found["cached"] == {"replies": 2, "tokens": 30, "of": 150, "share": 0.2}

@@ -178,3 +178,26 @@ def test_only_the_steps_inside_the_window_are_tested() -> None:
 def test_a_short_series_is_not_tested() -> None:
     found = describe_window(Window(0, 19 * S, "given"), [1_000.0], _over_time(19), open_loop=True)
     assert found["stationarity"] == {"ttft_ms": None, "tpot_ms": None}
+
+
+@pytest.mark.parametrize(("until_s", "start_s"), [(59.999, 0), (60.0, 20), (60.001, 20)])
+def test_a_start_is_looked_for_in_runs_of_a_minute_and_more(until_s: float, start_s: int) -> None:
+    window = _steady(_over_time(62, ttft_ms=[10.0] * 20 + _noise(42)), until_s)
+    assert window.start_ns == start_s * S
+    assert window.method == ("MSER-5 after ramp and warm-up" if start_s else "after ramp and warm-up")
+
+
+@pytest.mark.parametrize(("request_s", "any_window"), [(9.99, True), (10.0, False)])
+def test_a_window_is_longer_than_a_request_takes(request_s: float, any_window: bool) -> None:
+    found = steady_window(0, 10 * S, 0, request_s * S, _over_time(12), _border, True)
+    assert (found is not None) is any_window
+
+
+@pytest.mark.parametrize(("e2el_ms", "rounds", "warned"), [(1000.0, 10.0, False), (1001.0, 10 / 1.001, True)])
+def test_ten_rounds_are_enough(e2el_ms: float, rounds: float, warned: bool) -> None:
+    window = Window(0, 10 * S, "after ramp and warm-up", [])
+    found = describe_window(window, [e2el_ms], _over_time(12), False)
+    assert found["rounds"] == pytest.approx(rounds)
+    assert bool(found["warnings"]) is warned
+    assert (found["start_s"], found["end_s"], found["method"]) == (0.0, 10.0, "after ramp and warm-up")
+    assert describe_window(window, [e2el_ms], _over_time(12), True)["warnings"] == []

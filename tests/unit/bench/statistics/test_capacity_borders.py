@@ -1,0 +1,86 @@
+"""What counts for a capacity and what no longer does: visits, grids and tails on either side of each limit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.statistics.capacity import Mean, Posterior, Share, dispersion, grid, mean_of, of_means, of_shares
+
+VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20)]
+
+
+def test_a_visit_without_requests_says_nothing_wherever_it_stands() -> None:
+    found = of_shares(VISITS, 0.01, 20, grid(10, 80)).mass
+    for at in range(4):
+        visits = [*VISITS[:at], Share(25.0, 0, 0), *VISITS[at:]]
+        assert of_shares(visits, 0.01, 20, grid(10, 80)).mass == pytest.approx(found)
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "edge"),
+    [(0.2, 0.0, -1), (0.199, 0.0, 0), (0.0, 0.2, 1), (0.0, 0.199, 0), (0.3, 0.25, -1), (0.25, 0.3, 1), (0.1, 0.1, 0)],
+)
+def test_a_fifth_of_the_mass_at_an_edge_of_the_grid_may_lie_beyond_it(below: float, above: float, edge: int) -> None:
+    # Of 80 points the two outermost on either side are its edges; the third is not.
+    mass = np.zeros(80)
+    mass[1], mass[-2] = below, above
+    mass[2] = mass[-3] = (1 - below - above) / 2
+    assert Posterior(grid(1, 10, 80), mass).at_edge() == edge
+
+
+def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
+    assert mean_of(5.0, [2.0] * 19, 1.0) is None
+    assert mean_of(5.0, [0.0] * 20, 1.0) is None
+    assert mean_of(5.0, [-1.0] * 20, 1.0) is None
+    found = mean_of(5.0, [2.0] * 20, 1.0)
+    # Values that are all alike leave the hundredth that no visit can see of itself.
+    assert found is not None
+    assert (found.load, found.log_ratio, found.error) == pytest.approx((5.0, math.log(2.0), 0.01))
+
+
+@pytest.mark.parametrize(
+    ("load", "share", "allowed", "counts"),
+    [
+        (125.0, 0.0, 0.01, True),
+        (125.1, 0.0, 0.01, False),
+        (75.0, 0.0, 0.01, True),
+        (74.9, 0.0, 0.01, False),
+        (100.0, 0.299, 0.01, True),
+        (100.0, 0.3, 0.01, False),
+        # Three times the odds of a half are three quarters.
+        (100.0, 0.749, 0.5, True),
+        (100.0, 0.75, 0.5, False),
+    ],
+)
+def test_a_tail_counts_near_the_capacity_where_no_more_than_that_was_overloaded(
+    load: float, share: float, allowed: float, counts: bool
+) -> None:
+    assert dispersion([(load, share, 7.0)], 100.0, allowed, 8.0) == (21.0 if counts else 16.0)
+
+
+def test_before_a_visit_what_was_scouted_counts_twice_and_ten_at_least() -> None:
+    assert [dispersion([], 100.0, 0.01, scouted) for scouted in (4.9, 5.0, 5.1)] == pytest.approx([10.0, 10.0, 10.2])
+
+
+def test_the_capacity_of_a_mean_lies_where_it_is_its_limit() -> None:
+    # A mean at its limit at 20, below it at 10 and above it at 40: each visit pulls to its side.
+    at, under, over = Mean(20.0, 0.0, 0.02), Mean(10.0, -0.7, 0.02), Mean(40.0, 0.7, 0.02)
+    capacities = grid(5, 80)
+    assert of_means([at], capacities).estimate == pytest.approx(20, rel=0.02)
+    assert of_means([under], capacities).low > 10
+    assert of_means([over], capacities).high < 40
+    assert of_means([under, at, over], capacities).width < of_means([at], capacities).width
+
+
+def test_a_grid_is_even_in_its_logarithm_and_has_both_ends() -> None:
+    assert grid(1, 16, 5).tolist() == pytest.approx([1, 2, 4, 8, 16])
+    assert len(grid(1, 2)) == 200
+
+
+def test_quantiles_are_the_first_capacities_that_have_so_much_mass_below_them() -> None:
+    found = Posterior(np.array([1.0, 2.0, 4.0]), np.array([0.025, 0.475, 0.5]))
+    assert (found.low, found.estimate, found.high, found.width) == (1.0, 2.0, 4.0, 3.0)
+    assert found.quantile(1.0) == 4.0
