@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.accuracy.join import Pair
-from bench.accuracy.truth import stamped_values, true_values
+from bench.accuracy.truth import FROM_SENT, METRICS, TokenTimes, gap_values, request_values, stamped_values, true_values
 from bench.records import RequestRecord
 from tests.support.made_ledger import LAG_NS, made_line
 from tests.support.made_records import MS, START_NS, made_record
@@ -28,6 +28,16 @@ def test_a_reply_of_one_chunk_has_a_first_and_a_last_token_and_nothing_in_betwee
     at = 50 - LAG_MS
     whole = {"ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms"}
     assert truth_of(made_record(chunks_ms=(50,), tokens=(tokens,))) == near({metric: [at] for metric in whole})
+
+
+def test_every_metric_that_begins_with_the_request_is_known_to_begin_on_the_clients_side() -> None:
+    reply = TokenTimes((50, 60), (1, 1), "cc", sent_ns=10, due_ns=5, n=2, known=True)
+    assert set(request_values(reply)) == set(FROM_SENT), (
+        "bench/accuracy/truth.py: FROM_SENT has the keys of request_values"
+    )
+    assert set(METRICS) - set(FROM_SENT) == set(gap_values((50, 60), (50, 60), reply)), (
+        "and gap_values makes all others"
+    )
 
 
 REPLIES: list[tuple[str, dict[str, Any], dict[str, list[float]]]] = [
