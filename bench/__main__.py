@@ -7,7 +7,10 @@ if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it has perhaps an 
         "error: Trueload needs Python 3.11 or newer, and {} is {}.{}".format(sys.executable, *sys.version_info[:2])
     )
 
-from bench.cli import command
+try:
+    from bench.cli import command
+except KeyboardInterrupt:
+    sys.exit(130)
 
 if __name__ == "__main__":  # Not in a process that another one has started.
     command()

@@ -30,11 +30,11 @@ def command() -> NoReturn:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit status; prints what went wrong to stderr."""
-    if argv is None:  # The process is ours.
-        set_up()
-        never_too_narrow(sys.stdout)
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if argv is None:  # The process is ours.
+            set_up()
+            never_too_narrow(sys.stdout)
         status = _dispatch(words)
         sys.stdout.flush()
     except BrokenPipeError:

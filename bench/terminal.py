@@ -158,7 +158,10 @@ def _way(numbers: LiveNumbers) -> str:
 
 
 def _load(numbers: LiveNumbers) -> str:
-    return "" if numbers.load is None or not numbers.load_unit else f"{numbers.load:.4g} {numbers.load_unit}:  "
+    if numbers.load is None or not numbers.load_unit:
+        return ""
+    one = numbers.load == 1 and "/" not in numbers.load_unit
+    return f"{numbers.load:.4g} {numbers.load_unit.removesuffix('s') if one else numbers.load_unit}:  "
 
 
 def _bar(share: float, *, unicode: bool) -> str:

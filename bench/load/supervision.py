@@ -54,7 +54,13 @@ class Interrupts:
             return
         self.seen = True
         self._crew.tell(Order.INTERRUPT)
-        self._say(f"stopping: waiting for {self._crew.in_flight} requests in flight (Ctrl-C again cuts them)")
+        in_flight = self._crew.in_flight
+        if not in_flight:
+            self._say("stopping")
+        elif in_flight == 1:
+            self._say("stopping: waiting for a request in flight (Ctrl-C again cuts it)")
+        else:
+            self._say(f"stopping: waiting for {in_flight:,} requests in flight (Ctrl-C again cuts them)")
 
     def terminate(self) -> None:
         """SIGTERM."""

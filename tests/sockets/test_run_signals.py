@@ -40,7 +40,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Pa
     assert told["run"]["stop_reason"] == "interrupted"
     assert told["counts"]["by_outcome"] == {"ok": told["counts"]["sent"]}
     assert told["counts"]["sent"] == len(records(tmp_path)) >= 3
-    assert "waiting for" in err
+    assert "stopping" in err
     assert "TTFT" in out
     assert f"The run was interrupted after {told['counts']['sent']:,} requests: the numbers are about these." in out
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
-from bench import child_process
+from bench import child_process, cli
 
 pytestmark = [
     pytest.mark.processes,
@@ -77,3 +80,23 @@ def test_a_program_beside_a_command_is_set_up_before_it_is_imported(tmp_path: Pa
         assert ours.recv(100) == b"set up before"
     assert process.wait() == 7
     assert (tmp_path / "trueload" / "generated-code").exists()
+
+
+def _ctrl_c(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_the_command_line_is_loaded_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    loading = ModuleType("bench.cli")
+    vars(loading)["__getattr__"] = _ctrl_c
+    monkeypatch.setitem(sys.modules, "bench.cli", loading)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        runpy.run_module("bench", run_name="__main__")
+
+
+def test_ctrl_c_while_the_process_is_set_up_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "set_up", _ctrl_c)
+    assert cli.main() == 130
+    assert capsys.readouterr().err == "error: interrupted before the load began: nothing was measured\n"

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TextIO
 
 import pytest
@@ -133,6 +134,18 @@ def test_the_lines_have_the_way_counts_rates_latencies_and_errors() -> None:
         "  errors: 2 http_error, 1 reset",
     ]
     assert third[0] == "  ━━━━────────────────  20%  20 of 100 requests, all sent, 80 in flight"
+
+
+@pytest.mark.parametrize(
+    ("load", "unit", "told"), [(1, "users", "1 user"), (2, "users", "2 users"), (1, "requests/s", "1 requests/s")]
+)
+def test_one_user_is_not_called_users(load: float, unit: str, told: str) -> None:
+    async def main(loop: VirtualTimeLoop) -> list[str]:
+        live = Live(LoopClock(), lambda at_ns: dict(COUNTS), LoadGoal(requests=100, load_unit=unit))
+        live.start()
+        return load_lines(replace(live.numbers(START_NS), load=load), unicode=True)
+
+    assert run_virtual(main)[1] == f"  {told}:  sent 0  done 0  in flight 0  failed 0 (0.0%)"
 
 
 def test_a_duration_never_reads_more_than_it_is() -> None:
