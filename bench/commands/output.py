@@ -32,7 +32,9 @@ def complain(problems: Sequence[str]) -> None:
 
 
 def _readable(problem: str) -> str:
-    """What was given may stand in a problem, and be of any length."""
+    """What was given, or what a server said, may stand in a problem: it is of any length, and must not steer the terminal.
+    Bytes of a path that were no text stay."""
+    problem = "".join(c if c.isprintable() or c in "\n\t" or "\udc80" <= c <= "\udcff" else " " for c in problem)
     return problem if len(problem) <= _LONGEST else f"{problem[:_LONGEST]} … ({len(problem):,} characters)"
 
 
@@ -71,7 +73,7 @@ def terminal(quiet: bool) -> Terminal:
 def finish(config: RunConfig, result: Result) -> int:
     """Print what came of a run. Returns its exit status."""
     for problem in result.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        print(f"warning: {_readable(problem)}", file=sys.stderr)
     return print_result(result, config.format, quiet=config.quiet)
 
 

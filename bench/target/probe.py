@@ -39,7 +39,8 @@ async def list_models(url: str, target: Target, timeout_s: float | None = None) 
     """The ids of the models that the server lists; None where it does not."""
     content = await side_requests.get(urls.models_url(url), target, timeout_s)
     try:
-        return None if content is None else [str(model["id"]) for model in orjson.loads(content)["data"]]
+        listed = [] if content is None else [model["id"] for model in orjson.loads(content)["data"]]
+        return None if content is None else [name for name in listed if isinstance(name, str)]
     except (ValueError, TypeError, KeyError):
         # Whatever is wrong here, the probe itself will meet it and say it better.
         return None

@@ -217,3 +217,23 @@ def test_a_server_that_refuses_options_is_asked_without_them_and_the_report_says
     (note,) = [note for note in summary(tmp_path)["run"]["notes"] if "refuses" in note]
     assert "stream_options and ignore_eos" in note
     assert summary(tmp_path)["counts"]["succeeded"] == 2
+
+
+@pytest.mark.parametrize(
+    ("listed", "sent"),
+    [
+        (b'{"data":[{"id":{"a":1}},{"id":"m"},{"id":null}]}', "m"),
+        (b'{"data":[{"id":%b}]}' % (b"[" * 1000 + b"]" * 1000), None),
+        (b'{"data":7}', None),
+        (b"null", None),
+    ],
+    ids=["a name among others", "a name nested deep", "no list", "nothing"],
+)
+def test_only_texts_are_names_of_models(listed: bytes, sent: str | None, tmp_path: Path) -> None:
+    def answer(request: Received) -> Sequence[Step]:
+        return whole("200 OK", listed) if request.method == "GET" else stream(*GOOD)
+
+    with LiteralServer(answer) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "1", "--quiet")) == Exit.GOOD
+        asked = [json.loads(request.body) for request in server.received if request.method == "POST"]
+    assert {body.get("model") for body in asked} == {sent}

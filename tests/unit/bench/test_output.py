@@ -33,6 +33,12 @@ def test_a_problem_that_quotes_a_long_value_is_cut(capsys: pytest.CaptureFixture
     assert said.endswith("x … (1,000,007 characters)\n  - --rate: -1\n")
 
 
+def test_what_a_server_said_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    output.complain(["it lists evil\x1b[2J\x1b]0;owned\x07\r\u202e\x9b, läufe – and more:\n  - a line of ours"])
+    said = capsys.readouterr().err
+    assert said == "error: it lists evil [2J ]0;owned    , läufe – and more:\n  - a line of ours\n"
+
+
 def test_a_locale_without_our_signs_gets_plain_ones() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii", errors="surrogateescape")
