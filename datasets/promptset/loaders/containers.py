@@ -7,6 +7,7 @@ be larger than memory. A new kind of file is one class and one line in `CONTAINE
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import mmap
 import re
@@ -74,11 +75,21 @@ def _json(path: Path) -> Container:
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
+_MANY_BRACKETS, _AROUND = 200, 30
+"""orjson writes 254 levels, and a request has a few around what a row gives it. Fewer brackets are never too deep."""
+
+
 def _decode(line: bytes) -> object:
     try:
-        return orjson.loads(line)
+        decoded = orjson.loads(line)
     except orjson.JSONDecodeError as e:
         return SpecError(f"not JSON: {e}")
+    if line.count(b"[") + line.count(b"{") > _MANY_BRACKETS:
+        try:
+            orjson.dumps(functools.reduce(lambda inner, _: [inner], range(_AROUND), decoded))
+        except TypeError:
+            return SpecError("nested too deep to be sent (at most some 200 levels)")
+    return decoded
 
 
 class _OfBytes:

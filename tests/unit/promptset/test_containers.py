@@ -150,3 +150,15 @@ def test_a_large_file_is_passed_over_in_little_memory(folder: Path, name: str) -
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(("levels", "is_read"), [(3, True), (150, True), (300, False), (900, False)])
+def test_what_is_nested_too_deep_to_be_sent_is_a_bad_row(folder: Path, levels: int, is_read: bool) -> None:
+    deep = f'{{"messages": {"[" * levels}1{"]" * levels}}}'
+    wide = json.dumps({"messages": [{"role": "user", "content": "a"}] * 300})
+    path = folder / "deep.jsonl"
+    path.write_text(f"{wide}\n{deep}\n{wide}\n")
+    first, second, third = rows_of(path)
+    assert first == third == json.loads(wide)
+    assert isinstance(second, dict) == is_read
+    assert is_read or "nested too deep" in str(second)
