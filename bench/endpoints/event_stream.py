@@ -17,7 +17,14 @@ from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import error_message, error_of, excerpt, page_title
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
-from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts, tokens_of_chunks
+from bench.endpoints.usage import (
+    ReplyText,
+    cached_tokens,
+    reasoning_tokens,
+    says_each,
+    token_counts,
+    tokens_of_chunks,
+)
 from bench.records import TOKEN_KINDS, Outcome
 from promptset.answers import Answer
 
@@ -171,6 +178,9 @@ class EventStream(ABC):
         said = [(kind, piece) for kind, piece in zip(kinds, self._pieces, strict=False) if kind != "f"]
         content = "".join(piece for kind, piece in said if kind == "c")
         counted = self._count(text) if self._count is not None else None
+        if says_each(self._running):
+            # What was said with the first chunk was said again, of the others.
+            self._running, self._told = [None] * len(self._running), 1
         tokens = token_counts(
             self._usage,
             ReplyText(

@@ -151,6 +151,12 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
     return None
 
 
+def says_each(running: Sequence[int | None]) -> bool:
+    """Whether the usage on every token chunk is that of the chunk alone: it says the same number from first to last, so it
+    counts nothing up. Two chunks may share a token."""
+    return len(running) > 2 and running[0] is not None and running.count(running[0]) == len(running)
+
+
 def _is_partial(tokens: int, text: ReplyText) -> bool:
     """Whether a usage that more text followed is less than the whole reply has, as far as that can be told. A server says
     nothing wrong with it."""

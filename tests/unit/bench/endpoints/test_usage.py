@@ -227,3 +227,15 @@ def test_reasoning_that_is_not_sent_is_in_no_chunk() -> None:
     assert read(*eight, END, with_reasoning(8, 40), b"[DONE]").chunk_tokens == (1,) * 8 + (0, 0, 0)
     thought = b'{"choices":[{"index":0,"delta":{"reasoning":"b"},"finish_reason":null}]}'
     assert read(thought, *eight, END, with_reasoning(48, 40), b"[DONE]").chunk_tokens is None
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_usage_on_every_chunk_that_counts_nothing_up_is_that_of_the_chunk(each: int) -> None:
+    events = [said(each, chunk("word")) for _ in range(8)]
+    reply = read(*events, END, b"[DONE]")
+    assert (reply.output_tokens, reply.output_tokens_from, reply.chunk_tokens) == (8, "chunks", (1,) * 8 + (0, 0))
+    assert reply.usage_contradiction is None
+    total_said = read(*events, END, total(16), b"[DONE]")
+    assert (total_said.output_tokens, total_said.output_tokens_from) == (16, "usage")
+    # Two pieces of one token, each with the count so far.
+    assert read(said(1, chunk("wo")), said(1, chunk("rd")), END, b"[DONE]").output_tokens == 1
