@@ -196,8 +196,7 @@ class BatchingEngine:
         if self._preemptions == before:
             self._admit_waiting(start_ns, budget, batch)
         if not batch:
-            # All that waited was released meanwhile; or the first in line gave way, and the next step has the others.
-            return
+            return  # The only one whose turn it was gave way, and the next step has the others.
         self._batch = [*batch.items()]
         prefill = decode = context = 0
         for sequence, tokens in self._batch:
@@ -221,9 +220,6 @@ class BatchingEngine:
         pool, waiting = self._pool, self._waiting
         while waiting and budget > 0 and len(self._running) < self._cost.max_num_seqs:
             sequence = waiting[0]
-            if sequence.over:
-                waiting.popleft()
-                continue
             # The last token is always computed: its logits are needed.
             found = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])
             cached = len(found) * BLOCK_TOKENS

@@ -124,3 +124,32 @@ def test_whoever_gives_way_itself_takes_nobody_with_it(by_priority: bool) -> Non
     # Then it is alone: 32 tokens and 13.
     assert seen[2] == [79 + 13 * 9 + 74 + 36]
     assert [engine.release(key).facts["preemptions"] for key in (1, 2)] == [0, 1]
+
+
+def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() -> None:
+    # Three blocks of 16 tokens: the first request needs its second block at 115, when the other one has two.
+    cost = replace(COST, max_num_batched_tokens=64, kv_blocks=3)
+    engine = BatchingEngine(cost, by_priority=True)
+    engine.admit(1, replace(work(0, 14, 6), priority=5))
+    engine.admit(2, replace(work(0, 20, 12), priority=0))
+    stamps = stamps_us(engine)
+    # 34 tokens of prompts from 5 on; steps of two tokens; then one a step, of the other alone, until that has ended.
+    assert stamps[2] == [83, 99, 115, *range(128, 233, 13)]
+    # Prompt and three tokens are computed again, and what is missing.
+    assert stamps[1] == [83, 99, 115, 232 + 44, 289, 302]
+    state = engine.state()
+    assert state.preemptions == 1
+    assert state.iteration_tokens == {34: 1, 2: 2, 1: 11, 17: 1}
+
+
+def test_whoever_is_released_while_it_waits_leaves_no_gap_in_the_line() -> None:
+    engine = BatchingEngine(replace(COST, max_num_seqs=1))
+    for key in (1, 2, 3):
+        engine.admit(key, work(0, 4, 2))
+    assert engine.step(10 * US) == []
+    assert (engine.state().running, engine.state().waiting) == (1, 2)
+    engine.release(2)
+    assert (engine.state().running, engine.state().waiting) == (1, 1)
+    # 4 tokens of prompt take 18 us, one of the reply 13.
+    assert stamps_us(engine) == {1: [23, 36], 3: [54, 67]}
+    assert engine.state().iteration_tokens == {4: 2, 1: 2}
