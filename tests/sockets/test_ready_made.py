@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.mock_process import READY
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import popen, run_to_end
+from tests.support.ready_made import ROOT, popen, run_to_end
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each is a new interpreter")
 
@@ -88,3 +88,19 @@ def test_what_cannot_be_copied_is_a_new_interpreter() -> None:
         assert process.returncode == 0
         kinds[name] = type(process) is subprocess.Popen
     assert kinds == {name: name != "a copy" for name in kinds}
+
+
+WHERE_OUTPUT_IS_A_FILE = """
+import sys
+from tests.support.ready_made import run_to_end
+ran = run_to_end([sys.executable, "-m", "bench", "nonsense"])
+print(ran.returncode, ran.stderr)
+"""
+
+
+def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        out.write("before\n")
+        out.flush()
+        subprocess.run([sys.executable, "-c", WHERE_OUTPUT_IS_A_FILE], stdout=out, stderr=out, cwd=ROOT, check=True)
+    assert (tmp_path / "out").read_text().startswith("before\n2 error: 'nonsense' is not a command")

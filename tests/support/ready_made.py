@@ -28,7 +28,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from tests.support.patience import PATIENCE_S
 
@@ -198,9 +198,7 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     os.closerange(3, 1024)
     os.chdir(told["folder"])
     os.environ.update(told["environment"])
-    if os.environ.get(_UNBUFFERED):
-        for stream in (sys.stdout, sys.stderr):
-            cast(TextIOWrapper, stream).reconfigure(write_through=True)
+    _open_streams()
     module, *words = told["words"]
     sys.path[0] = told["folder"]
     sys.argv = ["-m", *words]
@@ -214,6 +212,24 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         traceback.print_exc()
         status = 1 if not isinstance(e, KeyboardInterrupt) else 130
     _end(status)
+
+
+def _open_streams() -> None:
+    """Of those that the interpreter opened, each remembers what its descriptor was then, such as a file that has places."""
+    unbuffered = bool(os.environ.get(_UNBUFFERED))
+    for at, name in enumerate(("stdin", "stdout", "stderr")):
+        was: TextIOWrapper = getattr(sys, name)
+        raw = open(at, "wb" if at else "rb", 0 if at and unbuffered else -1, closefd=False)  # noqa: SIM115 (a descriptor)
+        new = TextIOWrapper(
+            raw,
+            encoding=was.encoding,
+            errors=was.errors,
+            newline="\n" if at else None,
+            line_buffering=name == "stderr" or os.isatty(at),
+            write_through=unbuffered,
+        )
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def _end(status: object) -> NoReturn:

@@ -220,6 +220,7 @@ class NodeWorker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._socket.close()
         if done:
             for path in (*self._paths, self._note, self._errors):
                 path.unlink(missing_ok=True)
