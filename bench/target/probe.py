@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -192,6 +193,19 @@ async def _send(
             timer.cancel()
 
 
+def _proxy_hint(url: str) -> str:
+    """Where the environment names a proxy for such a URL: that it is not used. Empty where none is named."""
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    parts = urlsplit(url)
+    if parts.scheme not in getproxies_environment() or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return ""
+    return (
+        f" Trueload connects directly, and not through the proxy of {parts.scheme.upper()}_PROXY, whose delays it would "
+        "measure: send the load from where the server is reached without one."
+    )
+
+
 def diagnose(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str | None:
@@ -201,12 +215,14 @@ def diagnose(
         case Outcome.CONNECT_ERROR:
             return _tls_problem(url, said or "") or (
                 f"cannot connect to {url}: {said}. Is the server running there, and are its host and port right?"
+                f"{_proxy_hint(url)}"
             )
         case Outcome.TIMEOUT_CONNECT:
             if url.startswith("https:"):
                 return f"cannot connect to {url}: no TLS handshake in time. Is the host right, and is it an https port?"
             return (
                 f"cannot connect to {url}: no answer in time. Is the host right, and does a firewall let you through?"
+                f"{_proxy_hint(url)}"
             )
         case Outcome.TIMEOUT_FIRST_BYTE | Outcome.TIMEOUT_TOTAL | Outcome.TIMEOUT_IDLE:
             return f"{url} did not answer in time ({said}): {what_came(record)}. Is its model loaded yet?"

@@ -39,7 +39,11 @@ def write(job: Job, summary: FileSummary, stdout: IO[bytes]) -> None:
 @contextlib.contextmanager
 def _replacing(out: Path) -> Iterator[IO[bytes]]:
     """A temporary file that gets its name when it is complete: readers never see half a data set."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
+    except OSError as e:
+        e.filename = str(out)  # The file that was asked for.
+        raise
     aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

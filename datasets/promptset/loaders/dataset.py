@@ -194,9 +194,11 @@ class DataSet(Sequence[Sample]):
                 return known.read(row)
         if "turns" in row or format_of(row) is not None:
             raise SpecError("a session of several turns: python -m bench run --mode sessions sends such rows")
+        (only,) = row if len(row) == 1 else ("",)
+        other = next((f"; its columns are separated by {sign!r}: write commas" for sign in ";\t|" if sign in only), "")
         raise SpecError(
             f"no prompt, messages, conversations, body, texts or documents, nor the lengths of a trace, among its keys: "
-            f"{', '.join(row) or 'none'}"
+            f"{', '.join(row) or 'none'}{other if self._container.texts else ''}"
         )
 
     def _makes(self) -> PromptMaker:

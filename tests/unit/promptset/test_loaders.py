@@ -199,3 +199,12 @@ def test_a_broken_array_and_a_missing_file_are_said(file: Callable[..., Path], t
         load(file(text='[{"prompt": "a"},\n'))
     with pytest.raises(SpecError, match="cannot be read: No such file"):
         load(tmp_path / "nowhere.jsonl")
+
+
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_table_with_other_separators_is_told_to_use_commas(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"prompt{sign}output_tokens\nHi{sign}8\n", encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load(path)
+    assert caught.value.problems[0].endswith(f"; its columns are separated by {sign!r}: write commas")

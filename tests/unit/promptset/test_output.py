@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -93,6 +94,18 @@ def test_a_process_that_cannot_go_on_ends_the_command(
     assert main(["--from", str(chats), "--format", "vllm", "--processes", "2", "--out", str(out)]) == 2
     assert "row 1 is a chat of several messages" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chats.jsonl", "trace.jsonl"]
+
+
+def test_a_folder_that_takes_no_file_is_said_with_the_name_that_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(prefix: str, dir: Path) -> tuple[int, str]:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{dir}/{prefix}x7d2")
+
+    monkeypatch.setattr("promptset.output.tempfile.mkstemp", refused)
+    out = tmp_path / "out.jsonl"
+    assert main(["--count", "1", "--input-tokens", "8", "--out", str(out)]) == 2
+    assert capsys.readouterr().err.endswith(f"promptset: {out}: Permission denied\n")
 
 
 def test_the_manifest_tells_what_is_in_the_file(tmp_path: Path, default_tokenizer: Tokenizer) -> None:
