@@ -8,10 +8,11 @@ if [ -z "${URL:-}" ]; then
   trap 'kill %1' EXIT
   until URL="$(sed -n 's/^mockserver ready at //p' runs/mock.txt)" && [ -n "$URL" ]; do kill -0 $!; sleep 0.1; done
 fi
+night="runs/nightly/$(date +%Y%m%dT%H%M%S)"
 for n in 1 2 3; do
   # Status 3 is a run that is INVALID; the gate leaves it out.
   python -m bench run --url "$URL" --rate "${RATE:-15}" --duration "${DURATION:-2s}" --input-tokens 100 --output-tokens 12 \
-    --out "runs/nightly/$n" --quiet || test $? = 3
+    --out "$night/$n" --quiet || test $? = 3
 done
-python -m bench gate runs/nightly --slo "ttft:p90<500ms" --slo "error_rate<20%" \
+python -m bench gate "$night" --slo "ttft:p90<500ms" --slo "error_rate<20%" \
   --baseline "${BASELINE:-baseline.json}" --update --junit runs/gate.xml --summary runs/gate.md
