@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from bench.dispatch.sending import Sending
     from bench.workload import Request, Supply
 
+AT_A_STRETCH_NS = 20_000_000
+"""So long are arrivals sent that are due, before the event loop has its turn: under a rate that no machine can send some are
+always due, and Ctrl-C, or the other processes of the run, would never be heard."""
+
 
 class OpenLoop:
     """`planned` counts arrivals that came due, `sent` those handed to the transport, `done` their records."""
@@ -70,7 +74,8 @@ class OpenLoop:
             self._due_ns = self._start_ns + offset
 
     def _arrivals(self) -> None:
-        while self._due_ns <= self._sending.clock.now_ns():
+        begun_ns = now_ns = self._sending.clock.now_ns()
+        while self._due_ns <= now_ns < begun_ns + AT_A_STRETCH_NS:
             phase = self._sending.stop.next_phase(self._due_ns)
             if phase is None:
                 return
@@ -80,6 +85,7 @@ class OpenLoop:
                 self._next_arrival()
             if self._sending.stop.stopped:
                 return
+            now_ns = self._sending.clock.now_ns()
         if not self._sending.stop.stopped:
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 

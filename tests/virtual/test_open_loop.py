@@ -38,6 +38,13 @@ def test_a_pause_of_ours_gives_a_burst_and_not_a_stretched_schedule() -> None:
     assert [load.of(i).intended_ns - START for i in range(500)] == EVERY_10_MS[:500]
 
 
+def test_a_rate_that_cannot_be_sent_is_still_told_to_stop() -> None:
+    interrupted = [(30 * MS, lambda load: load.stop.interrupt())]
+    every_quarter_ms = [i * MS // 4 for i in range(10_000)]
+    load = Load(requests=10_000, work_ns=3 * MS, meanwhile=interrupted).open(every_quarter_ms)
+    assert 10 <= len(load.sent_at) <= 21  # Ten are sent by then; what is said is heard within two stretches of 20 ms.
+
+
 def test_arrivals_at_one_instant_all_leave_at_it() -> None:
     assert Load(requests=50).open([7 * MS] * 50).sent_at == [7 * MS] * 50
 
