@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptset.drafts import different_texts
+from promptset.errors import SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import PLAIN, Style
 from promptset.rng import stream, text_stream
@@ -28,6 +29,7 @@ _KEPT_SEGMENTS = 4096
 """Shared segments whose text is cached. An evicted one is made again, with the same text."""
 _NUMBERS = 2**40
 _KEPT_NUMBERS = 4096
+_TRIED_PIECES = 200
 """Lengths of which it is kept where their numbers begin."""
 
 
@@ -84,15 +86,21 @@ class PromptMaker:
     def head(self) -> int:
         """Tokens before the text that prompts may share. They are the same in every prompt.
 
-        If the first piece of a text costs more than one token, the others are included.
+        If the first piece of a text costs more than one token, the others are included. Raises SpecError if the tokenizer
+        does not tell words apart (a small vocabulary, in which nearly all of them are the unknown token).
         """
-        first, *rest = self._bank.fresh(20, stream(0, "head"))
+        first, *rest = self._bank.fresh(_TRIED_PIECES, stream(0, "head"))
         with nullcontext() if self._system else self.tokenizer.remembering():  # A system prompt is drawn anew.
-            ids = [
-                self._ids("".join(without_leading_space([first, last])))
-                for last in (rest[0], next(p for p in rest if p != rest[0]))
-            ]
-        return next(i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b) - 1
+            tried = (self._ids("".join(without_leading_space([first, last]))) for last in dict.fromkeys(rest))
+            one = next(tried)
+            for other in tried:
+                differ = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+                if differ:
+                    return differ[0] - 1
+        raise SpecError(
+            f"{self.tokenizer.name} has the same tokens for different words, so that all prompts would share everything: "
+            "name another tokenizer, or plan no sharing"
+        )
 
     def _ids(self, content: str) -> list[int]:
         if not self.chat:

@@ -51,8 +51,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.sharing": frozenset({"promptset.distributions.family", "promptset.errors", "promptset.rng"}),
     # Prompts, one by one:
     "promptset.outline": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.exact", "promptset.kinds", "promptset.rng", "promptset.sharing",
-         "promptset.text", "promptset.tokenizer"}
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.exact", "promptset.kinds", "promptset.rng",
+         "promptset.sharing", "promptset.text", "promptset.tokenizer"}
     ),
     "promptset.samples": frozenset({"promptset.chat", "promptset.sharing"}),
     "promptset.simulated": frozenset(

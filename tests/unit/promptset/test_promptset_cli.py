@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers
 
 from promptset.cli import main
 from promptset.loaders import load
@@ -296,3 +298,19 @@ def test_prompts_that_must_repeat_are_noted(capsysbinary: pytest.CaptureFixture[
     assert b"some of the prompts of 1 tokens are the same: of 2000 such prompts" in capsysbinary.readouterr().err
     assert main(["--count", "2000", "--input-tokens", "2"]) == 0
     assert b"the same" not in capsysbinary.readouterr().err
+
+
+@pytest.mark.parametrize(("known", "status"), [(300, 0), (0, 2)])
+def test_words_that_a_tokenizer_does_not_tell_apart_are_no_defect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], known: int, status: int
+) -> None:
+    from importlib import resources
+
+    words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
+    vocabulary = {"[UNK]": 0, **{word: number for number, word in enumerate(words[:known], 1)}}
+    tokenizer = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tiny_tokenizers.save(tokenizer, tmp_path / "model")
+    shared = ["--count", "3", "--input-tokens", "100", "--prefix", "tokens=30,groups=2", "--tokenizer", str(folder)]
+    assert main([*shared, "--out", str(tmp_path / "rows.jsonl")]) == status
+    assert ("has the same tokens for different words" in capsys.readouterr().err) == (status == 2)
