@@ -66,6 +66,8 @@ _CLONE = {"x86_64": 56, "aarch64": 220}
 """The number of the system call."""
 _UNBUFFERED = "PYTHONUNBUFFERED"
 """The one variable of the interpreter's own that a copy can follow."""
+_WITHOUT_THREADS = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
+"""Threads would not be copied."""
 _CLONE_PARENT = 0x8000
 _MOST_BYTES = 1 << 18
 
@@ -127,8 +129,7 @@ class _Original:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
-            # Threads of the tokenizers would not be copied.
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false", _UNBUFFERED: ""},
+            env={**os.environ, **_WITHOUT_THREADS, _UNBUFFERED: ""},
         )
         theirs.close()
         atexit.register(self.end)
@@ -154,9 +155,6 @@ _original = functools.cache(_Original)
 def main(descriptor: int) -> None:
     """Make a copy whenever one is asked for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
-    from bench.interpreter import set_up
-
-    set_up()
     for name in IMPORTED:
         importlib.import_module(name)
     _make_what_mocks_write()
