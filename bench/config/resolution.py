@@ -34,6 +34,8 @@ MODES_WITH_RATES = ("rate", "sessions")
 MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
 """The modes whose load stays the same for as long as it is sent."""
 _NO_DEFAULT = object()
+MOST_VALUES = 100_000
+"""Of a file of settings: with aliases a few lines of YAML can stand for billions."""
 _DEFAULTS = Settings(url="http://unknown").public()
 
 
@@ -52,11 +54,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}{_yaml_problem(e)}") from e
     if content is None:
         return {}
+    if not has_few_values(content):
+        raise UsageError(
+            f"--config {path}: it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"
+        )
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
         return given_again(content["config"])
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def has_few_values(content: object) -> bool:
+    """Whether a document has at most `MOST_VALUES`, each counted as often as aliases repeat it."""
+    left, count = [content], 0
+    while left and count <= MOST_VALUES:
+        value = left.pop()
+        count += 1
+        if isinstance(value, list | dict):
+            left += value if isinstance(value, list) else value.values()
+    return count <= MOST_VALUES
 
 
 def given_again(config: Mapping[str, Any]) -> dict[str, Any]:

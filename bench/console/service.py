@@ -24,7 +24,7 @@ import yaml
 
 from bench.clock import utc_now
 from bench.config import Settings
-from bench.config.resolution import given_again
+from bench.config.resolution import MOST_VALUES, given_again, has_few_values
 from bench.console import settings_form
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
 from bench.console.data_files import DataFiles
@@ -297,6 +297,8 @@ class Console:
             raise ConsoleError("nested too deeply: settings are keys with values") from None
         except (yaml.YAMLError, ValueError) as e:
             raise ConsoleError(f"not YAML: {' '.join(str(e).split())}") from e
+        if not has_few_values(content):
+            raise ConsoleError(f"more than {MOST_VALUES:,} values, or an alias (*) that stands in itself")
         if isinstance(content, dict) and "manifest" in content and isinstance(content.get("config"), dict):
             content = given_again(content["config"])
         if not isinstance(content, dict):

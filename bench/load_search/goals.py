@@ -62,12 +62,13 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
 
 
 def _share(text: str, allowed: float) -> float:
+    allowed = round(allowed, 9)
     if not 0 < allowed < 1:
         raise UsageError(
             f'--slo "{text}": allows {"none" if allowed <= 0 else "all"} of the requests to break it, and no number of '
             "requests shows that; allow a share between 0 and 1, such as error_rate<0.1%"
         )
-    return round(allowed, 9)
+    return allowed
 
 
 def goals(parts: Iterable[tuple[str, str, str | None, str, float]]) -> tuple[Goal, ...]:

@@ -92,9 +92,9 @@ def _impossible(kept: Mapping[str, Any]) -> str | None:
     if not settings.get("least", 0.1) <= settings.get("most", 100_000.0):
         return "its lowest load is above its highest"
     if not kept["objectives"] or any(
-        goal["allowed"] is not None and not 0 <= goal["allowed"] < 1 for goal in kept["objectives"]
+        goal["allowed"] is not None and not 0 < goal["allowed"] < 1 for goal in kept["objectives"]
     ):
-        return "it needs objectives that allow a share from 0 to 1"
+        return "it needs objectives that allow a share between 0 and 1"
     for visit in kept["visits"]:
         amounts = [visit["n"], visit["settle_s"], visit["seconds"], visit.get("requests", 0)]
         counts = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics.per_request import NS_PER_S, e2el_ms, first_token, output_tokens, tpot_ms, ttft_ms
@@ -29,15 +30,17 @@ class _Least:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._heap: list[tuple[float, int, Row | bytes]] = []
+        self._heap: list[tuple[float, int, int, Row | bytes]] = []
+        # Rows are not compared: a damaged file has two of one index.
+        self._order = count()
         self.count = 0
 
     def offer(self, key: float, index: int, row: Callable[[], Row]) -> None:
         self.count += 1
         if len(self._heap) < self._most:
-            heapq.heappush(self._heap, (-key, -index, row()))
+            heapq.heappush(self._heap, (-key, -index, -next(self._order), row()))
         elif (-key, -index) > self._heap[0][:2]:
-            heapq.heapreplace(self._heap, (-key, -index, row()))
+            heapq.heapreplace(self._heap, (-key, -index, -next(self._order), row()))
 
     def offer_all(self, keys: Floats | Ints, block: PlainBlock) -> None:
         """Those of a block, with the key of each: kept are their lines, of which a row is made in the end."""
@@ -47,14 +50,14 @@ class _Least:
         rows = np.lexsort((block.index, keys))[: self._most]
         for row, key, index in zip(rows.tolist(), keys[rows].tolist(), block.index[rows].tolist(), strict=True):
             if len(self._heap) < self._most:
-                heapq.heappush(self._heap, (-key, -index, block.line(row)))
+                heapq.heappush(self._heap, (-key, -index, -next(self._order), block.line(row)))
             elif (-key, -index) > self._heap[0][:2]:
-                heapq.heapreplace(self._heap, (-key, -index, block.line(row)))
+                heapq.heapreplace(self._heap, (-key, -index, -next(self._order), block.line(row)))
             else:
                 return  # The others are greater still.
 
     def rows(self) -> list[Row | bytes]:
-        return [row for _, _, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
+        return [row for *_, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
 
 
 class ChosenRequests:

@@ -48,6 +48,6 @@ def read_page(content: bytes) -> Page | None:
                 value = _number(sample.value)
                 if abs(value) <= MOST:  # Neither infinite nor NaN.
                     values[sample_key(sample.name, sample.labels)] = value
-    except (ValueError, KeyError, IndexError):
+    except (ValueError, KeyError, IndexError, OverflowError):  # The last: a time of 310 digits.
         return None
     return Page(values, types) if values else None

@@ -48,6 +48,26 @@ def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
         read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "url: &a [*a]\n",
+        "a: &a [x, x]\n"
+        + "".join(f"b{i}: &b{i} [{', '.join(['*a' if i == 0 else f'*b{i - 1}'] * 40)}]\n" for i in range(9)),
+    ],
+    ids=["itself", "a billion"],
+)
+def test_aliases_that_repeat_without_end_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(
+        UsageError, match=r"run\.yaml: it has more than 100,000 values, or an alias \(\*\) that stands in itself"
+    ):
+        read_yaml(path)
+    path.write_text("header: &h [a, b]\nurl: x\n")
+    assert read_yaml(path) == {"header": ["a", "b"], "url": "x"}
+
+
 def test_only_the_url_is_needed() -> None:
     config = resolve({"url": URL})
     assert (config.mode, config.concurrency, config.requests, config.endpoint) == ("concurrency", 10, 100, "chat")

@@ -72,6 +72,8 @@ def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:
     assert (refused.status_code, "not known: nonsense" in refused.text) == (422, True)
     refused = user.post("/new", data={"action": "paste", "kind": "run", "yaml": "slo: " + "[" * 3000})
     assert (refused.status_code, "nested too deeply" in refused.text) == (422, True)
+    refused = user.post("/new", data={"action": "paste", "kind": "run", "yaml": "slo: &a [*a]"})
+    assert "an alias (*) that stands in itself" in refused.text
 
 
 def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, console: Console) -> None:

@@ -43,6 +43,7 @@ def test_an_objective_allows_a_share_of_violations(
         ("error_rate", None, ">", 0.01, "gets better as the load rises"),
         ("goodput", None, "<", 0.95, "did you mean goodput > ...?"),
         ("error_rate", None, "<=", 0.0, "allows none of the requests"),
+        ("error_rate", None, "<=", 4e-10, "allows none of the requests"),  # A file keeps nine digits.
         ("goodput", None, ">", 0.0, "allows all of the requests"),
         ("ttft", "max", "<", 500.0, "one request decides max"),
         ("ttft", "min", "<", 500.0, "one request decides min"),

@@ -49,6 +49,10 @@ def test_whole_numbers_of_many_digits_are_kept_as_far_as_a_file_takes_them() -> 
     }
 
 
+def test_a_time_of_more_digits_than_a_double_takes_is_no_page_of_metrics() -> None:
+    assert read_page(b"a 1 " + b"9" * 400 + b"\n") is None
+
+
 def test_what_stands_for_an_unknown_number_is_left_out() -> None:
     page = read_page(b"a 1.7976931348623157e308\nb -1e31\nc 1e30\n")
     assert page is not None
