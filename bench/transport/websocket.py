@@ -88,7 +88,7 @@ class ClientSocket:
                     self.refused.body += event.data
                     if event.body_finished:
                         return True
-        except RemoteProtocolError as e:
+        except (RemoteProtocolError, UnicodeDecodeError) as e:  # wsproto decodes some header fields as ASCII.
             raise BrokenSocket(f"the server does not speak WebSocket here: {e}") from e
         return False
 

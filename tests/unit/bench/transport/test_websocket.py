@@ -131,6 +131,7 @@ def test_a_handshake_may_be_refused_over_http(answer: bytes, status: int, body: 
     "answer",
     [
         b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: \x88\r\nsec-websocket-accept: x\r\n\r\n",
         b"HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: wrong\r\n\r\n",
     ],
 )
