@@ -18,6 +18,7 @@ from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from promptset import distributions
+from promptset.depth import TOO_DEEP, too_deep
 from promptset.loaders.own import SET_BY_HTTP
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -117,11 +118,17 @@ def json_object(value: object) -> object:
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as e:
+            if "depth limit" in str(e):
+                raise ValueError(TOO_DEEP) from e
             raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
     try:
         orjson.dumps(value)
     except TypeError as e:  # YAML has dates, and numbers of any size.
+        if "ecursion" in str(e):
+            raise ValueError(TOO_DEEP) from e
         raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
+    if too_deep(value):
+        raise ValueError(TOO_DEEP)
     if holds_mask(value):
         raise ValueError(f"it was stored without its secrets ({MASK}): give it again")
     return value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def load_tools(path: Path) -> tuple[Tool, ...]:
         raise SpecError(f"{path} cannot be read: {e.strerror}") from e
     except orjson.JSONDecodeError as e:
         raise SpecError(f"{path} is not JSON: {e}") from e
+    if too_deep(tools):
+        raise SpecError(f"{path} is {TOO_DEEP}")
     if problems := tools_problems(tools) or ([] if tools else ["it has no tools"]):
         raise SpecError([f"{path}: {problem}" for problem in problems])
     return tuple(tools)

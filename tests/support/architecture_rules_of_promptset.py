@@ -7,6 +7,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
+    "promptset.depth": frozenset(),
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
@@ -27,7 +28,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.tokenizer_files"}
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
-    "promptset.tools": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    "promptset.tools": frozenset(
+        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer"}
+    ),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
     "promptset.text": frozenset({"promptset.errors", "promptset.measured", "promptset.rng", "promptset.tokenizer"}),
@@ -69,7 +72,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.
-    "promptset.loaders.containers": frozenset({"promptset.errors"}),
+    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors"}),
     "promptset.loaders.own": frozenset(),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}

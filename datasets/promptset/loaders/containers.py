@@ -7,7 +7,6 @@ be larger than memory. A new kind of file is one class and one line in `CONTAINE
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import mmap
 import re
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
 
 _BOM = b"\xef\xbb\xbf"
@@ -75,8 +75,8 @@ def _json(path: Path) -> Container:
     return JsonLines(path) if isinstance(whole, Exception) else OneObject(path)
 
 
-_MANY_BRACKETS, _AROUND = 200, 30
-"""orjson writes 254 levels, and a request has a few around what a row gives it. Fewer brackets are never too deep."""
+_MANY_BRACKETS = 200
+"""Fewer are never too deep."""
 
 
 def _decode(line: bytes) -> object:
@@ -84,11 +84,8 @@ def _decode(line: bytes) -> object:
         decoded = orjson.loads(line)
     except orjson.JSONDecodeError as e:
         return SpecError(f"not JSON: {e}")
-    if line.count(b"[") + line.count(b"{") > _MANY_BRACKETS:
-        try:
-            orjson.dumps(functools.reduce(lambda inner, _: [inner], range(_AROUND), decoded))
-        except TypeError:
-            return SpecError("nested too deep to be sent (at most some 200 levels)")
+    if line.count(b"[") + line.count(b"{") > _MANY_BRACKETS and too_deep(decoded):
+        return SpecError(TOO_DEEP)
     return decoded
 
 

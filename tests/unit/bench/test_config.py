@@ -221,6 +221,10 @@ def test_flags_win_over_the_file() -> None:
         ({"ca_file": __file__, "url": "https://h"}, "has no certificate in PEM"),
         ({"extra_body": {"seed": 10**30}}, "--extra-body: cannot be sent as JSON: integer exceeds 64-bit range"),
         ({"extra_body": '{"api_key": "***"}'}, "--extra-body: it was stored without its secrets (***): give it again"),
+        *(
+            ({"extra_body": '{"a":' * levels + "1" + "}" * levels}, "--extra-body: nested too deep to be sent")
+            for levels in (240, 253, 300, 1100)  # read and written alone, written alone, read alone, and none
+        ),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
         ({"stream": "maybe"}, "--stream: must be true or false"),
         ({"mode": "warp"}, "--mode: 'warp' is not one of concurrency, rate, "),

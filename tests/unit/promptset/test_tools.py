@@ -118,6 +118,10 @@ def test_tools_that_go_with_nothing_are_refused(
     ("content", "problem"),
     [
         ("{", "is not JSON"),
+        (
+            '[{"type": "function", "function": {"name": "a", "parameters": ' + "[" * 240 + "]" * 240 + "}}]",
+            "nested too deep",
+        ),
         ("[]", "tools must be a list that is not empty"),
         ("null", "it has no tools"),
         ('[{"type": "function", "function": {"name": "a"}}, {"name": "b"}]', "tool 2 must be"),
