@@ -24,6 +24,12 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
     if len({*kinds}) > 1:
         said = ", ".join(f"{path} holds {kind}" for path, kind in zip(paths, kinds, strict=True))
         raise UsageError(f"different things cannot be compared: {said}; compare runs with runs, searches with searches")
+    given: dict[Path, str] = {}
+    for name, path in zip(LETTERS, paths, strict=False):
+        if (other := given.setdefault(path.resolve(), name)) != name:
+            raise UsageError(
+                f"{other} and {name} are both {path}: name another directory, so that something can differ"
+            )
     if kinds[0] in KINDS:
         return KINDS[kinds[0]][1](list(zip(LETTERS, paths, strict=False)), margin, allow)
     return document.to_json(compare(read_sides(paths), margin=margin, allow=allow))

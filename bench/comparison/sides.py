@@ -76,6 +76,12 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
             sides.append(read_side(name, path))
         except UsageError as e:
             problems += e.problems
+    of: dict[Path, Side] = {}
+    for side in sides:
+        for run in side.runs:
+            other = of.setdefault(run.directory.resolve(), side)
+            if other is not side:
+                problems.append(f"{run.directory} is a run of both {other.name} and {side.name}: name it on one side")
     if problems:
         raise UsageError(problems)
     return [usable(side) for side in sides]

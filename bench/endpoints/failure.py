@@ -64,6 +64,12 @@ def first_choice(event: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def places_of(event: Mapping[str, Any]) -> set[int]:
+    """The choices of a reply or of an event, by what they call themselves; where one says nothing, by where it stands."""
+    said = [(number, choice.get("index")) for number, choice in enumerate(_choices(event))]
+    return {index if type(index) is int else number for number, index in said}
+
+
 def error_of(event: Mapping[str, Any]) -> str | None:
     """The server's words, if the event or whole reply says that it failed; None if it does not."""
     if _is_ordinary(event):

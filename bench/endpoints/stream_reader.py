@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.endpoints.answer_parts import CallParts, chat_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off, most_bytes
-from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, is_chunk
+from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, is_chunk, places_of
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.usage import whole_number
 from bench.records import TOKEN_KINDS
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 class StreamReader(EventStream):
     """Reads choices: where the text stands in one is the endpoint's affair. A stream ends with `[DONE]`."""
 
-    __slots__ = ("_called", "_endpoint", "_parts", "_reasoning_field")
+    __slots__ = ("_called", "_ended", "_endpoint", "_parts", "_reasoning_field")
 
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(endpoint.text_field), options)
         self._endpoint = endpoint
         self._called: dict[str, object] = {}  # the calls until now: place and id
         self._parts = CallParts()
+        self._ended = {0}  # the choices that came to their end, and the first
         self._reasoning_field = ""
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
@@ -105,8 +106,8 @@ class StreamReader(EventStream):
             self._fail(wrong)
         if ended:
             self._finished = True
-            index = whole_number(first_choice(event).get("index"))
-            self._choices = max(self._choices, len(event["choices"]), 1 if index is None else index + 1)
+            self._ended |= places_of(event)
+            self._choices = max(self._choices, len(self._ended))
 
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         if not self._done and (not self._finished or unfinished.strip() not in (b"", DONE)):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.endpoints import DEFAULT, ENDPOINTS
+
+_WITHOUT_V1 = re.compile(r"/v\d+((alpha|beta|preview)\d*)?(/|$)|/openai/deployments/[^/]+$")
+"""Roots below which an API stands: those that say a version (/v1, /api/v3, /v1beta/openai), and Azure's deployments."""
 
 
 def endpoint_of(url: str) -> str | None:
@@ -22,7 +26,8 @@ def key_variable(url: str, endpoint: object = None) -> str:
 
 
 def endpoint_url(url: str, endpoint: str) -> str:
-    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same."""
+    """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same. A root that
+    says another version (`/api/v3`, `/v1beta/openai`) is taken as it is."""
     return _api_url(url, ENDPOINTS[endpoint].path)
 
 
@@ -43,6 +48,6 @@ def _api_url(url: str, tail: str) -> str:
     named = endpoint_of(url)
     if named is not None:
         root = root.removesuffix(ENDPOINTS[named].path)
-    elif not root.endswith("/v1"):
+    elif _WITHOUT_V1.search(root) is None:
         root += "/v1"
     return urlunsplit(parts._replace(path=root + tail))

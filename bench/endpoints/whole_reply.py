@@ -10,7 +10,7 @@ import orjson
 
 from bench.endpoints import decoding
 from bench.endpoints.answer_parts import CallParts, chat_answer
-from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title
+from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title, places_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
@@ -61,7 +61,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         calls=len(endpoint.calls_in(choice)) if endpoint.takes_messages else None,
         usage=usage if isinstance(usage, dict) else None,
         root=response,
-        choices=len(response["choices"]),
+        choices=len(places_of(response)),
         ended=ended,
         end_field="finish_reason",
         reason=choice.get("finish_reason"),

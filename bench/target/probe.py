@@ -296,7 +296,7 @@ def _http_problem(
     if status in (404, 405):
         return (
             f"{url} is not there (status {status}: {said}): check the path; "
-            "--url takes the server's root, its /v1, or the whole path"
+            "--url takes the server's root, its /v1, or the whole path, which is used as it is"
         )
     if status in (429, 503, 529):
         return f"the server is not taking requests (status {status}: {said}): wait until it is ready"

@@ -85,7 +85,8 @@ def exact_messages(
         return tokenizer.count_chat(_turn(head, content), tools)
 
     known = style.kind == WORDS and not history and _chats_add_up(tokenizer, orjson.dumps([head, tools]))
-    return _turn(head, _exact(_Target(tokenizer, n, least - 1, bank, prefix, style, number, known), rng, count))
+    target = _Target(tokenizer, n, least - 1, bank, prefix, style, number, known)
+    return _turn(head, _exact(target, rng, count, lambda content: tokenizer.render_chat(_turn(head, content), tools)))
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -187,8 +188,10 @@ class _Target:
     """Whether a text of plain words has as many tokens as pieces, so that it need not be counted."""
 
 
-def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
-    """A text for which `count` returns n."""
+def _exact(
+    target: _Target, rng: Random, count: Callable[[str], int], render: Callable[[str], str] | None = None
+) -> str:
+    """A text for which `count` returns n. `render` is what a chat template makes of a text."""
     name, n, own, prefix = target.tokenizer.name, target.n, target.own, target.prefix
     least = own + len(prefix) + 1
     if n < least:
@@ -219,4 +222,18 @@ def _exact(target: _Target, rng: Random, count: Callable[[str], int]) -> str:
             made.adjust(n - got)
             if attempt >= _STEADY:
                 made.shake(attempt)
-    raise SpecError(f"{name}: no text of exactly {n} tokens was found in {_ATTEMPTS} attempts; use another n")
+    why = "use another n" if render is None else _wrong_template(render, text)
+    raise SpecError(f"{name}: no text of exactly {n} tokens was found in {_ATTEMPTS} attempts; {why}")
+
+
+def _wrong_template(render: Callable[[str], str], text: str) -> str:
+    """What may be the matter with the template, and what to do."""
+    text = text.strip()
+    try:
+        times = render(text).count(text)
+    except SpecError:  # A server that counts shows no text.
+        times = 1
+    if times == 1:
+        return "use another n"
+    does = f"writes the user's text {times} times" if times else "leaves out, cuts or changes the user's text"
+    return f"its chat template {does}: is it the model's?"

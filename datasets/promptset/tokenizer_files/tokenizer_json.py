@@ -26,6 +26,11 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Ba
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as e:  # the library raises nothing more precise
         raise SpecError(f"this is not a tokenizer.json: {e}") from e
+    if dropout := getattr(tokenizer.model, "dropout", None):
+        raise SpecError(
+            f"its model has a dropout of {dropout:g}: by chance, one text has now more tokens and now fewer, so nothing "
+            'can be counted. Write "dropout": null in a copy of the file, and see that the server does the same'
+        )
     return Backend(tokenizer, _ends(tokenizer))
 
 

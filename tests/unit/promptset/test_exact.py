@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -203,6 +204,35 @@ def test_where_no_text_is_exact_none_is_given(default_tokenizer: Tokenizer) -> N
 
     with pytest.raises(SpecError, match="no text of exactly 101 tokens"):
         exact_prompt(cast(Tokenizer, NeverExact(default_tokenizer, 10**9)), 101, stream(1))
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("m.content ~ m.content", "its chat template writes the user's text 2 times: is it the model's?"),
+        ("'x'", "its chat template leaves out, cuts or changes the user's text: is it the model's?"),
+        ("m.content[:20]", "its chat template leaves out, cuts or changes the user's text: is it the model's?"),
+    ],
+)
+def test_a_template_that_does_not_write_the_text_once_is_named(written: str, said: str, tmp_path: Path) -> None:
+    folder = tiny_tokenizers.save(
+        tiny_tokenizers.byte_level_bpe(),
+        tmp_path,
+        template="{% for m in messages %}{{ " + written.replace("m.content", "m['content']") + " }}{% endfor %}",
+    )
+    with pytest.raises(SpecError) as caught:
+        exact_messages(load_tokenizer(str(folder)), 101, stream(1))
+    assert str(caught.value).endswith(said)
+
+
+def test_a_tokenizer_that_counts_by_chance_is_refused(tmp_path: Path) -> None:
+    folder = tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path)
+    content = json.loads((folder / "tokenizer.json").read_text())
+    for dropout, is_refused in ((0.0, False), (0.1, True)):
+        content["model"]["dropout"] = dropout
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+        with pytest.raises(SpecError, match="its model has a dropout of 0") if is_refused else nullcontext():
+            load_tokenizer(str(folder))
 
 
 def test_the_shortest_chat_is_that_of_the_cheapest_word(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from bench.comparison.compare import Comparison, Method, compare
 from bench.comparison.document import to_bytes, to_json
+from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
 from bench.errors import Exit, UsageError
 from bench.report import comparison_page, comparison_text
@@ -275,6 +277,17 @@ def test_directories_without_a_run_are_all_named_at_once(tmp_path: Path) -> None
         f"{tmp_path / 'nowhere'} does not exist: name a run directory, or a directory of run directories",
         f"{tmp_path / 'empty'} holds no run: a run directory has run.yaml and requests.jsonl; name one, or their parent",
     ]
+
+
+def test_a_run_that_stands_on_two_sides_is_named(tmp_path: Path) -> None:
+    a, b = made_side(tmp_path / "a", 2), made_side(tmp_path / "b", 2)
+    with pytest.raises(UsageError) as caught:
+        read_sides([a, b, sorted(a.iterdir())[0]])
+    assert caught.value.problems == [f"{a / '1'} is a run of both A and C: name it on one side"]
+    (tmp_path / "link").symlink_to(a)
+    for same in (a, tmp_path / "b" / ".." / "a", tmp_path / "link"):
+        with pytest.raises(UsageError, match=f"^A and C are both {re.escape(str(same))}: name another directory"):
+            compare_directories([a, b, same], margin=0.05)
 
 
 def test_one_run_against_three_is_refused(tmp_path: Path) -> None:

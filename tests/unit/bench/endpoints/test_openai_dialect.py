@@ -42,6 +42,23 @@ def test_root_v1_and_whole_path_mean_the_same(tail: str) -> None:
         ("http://h/chat/completions", "chat", "http://h/chat/completions"),
         ("https://u:p@h/v1?key=k", "chat", "https://u:p@h/v1/chat/completions?key=k"),
         ("http://[::1]:9/", "chat", "http://[::1]:9/v1/chat/completions"),
+        ("https://h/v1beta/openai/", "chat", "https://h/v1beta/openai/chat/completions"),
+        ("https://h/api/v3", "chat", "https://h/api/v3/chat/completions"),
+        ("https://h/v2", "rerank", "https://h/v2/rerank"),
+        ("https://h/api/openai/v1/", "responses", "https://h/api/openai/v1/responses"),
+        ("https://h/v1/account/gateway/openai", "chat", "https://h/v1/account/gateway/openai/chat/completions"),
+        (
+            "https://h/openai/deployments/x?api-version=2024-10-21",
+            "chat",
+            "https://h/openai/deployments/x/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            "https://h/openai/deployments/x/chat/completions?api-version=1",
+            "chat",
+            "https://h/openai/deployments/x/chat/completions?api-version=1",
+        ),
+        ("https://h/vllm2/version", "chat", "https://h/vllm2/version/v1/chat/completions"),
+        ("https://h/v2-model", "chat", "https://h/v2-model/v1/chat/completions"),
     ],
 )
 def test_a_url_keeps_everything_but_its_path(url: str, endpoint: str, full: str) -> None:

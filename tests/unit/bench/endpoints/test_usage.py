@@ -121,6 +121,30 @@ def test_a_stream_with_impossible_usage_counts_its_chunks(said: int) -> None:
     assert reply.problem is None
 
 
+@pytest.mark.parametrize(
+    ("ends", "choices"),
+    [([0, 1], 2), ([10**7], 2), ([0, 0], 1), ([None, None], 1), ([1, 0, 2], 3), (["a"], 1), ([-1, 5, 5], 3)],
+)
+def test_choices_are_counted_and_not_taken_from_the_greatest_index(ends: list[object], choices: int) -> None:
+    import json
+
+    said = [json.dumps({"choices": [{"index": at, "delta": {}, "finish_reason": "stop"}]}).encode() for at in ends]
+    for tokens, is_believed in ((4 * choices, True), (4 * choices + 1, False)):
+        reply = read(*[chunk("word")] * 4, *said, total(tokens), b"[DONE]", output_tokens_asked=4)
+        assert reply.output_tokens == (tokens if is_believed else 4)
+        assert (reply.usage_contradiction is None) == is_believed
+
+
+def test_choices_of_a_whole_reply_are_counted_by_their_index() -> None:
+    import json
+
+    for places, is_believed in (([0, 1], True), ([0, 0], False), ([None, None], True)):
+        choices = [{"index": at, "message": {"content": "word"}, "finish_reason": "stop"} for at in places]
+        body = json.dumps({"choices": choices, "usage": usage(8)}).encode()
+        reply = CHAT.read_whole(body, ReadOptions(output_tokens_asked=4))
+        assert (reply.usage_contradiction is None) == is_believed
+
+
 def test_text_beyond_ascii_has_room_for_a_token_a_byte() -> None:
     reply = read(*[chunk("\U0001f600")] * 10, END, total(40), b"[DONE]")
     assert (reply.output_tokens, reply.usage_contradiction) == (40, None)

@@ -111,7 +111,7 @@ def test_the_tokens_of_each_chunk(
 
 
 @pytest.mark.parametrize(("index", "believed"), [(None, False), (0, False), (1, True), (True, False), ("1", False)])
-def test_the_last_choice_says_by_its_index_how_many_there_are(index: object, believed: bool) -> None:
+def test_the_last_choice_says_by_its_index_that_there_are_more(index: object, believed: bool) -> None:
     reader = ENDPOINTS["chat"].event_reader(ReadOptions())
     first = {"choices": [{"index": 0, "delta": {"content": "a"}}]}
     last = {"choices": [{"delta": {}, "finish_reason": "stop"} | ({} if index is None else {"index": index})]}
