@@ -25,6 +25,9 @@ from promptset.answers import Answer
 LOST = (Outcome.RESET, Outcome.TRUNCATED)
 """What becomes of a response whose connection breaks, and of one whose connection is closed in good order too early."""
 
+_LATE = (Outcome.TIMEOUT_IDLE, Outcome.TIMEOUT_TOTAL)
+_NOT_ENDED = "its last event had come, and the server did not end the response"
+
 _Piece = tuple[bytes, int, int]
 """Bytes of the body, the stamp of their read, and its bound."""
 
@@ -269,6 +272,8 @@ class Exchange:
             request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
         stamps = [] if self._refused else self._chunk_ns  # A refusal has no chunks over HTTP either.
         message = error if outcome is failed and error is not None else said
+        if message is not None and outcome in _LATE and reply.complete:
+            message += f"; {_NOT_ENDED}"
         return RequestRecord(
             id=request.id,
             index=request.index,

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from bench.records import Outcome, RequestRecord
 from bench.workload import Request
-from tests.support.literal_replies import DONE, GOOD, LAST_CHUNK, ROLE, chunk, finish, frame, stream
+from tests.support.literal_replies import DONE, GOOD, LAST_CHUNK, ROLE, chunk, finish, frame, frames, stream
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, full_backlog, in_turn
 from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once, times
 from tests.support.patience import PATIENCE_S, in_a_calm_moment
@@ -141,6 +143,17 @@ def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(ac
         assert server.received[0].client_gone.wait(PATIENCE_S)
     limit_passed(record, record.chunk_ns[-1], 150)
     assert (record.outcome, record.chunk_kind, record.status) == (Outcome.TIMEOUT_IDLE, "rcc", 200)
+
+
+@pytest.mark.parametrize(("sent", "is_over"), [((*GOOD,), True), ((*GOOD[:-1],), False)])
+def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
+    sent: tuple[Any, ...], is_over: bool, act: Callable[..., Any]
+) -> None:
+    with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in frames(*sent)], Hang()])) as server:
+        record = act(server, once, timeout_idle_ns=150 * MS)
+        assert server.received[0].client_gone.wait(PATIENCE_S)
+    assert record.outcome is Outcome.TIMEOUT_IDLE
+    assert ("its last event had come, and the server did not end the response" in record.error) == is_over
 
 
 def test_a_slow_trickle_passes_the_idle_timeout_and_runs_into_the_total_one(act: Callable[..., Any]) -> None:
