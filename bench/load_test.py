@@ -39,6 +39,7 @@ from bench.target.probe import ProbeResult, choose_model, list_models, probe, sa
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
 from bench.watched_load import Measurement, WatchedLoad, write_manifest
+from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.transport.interface import Transport
     from promptset.samples import Sample
+    from promptset.sharing import SharingTally
 
 SHARING_PLANNED_OVER = 10_000
 """Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
@@ -189,7 +191,7 @@ async def _measure(
             _copy_certificates(config, workers, host, directory)
         made_by = tokenizer if tokenizer is not None else source.tokenizer
         with observer.waiting("planning what prompts share"):
-            sharing = source.planned_sharing(_sharing_planned_over(plan))
+            sharing = _planned_sharing(source, plan)
         first = Manifest(
             run_id=run_id,
             started=utc_now().isoformat(timespec="seconds"),
@@ -363,6 +365,11 @@ def _several_models(source: Source[Any], config: RunConfig, usual: str | None) -
     return tuple(found) if len(found) > 1 else ()
 
 
-def _sharing_planned_over(plan: LoadPlan) -> int:
-    """How many requests the planned sharing is computed of: all, or as many as stand for them."""
-    return SHARING_PLANNED_OVER if plan.total is None else min(plan.total, SHARING_PLANNED_OVER)
+def _planned_sharing(source: Source[Any], plan: LoadPlan) -> SharingTally | None:
+    """What the prompts share: all of them, or as many as stand for them. Raises UsageError where that cannot be told."""
+    try:
+        return source.planned_sharing(
+            min(SHARING_PLANNED_OVER if plan.total is None else plan.total, SHARING_PLANNED_OVER)
+        )
+    except SpecError as e:
+        raise UsageError(e.problems) from e

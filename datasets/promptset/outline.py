@@ -97,9 +97,10 @@ class PromptMaker:
                 differ = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
                 if differ:
                     return differ[0] - 1
+        template = ", or its chat template leaves the words out" if self.chat else ""
         raise SpecError(
-            f"{self.tokenizer.name} has the same tokens for different words, so that all prompts would share everything: "
-            "name another tokenizer, or plan no sharing"
+            f"{self.tokenizer.name} has the same tokens for different words{template}, so that all prompts would share "
+            "everything: name another tokenizer"
         )
 
     def _ids(self, content: str) -> list[int]:

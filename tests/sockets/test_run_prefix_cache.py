@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers
 
 from bench import cli
 from bench.errors import Exit
+from tests.support import tiny_tokenizers
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step
 
@@ -34,6 +37,24 @@ vllm:prefix_cache_hits_total{{engine="0"}} {700 + 32 * loads}
         return whole("200 OK", page.encode())
 
     return script
+
+
+@pytest.mark.parametrize("template", ["x", "{{ messages[0]['content'] }}"], ids=["template", "words"])
+def test_prompts_that_are_all_one_to_the_tokenizer_are_refused_in_a_sentence(
+    template: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made = tiny_tokenizers.byte_level_bpe()
+    if template != "x":
+        made = tokenizers.Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        made.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = tiny_tokenizers.save(made, tmp_path / "tokenizer", template=template)
+    with LiteralServer(api(lambda request: stream(*GOOD))) as server:
+        flags = ["--url", server.url, "--requests", "2", "--input-tokens", "30", "--output-tokens", "3", "--quiet"]
+        status = cli.main(["run", *flags, "--tokenizer", str(folder), "--out", str(tmp_path / "run")])
+    assert status == Exit.USAGE
+    assert (
+        "has the same tokens for different words, or its chat template leaves the words out" in capfd.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
