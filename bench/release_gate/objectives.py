@@ -3,7 +3,8 @@
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together
 error_rate         of all requests together: Wilson's interval with n / D in place of n
-too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then
+too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then;
+                   a limit fails where every request is beyond it, and that is no accident
 
 Of an objective that speaks of a class or a model alone, all that is so for its requests; D is that of the run.
 """
@@ -73,7 +74,30 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entr
         if lower is not None and lower.verdict is Verdict.FAILED:
             why = f"{judged.why}; but {lower.objective.stat}, which is lower, is beyond the limit for sure"
             return replace(judged, verdict=Verdict.FAILED, why=why)
+        if _all_break(wanted, runs, entries):
+            why = f"{judged.why}; but every request of every run is beyond the limit"
+            return replace(judged, verdict=Verdict.FAILED, why=why)
     return judged
+
+
+def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> bool:
+    """Whether no request is within the limit of a quantile, and that is no accident: the chance that so many independent
+    ones all break what a share `allowed` of them may break. Runs are independent of each other: each is worth one."""
+    if wanted.stat not in QUANTILES:
+        return False
+    upper = wanted.op in ("<", "<=")
+    allowed = 1 - QUANTILES[wanted.stat] if upper else QUANTILES[wanted.stat]
+    nearest = [_value(replace(wanted, stat="min" if upper else "max"), run) for run in runs]
+    if any(
+        value is None or objective(Interval(value, value), wanted.limit, upper) is not Verdict.FAILED
+        for value in nearest
+    ):
+        return False
+    worth = [
+        independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
+        for run, entry in zip(runs, entries, strict=True)
+    ]
+    return bool(allowed ** math.fsum(max(1.0, values) for values in worth) <= TAIL)
 
 
 def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively | None:
