@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """A file that is not there is named; with several processes pytest itself would only say that no tests ran."""
+    # Under nohup, or in the background of a script, these are ignored: whatever is started then never hears of them either.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     missing = [arg for arg in config.args if not Path(arg.partition("::")[0]).exists()]
     if missing:
         raise pytest.UsageError(f"file or directory not found: {', '.join(missing)}")
