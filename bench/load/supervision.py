@@ -55,8 +55,8 @@ class Interrupts:
         self.seen = True
         self._crew.tell(Order.INTERRUPT)
         in_flight = self._crew.in_flight
-        if not in_flight:
-            self._say("stopping")
+        if not in_flight:  # Workers say how many once a second: there may be some.
+            self._say("stopping: waiting for what is in flight (Ctrl-C again cuts it)")
         elif in_flight == 1:
             self._say("stopping: waiting for a request in flight (Ctrl-C again cuts it)")
         else:

@@ -24,7 +24,7 @@ class InFlight:
 @pytest.mark.parametrize(
     ("in_flight", "said"),
     [
-        (0, "stopping"),
+        (0, "stopping: waiting for what is in flight (Ctrl-C again cuts it)"),
         (1, "stopping: waiting for a request in flight (Ctrl-C again cuts it)"),
         (1_200, "stopping: waiting for 1,200 requests in flight (Ctrl-C again cuts them)"),
     ],
