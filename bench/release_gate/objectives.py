@@ -93,11 +93,8 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
         for value in nearest
     ):
         return False
-    worth = [
-        independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
-        for run, entry in zip(runs, entries, strict=True)
-    ]
-    return bool(allowed ** math.fsum(max(1.0, values) for values in worth) <= TAIL)
+    worth = math.fsum(max(1.0, values) for values in _independent(wanted, runs, entries))
+    return bool(allowed**worth <= TAIL)
 
 
 def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively | None:
@@ -168,13 +165,18 @@ def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[E
     if wanted.metric not in REQUEST_METRICS:
         return "" if any(_own_interval(wanted, run) is not None for run in runs) else TOO_FEW
     needed = values_needed(QUANTILES[wanted.stat]) if wanted.stat in QUANTILES else LEAST_FOR_MEAN
-    there = math.fsum(
-        independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
-        for run, entry in zip(runs, entries, strict=True)
-    )
+    there = math.fsum(_independent(wanted, runs, entries))
     if there >= needed:
         return ""
     return f"{TOO_FEW}: the runs hold {there:.0f} together, and {wanted.stat} takes {needed}"
+
+
+def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> list[float]:
+    """How many independent values each run holds of those that the objective speaks of."""
+    return [
+        independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
+        for run, entry in zip(runs, entries, strict=True)
+    ]
 
 
 def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
