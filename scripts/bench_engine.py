@@ -21,13 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.evaluate import evaluate
 from bench.run_directory import LEDGER, RunDirectory
-
-if TYPE_CHECKING:
-    pass
 
 NATIVE = Path(__file__).parent / "native"
 

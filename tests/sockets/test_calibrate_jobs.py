@@ -34,7 +34,10 @@ def _agents(path: Path) -> str:
          "pause": "tool", "think_time_s": 0.01},
         {"content": "And now the next.", "output_tokens": 3, "think_time_s": 0.05, "pause": "human"},
     ]  # fmt: skip
-    path.write_text("".join(json.dumps({"session": f"agent-{k}", "turns": turns}) + "\n" for k in range(3)))
+    # Its tool runs on past the end of the warm-up, however late it begins: one job is under way there.
+    slow = [{**turn, "think_time_s": 0.6} if turn.get("id") == "one" else turn for turn in turns]
+    rows = [{"session": f"agent-{k}", "turns": slow if k == 0 else turns} for k in range(3)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
