@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import hashlib
 import importlib.util
+import textwrap
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import orjson
+
+from promptset.errors import SpecError
 
 if TYPE_CHECKING:
     import tokenizers
@@ -92,13 +95,19 @@ class Library:
         return self._backend.num_special_tokens_to_add(is_pair=False)
 
     def encode(self, text: str, added: bool) -> list[int]:
-        return self._backend.encode(text, add_special_tokens=added).ids
+        try:
+            return self._backend.encode(text, add_special_tokens=added).ids
+        except Exception as e:  # the library raises nothing more precise
+            raise _unable([text], e) from e
 
     def decode(self, ids: Sequence[int]) -> str:
         return self._backend.decode(list(ids), skip_special_tokens=False)
 
     def count(self, texts: Sequence[str], added: bool) -> list[int]:
-        return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=added)]
+        try:
+            return [len(e) for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=added)]
+        except Exception as e:  # the library raises nothing more precise
+            raise _unable(texts, e) from e
 
     def parts(self, text: str) -> list[str] | None:
         splitter, normalizer = self._backend.pre_tokenizer, self._backend.normalizer
@@ -116,6 +125,14 @@ class Library:
         special = self._backend.get_added_tokens_decoder()
         ids = [number for number in self._backend.get_vocab(with_added_tokens=False).values() if number not in special]
         return list(self._backend.decode_batch([[number] for number in sorted(ids)], skip_special_tokens=False))
+
+
+def _unable(texts: Sequence[str], error: Exception) -> SpecError:
+    """Some tokenizers have no token for what their vocabulary lacks, not even one for the unknown."""
+    some = textwrap.shorten(" ".join(texts[:1]), 60)
+    return SpecError(
+        f"the tokenizer cannot encode {some!r} or what follows ({error}): a server with it fails on such text too"
+    )
 
 
 class Memory(Hashable, Protocol):

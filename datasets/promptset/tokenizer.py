@@ -223,8 +223,11 @@ def _token_text(token: object) -> str | None:
 
 
 def named_template(template: object) -> str | None:
-    """The template of a configuration; the default one if it has several by name."""
+    """The template of a configuration; the default one if it has several by name. Raises SpecError."""
     if isinstance(template, list):
-        template = {entry["name"]: entry["template"] for entry in template}
+        try:
+            template = {entry["name"]: entry["template"] for entry in template}
+        except (TypeError, KeyError) as e:
+            raise SpecError('chat_template is a list: each entry must be {"name": ..., "template": ...}') from e
     named = template.get("default") if isinstance(template, dict) else template
     return named if isinstance(named, str) else None

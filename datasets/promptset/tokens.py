@@ -97,7 +97,10 @@ def _load_default(memory: Memory | None = None) -> Tokenizer:
 
 def _load_file(file: Path, folder: Path, name: str, choice: str | None, memory: Memory | None) -> Tokenizer:
     template_file = folder / "chat_template.jinja"
-    template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
+    try:
+        template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
+    except UnicodeDecodeError as e:
+        raise SpecError(f"the chat template {template_file} is not UTF-8 ({e.reason}): save it as UTF-8") from e
     return _read(name, file, folder / "tokenizer_config.json", template, choice, memory)
 
 
@@ -114,8 +117,13 @@ def _read(
             config = orjson.loads(raw)
         except orjson.JSONDecodeError as e:
             raise SpecError(f"{config_file} is not JSON: {e}") from e
+        if not isinstance(config, dict):
+            raise SpecError(f"{config_file} must hold one JSON object: take the file that came with the model")
     if template is None:
-        template = named_template(config.get("chat_template"))
+        try:
+            template = named_template(config.get("chat_template"))
+        except SpecError as e:
+            raise SpecError(f"{config_file}: {e}") from e
     digest.update(((template or "") + (choice or "")).encode())
 
     def load() -> Library:

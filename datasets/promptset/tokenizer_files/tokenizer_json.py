@@ -31,7 +31,12 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Ba
             f"its model has a dropout of {dropout:g}: by chance, one text has now more tokens and now fewer, so nothing "
             'can be counted. Write "dropout": null in a copy of the file, and see that the server does the same'
         )
-    return Backend(tokenizer, _ends(tokenizer))
+    try:
+        return Backend(tokenizer, _ends(tokenizer))
+    except Exception as e:  # the library raises nothing more precise
+        raise SpecError(
+            f'its own library cannot encode "a" with it ({e}), so no server can: mend a copy of the file'
+        ) from e
 
 
 def _ends(tokenizer: tokenizers.Tokenizer) -> dict[str, str]:

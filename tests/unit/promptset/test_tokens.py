@@ -12,6 +12,8 @@ import tokenizers
 
 from promptset import hub
 from promptset.errors import SpecError
+from promptset.exact import exact_prompt
+from promptset.rng import stream
 from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
@@ -175,6 +177,36 @@ def test_what_is_not_a_tokenizer_is_said(tmp_path: Path) -> None:
     (folder / "tokenizer_config.json").write_text("{")
     with pytest.raises(SpecError, match=r"tokenizer_config\.json is not JSON"):
         load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tokenizer_config.json", b"[]", r"tokenizer_config\.json must hold one JSON object"),
+        ("tokenizer_config.json", b"null", r"tokenizer_config\.json must hold one JSON object"),
+        ("tokenizer_config.json", b'{"chat_template": [1]}', r"tokenizer_config\.json: chat_template is a list: each"),
+        ("tokenizer_config.json", b'{"chat_template": [{"name": "default"}]}', "chat_template is a list: each entry"),
+        ("chat_template.jinja", b"\xff\xfe{", r"chat_template\.jinja is not UTF-8"),
+    ],
+)
+def test_files_beside_the_tokenizer_that_are_something_else_are_said(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    folder = save(tiny_tokenizers.byte_level_bpe(), tmp_path, template=None)
+    (folder / name).write_bytes(content)
+    with pytest.raises(SpecError, match=said):
+        load_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize("known", [(), ("a",)], ids=["nothing is known", "only what is tried first is known"])
+def test_a_tokenizer_that_fails_on_unknown_words_is_said(tmp_path: Path, known: tuple[str, ...]) -> None:
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: i for i, w in enumerate(("of", *known))}, unk_token="?")
+    )
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder = save(backend, tmp_path, template=None)
+    with pytest.raises(SpecError, match=r"cannot encode .*Missing \[UNK\] token"):
+        exact_prompt(load_tokenizer(str(folder)), 4, stream(0))
 
 
 def test_a_hub_id_without_the_extra_says_how_to_install_it() -> None:
