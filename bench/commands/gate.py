@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     """The rules and the runs; every problem of the flags at once."""
     from bench.comparison.margin import share_of
-    from bench.comparison.sides import read_run, run_directories
+    from bench.comparison.sides import copies, read_run, run_directories
     from bench.metrics.objectives import Objective, parse_one
     from bench.release_gate.gate import Rules
     from bench.release_gate.objectives import steady
@@ -105,7 +105,10 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     if problems:
         raise UsageError(problems)
     rules = Rules(tuple(objectives), strict=given.strict, **shares)
-    return rules, [read_run(directory) for directory in dict.fromkeys(directories)]
+    runs = [read_run(directory) for directory in dict.fromkeys(directories)]
+    if problems := copies(runs):
+        raise UsageError(problems)
+    return rules, runs
 
 
 def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:

@@ -57,6 +57,11 @@ class MeasuredRun:
         """Orders runs by their start; the monotonic clock decides between runs of one second."""
         return self.manifest.started, self.manifest.start_ns
 
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        """The same of two directories where one is a copy of the other."""
+        return self.manifest.run_id, *self.when
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -77,14 +82,29 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
         except UsageError as e:
             problems += e.problems
     of: dict[Path, Side] = {}
+    given: list[MeasuredRun] = []
     for side in sides:
         for run in side.runs:
             other = of.setdefault(run.directory.resolve(), side)
             if other is not side:
                 problems.append(f"{run.directory} is a run of both {other.name} and {side.name}: name it on one side")
+            else:
+                given.append(run)
+    problems += copies(given)
     if problems:
         raise UsageError(problems)
     return [usable(side) for side in sides]
+
+
+def copies(runs: Iterable[MeasuredRun]) -> list[str]:
+    """A sentence for each directory that is a copy of one before it: a run counts once, and differs from itself in nothing."""
+    first: dict[tuple[str, str, int], Path] = {}
+    found = []
+    for run in runs:
+        original = first.setdefault(run.identity, run.directory)
+        if original != run.directory:
+            found.append(f"{run.directory} is a copy of {original}, the same run: leave one of the two out")
+    return found
 
 
 def read_side(name: str, path: Path) -> Side:

@@ -116,15 +116,37 @@ def _decide(
     metrics: tuple[MetricVerdict, ...] = ()
     if baseline is not None and baseline_path is not None:
         baselines.refuse_other_workload(baseline_path, baseline, usable[0])
-        lacks = missing_runs(len(baseline["runs"]), len(usable))
+        before, again = _others(baseline["runs"], usable)
+        if again and not updating:
+            raise UsageError(_compared_with_itself(again, baseline_path))
+        notes += [f"{run.directory} is in the baseline already: its other runs are what it is held to" for run in again]
+        lacks = missing_runs(len(before), len(usable))
         if lacks is not None and not updating:
             raise UsageError(f"--baseline {baseline_path}: {lacks}")
         if lacks is not None:
             notes.append(f"nothing is compared yet: {lacks}")
         else:
-            metrics = against(baseline["runs"], entries, rules)
+            metrics = against(before, entries, rules)
         notes += _changes(baseline, usable[0])
     return Gate(usable, entries, unusable, held, metrics, tuple(notes), baseline, rules.strict)
+
+
+def _others(kept: Sequence[Entry], runs: Sequence[MeasuredRun]) -> tuple[list[Entry], list[MeasuredRun]]:
+    """The runs of a baseline that are none of these, and those of these that are in it: no run differs from itself."""
+    mine = {(run.manifest.run_id, run.manifest.started): run for run in runs}
+    known = {(entry["id"], entry["started"]): entry for entry in kept}
+    return (
+        [entry for name, entry in known.items() if name not in mine],
+        [run for name, run in mine.items() if name in known],
+    )
+
+
+def _compared_with_itself(runs: Sequence[MeasuredRun], path: Path) -> str:
+    more = f" (and {len(runs) - 1} more)" if runs[1:] else ""
+    return (
+        f"{runs[0].directory}{more} is in --baseline {path} already, itself or as a copy, and nothing differs from itself: "
+        "name runs that were made later"
+    )
 
 
 def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tuple[MetricVerdict, ...]:

@@ -100,7 +100,7 @@ def made_side(
     for i in range(n):
         made_run(
             path / f"{i + 1}", at=first + i * step, seed=seed * 1000 + i,
-            tpot_ms=tpot_ms * drift**i * noise.lognormvariate(0, 0.004), **run,
+            tpot_ms=tpot_ms * drift**i * noise.lognormvariate(0, 0.004), **{"run_id": f"{path.name}-{i + 1}", **run},
         )  # fmt: skip
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,18 @@ def test_a_run_that_stands_on_two_sides_is_named(tmp_path: Path) -> None:
     for same in (a, tmp_path / "b" / ".." / "a", tmp_path / "link"):
         with pytest.raises(UsageError, match=f"^A and C are both {re.escape(str(same))}: name another directory"):
             compare_directories([a, b, same], margin=0.05)
+
+
+def test_a_copy_of_a_run_is_named_on_the_other_side_and_on_its_own(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a"), made_side(tmp_path / "b", 2)
+    copied, beside = tmp_path / "copy", b / "3"
+    shutil.copytree(a, copied)
+    shutil.copytree(b / "1", beside)
+    for sides, copy, original in (([a, copied], copied, a), ([a, b], beside, b / "1")):
+        with pytest.raises(UsageError) as caught:
+            read_sides(sides)
+        said = f"{copy} is a copy of {original}, the same run: leave one of the two out"
+        assert caught.value.problems == [said]
 
 
 def test_one_run_against_three_is_refused(tmp_path: Path) -> None:

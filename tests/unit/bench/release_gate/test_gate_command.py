@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,23 @@ def test_unchanged_code_passes_and_a_slower_build_fails(
 def test_one_run_is_held_to_the_spread_of_five(tmp_path: Path, baseline: Path) -> None:
     assert gate(made_run(tmp_path / "same", at=9, requests=240), "--baseline", baseline) == 0
     assert gate(made_run(tmp_path / "slow", at=9, requests=240, tpot_ms=6.0), "--baseline", baseline) == 1
+
+
+def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, side = tmp_path / "baseline.json", made_side(tmp_path / "a", 6, requests=240)
+    assert gate(side, "--baseline", path, "--update") == 0
+    copied = tmp_path / "copied"
+    shutil.copytree(side / "2", copied)
+    capsys.readouterr()
+    assert gate(copied, "--baseline", path) == 2
+    said = "is in --baseline " + str(path) + " already, itself or as a copy, and nothing differs from itself"
+    assert f"{copied} {said}" in capsys.readouterr().err
+    # Of an update the others are what it is held to, so that the same command can be given twice.
+    status, document = judged(capsys, copied, "--baseline", path, "--update")
+    assert (status, document["metrics"] != []) == (0, True)
+    assert any("its other runs are what it is held to" in note for note in document["notes"])
+    assert gate(side, copied, "--slo", "error_rate<5%") == 2
+    assert f"{copied} is a copy of {side / '2'}" in capsys.readouterr().err
 
 
 def test_a_change_under_the_floor_is_no_failure(tmp_path: Path) -> None:
