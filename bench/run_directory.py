@@ -177,8 +177,25 @@ class RunDirectory:
         self.path = path
 
     @staticmethod
+    def unwritable(path: Path) -> str | None:
+        """Why no directory can be made there, as far as that can be told without making it; None where it can."""
+        problem: str | None = None
+        try:
+            there = next(place for place in (path, *path.parents) if place.exists())
+        except OSError as e:  # A name too long, a directory that is closed.
+            problem = str(e.strerror)
+        else:
+            if not there.is_dir():
+                problem = None if there == path else f"{there} is a file"
+            elif not os.access(there, os.W_OK | os.X_OK):
+                problem = f"{there} is closed to us"
+        return None if problem is None else f"--out {path} cannot be written ({problem}): name another directory"
+
+    @staticmethod
     def refuse_used(path: Path) -> None:
-        """Raises UsageError where the path holds a run already, or is a file."""
+        """Raises UsageError where the path holds a run already, is a file, or cannot be written."""
+        if (problem := RunDirectory.unwritable(path)) is not None:
+            raise UsageError(problem)
         if (path / REQUESTS).exists() or (path / MANIFEST).exists():
             raise UsageError(f"--out {path} already holds a run: name another directory, or remove it first")
         if path.exists() and not path.is_dir():

@@ -45,6 +45,8 @@ def calibrate(
     Raises UsageError for a wrong load or wrong flags, before anything starts.
     """
     planned = config_at(ANYWHERE)
+    if planned.out is not None:
+        RunDirectory.refuse_used(Path(planned.out))
     with running_mock(mock_flags, seed=planned.seed, tokenizer=planned.tokenizer) as mock:
 
         def add_ledger(directory: RunDirectory) -> None:

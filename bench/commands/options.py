@@ -84,8 +84,11 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
     Raises UsageError with every problem at once.
     """
+    from pathlib import Path
+
     from bench.config import resolve
     from bench.endpoints import urls
+    from bench.run_directory import RunDirectory
 
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
@@ -96,6 +99,9 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     variable = urls.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
     if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):
         settings["api_key"] = os.environ[variable]
+    out = flags.get("out", settings.get("out"))
+    if isinstance(out, str) and "\0" not in out and (unwritable := RunDirectory.unwritable(Path(out))) is not None:
+        found.append(unwritable)
     try:
         config = resolve(flags, settings, file.name)
     except UsageError as e:

@@ -122,12 +122,10 @@ def json_object(value: object) -> object:
                 raise ValueError(TOO_DEEP) from e
             raise ValueError(f"not JSON ({e}); in a shell put it in single quotes: '{{\"top_p\": 0.9}}'") from e
     try:
-        orjson.dumps(value)
+        deep = too_deep(value)
     except TypeError as e:  # YAML has dates, and numbers of any size.
-        if "ecursion" in str(e):
-            raise ValueError(TOO_DEEP) from e
         raise ValueError(f"cannot be sent as JSON: {str(e)[:1].lower()}{str(e)[1:]}") from e
-    if too_deep(value):
+    if deep:
         raise ValueError(TOO_DEEP)
     if holds_mask(value):
         raise ValueError(f"it was stored without its secrets ({MASK}): give it again")

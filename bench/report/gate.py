@@ -21,6 +21,9 @@ COLOURS = {"failed": "bold red", "held": "green", "not shown": "yellow"}
 MARKS = {"failed": "❌", "held": "✅", "not shown": "❔"}
 
 
+_NOT_HELD = ". Not shown is not held: it may be broken, and these runs cannot tell. --strict fails it"
+
+
 def verdict_line(document: Document) -> str:
     """The outcome in a sentence."""
     counts = document["counts"]
@@ -32,7 +35,9 @@ def verdict_line(document: Document) -> str:
     passed = "failed" if document["exit"] else "passed"
     if document["exit"] and not counts["failed"]:
         return f"The gate failed: {said}, and --strict takes what is not shown for failed"
-    return f"The gate {passed}: {said}" if said else f"The gate {passed}: nothing was judged"
+    if not said:
+        return f"The gate {passed}: nothing was judged"
+    return f"The gate {passed}: {said}{'' if document['exit'] or not counts['not shown'] else _NOT_HELD}"
 
 
 def allowed_text(row: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ def describe(
     # A run that was killed has no page that was read when all had ended: counts would differ, and nobody would be at fault.
     whole = series.last_ns is not None and series.last_ns >= client.last_end_ns
     reconciled = reconcile(series, client) if whole else None
+    seen = series.sampled(start_ns, client.last_end_ns)
     return {
         "kind": " and ".join(table.name for table in series.found) or None,
         "urls": list(urls),
@@ -49,7 +50,7 @@ def describe(
         "levels": {
             str(role): {"mean": level[0], "max": level[1]}
             for role in (*LEVELS, *SHARES)
-            if (level := series.level(role, begin, end)) is not None
+            if seen and (level := series.level(role, begin, end)) is not None
         },
         "counters": {
             str(role): {"total": rise, "per_s": rise / window.seconds if window.seconds > 0 else None}
@@ -61,7 +62,7 @@ def describe(
             for role in HISTOGRAMS
             if (histogram := series.histogram(role, begin, end)) is not None and histogram.count > 0
         },
-        "limits": sentences(series, begin, end, sent),
+        "limits": sentences(series, begin, end, sent, seen=seen),
         "reconciliation": None if reconciled is None else reconciled.to_json(),
     }
 
@@ -83,8 +84,9 @@ def over_steps(series: ServerSeries, times_s: Sequence[float], step_s: float, st
     begins = [start_ns + round(at * NS_PER_S) for at in times_s]
     step_ns = round(step_s * NS_PER_S)
     found: dict[str, list[Any]] = {}
+    seen = bool(begins) and series.sampled(begins[0], begins[-1] + step_ns)
     for role in (*LEVELS, *SHARES):
-        if series.has(role):
+        if seen and series.has(role):
             found[str(role)] = [series.level_at(role, begin + step_ns / 2) for begin in begins]
     for role in COUNTERS:
         if series.has(role):

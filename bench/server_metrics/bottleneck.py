@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 from bench.server_metrics.role_series import ServerSeries
-from bench.server_metrics.roles import Role
+from bench.server_metrics.roles import LEVELS, SHARES, Role
 
 KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""
 WAITS = 0.5
 """Requests that wait on average, from which on there is a queue and not a passing moment."""
+NOT_SEEN = "the server's metrics were read before and after the load alone, so what ran and waited meanwhile is not known"
+"""Levels of a load that was over before the next reading."""
 _SIGMAS = 3.0
 """By how many standard deviations arrivals may be fewer than asked for, by chance."""
 PREFILL_TAKES = 0.5
@@ -26,12 +28,16 @@ class Sent:
     answered_rps: float | None = None
 
 
-def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent) -> list[str]:
-    """All that the window shows, the cause first."""
+def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent, *, seen: bool = True) -> list[str]:
+    """All that the window shows, the cause first. `seen`: whether the page was read while the load went on."""
+
+    def level(role: Role) -> tuple[float, float] | None:
+        return series.level(role, start_ns, end_ns) if seen else None
+
     found: list[str] = []
-    waiting = series.level(Role.WAITING, start_ns, end_ns)
-    running = series.level(Role.RUNNING, start_ns, end_ns)
-    kv = series.level(Role.KV_CACHE_USED, start_ns, end_ns)
+    if not seen and any(map(series.has, (*LEVELS, *SHARES))):
+        found.append(NOT_SEEN)
+    waiting, running, kv = level(Role.WAITING), level(Role.RUNNING), level(Role.KV_CACHE_USED)
     preempted = series.rise(Role.PREEMPTIONS, start_ns, end_ns)
     if waiting is not None and waiting[0] >= WAITS:
         queue = f"{waiting[0]:.1f} requests waited on average (at most {waiting[1]:.0f})"
@@ -53,10 +59,8 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent) -> l
             f"{preempted:,.0f} requests were preempted: the KV cache was too small for what ran, and work was done twice"
         )
     found += _prefill(series, start_ns, end_ns)
-    seen = (
-        running is None or running[1] > 0
-    )  # Else the page was only read when nothing ran: of the load it says nothing.
-    if waiting is not None and waiting[1] == 0 and seen:
+    ran = running is None or running[1] > 0  # Else the page was only read when nothing ran: of the load it says nothing.
+    if waiting is not None and waiting[1] == 0 and ran:
         found.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
     return found
 

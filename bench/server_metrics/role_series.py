@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -227,6 +227,10 @@ class _PageSeries:
         """The role's level over time."""
         return next((self._levels[role, rank, ""] for rank in self._ranks(role)), None)
 
+    def every_level(self) -> Iterable[Points]:
+        """All levels over time."""
+        return self._levels.values()
+
     def counter(self, role: Role, part: str = "") -> Counter | None:
         """The role's counter over time."""
         return next((c for rank in self._ranks(role) if (c := self._counters.get((role, rank, part)))), None)
@@ -299,6 +303,14 @@ class ServerSeries:
 
     def _together(self, role: Role, values: Sequence[float]) -> float:
         return sum(values) / len(values) if role in _MEANS else sum(values)
+
+    def sampled(self, start_ns: float, end_ns: float) -> bool:
+        """Whether there was a scrape in a stretch of time. What levels were before and after a load says nothing of it."""
+        return any(
+            bisect_left(points.at_ns, start_ns) < bisect_right(points.at_ns, end_ns)
+            for page in self._pages.values()
+            for points in page.every_level()
+        )
 
     def level(self, role: Role, start_ns: int, end_ns: int) -> tuple[float, float] | None:
         """The mean of a level over a stretch of time, and its largest value there."""

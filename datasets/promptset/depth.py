@@ -13,9 +13,11 @@ TOO_DEEP = "nested too deep to be sent (at most some 200 levels)"
 
 
 def too_deep(value: object) -> bool:
-    """Whether a value that JSON could hold is nested so deep that no request with it can be written."""
+    """Whether a value is nested so deep that no request with it can be written. Raises TypeError for one that JSON cannot hold."""
     try:
         orjson.dumps(functools.reduce(lambda inner, _: [inner], range(_AROUND), value))
-    except TypeError:
+    except TypeError as e:
+        if "ecursion" not in str(e):
+            raise
         return True
     return False

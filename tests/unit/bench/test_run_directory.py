@@ -9,6 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from bench import cli
+from bench.calibrate import measure
 from bench.errors import RecordError, UsageError
 from bench.records import to_line
 from bench.run_directory import LineLog, RunDirectory
@@ -86,6 +88,30 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
         RunDirectory.create(tmp_path / "file")
     with pytest.raises(UsageError, match="cannot be written"):
         RunDirectory.create(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("more", [[], ["--sweep", "concurrency=1"], ["--full"]])
+def test_a_place_that_cannot_be_written_is_told_with_all_else_before_a_mock_starts(
+    tmp_path: Path, more: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measure, "running_mock", lambda *_, **__: pytest.fail("a mock was started"))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "below"
+    load = [] if more else ["--concurrency", "2"]
+    assert cli.main(["calibrate", *load, "--requests", "0", "--out", str(place), *more]) == 2
+    said = capsys.readouterr().err
+    assert f"--out {place}" in said
+    assert f"cannot be written ({tmp_path / 'file'} is a file): name another directory" in said
+    assert "error: 2 problems" in said
+    assert "--requests" in said
+
+
+def test_calibrate_refuses_a_place_that_is_taken_before_a_mock_starts(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measure, "running_mock", lambda *_, **__: pytest.fail("a mock was started"))
+    assert cli.main(["calibrate", "--concurrency", "2", "--requests", "9", "--out", str(directory.path)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missing", ["run.yaml", "requests.jsonl"])

@@ -225,6 +225,16 @@ def test_one_run_is_held_to_the_spread_of_five(tmp_path: Path, baseline: Path) -
     assert gate(made_run(tmp_path / "slow", at=9, requests=240, tpot_ms=6.0), "--baseline", baseline) == 1
 
 
+def test_a_gate_that_passes_what_is_not_shown_says_that_it_is_not_held(
+    four_runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags, status, told in (([], 0, True), (["--strict"], 1, False)):
+        assert gate(four_runs, "--slo", "tpot:p50<5.0ms", *flags) == status
+        assert ("Not shown is not held" in " ".join(capsys.readouterr().out.split())) == told
+    assert gate(four_runs, "--slo", "tpot:p50<6ms") == 0
+    assert capsys.readouterr().out.startswith("The gate passed: 1 held\n")
+
+
 def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, side = tmp_path / "baseline.json", made_side(tmp_path / "a", 6, requests=240)
     assert gate(side, "--baseline", path, "--update") == 0
