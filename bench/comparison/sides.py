@@ -97,7 +97,7 @@ def read_sides(paths: Sequence[Path]) -> list[Side]:
 
 
 def copies(runs: Iterable[MeasuredRun]) -> list[str]:
-    """A sentence for each directory that is a copy of one before it: a run counts once, and differs from itself in nothing."""
+    """A sentence for each directory that is a copy of one before it: no run counts twice or differs from itself."""
     first: dict[tuple[str, str, int], Path] = {}
     found = []
     for run in runs:

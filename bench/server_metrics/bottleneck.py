@@ -12,7 +12,9 @@ KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""
 WAITS = 0.5
 """Requests that wait on average, from which on there is a queue and not a passing moment."""
-NOT_SEEN = "the server's metrics were read before and after the load alone, so what ran and waited meanwhile is not known"
+NOT_SEEN = (
+    "the server's metrics were read before and after the load alone, so what ran and waited meanwhile is not known"
+)
 """Levels of a load that was over before the next reading."""
 _SIGMAS = 3.0
 """By how many standard deviations arrivals may be fewer than asked for, by chance."""
@@ -59,7 +61,9 @@ def sentences(series: ServerSeries, start_ns: int, end_ns: int, sent: Sent, *, s
             f"{preempted:,.0f} requests were preempted: the KV cache was too small for what ran, and work was done twice"
         )
     found += _prefill(series, start_ns, end_ns)
-    ran = running is None or running[1] > 0  # Else the page was only read when nothing ran: of the load it says nothing.
+    ran = (
+        running is None or running[1] > 0
+    )  # Else the page was only read when nothing ran: of the load it says nothing.
     if waiting is not None and waiting[1] == 0 and ran:
         found.append(_nothing_waited(running, sent, (end_ns - start_ns) / 1e9))
     return found

@@ -69,6 +69,7 @@ def over_steps(
     )
     middles = [start_ns + round((at + step_s / 2) * NS_PER_S) for at in times_s]
     return {
-        str(role): [series.level_at(role, at) for at in middles] for role in (*GPU_SUMS, *GPU_MEANS)
+        str(role): [series.level_at(role, at) for at in middles]
+        for role in (*GPU_SUMS, *GPU_MEANS)
         if seen and series.has(role)
     }

@@ -13,7 +13,7 @@ TOO_DEEP = "nested too deep to be sent (at most some 200 levels)"
 
 
 def too_deep(value: object) -> bool:
-    """Whether a value is nested so deep that no request with it can be written. Raises TypeError for one that JSON cannot hold."""
+    """Whether a value is nested too deep for a request with it to be written. Raises TypeError for what JSON cannot hold."""
     try:
         orjson.dumps(functools.reduce(lambda inner, _: [inner], range(_AROUND), value))
     except TypeError as e:
