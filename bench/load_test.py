@@ -28,6 +28,7 @@ from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
+from bench.readiness import wait_for_server
 from bench.rng import fresh_salt, unique_id
 from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_state import RunState
@@ -63,23 +64,26 @@ def run(
     observer: Observer = SILENT,
     before_evaluation: Callable[[RunDirectory], None] = lambda directory: None,
     changeable: bool = False,
+    wait: bool = True,
 ) -> Result:
     """Measure a target and evaluate the measurement. Raises UsageError or TargetError before any load is sent.
 
     `before_evaluation` may add to the run directory what only the caller has: calibration puts the mock's ledger there.
-    `changeable`: others may set the load while it runs, in the modes that have one.
+    `changeable`: others may set the load while it runs, in the modes that have one. `wait`: for a server that is starting,
+    where the configuration says so.
     """
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     preflight.least_files()
     preflight.least_memory()
     directory = RunDirectory.create(path)
+    wait_s = config.wait_for_server if wait else None
     with directory.held():
         # Where it can be a copy of this process, before anything starts a thread; else when the server has answered.
         server = _scraper(config, directory) if child_process.may_copy() else None
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer, server, changeable))
+                measured = runner.run(_measure(config, directory, command, observer, server, changeable, wait_s))
         except BaseException:
             if not manifest.load_began(directory):
                 directory.discard()
@@ -120,6 +124,7 @@ async def _measure(
     observer: Observer,
     server: Scraper | None,
     changeable: bool,
+    wait_s: float | None,
 ) -> Measurement:
     clock = process_clock()
     defects = Defects()
@@ -158,8 +163,9 @@ async def _measure(
         if config.cluster is None:  # Else each node looks at its own limits.
             doubt = preflight.check(plan.at_once, certain=plan.bounded)
             priority.ensure_allowed(config.priority, priority.scheduler())
-        observer.say(f"probing {url}")
         manifest.mark(directory, RunState.PROBING)
+        await wait_for_server(config, wait_s, clock, observer)
+        observer.say(f"probing {url}")
         with observer.waiting(f"waiting for {url} to answer the probe"):
             try:
                 probed = await _probe(config, transport, clock, run_id, source)

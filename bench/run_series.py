@@ -16,6 +16,7 @@ from bench.evaluate import Result, evaluate
 from bench.load_test import run
 from bench.manifest import read
 from bench.observer import SILENT, LoadOnly, Observer
+from bench.readiness import wait_until_ready
 from bench.run_directory import MANIFEST, RunDirectory
 
 
@@ -34,7 +35,9 @@ class RunSeries:
             raise UsageError(f"--out {path} is a file: name a directory")
         self.path = path
         self._command = command
+        self._told = observer
         self._observer = LoadOnly(observer, progress=progress)
+        self._awaited = False
 
     def finished(self, name: str) -> Result | None:
         """A run that ended by itself, evaluated from its files; None where there is none."""
@@ -44,6 +47,12 @@ class RunSeries:
         directory = RunDirectory.open(path)
         stopped = read(directory).manifest.stop_reason
         return None if stopped in (None, "interrupted") else evaluate(directory)
+
+    def wait_until_ready(self, config: RunConfig) -> None:
+        """Before the first run, wait for a server that is starting, where the configuration says so. Raises TargetError."""
+        if not self._awaited:
+            wait_until_ready(config, self._told)
+            self._awaited = True
 
     def run(self, name: str, config: RunConfig) -> Result:
         """Measure into the directory of this name. What is left there of a run that was cut off is moved aside.
@@ -55,7 +64,8 @@ class RunSeries:
             raise UsageError(f"{path} already holds a finished run: name another directory")
         if path.exists():
             path.rename(_aside(path))
-        return run(config.at(path), command=self._command, observer=self._observer)
+        self.wait_until_ready(config)
+        return run(config.at(path), command=self._command, observer=self._observer, wait=False)
 
 
 def _aside(path: Path) -> Path:

@@ -22,6 +22,7 @@ from bench.load_test import run
 from bench.loads import step_through
 from bench.mock_process import running_mock
 from bench.observer import LoadOnly, Observer
+from bench.readiness import wait_until_ready
 from bench.report import sweep_page
 from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 
@@ -61,6 +62,7 @@ def calibrate(
 def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Observer) -> Result:
     """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
     base_url = urls.models_url(config.url).removesuffix("/v1/models")
+    wait_until_ready(config, observer)
     before = remote.truth_of(base_url)
     shared = remote.same_clock(before.get("clock"), clock_identity())
     observer.say("the mock shares our clock" if shared else "the mock runs on another machine: durations are compared")
@@ -74,7 +76,7 @@ def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Ob
             observer.say("the nodes have clocks of their own: durations are compared")
         directory.write(MOCK, orjson.dumps({"clock": "shared" if one_clock else "other", "truth": truth}))
 
-    return run(config, command=command, observer=observer, before_evaluation=add_ledger)
+    return run(config, command=command, observer=observer, before_evaluation=add_ledger, wait=False)
 
 
 def _asked(config: RunConfig) -> int | None:

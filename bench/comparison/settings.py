@@ -35,6 +35,7 @@ MAY_DIFFER = {
     "first_byte_timeout": "configuration",
     "idle_timeout": "configuration",
     "probe_timeout": "configuration",
+    "wait_for_server": "configuration",
     "transport": "client",
     "workers": "client",
     "cluster": "client",

@@ -356,9 +356,8 @@ class Console:
         if target is not None and target.key_variable and os.environ.get(target.key_variable):
             own = urls.key_variable(str(given.get("url", "")), given.get("endpoint"))
             environment[own] = os.environ[target.key_variable]
-        content = yaml.safe_dump(
-            {**paths, **secrets, "requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
-        )
+        small = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
+        content = yaml.safe_dump({**paths, **secrets, **small})
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
             command = [sys.executable, "-m", "bench", "run", "--config", "-", "--out", f"{folder}/run", "--quiet"]
 

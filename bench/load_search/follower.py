@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -136,6 +137,11 @@ class SearchTerminal(Terminal):
             left = f"about {duration(self._now.left_s)} of {duration(self._now.budget_s)} left"
             self.say(f"{self._now.trying} ({took}; {left})")
         self._wait.enter_context(self.waiting(f"preparing {self._now.trying}"))
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        """In place of what was waited for before: a line is drawn for one wait at a time."""
+        self._wait.close()
+        return super().waiting(what)
 
     def load_begins(self, control: Control) -> None:
         """The load has lines of its own."""

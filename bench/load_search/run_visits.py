@@ -25,6 +25,9 @@ class Runs(Protocol):
     def finished(self, name: str) -> RunResult | None:
         """The run of this name, where it has ended."""
 
+    def wait_until_ready(self, config: RunConfig) -> None:
+        """Wait for a server that is starting, before the first run."""
+
     def run(self, name: str, config: RunConfig) -> RunResult:
         """Make it."""
 
@@ -73,8 +76,11 @@ class RunVisits:
 
     def make(self, search: Search, visit: Visit) -> Result | None:
         """Make a visit, or take it from a run that had ended when the search was killed. None where Ctrl-C ended it."""
-        began_ns, name = self._time.now_ns(), run_name(visit)
+        name = run_name(visit)
         kept = self._runs.finished(name)
+        if kept is None:
+            self._runs.wait_until_ready(self._base)  # Not part of the budget.
+        began_ns = self._time.now_ns()
         ran = kept
         if ran is None:
             ran = self._runs.run(name, visit_config(self._base, visit, search.settings.load_kind))

@@ -146,8 +146,9 @@ class _Driver:
         where += f", repeat {visit.repeat} of {self._loads.repeats}" if self._loads.repeats > 1 else ""
         if result is None:
             self._say(f"{where}{self._time_left(visit)}")
-            begun_ns = now_ns()
             try:
+                self._series.wait_until_ready(self._first)
+                begun_ns = now_ns()
                 result = self._series.run(visit.name, self._config_of(visit))
             except TargetError as e:
                 if not self._runs:

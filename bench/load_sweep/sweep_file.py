@@ -15,7 +15,21 @@ from bench.statistics.intervals import Interval
 
 SCHEMA = "trueload/load_sweep/1"
 _ELSEWHERE = frozenset(
-    ["out", "name", "format", "quiet", "concurrency", "rate", "mode", "requests", "duration", "warmup", "seed", "slo"]
+    [
+        "out",
+        "name",
+        "format",
+        "quiet",
+        "concurrency",
+        "rate",
+        "mode",
+        "requests",
+        "duration",
+        "warmup",
+        "seed",
+        "slo",
+        "wait_for_server",
+    ]
 )
 NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
 NO_KNEE = (

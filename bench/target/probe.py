@@ -78,17 +78,17 @@ async def probe(
     """
     notes: list[str] = []
     sample, *others = samples
-    record = await _send(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
+    record = await ask(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
     for number, (name, without) in enumerate(_fallbacks(options), 1):
         if record.outcome is Outcome.HTTP_ERROR and record.status in (400, 422):
-            tried = await _send(transport, clock, sample, without, f"probe-{run_id}-{number}", timeout_s)
+            tried = await ask(transport, clock, sample, without, f"probe-{run_id}-{number}", timeout_s)
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
         raise TargetError(f"class {classes[0]}: {problem}" if classes else problem)
     for number, other in enumerate(others, 1):
-        asked = await _send(transport, clock, other, options, f"probe-{run_id}-of-{number}", timeout_s)
+        asked = await ask(transport, clock, other, options, f"probe-{run_id}-of-{number}", timeout_s)
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
             who = [f"class {classes[number]}"] if classes else []
             raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
@@ -161,7 +161,7 @@ def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
     return without
 
 
-async def _send(
+async def ask(
     transport: Transport,
     clock: Clock,
     sample: Sample,
@@ -169,6 +169,7 @@ async def _send(
     request_id: str,
     timeout_s: float | None,
 ) -> RequestRecord:
+    """Send one request, and give up after this time: its record."""
     encoded = encode(sample, options)
     request = Request(
         id=request_id,
@@ -265,6 +266,11 @@ def what_came(record: RequestRecord) -> str:
         return f"it sent the head of a response (status {record.status}), and no body"
     events = f" in {len(record.chunk_ns):,} events" if record.chunk_ns else ""
     return f"it sent {record.bytes_received:,} bytes{events} (status {record.status}), and no end"
+
+
+def is_of_tls(record: RequestRecord) -> bool:
+    """Whether no connection came about because of what TLS said: no wait changes that."""
+    return _tls_problem("", record.error or "") is not None
 
 
 def _tls_problem(url: str, said: str) -> str | None:

@@ -215,12 +215,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
+    "bench.readiness": frozenset(
+        {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.load",
+         "bench.observer", "bench.records", "bench.secrets", "bench.target"}
+    ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
          "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.manifest", "bench.mock_process",
-         "bench.observer", "bench.report", "bench.run_directory"}
+         "bench.observer", "bench.readiness", "bench.report", "bench.run_directory"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
@@ -234,7 +238,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
         {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
-         "bench.run_directory"}
+         "bench.readiness", "bench.run_directory"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
@@ -340,7 +344,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest"}),
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
-    frozenset({"terminal", "watched_load"}),
+    frozenset({"readiness", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"calibrate", "load_search", "run_series"}),
     frozenset({"comparison", "limits", "load_sweep"}),

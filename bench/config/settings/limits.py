@@ -21,6 +21,9 @@ class LimitsOfRun(BaseModel):
     probe_timeout: Seconds = option(
         30.0, "time limit for the probe, the one request before the load", group="limits", metavar="S"
     )
+    wait_for_server: Seconds | None = option(
+        None, "wait at most so long for a server that is starting, before the load", group="limits", metavar="S"
+    )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),
         "an objective, for example ttft:p99<500ms; exit 1 if it fails; may be repeated",

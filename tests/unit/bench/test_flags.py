@@ -93,6 +93,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "first_byte_timeout": (URL, ["--first-byte-timeout", "5"], 5.0),
     "idle_timeout": (URL, ["--idle-timeout", "500ms"], 0.5),
     "probe_timeout": (URL, ["--probe-timeout", "5s"], 5.0),
+    "wait_for_server": (URL, ["--wait-for-server", "10m"], 600.0),
     "slo": (URL, ["--slo", "ttft:p99<500ms", "--slo", "e2el:p50<2s"], ("ttft:p99<500ms", "e2el:p50<2s")),
     "max_errors": (URL, ["--max-errors", "5%"], "5%"),
     "workers": (URL, ["--workers", "2"], "2"),

@@ -1,0 +1,119 @@
+"""Waits until a server can be measured (--wait-for-server): a short request each second, until one is answered.
+
+What a server says while it starts is waited on: nothing, a broken connection, or a status of `_STARTING`. Every other answer
+ends the wait, also a refusal: the probe of the run asks next, and has a sentence for whatever is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from bench.clock import NS_PER_S, Clock, process_clock, sleep_until
+from bench.endpoints.interface import BodyOptions
+from bench.errors import TargetError
+from bench.event_loop import loop_factory
+from bench.load.components import target_of, transport_of
+from bench.records import Outcome, RequestRecord
+from bench.secrets import public_url
+from bench.target.probe import ask, choose_model, diagnose, is_of_tls, list_models, samples_to_ask, what_came
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.config import RunConfig
+    from bench.observer import Observer
+
+_EVERY_NS = NS_PER_S
+_LEAST_S = 1.0
+"""The time that the last request gets, however little is left."""
+_STARTING = (429, 502, 503, 504, 529)
+_BROKEN = (
+    Outcome.TIMEOUT_CONNECT,
+    Outcome.TIMEOUT_FIRST_BYTE,
+    Outcome.TIMEOUT_IDLE,
+    Outcome.TIMEOUT_TOTAL,
+    Outcome.INTERRUPTED,
+    Outcome.RESET,
+)
+
+
+def wait_until_ready(config: RunConfig, observer: Observer) -> None:
+    """As `wait_for_server`, for as long as the configuration says, and for who has no event loop."""
+
+    async def wait() -> None:
+        clock = process_clock()
+        try:
+            await wait_for_server(config, config.wait_for_server, clock, observer)
+        finally:
+            clock.close()
+
+    if config.wait_for_server is not None:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(wait())
+
+
+async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Clock, observer: Observer) -> None:
+    """Return when the server answers; at once where the patience is None. Raises TargetError when the time is up."""
+    if patience_s is None:
+        return
+    began_ns = clock.now_ns()
+    until_ns = began_ns + round(patience_s * NS_PER_S)
+    reason = "no answer yet"
+    number = 0
+    with observer.waiting(lambda: f"waiting up to {patience_s:g} s for the server: {reason}"):
+        while True:
+            asked_ns = clock.now_ns()
+            left_s = max(_LEAST_S, (until_ns - asked_ns) / NS_PER_S)
+            record, listed, options = await _answer(config, clock, number, min(config.probe_timeout, left_s))
+            number += 1
+            if not is_starting(record, listed):
+                break
+            if clock.now_ns() >= until_ns:
+                said = diagnose(record, public_url(target_of(config).url), options, listed, authorized=True)
+                raise TargetError(f"the server was not ready within {patience_s:g} s (--wait-for-server): {said}")
+            reason = _reason(record)
+            await sleep_until(clock, min(until_ns, asked_ns + _EVERY_NS))
+    if number > 1:
+        observer.say(f"the server is ready after {(clock.now_ns() - began_ns) / NS_PER_S:.0f} s")
+
+
+def is_starting(record: RequestRecord, listed: Sequence[str] | None) -> bool:
+    """Whether this is what a server says that has not started yet. `listed`: the models that it lists, if it does."""
+    if record.outcome is Outcome.CONNECT_ERROR:
+        return not is_of_tls(record)
+    if record.outcome is Outcome.HTTP_ERROR:
+        # A proxy has no route to a server that is not there yet. One that lists models is there: its path is wrong.
+        return record.status in _STARTING or (record.status == 404 and listed is None)
+    return record.outcome in _BROKEN
+
+
+def _reason(record: RequestRecord) -> str:
+    """Why the server is not ready, in a few words."""
+    if record.outcome is Outcome.HTTP_ERROR:
+        return f"status {record.status}" + (f", {record.error}" if record.error else "")
+    return what_came(record) if record.outcome is Outcome.INTERRUPTED else record.error or what_came(record)
+
+
+async def _answer(
+    config: RunConfig, clock: Clock, number: int, timeout_s: float
+) -> tuple[RequestRecord, Sequence[str] | None, BodyOptions]:
+    """What the server says to a request for a few tokens, the models that it lists, and what was asked for.
+
+    On a connection of its own, so that a name that is given a new address is found there.
+    """
+    listed = await list_models(config.url, target_of(config), timeout_s)
+    named = None if config.models is None else config.models.names[0]
+    options = BodyOptions(
+        endpoint=config.endpoint,
+        model=choose_model(named, listed, all_named=True),
+        stream=config.stream,
+        websocket=config.websocket,
+    )
+    transport = transport_of(config, None, clock)
+    await transport.open()
+    try:
+        hello = samples_to_ask(config.endpoint, (), None)[0]
+        return await ask(transport, clock, hello, options, f"probe-ready-{number}", timeout_s), listed, options
+    finally:
+        await transport.close()

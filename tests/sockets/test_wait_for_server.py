@@ -1,0 +1,186 @@
+"""`--wait-for-server`: what a server says while it starts is waited on, everything else is said at once."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench import cli
+from bench.errors import Exit
+from tests.support.literal_replies import GOOD, api, error, models, stream, whole
+from tests.support.literal_server import Close, LiteralServer, Received, Reset, Step, in_turn
+from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
+from tests.support.run_process import finished, flags, load_of, process, summary
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+FOREVER = ("--wait-for-server", f"{PATIENCE_S}s")
+SHORT = ("--wait-for-server", "500ms")
+Script = Callable[[Received], Sequence[Step]]
+
+
+def starting(*early: Sequence[Step], afterwards: Script | None = None) -> Script:
+    """A server whose first requests for tokens get these replies. While they last it lists no models."""
+    replies = iter(early)
+    state = {"early": len(early)}
+    ready = api(in_turn(stream(*GOOD))) if afterwards is None else afterwards
+
+    def script(request: Received) -> Sequence[Step]:
+        if not state["early"]:
+            return ready(request)
+        if request.path == "/v1/models":
+            return early[0]
+        state["early"] -= 1
+        return next(replies)
+
+    return script
+
+
+def unready(status: str) -> Sequence[Step]:
+    return whole(status, error("loading the model"))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *(unready(f"{status} Later") for status in (404, 429, 502, 503, 504, 529)),
+        [Close()],
+        [Reset()],
+    ],
+    ids=["404", "429", "502", "503", "504", "529", "closed", "reset"],
+)
+def test_a_server_that_is_starting_is_waited_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], reply: Sequence[Step]
+) -> None:
+    with LiteralServer(starting(reply)) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "3", *FOREVER)) == Exit.GOOD
+    assert "the server is ready after" in capfd.readouterr().err
+    assert len(load_of(server)) == 3
+    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["config"]["wait_for_server"] == PATIENCE_S
+
+
+def no_model(request: Received) -> Sequence[Step]:
+    return models("real") if request.path == "/v1/models" else unready("404 Not Found")
+
+
+AT_ONCE: dict[str, tuple[Script, tuple[str, ...], str]] = {
+    "no key": (lambda _: unready("401 Unauthorized"), (), "the server needs a key (status 401"),
+    "a wrong key": (lambda _: unready("403 Forbidden"), ("--api-key", "k"), "the server refuses this key (status 403"),
+    "a wrong model": (no_model, ("--model", "dream"), "the server has no model 'dream'"),
+    "a wrong path": (no_model, (), "is not there (status 404"),
+    "several models": (api(in_turn(stream(*GOOD)), "first", "second"), (), "the server has several models"),
+    "broken": (lambda _: unready("500 Internal Server Error"), (), "the server failed (status 500"),
+    "another request": (lambda _: unready("400 Bad Request"), (), "the server refuses the request (status 400"),
+}
+
+
+@pytest.mark.parametrize(("script", "words", "sentence"), AT_ONCE.values(), ids=AT_ONCE.keys())
+def test_what_no_wait_changes_is_said_at_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], script: Script, words: tuple[str, ...], sentence: str
+) -> None:
+    with LiteralServer(script) as server:
+        assert cli.main(flags(server.url, tmp_path, *words, *FOREVER)) == Exit.TARGET
+    assert sentence in capfd.readouterr().err
+    ids = [request.headers.get("x-request-id", "") for request in server.received]
+    assert sum(name.startswith("probe-ready-") for name in ids) == 1
+
+
+def test_a_wrong_kind_of_tls_is_said_at_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with LiteralServer(api(in_turn(stream(*GOOD))), tls=True) as server:
+        assert cli.main(flags(server.url, tmp_path, *FOREVER)) == Exit.TARGET
+    assert "is not trusted" in capfd.readouterr().err
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("command", ["run", "repeats", "search", "sweep", "calibrate"])
+def test_when_the_time_is_up_one_sentence_says_so(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    words = flags(closed_port(), tmp_path, *SHORT)
+    own = {"search": ["--slo", "ttft:p90<1s"], "sweep": ["--loads", "concurrency=1,2"], "repeats": ["--repeats", "2"]}
+    name = "run" if command == "repeats" else command
+    assert cli.main([name, *words[1:], *own.get(command, [])]) == Exit.TARGET
+    errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "the server was not ready within 0.5 s (--wait-for-server): cannot connect to http://127.0.0.1:" in errors[0]
+
+
+def test_without_the_flag_nothing_is_waited_for(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with LiteralServer(starting(unready("503 Later"))) as server:
+        assert cli.main(flags(server.url, tmp_path, "--requests", "3")) == Exit.TARGET
+    assert "not taking requests" in capfd.readouterr().err
+    assert not [r for r in server.received if r.headers.get("x-request-id", "").startswith("probe-ready-")]
+
+
+def test_the_wait_is_named_and_is_no_part_of_the_load(tmp_path: Path) -> None:
+    late = [unready("503 Later")] * 3
+    with LiteralServer(starting(*late)) as server:
+        status, _, err = finished(flags(server.url, tmp_path, "--requests", "3", "--concurrency", "1", *FOREVER))
+    assert status == Exit.GOOD, err
+    assert f"waiting up to {PATIENCE_S:g} s for the server: status 503, loading the model (1 s)\n" in err
+    assert "\r" not in err
+    # What is asked before the load is no request of it, and the load begins after the last of it.
+    assert summary(tmp_path)["counts"]["sent"] == 3
+    first = load_of(server)[0]
+    assert server.received.index(first) == len(server.received) - 3
+
+
+@pytest.fixture
+def late_mock() -> Iterator[tuple[str, Callable[[], subprocess.Popen[str]]]]:
+    """A free port, and what starts a mock there."""
+    url = closed_port()
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "mockserver", "--port", url.rpartition(":")[2], "--ttft", "1ms", "--tpot", "1ms"]
+        started.append(popen(words, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield url, start
+    for mock in started:
+        mock.terminate()
+        mock.wait(timeout=PATIENCE_S)
+
+
+def test_a_series_waits_once(tmp_path: Path) -> None:
+    with LiteralServer(starting(unready("503 Later"))) as server:
+        words = flags(server.url, tmp_path, "--requests", "3", "--repeats", "2", *FOREVER)
+        status, _, err = finished(words)
+    assert status == Exit.GOOD, err
+    assert err.count("the server is ready after") == 1
+    asked = [r.headers.get("x-request-id", "") for r in server.received]
+    assert sum(name.startswith("probe-ready-") for name in asked) == 2  # One that it refused, and one.
+
+
+def test_a_calibration_waits_for_a_mock_that_is_started_elsewhere(
+    tmp_path: Path, late_mock: tuple[str, Callable[[], subprocess.Popen[str]]]
+) -> None:
+    url, start = late_mock
+    words = flags(url, tmp_path, "--requests", "4", "--concurrency", "2", "--no-store", *FOREVER)
+    with process(["calibrate", *words[1:]]) as running:
+        assert running.stderr is not None
+        while "for the server: Connection refused" not in (line := running.stderr.readline()):
+            assert line
+        start()
+        running.communicate(timeout=PATIENCE_S)
+    assert running.returncode in (Exit.GOOD, Exit.INVALID)
+    assert (tmp_path / "run" / "certificate.json").exists()
+
+
+def test_a_mock_that_is_ready_costs_one_request(tmp_path: Path) -> None:
+    with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
+        status, _, err = finished(flags(mock.url, tmp_path, "--requests", "3", *FOREVER))
+    assert status == Exit.GOOD, err
+    assert "the server is ready after" not in err
