@@ -173,7 +173,7 @@ async def _measure(
                 defects.raise_first()
         if server is None:
             server = _scraper(config, directory)
-        notes = [*source.notes, *_same_prompts_note(config, source), *probed.notes]
+        notes = [*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")
         if config.cluster is not None:
@@ -280,6 +280,15 @@ def _same_prompts_note(config: RunConfig, source: Source[Any]) -> tuple[str, ...
     return (
         f"--same-prompts: every run of seed {config.seed} sends these prompts; "
         "a server that has seen them may answer from its prefix cache",
+    )
+
+
+def _choices_note(config: RunConfig) -> tuple[str, ...]:
+    n = (config.extra_body or {}).get("n")
+    if type(n) is not int or n < 2:
+        return ()
+    return (
+        f"each request asks for {n} choices: TTFT ends at the first token of any, and TPOT and ITL are of all together",
     )
 
 

@@ -33,13 +33,13 @@ class ChatCompletions(OpenAIEndpoint):
 
     def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
         try:
-            choice = event["choices"][0]  # type: ignore[index]
+            (choice,) = event["choices"]  # type: ignore[index]
             delta = choice["delta"]
             text = delta["content"]
             if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
                 failed = "error" in event or "error" in choice or "error" in delta  # type: ignore[operator]
                 return None if failed or delta.get("tool_calls") or delta.get("function_call") else text
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, ValueError, TypeError):
             pass
         return None
 

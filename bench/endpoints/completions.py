@@ -21,11 +21,11 @@ class Completions(OpenAIEndpoint):
 
     def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
         try:
-            choice = event["choices"][0]  # type: ignore[index]
+            (choice,) = event["choices"]  # type: ignore[index]
             text = choice["text"]
             if type(text) is str and text and "usage" not in event and choice["finish_reason"] is None:  # type: ignore[operator]
                 return text if "error" not in event and "error" not in choice else None  # type: ignore[operator]
-        except (KeyError, IndexError, TypeError):
+        except (KeyError, ValueError, TypeError):
             pass
         return None
 

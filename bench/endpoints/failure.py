@@ -19,7 +19,7 @@ known to mean an end, is a failure, whatever it is called.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -56,25 +56,23 @@ _UNUSUAL = frozenset({*_TELLING_ALONE, "x_groq", "base_resp", "type", "success",
 LONGEST_MESSAGE = 500
 
 
-def first_choice(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The first choice of a reply or of an event; empty if it has none."""
+def choices_of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The choices of a reply or of an event, as far as they can be read."""
     choices = event.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        return cast(dict[str, Any], choices[0])
-    return {}
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
-def places_of(event: Mapping[str, Any]) -> set[int]:
-    """The choices of a reply or of an event, by what they call themselves; where one says nothing, by where it stands."""
-    said = [(number, choice.get("index")) for number, choice in enumerate(_choices(event))]
-    return {index if type(index) is int else number for number, index in said}
+def place_of(choice: Mapping[str, Any], number: int) -> int:
+    """Which choice it is, by what it calls itself; where it says nothing, by where it stands."""
+    index = choice.get("index")
+    return index if type(index) is int else number
 
 
 def error_of(event: Mapping[str, Any]) -> str | None:
     """The server's words, if the event or whole reply says that it failed; None if it does not."""
     if _is_ordinary(event):
         return None
-    for holder in (event, *_choices(event), event.get("x_groq")):
+    for holder in (event, *choices_of(event), event.get("x_groq")):
         if not isinstance(holder, dict):
             continue
         for place in (holder, holder.get("delta"), holder.get("message")):
@@ -90,7 +88,7 @@ def error_of(event: Mapping[str, Any]) -> str | None:
         return _words(answer)
     if _is_marked_failed(event):
         return _words({name: value for name, value in event.items() if name not in ("choices", "usage")})
-    if not _choices(event) and not isinstance(event.get("usage"), dict) and event.keys() & _TELLING_ALONE:
+    if not choices_of(event) and not isinstance(event.get("usage"), dict) and event.keys() & _TELLING_ALONE:
         words = _words(event)
         return words if any(event.get(name) for name in _TELLING_ALONE) else None
     return None
@@ -136,10 +134,10 @@ def is_chunk(event: Mapping[str, Any]) -> bool:
     )
 
 
-def ending_of(event: Mapping[str, Any]) -> tuple[bool, str | None]:
-    """(whether a choice has a finish reason, what is wrong with the first one that does not mean an end)."""
-    ended = False
-    for choice in _choices(event):
+def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
+    """(the choices that have a finish reason, what is wrong with the first one that does not mean an end)."""
+    ended: set[int] = set()
+    for number, choice in enumerate(choices_of(event)):
         reason = choice.get("finish_reason")
         if isinstance(reason, dict):  # SGLang's own API: {"type": "abort", "message": ...}
             message, reason = reason.get("message"), reason.get("type")
@@ -147,11 +145,11 @@ def ending_of(event: Mapping[str, Any]) -> tuple[bool, str | None]:
             message = choice.get("stop_reason")
         if reason is None or reason == "":
             continue
-        ended = True
+        ended.add(place_of(choice, number))
         if not isinstance(reason, str) or reason.lower() not in END_REASONS:
             words = f": {message[:LONGEST_MESSAGE]}" if isinstance(message, str) and message else ""
             name = reason if isinstance(reason, str) else orjson.dumps(reason).decode()
-            return True, f"the reply ended with finish_reason {name[:100]!r}{words}"
+            return ended, f"the reply ended with finish_reason {name[:100]!r}{words}"
     return ended, None
 
 
@@ -199,11 +197,6 @@ def page_title(text: bytes) -> str | None:
 def excerpt(body: bytes) -> str:
     """The start of a body, for people."""
     return repr(body[:200].decode("utf-8", "replace")) + (" ..." if len(body) > 200 else "")
-
-
-def _choices(event: Mapping[str, Any]) -> list[dict[str, Any]]:
-    choices = event.get("choices")
-    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
 
 
 def _words(error: object) -> str:

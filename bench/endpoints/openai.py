@@ -83,7 +83,7 @@ class OpenAIEndpoint(ABC):
         return Encoded(
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
-            output_tokens_asked=asked if isinstance(asked, int) else None,
+            output_tokens_asked=asked * choices_asked(body) if isinstance(asked, int) else None,
             model=own_model,
         )
 
@@ -98,6 +98,13 @@ class OpenAIEndpoint(ABC):
     def error_message(self, body: bytes) -> str:
         """What an error response says, for people."""
         return failure.error_message(body)
+
+
+def choices_asked(body: Mapping[str, Any]) -> int:
+    """The choices that a body asks for: `n` of each prompt. Completions take several prompts, also of ids."""
+    n, prompt = body.get("n"), body.get("prompt")
+    prompts = len(prompt) if isinstance(prompt, list) and prompt and isinstance(prompt[0], str | list) else 1
+    return prompts * (n if type(n) is int and n > 0 else 1)
 
 
 def tool_choice(choice: str) -> str | dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Streams of OpenAI's dialect: events to what the reply said."""
+"""Streams of OpenAI's dialect: events to what the reply said. Where it has several choices, its text is that of all."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.endpoints.answer_parts import CallParts, chat_answer
+from bench.endpoints.choices import StreamChoices
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off, most_bytes
-from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, is_chunk, places_of
+from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_chunk, place_of
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.usage import whole_number
 from bench.records import TOKEN_KINDS
@@ -21,56 +22,72 @@ if TYPE_CHECKING:
 class StreamReader(EventStream):
     """Reads choices: where the text stands in one is the endpoint's affair. A stream ends with `[DONE]`."""
 
-    __slots__ = ("_called", "_ended", "_endpoint", "_parts", "_reasoning_field")
+    __slots__ = ("_called", "_endpoint", "_parts", "_places", "_reasoning_field")
 
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(endpoint.text_field), options)
         self._endpoint = endpoint
         self._called: dict[str, object] = {}  # the calls until now: place and id
         self._parts = CallParts()
-        self._ended = {0}  # the choices that came to their end, and the first
+        self._places = StreamChoices()
         self._reasoning_field = ""
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
-        kinds, running, pieces = self._kinds, self._running, self._pieces if self._keep else None
-        plain_text, kind_and_text = self._endpoint.plain_text, self._endpoint.kind_and_text
+        plain_text, places = self._endpoint.plain_text, self._places
         plain: tuple[bytes, str] | None = None
+        places.go_on(first, len(events))
         for number, event in enumerate(decoded):
             if self._done and event is not None and self._unexpected is None:
                 self._unexpected = f"event {first + number} comes after [DONE]: {excerpt(events[number])}"
-            if (text := plain_text(event)) is not None:
-                plain = events[number], text
-                kinds.append("c")
-                running.append(None)
-                self._most_bytes += most_bytes(text)
-                if pieces is not None:
-                    pieces.append(text)
-                continue
             if event is None:
                 self._done = True
-                kinds.append("o")
-                continue
-            choice = first_choice(event)
-            kind, piece = kind_and_text(choice)
-            usage = event.get("usage")
-            if isinstance(usage, dict):
-                self._usage = usage
-                if kind == "o" and not event.get("choices"):
-                    kind = "u"
-                self._told = len(running) + (kind in TOKEN_KINDS or kind == "n")
-            self._hear(event)
-            if kind in TOKEN_KINDS or kind == "n":
-                tokens = whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None
-                self._add_text(kind, piece, tokens)
+                self._kinds.append("o")
+            elif (text := plain_text(event)) is not None:
+                plain = events[number], text
+                places.plain(event["choices"][0])
+                self._kinds.append("c")
+                self._running.append(None)
+                self._most_bytes += most_bytes(text)
+                if self._keep:
+                    self._pieces.append(text)
             else:
-                kinds.append("e" if kind == "o" and choice else kind)
-            for place, name in self._endpoint.calls_in(choice) if kind != "u" else ():
-                self._count_call(repr(place), name)
-            if self._answered and kind != "u":
-                self._keep_parts(choice)
-            self._judge(event, first + number, events[number])
+                self._read_other(event)
+                self._judge(event, first + number, events[number])
         if plain is not None:
             self._template.learn(*plain)
+
+    def _read_other(self, event: Mapping[str, Any]) -> None:
+        """An event that is more than a piece of text."""
+        choices = choices_of(event)
+        self._places.beside(choices)
+        kind, piece = self._kind_and_text(choices)
+        usage = event.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage
+            if kind == "o" and not event.get("choices"):
+                kind = "u"
+            self._told = len(self._running) + (kind in TOKEN_KINDS or kind == "n")
+        self._hear(event)
+        if kind in TOKEN_KINDS or kind == "n":
+            self._add_text(
+                kind, piece, whole_number(usage.get("completion_tokens")) if isinstance(usage, dict) else None
+            )
+        else:
+            self._kinds.append("e" if kind == "o" and choices and choices[0] else kind)
+        for number, choice in enumerate(choices):
+            beside = f"{place_of(choice, number)}: " if len(choices) > 1 else ""
+            for place, name in self._endpoint.calls_in(choice):
+                self._count_call(f"{beside}{place!r}", name)
+        if self._answered and choices:
+            self._keep_parts(choices[0])
+
+    def _kind_and_text(self, choices: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+        """The kind of chunk, of several choices that of the first with text; and the text of all of them."""
+        if len(choices) < 2:
+            return self._endpoint.kind_and_text(choices[0] if choices else {})
+        read = [self._endpoint.kind_and_text(choice) for choice in choices]
+        bearing = [(kind, text) for kind, text in read if kind in TOKEN_KINDS or kind == "n"]
+        return (bearing[0][0], "".join(text for _, text in bearing)) if bearing else read[0]
 
     def _count_call(self, place: str, name: object) -> None:
         """A call is a new one where its place is, or where another id stands at its place: not all servers count places."""
@@ -106,10 +123,13 @@ class StreamReader(EventStream):
             self._fail(wrong)
         if ended:
             self._finished = True
-            self._ended |= places_of(event)
-            self._choices = max(self._choices, len(self._ended))
+            self._places.end(ended)
+            self._choices = self._places.count
 
     def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         if not self._done and (not self._finished or unfinished.strip() not in (b"", DONE)):
             return cut_off(unfinished, "" if self._finished else " without [DONE] or a finish reason")
+        asked, left = self._options.output_tokens_asked, self._places.never_ended
+        if left is not None and (asked is None or (output_tokens or 0) < asked):
+            return cut_off(b"", f" without a finish reason of choice {left}, which had begun")
         return self._ended_early("[DONE]", "finish reason", output_tokens)

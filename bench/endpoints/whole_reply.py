@@ -10,7 +10,7 @@ import orjson
 
 from bench.endpoints import decoding
 from bench.endpoints.answer_parts import CallParts, chat_answer
-from bench.endpoints.failure import ending_of, error_of, excerpt, first_choice, page_title, places_of
+from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, page_title, place_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
@@ -49,24 +49,26 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         return response
     if (error := error_of(response)) is not None:
         return ParsedReply(problem=Problem(Outcome.STREAM_ERROR, error))
-    choice = first_choice(response)
+    choices = choices_of(response)
+    choice = choices[0] if choices else {}
     if not choice:
         return malformed(f"a reply without choices: {excerpt(body)}")
-    text, content = endpoint.texts(choice)
+    said = [endpoint.texts(one) for one in choices]
     ended, wrong = ending_of(response)
+    places = {place_of(one, number) for number, one in enumerate(choices)}
     usage = response.get("usage")
     whole = WholeText(
-        text=text,
-        content=content,
-        calls=len(endpoint.calls_in(choice)) if endpoint.takes_messages else None,
+        text="".join(text for text, _ in said),
+        content="".join(content for _, content in said),
+        calls=sum(len(endpoint.calls_in(one)) for one in choices) if endpoint.takes_messages else None,
         usage=usage if isinstance(usage, dict) else None,
         root=response,
-        choices=len(places_of(response)),
-        ended=ended,
+        choices=len(places),
+        ended=places <= ended,
         end_field="finish_reason",
         reason=choice.get("finish_reason"),
         wrong=wrong,
-        answer=_answer(choice, content, endpoint) if options.keep_answer else None,
+        answer=_answer(choice, said[0][1], endpoint) if options.keep_answer else None,
     )
     return parsed(whole, body, options)
 
