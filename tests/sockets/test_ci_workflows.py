@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from tests.support.documentation import ROOT, blocks_of
+from tests.support.held_port import held_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
@@ -127,10 +127,10 @@ def runner(tmp_path: Path) -> Runner:
     return Runner(tmp_path)
 
 
-def free_url() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+@pytest.fixture
+def free_url() -> Iterator[str]:
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def busy(ran: subprocess.CompletedProcess[str]) -> bool:
@@ -138,8 +138,10 @@ def busy(ran: subprocess.CompletedProcess[str]) -> bool:
     return ran.returncode == 3 and ran.stdout.startswith("INVALID")
 
 
-def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(runner: Runner, tmp_path: Path) -> None:
-    runner.url = free_url()
+def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(
+    runner: Runner, free_url: str, tmp_path: Path
+) -> None:
+    runner.url = free_url
     first = runner.job(GITHUB, "mock")
     last = list(first.values())[-1]
     if busy(last):

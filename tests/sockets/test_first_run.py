@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import which
 
 import pytest
 
 from tests.support.documentation import LEFT_OUT, MEASURES, NO_COMMANDS, ROOT, Shell, blocks_of, commands_of, labels
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -46,20 +47,18 @@ def fresh_clone(folder: Path) -> Path:
     return clone
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+@pytest.fixture
+def ports() -> Iterator[dict[str, str]]:
+    """In place of the page's own ports, which other programs may have."""
+    with held_port() as one, held_port() as other:
+        yield {"8000": str(one), "8001": str(other)}
 
 
 def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ports: dict[str, str]
 ) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")  # The tests' own: pip's is the user's.
     env = environment(tmp_path / "cache")
-    ports = {"8000": str(free_port()), "8001": str(free_port())}
-    """Other programs may have the page's ports."""
     clone = fresh_clone(tmp_path)
     shell = Shell(clone, env)
     typed = []

@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import real_servers
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -26,10 +28,9 @@ os.execv(sys.executable, [sys.executable, "-m", "mockserver", "--engine", "batch
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
 
 
 def started(folder: Path, port: int, *words: str, **environment: str) -> subprocess.Popen[str]:

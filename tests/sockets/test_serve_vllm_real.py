@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.support import real_servers
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 
 SCRIPT = Path(__file__).parents[2] / "gpu" / "serve_vllm.py"
@@ -31,10 +32,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
 
 
 def started(model: Path, port: int, *extra: str, **environment: str) -> subprocess.Popen[str]:

@@ -9,7 +9,6 @@ import os
 import re
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
@@ -81,23 +81,20 @@ def write_vllm_model(folder: Path) -> None:
 @contextlib.contextmanager
 def vllm(model: Path, *flags: str) -> Iterator[str]:
     """The URL of vLLM's server, with the model in this folder."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [VLLM_PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port), *VLLM_FLAGS, *flags]
-    with (model / "vllm.log").open("w") as log:
+    with held_port() as port, (model / "vllm.log").open("w") as log:
+        command = [VLLM_PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+        command += ["--served-model-name", "m", "--host", "127.0.0.1", "--port", str(port), *VLLM_FLAGS, *flags]
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **VLLM_OFFLINE})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 2 * PATIENCE_S
-        while not _is_healthy(url):
-            assert process.poll() is None, (model / "vllm.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, "vLLM was not ready in time"
-            time.sleep(0.5)
-        yield url
-    finally:
-        _end(process)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            deadline = time.monotonic() + 2 * PATIENCE_S
+            while not _is_healthy(url):
+                assert process.poll() is None, (model / "vllm.log").read_text()[-3000:]
+                assert time.monotonic() < deadline, "vLLM was not ready in time"
+                time.sleep(0.5)
+            yield url
+        finally:
+            _end(process)
 
 
 def counters(url: str) -> dict[str, float]:

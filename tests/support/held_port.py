@@ -1,0 +1,17 @@
+"""A port for a server that a test starts, and that nobody else on this machine is given meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """A free port of 127.0.0.1: bound and not listening, so that the system gives it to nobody who asks for any, and a server
+    that sets SO_REUSEADDR, as all do, may listen there."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
