@@ -25,7 +25,7 @@ from bench.scale.messages import Begin, Ready
 from tests.support.literal_replies import GOOD, stream
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.node_process import AHEAD_S, FakeCluster, clocks_can_differ, own_clock
+from tests.support.node_process import AHEAD_S, BEHIND_S, FakeCluster, clocks_can_differ, own_clock
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, loaded, records, summary, wait_for
 from tests.support.worker_processes import shard_lines
@@ -61,13 +61,13 @@ def test_nodes_with_clocks_of_their_own_send_one_load_in_the_driver_s_time(
     mock: MockProcess, tmp_path: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     monkeypatch.setattr(crew, "CLOCKS_EVERY_NS", 50_000_000)
-    cluster.before = [own_clock(), [], own_clock(-AHEAD_S)]
+    cluster.before = [own_clock(), [], own_clock(-BEHIND_S)]
     words = flags(mock.url, tmp_path, "--cluster", "ray", "--rate", "60", "--requests", "120", "--quiet")
     assert cli.main([*words, "--workers", workers]) in MEASURED
     rows = records(tmp_path)
     assert sorted(row["index"] for row in rows) == list(range(120))
     told = manifest(tmp_path)
-    expected = [-AHEAD_S, 0, AHEAD_S][: int(workers)]
+    expected = [-AHEAD_S, 0, BEHIND_S][: int(workers)]
     for place, away_s in zip(told["places"], expected, strict=True):
         assert abs(place["clock_offset_ns"] - away_s * 10**9) <= place["clock_bound_ns"]
         assert place["clock_drift_ns"] == 0
@@ -168,7 +168,7 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
     def answer(request: Received) -> Sequence[Step]:
         return stream(*GOOD)
 
-    monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)
+    monkeypatch.setattr(node_worker, "SILENCE_NS", round(2e9 * PATIENCE_S))
     monkeypatch.setattr("tempfile.tempdir", None)  # It remembers where TMPDIR was.
     with LiteralServer(loaded(answer)) as server:
         config = resolve({"url": server.url, "duration": "100s", "concurrency": 2, "input_tokens": "8"})
@@ -184,6 +184,9 @@ def test_a_worker_whose_driver_falls_silent_ends_and_keeps_its_shard(
         while not any(isinstance(message, Ready) for message in taken.messages):
             taken = worker.take(taken.number)
         worker.send(Begin(now_ns() + 10**8))
+        shard = folder / "requests.jsonl"
+        wait_for(lambda: shard.exists() and b"\n" in shard.read_bytes())
+        monkeypatch.setattr(node_worker, "SILENCE_NS", 300_000_000)  # It has not been heard of for longer soon.
         assert worker._process is not None
         assert worker._process.wait(timeout=PATIENCE_S) in (0, 1)  # 1: it was about to say something.
         assert (folder / "requests.jsonl").read_bytes().count(b"\n") > 0
