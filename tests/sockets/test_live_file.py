@@ -18,6 +18,7 @@ from bench import cli
 from bench.errors import Exit
 from bench.run_directory import RunDirectory
 from tests.support.mock_process import mock_process
+from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.ready_made import popen
 
 
@@ -46,8 +47,9 @@ def wait_for(process: subprocess.Popen[str], out: Path, state: str) -> list[str]
     return seen
 
 
+@in_a_calm_moment
 def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) -> None:
-    out = tmp_path / "run"
+    out = of_this_try(tmp_path) / "run"
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         process = start(mock.url, out, "--concurrency", "2", "--warmup", "1s", "--duration", "2s")
         seen = wait_for(process, out, "running")
@@ -80,11 +82,11 @@ def test_two_workers_tell_of_both(tmp_path: Path) -> None:
     assert rows[-1]["client"]["cpu"] is None or rows[-1]["client"]["cpu"] > 0
 
 
-@pytest.mark.parametrize(("state", "flags"), [("warming up", ("--warmup", "60s")), ("running", ())])
+@pytest.mark.parametrize(("state", "flags"), [("warming up", ("--warmup", "600s")), ("running", ())])
 def test_a_killed_run_is_not_held_and_keeps_its_last_state(tmp_path: Path, state: str, flags: Sequence[str]) -> None:
     out = tmp_path / "run"
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
-        process = start(mock.url, out, "--concurrency", "2", "--duration", "60s", *flags)
+        process = start(mock.url, out, "--concurrency", "2", "--duration", "600s", *flags)
         wait_for(process, out, state)
         process.send_signal(signal.SIGKILL)
         process.communicate()

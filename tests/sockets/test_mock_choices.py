@@ -24,6 +24,7 @@ async def events(client: httpx.AsyncClient, path: str, body: dict[str, Any], **h
 
 
 @pytest.mark.parametrize("engine", ["sampled", "batching"])
+@in_a_calm_moment  # Where the mock is late, what is due of a choice goes out in one go.
 def test_choices_come_beside_each_other_each_with_its_text_and_plan(engine: str) -> None:
     kept: list[Any] = []
 

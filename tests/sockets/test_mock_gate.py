@@ -42,6 +42,7 @@ def refuse(mock: MockProcess, until: str) -> None:
     assert httpx.patch(mock.url + "/admin/config", json={"fault": [f"refuse:until={until}"]}).status_code == 200
 
 
+@in_a_calm_moment  # In which the window is seen while it is open.
 def test_nothing_listens_in_a_window_and_it_listens_again_after_it() -> None:
     with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
         with httpx.Client() as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bench.transport import TRANSPORTS
 from tests.support.literal_replies import GOOD, api, completion, content, error, models, stream, whole
 from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
 from tests.support.mock_process import mock_process
+from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.run_process import finished, flags, hanging, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -102,6 +104,7 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
 
 
 @pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
+@in_a_calm_moment  # A busy server may not have sent what it is to send when the patience of the probe ends.
 def test_the_probe_says_what_is_wrong_before_any_load(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -120,9 +123,11 @@ def test_the_probe_says_what_is_wrong_before_any_load(
 
 
 @pytest.mark.parametrize("transport", sorted(TRANSPORTS))
+@in_a_calm_moment
 def test_tls_problems_say_what_to_do(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str, mock: str
 ) -> None:
+    tmp_path = Path(shutil.copy(tmp_path / "calm.yaml", of_this_try(tmp_path))).parent
     with LiteralServer(api(GIVEN), tls=True) as server:
         assert cli.main(flags(server.url, tmp_path, "--transport", transport)) == Exit.TARGET
         said = capfd.readouterr().err
@@ -162,7 +167,9 @@ def limited(limit: int, value: int) -> Callable[[], None]:
 
 
 def test_few_open_files_cost_requests_and_not_the_run(mock: str, tmp_path: Path) -> None:
-    words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1")
+    # None ends before the last has come.
+    slow = ("--header", "X-Mock-TTFT: 2s")
+    words = flags(mock, tmp_path, "--rate", "4000", "--requests", "400", "--workers", "1", *slow)
     status, out, err = finished(words, preexec_fn=limited(resource.RLIMIT_NOFILE, 64))
     assert status in (Exit.GOOD, Exit.INVALID, Exit.TARGET), err
     assert "warning: the limit of open files here (64) has room for about 32 requests in flight" in err

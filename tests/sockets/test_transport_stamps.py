@@ -106,6 +106,8 @@ def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> 
 
 # ---- Limits of time, and the end ------------------------------------------------------------------------------------
 
+# Where the server has to say something within the limit, a busy machine may keep it from that.
+
 
 def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -> None:
     in_order(record)
@@ -129,6 +131,7 @@ def test_a_handshake_that_does_not_end_runs_into_the_connect_timeout(act: Callab
     assert (record.outcome, record.sent_ns) == (Outcome.TIMEOUT_CONNECT, None)
 
 
+@in_a_calm_moment
 def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([Hang()])) as server:
         record = act(server, once, timeout_first_byte_ns=150 * MS, timeout_idle_ns=20 * MS)
@@ -137,6 +140,7 @@ def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Calla
     assert (record.outcome, record.first_byte_ns, record.attempts) == (Outcome.TIMEOUT_FIRST_BYTE, None, 1)
 
 
+@in_a_calm_moment
 def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
         record = act(server, once, timeout_idle_ns=150 * MS)
@@ -146,6 +150,7 @@ def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(ac
 
 
 @pytest.mark.parametrize(("sent", "is_over"), [((*GOOD,), True), ((*GOOD[:-1],), False)])
+@in_a_calm_moment
 def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     sent: tuple[Any, ...], is_over: bool, act: Callable[..., Any]
 ) -> None:
@@ -156,6 +161,7 @@ def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     assert ("its last event had come, and the server did not end the response" in record.error) == is_over
 
 
+@in_a_calm_moment
 def test_a_slow_trickle_passes_the_idle_timeout_and_runs_into_the_total_one(act: Callable[..., Any]) -> None:
     trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.02))]
     with LiteralServer(in_turn([SSE_HEAD, *trickle])) as server:
@@ -177,7 +183,9 @@ def test_a_cut_gives_every_request_a_record_and_closes_its_socket(act: Callable[
         pending = [client.start() for _ in range(3)]
         while len(server.received) < 3 or not all(len(r.writes) == 4 for r in server.received):
             await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)  # The bytes are in the client's sockets: give it the turns to read them.
+        while not server.all_is_read():
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)  # Nothing is left in the client's sockets: give it the turns to make chunks of it.
         client.transport.cut()
         return await asyncio.gather(*pending)
 
@@ -216,7 +224,7 @@ def test_a_cut_at_once_still_gives_a_record(act: Callable[..., Any]) -> None:
 def test_done_is_called_later_and_once_for_each_request(act: Callable[..., Any]) -> None:
     async def count(client: Client) -> list[str]:
         calls: list[str] = []
-        last = client.now_ns() + 2_000 * MS
+        last = client.now_ns() + round(PATIENCE_S * 1000) * MS
         for i in range(5):
             request = Request(
                 id=f"r-{i}", index=i, body=b"{}", stream=True, input_tokens_asked=None, output_tokens_asked=None

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 PATIENCE_S = 200.0
 """How long a test waits: far beyond what anything takes anywhere, so that only what never comes about fails."""
 
@@ -33,7 +35,7 @@ def in_a_calm_moment(test: Test) -> Test:
         for _ in range(TRIES - 1):
             try:
                 return test(*args, **named)
-            except (AssertionError, ValueError):
+            except (Exception, pytest.fail.Exception):  # A skip is none of them.
                 continue
         return test(*args, **named)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support.patience import TRIES, in_a_calm_moment
@@ -31,14 +33,37 @@ def test_what_never_passes_fails() -> None:
         tries_until(TRIES + 1)
 
 
-def test_what_goes_wrong_in_another_way_is_not_tried_again() -> None:
+def not_there() -> None:
+    raise IndexError("nothing came yet")
+
+
+def not_raised() -> None:
+    with pytest.raises(OSError, match="refused"):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [not_there, not_raised])
+def test_what_goes_wrong_in_another_way_is_tried_again_too(wrong: Callable[[], None]) -> None:
     tried = []
 
     @in_a_calm_moment
-    def broken() -> None:
+    def moment() -> None:
         tried.append(1)
-        raise OSError("broken")
+        if len(tried) < 3:
+            wrong()
 
-    with pytest.raises(OSError, match="broken"):
-        broken()
+    moment()
+    assert len(tried) == 3
+
+
+def test_what_is_skipped_is_not_tried_again() -> None:
+    tried = []
+
+    @in_a_calm_moment
+    def moment() -> None:
+        tried.append(1)
+        pytest.skip("not here")
+
+    with pytest.raises(pytest.skip.Exception):
+        moment()
     assert tried == [1]
