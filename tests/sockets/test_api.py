@@ -26,7 +26,7 @@ from tests.support.patience import PATIENCE_S
 
 
 class Following(bench.Observer):
-    """Notes what it is told; ends the load at the first numbers where it is asked to."""
+    """Notes what it is told; ends the load at the first numbers of requests that have ended, where it is asked to."""
 
     def __init__(self, *, ends: bool = False) -> None:
         self.told: list[str] = []
@@ -45,7 +45,7 @@ class Following(bench.Observer):
 
     def progress(self, numbers: LiveNumbers) -> None:
         self.numbers.append(numbers)
-        if self._ends:
+        if self._ends and numbers.done:
             self._ends = False
             self._control.interrupt()
 

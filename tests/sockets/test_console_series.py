@@ -50,7 +50,7 @@ def test_a_search_is_watched_and_its_answer_stands_in_the_list(mock: str, tmp_pa
 
 
 def test_a_sweep_outlives_its_console_and_stops_in_the_middle(mock: str, tmp_path: Path) -> None:
-    settings = {"url": mock, **SMALL, "loads": "concurrency=1,2", "duration": "60s"}
+    settings = {"url": mock, **SMALL, "loads": "concurrency=1,2", "duration": "600s"}
     settings.pop("concurrency")
     with console_of(tmp_path) as (client, process):
         task = client.post("/tasks", json={"kind": "sweep", "settings": settings, "title": "curve"}).json()["id"]

@@ -27,7 +27,7 @@ def mock() -> Iterator[str]:
 
 def test_one_task_runs_at_a_time_in_the_order_of_the_queue(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, _):
-        first = new(client, mock, "first", duration="60s")
+        first = new(client, mock, "first", duration="600s")
         second, third = new(client, mock, "second", requests=4), new(client, mock, "third", requests=4)
         assert client.post(f"/tasks/{third}/move", params={"places": -1}).status_code == 200
         later = client.post(
@@ -55,7 +55,7 @@ def test_one_task_runs_at_a_time_in_the_order_of_the_queue(mock: str, tmp_path: 
 
 def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, process):
-        task, waiting = new(client, mock, "long", duration="60s"), new(client, mock, "next", requests=2)
+        task, waiting = new(client, mock, "long", duration="600s"), new(client, mock, "next", requests=2)
         client.patch(f"/tasks/{task}", json={"label": "nightly"})
         until(client, task, lambda task: task["state"] == "running")
         process.send_signal(signal.SIGKILL)
@@ -72,7 +72,7 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
 
 
 def test_a_run_that_a_terminal_started_is_watched_and_not_stopped(mock: str, tmp_path: Path) -> None:
-    words = ["--url", mock, "--duration", "60s", "--out", str(tmp_path / "mine"), "--output-tokens", "4", "--quiet"]
+    words = ["--url", mock, "--duration", "600s", "--out", str(tmp_path / "mine"), "--output-tokens", "4", "--quiet"]
     run = popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.DEVNULL)
     with console_of(tmp_path) as (client, _):
         until(client, "mine", lambda task: task.get("state") == "running")

@@ -4,6 +4,8 @@ sends the very same bytes."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,17 +23,19 @@ WAYS = {
     "one process, of several lengths": ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90"),
     "two workers": ("--requests", "12", "--concurrency", "2", "--warmup", "4", "--workers", "2"),
     # Nobody knows how many requests it will be: all but the first few come from the process beside the load.
-    "a feed": ("--duration", "300ms", "--concurrency", "2", "--text", "code"),
+    "a feed": ("--duration", "60s", "--concurrency", "2", "--text", "code"),
     "sessions": ("--mode", "sessions", "--requests", "8", "--concurrency", "2", "--turns", "2", "--output-tokens", "3"),
     "a recipe": ("--dataset", "chatbot", "--requests", "6", "--rate", "200", "--output-tokens", "3"),
 }
 
 
 class Listening:
-    """What a server was asked by each run: by number of the request, the body; the probe's is number -1."""
+    """What a server was asked by each run: by number of the request, the body; the probe's is number -1. `enough`: the run is
+    ended when so many have come."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: int | None) -> None:
         self.bodies: dict[int, bytes] = {}
+        self._enough = enough
 
     @property
     def responder(self) -> Responder:
@@ -41,6 +45,9 @@ class Listening:
             name = request.headers.get("x-request-id", "")
             if name:
                 self.bodies[-1 if name.startswith("probe-") else int(name.rpartition("-")[2])] = request.body
+                if len(self.bodies) == self._enough:
+                    self._enough = None
+                    os.kill(os.getpid(), signal.SIGINT)
             return others(request)
 
         return answer
@@ -48,12 +55,12 @@ class Listening:
 
 def run(folder: Path, *words: str) -> tuple[dict[int, bytes], dict[str, Any]]:
     """The bodies that were sent, and the summary."""
-    heard = Listening()
+    heard = Listening(30 if "--duration" in words else None)
     with LiteralServer(heard.responder) as server:
         lengths = () if "--dataset" in words else ("--input-tokens", "60")
         command = ["run", "--url", server.url, "--model", "m", "--out", str(folder), *lengths, *words, "--quiet"]
         status = cli.main(command)
-    assert status in (Exit.GOOD, Exit.INVALID)
+    assert status in (Exit.GOOD, Exit.INVALID, Exit.INTERRUPTED)
     return heard.bodies, json.loads((folder / "summary.json").read_text())
 
 

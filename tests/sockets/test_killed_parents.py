@@ -52,7 +52,7 @@ def test_a_calibration_that_is_killed_leaves_neither_its_mock_nor_its_ledger_beh
 ) -> None:
     scratch = tmp_path / "tmp"
     scratch.mkdir()
-    words = ["calibrate", "--mock", "--ttft 5ms --tpot 5ms", "--rate", "50", "--duration", "60s", "--no-store"]
+    words = ["calibrate", "--mock", "--ttft 5ms --tpot 5ms", "--rate", "50", "--duration", "600s", "--no-store"]
     environment = os.environ | {"TMPDIR": str(scratch)}
     with process([*words, "--out", str(tmp_path / "run"), *SMALL], env=environment) as running:
         for _ in until("the mock"):

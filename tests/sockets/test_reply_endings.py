@@ -34,6 +34,7 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
 from tests.support.on_transports import WAYS, ask
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 FAILED, MALFORMED, TRUNCATED, EMPTY = Outcome.STREAM_ERROR, Outcome.MALFORMED, Outcome.TRUNCATED, Outcome.NO_TOKENS
@@ -162,7 +163,7 @@ def transport(request: pytest.FixtureRequest) -> str:
 @pytest.mark.parametrize("ending", ERRORS.values(), ids=ERRORS.keys())
 def test_a_reply_that_fails_after_two_tokens_is_no_success(transport: str, ending: Ending) -> None:
     with LiteralServer(in_turn(chunked_stream([*TOKENS, *ending.bodies]))) as server:
-        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=5_000 * MS)
+        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
     assert record.outcome is ending.outcome, record.error
     assert ending.words in (record.error or "")
     assert record.chunk_kind.startswith("rcc")
@@ -240,7 +241,7 @@ SUCCESSES: dict[str, list[bytes]] = {
 @pytest.mark.parametrize("bodies", SUCCESSES.values(), ids=SUCCESSES.keys())
 def test_what_servers_send_for_a_success_is_one(transport: str, bodies: Sequence[bytes]) -> None:
     with LiteralServer(in_turn(chunked_stream(bodies))) as server:
-        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=5_000 * MS)
+        (record,) = ask(transport, server.url, asked=8, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
     assert (record.outcome, record.error, record.usage_contradiction) == (Outcome.OK, None, None)
 
 

@@ -183,7 +183,7 @@ def test_the_mock_keeps_the_history_of_whom_it_is_asked_to(tmp_path: Path) -> No
     words += ["--endpoint", "responses", "--session-header", "X-Session-ID", "--ignore-eos", "--seed", "3"]
     with mock_process("--ttft", "2ms", "--tpot", "1ms") as mock:
         stored = run(mock.url, tmp_path, *words, "--history", "stored")
-        lines = [json.loads(line) for line in mock.ledger_path.read_text().splitlines()]
+        lines = mock.ledger_lines(at_least=11)  # With the probe's.
         sent = run(mock.url, tmp_path / "real", *words)
     assert [r["outcome"] for r in stored] == ["ok"] * 10
     assert sum((line["engine"] or {}).get("previous") == "found" for line in lines) == 8

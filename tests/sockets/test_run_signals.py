@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import Hang, LiteralServer, Pause, Received, Step, in_turn
+from tests.support.literal_server import Hang, LiteralServer, Received, Step, in_turn
 from tests.support.patience import PATIENCE_S
-from tests.support.run_process import all_hang, flags, hanging, loaded, process, records, summary, wait_for
+from tests.support.run_process import all_hang, flags, hanging, load_of, loaded, process, records, summary, wait_for
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -25,22 +26,29 @@ def lines_of(path: Path) -> int:
 
 
 def test_ctrl_c_lets_what_is_in_flight_end_reports_it_and_exits_130(tmp_path: Path) -> None:
-    def slow(request: Received) -> Sequence[Step]:
-        return [Pause(0.1), *stream(*GOOD)]
+    heard = threading.Event()
+
+    def chat(request: Received) -> Sequence[Step]:
+        if int(request.headers["x-request-id"].rpartition("-")[2]) >= 3:
+            heard.wait(PATIENCE_S)
+        return stream(*GOOD)
 
     with (
-        LiteralServer(loaded(slow)) as server,
-        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "3")) as running,
+        LiteralServer(loaded(chat)) as server,
+        process(flags(server.url, tmp_path, "--duration", "600s", "--concurrency", "3")) as running,
     ):
-        wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3)
+        wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 3 and len(load_of(server)) == 6)
         running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        said = next(line for line in running.stderr if line.startswith("stopping"))
+        heard.set()
         out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     told = summary(tmp_path)
     assert told["run"]["stop_reason"] == "interrupted"
     assert told["counts"]["by_outcome"] == {"ok": told["counts"]["sent"]}
-    assert told["counts"]["sent"] == len(records(tmp_path)) >= 3
-    assert "stopping" in err
+    assert told["counts"]["sent"] == len(records(tmp_path)) == 6
+    assert "waiting for 3 requests" in said
     assert "TTFT" in out
     assert f"The run was interrupted after {told['counts']['sent']:,} requests: the numbers are about these." in out
 

@@ -80,9 +80,9 @@ def test_cached_tokens_and_drafts_add_up_to_the_servers_counters_and_the_probes_
 def test_each_record_says_what_the_ledger_says(mock: MockProcess, tmp_path: Path, how: tuple[str, ...]) -> None:
     data = ("--prefix", "tokens=64", "--input-tokens", "100", "--output-tokens", "uniform:1..20")
     summary, records = run(mock.url, tmp_path / "run", *data, *how)
-    ledger = {line["id"]: line["engine"] for line in mock.ledger_lines(len(records))}
+    ledger = mock.lines_of({record["id"] for record in records})
     for record in records:
-        engine = ledger[record["id"]]
+        engine = ledger[record["id"]]["engine"]
         for name in ("queue", "prefill", "decode"):
             assert record[f"server_{name}_ms"] == engine[f"{name}_ns"] / 1e6
         for name in ("cached_tokens", "draft_steps", "draft_tokens", "accepted_tokens"):
@@ -104,9 +104,9 @@ def test_other_dialects_say_what_was_cached(mock: MockProcess, tmp_path: Path, e
 def test_the_timings_of_llama_cpp_are_read_too(tmp_path: Path) -> None:
     with mock_process(*FLAGS, *DRAFTS, "--reply-details", "timings") as mock:
         _, records = run(mock.url, tmp_path / "run", "--output-tokens", "8", "--endpoint", "responses")
-        ledger = {line["id"]: line["engine"] for line in mock.ledger_lines(len(records))}
+        ledger = mock.lines_of({record["id"] for record in records})
     for record in records:
-        engine = ledger[record["id"]]
+        engine = ledger[record["id"]]["engine"]
         assert (record["server_queue_ms"], record["draft_steps"]) == (None, None)
         assert record["server_prefill_ms"] == engine["prefill_ns"] / 1e6
         assert record["draft_tokens"] == engine["draft_tokens"]

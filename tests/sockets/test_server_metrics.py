@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ import pytest
 import bench
 from bench import cli
 from bench.errors import Exit
-from bench.observer import Control, Observer
+from bench.load.live import LiveNumbers
+from bench.observer import Cadence, Control, Observer
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step
 from tests.support.mock_process import MockProcess, mock_process
@@ -58,14 +59,24 @@ def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
 
 
 class Meddler(Observer):
-    """Sends a request of its own when the load begins."""
+    """Sends a request of its own when the load begins, and ends the load once it is answered."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self.thread = threading.Thread(target=self._send)
 
+    @property
+    def cadence(self) -> Cadence:
+        return Cadence(first_s=0.1, every_s=0.1)
+
     def load_begins(self, control: Control) -> None:
+        self._end: Callable[[], None] | None = control.interrupt
         self.thread.start()
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        if self._end is not None and numbers.done and not self.thread.is_alive():
+            self._end()
+            self._end = None
 
     def _send(self) -> None:
         body = {"model": "mock-model", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
@@ -74,7 +85,7 @@ class Meddler(Observer):
 
 def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProcess, tmp_path: Path) -> None:
     meddler = Meddler(mock.url)
-    settings: dict[str, Any] = {"concurrency": 2, "duration": "1s", "input_tokens": "32", "output_tokens": "6"}
+    settings: dict[str, Any] = {"concurrency": 2, "duration": "600s", "input_tokens": "32", "output_tokens": "6"}
     result = bench.run(url=mock.url, out=str(tmp_path / "run"), observer=meddler, **settings)
     meddler.thread.join()
     assert "1 are somebody else's" in " ".join(result.reasons)

@@ -46,7 +46,7 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     (tmp_path / "calm.yaml").write_text(CALM)
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), "--out", str(run), *load]
-        words += ["--duration", "60s", "--input-tokens", "16", "--output-tokens", "3", "--workers", "2", "--quiet"]
+        words += ["--duration", "600s", "--input-tokens", "16", "--output-tokens", "3", "--workers", "2", "--quiet"]
         process = popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
         try:
             wait_for(lambda: accepted(run, 31))

@@ -26,6 +26,9 @@ from tests.support.literal_server import (
     in_turn,
 )
 from tests.support.open_transport import MS, SSE_HEAD, A, Client, in_order, once, times
+from tests.support.patience import PATIENCE_S
+
+LONG_NS = round(PATIENCE_S * 1e9)
 
 # ---- Connections ---------------------------------------------------------------------------------------------------
 
@@ -125,9 +128,9 @@ def test_tls_is_checked_unless_told_otherwise(act: Callable[..., Any]) -> None:
 
 def test_http_to_a_tls_port_and_tls_to_an_http_port_fail_with_a_record(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn(stream(*GOOD)), tls=True) as server:
-        plain = act(server.url.replace("https", "http"), once, timeout_total_ns=3_000 * MS)
+        plain = act(server.url.replace("https", "http"), once, timeout_total_ns=LONG_NS)
     with LiteralServer(in_turn(stream(*GOOD))) as server:
-        tls = act(server.url.replace("http", "https"), once, timeout_connect_ns=200 * MS, timeout_total_ns=3_000 * MS)
+        tls = act(server.url.replace("http", "https"), once, timeout_connect_ns=200 * MS, timeout_total_ns=LONG_NS)
     assert plain.outcome in (Outcome.RESET, Outcome.MALFORMED)
     assert tls.outcome in (Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT)
     for record in (plain, tls):

@@ -36,6 +36,7 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import Close, Hang, LiteralServer, Pause, Reset, Send, Step, in_turn, one_byte_a_write
 from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once
+from tests.support.patience import PATIENCE_S
 
 # ---- A good reply, however it is cut -------------------------------------------------------------------------------
 
@@ -279,7 +280,7 @@ REPLIES: dict[str, Expected] = {
 @pytest.mark.parametrize("row", REPLIES.values(), ids=REPLIES.keys())
 def test_a_reply_gives_the_record_that_it_deserves(act: Callable[..., Any], row: Expected) -> None:
     with LiteralServer(in_turn(row.reply)) as server:
-        record = act(server, once, timeout_total_ns=5_000 * MS)
+        record = act(server, once, timeout_total_ns=round(PATIENCE_S * 1000) * MS)
     in_order(record)
     assert record.outcome is row.outcome, record.error
     if row.error is not None:

@@ -22,7 +22,7 @@ from bench.workload import Continuation, Request, Route
 from tests.support.dialect_streams import CREATED, ended, part, usage
 from tests.support.literal_server import CERTIFICATE
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
+from tests.support.patience import PATIENCE_S, in_a_calm_moment
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
 
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
@@ -224,6 +224,7 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     assert "does not speak WebSocket" in (record.error or "")
 
 
+@in_a_calm_moment  # In which the chunk is read before the user leaves.
 def test_a_user_who_leaves_says_goodbye() -> None:
     with SocketServer(lambda said: GOOD[:2]) as server:
         record = over(server.url, lambda sender: sender.ask(cancel_after_ns=50_000_000))
@@ -254,7 +255,7 @@ def test_a_session_of_50_turns_sends_as_much_in_each_turn(tmp_path: Path) -> Non
     words = ["--dataset", str(tmp_path / "long.jsonl"), "--history", "stored", "--requests", "50", "--concurrency", "1"]
     with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
         records = run(mock.url, tmp_path, *words)
-        lines = [json.loads(line) for line in mock.ledger_path.read_text().splitlines()]
+        lines = mock.ledger_lines(at_least=51)  # With the probe's.
     assert [record["outcome"] for record in records] == ["ok"] * 50
     first, *later = [record["bytes_sent"] for record in records]
     assert max(later) - min(later) <= 8  # The digits of ids.
@@ -280,7 +281,8 @@ def test_a_lost_response_ends_its_session_over_a_websocket(tmp_path: Path) -> No
 
 def test_histories_may_go_over_a_websocket_whole_and_with_several_workers(tmp_path: Path) -> None:
     words = ["--turns", "3", "--input-tokens", "40", "--output-tokens", "4", "--requests", "12", "--concurrency", "4"]
-    with mock_process("--ttft", "2ms", "--tpot", "1ms") as mock:
+    # Far longer than those who leave stay.
+    with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock:
         records = run(
             mock.url, tmp_path, *words, "--history", "planned", "--workers", "2", "--cancel", "share=30%,after=3ms"
         )

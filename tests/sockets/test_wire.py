@@ -234,7 +234,9 @@ def test_tls_that_ends_in_good_order_ends_a_body_without_a_length() -> None:
     held: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://127.0.0.1:{listening.getsockname()[1]}"
-        record = on_wire(url, ask, ca_file=str(CERTIFICATE), insecure=False, timeout_total_ns=2_000 * MS)
+        record = on_wire(
+            url, ask, ca_file=str(CERTIFICATE), insecure=False, timeout_total_ns=round(PATIENCE_S * 1000) * MS
+        )
     for raw in held:
         raw.close()
     assert (record.outcome, record.chunk_kind) == (Outcome.OK, GOOD_KINDS)

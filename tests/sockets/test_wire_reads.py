@@ -157,7 +157,7 @@ def test_an_end_that_shares_its_read_with_something_else_is_seen_by_the_sweep() 
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.05)]
     reply += [Send(chunk(frame(DONE)) + LAST_CHUNK + b"HTTP/1.1 50"), Pause(0.05), Send(b"0 Unasked\r\n\r"), Hang()]
     with LiteralServer(in_turn(reply, stream(*GOOD))) as server:
-        spoiled, after = on_wire(server.url, ask, timeout_idle_ns=2_000 * MS)
+        spoiled, after = on_wire(server.url, ask, timeout_idle_ns=round(PATIENCE_S * 1000) * MS)
         assert server.received[0].client_gone.wait(PATIENCE_S)
     assert (spoiled.outcome, spoiled.status, spoiled.chunk_kind) == (Outcome.OK, 200, "co")
     assert (after.outcome, after.chunk_kind) == (Outcome.OK, GOOD_KINDS)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +21,8 @@ from bench.errors import Exit
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Pause, Received, Step
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S
-from tests.support.run_process import all_hang, hanging, loaded, records, summary, wait_for
+from tests.support.patience import PATIENCE_S, in_a_calm_moment, of_this_try
+from tests.support.run_process import all_hang, hanging, load_of, loaded, records, summary, wait_for
 from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -63,25 +65,32 @@ def test_a_killed_worker_loses_nothing_that_had_ended_and_is_named_while_the_oth
 
 
 def test_ctrl_c_lets_all_workers_end_what_is_in_flight(tmp_path: Path) -> None:
-    def slow(request: Received) -> Sequence[Step]:
-        return [Pause(0.1), *stream(*GOOD)]
+    heard = threading.Event()
+
+    def chat(request: Received) -> Sequence[Step]:
+        if int(request.headers["x-request-id"].rpartition("-")[2]) >= 8:
+            heard.wait(PATIENCE_S)
+        return stream(*GOOD)
 
     with (
-        LiteralServer(loaded(slow)) as server,
-        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "4")) as running,
+        LiteralServer(loaded(chat)) as server,
+        process(flags(server.url, tmp_path, "--duration", "600s", "--concurrency", "4")) as running,
     ):
-        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 2)
+        wait_for(lambda: sum(shard_lines(tmp_path)) == 8 and len(load_of(server)) == 12)
         workers = worker_processes(running.pid)
         assert len(workers) == 2
         os.killpg(running.pid, signal.SIGINT)
+        assert running.stderr is not None
+        said = next(line for line in running.stderr if line.startswith("stopping"))
+        heard.set()
         out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INTERRUPTED, err
     assert all(gone(pid) for pid in workers)
     told = summary(tmp_path)
     assert told["run"]["stop_reason"] == "interrupted"
-    assert told["counts"]["by_outcome"] == {"ok": len(records(tmp_path))}
+    assert told["counts"]["by_outcome"] == {"ok": len(records(tmp_path))} == {"ok": 12}
     assert "TTFT" in out
-    assert "waiting for" in err
+    assert "waiting for" in said
     assert "Traceback" not in err
 
 
@@ -103,7 +112,9 @@ def test_a_second_ctrl_c_cuts_what_all_workers_have_in_flight(tmp_path: Path) ->
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}
 
 
+@in_a_calm_moment  # In which they are seen before they are ready.
 def test_ctrl_c_while_workers_get_ready_ends_them_with_a_sentence(mock: str, tmp_path: Path) -> None:
+    tmp_path = Path(shutil.copy(tmp_path / "calm.yaml", of_this_try(tmp_path))).parent
     with process(flags(mock, tmp_path, "--requests", "2000", "--concurrency", "4")) as running:
         wait_for(lambda: len(worker_processes(running.pid)) == 2)
         workers = worker_processes(running.pid)

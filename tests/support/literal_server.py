@@ -123,16 +123,22 @@ class LiteralServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping.set()
-        self._listening.shutdown(socket.SHUT_RDWR)
+        self.die()
         self._acceptor.join()
         self._listening.close()
+        self.die()  # One may have been accepted meanwhile.
+        for thread in self._threads:
+            thread.join()
+
+    def die(self) -> None:
+        """Listen no more and close every connection, as a process that is killed does. For a script: at a certain request."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
         with self._lock:
             for connection in self._sockets:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
 
     def all_are_closed(self) -> bool:
         """Whether the server has closed each connection that it took."""

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ class MockProcess:
                 return [json.loads(line) for line in whole]
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ledger has {len(whole)} lines after {PATIENCE_S} s, not {at_least}")
+            time.sleep(0.005)
+
+    def lines_of(self, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The lines of these requests, which have ended; of several attempts, the last."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            found = {line["id"]: line for line in self.ledger_lines() if line["id"] in ids}
+            if len(found) == len(ids):
+                return found
+            assert time.monotonic() < deadline, (
+                f"the ledger has {len(found)} of {len(ids)} requests after {PATIENCE_S} s"
+            )
             time.sleep(0.005)
 
     def line_of(self, request_id: str) -> dict[str, Any]:
