@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import orjson
@@ -13,35 +12,12 @@ import pytest
 import xmlschema
 from jsonschema import Draft202012Validator
 
-from bench import cli
-from bench.records import Outcome
-from bench.run_directory import SUMMARY
+from tests.support.gating import gate, judged, spoil, verdicts
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, made_side, write_run
 
 BASELINE = Draft202012Validator(orjson.loads(files("bench.report").joinpath("baseline.schema.json").read_bytes()))
 JUNIT = xmlschema.XMLSchema(str(files("bench.report").joinpath("junit.xsd")))
-
-
-def gate(*words: str | Path) -> int:
-    return cli.main(["gate", *map(str, words)])
-
-
-def judged(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    """Exit status and what is printed as JSON."""
-    capsys.readouterr()
-    status = gate(*words, "--format", "json")
-    return status, orjson.loads(capsys.readouterr().out)
-
-
-def verdicts(document: dict[str, Any]) -> dict[str, str]:
-    return {row["name"]: row["verdict"] for row in (*document["objectives"], *document["metrics"])}
-
-
-def spoil(run: Path, status: str) -> None:
-    summary = orjson.loads((run / SUMMARY).read_bytes())
-    summary["verdict"] = {"status": status, "reasons": ["the clock was <set> \x01"]}
-    (run / SUMMARY).write_bytes(orjson.dumps(summary))
 
 
 @pytest.fixture(scope="module")
@@ -59,122 +35,6 @@ def baseline(made_baseline: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "baseline.json"
     path.write_bytes(made_baseline)
     return path
-
-
-@pytest.fixture(scope="module")
-def four_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four runs of 300 requests, which nothing changes."""
-    return made_side(tmp_path_factory.mktemp("four") / "runs", 4, requests=300)
-
-
-@pytest.mark.parametrize(
-    ("objective", "verdict", "status", "strict"),
-    [
-        ("tpot:p50<6ms", "held", 0, 0),
-        ("tpot:p50<5.0ms", "not shown", 0, 1),
-        ("tpot:p50<4ms", "failed", 1, 1),
-        ("tps:p50>150", "held", 0, 0),
-        ("tps:p50>250", "failed", 1, 1),
-        ("output_tokens_per_s>20", "held", 0, 0),
-        ("error_rate<5%", "held", 0, 0),
-        ("error_rate<0.1%", "not shown", 0, 1),
-        ("ttft:p99<1s", "held", 0, 0),
-        ("ttft:p999<1s", "not shown", 0, 1),
-        ("ttft:p999<10ms", "failed", 1, 1),
-        ("ttft:p999>1s", "not shown", 0, 1),
-    ],
-)
-def test_an_objective_fails_only_where_the_whole_interval_is_beyond_the_limit(
-    four_runs: Path, capsys: pytest.CaptureFixture[str], objective: str, verdict: str, status: int, strict: int
-) -> None:
-    found, document = judged(capsys, four_runs, "--slo", objective)
-    assert (found, verdicts(document)) == (status, {objective: verdict})
-    assert gate(four_runs, "--slo", objective, "--strict") == strict
-
-
-@pytest.mark.parametrize(("limit", "verdict"), [(40, "failed"), (50.0, "not shown"), (60, "held")])
-def test_one_run_is_judged_by_its_own_interval(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], limit: float, verdict: str
-) -> None:
-    run = made_run(tmp_path / "run", requests=300)
-    _, document = judged(capsys, run, "--slo", f"ttft:p50<{limit}ms")
-    (row,) = document["objectives"]
-    assert row["verdict"] == verdict
-    assert row["low"] < 50 < row["high"]
-
-
-def test_two_runs_fail_an_objective_only_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    slow, fast = made_run(tmp_path / "1", ttft_ms=90, requests=300), made_run(tmp_path / "2", at=1, requests=300)
-    slow_too = made_run(tmp_path / "3", at=2, ttft_ms=91, requests=300)
-    assert verdicts(judged(capsys, slow, fast, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "not shown"}
-    assert verdicts(judged(capsys, slow, slow_too, "--slo", "ttft:p50<70ms")[1]) == {"ttft:p50<70ms": "failed"}
-
-
-MIX = {"classes": [{"name": "chat", "share": 2}, {"name": "batch", "share": 1}]}
-
-
-def run_of_classes(path: Path, *, at: int = 0, batch_ms: float = 90.0, lost: int = 0) -> Path:
-    """300 requests, of which every third is of the class batch: 100 with a TTFT of `batch_ms`, and `lost` failures."""
-    records = []
-    for i in range(300):
-        batch, first = i % 3 == 2, 50.0 + i % 7
-        chunks = [first + (batch_ms - 50.0 if batch else 0.0) + 5.0 * k for k in range(4)]
-        gone = batch and i // 3 < lost
-        outcome = Outcome.HTTP_ERROR if gone else Outcome.OK
-        name = "batch" if batch else "chat"
-        records.append(
-            made_record(i, sent_ms=100.0 * i, chunks_ms=() if gone else chunks, outcome=outcome, traffic_class=name)
-        )
-    return write_run(path, records, at=at, settings={"mix": MIX})
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_an_objective_of_a_class_is_judged_by_its_own_requests(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], n: int
-) -> None:
-    runs = [run_of_classes(tmp_path / str(i), at=i, batch_ms=90.0 + i, lost=30) for i in range(n)]
-    wanted = {
-        "ttft{class=chat}:p50<70ms": "held",
-        "ttft{class=batch}:p50<70ms": "failed",
-        "ttft:p50<70ms": "held",
-        "error_rate{class=batch}<15%": "failed",
-        "error_rate{class=chat}<15%": "held",
-        "error_rate<15%": "held",
-        "ttft{class=batch}:p999<1s": "not shown",
-    }
-    _, document = judged(capsys, *runs, *[word for text in wanted for word in ("--slo", text)])
-    assert verdicts(document) == wanted
-
-
-def test_an_objective_of_a_class_or_a_model_that_no_run_has_is_wrong_usage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = run_of_classes(tmp_path / "run")
-    unknown = ["ttft{class=none}:p50<1s", "error_rate{model=a}<1%"]
-    assert gate(run, *[word for text in ["ttft{class=chat}:p50<70ms", *unknown] for word in ("--slo", text)]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: 2 problems",
-        f"  - --slo \"{unknown[0]}\": no request is of the class 'none': the runs have chat, batch",
-        f"  - --slo \"{unknown[1]}\": no request is of the model 'a': the runs name no models",
-    ]
-
-
-def test_an_objective_of_a_model_that_one_of_the_runs_lacks_failed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    runs = [made_run(tmp_path / str(number), at=number) for number in range(2)]
-    summary = orjson.loads((runs[0] / SUMMARY).read_bytes())
-    summary["models"] = [{"model": "b", "latency": summary["latency"]}]
-    (runs[0] / SUMMARY).write_bytes(orjson.dumps(summary))
-    status, document = judged(capsys, *runs, "--slo", "ttft{model=b}:p50<1s")
-    assert (status, document["objectives"][0]["why"]) == (1, "no request is of it")
-
-
-def test_an_objective_without_a_value_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = made_run(tmp_path / "run", settings={"max_errors": "100%"}, requests=30, failed=30)
-    spoil(run, "SUSPECT")
-    status, document = judged(capsys, run, "--slo", "ttft:p50<1s")
-    assert (status, document["objectives"][0]["why"]) == (1, "no request gave a value")
 
 
 def test_a_baseline_is_begun_grows_and_keeps_its_schema_and_twenty_runs(tmp_path: Path) -> None:
@@ -223,16 +83,6 @@ def test_unchanged_code_passes_and_a_slower_build_fails(
 def test_one_run_is_held_to_the_spread_of_five(tmp_path: Path, baseline: Path) -> None:
     assert gate(made_run(tmp_path / "same", at=9, requests=240), "--baseline", baseline) == 0
     assert gate(made_run(tmp_path / "slow", at=9, requests=240, tpot_ms=6.0), "--baseline", baseline) == 1
-
-
-def test_a_gate_that_passes_what_is_not_shown_says_that_it_is_not_held(
-    four_runs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for flags, status, told in (([], 0, True), (["--strict"], 1, False)):
-        assert gate(four_runs, "--slo", "tpot:p50<5.0ms", *flags) == status
-        assert ("Not shown is not held" in " ".join(capsys.readouterr().out.split())) == told
-    assert gate(four_runs, "--slo", "tpot:p50<6ms") == 0
-    assert capsys.readouterr().out.startswith("The gate passed: 1 held\n")
 
 
 def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
