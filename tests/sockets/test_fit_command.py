@@ -14,6 +14,7 @@ import bench.fit
 from bench.cli import main
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
+from tests.support.patience import in_a_calm_moment, of_this_try
 
 TRUTH = {"b0": 9_000.0, "b1": 40.0, "b2": 300.0}
 COST = "b0=9000,b1=40,b2=300,a0=2000,max_num_seqs=64"
@@ -23,7 +24,11 @@ MEASURED = (Exit.GOOD, Exit.INVALID)
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("runs")
+    return measured(tmp_path_factory.mktemp("runs"))
+
+
+def measured(folder: Path) -> list[str]:
+    """The directories of runs with one user and with eight."""
     places = []
     with mock_process("--engine", "batching", "--step-cost", COST) as mock:
         for users in (1, 8):
@@ -41,7 +46,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return places
 
 
+@in_a_calm_moment  # A mock that is late has other costs than its own.
 def test_a_mock_is_fitted_and_served(runs: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = any(tmp_path.iterdir())
+    tmp_path = of_this_try(tmp_path)
+    if again:
+        runs = measured(tmp_path)
     out = tmp_path / "profile.json"
     words = [*runs, "--out", str(out), "--server", "a mock", "--max-num-seqs", "64", "--no-replay"]
     assert main(["fit", *words]) == Exit.GOOD
