@@ -1,11 +1,15 @@
 """JSON that a server sent: decoded, unless it is nested deeper than anything that means something.
 
+Bytes that are no UTF-8 are read as U+FFFD, as the standard of event streams says and clients do. So is half a surrogate pair,
+which JSON allows and orjson does not. Servers that cut a text between its bytes or its UTF-16 units send both.
+
 orjson reads 1,024 levels and writes 254; Python's own `str` and `repr` of such an object end in a RecursionError. So what is
 nested deeper than any reply is refused here, once, and whoever reads a reply may show or write again each part of it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,16 +18,31 @@ import orjson
 MOST_LEVELS = 128
 """The schema of a tool, or the arguments of a call, has a dozen."""
 
+_SURROGATES = re.compile(
+    rb"\\[^u]|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Escapes that begin with a backslash of their own, whole pairs of surrogates, and halves of a pair."""
+
 SHORT = 2 * MOST_LEVELS
 """Bytes that cannot hold more levels: each has two brackets."""
 
 
 def loads(data: bytes) -> Any:  # noqa: ANN401 - as orjson's own
     """Raises orjson.JSONDecodeError for what is no JSON, and for what is nested too deep."""
-    decoded = orjson.loads(data)
+    try:
+        decoded = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        readable = _SURROGATES.sub(_whole_character, data.decode("utf-8", "replace").encode())
+        if readable == data:
+            raise
+        decoded = orjson.loads(readable)
     if may_be_deep(data) and _levels(decoded) > MOST_LEVELS:
         raise orjson.JSONDecodeError(f"nested deeper than {MOST_LEVELS} levels", "", 0)
     return decoded
+
+
+def _whole_character(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
 
 
 def may_be_deep(data: bytes) -> bool:

@@ -309,7 +309,7 @@ def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], st
             return whole, None
     decoded: list[Event | None] = []
     for number, event in enumerate(events, first):
-        if event == DONE:
+        if event == DONE or event.strip() == DONE:  # OpenAI's own client takes it with a blank behind, too.
             decoded.append(None)
             continue
         try:

@@ -38,6 +38,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 """Kept of the body of an error: its words stand at the beginning."""
 MOST_INFLATED = 256 * 1024 * 1024
 """A compressed reply may unpack to so many bytes, and no more."""
+_ZLIB_HEAD = 2
 _MEMBER = b"\x1f\x8b"
 """With which a member of gzip begins."""
 
@@ -96,6 +97,9 @@ class Exchange:
         self._parser: SSEParser | WholeMessages | None = None
         self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
+        self._perhaps_raw: bytes | None = (
+            None  # the beginning of a body that may be deflate without a head, as some write it
+        )
         self._inflated_bytes = 0
         self._events: list[bytes] = []
         """Events that the transport has cut; what is in `_pieces` came after them."""
@@ -118,6 +122,7 @@ class Exchange:
             self._reader = self._endpoint.event_reader(self._read_options())
         if content_encoding in ("gzip", "x-gzip", "deflate"):
             self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            self._perhaps_raw = b"" if content_encoding == "deflate" else None
         elif content_encoding not in ("", "identity"):
             raise Undecodable(f"the server encoded its reply as {content_encoding!r}, which was not asked for")
 
@@ -230,6 +235,8 @@ class Exchange:
     def _unpacked(self, piece: bytes) -> bytes:
         """Gzip may have several members, one behind the other (RFC 1952, 2.2): a proxy packs each event by itself."""
         assert self._inflate is not None
+        if self._perhaps_raw is not None:
+            return self._of_perhaps_raw(piece)
         if self._inflate.eof:
             piece = self._inflate.unused_data + piece
         unpacked = b""
@@ -244,6 +251,18 @@ class Exchange:
             piece = self._inflate.unused_data
             if not piece or self._inflated_bytes > MOST_INFLATED:
                 return unpacked
+
+    def _of_perhaps_raw(self, piece: bytes) -> bytes:
+        """The head of zlib has two bytes, and deflate without one cannot be taken for it (RFC 9110, 8.4.1.2)."""
+        assert self._perhaps_raw is not None
+        begun = self._perhaps_raw + piece
+        if len(begun) < _ZLIB_HEAD:
+            self._perhaps_raw = begun
+            return b""
+        self._perhaps_raw = None
+        if begun[0] & 0x0F != zlib.DEFLATED or int.from_bytes(begun[:_ZLIB_HEAD]) % 31:
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        return self._unpacked(begun)
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""

@@ -160,3 +160,35 @@ def test_brackets_side_by_side_and_in_texts_are_no_depth() -> None:
     assert decoding.loads(nested(128)) is not None
     assert decoding.loads(b"[" + b"[[1]]," * 999 + b"[1]]")[0] == [[1]]
     assert decoding.loads(b'"%b"' % (b"[{" * 999)) == "[{" * 999
+
+
+@pytest.mark.parametrize(
+    ("text", "is_read"),
+    [
+        (rb"\ud83d", "\ufffd"),
+        (rb"a\ude00b", "a\ufffdb"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"\\ud83d", "\\ud83d"),
+        (rb"\\\ud83d \ud83d\ude00", "\\\ufffd \U0001f600"),
+        (b"\xf0\x9f", "\ufffd"),
+        (b"a\xffb\xc3\xa9", "a\ufffdb\xe9"),
+        (rb"\ud83d" + b"\xff", "\ufffd\ufffd"),
+    ],
+)
+def test_halves_of_characters_are_read_as_the_character_that_stands_for_them(text: bytes, is_read: str) -> None:
+    """Servers that cut a text between bytes or UTF-16 units send them; the standard of event streams replaces them."""
+    event = b'{"choices":[{"index":0,"delta":{"content":"' + text + b'"},"finish_reason":null}]}'
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions(count=len))
+    reader.feed([event])
+    reader.feed([event, b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}', b"[DONE]"])
+    reply = reader.close()
+    assert (reply.text, reply.chunk_kind, reply.problem) == (is_read * 2, "ccoo", None)
+    reply.text.encode()
+
+
+@pytest.mark.parametrize("done", [b"[DONE]", b"[DONE] ", b" [DONE]", b"[DONE]\t"])
+def test_done_may_have_blanks_around_it(done: bytes) -> None:
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    reader.feed([b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}', done])
+    reply = reader.close()
+    assert (reply.chunk_kind, reply.complete, reply.problem) == ("co", True, None)
