@@ -10,6 +10,15 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def setting(value: object) -> str:
+    """The value of a setting, as a person would write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(one) for one in value)
+    return str(value)
+
+
 def spark(values: tuple[float, ...]) -> str:
     """The points of a sparkline 80 by 20."""
     if len(values) < 2:

@@ -20,7 +20,7 @@ from bench.console.errors import ConsoleError, Refused
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
-from bench.console.page_texts import change, number, spark, when
+from bench.console.page_texts import change, number, setting, spark, when
 from bench.console.service import Console
 from bench.console.set_load import number_of, unit_of
 from bench.console.task import STATES, Task, headlines
@@ -42,6 +42,7 @@ def _environment() -> Environment:
     pages.filters["number"] = number
     pages.filters["when"] = when
     pages.filters["spark"] = spark
+    pages.filters["setting"] = setting
     for name in pages.list_templates():
         pages.get_template(name)  # Read now, so that the first page has not to wait for it.
     return pages

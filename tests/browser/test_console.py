@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
+WIDER_WITHIN = """[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.className)"""
+
+
 def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
     page, complaints = opened(browser, url)
     # A template: two clicks from the printed URL to a test that runs, with the mock that it needs.
@@ -81,9 +84,11 @@ def test_every_page_fits_every_width(scheme: str, browser: Browser, url: str, tm
     base = page.url.rstrip("/")
     for path in paths:
         page.goto(base + path)
-        for width in (1440, 1024, 420):
+        for width in (1440, 1024, 768, 390):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (path, width)
+            # Nor does a table scroll sideways in its card.
+            assert page.evaluate(WIDER_WITHIN) == [], (path, width)
     assert complaints == []
     page.close()
 

@@ -80,6 +80,7 @@ def test_a_calibration_of_the_first_version_gets_todays_certificate(tmp_path: Pa
 def test_runs_of_the_first_version_can_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = copied(ROOT / "tests" / "data" / "runs" / "0.1.0" / "rate", tmp_path)
     again = Path(shutil.copytree(run, tmp_path / "again"))
+    (again / "run.yaml").write_text((run / "run.yaml").read_text().replace("rate-a52ff539", "rate-another"))
     assert main(["compare", str(run), str(again)]) in (Exit.GOOD, Exit.INVALID)
     said = capsys.readouterr()
     assert "TTFT p90" in said.out or "is INVALID" in said.err

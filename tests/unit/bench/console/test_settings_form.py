@@ -12,6 +12,7 @@ from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
+from bench.console.page_texts import setting
 from bench.endpoints import ENDPOINTS
 
 GOOD = {"url": "http://127.0.0.1:8000"}
@@ -151,3 +152,8 @@ def test_secrets_have_fields_of_their_own() -> None:
     assert settings_form.secrets_of("", None) == {}
     with pytest.raises(ConsoleError, match="NAME: VALUE"):
         settings_form.secrets_of(None, "nothing")
+
+
+def test_a_setting_is_shown_as_a_person_would_write_it() -> None:
+    assert setting(["ttft:p90<500ms", "error_rate<1%"]) == "ttft:p90<500ms, error_rate<1%"
+    assert [setting(value) for value in (True, False, 8, "uniform:1..5")] == ["yes", "no", "8", "uniform:1..5"]
