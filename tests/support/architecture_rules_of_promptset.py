@@ -16,7 +16,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.chat": frozenset(),
     "promptset.chat_template": frozenset({"promptset.chat", "promptset.clock", "promptset.errors"}),
     "promptset.tokenizer_files": frozenset({"promptset.errors"}),
-    "promptset.library": frozenset(),
+    "promptset.library": frozenset({"promptset.errors"}),
     "promptset.tokenizer": frozenset(
         {"promptset.chat", "promptset.chat_template", "promptset.errors", "promptset.library", "promptset.own_template"}
     ),
