@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-WIDER_WITHIN = """[...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.className)"""
+WIDER_WITHIN = """
+    [...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)
+"""
 
 
 def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, url: str, tmp_path: Path) -> None:
