@@ -45,7 +45,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises UsageError.
     """
     try:
-        content = yaml.safe_load(sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e
     except RecursionError:
@@ -62,7 +63,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
     if "manifest" in content and isinstance(content.get("config"), dict):
         return given_again(content["config"])
+    if twice := _given_twice(text):
+        raise UsageError([f"--config {path}, {problem}" for problem in twice])
     return {str(key).replace("-", "_"): value for key, value in content.items()}
+
+
+def _given_twice(text: str) -> list[str]:
+    """A sentence for each setting that a file gives again: YAML readers take the last and say nothing."""
+    first: dict[str, int] = {}
+    found = []
+    document = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, _ in document.value if isinstance(document, yaml.MappingNode) else ():
+        line, name = key.start_mark.line + 1, str(key.value).replace("-", "_")
+        if first.setdefault(name, line) != line:
+            found.append(f"line {line}: {name} stands in line {first[name]} already: leave one of the two out")
+    return found
 
 
 def has_few_values(content: object) -> bool:

@@ -24,6 +24,7 @@ from promptset.loaders.own import SET_BY_HTTP
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
 
+_ID = "x-request-id"
 _FRAMING = ("content-length", "transfer-encoding")
 
 LONGEST_S = 366 * 24 * 3600.0
@@ -164,6 +165,8 @@ def header(value: str) -> str:
         raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
     if name.strip().lower() in _FRAMING:
         raise ValueError(f"the header {name.strip()} says how long a body is: it is set for each request, leave it out")
+    if name.strip().lower() == _ID:
+        raise ValueError(f"the header {name.strip()} is set for each request, and its id is known by it: leave it out")
     if not content.isascii() or any(ord(c) < 32 for c in content):
         raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
     return f"{name.strip()}: {content.strip()}"
@@ -207,7 +210,10 @@ def _with_scheme(value: str) -> str:
 
 def url(value: str) -> str:
     """An http or https URL with a host. Its secrets are in no error. Raises ValueError."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+    except ValueError as e:  # A bracket is missing, or what it holds is no address.
+        raise ValueError(f"{shown_url(value)!r} is no URL: write an IPv6 address as in http://[::1]:8000") from e
     if parts.scheme not in ("http", "https"):
         raise ValueError(
             f"{shown_url(value)!r} does not begin with http:// or https://; for example {_with_scheme(value)}"

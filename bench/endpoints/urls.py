@@ -12,8 +12,11 @@ _WITHOUT_V1 = re.compile(r"/v\d+((alpha|beta|preview)\d*)?(/|$)|/openai/deployme
 
 
 def endpoint_of(url: str) -> str | None:
-    """The name of the endpoint whose path the URL ends with, or None if it ends before one."""
-    path = urlsplit(url).path.rstrip("/")
+    """The name of the endpoint whose path the URL ends with; None if it ends before one, or is no URL."""
+    try:
+        path = urlsplit(url).path.rstrip("/")
+    except ValueError:
+        return None
     named = [name for name, endpoint in ENDPOINTS.items() if path.endswith(endpoint.path)]
     # `/chat/completions` ends with `/completions` too.
     return max(named, key=lambda name: len(ENDPOINTS[name].path), default=None)

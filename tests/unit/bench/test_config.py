@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench import cli
 from bench.config import RunConfig, resolve
 from bench.config.resolution import read_yaml
 from bench.config.values import seconds
@@ -46,6 +47,27 @@ def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     path.write_text("slo: " + "[" * 3000)
     with pytest.raises(UsageError, match=r"--config .*run\.yaml: it is nested too deeply"):
         read_yaml(path)
+
+
+def test_a_setting_that_a_file_gives_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("url: http://a\nrate: 5\nmax-errors: 1\nurl: http://b\nmax_errors: 2\n")
+    with pytest.raises(UsageError) as caught:
+        read_yaml(path)
+    assert caught.value.problems == [
+        f"--config {path}, line 4: url stands in line 1 already: leave one of the two out",
+        f"--config {path}, line 5: max_errors stands in line 3 already: leave one of the two out",
+    ]
+
+
+def test_a_url_that_is_none_ends_no_command_with_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["run", "--concurrency", "1"],
+        ["sweep", "--loads", "concurrency=1"],
+        ["search", "--slo", "ttft:p99<1s"],
+    ):
+        assert cli.main([*command, "--url", "http://[::1:80"]) == 2
+        assert "'http://[::1:80' is no URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -165,6 +187,9 @@ def test_flags_win_over_the_file() -> None:
         ({"input_tokens": "lognormal:mean=200ms,cv=0.5"}, "--input-tokens:"),
         ({"output_tokens": "uniform:9..1"}, "--output-tokens:"),
         ({"url": "ftp://host"}, "does not begin with http:// or https://"),
+        ({"url": "http://[::1:80"}, "--url: 'http://[::1:80' is no URL: write an IPv6 address as in http://[::1]:8000"),
+        ({"url": "http://user:key@[::1"}, "--url: 'http://***@[::1' is no URL"),
+        ({"header": ["X-Request-ID: a"]}, "the header X-Request-ID is set for each request, and its id is known by it"),
         ({"url": "http://"}, "names no host"),
         ({"url": "http://host:99999"}, "--url:"),
         ({"header": ["no-colon"]}, "a header is written NAME:VALUE"),
