@@ -8,6 +8,14 @@ import pytest
 
 from promptset.tokens import Tokenizer, load_tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.counted_once import counted_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def measured_once() -> Iterator[None]:
+    """Of tokenizers that count alike."""
+    with counted_once():
+        yield
 
 
 @pytest.fixture(scope="session")
