@@ -155,8 +155,9 @@ def _shown(summary: SummaryDocument) -> list[str]:
 
 
 def _latency(summary: SummaryDocument, columns: int) -> RenderableType:
-    """As many columns as fit without breaking a number: p99.9 and p95 are the first to go."""
-    choices = ((), ("p999",), ("p999", "p95"))
+    """As many columns as fit without breaking a number: p99.9 and p95 are the first to go, median and p99 stay."""
+    few = ("p999", "p95")
+    choices = ((), ("p999",), few, (*few, "max"), (*few, "mean"), (*few, "mean", "max"), (*few, "mean", "max", "p90"))
     return first_that_fits(
         (_latency_table(summary, [stat for stat in STATS if stat not in left_out]) for left_out in choices), columns
     )
