@@ -62,7 +62,8 @@ def main(argv: Sequence[str]) -> int:
         family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
         listening = socket.create_server((given.host, int(given.port)), family=family)
     except OSError as e:
-        raise UsageError(f"cannot listen on {given.host}:{given.port} ({e.strerror}): choose another --port") from e
+        why = os.strerror(e.errno) if e.errno else str(e)  # Python's own words say the address once more.
+        raise UsageError(f"cannot listen on {given.host}:{given.port} ({why}): choose another --port") from e
     port = listening.getsockname()[1]
     keys, console = Keys(token), Console(Path(given.runs))
     public, private = urls_of(given.host, port, keys.token)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,17 @@ def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[O
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
 
+_ARGPARSE_SAYS = (
+    (r"^argument (\S+): expected .*$", r"\1 needs a value"),
+    (r"^argument (\S+): ignored explicit argument ('.*')$", r"\1 takes no value (given: \2)"),
+    (r"^argument (\S+): invalid choice: ('.*') \(choose from (.*)\)$", r"\1: \2 is none of \3"),
+    (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 exclude each other"),
+    (r"^the following arguments are required: (.*)$", r"missing: \1"),
+    (r"^unrecognized arguments: (.*)$", r"not known: \1"),
+)
+"""Sentences of argparse, and what a person would say."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that reports instead of exiting, and knows no abbreviations: a script's flag must not change meaning."""
 
@@ -113,6 +125,8 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
+        for pattern, plainly in _ARGPARSE_SAYS:
+            message = re.sub(pattern, plainly, message)
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 

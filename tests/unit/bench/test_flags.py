@@ -232,8 +232,25 @@ def test_a_file_that_is_no_yaml_may_hold_the_url(tmp_path: Path) -> None:
 
 
 def test_a_flag_without_its_value_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"--rate: expected one argument \(see python -m bench run --help\)"):
+    with pytest.raises(UsageError, match=r"^--rate needs a value \(see python -m bench run --help\)"):
         parse(run_parser(), [*URL, "--rate"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["report"], "missing: RUN (see python -m bench report --help)"),
+        (["run", "--quiet=yes"], "--quiet takes no value (given: 'yes') (see python -m bench run --help)"),
+        (
+            ["completion", "csh"],
+            "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see python -m bench completion --help)",
+        ),
+        (["limits", "--foo"], "not known: --foo (see python -m bench limits --help)"),
+    ],
+)
+def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
