@@ -308,7 +308,7 @@ class Connection(ABC):
         if job is None:
             self._engine.forget_idle(self)
             self.close()
-        elif not self.reads and self.pooled and job.exchange.attempts == 1:
+        elif not self.reads and self.pooled and job.exchange.attempts == 1 and job.exchange.may_be_stale(now_ns()):
             # It died while it was idle, and the server had not seen the request: not the fault of either.
             self.close()
             self.job = None

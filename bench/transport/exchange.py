@@ -38,6 +38,9 @@ MAX_ERROR_BYTES = 1024 * 1024
 """Kept of the body of an error: its words stand at the beginning."""
 MOST_INFLATED = 256 * 1024 * 1024
 """A compressed reply may unpack to so many bytes, and no more."""
+STALE_WITHIN_NS = 1_000_000_000
+"""A connection that the server had given up before a request came dies within a round trip of it. One that dies later dies of
+the request, and a second attempt would hide the time that its user waited."""
 _ZLIB_HEAD = 2
 _MEMBER = b"\x1f\x8b"
 """With which a member of gzip begins."""
@@ -263,6 +266,10 @@ class Exchange:
         if begun[0] & 0x0F != zlib.DEFLATED or int.from_bytes(begun[:_ZLIB_HEAD]) % 31:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         return self._unpacked(begun)
+
+    def may_be_stale(self, now_ns: int) -> bool:
+        """Whether a reused connection that has died by now may have been dead before the request."""
+        return self.sent_ns is None or now_ns - self.sent_ns <= STALE_WITHIN_NS
 
     def retry(self) -> None:
         """The reused connection died before any byte of a response: the next send is the request's second attempt."""

@@ -96,7 +96,7 @@ class HttpxTransport:
         )
         try:
             failed, error = await self._attempt(exchange)
-            if failed is Outcome.RESET and _was_stale(exchange):
+            if failed is Outcome.RESET and _was_stale(exchange) and exchange.may_be_stale(self._clock.now_ns()):
                 first_sent_ns, exchange.sent_ns = exchange.sent_ns, None
                 if first_sent_ns is not None:
                     exchange.retry()

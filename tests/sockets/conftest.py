@@ -14,6 +14,7 @@ import uvloop
 from bench.clock import process_clock
 from bench.native import core
 from bench.secrets import redactor
+from bench.transport import exchange
 from bench.transport.interface import Reading, Target
 from bench.transport.wire import WireTransport
 from tests.support.calm import CALM
@@ -25,6 +26,9 @@ from tests.support.patience import PATIENCE_S
 # httpx gives up after 5 s where a test names no time. All its functions have this one object as their default.
 for _step in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _step, PATIENCE_S)
+
+# A connection that dies is seen late on a busy machine, and a second attempt is made all the same.
+exchange.STALE_WITHIN_NS = round(PATIENCE_S * 1e9)
 
 
 @pytest.fixture(params=["compiled", "python"])

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
+from bench.transport import exchange
 from tests.support.literal_replies import DONE, GOOD, GOOD_KINDS, chunk, frame, stream
 from tests.support.literal_server import (
     CERTIFICATE,
@@ -80,6 +81,18 @@ def test_a_reused_connection_that_dies_before_any_answer_is_tried_once_more(act:
     assert record.sent_ns - record.eligible_ns >= 60 * MS
     assert record.connect_ns >= 60 * MS
     assert record.bytes_sent == len(server.received[2].body)
+
+
+@pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
+def test_a_request_that_the_server_kept_for_long_and_dropped_has_failed(
+    act: Callable[..., Any], way: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second attempt would have its own times, and nobody would see how long the first one took."""
+    monkeypatch.setattr(exchange, "STALE_WITHIN_NS", 50 * MS)
+    with LiteralServer(in_turn(stream(*GOOD), [Pause(0.2), way], stream(*GOOD))) as server:
+        _, record = act(server, times(2))
+    assert (record.outcome, record.attempts, len(server.received)) == (Outcome.RESET, 1, 2)
+    assert record.end_ns - record.sent_ns >= 200 * MS
 
 
 def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
