@@ -5,7 +5,8 @@ The tokens that the tokenizer and the chat template add are measured and subtrac
 across spaces. The end of the text is then made longer or shorter by the difference, and the whole is counted again.
 
 Plain words need no count where a tokenizer splits texts at words before it tokenizes them, as nearly all do: then each piece
-adds its one token whatever stands beside it (`promptset.sums`), and counting takes most of the time of making a prompt.
+adds its one token whatever stands beside it (`promptset.sums`), and counting takes most of the time of making a prompt. In a
+chat the template must write what it wrote around the texts that were tried, and the text itself: one may cut what is long.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def exact_prompt(
     `number`s differ, as long as there are enough texts of that length. Raises ImpossibleLength if n is too small.
     """
     own = least_prompt(tokenizer) - 1
-    known = style.kind == WORDS and _prompts_add_up(tokenizer)
+    known = _always if style.kind == WORDS and _prompts_add_up(tokenizer) else None
     target = _Target(tokenizer, n, own, word_bank(tokenizer), prefix, style, number, known)
     return _exact(target, rng, tokenizer.count)
 
@@ -84,9 +85,13 @@ def exact_messages(
     def count(content: str) -> int:
         return tokenizer.count_chat(_turn(head, content), tools)
 
-    known = style.kind == WORDS and not history and _chats_add_up(tokenizer, orjson.dumps([head, tools]))
+    def render(content: str) -> str:
+        return tokenizer.render_chat(_turn(head, content), tools)
+
+    around = None if history or style.kind != WORDS else _chats_add_up(tokenizer, orjson.dumps([head, tools]))
+    known = None if around is None else lambda content: render(content) == content.join(around)
     target = _Target(tokenizer, n, least - 1, bank, prefix, style, number, known)
-    return _turn(head, _exact(target, rng, count, lambda content: tokenizer.render_chat(_turn(head, content), tools)))
+    return _turn(head, _exact(target, rng, count, render))
 
 
 def least_prompt(tokenizer: Tokenizer) -> int:
@@ -138,21 +143,31 @@ def _prompts_add_up(tokenizer: Tokenizer) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> bool:
-    """The same of a user's message behind these messages and tools. What stands around it in the template is the same for
-    all texts of one kind of beginning and end, and these are tried."""
+def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None:
+    """What the template writes before and behind a user's message that stands behind these messages and tools, where chats
+    have the tokens of the message's pieces and a constant; None where they have not, or where it writes the text changed."""
     bank, least = _chat_start(tokenizer, before)
     if not adds_up(tokenizer, word_bank(tokenizer)):
-        return False
+        return None
     head, tools = orjson.loads(before)
+    texts = _trial_texts(bank)
     with _remembering(tokenizer, head):
-        counts = tokenizer.count_chats([_turn(head, text) for text in _trial_texts(bank)], tools)
-    return counts == [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]
+        counts = tokenizer.count_chats([_turn(head, text) for text in texts], tools)
+    if counts != [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]:
+        return None
+    # The longest stands nowhere but where the template puts it.
+    first, text, last = tokenizer.render_chat(_turn(head, texts[-1]), tools).partition(texts[-1])
+    return (first, last) if text else None
 
 
 def _remembering(tokenizer: Tokenizer, head: Sequence[Message]) -> AbstractContextManager[None]:
     """What stands ahead of a prompt is drawn anew in every run: only without it is the same asked again."""
     return nullcontext() if head else tokenizer.remembering()
+
+
+def _always(text: str) -> bool:
+    del text
+    return True
 
 
 def _trial_texts(bank: WordBank) -> list[str]:
@@ -184,8 +199,8 @@ class _Target:
     prefix: Sequence[str]
     style: Style
     number: int | None
-    known: bool
-    """Whether a text of plain words has as many tokens as pieces, so that it need not be counted."""
+    known: Callable[[str], bool] | None
+    """Whether a text of plain words has as many tokens as pieces, so that it need not be counted; None: none has."""
 
 
 def _exact(
@@ -212,8 +227,8 @@ def _exact(
             prefix=prefix,
             number=target.number,
         )
-        if target.known:
-            return made.text()
+        if target.known is not None and target.known(text := made.text()):
+            return text
         for attempt in range(_ATTEMPTS):
             text = made.text()
             got = count(text)

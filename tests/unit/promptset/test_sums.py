@@ -11,6 +11,7 @@ import tokenizers
 from tokenizers import AddedToken, Regex, pre_tokenizers
 
 from promptset.chat import Message, Tool
+from promptset.errors import SpecError
 from promptset.exact import _trial_texts, exact_messages, exact_prompt, least_messages
 from promptset.kinds import Style
 from promptset.library import Library
@@ -137,3 +138,25 @@ def test_a_tokenizer_that_changes_texts_has_them_counted(tmp_path: Path) -> None
     assert tokenizer.parts("The Word") is None  # It makes capitals small.
     assert tokenizer.parts("the word") == ["the", "word"]
     assert not adds_up(tokenizer, word_bank(tokenizer))
+
+
+@pytest.mark.parametrize(
+    "does",
+    ["m.content | replace(' time', ' a long time')", "'so ' * (m.content | wordcount // 30) ~ m.content"],
+    ids=["writes one word otherwise", "says more of a long text"],
+)
+def test_a_template_that_does_more_with_some_texts_has_these_counted(does: str) -> None:
+    # The texts that are tried are short, and few words stand in them.
+    tokenizer = counted(tiny_tokenizers.byte_level_bpe(), "{% for m in messages %}{{ " + does + " }}{% endfor %}[end]")
+    lengths = [20, 28, 60, 300, 1000]
+    chats = [exact_messages(tokenizer, n, stream(3, n), number=n) for n in lengths]
+    assert tokenizer.count_chats(chats) == lengths
+
+
+def test_a_template_that_cuts_long_texts_is_said_where_it_cuts() -> None:
+    tokenizer = counted(
+        tiny_tokenizers.byte_level_bpe(), "{% for m in messages %}{{ m.content[:900] }}{% endfor %}[end]"
+    )
+    assert tokenizer.count_chats([exact_messages(tokenizer, 40, stream(4))]) == [40]
+    with pytest.raises(SpecError, match="leaves out, cuts or changes the user's text"):
+        exact_messages(tokenizer, 1000, stream(4))
