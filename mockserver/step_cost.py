@@ -2,6 +2,7 @@
 
     T us = b0 + b1 x uncached prefill tokens + b2 x decode tokens + b3 x context tokens of the decodes
     before the queue, outside the step: a0 + a1 x prompt tokens
+    before the first step of an idle server: w0
 
 Where the decodes of a server do not cost the same each, a table in a file says what so many of them cost together:
 {"b0": 2900, "b1": 8, "b2": 840, "decode": [[2, 1300], [4, 1750], [16, 12000]]}. Straight lines join its points, from no cost
@@ -28,7 +29,7 @@ BLOCK_TOKENS = 16
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The coefficients, in us (b0, a0) and us per token (others), and the limits of the server."""
+    """The coefficients, in us (b0, a0, w0) and us per token (others), and the limits of the server."""
 
     b0: float
     """Each step."""
@@ -42,6 +43,8 @@ class StepCost:
     """Each request, before the queue and outside the steps."""
     a1: float = 0.0
     """Each prompt token of a request, before the queue."""
+    w0: float = 0.0
+    """What an idle server waits before a step once a request is in the queue: it wakes up."""
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 2048
     kv_blocks: int = 65_536
@@ -69,6 +72,11 @@ class StepCost:
         """The time from the arrival of a request until it is in the queue."""
         return round((self.a0 + self.a1 * prompt_tokens) * NS_PER_US)
 
+    @property
+    def wake_ns(self) -> int:
+        """The time from a request in the queue of an idle server until its step begins."""
+        return round(self.w0 * NS_PER_US)
+
 
 _FITTED = "fitted, H100 TP1, vLLM 0.11: published defaults of the inference-sim project"
 _LARGE: dict[str, Any] = {"max_num_seqs": 1024, "max_num_batched_tokens": 8192}
@@ -87,7 +95,7 @@ STEP_COSTS: dict[str, StepCost] = {
     ),
 }
 
-_COEFFICIENTS = ("b0", "b1", "b2", "b3", "a0", "a1")
+_COEFFICIENTS = ("b0", "b1", "b2", "b3", "a0", "a1", "w0")
 _LIMITS = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
 _TABLE = "decode"
 _KEYS = (*_COEFFICIENTS, _TABLE, *_LIMITS)
@@ -157,9 +165,9 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
         problems.append("b0, b1 and b2 are all 0, but a step must take time")
     if problems:
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
-    b0, b1, b2, b3, a0, a1 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
+    b0, b1, b2, b3, a0, a1, w0 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
     said = "given on the command line" if source is None else source
-    cost = StepCost(b0, b1, b2, b3, a0, a1, source=said, decode=table)
+    cost = StepCost(b0, b1, b2, b3, a0, a1, w0, source=said, decode=table)
     limits = {key: int(numbers[key]) for key in _LIMITS if key in numbers}
     return replace(cost, **limits)  # type: ignore[arg-type]  # mypy takes the int for the text of `source`.
 

@@ -14,16 +14,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.cli import main as bench
 from tests.support.mock_process import mock_process
 
-TRUTH = {"b0": 6_400.0, "b1": 11.0, "b2": 74.0, "b3": 0.02, "a0": 2_900.0}
+TRUTH = {"b0": 6_400.0, "b1": 11.0, "b2": 74.0, "b3": 0.02, "a0": 2_900.0, "w0": 4_200.0}
 WITHIN = {"b0": 0.03, "b1": 0.10, "b2": 0.10}
 LOADS, HELD_OUT = (1, 4, 16), 9
+RATE = 10.0
+"""Requests a second of one more load: some find the server idle, and some come beside steps."""
 LENGTHS = ("--input-tokens", "lognormal:mean=300,cv=0.8,max=2000", "--output-tokens", "uniform:16..128")
 HELD_NUMBERS = (("ttft_ms", "p50", 0.03), ("ttft_ms", "p99", 0.10), ("tpot_ms", "p50", 0.03), ("tpot_ms", "p99", 0.10))
 
 
-def run(url: str, users: int, seconds: float, out: Path, seed: int = 0) -> dict[str, Any]:
-    """The summary of a run."""
-    load = ["--concurrency", str(users), "--duration", str(seconds), "--seed", str(seed)]
+def run(url: str, how: tuple[str, float], seconds: float, out: Path, seed: int = 0) -> dict[str, Any]:
+    """The summary of a run: ("--concurrency", users) or ("--rate", requests a second)."""
+    load = [how[0], str(how[1]), "--duration", str(seconds), "--seed", str(seed)]
     bench(["run", "--url", url, *load, *LENGTHS, "--quiet", "--out", str(out)])
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return summary
@@ -38,12 +40,13 @@ def main() -> None:
         cost = ",".join(f"{name}={value:g}" for name, value in TRUTH.items())
         with mock_process("--engine", "batching", "--step-cost", cost) as mock:
             for users in LOADS:
-                run(mock.url, users, seconds, place / f"users-{users}")
-            measured = run(mock.url, HELD_OUT, seconds, place / "held-out", seed=7)
-        runs = [str(place / f"users-{users}") for users in LOADS]
+                run(mock.url, ("--concurrency", users), seconds, place / f"users-{users}")
+            run(mock.url, ("--rate", RATE), seconds, place / "rate")
+            measured = run(mock.url, ("--concurrency", HELD_OUT), seconds, place / "held-out", seed=7)
+        runs = [str(place / name) for name in (*(f"users-{users}" for users in LOADS), "rate")]
         bench(["fit", *runs, "--no-replay", "--out", str(place / "profile.json")])
         with mock_process("--profile", str(place / "profile.json")) as mock:
-            replayed = run(mock.url, HELD_OUT, seconds, place / "replayed", seed=7)
+            replayed = run(mock.url, ("--concurrency", HELD_OUT), seconds, place / "replayed", seed=7)
         found = json.loads((place / "profile.json").read_text())["step_cost"]
     print(f"\n{'':<12}{'truth':>10}{'fitted':>10}{'off':>9}{'allowed':>9}")
     for name, value in TRUTH.items():

@@ -21,6 +21,8 @@ from tests.support import real_servers
 
 WITHIN = 0.15
 LOADS, HELD_OUT = (1, 2, 4, 16), 8
+RATE = 5.0
+"""Requests a second of one more load: those that come beside steps tell a0 from w0."""
 LENGTHS = ("--input-tokens", "uniform:32..256", "--output-tokens", "uniform:32..96", "--ignore-eos")
 JUDGED = ("ttft_ms", "tpot_ms")
 
@@ -44,9 +46,9 @@ def llama_cpp(folder: Path) -> Iterator[str]:
 SERVERS = {"vllm": vllm, "llama.cpp": llama_cpp}
 
 
-def run(url: str, users: int, seconds: float, out: Path) -> str:
-    """A run of so many users: its directory."""
-    load = ["--concurrency", str(users), "--duration", str(seconds)]
+def run(url: str, how: tuple[str, float], seconds: float, out: Path) -> str:
+    """A run of ("--concurrency", users) or ("--rate", requests a second): its directory."""
+    load = [how[0], str(how[1]), "--duration", str(seconds)]
     bench(["run", "--url", url, *load, *LENGTHS, "--quiet", "--out", str(out)])
     return str(out)
 
@@ -67,9 +69,10 @@ def main() -> int:
             model = place / "model"
             model.mkdir(parents=True, exist_ok=True)
             with SERVERS[name](model) as url:
-                run(url, 2, 5.0, place / "warm")
-                loads = [run(url, users, given.seconds, place / f"{users}-users") for users in LOADS]
-                held = run(url, HELD_OUT, given.seconds, place / f"{HELD_OUT}-users")
+                run(url, ("--concurrency", 2), 5.0, place / "warm")
+                loads = [run(url, ("--concurrency", n), given.seconds, place / f"{n}-users") for n in LOADS]
+                loads.append(run(url, ("--rate", RATE), given.seconds, place / "rate"))
+                held = run(url, ("--concurrency", HELD_OUT), given.seconds, place / f"{HELD_OUT}-users")
             print(f"\n== {name}")
             profile = place / "profile.json"
             bench(["fit", *loads, "--held-out", held, "--server", name, "--out", str(profile), "--quiet"])

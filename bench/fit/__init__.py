@@ -5,7 +5,7 @@
     coarse      the same where a chunk holds the tokens of several steps
     robust      non-negative least squares, with weights that leave outliers out
     coefficients  b0 to b3 with their intervals, and which of them these loads could not tell
-    front_end   a0 and a1, from the TTFT that the steps leave
+    front_end   a0, a1 and w0, from the TTFT that the steps leave
     limits      sequences, tokens and KV blocks: where waiting begins, or what the server says
     profile     the document, and the runs that would tell more
     read        run directories, and what they say of their server

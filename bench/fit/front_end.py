@@ -1,15 +1,16 @@
-"""a0 and a1: what a request waits for beside the steps, from the TTFT that these leave. Network and client are in it.
+"""a0, a1 and w0: what a request waits for beside the steps, from the TTFT that these leave. Network and client are in it.
 
-A request that comes to an idle server starts a step at once: TTFT less that step is a0 + a1 x its prompt tokens. One that
-comes to a busy server joins the first step that begins after its a0: so a0 lies between the beginnings of two steps, less
-the time of sending, and the a0 that most requests allow is taken.
+A request that comes to an idle server waits for TTFT less its steps: a0 + a1 x its prompt tokens, and w0, in which the
+server wakes up. One that comes to a busy server joins the first step that begins after its a0 + a1 x its prompt: so a0 lies
+between the beginnings of two steps, less the time of sending. Most servers are as fast when idle: then w0 is 0. Where what an
+idle server takes is more than most requests of some load allow, a0 is the middle of what they allow, and the rest is w0.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,16 +21,20 @@ from bench.fit.steps import Clusters, StepTable
 from bench.fit.streams import Stream
 
 LEAST_IDLE, LEAST_BUSY = 12, 30
+_DISAGREE = 0.15
+"""Of the requests of a load, the share by which more must allow another a0 than that of the idle server."""
+UNKNOWN = Coefficient(0.0, 0.0, math.inf, told=False)
 _SPREAD = 4.0
 """Prompts whose longest is so many times the shortest can tell a1 from a0."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """`how`: idle (requests that found the server idle), busy, or none (too few requests of either kind)."""
+    """`how`: idle (requests that found the server idle), busy, both (which do not agree), or none (too few of either)."""
 
     a0: Coefficient
     a1: Coefficient
+    w0: Coefficient
     how: str
     requests: int
 
@@ -37,15 +42,15 @@ class FrontEnd:
 def fit_front_end(
     runs: Sequence[tuple[Sequence[Stream], Clusters, StepTable]], cost: tuple[float, ...], budget: int | None
 ) -> FrontEnd:
-    """a0 and a1 in us and us a token; both 0 and not told where nothing shows them."""
+    """In us and us a token; all 0 and not told where nothing shows them."""
     idle = [point for streams, _, _ in runs for point in _idle(streams, cost, budget)]
+    busy = [_busy(streams, clusters, table) for streams, clusters, table in runs]
     if len(idle) >= LEAST_IDLE:
-        return _of_idle(idle)
-    bounds = [bound for streams, clusters, table in runs for bound in _busy(streams, clusters, table)]
+        return _beside_steps(_of_idle(idle), busy)
+    bounds = [bound for run in busy for bound in run]
     if len(bounds) >= LEAST_BUSY:
-        return _of_busy(bounds)
-    nothing = Coefficient(0.0, 0.0, math.inf, told=False)
-    return FrontEnd(nothing, nothing, "none", len(idle) + len(bounds))
+        return _of_busy([(low, high) for low, high, _ in bounds])
+    return FrontEnd(UNKNOWN, UNKNOWN, UNKNOWN, "none", len(idle) + len(bounds))
 
 
 def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None) -> list[tuple[int, float]]:
@@ -82,13 +87,15 @@ def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     return FrontEnd(
         Coefficient(a0, max(0.0, a0 - error), a0 + error, told=True),
         Coefficient(slope, max(0.0, slope - of_slope), slope + of_slope, told=varied),
+        UNKNOWN,
         "idle",
         len(points),
     )
 
 
-def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> list[tuple[float, float]]:
-    """Bounds of a0 from each request whose first token a step brought that is sure, and the one before too."""
+def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> list[tuple[float, float, int]]:
+    """Bounds of a0 + a1 x the prompt, and the prompt, of each request whose first token a step brought that is sure, and the
+    one before too."""
     found = []
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure or places[0] < 1:
@@ -96,20 +103,81 @@ def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> li
         first = places[0]
         if table.sure[first] and table.sure[first - 1]:
             low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
-            found.append((low - stream.sent_us, high - stream.sent_us))
+            found.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
     return found
 
 
-def _of_busy(bounds: list[tuple[float, float]]) -> FrontEnd:
-    """The a0 that most bounds allow: between the last lower and the first upper bound where their count is highest."""
-    events = sorted([(low, 1) for low, _ in bounds if low > -math.inf] + [(high, -1) for _, high in bounds])
-    allowed, best, where = sum(low == -math.inf for low, _ in bounds), -1, (0.0, 0.0)
-    for (at, change), (following, _) in pairwise(events):
-        allowed += change
-        if allowed > best and following > max(at, 0.0):
-            best, where = allowed, (max(at, 0.0), following)
-    a0 = sum(where) / 2
-    # In a closed loop requests come right after a step: any a0 below a step fits, and none is shown.
-    told = best > len(bounds) / 2 and where[1] - where[0] < a0 / 2
-    unknown = Coefficient(0.0, 0.0, math.inf, told=False)
-    return FrontEnd(Coefficient(a0, *where, told=told), unknown, "busy", len(bounds))
+def _beside_steps(idle: FrontEnd, busy: Sequence[Sequence[tuple[float, float, int]]]) -> FrontEnd:
+    """What the idle server took, divided into a0 and w0 if the requests that came beside steps joined them sooner."""
+    slope, whole = idle.a1.value, idle.a0
+    runs = [[(low - slope * n, high - slope * n) for low, high, n in run] for run in busy if len(run) >= LEAST_BUSY]
+    bounds = [bound for run in runs for bound in run]
+    if not bounds:
+        return idle
+    allowed = _most_allow(bounds)
+    seen = len(bounds) + idle.requests
+    sooner = any(_share(run, allowed.middle) - _share(run, whole.value) > _DISAGREE for run in runs)
+    if not sooner or allowed.high >= whole.value:
+        # What an idle server takes beyond the least that requests beside steps allow may still be w0.
+        awake = Coefficient(0.0, 0.0, max(0.0, whole.high - allowed.low), told=allowed.narrow)
+        return replace(idle, w0=awake, requests=seen)
+    a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=allowed.narrow)
+    low, high = max(0.0, whole.low - allowed.high), whole.high - allowed.low
+    w0 = Coefficient(whole.value - a0.value, low, high, told=allowed.narrow)
+    return FrontEnd(a0, idle.a1, w0, "both", seen)
+
+
+def _of_busy(bounds: Sequence[tuple[float, float]]) -> FrontEnd:
+    """Without requests that found the server idle. In a closed loop requests come right after a step: any a0 below a step
+    fits, and none is shown."""
+    allowed = _most_allow(bounds)
+    told = allowed.narrow and _share(bounds, allowed.middle) > 0.5
+    a0 = Coefficient(allowed.middle, allowed.low, allowed.high, told=told)
+    return FrontEnd(a0, UNKNOWN, UNKNOWN, "busy", len(bounds))
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    """From where to where nearly as many bounds hold an a0 as anywhere."""
+
+    low: float
+    high: float
+
+    @property
+    def middle(self) -> float:
+        return (self.low + self.high) / 2
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is an answer."""
+        return self.high - self.low < self.middle / 2
+
+
+def _share(bounds: Sequence[tuple[float, float]], at: float) -> float:
+    """The share of the bounds that hold an a0."""
+    return sum(low <= at <= high for low, high in bounds) / len(bounds)
+
+
+def _most_allow(bounds: Sequence[tuple[float, float]]) -> _Allowed:
+    """The a0 that most bounds hold, with what lies beside it and is held by nearly as many."""
+    # None is below 0; a bound that holds none at all counts for nothing.
+    held = [(max(0.0, low), high) for low, high in bounds if high > 0]
+    changes = sorted([(low, 1) for low, _ in held] + [(high, -1) for _, high in held])
+    pieces: list[tuple[float, float, int]] = []
+    count = 0
+    for (at, change), (following, _) in pairwise(changes):
+        count += change
+        if following > at:
+            pieces.append((at, following, count))
+    if not pieces:
+        return _Allowed(0.0, 0.0)
+    best = max(range(len(pieces)), key=lambda place: pieces[place][2])
+    most = pieces[best][2]
+    # As many do not hold it by chance, give or take two of their standard deviations.
+    enough = most - 2 * math.sqrt(max(1, len(held) - most))
+    first = last = best
+    while first > 0 and pieces[first - 1][2] >= enough:
+        first -= 1
+    while last + 1 < len(pieces) and pieces[last + 1][2] >= enough:
+        last += 1
+    return _Allowed(pieces[first][0], pieces[last][1])

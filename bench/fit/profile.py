@@ -16,13 +16,14 @@ from bench.fit.sampled import SampledFit
 SCHEMA = "trueload/profile/1"
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
-    "a0": "us a request", "a1": "us a prompt token",
+    "a0": "us a request", "a1": "us a prompt token", "w0": "us of an idle server",
 }  # fmt: skip
 
 
 def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
-    """All six, in their order."""
-    return {**fit.steps.coefficients, "a0": fit.front_end.a0, "a1": fit.front_end.a1}
+    """All seven, in their order."""
+    front = fit.front_end
+    return {**fit.steps.coefficients, "a0": front.a0, "a1": front.a1, "w0": front.w0}
 
 
 def to_document(
@@ -199,13 +200,28 @@ def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[dict[str, st
         rows.append(
             row("b3", why, concurrency=max(4, most), input_tokens="uniform:64..8192", output_tokens="uniform:128..256")
         )
-    if not found["a0"].told:
+    if fit.front_end.how == "both" and not found["w0"].told:
+        why = (
+            "an idle server waits longer than a busy one, but too few requests came in the middle of a step to tell how much "
+            "of it is a0 and how much w0"
+        )
+        rows.append(row("a0, w0", why, rate=_half_rate(runs), input_tokens="uniform:16..512", output_tokens="64"))
+    elif not found["a0"].told:
         why = "too few requests came to an idle server"
         rows.append(row("a0", why, concurrency=1, input_tokens="uniform:16..512", output_tokens="8"))
     elif not found["a1"].told:
         why = "too few prompts of different lengths came to an idle server"
         rows.append(row("a1", why, concurrency=1, input_tokens="uniform:16..4096", output_tokens="8"))
     return rows + _unknown_limits(fit, row, most, longest)
+
+
+def _half_rate(runs: Sequence[FittedRun]) -> float:
+    """Half of the requests a second of the busiest load, roughly: some come beside steps, and some find the server idle."""
+    most = 0.0
+    for run in runs:
+        first, last = (pick(stream.sent_us for stream in run.streams) for pick in (min, max))
+        most = max(most, (len(run.streams) - 1) / (last - first) if last > first else 0.0)
+    return max(0.1, float(f"{most * 1e6 / 2:.2g}"))
 
 
 def _unknown_limits(

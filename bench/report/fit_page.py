@@ -13,7 +13,7 @@ from bench.report.page import Tile, chart_view, document
 
 TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
-                "a0": "a request", "a1": "a prompt token"}  # fmt: skip
+                "a0": "a request", "a1": "a prompt token", "w0": "an idle server"}  # fmt: skip
 SOURCES = {
     "waiting": "where waiting begins",
     "steps": "full steps",

@@ -13,6 +13,7 @@ Rules:
 - With prefix caching the leading full blocks that are found are not computed; the last token always is.
 - The tokens of a step come out together at its end, and the next step begins at that instant: instants are those of the
   model and never of a clock, so that a late caller shifts nothing. A request that arrives in mid-step waits for its end.
+- One that comes to an idle engine wakes it: the step begins that much later, with all that is in the queue by then.
 - What the plan of a request holds (a stall) comes on top: the engine is done with the token, the client gets it later.
 
 Speculative decoding: a decode computes one token and `drafts` drafts, and gives as many as the plan says were accepted.
@@ -169,7 +170,9 @@ class BatchingEngine:
             return self._free_ns
         if not self._coming:
             return None
-        return max(self._free_ns, self._coming[0][0])
+        ready_ns = self._coming[0][0]
+        # What was in the queue before the last step ended found the engine awake.
+        return self._free_ns if ready_ns <= self._free_ns else ready_ns + self._cost.wake_ns
 
     def _begin(self, start_ns: int) -> None:
         """Decide what the step that starts now computes."""

@@ -15,7 +15,7 @@ and, with k = 0 and therefore S = O, TPOT(N) = T(N) = b0 + N (b1 I / O + b2):
 With a decode table D (step_cost.py), T(N) has D(N (1 + k)) in place of N b2 (1 + k); the ceiling has the b2 with which the
 table goes on, and half of it is looked for.
 
-What it leaves out: a0 and a1, the wait for a step to end, and that a prefill gives the first token without a decode.
+What it leaves out: a0, a1 and w0, the wait for a step to end, and that a prefill gives the first token without a decode.
 Simulated, throughput is within 1% of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
 the others and not its own: where users are spread in time the measured TPOT is (T(N) - b1 I / S) S / O. In lockstep all
 prefills lie before the first tokens, TPOT is lower and TTFT longer; throughput is the same.
@@ -103,8 +103,8 @@ class ClosedForm:
         return users / (self.steps * self.step_us(users)) * US_PER_S
 
     def alone_ttft_us(self) -> float:
-        """TTFT of a request that finds the engine empty: before the queue, and its prefill in steps of the budget."""
+        """TTFT of a request that finds the engine idle: before the queue, its waking up, and its prefill in steps."""
         cost = self.cost
         steps = -(-self.input_tokens // cost.max_num_batched_tokens)
-        before = cost.a0 + cost.a1 * self.input_tokens
+        before = cost.a0 + cost.a1 * self.input_tokens + cost.w0
         return before + max(1.0, steps) * cost.b0 + cost.b1 * self.input_tokens

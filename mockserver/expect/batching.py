@@ -53,8 +53,8 @@ def expected(config: MockConfig, request: RequestLengths) -> dict[str, Any]:
             "without speculation), k its drafts (D(N (1 + k)) in place of the last part with a "
             "decode table D); tpot = T(N) S / O, throughput N / (S T(N)), capacity its limit. Holds "
             "for N users in a closed loop with fixed I and O, no prefix found in the cache, and N <= most_users "
-            "(max_num_seqs, and the users whose requests fit into the KV cache whole). Left out: a0, a1, and the wait for "
-            "a step to end. Throughput is within 1% for N = 1..256. spread_tpot leaves a request's own prefill out, as a "
+            "(max_num_seqs, and the users whose requests fit into the KV cache whole). Left out: a0, a1, w0, and the wait "
+            "for a step to end. Throughput is within 1% for N = 1..256. spread_tpot leaves a request's own prefill out, as a "
             "measured TPOT does where users are spread in time; in lockstep it is lower"
         ),
     }

@@ -79,6 +79,8 @@ class SlowBatching:
         queue: list[_Live] = []
         running: list[_Live] = []
         step: dict[str, Any] | None = None
+        wakes: int | None = 0
+        """When it can begin a step, once it has slept; it sleeps (None) as soon as there is nothing to do."""
         for now in range(until):
             if step is not None and step["ends"] == now:
                 for live, tokens in step["work"]:
@@ -92,9 +94,13 @@ class SlowBatching:
                 outside.remove(live)
                 queue.append(live)
             self._sort(queue)
-            if step is None and (queue or running):
+            if step is None and not (queue or running):
+                wakes = None
+            elif step is None and wakes is None:
+                wakes = now + self.cost.get("w0", 0)
+            if step is None and wakes is not None and now >= wakes and (queue or running):
                 step = self._plan(queue, running, now)
-            if step is None and not outside:
+            if step is None and not (outside or queue or running):
                 return everyone
         raise AssertionError("not done in time")
 

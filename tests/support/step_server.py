@@ -23,6 +23,8 @@ class StepServer:
     b3: float = 0.0
     a0: float = 2300.0
     a1: float = 0.0
+    w0: float = 0.0
+    """What it waits before a step where it was idle."""
     seqs: int = 10_000
     budget: int = 100_000
     jitter_us: float = 60.0
@@ -55,9 +57,11 @@ def closed_loop(
     outputs: tuple[int, int] = (16, 128),
     cached_share: float = 0.0,
     tokens_a_chunk: int = 1,
+    rate: float | None = None,
     seed: int = 0,
 ) -> list[Stream]:
-    """What users see who send their next request when the last is answered. Lengths are uniform."""
+    """What users see who send their next request when the last is answered. Lengths are uniform. With a
+    `rate` (a second) requests come whenever they come, and nobody waits."""
     chance = random.Random(seed)
 
     def request(at: float) -> _Live:
@@ -66,6 +70,11 @@ def closed_loop(
         return _Live(at, prompt, cached, chance.randint(*outputs), prompt - cached)
 
     coming = [request(1000.0 * user) for user in range(users)]
+    if rate is not None:
+        coming, at = [], 0.0
+        while at < seconds * 1e6:
+            at += chance.expovariate(rate) * 1e6
+            coming.append(request(at))
     queue: deque[_Live] = deque()
     prefilling: list[_Live] = []
     running: list[_Live] = []
@@ -76,7 +85,7 @@ def closed_loop(
         while coming and _ready(server, coming[0]) <= now:
             queue.append(coming.pop(0))
         if not (queue or prefilling or running):
-            now = _ready(server, coming[0])
+            now = _ready(server, coming[0]) + server.w0
             continue
         budget = server.budget - len(running)
         decodes = len(running)
@@ -112,7 +121,7 @@ def closed_loop(
         for live in [live for live in running if live.got == live.output]:
             running.remove(live)
             done.append(live)
-            if now < until:
+            if rate is None and now < until:
                 coming.append(request(live.stamps[-1] + 150.0))
     streams = [
         Stream(live.sent, live.stamps[-1], live.prompt, live.cached, tuple(live.stamps), tuple(live.counts), sure=True)

@@ -52,6 +52,7 @@ def _asked(
     drafts=st.integers(0, 3),
     b3=st.integers(0, 1),
     by_priority=st.booleans(),
+    w0=st.sampled_from([0, 0, 1, 90]),
 )
 @example(  # Two that compute the same block at once; the one that was full first is evicted.
     rows=[(0, 16, 1, 0), (25, 16, 6, 0), (0, 40, 10, 2), (50, 27, 40, 2)],
@@ -62,6 +63,7 @@ def _asked(
     drafts=3,
     b3=1,
     by_priority=False,
+    w0=0,
 )
 @example(  # The one that is preempted had tokens of the step already, which are free again.
     rows=[(27, 8, 22, 1), (35, 11, 39, 1), (57, 33, 19, 0), (21, 8, 14, 1), (53, 16, 17, 0)],
@@ -72,6 +74,18 @@ def _asked(
     drafts=0,
     b3=0,
     by_priority=True,
+    w0=0,
+)
+@example(  # The second comes while the engine wakes, the third in its step, and the fourth wakes it again.
+    rows=[(0, 20, 1, 0), (50, 3, 1, 1), (120, 8, 1, 2), (299, 8, 2, 2)],
+    seqs=4,
+    budget=40,
+    spare=4,
+    caching=False,
+    drafts=0,
+    b3=0,
+    by_priority=False,
+    w0=90,
 )
 def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
     rows: list[tuple[int, int, int, int]],
@@ -82,12 +96,16 @@ def test_the_engine_and_the_slow_stepper_agree_to_the_microsecond(
     drafts: int,
     b3: int,
     by_priority: bool,
+    w0: int,
 ) -> None:
     asked = _asked(rows, drafts, 1, by_priority)
     needed = max(-(-(len(one.prompt) + len(one.reply)) // BLOCK_TOKENS) for one in asked)
-    cost = StepCost(7, 2, 3, b3, a0=5, a1=1, max_num_seqs=seqs, max_num_batched_tokens=budget, kv_blocks=needed + spare)
+    cost = StepCost(
+        7, 2, 3, b3, a0=5, a1=1, w0=w0,
+        max_num_seqs=seqs, max_num_batched_tokens=budget, kv_blocks=needed + spare,
+    )  # fmt: skip
     slow = SlowBatching(
-        {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "a0": 5, "a1": 1},
+        {"b0": 7, "b1": 2, "b2": 3, "b3": b3, "a0": 5, "a1": 1, "w0": w0},
         seqs=seqs, budget=budget, blocks=needed + spare, caching=caching, drafts=drafts, by_priority=by_priority,
     )  # fmt: skip
     expected = slow.run(asked)

@@ -18,6 +18,14 @@ def test_a_step_takes_what_its_coefficients_say_in_ns() -> None:
     cost = StepCost(b0=1000, b1=10, b2=3, b3=0.5, a0=7, a1=0.25)
     assert cost.step_ns(100, 8, 400) == (1000 + 1000 + 24 + 200) * 1000
     assert cost.before_queue_ns(100) == 32_000
+    assert cost.wake_ns == 0
+
+
+def test_an_idle_server_may_wait_before_a_step() -> None:
+    cost = parse_step_cost("b0=1000,b1=10,b2=3,a0=7,w0=12.5").cost
+    assert (cost.before_queue_ns(100), cost.wake_ns) == (7_000, 12_500)
+    with pytest.raises(ValueError, match="w0=-1: write a number of us, 0 or more"):
+        parse_step_cost("b0=1000,b1=10,b2=3,w0=-1")
 
 
 def test_the_published_costs_are_these() -> None:

@@ -343,6 +343,19 @@ def test_a_token_that_the_plan_keeps_back_comes_later_and_the_engine_does_not_wa
     assert facts.facts["decode_ns"] == 39 * US
 
 
+def test_who_finds_the_engine_idle_waits_until_it_is_awake() -> None:
+    engine = BatchingEngine(replace(COST, w0=100), prefix_caching=False)
+    # In the queue at 5; the step begins at 105 with the second, which is in the queue at 105 too; 10 + 2 (1 + 1).
+    engine.admit(1, work(0, 1, 1))
+    engine.admit(2, work(100, 1, 1))
+    # In the queue at 119, when that step ends: it finds the engine awake. The last wakes it again.
+    engine.admit(3, work(114, 1, 1))
+    engine.admit(4, work(127, 1, 1))
+    assert stamps_us(engine) == {1: [119], 2: [119], 3: [131], 4: [244]}
+    waited = {key: engine.release(key).facts["queue_ns"] for key in (1, 2, 3, 4)}
+    assert waited == {1: 100 * US, 2: 0, 3: 0, 4: 100 * US}
+
+
 def test_the_closed_form_by_hand() -> None:
     form = ClosedForm(StepCost(b0=1000, b1=10, b2=20, b3=0.5, a0=100, a1=2, max_num_batched_tokens=50), 100, 10)
     # 10 steps; alone 10 x 100 + 10 x 0.5 x (100 + 5) = 1525, and 20 a step beside others.
@@ -355,6 +368,7 @@ def test_the_closed_form_by_hand() -> None:
     assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
     # Before the queue 100 + 200, two steps of 50 tokens, and 1000 for the tokens.
     assert form.alone_ttft_us() == pytest.approx(300 + 2000 + 1000)
+    assert replace(form, cost=replace(form.cost, w0=40)).alone_ttft_us() == pytest.approx(300 + 40 + 2000 + 1000)
     drafts = ClosedForm(StepCost(b0=1000, b1=10, b2=20), 100, 10, Speculation(1, 1.0))
     assert (drafts.steps, drafts.decoded) == (Speculation(1, 1.0).mean_steps(10), 2)
     assert drafts.user_us == pytest.approx(1000 + 20 * drafts.steps * 2)
