@@ -2,6 +2,11 @@
 
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036 (whoever starts it has perhaps an older one)
+    sys.exit(
+        "error: Trueload needs Python 3.11 or newer, and {} is {}.{}".format(sys.executable, *sys.version_info[:2])
+    )
+
 try:
     from mockserver.cli import main
 except ModuleNotFoundError as e:

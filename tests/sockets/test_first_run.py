@@ -100,3 +100,13 @@ def test_without_the_package_one_sentence_says_so(module: str, tmp_path: Path) -
     assert ran.stderr.count("\n") == 1
     assert "Trueload is not installed there" in ran.stderr
     assert ". .venv/bin/activate" in ran.stderr
+
+
+def test_a_python_that_is_not_there_is_not_called_old() -> None:
+    words = [str(ROOT / "scripts" / "environment")]
+    ran = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, "PYTHON": "no-such-python"}, timeout=PATIENCE_S
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: there is no no-such-python here: install Python 3.11 or newer")
+    assert ran.stderr.count("\n") == 1
