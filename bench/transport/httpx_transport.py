@@ -17,7 +17,7 @@ from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
-from bench.transport.stamped_backend import StampedBackend, StampedStream, current
+from bench.transport.stamped_backend import UNASKED, StampedBackend, StampedStream, current
 from bench.workload import Request
 
 _Broken = tuple[Outcome | None, str | None]
@@ -151,6 +151,9 @@ class HttpxTransport:
         try:
             response = await self._client.send(request, stream=True)
             try:
+                if exchange.first_byte_ns is None:
+                    # It stood behind the last response, in the same read, and is no answer: the connection is out of step.
+                    return Outcome.RESET, UNASKED
                 await self._read(response, exchange)
             finally:
                 await response.aclose()

@@ -25,6 +25,8 @@ from bench.transport.exchange import Exchange
 from bench.transport.head import HeadReader
 from bench.transport.interface import Target
 
+UNASKED = "the server sent a response that no request had asked for"
+
 current: ContextVar[Exchange] = ContextVar("current")
 
 
@@ -111,6 +113,8 @@ class StampedStream(httpcore.AsyncNetworkStream):
             except TimeoutError as e:
                 raise httpcore.ReadTimeout from e
         stamp, data = connection.reads.popleft()
+        if exchange.first_byte_ns is None and exchange.sent_ns is not None and stamp < exchange.sent_ns:
+            raise httpcore.ReadError(UNASKED)
         if len(data) > max_bytes:
             connection.reads.appendleft((stamp, data[max_bytes:]))
             data = data[:max_bytes]

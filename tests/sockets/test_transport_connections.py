@@ -83,6 +83,19 @@ def test_a_reused_connection_that_dies_before_any_answer_is_tried_once_more(act:
     assert record.bytes_sent == len(server.received[2].body)
 
 
+def test_a_response_that_nobody_asked_for_is_no_answer_to_the_next_request(act: Callable[..., Any]) -> None:
+    """A proxy that answers twice would put every later reply of the connection one request too early."""
+    good = b"".join(step.data for step in stream(*GOOD) if isinstance(step, Send))
+    unasked = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 0\r\n\r\n"
+    for behind in (unasked, good):
+        with LiteralServer(in_turn([Send(good + behind)], stream(*GOOD))) as server:
+            records = act(server, times(3))
+        for record in records:
+            in_order(record)
+            assert (record.outcome, record.chunk_kind) == (Outcome.OK, GOOD_KINDS)
+        assert len({r.connection for r in server.received}) == 2
+
+
 @pytest.mark.parametrize("way", [Close(), Reset()], ids=["closed", "reset"])
 def test_a_request_that_the_server_kept_for_long_and_dropped_has_failed(
     act: Callable[..., Any], way: Step, monkeypatch: pytest.MonkeyPatch
