@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -221,9 +222,10 @@ class Intake:
     async def check_characters(self, text: str, limit: int, asked_tokens: int | None = None) -> None:
         """Raises Refusal if no text of this length fits into `limit` tokens, whatever its tokens are."""
         asked = 0 if asked_tokens is None else min(asked_tokens, limit)
-        if len(text) > limit - asked:
-            longest = await self.counter.longest_token()
-            if len(text) > (limit - asked) * longest:
+        most = limit - asked
+        if len(text) > most:
+            longest = await self.counter.longest_token(-(-len(text) // most) if most else sys.maxsize)
+            if len(text) > most * longest:
                 raise openai.characters_refusal(limit, len(text), asked, longest)
 
     def _refuse(self, context: RequestContext, refusal: Refusal) -> None:

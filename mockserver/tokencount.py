@@ -104,7 +104,7 @@ class Counter:
         )
         self._long_thread = ThreadPoolExecutor(1, thread_name_prefix="count-long", initializer=_lower_priority)
         self._long_jobs = 0
-        self._longest: int | None = None
+        self._longest = _LongestToken(tokenizer)
         self._seen: OrderedDict[bytes, TokenCount] = OrderedDict()
         self._queue: list[_Job] = []
         self._busy = False
@@ -176,12 +176,12 @@ class Counter:
         self._long_jobs -= 1
         self._settle([job], finished)
 
-    async def longest_token(self) -> int:
-        """Characters of the tokenizer's longest token."""
-        if self._longest is None:
+    async def longest_token(self, enough: int = sys.maxsize) -> int:
+        """Characters of the tokenizer's longest token, or of any with `enough`: that is known sooner."""
+        if self._longest.characters < enough and not self._longest.is_known:
             loop = asyncio.get_running_loop()
-            self._longest = await loop.run_in_executor(self._long_thread, _longest_token, self._tokenizer)
-        return self._longest
+            await loop.run_in_executor(self._long_thread, self._longest.look, enough)
+        return self._longest.characters
 
     def _count(self, jobs: list[_Job]) -> list[tuple[int, Chain]]:
         if self._block_tokens:
@@ -243,18 +243,31 @@ class _Job:
     limit: int | None
 
 
-def _longest_token(tokenizer: Tokenizer) -> int:
-    """In blocks, because the streams wait for each. A block without a token ends the vocabulary."""
-    longest = 0
-    try:
-        for start in range(0, _MOST_IDS, _BLOCK_IDS):
-            block = max(map(len, tokenizer.token_strings(range(start, start + _BLOCK_IDS))))
-            if block == 0:
-                break
-            longest = max(longest, block)
-    except SpecError:
-        return _UNKNOWN_LONGEST
-    return longest or _UNKNOWN_LONGEST
+class _LongestToken:
+    """The longest token that was found so far. It takes 0.2 s to look at a large vocabulary: nobody does so twice, and most
+    need only a small part of it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.characters = 0
+        self.is_known = False
+        """Whether there is no longer one."""
+        self._tokenizer = tokenizer
+        self._start = 0
+
+    def look(self, enough: int) -> None:
+        """In blocks, because the streams wait for each, until one has `enough` characters. A block without a token ends the
+        vocabulary."""
+        try:
+            while self.characters < enough and not self.is_known:
+                block = self._tokenizer.token_strings(range(self._start, self._start + _BLOCK_IDS))
+                most = max(map(len, block))
+                self._start += _BLOCK_IDS
+                self.characters = max(self.characters, most)
+                self.is_known = most == 0 or self._start >= _MOST_IDS
+        except SpecError:
+            self.is_known = True
+        if self.is_known:
+            self.characters = self.characters or _UNKNOWN_LONGEST
 
 
 def release_memory() -> None:

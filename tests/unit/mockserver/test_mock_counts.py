@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import cast
 
 from mockserver.engine.chain import Chain
 from mockserver.plans.arrival import Arrival, Arrivals
 from mockserver.tokencount import Counter, TokenCount, known_count
 from mockserver.workers.shared_state import SharedState
-from promptset.tokens import load_tokenizer
+from promptset.tokens import Tokenizer, load_tokenizer
 
 
 def test_counts_are_the_tokenizers_and_come_in_any_number() -> None:
@@ -182,3 +183,26 @@ def test_the_longest_token_is_that_of_the_vocabulary() -> None:
         return longest
 
     assert asyncio.run(main()) == max(map(len, load_tokenizer().vocabulary()))
+
+
+def test_nobody_looks_at_a_vocabulary_twice_and_further_than_is_enough() -> None:
+    tokenizer = load_tokenizer()
+    asked: list[int] = []
+
+    class Watched:
+        def token_strings(self, ids: range) -> list[str]:
+            asked.append(ids.start)
+            return tokenizer.token_strings(ids)
+
+    async def main() -> None:
+        counter = Counter(cast(Tokenizer, Watched()))
+        # A prompt of 1,000 characters may fit into 320 tokens if some token has 4: the first block shows one.
+        found = await asyncio.gather(*(counter.longest_token(4) for _ in range(6)))
+        assert min(found) >= 4
+        assert asked == [0]
+        longest = await asyncio.gather(*(counter.longest_token() for _ in range(6)))
+        assert set(longest) == {max(map(len, tokenizer.vocabulary()))}
+        assert asked == sorted(set(asked))
+        await counter.close()
+
+    asyncio.run(main())
