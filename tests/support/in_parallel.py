@@ -2,7 +2,8 @@
 
 The files are the units, so that what a module shares (a mock, a browser, a console) is started once. Two kinds of test are
 one unit each, and so never run beside a test of their own kind: those that hold times of this machine to something, and
-those that drive a browser.
+those that drive a browser. Files that measure the same of the same tokenizers are one unit too: it is measured once in a
+process.
 
 A process that has nothing left to do takes the next unit. While times are measured, that is one that only computes, and
 processes beyond the processors get nothing. Afterwards what waits a lot comes first, the longest in front, and what only
@@ -23,12 +24,19 @@ from xdist.report import report_collection_diff
 from xdist.workermanage import WorkerController, parse_tx_spec_config
 
 TIMES, BROWSER = "times of this machine", "a browser"
+TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promptset/test_recorded_text.py"
+"""The units of the files that make texts of kinds, and of those that make texts of sentences."""
 UNITS: dict[str, str] = {
     "tests/calibration/": TIMES,
     "tests/sockets/test_clock.py": TIMES,
     "tests/sockets/test_limits_command.py": TIMES,
     "tests/sockets/test_planted_defects_over_sockets.py": TIMES,
     "tests/browser/": BROWSER,
+    "tests/unit/promptset/test_exact.py": TEXTS,
+    "tests/unit/promptset/test_kinds.py": TEXTS,
+    "tests/unit/promptset/test_agents.py": SENTENCES,
+    "tests/unit/promptset/test_sentences.py": SENTENCES,
+    "tests/unit/promptset/test_sessions.py": SENTENCES,
 }
 """How a path begins, and the unit that its tests belong to. Other files are units of their own."""
 APART = ("tests/sockets/test_documentation_examples.py",)
@@ -57,14 +65,11 @@ LONG = (
 )
 """How the units begin that come first where several processes share them, so that none is left for the end."""
 HEAVY = (
-    "tests/unit/promptset/test_recorded_text.py",
-    "tests/unit/promptset/test_fresh_texts.py",
-    "tests/unit/promptset/test_sentences.py",
+    SENTENCES,
+    TEXTS,
     "tests/unit/bench/fit/test_fit_batching.py",
     "tests/unit/bench/release_gate/test_gate_command.py",
-    "tests/unit/promptset/test_kinds.py",
     "tests/unit/test_fuzz.py",
-    "tests/unit/promptset/test_agents.py",
     "tests/virtual/test_session_graphs.py",
     "tests/unit/bench/comparison/test_compare.py",
 )

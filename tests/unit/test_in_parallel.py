@@ -11,7 +11,20 @@ from typing import cast
 
 import pytest
 
-from tests.support.in_parallel import APART, BROWSER, HEAVY, LONG, TIMES, UNITS, Units, place_of, processors, unit_of
+from tests.support.in_parallel import (
+    APART,
+    BROWSER,
+    HEAVY,
+    LONG,
+    SENTENCES,
+    TEXTS,
+    TIMES,
+    UNITS,
+    Units,
+    place_of,
+    processors,
+    unit_of,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +36,8 @@ ROOT = Path(__file__).parents[2]
         ("tests/sockets/test_clock.py::test_a", TIMES),
         ("tests/calibration/test_mock_timing.py::test_b", TIMES),
         ("tests/browser/test_console.py::test_c", BROWSER),
+        ("tests/unit/promptset/test_kinds.py::test_e", TEXTS),
+        ("tests/unit/promptset/test_sentences.py::test_f", SENTENCES),
         (f"{APART[0]}::test_d[docs/usage.md]", f"{APART[0]}::test_d[docs/usage.md]"),
     ],
 )
@@ -39,6 +54,12 @@ def test_times_are_measured_first_beside_tests_that_only_compute() -> None:
 def test_the_files_that_are_named_exist() -> None:
     files = [name.partition("::")[0] for name in (*UNITS, *APART, *LONG, *HEAVY) if name != BROWSER]
     assert [path for path in files if not (ROOT / path).exists()] == []
+
+
+def test_each_unit_of_several_files_that_compute_is_that_of_a_file_of_its_own() -> None:
+    assert [unit_of(unit) for unit in (TEXTS, SENTENCES)] == [TEXTS, SENTENCES]
+    assert {TEXTS, SENTENCES} <= set(HEAVY)
+    assert [path for path in HEAVY if unit_of(path) != path] == []
 
 
 def test_what_is_marked_as_timing_measures_apart_from_others() -> None:
