@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
 
 pytestmark = pytest.mark.slow
@@ -68,7 +67,7 @@ def ran(server: Server, endpoint: str, folder: Path, *flags: str, shape: Sequenc
     command = [sys.executable, "-m", "bench", "run", "--url", server.url, "--endpoint", endpoint, "--out", str(out)]
     command += ["--concurrency", "2", "--requests", str(REQUESTS), "--quiet", *shape, *flags]
     before = counters(server.url)[GENERATED[server.name]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_to_end(command)
     assert (out / "summary.json").exists(), done.stderr
     generated = counters(server.url)[GENERATED[server.name]] - before
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from bench.endpoints.failure import is_lost_response
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def ran(url: str, folder: Path, *flags: str) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "bench", "run", "--url", url, "--out", str(folder / "run"), "--mode", "sessions"]
     command += ["--concurrency", "2", "--turns", "4", "--input-tokens", "60", "--requests", "8", "--quiet", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    done = run_to_end(command)
     assert (folder / "run" / "summary.json").exists(), done.stderr
     assert json.loads((folder / "run" / "summary.json").read_text())["errors"] == []
     records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]

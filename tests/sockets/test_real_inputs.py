@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, MODEL, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
 
 pytestmark = pytest.mark.slow
@@ -22,7 +21,7 @@ def run(url: str, endpoint: str, out: Path, *words: str) -> tuple[dict[str, Any]
     """The summary and the records of a run."""
     command = [sys.executable, "-m", "bench", "run", "--url", url, "--endpoint", endpoint, "--concurrency", "4"]
     command += ["--requests", str(REQUESTS), "--input-tokens", "uniform:5..60", "--batch-inputs", "uniform:1..4"]
-    ran = subprocess.run([*command, "--out", str(out), *words], capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = run_to_end([*command, "--out", str(out), *words])
     assert (out / "summary.json").exists(), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     return json.loads((out / "summary.json").read_text()), records

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import run_to_end
 from tests.support.real_servers import llama_cpp
 
 pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
@@ -52,7 +52,7 @@ def measured(
     command = [sys.executable, "-m", "bench", "run", "--url", server, "--transport", request.param, "--out", str(out)]
     command += ["--concurrency", "4", "--requests", str(REQUESTS), "--input-tokens", str(INPUT_TOKENS)]
     command += ["--output-tokens", str(OUTPUT_TOKENS), "--ignore-eos", "--check-usage"]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = run_to_end(command)
     assert (out / "summary.json").exists(), ran.stderr
     records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
     return ran.returncode, json.loads((out / "summary.json").read_text()), records
@@ -77,7 +77,7 @@ def test_a_run_with_the_default_lengths_succeeds(server: str, tmp_path: Path) ->
         "--out",
         str(tmp_path / "run"),
     ]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
+    ran = run_to_end(command)
     counts = json.loads((tmp_path / "run" / "summary.json").read_text())["counts"]
     assert (counts["succeeded"], counts["failed"]) == (10, 0), ran.stdout
 

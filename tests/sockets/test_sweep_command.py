@@ -19,6 +19,7 @@ from bench.cli import main
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 SCHEMAS = Path(bench.report.__file__).parent
 SHORT = ["--input-tokens", "20", "--output-tokens", "4", "--quiet"]
@@ -96,7 +97,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_pat
     folder = tmp_path / "cut"
     words = ["--input-tokens", "20", "--output-tokens", "4", "--loads", "concurrency=1,2", "--out", str(folder)]
     command = [sys.executable, "-m", "bench", "sweep", "--url", url, *words, "--requests", "5000"]
-    with subprocess.Popen(
+    with popen(
         [*command[:-2], "--requests", "20"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as whole:
         whole.communicate(timeout=PATIENCE_S)
@@ -105,7 +106,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_pat
     longer = [word if word != "concurrency=1,2" else "concurrency=1,2,3" for word in longer]
     place = longer.index("--out")
     del longer[place : place + 2]
-    with subprocess.Popen(longer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as cut:
+    with popen(longer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as cut:
         assert cut.stderr is not None
         for line in cut.stderr:
             if line.startswith("3 of 3"):
