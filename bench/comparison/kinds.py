@@ -31,5 +31,14 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
                 f"{other} and {name} are both {path}: name another directory, so that something can differ"
             )
     if kinds[0] in KINDS:
+        _refuse_copies(paths, KINDS[kinds[0]][0])
         return KINDS[kinds[0]][1](list(zip(LETTERS, paths, strict=False)), margin, allow)
     return document.to_json(compare(read_sides(paths), margin=margin, allow=allow))
+
+
+def _refuse_copies(paths: Sequence[Path], file: str) -> None:
+    """Raises UsageError where two files are the same to the byte: each holds what was measured, and when."""
+    first: dict[bytes, Path] = {}
+    for path in paths:
+        if (original := first.setdefault((path / file).read_bytes(), path)) != path:
+            raise UsageError(f"{path} is a copy of {original}: leave one of the two out")

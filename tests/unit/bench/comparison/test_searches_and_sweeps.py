@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def search(
     named = None if capacity is None else dict(zip(("estimate", "low", "high"), capacity, strict=True))
     content = {
         "schema": 1, "load_kind": "rate", "objectives": [{"text": slo, "allowed": 0.01}], "capacity": named,
-        "binding": slo, "stopped_by": "budget", "visits": [],
+        "binding": slo, "stopped_by": "budget", "visits": [], "directory": path.name,
     }  # fmt: skip
     (path / "search.json").write_bytes(orjson.dumps(content))
     return path
@@ -95,6 +96,15 @@ def test_searches_for_other_things_are_refused(tmp_path: Path) -> None:
     assert compared(a, tmp_path / "c", allow=["model"])["variations"][0]["name"] == "model"
 
 
+def test_a_copy_of_a_search_or_of_a_sweep_is_refused(tmp_path: Path) -> None:
+    measured = {"searches": search(tmp_path / "a", (20.0, 19.0, 21.0)), "sweeps": sweep(tmp_path / "s", {1: 5.0})}
+    for kind, original in measured.items():
+        copied = tmp_path / f"copied-{kind}"
+        shutil.copytree(original, copied)
+        with pytest.raises(UsageError, match=f"^{copied} is a copy of {original}: leave one of the two out"):
+            compare_directories([original, copied], margin=0.05)
+
+
 def test_a_search_and_a_run_are_not_compared(tmp_path: Path) -> None:
     a, b = search(tmp_path / "a", (20.0, 19.0, 21.0)), made_run(tmp_path / "b")
     with pytest.raises(UsageError, match=r"different things cannot be compared: .*a holds searches, .*b holds runs"):
@@ -109,7 +119,7 @@ def sweep(path: Path, tpots: dict[int, float], repeats: int = 3, first: int = 0)
         for run in list(side.iterdir()):
             run.rename(path / f"concurrency-{users}-{run.name}")
         side.rmdir()
-    (path / "sweep.json").write_text("{}")
+    (path / "sweep.json").write_bytes(orjson.dumps({"date": path.name}))
     return path
 
 
