@@ -36,6 +36,9 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--images do not go with --mode sessions: sessions are texts")
         if settings.tools is not None:
             problems.append("--images do not go with --tools: leave one of the two out")
+    n = (settings.extra_body or {}).get("n")
+    if settings.mode == "sessions" and type(n) is int and n > 1:
+        problems.append(f"--extra-body asks for {n} choices (n), and a session goes on with one answer: leave n out")
     if settings.websocket:
         problems += _websocket_problems(settings)
     if settings.prompt_ids:

@@ -250,6 +250,10 @@ def test_flags_win_over_the_file() -> None:
             ({"extra_body": '{"a":' * levels + "1" + "}" * levels}, "--extra-body: nested too deep to be sent")
             for levels in (240, 253, 300, 1100)  # read and written alone, written alone, read alone, and none
         ),
+        (
+            {"extra_body": {"n": 2}, "mode": "sessions", "concurrency": 1},
+            "--extra-body asks for 2 choices (n), and a session",
+        ),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
         ({"stream": "maybe"}, "--stream: must be true or false"),
         ({"mode": "warp"}, "--mode: 'warp' is not one of concurrency, rate, "),
