@@ -10,7 +10,7 @@ import difflib
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -75,8 +75,9 @@ def _given_twice(text: str) -> list[str]:
     document = yaml.compose(text, Loader=yaml.SafeLoader)
     for key, _ in document.value if isinstance(document, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value).replace("-", "_")
-        if first.setdefault(name, line) != line:
+        if name in first:
             found.append(f"line {line}: {name} stands in line {first[name]} already: leave one of the two out")
+        first.setdefault(name, line)
     return found
 
 
@@ -125,6 +126,12 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     for key in [key for key, value in given.items() if _has_zero(value)]:
         problems.append(f"{_place(key, flags, file_name)} holds a zero byte, which no path and no text to send has")
         given[key] = _DEFAULTS.get(key)
+    for key in [key for key, value in given.items() if isinstance(value, bool) and _takes_no_truth(key)]:
+        word = "true" if given[key] else "false"
+        problems.append(
+            f"{_place(key, flags, file_name)}: must be a number, and yes, no, true and false are none (given: {word})"
+        )
+        del given[key]
     try:
         settings = Settings.model_validate(given)
     except ValidationError as e:
@@ -144,6 +151,12 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     if problems:
         raise UsageError(problems)
     return complete(settings)
+
+
+def _takes_no_truth(key: str) -> bool:
+    """Whether a setting is a number, which pydantic would make of `yes` in a file too."""
+    kinds = {Settings.model_fields[key].annotation, *get_args(Settings.model_fields[key].annotation)}
+    return bool(kinds & {int, float}) and bool not in kinds
 
 
 def _has_zero(value: object) -> bool:

@@ -223,6 +223,12 @@ def url(value: str) -> str:
     if not parts.hostname:
         raise ValueError(f"{shown_url(value)!r} names no host; for example http://127.0.0.1:8000")
     try:
+        parts.hostname.encode("idna")
+    except UnicodeError as e:
+        raise ValueError(
+            f"{shown_url(value)!r}: no host has such a name (a part of it is empty, or over 63 long)"
+        ) from e
+    try:
         _ = parts.port
     except ValueError as e:
         raise ValueError(f"{shown_url(value)!r}: {e}") from e
@@ -348,6 +354,13 @@ def one_of(value: str, known: Mapping[str, object]) -> str:
     """A name that is known. Raises ValueError."""
     if value not in known:
         raise ValueError(f"{value!r} is not one of {', '.join(known)}")
+    return value
+
+
+def place(value: str) -> str:
+    """A path. Raises ValueError for none at all, as an unset variable of a shell gives."""
+    if not value:
+        raise ValueError("it is empty: name a directory, or leave it out")
     return value
 
 

@@ -13,7 +13,9 @@ from bench.config.fields import option
 class Output(BaseModel):
     """The settings of the group `output`."""
 
-    out: str | None = option(None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>")
+    out: Annotated[str, AfterValidator(values.place)] | None = option(
+        None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>"
+    )
     name: Annotated[str, AfterValidator(values.directory_name)] = option(
         "run", "a name for the run", group="output", metavar="NAME"
     )

@@ -60,6 +60,13 @@ def test_a_setting_that_a_file_gives_twice_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_a_setting_that_a_line_gives_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text('{"url": "http://a", "url": "http://b"}')
+    with pytest.raises(UsageError, match=f"^--config {path}, line 1: url stands in line 1 already"):
+        read_yaml(path)
+
+
 def test_a_url_that_is_none_ends_no_command_with_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     for command in (
         ["run", "--concurrency", "1"],
@@ -189,6 +196,11 @@ def test_flags_win_over_the_file() -> None:
         ({"url": "ftp://host"}, "does not begin with http:// or https://"),
         ({"url": "http://[::1:80"}, "--url: 'http://[::1:80' is no URL: write an IPv6 address as in http://[::1]:8000"),
         ({"url": "http://user:key@[::1"}, "--url: 'http://***@[::1' is no URL"),
+        ({"url": "http://a..b/"}, "--url: 'http://a..b/': no host has such a name"),
+        ({"url": f"http://{'a' * 64}.x/"}, "no host has such a name (a part of it is empty, or over 63 long)"),
+        ({"out": ""}, "--out: it is empty: name a directory, or leave it out"),
+        ({"concurrency": True}, "--concurrency: must be a number, and yes, no, true and false are none (given: true)"),
+        ({"rate": False}, "--rate: must be a number, and yes, no, true and false are none (given: false)"),
         ({"header": ["X-Request-ID: a"]}, "the header X-Request-ID is set for each request, and its id is known by it"),
         ({"url": "http://"}, "names no host"),
         ({"url": "http://host:99999"}, "--url:"),
