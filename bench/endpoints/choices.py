@@ -33,6 +33,8 @@ class StreamChoices:
 
     def plain(self, choice: Mapping[str, Any]) -> None:
         """An event that is nothing but a text of this choice."""
+        if choice.get("index", 0) == self._of_template == self._place:
+            return  # As nearly always.
         self._of_template = place = place_of(choice, 0)
         self._visit(place)
 
