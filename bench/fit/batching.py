@@ -9,9 +9,13 @@ from bench.fit.coarse import ChunkKind, chunk_kind, coarse_rows, drafts_of
 from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.front_end import FrontEnd, fit_front_end
 from bench.fit.limits import Limit, Limits, batched_tokens, sequences_and_blocks
-from bench.fit.steps import clusters_of, joined, rows_of, step_gap_us, step_table
+from bench.fit.steps import SURELY_ONE_STEP, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
 from bench.rng import Random
+
+_MANY = 0.05
+"""Of the steps; so many do not lie far off by chance."""
+_LEAST_BUDGET = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +57,25 @@ def fit_batching(
     tables = [step_table(streams, found, drafts) for streams, found in zip(runs, clusters, strict=True)]
     seen = list(zip(runs, clusters, tables, strict=True))
 
-    def fitted(budget: int | None) -> StepFit:
+    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP) -> StepFit:
         if kind == "interval":
             return fit_steps(
                 joined([coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]), rng, weighted=weighted
             )
-        return fit_steps(joined([rows_of(*one, budget) for one in seen]), rng, weighted=weighted)
+        return fit_steps(joined([rows_of(*one, budget, surely) for one in seen]), rng, weighted=weighted)
 
     budget = _given(given.max_num_batched_tokens)
     steps = fitted(None if budget is None else budget.value)
     if budget is None and kind == "interval":
         budget = Limit(None, 1, "unknown")
     if budget is None:
-        budget = batched_tokens(seen, steps)
+        least = 100
+        if steps.left_out > _MANY:
+            # Perhaps its budget is so small that shorter prompts took several steps too.
+            summed = fitted(None, surely=_LEAST_BUDGET)
+            if summed.left_out < steps.left_out / 2:
+                steps, least = summed, _LEAST_BUDGET
+        budget = batched_tokens(seen, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
     front_end = fit_front_end(seen, steps.values, budget.value)

@@ -92,6 +92,10 @@ def fit_steps(rows: Rows, rng: Random, *, weighted: bool = True) -> StepFit:
             f"{len(rows)} steps were seen from end to end, and {LEAST_ROWS} are needed: streams must overlap in time and "
             "have several tokens each"
         )
+    if float(np.median(rows.time_us)) <= 0:
+        raise ValueError(
+            "most steps take no time, so there is no cost of a step to find: --engine sampled keeps the times as they are"
+        )
     linear = _fitted(rows, (), rng, weighted=weighted)
     worst = worst_bin(linear.residuals)
     knots = knots_for(rows.decode / np.maximum(rows.steps, 1))

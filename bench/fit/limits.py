@@ -72,9 +72,9 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
     return seqs, kv
 
 
-def batched_tokens(runs: Seen, fit: StepFit) -> Limit:
+def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     """max_num_batched_tokens, from steps that brought no first token and yet took long enough for a prefill: a part of a
-    long prompt that filled them. Several of the same size are the budget."""
+    long prompt that filled them. Several of the same size are the budget, which is not looked for below `least`."""
     b0, b1, _, b3 = fit.values
     scale_us = fit.scale_us
     most = 0.0
@@ -91,7 +91,7 @@ def batched_tokens(runs: Seen, fit: StepFit) -> Limit:
             if stream.sure:
                 soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
                 pending[soonest : places[0]] = True
-        chosen = table.sure & pending & (table.firsts == 0) & (off > max(6 * scale_us, 100 * b1))
+        chosen = table.sure & pending & (table.firsts == 0) & (off > max(6 * scale_us, least * b1))
         full += (off[chosen] / b1 + table.decode[chosen]).tolist()
     if len(full) >= _FULL_STEPS:
         middle = float(np.median(full))

@@ -21,7 +21,7 @@ from bench.fit.streams import Stream
 Array = npt.NDArray[np.float64]
 
 SURELY_ONE_STEP = 512
-"""Tokens that every known server computes in one step: where its budget is not known, more may have taken several."""
+"""Tokens that nearly every server computes in one step: where its budget is not known, more may have taken several."""
 _LEAST_GAP_US = 100.0
 _GAP_SHARES = (0.3, 0.45, 0.65, 0.9, 1.3, 2.0)
 _AS_GOOD, _ENOUGH_CHUNKS = 0.02, 20_000
@@ -184,15 +184,17 @@ def step_table(streams: Sequence[Stream], clusters: Clusters, drafts: int = 0) -
     )  # fmt: skip
 
 
-def rows_of(streams: Sequence[Stream], clusters: Clusters, table: StepTable, budget: int | None) -> Rows:
+def rows_of(
+    streams: Sequence[Stream], clusters: Clusters, table: StepTable, budget: int | None, surely: int = SURELY_ONE_STEP
+) -> Rows:
     """The rows of a run: a step each, or several where a prompt may have been computed in all of them.
 
-    `budget`: max_num_batched_tokens, where it is known. A request's prefill begins after it was sent, so all of it lies in
-    the steps that began since.
+    `budget`: max_num_batched_tokens, where it is known; else so many tokens are `surely` computed in one step. A request's
+    prefill begins after it was sent, so all of it lies in the steps that began since.
     """
     n = len(table.end_us)
     together = np.zeros(n, dtype=bool)  # With the step before.
-    limit = SURELY_ONE_STEP if budget is None else budget
+    limit = surely if budget is None else budget
     work = table.prefill + table.decode
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
         if not stream.sure:

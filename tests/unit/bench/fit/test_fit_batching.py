@@ -203,3 +203,18 @@ def test_the_profile_is_the_same_each_time() -> None:
         to_document(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None) for _ in "ab"
     ]
     assert made[0] == made[1]
+
+
+def test_a_budget_smaller_than_most_prompts_is_found_and_leaves_the_cost_right() -> None:
+    # Prompts of up to 400 tokens take several steps, although they are shorter than what others compute in one.
+    server = StepServer(budget=64)
+    fit = fitted(server)
+    assert close(fit, server), off(fit, server)
+    assert fit.limits.max_num_batched_tokens.value == 64
+    assert abs(fit.front_end.a0.value - server.a0) < 0.15 * server.b0
+
+
+def test_steps_without_a_cost_are_said() -> None:
+    server = StepServer(b0=0.0, b1=60.0, b2=0.0, jitter_us=0.0)
+    with pytest.raises(ValueError, match="most steps take no time"):
+        fitted(server)
