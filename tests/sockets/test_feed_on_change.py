@@ -175,7 +175,7 @@ def test_a_run_says_when_a_change_that_needs_requests_begins(workers: str, tmp_p
     (tmp_path / "calm.yaml").write_text(CALM)
     with mock_process("--ttft", "5ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), "--out", str(run), "--rate", "4"]
-        words += ["--duration", "600s", "--input-tokens", "16", "--output-tokens", "2", "--workers", workers, "--quiet"]
+        words += ["--duration", "60s", "--input-tokens", "16", "--output-tokens", "2", "--workers", workers, "--quiet"]
         process = popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + PATIENCE_S

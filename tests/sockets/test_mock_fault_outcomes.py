@@ -35,7 +35,7 @@ STREAMED = [
     "stall:after=3,for=30ms",
     "degrade:over=1s",
     "pause:period=50ms,for=10ms",
-    "keepalive:period=5ms;stall:after=2,for=200ms",
+    "keepalive:period=5ms;stall:after=2,for=2s",
     "no_headers",
     "no_headers:for=200ms",
     *(f"{name}:after=0" for name, kind in FAULTS.items() if kind.strikes),
