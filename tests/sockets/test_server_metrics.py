@@ -23,7 +23,10 @@ from tests.support.literal_server import LiteralServer, Received, Responder, Ste
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import in_a_calm_moment, of_this_try
 
-WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--concurrency", "4", "--quiet")
+WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--quiet")
+SHORT = ("--concurrency", "4")
+LASTING = ("--rate", "6", "--arrivals", "constant")
+"""For two seconds: a page is read once a second."""
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,12 @@ def mock() -> Iterator[MockProcess]:
         yield running
 
 
-def run(url: str, out: Path, *more: str) -> dict[str, Any]:
-    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *more]) in (Exit.GOOD, Exit.INVALID, Exit.TARGET)
+def run(url: str, out: Path, *more: str, load: tuple[str, ...] = SHORT) -> dict[str, Any]:
+    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *load, *more]) in (
+        Exit.GOOD,
+        Exit.INVALID,
+        Exit.TARGET,
+    )
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return found
 
@@ -44,7 +51,7 @@ def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
     mock: MockProcess, tmp_path: Path, workers: str
 ) -> None:
     tmp_path = of_this_try(tmp_path)
-    server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers)["server"]
+    server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers, load=LASTING)["server"]
     assert (server["kind"], server["urls"]) == ("vLLM", [f"{mock.url}/metrics"])
     counts = {
         line["what"]: (line["server"], line["client"], line["agree"]) for line in server["reconciliation"]["counts"]
@@ -231,7 +238,7 @@ def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     tmp_path = of_this_try(tmp_path)
     (tmp_path / "pynvml.py").write_text(NVML)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3")
+    found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3", load=LASTING)
     gpu = found["gpu"]
     assert gpu["source"] == "NVML"
     assert {name: level["mean"] for name, level in gpu["levels"].items()} == {
@@ -254,7 +261,7 @@ def test_a_page_of_an_exporter_is_read_and_one_that_is_none_is_told(mock: MockPr
     seen: list[Received] = []
     with LiteralServer(asked(seen, b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 300\n')) as exporter:
         page = f"{exporter.url}/metrics"
-        found = run(mock.url, tmp_path / "run", "--gpu-metrics", page, "--api-key", "secret-key")
+        found = run(mock.url, tmp_path / "run", "--gpu-metrics", page, "--api-key", "secret-key", load=LASTING)
         none = run(mock.url, tmp_path / "none", "--gpu-metrics", f"{exporter.url}/v1/nothing")
     assert found["gpu"]["levels"] == {"gpu_power_w": {"mean": 300.0, "max": 300.0}}
     assert not any("authorization" in request.headers for request in seen)
