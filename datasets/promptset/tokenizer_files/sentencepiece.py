@@ -18,7 +18,15 @@ from promptset.tokenizer_files.backend import Backend
 
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3  # ModelProto
 _TEXT, _SCORE, _TYPE = 1, 2, 3  # ModelProto.SentencePiece
-_MODEL_TYPE, _BYTE_FALLBACK, _UNKNOWN_ID, _BOS_ID, _EOS_ID, _PAD_ID = 3, 35, 40, 41, 42, 43  # TrainerSpec
+_MODEL_TYPE, _SPACE_BEHIND, _BYTE_FALLBACK, _UNKNOWN_ID, _BOS_ID, _EOS_ID, _PAD_ID = (
+    3,
+    24,
+    35,
+    40,
+    41,
+    42,
+    43,
+)  # TrainerSpec
 _NAMES = {
     "unk_token": (_UNKNOWN_ID, 0),
     "bos_token": (_BOS_ID, 1),
@@ -48,6 +56,13 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Ba
     kind = trainer.get(_MODEL_TYPE, _UNIGRAM)
     unknown = trainer.get(_UNKNOWN_ID, 0)
     fallback = bool(trainer.get(_BYTE_FALLBACK, 0))
+    if unknown >= len(pieces):
+        raise SpecError("the SentencePiece model is damaged: its token for the unknown is none of its pieces")
+    if trainer.get(_SPACE_BEHIND, 0):
+        raise SpecError(
+            "SentencePiece models that keep the space behind a word (treat_whitespace_as_suffix) are not supported: name a "
+            "server that counts (--tokenizer http://host:port)"
+        )
     if kind == _BPE:
         vocabulary = {text: number for number, (text, _, _) in enumerate(pieces)}
         merges = _merges(pieces)

@@ -166,6 +166,10 @@ def test_sentencepiece_settings_and_configuration_count(tmp_path: Path) -> None:
 def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"tokenizer\.model: SentencePiece models of words"):
         load_tokenizer(str(sentencepiece_file(tmp_path, 3, ENDS)))
+    with pytest.raises(SpecError, match="keep the space behind a word"):
+        load_tokenizer(str(sentencepiece_file(tmp_path, 1, [*ENDS, *PIECES], trainer=field(24, 1))))
+    with pytest.raises(SpecError, match="its token for the unknown is none of its pieces"):
+        load_tokenizer(str(sentencepiece_file(tmp_path, 1, [*ENDS, *PIECES], trainer=field(40, 9999))))
     path = sentencepiece_file(tmp_path, 2, [*ENDS, *PIECES, *LETTERS])
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(SpecError, match="the SentencePiece model is damaged"):
