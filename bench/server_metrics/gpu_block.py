@@ -24,11 +24,9 @@ def describe(
 
     `gpus`: how many the server uses, as the user says; `hour_cost`: of one of them. Energy is the area under the power.
     """
-    whole_s = summary["throughput"]["duration_s"]
-    known = series.found != () and series.scrapes > 0
-    if (not known and gpus is None) or whole_s is None:
+    levels = series.found != () and series.scrapes > 0
+    if (not levels and gpus is None) or summary["throughput"]["duration_s"] is None:
         return None
-    levels = known and series.sampled(start_ns, start_ns + whole_s * NS_PER_S)
     window = window_of(summary, start_ns)
     begin, end, seconds = window.begin_ns, window.end_ns, window.seconds
     tokens_per_s = window.rates["output_tokens_per_s"]
@@ -64,12 +62,7 @@ def over_steps(
     series: ServerSeries, times_s: Sequence[float], step_s: float, start_ns: int
 ) -> dict[str, list[float | None]]:
     """For each step of the page's charts the levels at its middle."""
-    seen = bool(times_s) and series.sampled(
-        start_ns + times_s[0] * NS_PER_S, start_ns + (times_s[-1] + step_s) * NS_PER_S
-    )
     middles = [start_ns + round((at + step_s / 2) * NS_PER_S) for at in times_s]
     return {
-        str(role): [series.level_at(role, at) for at in middles]
-        for role in (*GPU_SUMS, *GPU_MEANS)
-        if seen and series.has(role)
+        str(role): [series.level_at(role, at) for at in middles] for role in (*GPU_SUMS, *GPU_MEANS) if series.has(role)
     }
