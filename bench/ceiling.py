@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import machine_cache
 from bench.config import RunConfig
+from bench.machine import machine_cache
 from bench.metrics import per_request
 from bench.records import RequestRecord
 from promptset import distributions

@@ -15,7 +15,7 @@ from typing import NoReturn
 from bench.commands import COMMANDS
 from bench.commands.output import complain, forget_output, never_too_narrow, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
-from bench.interpreter import leave, set_up
+from bench.process.interpreter import leave, set_up
 
 NOT_INSTALLED = (
     "Trueload is not installed there. In a clone, scripts/environment makes .venv with all it needs; then activate it "

@@ -27,8 +27,8 @@ import orjson
 
 from bench import manifest
 from bench.errors import UsageError
-from bench.run_directory import CONTROL, RunDirectory
-from bench.run_state import RunState
+from bench.run_files.run_directory import CONTROL, RunDirectory
+from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
     from bench.clock import Clock

@@ -19,8 +19,8 @@ import orjson
 from bench.config.stored_values import wrong_values
 from bench.errors import BenchError, RecordError, UsageError
 from bench.records import MOST_TOKENS, RequestRecord
-from bench.run_directory import LEDGER, MANIFEST, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
-from bench.shape import misfits
+from bench.run_files.run_directory import LEDGER, MANIFEST, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
+from bench.run_files.shape import misfits
 
 P = ParamSpec("P")
 T = TypeVar("T")

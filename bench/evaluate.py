@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from bench import accuracy, manifest, priority
+from bench import accuracy, manifest
 from bench.accuracy import coverage
 from bench.accuracy import jobs as accuracy_of_jobs
 from bench.accuracy.load_shape import LoadShape
@@ -29,9 +29,10 @@ from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
+from bench.process import priority
 from bench.records import RequestRecord
-from bench.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
-from bench.run_state import RunState
+from bench.run_files.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
+from bench.run_files.run_state import RunState
 from bench.schedule.changing import RateChange
 from bench.server_metrics import block, gpu_block, prefix_cache
 from bench.server_metrics.by_name import UnknownName, named_series

@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench import ceiling, child_process, machine, machine_cache, manifest, preflight, priority
+from bench import ceiling, manifest
 from bench.clock import Clock, process_clock, utc_now
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
-from bench.event_loop import loop_factory
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
+from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
+from bench.process import child_process, priority
+from bench.process.event_loop import loop_factory
 from bench.readiness import wait_for_server
 from bench.rng import fresh_salt, unique_id
-from bench.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
-from bench.run_state import RunState
+from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
+from bench.run_files.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
@@ -184,10 +186,10 @@ async def _measure(
         workers = workers_of(
             plan,
             config.workers if cluster is None else cluster.workers(config.workers),
-            machine.processors() if cluster is None else cluster.processors,
+            identity.processors() if cluster is None else cluster.processors,
         )
         shares = plan.shares(workers)
-        host = machine.host()
+        host = identity.host()
         # What is known of this machine says nothing of the nodes of a cluster.
         held = None if cluster is not None else ceiling.read(ceiling.default_path(), host)
         warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
@@ -211,7 +213,7 @@ async def _measure(
             clock=clock.name,
             event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
             workers=workers,
-            versions=machine.versions(),
+            versions=identity.versions(),
             host=host,
             planned=plan.requests,
             prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
@@ -301,7 +303,7 @@ def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | in
     from bench.load_kind import kind_of
 
     kind = kind_of(config, workers)
-    if earlier := coverage.for_run(coverage.in_entry(entry), kind, machine.versions().get("trueload", "")):
+    if earlier := coverage.for_run(coverage.in_entry(entry), kind, identity.versions().get("trueload", "")):
         rows = [certificate.to_json() for certificate in earlier]
         directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
 

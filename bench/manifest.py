@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.config import RunConfig
 from bench.errors import UsageError
-from bench.priority import PriorityUse
-from bench.run_directory import MANIFEST, RunDirectory
-from bench.run_state import RunState
+from bench.machine.worker_place import WorkerPlace
+from bench.process.priority import PriorityUse
+from bench.run_files.run_directory import MANIFEST, RunDirectory
+from bench.run_files.run_state import RunState
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.worker_place import WorkerPlace
 
 
 class TokenizerName(BaseModel):

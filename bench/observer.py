@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from bench.load.live import LiveNumbers
-    from bench.load_change import LoadChange
+    from bench.run_files.load_change import LoadChange
 
 
 class Cadence(NamedTuple):

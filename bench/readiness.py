@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from bench.clock import NS_PER_S, Clock, process_clock, sleep_until
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
-from bench.event_loop import loop_factory
 from bench.load.components import target_of, transport_of
+from bench.process.event_loop import loop_factory
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
 from bench.target.probe import ask, choose_model, diagnose, is_of_tls, list_models, samples_to_ask, what_came

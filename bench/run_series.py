@@ -17,7 +17,7 @@ from bench.load_test import run
 from bench.manifest import read
 from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
-from bench.run_directory import MANIFEST, RunDirectory
+from bench.run_files.run_directory import MANIFEST, RunDirectory
 
 
 class RunSeries:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import manifest, preflight
+from bench import manifest
 from bench.clock import NS_PER_MS, Clock, utc_now
 from bench.control import open_door
 from bench.errors import UsageError
@@ -18,18 +18,19 @@ from bench.load.live_log import EVERY_S, LiveLog
 from bench.load.load_control import LoadControl
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
+from bench.machine import preflight
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
-from bench.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
-from bench.run_state import RunState
+from bench.run_files.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
+from bench.run_files.run_state import RunState
 from bench.scale import shards
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.machine.worker_place import WorkerPlace
     from bench.manifest import Manifest
     from bench.observer import Observer
     from bench.target.scraper import Scraper
-    from bench.worker_place import WorkerPlace
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench import ceiling, machine_cache
+from bench import ceiling
 from bench.accuracy import coverage
+from bench.machine import machine_cache
 from fuzz import scratch
 from fuzz.target import Target
 

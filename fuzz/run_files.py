@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.evaluate import evaluate
-from bench.run_directory import SUMMARY, RunDirectory
+from bench.run_files.run_directory import SUMMARY, RunDirectory
 from fuzz.scratch import folder
 from fuzz.target import Target
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.evaluate import evaluate
-from bench.run_directory import LEDGER, RunDirectory
+from bench.run_files.run_directory import LEDGER, RunDirectory
 
 NATIVE = Path(__file__).parent / "native"
 

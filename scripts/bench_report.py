@@ -19,7 +19,7 @@ from statistics import median
 
 from bench.config import resolve
 from bench.records import Outcome, RequestRecord, to_line
-from bench.run_directory import REQUESTS, SAMPLES, RunDirectory
+from bench.run_files.run_directory import REQUESTS, SAMPLES, RunDirectory
 
 USERS = 500
 

@@ -29,8 +29,8 @@ from typing import Any
 from bench.calibrate.measure import calibrate_at
 from bench.config import resolve
 from bench.errors import BenchError, Exit
-from bench.mock_process import running_mock
 from bench.observer import SILENT
+from bench.process.mock_process import running_mock
 from bench.verdict import SIGNS
 from bench.verdict.finding import Status
 

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import yaml
 
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.cluster_runs import dispersion, programs, whole_lines
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.ray_nodes import RayNodes, ray_nodes

@@ -36,7 +36,7 @@ from compared.tool import MODEL, OUTPUT_TOKENS
 from bench.accuracy.join import expected_outcome
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
-from bench.mock_process import running_mock
+from bench.process.mock_process import running_mock
 from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import orjson
 
 from bench.cli import main
 from bench.errors import Exit
-from bench.mock_process import running_mock
+from bench.process.mock_process import running_mock
 
 MOCK = "--engine batching --step-cost b0=8000,b1=1,b2=200,a0=0 --max-num-seqs 512"
 INPUT, OUTPUT = 64, 64

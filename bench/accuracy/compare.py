@@ -19,7 +19,7 @@ from bench.accuracy.pair_statistics import OVER_TIME, SLICES, MetricFunctions, P
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
-from bench.run_directory import LEDGER, RunDirectory
+from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
     from bench.documents.summary import NumbersDocument

@@ -15,7 +15,7 @@ from math import log
 from typing import Any
 
 from bench.accuracy.load_shape import LoadKind, LoadShape
-from bench.shape import misfits
+from bench.run_files.shape import misfits
 
 MAX_LOAD_RATIO = 1.1
 """A certificate covers loads up to this many times its own."""

@@ -17,7 +17,7 @@ from bench.metrics import objectives
 from bench.metrics.run_numbers import number_of
 from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
 from bench.verdict.finding import Status
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bench import machine, machine_cache, manifest
+from bench import manifest
 from bench.accuracy import coverage, metamorphic
 from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, why_it_ends
 from bench.calibrate import remote, slow_reader
@@ -20,11 +20,12 @@ from bench.errors import Exit, Interrupted
 from bench.evaluate import Result
 from bench.load_test import run
 from bench.loads import step_through
-from bench.mock_process import running_mock
+from bench.machine import identity, machine_cache
 from bench.observer import LoadOnly, Observer
+from bench.process.mock_process import running_mock
 from bench.readiness import wait_until_ready
 from bench.report import sweep_page
-from bench.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
+from bench.run_files.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
@@ -105,7 +106,7 @@ def keep(result: Result) -> bool:
     ):
         return False
     new = coverage.CertificateBrief.of(orjson.loads((result.directory.path / CERTIFICATE).read_bytes()))
-    path, host = default_path(), machine.host()
+    path, host = default_path(), identity.host()
     entry = machine_cache.read_entry(path, host)
     certificates = coverage.kept_with(coverage.in_entry(entry), new)
     machine_cache.write_entry(path, host, _entry(certificates, entry.get("sweep") if isinstance(entry, dict) else None))
@@ -114,7 +115,7 @@ def keep(result: Result) -> bool:
 
 def keep_sweep(sweep: Sweep) -> None:
     """Keep a sweep of this machine, in place of the last one."""
-    path, host = default_path(), machine.host()
+    path, host = default_path(), identity.host()
     certificates = coverage.in_entry(machine_cache.read_entry(path, host))
     machine_cache.write_entry(path, host, _entry(certificates, sweep.to_json()))
 
@@ -167,8 +168,8 @@ def sweep(
         rows += step_through((point for point in points if point.kind == kind), measure, why_it_ends)[0]
     found = Sweep(
         date=utc_now().isoformat(timespec="seconds"),
-        version=machine.versions().get("trueload", ""),
-        host=machine.host(),
+        version=identity.versions().get("trueload", ""),
+        host=identity.host(),
         rows=tuple(rows),
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,8 +219,8 @@ def check_all(
         observer.say(f"{name}: {'holds' if results[-1].holds else 'DOES NOT HOLD'}")
     found = metamorphic.ChecksResult(
         date=utc_now().isoformat(timespec="seconds"),
-        version=machine.versions().get("trueload", ""),
-        host=machine.host(),
+        version=identity.versions().get("trueload", ""),
+        host=identity.host(),
         checks=tuple(results),
     )
     RunDirectory(folder).write("full.json", orjson.dumps(found.to_json(), option=_PRETTY))

@@ -33,7 +33,7 @@ _SEED = 0
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     from bench.config.flags import Parser
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
 
     parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument(
@@ -177,7 +177,7 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
     from bench.fit.batching import Given, fit_batching
     from bench.fit.profile import to_document
     from bench.fit.read import read_runs
-    from bench.machine import versions
+    from bench.machine.identity import versions
     from bench.rng import stream
 
     runs = read_runs(paths)
@@ -202,7 +202,7 @@ def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
     from bench.fit.profile import to_sampled_document
     from bench.fit.read import read_runs
     from bench.fit.sampled import fit_sampled
-    from bench.machine import versions
+    from bench.machine.identity import versions
 
     runs = read_runs(paths)
     try:

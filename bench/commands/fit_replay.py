@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.documents.summary import SummaryDocument
     from bench.observer import Observer
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")
@@ -29,8 +29,8 @@ def replay(
     """
     from bench import load_test, manifest
     from bench.errors import Interrupted, TargetError, UsageError
-    from bench.mock_process import running_mock
-    from bench.run_directory import RunDirectory
+    from bench.process.mock_process import running_mock
+    from bench.run_files.run_directory import RunDirectory
 
     found, problems = [], []
     with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
@@ -70,7 +70,7 @@ def _summary(directory: RunDirectory) -> SummaryDocument:
     import orjson
 
     from bench.evaluate import evaluate
-    from bench.run_directory import SUMMARY
+    from bench.run_files.run_directory import SUMMARY
 
     path = directory.path / SUMMARY
     summary: SummaryDocument = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary

@@ -88,7 +88,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
     from bench.config import resolve
     from bench.endpoints import urls
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
 
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.load_search.files import SETTINGS
     from bench.load_search.render import render_again
     from bench.load_sweep.measure import SWEEP
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
 
     parser = Parser(
         prog="python -m bench report",
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:
     from bench import manifest
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
     from bench.scale.cluster.collect import collect
 
     directory = RunDirectory.open(path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.run_directory import RunDirectory
+    from bench.run_files.run_directory import RunDirectory
 
 Row = dict[str, Any]
 _ROWS_AT_ONCE = 20_000

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.damage import explained
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.records import Outcome
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import LEAST_VALUES, act, dependence, ranks
 
 

@@ -20,7 +20,7 @@ from bench.errors import BenchError, Exit, UsageError
 from bench.evaluate import evaluate
 from bench.manifest import Manifest
 from bench.metrics.summary import SCHEMA
-from bench.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
+from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
 from bench.verdict.finding import Status
 
 if TYPE_CHECKING:

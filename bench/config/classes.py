@@ -16,7 +16,7 @@ from bench.config.sentences import sentences
 from bench.config.settings import Settings
 from bench.metrics import objectives
 from bench.modes.interface import inputs_of
-from bench.traffic import TrafficClass, TrafficMix, readable
+from bench.traffic.classes import TrafficClass, TrafficMix, readable
 
 MODES_WITH_CLASSES = ("concurrency", "rate", "throughput")
 _OF_RATES = ("arrivals", "burstiness")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench import models
 from bench.config.settings import Settings
 from bench.metrics import objectives
 from bench.metrics.catalog import WHOLE_RESPONSE
 from bench.metrics.objectives import Objective
 from bench.modes.interface import inputs_of
+from bench.traffic import models
 
 
 def problems_of_objectives(settings: Settings, mode: str) -> list[str]:

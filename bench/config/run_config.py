@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from bench import cancel, models
-from bench.cancel import CancelPlan
 from bench.clock import NS_PER_S
 from bench.config.classes import settings_of
 from bench.config.settings import Settings
@@ -25,9 +23,11 @@ from bench.modes.rate import Rate
 from bench.modes.share import RunLength
 from bench.schedule.merged import MergedPlaces
 from bench.schedule.segments import lasts_ns, most
-from bench.shares import Shares
 from bench.sources.interface import SourceSpec
-from bench.traffic import TrafficClass
+from bench.traffic import cancel, models
+from bench.traffic.cancel import CancelPlan
+from bench.traffic.classes import TrafficClass
+from bench.traffic.shares import Shares
 from bench.verdict.limits import Limits
 from promptset.samples import Sample
 from promptset.tokens import SERVER

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from bench import cancel, models
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
+from bench.traffic import cancel, models
 from promptset import distributions
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.loaders.own import SET_BY_HTTP

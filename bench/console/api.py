@@ -25,7 +25,7 @@ from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
 from bench.console.task import Task
-from bench.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
 
 EVENT_EVERY_NS = NS_PER_S // 2
 

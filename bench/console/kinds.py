@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.config import resolve
 from bench.config.flags import Option
-from bench.run_directory import REPORT, SUMMARY
+from bench.run_files.run_directory import REPORT, SUMMARY
 
 Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
 """Of the settings of runs, and those of the kind. Raises UsageError with every problem."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from bench.console.errors import Conflict, Refused
 from bench.errors import BenchError, UsageError
-from bench.mock_process import Mock, running_mock
+from bench.process.mock_process import Mock, running_mock
 
 DEFAULT_FLAGS = "--ttft 50ms --tpot 10ms"
 NAME = "mock"

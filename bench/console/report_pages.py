@@ -19,7 +19,7 @@ from bench.console.errors import NotFound
 from bench.console.kinds import KINDS
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
-from bench.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
 
 _SCRIPT = b"""
 document.addEventListener("click", (event) => {

@@ -25,7 +25,7 @@ from bench.console.store import Store
 from bench.console.task import ACTIVE, OVER
 from bench.console.tasks import LOG, PID, TaskFolder, planned_of
 from bench.endpoints import urls
-from bench.run_directory import SUMMARY, RunDirectory, is_series_held
+from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 
 LOOK_EVERY_NS = NS_PER_S // 4
 

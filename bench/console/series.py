@@ -15,8 +15,8 @@ from bench import loads
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
-from bench.run_directory import SUMMARY, RunDirectory, is_series_held
-from bench.run_state import RunState
+from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
+from bench.run_files.run_state import RunState
 
 FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
 STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)

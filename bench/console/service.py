@@ -39,7 +39,7 @@ from bench.console.task import KILLED, NOT_STARTED, QUEUED, STOPPED, Task
 from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
 from bench.control import PresentLoad
 from bench.endpoints import urls
-from bench.run_directory import LIVE
+from bench.run_files.run_directory import LIVE
 
 PROBE_WITHIN_S = 60.0
 PROBE = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}

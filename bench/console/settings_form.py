@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from bench import traffic
 from bench.config import Settings
 from bench.config.flags import GROUPS, Option
 from bench.console.data_files import DataFiles
@@ -19,6 +18,7 @@ from bench.console.errors import ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS, parted
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
+from bench.traffic import classes
 from promptset import recipes
 
 USUAL = (
@@ -180,7 +180,7 @@ def _uploaded(name: str, value: object, files: DataFiles) -> str:
 def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
     """The classes of an uploaded file, whose own files are uploaded ones too, and what is wrong with them."""
     try:
-        content = traffic.read(value if isinstance(value, Mapping) else _uploaded("mix", value, files))
+        content = classes.read(value if isinstance(value, Mapping) else _uploaded("mix", value, files))
     except NotFound as e:
         return None, [str(e)]
     except ValueError as e:

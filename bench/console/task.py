@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.console.store import Marks
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
-from bench.run_state import RunState
+from bench.run_files.run_state import RunState
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
 FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"

@@ -26,8 +26,8 @@ from bench.console.kinds import kind_of
 from bench.console.store import Marks, Store
 from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED, STARTING, STOPPED, Step, Task
 from bench.manifest import Manifest
-from bench.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
-from bench.run_state import RunState
+from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
+from bench.run_files.run_state import RunState
 
 TASK_FILE = "task.yaml"
 LOG = "console.log"

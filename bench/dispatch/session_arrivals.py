@@ -10,7 +10,7 @@ from bench.dispatch.sessions import SessionsLoop
 
 if TYPE_CHECKING:
     from bench.clock import Timer
-    from bench.conversations import Conversations
+    from bench.conversations.turns import Conversations
     from bench.dispatch.sending import Sending
 
 

@@ -13,7 +13,7 @@ from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.users import Users
 
 if TYPE_CHECKING:
-    from bench.conversations import Conversations
+    from bench.conversations.turns import Conversations
     from bench.dispatch.sending import Sending
 
 

@@ -24,7 +24,7 @@ from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.clock import Timer
-    from bench.conversations import Conversation, Conversations
+    from bench.conversations.turns import Conversation, Conversations
     from bench.dispatch.sending import Sending
 
 

@@ -12,7 +12,7 @@ from bench import manifest
 from bench.damage import explained
 from bench.errors import UsageError
 from bench.fit.streams import Stream, streams_of
-from bench.run_directory import SERVER, RunDirectory
+from bench.run_files.run_directory import SERVER, RunDirectory
 from bench.server_metrics.scrapes import read_scrapes
 from bench.server_metrics.servers import SERVERS
 

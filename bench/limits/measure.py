@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from bench import machine, preflight
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.config import RunConfig, resolve
 from bench.errors import Exit, Interrupted, TargetError, UsageError
@@ -20,6 +19,7 @@ from bench.limits.result import MachineLimits
 from bench.limits.servers import SERVERS, Server
 from bench.load_test import run
 from bench.loads import StepsEnded, step_through
+from bench.machine import identity, preflight
 from bench.observer import LoadOnly, Observer
 
 
@@ -56,7 +56,7 @@ def measure(*, quick: bool, observer: Observer) -> MachineLimits:
             with start(ladder.gap_ms) as running:
                 climbs[name][server] = climb(ladder, server, running, pace.step_s, until_ns, observer)
     return MachineLimits(
-        host=machine.host(),
+        host=identity.host(),
         version=version("trueload"),
         date=utc_now().isoformat(timespec="seconds"),
         quick=quick,

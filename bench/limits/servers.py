@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.errors import BenchError
 from bench.limits.source import READY
-from bench.mock_process import running_mock
+from bench.process.mock_process import running_mock
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from bench.load.assignment import Assignment, WorkerReport
 from bench.load.collector import collector_at_rest
 from bench.load.crew import Order
 from bench.load.sampling import ClientState, Sampler
-from bench.priority import Priority, scheduler
+from bench.process.priority import Priority, scheduler
 from bench.records import NO_FAILURE, RequestRecord, to_line
 
 if TYPE_CHECKING:
     from bench.clock import Clock
     from bench.modes.interface import WorkerLoad
-    from bench.run_directory import LineLog
+    from bench.run_files.run_directory import LineLog
     from bench.sources.interface import Source
     from bench.transport.interface import Transport
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.endpoints.interface import BodyOptions
     from bench.modes.share import WorkerShare
-    from bench.priority import PriorityUse
+    from bench.process.priority import PriorityUse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench import machine_cache
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
-from bench.kept_file import KeptFiles
+from bench.machine import machine_cache
+from bench.process.kept_file import KeptFiles
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport

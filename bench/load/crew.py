@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bench.load.progress_tally import ProgressTally
     from bench.load.sampling import ClientState
     from bench.load.worker_health import WorkerHealth
+    from bench.machine.worker_place import WorkerPlace
     from bench.records import RequestRecord
-    from bench.worker_place import WorkerPlace
 
 
 class Order(StrEnum):

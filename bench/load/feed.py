@@ -16,9 +16,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Protocol
 
-from bench import child_process
 from bench.errors import BenchError, UsageError
 from bench.load.frames import Frames
+from bench.process import child_process
 
 if TYPE_CHECKING:
     from bench.load.assignment import Assignment

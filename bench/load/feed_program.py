@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from bench import endpoints
 from bench.errors import BenchError, Exit
-from bench.interpreter import leave
 from bench.load.components import source_of, tokenizer_of
 from bench.load.frames import frame
-from bench.priority import give_way
+from bench.process.interpreter import leave
+from bench.process.priority import give_way
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:

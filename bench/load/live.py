@@ -15,7 +15,7 @@ from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.load.worker_health import WorkerHealth
 from bench.records import Outcome, RequestRecord
-from bench.run_state import RunState
+from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
     from bench.metrics.histogram import LogHistogram

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench.load.worker_health import MOST_LISTED, slowest_first
-from bench.load_change import LoadChange
 from bench.metrics.catalog import METRICS
-from bench.run_state import RunState
+from bench.run_files.load_change import LoadChange
+from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
     from bench.load.live import LiveNumbers, Second
     from bench.load.sampling import ClientState
-    from bench.run_directory import LineLog
+    from bench.run_files.run_directory import LineLog
 
 EVERY_S = 1.0
 

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bench import preflight
 from bench.clock import NS_PER_S, Clock
 from bench.config.values import MOST_RATE, MOST_USERS
 from bench.errors import UsageError
-from bench.load_change import LoadChange
+from bench.machine import preflight
+from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
     from bench.config import RunConfig

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import clock
-from bench.interpreter import leave
 from bench.metrics.precision import Judge, look_times, parse
-from bench.priority import give_way
+from bench.process.interpreter import leave
+from bench.process.priority import give_way
 from bench.records import RequestRecord, from_line
-from bench.run_directory import shard_names
+from bench.run_files.run_directory import shard_names
 
 if TYPE_CHECKING:
     from bench.load.precision_watch import PrecisionTask

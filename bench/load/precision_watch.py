@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from bench import child_process
-from bench.event_loop import add_message_reader
 from bench.metrics.precision import PRECISE_ENOUGH, Look
+from bench.process import child_process
+from bench.process.event_loop import add_message_reader
 
 
 @dataclass(frozen=True, slots=True)

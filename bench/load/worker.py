@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bench import endpoints, preflight
+from bench import endpoints
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
 from bench.load.feed import ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
+from bench.machine import preflight
 from bench.modes.interface import Expected, Numbering
-from bench.run_directory import LineLog, shard_names
+from bench.run_files.run_directory import LineLog, shard_names
 from promptset.errors import SpecError
 from promptset.tokens import SERVER
 

@@ -19,7 +19,7 @@ from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.load_search import search_file
 from bench.load_search.decisions import Ending, Search
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 

@@ -14,7 +14,7 @@ from bench.errors import UsageError
 from bench.load_search.decisions import SURE, Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
-from bench.shape import misfits
+from bench.run_files.shape import misfits
 from bench.statistics.capacity import Mean
 
 SCHEMA = 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench.load_search.visits import Result
-from bench.run_directory import SUMMARY
+from bench.run_files.run_directory import SUMMARY
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from bench import machine
 from bench.clock import utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
@@ -26,8 +25,9 @@ from bench.load_search.run_visits import Runs, RunVisits
 from bench.load_search.visit_result import Sought, judged_after_s, sought
 from bench.load_test import default_directory
 from bench.loads import KINDS, steady_from_the_start
+from bench.machine import identity
 from bench.metrics import objectives
-from bench.run_directory import series_held
+from bench.run_files.run_directory import series_held
 from bench.secrets import public_command
 
 
@@ -98,8 +98,8 @@ def new_directory(base: RunConfig, command: Sequence[str]) -> SearchDirectory:
     manifest = {
         "command": shlex.join(public_command(command)),
         "started": utc_now().isoformat(timespec="seconds"),
-        "versions": machine.versions(),
-        "host": machine.host(),
+        "versions": identity.versions(),
+        "host": identity.host(),
     }
     return SearchDirectory.create(path, base, manifest)
 

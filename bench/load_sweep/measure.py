@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from bench import machine
 from bench.clock import NS_PER_S, now_ns, utc_now
 from bench.config import RunConfig
 from bench.errors import Exit, TargetError, UsageError
@@ -20,8 +19,9 @@ from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import StepsEnded, steady_from_the_start, step_through
+from bench.machine import identity
 from bench.report import load_sweep_page, load_sweep_text
-from bench.run_directory import RunDirectory, series_held
+from bench.run_files.run_directory import RunDirectory, series_held
 from bench.run_series import RunSeries
 from bench.secrets import public_command
 
@@ -216,8 +216,8 @@ class _Driver:
     def _write(self, ended: str | None) -> dict[str, Any]:
         facts = SweepFacts(
             date=utc_now().isoformat(timespec="seconds"),
-            version=machine.versions().get("trueload", ""),
-            host=machine.host(),
+            version=identity.versions().get("trueload", ""),
+            host=identity.host(),
             command=public_command(self._command),
             config=self._first.public(),
             model=self._model,

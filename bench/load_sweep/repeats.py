@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from bench import machine
 from bench.clock import utc_now
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit
 from bench.evaluate import Result
 from bench.load_sweep.points import RunNumbers, numbers_of, together
 from bench.loads import step_through
-from bench.run_directory import RunDirectory
+from bench.machine import identity
+from bench.run_files.run_directory import RunDirectory
 from bench.run_series import RunSeries
 from bench.secrets import public_command
 
@@ -93,8 +93,8 @@ def to_json(
     return {
         "schema": SCHEMA,
         "date": utc_now().isoformat(timespec="seconds"),
-        "version": machine.versions().get("trueload", ""),
-        "host": machine.host(),
+        "version": identity.versions().get("trueload", ""),
+        "host": identity.host(),
         "command": list(command),
         "config": config.public(),
         "repeats": repeats,

@@ -15,7 +15,7 @@ import orjson
 from bench.errors import UsageError
 from bench.load_sweep.points import NUMBERS
 from bench.load_sweep.sweep_file import SCHEMA
-from bench.shape import misfits
+from bench.run_files.shape import misfits
 
 _SHOWN = 10
 Status = Literal["VALID", "SUSPECT", "INVALID", "FAILED"]

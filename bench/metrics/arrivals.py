@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.metrics.per_request import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Ints
+    from bench.run_files.record_blocks import Ints
 
 MAX_SLOTS = 4_096
 FINEST_NS = NS_PER_S // 128

@@ -1,6 +1,6 @@
 """What the numbers of many plain records are made of, as arrays: the definitions of `per_request`, for a whole block.
 
-A plain record (`bench/record_blocks.py`) succeeded, and each of its tokens came in a content chunk of its own. So its first
+A plain record (`record_blocks.py`) succeeded, and each of its tokens came in a content chunk of its own. So its first
 token chunk holds one token, every gap is an ITL, and TTFO is TTFT. Times are ns from the start of the run.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.per_request import NS_PER_MS
-from bench.record_blocks import Floats, Ints, Mask, PlainBlock
+from bench.run_files.record_blocks import Floats, Ints, Mask, PlainBlock
 
 
 class BlockTimes:

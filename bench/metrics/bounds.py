@@ -24,7 +24,7 @@ from bench.metrics.quantile import QUANTILES
 from bench.records import TOKEN_KINDS, RequestRecord
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Ints
+    from bench.run_files.record_blocks import Ints
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
 """The statistics that have bounds."""

@@ -15,7 +15,7 @@ from bench.records import Outcome, RequestRecord, from_line
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Floats, Ints, PlainBlock
+    from bench.run_files.record_blocks import Floats, Ints, PlainBlock
 
 SLOWEST, FAILED, SAMPLED = 200, 100, 250
 

@@ -23,7 +23,7 @@ from bench.records import NO_FAILURE, Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Floats, Ints, Mask
+    from bench.run_files.record_blocks import Floats, Ints, Mask
 
 NO_RESPONSE, NEVER_ASKED = 0, -1
 """What stands in the column of statuses for a request without a response, and for one that was dropped."""

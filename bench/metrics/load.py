@@ -19,7 +19,7 @@ from bench.records import RequestRecord
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import PlainBlock
+    from bench.run_files.record_blocks import PlainBlock
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10

@@ -13,7 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Floats, Ints, Mask
+    from bench.run_files.record_blocks import Floats, Ints, Mask
 
 
 @dataclass(frozen=True, slots=True)

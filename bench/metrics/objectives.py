@@ -31,7 +31,7 @@ from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, nu
 from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Mask
+    from bench.run_files.record_blocks import Floats, Mask
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

@@ -13,7 +13,7 @@ from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Ints
+    from bench.run_files.record_blocks import Floats, Ints
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 

@@ -24,7 +24,7 @@ from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Ints
+    from bench.run_files.record_blocks import Floats, Ints
 
     Amounts = tuple[Floats, Floats]
     """When something came, in ns from the start of the run, and how much of it."""

@@ -21,7 +21,7 @@ from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Ints
+    from bench.run_files.record_blocks import Floats, Ints
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

@@ -12,7 +12,7 @@ from bench.metrics.quantile import describe
 from bench.records import RequestRecord
 
 if TYPE_CHECKING:
-    from bench.record_blocks import PlainBlock
+    from bench.run_files.record_blocks import PlainBlock
 
 TIMES = ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms", "outside_ms")
 """Of the server's own clock, but for the last: what the client's TTFT has more than the server's, which is the sum of queue

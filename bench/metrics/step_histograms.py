@@ -18,7 +18,7 @@ from bench.metrics.histogram import FINE_PER_OCTAVE, bin_numbers, bins_of_array,
 from bench.metrics.per_request import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Ints
+    from bench.run_files.record_blocks import Floats, Ints
 
 MOST_STEPS = 400
 RELATIVE_ERROR = 0.01

@@ -45,7 +45,7 @@ from bench.records import NO_FAILURE, Outcome, RequestRecord
 if TYPE_CHECKING:
     from bench.documents.summary import NumbersDocument
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import PlainBlock
+    from bench.run_files.record_blocks import PlainBlock
 
 SCHEMA = "trueload/summary/1"
 

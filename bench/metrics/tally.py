@@ -15,7 +15,7 @@ from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Ints, Mask
+    from bench.run_files.record_blocks import Ints, Mask
 
 WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""

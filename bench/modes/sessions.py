@@ -258,7 +258,7 @@ class Sessions(UsersMode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a session; or of the share's arrivals."""
-        from bench.conversations import Conversations
+        from bench.conversations.turns import Conversations
         from bench.dispatch import SessionArrivals, SessionUsers
 
         conversations = Conversations(

@@ -434,7 +434,7 @@ static void drain(receiver *r, connection *c, char *buffer, int64_t poll_ns, boo
 
 static void *receive_all(void *given) {
     receiver *r = given;
-    prctl(PR_SET_NAME, "receiver"); /* bench/child_process.py knows it by this name. */
+    prctl(PR_SET_NAME, "receiver"); /* bench/process/child_process.py knows it by this name. */
     atomic_store(&r->thread_id, syscall(SYS_gettid));
     struct epoll_event events[POLL_MAX];
     char buffer[BUFFER_SIZE];

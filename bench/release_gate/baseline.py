@@ -21,7 +21,7 @@ from bench.comparison.sides import MeasuredRun
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.shape import misfits
+from bench.run_files.shape import misfits
 from bench.statistics.autocorrelation import SAFETY
 
 SCHEMA = "trueload/baseline/1"

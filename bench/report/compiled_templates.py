@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 from jinja2.bccache import Bucket
 
-from bench import machine_cache
+from bench.machine import machine_cache
 
 FOLDER = "templates"
 OPTIONS = 1

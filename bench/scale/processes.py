@@ -11,11 +11,11 @@ import subprocess
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from bench import child_process
 from bench.errors import BenchError
-from bench.event_loop import add_message_reader
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
+from bench.process import child_process
+from bench.process.event_loop import add_message_reader
 from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
 

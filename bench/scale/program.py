@@ -17,8 +17,6 @@ from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
-from bench.event_loop import add_message_reader, loop_factory
-from bench.interpreter import leave
 from bench.load.active_load import ActiveLoad
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
@@ -26,6 +24,8 @@ from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.supervision import Defects
 from bench.load.worker import Worker
+from bench.process.event_loop import add_message_reader, loop_factory
+from bench.process.interpreter import leave
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from bench.run_directory import REQUESTS, SAMPLES, RunDirectory, whole_lines
+from bench.run_files.run_directory import REQUESTS, SAMPLES, RunDirectory, whole_lines
 
 _TIMES = {REQUESTS: re.compile(rb'"end_ns":(-?[0-9]+)'), SAMPLES: re.compile(rb'"t_ns":(-?[0-9]+)')}
 

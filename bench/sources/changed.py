@@ -14,8 +14,8 @@ from promptset.sessions import Session
 from promptset.sessions.packed import pack_session
 
 if TYPE_CHECKING:
-    from bench.shares import Shares
     from bench.sources.interface import Source
+    from bench.traffic.shares import Shares
     from promptset.images import ImagePlan
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.mid_session import planned_times
+from bench.conversations.mid_session import planned_times
 from bench.sources.in_order import InOrder
 from promptset import distributions
 from promptset.errors import SpecError

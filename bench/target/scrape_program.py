@@ -21,8 +21,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from bench import clock
 from bench.clock import NS_PER_S
-from bench.interpreter import leave
-from bench.priority import give_way
+from bench.process.interpreter import leave
+from bench.process.priority import give_way
 from bench.secrets import public_url
 from bench.server_metrics.exposition import Page, read_page
 from bench.server_metrics.gpus import GPUS

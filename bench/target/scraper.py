@@ -13,9 +13,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
-from bench import child_process
 from bench.endpoints import urls
-from bench.event_loop import add_message_reader
+from bench.process import child_process
+from bench.process.event_loop import add_message_reader
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target

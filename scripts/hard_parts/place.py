@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 _MARK = "TRUELOAD_HARD_USE"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from bench.cancel import parse
 from bench.clock import process_clock
 from bench.records import Outcome, RequestRecord
+from bench.traffic.cancel import parse
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Reading, Target
 from bench.workload import Request

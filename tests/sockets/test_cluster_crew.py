@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bench import cli, preflight
+from bench import cli
 from bench.clock import now_ns
 from bench.config import resolve
 from bench.endpoints.interface import BodyOptions
 from bench.errors import Exit
 from bench.load.assignment import Assignment
+from bench.machine import preflight
 from bench.modes.share import WorkerShare
 from bench.scale.cluster import crew, node_worker, ray_cluster
 from bench.scale.cluster.clock_offset import ClockOffset

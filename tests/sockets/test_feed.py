@@ -20,7 +20,7 @@ import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
-from bench.conversations import Conversations
+from bench.conversations.turns import Conversations
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError

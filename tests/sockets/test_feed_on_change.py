@@ -27,7 +27,7 @@ from bench.load.progress_tally import ProgressTally
 from bench.load.this_process import ThisProcess
 from bench.load.worker import Worker
 from bench.modes.share import RunLength, WorkerShare
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
 from tests.support.calm import CALM

@@ -23,7 +23,7 @@ from hard_parts.loads import judged  # noqa: E402
 from hard_parts.place import Asked, Place, ended_before, records_in, role_of, row  # noqa: E402
 from hard_parts.watch import COLUMNS, memory_of, samples_in  # noqa: E402
 
-from bench.child_process import death  # noqa: E402
+from bench.process.child_process import death  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bench import cli
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.learned import give
 from tests.support.literal_server import LiteralServer, Received, Send, Step
 

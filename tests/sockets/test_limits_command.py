@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 import pytest
 
-from bench import machine
 from bench.ceiling import default_path, write
 from bench.config import resolve
 from bench.limits.ladder import LADDERS
 from bench.limits.measure import climb
 from bench.limits.servers import SERVERS, bare_source
 from bench.load_test import run
+from bench.machine import identity
 from bench.observer import Observer
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
@@ -129,7 +129,7 @@ def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
     here: bool, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    host = machine.host() if here else {**machine.host(), "cpu": "another"}
+    host = identity.host() if here else {**identity.host(), "cpu": "another"}
     ceiling = {"chunks_per_s": 1e6, "requests_per_s": 1e6, "streams": 3}
     write(default_path(), {"host": host, "date": "2026-11-24T10:00:00+00:00", "ceiling": ceiling})
     noting = Noting()

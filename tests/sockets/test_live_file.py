@@ -16,7 +16,7 @@ import yaml
 
 from bench import cli
 from bench.errors import Exit
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.mock_process import mock_process
 from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.ready_made import popen

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.models import parse
+from bench.traffic.models import parse
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.ready_made import run_to_end

@@ -26,7 +26,7 @@ from bench.accuracy.ledger import Ledger
 from bench.config import resolve
 from bench.errors import Exit
 from bench.modes.rate import Rate
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.balancer import balanced
 from tests.support.cluster_runs import dispersion, programs, whole_lines
 from tests.support.mock_process import mock_process

@@ -18,7 +18,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from bench.evaluate import evaluate
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S

@@ -103,7 +103,7 @@ def test_what_somebody_else_sends_meanwhile_makes_the_run_suspect(mock: MockProc
 
 CLOSED_WHILE_IT_WAITS = """
 import asyncio, sys
-from bench.event_loop import loop_factory
+from bench.process.event_loop import loop_factory
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
 

@@ -19,7 +19,7 @@ import pytest
 from bench import cli, evaluate, manifest
 from bench.control import ControlSocket, ask
 from bench.errors import Exit, UsageError
-from bench.run_directory import CHANGES, CONTROL, RunDirectory
+from bench.run_files.run_directory import CHANGES, CONTROL, RunDirectory
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S

@@ -22,11 +22,11 @@ from bench.clock import process_clock
 from bench.config import resolve
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
-from bench.event_loop import add_message_reader, loop_factory
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport
 from bench.load.progress_tally import ProgressTally
 from bench.modes.share import RunLength, divide
+from bench.process.event_loop import add_message_reader, loop_factory
 from bench.records import RequestRecord
 from bench.scale.processes import WorkerProcesses
 from tests.support.mock_process import mock_process
@@ -176,7 +176,7 @@ def test_a_worker_whose_parent_does_not_listen_goes_on_and_tells_it_all_later(
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # The kernel makes it the least: a message or two.
         return ours, theirs
 
-    monkeypatch.setattr("bench.child_process.socket.socketpair", small)
+    monkeypatch.setattr("bench.process.child_process.socket.socketpair", small)
     told: list[int] = []
     reports: list[CrewReport] = []
 

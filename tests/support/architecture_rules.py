@@ -20,59 +20,70 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.api", "bench.lazy_exports", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}
     ),
     "bench.lazy_exports": frozenset(),
-    "bench.child_process": frozenset(),
+    "bench.process": frozenset(),
+    "bench.process.child_process": frozenset(),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
-    "bench.interpreter": frozenset({"bench.generated_code", "bench.machine_cache"}),
-    "bench.generated_code": frozenset({"bench.kept_file"}),
-    "bench.kept_file": frozenset(),
-    "bench.beside": frozenset({"bench.interpreter"}),
+    "bench.process.interpreter": frozenset({"bench.machine.machine_cache", "bench.process.generated_code"}),
+    "bench.process.generated_code": frozenset({"bench.process.kept_file"}),
+    "bench.process.kept_file": frozenset(),
+    "bench.process.beside": frozenset({"bench.process.interpreter"}),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
     "bench.native": frozenset({"bench.native._core", "promptset.compiled"}),
     "bench.rng": frozenset(),
-    "bench.shares": frozenset({"bench.rng"}),
-    "bench.models": frozenset({"bench.shares"}),
-    "bench.traffic": frozenset({"bench.rng", "bench.secrets", "bench.shares", "promptset.loaders.own"}),
-    "bench.cancel": frozenset({"bench.rng", "promptset.distributions"}),
+    "bench.traffic": frozenset(),
+    "bench.traffic.shares": frozenset({"bench.rng"}),
+    "bench.traffic.models": frozenset({"bench.traffic.shares"}),
+    "bench.traffic.classes": frozenset(
+        {"bench.rng", "bench.secrets", "bench.traffic.shares", "promptset.loaders.own"}
+    ),
+    "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
-    "bench.shape": frozenset(),
-    "bench.load_change": frozenset(),
-    "bench.run_state": frozenset(),
+    "bench.run_files": frozenset(),
+    "bench.run_files.shape": frozenset(),
+    "bench.run_files.load_change": frozenset(),
+    "bench.run_files.run_state": frozenset(),
     "bench.records": frozenset({"bench.errors"}),
-    "bench.record_blocks": frozenset({"bench.errors", "bench.records"}),
+    "bench.run_files.record_blocks": frozenset({"bench.errors", "bench.records"}),
     "bench.stock": frozenset(),
     "bench.workload": frozenset({"bench.stock", "promptset.answers", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
-    "bench.kept_messages": frozenset(),
-    "bench.endpoints": frozenset({"bench.kept_messages", "bench.native", "bench.records", "bench.workload",
-                                  "promptset.answers", "promptset.samples"}),
+    "bench.conversations": frozenset(),
+    "bench.conversations.kept_messages": frozenset(),
+    "bench.endpoints": frozenset(
+        {"bench.conversations.kept_messages", "bench.native", "bench.records", "bench.workload", "promptset.answers",
+         "promptset.samples"}
+    ),
     "bench.transport": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
          "bench.workload", "promptset.answers", "promptset.samples"}
     ),
-    "bench.mid_session": frozenset({"bench.rng", "promptset"}),
-    "bench.conversations": frozenset(
-        {"bench.kept_messages", "bench.mid_session", "bench.rng", "bench.stock", "bench.workload", "promptset"}
+    "bench.conversations.mid_session": frozenset({"bench.rng", "promptset"}),
+    "bench.conversations.turns": frozenset(
+        {"bench.conversations.kept_messages", "bench.conversations.mid_session", "bench.rng", "bench.stock",
+         "bench.workload", "promptset"}
     ),
     "bench.sources": frozenset(
-        {"bench.conversations", "bench.mid_session", "bench.shares", "bench.workload", "promptset"}
+        {"bench.conversations.mid_session", "bench.conversations.turns", "bench.traffic.shares", "bench.workload",
+         "promptset"}
     ),
     "bench.dispatch": frozenset(
-        {"bench.clock", "bench.conversations", "bench.lazy_exports", "bench.records", "bench.transport.interface",
-         "bench.workload"}
+        {"bench.clock", "bench.conversations.turns", "bench.lazy_exports", "bench.records",
+         "bench.transport.interface", "bench.workload"}
     ),
     # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
     "bench.modes": frozenset(
-        {"bench.clock", "bench.config.settings", "bench.conversations", "bench.dispatch", "bench.endpoints",
-         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload", "promptset"}
+        {"bench.clock", "bench.config.settings", "bench.conversations.turns", "bench.dispatch", "bench.endpoints",
+         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload",
+         "promptset"}
     ),
-    "bench.metrics": frozenset({"bench.errors", "bench.record_blocks", "bench.records", "bench.statistics"}),
+    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.run_files.record_blocks", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.shape", "bench.statistics"}),
+    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.run_files.shape", "bench.statistics"}),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
@@ -80,12 +91,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.options": frozenset(
         {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search", "bench.loads"}
     ),
-    "bench.load_search.files": frozenset({"bench.config", "bench.errors", "bench.load_search", "bench.run_directory"}),
+    "bench.load_search.files": frozenset(
+        {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory"}
+    ),
     "bench.load_search.real_time": frozenset({"bench.clock"}),
     "bench.load_search.run_visits": frozenset(
         {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.loads", "bench.manifest"}
     ),
-    "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_directory"}),
+    "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
         {"bench.errors", "bench.load_search", "bench.loads", "bench.report.formatting"}
     ),
@@ -97,172 +110,189 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
-         "bench.machine", "bench.metrics", "bench.run_directory", "bench.secrets"}
+         "bench.machine.identity", "bench.metrics", "bench.run_files.run_directory", "bench.secrets"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),
     "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
-    "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.shape"}),
+    "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits", "bench.load_sweep",
-         "bench.loads", "bench.machine", "bench.report", "bench.run_directory", "bench.run_series", "bench.secrets"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits",
+         "bench.load_sweep", "bench.loads", "bench.machine.identity", "bench.report",
+         "bench.run_files.run_directory", "bench.run_series", "bench.secrets"}
     ),
     "bench.load_sweep.repeats": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
-         "bench.machine", "bench.run_directory", "bench.run_series", "bench.secrets"}
+         "bench.machine.identity", "bench.run_files.run_directory", "bench.run_series", "bench.secrets"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
-    "bench.server_metrics": frozenset({"bench.metrics", "bench.record_blocks", "bench.records"}),
+    "bench.server_metrics": frozenset({"bench.metrics", "bench.records", "bench.run_files.record_blocks"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset(
-        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers", "bench.metrics.step_histograms"}
+        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
+         "bench.metrics.step_histograms"}
     ),
-    "bench.report.compiled_templates": frozenset({"bench.machine_cache"}),
+    "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
-    "bench.run_directory": frozenset({"bench.errors", "bench.load_change", "bench.record_blocks", "bench.records"}),
-    "bench.damage": frozenset({"bench.config", "bench.errors", "bench.records", "bench.run_directory", "bench.shape"}),
+    "bench.run_files.run_directory": frozenset(
+        {"bench.errors", "bench.records", "bench.run_files.load_change", "bench.run_files.record_blocks"}
+    ),
+    "bench.damage": frozenset(
+        {"bench.config", "bench.errors", "bench.records", "bench.run_files.run_directory", "bench.run_files.shape"}
+    ),
     # The truth is computed by code that shares nothing with bench.metrics: a shared mistake would cancel out.
-    "bench.accuracy": frozenset({"bench.errors", "bench.lazy_exports", "bench.records", "bench.run_directory"}),
+    "bench.accuracy": frozenset(
+        {"bench.errors", "bench.lazy_exports", "bench.records", "bench.run_files.run_directory"}
+    ),
     # How far chance may move a mean is no truth about a number: one code of intervals serves both sides.
     "bench.accuracy.closed_form": frozenset({"bench.accuracy.distribution", "bench.statistics"}),
     # Which certificate covers which load is decided from plain values.
-    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape", "bench.shape"}),
+    "bench.accuracy.coverage": frozenset({"bench.accuracy.load_shape", "bench.run_files.shape"}),
     "bench.accuracy.load_shape": frozenset(),
     "bench.accuracy.sweep": frozenset({"bench.errors", "bench.loads"}),
     "bench.accuracy.metamorphic": frozenset({"bench.errors"}),
     # Around the load:
-    "bench.machine_cache": frozenset({"bench.errors"}),
-    "bench.mock_process": frozenset({"bench.child_process", "bench.errors"}),
+    "bench.machine": frozenset(),
+    "bench.machine.machine_cache": frozenset({"bench.errors"}),
+    "bench.process.mock_process": frozenset({"bench.errors", "bench.process.child_process"}),
     "bench.notices": frozenset({"bench.clock"}),
-    "bench.observer": frozenset({"bench.load.live", "bench.load_change"}),
+    "bench.observer": frozenset({"bench.load.live", "bench.run_files.load_change"}),
     # The way in for other processes: the server of a run, and who asks it.
     "bench.control": frozenset(
-        {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_directory", "bench.run_state"}
+        {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_files.run_directory",
+         "bench.run_files.run_state"}
     ),
     "bench.terminal": frozenset({"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer"}),
-    "bench.preflight": frozenset({"bench.errors"}),
-    "bench.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
-    "bench.machine": frozenset({"bench.load.sampling", "bench.native"}),
+    "bench.machine.preflight": frozenset({"bench.errors"}),
+    "bench.process.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
+    "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
-        {"bench.child_process", "bench.clock", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.records",
-         "bench.transport", "bench.workload", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.child_process", "bench.process.event_loop",
+         "bench.records", "bench.transport", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset(),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.interpreter", "bench.priority", "bench.secrets", "bench.server_metrics",
-         "bench.target.nvml_page", "bench.target.scrape_task"}
+        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.secrets",
+         "bench.server_metrics", "bench.target.nvml_page", "bench.target.scrape_task"}
     ),
-    "bench.event_loop": frozenset(),
+    "bench.process.event_loop": frozenset(),
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
-         "bench.cancel", "bench.metrics.precision", "bench.models", "bench.modes", "bench.schedule", "bench.secrets",
-         "bench.shares", "bench.sources", "bench.traffic", "bench.transport", "bench.verdict", "promptset"}
+         "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
+         "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
+         "bench.transport", "bench.verdict", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.errors", "bench.secrets"}),
     "bench.config.values": frozenset(
-        {"bench.cancel", "bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.models",
-         "bench.secrets", "promptset"}
+        {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
+         "bench.traffic.cancel", "bench.traffic.models", "promptset"}
     ),
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
-    "bench.worker_place": frozenset(),
+    "bench.machine.worker_place": frozenset(),
     "bench.manifest": frozenset(
-        {"bench.config", "bench.errors", "bench.priority", "bench.run_directory", "bench.run_state",
-         "bench.server_metrics.prefix_cache", "bench.worker_place"}
+        {"bench.config", "bench.errors", "bench.machine.worker_place", "bench.process.priority",
+         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.server_metrics.prefix_cache"}
     ),
     "bench.load_kind": frozenset({"bench.accuracy.load_shape", "bench.config"}),
     "bench.ceiling": frozenset(
-        {"bench.config", "bench.machine_cache", "bench.metrics.per_request", "bench.records", "promptset.distributions"}
+        {"bench.config", "bench.machine.machine_cache", "bench.metrics.per_request", "bench.records",
+         "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.
     "bench.load": frozenset(
-        {"bench.child_process",
-         "bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.event_loop",
-         "bench.interpreter", "bench.kept_file", "bench.load_change", "bench.machine_cache", "bench.metrics",
-         "bench.modes", "bench.preflight", "bench.priority", "bench.records", "bench.run_directory",
-         "bench.secrets", "bench.sources", "bench.transport",
-         "bench.worker_place", "bench.workload", "promptset"}
+        {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
+         "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
+         "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
+         "bench.process.kept_file", "bench.process.priority", "bench.records", "bench.run_files.load_change",
+         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
+         "promptset"}
     ),
-    "bench.load.feed_on_change": frozenset({"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}),
+    "bench.load.feed_on_change": frozenset(
+        {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}
+    ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
         {"bench.clock", "bench.load.progress_tally", "bench.load.worker_health", "bench.metrics", "bench.records",
-         "bench.run_state"}
+         "bench.run_files.run_state"}
     ),
     "bench.load.worker_health": frozenset(),
     "bench.load.live_log": frozenset(
-        {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.load_change", "bench.metrics",
-         "bench.records", "bench.run_directory", "bench.run_state"}
+        {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.metrics", "bench.records",
+         "bench.run_files.load_change", "bench.run_files.run_directory", "bench.run_files.run_state"}
     ),
     "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.load.supervision": frozenset(
         {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
     ),
     "bench.scale": frozenset(
-        {"bench.child_process",
-         "bench.clock", "bench.errors", "bench.event_loop", "bench.interpreter", "bench.load", "bench.metrics.objectives",
-         "bench.modes", "bench.records", "bench.run_directory"}
+        {"bench.clock", "bench.errors", "bench.load", "bench.metrics.objectives", "bench.modes",
+         "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter", "bench.records",
+         "bench.run_files.run_directory"}
     ),
     # The same on the nodes of a cluster.
     "bench.scale.cluster": frozenset(
-        {"bench.child_process",
-         "bench.clock", "bench.errors", "bench.load", "bench.machine", "bench.preflight", "bench.priority",
-         "bench.run_directory", "bench.scale", "bench.secrets", "bench.worker_place", "promptset"}
+        {"bench.clock", "bench.errors", "bench.load", "bench.machine.identity", "bench.machine.preflight",
+         "bench.machine.worker_place", "bench.process.child_process", "bench.process.priority",
+         "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
-        {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.event_loop", "bench.load",
-         "bench.observer", "bench.records", "bench.secrets", "bench.target"}
+        {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
+         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.target"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.load_test", "bench.loads", "bench.machine", "bench.machine_cache", "bench.manifest", "bench.mock_process",
-         "bench.observer", "bench.readiness", "bench.report", "bench.run_directory"}
+         "bench.load_test", "bench.loads", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
+         "bench.observer", "bench.process.mock_process", "bench.readiness", "bench.report",
+         "bench.run_files.run_directory"}
     ),
     "bench.limits": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine",
-         "bench.mock_process", "bench.observer", "bench.preflight"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine.identity",
+         "bench.machine.preflight", "bench.observer", "bench.process.mock_process"}
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
     "bench.fit": frozenset({"bench.records", "bench.rng"}),
     "bench.fit.read": frozenset(
-        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_directory", "bench.server_metrics"}
+        {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
+         "bench.server_metrics"}
     ),
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
         {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
-         "bench.readiness", "bench.run_directory"}
+         "bench.readiness", "bench.run_files.run_directory"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
-        {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest", "bench.metrics",
-         "bench.observer", "bench.records", "bench.report", "bench.run_directory", "bench.run_series", "bench.statistics",
-         "bench.verdict.finding"}
+        {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest",
+         "bench.metrics", "bench.observer", "bench.records", "bench.report", "bench.run_files.run_directory",
+         "bench.run_series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
-        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.shape", "bench.statistics"}
+        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
+         "bench.statistics"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
-         "bench.mock_process", "bench.rng", "bench.run_directory", "bench.run_state", "bench.secrets",
-         "bench.traffic", "bench.verdict.limits", "promptset.recipes"}
+         "bench.process.mock_process", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.secrets", "bench.traffic.classes", "bench.verdict.limits", "promptset.recipes"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_directory"}
+        {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
     "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
         {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
-         "bench.run_directory", "bench.run_state"}
+         "bench.run_files.run_directory", "bench.run_files.run_state"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -276,7 +306,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
-    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.mock_process"}),
+    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     **MOCKSERVER,
@@ -298,46 +328,22 @@ LAYERS: tuple[frozenset[str], ...] = (
     # the layers before its own, and none of its own layer.
     frozenset(
         {
-            "child_process",
             "clock",
             "documents",
             "errors",
-            "event_loop",
-            "kept_file",
-            "kept_messages",
             "lazy_exports",
-            "load_change",
             "loads",
             "native",
             "rng",
-            "run_state",
             "secrets",
-            "shape",
             "statistics",
             "stock",
             "verdict",
-            "worker_place",
         }
     ),
-    frozenset(
-        {
-            "generated_code",
-            "machine",
-            "machine_cache",
-            "cancel",
-            "mid_session",
-            "mock_process",
-            "notices",
-            "preflight",
-            "priority",
-            "records",
-            "schedule",
-            "shares",
-            "workload",
-        }
-    ),
-    frozenset({"interpreter", "record_blocks"}),
-    frozenset({"beside", "conversations", "endpoints", "metrics", "models", "run_directory", "traffic"}),
+    frozenset({"machine", "notices", "records", "schedule", "traffic", "workload"}),
+    frozenset({"conversations", "process", "run_files"}),
+    frozenset({"endpoints", "metrics"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),

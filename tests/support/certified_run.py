@@ -13,7 +13,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line
 from bench.rng import stream
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.verdict.certificate import calibration
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict

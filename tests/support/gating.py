@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bench import cli
-from bench.run_directory import SUMMARY
+from bench.run_files.run_directory import SUMMARY
 
 
 def gate(*words: str | Path) -> int:

@@ -12,7 +12,7 @@ from bench.config import resolve
 from bench.evaluate import evaluate
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
 

@@ -17,7 +17,7 @@ from bench.manifest import Manifest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
-from bench.run_directory import REQUESTS, SUMMARY, RunDirectory
+from bench.run_files.run_directory import REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_records import START_NS, made_record
 
 TOKENS = 4

@@ -11,7 +11,7 @@ from typing import Any
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
 from bench.load.sampling import ClientState
-from bench.priority import PriorityUse
+from bench.process.priority import PriorityUse
 from bench.records import RequestRecord, to_line
 from bench.scale.cluster.node_worker import Delivery, NodeFacts, Started, node_facts
 from bench.scale.messages import ProgressUpdate, Ready

@@ -12,7 +12,7 @@ import orjson
 from bench.load_search.decisions import Search
 from bench.load_search.run_visits import run_name
 from bench.load_search.visits import Result, Visit
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.golden_run import golden_summary
 
 

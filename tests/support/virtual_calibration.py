@@ -28,7 +28,7 @@ from bench.metrics.summary import Summary
 from bench.modes.share import RunLength, deal, draw
 from bench.records import RequestRecord, to_line
 from bench.rng import stream
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.interface import OnEnd, OnRecord, Reading, ignore

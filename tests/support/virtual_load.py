@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bench.clock import LoopClock
-from bench.conversations import Conversations
+from bench.conversations.turns import Conversations
 from bench.dispatch import (
     ClosedLoop,
     InFlightCounter,

@@ -86,8 +86,9 @@ def test_the_rooms_of_the_mock_stand_above_each_other() -> None:
     assert circles({room: others - {room} for room, others in rooms.items()}) == []
 
 
-def test_the_mock_has_at_most_25_files_outside_its_rooms() -> None:
-    assert len(list(PACKAGES["mockserver"].glob("*.py"))) <= 25
+@pytest.mark.parametrize("package", ["bench", "mockserver"])
+def test_a_package_has_at_most_25_files_outside_its_rooms(package: str) -> None:
+    assert len(list(PACKAGES[package].glob("*.py"))) <= 25
 
 
 def test_the_folder_of_data_sets_is_no_package() -> None:

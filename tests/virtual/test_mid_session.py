@@ -6,7 +6,7 @@ import itertools
 
 import orjson
 
-from bench.mid_session import ANSWER_NS_PER_TOKEN, planned_times
+from bench.conversations.mid_session import ANSWER_NS_PER_TOKEN, planned_times
 from bench.records import RequestRecord
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request

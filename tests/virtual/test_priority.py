@@ -11,7 +11,7 @@ import pytest
 
 from bench.clock import LoopClock, sleep_until, thread_cpu_ns
 from bench.native import core, receivers
-from bench.priority import Priority, PriorityChoice, PriorityUse, scheduler
+from bench.process.priority import Priority, PriorityChoice, PriorityUse, scheduler
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 S = 1_000_000_000
@@ -141,7 +141,7 @@ def test_the_thread_that_receives_has_the_priority_of_the_loop() -> None:
 def test_the_processor_time_is_that_of_the_loop_and_of_every_thread_that_receives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bench.priority.receivers", [Receiving(3 * S), Receiving(4 * S)])
+    monkeypatch.setattr("bench.process.priority.receivers", [Receiving(3 * S), Receiving(4 * S)])
     before = thread_cpu_ns()
     used = scheduler().thread_cpu_ns()
     assert 0 < before <= used - 7 * S <= thread_cpu_ns()

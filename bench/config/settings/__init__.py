@@ -23,7 +23,7 @@ from bench.config.settings.output import Output
 from bench.config.settings.target import Target
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
-from bench.traffic import TrafficMix, masked, mix_of
+from bench.traffic.classes import TrafficMix, masked, mix_of
 
 
 class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic puts the fields of the last one first

@@ -14,7 +14,7 @@ from bench.modes.concurrency import DEFAULT_USERS
 from bench.modes.interface import DEFAULT_REQUESTS
 from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
 from bench.schedule import ARRIVALS
-from bench.traffic import read
+from bench.traffic.classes import read
 
 
 class Load(BaseModel):

@@ -22,7 +22,7 @@ from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.metrics.block_times import BlockTimes
-    from bench.record_blocks import Ints
+    from bench.run_files.record_blocks import Ints
 
 NEVER = -(1 << 62)
 """Stands in a column for a mark that a response did not have."""

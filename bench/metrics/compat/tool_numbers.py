@@ -14,7 +14,7 @@ from bench.metrics.per_request import NS_PER_MS
 from bench.metrics.quantile import quantile
 
 if TYPE_CHECKING:
-    from bench.record_blocks import Floats, Ints
+    from bench.run_files.record_blocks import Floats, Ints
 
 STATS = ("mean", "p50", "p99")
 """What is told of each number: what all of these tools print."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from bench.errors import UsageError
-from bench.run_directory import REQUESTS, RunDirectory, shard_names
+from bench.run_files.run_directory import REQUESTS, RunDirectory, shard_names
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
 
 CLOCKS = "clock-*.json"

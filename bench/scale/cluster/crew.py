@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from bench import preflight
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, sleep_until
 from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport, Progress
+from bench.machine import preflight
+from bench.machine.worker_place import WorkerPlace
 from bench.scale.cluster.clock_offset import ClockOffset
 from bench.scale.cluster.node_worker import Connections, NodeFacts, node_facts
 from bench.scale.cluster.remote_worker import Handle, NodeLostError, RemoteWorker
 from bench.scale.heard import Together
 from bench.scale.messages import Begin
-from bench.worker_place import WorkerPlace
 
 CLUSTER_BEGIN_LEAD_NS = 600 * NS_PER_MS
 """From the last preparation to the first send: every node must have heard of it by then."""

@@ -23,11 +23,12 @@ from socket import SHUT_RDWR
 
 import orjson
 
-from bench import child_process, machine, preflight, priority
 from bench.clock import NS_PER_S, clock_identity, now_ns
 from bench.errors import UsageError
 from bench.load.assignment import Assignment, WorkerReport
-from bench.run_directory import shard_names
+from bench.machine import identity, preflight
+from bench.process import child_process, priority
+from bench.run_files.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.environment import packages
@@ -90,7 +91,7 @@ NOTHING_YET = Delivery(0)
 
 def node_facts() -> NodeFacts:
     """Of the machine that this runs on."""
-    return NodeFacts(platform.node(), machine.processors(), machine.versions(), _code(), clock_identity())
+    return NodeFacts(platform.node(), identity.processors(), identity.versions(), _code(), clock_identity())
 
 
 def _code() -> str:

@@ -11,12 +11,12 @@ from bench.clock import NS_PER_MS, now_ns
 from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import Progress
-from bench.run_directory import LineLog, shard_names
+from bench.machine.worker_place import WorkerPlace
+from bench.run_files.run_directory import LineLog, shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset, Ping, closest
 from bench.scale.cluster.node_worker import Connections, Delivery, NodeFacts, Started
 from bench.scale.heard import Heard
 from bench.scale.messages import ProgressUpdate, Ready, Refused
-from bench.worker_place import WorkerPlace
 
 PINGS = 16
 

@@ -18,7 +18,7 @@ from bench.errors import RecordError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.read import read_runs
 from bench.records import to_line
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run
 

@@ -11,7 +11,7 @@ from bench.config import resolve
 from bench.errors import PRECEDENCE, Exit
 from bench.evaluate import evaluate, exit_status, too_many_errors
 from bench.records import Outcome, to_line
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.made_records import START_NS, made_record
 
 MANIFEST = {

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench import endpoints
-from bench.conversations import Conversation
+from bench.conversations.kept_messages import KeptMessage
+from bench.conversations.turns import Conversation
 from bench.endpoints.interface import BodyOptions
-from bench.kept_messages import KeptMessage
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
 from promptset.answers import Answer

@@ -15,7 +15,7 @@ from bench.evaluate import evaluate
 from bench.manifest import Manifest, TokenizerName
 from bench.modes.rate import Rate
 from bench.records import to_line
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 from tests.support.made_records import START_NS, made_record
 

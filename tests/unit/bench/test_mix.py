@@ -13,7 +13,7 @@ import jsonschema
 import orjson
 import pytest
 
-from bench import endpoints, traffic
+from bench import endpoints
 from bench.config import RunConfig, resolve
 from bench.endpoints.interface import BodyOptions
 from bench.load.components import source_of
@@ -23,8 +23,9 @@ from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare, divide
 from bench.records import Outcome
 from bench.report import html, metric_table, text
-from bench.shares import BLOCK, Shares, seats
 from bench.target.probe import samples_to_ask
+from bench.traffic import classes
+from bench.traffic.shares import BLOCK, Shares, seats
 from bench.verdict import judge
 from bench.verdict.classes import of_class
 from promptset.tokens import load_tokenizer
@@ -33,7 +34,7 @@ from tests.support.made_mix import THREE, TWO_RATES, mixed
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
 
-SCHEMA = json.loads((Path(traffic.__file__).parent / "report" / "summary.schema.json").read_text())
+SCHEMA = json.loads((Path(classes.__file__).parents[1] / "report" / "summary.schema.json").read_text())
 
 
 # The draw

@@ -11,7 +11,7 @@ from bench import cli
 from bench.config import resolve
 from bench.metrics.request_rows import request_row
 from bench.records import Outcome, RequestRecord, to_line
-from bench.run_directory import REQUESTS, RunDirectory
+from bench.run_files.run_directory import REQUESTS, RunDirectory
 from tests.support.made_records import START_NS, made_record
 
 RECORDS = [

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations import Conversations
+from bench.conversations.turns import Conversations
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome, from_line, to_line

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bench.evaluate import evaluate
 from bench.records import to_line
-from bench.run_directory import RunDirectory, shard_names
+from bench.run_files.run_directory import RunDirectory, shard_names
 from bench.scale import shards
 from tests.support.made_records import made_record
 

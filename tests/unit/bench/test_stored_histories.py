@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations import Conversations
+from bench.conversations.turns import Conversations
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import BodyOptions

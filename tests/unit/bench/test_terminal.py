@@ -15,9 +15,9 @@ import pytest
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LoadGoal
 from bench.load.worker_health import WorkerHealth
-from bench.load_change import LoadChange
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
+from bench.run_files.load_change import LoadChange
 from bench.terminal import Terminal, load_lines
 from bench.workload import Phase
 from tests.support.made_records import made_record

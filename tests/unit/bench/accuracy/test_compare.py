@@ -15,7 +15,7 @@ from bench.accuracy.truth import METRICS, true_values
 from bench.metrics import per_request
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import act
 from bench.verdict.finding import Status
 from tests.support import scipy_stats as stats

@@ -17,7 +17,7 @@ from bench.accuracy.join import Pair
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord, to_line
 from bench.report import certificate_text
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.verdict.finding import Status
 from tests.support.certified_run import MEASURED, judged, summary_of
 from tests.support.made_jobs import two_agents

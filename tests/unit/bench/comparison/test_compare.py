@@ -18,7 +18,7 @@ from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
 from bench.errors import Exit, UsageError
 from bench.report import comparison_page, comparison_text
-from bench.run_directory import SUMMARY
+from bench.run_files.run_directory import SUMMARY
 from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
 from tests.support.made_runs import made_run, made_side
 

@@ -12,7 +12,7 @@ from bench.console.errors import NotFound
 from bench.console.store import MIGRATIONS, Marks, Store, Target
 from bench.console.task import Task
 from bench.console.tasks import LOG, TASK_FILE, TaskFolder
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.made_tasks import made_run
 
 

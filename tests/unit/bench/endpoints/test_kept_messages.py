@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from bench import endpoints, kept_messages
+from bench import endpoints
+from bench.conversations import kept_messages
+from bench.conversations.kept_messages import Keeper, KeptMessage
 from bench.endpoints import chat_translation
 from bench.endpoints.interface import BodyOptions
-from bench.kept_messages import Keeper, KeptMessage
 from promptset.samples import Sample
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a"}'}}

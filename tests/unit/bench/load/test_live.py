@@ -7,10 +7,10 @@ import pytest
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LiveNumbers, LoadGoal, RecentLatency
 from bench.load.progress_tally import ProgressTally, metrics_of
-from bench.load_change import LoadChange
 from bench.metrics import objectives
 from bench.observer import Cadence, Control, LoadOnly, Observer
 from bench.records import Outcome
+from bench.run_files.load_change import LoadChange
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 

@@ -11,7 +11,7 @@ from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.live import LiveNumbers, LoadGoal
 from bench.load.load_control import LoadControl
-from bench.load_change import LoadChange
+from bench.run_files.load_change import LoadChange
 
 S = 1_000_000_000
 START = 7 * S

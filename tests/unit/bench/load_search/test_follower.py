@@ -7,13 +7,13 @@ import os
 from dataclasses import replace
 
 from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
-from bench.load_change import LoadChange
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.follower import SearchTerminal, ended_lines, progress_lines, situation
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Visit
 from bench.metrics.objectives import parse_one
 from bench.records import Outcome
+from bench.run_files.load_change import LoadChange
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual

@@ -18,7 +18,7 @@ from bench.load_search.visits import Visit
 from bench.loads import KINDS
 from bench.metrics import objectives
 from bench.records import RequestRecord, to_line
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.made_records import START_NS, made_record
 
 SLO = "ttft:p90<50ms"

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import record_blocks
 from bench.errors import RecordError
 from bench.metrics.block_times import BlockTimes
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.per_request import NS_PER_MS
 from bench.metrics.summary import Summary
-from bench.record_blocks import PlainBlock
 from bench.records import Outcome, RequestRecord, from_line, to_line
+from bench.run_files import record_blocks
+from bench.run_files.record_blocks import PlainBlock
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS, made_record
 

@@ -8,7 +8,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from bench import record_blocks
 from bench.errors import UsageError
 from bench.metrics import tokens
 from bench.metrics.arrivals import FINEST_NS, MAX_SLOTS, Arrivals
@@ -25,6 +24,7 @@ from bench.metrics.server_requests import ServerRequests
 from bench.metrics.summary import Summary
 from bench.metrics.tokens import TokenTimes
 from bench.records import MOST_TOKENS, Outcome, RequestRecord, to_line
+from bench.run_files import record_blocks
 from tests.support.made_records import MS, START_NS, made_record
 
 

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.records import Outcome
-from bench.run_directory import SUMMARY
+from bench.run_files.run_directory import SUMMARY
 from tests.support.gating import gate, judged, spoil, verdicts
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, made_side, write_run

@@ -19,7 +19,7 @@ from bench.accuracy.truth import METRICS
 from bench.evaluate import evaluate
 from bench.metrics import catalog
 from bench.report import certificate_page, certificate_text
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from tests.support.golden_certificate import golden_calibration
 
 Golden = Callable[[str, str], None]

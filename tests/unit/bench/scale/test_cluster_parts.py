@@ -18,7 +18,7 @@ from bench.config import Settings, resolve
 from bench.config.flags import Parser, add_fields
 from bench.errors import UsageError
 from bench.records import from_line, to_line
-from bench.run_directory import RunDirectory
+from bench.run_files.run_directory import RunDirectory
 from bench.scale.cluster import shipping
 from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
 from bench.scale.cluster.collect import clock_name, collect

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bench.mid_session import (
+from bench.conversations.mid_session import (
     ANSWER_NS_PER_TOKEN,
     ANSWER_TOKENS,
     Beginning,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from bench.conversations import Conversations
+from bench.conversations.turns import Conversations
 from bench.workload import Encoded
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn

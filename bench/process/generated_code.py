@@ -14,7 +14,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from bench import kept_file
+from bench.process import kept_file
 
 FILE = "generated-code"
 """Its name in the user's cache."""

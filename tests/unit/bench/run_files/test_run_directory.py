@@ -13,7 +13,7 @@ from bench import cli
 from bench.calibrate import measure
 from bench.errors import RecordError, UsageError
 from bench.records import to_line
-from bench.run_directory import LineLog, RunDirectory
+from bench.run_files.run_directory import LineLog, RunDirectory
 from tests.support.made_records import made_record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.child_process import death
+from bench.process.child_process import death
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import re
 
 import orjson
 
-from bench.shares import Shares
+from bench.traffic.shares import Shares
 
 MOST_MODELS = 100
 _WEIGHT = re.compile(r"[0-9]*\.?[0-9]+")

@@ -33,11 +33,11 @@ import orjson
 import yaml
 
 from bench.errors import RecordError, UsageError
-from bench.load_change import LoadChange
 from bench.records import RequestRecord, from_line
+from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
-    from bench.record_blocks import PlainBlock
+    from bench.run_files.record_blocks import PlainBlock
 
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
@@ -309,7 +309,7 @@ class RunDirectory:
 
     def record_blocks(self) -> Iterator[PlainBlock | RequestRecord]:
         """Every whole record, many at once where they are plain ones; `records` in another order. Raises RecordError."""
-        from bench import record_blocks
+        from bench.run_files import record_blocks
 
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
             yield from record_blocks.read(whole_lines(path), str(path))

@@ -9,7 +9,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bench import cancel
 from bench.comparison.request_values import read_values
 from bench.config import resolve
 from bench.errors import UsageError
@@ -17,13 +16,14 @@ from bench.metrics.objectives import parse as objectives
 from bench.metrics.per_request import time_until_failure_ms
 from bench.records import NO_FAILURE, Outcome, to_line
 from bench.report import html, text
+from bench.traffic import cancel
 from bench.workload import Encoded, Supply
 from promptset.samples import Sample
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
 
 MS = 1_000_000
-SCHEMA = json.loads((Path(cancel.__file__).parent / "report" / "summary.schema.json").read_text())
+SCHEMA = json.loads((Path(cancel.__file__).parents[1] / "report" / "summary.schema.json").read_text())
 
 
 @pytest.mark.parametrize(

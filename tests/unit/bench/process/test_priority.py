@@ -7,7 +7,7 @@ import errno
 import pytest
 
 from bench.errors import UsageError
-from bench.priority import NoScheduler, PriorityUse, described, ensure_allowed, remedy
+from bench.process.priority import NoScheduler, PriorityUse, described, ensure_allowed, remedy
 
 HAD = PriorityUse(asked="auto", had="realtime")
 GIVEN_BACK = PriorityUse(asked="auto", had="realtime", given_back_ns=3_250_000_000)

@@ -10,14 +10,15 @@ from typing import NoReturn
 
 import pytest
 
-from bench.interpreter import leave
+from bench.process.interpreter import leave
 
 pytestmark = pytest.mark.processes
 
 COPY = """
 import fcntl, os, signal, socket, sys, threading, time, warnings
 from multiprocessing.connection import Connection
-from bench import child_process, native
+from bench import native
+from bench.process import child_process
 
 lock = open(sys.argv[1], "w")
 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -69,7 +70,7 @@ def test_a_copy_has_its_descriptor_and_its_name_and_nothing_else_of_ours(tmp_pat
 
 LEAVE = """
 import atexit, sys, threading, time
-from bench.interpreter import leave
+from bench.process.interpreter import leave
 
 class Told:
     def __del__(self):
@@ -128,7 +129,7 @@ def test_numpy_starts_no_threads_beside_a_load(monkeypatch: pytest.MonkeyPatch) 
     # On one processor it starts none anyway.
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     code = (
-        "import os, sys; from bench.interpreter import set_up; set_up(); import numpy; "
+        "import os, sys; from bench.process.interpreter import set_up; set_up(); import numpy; "
         "print('numpy' in sys.modules, len(os.listdir('/proc/self/task')))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["True", "1"]

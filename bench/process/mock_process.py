@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.child_process import death
 from bench.errors import BenchError, UsageError
+from bench.process.child_process import death
 
 READY = "mockserver ready at "
 OWN_FLAGS = ("--ledger", "--port", "--host")

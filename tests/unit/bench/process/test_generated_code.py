@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench import generated_code
-from bench.generated_code import GeneratedCode
+from bench.process import generated_code
+from bench.process.generated_code import GeneratedCode
 
 TEXT = "def made(x):\n return x + y"
 

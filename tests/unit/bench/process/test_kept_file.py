@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.kept_file import KeptFiles
+from bench.process.kept_file import KeptFiles
 
 VALUE = {b"key": [1, 2], b"other": {"bos_token": "<s>"}, b"none": None}
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from bench.shape import misfits
+from bench.run_files.shape import misfits
 
 
 class Colour(StrEnum):

@@ -35,7 +35,7 @@ def start(
     ours, theirs = socket.socketpair()
     # A session of its own: Ctrl-C reaches the process that was started by the user alone, which tells the others what to do.
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.beside", module, str(theirs.fileno())],
+        [sys.executable, "-m", "bench.process.beside", module, str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=says,

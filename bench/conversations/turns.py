@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.kept_messages import Keeper, KeptMessage
-from bench.mid_session import (
+from bench.conversations.kept_messages import Keeper, KeptMessage
+from bench.conversations.mid_session import (
     FRESH,
     NS_PER_S,
     Beginning,

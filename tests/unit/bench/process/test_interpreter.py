@@ -12,7 +12,8 @@ from typing import NoReturn
 
 import pytest
 
-from bench import child_process, cli
+from bench import cli
+from bench.process import child_process
 
 pytestmark = [
     pytest.mark.processes,
@@ -21,7 +22,7 @@ pytestmark = [
 
 CODE = """
 import sys
-from bench.interpreter import set_up
+from bench.process.interpreter import set_up
 set_up()
 from pydantic import BaseModel
 class Model(BaseModel):

@@ -27,7 +27,8 @@ def set_up() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if os.environ["PYDANTIC_DISABLE_PLUGINS"] == NO_PLUGINS:
         _without_plugins()
-    from bench import generated_code, machine_cache
+    from bench.machine import machine_cache
+    from bench.process import generated_code
 
     atexit.register(generated_code.keep(machine_cache.default_path(generated_code.FILE)).write)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.preflight import check, files_kept, least_memory, local_ports_for
+from bench.machine.preflight import check, files_kept, least_memory, local_ports_for
 from tests.support.patience import PATIENCE_S
 
 LIMITED = """
@@ -17,7 +17,7 @@ import resource, sys
 soft, hard, connections = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 from bench.errors import UsageError
-from bench.preflight import open_files_for
+from bench.machine.preflight import open_files_for
 try:
     open_files_for(connections)
 except UsageError as e:
@@ -80,7 +80,7 @@ import resource, sys
 soft, hard, connections = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 from bench.errors import UsageError
-from bench.preflight import check, least_files, room_for_connections
+from bench.machine.preflight import check, least_files, room_for_connections
 try:
     least_files()
     print(check(connections, certain=False))

@@ -27,7 +27,7 @@ import yaml
 
 from bench.rng import stream
 from bench.secrets import MASK
-from bench.shares import Shares
+from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
 
 CLASS_SETTINGS = (

@@ -11,18 +11,18 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bench import models
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.metrics import objectives
 from bench.modes.share import divide
 from bench.report import html, metric_table, text
-from bench.shares import Shares
+from bench.traffic import models
+from bench.traffic.shares import Shares
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
 
-SCHEMA = json.loads((Path(models.__file__).parent / "report" / "summary.schema.json").read_text())
+SCHEMA = json.loads((Path(models.__file__).parents[1] / "report" / "summary.schema.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 In a conversation each request repeats all that was said before. A context of 100,000 tokens is half a megabyte: to encode
 it for every turn would cost the measuring loop milliseconds. So a message keeps the bytes that its endpoint writes for it,
-and a body is joined of them. Who makes requests sees to it that the same message is the same object (bench/conversations.py).
+and a body is joined of them. Who makes requests sees to it that the same message is the same object (turns.py).
 """
 
 from __future__ import annotations

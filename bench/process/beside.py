@@ -1,4 +1,4 @@
-"""A program of ours beside a command: `python -m bench.beside MODULE DESCRIPTOR`, started by `child_process.py`.
+"""A program of ours beside a command: `python -m bench.process.beside MODULE DESCRIPTOR`, started by `child_process.py`.
 
 The process is set up before what the program needs is imported, as that of a command is (`interpreter.py`): then it need not
 compile what an earlier process has compiled.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from bench.interpreter import leave, set_up
+from bench.process.interpreter import leave, set_up
 
 if __name__ == "__main__":
     set_up()
