@@ -25,11 +25,13 @@ def listen(config: MockConfig) -> list[socket.socket]:
         if config.workers == 1:
             listeners.append(listener_on(config.host, config.port))
         else:
-            # Sockets that share a port would share it with another mock too, so check that it is free.
-            with listener_on(config.host, config.port) as alone:
-                port = alone.getsockname()[1]
+            port = config.port
+            if port != 0:
+                # Sockets that share a port would share it with another mock too, so check that it is free.
+                listener_on(config.host, port).close()
             for _ in range(config.workers):
                 listeners.append(listener_on(config.host, port, shared=True))
+                port = listeners[0].getsockname()[1]  # Of port 0, one that the kernel gave to nobody else.
     except OSError as e:
         for listener in listeners:
             listener.close()

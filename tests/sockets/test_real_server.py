@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 40, 100, 32
 BUSY = re.compile(
-    "waited for a processor|bottleneck|the client was busy|event loop was late|came several in one read|tokens shared reads|"
-    "Little's law is [01]\\."
+    "waited for a processor|stood still|bottleneck|the client was busy|event loop was late|came several in one read|"
+    "tokens shared reads|Little's law is [01]\\."
 )
 """Reasons for which the machine is to blame, and neither the client nor the server. (The httpx transport tells of an end
 a little later than it was; how much is the machine's.)"""
