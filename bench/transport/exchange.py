@@ -100,9 +100,8 @@ class Exchange:
         self._parser: SSEParser | WholeMessages | None = None
         self._reader: EventReader | None = None
         self._inflate: zlib._Decompress | None = None
-        self._perhaps_raw: bytes | None = (
-            None  # the beginning of a body that may be deflate without a head, as some write it
-        )
+        # The beginning of a body that may be deflate without a head, as some write it.
+        self._perhaps_raw: bytes | None = None
         self._inflated_bytes = 0
         self._events: list[bytes] = []
         """Events that the transport has cut; what is in `_pieces` came after them."""

@@ -66,7 +66,8 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
         (float(load[1]), 31, "terminal"),
         (31, 6, "terminal"),
     ]
-    assert found["load"]["off_plan"]["share"] == 0
+    # Users who leave late, on a busy machine, are too many for that long: without the change it is over 0.05, as below.
+    assert found["load"]["off_plan"]["share"] < 0.01
     assert [segment["first"] for segment in found["segments"]] == [float(load[1]), 31, 6]
     assert "off_plan" not in str(found["verdict"]["reasons"])
     page = (run / "report.html").read_text()
