@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 
+MEASURED_S = 3
+"""Lines of live.jsonl, one a second."""
+
+
 def opened(browser: Browser, url: str, **options: object) -> tuple[Page, list[str]]:
     page = browser.new_page(viewport={"width": 1440, "height": 900}, **options)  # type: ignore[arg-type]
     complaints: list[str] = []
@@ -37,6 +41,9 @@ def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> Non
     assert page.locator("[data-chart=ttft_ms] svg").count() == 1
     # The server tells of itself too.
     page.locator("[data-chart=server_requests] svg").wait_for(timeout=moves_ms)
+    # A run that is stopped in its warm-up has no charts.
+    while not any(live.read_text().count('"running"') >= MEASURED_S for live in runs.glob("*/live.jsonl")):
+        page.wait_for_timeout(200)
     page.get_by_role("button", name="Stop").click()
     # The report comes by itself.
     page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for()
