@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "endpoints": (("bench/endpoints/*.py",), (f"{_BENCH}/endpoints",)),
     "transport": (
         ("bench/transport/sse.py", "bench/transport/http1.py", "bench/transport/chunkwise_reads.py",
-         "bench/transport/exchange.py", "bench/transport/head.py"),
+         "bench/transport/exchange.py", "bench/transport/unpacking.py", "bench/transport/head.py"),
         (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
     ),
     "plans": (("mockserver/plans/*.py",), (_MOCK,)),

@@ -1,8 +1,8 @@
 """How requests travel. A new transport is one file behind `interface.Transport` and one line in TRANSPORTS.
 
-`sse.py` and `http1.py` do no I/O, and `exchange.py` collects what any transport receives; the transports themselves are the
-thin shell around sockets. What a response means is the endpoint's affair (`bench/endpoints`). `scripted.py` is the fake for
-tests: it answers from a script, without a network.
+`sse.py`, `http1.py` and `unpacking.py` do no I/O, and `exchange.py` collects what any transport receives; the transports
+themselves are the thin shell around sockets. What a response means is the endpoint's affair (`bench/endpoints`).
+`scripted.py` is the fake for tests: it answers from a script, without a network.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from bench.records import Clock, Outcome, RequestRecord
 from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
+from bench.transport.unpacking import MOST_INFLATED, PACKED, Unpacker
 from bench.workload import Request
 from promptset.answers import Answer
 
@@ -36,14 +37,9 @@ MOST_PUT_BY, MOST_PIECES = 4 * 1024 * 1024, 4096
 """Bytes, and pieces, of a body that may wait to be read."""
 MAX_ERROR_BYTES = 1024 * 1024
 """Kept of the body of an error: its words stand at the beginning."""
-MOST_INFLATED = 256 * 1024 * 1024
-"""A compressed reply may unpack to so many bytes, and no more."""
 STALE_WITHIN_NS = 1_000_000_000
 """A connection that the server had given up before a request came dies within a round trip of it. One that dies later dies of
 the request, and a second attempt would hide the time that its user waited."""
-_ZLIB_HEAD = 2
-_MEMBER = b"\x1f\x8b"
-"""With which a member of gzip begins."""
 
 
 DEFECT = "a defect of the load tester: this reply could not be read"
@@ -99,10 +95,7 @@ class Exchange:
         self._digested_bytes = 0
         self._parser: SSEParser | WholeMessages | None = None
         self._reader: EventReader | None = None
-        self._inflate: zlib._Decompress | None = None
-        # The beginning of a body that may be deflate without a head, as some write it.
-        self._perhaps_raw: bytes | None = None
-        self._inflated_bytes = 0
+        self._unpacker: Unpacker | None = None
         self._events: list[bytes] = []
         """Events that the transport has cut; what is in `_pieces` came after them."""
         self._pieces: list[_Piece] = []
@@ -122,9 +115,8 @@ class Exchange:
         if self.request.stream and 200 <= status < 300 and "json" not in content_type.lower():
             self._parser = SSEParser()
             self._reader = self._endpoint.event_reader(self._read_options())
-        if content_encoding in ("gzip", "x-gzip", "deflate"):
-            self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-            self._perhaps_raw = b"" if content_encoding == "deflate" else None
+        if content_encoding in PACKED:
+            self._unpacker = Unpacker(content_encoding)
         elif content_encoding not in ("", "identity"):
             raise Undecodable(f"the server encoded its reply as {content_encoding!r}, which was not asked for")
 
@@ -146,7 +138,7 @@ class Exchange:
 
     def takes_events(self) -> bool:
         """Whether whole events may come next, cut by the transport: no part of one has come, and nothing is compressed."""
-        if self._inflate is not None or not isinstance(self._parser, SSEParser):
+        if self._unpacker is not None or not isinstance(self._parser, SSEParser):
             return False
         if self._pieces:
             self.digest()
@@ -193,7 +185,7 @@ class Exchange:
         if events and self._reader is not None:
             self._reader.feed(events)
         broken: Undecodable | None = None
-        if self._inflate is not None:
+        if self._unpacker is not None:
             pieces, broken = self._inflated(pieces)
         self._cut(pieces)
         if broken is not None:
@@ -222,49 +214,17 @@ class Exchange:
 
     def _inflated(self, packed: list[_Piece]) -> tuple[list[_Piece], Undecodable | None]:
         """The pieces unpacked, up to the first that cannot be, and what is wrong with that."""
-        assert self._inflate is not None
+        assert self._unpacker is not None
         pieces: list[_Piece] = []
         for piece, stamp_ns, bound_ns in packed:
             try:
-                unpacked = self._unpacked(piece)
+                unpacked = self._unpacker.unpack(piece)
             except zlib.error as e:
                 return pieces, Undecodable(f"the compressed reply cannot be read: {e}")
-            if self._inflated_bytes > MOST_INFLATED:
+            if self._unpacker.total > MOST_INFLATED:
                 return pieces, Undecodable(f"the compressed reply unpacks to more than {MOST_INFLATED} bytes")
             pieces.append((unpacked, stamp_ns, bound_ns))
         return pieces, None
-
-    def _unpacked(self, piece: bytes) -> bytes:
-        """Gzip may have several members, one behind the other (RFC 1952, 2.2): a proxy packs each event by itself."""
-        assert self._inflate is not None
-        if self._perhaps_raw is not None:
-            return self._of_perhaps_raw(piece)
-        if self._inflate.eof:
-            piece = self._inflate.unused_data + piece
-        unpacked = b""
-        while True:
-            if self._inflate.eof:
-                if not piece.startswith(_MEMBER[: len(piece)]):
-                    return unpacked  # What is no member is nobody's.
-                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
-            part = self._inflate.decompress(piece, MOST_INFLATED + 1 - self._inflated_bytes)
-            unpacked += part
-            self._inflated_bytes += len(part)
-            piece = self._inflate.unused_data
-            if not piece or self._inflated_bytes > MOST_INFLATED:
-                return unpacked
-
-    def _of_perhaps_raw(self, piece: bytes) -> bytes:
-        """The head of zlib has two bytes, and deflate without one cannot be taken for it (RFC 9110, 8.4.1.2)."""
-        assert self._perhaps_raw is not None
-        begun = self._perhaps_raw + piece
-        if len(begun) < _ZLIB_HEAD:
-            self._perhaps_raw = begun
-            return b""
-        self._perhaps_raw = None
-        if begun[0] & 0x0F != zlib.DEFLATED or int.from_bytes(begun[:_ZLIB_HEAD]) % 31:
-            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        return self._unpacked(begun)
 
     def may_be_stale(self, now_ns: int) -> bool:
         """Whether a reused connection that has died by now may have been dead before the request."""

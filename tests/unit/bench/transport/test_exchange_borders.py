@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.transport.exchange import MAX_ERROR_BYTES, MOST_INFLATED, Exchange
+from bench.transport.exchange import MAX_ERROR_BYTES, Exchange
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
+from bench.transport.unpacking import MOST_INFLATED
 from bench.workload import Continuation, Request, Route
 from promptset.answers import Answer
 
@@ -139,7 +140,8 @@ def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
     packed = gzip.compress(TOKEN)
     for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):
         made = opened(encoding="gzip")
-        made._inflated_bytes = before  # As if so much had come already.
+        assert made._unpacker is not None
+        made._unpacker.total = before  # As if so much had come already.
         record = fed(made, packed)
         assert record.outcome is outcome
     assert record.error == "the compressed reply unpacks to more than 268435456 bytes"
