@@ -102,6 +102,8 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     from bench.load_search import search_file, visit_numbers
     from bench.load_search.answer import answer, load_text
     from bench.load_search.decisions import Ending
+    from bench.load_search.evidence import counts
+    from bench.load_search.follower import outcome
     from bench.load_search.visit_table import broke
 
     settings = _yaml(path / "search.yaml")
@@ -113,9 +115,8 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     for result in search.results:
         broken = ", ".join(f"{goal.text} {broke(result, goal)[0]}" for goal in goals)
         fell_behind = ", and requests pile up" if result.kept_up is False else ""
-        held = "did not hold" if search.broke(result) else "held"
-        said = f"{held} (broken: {broken}; {result.requests:,} requests{fell_behind})"
-        said = said if result.valid else "the client could not measure it"
+        said = f"{outcome(search, result)} (broken: {broken}; {result.requests:,} requests{fell_behind})"
+        said = said if counts(result) else f"{result.verdict}: it counts for nothing"
         steps.append(
             Step(
                 run=result.run_dir,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import BenchError, Exit
+from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import SURE, UNSURE, Ending, Known, Search
-from bench.load_search.goals import KEEPS_UP
+from bench.load_search.goals import KEEPS_UP, Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
 from bench.loads import KINDS
 from bench.report.formatting import measured, share
 
 Numbers = Mapping[int, VisitNumbers]
+SCATTERS = 2.0
+"""Deviance a degree of freedom from which the scatter of visits is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,22 @@ def load_text(load: float, kind: str) -> str:
     return f"{number}/s"
 
 
-def known_text(search: Search, known: Known, at: float | None = None) -> str:
+def known_text(search: Search, found: Conclusion, at: float | None = None) -> str:
     """What is known so far: between 34.1 and 41.2/s, 71% sure of >= 36/s."""
     kind = search.settings.load_kind
-    low, high = load_number(known.low, kind), load_text(known.high, kind)
     sure = None if at is None else search.sure_of(at)
     told = "" if sure is None or at is None else f", {percent(sure)} sure of >= {load_text(at, kind)}"
-    return f"between {low} and {high}{told}"
+    if found.known is not None:
+        return f"{_between(found.known, kind)}{told}"
+    if found.at_least is not None:
+        return f"at least {load_text(found.at_least, kind)}{told}"
+    if found.below is not None:
+        return f"below {load_text(found.below, kind)}{told}"
+    return f"no conclusion yet{told}"
+
+
+def _between(known: Known, kind: str) -> str:
+    return f"between {load_number(known.low, kind)} and {load_text(known.high, kind)}"
 
 
 def percent(probability: float) -> str:
@@ -66,71 +78,143 @@ def answer(
     directory: Path | None = None,
 ) -> Answer:
     """The answer of a search that ended so; None: it was killed, and this is what it left."""
-    known = search.known()
-    lines = []
-    if known is not None and stopped_by not in (Ending.NOTHING_HOLDS, Ending.NEVER_FAILS) and search_visited(search):
-        lines += _known_lines(search, known)
+    found = conclude(search)
+    lines = _lines(search, found)
     if require is not None:
-        lines.append(_required(search, require))
+        lines.append(_required(search, found, require))
     lines.append(_ended(search, stopped_by))
     if stopped_by in (None, Ending.BUDGET, Ending.INTERRUPTED, Ending.TARGET, Ending.MACHINE) and directory is not None:
         more = " --budget 1h" if stopped_by is Ending.BUDGET else ""
         lines.append(f"to go on: python -m bench search --resume {directory}{more}")
     return Answer(
-        _headline(search, known, stopped_by, numbers),
+        _headline(search, found, stopped_by, numbers),
         tuple(lines),
-        _exit(search, known, stopped_by, require, error),
+        _exit(search, found, stopped_by, require, error),
     )
 
 
-def search_visited(search: Search) -> bool:
-    """Whether anything but scouts was made, so that there is more than a guess."""
-    return any(result.valid and result.phase != "scout" for result in search.results)
-
-
-def _headline(search: Search, known: Known | None, stopped_by: Ending | None, numbers: Numbers) -> str:
-    kind = search.settings.load_kind
-    scouts = [result for result in search.results if result.valid]
-    if stopped_by is Ending.NOTHING_HOLDS and scouts:
-        lowest = min(scouts, key=lambda result: (result.load, -result.n))
-        return f"Nothing holds: at {load_text(lowest.load, kind)} {_broken(search, lowest, numbers)}."
-    if stopped_by is Ending.NEVER_FAILS and scouts:
-        highest = max(scouts, key=lambda result: (result.load, result.n))
-        return (
-            f"It never fails: {load_text(highest.load, kind)} is held, and --max allows no more "
-            f"({_values(search, highest, numbers)} there)."
-        )
+def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numbers: Numbers) -> str:
     if stopped_by is Ending.CLIENT:
         last = search.results[-1]
         reasons = numbers.get(last.n, VisitNumbers()).reasons
         why = f" ({reasons[0]})" if reasons else ""
-        found = known is not None and search_visited(search)
-        so_far = f" Until then: {known_text(search, known)}." if found and known else _scouted(search)
+        so_far = _scouted(search) if found.kind is Kind.NONE else f" Until then: {known_text(search, found)}."
+        load = load_text(last.load, search.settings.load_kind)
+        return f"The client is the limit: three visits in a row were INVALID, the last at {load}{why}.{so_far}"
+    if found.kind is Kind.NONE and search.results and all(result.verdict == "FAILED" for result in search.results):
+        lowest = min(result.load for result in search.results)
+        return f"No load held: every visit FAILED, down to {load_text(lowest, search.settings.load_kind)}."
+    return _HEADLINES[found.kind](search, found, numbers)
+
+
+def _up_to(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    del numbers
+    kind = search.settings.load_kind
+    assert found.known is not None
+    return f"It holds up to {load_text(found.known.estimate, kind)}: {_between(found.known, kind)} (about 90% sure)."
+
+
+def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    kind = search.settings.load_kind
+    assert found.at_least is not None
+    (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
+    load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
+    sure = percent(search.sure_of(found.at_least) or 0.0)
+    if search.scout_broke:
         return (
-            f"The client is the limit: three visits in a row were INVALID, the last at {load_text(last.load, kind)}{why}."
-            f"{so_far}"
+            f"At least {load} ({sure} sure): {values} there. A short visit broke above it, and no other was measured."
         )
-    if known is None or not search_visited(search):
-        return f"No answer yet.{_scouted(search)}"
-    low, high = load_number(known.low, kind), load_text(known.high, kind)
-    return f"It holds up to {load_text(known.estimate, kind)}: between {low} and {high} (about 90% sure)."
+    return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."
+
+
+def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    kind = search.settings.load_kind
+    assert found.below is not None
+    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    broken = _broken(search, visit, numbers)
+    return f"Below {load_text(found.below, kind)}: the lowest load that was measured, and there {broken}."
+
+
+def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    kind = search.settings.load_kind
+    if found.flat is not None:
+        text, flat = found.flat
+        span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
+        return (
+            f"No load held: the share of requests that break {text} does not depend on the load: {share(flat.share)} over "
+            f"{flat.visits} visits from {span}."
+        )
+    assert found.below is not None
+    (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
+    return f"No load held: at {load_text(found.below, kind)}, the lowest allowed, {_broken(search, visit, numbers)}."
+
+
+def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    assert found.change is not None
+    text, change = found.change
+    how = "slower" if change < 0 else "faster"
+    seen = f"visits to about the same loads disagree on {text}, the later the {'worse' if change < 0 else 'better'}"
+    pair = apart_in_time(search)
+    goal = next(goal for goal in search.settings.goals if goal.text == text)
+    if pair is not None:
+        first, last = pair
+        values = [_seen(goal, result, numbers) for result in pair]
+        kind = search.settings.load_kind
+        loads = load_text(first.load, kind), load_text(last.load, kind)
+        at = f"at {loads[0]}" if loads[0] == loads[1] else f"at {loads[0]} and {loads[1]}"
+        seen = f"{text} {at}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
+    return f"The server got {how} while it was measured, so that no capacity is named. {seen[0].upper()}{seen[1:]}."
+
+
+def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
+    """What a visit saw of an objective: its value where the summary is there, else the share that broke it."""
+    row = numbers.get(result.n, VisitNumbers()).objectives.get(goal.text)
+    if row is not None and isinstance(row["value"], int | float):
+        return measured(float(row["value"]), str(row["unit"]))
+    broken = result.share(goal.text)
+    return "no value" if broken is None else f"{share(broken)} broken"
+
+
+def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
+    del found, numbers
+    kind = search.settings.load_kind
+    judged = search.judged
+    if judged:
+        held = max((result.load for result, kept in judged if kept), default=None)
+        if held is not None:
+            sure = percent(search.sure_of(held) or 0.0)
+            return (
+                f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
+            )
+    return f"No answer yet.{_scouted(search)}"
+
+
+_HEADLINES: dict[Kind, Callable[[Search, Conclusion, Numbers], str]] = {
+    Kind.UP_TO: _up_to,
+    Kind.AT_LEAST: _at_least,
+    Kind.BELOW: _below,
+    Kind.NO_LOAD_HELD: _no_load_held,
+    Kind.CHANGED: _changed,
+    Kind.NONE: _none,
+}
 
 
 def _scouted(search: Search) -> str:
-    """What scouts alone say."""
-    kind = search.settings.load_kind
-    held = [result.load for result in search.results if result.valid and not search.broke(result)]
-    failed = [result.load for result in search.results if result.valid and search.broke(result)]
-    parts = []
-    if held:
-        parts.append(f"{load_text(max(held), kind)} was held")
-    if failed:
-        parts.append(f"{load_text(min(failed), kind)} was not")
-    return f" In short visits {' and '.join(parts)}." if parts else " No visit has ended."
+    """What scouts hint at."""
+    kind, hints = search.settings.load_kind, search.hints
+    broke = [result.load for result in hints if search.broke(result)]
+    calm = [result.load for result in hints if not search.broke(result)]
+    if not hints:
+        return " No visit has ended."
+    parts = [f"nothing clearly broke up to {load_text(max(calm), kind)}"] if calm else []
+    parts += [f"{load_text(min(broke), kind)} broke"] if broke else []
+    return f" Short visits only hint: {', '.join(parts)}."
 
 
-def _known_lines(search: Search, known: Known) -> list[str]:
-    kind = search.settings.load_kind
+def _lines(search: Search, found: Conclusion) -> list[str]:
+    known, kind = found.known, search.settings.load_kind
+    if known is None:
+        return []
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
     if known.held is not None:
@@ -139,18 +223,25 @@ def _known_lines(search: Search, known: Known) -> list[str]:
     if known.failed is not None:
         load, sure = known.failed
         lines.append(f"not held: {load_text(load, kind)} ({percent(1 - sure)} sure)")
+    fit = search.fits.get(known.binding)
+    if fit is not None and fit.spread > SCATTERS:
+        lines.append(f"visits scatter {fit.spread:.1f} times as much as chance explains: the interval allows for it")
     return lines
 
 
-def _required(search: Search, require: float) -> str:
+def _required(search: Search, found: Conclusion, require: float) -> str:
     kind, sure = search.settings.load_kind, search.sure_of(require)
     load = load_text(require, kind)
-    if sure is None:
-        return f"required: {load}; whether it is held is not known"
-    if sure >= SURE:
-        return f"required: {load} is held ({percent(sure)} sure)"
+    if holds(search, found, require):
+        return f"required: {load} is held ({percent(sure or SURE)} sure)"
+    if found.kind in (Kind.NO_LOAD_HELD, Kind.BELOW) and found.below is not None and found.below <= require:
+        return f"required: {load} is not held: {load_text(found.below, kind)} broke"
+    if sure is None or found.kind in (Kind.CHANGED, Kind.NONE, Kind.NO_LOAD_HELD):
+        return f"required: {load}; whether it is held is not shown"
     if sure <= UNSURE:
         return f"required: {load} is not held ({percent(1 - sure)} sure)"
+    if sure >= SURE:
+        return f"required: {load} is not shown to be held: no visit at or above it held"
     return f"required: {load} is not shown to be held: {percent(sure)} sure, and {percent(SURE)} is asked for"
 
 
@@ -159,8 +250,8 @@ _WHY: dict[Ending | None, str] = {
     Ending.PRECISION: "the interval is as narrow as asked for",
     Ending.BUDGET: "the budget was spent",
     Ending.CLIENT: "this client cannot measure more",
-    Ending.NOTHING_HOLDS: "the lowest load breaks an objective",
-    Ending.NEVER_FAILS: "the highest load holds every objective",
+    Ending.NOTHING_HOLDS: "no load holds every objective",
+    Ending.NEVER_FAILS: "--max allows no higher load",
     Ending.INTERRUPTED: "interrupted",
     Ending.TARGET: "the server could no longer be measured",
     Ending.MACHINE: "this machine refused to go on",
@@ -170,7 +261,10 @@ _WHY: dict[Ending | None, str] = {
 def _ended(search: Search, stopped_by: Ending | None) -> str:
     n = len(search.results)
     visits = "1 visit" if n == 1 else f"{n} visits"
-    return f"ended: {_WHY[stopped_by]}, after {visits} and {duration(search.seconds)}"
+    lost = {word: sum(result.verdict == word for result in search.results) for word in ("INVALID", "FAILED")}
+    told = [f"{count} {word}" for word, count in lost.items() if count]
+    counted = f"{visits} ({', '.join(told)})" if told else visits
+    return f"ended: {_WHY[stopped_by]}, after {counted} and {duration(search.seconds)}"
 
 
 def duration(seconds: float) -> str:
@@ -198,7 +292,10 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
 def _values(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
     told = [_value(rows[goal.text]) for goal in search.settings.goals if goal.text in rows]
-    return ", ".join(told) or "no value"
+    shares = [
+        f"{share(broken)} broke {g.text}" for g in search.settings.goals if (broken := result.share(g.text)) is not None
+    ]
+    return ", ".join(told or shares) or "no value"
 
 
 def _value(row: Mapping[str, object]) -> str:
@@ -211,20 +308,18 @@ def _value(row: Mapping[str, object]) -> str:
 
 
 def _exit(
-    search: Search, known: Known | None, stopped_by: Ending | None, require: float | None, error: BenchError | None
+    search: Search, found: Conclusion, stopped_by: Ending | None, require: float | None, error: BenchError | None
 ) -> Exit:
     if error is not None:
         return error.exit_code
     if stopped_by is Ending.CLIENT:
         return Exit.INVALID
-    if stopped_by is Ending.NOTHING_HOLDS:
-        counted = [result for result in search.results if result.valid]
-        return Exit.TARGET if all(result.verdict == "FAILED" for result in counted) else Exit.OBJECTIVE_FAILED
-    if require is not None:
-        sure = search.sure_of(require)
-        if sure is not None and sure >= SURE:
-            return Exit.GOOD
-        return Exit.INTERRUPTED if sure is None and stopped_by is Ending.INTERRUPTED else Exit.OBJECTIVE_FAILED
-    if known is None or not search_visited(search):
-        return Exit.INTERRUPTED if stopped_by is Ending.INTERRUPTED else Exit.OBJECTIVE_FAILED
-    return Exit.GOOD
+    if stopped_by is Ending.TARGET or (
+        stopped_by is Ending.NOTHING_HOLDS
+        and all(result.verdict == "FAILED" for result in search.results if result.valid)
+    ):
+        return Exit.TARGET
+    if found.kind is Kind.NONE and stopped_by is Ending.INTERRUPTED:
+        return Exit.INTERRUPTED
+    good = found.answers if require is None else holds(search, found, require)
+    return Exit.GOOD if good else Exit.OBJECTIVE_FAILED

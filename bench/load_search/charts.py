@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
+from bench.load_search.evidence import counts
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs
 from bench.load_search.visits import Result
 from bench.loads import KINDS
@@ -24,11 +25,10 @@ _STEPS: tuple[tuple[float, ...], ...] = (
 BAND = "the interval of the answer"
 
 
-def build(search: Search, numbers: Numbers, *, visited: bool) -> list[Chart]:
-    """All charts, in the order of the page. `visited`: whether there is an answer to show."""
-    known = search.known() if visited else None
+def build(search: Search, numbers: Numbers, known: Known | None) -> list[Chart]:
+    """All charts, in the order of the page. `known`: the capacity, if there is one to show."""
     found = [] if known is None else [posterior(search, known)]
-    counted = [result for result in search.results if result.valid]
+    counted = [result for result in search.results if counts(result)]
     if len({result.load for result in counted}) < 2:  # One point is no chart.
         return found
     return [
@@ -46,7 +46,8 @@ def posterior(search: Search, known: Known) -> Chart:
     capacities = next(iter(found.values())).grid
     # Where nothing more is to be seen, nothing is drawn.
     wide = (known.high / known.low) ** 1.5
-    inside = [i for i, c in enumerate(capacities) if known.low / wide <= c <= known.high * wide]
+    highest = max(result.load for result in search.results if counts(result))
+    inside = [i for i, c in enumerate(capacities) if known.low / wide <= c <= min(known.high * wide, highest)]
     shown = slice(inside[0], inside[-1] + 1)
     densities, certainties = [], []
     for (name, one), tone in zip(found.items(), _tones(len(found)), strict=True):

@@ -14,41 +14,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
+from bench.load_search import evidence, scouting
 from bench.load_search.goals import KEEPS_UP, Goal
-from bench.load_search.visits import EARLY_END_FROM, Phase, Result, Visit, jobs_per_s, pause_s, times
+from bench.load_search.visits import Phase, Result, Visit, jobs_per_s, pause_s, times
 from bench.loads import KINDS
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import (
     LEAST_D,
     SHALLOW,
-    SIDE_ODDS,
     STEEP,
+    Domain,
     Posterior,
     Share,
     Slopes,
     dispersion,
     grid,
-    odds_times,
     of_means,
     of_shares,
 )
-from bench.statistics.keeps_up import InFlight
+from bench.statistics.capacity_fit import Fit, check, drift, drift_of_means
+from bench.statistics.keeps_up import GROWN, InFlight
 from bench.statistics.keeps_up import posterior as keeps_up_posterior
 
 SPREAD = 0.03
 LEAST_VISITS = 4
-INVALID_IN_A_ROW = 3
+IN_A_ROW = 3
 SURE, UNSURE = 0.95, 0.05
 
-_SCOUT_FAILS = 0.2
-_SCOUT_MEAN = math.log(1.2)
-_EARLY = 0.5
-_MOVES = 6
+_LEAST_OF_BRACKET = 2
 _OVERLOADED = 0.5
+_SETTLED_LIVES = 2.0
+_LEAST_OWN_D = 3.0
 _JUDGED_LIVES = 5.0
 _JUDGED_FROM_S = {"scout": 10.0, "visit": 30.0, "again": 60.0}
 
@@ -108,7 +108,7 @@ class Search:
     def add(self, result: Result) -> None:
         """Take the result of the visit that `next()` asked for."""
         self.results.append(result)
-        for cached in ("posteriors", "_least_for_early_end"):
+        for cached in ("posteriors", "fits", "drifts"):
             self.__dict__.pop(cached, None)
 
     @property
@@ -118,50 +118,104 @@ class Search:
 
     def next(self) -> Visit | Ending:
         """What to do now."""
-        # Whoever resumes a search may have made room for the client.
-        last = self.results[self._resumed_at :][-INVALID_IN_A_ROW:]
-        if len(last) == INVALID_IN_A_ROW and not any(result.valid for result in last):
-            return Ending.CLIENT
+        lost = self._lost()
+        if lost is not None:
+            return lost
+        scouted = self._next_scout()
         if self.seconds >= self.settings.budget_s:
             # The last visit may have brought the answer.
-            ending = self._ending(self._visits()) if self._next_scout() is None else None
+            ending = self._ending() if scouted is None else None
             return Ending.BUDGET if ending is None else ending
-        scouted = self._next_scout()
         if scouted is not None:
-            return self._visit("scout", scouted)
-        visits = self._visits()
-        if visits and visits[-1].phase == "visit" and visits[-1].kept_up is False and self._else_good(visits[-1]):
+            return self._scout(scouted)
+        visits = self.visits
+        if self._piled_up(visits):
             again = self._visit("again", visits[-1].load)
             return Ending.BUDGET if self._overruns(again) else again
-        ending = self._ending(visits)
+        ending = self._ending()
         if ending is not None:
             return ending
-        visit = self._visit("visit", self._next_load(visits))
+        visit = self._fitted(self._visit("visit", self._next_load()))
         return Ending.BUDGET if visits and self._overruns(visit) else visit
+
+    def _lost(self) -> Ending | None:
+        """Whether visits brought back nothing three times in a row, since the search was resumed."""
+        last = self.results[self._resumed_at :][-IN_A_ROW:]
+        if len(last) < IN_A_ROW:
+            return None
+        if not any(result.valid for result in last):
+            return Ending.CLIENT
+        if all(result.verdict == "FAILED" and result.phase != "scout" for result in last):
+            return Ending.TARGET if any(evidence.counts(result) for result in self.results) else Ending.NOTHING_HOLDS
+        return None
+
+    def _piled_up(self, visits: Sequence[Result]) -> bool:
+        """Whether requests piled up in the last visit while it kept every objective, which is once the matter of chance."""
+        if not visits or visits[-1].phase != "visit" or visits[-1].kept_up is not False:
+            return False
+        return evidence.kept_objectives(self.settings.goals, visits[-1])
+
+    def _scout(self, load: float) -> Visit | Ending:
+        """The scout, or a visit where the budget has room for one of the two: a scout is only a hint."""
+        scout = self._visit("scout", load)
+        kept = [result.load for result in self.hints if not evidence.hint_fails(self.settings.goals, result)]
+        if kept and not self.visits:
+            visit = self._visit("visit", max(kept))
+            left = self.settings.budget_s - self.seconds
+            if self._lasts_s(scout) + self._lasts_s(visit) > left:
+                return visit
+        return scout
+
+    def _fitted(self, visit: Visit) -> Visit:
+        """The visit, shorter where the budget has no room for the two visits that a bracket takes."""
+        missing = _LEAST_OF_BRACKET - len(self.visits)
+        if missing <= 0:
+            return visit
+        over_s = self._lasts_s(visit) - (self.settings.budget_s - self.seconds) / missing
+        least_s = max(self._e2el_s(visit.load) or 0.0, visit.measure_s / 3)
+        return replace(visit, measure_s=min(visit.measure_s, max(visit.measure_s - over_s, least_s)))
 
     def _overruns(self, visit: Visit) -> bool:
         """Whether more than half of a visit would be beyond the budget: such a visit is not begun."""
-        expected_s = visit.settle_s + visit.measure_s + (self._e2el_s(visit.load) or 0.0)
-        expected_s += pause_s(self.settings.budget_s)
-        return self.seconds + expected_s / 2 > self.settings.budget_s
+        return self.seconds + self._lasts_s(visit) / 2 > self.settings.budget_s
+
+    def _lasts_s(self, visit: Visit) -> float:
+        """How long a visit is expected to take in all."""
+        drain_s = self._e2el_s(visit.load) or 0.0
+        return visit.settle_s + visit.measure_s + drain_s + pause_s(self.settings.budget_s)
+
+    @property
+    def visits(self) -> list[Result]:
+        """The visits that are evidence."""
+        return evidence.visits(self.results)
+
+    @property
+    def hints(self) -> list[Result]:
+        """What says where to look, and no more. A scout says nothing if it failed where a longer visit held."""
+        goals = self.settings.goals
+        kept = max((result.load for result, held in self.judged if held), default=0.0)
+        return [r for r in evidence.hints(self.results) if r.load > kept or not evidence.hint_fails(goals, r)]
 
     def known(self) -> Known | None:
-        """The answer so far; None while scouts have not found both a load that holds and one that does not."""
-        if self._next_scout() is not None:
+        """What the visits say of the capacity, with no number above a load that was tried; None before there are any.
+
+        It is no answer yet: `conclusion.py` says what can be concluded from it.
+        """
+        if not self.visits:
             return None
         binding, posterior = self._binding()
-        loads = sorted({result.load for result in self._visits()})
-        sure = [(load, posterior.holds(load)) for load in loads]
-        held = [entry for entry in sure if entry[1] >= SURE]
-        failed = [entry for entry in sure if entry[1] <= UNSURE]
+        top = min(self.settings.most, max(result.load for result in self.results if evidence.counts(result)))
+        sure = [(result.load, kept, posterior.holds(result.load)) for result, kept in self.judged]
+        held = [(load, p) for load, kept, p in sure if kept and p >= SURE]
+        failed = [(load, p) for load, kept, p in sure if not kept and p <= UNSURE]
         return Known(
-            posterior.estimate, posterior.low, posterior.high, binding, held[-1] if held else None,
-            failed[0] if failed else None,
+            min(posterior.estimate, top), min(posterior.low, top), min(posterior.high, top), binding,
+            max(held, default=None), min(failed, default=None),
         )  # fmt: skip
 
     def sure_of(self, load: float) -> float | None:
         """How sure it is that every objective holds at a load; None as long as nothing is known."""
-        if self.known() is None:
+        if not self.visits:
             return None
         return min(posterior.holds(load) for posterior in self.posteriors.values())
 
@@ -169,148 +223,133 @@ class Search:
         """How much longer it will take: visits make the interval narrower as the root of their time."""
         left = max(0.0, self.settings.budget_s - self.seconds)
         known = self.known()
-        if known is None or not self._visits():
+        if known is None or not self.bracketed:
             return left
-        visited_s = math.fsum(result.seconds for result in self._visits())
+        visited_s = math.fsum(result.seconds for result in self.visits)
         wanted_s = visited_s * ((known.high / known.low - 1) / self.settings.precision) ** 2
         return min(left, max(0.0, wanted_s - visited_s))
 
     @cached_property
     def posteriors(self) -> dict[str, Posterior]:
         """The posterior of each objective on one domain. `keeps up` takes part once a visit failed it."""
-        low, high = self._domain()
-        for _ in range(_MOVES):
-            found = self._fit(low, high)
-            edge = min(found.values(), key=lambda posterior: posterior.estimate).at_edge()
-            if edge < 0 and low > self.settings.least / 1.6:
-                low /= 1.6
-            elif edge > 0 and high < self.settings.most * 1.2:
-                high *= 1.6
-            else:
-                break
+        domain, visits, goals = self._domain(), self.visits, self.settings.goals
+        capacities = domain.grid(self.settings.least, self.settings.most)
+        found = {goal.text: self._posterior(goal, visits, capacities, domain) for goal in goals}
+        if any(result.phase == "again" and result.kept_up is False for result in visits):
+            found[KEEPS_UP] = keeps_up_posterior(self._kept_up(visits), capacities, domain)
         return found
 
-    def hopeless(self, goal: Goal, requests: int, violations: int) -> bool:
-        """Whether a visit may end early: over half of its requests broke the objective, and that is no single wave.
-
-        One wave of a queue can hold as many requests as D, so twice as many are waited for.
-        """
-        if goal.allowed is None or requests < self._least_for_early_end[goal.text]:
-            return False
-        return violations > max(_EARLY, odds_times(goal.allowed, SIDE_ODDS)) * requests
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """How well all that was tried agrees with one edge, for each objective on a share."""
+        tried, capacities = self._tried()
+        return {
+            goal.text: check(_shares(goal, tried), goal.allowed, self._dispersion(goal), capacities, self._edge(goal))
+            for goal in self.settings.goals
+            if goal.allowed is not None and tried
+        }
 
     @cached_property
-    def _least_for_early_end(self) -> dict[str, float]:
-        shares = [goal for goal in self.settings.goals if goal.allowed is not None]
-        return {goal.text: max(EARLY_END_FROM, 2 * self._dispersion(goal)) for goal in shares}
+    def drifts(self) -> dict[str, float]:
+        """The ln of how far the edge of an objective moved over the search, for each for which that is shown."""
+        tried, capacities = self._tried()
+        moved: dict[str, float | None] = {}
+        for goal in self.settings.goals:
+            if goal.allowed is None:
+                means = [result.means[goal.text] for result in tried if goal.text in result.means]
+                moved[goal.text] = drift_of_means(means, capacities)
+            else:
+                d = self._dispersion(goal)
+                moved[goal.text] = drift(_shares(goal, tried), goal.allowed, d, capacities, self._edge(goal))
+        return {text: change for text, change in moved.items() if change is not None}
 
-    def kept_up(self, visit: Visit, flight: InFlight, drained_s: float) -> bool | None:
+    def _tried(self) -> tuple[list[Result], Floats]:
+        """All that is evidence, scouts too, in the order of time, and where the edge may be."""
+        tried = [result for result in self.results if evidence.counts(result)]
+        loads = [result.load for result in tried] or [1.0]
+        return tried, grid(min(loads) / 4, 4 * max(loads))
+
+    def kept_up(self, visit: Visit, flight: InFlight, drained_s: float, growth: float | None) -> bool | None:
         """Whether the server kept up with a visit of an open loop, which took so long to drain; None: cannot be told.
 
-        After twice the load that it can serve, a server drains for as long as it was sent to. Requests in flight say more
-        at loads close to the edge, but only over a time in which they come and go several times.
+        `growth` is the median E2EL of the last third of the requests over that of the first (`statistics.keeps_up`). After
+        twice the load that it can serve, a server drains for as long as it was sent to, and each request took longer than
+        the one before. Long replies alone drain for long too. Requests in flight say more at loads close to the edge, but
+        only over a time in which they come and go several times.
         """
-        expected = self._e2el_s(visit.load)
-        alone_s = min((result.e2el_p90_s for result in self.results if result.e2el_p90_s is not None), default=0.0)
-        if drained_s > _OVERLOADED * (visit.settle_s + visit.measure_s) + 3 * alone_s:
+        alone_s = self._alone_s()
+        long_drain = drained_s > _OVERLOADED * (visit.settle_s + visit.measure_s) + 3 * (alone_s or 0.0)
+        if long_drain and growth is not None and growth > GROWN:
             return False
+        expected = self._e2el_s(visit.load)
         if expected is None or visit.measure_s < max(_JUDGED_FROM_S[visit.phase], _JUDGED_LIVES * expected):
             return None
         return not flight.grows
 
-    def _else_good(self, result: Result) -> bool:
-        """Whether a visit kept every objective: only then does it matter whether the server kept up."""
-        for goal in self.settings.goals:
-            if goal.allowed is None:
-                if goal.text in result.means and result.means[goal.text].log_ratio > 0:
-                    return False
-            elif (result.share(goal.text) or 0.0) > goal.allowed:
-                return False
-        return True
-
     def broke(self, result: Result) -> bool:
         """Whether a visit, by itself, breaks an objective."""
-        return self._scout_fails(result) if result.phase == "scout" else not self._else_good(result)
-
-    def _visits(self) -> list[Result]:
-        return [result for result in self.results if result.valid and result.phase != "scout"]
-
-    def _scouts(self) -> list[Result]:
-        """Those that are a hint: of too few jobs nothing is learnt, and the load is scouted again, for longer."""
-        return [result for result in self.results if result.valid and result.phase == "scout" and result.says_enough]
-
-    def _scout_fails(self, result: Result) -> bool:
-        if result.kept_up is False:
-            return True
-        for goal in self.settings.goals:
-            if goal.allowed is None:
-                mean = result.means.get(goal.text)
-                if mean is not None and mean.log_ratio > _SCOUT_MEAN:
-                    return True
-            elif (result.share(goal.text) or 0.0) > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
-                return True
-        return False
+        goals = self.settings.goals
+        if result.phase == "scout":
+            return evidence.hint_fails(goals, result)
+        return result.kept_up is False or not evidence.kept_objectives(goals, result)
 
     def _next_scout(self) -> float | None:
         """The load to scout next; None when the domain is known."""
-        scouts, settings = self._scouts(), self.settings
-        if not scouts:
+        settings, hints = self.settings, self.hints
+        if not any(evidence.hints(self.results)):
             return self._rounded(settings.start)
-        failed = [result.load for result in scouts if self._scout_fails(result)]
-        held = [result.load for result in scouts if not self._scout_fails(result)]
-        if failed and held:
+        if not all(held for _, held in self.judged):
+            return None  # From here on visits find their own way.
+        failed = {result.load: result for result in hints if evidence.hint_fails(settings.goals, result)}
+        calm = [result.load for result in hints if result.load not in failed]
+        calm += [result.load for result, held in self.judged if held]
+        load = scouting.next_load(failed, calm, settings.least, settings.most)
+        if load is None:
             return None
-        if held:
-            return None if max(held) >= settings.most else self._rounded(2 * max(held))
-        return None if min(failed) <= settings.least else self._rounded(min(failed) / 2)
+        rounded = self._rounded(load)
+        # There is no whole number of users between two neighbours.
+        return None if rounded in {result.load for result in self.results if evidence.counts(result)} else rounded
 
-    def _domain(self) -> tuple[float, float]:
-        scouts = self._scouts()
-        failed = [result.load for result in scouts if self._scout_fails(result)]
-        held = [result.load for result in scouts if not self._scout_fails(result)]
-        low = max(held, default=self.settings.least) / 1.6
-        if self.settings.judged_after_s:
+    def _domain(self) -> Domain:
+        """Where hints say that the capacity lies."""
+        goals, settings = self.settings.goals, self.settings
+        low, high = scouting.domain(goals, self.hints, settings.least)
+        if settings.judged_after_s:
             # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
-            low = min([low, *(result.load / 1.6 for result in self._visits() if not self._else_good(result))])
-        return low, 1.2 * max(2 * low, min(failed, default=self.settings.most))
+            broken = [r.load / scouting.WIDER for r in self.visits if not evidence.kept_objectives(goals, r)]
+            low = min([low, *broken])
+            high = max(high, 2.4 * low)
+        return Domain(low, high)
 
-    def _fit(self, low: float, high: float) -> dict[str, Posterior]:
-        visits, capacities = self._visits(), grid(low, high)
-        found = {goal.text: self._posterior(goal, visits, capacities) for goal in self.settings.goals}
-        if any(result.phase == "again" and result.kept_up is False for result in visits):
-            found[KEEPS_UP] = keeps_up_posterior(self._kept_up(visits), capacities)
-        return found
-
-    def _posterior(self, goal: Goal, visits: list[Result], capacities: Floats) -> Posterior:
+    def _posterior(self, goal: Goal, visits: list[Result], capacities: Floats, domain: Domain) -> Posterior:
         if goal.allowed is None:
-            return of_means([result.means[goal.text] for result in visits if goal.text in result.means], capacities)
-        d = self._dispersion(goal, capacities)
-        return of_shares(self._shares(goal), goal.allowed, d, capacities, self._edge(goal))
+            means = [result.means[goal.text] for result in visits if goal.text in result.means]
+            return of_means(means, capacities, domain)
+        spread = self.fits[goal.text].spread if goal.text in self.fits else 0.0
+        d = self._dispersion(goal) * max(1.0, spread)
+        return of_shares(_shares(goal, visits), goal.allowed, d, capacities, self._edge(goal), domain)
 
     def _edge(self, goal: Goal) -> Slopes:
         """How steep the edge of an objective may be."""
         return SHALLOW if any(goal.text in result.jobs for result in self.results) else STEEP
 
-    def _shares(self, goal: Goal) -> list[Share]:
-        text = goal.text
-        return [Share(result.load, result.judged(text), result.violations.get(text, 0)) for result in self._visits()]
-
-    def _dispersion(self, goal: Goal, capacities: Floats | None = None) -> float:
+    def _dispersion(self, goal: Goal) -> float:
         """D. Which visits are near the capacity depends on D, and D on these visits: twice is enough to settle."""
         assert goal.allowed is not None
-        scouts, shares = self._scouts(), self._shares(goal)
-        scouted = scouts[-1].load if scouts else 0.0
+        hints, visits = self.hints, self.visits
+        scouted = hints[-1].load if hints else 0.0
         tails = [
             (result.load, share, result.act[goal.text])
-            for result in self._visits()
+            for result in visits
             if (share := result.share(goal.text)) is not None and goal.text in result.act
         ]
         d = max(LEAST_D, 2 * scouted)
         if tails:
-            capacities = grid(*self._domain()) if capacities is None else capacities
+            domain, edge = self._domain(), self._edge(goal)
+            capacities = domain.grid(self.settings.least, self.settings.most)
             for _ in range(2):
-                capacity = of_shares(shares, goal.allowed, d, capacities, self._edge(goal)).estimate
-                d = dispersion(tails, capacity, goal.allowed, scouted)
+                found = of_shares(_shares(goal, visits), goal.allowed, d, capacities, edge, domain)
+                d = dispersion(tails, found.estimate, goal.allowed, scouted)
         return d
 
     @staticmethod
@@ -322,31 +361,65 @@ class Search:
     def _binding(self) -> tuple[str, Posterior]:
         return min(self.posteriors.items(), key=lambda entry: entry[1].estimate)
 
-    def _ending(self, visits: list[Result]) -> Ending | None:
+    @property
+    def judged(self) -> list[tuple[Result, bool]]:
+        """Each visit that is evidence, and whether it kept every objective."""
+        return evidence.judge(self.settings.goals, self.results)
+
+    @property
+    def scout_broke(self) -> bool:
+        """Whether a scout broke an objective clearly. It breaks less than a visit would, so that this much is sure."""
+        goals = self.settings.goals
+        return any(evidence.hint_fails(goals, result) for result in self.hints if evidence.counts(result))
+
+    @property
+    def bracketed(self) -> bool:
+        """Whether a visit kept every objective, and another visit or a scout broke one."""
+        kept = [kept for _, kept in self.judged]
+        return len(kept) >= _LEAST_OF_BRACKET and any(kept) and (not all(kept) or self.scout_broke)
+
+    def _ending(self) -> Ending | None:
+        visits = self.visits
         if not visits:
             return None
         _, posterior = self._binding()
         settings = self.settings
+        kept = {kept for _, kept in self.judged}
         # At a limit of the search the answer may be that the capacity lies beyond it.
-        by_chance = settings.judged_after_s > 0  # A scout of few jobs may have held so.
-        none_held = by_chance or all(self._scout_fails(result) for result in self._scouts())
-        if none_held and posterior.holds(settings.least) <= UNSURE:
+        if kept == {False} and posterior.holds(settings.least) <= UNSURE and self._tried_lowest():
             return Ending.NOTHING_HOLDS
-        if not any(self._scout_fails(result) for result in self._scouts()) and posterior.holds(settings.most) >= SURE:
+        if (
+            not self.bracketed
+            and posterior.holds(settings.most) >= SURE
+            and max(r.load for r in visits) >= settings.most
+        ):
             return Ending.NEVER_FAILS
-        if len(visits) >= LEAST_VISITS and posterior.width <= settings.precision:
+        if any(fit.flat is not None for fit in self.fits.values()) and len(visits) >= LEAST_VISITS:
+            return Ending.NOTHING_HOLDS
+        if self.bracketed and len(visits) >= LEAST_VISITS and posterior.width <= settings.precision:
             return Ending.PRECISION
         return None
 
-    def _next_load(self, visits: list[Result]) -> float:
-        """3% below and above the median in turn, so that both sides are tried in both orders."""
+    def _tried_lowest(self) -> bool:
+        return min(result.load for result in self.visits) <= self.settings.least * (1 + 1e-9)
+
+    def _next_load(self) -> float:
+        """3% below and above the median in turn, so that both sides are tried in both orders.
+
+        As long as one side of the bracket is missing, further out on that side.
+        """
+        visits = self.visits
         below = len(visits) % 2 == 0
-        if visits:
-            middle = self._binding()[1].estimate
-        else:
-            low, high = self._domain()
-            middle = math.sqrt(low * high)
-        return self._rounded(middle * math.exp(-SPREAD if below else SPREAD), down=below)
+        if not visits:
+            domain = self._domain()
+            return self._rounded(math.sqrt(domain.low * domain.high) * math.exp(-SPREAD), down=True)
+        _, posterior = self._binding()
+        load = posterior.estimate * math.exp(-SPREAD if below else SPREAD)
+        kept = {kept for _, kept in self.judged}
+        if len(kept) == 1:
+            below = kept == {False}
+            load = min(load, posterior.quantile(0.25)) if below else max(load, posterior.quantile(0.75))
+        return self._rounded(load, down=below)
 
     def _rounded(self, load: float, down: bool = True) -> float:
         """Within the limits; whole users."""
@@ -357,10 +430,23 @@ class Search:
         return float(min(max(1, whole, math.ceil(self.settings.least)), math.floor(self.settings.most)))
 
     def _e2el_s(self, load: float) -> float | None:
-        """p90 of E2EL to expect at a load: that of the closest load at or below it, else of the closest."""
-        known = [(result.load, result.e2el_p90_s) for result in self.results if result.e2el_p90_s is not None]
-        below = [entry for entry in known if entry[0] <= load * 1.05]
-        return min(below or known, key=lambda entry: abs(math.log(entry[0] / load)))[1] if known else None
+        """p90 of E2EL to expect at a load: that of the closest load at or below it, else of the closest.
+
+        None before there is a visit that was not overloaded: after one, it is known only how long the pile was.
+        """
+        goals = self.settings.goals
+        calm = [
+            (result.load, result.e2el_p90_s)
+            for result in self.results
+            if result.e2el_p90_s is not None and not evidence.hint_fails(goals, result)
+        ]
+        below = [entry for entry in calm if entry[0] <= load * 1.05]
+        return min(below or calm, key=lambda entry: abs(math.log(entry[0] / load)))[1] if calm else None
+
+    def _alone_s(self) -> float | None:
+        """How long a request takes at most where nothing piles up: the least that any visit saw of its first requests."""
+        first = [r.e2el_p90_s if r.e2el_first_s is None else r.e2el_first_s for r in self.results]
+        return min((seconds for seconds in first if seconds is not None), default=None)
 
     def _visit(self, phase: Phase, load: float) -> Visit:
         rate = load if self.settings.load_kind == "rate" else None
@@ -372,3 +458,25 @@ class Search:
             tried = [r for r in self.results if r.phase == "scout" and r.load == load and not r.says_enough]
             measure_s *= 2 ** len(tried)
         return Visit(len(self.results) + 1, phase, load, settle_s, measure_s)
+
+
+def _shares(goal: Goal, results: Sequence[Result]) -> list[Share]:
+    text = goal.text
+    return [
+        Share(
+            result.load,
+            weight * result.judged(text),
+            weight * result.violations.get(text, 0),
+            max(_LEAST_OWN_D, 3 * result.act.get(text, LEAST_D)),
+        )
+        for result in results
+        for weight in [_weight(goal, result)]
+    ]
+
+
+def _weight(goal: Goal, result: Result) -> float:
+    """How much a visit counts. One that held counts less if it began to measure before requests had come and gone twice."""
+    assert goal.allowed is not None
+    if not result.e2el_p90_s or (result.share(goal.text) or 0.0) > goal.allowed:
+        return 1.0
+    return min(1.0, result.settle_s / (_SETTLED_LIVES * result.e2el_p90_s))

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from bench.load.live import LiveNumbers
-from bench.load_search.answer import duration, known_text, load_text, search_visited
+from bench.load_search.answer import duration, known_text, load_text
+from bench.load_search.conclusion import Kind, conclude
 from bench.load_search.decisions import Search
+from bench.load_search.evidence import counts
 from bench.load_search.visit_table import broke
 from bench.load_search.visits import Result, Visit
 from bench.observer import Cadence, Control
@@ -50,16 +52,15 @@ _PHASES = {"scout": "a short one at", "visit": "at", "again": "once more and lon
 
 
 def _known(search: Search, at: float) -> str:
-    known = search.known()
-    if known is None or not search_visited(search):
-        kind = search.settings.load_kind
-        valid = [result for result in search.results if result.valid]
-        held = [result.load for result in valid if not search.broke(result)]
-        failed = [result.load for result in valid if search.broke(result)]
-        parts = [f"{load_text(max(held), kind)} held"] if held else []
-        parts += [f"{load_text(min(failed), kind)} did not hold"] if failed else []
-        return f"known: {', '.join(parts)} in short visits" if parts else "known: nothing yet"
-    return f"known: {known_text(search, known, at)}"
+    found = conclude(search)
+    if found.kind is not Kind.NONE or search.visits:
+        return f"known: {known_text(search, found, at)}"
+    kind = search.settings.load_kind
+    calm = [result.load for result in search.hints if not search.broke(result)]
+    broke = [result.load for result in search.hints if search.broke(result)]
+    parts = [f"nothing clearly broke up to {load_text(max(calm), kind)}"] if calm else []
+    parts += [f"{load_text(min(broke), kind)} broke"] if broke else []
+    return f"known: {', '.join(parts)} (short visits, a hint)" if parts else "known: nothing yet"
 
 
 def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
@@ -86,16 +87,29 @@ def progress_lines(now: Situation, numbers: LiveNumbers) -> list[str]:
     ]
 
 
+_LOST = {
+    "INVALID": "INVALID, the client could not measure it",
+    "FAILED": "FAILED, which says nothing about the load",
+}
+
+
+def outcome(search: Search, result: Result) -> str:
+    """What came of a visit in a word or two. A scout never holds: it is too short for that."""
+    if search.broke(result):
+        return "broke" if result.phase == "scout" else "did not hold"
+    return "did not clearly break" if result.phase == "scout" else "held"
+
+
 def ended_lines(search: Search, result: Result, require: float | None) -> list[str]:
     """What stays of a visit."""
     kind = search.settings.load_kind
     load = load_text(result.load, kind)
-    if not result.valid:
-        return [f"visit {result.n}: {load}: INVALID, the client could not measure it"]
+    if not counts(result):
+        return [f"visit {result.n}: {load}: {_LOST[result.verdict]}"]
     shares = [f"{goal.text} {broke(result, goal)[0]}" for goal in search.settings.goals]
     if result.kept_up is False:
         shares.append("requests pile up")
-    state = "did not hold" if search.broke(result) else "held"
+    state = outcome(search, result)
     return [
         f"visit {result.n}: {load} {state} (broken: {', '.join(shares)}; {result.requests:,} requests)",
         f"  {_known(search, result.load if require is None else require)}",

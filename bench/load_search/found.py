@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import Exit
-from bench.load_search.decisions import Ending, Known, Search
+from bench.load_search.conclusion import Conclusion, Kind
+from bench.load_search.decisions import Ending, Search
 from bench.load_search.visits import Result
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ class SearchResult:
     """The directory of the search; `search.html` is its page."""
     headline: str
     """The answer in a sentence."""
+    conclusion: Kind
+    """What kind of answer it is: "up to", "at least", "below", "no load held", "the server changed" or "none"."""
     capacity: float | None
-    """The median; give `low` and `high` with it. None where there is no answer."""
+    """The median; give `low` and `high` with it. None unless one visit held and one broke."""
     low: float | None
     high: float | None
     """The interval, about 90% sure."""
+    at_least: float | None
+    """The highest load that was measured, if nothing broke."""
+    below: float | None
+    """The lowest load that was measured, if nothing held."""
     held: float | None
     """The highest visited load that is held with 95% probability."""
     failed: float | None
@@ -42,13 +49,17 @@ class SearchResult:
 
     @classmethod
     def of(
-        cls, path: Path, headline: str, search: Search, known: Known | None, stopped_by: Ending, exit_status: Exit,
+        cls, path: Path, headline: str, search: Search, found: Conclusion, stopped_by: Ending, exit_status: Exit,
         summary: SummaryDocument,
     ) -> SearchResult:  # fmt: skip
-        """From what is known at the end."""
+        """From what is concluded at the end."""
+        known = found.known
         return cls(
             path=path,
             headline=headline,
+            conclusion=found.kind,
+            at_least=found.at_least,
+            below=found.below,
             capacity=None if known is None else known.estimate,
             low=None if known is None else known.low,
             high=None if known is None else known.high,

@@ -7,8 +7,10 @@ from typing import Any
 
 from bench.errors import Exit
 from bench.load_search import charts
-from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent, search_visited
+from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent
+from bench.load_search.conclusion import Conclusion, conclude
 from bench.load_search.decisions import Search
+from bench.load_search.evidence import counts
 from bench.load_search.visit_numbers import of_inputs
 from bench.load_search.visit_table import allowed, rows
 from bench.loads import KINDS
@@ -28,7 +30,7 @@ _LOOKS = {Exit.GOOD: "valid", Exit.OBJECTIVE_FAILED: "suspect"}
 def render(found: Answer, search: Search, numbers: Numbers, settings: Mapping[str, Any]) -> str:
     """The page. `settings` is the content of search.yaml."""
     manifest, config = settings.get("manifest", {}), settings.get("config", {})
-    visited = search_visited(search)
+    concluded = conclude(search)
     goals = search.settings.goals
     return document(
         "search.html.j2",
@@ -39,8 +41,8 @@ def render(found: Answer, search: Search, numbers: Numbers, settings: Mapping[st
         look=_LOOKS.get(found.exit, "invalid"),
         word="ANSWER" if found.exit == Exit.GOOD else "NO" if found.exit == Exit.OBJECTIVE_FAILED else "STOPPED",
         answer=found,
-        tiles=_tiles(search) if visited else [],
-        charts=[chart_view(chart) for chart in charts.build(search, numbers, visited=visited)],
+        tiles=_tiles(search, concluded),
+        charts=[chart_view(chart) for chart in charts.build(search, numbers, concluded.known)],
         objectives=[(goal.text, allowed(goal)) for goal in goals],
         rows=rows(search, numbers),
         of_inputs=of_inputs(numbers),
@@ -65,17 +67,24 @@ def _sought(search: Search) -> dict[str, Any]:
     }
 
 
-def _tiles(search: Search) -> list[Tile]:
-    known, kind = search.known(), search.settings.load_kind
-    if known is None:
-        return []
+def _tiles(search: Search, found: Conclusion) -> list[Tile]:
+    kind = search.settings.load_kind
     unit = KINDS[kind].unit.removeprefix("requests")
+    value, _, unit_of_time = duration(search.seconds).partition(" ")
+    lost = sum(not counts(result) for result in search.results)
+    ended = [
+        Tile("Visits", str(len(search.results)), "", f"{lost} INVALID or FAILED"),
+        Tile("Time", value, unit_of_time, f"of {duration(search.settings.budget_s)}"),
+    ]
 
     def figure(load: float | None) -> str:
         return NOTHING if load is None else load_number(load, kind)
 
+    known = found.known
+    if known is None:
+        bounds = (("At least", found.at_least, "nothing broke"), ("Below", found.below, "broken there"))
+        return [*(Tile(name, figure(load), unit, what) for name, load, what in bounds if load is not None), *ended]
     held, failed = known.held, known.failed
-    value, _, unit_of_time = duration(search.seconds).partition(" ")
     return [
         Tile("Holds up to", figure(known.estimate), unit, f"{figure(known.low)} to {figure(known.high)}"),
         Tile("Held", figure(held and held[0]), unit if held else "", f"{percent(held[1])} sure" if held else NONE),
@@ -83,6 +92,5 @@ def _tiles(search: Search) -> list[Tile]:
              f"{percent(1 - failed[1])} sure" if failed else NONE),
         Tile("Width of the interval", f"{100 * (known.high / known.low - 1):.0f}", "%",
              f"asked for {100 * search.settings.precision:.3g}%"),
-        Tile("Visits", str(len(search.results)), "", f"{sum(not r.valid for r in search.results)} INVALID"),
-        Tile("Time", value, unit_of_time, f"of {duration(search.settings.budget_s)}"),
+        *ended,
     ]  # fmt: skip

@@ -10,7 +10,8 @@ import yaml
 
 from bench.errors import BenchError, Exit, UsageError
 from bench.load_search import page, search_file, text, visit_numbers
-from bench.load_search.answer import answer, search_visited
+from bench.load_search.answer import answer
+from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
 
@@ -44,7 +45,7 @@ def render(
         brief=text.render(found, search, numbers, brief=True),
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
         exit=found.exit,
-        answered=search.known() is not None and search_visited(search),
+        answered=conclude(search).known is not None,
     )
 
 

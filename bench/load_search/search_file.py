@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 from bench.errors import UsageError
-from bench.load_search.decisions import SURE, Ending, Search, Settings
+from bench.load_search.conclusion import Conclusion, conclude, holds
+from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
+from bench.loads import LoadName
 from bench.run_files.shape import misfits
 from bench.statistics.capacity import Mean
 
@@ -27,7 +29,7 @@ _SMALLEST, _LARGEST = 1e-9, 1e12
 class _Kept:
     """What of the file a search goes on from."""
 
-    load_kind: Literal["rate", "concurrency"]
+    load_kind: LoadName
     objectives: tuple[Goal, ...]
     settings: dict[str, float]
     visits: tuple[Result, ...]
@@ -37,7 +39,8 @@ def to_json(
     search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
 ) -> dict[str, Any]:
     """What is written to the file."""
-    settings, known = search.settings, search.known()
+    settings, found = search.settings, conclude(search)
+    known = found.known
     limits = {
         name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s", "judged_after_s")
     }
@@ -52,7 +55,10 @@ def to_json(
         "held": None if known is None or known.held is None else _sure(known.held),
         "failed": None if known is None or known.failed is None else _sure(known.failed),
         "binding": None if known is None else known.binding,
-        "required": None if require is None else required(search, require),
+        "conclusion": str(found.kind),
+        "at_least": found.at_least,
+        "below": found.below,
+        "required": None if require is None else required(search, found, require),
         "stopped_by": None if stopped_by is None else str(stopped_by),
         "seconds": search.seconds,
     }
@@ -109,10 +115,9 @@ def _impossible(kept: Mapping[str, Any]) -> str | None:
     return None
 
 
-def required(search: Search, load: float) -> dict[str, Any]:
-    """Whether a load that is required is held: `held` where that is sure, with how sure."""
-    sure = search.sure_of(load)
-    return {"load": load, "probability": sure, "held": sure is not None and sure >= SURE}
+def required(search: Search, found: Conclusion, load: float) -> dict[str, Any]:
+    """Whether a load that is required is held: `held` where a visit showed it, with how sure the load itself is."""
+    return {"load": load, "probability": search.sure_of(load), "held": holds(search, found, load)}
 
 
 def _sure(entry: tuple[float, float]) -> dict[str, float]:

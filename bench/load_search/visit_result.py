@@ -17,7 +17,7 @@ import numpy as np
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal, goals
-from bench.load_search.visits import Result, Visit
+from bench.load_search.visits import Result, Visit, first_p90_s
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.job_numbers import S_PER_H
 from bench.metrics.jobs import Job, JobEnd, jobs_of
@@ -27,7 +27,7 @@ from bench.metrics.run_numbers import JOB
 from bench.records import Outcome, RequestRecord
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
-from bench.statistics.keeps_up import in_flight
+from bench.statistics.keeps_up import growth, in_flight
 
 FAILED_COUNTS_AS = 2.0
 """In a mean, a request that failed counts as so many times the limit: a server must not get faster by refusing."""
@@ -136,6 +136,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         jobs=judged,
         kept_up=_kept_up(search, visit, load, stop_ns),
         e2el_p90_s=_p90_s(jobs, e2el_ms),
+        e2el_first_s=None if jobs else _first_s(load),
         run_dir=load.run_dir,
     )
 
@@ -187,7 +188,17 @@ def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | N
     end_s = [(record.end_ns - load.start_ns) / NS_PER_S for record in load.records]
     stop_s = (stop_ns - load.start_ns) / NS_PER_S
     flight = in_flight(due_s, end_s, 0.0, stop_s)
-    return search.kept_up(visit, flight, max(0.0, max(end_s) - stop_s))
+    measured = [(due, end - due) for due, end in zip(due_s, end_s, strict=True) if 0.0 <= due < stop_s]
+    grown = growth([due for due, _ in measured], [took for _, took in measured])
+    return search.kept_up(visit, flight, max(0.0, max(end_s) - stop_s), grown)
+
+
+def _first_s(load: Load) -> float | None:
+    """How long the first requests took, those of the time that let the server settle too."""
+    succeeded = [record for record in load.records if record.outcome is Outcome.OK]
+    due_s = np.array([record.intended_ns for record in succeeded], dtype=np.float64) / NS_PER_S
+    end_s = np.array([record.end_ns for record in succeeded], dtype=np.float64) / NS_PER_S
+    return first_p90_s(due_s, end_s - due_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
+from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import Mean
 
 Phase = Literal["scout", "visit", "again"]
 
 FULL_BUDGET_S = 900.0
 _PAUSE_S = 2.0
-EARLY_END_FROM = 40
-"""A visit may end early from so many requests on (`Search.hopeless`)."""
 
 _LONGEST_MEASURE_S = 300.0
 _LONGEST_SETTLE_S = 120.0
+_FIRST = 10
 LEAST_JOBS = 10
 """So many must have been judged for a scout to be a hint."""
 _JOBS_OF_SCOUT, _JOBS_OF_VISIT, _LEAST_JOBS_OF_VISIT = 40.0, 200.0, 40.0
@@ -71,6 +73,8 @@ class Result:
     """False where requests in flight kept rising (`statistics.keeps_up`); None of a closed loop, and of an early end."""
     e2el_p90_s: float | None = None
     """p90 of E2EL; where objectives speak of jobs, that of job seconds: how long it takes until one of them is over."""
+    e2el_first_s: float | None = None
+    """p90 of E2EL of the requests that were sent first, when nothing can have piled up; None of jobs."""
     run_dir: str = ""
 
     @property
@@ -99,6 +103,14 @@ class Result:
         return self.violations.get(objective, 0) / judged if judged else None
 
 
+def first_p90_s(sent_s: Floats, e2el_s: Floats) -> float | None:
+    """p90 of E2EL of the first tenth of the requests of a visit, at least ten of them; None if there are fewer."""
+    if len(sent_s) < _FIRST:
+        return None
+    first = np.argsort(sent_s, kind="stable")[: max(_FIRST, len(sent_s) // 10)]
+    return float(np.quantile(e2el_s[first], 0.9))
+
+
 def pause_s(budget_s: float) -> float:
     """How long to wait between two visits, with nothing in flight."""
     return _PAUSE_S * min(1.0, budget_s / FULL_BUDGET_S)
@@ -122,12 +134,12 @@ def times(
     e2el = 0.0 if e2el_p90_s is None else e2el_p90_s
     gap = 0.0 if requests_per_s is None else 1 / requests_per_s
     if phase == "scout":
-        measure = max(min(60 * f, max(10 * f, 30 * f * gap)), e2el, _SCOUT_LASTS * judged_after_s)
+        measure = max(min(40 * f, max(10 * f, 20 * f * gap)), e2el / 2, _SCOUT_LASTS * judged_after_s)
         measure = max(measure, _until_judged_s(_JOBS_OF_SCOUT, jobs_per_s, judged_after_s, budget_s))
-        return max(3 * f, 1.5 * e2el), measure
+        return max(3 * f, e2el), measure
     # A request's own length cannot be shortened in proportion: a visit shorter than that sees an empty server.
-    settle = max(10 * f, e2el * (1.5 + f))
-    measure = min(max(60 * f, e2el * (2 + 2 * f), 200 * f * gap), _LONGEST_MEASURE_S)
+    settle = max(10 * f, 2 * e2el)
+    measure = min(max(60 * f, 2.5 * e2el, 200 * f * gap), _LONGEST_MEASURE_S)
     jobs = max(_JOBS_OF_VISIT * f, _LEAST_JOBS_OF_VISIT)
     wanted = _until_judged_s(jobs, jobs_per_s, judged_after_s, budget_s)
     measure = max(measure, _VISIT_LASTS * judged_after_s, wanted)

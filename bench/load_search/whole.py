@@ -14,6 +14,7 @@ from bench.clock import utc_now
 from bench.config import RunConfig
 from bench.errors import UsageError
 from bench.load_search import search_file
+from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Search
 from bench.load_search.driver import Ended, Follower, drive
 from bench.load_search.files import SearchDirectory, config_sha256
@@ -124,7 +125,6 @@ def carry_out(
 
 def result_of(directory: SearchDirectory, search: Search, ended: Ended, rendered: Rendered) -> SearchResult:
     """The typed result of a search that has ended."""
-    known = search.known() if rendered.answered else None
     headline = " ".join(rendered.brief.split())
     content = orjson.loads(rendered.json)
-    return SearchResult.of(directory.path, headline, search, known, ended.stopped_by, rendered.exit, content)
+    return SearchResult.of(directory.path, headline, search, conclude(search), ended.stopped_by, rendered.exit, content)

@@ -50,6 +50,10 @@ MEAN_SLOPE_MEDIAN, MEAN_SLOPE_SIGMA = 4.0, 1.0
 SIDE_ODDS = 6.0
 SIDE_RATIO = 1.5
 LEAST_D = 10.0
+FALL = 0.15
+BEYOND = 16.0
+"""How far a grid reaches beyond its domain, as a factor."""
+_STEP = 0.01
 
 _LOG_T_HEAVINESS = 4.0
 """Degrees of freedom of a mean's error: it is estimated from few blocks, and one bad visit must not decide."""
@@ -60,8 +64,10 @@ class Share:
     """What a visit says of an objective on a share: `violations` of `requests` broke it."""
 
     load: float
-    requests: int
-    violations: int
+    requests: float
+    violations: float
+    own_d: float = LEAST_D
+    """D of this visit alone, by how long its own excursions last. Too small near an edge, where most visits see none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +115,61 @@ class Posterior:
         """P(capacity >= load): how sure it is that the objective holds at a load."""
         return min(1.0, float(self.mass[self.grid >= load * (1 - 1e-12)].sum()))
 
-    def at_edge(self) -> int:
-        """Whether the capacity may lie outside the grid: -1 below it, 1 above it, 0 inside."""
-        edge = len(self.grid) // 40
-        below, above = float(self.mass[:edge].sum()), float(self.mass[-edge:].sum())
-        return 0 if max(below, above) < 0.2 else (-1 if below > above else 1)
-
 
 def grid(low: float, high: float, points: int = POINTS) -> Floats:
     """Capacities from low to high, evenly spaced in their logarithm."""
     return np.exp(np.linspace(math.log(low), math.log(high), points))
 
 
-def of_shares(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> Posterior:
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Where scouts hint that the capacity lies.
+
+    It is no wall: outside, the prior falls by a factor of e for each `FALL` of ln(load).
+    """
+
+    low: float
+    high: float
+
+    def grid(self, least: float, most: float) -> Floats:
+        """Capacities over the domain and far beyond it, within the limits of the search."""
+        low, high = max(self.low / BEYOND, least / 1.6), min(self.high * BEYOND, most * 1.6)
+        low, high = min(low, self.low), max(high, self.high)
+        return grid(low, high, max(POINTS, round(math.log(high / low) / _STEP)))
+
+    def log_prior(self, capacities: Floats) -> Floats:
+        """Of each capacity; 0 inside."""
+        outside = np.maximum(np.log(self.low / capacities), np.log(capacities / self.high))
+        return -np.maximum(outside, 0.0) / FALL
+
+
+def of_shares(
+    visits: Sequence[Share],
+    allowed: float,
+    d: float,
+    capacities: Floats,
+    edge: Slopes = STEEP,
+    domain: Domain | None = None,
+) -> Posterior:
     """The posterior of an objective that `allowed` (p0) of the requests may violate; D is what a violation shares."""
+    slopes = np.asarray(edge.values, dtype=np.float64)
+    prior = -0.5 * (np.log(slopes / edge.median) / edge.sigma) ** 2
+    log_mass = prior + log_likelihood(visits, allowed, capacities, edge) / d
+    return _posterior(capacities, log_mass, domain)
+
+
+def log_likelihood(
+    visits: Sequence[Share], allowed: float, capacities: Floats, edge: Slopes = STEEP, overload: float | None = None
+) -> Floats:
+    """Of all visits together, as if every request were independent, by capacity (rows) and slope (columns).
+
+    `overload`: the share up to which the curve is believed above the capacity; by default up to 6 times the odds of p0.
+    """
     p0 = math.log(allowed / (1 - allowed))
     clip = math.log(SIDE_ODDS)
+    most = clip if overload is None else max(clip, math.log(overload / (1 - overload)) - p0)
     slopes = np.asarray(edge.values, dtype=np.float64)
-    log_mass = np.tile(-0.5 * (np.log(slopes / edge.median) / edge.sigma) ** 2, (len(capacities), 1))
+    total = np.zeros((len(capacities), len(slopes)))
     for visit in visits:
         n, k = visit.requests, visit.violations
         if not n:
@@ -134,17 +177,24 @@ def of_shares(visits: Sequence[Share], allowed: float, d: float, capacities: Flo
         own = math.log((k + 0.5) / (n - k + 0.5))
         distance = np.log(visit.load / capacities)[:, None] * slopes
         logit = np.where(
-            distance >= clip, max(p0 + clip, own), np.where(distance <= -clip, min(p0 - clip, own), p0 + distance)
+            distance >= most, max(p0 + most, own), np.where(distance <= -clip, min(p0 - clip, own), p0 + distance)
         )
-        log_mass += (k * logit - n * np.logaddexp(0.0, logit)) / d
-    return _posterior(capacities, log_mass)
+        total += k * logit - n * np.logaddexp(0.0, logit)
+    return total
 
 
-def of_means(visits: Sequence[Mean], capacities: Floats) -> Posterior:
+def of_means(visits: Sequence[Mean], capacities: Floats, domain: Domain | None = None) -> Posterior:
     """The posterior of an objective on a mean."""
+    slopes = np.asarray(MEAN_SLOPES, dtype=np.float64)
+    prior = -0.5 * (np.log(slopes / MEAN_SLOPE_MEDIAN) / MEAN_SLOPE_SIGMA) ** 2
+    return _posterior(capacities, prior + log_likelihood_of_means(visits, capacities), domain)
+
+
+def log_likelihood_of_means(visits: Sequence[Mean], capacities: Floats) -> Floats:
+    """Of all visits together, by capacity (rows) and slope (columns)."""
     clip = math.log(SIDE_RATIO)
     slopes = np.asarray(MEAN_SLOPES, dtype=np.float64)
-    log_mass = np.tile(-0.5 * (np.log(slopes / MEAN_SLOPE_MEDIAN) / MEAN_SLOPE_SIGMA) ** 2, (len(capacities), 1))
+    total = np.zeros((len(capacities), len(slopes)))
     freedom = _LOG_T_HEAVINESS
     for visit in visits:
         distance = np.log(visit.load / capacities)[:, None] * slopes
@@ -154,8 +204,8 @@ def of_means(visits: Sequence[Mean], capacities: Floats) -> Posterior:
             np.where(distance <= -clip, min(-clip, visit.log_ratio), distance),
         )
         z = (visit.log_ratio - predicted) / visit.error
-        log_mass -= (freedom + 1) / 2 * np.log1p(z**2 / freedom)
-    return _posterior(capacities, log_mass)
+        total -= (freedom + 1) / 2 * np.log1p(z**2 / freedom)
+    return total
 
 
 def mean_of(load: float, values: Values, limit: float) -> Mean | None:
@@ -174,11 +224,27 @@ def dispersion(tails: Sequence[tuple[float, float, float]], capacity: float, all
     `tails` has (load, share of violations, act of 1{value > the visit's p90}) of each visit. Those within 25% of the
     capacity count, and of these those with less than 30% violations (or three times the odds that are allowed). The mean,
     since most visits see no excursion and few see a long one: with the median the interval of a queue behind a cap on
-    sequences held in 88% of searches. Before there is a visit, D is twice the last load that was scouted, at least 10.
+    sequences held in 88% of searches. Before there is one, D is twice the last load that was scouted, at least 10, and at
+    least 3 x the largest act that any visit of less than 30% violations saw.
     """
     most = max(0.3, odds_times(allowed, 3))
-    near = [tau for load, share, tau in tails if abs(load / capacity - 1) <= 0.25 and share < most]
-    return 3 * float(np.mean(near)) if near else max(LEAST_D, 2 * scouted)
+    calm = [(load, tau) for load, share, tau in tails if share < most]
+    near = [tau for load, tau in calm if abs(load / capacity - 1) <= 0.25]
+    return 3 * float(np.mean(near)) if near else max(LEAST_D, 2 * scouted, *(3 * tau for _, tau in calm))
+
+
+def deviance_above(violations: float, requests: float, allowed: float) -> float:
+    """Twice the log-likelihood ratio of the share seen against the share that is allowed; 0 if it is not above it."""
+    if not requests or violations <= allowed * requests:
+        return 0.0
+    p = violations / requests
+    return 2 * (_log_likelihood_of(violations, requests, p) - _log_likelihood_of(violations, requests, allowed))
+
+
+def _log_likelihood_of(violations: float, requests: float, p: float) -> float:
+    """Of so many violations where each request breaks the objective with probability p."""
+    broke = violations * math.log(p) if violations else 0.0
+    return broke + ((requests - violations) * math.log1p(-p) if requests > violations else 0.0)
 
 
 def odds_times(p: float, factor: float) -> float:
@@ -186,6 +252,8 @@ def odds_times(p: float, factor: float) -> float:
     return factor * p / (1 - p + factor * p)
 
 
-def _posterior(capacities: Floats, log_mass: Floats) -> Posterior:
+def _posterior(capacities: Floats, log_mass: Floats, domain: Domain | None = None) -> Posterior:
+    if domain is not None:
+        log_mass = log_mass + domain.log_prior(capacities)[:, None]
     mass = np.exp(log_mass - log_mass.max()).sum(axis=1)
     return Posterior(capacities, mass / mass.sum())

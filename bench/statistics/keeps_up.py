@@ -19,11 +19,14 @@ from itertools import pairwise
 import numpy as np
 
 from bench.statistics.autocorrelation import Floats, Values
-from bench.statistics.capacity import Posterior
+from bench.statistics.capacity import Domain, Posterior
 
 RISE = 1.25
 GROWTH = 0.03
 CHANCE = 3.0
+GROWN = 1.5
+"""E2EL of the last third over that of the first from which a long drain is a pile-up, and not the length of the replies."""
+_LEAST_OF_THIRD = 10
 
 SURE = 0.97
 """Beyond this a single visit, however clear, says nothing."""
@@ -59,7 +62,21 @@ def in_flight(sent_s: Values, end_s: Values, start_s: float, stop_s: float) -> I
     return InFlight((means[0], means[1], means[2]), int(((sent >= start_s) & (sent < stop_s)).sum()))
 
 
-def posterior(visits: Sequence[tuple[float, bool]], capacities: Floats) -> Posterior:
+def growth(sent_s: Values, e2el_s: Values) -> float | None:
+    """The median E2EL of the last third of the requests over that of the first, in the order of sending.
+
+    None for fewer than ten requests a third, whose medians differ by chance where lengths do.
+    """
+    order = np.argsort(np.asarray(sent_s, dtype=np.float64), kind="stable")
+    e2el = np.asarray(e2el_s, dtype=np.float64)[order]
+    third = len(e2el) // 3
+    if third < _LEAST_OF_THIRD:
+        return None
+    first = float(np.median(e2el[:third]))
+    return float(np.median(e2el[-third:])) / first if first > 0 else None
+
+
+def posterior(visits: Sequence[tuple[float, bool]], capacities: Floats, domain: Domain | None = None) -> Posterior:
     """What visits of an open loop, as (load, whether it kept up), say of the load that the server keeps up with.
 
     P(a visit fails) rises from 1 - SURE to SURE, logistic in ln(load / capacity) around an offset that is not known:
@@ -71,5 +88,7 @@ def posterior(visits: Sequence[tuple[float, bool]], capacities: Floats) -> Poste
         distance = np.log(load / capacities)[:, None] - offsets
         fails = (1 - SURE) + (2 * SURE - 1) / (1 + np.exp(-STEEPNESS * distance))
         log_mass += np.log(1 - fails if kept_up else fails)
+    if domain is not None:
+        log_mass += domain.log_prior(capacities)[:, None]
     mass = np.exp(log_mass - log_mass.max()).sum(axis=1)
     return Posterior(capacities, mass / mass.sum())

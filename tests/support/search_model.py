@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
-from bench.load_search.visits import EARLY_END_FROM, Result, Visit, pause_s
+from bench.load_search.visits import Result, Visit, first_p90_s, pause_s
 from bench.statistics.autocorrelation import tail_act
 from bench.statistics.capacity import mean_of
-from bench.statistics.keeps_up import in_flight
+from bench.statistics.keeps_up import growth, in_flight
 from tests.support.batching_model import Array, Served, Server, closed_loop, open_loop, poisson
 
 
@@ -46,6 +47,49 @@ def goodput(ttft_ms: float, tpot_ms: float, share: float) -> Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a server at any load: a share of its requests fails, or it stops for a while every so often, or it
+    gets slower with time: by this factor over this many seconds of the search."""
+
+    fails: float = 0.0
+    stall_s: float = 0.0
+    stall_every_s: float = 20.0
+    slower: float = 1.0
+    slower_over_s: float = 900.0
+
+    def server(self, server: Server, elapsed_s: float) -> Server:
+        """The server after so much of the search."""
+        if self.slower == 1.0:
+            return server
+        factor = self.slower ** min(1.0, elapsed_s / self.slower_over_s)
+        cost = server.cost
+        return replace(server, cost=replace(cost, b0=cost.b0 * factor, b1=cost.b1 * factor, b2=cost.b2 * factor))
+
+    def serve(self, server: Server, arrivals: Sequence[float], rng: np.random.Generator) -> Served:
+        """An open loop through the stalls: the server works on a clock that stands still in each of them."""
+        if not self.stall_s:
+            return open_loop(server, arrivals, rng)
+        works_s = self.stall_every_s - self.stall_s
+        phase_s = float(rng.uniform(0, self.stall_every_s))
+        whole, within = np.divmod(np.asarray(arrivals) + phase_s, self.stall_every_s)
+        worked = open_loop(server, (whole * works_s + np.minimum(within, works_s)).tolist(), rng)
+
+        def on_the_wall(at_s: Array) -> Array:
+            return np.asarray(at_s + np.floor(at_s / works_s) * self.stall_s - phase_s)
+
+        return replace(
+            worked, sent_s=np.asarray(arrivals), first_s=on_the_wall(worked.first_s), last_s=on_the_wall(worked.last_s)
+        )
+
+    def failed(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+        """Which of so many requests fail."""
+        return rng.random(n) < self.fails if self.fails else np.zeros(n, dtype=np.bool_)
+
+
+NO_TROUBLE = Trouble()
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """How a search ended."""
 
@@ -54,33 +98,30 @@ class Found:
     minutes: float
 
 
-def run_search(server: Server, limits: Sequence[Limit], settings: Settings, seed: int) -> Found:
+def run_search(
+    server: Server, limits: Sequence[Limit], settings: Settings, seed: int, trouble: Trouble = NO_TROUBLE
+) -> Found:
     """A whole search."""
     search = Search(settings)
     while not isinstance(step := search.next(), Ending):
-        search.add(make_visit(server, limits, search, step, seed))
+        search.add(make_visit(trouble.server(server, search.seconds), limits, search, step, seed, trouble))
     return Found(search, step, search.seconds / 60)
 
 
-def make_visit(server: Server, limits: Sequence[Limit], search: Search, visit: Visit, seed: int) -> Result:
+def make_visit(
+    server: Server, limits: Sequence[Limit], search: Search, visit: Visit, seed: int, trouble: Trouble = NO_TROUBLE
+) -> Result:
     """Send the load of a visit to an idle server, and say what it brought back."""
     rng = np.random.default_rng([seed, visit.n])
     total_s = visit.settle_s + visit.measure_s
     if search.settings.load_kind == "rate":
-        arrivals = poisson(visit.load, total_s, rng)
-        state = rng.bit_generator.state
-        served = open_loop(server, arrivals, rng)
-        cut_s = _early_end(search, limits, served, visit.settle_s, total_s)
-        if cut_s < total_s:
-            # What would have been sent later was never sent.
-            rng.bit_generator.state = state
-            served = open_loop(server, [at for at in arrivals if at < cut_s], rng)
+        served = trouble.serve(server, poisson(visit.load, total_s, rng), rng)
     else:
         served = closed_loop(server, int(visit.load), total_s, rng, ramp_s=min(2.0, visit.settle_s / 2))
-        cut_s = total_s
-    inside = served.between(visit.settle_s, cut_s)
+    inside = served.between(visit.settle_s, total_s)
     violations, acts, means = {}, {}, {}
     n = len(inside.sent_s)
+    failed = trouble.failed(n, rng)
     for limit in limits:
         values = limit.value(inside)
         if limit.goal.allowed is None:
@@ -88,39 +129,21 @@ def make_visit(server: Server, limits: Sequence[Limit], search: Search, visit: V
             if mean is not None:
                 means[limit.goal.text] = mean
             continue
+        values = np.where(failed, np.inf, values)
         violations[limit.goal.text] = int((values > limit.limit_ms).sum())
         if n >= 20:
             acts[limit.goal.text] = tail_act(values)
-    flight = in_flight(served.sent_s, served.last_s, visit.settle_s, cut_s)
-    drained_s = max(cut_s, float(served.last_s.max(initial=0.0)))
-    judged = search.settings.load_kind == "rate" and cut_s == total_s
-    kept_up = search.kept_up(visit, flight, drained_s - cut_s) if judged else None
+    flight = in_flight(served.sent_s, served.last_s, visit.settle_s, total_s)
+    drained_s = max(total_s, float(served.last_s.max(initial=0.0)))
+    rate = search.settings.load_kind == "rate"
+    grown = growth(inside.sent_s, inside.last_s - inside.sent_s)
+    kept_up = search.kept_up(visit, flight, drained_s - total_s, grown) if rate else None
     p90 = float(np.quantile(inside.e2el_ms, 0.9)) / 1e3 if n else None
     return Result(
-        visit.n, visit.phase, visit.load, "VALID", visit.settle_s, cut_s - visit.settle_s,
+        visit.n, visit.phase, visit.load, "VALID", visit.settle_s, visit.measure_s,
         drained_s + pause_s(search.settings.budget_s), n, violations, act=acts, means=means, kept_up=kept_up,
-        e2el_p90_s=p90,
+        e2el_p90_s=p90, e2el_first_s=first_p90_s(served.sent_s, served.last_s - served.sent_s),
     )  # fmt: skip
-
-
-def _early_end(search: Search, limits: Sequence[Limit], served: Served, start_s: float, end_s: float) -> float:
-    """When so many requests had broken an objective that the visit ends early; its regular end where that never was."""
-    inside = served.between(start_s, end_s)
-    first = end_s
-    for limit in limits:
-        if limit.goal.allowed is None:
-            continue
-        violates = limit.value(inside) > limit.limit_ms
-        known_s = inside.first_s if limit.waits else inside.last_s
-        if limit.waits:
-            known_s = np.where(violates, inside.sent_s + limit.limit_ms / 1e3, known_s)
-        order = np.argsort(known_s, kind="stable")
-        broken = np.cumsum(violates[order])
-        for place in range(EARLY_END_FROM - 1, len(order), 10):
-            if search.hopeless(limit.goal, place + 1, int(broken[place])):
-                first = min(first, max(start_s, float(known_s[order[place]])))
-                break
-    return first
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def test_the_stages_of_a_visit() -> None:
     sent = replace(NUMBERS, all_sent=True, run_s=10.0, failed=3, failures=((Outcome.RESET, 3),))
     assert progress_lines(now, sent)[0] == "  visit 3, a short one at 32/s: waiting for 34 in flight"
     assert "failed 3" in progress_lines(now, sent)[1]
-    assert progress_lines(now, sent)[2] == "  known: 16/s held in short visits"
+    assert progress_lines(now, sent)[2] == "  known: nothing clearly broke up to 16/s (short visits, a hint)"
 
 
 def test_nothing_is_known_before_the_first_visit() -> None:
@@ -86,14 +86,20 @@ def test_what_stays_of_a_visit() -> None:
     assert lines[0].startswith("visit 5: ")
     assert f"({P99.text} " not in lines[0]
     assert "(broken: ttft:p99<500ms " in lines[0]
-    assert lines[1].startswith("  known: between ")
+    assert lines[1].startswith("  known: below ")
     scouts = ended_lines(searched(4), searched(4).results[-1], None)
-    assert scouts[0].startswith("visit 4: 64/s did not hold")
-    assert scouts[1] == "  known: 32/s held, 64/s did not hold in short visits"
+    assert scouts[0].startswith("visit 4: 64/s broke")
+    assert scouts[1] == "  known: nothing clearly broke up to 32/s, 64/s broke (short visits, a hint)"
     invalid = replace(search.results[-1], verdict="INVALID")
     assert ended_lines(search, invalid, None) == [
         f"visit 5: {invalid.load:.3g}/s: INVALID, the client could not measure it"
     ]
+    failed = replace(search.results[-1], verdict="FAILED")
+    assert ended_lines(search, failed, None) == [
+        f"visit 5: {failed.load:.3g}/s: FAILED, which says nothing about the load"
+    ]
+    calm = ended_lines(searched(3), searched(3).results[-1], None)
+    assert calm[0].startswith("visit 3: 32/s did not clearly break (")
     piling = ended_lines(search, replace(search.results[-1], kept_up=False), None)
     assert "requests pile up" in piling[0]
 

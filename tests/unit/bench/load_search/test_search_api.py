@@ -43,7 +43,7 @@ def test_without_an_answer_there_is_no_number(tmp_path: Path) -> None:
     place.write(search, "0" * 64, Ending.INTERRUPTED, None)
     rendered = render(place, search, Ending.INTERRUPTED, None)
     found = result_of(place, search, Ended(Ending.INTERRUPTED), rendered)
-    assert found.headline == "No answer yet. In short visits 8/s was held."
+    assert found.headline == "No answer yet. Short visits only hint: nothing clearly broke up to 8/s."
     assert (found.capacity, found.low, found.high, found.held, found.exit) == (None, None, None, None, Exit.INTERRUPTED)
 
 

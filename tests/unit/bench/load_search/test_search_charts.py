@@ -40,7 +40,7 @@ def test_every_valid_visit_is_a_point_from_the_lowest_load_to_the_highest() -> N
         )
         for result in search.results
     }  # fmt: skip
-    _, violations, latency, throughput = charts.build(search, numbers, visited=True)
+    _, violations, latency, throughput = charts.build(search, numbers, search.known())
     loads = sorted(result.load for result in search.results)
     assert [10**x for x in violations.x] == pytest.approx(loads)
     points, allowed = violations.panels[0].lines
@@ -53,7 +53,7 @@ def test_every_valid_visit_is_a_point_from_the_lowest_load_to_the_highest() -> N
 
 
 def test_points_are_not_joined() -> None:
-    chart = charts.build(searched(6), {}, visited=True)[1]
+    chart = charts.build(searched(6), {}, searched(6).known())[1]
     svg = plot.draw(chart, chart.panels[0]).svg
     (dots,) = [part for part in svg.split("<path ") if 'class="points large"' in part]
     assert dots.count("M") == dots.count("h0") == 6
@@ -61,7 +61,7 @@ def test_points_are_not_joined() -> None:
 
 
 def test_a_search_of_one_load_has_no_chart() -> None:
-    assert charts.build(searched(1), {}, visited=False) == []
+    assert charts.build(searched(1), {}, None) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.statistics.capacity import Mean, Posterior, Share, dispersion, grid, mean_of, odds_times, of_means, of_shares
+from bench.statistics.capacity import (
+    Domain,
+    Mean,
+    Posterior,
+    Share,
+    deviance_above,
+    dispersion,
+    grid,
+    mean_of,
+    odds_times,
+    of_means,
+    of_shares,
+)
 from tests.support import statistics_oracle as oracle
 
 VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20), Share(33.0, 500, 0)]
@@ -20,7 +32,7 @@ VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20)
 @pytest.mark.parametrize("d", [10.0, 75.0, 400.0])
 def test_the_posterior_is_that_of_the_slow_reference(allowed: float, d: float) -> None:
     found = of_shares(VISITS, allowed, d, grid(10, 80))
-    expected = oracle.capacity_mass([(v.load, v.requests, v.violations) for v in VISITS], allowed, d, 10, 80)
+    expected = oracle.capacity_mass([(v.load, int(v.requests), int(v.violations)) for v in VISITS], allowed, d, 10, 80)
     assert found.mass == pytest.approx(expected, abs=1e-10)
 
 
@@ -53,11 +65,37 @@ def test_the_quantiles_of_a_posterior_are_those_of_its_mass() -> None:
     assert [found.holds(load) for load in (0.5, 2.0, 2.5, 4.0, 9.0)] == pytest.approx([1, 0.98, 0.5, 0.2, 0])
 
 
-def test_a_capacity_outside_the_grid_piles_up_at_its_edge() -> None:
-    held, broken = [Share(39, 9_000, 0)] * 3, [Share(11, 9_000, 5_000)] * 3
-    assert of_shares(held, 0.01, 20, grid(10, 40)).at_edge() == 1
-    assert of_shares(broken, 0.01, 20, grid(10, 40)).at_edge() == -1
-    assert of_shares([Share(20, 9_000, 90)] * 3, 0.01, 20, grid(10, 40)).at_edge() == 0
+def test_a_capacity_far_outside_the_domain_of_the_scouts_is_found() -> None:
+    domain = Domain(10, 40)
+    capacities = domain.grid(0.1, 1_000)
+    assert capacities[0] == pytest.approx(10 / 16)
+    assert capacities[-1] == pytest.approx(40 * 16)
+    nothing = of_shares([], 0.01, 20, capacities, domain=domain)
+    assert nothing.holds(10) - nothing.holds(40) > 0.8
+    held, broken = [Share(120, 9_000, 0)] * 6, [Share(3, 9_000, 5_000)] * 6
+    assert of_shares(held, 0.01, 20, capacities, domain=domain).low > 100
+    assert of_shares(broken, 0.01, 20, capacities, domain=domain).high < 3
+    between = [Share(20, 9_000, 90)] * 3
+    assert of_shares(between, 0.01, 20, capacities, domain=domain).estimate == pytest.approx(20, rel=0.05)
+
+
+def test_the_prior_falls_by_e_for_each_step_outside_the_domain() -> None:
+    domain = Domain(10, 40)
+    inside, above, below = domain.log_prior(np.array([20.0, 40 * np.exp(0.3), 10 * np.exp(-0.15)]))
+    assert [inside, above, below] == pytest.approx([0, -2, -1])
+
+
+def test_a_grid_stays_within_the_limits_of_the_search() -> None:
+    capacities = Domain(10, 40).grid(8, 50)
+    assert (capacities[0], capacities[-1]) == pytest.approx((5, 80))
+
+
+def test_a_share_above_what_is_allowed_has_a_deviance() -> None:
+    assert deviance_above(1, 100, 0.01) == 0
+    assert deviance_above(0, 0, 0.01) == 0
+    # 2 (10 ln 10 + 90 ln(0.9 / 0.99))
+    assert deviance_above(10, 100, 0.01) == pytest.approx(2 * (10 * np.log(10) + 90 * np.log(0.9 / 0.99)))
+    assert deviance_above(5, 5, 0.5) == pytest.approx(10 * np.log(2))
 
 
 def test_more_dependence_makes_the_interval_wider() -> None:

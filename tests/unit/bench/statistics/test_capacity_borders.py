@@ -19,18 +19,6 @@ def test_a_visit_without_requests_says_nothing_wherever_it_stands() -> None:
         assert of_shares(visits, 0.01, 20, grid(10, 80)).mass == pytest.approx(found)
 
 
-@pytest.mark.parametrize(
-    ("below", "above", "edge"),
-    [(0.2, 0.0, -1), (0.199, 0.0, 0), (0.0, 0.2, 1), (0.0, 0.199, 0), (0.3, 0.25, -1), (0.25, 0.3, 1), (0.1, 0.1, 0)],
-)
-def test_a_fifth_of_the_mass_at_an_edge_of_the_grid_may_lie_beyond_it(below: float, above: float, edge: int) -> None:
-    # Of 80 points the two outermost on either side are its edges; the third is not.
-    mass = np.zeros(80)
-    mass[1], mass[-2] = below, above
-    mass[2] = mass[-3] = (1 - below - above) / 2
-    assert Posterior(grid(1, 10, 80), mass).at_edge() == edge
-
-
 def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
     assert mean_of(5.0, [2.0] * 19, 1.0) is None
     assert mean_of(5.0, [0.0] * 20, 1.0) is None
@@ -58,7 +46,16 @@ def test_a_mean_needs_twenty_values_and_to_be_above_zero() -> None:
 def test_a_tail_counts_near_the_capacity_where_no_more_than_that_was_overloaded(
     load: float, share: float, allowed: float, counts: bool
 ) -> None:
-    assert dispersion([(load, share, 7.0)], 100.0, allowed, 8.0) == (21.0 if counts else 16.0)
+    # Another visit near the capacity, with half the act: the mean of both, or that one alone.
+    tails = [(load, share, 7.0), (100.0, 0.0, 3.0)]
+    assert dispersion(tails, 100.0, allowed, 8.0) == (15.0 if counts else 9.0)
+
+
+def test_without_a_visit_near_the_capacity_the_longest_excursion_that_was_seen_counts() -> None:
+    assert dispersion([(50.0, 0.0, 7.0), (40.0, 0.0, 2.0)], 100.0, 0.01, 8.0) == 21.0
+    assert dispersion([(50.0, 0.0, 2.0)], 100.0, 0.01, 8.0) == 16.0
+    # That of an overload says how long the visit was.
+    assert dispersion([(100.0, 0.9, 400.0)], 100.0, 0.01, 8.0) == 16.0
 
 
 def test_before_a_visit_what_was_scouted_counts_twice_and_ten_at_least() -> None:

@@ -1,0 +1,96 @@
+"""What can be concluded from a search, and no more than its visits saw.
+
+"Up to" needs a visit that kept every objective and one that broke one. Without the second the answer is "at least", without
+the first "below" or "no load held". Where visits contradict the model of one edge, there is no capacity, but the reason.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.load_search import evidence
+from bench.load_search.decisions import SURE, Known, Search
+from bench.load_search.visits import Result
+from bench.statistics.capacity_fit import Flat
+
+SAME_LOAD = 1.15
+"""Two visits of one load, as far as a change over time goes: their loads differ by at most this factor."""
+
+
+class Kind(StrEnum):
+    """The forms of a conclusion: `conclusion` of search.json."""
+
+    UP_TO = "up to"
+    AT_LEAST = "at least"
+    BELOW = "below"
+    NO_LOAD_HELD = "no load held"
+    CHANGED = "the server changed"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What is concluded. Loads are None where they are not part of it.
+
+    `known`: the capacity with its interval (UP_TO). `at_least`: the highest load of a visit that held. `below`: the lowest
+    load of a visit that broke. `flat`: the share that is broken at any load, with its objective. `change`: ln of how far the
+    capacity moved over the search, with its objective.
+    """
+
+    kind: Kind
+    known: Known | None = None
+    at_least: float | None = None
+    below: float | None = None
+    flat: tuple[str, Flat] | None = None
+    change: tuple[str, float] | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether a load is named that holds."""
+        return self.kind in (Kind.UP_TO, Kind.AT_LEAST)
+
+
+def conclude(search: Search) -> Conclusion:
+    """The conclusion from all visits so far."""
+    judged = search.judged
+    if not judged:
+        return Conclusion(Kind.NONE)
+    held = max((result.load for result, kept in judged if kept), default=None)
+    broken = min((result.load for result, kept in judged if not kept), default=None)
+    for text, fit in search.fits.items():
+        if fit.flat is not None:
+            return Conclusion(Kind.NO_LOAD_HELD, below=fit.flat.low, flat=(text, fit.flat))
+    if search.drifts:
+        return Conclusion(Kind.CHANGED, change=max(search.drifts.items(), key=lambda entry: abs(entry[1])))
+    if held is None:
+        lowest = broken is not None and broken <= search.settings.least * (1 + 1e-9)
+        return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
+    known = search.known()
+    if search.bracketed and known is not None:
+        return Conclusion(Kind.UP_TO, known=known)
+    if broken is None and not search.scout_broke:
+        return Conclusion(Kind.AT_LEAST, at_least=held)
+    # Below a scout that broke, one visit alone must be sure.
+    return Conclusion(Kind.AT_LEAST, at_least=held) if (search.sure_of(held) or 0.0) >= SURE else Conclusion(Kind.NONE)
+
+
+def holds(search: Search, found: Conclusion, load: float) -> bool:
+    """Whether a load is shown to be held: a visit at or above it kept every objective, and is held with 95% probability."""
+    if not found.answers:
+        return False
+    loads = [result.load for result, kept in search.judged if kept and result.load >= load * (1 - 1e-9)]
+    return any((search.sure_of(tried) or 0.0) >= SURE for tried in loads)
+
+
+def apart_in_time(search: Search) -> tuple[Result, Result] | None:
+    """The two visits of about one load that lie furthest apart in time; None where each load was tried once."""
+    counted = [result for result in search.results if evidence.counts(result)]
+    pairs = [
+        (a, b)
+        for i, a in enumerate(counted)
+        for b in counted[i + 1 :]
+        if abs(math.log(a.load / b.load)) <= math.log(SAME_LOAD)
+    ]
+    return max(pairs, key=lambda pair: pair[1].n - pair[0].n, default=None)

@@ -1,0 +1,85 @@
+"""What each visit says by itself: whether it counts, whether it kept every objective, and what a scout hints at.
+
+An INVALID visit says nothing about the server, and a FAILED one (most requests failed, or the server went away) says nothing
+about the load. Neither is evidence. A FAILED visit is still a hint that a search should look lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.load_search.goals import Goal
+from bench.load_search.visits import Result
+from bench.statistics.capacity import LEAST_D, deviance_above, odds_times
+
+_SCOUT_FAILS = 0.2
+_SCOUT_MEAN = math.log(1.2)
+_SIGNIFICANT = 9.0
+"""Deviance from which a scout's share is above what is allowed beyond doubt: three standard errors."""
+
+
+def counts(result: Result) -> bool:
+    """Whether a visit is evidence on its load."""
+    return result.verdict not in ("INVALID", "FAILED")
+
+
+def visits(results: Sequence[Result]) -> list[Result]:
+    """The visits that are evidence: scouts only hint."""
+    return [result for result in results if counts(result) and result.phase != "scout"]
+
+
+def hints(results: Sequence[Result]) -> list[Result]:
+    """Scouts that judged enough to hint at something, and FAILED visits."""
+    return [
+        result
+        for result in results
+        if result.valid and (result.verdict == "FAILED" or (result.phase == "scout" and result.says_enough))
+    ]
+
+
+def kept_objectives(goals: Sequence[Goal], result: Result) -> bool:
+    """Whether a visit kept every objective that was asked for."""
+    for goal in goals:
+        if goal.allowed is None:
+            if goal.text in result.means and result.means[goal.text].log_ratio > 0:
+                return False
+        elif (result.share(goal.text) or 0.0) > goal.allowed:
+            return False
+    return True
+
+
+def judge(goals: Sequence[Goal], results: Sequence[Result]) -> list[tuple[Result, bool]]:
+    """Each visit that is evidence, and whether it kept every objective and the server kept up.
+
+    Requests pile up by chance too: a visit that kept its objectives while they did is judged by its repetition alone.
+    """
+    judged = []
+    for result in visits(results):
+        kept = kept_objectives(goals, result)
+        if kept and result.kept_up is False and result.phase == "visit":
+            continue
+        judged.append((result, kept and result.kept_up is not False))
+    return judged
+
+
+def hint_fails(goals: Sequence[Goal], result: Result) -> bool:
+    """Whether a hint says that its load is too high: clearly more is broken than is allowed, or requests pile up."""
+    if result.kept_up is False or result.verdict == "FAILED":
+        return True
+    for goal in goals:
+        if goal.allowed is None:
+            mean = result.means.get(goal.text)
+            if mean is not None and mean.log_ratio > _SCOUT_MEAN:
+                return True
+            continue
+        share = result.share(goal.text) or 0.0
+        if share > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
+            return True
+        d = max(LEAST_D, 3 * result.act.get(goal.text, 0.0))
+        if (
+            deviance_above(result.violations.get(goal.text, 0), result.judged(goal.text), goal.allowed)
+            > _SIGNIFICANT * d
+        ):
+            return True
+    return False

@@ -1,0 +1,50 @@
+"""Where a search looks first: the load to scout next, and the domain in which its visits begin.
+
+As long as nothing breaks, the next load doubles. From a load that breaks it halves, or falls to what the server
+delivered while it was overloaded, if that is less. A gap of more than a factor of 2.5 is scouted in its middle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from bench.load_search.evidence import hint_fails
+from bench.load_search.goals import Goal
+from bench.load_search.visits import Result
+
+_GAP = 2.5
+_LEAST_STEP, _MOST_STEP = 2.0, 16.0
+WIDER = 1.6
+_FAR = 8.0
+
+
+def next_load(failed: Mapping[float, Result], calm: Sequence[float], least: float, most: float) -> float | None:
+    """The load to scout next; None once a load that holds and one that fails are known, or there is nowhere to go.
+
+    `failed`: by load, what failed there. `calm`: the loads at which nothing clearly broke.
+    """
+    lowest = min(failed, default=math.inf)
+    highest = max((load for load in calm if load < lowest), default=None)
+    if not failed:
+        return None if highest is None or highest >= most else 2 * highest
+    if highest is None:
+        return None if lowest <= least else lower(failed[lowest])
+    return None if lowest <= _GAP * highest else min(2 * highest, math.sqrt(lowest * highest))
+
+
+def lower(failed: Result) -> float:
+    """The load to try after one that failed."""
+    load = failed.load / _LEAST_STEP
+    if failed.seconds > 0:
+        delivered = failed.load * (failed.settle_s + failed.measure_s) / failed.seconds
+        load = max(min(load, delivered), failed.load / _MOST_STEP)
+    return load
+
+
+def domain(goals: Sequence[Goal], hints: Sequence[Result], least: float) -> tuple[float, float]:
+    """From 1/1.6 of the highest load that broke nothing clearly to 1.2 times the lowest that did; without one, far above."""
+    lowest = min((result.load for result in hints if hint_fails(goals, result)), default=math.inf)
+    held = [result.load for result in hints if not hint_fails(goals, result) and result.load < lowest]
+    low = max(held, default=least) / WIDER
+    return low, 1.2 * (max(2 * low, lowest) if lowest < math.inf else _FAR * low)

@@ -1,0 +1,163 @@
+"""Whether visits agree with one edge: the curve of `capacity.py`, which rises with the load and stays where it is.
+
+Three ways in which they may not, each measured as a deviance (twice a log-likelihood ratio, over D), so that chance alone
+gives about 1 a degree of freedom:
+
+- **flat**: the share of violations is above what is allowed, and is the same at loads that lie far apart. Overloaded visits
+  are left out: a server that loses a tenth of its requests at any load also breaks down at some load.
+- **drift**: the edge moves with time. The loads of the visits are multiplied by exp(g t), t from 0 (first) to 1 (last).
+- **spread**: visits scatter around the best curve more than D explains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from bench.statistics.autocorrelation import Floats
+from bench.statistics.capacity import (
+    LEAST_D,
+    SIDE_ODDS,
+    STEEP,
+    Mean,
+    Share,
+    Slopes,
+    deviance_above,
+    log_likelihood,
+    log_likelihood_of_means,
+    odds_times,
+)
+
+V = TypeVar("V", Share, Mean)
+
+SIGNIFICANT = 9.0
+"""A share that is above what is allowed: three standard errors."""
+DRIFTS = 20.0
+"""Chance alone moves an edge by so much in fewer than one search of a thousand, over the drifts that are tried."""
+_RISES = 4.0
+_FLAT_OVER = 2.0
+_UNEVEN = 2.0
+_BELOW = 6.6
+_LEAST_EXPECTED = 3.0
+_LIGHT = 0.1
+_OVERLOADED = 0.3
+_LEAST_VISITS = 4
+_BROKEN = 0.5
+"""Far beyond its capacity a server breaks at least this share: what tells a server that fell from one that never held."""
+_DRIFTS = (-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """A share of violations that does not depend on the load, over loads from `low` to `high`."""
+
+    share: float
+    low: float
+    high: float
+    visits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How well the visits agree with one edge."""
+
+    flat: Flat | None
+    spread: float
+    """Deviance from the best curve for each degree of freedom; at most about 1 by chance."""
+
+
+def check(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> Fit:
+    """How well visits, in the order of time, agree with one edge somewhere among `capacities`."""
+    seen = [visit for visit in visits if visit.requests]
+    if not seen:
+        return Fit(None, 0.0)
+    best = float(log_likelihood(seen, allowed, capacities, edge).max())
+    return Fit(_flat(seen, allowed, d, capacities, edge), _spread(seen, allowed, d, best))
+
+
+def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes) -> Flat | None:
+    """The share that is broken at any load, if it is above what is allowed and no curve explains the visits better."""
+    most = max(_OVERLOADED, odds_times(allowed, 3))
+    calm = [visit for visit in visits if visit.violations <= most * visit.requests]
+    loads = [visit.load for visit in calm]
+    if len(calm) < _LEAST_VISITS or max(loads) < _FLAT_OVER * min(loads):
+        return None
+    n, k = sum(visit.requests for visit in calm), sum(visit.violations for visit in calm)
+    if deviance_above(k, n, allowed) / d < SIGNIFICANT:
+        return None
+    level = _share_log_likelihood(calm, k / n)
+    uneven = sum(_deviance(visit, k / n) / visit.own_d for visit in calm)
+    of_light = _lightest(calm)
+    below = of_light.violations * n < of_light.requests * k
+    if of_light.requests * k / n < _LEAST_EXPECTED:
+        return None
+    if uneven > _UNEVEN * (len(calm) - 1) or (below and _deviance(of_light, k / n) / of_light.own_d > _BELOW):
+        return None
+    if 2 * (float(log_likelihood(calm, allowed, capacities, edge).max()) - level) / d > _RISES:
+        return None
+    return Flat(k / n, min(loads), max(loads), len(calm))
+
+
+def _lightest(visits: Sequence[Share]) -> Share:
+    """The visits to the lowest loads as one: as many as have a tenth of all requests."""
+    ordered = sorted(visits, key=lambda visit: visit.load)
+    sent = np.cumsum([visit.requests for visit in ordered])
+    return _together(ordered[: int(np.searchsorted(sent, _LIGHT * sent[-1])) + 1])
+
+
+def _together(visits: Sequence[Share]) -> Share:
+    """Several visits as one."""
+    requests = sum(visit.requests for visit in visits)
+    d = sum(visit.own_d * visit.requests for visit in visits) / requests
+    return Share(visits[0].load, requests, sum(visit.violations for visit in visits), d)
+
+
+def _deviance(visit: Share, p: float) -> float:
+    """Twice the log-likelihood ratio of a visit's own share against p."""
+    return 2 * (_share_log_likelihood([visit], visit.violations / visit.requests) - _share_log_likelihood([visit], p))
+
+
+def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:
+    """The ln of how far the edge moved from the first visit to the last, below 0 if it fell; None if it is not shown to."""
+    own = [_in_units_of(d, visit) for visit in visits]
+    return _moved(own, lambda moved: float(log_likelihood(moved, allowed, capacities, edge, _BROKEN).max()) / d)
+
+
+def drift_of_means(visits: Sequence[Mean], capacities: Floats) -> float | None:
+    """The same of an objective on a mean."""
+    return _moved(visits, lambda moved: float(log_likelihood_of_means(moved, capacities).max()))
+
+
+def _moved(visits: Sequence[V], best: Callable[[Sequence[V]], float]) -> float | None:
+    """The drift that explains visits best, if it explains them clearly better than none."""
+    if len(visits) < _LEAST_VISITS:
+        return None
+    last, still = len(visits) - 1, best(visits)
+    gains = {
+        g: best([replace(v, load=v.load * math.exp(-g * i / last)) for i, v in enumerate(visits)]) for g in _DRIFTS
+    }
+    moved = max(gains, key=lambda g: gains[g])
+    return moved if 2 * (gains[moved] - still) > DRIFTS else None
+
+
+def _in_units_of(d: float, visit: Share) -> Share:
+    """The visit with as many requests as say over D what its own say over its own D, which is at least `LEAST_D` here."""
+    weight = d / max(LEAST_D, visit.own_d)
+    return replace(visit, requests=weight * visit.requests, violations=weight * visit.violations)
+
+
+def _spread(visits: Sequence[Share], allowed: float, d: float, best: float) -> float:
+    """Only visits near the edge can scatter: far from it, the curve takes each visit's own share."""
+    low, high = odds_times(allowed, 1 / SIDE_ODDS), odds_times(allowed, SIDE_ODDS)
+    near = sum(low < visit.violations / visit.requests < high for visit in visits)
+    own = sum(_share_log_likelihood([visit], visit.violations / visit.requests) for visit in visits)
+    return 2 * (own - best) / d / max(1, near - 2)
+
+
+def _share_log_likelihood(visits: Sequence[Share], p: float) -> float:
+    p = min(max(p, 1e-12), 1 - 1e-12)
+    return float(np.sum([v.violations * math.log(p) + (v.requests - v.violations) * math.log1p(-p) for v in visits]))
