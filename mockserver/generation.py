@@ -17,7 +17,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.images import without_images
 from mockserver.dialect.openai import Frames
 from mockserver.dialect.params import RequestParams
-from mockserver.documents.grammar import Impossible, NotInstalled
+from mockserver.documents.grammar import Impossible
 from mockserver.documents.lengths import DocumentMaker
 from mockserver.documents.script import Script, Scripted, ScriptWriter, ToolRule, script_of
 from mockserver.engine import EngineRequest
@@ -157,7 +157,7 @@ class Generation:
             return
         try:
             await self._intake.counter.in_thread(partial(self._write, wanted, params, config.seed))
-        except (Impossible, NotInstalled) as e:
+        except Impossible as e:
             refusals.refuse(str(e), "tools" if wanted[0][1].calls else "response_format")
 
     def _write(self, wanted: Sequence[tuple[_Draft, Script]], params: RequestParams, seed: int) -> None:

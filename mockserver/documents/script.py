@@ -16,7 +16,7 @@ from typing import Any
 from mockserver import rng
 from mockserver.dialect.frames import Block, ToolCall
 from mockserver.dialect.params import RequestParams
-from mockserver.documents.grammar import check_schema, is_installed
+from mockserver.documents.grammar import check_schema
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.documents.pieces import pieces_of
 from mockserver.plans.plan import StreamKey
@@ -78,7 +78,7 @@ def _tools_to_call(
     calls = rule.calls if rule.asked is None else rule.asked
     if choice.mode == "auto":
         last = params.messages[-1]["role"] if params.messages else None
-        if last != "user" or calls == 0 or (rule.asked is None and drawn >= rule.share) or not is_installed():
+        if last != "user" or calls == 0 or (rule.asked is None and drawn >= rule.share):
             return []
     functions = [tool["function"] for tool in params.tools]
     if choice.name is not None:
@@ -97,7 +97,7 @@ class ScriptWriter:
 
     def write(self, script: Script, tokens: int, most: int, seed: int, key: StreamKey) -> Scripted:
         """The tokens of a reply: `tokens` of them if the documents allow it, and never more than `most`. Raises
-        Impossible, NotInstalled. Slow: call it in a thread."""
+        Impossible. Slow: call it in a thread."""
         for schema in [schema for _, schema in script.calls] if script.schema is None else [script.schema]:
             check_schema(schema)
         chance = rng.stream(seed, "document", key)
