@@ -198,7 +198,8 @@ class MockConfig(BaseModel):
     )
 
     output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
-        spec("128"), description="length of a reply if the request has no max_tokens"
+        spec("128"),
+        description="length of a reply without max_tokens, and of tool calls and JSON, which max_tokens only limits",
     )
     embedding_size: Annotated[int, Flag("text", "N")] = Field(
         1024, ge=1, le=65536, description="numbers in an embedding; also the limit for `dimensions`"

@@ -4,7 +4,8 @@ Rules:
 - `tool_choice` required or a named tool: the reply calls tools. `auto`: it does if the last message is the user's and the
   draw of `--tool-share` says so; else it is text. After a tool's result the reply is text.
 - A tool call is one token for its id and name, which come together, and one for each token of its arguments.
-- A reply has the length that its plan has, if a string of the (last) document may be so long. A complete document that is
+- A reply ends by itself, so its length is drawn and `max_tokens` is its limit; `ignore_eos` and `min_tokens` ask for more
+  (generation.py). It has this length if a string of the (last) document may be so long. A complete document that is
   shorter ends there. One that is longer than `max_tokens` is cut there, as on a real server.
 """
 
