@@ -108,6 +108,12 @@ class MockConfig(BaseModel):
         256.0, gt=0, le=65_536, description="memory for these responses, of all workers together; the oldest go first"
     )
     max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
+    body_timeout_s: Annotated[float, Flag("server", "S")] = Field(
+        30.0,
+        gt=0,
+        description="close a connection whose request body takes longer than this, and a second more for each MB that came",
+    )
+    max_head_kb: Annotated[float, Flag("server", "KB")] = Field(64.0, gt=0, description="size limit for request heads")
     head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
         30.0, gt=0, description="close a connection whose request head takes longer than this"
     )
