@@ -207,7 +207,7 @@ async def _measure(
             model=probed.options.model,
             models=_several_models(source, config, probed.options.model),
             notes=(*notes, *warnings),
-            exact_lengths=probed.options.ignore_eos,
+            exact_lengths=probed.options.exact_lengths,
             tokenizer=None if made_by is None else TokenizerName(name=made_by.name, fingerprint=made_by.fingerprint),
             prompts=_prompt_texts(source, salt),
             clock=clock.name,

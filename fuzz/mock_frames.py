@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fuzz.target import Target, split, split_input
+from mockserver.http.limits import RequestLimits
 from mockserver.http.responses_socket import ResponsesSocket
 
 _HEAD = [
@@ -53,7 +54,9 @@ class _Socket(ResponsesSocket):
 def _waiting(pieces: list[bytes]) -> tuple[list[bytes], bool]:
     transport: Any = _Transport()
     worker: Any = SimpleNamespace(config=SimpleNamespace(max_body_mb=0.001))
-    socket = _Socket(transport, {"headers": _HEAD, "raw_path": b"/v1/responses"}, lambda: worker, set())
+    socket = _Socket(
+        transport, {"headers": _HEAD, "raw_path": b"/v1/responses"}, lambda: worker, set(), RequestLimits()
+    )
     socket.messages = []
     for piece in pieces:
         socket.feed(piece, 1, "user")

@@ -108,6 +108,12 @@ class MockConfig(BaseModel):
         256.0, gt=0, le=65_536, description="memory for these responses, of all workers together; the oldest go first"
     )
     max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
+    body_timeout_s: Annotated[float, Flag("server", "S")] = Field(
+        30.0,
+        gt=0,
+        description="close a connection whose request body takes longer than this, and a second more for each MB that came",
+    )
+    max_head_kb: Annotated[float, Flag("server", "KB")] = Field(64.0, gt=0, description="size limit for request heads")
     head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
         30.0, gt=0, description="close a connection whose request head takes longer than this"
     )
@@ -198,7 +204,8 @@ class MockConfig(BaseModel):
     )
 
     output_tokens: Annotated[TokenDistribution, Flag("text", "DIST", live=True)] = Field(
-        spec("128"), description="length of a reply if the request has no max_tokens"
+        spec("128"),
+        description="length of a reply without max_tokens, and of tool calls and JSON, which max_tokens only limits",
     )
     embedding_size: Annotated[int, Flag("text", "N")] = Field(
         1024, ge=1, le=65536, description="numbers in an embedding; also the limit for `dimensions`"

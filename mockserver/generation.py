@@ -17,7 +17,7 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.images import without_images
 from mockserver.dialect.openai import Frames
 from mockserver.dialect.params import RequestParams
-from mockserver.documents.grammar import Impossible, NotInstalled
+from mockserver.documents.grammar import Impossible
 from mockserver.documents.lengths import DocumentMaker
 from mockserver.documents.script import Script, Scripted, ScriptWriter, ToolRule, script_of
 from mockserver.engine import EngineRequest
@@ -47,7 +47,13 @@ class _Draw(Protocol):
     """Draws the plan of a choice."""
 
     def __call__(
-        self, key: StreamKey, *, limit_tokens: int, input_tokens: int = 0, exact_tokens: int | None = None
+        self,
+        key: StreamKey,
+        *,
+        limit_tokens: int,
+        input_tokens: int = 0,
+        exact_tokens: int | None = None,
+        ends_itself: bool = False,
     ) -> Plan: ...
 
 
@@ -60,7 +66,7 @@ class _Draft:
     count: TokenCount
     plan: Plan
     draw: Callable[..., Plan]
-    """Its plan again, with `exact_tokens`."""
+    """Its plan again, with `exact_tokens` or `ends_itself`."""
     most: int
     """Tokens that it may have at most."""
     scripted: Scripted | None = None
@@ -87,13 +93,20 @@ class Generation:
         overrides, faults, facts = intake.choose_faults(request, context, version)
         rule = ToolRule(config.tool_share, config.tool_calls, overrides.tool_calls)
 
-        def draw(key: StreamKey, *, limit_tokens: int, input_tokens: int = 0, exact_tokens: int | None = None) -> Plan:
+        def draw(
+            key: StreamKey,
+            *,
+            limit_tokens: int,
+            input_tokens: int = 0,
+            exact_tokens: int | None = None,
+            ends_itself: bool = False,
+        ) -> Plan:
             return draw_plan(
                 overrides.over(version.latencies),
                 config.seed,
                 key,
                 asked_tokens=params.asked_tokens,
-                ends_itself=overrides.output_tokens is not None,
+                ends_itself=ends_itself or overrides.output_tokens is not None,
                 reasons=endpoint.is_chat,
                 faults=faults,
                 at_ns=facts.at_ns,
@@ -157,12 +170,12 @@ class Generation:
             return
         try:
             await self._intake.counter.in_thread(partial(self._write, wanted, params, config.seed))
-        except (Impossible, NotInstalled) as e:
+        except Impossible as e:
             refusals.refuse(str(e), "tools" if wanted[0][1].calls else "response_format")
 
     def _write(self, wanted: Sequence[tuple[_Draft, Script]], params: RequestParams, seed: int) -> None:
         for draft, script in wanted:
-            plan = draft.plan
+            plan = _natural_plan(draft, params)
             tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
             said = self._writer.write(script, tokens, draft.most, seed, draft.key)
             reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
@@ -301,6 +314,16 @@ def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
         return room
     longer = sum(fault.number("more") for fault in plan.faults if fault.name == "length")
     return min(params.asked_tokens + longer, room)
+
+
+def _natural_plan(draft: _Draft, params: RequestParams) -> Plan:
+    """The plan of a reply that ends by itself, as a document or a tool call does: of the drawn length, with `max_tokens` as
+    a cap. `ignore_eos` and `min_tokens` ask for more, and so does a fault that makes the reply longer."""
+    if params.ignore_eos or any(fault.name == "length" for fault in draft.plan.faults):
+        return draft.plan
+    plan = draft.draw(ends_itself=True)
+    least = min(params.least_tokens, draft.most)
+    return plan if plan.output_tokens >= least else draft.draw(exact_tokens=least)
 
 
 def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> ReplyWriter:

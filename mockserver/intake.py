@@ -14,6 +14,7 @@ from mockserver.combinations import NEEDS_DRAWN_LATENCIES
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key
+from mockserver.dialect.body import MAX_BODY_FLAG, read_body
 from mockserver.dialect.overrides import Overrides, read_overrides
 from mockserver.dialect.refusals import Refusal
 from mockserver.engine import ENGINES, EngineReport, EngineRequest, Work
@@ -162,18 +163,13 @@ class Intake:
         return WireResponse(wire)
 
     async def _read_body(self, request: Request, connection: Connection | None) -> tuple[bytes, Refusal | None]:
-        max_body_mb = self.settings.current.config.max_body_mb
-        parts: list[bytes] = []
-        size = 0
-        async for part in request.stream():
-            parts.append(part)
-            size += len(part)
-            if size > int(max_body_mb * 1_000_000):
-                if connection is not None:
-                    connection.close_after_response()
-                message = f"The request body is larger than {max_body_mb:g} MB (--max-body-mb)."
-                return b"", refusals.refusal_of(413, message)
-        return b"".join(parts), None
+        try:
+            return await read_body(request, self.settings.current.config.max_body_mb, MAX_BODY_FLAG), None
+        except Refusal as e:
+            if connection is None:
+                return b"", e
+            connection.close_after_response()  # It adds the header itself.
+            return b"", refusals.refusal_of(e.status, e.message or "")
 
     def admit(
         self,

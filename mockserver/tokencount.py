@@ -44,6 +44,7 @@ _BLOCK_IDS, _MOST_IDS = 4096, 1 << 20
 _UNKNOWN_LONGEST = 256
 """Characters of the longest token of a tokenizer that does not tell its vocabulary."""
 _GATHER_S = 0.001
+_RELEASE_S = 1.0
 
 
 NO_CHAIN = Chain()
@@ -110,6 +111,7 @@ class Counter:
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._release: asyncio.TimerHandle | None = None
 
     def count_text(self, text: str, special: bool, limit: int | None = None) -> TokenCount:
         """Count `text`. `special` includes the special tokens that the tokenizer adds. Counting may stop after `limit`
@@ -221,6 +223,15 @@ class Counter:
         """Do other work on the thread. Prompts wait for it, streams do not."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
+    def release_memory_soon(self) -> None:
+        """Give freed memory back to the system, on the thread of long prompts: once for all that asks within a second."""
+        if self._release is None:
+            self._release = asyncio.get_running_loop().call_later(_RELEASE_S, self._release_memory)
+
+    def _release_memory(self) -> None:
+        self._release = None
+        asyncio.get_running_loop().run_in_executor(self._long_thread, release_memory)
+
     async def idle(self) -> None:
         """Wait until everything is counted."""
         await self._idle.wait()
@@ -228,6 +239,8 @@ class Counter:
     async def close(self) -> None:
         """Finish counting, so that the ledger is complete, and stop the thread."""
         await self.idle()
+        if self._release is not None:
+            self._release.cancel()
         self._thread.shutdown()
         self._long_thread.shutdown()
 

@@ -145,6 +145,10 @@ class Worker:
             if (await count.wait() or 0) > limit:
                 raise openai.context_refusal(limit, count.tokens or 0, 0, count.at_least)
 
+    def release_memory_soon(self) -> None:
+        """Give what a large body took back to the system."""
+        self._intake.counter.release_memory_soon()
+
     async def in_thread(self, work: Callable[[], Result]) -> Result:
         """Do some work on the thread that counts tokens. It yields to the streams."""
         return await self._intake.counter.in_thread(work)

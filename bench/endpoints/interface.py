@@ -33,6 +33,11 @@ class BodyOptions:
     websocket: bool = False
     """Bodies are messages of a WebSocket (Responses): its replies are streams without being asked for."""
 
+    @property
+    def exact_lengths(self) -> bool:
+        """Whether bodies ask for replies of exactly `max_tokens`. `extra` wins here too."""
+        return (self.extra or {}).get("ignore_eos", self.ignore_eos) is True
+
 
 def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str | None:
     """Put the priority of a sample into a body, and the model: the sample's own, or that of the run. Returns the model where

@@ -21,7 +21,6 @@
 #include <Python.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -84,7 +83,7 @@ typedef struct connection {
     atomic_int users;
     int fd;
     uint64_t name;
-    bool patient, watched, dead, lazy, more, holds_acks, paused, ended;
+    bool patient, watched, dead, lazy, more, paused, ended;
     bool empty; /* whether the last read found nothing */
     int error;
     int asked; /* what Python has been asked to do and has not taken up */
@@ -239,8 +238,6 @@ static ssize_t receive(int fd, char *buffer, size_t size, int64_t *stamp_ns, boo
     return got;
 }
 
-static void quick_acks(int fd, int on) { setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on); }
-
 /* The length of the whole head of a chunked body at the start of these bytes; 0 where there is none. */
 static size_t chunked_head(const char *data, size_t size) {
     static const char words[] = "\r\ntransfer-encoding: chunked\r\n"; /* a whole line: names may end so too */
@@ -334,12 +331,6 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
         ending |= may_end(buffer, in_piece);
         if (!keep(r, c, buffer, in_piece, piece_ns, piece_kernel, bound_ns)) failed = ENOMEM;
     }
-    if (any && !ended && !failed) {
-        /* Acknowledge what was read now, and what comes next no sooner than it is read. */
-        quick_acks(c->fd, 1);
-        quick_acks(c->fd, 0);
-        c->holds_acks = true;
-    }
     if (failed || ended) over(r, c, failed);
     else if (any && ending) ask(r, c, PARSE);
     else if (much_waits(r, c)) ask(r, c, CATCH_UP);
@@ -384,10 +375,6 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
         read_chunkwise(r, c, buffer, 0, poll_ns);
         bound_memory(r, c);
         return;
-    }
-    if (c->holds_acks) {
-        c->holds_acks = false;
-        quick_acks(c->fd, 1); /* A reader in a hurry must not keep a sender waiting. */
     }
     int64_t stamp_ns;
     bool kernel;

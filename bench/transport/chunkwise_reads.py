@@ -3,9 +3,10 @@
 A read has the stamp of its last byte. Where a server sends several chunks in quick succession, the last token with usage and
 `[DONE]` say, and the reader has slept, one read for all makes the first as late as the last: 0.1 ms on a machine whose
 processors sleep between tokens. Reads that end where a chunk ends get the stamp of each, as long as the kernel has not
-merged what waits. On the loopback it merges only what it has acknowledged: the sender's copy is let go of then. So what was
-read is acknowledged at once, as it would be anyway, and what comes next only when it is read, or 40 ms later (`hold_acks`).
-All this takes five calls a chunk, where one would do: it is for a reader that has time, and for the loopback. Between two
+merged what waits. On the loopback it merges only what it has acknowledged: the sender's copy is let go of then. When to
+acknowledge is the kernel's decision, as for any client. A client that acknowledged sooner would hide the stall of a server
+that waits for it between two writes (Nagle's algorithm).
+All this takes three calls a chunk, where one would do: it is for a reader that has time, and for the loopback. Between two
 machines the network card's driver decides what is merged.
 """
 
@@ -27,8 +28,6 @@ MOST = 65_536
 """Bytes of one read."""
 
 _END = b"\r\n\r\n"
-_TCP_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-"""Where there is none, kernel stamps are not there either."""
 
 Stamp = bytes | int
 """The kernel's stamp as it came, or ours, in ns."""
@@ -107,17 +106,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def hold_acks(sock: socket.socket) -> None:
-    """Acknowledge what was read, now, and what comes next no sooner than it is read. It lasts until the kernel's 40 ms have
-    passed once, so it is asked for after each read."""
-    if _TCP_QUICKACK is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 0)
-
-
-def release_acks(sock: socket.socket) -> None:
-    """Leave the acknowledging to the kernel again: a reader in a hurry must not keep a sender waiting (Nagle)."""
-    if _TCP_QUICKACK is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)

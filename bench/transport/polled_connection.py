@@ -8,7 +8,6 @@ been quiet for a while (the sweep of wire.py), never to get a stamp.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import ssl
 import struct
@@ -19,10 +18,8 @@ from bench.clock import NS_PER_S, now_ns
 from bench.transport.chunkwise_reads import (
     announces_chunks,
     chunked_head,
-    hold_acks,
     left_of_chunk,
     read_chunkwise,
-    release_acks,
 )
 from bench.transport.connection import Address, Connection
 from bench.transport.head import ProtocolError
@@ -49,13 +46,13 @@ _view = memoryview(_buffer)
 class PolledConnection(Connection):
     """See the module docstring."""
 
-    __slots__ = ("_holds_acks", "_lazy", "_more", "_put", "_put_by", "_put_by_bytes", "_recvmsg_into")
+    __slots__ = ("_lazy", "_more", "_put", "_put_by", "_put_by_bytes", "_recvmsg_into")
 
     def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
         self._put_by: list[_Read] = []
         self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
         self._put = self._put_by.append
-        self._lazy = self._more = self._holds_acks = False
+        self._lazy = self._more = False
         super().__init__(engine, address, job)
         self._recvmsg_into = self.sock.recvmsg_into
 
@@ -67,10 +64,6 @@ class PolledConnection(Connection):
         if self._patient and self._engine.unhurried and (first := self._first_piece()) is not None:
             self._read_chunkwise(first)
             return
-        if self._holds_acks:
-            self._holds_acks = False
-            with contextlib.suppress(OSError):  # The read says what is wrong with it.
-                release_acks(self.sock)
         try:
             size, control, _, _ = self._recvmsg_into(_BUFFERS, _CONTROL_SIZE)
         except (BlockingIOError, InterruptedError):
@@ -118,10 +111,6 @@ class PolledConnection(Connection):
         poll_ns = 0 if self._more else self._engine.last_poll_ns
         taken = read_chunkwise(self.sock.recvmsg, _CONTROL_SIZE, _PUT_BY, head, self._left_of)
         self._more = taken.more
-        if taken.reads and not taken.ended and taken.broken is None:
-            with contextlib.suppress(OSError):
-                hold_acks(self.sock)
-            self._holds_acks = True
         if taken.reads:
             self.reads += len(taken.reads)
             before = len(self._put_by)

@@ -12,7 +12,7 @@ import orjson
 
 from mockserver.dialect.params import DocumentFormat, RequestParams, ToolChoice
 from mockserver.dialect.refusals import refuse
-from mockserver.dialect.sampling import check_sampling
+from mockserver.dialect.sampling import check_sampling, own_length
 
 Row = dict[str, Any]
 
@@ -52,6 +52,7 @@ def parse_messages(row: Row) -> RequestParams:
         tool_choice=choice,
         parallel_calls=parallel,
         document=_document(row.get("output_config")),
+        **own_length(row),
     )
 
 

@@ -21,7 +21,7 @@ from mockserver.dialect.formats import parse_document, parse_tool_choice, parse_
 from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
 from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal, refusal_of, refuse
-from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, priority_of, whole_number
+from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, own_length, priority_of, whole_number
 
 MOST_CHOICES = 128
 """OpenAI's limit for `n`."""
@@ -98,6 +98,7 @@ def _common(row: dict[str, Any], asked_tokens: int | None, *, chat: bool) -> dic
         "stop": _stop(row),
         "keep_stop": _flag(row, "include_stop_str_in_output"),
         "document": parse_document(row),
+        **own_length(row),
         "n": _choices(row),
         "priority": priority_of(row),
     }

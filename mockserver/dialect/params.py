@@ -58,6 +58,10 @@ class RequestParams:
     """How many alternatives to give with the log probability of each token. None: no log probabilities."""
     echo_prompt: bool = False
     """Completions: whether the reply repeats the prompt."""
+    ignore_eos: bool = False
+    """Whether the reply goes on to `asked_tokens`, even if it could end before."""
+    least_tokens: int = 0
+    """`min_tokens`: a reply that could end before goes on to here."""
     priority: int = 0
     """vLLM's `priority`: lower is served first, if the engine goes by priorities."""
     previous_response: str | None = None

@@ -34,6 +34,7 @@ _ERROR_TYPES = {
     408: "RequestTimeoutError",
     413: "BadRequestError",
     429: "RateLimitError",
+    431: "BadRequestError",
     500: "InternalServerError",
     503: "ServiceUnavailableError",
     529: "OverloadedError",

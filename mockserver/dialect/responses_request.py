@@ -16,7 +16,7 @@ from typing import Any
 from mockserver.dialect.formats import parse_document
 from mockserver.dialect.params import DocumentFormat, RequestParams, ToolChoice
 from mockserver.dialect.refusals import refuse
-from mockserver.dialect.sampling import check_sampling, priority_of
+from mockserver.dialect.sampling import check_sampling, own_length, priority_of
 
 Row = dict[str, Any]
 
@@ -66,6 +66,7 @@ def parse_responses(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
         parallel_calls=row.get("parallel_tool_calls") is not False,
         echo=_echo(row, asked),
         document=_document(row),
+        **own_length(row),
         priority=priority_of(row),
         previous_response=_text_or_none(row, "previous_response_id"),
         stores=row.get("store") is None or _flag(row, "store"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mockserver.dialect.refusals import refuse
+from mockserver.dialect.refusals import Refusal, refuse
 
 _FLOATS = ("presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "min_p")
 _INTEGERS = ("top_k", "min_tokens", "seed", "prompt_logprobs")
@@ -113,6 +113,17 @@ def _check_integers(integers: dict[str, int], asked_tokens: int | None) -> None:
         refuse(f"min_tokens must be greater than or equal to 0, got {least}.")
     if least is not None and asked_tokens is not None and least > asked_tokens:
         refuse(f"min_tokens must be less than or equal to max_tokens={asked_tokens}, got {least}.")
+
+
+def own_length(row: dict[str, Any]) -> dict[str, Any]:
+    """What a body asks of a reply that could end before `max_tokens`, as fields of RequestParams. A wrong value counts as
+    absent: `check_sampling` has refused it where the dialect knows the field."""
+    given = row.get("min_tokens")
+    try:
+        least = 0 if given is None else whole_number("min_tokens", given)
+    except Refusal:
+        least = 0
+    return {"ignore_eos": row.get("ignore_eos") is True, "least_tokens": max(0, least)}
 
 
 def priority_of(row: dict[str, Any]) -> int:

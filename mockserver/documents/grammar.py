@@ -7,7 +7,6 @@ server, and it is checked once more with jsonschema.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -40,21 +39,6 @@ _SIMPLE_FIRST = b'ntf0123456789-"[{'
 
 class Impossible(Exception):
     """No document can be made. The message is a sentence that says why."""
-
-
-class NotInstalled(Exception):
-    """The extra `json` is not installed."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The mock needs two packages to make JSON for a schema; install them with: pip install 'trueload[json]'."
-        )
-
-
-@cache
-def is_installed() -> bool:
-    """Whether the extra `json` is installed. Its import takes long, so it happens in the thread that makes documents."""
-    return all(importlib.util.find_spec(name) is not None for name in ("jsonschema", "llguidance"))
 
 
 @cache
@@ -94,9 +78,7 @@ def _closed(schema: object) -> object:
 
 
 def check_schema(schema: dict[str, Any]) -> None:
-    """Raises Impossible if the schema is none, or has no grammar; NotInstalled."""
-    if not is_installed():
-        raise NotInstalled
+    """Raises Impossible if the schema is invalid, or has no grammar."""
     import jsonschema
 
     try:

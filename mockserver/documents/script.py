@@ -4,7 +4,8 @@ Rules:
 - `tool_choice` required or a named tool: the reply calls tools. `auto`: it does if the last message is the user's and the
   draw of `--tool-share` says so; else it is text. After a tool's result the reply is text.
 - A tool call is one token for its id and name, which come together, and one for each token of its arguments.
-- A reply has the length that its plan has, if a string of the (last) document may be so long. A complete document that is
+- A reply ends by itself, so its length is drawn and `max_tokens` is its limit; `ignore_eos` and `min_tokens` ask for more
+  (generation.py). It has this length if a string of the (last) document may be so long. A complete document that is
   shorter ends there. One that is longer than `max_tokens` is cut there, as on a real server.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 from mockserver import rng
 from mockserver.dialect.frames import Block, ToolCall
 from mockserver.dialect.params import RequestParams
-from mockserver.documents.grammar import check_schema, is_installed
+from mockserver.documents.grammar import check_schema
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.documents.pieces import pieces_of
 from mockserver.plans.plan import StreamKey
@@ -78,7 +79,7 @@ def _tools_to_call(
     calls = rule.calls if rule.asked is None else rule.asked
     if choice.mode == "auto":
         last = params.messages[-1]["role"] if params.messages else None
-        if last != "user" or calls == 0 or (rule.asked is None and drawn >= rule.share) or not is_installed():
+        if last != "user" or calls == 0 or (rule.asked is None and drawn >= rule.share):
             return []
     functions = [tool["function"] for tool in params.tools]
     if choice.name is not None:
@@ -97,7 +98,7 @@ class ScriptWriter:
 
     def write(self, script: Script, tokens: int, most: int, seed: int, key: StreamKey) -> Scripted:
         """The tokens of a reply: `tokens` of them if the documents allow it, and never more than `most`. Raises
-        Impossible, NotInstalled. Slow: call it in a thread."""
+        Impossible. Slow: call it in a thread."""
         for schema in [schema for _, schema in script.calls] if script.schema is None else [script.schema]:
             check_schema(schema)
         chance = rng.stream(seed, "document", key)

@@ -44,6 +44,7 @@ _LIKE_TPOT = "; all gaps of a request equal its TPOT, which does not depend on i
 
 LEAVES_OUT = (
     "requests that a fault hits",
+    "tool calls and JSON: they end where they are complete, so max_tokens is only their limit",
     "the accuracy of the pacing: a chunk may go up to 0.1 ms early, and late where the machine is busy; the ledger says when",
     "the network and the client",
 )

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from mockserver.clock import now_ns
 from mockserver.dialect import refusals
 from mockserver.dialect.access import require_admin
+from mockserver.dialect.body import read_body
 from mockserver.errors import UsageError
-from mockserver.http.body import read_body
 from mockserver.http.routes import JSON, route
 from mockserver.worker import Worker
 

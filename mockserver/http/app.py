@@ -11,7 +11,7 @@ from functools import partial
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -80,7 +80,9 @@ def create_app(config: MockConfig, resources: Resources | None = None, peers: Pe
         *_routes_of_generation(), *_routes_of_facts(), *routes_of_responses(), *routes_of_tokenization(),
         *routes_of_admin(),
     ]  # fmt: skip
-    refusing = {PeerError: _incomplete, Refusal: _refused, HTTPException: refused_by_router}
+    refusing = {
+        PeerError: _incomplete, Refusal: _refused, HTTPException: refused_by_router, ClientDisconnect: _left,
+    }  # fmt: skip
     app = Starlette(routes=routes, exception_handlers=refusing, lifespan=lifespan)
     if config.cors:
         app.add_middleware(Cors, allowed=config.cors)
@@ -108,6 +110,11 @@ def _routes_of_generation() -> list[Route]:
 
 async def _incomplete(request: Request, error: Exception) -> Response:
     return Response(refusals.error_body(503, f"{error}."), 503, media_type=JSON)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    """The body did not arrive. Nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _refused(request: Request, refusal: Exception) -> Response:

@@ -8,107 +8,23 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mockserver.clock import NS_PER_S, now_ns
-from mockserver.dialect import refusals
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
+from mockserver.http.cycles import CycleTransport, PlainCycle, ResponseConnection
+from mockserver.http.limits import HEAD_TOO_LARGE, LINGER_S, ArrivingRequest, RequestLimits
 from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
 from mockserver.plain.head import PlainHead
-from mockserver.replies.wire import EXTENSION, TransportWire
+from mockserver.replies.wire import EXTENSION
 from mockserver.worker import Worker
-from mockserver.workers.response_store import LastResponse
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
 _LOG = logging.getLogger("mockserver")
-
-_BODY = refusals.error_body(408, "The head of the request did not arrive in time (--head-timeout-s).")
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(_BODY), _BODY)
-)
-
-
-class _Connection:
-    """The connection as one response uses it (replies/wire.py, `Connection`)."""
-
-    __slots__ = (
-        "_protocol", "clock", "cycle", "held_until_ns", "http_1_0", "last", "on_lost", "received_ns", "transport", "wire",
-    )  # fmt: skip
-
-    def __init__(self, protocol: MockProtocol) -> None:
-        self.transport = protocol.transport
-        self.received_ns: int | None = None
-        self.clock = "user"
-        self.http_1_0 = False
-        self.last: LastResponse | None = None
-        self.on_lost: Callable[[], None] | None = None
-        self.wire: TransportWire | None = None
-        self.held_until_ns: int | None = None
-        self._protocol = protocol
-        self.cycle: Any = None
-
-    @property
-    def keep_alive(self) -> bool:
-        keep: bool = self.cycle.keep_alive
-        return keep
-
-    @property
-    def default_headers(self) -> list[tuple[bytes, bytes]]:
-        return self._protocol.server_state.default_headers
-
-    def response_ended(self) -> None:
-        self._protocol.forget(self)
-        cycle = self.cycle
-        cycle.response_started = True
-        cycle.response_complete = True
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-
-    def close_after_response(self) -> None:
-        self.cycle.keep_alive = False
-
-
-class _Message:
-    """uvicorn's event of new bytes, for a request whose bytes are all there."""
-
-    def set(self) -> None: ...
-
-
-class PlainCycle:
-    """A request that is served without the application, as uvicorn sees one: in the place of its cycle and of its task."""
-
-    __slots__ = ("_connection", "_protocol", "disconnected", "keep_alive", "response_complete", "response_started")
-    message_event = _Message()
-
-    def __init__(self, protocol: MockProtocol, connection: _Connection) -> None:
-        self.keep_alive = True
-        self.disconnected = False
-        self.response_started = self.response_complete = False
-        self._protocol = protocol
-        self._connection = connection
-        protocol.tasks.add(self)  # type: ignore[arg-type]
-
-    def on_response(self) -> None:
-        """The response is complete."""
-        self.leave()
-        self._protocol.on_plain_complete()
-
-    def leave(self) -> None:
-        """Nobody has to wait for it any more."""
-        self._protocol.tasks.discard(self)
-
-    def cancel(self, msg: object = None) -> None:
-        """As a task is cancelled: the drain time of the shutdown is over."""
-        del msg
-        if self._connection.wire is not None:
-            self._connection.wire.shut_down()
 
 
 class MockProtocol(HttpToolsProtocol):
@@ -124,18 +40,19 @@ class MockProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._read_ns = 0
         self._read_clock = "user"
-        self._connection: _Connection | None = None
-        self._under_way: list[_Connection] = []
+        self._connection: ResponseConnection | None = None
+        self._under_way: list[ResponseConnection] = []
         """The responses that this connection has begun, the one it sends and those behind it."""
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
         self._worker: Callable[[], Worker] | None = None
         self._socket: ResponsesSocket | None = None
-        self._head_timeout_s = 0.0
-        self._in_head = False
-        self._in_message = False
-        self._timeout: asyncio.TimerHandle | None = None
-        """Runs while a connection has sent nothing, or a part of a head."""
+        self._limits = RequestLimits()
+        self._arriving = ArrivingRequest(self._limits, self.loop, self._refuse, self._is_held_up)
+        self._deaf = False
+        """What comes is dropped."""
+        self._parting = False
+        """The last byte has been written, and the connection is closed soon."""
         self._held: list[tuple[bytes, int, str]] | None = None
         """Reads that arrived while `slow_accept` holds the connection."""
         self._plain_worker: Worker | None = None
@@ -143,9 +60,10 @@ class MockProtocol(HttpToolsProtocol):
         self._idle_s: float | None = None
         """When the last response ended, in the loop's time; None while there is one."""
 
-    def with_head_timeout(self, seconds: float) -> MockProtocol:
-        """Close the connection if the head of a request takes longer than this."""
-        self._head_timeout_s = seconds
+    def with_limits(self, limits: RequestLimits) -> MockProtocol:
+        """Refuse requests that break these limits."""
+        self._limits = limits
+        self._arriving = ArrivingRequest(limits, self.loop, self._refuse, self._is_held_up)
         return self
 
     def with_faults(self, faults: ConnectionFaults) -> MockProtocol:
@@ -162,7 +80,7 @@ class MockProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         if self._worker is not None:
             self._plain_worker = self._worker()
-        self._timeout = self.loop.call_later(self.timeout_keep_alive, self._on_timeout)
+        self._arriving.wait(self.timeout_keep_alive)
         hold_ns = 0 if self._faults is None else self._faults.hold_ns()
         if hold_ns:
             self._held_until_ns = now_ns() + hold_ns
@@ -181,6 +99,8 @@ class MockProtocol(HttpToolsProtocol):
 
     def feed(self, data: bytes | memoryview, read_ns: int, clock: str) -> None:
         """Parse what a read brought. `clock` names who stamped it."""
+        if self._deaf:
+            return
         if self._held is not None:
             # Pausing the transport is not enough: the loop may have started to read.
             self._held.append((bytes(data), read_ns, clock))
@@ -190,14 +110,13 @@ class MockProtocol(HttpToolsProtocol):
             return
         self._read_ns = read_ns
         self._read_clock = clock
-        if self._timeout is not None and not self._in_head:
-            self._stop_timeout()
-        if not self._in_message and self._serve_plain(data):
+        arriving = self._arriving
+        arriving.reads(len(data))
+        if not arriving.in_message and self._serve_plain(data):
             return
         super().data_received(data)  # type: ignore[arg-type]
-        # The deadline counts from the first byte of the head: more bytes do not extend it.
-        if self._in_head and self._timeout is None:
-            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+        if not self._deaf:
+            arriving.read()
 
     def _serve_plain(self, data: bytes | memoryview) -> bool:
         """Serve what was read without parser and application, if it is one whole ordinary request."""
@@ -215,7 +134,9 @@ class MockProtocol(HttpToolsProtocol):
                 return False
         data = bytes(data)
         head = worker.heads.read(data)
-        return head is not None and self._begin_plain(worker, head, data[head.body_at :])
+        if head is None or head.body_at > self._limits.head_bytes:
+            return False
+        return self._begin_plain(worker, head, data[head.body_at :])
 
     def _begin_plain(self, worker: Worker, head: PlainHead, body: bytes) -> bool:
         before, before_connection = self.cycle, self._connection
@@ -257,6 +178,7 @@ class MockProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """A response of the application is complete. Its timer is new."""
+        self._release_memory()
         super().on_response_complete()
         self._idle_s = self.loop.time()
 
@@ -271,22 +193,22 @@ class MockProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def _new_connection(self) -> _Connection:
+    def _new_connection(self) -> ResponseConnection:
         if self._under_way:
             # What the application answered by itself did not say when it ended.
             self._under_way = [c for c in self._under_way if c.cycle is None or not c.cycle.response_complete]
-        connection = _Connection(self)
+        connection = ResponseConnection(self)
         self._under_way.append(connection)
         return connection
 
-    def forget(self, connection: _Connection) -> None:
+    def forget(self, connection: ResponseConnection) -> None:
         """A response has ended, or never began."""
         if connection in self._under_way:
             self._under_way.remove(connection)
 
     def _should_upgrade(self) -> bool:
         is_ours = self.url.partition(b"?")[0] == PATH.encode() and self.scope["method"] == "GET"
-        return self._worker is not None and is_ours and self._get_upgrade() == b"websocket"
+        return self._worker is not None and is_ours and not self._deaf and self._get_upgrade() == b"websocket"
 
     def _unsupported_upgrade_warning(self) -> None:
         """The request is answered as one of plain HTTP."""
@@ -296,62 +218,120 @@ class MockProtocol(HttpToolsProtocol):
         assert self._worker is not None
         scope = {**self.scope, "raw_path": self.url}
         try:
+            self._arriving.end()
             admit(scope, self._worker())
-            self._socket = ResponsesSocket(self.transport, scope, self._worker, self.tasks)
+            self._socket = ResponsesSocket(self.transport, scope, self._worker, self.tasks, self._limits)
         except Refusal as e:
             self.transport.write(refusal_response(e))
             self.transport.close()
 
     def shutdown(self) -> None:
-        if self._socket is None:
+        if self._parting:
+            self.transport.close()
+        elif self._socket is None:
             super().shutdown()
         else:
             self._socket.shutdown()
 
-    def _stop_timeout(self) -> None:
-        if self._timeout is not None:
-            self._timeout.cancel()
-            self._timeout = None
+    # A request that breaks a limit, and the end of a connection from which more may come.
 
-    def _on_timeout(self) -> None:
-        self._timeout = None
-        if self._held is not None:
-            return  # `slow_accept` keeps the connection from being read.
+    def _is_held_up(self) -> bool:
+        """Whether the mock itself keeps a request from arriving, or cannot answer it yet."""
+        if self._held is not None:  # `slow_accept` keeps the connection from being read.
+            return True
+        if self._arriving.in_message and not self._arriving.in_head:
+            return bool(self.pipeline) or self.flow.read_paused
         cycle: Any = self.cycle  # None before the first head.
+        return cycle is not None and not cycle.response_complete
+
+    def _refuse(self, answer: bytes) -> None:
+        """The request that arrives breaks a limit."""
+        cycle: Any = self.cycle
+        is_body = self._arriving.in_message and not self._arriving.in_head
         if cycle is not None and not cycle.response_complete:
-            # A pipelined head: the response before it still goes out.
-            self._timeout = self.loop.call_later(self._head_timeout_s, self._on_timeout)
+            if not is_body or self.pipeline:
+                # The responses to earlier requests still go out, and the connection is closed behind them.
+                self._deaf = True
+                cycle.keep_alive = False
+                return
+            cycle.disconnected = True  # The application drops what has come.
+            cycle.message_event.set()
+            answer = b"" if cycle.response_started else answer
+        elif is_body:
+            answer = b""  # It has been answered, before its body had come.
+        if answer and not self.transport.is_closing():
+            self.transport.write(answer)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. While a request is arriving, the client first gets the time to read its answer: a connection
+        that is closed with bytes unread is reset."""
+        if self.is_closing():
             return
-        if self._in_head and not self.transport.is_closing():
-            self.transport.write(_TOO_SLOW)
-        self.transport.close()
+        if not self._arriving.in_message or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._deaf = self._parting = True
+        self._arriving.stop()
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_S, self.transport.close)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._parting or self.transport.is_closing()
+
+    def _release_memory(self) -> None:
+        if self._arriving.is_large and self._plain_worker is not None:
+            self._arriving.is_large = False
+            self._plain_worker.release_memory_soon()
 
     def on_message_begin(self) -> None:
+        if self._deaf:
+            return
         super().on_message_begin()
-        self._in_head = self._in_message = True
+        self._arriving.begin()
         self._connection = self._new_connection()
         self._connection.held_until_ns = self._held_until_ns
         self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._stop_timeout()
+        if not self._deaf and self._arriving.head_is_too_large(self.url, self.headers):
+            self._refuse(HEAD_TOO_LARGE)
+        if self._deaf:
+            return
+        self._arriving.end_head()
         super().on_headers_complete()
+        cycle: Any = self.cycle  # That of an earlier request, or None, where this one becomes a WebSocket.
+        if isinstance(cycle, RequestResponseCycle):
+            cycle.transport = CycleTransport(self)  # type: ignore[assignment]
         connection = self._connection
         if connection is not None:
-            connection.cycle = self.cycle
+            connection.cycle = cycle
             connection.http_1_0 = self.parser.get_http_version() == "1.0"
 
+    def on_body(self, body: bytes) -> None:
+        if not self._deaf:
+            self._arriving.add_body(len(body))
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._in_message = False
+        if self._deaf:
+            return
+        self._arriving.end()
         connection = self._connection
         if connection is not None:
             connection.received_ns = self._read_ns
             connection.clock = self._read_clock
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        if not self._deaf:
+            super().send_400_response(msg)
+
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timeout()
+        self._arriving.stop()
+        self._release_memory()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
         for connection in [*self._under_way]:

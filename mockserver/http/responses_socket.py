@@ -6,7 +6,8 @@ their stamps and the writes go to the transport at once, as those of HTTP do (re
 Rules:
 - A message is a request like any other: it has a plan, a ledger line, an arrival, which is the read of its last byte.
 - One response at a time. A message that comes before the response is complete waits for its end, and arrives then. With
-  `_MOST_WAITING` of them the connection is not read.
+  `_MOST_WAITING` of them, or with as many bytes as one message may have, the connection is not read.
+- A message has the limits of a body: its size (1009), and its time from its first bytes (1008).
 - The last response stays on the connection, also with `store: false`. An error forgets the response that it was to continue.
 """
 
@@ -17,6 +18,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, MutableSet, Sequence
+from math import inf
 from typing import Any
 
 from starlette.requests import Request
@@ -30,6 +32,7 @@ from mockserver.dialect import refusals
 from mockserver.dialect.cors import cors_headers
 from mockserver.dialect.refusals import Refusal
 from mockserver.dialect.socket_responses import SOCKET_RESPONSES, as_message, read_message
+from mockserver.http.limits import LARGE_BYTES, RequestLimits
 from mockserver.replies.socket_wire import SocketWire
 from mockserver.replies.wire import EXTENSION, WIRE
 from mockserver.worker import Worker
@@ -66,7 +69,12 @@ class ResponsesSocket:
     default_headers: Sequence[tuple[bytes, bytes]] = ()
 
     def __init__(
-        self, transport: asyncio.Transport, scope: dict[str, Any], worker: Callable[[], Worker], tasks: MutableSet[Any]
+        self,
+        transport: asyncio.Transport,
+        scope: dict[str, Any],
+        worker: Callable[[], Worker],
+        tasks: MutableSet[Any],
+        limits: RequestLimits,
     ) -> None:
         """Answers the handshake. Raises Refusal for one that is none."""
         self.transport = transport
@@ -78,8 +86,16 @@ class ResponsesSocket:
         self._worker = worker
         self._tasks = tasks
         self._socket = WSConnection(ConnectionType.SERVER)
+        self._limits = limits
         self._parts: list[str] = []
         self._size = 0
+        """Characters of the message that arrives."""
+        self._began_s = 0.0
+        self._timeout: asyncio.TimerHandle | None = None
+        """Runs while a message arrives."""
+        self._waiting_bytes = 0
+        self._is_large = False
+        """Whether a message since memory was last given back was large."""
         self._continues: str | None = None
         self._waiting: deque[tuple[bytes, int, str]] = deque()
         self._busy = self._leaving = False
@@ -114,17 +130,50 @@ class ResponsesSocket:
             self._take_part(event, read_ns, clock)
 
     def _take_part(self, event: Message[str], read_ns: int, clock: str) -> None:
-        self._parts.append(event.data)
-        self._size += len(event.data)
-        if self._size > self._worker().config.max_body_mb * 1_000_000:
+        if event.data:  # Frames without any are as many as a client likes.
+            self._parts.append(event.data)
+            self._size += len(event.data)
+        if self._size > self._most_bytes():
             self._leave(CloseReason.MESSAGE_TOO_BIG)
         elif event.message_finished:
+            self._stop_timeout()
             message = "".join(self._parts).encode()
             self._parts, self._size = [], 0
+            self._is_large = self._is_large or len(message) >= LARGE_BYTES
             self._waiting.append((message, read_ns, clock))
-            if len(self._waiting) >= _MOST_WAITING:
+            self._waiting_bytes += len(message)
+            if self._has_enough():
                 self.transport.pause_reading()
             self._next()
+        elif self._timeout is None and self._limits.body_s < inf:
+            self._began_s = asyncio.get_running_loop().time()
+            self._wait(self._limits.body_s)
+
+    def _most_bytes(self) -> float:
+        return self._worker().config.max_body_mb * 1_000_000
+
+    def _has_enough(self) -> bool:
+        """Whether so much waits that the connection is not read."""
+        return len(self._waiting) >= _MOST_WAITING or self._waiting_bytes > self._most_bytes()
+
+    def _wait(self, seconds: float) -> None:
+        self._timeout = asyncio.get_running_loop().call_later(seconds, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timeout = None
+        now_s = asyncio.get_running_loop().time()
+        if self._has_enough():  # It is not read.
+            self._began_s = now_s
+        left_s = self._began_s + self._limits.body_time_s(self._size) - now_s
+        if left_s > 0:
+            self._wait(left_s)
+        else:
+            self._leave(CloseReason.POLICY_VIOLATION, "a message did not arrive in time (--body-timeout-s)")
+
+    def _stop_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None
 
     def _on_close(self, event: CloseConnection) -> None:
         with contextlib.suppress(LocalProtocolError):  # It may answer our own.
@@ -136,8 +185,10 @@ class ResponsesSocket:
     def _next(self, not_before_ns: int = 0) -> None:
         if self._busy or not self._waiting or self.transport.is_closing():
             return
+        had_enough = self._has_enough()
         message, read_ns, clock = self._waiting.popleft()
-        if len(self._waiting) == _MOST_WAITING - 1:
+        self._waiting_bytes -= len(message)
+        if had_enough and not self._has_enough():
             self.transport.resume_reading()
         self._busy = True
         self.received_ns, self.clock = max(read_ns, not_before_ns), clock if read_ns >= not_before_ns else "user"
@@ -188,6 +239,7 @@ class ResponsesSocket:
     def response_ended(self) -> None:
         """The response is complete: the next message may be served."""
         self._busy = False
+        self._release_memory()
         if self._leaving:
             self._leave(CloseReason.GOING_AWAY)
         self._next(now_ns())
@@ -203,11 +255,16 @@ class ResponsesSocket:
         if not self._busy:
             self._leave(CloseReason.GOING_AWAY)
 
-    def _leave(self, why: CloseReason) -> None:
+    def _release_memory(self) -> None:
+        if self._is_large:
+            self._is_large = False
+            self._worker().release_memory_soon()
+
+    def _leave(self, why: CloseReason, reason: str | None = None) -> None:
         if self.transport.is_closing():
             return
         with contextlib.suppress(LocalProtocolError):  # It may be said already.
-            self.transport.write(self._socket.send(CloseConnection(why)))
+            self.transport.write(self._socket.send(CloseConnection(why, reason)))
         self._drop()
 
     def _drop(self) -> None:
@@ -216,7 +273,11 @@ class ResponsesSocket:
 
     def lost(self) -> None:
         """The connection is gone: so is the response under way."""
+        self._stop_timeout()
+        self._is_large = self._is_large or self._size >= LARGE_BYTES
         self._waiting.clear()
+        self._parts.clear()
+        self._release_memory()
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
             on_lost()

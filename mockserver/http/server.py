@@ -27,6 +27,7 @@ from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.http.app import Resources, create_app, make_resources
 from mockserver.http.connection_faults import ConnectionFaults, ListenerSwitch
+from mockserver.http.limits import RequestLimits
 from mockserver.http.listeners import listen, listener_on
 from mockserver.http.stamped_reads import protocol_factory
 from mockserver.priority import Priority
@@ -180,7 +181,7 @@ def _serve(
     faults = ConnectionFaults(app)
     settings = uvicorn.Config(
         app,
-        http=protocol_factory(offset, faults, config.head_timeout_s, lambda: app.state.worker),  # type: ignore[arg-type]
+        http=protocol_factory(offset, faults, RequestLimits.of(config), lambda: app.state.worker),  # type: ignore[arg-type]
         # Our own WebSocket: a protocol of uvicorn's would put its buffers and tasks between a token and its send.
         ws="none",
         lifespan="on",

@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
 from mockserver.http.connection_faults import ConnectionFaults
+from mockserver.http.limits import RequestLimits
 from mockserver.http.listeners import SO_TIMESTAMPNS
 from mockserver.http.protocol import MockProtocol
 from mockserver.worker import Worker
@@ -94,7 +95,7 @@ class KernelStampedReads(asyncio.BufferedProtocol):
 
 
 def protocol_factory(
-    offset: RealtimeOffset, faults: ConnectionFaults, head_timeout_s: float, worker: Callable[[], Worker]
+    offset: RealtimeOffset, faults: ConnectionFaults, limits: RequestLimits, worker: Callable[[], Worker]
 ) -> Callable[..., asyncio.BaseProtocol]:
     """The function that uvicorn calls for each connection."""
 
@@ -105,7 +106,7 @@ def protocol_factory(
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> asyncio.BaseProtocol:
         inner = MockProtocol(config, server_state, app_state, _loop).with_faults(faults).with_worker(worker)
-        inner.with_head_timeout(head_timeout_s)
+        inner.with_limits(limits)
         return KernelStampedReads(inner, offset) if sys.platform == "linux" else inner
 
     return make

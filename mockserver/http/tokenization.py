@@ -16,11 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mockserver.dialect import openai, refusals
+from mockserver.dialect.body import MAX_BODY_FLAG, read_body
 from mockserver.dialect.images import without_images
 from mockserver.dialect.messages import refused, require_either_key
 from mockserver.dialect.messages_request import parse_prompt
 from mockserver.dialect.refusals import Refusal
-from mockserver.http.body import read_body
 from mockserver.http.routes import JSON, route
 from mockserver.worker import Worker
 from promptset.errors import SpecError
@@ -75,7 +75,9 @@ async def _count_messages(request: Request) -> Response:
 
 async def _asked(request: Request) -> tuple[Worker, dict[str, Any]]:
     worker: Worker = request.app.state.worker
-    return worker, openai.parse_body(await read_body(request, worker.config.max_body_mb), *worker.config.models)
+    return worker, openai.parse_body(
+        await read_body(request, worker.config.max_body_mb, MAX_BODY_FLAG), *worker.config.models
+    )
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -109,6 +109,26 @@ def test_a_reply_longer_than_the_time_for_a_head_is_not_cut(mock: MockProcess) -
     assert said.rpartition(b"HTTP/1.1 ")[2].startswith(b"408 ")
 
 
+# ---- Half-sent bodies --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_half_sent_bodies_are_closed_and_their_memory_is_given_back() -> None:
+    half = b" " * 3_000_000
+    with mock_process("--body-timeout-s", "0.5") as mock, contextlib.ExitStack() as stack:
+        assert ask(mock).status_code == 200
+        before = resident_mb(mock)
+        connections = [stack.enter_context(socket.create_connection(address(mock))) for _ in range(60)]
+        for connection in connections:
+            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 6000000\r\n\r\n" + half)
+        for connection in connections:
+            assert read_to_the_end(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
+        deadline = time.monotonic() + PATIENCE_S
+        while resident_mb(mock) > before + 60:
+            assert time.monotonic() < deadline, (before, resident_mb(mock))
+            time.sleep(0.05)
+
+
 # ---- Foreign web pages -------------------------------------------------------------------------------------------------
 
 

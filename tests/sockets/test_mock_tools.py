@@ -137,6 +137,55 @@ def test_a_streamed_call_has_a_head_and_a_chunk_per_token_each_in_the_ledger() -
     assert whole_line["planned"]["output_tokens"] == 80
 
 
+@pytest.mark.parametrize("kind", ["a tool", "JSON", "two tools"])
+def test_max_tokens_is_only_the_limit_of_what_ends_by_itself_unless_the_request_asks_for_the_length(kind: str) -> None:
+    fields: dict[str, Any] = {"response_format": {"type": "json_object"}} if kind == "JSON" else {"tools": TOOLS[:1]}
+    headers = {"x-mock-tool-calls": "2"} if kind == "two tools" else {}
+    end = "stop" if kind == "JSON" else "tool_calls"
+    drawn, limit = 70, 400
+
+    async def call(client: httpx.AsyncClient) -> None:
+        for asked, length in (
+            ({}, drawn),
+            ({"max_tokens": limit}, drawn),
+            ({"max_completion_tokens": limit}, drawn),
+            ({"max_tokens": 60}, 60),
+            ({"max_tokens": limit, "ignore_eos": False, "min_tokens": 0}, drawn),
+            ({"max_tokens": limit, "ignore_eos": True}, limit),
+            ({"max_tokens": limit, "min_tokens": 200}, 200),
+            ({"min_tokens": 200}, 200),
+            ({"max_tokens": limit, "min_tokens": 30}, drawn),
+        ):
+            reply = await post_to(client, **headers)(**fields, **asked)
+            assert (asked, reply["finish_reason"], reply["usage"]["completion_tokens"]) == (asked, end, length)
+        own = await post_to(client, **headers, **{"x-mock-output-tokens": "90"})(**fields, max_tokens=limit)
+        assert own["usage"]["completion_tokens"] == 90
+        longer = await post_to(client, **headers, **{"x-mock-fault": "length:more=5"})(**fields, max_tokens=100)
+        assert longer["usage"]["completion_tokens"] == 105
+
+    lines = through_asgi(call, "--output-tokens", str(drawn), "--ttft", "1ms", "--tpot", "1us")
+    # The plan has the length that was sent, and a gap for each token after the first.
+    for line in lines:
+        planned = line["planned"]
+        assert len(planned["gaps_ns"]) == planned["output_tokens"] - 1
+    assert [line["planned"]["output_tokens"] for line in lines] == [
+        *(drawn, drawn, drawn, 60, drawn, limit, 200, 200, drawn, 90, 105)
+    ]
+
+
+def test_the_lengths_of_tool_calls_are_drawn_from_the_configured_distribution() -> None:
+    found: list[int] = []
+
+    async def call(client: httpx.AsyncClient) -> None:
+        for number in range(12):
+            post = post_to(client, **{"x-request-id": f"drawn-{number}"})
+            found.append((await post(tools=TOOLS[:1], max_tokens=4096))["usage"]["completion_tokens"])
+
+    through_asgi(call, "--output-tokens", "uniform:40..90", "--ttft", "1ms", "--tpot", "1us")
+    assert len(set(found)) > 3
+    assert all(40 <= tokens <= 90 for tokens in found)
+
+
 def test_a_call_that_does_not_fit_is_cut_at_max_tokens() -> None:
     async def call(client: httpx.AsyncClient) -> None:
         reply = await post_to(client)(tools=TOOLS, tool_choice="required", max_tokens=4)

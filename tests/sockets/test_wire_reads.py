@@ -191,8 +191,14 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
         records: list[RequestRecord] = []
         for _ in range(5):
             pending = wire.start()
+            (job,) = wire.transport._jobs
             await wire.until(partial(head_and_token_are_out, len(records) + 1))
             await asyncio.sleep(0.01)
+            # A young connection acknowledges what it has not read, and what is acknowledged the kernel may merge. So what was
+            # read is acknowledged here, and what comes next 40 ms after it at the earliest.
+            assert job.connection is not None
+            for quick in (1, 0):
+                job.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, quick)
             time.sleep(0.08)  # The last token, usage and [DONE] arrive meanwhile, one behind the other.
             records.append(await pending)
         return records
@@ -224,6 +230,25 @@ def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
         ]
     )
     assert exact >= 1  # Where the machine is busy, an acknowledgement may have come in between: mostly all five are.
+
+
+def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
+    """A client that acknowledges sooner than others hides how a server stalls that waits for it between two writes."""
+
+    async def ask(wire: Wire) -> tuple[RequestRecord, int]:
+        pending = wire.start()
+        (job,) = wire.transport._jobs
+        assert job.connection is not None
+        sock = job.connection.sock
+        return await pending, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK)
+
+    reply: list[Step] = [SSE_HEAD, Pause(0.02)]
+    for event in (content("a"), content("b"), DONE):  # The reader has time, and reads each chunk by itself.
+        reply += [Send(chunk(frame(event))), Pause(0.02)]
+    with LiteralServer(in_turn([*reply, Send(LAST_CHUNK)])) as server:
+        record, as_by_default = on_wire(server.url, ask)
+    assert (record.outcome, record.chunk_kind) == (Outcome.OK, "cco")
+    assert as_by_default == 1
 
 
 @in_a_calm_moment

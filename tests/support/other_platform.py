@@ -39,7 +39,7 @@ _LINUX = {
         "O_TMPFILE",
     ),
     select: ("epoll", "EPOLL"),
-    socket: ("SOCK_NONBLOCK", "SOCK_CLOEXEC", "SO_INCOMING_CPU", "SO_BINDTODEVICE", "TCP_QUICKACK", "MSG_NOSIGNAL"),
+    socket: ("SOCK_NONBLOCK", "SOCK_CLOEXEC", "SO_INCOMING_CPU", "SO_BINDTODEVICE", "MSG_NOSIGNAL"),
     signal: ("sigtimedwait", "sigwaitinfo", "SIGRTMIN", "SIGRTMAX", "SIGPWR", "SIGPOLL"),
 }
 _POSIX: dict[ModuleType, tuple[str, ...]] = {

@@ -123,6 +123,14 @@ def test_a_plain_install_asks_for_nothing_heavy(wheel: zipfile.ZipFile) -> None:
     assert [line for line in core for heavy in NOT_INSTALLED if line.startswith(heavy)] == []
 
 
+def test_a_plain_install_of_the_mock_makes_documents_for_a_schema(wheel: zipfile.ZipFile) -> None:
+    (metadata,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
+    lines = wheel.read(metadata).decode().splitlines()
+    needed = [line for line in lines if line.startswith(("Requires-Dist: jsonschema", "Requires-Dist: llguidance"))]
+    assert len([line for line in needed if "extra ==" not in line]) == 2
+    assert "Provides-Extra: json" in lines, "what names the extra in its requirements can still be installed"
+
+
 def imported_by(code: str) -> set[str]:
     """The modules, packages among them, that a fresh interpreter has after running the code."""
     show = "import sys; print('\\n' + ' '.join(sys.modules))"
@@ -143,7 +151,7 @@ IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
     ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),
     ("the statistics", "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}),
-    ("the mock", "import mockserver.http.server", {*HEAVY, "bench", "fastapi"}),
+    ("the mock", "import mockserver.http.server", {*HEAVY, "bench", "fastapi", "jsonschema", "llguidance"}),
     ("promptset", "import promptset.tokens, promptset.samples, promptset.loaders", {*HEAVY, "bench", "mockserver"}),
 ]  # fmt: skip
 

@@ -6,18 +6,17 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from uvicorn.server import ServerState
 
 from mockserver.cli import read_arguments
 from mockserver.clock import now_ns
 from mockserver.http.app import create_app
-from mockserver.http.protocol import MockProtocol, PlainCycle
+from mockserver.http.cycles import PlainCycle
+from tests.support.mock_protocol import Mock, request
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -25,76 +24,6 @@ TO_THE_APPLICATION = {"te": "trailers"}
 """A header that changes nothing in the answer, and is not for the short way."""
 QUICK = ("--ttft", "0ms", "--tpot", "0ms", "--output-tokens", "9")
 ALWAYS = ("--max-model-len", "200", "--model", "one", "--model", "two")
-
-
-class Transport:
-    """A connection whose client reads everything at once."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def close(self) -> None:
-        self.closed = True
-
-    abort = close
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-
-class Mock:
-    """The server around an application, without sockets."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app
-        self.state = ServerState()
-        self.state.default_headers = [(b"server", b"mock")]
-        self._config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
-
-    def connect(self) -> tuple[MockProtocol, Transport]:
-        protocol = MockProtocol(self._config, self.state, {}, asyncio.get_running_loop())
-        protocol.with_worker(lambda: self.app.state.worker).with_head_timeout(10)
-        transport = Transport()
-        protocol.connection_made(transport)  # type: ignore[arg-type]
-        return protocol, transport
-
-    async def ask(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[bytes, bool]:
-        """The bytes of the answer, and whether it came the short way."""
-        protocol, transport = self.connect()
-        protocol.feed(request(path, body, headers), now_ns(), "kernel")
-        plain = isinstance(protocol.cycle, PlainCycle)
-        # It is None until the head has been read, which its type leaves out.
-        while (cycle := cast(Any, protocol.cycle)) is None or not (cycle.response_complete or transport.closed):
-            await asyncio.sleep(0)
-        transport.close()
-        protocol.connection_lost(None)
-        return bytes(transport.written), plain
-
-    async def line(self) -> dict[str, Any]:
-        """The last line of the ledger."""
-        await self.app.state.worker.settle()
-        line: dict[str, Any] = json.loads(self.app.state.worker.ledger.read().splitlines()[-1])
-        return line
-
-
-def request(path: str, body: bytes, headers: dict[str, str]) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def with_mock(call: Callable[[Mock], Awaitable[None]], *flags: str) -> None:
@@ -316,7 +245,7 @@ def test_an_idle_connection_is_closed_after_its_last_response_and_not_after_an_e
         app = create_app(read_arguments([*ALWAYS, *QUICK]))
         async with app.router.lifespan_context(app):
             mock = Mock(app)
-            mock._config.timeout_keep_alive = 10
+            mock.config.timeout_keep_alive = 10
             protocol, transport = mock.connect()
 
             async def ask() -> None:

@@ -56,6 +56,8 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "keep_alive_s": ("9", 9.0),
     "drain_s": ("0", 0.0),
     "head_timeout_s": ("2.5", 2.5),
+    "body_timeout_s": ("2.5", 2.5),
+    "max_head_kb": ("8", 8.0),
     "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
     "priority": ("normal", "normal"),

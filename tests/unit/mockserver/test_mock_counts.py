@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import cast
+from typing import Any, cast
 
 from mockserver.engine.chain import Chain
 from mockserver.plans.arrival import Arrival, Arrivals
 from mockserver.tokencount import Counter, TokenCount, known_count
 from mockserver.workers.shared_state import SharedState
 from promptset.tokens import Tokenizer, load_tokenizer
+from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 
 def test_counts_are_the_tokenizers_and_come_in_any_number() -> None:
@@ -38,6 +39,20 @@ def test_a_text_seen_before_is_known_at_once_and_with_special_tokens_it_is_anoth
         return known
 
     assert asyncio.run(main()) == (True, False)
+
+
+def test_memory_that_waits_to_be_given_back_does_not_outlive_the_counter() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[dict[str, Any]]:
+        wrong: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: wrong.append(context))
+        counter = Counter(load_tokenizer())
+        for _ in range(3):
+            counter.release_memory_soon()
+        await counter.close()
+        await asyncio.sleep(60)
+        return wrong
+
+    assert run_virtual(main) == []
 
 
 def test_for_an_engine_with_blocks_the_same_counts_come_with_the_chain_of_the_tokens() -> None:

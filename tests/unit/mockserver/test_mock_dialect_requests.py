@@ -127,6 +127,25 @@ def test_what_is_wrong_with_messages_is_said_with_its_place(change: dict[str, An
     assert error["error"]["message"].startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("fields", "ignore_eos", "least"),
+    [
+        ({}, False, 0),
+        ({"ignore_eos": True, "min_tokens": 3}, True, 3),
+        ({"ignore_eos": False, "min_tokens": 0}, False, 0),
+        ({"ignore_eos": "yes", "min_tokens": "many"}, False, 0),
+        ({"ignore_eos": 1, "min_tokens": -5}, False, 0),
+        ({"min_tokens": []}, False, 0),
+    ],
+    ids=str,
+)
+def test_the_length_that_a_request_asks_for_counts_in_the_dialects_that_do_not_know_its_fields(
+    fields: dict[str, Any], ignore_eos: bool, least: int
+) -> None:
+    for params in (parse_messages({**ASKED, **fields}), parse_responses({"input": "x", **fields})):
+        assert (params.ignore_eos, params.least_tokens) == (ignore_eos, least)
+
+
 def test_a_proxys_page_is_the_same_in_every_dialect() -> None:
     page = fault_refusal(502, None)
     assert refused(page) is page

@@ -112,6 +112,24 @@ def test_a_full_request_body_keeps_its_own_fields() -> None:
     assert own["stream"] is False  # The row of the data set is not changed: it is sent again.
 
 
+@pytest.mark.parametrize(
+    ("ignore_eos", "extra", "exact"),
+    [
+        (True, None, True),
+        (False, None, False),
+        (True, {"ignore_eos": False}, False),
+        (False, {"ignore_eos": True}, True),
+        (True, {"top_p": 0.9}, True),
+    ],
+)
+def test_lengths_are_exact_where_the_bodies_that_are_sent_ask_for_it(
+    ignore_eos: bool, extra: dict[str, object] | None, exact: bool
+) -> None:
+    options = BodyOptions(endpoint="chat", model="m", ignore_eos=ignore_eos, extra=extra)
+    assert options.exact_lengths is exact
+    assert (body(Sample(prompt="hi"), options).get("ignore_eos") is True) is exact
+
+
 def test_extra_fields_win_over_all_and_decide_what_comes_back() -> None:
     options = BodyOptions(endpoint="chat", model="m", extra={"stream": False, "max_tokens": 3, "top_p": 0.9})
     encoded = encode(Sample(prompt="hi", output_tokens=5), options)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-import sys
 
 import pytest
 
-from bench.clock import now_ns
 from bench.transport.chunkwise_reads import (
     GLANCE,
     MOST,
     chunked_head,
-    hold_acks,
     is_loopback,
     left_of_chunk,
     read_chunkwise,
-    release_acks,
 )
 from tests.support.literal_replies import CHUNKED, LAST_CHUNK, chunk, head
 
@@ -199,40 +195,3 @@ def test_what_is_left_of_a_chunk(glance: bytes, left: int) -> None:
 )
 def test_what_is_the_loopback(host: str, is_one: bool) -> None:
     assert is_loopback(host) is is_one
-
-
-def second_write_after_ns(held: bool, released: bool) -> int:
-    """When the second of two small writes arrives behind the first, from a sender that waits for an acknowledgement between
-    them (Nagle), where the first is not read."""
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listening,
-        socket.create_connection(listening.getsockname()) as client,
-    ):
-        server, _ = listening.accept()
-        with server:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            client.sendall(b"request")
-            server.recv(64)
-            server.sendall(b"a")
-            client.recv(1)
-            if held:
-                hold_acks(client)
-            if released:
-                release_acks(client)
-            began_ns = now_ns()
-            server.sendall(b"b")
-            server.sendall(b"c")
-            have = b""
-            while len(have) < 2:
-                have = client.recv(2, socket.MSG_PEEK)
-            return now_ns() - began_ns
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="TCP_QUICKACK is Linux'")
-def test_acknowledgements_are_held_until_they_are_released() -> None:
-    fastest = {
-        (held, released): min(second_write_after_ns(held, released) for _ in range(5))
-        for held, released in ((True, False), (True, True))
-    }
-    assert fastest[True, False] > 20_000_000  # The kernel's own 40 ms.
-    assert fastest[True, True] < 10_000_000

@@ -1,0 +1,168 @@
+"""Limits on the size and the time of what a client sends. What breaks one is refused before it has all arrived.
+
+Rules:
+- A head may have `head_bytes`, and `head_s` from its first byte: else a 431 or a 408. Bytes that are neither head nor body,
+  trailers for example, count as a head does.
+- A body may have `body_s` from the end of its head, and a second more for each MB that has come: else a 408. Its size is the
+  application's to limit (dialect/body.py): a 413, which is in the ledger.
+- Time in which the mock does not read, because a response before this request is under way, does not count.
+- What still comes after a refusal is read and dropped for `LINGER_S`. The kernel would otherwise reset the connection, and
+  the client would lose the answer.
+- A request that did not arrive has no line in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
+
+from mockserver.config import MockConfig
+from mockserver.dialect import refusals
+
+LINGER_S = 2.0
+LARGE_BYTES = 1_000_000
+"""From this size on, the memory that a body took is given back to the system."""
+_BYTES_PER_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """The limits of a configuration."""
+
+    head_bytes: float = inf
+    head_s: float = inf
+    body_s: float = inf
+
+    @classmethod
+    def of(cls, config: MockConfig) -> RequestLimits:
+        """Those of a configuration."""
+        return cls(config.max_head_kb * 1000, config.head_timeout_s, config.body_timeout_s)
+
+    def body_time_s(self, received: int) -> float:
+        """How long a body may take of which so many bytes have come."""
+        return self.body_s + received / _BYTES_PER_S
+
+
+def _answer(status: int, message: str) -> bytes:
+    body = refusals.error_body(status, message)
+    head = b"HTTP/1.1 %d %b\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    return head % (status, HTTPStatus(status).phrase.encode(), len(body)) + body
+
+
+HEAD_TOO_LARGE = _answer(431, "The head of the request is too large (--max-head-kb).")
+HEAD_TOO_SLOW = _answer(408, "The head of the request did not arrive in time (--head-timeout-s).")
+BODY_TOO_SLOW = _answer(408, "The body of the request did not arrive in time (--body-timeout-s).")
+
+
+class ArrivingRequest:
+    """What has come of the request that a connection sends, against the limits. The parser's callbacks say what a read
+    brought; `read` is called after each read."""
+
+    __slots__ = (
+        "_began_s", "_held_up", "_limits", "_loop", "_now", "_other", "_refuse", "_timer", "body_bytes", "in_head",
+        "in_message", "is_large",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: RequestLimits,
+        loop: asyncio.AbstractEventLoop,
+        refuse: Callable[[bytes], None],
+        held_up: Callable[[], bool],
+    ) -> None:
+        """`refuse` is called with the answer to a request that breaks a limit, empty for a connection that has sent nothing.
+        `held_up`: whether the mock itself keeps the request from arriving, or from being answered now."""
+        self._limits, self._loop = limits, loop
+        self._refuse, self._held_up = refuse, held_up
+        self.in_head = self.in_message = False
+        self.body_bytes = 0
+        self.is_large = False
+        """Whether a body since the last `forget_large` was large."""
+        self._other = 0
+        """Bytes of the reads since the last that brought the beginning of a head or a piece of a body."""
+        self._now = 0
+        """Bytes of the read that is being parsed."""
+        self._began_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wait(self, seconds: float) -> None:
+        """The connection has sent nothing: it has so long for its first byte."""
+        self._start(seconds)
+
+    def reads(self, size: int) -> None:
+        """A read of so many bytes is about to be parsed."""
+        self._now = size
+        if self._timer is not None and not self.in_message:
+            self.stop()
+
+    def read(self) -> None:
+        """The read has been parsed."""
+        if not self.in_message:
+            return
+        self._other += self._now
+        if self._other > self._limits.head_bytes:
+            self._refuse(HEAD_TOO_LARGE)
+        elif self._timer is None:
+            # The time counts from the first byte: more bytes do not extend it.
+            self._began_s = self._loop.time()
+            self._start(self._limits.head_s if self.in_head else self._limits.body_s)
+
+    def begin(self) -> None:
+        """A head begins."""
+        self.in_head = self.in_message = True
+        self.body_bytes = 0
+        self._other = -self._now  # What came before it in the read is not its own.
+
+    def head_is_too_large(self, url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+        """Whether the head, which is complete, has more bytes than it may. To be asked before `end_head`."""
+        if self._other + 2 * self._now <= self._limits.head_bytes:
+            return False
+        size = len(url) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers)
+        return size > self._limits.head_bytes
+
+    def end_head(self) -> None:
+        """The head is complete."""
+        self.in_head = False
+        self._other = -self._now
+        self.stop()
+
+    def add_body(self, size: int) -> None:
+        """A piece of the body has come."""
+        self.body_bytes += size
+        self._other = -self._now
+        if self.body_bytes >= LARGE_BYTES:
+            self.is_large = True
+
+    def end(self) -> None:
+        """The request has arrived."""
+        self.in_message = False
+        self.stop()
+
+    def stop(self) -> None:
+        """Nothing is waited for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start(self, seconds: float) -> None:
+        if seconds < inf:
+            self._timer = self._loop.call_later(seconds, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if self._held_up():
+            self._began_s = self._loop.time()
+            self._start(self._limits.body_s if self.in_message and not self.in_head else self._limits.head_s)
+        elif self.in_head:
+            self._refuse(HEAD_TOO_SLOW)
+        elif self.in_message:
+            left_s = self._began_s + self._limits.body_time_s(self.body_bytes) - self._loop.time()
+            if left_s > 0:
+                self._start(left_s)
+            else:
+                self._refuse(BODY_TOO_SLOW)
+        else:
+            self._refuse(b"")
