@@ -32,6 +32,8 @@ from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
 from bench.report.period_data import period_data
 from bench.report.time_charts import RunNumbers
+from bench.verdict import headline
+from bench.verdict.headline import Headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -47,7 +49,7 @@ STATS = {
     "max": "Max",
 }
 VERDICTS = {
-    "VALID": "The measurement is good: nothing suggests that the client or the load went wrong.",
+    "VALID": "The client measured correctly: nothing suggests that the client or the load went wrong.",
     "SUSPECT": "Read the numbers with care: something in the measurement may have gone wrong.",
     "INVALID": "Do not use these numbers: the run did not measure what was asked for.",
     "FAILED": "The target failed: these numbers cover only the requests that it answered.",
@@ -87,6 +89,7 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
         "report.html.j2",
         run=summary.get("run", {}),
         verdict=summary.get("verdict"),
+        headline=_headline(summary),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
         failures=details.failures(summary),
         warnings=[*details.ended_early(summary), *window["warnings"], *jobs.warnings(summary)],
@@ -131,6 +134,13 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
         configuration=configuration(summary.get("run", {})),
         calibration=_calibration(summary.get("calibration")),
     )
+
+
+def _headline(summary: SummaryDocument) -> Headline | None:
+    verdict = summary.get("verdict")
+    if verdict is None:
+        return None
+    return headline.of(summary, verdict["status"])
 
 
 def _span(window: Mapping[str, Any]) -> str:

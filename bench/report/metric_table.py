@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.report import jobs, parts_table, server_requests
 from bench.report.details import latencies, rate_names
 from bench.report.formatting import NOTHING, interval, measured, number, statistic
+from bench.verdict import headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -133,7 +134,8 @@ def to_markdown(summary: SummaryDocument) -> str:
     what = " · ".join(_cell(run[key]) for key in ("model", "url", "mode", "started") if run.get(key))
     parts += [what, ""] if what else []
     if verdict is not None:
-        parts += [f"**{verdict['status']}**", "", *(f"- {_cell(reason)}" for reason in verdict["reasons"])]
+        line = headline.of(summary, verdict["status"])
+        parts += [f"**{line.status}**{line.rest}", "", *(f"- {_cell(reason)}" for reason in verdict["reasons"])]
         parts += [""] if verdict["reasons"] else []
     parts += _table(
         ["Metric", "Unit", *_SHOWN.values(), "Values"],

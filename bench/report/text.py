@@ -29,6 +29,7 @@ from bench.report import (
     server_requests,
     token_details,
 )
+from bench.verdict import headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -97,15 +98,16 @@ def _verdict(summary: SummaryDocument) -> RenderableType:
     verdict = summary.get("verdict")
     if verdict is None:
         return Text("")
-    status = verdict["status"]
+    line = headline.of(summary, verdict["status"])
+    first = Text.assemble((line.status, COLOURS.get(line.status, "bold")), line.rest)
     if not verdict["reasons"]:
-        return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
+        return first
     reasons = [
         Padding(Text(f"- {reason}"), (0, 0, 0, 2))
         for reason in [*map(printable, details.failures(summary)), *verdict["reasons"]]
     ]
     return Group(
-        Text(status, COLOURS.get(status, "bold")),
+        first,
         *reasons,
         Padding(Text(f"what to do, reason by reason: {TROUBLESHOOTING}", "dim"), (0, 0, 0, 2)),
     )
