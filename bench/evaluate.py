@@ -379,6 +379,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "priority": priority.described(stored.priority),
         "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
         "notes": list(stored.notes),
+        **({} if stored.warmup is None else {"warmup": stored.warmup.model_dump()}),
         "command": list(stored.command),
         "versions": stored.versions,
         "host": stored.host,

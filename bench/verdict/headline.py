@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.documents.summary import NumbersDocument
 
-PERCENTILES = {"p50": "median", "p75": "P75", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
-"""Ascending: one of them that has an interval implies the intervals of those before it."""
-_NAMED = ("p50", "p90", "p95", "p99")
+PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
+"""Those of the tables, ascending."""
 _MISSED = ("p90", "p99")
 """The first of these that cannot be given is named."""
 _BEARING = ("VALID", "SUSPECT")
@@ -56,7 +55,7 @@ class Reach:
 
     def __str__(self) -> str:
         """What can be given, and the first percentile that cannot."""
-        named = [PERCENTILES[name] for name in _NAMED if name in self.percentiles]
+        named = [PERCENTILES[name] for name in self.percentiles]
         if not named:
             return "no percentile can be given"
         missing = next((f", no {PERCENTILES[name]}" for name in _MISSED if name not in self.percentiles), "")
