@@ -20,6 +20,7 @@ from bench.report import (
     jobs,
     other_tools,
     parts_table,
+    remarks,
     request_tables,
     run_charts,
     segments_table,
@@ -92,7 +93,8 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
         headline=_headline(summary),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
         failures=details.failures(summary),
-        warnings=[*details.ended_early(summary), *window["warnings"], *jobs.warnings(summary)],
+        warnings=remarks.warnings(summary),
+        notes=remarks.notes(summary),
         tiles=_tiles(summary),
         stats=STATS,
         latencies=[("Latency over the whole run", _metric_rows(summary, latency))]
@@ -120,6 +122,7 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
             ("The client itself", details.client(summary)),
         ],
         errors=summary["errors"],
+        no_errors=remarks.no_errors(summary).capitalize(),
         compat_columns=other_tools.columns(summary),
         compat_rows=other_tools.rows(summary),
         charts=[chart_view(chart) for chart in run_charts.build(run)],
@@ -155,7 +158,7 @@ def _tiles(summary: SummaryDocument) -> list[Tile]:
             f"{METRICS[name].title}, median",
             formatting.statistic(row, "p50"),
             "ms",
-            f"P99 {formatting.statistic(row, 'p99')}",
+            f"P99 {formatting.statistic(row, 'p99')}" + (f" ({remarks.TOO_FEW})" if "p99" in row["too_few"] else ""),
             key=name,
             interval=formatting.interval(row["ci95"].get("p50")),
         )
@@ -206,6 +209,7 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
             if row["ci95"] is None
             else "–".join(formatting.measured(end, row["unit"]) for end in row["ci95"]),
             "held": row["held"],
+            "outcome": remarks.held(row),
             "unsure": details.uncertainty(row).partition(": 95%")[0],
         }
         for row in slo["objectives"]
