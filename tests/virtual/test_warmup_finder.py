@@ -155,7 +155,7 @@ def test_workers_have_arrivals_for_as_long_as_the_warm_up_may_take_and_end_the_r
     ends: Any = [(1500 * MS, lambda load: load.stop.warmup_ends(START + 1500 * MS))]
     sent: list[int] = []
     for share in RATE.plan(length, None).shares(workers):  # type: ignore[arg-type]
-        assert share.finds_warmup
+        assert (share.finds_warmup, share.requests) == (True, None)
         load = Load(QUICK, duration_ns=share.duration_ns, warmup_ns=share.warmup_ns, meanwhile=ends)
         load.open(RATE.arrivals_of(share), then_daily=False)
         assert load.stop.reason == "duration"
