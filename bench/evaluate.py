@@ -41,7 +41,7 @@ from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import read_scrapes, urls_in
 from bench.server_metrics.servers import SERVERS
-from bench.verdict import judge
+from bench.verdict import headline, judge
 from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
@@ -136,7 +136,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     added = {
         **_classes(run.config, numbers, verdict, evidence),
         "run": _run_block(run),
-        "verdict": verdict.to_json(),
+        "verdict": {**verdict.to_json(), **headline.of(numbers, verdict.status).to_json()},
         "calibration": _without_plots(found),
         "prefix_cache": None if cache is None else rounded(cache.to_json()),
         "server": None if said is None else rounded(said),
@@ -379,6 +379,7 @@ def _run_block(run: StoredRun) -> dict[str, Any]:
         "priority": priority.described(stored.priority),
         "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
         "notes": list(stored.notes),
+        **({} if stored.warmup is None else {"warmup": stored.warmup.model_dump()}),
         "command": list(stored.command),
         "versions": stored.versions,
         "host": stored.host,

@@ -218,7 +218,7 @@ async def _measure(
             planned=plan.requests,
             prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
             start_ns=0,
-            state=RunState.WARMING_UP if config.warmup_requests or config.warmup_s else RunState.RUNNING,
+            state=RunState.WARMING_UP if config.warmup_requests or config.length.warmup_ns else RunState.RUNNING,
         )
         assignments = [
             Assignment(

@@ -51,6 +51,17 @@ class PlannedSegment(BaseModel):
     end_ns: int
 
 
+class Warmup(BaseModel):
+    """A warm-up whose end the run found: `replies` had come after `lasted_s`; `whole` if the first round was among them, else
+    the longest time was over."""
+
+    model_config = ConfigDict(frozen=True)
+
+    lasted_s: float
+    replies: int
+    whole: bool
+
+
 class Manifest(BaseModel):
     """Written when the load begins, and again when it has ended. Times in ns are CLOCK_MONOTONIC.
 
@@ -82,6 +93,8 @@ class Manifest(BaseModel):
     """Of --steps and of a --ramp that rises."""
     run_start_ns: int | None = None
     """When the warm-up was over; None where the run was killed before it could say."""
+    warmup: Warmup | None = None
+    """Of --warmup auto; None where the warm-up was given, or the run ended in it."""
     state: RunState | None = None
     """Where the run was when this was written; None in runs of older versions."""
     stop_reason: str | None = None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import manifest
-from bench.clock import NS_PER_MS, Clock, utc_now
+from bench.clock import NS_PER_MS, NS_PER_S, Clock, utc_now
 from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.crew import Crew, CrewReport, Order, Progress
@@ -18,7 +18,9 @@ from bench.load.live_log import EVERY_S, LiveLog
 from bench.load.load_control import LoadControl
 from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.load.supervision import Defects, ErrorWatch, Interrupts
+from bench.load.warmup_finder import WarmupFinder
 from bench.machine import preflight
+from bench.manifest import Warmup
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
 from bench.run_files.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
@@ -81,6 +83,7 @@ class WatchedLoad:
         self._server = server
         task = PrecisionTask(config.until, str(directory.path), first.workers, config.lasts_s)
         self._precision = PrecisionWatch(task) if config.until else None
+        self._warmup: WarmupFinder | None = None
 
     async def measure(self) -> Measurement:
         """Send the load and write the manifest."""
@@ -160,6 +163,16 @@ class WatchedLoad:
         door = open_door(directory.path, control, clock, observer.say) if self._changeable else None
         observer.load_begins(control)
         live.start()
+        if self._config.finds_warmup:
+            self._warmup = WarmupFinder(
+                clock,
+                crew,
+                start_ns=start_ns,
+                least_ns=round(self._config.ramp_in_s * NS_PER_S),
+                most_ns=self._config.length.warmup_ns,
+                tell=live.warmup_ends,
+            )
+            self._warmup.start()
 
         def looked(look: Look) -> None:
             live.precision = str(look)
@@ -184,6 +197,8 @@ class WatchedLoad:
             if door is not None:
                 door.close()
             live.stop()
+            if self._warmup is not None:
+                self._warmup.stop()
             if (problem := log.close()) is not None:
                 self._problems.append(problem)
             if watch is not None:
@@ -193,6 +208,7 @@ class WatchedLoad:
     def _end(self, begun: Manifest, report: CrewReport, *, interrupted: bool) -> Measurement:
         workers = report.workers
         stop_reason = "interrupted" if interrupted else self._stop_reason(report)
+        warmup = None if self._warmup is None else self._warmup.found
         ends = [] if self._precision is None else [self._precision.why(stop_reason)]
         if self._server is not None and self._server.died:
             ends.append("the process that reads the server's metrics died: they end before the load does")
@@ -205,6 +221,7 @@ class WatchedLoad:
             "state": RunState.EVALUATING,
             "notes": (*begun.notes, *_notes_of(report), *ends),
             "priority": tuple(worker.priority for worker in workers),
+            **({} if warmup is None else {"warmup": Warmup(**asdict(warmup))}),
             **({"died": report.died} if report.died else {}),
             **({"places": self._crew.places} if self._crew.places else {}),
         }
@@ -246,7 +263,7 @@ def _goal(config: RunConfig, plan: LoadPlan) -> LoadGoal:
         requests=plan.requests,
         duration_s=config.lasts_s,
         warmup_requests=config.warmup_requests,
-        warmup_s=config.warmup_s,
+        warmup_s=config.length.warmup_ns / NS_PER_S,
         objectives=tuple(one for one in config.objectives if one.part is None),
         inputs_are=inputs_of(config),
         load_unit=config.load.load_unit or "",

@@ -19,6 +19,7 @@ from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
 from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
+from bench.verdict import headline
 from bench.verdict.finding import Status
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class RunResult:
     problems: tuple[str, ...]
     """What could not be written, for example on a full disk."""
     summary: SummaryDocument
+
+    @property
+    def headline(self) -> str:
+        """The verdict with what the numbers can bear: "VALID, 240 requests: median and P90 can be given, no P99"."""
+        return str(headline.of(self.summary, self.verdict))
 
     @property
     def report(self) -> Path:

@@ -27,7 +27,7 @@ from bench.endpoints import urls
 from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
-from bench.modes.interface import flag, inputs_of
+from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
 
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
 MODES_WITH_RATES = ("rate", "sessions")
@@ -116,6 +116,8 @@ def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
 def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
     given = {**(file or {}), **flags}
+    if "requests" in flags and "warmup" not in flags and given.get("warmup") == AUTO_WARMUP:
+        del given["warmup"]  # That of a run of the default length, whose run.yaml is given again with another length.
     problems = []
     for key in sorted(given.keys() - Settings.model_fields.keys()):
         near = difflib.get_close_matches(key, Settings.model_fields, n=1)
@@ -181,7 +183,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     mode = MODES[implied_mode(settings)]
     if mode.name not in MODES_WITH_RATES and settings.rate is not None and settings.concurrency is None:
         problems.append(f"--rate does not go with --mode {mode.name}: leave one of the two out")
-    problems += _segment_problems(settings, mode.name)
+    problems += _segment_problems(settings, mode.name) + _warmup_problems(settings, mode.name)
     problems += mode.problems(settings, given)
     problems += _settings_of_other_modes(mode.name, given)
     problems += problems_of_data(settings, given)
@@ -223,6 +225,20 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
             f"{settings.segments_flag} plans {planned:,.0f} requests: give at most {values.MOST_REQUESTS:,}"
         )
     return problems
+
+
+def _warmup_problems(settings: Settings, mode: str) -> list[str]:
+    """A warm-up that the run finds, where a load has no steady state to warm up to, or its requests are counted."""
+    if not settings.finds_warmup or settings.segments:
+        return []
+    instead = "give the warm-up as requests (20) or as a time (20s)"
+    if mode not in MODES_WITH_SEGMENTS:
+        return [f"--warmup auto is for --mode {' and '.join(MODES_WITH_SEGMENTS)}, and this is mode {mode}: {instead}"]
+    if settings.requests is not None:
+        return [f"--warmup auto needs a length in time, and --requests counts: {instead}, or use --duration"]
+    if settings.duration is None and not settings.until and default_length(settings).get("requests") is not None:
+        return [f"--warmup auto needs --duration where --dataset is a file, whose requests are counted: {instead}"]
+    return []
 
 
 def _precision_problems(settings: Settings, mode: str) -> list[str]:

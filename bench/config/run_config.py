@@ -18,7 +18,7 @@ from bench.metrics import objectives
 from bench.metrics.objectives import Objective
 from bench.metrics.precision import DEFAULT_CAP_S
 from bench.modes import DEFAULT_MODE, MODES
-from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, Mode, inputs_of
+from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS, MOST_AUTO_WARMUP_S, Mode, inputs_of
 from bench.modes.rate import Rate
 from bench.modes.share import RunLength
 from bench.schedule.merged import MergedPlaces
@@ -114,12 +114,14 @@ class RunConfig(Settings):
     @property
     def length(self) -> RunLength:
         """When the load ends."""
-        warmup_ns = round(self.warmup_s * NS_PER_S)
+        warmup_s = max(MOST_AUTO_WARMUP_S, self.ramp_in_s) if self.finds_warmup else self.warmup_s
+        warmup_ns = round(warmup_s * NS_PER_S)
         return RunLength(
             requests=self.requests,
             duration_ns=None if self.duration is None else round(self.duration * NS_PER_S),
             warmup_requests=self.warmup_requests,
             warmup_ns=warmup_ns,
+            finds_warmup=self.finds_warmup,
             ends_ns=warmup_ns + lasts_ns(self.segments) if self.segments else None,
         )
 

@@ -252,14 +252,16 @@ def gpu_metrics(given: str) -> str:
 
 
 def warmup(value: object) -> str:
-    """Requests (20) or a time (20s), as it is written. Raises ValueError."""
+    """Requests (20), a time (20s) or auto, as it is written. Raises ValueError."""
     text = str(value).strip()
+    if text == "auto":
+        return text
     if text.isdecimal():
         if int(text) > MOST_REQUESTS:
             raise ValueError(f"{int(text):,} requests are too many to send: give at most {MOST_REQUESTS:,}")
         return text
     if _TIME.fullmatch(text) is None:
-        raise ValueError(f"{text!r} is neither a number of requests (20) nor a time (20s)")
+        raise ValueError(f"{text!r} is neither a number of requests (20), a time (20s) nor auto")
     seconds(text)
     return text
 

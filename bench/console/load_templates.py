@@ -21,12 +21,12 @@ TEMPLATES: dict[str, LoadTemplate] = {
     "concurrency": LoadTemplate(
         "Fixed concurrency",
         "10 users; each sends its next request when the last one is answered.",
-        {"concurrency": "10", "duration": "30s", "warmup": "3s", "input_tokens": "256", "output_tokens": "64"},
+        {"concurrency": "10", "duration": "60s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
     ),
     "rate": LoadTemplate(
         "Fixed rate",
         "5 requests a second on average, however slow the server is.",
-        {"rate": "5", "duration": "60s", "warmup": "5s", "input_tokens": "256", "output_tokens": "64"},
+        {"rate": "5", "duration": "60s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
     ),
     "throughput": LoadTemplate(
         "Maximum throughput",
@@ -60,7 +60,12 @@ TEMPLATES: dict[str, LoadTemplate] = {
     "objectives": LoadTemplate(
         "Service objectives",
         "10 users, and whether TTFT and end-to-end latency hold their limits.",
-        {"concurrency": "10", "duration": "60s", "slo": ["ttft:p99<1s", "e2el:p99<10s", "error_rate<1%"]},
+        {
+            "concurrency": "10",
+            "duration": "60s",
+            "warmup": "auto",
+            "slo": ["ttft:p99<1s", "e2el:p99<10s", "error_rate<1%"],
+        },
     ),
     "search": LoadTemplate(
         "Which load it holds",

@@ -22,6 +22,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE targets (name TEXT PRIMARY KEY, content BLOB NOT NULL);
     CREATE TABLE seen (task TEXT PRIMARY KEY, stamp TEXT NOT NULL, content BLOB NOT NULL);
     """,
+    # Tasks have a headline: what was read without it is read again.
+    "DELETE FROM seen;",
 )
 """Each brings a file from the version of its index to the next one. Only append."""
 

@@ -55,6 +55,8 @@ class Task:
     settings: dict[str, Any] = field(default_factory=dict)
     """What differs from the defaults, without secrets."""
     verdict: str | None = None
+    verdict_headline: str | None = None
+    """The verdict of a run with what its numbers can bear, as its report says it."""
     reasons: tuple[str, ...] = ()
     held: bool | None = None
     counts: dict[str, int] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED,
 from bench.manifest import Manifest
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_files.run_state import RunState
+from bench.verdict import headline
 
 TASK_FILE = "task.yaml"
 LOG = "console.log"
@@ -259,9 +260,11 @@ def _with_summary(task: Task, path: Path) -> Task:
         value: float | None = latency.get(metric, {}).get(stat)
         return value
 
+    status = summary["verdict"]["status"]
     return replace(
         task,
-        verdict=summary["verdict"]["status"],
+        verdict=status,
+        verdict_headline=str(headline.of(summary, status)),
         reasons=tuple(summary["verdict"]["reasons"]),
         held=summary["slo"]["held"],
         counts={key: summary["counts"][key] for key in ("sent", "succeeded", "failed")},

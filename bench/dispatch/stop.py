@@ -1,7 +1,8 @@
 """When sending ends: by a number of requests, by a time, by whichever comes first, or because somebody said so.
 
 Warm-up comes on top: its requests are the first ones sent, they count towards no limit, and the duration begins when the
-warm-up is over. Sending that stops leaves what is in flight alone.
+warm-up is over. Its end may be told while the load goes on (`warmup_ends`). Sending that stops leaves what is in
+flight alone.
 """
 
 from __future__ import annotations
@@ -51,6 +52,10 @@ class Stop:
     def on_stop(self, listener: Callable[[str], None]) -> None:
         """Call this with the reason when sending ends, and again with each further reason that comes up later."""
         self._listeners.append(listener)
+
+    def warmup_ends(self, at_ns: int) -> None:
+        """The warm-up is over at this instant, if its own time was not over before."""
+        self._warmup_until_ns = min(self._warmup_until_ns, at_ns)
 
     def now(self, reason: str) -> None:
         """End the sending. `reason` keeps the first one.

@@ -13,9 +13,22 @@ from bench.documents.sessions import Cancelled, Jobs, Sessions
 from bench.documents.tokens import Inputs, Tokens
 
 
+class VerdictReach(TypedDict):
+    """What the numbers can bear: the percentiles of metric that have a 95% interval, ascending, and the highest of
+    them. requests have a value of it and are worth independent ones. Files of version 0.1 lack it."""
+
+    metric: str
+    requests: int
+    independent: float
+    percentiles: Sequence[str]
+    highest: str | None
+
+
 class Verdict(TypedDict):
     status: str
     reasons: Sequence[str]
+    headline: NotRequired[str]
+    reach: NotRequired[VerdictReach]
 
 
 class SloObjectivesRow(TypedDict):

@@ -10,5 +10,6 @@ feed          requests made by a process beside the load (feed_program), as fram
 collector     the garbage collector while the load runs
 sampling      the client's own state, once a second
 live          the progress line
+warmup_finder the end of the warm-up, where the run finds it itself
 supervision   Ctrl-C, the limit on errors, exceptions that nobody caught
 """

@@ -120,6 +120,10 @@ class ActiveLoad:
         if order is Order.CUT:
             self._transport.cut()
 
+    def warmup_ends(self, at_ns: int) -> None:
+        """The warm-up is over at this instant."""
+        self._stop.warmup_ends(at_ns)
+
     def change(self, at_ns: int, load: float) -> None:
         """The load of all workers from this instant on."""
         self._dispatcher.change(at_ns, self._mode.part_of(load, self._share))

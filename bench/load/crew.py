@@ -110,6 +110,9 @@ class Crew(Protocol):
     def tell(self, order: Order, reason: str = "") -> None:
         """Give an order to every worker. STOP has a reason."""
 
+    def warmup_ends(self, at_ns: int) -> None:
+        """The warm-up of all workers is over at this instant, which is far enough ahead for each to hear of it."""
+
     def lead_ns(self, load: float) -> int:
         """How long before it begins a change to this load must be told: then every worker knows it, and has requests."""
 

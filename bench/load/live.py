@@ -33,6 +33,7 @@ class LoadGoal:
     duration_s: float | None = None
     warmup_requests: int = 0
     warmup_s: float = 0.0
+    """Where the run finds the end of its warm-up, the longest that it may take."""
     objectives: tuple[Objective, ...] = ()
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
@@ -188,6 +189,11 @@ class Live:
     def start(self) -> None:
         """The load begins now."""
         self._start_ns = self._clock.now_ns()
+        self._warmup_until_ns = self._start_ns + round(self._goal.warmup_s * NS_PER_S)
+
+    def warmup_ends(self, at_ns: int) -> None:
+        """The run has found the end of its warm-up: this instant."""
+        self._warmup_until_ns = at_ns
 
     def follow(self, tell: Callable[[LiveNumbers], None], first_s: float, every_s: float) -> None:
         """Tell the numbers `first_s` after the start, then every `every_s`, and a last time at `stop`."""
@@ -225,9 +231,9 @@ class Live:
         """The load at this instant."""
         counts, goal = self._counts(now_ns), self._goal
         recent, span_s = self._take(now_ns)
-        begun = counts["sent"] > goal.warmup_requests and now_ns - self._start_ns >= goal.warmup_s * NS_PER_S
+        begun = counts["sent"] > goal.warmup_requests and now_ns >= self._warmup_until_ns
         if self._run_start_ns is None and begun:
-            self._run_start_ns = now_ns if goal.warmup_requests else self._start_ns + round(goal.warmup_s * NS_PER_S)
+            self._run_start_ns = now_ns if goal.warmup_requests else self._warmup_until_ns
         run_s = 0.0 if self._run_start_ns is None else (now_ns - self._run_start_ns) / NS_PER_S
         ended_per_s = recent.outcomes.total() / span_s
         share, left_s = self._way(counts["done"] + self._dropped, run_s, ended_per_s)

@@ -82,6 +82,10 @@ class ThisProcess:
         """Give an order to the worker."""
         self._begun.tell(order, reason)
 
+    def warmup_ends(self, at_ns: int) -> None:
+        """The warm-up is over at this instant."""
+        self._begun.warmup_ends(at_ns)
+
     def lead_ns(self, load: float) -> int:
         """A change is made at once, where there are requests for it."""
         return lead_ns([self._worker.stocked], load, self._worker.planned_load)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
-from bench.modes.interface import UsersMode, divided_changes, ramp_ns, segment_problems
+from bench.modes.interface import UsersMode, default_length, divided_changes, ramp_ns, segment_problems
 from bench.modes.share import WorkerShare, part
 from bench.schedule.segments import Segment, after_warmup, level_at, most
 
@@ -41,10 +41,8 @@ class Concurrency(UsersMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """DEFAULT_USERS users, and DEFAULT_REQUESTS requests without a duration."""
-        known = settings.concurrency is not None or settings.segments
-        users = {} if known else {"concurrency": DEFAULT_USERS}
-        return {**UsersMode.defaults(settings), **users}
+        """DEFAULT_USERS users, and the default length."""
+        return {**default_length(settings), **default_users(settings)}
 
     @classmethod
     def of(cls, settings: Settings) -> Concurrency:
@@ -72,6 +70,12 @@ class Concurrency(UsersMode):
     def part_of(self, load: float, share: WorkerShare) -> float:
         """Users, divided as those of the start are."""
         return part(round(load), share.worker, share.workers)
+
+
+def default_users(settings: Settings) -> dict[str, Any]:
+    """DEFAULT_USERS where no number of users is given."""
+    known = settings.concurrency is not None or settings.segments
+    return {} if known else {"concurrency": DEFAULT_USERS}
 
 
 def coming_in_by(users: int, ramp_ns: int, since_start_ns: int) -> int:

@@ -29,9 +29,31 @@ if TYPE_CHECKING:
     from promptset.samples import Sample
 
 DEFAULT_REQUESTS = 100
+"""Of sessions, recipes with times and files of rows, where no length is given."""
+DEFAULT_DURATION_S = 60.0
+"""Of a load without an end of its own, behind a warm-up that the run finds itself."""
+AUTO_WARMUP = "auto"
+MOST_AUTO_WARMUP_S = 60
+"""The longest warm-up that a run finds."""
 DEFAULT_OUTPUT_TOKENS = "128"
 DEFAULT_BATCH_INPUTS = {"texts": "1", "documents": "10"}
 """Inputs of a request, by what they are."""
+
+
+def has_length(settings: Settings) -> bool:
+    """Whether the settings say when the load ends."""
+    return settings.requests is not None or settings.duration is not None or bool(settings.segments)
+
+
+def default_length(settings: Settings) -> dict[str, Any]:
+    """The length of a load without an end of its own, where none is given: a time in which more than the median of the
+    latency can be given. Prompts are made as long as it lasts; the rows of a file come again, so they are counted."""
+    if has_length(settings):
+        return {}
+    if settings.dataset is not None and settings.recipe is None:
+        return {"requests": DEFAULT_REQUESTS}
+    warmup = {} if "warmup" in settings.model_fields_set else {"warmup": AUTO_WARMUP}
+    return {"duration": DEFAULT_DURATION_S, **warmup}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +166,7 @@ class Mode(ABC):
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
         """Settings that were not given, and are needed."""
-        ends = settings.requests is not None or settings.duration is not None or settings.segments
-        return {} if ends else {"requests": DEFAULT_REQUESTS}
+        return {} if has_length(settings) else {"requests": DEFAULT_REQUESTS}
 
     @classmethod
     @abstractmethod
@@ -357,7 +378,7 @@ def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]
     loads = [load for segment in segments for load in (segment.first, segment.last)]
     if whole and (broken := [load for load in loads if not load.is_integer()]):
         problems.append(f"{flag_of_it}: there is no {broken[0]:g}th of {unit}: for requests per second add --mode rate")
-    if settings.warmup_requests:
+    if settings.warmup_requests or settings.finds_warmup:
         problems.append(f"{flag_of_it} needs a --warmup in time, such as 20s: the first segment begins when it is over")
     elif settings.warmup_s and segments[0].first == 0:
         problems.append(f"--warmup sends at the first load, and {flag_of_it} begins at 0: leave --warmup out")

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
-from bench.modes.interface import Expected, LoadPlan, Mode, OpenLoopMode, open_loop_problems, segment_problems
+from bench.modes.interface import (
+    Expected,
+    LoadPlan,
+    Mode,
+    OpenLoopMode,
+    default_length,
+    open_loop_problems,
+    segment_problems,
+)
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
 from bench.schedule import ARRIVALS
@@ -71,12 +79,8 @@ class Rate(OpenLoopMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """Poisson arrivals, or gamma ones where a burstiness is given."""
-        arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS
-        chosen: dict[str, Any] = {} if settings.arrivals is not None else {"arrivals": arrivals}
-        if settings.rate is None and not settings.segments and (rate := _rate_of_classes(settings)) is not None:
-            chosen["rate"] = rate
-        return {**OpenLoopMode.defaults(settings), **chosen}
+        """The default length and arrivals."""
+        return {**default_length(settings), **default_arrivals(settings)}
 
     @classmethod
     def of(cls, settings: Settings) -> Rate:
@@ -154,7 +158,8 @@ class Rate(OpenLoopMode):
                 if length.duration_ns is not None and drawn.requests:
                     until_ns = drawn.offsets_ns[drawn.warmup] + length.duration_ns
                 most = None if length.requests is None else drawn.warmup + length.requests
-                return deal(drawn, workers, self.cap, length.ends_ns, until_ns=until_ns, most=most)
+                dealt = deal(drawn, workers, self.cap, length.ends_ns, until_ns=until_ns, most=most)
+                return [_ended_by_worker(share, length) for share in dealt] if length.finds_warmup else dealt
             # Nothing to deal out: arrivals are drawn as they come due.
             return [
                 WorkerShare(
@@ -162,6 +167,7 @@ class Rate(OpenLoopMode):
                     duration_ns=length.duration_ns,
                     warmup_requests=length.warmup_requests,
                     warmup_ns=length.warmup_ns,
+                    finds_warmup=length.finds_warmup,
                     cap=self.cap,
                     ends_ns=length.ends_ns,
                 )
@@ -177,10 +183,34 @@ class Rate(OpenLoopMode):
         )
 
     def expected(self, share: WorkerShare, most: int) -> Expected:
-        """By time too this is known: the arrivals are counted."""
+        """By time too this is known, where the end of the warm-up is: the arrivals are counted."""
         if share.length.total is not None:
             return Expected(share.length.total, exact=True)
+        if share.finds_warmup:  # A guess: it takes a few seconds, and may take longer.
+            seconds = (share.duration_ns or 0) / NS_PER_S + BUSIEST_S
+            return Expected(min(round(self.rate * seconds / share.workers), most), exact=False)
         return Expected(len(draw(islice(self.offsets(), most + 1), share.length).offsets_ns), exact=True)
+
+
+def _ended_by_worker(share: WorkerShare, length: RunLength) -> WorkerShare:
+    """A share of arrivals for as long as the load may last: the worker ends it, once it knows when the warm-up was over."""
+    return replace(
+        share,
+        requests=None,
+        duration_ns=length.duration_ns,
+        warmup_requests=0,
+        warmup_ns=length.warmup_ns,
+        finds_warmup=True,
+    )
+
+
+def default_arrivals(settings: Settings) -> dict[str, Any]:
+    """Poisson arrivals, or gamma ones where a burstiness is given; and the rate of the classes."""
+    arrivals = DEFAULT_ARRIVALS if settings.burstiness == 1.0 else ARRIVALS_OF_BURSTS
+    chosen: dict[str, Any] = {} if settings.arrivals is not None else {"arrivals": arrivals}
+    if settings.rate is None and not settings.segments and (rate := _rate_of_classes(settings)) is not None:
+        chosen["rate"] = rate
+    return chosen
 
 
 def shape_problems(settings: Settings, given: Collection[str]) -> list[str]:

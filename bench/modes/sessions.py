@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.errors import UsageError
-from bench.modes.concurrency import DEFAULT_USERS, Concurrency, coming_in_by
+from bench.modes.concurrency import DEFAULT_USERS, coming_in_by, default_users
 from bench.modes.interface import (
     DEFAULT_OUTPUT_TOKENS,
     Expected,
@@ -22,7 +22,7 @@ from bench.modes.interface import (
     endpoints_of_rows,
     ramp_ns,
 )
-from bench.modes.rate import Rate
+from bench.modes.rate import Rate, default_arrivals
 from bench.modes.session_problems import flag_for_answers, is_recording, problems_of_sessions
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, part
 from bench.rng import stream
@@ -123,8 +123,9 @@ class Sessions(UsersMode):
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:
-        """As many users and requests as at fixed concurrency; the arrivals of a rate."""
-        return Concurrency.defaults(settings) if settings.rate is None else Rate.defaults(settings)
+        """As many users as at fixed concurrency, or the arrivals of a rate; DEFAULT_REQUESTS requests without a length."""
+        own = default_users(settings) if settings.rate is None else default_arrivals(settings)
+        return {**UsersMode.defaults(settings), **own}
 
     @classmethod
     def of(cls, settings: Settings) -> Sessions:

@@ -22,13 +22,15 @@ BUSIEST_S = 10
 class RunLength:
     """When a load ends: after so many requests, after a time, or at whichever comes first. The warm-up comes on top.
 
-    `ends_ns`: the end of a load that is planned in time (`--steps`), in ns from the start, with the warm-up.
+    `ends_ns`: the end of a load that is planned in time (`--steps`), in ns from the start, with the warm-up. `finds_warmup`:
+    the run finds the end of its warm-up while the load goes on, and `warmup_ns` is the longest that it may take.
     """
 
     requests: int | None
     duration_ns: int | None
     warmup_requests: int = 0
     warmup_ns: int = 0
+    finds_warmup: bool = False
     ends_ns: int | None = None
 
     @property
@@ -50,6 +52,7 @@ class WorkerShare:
     duration_ns: int | None
     warmup_requests: int
     warmup_ns: int
+    finds_warmup: bool = False
     users: int | None = None
     cap: int | None = None
     offsets_ns: array[int] | None = None
@@ -67,6 +70,7 @@ class WorkerShare:
             duration_ns=self.duration_ns,
             warmup_requests=self.warmup_requests,
             warmup_ns=self.warmup_ns,
+            finds_warmup=self.finds_warmup,
             ends_ns=self.ends_ns,
         )
 
@@ -166,6 +170,7 @@ def divide(users: int, workers: int, length: RunLength) -> list[WorkerShare]:
             duration_ns=length.duration_ns,
             warmup_requests=part(warmup, k, workers),
             warmup_ns=length.warmup_ns,
+            finds_warmup=length.finds_warmup,
             users=part(users, k, workers),
             ends_ns=length.ends_ns,
         )

@@ -7,6 +7,7 @@ charts.py             a chart as data; plot.py draws it, heat_map.py one of its 
 run_charts.py         the charts of a run: time_charts.py, distribution_charts.py, request_charts.py; certificate_charts.py
 period_data.py        what the page computes the numbers of a period from; packing.py writes histograms as text
 details.py            the tables beside the latencies; token_details.py those of tokens, jobs.py those of jobs
+remarks.py            what the terminal, the page and Markdown say in the same words
 request_tables.py     the slowest and the failed requests
 configuration.py      the settings that differ from the defaults, and what starts the run again
 metric_table.py       the numbers as CSV and Markdown

@@ -96,7 +96,10 @@ def counts(summary: SummaryDocument) -> list[Detail]:
             Detail("Retried", number(row["retried"]), "A pooled connection died before any byte of a response.")
         )
     if row["warmup"]["requests"]:
-        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; not in its numbers."))
+        found_warmup = summary.get("run", {}).get("warmup")
+        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup['lasted_s'])}."
+        meaning = f"Sent before the run; not in its numbers.{ended}"
+        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), meaning))
     failures = summary["latency_of_failures_ms"]
     if failures["n"]:
         rows.append(

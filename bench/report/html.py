@@ -20,6 +20,7 @@ from bench.report import (
     jobs,
     other_tools,
     parts_table,
+    remarks,
     request_tables,
     run_charts,
     segments_table,
@@ -32,6 +33,8 @@ from bench.report.formatting import signed, signed_share
 from bench.report.page import Tile, chart_view, document
 from bench.report.period_data import period_data
 from bench.report.time_charts import RunNumbers
+from bench.verdict import headline
+from bench.verdict.headline import Headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -47,7 +50,7 @@ STATS = {
     "max": "Max",
 }
 VERDICTS = {
-    "VALID": "The measurement is good: nothing suggests that the client or the load went wrong.",
+    "VALID": "The client measured correctly: nothing suggests that the client or the load went wrong.",
     "SUSPECT": "Read the numbers with care: something in the measurement may have gone wrong.",
     "INVALID": "Do not use these numbers: the run did not measure what was asked for.",
     "FAILED": "The target failed: these numbers cover only the requests that it answered.",
@@ -87,9 +90,11 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
         "report.html.j2",
         run=summary.get("run", {}),
         verdict=summary.get("verdict"),
+        headline=_headline(summary),
         verdict_meaning=VERDICTS.get((summary.get("verdict") or {}).get("status", ""), ""),
         failures=details.failures(summary),
-        warnings=[*details.ended_early(summary), *window["warnings"], *jobs.warnings(summary)],
+        warnings=remarks.warnings(summary),
+        notes=remarks.notes(summary),
         tiles=_tiles(summary),
         stats=STATS,
         latencies=[("Latency over the whole run", _metric_rows(summary, latency))]
@@ -117,6 +122,7 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
             ("The client itself", details.client(summary)),
         ],
         errors=summary["errors"],
+        no_errors=remarks.no_errors(summary).capitalize(),
         compat_columns=other_tools.columns(summary),
         compat_rows=other_tools.rows(summary),
         charts=[chart_view(chart) for chart in run_charts.build(run)],
@@ -133,6 +139,13 @@ def render(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> s
     )
 
 
+def _headline(summary: SummaryDocument) -> Headline | None:
+    verdict = summary.get("verdict")
+    if verdict is None:
+        return None
+    return headline.of(summary, verdict["status"])
+
+
 def _span(window: Mapping[str, Any]) -> str:
     return f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
 
@@ -145,7 +158,7 @@ def _tiles(summary: SummaryDocument) -> list[Tile]:
             f"{METRICS[name].title}, median",
             formatting.statistic(row, "p50"),
             "ms",
-            f"P99 {formatting.statistic(row, 'p99')}",
+            f"P99 {formatting.statistic(row, 'p99')}" + (f" ({remarks.TOO_FEW})" if "p99" in row["too_few"] else ""),
             key=name,
             interval=formatting.interval(row["ci95"].get("p50")),
         )
@@ -196,6 +209,7 @@ def _objectives(slo: Mapping[str, Any]) -> list[dict[str, Any]]:
             if row["ci95"] is None
             else "–".join(formatting.measured(end, row["unit"]) for end in row["ci95"]),
             "held": row["held"],
+            "outcome": remarks.held(row),
             "unsure": details.uncertainty(row).partition(": 95%")[0],
         }
         for row in slo["objectives"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.report import jobs, parts_table, server_requests
-from bench.report.details import latencies, rate_names
-from bench.report.formatting import NOTHING, interval, measured, number, statistic
+from bench.report import jobs, parts_table, remarks, segments_table, server, server_requests
+from bench.report.details import failures, latencies, rate_names, throughput
+from bench.report.formatting import NOTHING, interval, number, objective_value, seconds, statistic
+from bench.verdict import headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -127,27 +129,40 @@ def to_csv(summary: SummaryDocument) -> str:
 
 
 def to_markdown(summary: SummaryDocument) -> str:
-    """Verdict, latencies with their 95% intervals, rates, objectives and errors."""
-    run, verdict, counts = summary.get("run", {}), summary.get("verdict"), summary["counts"]
+    """Verdict, warnings and notes, latencies with their 95% intervals, rates, segments, objectives and errors."""
+    run, verdict = summary.get("run", {}), summary.get("verdict")
     parts = [f"# {_cell(run.get('name') or 'Load test')}", ""]
     what = " · ".join(_cell(run[key]) for key in ("model", "url", "mode", "started") if run.get(key))
     parts += [what, ""] if what else []
     if verdict is not None:
-        parts += [f"**{verdict['status']}**", "", *(f"- {_cell(reason)}" for reason in verdict["reasons"])]
-        parts += [""] if verdict["reasons"] else []
+        line = headline.of(summary, verdict["status"])
+        parts += [f"**{line.status}**{line.rest}", "", *_list([*failures(summary), *verdict["reasons"]])]
+    parts += _list([*remarks.warnings(summary), *remarks.notes(summary)])
+    parts += [f"{remarks.sent(summary)} in {seconds(summary['throughput']['duration_s'])}.", ""]
     parts += _table(
         ["Metric", "Unit", *_SHOWN.values(), "Values"],
-        [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), number(of["n"])]
+        [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), _values(of)]
          for metric in latencies(summary).values() if (of := summary["latency"][metric.key])["n"]],
     )  # fmt: skip
-    rates: Mapping[str, Any] = summary["throughput"]
     parts += _table(
-        ["Rate", "Unit", "Whole run", "95%"],
+        ["Rate", "Unit", "Whole run", "95%", "Steady window", "95%"],
         [
-            [title, unit, number(rates[key]), interval(rates["ci95"][key])]
-            for key, (title, unit) in rate_names(summary).items()
+            [
+                row.name,
+                row.unit,
+                row.whole,
+                row.whole_ci or (remarks.TOO_FEW if row.whole_missing else ""),
+                row.steady,
+                row.steady_ci or (remarks.TOO_FEW if row.steady_missing else ""),
+            ]
+            for row in throughput(summary)
         ],
     )
+    parts += _table(
+        [segments_table.unit(summary), "Measured", *segments_table.heads(summary)],
+        [[row.load, row.time, *row.cells] for row in segments_table.rows(summary)],
+    )
+    parts += _list(segments_table.changes(summary))
     parts += _table(["Jobs", ""], [[row.name, row.value] for row in jobs.rows(summary)])
     for title, heads, body in jobs.tables(summary):
         parts += _table([f"{title}: {heads[0].lower()}", *heads[1:]], [list(row) for row in body])
@@ -158,25 +173,37 @@ def to_markdown(summary: SummaryDocument) -> str:
     parts += _table(["Cache and drafts", ""], [[row.name, row.value] for row in server_requests.facts(summary)])
     for table in parts_table.tables(summary):
         parts += _table(list(table.heads), [list(row) for row in table.rows])
-        parts += [f"- {_cell(note)}" for note in table.notes[1:]] + [""] * (len(table.notes) > 1)
+        parts += _list(table.notes[1:])
     parts += _table(
         ["Objective", "Measured", ""],
-        [
-            [row["objective"], measured(row["value"], row["unit"]), "held" if row["held"] else "missed"]
-            for row in summary["slo"]["objectives"]
-        ],
+        [[row["objective"], objective_value(row), remarks.outcome(row)] for row in summary["slo"]["objectives"]],
     )
-    parts += [f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed.", ""]
     parts += _table(
         ["Outcome", "Status", "Message", "Requests"],
-        [[row["outcome"], row["status"] or NOTHING, row["error"] or "", f"{row['n']:,}"] for row in summary["errors"]],
+        [
+            [row["outcome"], NOTHING if row["status"] is None else row["status"], row["error"] or "", f"{row['n']:,}"]
+            for row in summary["errors"]
+        ],
     )
+    parts += [] if summary["errors"] else [f"{remarks.no_errors(summary).capitalize()}.", ""]
+    parts += _list([*server.text_lines(summary), *server.gpu_lines(summary)])
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
 def _with_interval(of: Mapping[str, Any], stat: str) -> str:
     ends = interval(of["ci95"].get(stat))
-    return statistic(of, stat) + (f" ({ends})" if ends else "")
+    beside = ends or (remarks.TOO_FEW if stat in of["too_few"] else "")
+    return statistic(of, stat) + (f" ({beside})" if beside else "")
+
+
+def _values(of: Mapping[str, Any]) -> str:
+    """How many values there are, and how many independent ones they are worth."""
+    return f"{number(of['n'])} (~{math.floor(of['independent']):,})"
+
+
+def _list(sentences: Sequence[str]) -> list[str]:
+    """Sentences, one a line; nothing where there are none."""
+    return [*(f"- {_cell(sentence)}" for sentence in sentences), ""] if sentences else []
 
 
 def _table(head: list[str], body: list[list[Any]]) -> list[str]:

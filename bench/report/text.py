@@ -24,11 +24,13 @@ from bench.report import (
     other_tools,
     parts_table,
     prefix_cache,
+    remarks,
     segments_table,
     server,
     server_requests,
     token_details,
 )
+from bench.verdict import headline
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -71,7 +73,8 @@ def show(summary: SummaryDocument, file: IO[str] | None = None, *, brief: bool =
 
 def _page(summary: SummaryDocument, columns: int, brief: bool) -> Group:
     wide = columns >= _ROOMY
-    parts = [_verdict(summary), *[Text(sentence, "yellow") for sentence in details.ended_early(summary)]]
+    ended_early = details.ended_early(summary)
+    parts = [_verdict(summary), *[Text(sentence, "yellow") for sentence in ended_early]]
     if not brief:
         parts += [_run(summary), _latency(summary, columns), *_too_few(summary), _throughput(summary, wide)]
         parts += _segments(summary)
@@ -89,7 +92,8 @@ def _page(summary: SummaryDocument, columns: int, brief: bool) -> Group:
             for line in (*server.text_lines(summary), *server_requests.lines(summary), *server.gpu_lines(summary))
         ]
         parts += _calibrated(summary)
-        parts += [Text(warning, "yellow") for warning in (*summary["window"]["warnings"], *jobs.warnings(summary))]
+        parts += [Text(warning, "yellow") for warning in remarks.warnings(summary) if warning not in ended_early]
+        parts += [Text(f"note: {printable(note)}", "dim") for note in remarks.notes(summary)]
     return Group(*parts)
 
 
@@ -97,15 +101,16 @@ def _verdict(summary: SummaryDocument) -> RenderableType:
     verdict = summary.get("verdict")
     if verdict is None:
         return Text("")
-    status = verdict["status"]
+    line = headline.of(summary, verdict["status"])
+    first = Text.assemble((line.status, COLOURS.get(line.status, "bold")), line.rest)
     if not verdict["reasons"]:
-        return Text.assemble((status, COLOURS.get(status, "bold")), " the measurement is good")
+        return first
     reasons = [
         Padding(Text(f"- {reason}"), (0, 0, 0, 2))
         for reason in [*map(printable, details.failures(summary)), *verdict["reasons"]]
     ]
     return Group(
-        Text(status, COLOURS.get(status, "bold")),
+        first,
         *reasons,
         Padding(Text(f"what to do, reason by reason: {TROUBLESHOOTING}", "dim"), (0, 0, 0, 2)),
     )
@@ -114,14 +119,6 @@ def _verdict(summary: SummaryDocument) -> RenderableType:
 def _run(summary: SummaryDocument) -> RenderableType:
     run, counts, load = summary.get("run", {}), summary["counts"], summary["load"]
     what = " · ".join(str(run[key]) for key in ("name", "model", "url") if run.get(key))
-    tried = counts["succeeded"] + counts["failed"]
-    sent = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
-    if tried and counts["failed"]:
-        unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
-        sent += f" ({formatting.share(counts['failed'] / tried)}{unsent})"
-    for name in ("cancelled", "interrupted", "dropped"):
-        if counts.get(name):
-            sent += f", {counts[name]:,} {name}"
     rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
     if load["offered_rps"] is not None:
         rate += f" ({formatting.number(load['offered_rps'])} offered)"
@@ -132,7 +129,7 @@ def _run(summary: SummaryDocument) -> RenderableType:
     if load["mode"] == "throughput" and load["concurrency_max"] == counts["sent"]:
         rate = "all sent at once"  # A rate of this is how fast a loop of ours is, and says nothing of the server.
     lines += [
-        f"{sent} in {formatting.seconds(summary['throughput']['duration_s'])}",
+        f"{remarks.sent(summary)} in {formatting.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",
     ]
     if (cache := summary.get("prefix_cache")) is not None:
@@ -182,7 +179,8 @@ def _latency_table(summary: SummaryDocument, stats: list[str]) -> Table:
         )
         if row["n"]:
             cells = (
-                "too few" if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat)) for stat in stats
+                remarks.TOO_FEW if stat in row["too_few"] else formatting.interval(row["ci95"].get(stat))
+                for stat in stats
             )
             table.add_row("  95% interval", f"~{math.floor(row['independent']):,}", *cells, style="dim")
     return table
@@ -231,9 +229,9 @@ def _throughput(summary: SummaryDocument, wide: bool) -> RenderableType:
     for row in details.throughput(summary):
         cells = (
             row.whole,
-            row.whole_ci or ("too few" if row.whole_missing else ""),
+            row.whole_ci or (remarks.TOO_FEW if row.whole_missing else ""),
             row.steady,
-            row.steady_ci or ("too few" if row.steady_missing else ""),
+            row.steady_ci or (remarks.TOO_FEW if row.steady_missing else ""),
         )
         table.add_row(row.name, *(cells if wide else cells[::2]))
     return Padding(table, (1, 0))
@@ -286,7 +284,7 @@ def _objectives(summary: SummaryDocument) -> RenderableType:
     table.add_column("")
     good = "green" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
     for row in summary["slo"]["objectives"]:
-        held = Text("held", good) if row["held"] else Text("missed", "red")
+        held = Text(remarks.held(row), good if row["held"] else "red")
         if unsure := details.uncertainty(row):
             held.append(f", {unsure}", "dim")
         table.add_row(Text(row["objective"]), formatting.objective_value(row), held)
@@ -296,7 +294,7 @@ def _objectives(summary: SummaryDocument) -> RenderableType:
 def _errors(summary: SummaryDocument) -> RenderableType:
     rows = summary["errors"]
     if not rows:
-        return Text("no request failed" if summary["counts"]["succeeded"] else "no request was answered")
+        return Text(remarks.no_errors(summary))
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     table.add_column("errors", justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)

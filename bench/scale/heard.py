@@ -12,7 +12,7 @@ from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState, worst
 from bench.load.worker_health import WorkerHealth
-from bench.scale.messages import Change, Command, ProgressUpdate
+from bench.scale.messages import Change, Command, ProgressUpdate, WarmupEnds
 
 CHANGE_LEAD_NS = 250 * NS_PER_MS
 
@@ -117,6 +117,11 @@ class Together:
         """Give an order to all."""
         for member in self._members:
             member.send(Command(order, reason))
+
+    def warmup_ends(self, at_ns: int) -> None:
+        """The warm-up of all is over at this instant."""
+        for member in self._members:
+            member.send(WarmupEnds(at_ns))
 
     def lead_ns(self, load: float) -> int:
         """Time for a message, also where a worker has much to do; and for more requests, where they would run out."""

@@ -40,6 +40,13 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmupEnds:
+    """The warm-up is over at this instant."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """The load of all workers together from this instant on."""
 

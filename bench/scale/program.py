@@ -27,7 +27,7 @@ from bench.load.worker import Worker
 from bench.process.event_loop import add_message_reader, loop_factory
 from bench.process.interpreter import leave
 from bench.records import RequestRecord
-from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused
+from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -94,13 +94,15 @@ def _has_room(parent: Connection) -> bool:
 
 def _obey(parent: Connection, load: ActiveLoad) -> None:
     try:
-        message: Command | Change = parent.recv()
+        message: Command | Change | WarmupEnds = parent.recv()
     except (EOFError, OSError):
         # The parent is gone. What has ended is written down; nobody waits for the rest.
         asyncio.get_running_loop().remove_reader(parent.fileno())
         message = Command(Order.CUT)
     if isinstance(message, Change):
         load.change(message.at_ns, message.load)
+    elif isinstance(message, WarmupEnds):
+        load.warmup_ends(message.at_ns)
     else:
         load.tell(message.order, message.reason)
 

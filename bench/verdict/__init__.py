@@ -11,6 +11,8 @@ what it looks at, one line in SIGNS and one band in `limits.Limits`:
 - `token_counts.py`: whether token counts agree
 - `certificate.py`: what a calibration says of this load on this machine
 
+`headline.py` makes the line that every form of a report begins with, of the verdict and of what the numbers can bear.
+
 The verdict is the worst finding, and stands before every other number of a report. A sign measures nothing: it takes numbers
 of the summary or of a certificate, relates them to each other by a difference or a quotient, and holds the result against its
 band, so that a reader can check it. A sign speaks only where a number can have been harmed: a late client passes if kernel

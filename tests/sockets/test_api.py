@@ -68,6 +68,8 @@ def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd
     assert (result.succeeded, result.failed, result.held, result.interrupted) == (6, 0, True, False)
     assert result.exit in (Exit.GOOD, Exit.INVALID)
     assert (result.exit is Exit.INVALID) == (result.verdict is Status.INVALID)
+    assert result.headline == result.summary["verdict"]["headline"]
+    assert result.headline.startswith(f"{result.verdict}, ")
     assert [(row.objective, row.held, row.shown) for row in result.objectives] == [
         ("ttft:p99<10s", True, "not shown"),  # Six requests show nothing of a p99, nor of one error in a hundred.
         ("error_rate<1%", True, "not shown"),

@@ -44,7 +44,7 @@ def test_a_server_that_dies_early_fails_the_run(tmp_path: Path) -> None:
     assert counts["succeeded"] + counts["failed"] == 200
     assert counts["sent"] == 200 - counts["failed_unsent"]
     assert counts["target_gone"]["requests"] == pytest.approx(counts["failed"], abs=4)
-    assert out.startswith("FAILED\n")
+    assert out.startswith("FAILED, ")
     assert any(f"{counts['failed']:,} of 200 requests failed" in reason for reason in summary["verdict"]["reasons"])
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bench import cli
 from bench.errors import Exit
@@ -35,6 +36,34 @@ def most_at_once(rows: Sequence[dict[str, Any]]) -> int:
 
 
 # ---- One load ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("--concurrency", "4"), ("--rate", "100")], ids=["users", "arrivals"])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_run_finds_the_end_of_its_warm_up_and_all_workers_measure_from_there(
+    mock: str, tmp_path: Path, words: tuple[str, ...], workers: str
+) -> None:
+    more = ("--warmup", "auto", "--duration", "500ms", "--workers", workers, "--quiet")
+    assert cli.main(flags(mock, tmp_path, *words, *more)) in (Exit.GOOD, Exit.INVALID)
+    manifest = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]
+    assert manifest["stop_reason"] == "duration"
+    assert manifest["warmup"]["whole"]
+    ends_ns = manifest["start_ns"] + round(manifest["warmup"]["lasted_s"] * 1e9)
+    rows = records(tmp_path)
+    # A worker that gets no processor hears of it late, and measures from then on.
+    begun = {
+        row.get("worker", 0): row["intended_ns"]
+        for row in sorted(rows, key=lambda row: -row["intended_ns"])
+        if row["phase"] == "run"
+    }
+    for row in rows:
+        assert row["phase"] == ("warmup" if row["intended_ns"] < begun[row.get("worker", 0)] else "run"), row
+    assert min(begun.values()) >= ends_ns
+    assert {row.get("worker", 0) for row in rows if row["phase"] == "run"} == set(range(int(workers)))
+    told = summary(tmp_path)
+    assert told["counts"]["warmup"]["requests"] >= manifest["warmup"]["replies"] >= 1
+    assert told["run"]["warmup"] == manifest["warmup"]
+    assert "The run found its end after" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

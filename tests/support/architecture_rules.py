@@ -132,7 +132,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.verdict": frozenset(),
     "bench.report": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
-         "bench.metrics.step_histograms"}
+         "bench.metrics.step_histograms", "bench.verdict.headline"}
     ),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
@@ -283,7 +283,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.mock_process", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
-         "bench.secrets", "bench.traffic.classes", "bench.verdict.limits", "promptset.recipes"}
+         "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
+         "bench.verdict.limits", "promptset.recipes"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(

@@ -31,8 +31,12 @@ def made_run(runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0,
         summary = {
             "verdict": {"status": "VALID", "reasons": []},
             "slo": {"held": None},
-            "counts": {"sent": 100, "succeeded": 99, "failed": 1},
-            "latency": {"ttft_ms": {"p50": ttft, "p99": ttft * 2}, "tpot_ms": {"p50": 5.0}, "e2el_ms": {"p99": 500.0}},
+            "counts": {"sent": 100, "succeeded": 99, "failed": 1, "failed_unsent": 0},
+            "latency": {
+                "ttft_ms": {"n": 99, "p50": ttft, "p99": ttft * 2, "independent": 24.5, "ci95": {"p50": [1.0, 500.0]}},
+                "tpot_ms": {"p50": 5.0},
+                "e2el_ms": {"p99": 500.0},
+            },
             "throughput": {"requests_per_s": 12.5, "output_tokens_per_s": 800.0},
         }
         (path / "summary.json").write_bytes(orjson.dumps(summary))

@@ -21,6 +21,7 @@ from bench.config.settings.limits import LimitsOfRun
 from bench.config.settings.load import Load
 from bench.config.settings.output import Output
 from bench.config.settings.target import Target
+from bench.modes.interface import AUTO_WARMUP
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
 from bench.traffic.classes import TrafficMix, masked, mix_of
@@ -69,13 +70,18 @@ class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic put
 
     @property
     def warmup_requests(self) -> int:
-        """Requests of warm-up; 0 where it is given as a time."""
+        """Requests of warm-up; 0 where it is given as a time, or the run finds its end."""
         return int(self.warmup) if self.warmup.isdecimal() else 0
 
     @property
     def warmup_s(self) -> float:
-        """Seconds of warm-up; 0 where it is given as requests."""
-        return 0.0 if self.warmup.isdecimal() else values.seconds(self.warmup)
+        """Seconds of warm-up; 0 where it is given as requests, or the run finds its end."""
+        return 0.0 if self.warmup.isdecimal() or self.finds_warmup else values.seconds(self.warmup)
+
+    @property
+    def finds_warmup(self) -> bool:
+        """Whether the run itself finds when it is warm."""
+        return self.warmup == AUTO_WARMUP
 
     def public(self) -> dict[str, Any]:
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""

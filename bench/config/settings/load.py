@@ -11,7 +11,7 @@ from bench.config.fields import Many, Seconds, Users, option
 from bench.config.segments import checked_ramp, checked_steps
 from bench.modes import MODES
 from bench.modes.concurrency import DEFAULT_USERS
-from bench.modes.interface import DEFAULT_REQUESTS
+from bench.modes.interface import DEFAULT_DURATION_S, DEFAULT_REQUESTS, MOST_AUTO_WARMUP_S
 from bench.modes.rate import ARRIVALS_OF_BURSTS, DEFAULT_ARRIVALS
 from bench.schedule import ARRIVALS
 from bench.traffic.classes import read
@@ -98,10 +98,16 @@ class Load(BaseModel):
         "stop sending after this many requests",
         group="load",
         metavar="N",
-        otherwise=f"{DEFAULT_REQUESTS}, without --duration",
+        otherwise=f"{DEFAULT_REQUESTS} of sessions and files, where no length is given",
         ge=1,
     )
-    duration: Seconds | None = option(None, "stop sending after this time", group="load", metavar="S")
+    duration: Seconds | None = option(
+        None,
+        "stop sending after this time",
+        group="load",
+        metavar="S",
+        otherwise=f"{DEFAULT_DURATION_S:g} in modes concurrency and rate, where no length is given",
+    )
     until: Annotated[Many, AfterValidator(values.precision_goals)] = option(
         (),
         "stop sending once half of this number's 95%% interval is at most that share of it: ttft:p90=10%%; "
@@ -122,7 +128,12 @@ class Load(BaseModel):
         metavar="FILE",
     )
     warmup: Annotated[str, BeforeValidator(values.warmup)] = option(
-        "0", "requests (20) or time (20s) to send first, left out of every number", group="load", metavar="N|S"
+        "0",
+        "requests (20) or time (20s) to send first, left out of every number; auto: until as many replies have come as "
+        f"requests were sent before the first of them, at most {MOST_AUTO_WARMUP_S}s",
+        group="load",
+        metavar="N|S|auto",
+        otherwise="0; auto where no length is given",
     )
     sessions_begin: Literal["first", "middle", "recorded"] = option(
         "first",

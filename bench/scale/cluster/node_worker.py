@@ -33,7 +33,7 @@ from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.environment import packages
 from bench.scale.cluster.shipping import PIECE_BYTES, GrowingShard, on_driver_clock
-from bench.scale.messages import Begin, Change, ProgressUpdate, Refused
+from bench.scale.messages import Begin, Change, ProgressUpdate, Refused, WarmupEnds
 
 SILENCE_NS = 7 * NS_PER_S
 """A driver that has not called for so long is gone. It calls twice a second."""
@@ -179,7 +179,7 @@ class NodeWorker:
             message = Begin(self._offset.theirs(message.start_ns))
             self._heard_ns = now_ns()
             self._begun = True
-        elif isinstance(message, Change):
+        elif isinstance(message, Change | WarmupEnds):
             message = replace(message, at_ns=self._offset.theirs(message.at_ns))
         with self._sending, suppress(OSError):
             self._connection.send(message)

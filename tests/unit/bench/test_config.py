@@ -9,7 +9,7 @@ import pytest
 
 from bench import cli
 from bench.config import RunConfig, resolve
-from bench.config.resolution import read_yaml
+from bench.config.resolution import given_again, read_yaml
 from bench.config.values import seconds
 from bench.errors import UsageError
 from tests.support.literal_server import CERTIFICATE
@@ -99,7 +99,8 @@ def test_aliases_that_repeat_without_end_are_refused(tmp_path: Path, text: str) 
 
 def test_only_the_url_is_needed() -> None:
     config = resolve({"url": URL})
-    assert (config.mode, config.concurrency, config.requests, config.endpoint) == ("concurrency", 10, 100, "chat")
+    assert (config.mode, config.concurrency, config.requests, config.endpoint) == ("concurrency", 10, None, "chat")
+    assert (config.duration, config.warmup) == (60.0, "auto")
     assert (config.input_tokens, config.output_tokens) == ("1024", "128")
 
 
@@ -112,6 +113,68 @@ def test_the_arrivals_follow_from_the_burstiness() -> None:
     assert resolved(rate="5").arrivals == "poisson"
     assert resolved(rate="5", burstiness="0.5").arrivals == "gamma"
     assert resolved(rate="5", arrivals="constant").arrivals == "constant"
+
+
+@pytest.mark.parametrize(
+    ("flags", "length"),
+    [
+        ({"rate": "5"}, (None, 60.0, "auto")),
+        ({"rate": "5", "warmup": "0"}, (None, 60.0, "0")),
+        ({"warmup": "3s"}, (None, 60.0, "3s")),
+        ({"requests": "5"}, (5, None, "0")),
+        ({"duration": "5"}, (None, 5.0, "0")),
+        ({"duration": "5", "warmup": "auto"}, (None, 5.0, "auto")),
+        ({"until": ["ttft:p90=10%"]}, (None, 600.0, "0")),
+        ({"mode": "sessions"}, (100, None, "0")),
+        ({"mode": "sessions", "rate": "1"}, (100, None, "0")),
+        ({"steps": "1,2:5s"}, (None, None, "0")),
+        ({"mode": "throughput", "requests": "9"}, (9, None, "0")),
+        ({"dataset": "FILE"}, (100, None, "0")),
+        ({"dataset": "FILE", "duration": "9s", "warmup": "auto"}, (None, 9.0, "auto")),
+    ],
+)
+def test_only_a_load_without_an_end_of_its_own_has_a_default_length_in_time(
+    flags: dict[str, Any], length: tuple[int | None, float | None, str], tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "hello"}\n')
+    config = resolved(**{key: str(rows) if value == "FILE" else value for key, value in flags.items()})
+    assert (config.requests, config.duration, config.warmup) == length
+    again = RunConfig.stored(config.public())
+    assert (again.requests, again.duration, again.warmup) == length
+    assert again.length == config.length
+
+
+def test_a_run_of_the_default_length_can_be_made_again_with_a_number_of_requests() -> None:
+    stored = given_again(resolved(concurrency=4).public())
+    assert (stored["duration"], stored["warmup"]) == (60.0, "auto")
+    again = resolve({"requests": "20"}, stored, "run.yaml")
+    assert (again.requests, again.duration, again.warmup) == (20, 60.0, "0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"requests": "9"}, "--warmup auto needs a length in time, and --requests counts"),
+        ({"requests": "9", "duration": "9s"}, "--warmup auto needs a length in time, and --requests counts"),
+        (
+            {"mode": "sessions", "duration": "9s"},
+            "--warmup auto is for --mode concurrency and rate, and this is mode sessions",
+        ),
+        ({"mode": "throughput", "max_concurrency": "2", "duration": "9s"}, "and this is mode throughput"),
+        ({"steps": "1,2:5s"}, "--steps needs a --warmup in time"),
+        ({"dataset": "FILE"}, "--warmup auto needs --duration where --dataset is a file"),
+    ],
+)
+def test_a_warm_up_is_found_only_where_a_load_stays_for_a_time(
+    flags: dict[str, Any], sentence: str, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "hello"}\n')
+    given: dict[str, Any] = {key: str(rows) if value == "FILE" else value for key, value in flags.items()}
+    found = problems(None, "", warmup="auto", **given)
+    assert len(found) == 1
+    assert sentence in found[0]
 
 
 def test_a_duration_takes_the_place_of_the_default_number_of_requests() -> None:
@@ -213,7 +276,7 @@ def test_flags_win_over_the_file() -> None:
         ({"extra_body": "[1]"}, "--extra-body:"),
         ({"slo": ["ttft:p99<fast"]}, "--slo:"),
         ({"slo": ["nonsense"]}, "--slo:"),
-        ({"warmup": "a while"}, "neither a number of requests (20) nor a time (20s)"),
+        ({"warmup": "a while"}, "neither a number of requests (20), a time (20s) nor auto"),
         ({"max_errors": "few"}, "neither a number of requests (10) nor a share (5%)"),
         ({"arrivals": "weibull", "rate": "1"}, "is not one of poisson, gamma, constant"),
         ({"transport": "pigeon"}, "'pigeon' is not one of"),

@@ -302,7 +302,8 @@ def test_help_shows_no_leftover_of_formatting(capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("name", "beside", "expected"),
     [
-        ("endpoint", [], "chat"), ("mode", [], "concurrency"), ("concurrency", [], 10), ("requests", [], 100),
+        ("endpoint", [], "chat"), ("mode", [], "concurrency"), ("concurrency", [], 10),
+        ("requests", ["--mode", "sessions"], 100), ("warmup", ["--requests", "1"], "0"), ("duration", [], 60),
         ("arrivals", ["--rate", "1"], "poisson"), ("output_tokens", [], "128"), ("input_tokens", [], "1024"),
         ("timeout", [], 600), ("seed", [], 0),
     ],

@@ -112,3 +112,10 @@ def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
     assert "Its numbers cannot be shown." in page
     assert "summary.json cannot be read" in page
     assert "Its numbers cannot be shown." not in user.get("/tasks/good").text
+
+
+def test_the_list_and_the_page_of_a_run_have_the_headline_of_its_report(user: TestClient, console: Console) -> None:
+    made_run(console.folder.path, "good")
+    badge = '<span class="verdict valid">VALID, 100 requests, 1 failed: median can be given, no P90</span>'
+    assert [badge in user.get(path).text for path in ("/", "/tasks/good")] == [True, True]
+    assert user.get("/api/tasks/good").json()["verdict_headline"] == console.task("good").verdict_headline

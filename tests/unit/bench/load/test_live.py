@@ -49,6 +49,22 @@ def test_the_numbers_of_a_load() -> None:
     assert (ttft.held, errors.value, errors.held) == (True, 0.2, False)
 
 
+def test_a_run_begins_when_the_end_of_its_warm_up_has_been_told() -> None:
+    async def main(loop: VirtualTimeLoop) -> list[LiveNumbers]:
+        live = live_of(LoadGoal(duration_s=8, warmup_s=60))
+        live.start()
+        before = live.numbers(START_NS + 2 * NS_PER_S)
+        live.warmup_ends(START_NS + 3 * NS_PER_S)
+        return [before, *(live.numbers(START_NS + at_s * NS_PER_S) for at_s in (2, 5))]
+
+    numbers = run_virtual(main)
+    assert [(now.warming_up, now.run_s, now.share_done) for now in numbers] == [
+        (True, 0, 0),
+        (True, 0, 0),
+        (False, 2, 0.25),
+    ]
+
+
 def test_what_workers_counted_is_the_same() -> None:
     async def main(loop: VirtualTimeLoop) -> tuple[LiveNumbers, LiveNumbers]:
         goal = LoadGoal(requests=10, objectives=SLO)

@@ -211,7 +211,8 @@ def test_the_errors_of_an_earlier_calibration_are_shown_with_their_age() -> None
 
 def test_the_verdict_stands_first() -> None:
     summary = golden_summary()
-    assert text.render(summary).startswith("SUSPECT\n  - 7.1% of the requests failed")
+    headline = "SUSPECT, 42 requests, 3 failed: median can be given, no P90"
+    assert text.render(summary).startswith(f"{headline}\n  - 7.1% of the requests failed")
     page = html.render(summary)
     order = (
         'class="verdict suspect"',
@@ -315,9 +316,10 @@ def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(m
     summary = made_summary([*ALL_FAILED, reset], "FAILED")
     summary["verdict"]["reasons"] = ["every request failed"]
     assert text.render(summary).startswith(
-        "FAILED\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n  what to do, reason by reason: docs/"
+        "FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n"
+        "  what to do, reason by reason: docs/"
     )
-    assert text.render(summary, brief=True).startswith("FAILED\n  - 5 failed: busy\n")
+    assert text.render(summary, brief=True).startswith("FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n")
     assert "\x1b[1;31mFAILED\x1b[0m" in shown_on_a_terminal(summary, monkeypatch)
     page = html.render(summary)
     assert page.index('class="verdict failed"') < page.index("<li>5 failed: busy</li>") < page.index('class="tiles"')

@@ -1,0 +1,77 @@
+"""Finds the end of the warm-up while the load goes on (`--warmup auto`).
+
+The first round of replies is the cold one: the server compiles, fills its caches and makes connections, and all that wait
+meanwhile begin late together. So the warm-up is over when as many replies have come as requests had been sent when the
+first reply came: a full round of the users, or in an open loop all that queued up behind the first request.
+
+It counts replies, and does not wait for certain ones, so that a request that hangs holds up nothing. A failed request is a
+reply too: a server that answers nothing is measured as that. `most_ns` ends the warm-up in any case, and `least_ns` keeps it
+going until all users have come.
+
+A timer looks at the counts, twenty times a second and only during the warm-up. What is unsteady after it is for MSER-5 to
+cut (`bench/metrics/window.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.clock import NS_PER_MS, NS_PER_S, Clock
+
+if TYPE_CHECKING:
+    from bench.clock import Timer
+    from bench.load.crew import Crew
+
+LOOK_EVERY_NS = 50 * NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class FoundWarmup:
+    """How long the warm-up was, and of the first round, how many replies had come; `whole` if these were all."""
+
+    lasted_s: float
+    replies: int
+    whole: bool
+
+
+class WarmupFinder:
+    """`found` says how the warm-up ended; None while it goes on."""
+
+    def __init__(
+        self, clock: Clock, crew: Crew, *, start_ns: int, least_ns: int, most_ns: int, tell: Callable[[int], None]
+    ) -> None:
+        """`tell` is told the instant at which the warm-up ends, as the crew is."""
+        self._clock = clock
+        self._crew = crew
+        self._start_ns = start_ns
+        self._least_ns = start_ns + least_ns
+        self._most_ns = start_ns + most_ns
+        self._tell = tell
+        self._round: int | None = None
+        self._timer: Timer | None = None
+        self.found: FoundWarmup | None = None
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._timer = self._clock.call_at(self._start_ns + LOOK_EVERY_NS, self._look)
+
+    def stop(self) -> None:
+        """Look no more: the load has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        now_ns = self._clock.now_ns()
+        counts = self._crew.counts(now_ns)
+        if self._round is None and counts["done"]:
+            self._round = counts["sent"]
+        whole = self._round is not None and counts["done"] >= self._round
+        at_ns = min(max(now_ns + self._crew.begin_lead_ns, self._least_ns), self._most_ns)
+        if not whole and now_ns < self._most_ns:
+            self._timer = self._clock.call_at(now_ns + LOOK_EVERY_NS, self._look)
+            return
+        self.found = FoundWarmup((at_ns - self._start_ns) / NS_PER_S, counts["done"], whole)
+        self._crew.warmup_ends(at_ns)
+        self._tell(at_ns)

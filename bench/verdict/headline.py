@@ -1,0 +1,120 @@
+"""The headline of a run: its verdict, what was sent, and what its numbers can bear.
+
+    VALID, 240 requests: median and P90 can be given, no P99
+
+The verdict judges the client. How far the numbers reach is another question: a percentile can be given where the summary
+has a 95% interval of it, by the rule of docs/statistics.md, which takes n / D independent values. This module only reads
+which intervals there are. The latency is TTFT, or E2EL where no reply was streamed.
+
+Everything is computed from the summary, so that files of older versions get the same words. The terminal, the page, Markdown
+and the console call `of`; summary.json stores its words and its reach in `verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.documents.summary import NumbersDocument
+
+PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
+"""Those of the tables, ascending."""
+_MISSED = ("p90", "p99")
+"""The first of these that cannot be given is named."""
+_BEARING = ("VALID", "SUSPECT")
+"""Verdicts whose numbers may be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the numbers of a run can bear. `requests` have a value of `metric`, and are worth `independent` values.
+
+    `percentiles`: those with an interval, ascending; `highest` is the last of them, None without any.
+    """
+
+    metric: str
+    requests: int
+    independent: float
+    percentiles: tuple[str, ...]
+
+    @property
+    def highest(self) -> str | None:
+        return self.percentiles[-1] if self.percentiles else None
+
+    def to_json(self) -> dict[str, Any]:
+        """`verdict.reach` of summary.json."""
+        return {
+            "metric": self.metric,
+            "requests": self.requests,
+            "independent": self.independent,
+            "percentiles": list(self.percentiles),
+            "highest": self.highest,
+        }
+
+    def __str__(self) -> str:
+        """What can be given, and the first percentile that cannot."""
+        named = [PERCENTILES[name] for name in self.percentiles]
+        if not named:
+            return "no percentile can be given"
+        missing = next((f", no {PERCENTILES[name]}" for name in _MISSED if name not in self.percentiles), "")
+        return f"{_listed(named)} can be given{missing}"
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The verdict of a run in one line: `status`, and `rest`, which begins with a comma."""
+
+    status: str
+    rest: str
+    reach: Reach
+
+    def __str__(self) -> str:
+        return self.status + self.rest
+
+    def to_json(self) -> dict[str, Any]:
+        """What it adds to `verdict` of summary.json."""
+        return {"headline": str(self), "reach": self.reach.to_json()}
+
+
+def of(summary: NumbersDocument, status: str) -> Headline:
+    """The headline of a run that has this verdict."""
+    reach = reach_of(summary)
+    parts = [text for part in PARTS if (text := part(summary)) is not None]
+    rest = "".join(f", {text}" for text in parts)
+    return Headline(status, f"{rest}: {reach}" if status in _BEARING else rest, reach)
+
+
+def reach_of(summary: NumbersDocument) -> Reach:
+    """What the numbers can bear, by the intervals that the summary has."""
+    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
+    metric = "ttft" if latency["ttft_ms"]["n"] else "e2el"
+    row = latency[f"{metric}_ms"]
+    intervals = row["ci95"]
+    return Reach(
+        metric=metric,
+        requests=row["n"],
+        independent=row["independent"],
+        percentiles=tuple(name for name in PERCENTILES if intervals.get(name) is not None),
+    )
+
+
+def _requests(summary: NumbersDocument) -> str:
+    counts = summary["counts"]
+    n = counts["sent"] + counts["failed_unsent"]
+    return f"{n:,} request{'' if n == 1 else 's'}" if n else "no request"
+
+
+def _failed(summary: NumbersDocument) -> str | None:
+    failed = summary["counts"]["failed"]
+    return f"{failed:,} failed" if failed else None
+
+
+PARTS: tuple[Callable[[NumbersDocument], str | None], ...] = (_requests, _failed)
+"""What stands between the verdict and the reach, in this order. A new part is a function that returns its words, or None
+where it has nothing to say, and its name here."""
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
