@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from annotated_types import MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -38,6 +37,7 @@ from mockserver.config_parts.values import (
     model_names,
     name_of,
     origin,
+    sendable_key,
     spec,
 )
 from mockserver.errors import UsageError
@@ -77,7 +77,7 @@ class MockConfig(BaseModel):
         description="model name; requests for other models get a 404; one,two or repeated for several names",
     )
     api_key: Annotated[
-        tuple[Annotated[str, MinLen(1)], ...],
+        tuple[Annotated[str, AfterValidator(sendable_key)], ...],
         BeforeValidator(as_list),
         Flag("server", "KEY"),
         PlainSerializer(masked),

@@ -20,6 +20,7 @@ import httpx
 import orjson
 
 from promptset.errors import SpecError
+from promptset.header_values import api_key as checked_key
 from promptset.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -145,7 +146,12 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 
     The default key is OPENAI_API_KEY of the environment. Raises SpecError.
     """
-    server = _Server(_base(url), os.environ.get("OPENAI_API_KEY") if api_key is None else api_key)
+    given = (os.environ.get("OPENAI_API_KEY") or None) if api_key is None else api_key
+    try:
+        key = None if given is None else checked_key(given)
+    except ValueError as e:
+        raise SpecError(f"the API key of {_base(url)}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}") from None
+    server = _Server(_base(url), key)
     try:
         answers = []
         for dialect in DIALECTS.values():

@@ -8,6 +8,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
     "promptset.depth": frozenset(),
+    "promptset.header_values": frozenset(),
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
     "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
@@ -22,7 +23,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.measured": frozenset({"promptset.tokenizer"}),
     "promptset.hub": frozenset({"promptset.errors", "promptset.library", "promptset.tokenizer"}),
-    "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    "promptset.server_tokens": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.header_values", "promptset.tokenizer"}
+    ),
     "promptset.tokens": frozenset(
         {"promptset.errors", "promptset.hub", "promptset.library", "promptset.server_tokens", "promptset.tokenizer",
          "promptset.tokenizer_files"}
@@ -73,7 +76,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     # Files and their rows are read without a tokenizer.
     "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors"}),
-    "promptset.loaders.own": frozenset(),
+    "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),

@@ -112,8 +112,8 @@ def _refuse_unlike(pieces: list[_Piece], trainer: Mapping[int, Any], normalizer:
     for text, _, what in pieces:
         if what == _USER and not _TAG.fullmatch(text) and (parted or _SPACE in text or " " in text):
             raise SpecError(
-                f"SentencePiece models whose user-defined pieces are ordinary text ({text!r}) are not supported, counts would "
-                f"be wrong: {_OTHERWISE}"
+                f"SentencePiece models whose user-defined pieces are ordinary text ({text!r}) are not supported, counts "
+                f"would be wrong: {_OTHERWISE}"
             )
         if what == _UNUSED and not _TAG.fullmatch(text):
             raise SpecError(
