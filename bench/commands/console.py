@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
     from bench.console.service import Console
     from bench.console.serving import serve
+    from bench.run_files.writable import refuse_directory
 
     parser = Parser(
         prog="python -m bench console",
@@ -58,6 +59,7 @@ def main(argv: Sequence[str]) -> int:
     if token is not None and len(token) < SHORTEST_TOKEN:
         where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
         raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+    refuse_directory("--runs", Path(given.runs))
     try:
         family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
         listening = socket.create_server((given.host, int(given.port)), family=family)

@@ -91,7 +91,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
     from bench.config import resolve, values
     from bench.endpoints import urls
-    from bench.run_files.run_directory import RunDirectory
+    from bench.run_files.writable import refuse_directory
 
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
@@ -108,8 +108,11 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
         except ValueError as e:
             found.append(f"{variable}: {e}")
     out = flags.get("out", settings.get("out"))
-    if isinstance(out, str) and "\0" not in out and (unwritable := RunDirectory.unwritable(Path(out))) is not None:
-        found.append(unwritable)
+    if isinstance(out, str) and out and "\0" not in out:
+        try:
+            refuse_directory("--out", Path(out))
+        except UsageError as e:
+            found += e.problems
     try:
         config = resolve(flags, settings, file.name)
     except UsageError as e:

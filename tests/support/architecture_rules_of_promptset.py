@@ -9,9 +9,10 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.clock": frozenset(),
     "promptset.depth": frozenset(),
     "promptset.header_values": frozenset(),
+    "promptset.whole_file": frozenset(),
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
-    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
+    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng", "promptset.whole_file"}),
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
     "promptset.own_template": frozenset(),
     "promptset.chat": frozenset(),
@@ -32,7 +33,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset(
-        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer"}
+        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer", "promptset.whole_file"}
     ),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
@@ -75,7 +76,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.
-    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors"}),
+    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors", "promptset.whole_file"}),
     "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
@@ -96,7 +97,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.rng", "promptset.sentences", "promptset.sessions", "promptset.tokenizer"}
     ),
     "promptset.recipes": frozenset(
-        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}
+        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing",
+         "promptset.whole_file"}
     ),
     # Data sets as files, and the command:
     "promptset.output_formats": frozenset(
