@@ -188,16 +188,16 @@ class _Server:
     def post(self, path: str, question: dict[str, Any]) -> httpx.Response:
         """The response, whatever its status. Raises SpecError if there is none."""
         thread = threading.get_ident()
-        if thread not in self._clients:
-            self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
-        client = self._clients[thread]
         content = orjson.dumps(question)
         try:
+            if thread not in self._clients:
+                self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
+            client = self._clients[thread]
             try:
                 return client.post(f"/{path}", content=content)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 return client.post(f"/{path}", content=content)  # The server had closed an idle connection.
-        except httpx.HTTPError as e:
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 
     def close(self) -> None:
@@ -216,7 +216,10 @@ def _object(response: httpx.Response) -> dict[str, Any]:
 
 def _base(url: str) -> str:
     """The address without the path of an OpenAI endpoint: /tokenize is at the root."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as e:
+        raise SpecError(f"{url} is no URL ({e}): write http://host:port") from e
     path = parts.path.rstrip("/")
     for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):
         path = path.removesuffix(ending)

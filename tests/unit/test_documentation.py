@@ -212,3 +212,24 @@ def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:
 def test_labels_are_what_stands_before_the_numbers() -> None:
     shown = ("TTFT (ms)     50.62  50.09", "320 sent, 320 succeeded", "clock p50  +0.1", "        12.5  13.5", "VALID")
     assert labels(shown) == ["TTFT (ms)", "clock p50"]
+
+
+WAITS = re.compile(r"--wait-for-server|--retry-connrefused|wait_for_server|--run \S+\.yaml")
+"""What waits for a server that is starting. `compare --run` takes it from its configurations, which the block writes."""
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for blocks in BLOCKS.values() for block in blocks if block.language == "console" and "&\n" in block.text],
+    ids=str,
+)
+def test_a_block_that_starts_a_server_in_the_background_waits_for_it_before_it_uses_it(block: Block) -> None:
+    starting: set[str] = set()
+    for command in commands_of(block):
+        if (started := re.search(r"--port[ =](\d+)", command.words)) and command.words.endswith("&"):
+            starting.add(f"127.0.0.1:{started[1]}")
+        elif command.words.endswith("&"):
+            starting.add("127.0.0.1:8000")
+        used = {address for address in starting if address in command.words and not command.words.endswith("&")}
+        assert not used or WAITS.search(command.words), f"{block}: `{command.words}` does not wait for {used}"
+        starting -= used

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from bench import cli
 from bench.commands import options
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.load.components import target_of
+from promptset.errors import SpecError
+from promptset.tokens import load_tokenizer
 
 URL = "http://127.0.0.1:8000"
 SECRET = "sk-s3cret"
@@ -78,3 +81,60 @@ def test_keys_and_headers_that_are_as_they_are_sent_have_no_note(capsys: pytest.
 def test_an_empty_key_is_refused(key: str) -> None:
     with pytest.raises(UsageError, match="--api-key: the key is empty: give one, or leave it out"):
         from_flags("--api-key", key)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("--url", "http://127.0.0.1:1", "--token", f"{SECRET}\nb"),
+            "--token: the key has characters that a header cannot",
+        ),
+        (
+            ("--url", "http://127.0.0.1:1", "--token", f"{SECRET}\u00fc"),
+            "--token: the key has characters that a header cannot",
+        ),
+        (("--url", "http://h\u00e9..llo:1", "--token", "t"), "--url: 'http://h\u00e9..llo:1': no host has such a name"),
+        (("--url", "http://[::1", "--token", "t"), "--url: 'http://[::1' is no URL"),
+        (("--url", "nonsense", "--token", "t"), "--url: 'nonsense' does not begin with http://"),
+    ],
+)
+def test_tasks_refuses_what_cannot_be_sent_to_a_console(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["tasks", "ls", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {told}")
+    assert SECRET not in said
+
+
+def test_the_console_refuses_a_host_whose_name_cannot_be_encoded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--no-browser",
+        "--port",
+        "0",
+        "--host",
+        "h\u00e9..",
+        "--token",
+        "t" * 30,
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    assert cli.main(["console", *words]) == 2
+    assert "error: --host h\u00e9..: no host has such a name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://h\u00e9..llo:1", "http://[::1"])
+def test_a_tokenizer_at_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(SpecError, match=r"does not answer|is no URL"):
+        load_tokenizer(url)
+
+
+def test_the_key_of_a_tokenizer_is_held_to_the_same_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match=r"the API key of http://127\.0\.0\.1:1: the key has characters that a header"):
+        load_tokenizer("http://127.0.0.1:1", api_key=f"{SECRET}\r\nX: 1")
+    monkeypatch.setenv("OPENAI_API_KEY", f"{SECRET}\nb")
+    with pytest.raises(SpecError, match=r"the API key of http://127.0.0.1:1 \(OPENAI_API_KEY\)"):
+        load_tokenizer("http://127.0.0.1:1")
