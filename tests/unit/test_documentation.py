@@ -214,22 +214,18 @@ def test_labels_are_what_stands_before_the_numbers() -> None:
     assert labels(shown) == ["TTFT (ms)", "clock p50"]
 
 
-WAITS = re.compile(r"--wait-for-server|--retry-connrefused|wait_for_server|--run \S+\.yaml")
-"""What waits for a server that is starting. `compare --run` takes it from its configurations, which the block writes."""
+WAITS = re.compile(r"--wait-for-server|--retry-connrefused|wait_for_server")
+IN_THE_BACKGROUND = re.compile(r"python -m mockserver (?:.*--port[ =](\d+))?.*&")
 
 
-@pytest.mark.parametrize(
-    "block",
-    [block for blocks in BLOCKS.values() for block in blocks if block.language == "console" and "&\n" in block.text],
-    ids=str,
-)
-def test_a_block_that_starts_a_server_in_the_background_waits_for_it_before_it_uses_it(block: Block) -> None:
+@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if any("&\n" in b.text for b in blocks)])
+def test_what_a_page_starts_in_the_background_is_waited_for_by_the_first_command_that_uses_it(page: str) -> None:
     starting: set[str] = set()
-    for command in commands_of(block):
-        if (started := re.search(r"--port[ =](\d+)", command.words)) and command.words.endswith("&"):
-            starting.add(f"127.0.0.1:{started[1]}")
-        elif command.words.endswith("&"):
-            starting.add("127.0.0.1:8000")
-        used = {address for address in starting if address in command.words and not command.words.endswith("&")}
-        assert not used or WAITS.search(command.words), f"{block}: `{command.words}` does not wait for {used}"
-        starting -= used
+    for block in BLOCKS[page]:
+        for command in commands_of(block) if block.language == "console" else ():
+            if (started := IN_THE_BACKGROUND.fullmatch(command.words)) is not None:
+                starting.add(f"127.0.0.1:{started[1] or 8000}")
+                continue
+            used = {address for address in starting if address in command.words}
+            assert not used or WAITS.search(command.words), f"{block}: `{command.words}` does not wait for {used}"
+            starting -= used
