@@ -18,6 +18,7 @@ from bench.manifest import read
 from bench.observer import SILENT, LoadOnly, Observer
 from bench.readiness import wait_until_ready
 from bench.run_files.run_directory import MANIFEST, RunDirectory
+from bench.run_files.writable import refuse_directory
 
 
 class RunSeries:
@@ -31,8 +32,7 @@ class RunSeries:
         observer: Observer = SILENT,
         progress: bool = True,
     ) -> None:
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"--out {path} is a file: name a directory")
+        refuse_directory("--out", path)
         self.path = path
         self._command = command
         self._told = observer

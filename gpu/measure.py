@@ -27,6 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.errors import UsageError
+from bench.run_files.writable import make_directory
 from gpu.engines import ENGINES, parser_and_rest
 
 STATE = "measure.json"
@@ -53,6 +55,9 @@ Examples:
 """
 
 
+_BEGIN_ANEW = "remove the file, which begins the measurement anew, or name another --out"
+
+
 class Failed(Exception):
     """Why the measurement did not come to its end: one sentence for the user."""
 
@@ -68,10 +73,13 @@ class Measurement:
     def __init__(self, folder: Path, asked: dict[str, Any]) -> None:
         """Raises Failed where the folder has another measurement, or another is under way in it."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            make_directory("--out", folder)
+        except UsageError as e:
+            raise Failed(str(e)) from e
         self.state: dict[str, Any] = {"asked": asked, "phases": {}, "versions": {}}
         if (folder / STATE).exists():
-            found = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            found = _state_of(folder / STATE)
             if other := [name for name, value in asked.items() if found["asked"].get(name) != value]:
                 was = ", ".join(f"{name} {found['asked'].get(name)!r}, now {asked[name]!r}" for name in other)
                 raise Failed(f"{folder} has another measurement ({was}): ask for the same, or name another --out")
@@ -101,6 +109,22 @@ class Measurement:
         whole = self.folder / f"{STATE}.new"
         whole.write_text(json.dumps(self.state, indent=2) + "\n", encoding="utf-8")
         whole.replace(self.folder / STATE)
+
+
+def _state_of(path: Path) -> dict[str, Any]:
+    """What measure.json says. Raises Failed where it is damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as e:
+        why = (e.strerror if isinstance(e, OSError) else None) or "it is not JSON"
+        raise Failed(f"{path} cannot be read ({why}): {_BEGIN_ANEW}") from e
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(key), dict) for key in ("asked", "phases", "versions")
+    ):
+        raise Failed(f"{path} is damaged (it needs the objects asked, phases and versions): {_BEGIN_ANEW}")
+    if not all(isinstance(facts, dict) for facts in found["phases"].values()):
+        raise Failed(f"{path} is damaged (each of its phases must be an object): {_BEGIN_ANEW}")
+    return found
 
 
 def _now() -> str:

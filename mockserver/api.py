@@ -39,7 +39,8 @@ class MockServer:
     def __init__(self, **settings: object) -> None:
         self._flags = flags_of({"port": 0, "drain_s": 0, **settings})
         keys = settings.get("api_key", ())
-        self._key = keys if isinstance(keys, str) else next(iter(keys), None) if isinstance(keys, Sequence) else None
+        key = keys if isinstance(keys, str) else next(iter(keys), None) if isinstance(keys, Sequence) else None
+        self._key = key.strip() if isinstance(key, str) else key  # As the mock has it.
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
         self._from_line = 0

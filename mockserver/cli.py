@@ -195,12 +195,20 @@ def _unknown(word: str) -> str:
     return f"{name}: no such flag; " + (f"did you mean {close[0]}?" if close else "see --help")
 
 
+def _keys_of(arguments: Sequence[str]) -> list[str]:
+    """The keys of a command line, as they were written."""
+    given, _ = _parser().parse_known_args(arguments)
+    return list(getattr(given, "api_key", ()))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mock until SIGTERM or SIGINT. Returns the exit status: 0, or 2 for wrong usage."""
     try:
         config = read_arguments(sys.argv[1:] if arguments is None else arguments)
         from mockserver.http.server import serve
 
+        if any(key != key.rstrip() for key in _keys_of(sys.argv[1:] if arguments is None else arguments)):
+            print("mockserver: note: --api-key: the white space behind the key is left out", file=sys.stderr)
         serve(config)
     except MockError as e:
         for line in str(e).splitlines():

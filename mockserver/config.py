@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from annotated_types import MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -38,6 +37,7 @@ from mockserver.config_parts.values import (
     model_names,
     name_of,
     origin,
+    sendable_key,
     spec,
 )
 from mockserver.errors import UsageError
@@ -45,6 +45,7 @@ from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
+from promptset.whole_file import read_text
 
 
 class Flag(NamedTuple):
@@ -77,7 +78,7 @@ class MockConfig(BaseModel):
         description="model name; requests for other models get a 404; one,two or repeated for several names",
     )
     api_key: Annotated[
-        tuple[Annotated[str, MinLen(1)], ...],
+        tuple[Annotated[str, AfterValidator(sendable_key)], ...],
         BeforeValidator(as_list),
         Flag("server", "KEY"),
         PlainSerializer(masked),
@@ -327,12 +328,13 @@ def _profile(
 
 def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = yaml.safe_load(read_text(path))
     except RecursionError:
         problems.append(f"{path}: it is nested too deeply: settings are keys with values")
         return {}
     except (OSError, ValueError, yaml.YAMLError) as e:
-        problems.append(f"{path}: cannot be read: {' '.join(str(e).split())}")
+        why = e.strerror if isinstance(e, OSError) else " ".join(str(e).split())
+        problems.append(f"{path}: cannot be read: {why}")
         return {}
     if rows is None:
         return {}

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mockserver.sampled_times import sampled_times_of
 from mockserver.step_cost import BLOCK_TOKENS, StepCostSpec, step_cost_of_values
+from promptset.whole_file import read_text
 
 SCHEMA = "trueload/profile/1"
 _SETTINGS = ("num_speculative_tokens", "acceptance_rate", "stream_interval")
@@ -28,9 +29,11 @@ def settings_of_profile(path: object) -> Mapping[str, object]:
     if not isinstance(path, str | Path):
         raise ValueError(f"{path!r}: write the name of a file that `python -m bench fit` made")
     try:
-        row = json.loads(Path(path).read_text(encoding="utf-8"))
+        row = json.loads(read_text(Path(path)))
+    except RecursionError:
+        raise ValueError(f"{str(path)!r}: cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as e:
-        raise ValueError(f"{str(path)!r}: cannot be read: {e}") from e
+        raise ValueError(f"{str(path)!r}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
     if not isinstance(row, dict) or row.get("schema") != SCHEMA:
         found = row.get("schema") if isinstance(row, dict) else None
         said = "it has no schema" if found is None else f"its schema is {found!r}"

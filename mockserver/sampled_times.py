@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mockserver.rng import Random
+from promptset.whole_file import read_text
 
 NS_PER_MS, NS_PER_US = 1e6, 1e3
 _KEYS = ("ttft_ms", "ttft_per_input_token_us", "gap_ms", "between", "follows", "load")
@@ -82,9 +83,11 @@ def _value(quantiles: tuple[float, ...], share: float) -> float:
 def parse_sampled_times(path: str) -> SampledTimes:
     """The times in a file. Raises ValueError with one sentence that names every problem."""
     try:
-        row = json.loads(Path(path).read_text(encoding="utf-8"))
+        row = json.loads(read_text(Path(path)))
+    except RecursionError:
+        raise ValueError(f"{path!r}: cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as e:
-        raise ValueError(f"{path!r}: cannot be read: {e}") from e
+        raise ValueError(f"{path!r}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
     return sampled_times_of(row, path)
 
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from promptset.whole_file import read_text
+
 NS_PER_US = 1000
 
 BLOCK_TOKENS = 16
@@ -133,9 +135,11 @@ def parse_step_cost(text: str) -> StepCostSpec:
 
 def _read_file(path: str) -> dict[str, object]:
     try:
-        row = json.loads(Path(path).read_text(encoding="utf-8"))
+        row = json.loads(read_text(Path(path)))
+    except RecursionError:
+        raise ValueError(f"{path!r}: cannot be read: it is nested too deeply") from None
     except (OSError, ValueError) as e:
-        raise ValueError(f"{path!r}: cannot be read: {e}") from e
+        raise ValueError(f"{path!r}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
     if not isinstance(row, dict):
         raise ValueError(f'{path!r}: must contain one object, for example {{"b0": 7052, "b1": 19.54, "b2": 25.43}}')
     return row

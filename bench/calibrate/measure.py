@@ -26,6 +26,7 @@ from bench.process.mock_process import running_mock
 from bench.readiness import wait_until_ready
 from bench.report import sweep_page
 from bench.run_files.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
+from bench.run_files.writable import make_directory
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
@@ -172,7 +173,7 @@ def sweep(
         host=identity.host(),
         rows=tuple(rows),
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory("--out", folder)
     directory = RunDirectory(folder)
     directory.write("sweep.json", orjson.dumps(found.to_json(), option=_PRETTY))
     directory.write("sweep.html", sweep_page.render(found).encode())

@@ -29,9 +29,13 @@ def truth_of(base_url: str, output_tokens: int | None = None) -> dict[str, Any]:
         if isinstance(body, dict) and isinstance(body.get("ledger_lines"), int):
             return body
     except urllib.error.HTTPError as e:
-        raise TargetError(f"{base_url}/truth: {e}: {_message(e) or _NO_MOCK}") from e
-    except (OSError, HTTPException, ValueError) as e:
-        raise TargetError(f"{base_url}/truth: {e}: {_NO_MOCK}") from e
+        raise TargetError(f"{base_url}/truth answers with status {e.code}: {_message(e) or _NO_MOCK}") from e
+    except urllib.error.URLError as e:
+        raise TargetError(f"no mock answers at {base_url}: {_why(e.reason)}. {_START_ONE}") from e
+    except (OSError, HTTPException) as e:
+        raise TargetError(f"no mock answers at {base_url}: {_why(e)}. {_START_ONE}") from e
+    except ValueError as e:
+        raise TargetError(f"{base_url}/truth does not answer as a mock does: {_NO_MOCK}") from e
     raise TargetError(f"{base_url}/truth does not answer as a mock does: {_NO_MOCK}")
 
 
@@ -45,6 +49,16 @@ def _message(error: urllib.error.HTTPError) -> str | None:
         return None
 
 
+def _why(reason: object) -> str:
+    """Why nothing answered, without the words of Python: `Connection refused`."""
+    if isinstance(reason, TimeoutError):
+        return f"nothing within {TIMEOUT_S:.0f} s"
+    if isinstance(reason, OSError) and reason.strerror:
+        return reason.strerror
+    return " ".join(str(reason).split()) or type(reason).__name__
+
+
+_START_ONE = "Start `python -m mockserver` there, or leave --url out: calibrate then starts one itself"
 _NO_MOCK = "calibrate needs a running `python -m mockserver` there; other servers are measured by `run`"
 
 

@@ -57,8 +57,11 @@ def main(argv: Sequence[str]) -> int:
     margin, pairs, allow = _checked(given)
 
     from bench.comparison.kinds import compare_directories
+    from bench.run_files.writable import refuse_directory
 
     out = None if given.out is None else Path(given.out)
+    if out is not None:
+        refuse_directory("--out", out)
     if given.run is not None:
         out, sides = _measured(given, pairs, allow, out, argv)
     else:
@@ -130,11 +133,12 @@ def finish(document: Mapping[str, Any], form: str, out: Path | None) -> int:
     """Write the files and print the comparison."""
     from bench.comparison.document import to_bytes
     from bench.report import comparison_page, comparison_text
+    from bench.run_files.writable import make_directory, write_file
 
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "compare.json").write_bytes(to_bytes(document))
-        (out / "compare.html").write_text(comparison_page.render(document), encoding="utf-8")
+        make_directory("--out", out)
+        write_file("--out", out / "compare.json", to_bytes(document))
+        write_file("--out", out / "compare.html", comparison_page.render(document).encode())
     if form == "json":
         sys.stdout.write(to_bytes(document).decode())
     elif form == "markdown":

@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> int:
     from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
     from bench.console.service import Console
     from bench.console.serving import serve
+    from bench.run_files.writable import refuse_directory
 
     parser = Parser(
         prog="python -m bench console",
@@ -45,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
     if not given.port.isdecimal() or int(given.port) > 65535:
         raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
     token = given.token or os.environ.get("TRUELOAD_TOKEN")
+    token = None if token is None else token.strip()  # A file that it was read from ends in a line break.
     if not is_loopback(given.host):
         if token is None:
             raise UsageError(
@@ -58,11 +60,19 @@ def main(argv: Sequence[str]) -> int:
     if token is not None and len(token) < SHORTEST_TOKEN:
         where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
         raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+    refuse_directory("--runs", Path(given.runs))
     try:
+        given.host.encode("idna")
         family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
         listening = socket.create_server((given.host, int(given.port)), family=family)
+    except UnicodeError as e:
+        raise UsageError(
+            f"--host {given.host}: no host has such a name (a part of it is empty, or over 63 long)"
+        ) from e
     except OSError as e:
-        why = os.strerror(e.errno) if e.errno else str(e)  # Python's own words say the address once more.
+        why = (
+            os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
+        )  # Python's own words say the address once more.
         raise UsageError(f"cannot listen on {given.host}:{given.port} ({why}): choose another --port") from e
     port = listening.getsockname()[1]
     keys, console = Keys(token), Console(Path(given.runs))

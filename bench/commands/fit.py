@@ -106,7 +106,7 @@ def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
             out.write_bytes(content)
             page_of(out).write_text(fit_page.render(document), encoding="utf-8")
         except OSError as e:
-            raise UsageError(f"--out {out}: cannot be written ({e.strerror}): name another file") from e
+            raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
     return content
 
 
@@ -164,10 +164,12 @@ def _flag_of(limit: str) -> str:
 
 def _place(path: Path) -> Path:
     """Refused before the work, not after it."""
+    from bench.run_files.writable import refuse_file
+
     if path.is_dir():
         raise UsageError(f"--out {path} is a directory: name a file, for example {path / 'profile.json'}")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--out {path}: there is no directory {path.parent}: make it, or name another file")
+    for file in (path, page_of(path)):
+        refuse_file("--out", file)
     return path
 
 

@@ -52,13 +52,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--summary", metavar="FILE", help="append Markdown, for the summary of a job")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
-    rules, runs = _asked(given)
-
     from bench.release_gate import baseline as baselines
     from bench.release_gate.document import to_json
     from bench.release_gate.gate import decide
+    from bench.run_files.writable import refuse_file
 
     path = None if given.baseline is None else Path(given.baseline)
+    places = {
+        "--baseline": given.baseline if given.update else None,
+        "--junit": given.junit,
+        "--summary": given.summary,
+    }
+    for flag, name in places.items():
+        if name is not None:
+            refuse_file(flag, Path(name), makes_directories=True)
+    rules, runs = _asked(given)
     kept = None if path is None else baselines.read(path)
     if path is not None and kept is None and not given.update:
         raise UsageError(f"--baseline {path} does not exist: begin it with --update")

@@ -49,7 +49,10 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
 
     from bench.limits import measure, table
+    from bench.run_files.writable import refuse_file
 
+    if given.out is not None:
+        refuse_file("--out", Path(given.out), makes_directories=True)
     observer = terminal(given.quiet)
     result = measure.measure(quick=given.quick, observer=observer)
     if given.format == "json":

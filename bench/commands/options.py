@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.commands.output import terminal
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,9 +87,11 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     """
     from pathlib import Path
 
-    from bench.config import resolve
+    from pydantic import SecretStr
+
+    from bench.config import resolve, values
     from bench.endpoints import urls
-    from bench.run_files.run_directory import RunDirectory
+    from bench.run_files.writable import refuse_directory
 
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
@@ -97,15 +100,45 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     url = str(flags.get("url", settings.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]
     variable = urls.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
+    notes = _stripped(flags, settings, file.name)
     if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):
-        settings["api_key"] = os.environ[variable]
+        notes += _stripped({}, {"api_key": os.environ[variable]}, "", variable)
+        try:
+            settings["api_key"] = values.api_key(SecretStr(os.environ[variable]))
+        except ValueError as e:
+            found.append(f"{variable}: {e}")
     out = flags.get("out", settings.get("out"))
-    if isinstance(out, str) and "\0" not in out and (unwritable := RunDirectory.unwritable(Path(out))) is not None:
-        found.append(unwritable)
+    if isinstance(out, str) and out and "\0" not in out:
+        try:
+            refuse_directory("--out", Path(out))
+        except UsageError as e:
+            found += e.problems
     try:
         config = resolve(flags, settings, file.name)
     except UsageError as e:
         found += e.problems
     if found:
         raise UsageError(found)
+    if notes:
+        say = terminal(config.quiet).say
+        for note in notes:
+            say(note)
     return config
+
+
+def _stripped(
+    flags: Mapping[str, Any], settings: Mapping[str, Any], file_name: str, variable: str = "--api-key"
+) -> list[str]:
+    """A note for each key and header that ends in white space, which is not sent."""
+    notes = []
+    for place, given in (("", flags), (f"{file_name}: " if file_name else "", settings)):
+        if isinstance(key := given.get("api_key"), str) and key != key.rstrip():
+            shown = "api_key" if place else variable
+            notes.append(f"note: {place}{shown}: the white space behind the key (a line break?) is left out")
+        headers = given.get("header")
+        for header in [headers] if isinstance(headers, str) else headers if isinstance(headers, list | tuple) else []:
+            if isinstance(header, str) and header != header.rstrip():
+                shown = "header" if place else "--header"
+                name = header.partition(":")[0].strip()
+                notes.append(f"note: {place}{shown}: the white space behind the value of {name} is left out")
+    return notes

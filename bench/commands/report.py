@@ -106,6 +106,7 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
 
     from bench.load_sweep import measure, stored
     from bench.report import load_curves, load_sweep_page, load_sweep_text
+    from bench.run_files.writable import refuse_file, write_file
 
     if len(paths) > load_curves.MOST_SWEEPS:
         raise UsageError(f"{len(paths)} sweeps are too many for one page: name at most {load_curves.MOST_SWEEPS}")
@@ -116,8 +117,9 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
         page = paths[0] / measure.PAGE
         measure.write(paths[0], contents[0])
     else:
+        refuse_file("--out", page)
         places = [os.path.relpath(path, page.parent) for path in paths]
-        page.write_text(load_sweep_page.render(contents, places), encoding="utf-8")
+        write_file("--out", page, load_sweep_page.render(contents, places).encode())
     if form == "json":
         found = contents[0] if len(contents) == 1 else contents
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.errors import BenchError, Exit, UsageError
 
 if TYPE_CHECKING:
     import httpx
+
+T = TypeVar("T")
 
 SUMMARY = "list, start, stop, clone, remove or open the tasks of a console"
 
@@ -30,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     from pathlib import Path
     from urllib.parse import quote, urlencode
 
+    from pydantic import SecretStr
+
+    from bench.config import values
     from bench.config.flags import Parser
     from bench.console.address import door, read
 
@@ -53,9 +58,10 @@ def main(argv: Sequence[str]) -> int:
         base, kept = read(Path(given.runs))
         token = token or kept
     else:
-        base = given.url.rstrip("/")
+        base = _sendable("--url", values.url, given.url).rstrip("/")
     if token is None:
         raise UsageError("--url needs the token of that console: --token, or TRUELOAD_TOKEN")
+    token = _sendable("--token" if given.token else "the token", values.api_key, SecretStr(token)).get_secret_value()
     task = None if given.task is None else quote(given.task, safe="")
     if given.action == "ls":
         return _list(_ask("GET", f"{base}/api/tasks", token).json(), given.format)
@@ -72,6 +78,15 @@ def main(argv: Sequence[str]) -> int:
     told = _ask("POST", f"{base}/api/tasks/{task}/{given.action}", token).json()
     print(f"{told['id']}: {told['state']}")
     return Exit.GOOD
+
+
+def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
+    """The value, as it can be sent. Raises UsageError."""
+    try:
+        checked = check(value)
+    except ValueError as e:
+        raise UsageError(f"{place}: {e}") from e
+    return value if checked is None else checked
 
 
 def _ask(method: str, url: str, token: str) -> httpx.Response:

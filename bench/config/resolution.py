@@ -28,6 +28,7 @@ from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
 from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
+from promptset.whole_file import read_text
 
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
 MODES_WITH_RATES = ("rate", "sessions")
@@ -45,7 +46,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises UsageError.
     """
     try:
-        text = sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
+        text = sys.stdin.read() if path == Path("-") else read_text(path)
         content = yaml.safe_load(text)
     except OSError as e:
         raise UsageError(f"--config {path}: {e.strerror}") from e

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import orjson
+from pydantic import SecretStr
 
 from bench.errors import UsageError
 from bench.metrics import objectives, precision
@@ -19,6 +20,8 @@ from bench.secrets import MASK, holds_mask, shown_url
 from bench.traffic import cancel, models
 from promptset import distributions
 from promptset.depth import TOO_DEEP, too_deep
+from promptset.header_values import api_key as checked_key
+from promptset.header_values import header_value
 from promptset.loaders.own import SET_BY_HTTP
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -26,6 +29,8 @@ _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
 
 _ID = "x-request-id"
 _FRAMING = ("content-length", "transfer-encoding")
+
+_DIFFERS_IN_IDNA = re.compile("[\u00df\u03c2\u200c\u200d]")
 
 LONGEST_S = 366 * 24 * 3600.0
 """No run, wait or timeout is longer than a year."""
@@ -167,9 +172,12 @@ def header(value: str) -> str:
         raise ValueError(f"the header {name.strip()} says how long a body is: it is set for each request, leave it out")
     if name.strip().lower() == _ID:
         raise ValueError(f"the header {name.strip()} is set for each request, and its id is known by it: leave it out")
-    if not content.isascii() or any(ord(c) < 32 for c in content):
-        raise ValueError(f"the value of header {name.strip()} has characters that a header cannot carry")
-    return f"{name.strip()}: {content.strip()}"
+    return f"{name.strip()}: {header_value(content, f'the value of header {name.strip()}')}"
+
+
+def api_key(value: SecretStr | None) -> SecretStr | None:
+    """An API key without the white space around it. Raises ValueError for one that no header can carry."""
+    return None if value is None else SecretStr(checked_key(value.get_secret_value()))
 
 
 def header_name(value: str) -> str:
@@ -223,11 +231,26 @@ def url(value: str) -> str:
     if not parts.hostname:
         raise ValueError(f"{shown_url(value)!r} names no host; for example http://127.0.0.1:8000")
     try:
-        parts.hostname.encode("idna")
+        encoded = parts.hostname.encode("idna").decode("ascii")
     except UnicodeError as e:
         raise ValueError(
             f"{shown_url(value)!r}: no host has such a name (a part of it is empty, or over 63 long)"
         ) from e
+    if not parts.hostname.isascii():
+        # The codec follows IDNA 2003; names with these letters are other names in IDNA 2008.
+        written = "" if _DIFFERS_IN_IDNA.search(parts.hostname) else f": {encoded}"
+        raise ValueError(f"{shown_url(value)!r}: write the name of the host in its ASCII form (xn--...){written}")
+    if re.search(r"[^!-~]", parts.netloc.rpartition("@")[2]):
+        raise ValueError(f"{shown_url(value)!r}: the name of a host has no spaces and no control characters")
+    if unsendable := re.search(r"[^!-~]+", parts.path):
+        encoded = quote(unsendable[0], errors="replace")
+        raise ValueError(
+            f"{shown_url(value)!r}: {unsendable[0]!r} cannot stand in a URL: write it percent-encoded, {encoded}"
+        )
+    if not re.fullmatch(r"[!-~]*", parts.query):  # Its values may be secret.
+        raise ValueError(
+            f"{shown_url(value)!r}: the query has characters that cannot stand in a URL: write them percent-encoded"
+        )
     try:
         _ = parts.port
     except ValueError as e:

@@ -40,6 +40,7 @@ from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolde
 from bench.control import PresentLoad
 from bench.endpoints import urls
 from bench.run_files.run_directory import LIVE
+from bench.run_files.writable import make_directory
 
 PROBE_WITHIN_S = 60.0
 PROBE = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
@@ -53,7 +54,7 @@ class Console:
 
     def __init__(self, runs: Path) -> None:
         self.runs = runs
-        runs.mkdir(parents=True, exist_ok=True)
+        make_directory("--runs", runs / OWN_FOLDER)
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
         self.files = DataFiles(runs / OWN_FOLDER / "files")
         self.folder = TaskFolder(runs, self.store)

@@ -20,6 +20,7 @@ from bench.errors import UsageError
 from bench.load_search import search_file
 from bench.load_search.decisions import Ending, Search
 from bench.run_files.run_directory import RunDirectory
+from bench.run_files.writable import make_directory
 
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 
@@ -47,13 +48,13 @@ class SearchDirectory:
         if (path / SEARCH).exists() or (path / SETTINGS).exists():
             raise UsageError(f"--out {path} already holds a search: go on with it (--resume {path}), or name another")
         RunDirectory.refuse_used(path)
+        make_directory("--out", path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
             content = {"manifest": dict(manifest), "config": config.public()}
             written = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120).encode()
             RunDirectory(path).write(SETTINGS, written)
         except OSError as e:
-            raise UsageError(f"--out {path}: cannot be written ({e.strerror}): name another directory") from e
+            raise UsageError(f"--out {path} cannot be written ({e.strerror}): name another directory") from e
         return cls(path)
 
     @classmethod

@@ -22,6 +22,7 @@ from bench.loads import StepsEnded, steady_from_the_start, step_through
 from bench.machine import identity
 from bench.report import load_sweep_page, load_sweep_text
 from bench.run_files.run_directory import RunDirectory, series_held
+from bench.run_files.writable import make_directory
 from bench.run_series import RunSeries
 from bench.secrets import public_command
 
@@ -79,7 +80,7 @@ def sweep(
     first run cannot be made."""
     driver = _Driver(config_at, loads, series, given, gpus, command, say)
     driver.check(resume=resume)
-    series.path.mkdir(parents=True, exist_ok=True)
+    make_directory("--out", series.path)
     with series_held(series.path):
         return driver.drive()
 

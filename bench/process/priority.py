@@ -28,7 +28,12 @@ LOOK_EVERY_NS = NS_PER_S // 4
 MOST_OF_A_PROCESSOR = 0.5
 """With `auto`, a process that uses more of a processor than this over LOOK_EVERY_NS gives its priority back."""
 
-REMEDY = "Allow it with CAP_SYS_NICE, `ulimit -r 1` (rtprio in limits.conf), or docker's --cap-add SYS_NICE"
+REMEDY = (
+    "Allow it with CAP_SYS_NICE as an ambient capability (setpriv, or AmbientCapabilities= of systemd), or with a limit: "
+    "rtprio 1 in limits.conf, LimitRTPRIO=1 of systemd, docker's --ulimit rtprio=1 (docs/usage.md)"
+)
+"""A capability that is only in the bounding or the inheritable set, as docker's --cap-add leaves it to a user that is not
+root, gives nothing: capabilities(7)."""
 
 
 class Scheduler(Protocol):

@@ -23,6 +23,7 @@ from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.run_files.shape import misfits
 from bench.statistics.autocorrelation import SAFETY
+from promptset.whole_file import read_bytes
 
 SCHEMA = "trueload/baseline/1"
 KEPT = 20
@@ -136,11 +137,12 @@ def new(run: MeasuredRun) -> dict[str, Any]:
 def read(path: Path) -> dict[str, Any] | None:
     """A baseline; None where there is no file. Raises UsageError where it is none."""
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_bytes(path))
     except FileNotFoundError:
         return None
     except (orjson.JSONDecodeError, OSError) as e:
-        raise UsageError(f"--baseline {path} cannot be read ({e}): name a file that --update made") from e
+        why = e.strerror if isinstance(e, OSError) else f"it is not JSON: {e}"
+        raise UsageError(f"--baseline {path} cannot be read ({why}): name a file that --update made") from e
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else None
         raise UsageError(

@@ -34,6 +34,7 @@ import yaml
 
 from bench.errors import RecordError, UsageError
 from bench.records import RequestRecord, from_line
+from bench.run_files import shape, writable
 from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
@@ -177,39 +178,21 @@ class RunDirectory:
         self.path = path
 
     @staticmethod
-    def unwritable(path: Path) -> str | None:
-        """Why no directory can be made there, as far as that can be told without making it; None where it can."""
-        problem: str | None = None
-        try:
-            there = next(place for place in (path, *path.parents) if place.exists())
-        except OSError as e:  # A name too long, a directory that is closed.
-            problem = str(e.strerror)
-        else:
-            if not there.is_dir():
-                problem = None if there == path else f"{there} is a file"
-            elif not os.access(there, os.W_OK | os.X_OK):
-                problem = f"{there} is closed to us"
-        return None if problem is None else f"--out {path} cannot be written ({problem}): name another directory"
-
-    @staticmethod
     def refuse_used(path: Path) -> None:
         """Raises UsageError where the path holds a run already, is a file, or cannot be written."""
-        if (problem := RunDirectory.unwritable(path)) is not None:
-            raise UsageError(problem)
+        writable.refuse_directory("--out", path)
         if (path / REQUESTS).exists() or (path / MANIFEST).exists():
             raise UsageError(f"--out {path} already holds a run: name another directory, or remove it first")
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"--out {path} is a file: name a directory")
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
         """A new run directory. Raises UsageError where there is a run already, or no directory can be made."""
         cls.refuse_used(path)
+        writable.make_directory("--out", path)
         try:
-            path.mkdir(parents=True, exist_ok=True)
             (path / REQUESTS).touch()
         except OSError as e:
-            raise UsageError(f"--out {path}: cannot be written ({e.strerror}): name another directory") from e
+            raise UsageError(f"--out {path} cannot be written ({e.strerror}): name another directory") from e
         return cls(path)
 
     @classmethod
@@ -294,8 +277,12 @@ class RunDirectory:
             content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
         except (yaml.YAMLError, ValueError) as e:
             raise UsageError(f"{path} cannot be read: {' '.join(str(e).split())}") from e
+        except RecursionError:
+            raise UsageError(f"{path} is damaged: it is nested too deeply") from None
         if not isinstance(content, dict) or "manifest" not in content or "config" not in content:
             raise UsageError(f"{path} is not the run.yaml of a run: it needs the keys config and manifest")
+        if (problem := shape.unlike_json(content)) is not None:
+            raise UsageError(f"{path} is damaged: {problem}")
         return content
 
     def records(self) -> Iterator[RequestRecord]:

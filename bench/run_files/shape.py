@@ -10,6 +10,7 @@ are finite. Times in ns and everything that is counted stay below 2**62.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import math
 import types
@@ -21,6 +22,33 @@ import orjson
 
 MOST = 2**62
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+
+_LONGEST = 200
+"""Characters of a place: that of a list in itself would grow without an end."""
+MOST_VALUES = 1_000_000
+"""Of a document of settings: with aliases a few lines of YAML can stand for billions."""
+
+
+def unlike_json(content: object) -> str | None:
+    """What a document of YAML holds that JSON, and so no part of ours, can hold: a phrase; None if there is nothing."""
+    left, count = [("", content)], 0
+    while left:
+        where, value = left.pop()
+        count += 1
+        if count > MOST_VALUES:
+            return f"it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"
+        if isinstance(value, dict):
+            left += [((f"{where}.{key}" if where else str(key))[:_LONGEST], inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{where}[{number}]"[:_LONGEST], inner) for number, inner in enumerate(value)]
+        elif type(value) is int and not -(2**63) <= value < 2**63:
+            return f"{_cut(where)} is a whole number of more than 64 bits"
+        elif isinstance(value, str):
+            if any("\ud800" <= letter <= "\udfff" for letter in value):
+                return f"{_cut(where)} holds half of a character"
+        elif value is not None and not isinstance(value, bool | int | float | datetime.date):
+            return f"{_cut(where)} is no text, no number, and neither true nor false"
+    return None
 
 
 def misfits(value: object, kind: object, where: str, least: int | None = None) -> Iterator[str]:

@@ -286,11 +286,34 @@ def _tls_problem(url: str, said: str) -> str | None:
     return None
 
 
+_NO_WEBSOCKET = (400, 403, 404, 405, 426, 501)
+"""What servers answer a handshake with that have no WebSocket there. 403: those on uvicorn, of which vLLM is one."""
+
+
+def _websocket_problem(
+    record: RequestRecord, url: str, variable: str, listed: Sequence[str] | None, authorized: bool
+) -> str:
+    """A handshake that was refused. A list of models that came without a key says that no key is missing."""
+    refused = f"{url} takes no WebSocket (status {record.status}: {record.error})"
+    without = "leave out --websocket, which sends the same over HTTP"
+    if record.status != 403:
+        return f"{refused}: {without}"
+    if authorized:
+        return (
+            f"{refused}: it has none there, or refuses this key; {without}, or check --api-key, {variable} and --header"
+        )
+    if listed is not None:
+        return f"{refused}, and the server lists its models without a key: it has none there; {without}"
+    return f"{refused}: it has none there, or needs a key; {without}, or give one with --api-key or {variable}"
+
+
 def _http_problem(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
     status, said = record.status, record.error
     variable = ENDPOINTS[options.endpoint].key_variable
+    if options.websocket and status in _NO_WEBSOCKET:
+        return _websocket_problem(record, url, variable, listed, authorized)
     if status in (401, 403):
         if authorized:
             return f"the server refuses this key (status {status}: {said}): check --api-key, {variable} and --header"

@@ -29,6 +29,7 @@ from bench.rng import stream
 from bench.secrets import MASK
 from bench.traffic.shares import Shares
 from promptset.loaders.own import own_of, own_problems
+from promptset.whole_file import read_text
 
 CLASS_SETTINGS = (
     "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeat", "tools",
@@ -122,7 +123,7 @@ def readable(value: object) -> list[tuple[str, dict[str, Any]]]:
 
 def _loaded(path: str) -> object:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return yaml.safe_load(read_text(Path(path)))
     except OSError as e:
         raise ValueError(f"{path} cannot be read ({e.strerror}): name a YAML file of classes") from e
     except RecursionError:

@@ -68,6 +68,12 @@ class WholeMessages:
         return b""
 
 
+_PREVIOUS = "previous_response_id"
+_STORES_NOTHING = (
+    "(the server cannot go on with a response of its own, which --history stored asks for: use --history real)"
+)
+
+
 class Exchange:
     """One request and its response. A transport sets the times and feeds the body; `close` makes the record."""
 
@@ -357,13 +363,21 @@ class Exchange:
             return Outcome.LOST_RESPONSE, "the reply has no id, so nothing can go on with it"
         return Outcome.OK, None
 
-    def _refusal(self) -> Outcome:
+    @property
+    def _continues(self) -> bool:
+        """Whether the request goes on with a response that the server should have stored."""
         goes_on = self.request.continuation
-        continues = goes_on is not None and goes_on.previous is not None
-        return Outcome.LOST_RESPONSE if continues and is_lost_response(bytes(self._body)) else Outcome.HTTP_ERROR
+        return goes_on is not None and goes_on.previous is not None
+
+    def _refusal(self) -> Outcome:
+        lost = self._continues and is_lost_response(bytes(self._body))
+        return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
 
     def _http_error(self) -> str:
         if self.status is not None and self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
-        return self._endpoint.error_message(body) if body else "no message"
+        message = self._endpoint.error_message(body) if body else "no message"
+        if self._continues and _PREVIOUS in message and not is_lost_response(body):
+            return f"{message} {_STORES_NOTHING}"
+        return message

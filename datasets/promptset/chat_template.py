@@ -23,6 +23,20 @@ if TYPE_CHECKING:
     from promptset.chat import Message, Tool
 
 
+_OF_A_TEMPLATE = (
+    TemplateError,
+    ArithmeticError,  # A range of more than the sandbox's 100,000 is an OverflowError.
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,  # Python's, of blocks that are nested too deeply.
+    TypeError,
+    ValueError,
+)
+"""What the code of a template raises: it is the user's own, and no defect of ours."""
+
+
 class _Generation(Extension):
     """`{% generation %}` marks assistant text for training. In a prompt it has no effect."""
 
@@ -99,6 +113,10 @@ def _call_with_object(call: object) -> object:
     return {**call, "function": {**function, "arguments": parsed}}
 
 
+def _why(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def special_tokens_of(source: str) -> frozenset[str]:
     """The special tokens that a template needs, such as `bos_token`: it reads them and does not ask whether they exist.
 
@@ -107,7 +125,7 @@ def special_tokens_of(source: str) -> frozenset[str]:
     try:
         parsed = _environment().parse(source)
         names = {name for name in meta.find_undeclared_variables(parsed) if name.endswith("_token")}
-    except TemplateError:
+    except _OF_A_TEMPLATE:
         return frozenset()
     tested = {
         test.node.name
@@ -138,8 +156,8 @@ class ChatTemplate:
         try:
             self._template: Template = environment.from_string(source)
             self._takes_parts = _loops_over_content(environment.parse(source))
-        except TemplateError as e:
-            raise SpecError(f"the chat template of {where} cannot be compiled: {e}") from e
+        except _OF_A_TEMPLATE as e:
+            raise SpecError(f"the chat template of {where} cannot be compiled: {_why(e)}") from e
 
     def render(
         self, messages: Sequence[Message], tools: Sequence[Tool] | None = None, add_generation_prompt: bool = True
@@ -153,5 +171,5 @@ class ChatTemplate:
                 add_generation_prompt=add_generation_prompt,
                 **self._special_tokens,
             )
-        except (TemplateError, TypeError, KeyError, AttributeError) as e:
-            raise SpecError(f"the chat template of {self._where} refuses these messages: {e}") from e
+        except _OF_A_TEMPLATE as e:
+            raise SpecError(f"the chat template of {self._where} refuses these messages: {_why(e)}") from e

@@ -20,6 +20,7 @@ import httpx
 import orjson
 
 from promptset.errors import SpecError
+from promptset.header_values import api_key as checked_key
 from promptset.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -145,7 +146,12 @@ def connect(url: str, api_key: str | None = None) -> ServerTokenizer:
 
     The default key is OPENAI_API_KEY of the environment. Raises SpecError.
     """
-    server = _Server(_base(url), os.environ.get("OPENAI_API_KEY") if api_key is None else api_key)
+    given = (os.environ.get("OPENAI_API_KEY") or None) if api_key is None else api_key
+    try:
+        key = None if given is None else checked_key(given)
+    except ValueError as e:
+        raise SpecError(f"the API key of {_base(url)}{' (OPENAI_API_KEY)' if api_key is None else ''}: {e}") from None
+    server = _Server(_base(url), key)
     try:
         answers = []
         for dialect in DIALECTS.values():
@@ -182,16 +188,16 @@ class _Server:
     def post(self, path: str, question: dict[str, Any]) -> httpx.Response:
         """The response, whatever its status. Raises SpecError if there is none."""
         thread = threading.get_ident()
-        if thread not in self._clients:
-            self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
-        client = self._clients[thread]
         content = orjson.dumps(question)
         try:
+            if thread not in self._clients:
+                self._clients[thread] = httpx.Client(base_url=self.base, headers=self._headers, timeout=_TIMEOUT_S)
+            client = self._clients[thread]
             try:
                 return client.post(f"/{path}", content=content)
             except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
                 return client.post(f"/{path}", content=content)  # The server had closed an idle connection.
-        except httpx.HTTPError as e:
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
             raise SpecError(f"{self.base}/{path} does not answer ({type(e).__name__}: {e})") from e
 
     def close(self) -> None:
@@ -210,7 +216,10 @@ def _object(response: httpx.Response) -> dict[str, Any]:
 
 def _base(url: str) -> str:
     """The address without the path of an OpenAI endpoint: /tokenize is at the root."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as e:
+        raise SpecError(f"{url} is no URL ({e}): write http://host:port") from e
     path = parts.path.rstrip("/")
     for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):
         path = path.removesuffix(ending)

@@ -10,6 +10,7 @@ import orjson
 
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
+from promptset.whole_file import read_bytes
 
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
@@ -35,7 +36,7 @@ def tools_problems(tools: object) -> list[str]:
 def load_tools(path: Path) -> tuple[Tool, ...]:
     """The tools of a file, a JSON list. Raises SpecError with every problem."""
     try:
-        tools = orjson.loads(path.read_bytes())
+        tools = orjson.loads(read_bytes(path))
     except OSError as e:
         raise SpecError(f"{path} cannot be read: {e.strerror}") from e
     except orjson.JSONDecodeError as e:

@@ -32,10 +32,11 @@ def listen(config: MockConfig) -> list[socket.socket]:
             for _ in range(config.workers):
                 listeners.append(listener_on(config.host, port, shared=True))
                 port = listeners[0].getsockname()[1]  # Of port 0, one that the kernel gave to nobody else.
-    except OSError as e:
+    except (OSError, TypeError, UnicodeError) as e:  # A TypeError: the name of the host cannot be encoded.
         for listener in listeners:
             listener.close()
-        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {e.strerror}") from e
+        why = getattr(e, "strerror", None) or e
+        raise UsageError(f"--host {config.host} --port {config.port}: cannot listen: {why}") from e
     return listeners
 
 

@@ -23,6 +23,7 @@ from mockserver.errors import UsageError
 from mockserver.rng import Random
 from promptset.distributions import Dimension, Distribution, parse
 from promptset.errors import SpecError
+from promptset.whole_file import read_text
 
 Draw = Literal["order", "random"]
 
@@ -100,11 +101,13 @@ class ReplaySource:
 def read_source(path: Path, draw: Draw) -> ReplaySource:
     """Read a file of any of the three kinds. Raises UsageError with every problem and its line."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"--replay {path}: cannot be read: {e}") from e
+        raise UsageError(f"--replay {path}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
     try:
         whole = json.loads(text)
+    except RecursionError:
+        raise UsageError(f"--replay {path}: cannot be read: it is nested too deeply") from None
     except ValueError:
         whole = None
     if isinstance(whole, dict) and not ("write_ns" in whole or "chunk_ns" in whole):

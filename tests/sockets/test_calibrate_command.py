@@ -16,6 +16,7 @@ from bench.calibrate import remote
 from bench.clock import clock_identity
 from bench.errors import Exit, TargetError
 from mockserver.clock import identity
+from tests.support.held_port import held_port
 from tests.support.learned import give
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.patience import PATIENCE_S
@@ -193,7 +194,7 @@ def test_a_server_that_is_no_mock_is_named_as_such(tmp_path: Path, capsys: pytes
         server.shutdown()
         server.server_close()
         thread.join()
-    with pytest.raises(TargetError, match="calibrate needs a running"):
+    with pytest.raises(TargetError, match="no mock answers at"):
         remote.truth_of(url)
     with pytest.raises(TargetError, match="the mock ended before its ledger was read"):
         remote.fetch_ledger(url, 0, tmp_path / "ledger.jsonl")
@@ -329,3 +330,16 @@ def test_wrong_flags_of_the_mock_are_told_once(
 ) -> None:
     assert cli.main(["calibrate", "--mock", mock_flags, "--requests", "2"]) == Exit.USAGE
     assert capfd.readouterr().err == sentence
+
+
+def test_where_nothing_listens_it_says_so_and_how_to_start_a_mock(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        assert bench(tmp_path, "calibrate", "--url", url, "--out", str(tmp_path / "run")) == Exit.TARGET
+    assert capsys.readouterr().err.endswith(
+        f"error: no mock answers at {url}: Connection refused. Start `python -m mockserver` there, or leave --url out: "
+        "calibrate then starts one itself\n"
+    )
+    assert not (tmp_path / "run").exists()

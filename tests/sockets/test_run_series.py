@@ -61,5 +61,5 @@ def test_a_directory_without_a_manifest_is_moved_aside_too(tmp_path: Path) -> No
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file: name a directory"):
+    with pytest.raises(UsageError, match=r"\(it is a file\): name another directory"):
         RunSeries(tmp_path / "file")

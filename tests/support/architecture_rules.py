@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.traffic.shares": frozenset({"bench.rng"}),
     "bench.traffic.models": frozenset({"bench.traffic.shares"}),
     "bench.traffic.classes": frozenset(
-        {"bench.rng", "bench.secrets", "bench.traffic.shares", "promptset.loaders.own"}
+        {"bench.rng", "bench.secrets", "bench.traffic.shares", "promptset.loaders.own",
+         "promptset.whole_file"}
     ),
     "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_files.shape": frozenset(),
     "bench.run_files.load_change": frozenset(),
     "bench.run_files.run_state": frozenset(),
+    "bench.run_files.writable": frozenset({"bench.errors"}),
     "bench.records": frozenset({"bench.errors"}),
     "bench.run_files.record_blocks": frozenset({"bench.errors", "bench.records"}),
     "bench.stock": frozenset(),
@@ -92,7 +94,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config.flags", "bench.config.values", "bench.errors", "bench.load_search", "bench.loads"}
     ),
     "bench.load_search.files": frozenset(
-        {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory"}
+        {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory",
+         "bench.run_files.writable"}
     ),
     "bench.load_search.real_time": frozenset({"bench.clock"}),
     "bench.load_search.run_visits": frozenset(
@@ -121,7 +124,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.measure": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits",
          "bench.load_sweep", "bench.loads", "bench.machine.identity", "bench.report",
-         "bench.run_files.run_directory", "bench.run_series", "bench.secrets"}
+         "bench.run_files.run_directory", "bench.run_files.writable", "bench.run_series", "bench.secrets"}
     ),
     "bench.load_sweep.repeats": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
@@ -138,7 +141,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
-        {"bench.errors", "bench.records", "bench.run_files.load_change", "bench.run_files.record_blocks"}
+        {"bench.errors", "bench.records", "bench.run_files.load_change", "bench.run_files.record_blocks",
+         "bench.run_files.shape", "bench.run_files.writable"}
     ),
     "bench.damage": frozenset(
         {"bench.config", "bench.errors", "bench.records", "bench.run_files.run_directory", "bench.run_files.shape"}
@@ -252,7 +256,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
          "bench.load_test", "bench.loads", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
          "bench.observer", "bench.process.mock_process", "bench.readiness", "bench.report",
-         "bench.run_files.run_directory"}
+         "bench.run_files.run_directory", "bench.run_files.writable"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine.identity",
@@ -267,7 +271,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What search, sweep, repeats and pairs have in common: a directory of run directories.
     "bench.run_series": frozenset(
         {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
-         "bench.readiness", "bench.run_files.run_directory"}
+         "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
@@ -277,14 +281,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
-         "bench.statistics"}
+         "bench.statistics", "promptset.whole_file"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.mock_process", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
-         "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
-         "bench.verdict.limits", "promptset.recipes"}
+         "bench.run_files.writable", "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
+          "bench.verdict.limits", "promptset.recipes"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(

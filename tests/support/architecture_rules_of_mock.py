@@ -9,11 +9,13 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.native": frozenset({"mockserver.native._sender", "promptset.compiled"}),
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
-    "mockserver.step_cost": frozenset(),
-    "mockserver.sampled_times": frozenset({"mockserver.rng"}),
+    "mockserver.step_cost": frozenset({"promptset.whole_file"}),
+    "mockserver.sampled_times": frozenset({"mockserver.rng", "promptset.whole_file"}),
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
-    "mockserver.profiles": frozenset({"mockserver.sampled_times", "mockserver.step_cost"}),
+    "mockserver.profiles": frozenset(
+        {"mockserver.sampled_times", "mockserver.step_cost", "promptset.whole_file"}
+    ),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
     "mockserver.config_parts": frozenset(
         {"mockserver.faults", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}

@@ -8,9 +8,11 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
     "promptset.depth": frozenset(),
+    "promptset.header_values": frozenset(),
+    "promptset.whole_file": frozenset(),
     "promptset.compiled": frozenset(),
     "promptset.rng": frozenset(),
-    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng"}),
+    "promptset.distributions": frozenset({"promptset.errors", "promptset.rng", "promptset.whole_file"}),
     # Counting: a tokenizer, and the places where one is found. None of them knows what a prompt is made of.
     "promptset.own_template": frozenset(),
     "promptset.chat": frozenset(),
@@ -22,14 +24,16 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.measured": frozenset({"promptset.tokenizer"}),
     "promptset.hub": frozenset({"promptset.errors", "promptset.library", "promptset.tokenizer"}),
-    "promptset.server_tokens": frozenset({"promptset.chat", "promptset.errors", "promptset.tokenizer"}),
+    "promptset.server_tokens": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.header_values", "promptset.tokenizer"}
+    ),
     "promptset.tokens": frozenset(
         {"promptset.errors", "promptset.hub", "promptset.library", "promptset.server_tokens", "promptset.tokenizer",
          "promptset.tokenizer_files"}
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset(
-        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer"}
+        {"promptset.chat", "promptset.depth", "promptset.errors", "promptset.tokenizer", "promptset.whole_file"}
     ),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
@@ -72,8 +76,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.
-    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors"}),
-    "promptset.loaders.own": frozenset(),
+    "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors", "promptset.whole_file"}),
+    "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
@@ -93,7 +97,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
          "promptset.rng", "promptset.sentences", "promptset.sessions", "promptset.tokenizer"}
     ),
     "promptset.recipes": frozenset(
-        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing"}
+        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.rng", "promptset.sharing",
+         "promptset.whole_file"}
     ),
     # Data sets as files, and the command:
     "promptset.output_formats": frozenset(

@@ -8,7 +8,8 @@
     ```text ```json ```mermaid   no commands
 
 A command that starts a server runs until it says that it is ready, on a free port, and is stopped at the end of its page;
-the address that the page knows it by leads to it from then on.
+the address that the page knows it by leads to it from then on. One in the background (`&`) is not waited for: a reader pastes
+a block whole, and the commands below it must wait by themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
 
@@ -132,6 +134,7 @@ class Workplace:
         self.folder = folder
         self.addresses = {"http://127.0.0.1:8000": mock_url}
         self._servers: list[subprocess.Popen[str]] = []
+        self._ports = contextlib.ExitStack()
         for name in (
             "scripts",
             "gpu",
@@ -189,10 +192,17 @@ class Workplace:
         return {"cwd": self.folder, "env": self._env, **pipes, **more}
 
     def serve(self, words: str) -> None:
-        """Start a server on a free port, and wait until it is ready."""
+        """Start a server on a free port, and wait until it is ready, unless it goes on in the background."""
         known = next(address for command, address in SERVERS.items() if words.startswith(command))
         if (told := re.search(r"--port[ =]([1-9]\d*)", words)) is not None:
             known = f"http://127.0.0.1:{told[1]}"
+        if words.endswith("&"):
+            port = self._ports.enter_context(held_port())
+            self.addresses[known] = f"http://127.0.0.1:{port}"
+            words = f"exec {words.removesuffix('&').strip()} --port {port}"
+            streams = self._own(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self._servers.append(subprocess.Popen(["bash", "-c", words], **streams))
+            return
         # The last --port counts.
         words = f"{words.removesuffix('&').strip()} --port 0"
         streams = self._own(stderr=subprocess.DEVNULL, text=True)
@@ -213,6 +223,7 @@ class Workplace:
 
     def close(self) -> None:
         """Stop the servers, and see that each ends well."""
+        self._ports.close()
         for process in self._servers:
             process.terminate()
         for process in self._servers:
@@ -221,8 +232,8 @@ class Workplace:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
+            if process.stdout is not None:
+                process.stdout.close()
         assert [process.returncode for process in self._servers] == [0] * len(self._servers)
 
 
@@ -242,19 +253,20 @@ class Shell:
         )
 
     def type(self, words: str) -> tuple[int, str]:
-        """Type a command; its exit status and what it printed. Of one in the background: up to the line that it is ready."""
+        """Type a command; its exit status and what it printed. One in the background is not waited for."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        serves = words.endswith("&")
-        self._process.stdin.write(f"{words}\n" if serves else f"{words}\nstatus=$?; echo; echo {_TYPED} $status\n")
+        in_the_background = words.endswith("&")
+        told = "" if in_the_background else f"status=$?; echo; echo {_TYPED} $status\n"
+        self._process.stdin.write(f"{words}\n{told}")
         self._process.stdin.flush()
+        if in_the_background:
+            return 0, ""
         printed: list[str] = []
         for line in self._process.stdout:
             if line.startswith(_TYPED):
                 return int(line.split()[-1]), "".join(printed)
             printed.append(line)
-            if serves and READY.search(line):
-                return 0, "".join(printed)
         raise AssertionError(f"{words}: the shell has ended\n{''.join(printed)}")
 
     def close(self) -> None:

@@ -39,10 +39,11 @@ class RayNodes:
     temporary: Path
     asking: IO[str]
     answers: IO[str]
+    variables: dict[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "RAY_ADDRESS": self.address}
+        return {**os.environ, **self.variables, "RAY_ADDRESS": self.address}
 
     def add(self) -> int:
         """One more node: the process of its raylet."""
@@ -70,20 +71,27 @@ class RayNodes:
 
 
 @contextlib.contextmanager
-def ray_nodes(nodes: int, processors: int) -> Iterator[RayNodes]:
-    """A cluster that ends with the block."""
+def ray_nodes(nodes: int, processors: int, **variables: str) -> Iterator[RayNodes]:
+    """A cluster that ends with the block. `variables`: of the environment of its nodes and of its drivers."""
     command = [sys.executable, __file__, str(nodes), str(processors)]
     # Not a test's own folder: Ray's sockets are in it, and their paths may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as temporary:
         quiet = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": temporary}
-        with _running(command, quiet, Path(temporary)) as told:
+        with _running(command, quiet, Path(temporary), variables) as told:
             yield told
 
 
 @contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], temporary: Path) -> Iterator[RayNodes]:
+def _running(
+    command: list[str], environment: dict[str, str], temporary: Path, variables: dict[str, str]
+) -> Iterator[RayNodes]:
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**environment, **variables},
     ) as running:
         assert running.stdin is not None
         assert running.stdout is not None
@@ -92,7 +100,7 @@ def _running(command: list[str], environment: dict[str, str], temporary: Path) -
         told = json.loads(line)
         logs = Path(told["logs"])
         try:
-            yield RayNodes(told["address"], told["raylets"], logs, temporary, running.stdin, running.stdout)
+            yield RayNodes(told["address"], told["raylets"], logs, temporary, running.stdin, running.stdout, variables)
         finally:
             running.stdin.close()
             try:

@@ -53,6 +53,8 @@ def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> Non
     assert console["environment"]["TRUELOAD_TOKEN"].startswith("${TRUELOAD_TOKEN:?")
     for service in (mock, console):
         assert service["cap_drop"] == ["ALL"]
+        # A capability that is added reaches only root, and the image's user is none.
+        assert "cap_add" not in service
 
 
 @pytest.mark.parametrize("file", ["compose.yaml", "docs/install.md"])

@@ -212,3 +212,20 @@ def test_commands_go_on_after_a_backslash_and_keep_what_they_printed() -> None:
 def test_labels_are_what_stands_before_the_numbers() -> None:
     shown = ("TTFT (ms)     50.62  50.09", "320 sent, 320 succeeded", "clock p50  +0.1", "        12.5  13.5", "VALID")
     assert labels(shown) == ["TTFT (ms)", "clock p50"]
+
+
+WAITS = re.compile(r"--wait-for-server|--retry-connrefused|wait_for_server")
+IN_THE_BACKGROUND = re.compile(r"python -m mockserver (?:.*--port[ =](\d+))?.*&")
+
+
+@pytest.mark.parametrize("page", [page for page, blocks in BLOCKS.items() if any("&\n" in b.text for b in blocks)])
+def test_what_a_page_starts_in_the_background_is_waited_for_by_the_first_command_that_uses_it(page: str) -> None:
+    starting: set[str] = set()
+    for block in BLOCKS[page]:
+        for command in commands_of(block) if block.language == "console" else ():
+            if (started := IN_THE_BACKGROUND.fullmatch(command.words)) is not None:
+                starting.add(f"127.0.0.1:{started[1] or 8000}")
+                continue
+            used = {address for address in starting if address in command.words}
+            assert not used or WAITS.search(command.words), f"{block}: `{command.words}` does not wait for {used}"
+            starting -= used

@@ -34,7 +34,7 @@ class Target(BaseModel):
         metavar="NAME",
         otherwise="the one that the server lists",
     )
-    api_key: SecretStr | None = option(
+    api_key: Annotated[SecretStr | None, AfterValidator(values.api_key)] = option(
         None,
         "the API key, sent as the endpoint wants it; never stored or printed",
         group="target",

@@ -14,6 +14,7 @@ import yaml
 import promptset
 from bench.errors import UsageError
 from bench.secrets import SHORTEST, is_secret_name
+from promptset.whole_file import read_text
 
 CODE = "code"
 """`--runtime-env code`: our source code alone."""
@@ -51,7 +52,7 @@ def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     said = f"--runtime-env {path}"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as e:
         raise UsageError(f"{said}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
     except RecursionError:

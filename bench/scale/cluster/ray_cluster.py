@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import warnings
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import Future
@@ -197,8 +198,23 @@ def _connect(ray: ModuleType, address: str, environment: dict[str, Any] | None) 
                 log_to_driver=False,
                 runtime_env=environment,
             )
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError, ImportError) as e:
-        raise UsageError(f"--cluster {address}: Ray says: {_short(e)}") from e
+    except (
+        ray.exceptions.RayError,
+        ConnectionError,
+        TimeoutError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        ImportError,
+    ) as e:
+        raise UsageError(f"--cluster {address}: Ray says: {_short(e)}{_without_token()}") from e
+
+
+def _without_token() -> str:
+    """What may be the cause where a cluster lets nobody in: Ray's own error does not always say it."""
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return ""
+    return ". A cluster with a token needs RAY_AUTH_MODE=token and its RAY_AUTH_TOKEN here too (docs/cluster.md)"
 
 
 def _short(error: BaseException) -> str:

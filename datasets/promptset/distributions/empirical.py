@@ -15,6 +15,7 @@ from promptset.distributions.atoms import Atoms
 from promptset.distributions.family import Family, ParameterSet, split_pairs
 from promptset.distributions.values import TEXT, UNITS_NS, Dimension, read_quantity
 from promptset.errors import SpecError
+from promptset.whole_file import read_bytes
 
 _SHOWN = 5
 
@@ -38,7 +39,7 @@ def _build(dimension: Dimension, path: str, unit: str = "") -> Atoms:
     if unit and (dimension == "tokens" or unit not in UNITS_NS):
         raise SpecError(f"unit={unit}: a time takes {', '.join(UNITS_NS)}, tokens take none")
     try:
-        rows = orjson.loads(Path(path).read_bytes())
+        rows = orjson.loads(read_bytes(Path(path)))
     except OSError as e:
         raise SpecError(f"{path} cannot be read: {e.strerror}") from e
     except orjson.JSONDecodeError as e:

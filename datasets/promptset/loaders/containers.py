@@ -19,6 +19,7 @@ import orjson
 
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.errors import SpecError
+from promptset.whole_file import ensure_plain
 
 _BOM = b"\xef\xbb\xbf"
 _SYNTAX = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{},]', re.DOTALL)
@@ -54,6 +55,7 @@ def open_container(path: Path) -> Container:
     if path.is_dir():
         raise SpecError(f"the data set {path} is a directory: name a file in it")
     try:
+        ensure_plain(path)
         with path.open("rb") as file:
             file.read(1)  # Some files open and cannot be read (/proc/self/mem).
     except OSError as e:

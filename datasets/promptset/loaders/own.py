@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from promptset.header_values import header_value
+
 OF_NO_BODY = ("endpoint", "headers")
 """Beside the fields of a full request body: no API has such fields, so they are about the request."""
 
@@ -53,6 +55,9 @@ def _header_problems(headers: object) -> list[str]:
             problems.append(f"headers: {name} is set for each request: leave it out")
         elif not isinstance(value, str):
             problems.append(f"headers: the value of {name} must be a string")
-        elif not value.isascii() or any(ord(c) < 32 or ord(c) == 127 for c in value):
-            problems.append(f"headers: the value of {name} has characters that a header cannot carry")
+        else:
+            try:
+                header_value(value, f"the value of {name}")
+            except ValueError as e:
+                problems.append(f"headers: {e}")
     return problems

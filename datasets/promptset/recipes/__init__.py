@@ -19,6 +19,7 @@ from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
 from promptset.errors import SpecError
 from promptset.rng import stream
 from promptset.sharing import parse_prefix
+from promptset.whole_file import read_text
 
 if TYPE_CHECKING:
     from promptset.distributions import Dimension, Distribution
@@ -132,7 +133,7 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml  # Costs 20 ms, and is rarely needed.
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as e:
         raise SpecError(f"the recipe {path} cannot be read: {e.strerror}") from e
     except RecursionError:

@@ -6,6 +6,8 @@ nested messages occur; the numbers of the fields are those of sentencepiece_mode
 
 from __future__ import annotations
 
+import math
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -34,10 +36,19 @@ _NAMES = {
     "pad_token": (_PAD_ID, -1),
 }
 """Special tokens by the names of chat templates: the field with the id, and its default."""
-_CHARSMAP, _DUMMY_PREFIX, _REMOVE_SPACES = 2, 3, 4  # NormalizerSpec
-_NORMAL, _UNKNOWN, _CONTROL, _USER = 1, 2, 3, 4  # SentencePiece.Type
+_CHARSMAP, _DUMMY_PREFIX, _REMOVE_SPACES, _ESCAPE_SPACES = 2, 3, 4, 5  # NormalizerSpec
+_NORMAL, _UNKNOWN, _CONTROL, _USER, _UNUSED = 1, 2, 3, 4, 5  # SentencePiece.Type
 _UNIGRAM, _BPE = 1, 2  # TrainerSpec.ModelType
 _SPACE = "▁"
+_TIE = 1e-6
+"""Scores this close, relative to the larger, are equal: a float of 32 bits, SentencePiece's, holds 24 bits."""
+_CUT_UP_TO = 64
+"""Characters of the longest piece in which a tie is looked for. Trainers allow 16 by default."""
+_TAG = re.compile(r"<[^<>\s▁]+>|\[[^\[\]\s▁]+\]")
+"""A piece that marks something (`<table>`, `[IMG]`), and is no part of ordinary text."""
+_Piece = tuple[str, float, int]
+"""Text, score and type."""
+_OTHERWISE = "name a server that counts (--tokenizer http://host:port)"
 
 
 def recognizes(content: bytes) -> bool:
@@ -58,11 +69,7 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Ba
     fallback = bool(trainer.get(_BYTE_FALLBACK, 0))
     if unknown >= len(pieces):
         raise SpecError("the SentencePiece model is damaged: its token for the unknown is none of its pieces")
-    if trainer.get(_SPACE_BEHIND, 0):
-        raise SpecError(
-            "SentencePiece models that keep the space behind a word (treat_whitespace_as_suffix) are not supported: name a "
-            "server that counts (--tokenizer http://host:port)"
-        )
+    _refuse_unlike(pieces, trainer, normalizer)
     if kind == _BPE:
         vocabulary = {text: number for number, (text, _, _) in enumerate(pieces)}
         merges = _merges(pieces)
@@ -89,9 +96,62 @@ def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Ba
     return Backend(tokenizer, {name: pieces[i][0] for name, i in ids.items() if 0 <= i < len(pieces)})
 
 
+def _refuse_unlike(pieces: list[_Piece], trainer: Mapping[int, Any], normalizer: Mapping[int, Any]) -> None:
+    """Raises SpecError if the model has what SentencePiece treats otherwise than the library that counts here."""
+    if trainer.get(_SPACE_BEHIND, 0):
+        raise SpecError(
+            "SentencePiece models that keep the space behind a word (treat_whitespace_as_suffix) are not supported: "
+            + _OTHERWISE
+        )
+    if not normalizer.get(_ESCAPE_SPACES, 1):
+        raise SpecError(
+            f"SentencePiece models that leave spaces as they are (escape_whitespaces: false) are not supported: {_OTHERWISE}"
+        )
+    # Each part between such pieces is normalized alone here: it gets a space before it, and loses those at its ends.
+    parted = bool(normalizer.get(_DUMMY_PREFIX, 1) or normalizer.get(_REMOVE_SPACES, 1))
+    for text, _, what in pieces:
+        if what == _USER and not _TAG.fullmatch(text) and (parted or _SPACE in text or " " in text):
+            raise SpecError(
+                f"SentencePiece models whose user-defined pieces are ordinary text ({text!r}) are not supported, counts "
+                f"would be wrong: {_OTHERWISE}"
+            )
+        if what == _UNUSED and not _TAG.fullmatch(text):
+            raise SpecError(
+                f"SentencePiece models with pieces that are not used ({text!r}) are not supported, counts would be wrong: "
+                + _OTHERWISE
+            )
+    if trainer.get(_MODEL_TYPE, _UNIGRAM) == _UNIGRAM and (tied := _tied_piece(pieces)) is not None:
+        raise SpecError(
+            f"SentencePiece models in which a piece ({tied!r}) is exactly as likely as its parts are not supported: rounding "
+            f"decides between them, and counts would be wrong; {_OTHERWISE}"
+        )
+
+
+def _tied_piece(pieces: list[_Piece]) -> str | None:
+    """A piece whose score equals that of the best way to cut it into other pieces; None if there is none."""
+    scores = {text: score for text, score, what in pieces if what == _NORMAL}
+
+    def parts(text: str, least: float) -> float:
+        """The score of the best way to cut `text` in two or more. Scores are logarithms of probabilities, at most 0, so a
+        way that has fallen below `least` already is not followed."""
+        best = -math.inf
+        for cut in range(1, len(text)):
+            first = scores.get(text[:cut])
+            if first is not None and first >= least:
+                rest = text[cut:]
+                best = max(best, first + max(scores.get(rest, -math.inf), parts(rest, least - first)))
+        return best
+
+    # The short ones first: a tie within a long piece has been seen before the long one is cut.
+    for text, score in sorted(scores.items(), key=lambda piece: len(piece[0])):
+        if len(text) <= _CUT_UP_TO and math.isclose(score, parts(text, score + _TIE * score), rel_tol=_TIE):
+            return text
+    return None
+
+
 def _add_ends(
     tokenizer: tokenizers.Tokenizer,
-    pieces: list[tuple[str, float, int]],
+    pieces: list[_Piece],
     trainer: Mapping[int, int],
     config: Mapping[str, Any],
 ) -> None:
@@ -110,14 +170,15 @@ def _normalizers(spec: Mapping[int, Any]) -> list[Any]:
     if charsmap := spec.get(_CHARSMAP):
         steps.append(normalizers.Precompiled(charsmap))
     if spec.get(_REMOVE_SPACES, 1):
-        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+        # Only spaces: a line break that the charsmap left is a character like any other.
+        steps += [normalizers.Replace(Regex(r"\A +| +\z"), ""), normalizers.Replace(Regex(" {2,}"), " ")]
     # Before each text, though it begins with a space already; not by Metaspace, which then leaves it out.
     if spec.get(_DUMMY_PREFIX, 1):
         steps.append(normalizers.Prepend(_SPACE))
     return [*steps, normalizers.Replace(" ", _SPACE)]
 
 
-def _merges(pieces: list[tuple[str, float, int]]) -> list[tuple[str, str]]:
+def _merges(pieces: list[_Piece]) -> list[tuple[str, str]]:
     """Every way to cut a piece in two pieces, those of the highest score first: SentencePiece merges in that order."""
     normal = {text: score for text, score, what in pieces if what in (_NORMAL, _USER)}
     ordered = sorted(normal, key=normal.__getitem__, reverse=True)
@@ -129,7 +190,7 @@ def _merges(pieces: list[tuple[str, float, int]]) -> list[tuple[str, str]]:
     ]
 
 
-def _read(content: bytes) -> tuple[list[tuple[str, float, int]], dict[int, Any], dict[int, Any]]:
+def _read(content: bytes) -> tuple[list[_Piece], dict[int, Any], dict[int, Any]]:
     """The pieces (text, score, type), and the settings of trainer and normalizer by the numbers of their fields."""
     pieces = []
     settings: dict[int, dict[int, Any]] = {_TRAINER: {}, _NORMALIZER: {}}

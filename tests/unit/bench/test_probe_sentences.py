@@ -44,3 +44,40 @@ def test_a_proxy_of_the_environment_is_named_as_not_used(monkeypatch: pytest.Mon
 def test_a_host_that_does_not_answer_names_the_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     assert "HTTP_PROXY" in said("http://llm.example/v1/chat/completions", Outcome.TIMEOUT_CONNECT)
+
+
+SOCKET_URL = "http://127.0.0.1:8000/v1/responses"
+
+
+@pytest.mark.parametrize(
+    ("status", "listed", "authorized", "told", "not_told"),
+    [
+        pytest.param(403, ["m"], False, "it has none there; leave out --websocket", "key;", id="answers without a key"),
+        pytest.param(
+            403, None, False, "it has none there, or needs a key; leave out --websocket", "refuses", id="unknown"
+        ),
+        pytest.param(
+            403, ["m"], True, "it has none there, or refuses this key; leave out --", "needs a key", id="a key"
+        ),
+        pytest.param(404, None, False, "(status 404: said): leave out --websocket", "key", id="not there"),
+        pytest.param(405, ["m"], True, "(status 405: said): leave out --websocket", "key", id="another method"),
+        pytest.param(
+            401, None, False, "the server needs a key (status 401: said)", "--websocket", id="401 is about keys"
+        ),
+    ],
+)
+def test_a_handshake_that_is_refused_blames_the_key_only_where_it_may_be_the_cause(
+    status: int, listed: list[str] | None, authorized: bool, told: str, not_told: str
+) -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=status)
+    options = BodyOptions(endpoint="responses", model=None, websocket=True)
+    sentence = diagnose(record, SOCKET_URL, options, listed, authorized)
+    assert sentence is not None
+    assert told in sentence
+    assert not_told not in sentence
+
+
+def test_without_a_websocket_403_is_about_the_key() -> None:
+    record = made_record(0, outcome=Outcome.HTTP_ERROR, error="said", status=403)
+    sentence = diagnose(record, SOCKET_URL, BodyOptions(endpoint="responses", model=None), ["m"], False)
+    assert sentence == "the server needs a key (status 403: said): give it with --api-key or OPENAI_API_KEY"

@@ -167,3 +167,25 @@ def read(events: list[dict[str, Any]], continuation: Continuation | None) -> Any
     exchange.head(200, "text/event-stream", "", None)
     exchange.feed(framed(events), 3, 3)
     return exchange.close(4)
+
+
+@pytest.mark.parametrize(
+    ("message", "previous", "told"),
+    [
+        ("llama.cpp does not support 'previous_response_id'.", "resp_1", True),
+        ("llama.cpp does not support 'previous_response_id'.", None, False),
+        ("max_output_tokens is too large", "resp_1", False),
+    ],
+)
+def test_a_server_that_stores_no_responses_is_told_from_other_refusals(
+    message: str, previous: str | None, told: bool
+) -> None:
+    exchange = opened(Continuation(conversation="0.0", last=False, stored=True, previous=previous))
+    exchange.head(400, "application/json", "", None)
+    body = {"error": {"code": 400, "message": message, "type": "invalid_request_error"}}
+    exchange.feed(orjson.dumps(body), 3, 3)
+    record = exchange.close(4)
+    assert record.outcome is Outcome.HTTP_ERROR
+    assert record.error is not None
+    assert message in record.error
+    assert ("which --history stored asks for: use --history real" in record.error) is told

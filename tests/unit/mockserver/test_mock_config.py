@@ -240,7 +240,8 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("--cors", "localhost:3000/app"), "--cors: 'localhost:3000/app': write an origin like"),
         (("--admin", "root"), "--admin: 'root'"),
         (("--allowed-host", "http://x"), "--allowed-host: 'http://x': write a host name like mock.example"),
-        (("--api-key", ""), "--api-key: ***"),
+        (("--api-key", ""), "--api-key: the key is empty"),
+        (("--api-key", "s3cret\r\nX: 1"), "--api-key: the key has characters that a header cannot carry"),
     ],
 )
 def test_wrong_usage_says_where(arguments: tuple[str, ...], says: str) -> None:
@@ -262,6 +263,7 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_key_is_never_shown() -> None:
+    assert read("--api-key", "secret-9\n").api_key == ("secret-9",), "as a request has it"
     config = read("--api-key", "secret-9")
     assert config.api_key == ("secret-9",)
     assert "secret-9" not in repr(config)

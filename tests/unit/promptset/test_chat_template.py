@@ -111,3 +111,25 @@ def default_tokenizer() -> LocalTokenizer:
     found = _load_default.__wrapped__()
     assert isinstance(found, LocalTokenizer)
     return found
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        pytest.param("{% for i in range(999999999) %}x{% endfor %}", "Range too big", id="range"),
+        pytest.param("{{ 1 / 0 }}", "division by zero", id="division"),
+        pytest.param("{{ messages[7].content }}", "has no element", id="no such message"),
+        pytest.param("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "recursion", id="a macro that calls itself"),
+        pytest.param("{{ 'x'.encode('rot13') }}", "rot13", id="what a method raises"),
+    ],
+)
+def test_what_the_code_of_a_template_raises_is_a_sentence(source: str, why: str) -> None:
+    with pytest.raises(SpecError, match=f"the chat template of here refuses these messages: .*{why}"):
+        ChatTemplate(source, {}, "here").render([{"role": "user", "content": "hello"}])
+
+
+def test_blocks_that_python_cannot_nest_are_a_sentence() -> None:
+    deep = 30
+    source = "{% for a in b %}" * deep + "{% endfor %}" * deep
+    with pytest.raises(SpecError, match=r"the chat template of here cannot be compiled: .*nested"):
+        ChatTemplate(source, {}, "here")

@@ -46,6 +46,7 @@ def written(path: Path, *rows: dict[str, Any]) -> Path:
             Sample(body={"prompt": "a", "model": "m"}, endpoint="completions"),
         ),
         ({"prompt": "a", "headers": {}}, Sample(prompt="a")),
+        ({"prompt": "a", "headers": {"X-A": "b\r\n"}}, Sample(prompt="a", headers=(("X-A", "b"),))),
     ],
 )
 def test_a_row_says_where_it_goes(row: dict[str, Any], sample: Sample, tmp_path: Path) -> None:

@@ -176,6 +176,54 @@ def test_sentencepiece_of_words_and_a_damaged_model_are_refused(tmp_path: Path) 
         load_tokenizer(str(path))
 
 
+PLAIN = field(3, 0) + field(4, 0)
+"""A normalizer that puts no space before a text, and removes none."""
+RUNS = [("▁", -2.5, 1), ("▁▁", -5.0, 1)]
+THREES = [("▁", -2.5, 1), ("▁▁▁", -7.5, 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "normalizer", "why"),
+    [
+        pytest.param(1, RUNS, b"", r"a piece \('▁▁'\) is exactly as likely as its parts", id="two halves"),
+        pytest.param(1, THREES, b"", r"a piece \('▁▁▁'\) is exactly as likely", id="three parts, no two a piece"),
+        pytest.param(
+            2, [("(", 0.0, 4)], b"", r"user-defined pieces are ordinary text \('\('\)", id="behind it a space"
+        ),
+        pytest.param(
+            2, [("\n\n", 0.0, 4)], field(3, 0) + field(4, 1), r"defined pieces.*'\\n\\n'", id="spaces are removed"
+        ),
+        pytest.param(2, [("▁▁", 0.0, 4)], PLAIN, "user-defined pieces.*'▁▁'", id="a piece of spaces"),
+        pytest.param(1, [("lol", -1.0, 5)], b"", r"pieces that are not used \('lol'\)", id="not used"),
+        pytest.param(1, [], field(5, 0), "leave spaces as they are", id="spaces are not escaped"),
+    ],
+)
+def test_sentencepiece_models_that_would_be_counted_wrong_are_refused(
+    tmp_path: Path, kind: int, more: list[tuple[str, float, int]], normalizer: bytes, why: str
+) -> None:
+    pieces = [*ENDS, *(piece for piece in LETTERS if piece[0] != "▁"), ("hel", -200.0, 1), *more]
+    with pytest.raises(SpecError, match=f"{why}.*name a server that counts"):
+        load_tokenizer(str(sentencepiece_file(tmp_path, kind, pieces, normalizer=normalizer)))
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_sentencepiece_pieces_that_mark_something_are_no_reason_to_refuse_a_model(tmp_path: Path, kind: int) -> None:
+    pieces = [*ENDS, *LETTERS, ("[IMG]", 0.0, 4), ("<table>", 0.0, 4), ("<unused1>", 0.0, 5), ("hel", -250.0, 1)]
+    assert load_tokenizer(str(sentencepiece_file(tmp_path, kind, pieces))).count("he") == 4, "<s> ▁ h e"
+
+
+def test_sentencepiece_takes_user_defined_text_where_nothing_is_done_to_the_text_around_it(tmp_path: Path) -> None:
+    pieces = [*ENDS, *LETTERS, ("(", 0.0, 4)]
+    path = sentencepiece_file(tmp_path, 2, pieces, normalizer=PLAIN)
+    assert load_tokenizer(str(path)).encode("h( e") == [3 + "▁helow".index(c) if c != "(" else 9 for c in "h(▁e"]
+
+
+def test_sentencepiece_removes_spaces_from_the_ends_and_no_line_breaks(tmp_path: Path) -> None:
+    pieces = [*ENDS, *LETTERS, ("\n", -300.0, 1)]
+    tokenizer = load_tokenizer(str(sentencepiece_file(tmp_path, 2, pieces, normalizer=field(4, 1))))
+    assert tokenizer.encode("  \nh  \n ") == [3, 9, 4, 3, 9]
+
+
 WORDPIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "un", "##believ", "##able", ",", "中"]
 
 

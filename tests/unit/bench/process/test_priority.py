@@ -47,5 +47,5 @@ class Forbidding(NoScheduler):
 def test_what_was_asked_for_and_is_not_allowed_is_refused_before_the_load() -> None:
     with pytest.raises(UsageError) as refused:
         ensure_allowed("realtime", Forbidding())
-    assert "this process may not take it. Allow it with CAP_SYS_NICE, `ulimit -r 1`" in str(refused.value)
+    assert "this process may not take it. Allow it with CAP_SYS_NICE as an ambient capability" in str(refused.value)
     ensure_allowed("auto", Forbidding())

@@ -84,7 +84,7 @@ def test_an_empty_directory_is_taken_and_parents_are_made(tmp_path: Path) -> Non
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file: name a directory"):
+    with pytest.raises(UsageError, match=r"\(it is a file\): name another directory"):
         RunDirectory.create(tmp_path / "file")
     with pytest.raises(UsageError, match="cannot be written"):
         RunDirectory.create(tmp_path / "file" / "below")
@@ -121,7 +121,10 @@ def test_what_is_no_run_directory_is_refused(directory: RunDirectory, missing: s
         RunDirectory.open(directory.path)
 
 
-@pytest.mark.parametrize("content", ["a: [", "just words", "config: {}", "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    ["a: [", "just words", "config: {}", "\x00", f"config: {{}}\nmanifest: {{planned: {10**30}}}", "[" * 100_000],
+)
 def test_a_damaged_manifest_is_refused(directory: RunDirectory, content: str) -> None:
     (directory.path / "run.yaml").write_text(content)
     with pytest.raises(UsageError, match=r"run\.yaml"):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from bench.run_files.shape import misfits
+from bench.run_files.shape import MOST_VALUES, misfits, unlike_json
 
 
 class Colour(StrEnum):
@@ -98,3 +98,23 @@ def test_long_values_are_cut_in_sentences() -> None:
     (said,) = misfits("x" * 500, int, "n")
     assert len(said) < 120
     assert said.endswith("...")
+
+
+ITSELF: list[object] = []
+ITSELF.append(ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({"a": {"b": [1, 2**63]}}, "a.b[1] is a whole number of more than 64 bits"),
+        ({"a": -(10**400)}, "a is a whole number of more than 64 bits"),
+        ({"a": {1, 2}}, "a is no text, no number, and neither true nor false"),
+        ({"a": b"x"}, "a is no text, no number, and neither true nor false"),
+        ({"a": "x\ud800"}, "a holds half of a character"),
+        ({"a": ITSELF}, f"it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"),
+        ({"a": [2**63 - 1, -(2**63), 1.5, None, True, "\U0001f600"]}, None),
+    ],
+)
+def test_what_json_cannot_hold_is_named_by_its_place(content: object, problem: str | None) -> None:
+    assert unlike_json(content) == problem

@@ -1,0 +1,79 @@
+"""Whether a place that a flag names can be written: asked before the work, and with one answer for every command."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from bench.errors import UsageError
+
+
+def directory_problem(path: Path) -> str | None:
+    """Why no directory can be made there, or no file in it; None if both can."""
+    try:
+        there = next(place for place in (path, *path.parents) if place.exists())
+    except OSError as e:  # A name too long, a directory that is closed.
+        return str(e.strerror)
+    if not there.is_dir():
+        return "it is a file" if there == path else f"{there} is a file"
+    return _closed(there)
+
+
+def file_problem(path: Path, *, makes_directories: bool = False) -> str | None:
+    """Why no file can be written there; None if one can. `makes_directories`: the writer makes those that are missing."""
+    try:
+        if path.is_dir():
+            return "it is a directory"
+        if path.exists():
+            return None if os.access(path, os.W_OK) else f"{path} is closed to us"
+        if not makes_directories and not path.absolute().parent.is_dir():
+            return f"there is no directory {path.parent}"
+    except OSError as e:
+        return str(e.strerror)
+    return directory_problem(path.absolute().parent)
+
+
+def refuse_directory(flag: str, path: Path) -> None:
+    """Raises UsageError if no directory can be made there, or no file in it."""
+    if (problem := directory_problem(path)) is not None:
+        raise UsageError(_sentence(flag, path, problem, "directory"))
+
+
+def refuse_file(flag: str, path: Path, *, makes_directories: bool = False) -> None:
+    """Raises UsageError if no file can be written there."""
+    if (problem := file_problem(path, makes_directories=makes_directories)) is not None:
+        raise UsageError(_sentence(flag, path, problem, "file"))
+
+
+def make_directory(flag: str, path: Path) -> None:
+    """Make it, unless it is there. Raises UsageError if that cannot be, or no file can be written in it."""
+    refuse_directory(flag, path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise UsageError(_sentence(flag, path, str(e.strerror), "directory")) from e
+
+
+def write_file(flag: str, path: Path, content: bytes) -> None:
+    """Write the file. Raises UsageError if that fails."""
+    try:
+        path.write_bytes(content)
+    except OSError as e:
+        raise UsageError(_sentence(flag, path, str(e.strerror), "file")) from e
+
+
+def _sentence(flag: str, path: Path, problem: str, kind: str) -> str:
+    return f"{flag} {path} cannot be written ({problem}): name another {kind}"
+
+
+def _closed(folder: Path) -> str | None:
+    """Why no file can be made in a directory. Only a file that is made tells: root may do all by its rights, and yet nothing
+    in /proc or on a disk that is read-only. It is gone at once."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"{folder} is closed to us"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as e:
+        return f"no file can be made in {folder}: {e.strerror}"

@@ -1,0 +1,44 @@
+"""Reads a file of settings whole, and refuses what never ends: a pipe that nobody writes to, a device such as /dev/zero."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from pathlib import Path
+
+MOST_OF_A_STREAM = 64 << 20
+"""Bytes that are read of what is no plain file: a pipe of the shell (`<(command)`), a device. Any plain file has an end."""
+_OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+"""Pipes that the shell has opened, with a writer at their other end."""
+
+
+class UnreadableFile(OSError):
+    """A file that is not read. `strerror` says why, as with any other."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """All of it. Raises OSError, UnreadableFile too."""
+    kind = path.stat().st_mode
+    if stat.S_ISFIFO(kind) and not str(path).startswith(_OPEN_ALREADY):
+        raise UnreadableFile(
+            errno.EINVAL, "it is a named pipe, which may have no writer and no end: save it to a file", path
+        )
+    if stat.S_ISREG(kind):
+        return path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(MOST_OF_A_STREAM + 1)
+    if len(content) > MOST_OF_A_STREAM:
+        told = f"it is no plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
+        raise UnreadableFile(errno.EINVAL, told, path)
+    return content
+
+
+def read_text(path: Path) -> str:
+    """All of it, as UTF-8, with line feeds at the ends of lines. Raises OSError and UnicodeDecodeError."""
+    return read_bytes(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def ensure_plain(path: Path) -> None:
+    """Raises UnreadableFile for what cannot be read more than once, and OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise UnreadableFile(errno.EINVAL, "it is no plain file, and is read more than once: save it to a file", path)

@@ -1,0 +1,113 @@
+"""Places that cannot be written: every command that takes one refuses it before its work, in one sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.errors import UsageError
+from bench.run_files.writable import directory_problem, file_problem, make_directory, refuse_file
+
+UNWRITABLE = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="needs /proc, where root can write nothing either"
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.touch()
+    return path
+
+
+def test_a_new_directory_and_one_that_is_there_can_be_written(tmp_path: Path) -> None:
+    assert directory_problem(tmp_path) is None
+    assert directory_problem(tmp_path / "a" / "b") is None
+    assert list(tmp_path.iterdir()) == [], "nothing is left of the look"
+
+
+def test_a_file_is_no_directory_and_has_nothing_below_it(file: Path) -> None:
+    assert directory_problem(file) == "it is a file"
+    assert directory_problem(file / "below" / "it") == f"{file} is a file"
+
+
+@UNWRITABLE
+def test_a_directory_in_which_even_root_can_make_no_file_is_told() -> None:
+    problem = directory_problem(Path("/proc/new"))
+    assert problem is not None
+    assert "/proc" in problem
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_closed_directory_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o555)
+    assert directory_problem(tmp_path / "new") == f"{tmp_path} is closed to us"
+    tmp_path.chmod(0o755)
+
+
+def test_a_file_needs_its_directory_unless_the_writer_makes_it(tmp_path: Path, file: Path) -> None:
+    assert file_problem(tmp_path / "new") is None
+    assert file_problem(file) is None
+    assert file_problem(tmp_path) == "it is a directory"
+    assert file_problem(tmp_path / "a" / "new") == f"there is no directory {tmp_path / 'a'}"
+    assert file_problem(tmp_path / "a" / "new", makes_directories=True) is None
+    assert file_problem(file / "new", makes_directories=True) == "it is a file"
+
+
+def test_what_fails_all_the_same_is_the_same_sentence(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"--out .*link cannot be written \(File exists\): name another directory"):
+        make_directory("--out", tmp_path / "link")
+    with pytest.raises(UsageError, match=r"--junit .* cannot be written \(it is a directory\): name another file"):
+        refuse_file("--junit", tmp_path)
+
+
+URL = "http://127.0.0.1:1"
+OF_DIRECTORIES = {
+    "run": ["run", "--url", URL],
+    "repeats": ["run", "--url", URL, "--repeats", "2"],
+    "search": ["search", "--url", URL, "--slo", "ttft:p99<1s"],
+    "sweep": ["sweep", "--url", URL, "--loads", "concurrency=1,2", "--duration", "1s"],
+    "calibrate": ["calibrate"],
+    "calibrate a sweep": ["calibrate", "--sweep", "concurrency=1"],
+    "compare": ["compare", "a", "b"],
+    "compare --run": ["compare", "--run", "a.yaml", "b.yaml"],
+}
+OF_FILES = {
+    "limits": ["limits"],
+    "fit": ["fit", "a"],
+}
+OF_THE_GATE = {"--junit": ["--slo", "ttft:p99<1s"], "--summary": ["--slo", "ttft:p99<1s"], "--baseline": ["--update"]}
+
+
+@pytest.mark.parametrize("command", [*OF_DIRECTORIES, *OF_FILES])
+@pytest.mark.parametrize("place", ["below a file", pytest.param("/proc/new", marks=UNWRITABLE)])
+def test_every_command_refuses_an_out_that_cannot_be_written_before_its_work(
+    command: str, place: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = file / "new" if place == "below a file" else Path(place)
+    assert cli.main([*(OF_DIRECTORIES | OF_FILES)[command], "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: --out {out}")
+    assert " cannot be written (" in said
+
+
+@pytest.mark.parametrize("flag", OF_THE_GATE)
+def test_the_gate_refuses_files_that_cannot_be_written_before_it_reads_a_run(
+    flag: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["gate", "no-such-run", *OF_THE_GATE[flag], flag, str(file / "new")]) == 2
+    assert f"error: {flag} {file / 'new'} cannot be written (it is a file)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["it is a file", pytest.param("/proc/new", marks=UNWRITABLE)])
+def test_the_console_refuses_a_folder_of_runs_that_cannot_be_written(
+    place: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = file if place == "it is a file" else Path(place)
+    assert cli.main(["console", "--no-browser", "--port", "0", "--runs", str(runs)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
