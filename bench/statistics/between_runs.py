@@ -40,6 +40,10 @@ class Answer(StrEnum):
     DIFFERS = "differs"
     SAME = "same within the margin"
     NOT_SHOWN = "not shown"
+    THESE_DIFFER = "these two differ"
+    """One run each: they differ by more than chance within a run. So may any two runs of one setup."""
+    THESE_AGREE = "these two agree"
+    """One run each: the same within the margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,22 @@ class Difference:
     warnings: tuple[str, ...] = ()
 
     def answer(self, margin: float = MARGIN, p: float | None = None) -> Answer:
-        """Which of the three it is. `p` corrected for several metrics counts in place of its own."""
+        """Which of the three it is; of one run each, it speaks of these two alone. `p` corrected for several metrics counts
+        in place of its own."""
         if (self.p if p is None else p) < ALPHA and abs(self.change) >= margin:
-            return Answer.DIFFERS
-        return Answer.SAME if -margin < self.low and self.high < margin else Answer.NOT_SHOWN
+            return Answer.DIFFERS if self.spread_known else Answer.THESE_DIFFER
+        if -margin < self.low and self.high < margin:
+            return Answer.SAME if self.spread_known else Answer.THESE_AGREE
+        return Answer.NOT_SHOWN
+
+    @property
+    def spread_known(self) -> bool:
+        """Whether the interval has the spread between runs in it, so that it can show a change of what was measured."""
+        return SPREAD_UNKNOWN not in self.warnings
+
+    def of_one_run_each(self) -> Difference:
+        """The same, with the warning that the spread between runs is not in it."""
+        return replace(self, warnings=(SPREAD_UNKNOWN,))
 
     def reversed(self) -> Difference:
         """The change from B to A."""
@@ -100,10 +116,7 @@ def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], floa
 
 def one_run_each(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
     """Two runs, by the statistic of their batches. What it finds may be the spread between any two runs."""
-    found = welch(a, b, ratio=ratio)
-    return Difference(
-        found.change, found.low, found.high, found.p, found.seen_from, found.degrees, ratio, (SPREAD_UNKNOWN,)
-    )
+    return welch(a, b, ratio=ratio).of_one_run_each()
 
 
 def no_events(effective_a: float, effective_b: float) -> Difference:
