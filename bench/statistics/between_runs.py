@@ -78,6 +78,14 @@ class Difference:
         """The same, with the warning that the spread between runs is not in it."""
         return replace(self, warnings=(SPREAD_UNKNOWN,))
 
+    def seen_at(self, alpha: float) -> float:
+        """The smallest change that four of five comparisons would find at another level than `ALPHA`."""
+        if math.isinf(self.degrees):
+            return self.seen_from
+        scaled, back = (math.log1p, math.expm1) if self.ratio else (float, float)
+        error = (scaled(self.high) - scaled(self.low)) / 2 / t_quantile(1 - ALPHA / 2, self.degrees)
+        return back((t_quantile(1 - alpha / 2, self.degrees) + t_quantile(POWER, self.degrees)) * error)
+
     def reversed(self) -> Difference:
         """The change from B to A."""
         back: Callable[[float], float] = (lambda x: 1 / (1 + x) - 1) if self.ratio else (lambda x: -x)
@@ -137,6 +145,11 @@ def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, rat
     x, y = _scaled(baseline, ratio), _scaled(candidate, ratio)
     error = math.sqrt(variance(x) * (1 / len(y) + 1 / len(x)))
     return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio)
+
+
+def mean_of_runs(values: Sequence[float], *, ratio: bool = True) -> float:
+    """The mean whose ratio, or difference, is the change that is tested: geometric on the log scale."""
+    return math.exp(fmean(_scaled(values, True))) if ratio else fmean(values)
 
 
 @dataclass(frozen=True, slots=True)
