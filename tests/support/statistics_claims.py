@@ -380,7 +380,7 @@ def gate_alarms(
     for _ in range(n):
         common = rng.standard_t(3, runs) / math.sqrt(3) if kind == "heavy tails" else rng.normal(size=runs)
         later = np.arange(runs) >= baseline
-        shift: Array = np.zeros(runs)
+        shift: Any = np.zeros(runs)
         if kind == "outliers":
             shift = 0.3 * (rng.random(runs) < 0.05)
         elif kind == "drift":

@@ -172,8 +172,8 @@ def test_another_machine_is_noted(tmp_path: Path, baseline: Path, capsys: pytest
     run = made_run(tmp_path / "run", at=9, requests=240, host={"name": "somewhere", "processors": 64})
     _, document = judged(capsys, run, "--baseline", baseline)
     assert document["notes"] == [
-        "1 candidate run: the spread between runs is taken from the baseline, so that an unusual run fails like a change; make "
-        "3 to tell them apart",
+        "1 candidate run: the spread between runs is taken from the baseline, so that an unusual run fails like a change; "
+        "make 3 to tell them apart",
         "the baseline was made elsewhere: processors (2 there, 64 here); what changed may be the machine",
     ]
 
