@@ -18,7 +18,7 @@ from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.settings import refuse_several_loads, text_of
 from bench.comparison.sides import MeasuredRun, damaged_summaries_told
 from bench.errors import Exit, UsageError
-from bench.metrics.objectives import Objective
+from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
 from bench.release_gate.baseline import Entry, entry_of, value_of
@@ -105,9 +105,10 @@ def _decide(
     if not usable:
         return Gate((), (), unusable, strict=rules.strict)
     refuse_several_loads(usable)
-    objectives.refuse_unknown_parts(rules.objectives, usable)
+    wanted = with_limits(rules.objectives, objectives_of(usable[0]))
+    objectives.refuse_unknown_parts(wanted, usable)
     entries = tuple(entry_of(run) for run in usable)
-    held = tuple(objectives.judge(wanted, usable, entries) for wanted in rules.objectives)
+    held = tuple(objectives.judge(one, usable, entries) for one in wanted)
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
     notes += [
         f"{run.directory} is SUSPECT: {run.summary['verdict']['reasons'][0]}"
@@ -131,6 +132,11 @@ def _decide(
             notes += notes_on(before, entries)
         notes += _changes(baseline, usable[0])
     return Gate(usable, entries, unusable, held, metrics, tuple(notes), baseline, rules.strict)
+
+
+def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
+    """Those that the run was made with: without others, they say which of its requests are good."""
+    return parse(run.settings["slo"])
 
 
 def _others(kept: Sequence[Entry], runs: Sequence[MeasuredRun]) -> tuple[list[Entry], list[MeasuredRun]]:
