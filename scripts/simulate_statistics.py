@@ -40,7 +40,8 @@ def intervals(runs: int) -> None:
 def short_means(runs: int) -> None:
     """Coverage of the means and rates of short runs, as % (of how many % of the runs that had an interval). At least 90%.
 
-    S1 in a closed loop at 95% is left out: its lengths are fixed, so that every run is the same and no chance is in it.
+    But for S3: rare long queues decide its mean, and a run that meets none cannot know of them. S1 in a closed loop at
+    95% is left out: its lengths are fixed, so that every run is the same and no chance is in it.
     """
     names = [*(f"{metric}:mean" for metric in claims.METRICS), *claims.RATES]
     print("| load | seconds | " + " | ".join(names) + " |")
