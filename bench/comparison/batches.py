@@ -1,13 +1,15 @@
 """One run a side: Welch's t over ten contiguous batches of each run.
 
 It sees the spread inside the two runs, not the one between runs, which is often larger: two runs of one build can differ
-by it. So every answer comes with that warning, and a gate refuses it.
+by it. So every answer is about these two runs alone, with that warning, and a gate refuses it. The values compared are the
+means of the batches (geometric, of ratios), so that their ratio is the change.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -22,17 +24,26 @@ if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
 
 SPREAD_UNKNOWN = (
-    "one run each: the spread between runs is not known, and two runs of the same build may differ as much; make several "
-    "of each (--run A.yaml B.yaml --pairs 5)"
+    "one run each: the spread between runs is not known, and two runs of the same setup may differ as much; make several "
+    "of each (run --repeats, or compare --run A.yaml B.yaml --pairs 5)"
 )
 TAIL_VALUES = 2
 """A batch must hold so many values beyond the quantile that it stands for."""
 NOT_OF_BATCHES = "needs several runs a side: one run has no batches of it"
 
 
+@dataclass(frozen=True, slots=True)
+class OfBatches:
+    """The number of each batch of both runs, and their difference."""
+
+    a: list[float]
+    b: list[float]
+    difference: Difference
+
+
 def compare(
     number: Number, run_a: MeasuredRun, run_b: MeasuredRun, a: RequestValues, b: RequestValues
-) -> tuple[Difference | None, str | None]:
+) -> tuple[OfBatches | None, str | None]:
     """The difference of two runs, or why there is none."""
     found = []
     for name, run, values in (("A", run_a, a), ("B", run_b, b)):
@@ -45,7 +56,8 @@ def compare(
         found.append(cut)
     if not number.is_share and not all(value > 0 for cut in found for value in cut):
         return None, "a ratio of zero does not exist"
-    return one_run_each(*found, ratio=not number.is_share), None
+    of_a, of_b = found
+    return OfBatches(of_a, of_b, one_run_each(of_a, of_b, ratio=not number.is_share)), None
 
 
 def _series(number: Number, summary: SummaryDocument, values: RequestValues) -> Sequence[float] | None:

@@ -4,7 +4,9 @@ A search gives its capacity with an interval of about 90%, in which the chance o
 
     d = ln(c_b / c_a)    error^2 = e_a^2 + e_b^2    e = ln(high / low) / (2 x 1.645)
 
-and d / error is taken for normal. Of the loads that the visits sent only the height may differ: it is what was searched for.
+and d / error is taken for normal. Two searches of one setup can differ by more: each side is one search, and the spread
+between searches is not known, so the answer is about these two. Of the loads that the visits sent only the height may
+differ: it is what was searched for.
 """
 
 from __future__ import annotations
@@ -23,13 +25,17 @@ from bench.comparison.settings import Variation, refuse_other_loads, variations
 from bench.comparison.sides import Side, read_side, usable
 from bench.errors import UsageError
 from bench.loads import KINDS
-from bench.report.comparison import change_text, interval_text, seen_text
+from bench.report.comparison import change_text, interval_text, one_each_shows_no_change, seen_text
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
 LOAD = ("rate", "concurrency", "ramp", "requests", "duration", "warmup", "seed")
 """What differs from visit to visit of one search."""
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
+SPREAD_UNKNOWN = (
+    "one search each: the spread between searches is not known, and two searches of the same setup may differ as much; "
+    "compare runs at one load (compare --run A.yaml B.yaml --pairs 5)"
+)
 WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
 """The interval of a search holds 90%."""
 
@@ -104,7 +110,7 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
     seen = reach + normal.inv_cdf(POWER) * error
     return Difference(
         math.expm1(d), math.expm1(d - reach), math.expm1(d + reach), p, math.expm1(seen), math.inf, ratio=True
-    )
+    ).of_one_run_each()
 
 
 def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], 
         if search["capacity"] is None
     ]
     rows = [] if warnings else [_row(of_a, of_b, margin)]
+    warnings += [SPREAD_UNKNOWN] if rows else []
     warnings += [f"{side.name}: {path} is left out, {why}" for side in (a, b) for path, why in side.left_out]
     return {
         "a": a.name,
@@ -127,7 +134,6 @@ def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], 
 
 def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
     found = difference_of(of_a["capacity"], of_b["capacity"])
-    answer = found.answer(margin)
     return {
         "name": "capacity",
         "title": "Capacity",
@@ -144,8 +150,9 @@ def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dic
         "p": found.p,
         "seen_from": found.seen_from,
         "margin": margin,
-        "answer": str(answer),
-        "worse": found.change < 0 if answer is Answer.DIFFERS else None,
+        "answer": str(found.answer(margin)),
+        "spread_known": found.spread_known,
+        "worse": None,
         "missing": None,
     }
 
@@ -155,8 +162,13 @@ def _headline(a: str, b: str, rows: Sequence[Mapping[str, Any]], margin: float) 
         return f"Nothing can be said of {a} and {b}: a search has no answer."
     (row,) = rows
     change = f"{change_text(row)} {interval_text(row)}"
-    if row["worse"] is not None:
-        return f"{b} holds {'less' if row['worse'] else 'more'} load than {a}: {change}."
-    if row["answer"] == Answer.SAME:
-        return f"{b} holds the same load as {a} within {margin * 100:g}%: {change}."
-    return f"No difference of capacity is shown between {a} and {b}: {change}; {seen_text(row)} would have been found."
+    unknown = one_each_shows_no_change(a, b, "searches")
+    if row["answer"] == Answer.THESE_DIFFER:
+        how = "less" if row["change"] < 0 else "more"
+        return f"These two searches differ, that of {b} found {how} load: {change}. {unknown}"
+    if row["answer"] == Answer.THESE_AGREE:
+        return f"These two searches agree within {margin * 100:g}%: {change}. {unknown}"
+    return (
+        f"No difference of capacity is shown between these two searches: {change}; {seen_text(row)} would have been found. "
+        f"{unknown}"
+    )

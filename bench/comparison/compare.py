@@ -55,7 +55,8 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One number of two sides: `a` and `b` are means over the runs. Where nothing can be said, `missing` says why."""
+    """One number of two sides: `a` and `b` are means over the runs, of one run each over its batches; of ratios geometric.
+    Where nothing can be said, `missing` says why."""
 
     number: Number
     primary: bool
@@ -205,7 +206,11 @@ def _compare_all(
     found = []
     for number in (*decided, *others):
         of_a, of_b = ([_known(number, run) for run in side.runs] for side in (a, b))
-        difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
+        missing = None
+        if method is Method.BATCHES:
+            of_a, of_b, difference, missing = _of_one_run_each(number, (a, b), (of_a, of_b), values)
+        else:
+            difference, missing = _difference(number, method, (a, b), (of_a, of_b), values)
         found.append(
             Compared(
                 number=number, primary=number in decided, a=_mean(of_a, number), b=_mean(of_b, number),
@@ -229,9 +234,6 @@ def _difference(
     ratio = not number.is_share
     if ratio and not all(value > 0 for value in (*of_a, *of_b)):
         return None, "a ratio of zero does not exist"
-    if method is Method.BATCHES:
-        (run_a,), (run_b,) = sides[0].runs, sides[1].runs
-        return batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
     if method is Method.PAIRS:
         return paired(of_a, of_b, ratio=ratio), None
     if method is Method.RUNS:
@@ -239,6 +241,22 @@ def _difference(
     if len(of_b) == 1:
         return few_candidates(of_a, of_b, ratio=ratio), None
     return few_candidates(of_b, of_a, ratio=ratio).reversed(), None
+
+
+def _of_one_run_each(
+    number: Number, sides: tuple[Side, Side], of_runs: tuple[list[float], list[float]], values: _Values
+) -> tuple[list[float], list[float], Difference | None, str | None]:
+    """What is compared of both runs (their batches, where there are enough values), the difference, or why there is none."""
+    if number is numbers.ERRORS and not any((*of_runs[0], *of_runs[1])):
+        nothing = no_events(*(values.independent_requests(side) for side in sides))
+        return *of_runs, nothing.of_one_run_each(), None
+    if not number.is_share and not all(value > 0 for of_side in of_runs for value in of_side):
+        return *of_runs, None, "a ratio of zero does not exist"
+    (run_a,), (run_b,) = sides[0].runs, sides[1].runs
+    found, missing = batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
+    if found is None:
+        return *of_runs, None, missing
+    return found.a, found.b, found.difference, None
 
 
 def _known(number: Number, run: MeasuredRun) -> float:

@@ -17,7 +17,7 @@ from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side, read_side, usable
 from bench.errors import UsageError
 from bench.loads import KINDS
-from bench.report.comparison import change_text, interval_text
+from bench.report.comparison import change_text, interval_text, one_each_shows_no_change
 from bench.statistics.between_runs import Answer
 from bench.statistics.multiple import holm
 
@@ -109,14 +109,26 @@ def _with_p(compared: Compared, p: float | None) -> Compared:
 
 
 def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, unit: str) -> str:
+    over = f"{loads} load{'s' if loads > 1 else ''}"
+    unknown = one_each_shows_no_change(a, b, "sweeps")
+    one_each = any(row["spread_known"] is False for row in rows)
     differing = [row for row in rows if row["answer"] == Answer.DIFFERS]
-    if not differing:
-        return f"No difference is shown between {a} and {b} at any of {loads} load{'s' if loads > 1 else ''}."
-    worse = {row["worse"] for row in differing}
-    how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
+    if differing:
+        worse = {row["worse"] for row in differing}
+        how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
+        return f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {over}; {_most(differing, unit)}."
+    of_two = [row for row in rows if row["answer"] == Answer.THESE_DIFFER]
+    if of_two:
+        return (
+            f"These two sweeps differ in {len(of_two)} of {len(rows)} numbers over {over}, by more than chance within a run; "
+            f"{_most(of_two, unit)}. {unknown}"
+        )
+    found = f"No difference is shown between {a} and {b} at any of {over}."
+    return f"{found} {unknown}" if one_each else found
+
+
+def _most(differing: Sequence[dict[str, Any]], unit: str) -> str:
+    """The largest change, in words."""
     largest = max(differing, key=lambda row: abs(row["change"]))
     load, _, title = largest["title"].partition(": ")
-    return (
-        f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {loads} loads; most at {load} {unit}: "
-        f"{title} {change_text(largest)} {interval_text(largest)}."
-    )
+    return f"most at {load} {unit}: {title} {change_text(largest)} {interval_text(largest)}"

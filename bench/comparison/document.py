@@ -11,7 +11,7 @@ from bench.comparison.compare import Compared, Comparison, Method, Versus
 from bench.comparison.numbers import ERRORS
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
-from bench.report.comparison import at_the_margin, change_text, interval_text, seen_text
+from bench.report.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
 from bench.statistics.between_runs import Answer
 
 SCHEMA = "trueload/compare/1"
@@ -91,6 +91,7 @@ def row_of(compared: Compared, versus: Versus) -> dict[str, Any]:
         "seen_from": None if found is None else found.seen_from,
         "margin": compared.margin,
         "answer": None if compared.answer is None else str(compared.answer),
+        "spread_known": None if found is None else found.spread_known,
         "worse": compared.worse,
         "missing": compared.missing,
     }
@@ -102,25 +103,38 @@ def headline(a: str, b: str, method: Method, rows: list[dict[str, Any]], margin:
     answered = [row for row in decided if row["answer"] is not None]
     if not answered:
         return f"Nothing can be said of {a} and {b}: too few independent values."
+    if method is Method.BATCHES:
+        return _of_two_runs(a, b, answered)
     differing = [row for row in decided if row["answer"] == Answer.DIFFERS]
     said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in differing)
-    if method is Method.BATCHES and differing:
-        return f"These two runs differ: {said}. Whether {a} and {b} do, two runs cannot tell."
     if differing:
         worse = {row["worse"] for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
         return f"{b} is {how} {a}: {said}."
     changed = [row for row in decided if at_the_margin(row)]
-    if changed and method is not Method.BATCHES:
+    if changed:
         said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in changed)
         return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}."
     unsure = [row for row in decided if row["answer"] != Answer.SAME and not _no_error(row)]
-    if not unsure and method is not Method.BATCHES:
+    if not unsure:
         errors = next((row for row in decided if _no_error(row) and row["answer"] != Answer.SAME), None)
         beside = "" if errors is None else f" No request failed, which leaves room for {seen_text(errors)} of errors."
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
     reach = [f"{row['title']} {seen_text(row)}" for row in answered]
     return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}."
+
+
+def _of_two_runs(a: str, b: str, answered: Sequence[Mapping[str, Any]]) -> str:
+    """Of one run each: whatever they show, it is about these two runs."""
+    differing = [row for row in answered if row["answer"] == Answer.THESE_DIFFER]
+    if differing:
+        said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in differing)
+        return f"These two runs differ by more than chance within a run: {said}. {one_each_shows_no_change(a, b)}"
+    reach = ", ".join(f"{row['title']} {seen_text(row)}" for row in answered)
+    return (
+        f"No difference is shown between these two runs; these would have been found: {reach}. "
+        f"{one_each_shows_no_change(a, b)}"
+    )
 
 
 def _no_error(row: Mapping[str, Any]) -> bool:

@@ -65,6 +65,7 @@ def _latency(metric: str, stat: str) -> Number:
 
 
 TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
+TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "tpot", "e2el"))
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
 INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
 """Stands for OUTPUT where replies are no generated text."""
@@ -88,6 +89,14 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
     inputs for output tokens where replies are no generated text."""
     latencies = [number for number in (TTFT, TPOT) if known(number)]
     return [*(latencies if TTFT in latencies else [E2EL, *latencies]), INPUTS if known(INPUTS) else OUTPUT, ERRORS]
+
+
+def gated(known: Callable[[Number], bool]) -> list[Number]:
+    """The numbers that a gate holds to a baseline: those that decide, and p99 of their latencies."""
+    tails = [number for number in (TTFT_TAIL, TPOT_TAIL) if known(number)]
+    decided = primary(known)
+    at = sum(number.stat is not None for number in decided)
+    return [*decided[:at], *(tails if TTFT_TAIL in tails else [E2EL_TAIL, *tails]), *decided[at:]]
 
 
 def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:

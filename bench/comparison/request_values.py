@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.damage import explained
 from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.objectives import Objective
 from bench.records import Outcome
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import LEAST_VALUES, act, dependence, ranks
@@ -35,6 +36,22 @@ class RequestValues:
 def read_values(path: Path) -> RequestValues:
     """Of the requests after the warm-up. Raises RecordError where a record is damaged."""
     return _read(RunDirectory.open(path))
+
+
+def good_requests(path: Path, goodput: Objective) -> list[float]:
+    """1 of each request of a run that kept every limit of an objective on goodput, 0 of each that did not, in the order of
+    sending, after the warm-up. Raises RecordError where a record is damaged."""
+    return _good(RunDirectory.open(path), goodput)
+
+
+@explained
+def _good(directory: RunDirectory, goodput: Objective) -> list[float]:
+    rows = [
+        (record.intended_ns if record.sent_ns is None else record.sent_ns, record.index, goodput.broken_by(record))
+        for record in directory.records()
+        if record.phase == "run" and record.outcome is not Outcome.CANCELLED and goodput.speaks_of(record)
+    ]
+    return [0.0 if broken else 1.0 for _, _, broken in sorted(rows)]
 
 
 @explained

@@ -11,7 +11,7 @@ from bench.metrics import objectives, precision
 
 _OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice")
 """Settings about generated text."""
-HAS = ("e2el", "e2el_from_intended", "error_rate", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
+HAS = ("e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The numbers that a run of such an endpoint has, by the names of objectives."""
 
 

@@ -96,6 +96,8 @@ class PhaseTally:
 
     def value_of(self, objective: Objective, elapsed_s: float) -> float | None:
         """What an objective is held against so far, in its unit; None where there is nothing yet."""
+        if objective.metric == "goodput":
+            return None  # The live view keeps no request: the report says it.
         if objective.of_jobs:
             return None  # Of what a job was, one knows when it has ended: the report says it.
         if objective.stat is None:

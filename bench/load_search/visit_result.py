@@ -213,9 +213,10 @@ class _Series:
 
 def _series(objective: Objective, run: Sequence[RequestRecord]) -> _Series:
     """What of an objective on a share was broken."""
+    if objective.stat is None:  # A share: error_rate, goodput.
+        broken_by = np.array([objective.broken_by(record) for record in run], dtype=np.float64)
+        return _Series(float(broken_by.sum()), broken_by, of_violations=True)
     failed = np.array([record.outcome is not Outcome.OK for record in run], dtype=bool)
-    if objective.stat is None:  # error_rate
-        return _Series(float(failed.sum()), failed.astype(np.float64), of_violations=True)
     metric = METRICS[objective.metric]
     values: list[float | None] = []
     broken = 0.0

@@ -68,7 +68,7 @@ class _Knee:
     ceiling_interval: tuple[float | None, ...] | None
     half_at: float
     half_at_interval: tuple[float | None, ...] | None
-    ninety_percent_at: float
+    ninety_percent_at: float | None
     warning: str | None
 
 

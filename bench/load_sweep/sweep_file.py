@@ -90,11 +90,16 @@ def to_json(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended
             "ceiling_interval": _ends(fitted.ceiling_interval),
             "half_at": fitted.half_at,
             "half_at_interval": _ends(fitted.half_at_interval),
-            "ninety_percent_at": fitted.ninety_percent_at,
+            # Above the highest load that was measured it is the curve's alone.
+            "ninety_percent_at": fitted.ninety_percent_at if fitted.ninety_percent_at <= _highest(runs) else None,
             "warning": fitted.warning,
         },
         "no_knee": why_none,
     }  # fmt: skip
+
+
+def _highest(runs: Sequence[RunNumbers]) -> float:
+    return max((run.load for run in runs if run.usable), default=0.0)
 
 
 def _ends(interval: Interval | None) -> list[float] | None:

@@ -58,6 +58,11 @@ class RunFacts:
         return any(objective.metric == "error_rate" for objective in self.objectives)
 
     @property
+    def limits_goodput(self) -> bool:
+        """Whether an objective speaks of the share of good requests."""
+        return any(objective.metric == "goodput" for objective in self.objectives)
+
+    @property
     def has_latency_objectives(self) -> bool:
         """Whether an objective speaks of single requests, so that there is a goodput."""
         return any(objective.of_requests for objective in self.objectives)

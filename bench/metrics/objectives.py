@@ -4,12 +4,13 @@ The grammar: METRIC[{model=NAME}|{class=NAME}][:STATISTIC] OP LIMIT[UNIT], witho
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
-               or a number of the run, without one: error_rate, requests_per_s, inputs_per_s, input_tokens_per_s,
+               or a share of its requests: error_rate, or goodput, of those that keep every limit on a latency beside it
+               or a number of the run, without one: requests_per_s, inputs_per_s, input_tokens_per_s,
                output_tokens_per_s, total_tokens_per_s
                or of the jobs of sessions: job (seconds, with a statistic), jobs_per_hour_per_user, jobs_per_hour,
                jobs_per_hour_per_gpu
     OP         <  <=  >  >=
-    UNIT       us, ms or s for times; % for error_rate (without it, a share below 1); none for the rest
+    UNIT       us, ms or s for times; % for error_rate and goodput (without it, a share below 1); none for the rest
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 STATS = ("mean", "min", "max", *QUANTILES)
+SHARES = ("error_rate", "goodput")
+"""Shares of the requests."""
 RUN_NUMBERS = (
-    "error_rate",
+    *SHARES,
     "requests_per_s",
     "inputs_per_s",
     "input_tokens_per_s",
@@ -76,6 +79,14 @@ class Objective:
     unit: str
     part: tuple[str, str] | None = None
     """Of which requests alone it speaks: a kind of part and the name of one, ("model", "a") or ("class", "chat")."""
+    limits: tuple[Objective, ...] = ()
+    """Of goodput: the limits on latencies that a good request keeps (`with_limits`)."""
+
+    def broken_by(self, record: RequestRecord) -> bool:
+        """Of a share: whether a request counts against it. Requests that were cancelled as planned do not come here."""
+        if self.metric == "goodput":
+            return not meets_all(record, self.limits)
+        return record.outcome is not Outcome.OK
 
     def speaks_of(self, record: RequestRecord) -> bool:
         """Whether it is about this request."""
@@ -112,7 +123,23 @@ def parse(texts: Iterable[str]) -> tuple[Objective, ...]:
             problems += e.problems
     if problems:
         raise UsageError(problems)
-    return tuple(objectives)
+    return with_limits(objectives)
+
+
+def with_limits(objectives: Iterable[Objective], otherwise: Iterable[Objective] = ()) -> tuple[Objective, ...]:
+    """The objectives, of which goodput knows the limits that a good request keeps: those on latencies among them, or if there
+    are none those of `otherwise`. Raises UsageError if there are none there either."""
+    given = tuple(objectives)
+    limits = tuple(one for one in given if one.of_requests) or tuple(one for one in otherwise if one.of_requests)
+    problems = [
+        f'--slo "{one.text}": goodput is the share of requests that keep every limit on a latency, and there is none: give '
+        'one beside it, for example --slo "ttft:p99<500ms"'
+        for one in given
+        if one.metric == "goodput" and not limits
+    ]
+    if problems:
+        raise UsageError(problems)
+    return tuple(replace(one, limits=limits) if one.metric == "goodput" else one for one in given)
 
 
 def parse_one(text: str) -> Objective:
@@ -157,9 +184,10 @@ def _parse_plain(text: str, plain: str) -> Objective:
 
 
 def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -> Objective:
-    if metric == "error_rate":
+    if metric in SHARES:
         if suffix not in ("", "%"):
-            raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of error_rate; use 1% or 0.01')
+            example = "1% or 0.01" if metric == "error_rate" else "95% or 0.95"
+            raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of {metric}; use {example}')
         if not suffix and limit >= 1:
             raise UsageError(
                 f'--slo "{text}": {limit:g} without a unit is {limit * 100:g}% of all requests: write {limit:g}%'
@@ -246,6 +274,8 @@ def evaluate(
     error_rate_ci95: Sequence[float] | None = None,
     parts: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({}),
     jobs: Mapping[str, Any] | None = None,
+    goodput: Mapping[str, Any] | None = None,
+    goodput_ci95: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Each objective with the value it is held against and whether it held: `slo` of a summary.
 
@@ -263,6 +293,8 @@ def evaluate(
         "error_rate": error_rate,
         "error_rate_ci95": error_rate_ci95,
         "jobs": jobs,
+        "goodput": goodput,
+        "goodput_ci95": goodput_ci95,
     }
     rows: list[dict[str, Any]] = []
     for objective in objectives:

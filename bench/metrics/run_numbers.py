@@ -46,7 +46,7 @@ def parts_of(summary: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any
 
 def number_of(part: Mapping[str, Any], metric: str, stat: str | None) -> RunNumber:
     """The number of a summary, or of a part of one. The error rate needs the keys `error_rate` and `error_rate_ci95`, or
-    `counts`."""
+    `counts`; goodput has an interval where there is a key `goodput_ci95`."""
     if metric in JOB_NUMBERS:
         jobs = part.get("jobs")
         if jobs is None:
@@ -54,6 +54,9 @@ def number_of(part: Mapping[str, Any], metric: str, stat: str | None) -> RunNumb
         return _of_row(jobs["job_s"], stat) if metric == JOB else _of_rates(jobs["rates"], metric)
     if stat is not None:
         return _of_row(part["latency"][METRICS[metric].key], stat)
+    if metric == "goodput":
+        good = part.get("goodput")
+        return NO_NUMBER if good is None else RunNumber(good["share"], part.get("goodput_ci95"))
     if metric != "error_rate":
         return _of_rates(part["throughput"], metric)
     if "error_rate" in part:

@@ -21,7 +21,7 @@ from bench.metrics.by_part import USUAL, ByPart, of_objectives
 from bench.metrics.cache_plan import CachePlan
 from bench.metrics.cancelled import Cancelled
 from bench.metrics.chosen_requests import ChosenRequests
-from bench.metrics.columns import Columns, happened
+from bench.metrics.columns import CANCELLED_NUMBER, Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
@@ -222,6 +222,8 @@ class Summary:
                 self._error_rate_interval() if facts.limits_errors else None,
                 of_objectives(parts),
                 jobs,
+                whole["goodput"],
+                self._goodput_interval() if facts.limits_goodput else None,
             ),
             **{
                 LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]
@@ -286,6 +288,15 @@ class Summary:
         tried = rows[arrays.view(columns.ok)[rows] | failed]
         latencies = arrays.known(arrays.view(columns.metrics["e2el_ms"])[tried])
         return sureness.of_error_rate(arrays.view(columns.failed)[tried], latencies)
+
+    def _goodput_interval(self) -> list[float] | None:
+        from bench.metrics import arrays, sureness
+
+        columns = self._columns
+        rows = in_send_order(columns)
+        rows = rows[arrays.view(columns.outcome)[rows] != CANCELLED_NUMBER]
+        latencies = arrays.known(arrays.view(columns.metrics["e2el_ms"])[rows])
+        return sureness.of_error_rate(arrays.view(columns.good)[rows], latencies)
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
         if self._facts.inputs_are is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.settings import refuse_several_loads, text_of
 from bench.comparison.sides import MeasuredRun, damaged_summaries_told
 from bench.errors import Exit, UsageError
-from bench.metrics.objectives import Objective
+from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
 from bench.release_gate.baseline import Entry, entry_of, value_of
 from bench.release_gate.objectives import Objectively
 from bench.statistics.between_runs import MARGIN
-from bench.statistics.gate import ALPHA, Judged, Metric, Verdict, judge, missing_runs
+from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
+
+_FAR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class MetricVerdict:
-    """A number against the baseline: the means of both sides, and the verdict."""
+    """A number against the baseline, and the verdict."""
 
     number: Number
-    before: float
-    now: float
     margin: float
     judged: Judged
 
@@ -104,9 +105,10 @@ def _decide(
     if not usable:
         return Gate((), (), unusable, strict=rules.strict)
     refuse_several_loads(usable)
-    objectives.refuse_unknown_parts(rules.objectives, usable)
+    wanted = with_limits(rules.objectives, objectives_of(usable[0]))
+    objectives.refuse_unknown_parts(wanted, usable)
     entries = tuple(entry_of(run) for run in usable)
-    held = tuple(objectives.judge(wanted, usable, entries) for wanted in rules.objectives)
+    held = tuple(objectives.judge(one, usable, entries) for one in wanted)
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
     notes += [
         f"{run.directory} is SUSPECT: {run.summary['verdict']['reasons'][0]}"
@@ -127,8 +129,14 @@ def _decide(
             notes.append(f"nothing is compared yet: {lacks}")
         else:
             metrics = against(before, entries, rules)
+            notes += notes_on(before, entries)
         notes += _changes(baseline, usable[0])
     return Gate(usable, entries, unusable, held, metrics, tuple(notes), baseline, rules.strict)
+
+
+def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
+    """Those that the run was made with: without others, they say which of its requests are good."""
+    return parse(run.settings["slo"])
 
 
 def _others(kept: Sequence[Entry], runs: Sequence[MeasuredRun]) -> tuple[list[Entry], list[MeasuredRun]]:
@@ -157,7 +165,7 @@ def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tupl
         values = [value_of(number, entry) for entry in (*before, *now)]
         return all(value is not None and (number.is_share or value > 0) for value in values)
 
-    decided = [number for number in numbers.primary(known) if known(number)]
+    decided = [number for number in numbers.gated(known) if known(number)]
     metrics = {
         number.name: Metric(
             baseline=_values(number, before),
@@ -172,13 +180,45 @@ def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tupl
     }
     judged = judge(metrics, rules.margin, rules.alpha)
     return tuple(
-        MetricVerdict(
-            number, math.fsum(m.baseline) / len(m.baseline), math.fsum(m.candidate) / len(m.candidate),
-            rules.margin if m.margin is None else m.margin, judged[number.name],
-        )
+        MetricVerdict(number, rules.margin if m.margin is None else m.margin, judged[number.name])
         for number in decided
         for m in [metrics[number.name]]
-    )  # fmt: skip
+    )
+
+
+def notes_on(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+    """What the spread of these runs cannot show."""
+    notes = []
+    if len(now) < LEAST_CANDIDATES:
+        one = len(now) == 1
+        notes.append(
+            f"{len(now)} candidate run{'' if one else 's'}: the spread between runs is taken from the baseline, so that an "
+            f"unusual run fails like a change; make {LEAST_CANDIDATES} to tell them apart"
+        )
+    return [*notes, *_made_at_once(before, now)]
+
+
+def _made_at_once(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+    """A sentence where the baseline was made in one go, long before these runs."""
+    try:
+        made, begun = sorted(_moment(entry) for entry in before), min(_moment(entry) for entry in now)
+        span, gap = made[-1] - made[0], begun - made[-1]
+        far = gap > max(span, _FAR)
+    except (ValueError, TypeError):  # A file by another hand, whose dates are none, or have no zone.
+        return []
+    if not far:
+        return []
+    hours = gap / timedelta(hours=1)
+    ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours"
+    return [
+        f"all runs of the baseline were made within {max(1, round(span / timedelta(minutes=1)))} min, about {ago} before "
+        "these: what differs from day to day is not in their spread, and can fail unchanged code; add runs of other times "
+        "(--update)"
+    ]
+
+
+def _moment(entry: Entry) -> datetime:
+    return datetime.fromisoformat(entry["started"])
 
 
 def _values(number: Number, entries: Sequence[Entry]) -> list[float]:

@@ -2,7 +2,7 @@
 
 one or two runs    the interval of each run (corrected for dependence): failed or held where all of them say so
 three and more     Student's t over the runs, as long as they hold enough independent values together
-error_rate         of all requests together: Wilson's interval with n / D in place of n
+error_rate         of all requests together: Wilson's interval with n / D in place of n; so is goodput, from the records
 too few values     a limit from above fails where a lower quantile is beyond it for sure: the higher one is beyond it then;
                    a limit fails where every request is beyond it, and that is no accident
 
@@ -17,15 +17,16 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from bench.comparison.request_values import good_requests
 from bench.comparison.sides import MeasuredRun
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.metrics.objectives import Objective
+from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import QUANTILES
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import Entry, independent_values
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
-from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, values_needed
+from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, mean_dependence, values_needed
 from bench.statistics.student import t_quantile
 
 TOO_FEW = "too few independent values"
@@ -114,8 +115,9 @@ def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     upper = wanted.op in ("<", "<=")
     if any(part_of(run.summary, wanted.part) is None for run in runs):
         return Objectively(wanted, None, None, Verdict.FAILED, "no request is of it")
-    if wanted.metric == "error_rate":
-        value, interval = _error_rate(wanted, runs, entries)
+    if wanted.metric in SHARES:
+        share_of = _error_rate if wanted.metric == "error_rate" else _goodput
+        value, interval = share_of(wanted, runs, entries)
         return Objectively(wanted, value, interval, objective(interval, wanted.limit, upper))
     found = [_value(wanted, run) for run in runs]
     values = [value for value in found if value is not None]
@@ -200,9 +202,32 @@ def _error_rate(
             mine, lost = part["succeeded"] + part["failed"], part["failed"]
         requests, failed = requests + mine, failed + lost
         n += entry["independent_requests"] * mine / entry["requests"]
+    return _pooled(failed, requests, n)
+
+
+def _goodput(
+    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]
+) -> tuple[float | None, Interval | None]:
+    """The share of the requests that kept every limit, of all that it speaks of. Where all did, or none, they depend on each
+    other as the requests of the run do."""
+    requests, n, good = 0, 0.0, 0.0
+    for run, entry in zip(runs, entries, strict=True):
+        mine = good_requests(run.directory, wanted)
+        if not mine:
+            continue
+        known = mean_dependence(mine).d
+        as_all = entry["requests"] / max(entry["independent_requests"], 1.0)
+        requests, good = requests + len(mine), good + math.fsum(mine)
+        n += len(mine) / max(known, as_all if len({*mine}) == 1 else 1.0)
+    return _pooled(good, requests, n)
+
+
+def _pooled(happened: float, requests: int, n: float) -> tuple[float | None, Interval | None]:
+    """The share of all requests, and Wilson's interval of so many independent ones."""
     if not requests or n < 1:
         return None, None
-    share = failed / requests
+    share = happened / requests
     center = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     reach = _Z / (1 + _Z**2 / n) * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    return share, Interval(max(0.0, center - reach), min(1.0, center + reach))
+    # Rounding must not put the share itself outside.
+    return share, Interval(max(0.0, min(share, center - reach)), min(1.0, max(share, center + reach)))

@@ -8,8 +8,13 @@ from typing import Any
 from bench.report.formatting import NOTHING, number, share
 
 Row = Mapping[str, Any]
-SHORT = {"differs": "differs", "same within the margin": "same", "not shown": "not shown"}
-TONES = {"differs": "bad", "same within the margin": "good", "not shown": "quiet"}
+SHORT = {
+    "differs": "differs",
+    "same within the margin": "same",
+    "not shown": "not shown",
+    "these two differ": "two differ",
+    "these two agree": "two agree",
+}
 SURE = 0.05
 """Level of the tests, over all numbers."""
 UNITS = {"1/s": "/s", "share": ""}
@@ -19,13 +24,25 @@ MEANINGS = {
     "at the margin": "the interval excludes no change, but the change may be below the margin",
     "not shown": "none of these: make more runs to know",
 }
+MORE_RUNS = {
+    "runs": "make several runs of each: run --repeats, or compare --run A.yaml B.yaml --pairs 5",
+    "sweeps": "make several runs of each load: sweep --repeats 3",
+    "searches": "compare runs at one load: compare --run A.yaml B.yaml --pairs 5",
+}
+"""How the spread between them becomes known."""
+MEANINGS_OF_TWO = {
+    "two differ": "these two differ by more than chance within a run, which need not come from a change of the setup",
+    "two agree": "these two are the same within the margin, which others of the same setups need not be",
+    "not shown": "neither",
+}
+"""Of one run, or search, on each side."""
 METHODS = {
     "pairs": "{a} runs each, made in turn: t over the pairs",
     "runs": "{a} and {b} runs: Welch's t over the runs",
     "one run against several": "{a} and {b} runs: the spread comes from the side with several",
-    "searches": "the intervals of both capacities",
+    "searches": "one search each: the intervals of both capacities",
     "sweeps": "load by load; corrected over all of them",
-    "one run each": "one run each: Welch's t over ten batches of each run",
+    "one run each": "one run each: Welch's t over ten batches of each run; the values are the means of the batches",
 }
 
 
@@ -70,7 +87,7 @@ def seen_text(row: Row) -> str:
 
 def at_the_margin(row: Row) -> bool:
     """Whether it changed for sure, but perhaps by less than the margin."""
-    return row["answer"] == "not shown" and row["p"] is not None and row["p"] < SURE
+    return row["answer"] == "not shown" and row["spread_known"] and row["p"] is not None and row["p"] < SURE
 
 
 def answer_text(row: Row) -> str:
@@ -82,6 +99,11 @@ def answer_text(row: Row) -> str:
     if row["worse"] is None:
         return SHORT[row["answer"]]
     return "worse" if row["worse"] else "better"
+
+
+def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
+    """What one of them on each side cannot show."""
+    return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
 
 
 def method_text(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> str:

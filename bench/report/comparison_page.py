@@ -53,8 +53,15 @@ def render(content: Mapping[str, Any]) -> str:
         variations=content["variations"],
         margin=comparison.percent(content["margin"], sign=False),
         versus=[_versus(versus, sides) for versus in content["versus"]],
-        meanings=comparison.MEANINGS,
+        meanings=_meanings(content["versus"]),
     )
+
+
+def _meanings(versus: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    """What the answers on the page mean."""
+    known = {row["spread_known"] for one in versus for row in one["numbers"]} - {None}
+    both = comparison.MEANINGS_OF_TWO | comparison.MEANINGS
+    return comparison.MEANINGS_OF_TWO if known == {False} else both if False in known else comparison.MEANINGS
 
 
 def _versus(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -107,7 +114,15 @@ def _row(row: Row, reach: float) -> ShownRow:
     )  # fmt: skip
 
 
-STATUS = {"worse": "invalid", "better": "valid", "same": "valid", "not shown": "suspect", "at margin": "suspect"}
+STATUS = {
+    "worse": "invalid",
+    "better": "valid",
+    "same": "valid",
+    "not shown": "suspect",
+    "at margin": "suspect",
+    "two differ": "suspect",
+    "two agree": "suspect",
+}
 """The class of an answer, by the word for it."""
 
 

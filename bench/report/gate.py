@@ -76,11 +76,24 @@ def page(document: Document) -> RenderableType:
             cells = (value(row, "a"), value(row, "b"), change_text(row), interval_text(row), allowed_text(row))
             table.add_row(title(row), *cells, _verdict(row))
         parts.append(Padding(table, (1, 0, 0, 0)))
-    said = [*(f"{row['name']}: {row['why']}" for row in document["objectives"] if row["why"]), *document["notes"]]
+    said = [*(f"{row['name']}: {row['why']}" for row in document["objectives"] if row["why"])]
+    said += [*map(_power, _unshown(document)), *document["notes"]]
     if said:
         parts.append(Text(""))
     parts += [Text(f"- {printable(sentence)}", "yellow") for sentence in said]
     return Group(*parts)
+
+
+def _unshown(document: Document) -> list[Mapping[str, Any]]:
+    return [row for row in document["metrics"] if row["verdict"] == "not shown"]
+
+
+def _power(row: Mapping[str, Any]) -> str:
+    """What these runs could have shown of a number."""
+    worse = "+" if row["higher_is_worse"] else "-"
+    return (
+        f"{row['title']}: not shown; these runs find a change of {worse}{seen_text(row)} or more in four gates of five"
+    )
 
 
 def _table(first: str, *rest: str) -> Table:
@@ -115,7 +128,8 @@ def markdown(document: Document) -> str:
             cell = f"{measured(row['value'], row['unit'])} {objective_interval(row)}".strip()
             lines.append(f"| `{row['name']}` | {cell} | {MARKS[row['verdict']]} {row['verdict']} |")
         lines.append("")
-    said = [*(f"{row['name']}: {row['why']}" for row in document["objectives"] if row["why"]), *document["notes"]]
+    said = [*(f"{row['name']}: {row['why']}" for row in document["objectives"] if row["why"])]
+    said += [*map(_power, _unshown(document)), *document["notes"]]
     said += [
         f"{run['directory']}: {r}" for run in document["runs"] if run["verdict"] != "VALID" for r in run["reasons"]
     ]

@@ -14,8 +14,11 @@ from bench.report.load_sweep_text import (
     TITLES,
     UNITS,
     delivered_by,
+    half_interval,
     has_goodput,
     has_jobs,
+    load_within,
+    ninety_percent,
     sentences,
     written,
 )
@@ -99,11 +102,10 @@ def _knee(sweep: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     knee = sweep["knee"]
     if knee is None:
         return []
-    half, at_most = (interval(knee[f"{name}_interval"]) for name in ("half_at", "ceiling"))
     return [
-        ("Half of the ceiling", number(knee["half_at"]), sweep["unit"], half),
-        ("90% of the ceiling", number(knee["ninety_percent_at"]), sweep["unit"], ""),
-        ("Ceiling", number(knee["ceiling"]), UNITS[delivered_by(sweep)], at_most),
+        ("Half of the ceiling", load_within(sweep, knee["half_at"]), sweep["unit"], half_interval(sweep) or ""),
+        ("90% of the ceiling", ninety_percent(sweep), sweep["unit"], ""),
+        ("Ceiling", number(knee["ceiling"]), UNITS[delivered_by(sweep)], interval(knee["ceiling_interval"])),
     ]
 
 

@@ -124,16 +124,53 @@ def sentences(content: Mapping[str, Any]) -> list[str]:
     knee = content["knee"]
     if knee is None:
         return [*found, *([content["no_knee"][0].upper() + content["no_knee"][1:] + "."] if content["no_knee"] else [])]
-    half, at_most, unit = knee["half_at_interval"], knee["ceiling_interval"], UNITS[delivered_by(content)]
-    sure = "" if half is None else f" (95%: {interval(half)})"
+    unit, half, at_most = UNITS[delivered_by(content)], half_interval(content), knee["ceiling_interval"]
+    sure = "" if half is None else f" (95%: {half})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
+    reached, ninety = load_within(content, knee["half_at"]), ninety_percent(content)
     found.append(
-        f"Half of the greatest throughput is reached with {number(knee['half_at'])} {content['unit']}{sure}, 90% with "
-        f"{number(knee['ninety_percent_at'])}; the ceiling is {number(knee['ceiling'])} {unit}{ceiling}."
+        f"Half of the greatest throughput is reached {_with(reached)} {content['unit']}{sure}, 90% {_with(ninety)}; "
+        f"the ceiling of the fitted curve is {number(knee['ceiling'])} {unit}{ceiling}."
     )
+    if ninety.startswith(BEYOND):
+        found.append(
+            f"No load above {highest_load(content):,g} {content['unit']} was measured: sweep further up to see it."
+        )
     if knee["warning"] is not None:
         found.append(knee["warning"][0].upper() + knee["warning"][1:] + ".")
     return found
+
+
+BEYOND = "beyond"
+
+
+def highest_load(content: Mapping[str, Any]) -> float:
+    """The highest load that was measured: what a curve says of loads above it was not."""
+    return max((float(point["load"]) for point in content["points"] if point["usable"]), default=0.0)
+
+
+def load_within(content: Mapping[str, Any], load: float | None) -> str:
+    """A load that follows from the fitted curve; beyond the highest that was measured no number is given."""
+    highest = highest_load(content)
+    return f"{BEYOND} {highest:,g}" if load is None or load > highest else number(load)
+
+
+def _with(load: str) -> str:
+    return load if load.startswith(BEYOND) else f"with {load}"
+
+
+def ninety_percent(content: Mapping[str, Any]) -> str:
+    """The load that reaches 90% of the ceiling."""
+    return load_within(content, 9 * content["knee"]["half_at"])
+
+
+def half_interval(content: Mapping[str, Any]) -> str | None:
+    """The 95% interval of the load that reaches half of the ceiling; None where there is none."""
+    ends = content["knee"]["half_at_interval"]
+    if ends is None or None in ends:
+        return None
+    low, high = (load_within(content, end) for end in ends)
+    return low if low.startswith(BEYOND) else f"{low} to {high}" if high.startswith(BEYOND) else interval(ends)
 
 
 def _table(content: Mapping[str, Any]) -> Table:

@@ -40,6 +40,10 @@ class Answer(StrEnum):
     DIFFERS = "differs"
     SAME = "same within the margin"
     NOT_SHOWN = "not shown"
+    THESE_DIFFER = "these two differ"
+    """One run each: they differ by more than chance within a run. So may any two runs of one setup."""
+    THESE_AGREE = "these two agree"
+    """One run each: the same within the margin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +61,30 @@ class Difference:
     warnings: tuple[str, ...] = ()
 
     def answer(self, margin: float = MARGIN, p: float | None = None) -> Answer:
-        """Which of the three it is. `p` corrected for several metrics counts in place of its own."""
+        """Which of the three it is; of one run each, it speaks of these two alone. `p` corrected for several metrics counts
+        in place of its own."""
         if (self.p if p is None else p) < ALPHA and abs(self.change) >= margin:
-            return Answer.DIFFERS
-        return Answer.SAME if -margin < self.low and self.high < margin else Answer.NOT_SHOWN
+            return Answer.DIFFERS if self.spread_known else Answer.THESE_DIFFER
+        if -margin < self.low and self.high < margin:
+            return Answer.SAME if self.spread_known else Answer.THESE_AGREE
+        return Answer.NOT_SHOWN
+
+    @property
+    def spread_known(self) -> bool:
+        """Whether the interval has the spread between runs in it, so that it can show a change of what was measured."""
+        return SPREAD_UNKNOWN not in self.warnings
+
+    def of_one_run_each(self) -> Difference:
+        """The same, with the warning that the spread between runs is not in it."""
+        return replace(self, warnings=(SPREAD_UNKNOWN,))
+
+    def seen_at(self, alpha: float) -> float:
+        """The smallest change that four of five comparisons would find at another level than `ALPHA`."""
+        if math.isinf(self.degrees):
+            return self.seen_from
+        scaled, back = (math.log1p, math.expm1) if self.ratio else (float, float)
+        error = (scaled(self.high) - scaled(self.low)) / 2 / t_quantile(1 - ALPHA / 2, self.degrees)
+        return back((t_quantile(1 - alpha / 2, self.degrees) + t_quantile(POWER, self.degrees)) * error)
 
     def reversed(self) -> Difference:
         """The change from B to A."""
@@ -100,10 +124,7 @@ def batches(values: Sequence[float], statistic: Callable[[Sequence[float]], floa
 
 def one_run_each(a: Sequence[float], b: Sequence[float], *, ratio: bool = True) -> Difference:
     """Two runs, by the statistic of their batches. What it finds may be the spread between any two runs."""
-    found = welch(a, b, ratio=ratio)
-    return Difference(
-        found.change, found.low, found.high, found.p, found.seen_from, found.degrees, ratio, (SPREAD_UNKNOWN,)
-    )
+    return welch(a, b, ratio=ratio).of_one_run_each()
 
 
 def no_events(effective_a: float, effective_b: float) -> Difference:
@@ -124,6 +145,11 @@ def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, rat
     x, y = _scaled(baseline, ratio), _scaled(candidate, ratio)
     error = math.sqrt(variance(x) * (1 / len(y) + 1 / len(x)))
     return _difference(fmean(y) - fmean(x), error, len(x) - 1, ratio)
+
+
+def mean_of_runs(values: Sequence[float], *, ratio: bool = True) -> float:
+    """The mean whose ratio, or difference, is the change that is tested: geometric on the log scale."""
+    return math.exp(fmean(_scaled(values, True))) if ratio else fmean(values)
 
 
 @dataclass(frozen=True, slots=True)

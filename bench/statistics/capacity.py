@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.statistics.autocorrelation import Floats, Values, act
-from bench.statistics.intervals import MEAN_SAFETY
+from bench.statistics.intervals import MEAN_SAFETY, certain_values
 
 POINTS = 200
 
@@ -213,7 +213,8 @@ def mean_of(load: float, values: Values, limit: float) -> Mean | None:
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 20 or float(x.mean()) <= 0:
         return None
-    mean, error = float(x.mean()), float(x.std(ddof=1)) * math.sqrt(MEAN_SAFETY * act(x) / len(x))
+    certain = certain_values(len(x) / min(len(x), MEAN_SAFETY * act(x)))
+    mean, error = float(x.mean()), float(x.std(ddof=1)) / math.sqrt(certain)
     # 1%: two visits to one load differ by what no visit can see of itself.
     return Mean(load, math.log(mean / limit), math.hypot(error / mean, 0.01))
 

@@ -5,12 +5,14 @@ the quantile of order p; the ranks l and u bound it where P(B < l) and P(B >= u)
 number of independent values (`autocorrelation.dependence`), and the ranks are taken as shares of the real sample. Where m
 is too small no such ranks exist (6 for p50, 36 for p90, 368 for p99), and the answer is `TooFew`, never a guess.
 
-Means: with D = 2 act(values), s their standard deviation and t Student's quantile with n / D - 1 degrees of freedom,
+Means: with D = 2 act(values), e = n / D, s their standard deviation and t Student's quantile,
 
-    mean +- t s sqrt(D / n)
+    mean +- t s / sqrt(e')    e' = e^2 / (e + 10), t with e' / 2 - 1 degrees of freedom (at least 1), for e >= 10
 
-A rate is the mean of what came in each second. (Moving blocks of max(n^(1/3), 2 act) neighbours were tried first. They
-held in 74 to 89% of runs of two to ten minutes near capacity: docs/statistics.md.)
+A rate is the mean of what came in each second. A run that holds few waves of the server underestimates act, the more so
+where its mean happens to be far off, so e' is well below e for small e and equal to it for large ones. A higher bound on
+e in place of e' makes it worse: it picks the runs whose act came out too small. (docs/statistics.md has the figures, and
+those of moving blocks of max(n^(1/3), 2 act) neighbours, which held in 74 to 89%.)
 
 Values that come in groups, such as the gaps between a request's tokens: the request is what varies. With m_i tokens of
 request i, z_i of them at or under the estimate q, the share p = sum z / sum m has the residuals e_i = z_i - p m_i and the
@@ -43,8 +45,12 @@ MEAN_SAFETY = 2.0
 """D = 2 x act for means: a short run sees too little of the slow waves that move its mean."""
 NORMAL_QUANTILE = 1.959963984540054
 """Of order 97.5%."""
-LEAST_FOR_MEAN = 20
+LEAST_FOR_MEAN = 10
 """Independent values from which on a mean has an interval."""
+LEAST_FOR_SHARE = 20
+"""Independent groups from which on a share of their values has an error, and so a quantile of groups an interval."""
+UNSEEN = 10.0
+"""e' = e^2 / (e + UNSEEN): of e independent values by a run's own `act`, so many are certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,8 @@ def mean_interval(values: Values) -> Interval | TooFew:
     missing = _too_few_for_mean(known)
     if missing is not None:
         return missing
-    reach = _t(known.effective) * float(x.std(ddof=1)) / math.sqrt(known.effective)
+    certain = certain_values(known.effective)
+    reach = _t(certain) * float(x.std(ddof=1)) / math.sqrt(certain)
     return Interval(float(x.mean()) - reach, float(x.mean()) + reach)
 
 
@@ -172,16 +179,15 @@ def grouped_intervals(
     }
     for name, p in orders.items():
         below = np.add.reduceat((x <= whole.quantile(p)).astype(np.float64), starts)
-        reach = _ratio_reach(below, counts, groups)
+        reach = _ratio_reach(below, counts, groups, LEAST_FOR_SHARE)
         if isinstance(reach, TooFew):
             result[name] = reach
         elif reach >= min(p, 1 - p):
-            # The error falls as the root of the number: this many times as many values bring it inside.
+            # The error falls as the root of the number of certain values: this many times as many bring it inside.
             times = (reach / min(p, 1 - p)) ** 2
-            known = _grouped_dependence(_residuals(below, counts), groups)
-            result[name] = TooFew(
-                known.effective, math.ceil(times * known.effective), max(1, math.ceil(n * (times - 1)))
-            )
+            effective = _grouped_dependence(_residuals(below, counts), groups).effective
+            needed = _effective_for(times * certain_values(effective))
+            result[name] = TooFew(effective, math.ceil(needed), max(1, math.ceil(n * (needed / effective - 1))))
         else:
             result[name] = Interval(whole.quantile(p - reach), whole.quantile(p + reach))
     return result
@@ -228,15 +234,17 @@ def _grouped_dependence(residuals: Floats, groups: int) -> Dependence:
     return Dependence(groups, max(1.0, min(thinned, groups / sample.effective)))
 
 
-def _ratio_reach(numerators: Floats, counts: Counts, groups: int) -> float | TooFew:
+def _ratio_reach(numerators: Floats, counts: Counts, groups: int, least: int = LEAST_FOR_MEAN) -> float | TooFew:
     """How far sum(numerators) / sum(counts) may be off, for all of the `groups` that these are a sample of."""
     residuals = _residuals(numerators, counts)
     known = mean_dependence(residuals)
-    missing = _too_few_for_mean(known)
+    missing = _too_few_for_mean(known, least)
     if missing is not None:
         return missing
-    effective = _grouped_dependence(residuals, groups).effective
-    return _t(known.effective) * float(residuals.std(ddof=1)) / math.sqrt(effective) / float(counts.mean())
+    certain = certain_values(known.effective)
+    # The whole knows more than its sample, by this factor.
+    of_whole = certain * _grouped_dependence(residuals, groups).effective / known.effective
+    return _t(certain) * float(residuals.std(ddof=1)) / math.sqrt(of_whole) / float(counts.mean())
 
 
 def mean_dependence(values: Values) -> Dependence:
@@ -246,12 +254,23 @@ def mean_dependence(values: Values) -> Dependence:
     return Dependence(n, max(1.0, min(float(n), MEAN_SAFETY * act(x)))) if n else Dependence(0, 1.0)
 
 
-def _too_few_for_mean(known: Dependence) -> TooFew | None:
-    if known.effective >= LEAST_FOR_MEAN:
+def certain_values(effective: float) -> float:
+    """Of so many independent values, by a run's own `act`, the number that the error of a mean may rest on."""
+    return effective * effective / (effective + UNSEEN)
+
+
+def _effective_for(certain: float) -> float:
+    """The inverse of `certain_values`."""
+    return (certain + math.sqrt(certain * (certain + 4 * UNSEEN))) / 2
+
+
+def _too_few_for_mean(known: Dependence, least: int = LEAST_FOR_MEAN) -> TooFew | None:
+    if known.effective >= least:
         return None
-    needed = LEAST_VALUES if known.n < LEAST_VALUES else math.ceil(LEAST_FOR_MEAN * known.d)
-    return TooFew(known.effective, LEAST_FOR_MEAN, max(1, needed - known.n))
+    needed = LEAST_VALUES if known.n < LEAST_VALUES else math.ceil(least * known.d)
+    return TooFew(known.effective, least, max(1, needed - known.n))
 
 
-def _t(effective: float) -> float:
-    return t_quantile(1 - TAIL, effective - 1)
+def _t(certain: float) -> float:
+    """The variance of the mean is an estimate as well, over the lags of `act`: half of the values are lost to it."""
+    return t_quantile(1 - TAIL, max(1.0, certain / 2 - 1))

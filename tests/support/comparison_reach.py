@@ -21,7 +21,7 @@ from bench.comparison.sides import MeasuredRun, Side
 from bench.manifest import Manifest
 from bench.metrics.catalog import METRICS
 from bench.release_gate.gate import Rules, against
-from bench.statistics.between_runs import ALPHA
+from bench.statistics.between_runs import ALPHA, Answer
 from bench.statistics.gate import Verdict
 from tests.support.statistics_claims import WARM_S, Load
 
@@ -103,7 +103,9 @@ def alarms(load: Load, comparisons: range, pairs: int = 5) -> Mapping[Method, in
         runs, (a, b) = in_turn(load, comparison, pairs)
         for taken_a, taken_b in ((a, b), (a[:3], b[1:3]), (a[:1], b[:1])):
             (versus,) = runs.compare(taken_a, taken_b).versus
-            found[versus.method] += bool(versus.differing)
+            found[versus.method] += any(
+                number.primary and number.answer in (Answer.DIFFERS, Answer.THESE_DIFFER) for number in versus.numbers
+            )
     return found
 
 

@@ -19,6 +19,16 @@ def test_intervals_of_a_report_hold_the_truth_in_nine_runs_of_ten(load: claims.L
     assert all(hits >= 0.9 * given for hits, given in found.values() if given >= 10), found
 
 
+@pytest.mark.parametrize("load", [load for load in claims.LOADS if "95%" in load.name], ids=lambda load: load.name)
+def test_means_of_short_runs_close_to_the_capacity_hold_the_truth_wherever_they_have_an_interval(
+    load: claims.Load,
+) -> None:
+    found = claims.coverage(load, 30, 60, truth_runs=8)
+    means = {name: found[name] for name in ("ttft_ms:mean", "tpot_ms:mean", *claims.RATES)}
+    assert found["ttft_ms:mean"][1] >= 40
+    assert all(hits >= 0.9 * given for hits, given in means.values() if given >= 20), means
+
+
 def test_intervals_of_the_gaps_between_tokens_hold_the_truth() -> None:
     found = claims.token_coverage(claims.LOADS[3], 60, 8, truth_runs=6)
     hits, given = (sum(column) for column in zip(*found.values(), strict=True))
@@ -85,6 +95,12 @@ def test_the_gate_fails_on_changes_and_not_on_unchanged_code() -> None:
     assert claims.gate_failures(0.0, 0.05, 400, candidate=1) <= 0.015
     assert claims.gate_failures(0.2, 0.05, 200) >= 0.8
     assert claims.gate_failures(0.1, 0.02, 100) >= 0.95
+
+
+def test_unchanged_code_whose_runs_are_alike_fails_rarely_and_a_tail_that_rose_is_found() -> None:
+    assert claims.gate_alarms("alike", 0.05, 150) <= 0.01
+    assert claims.gate_alarms("alike", 0.05, 150, candidate=1) <= 0.02
+    assert claims.gate_alarms("alike", 0.05, 60, tail=0.65) >= 0.9
 
 
 def test_the_knee_of_a_sweep_is_that_of_the_closed_form() -> None:

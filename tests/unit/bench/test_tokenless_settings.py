@@ -34,9 +34,9 @@ def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
         "leave them out",
         "--extra-body: stream, max_tokens are about generated text, and the endpoint embeddings generates none",
         '--slo "ttft:p99<1s": the endpoint embeddings generates no text, so there is no ttft: use e2el, e2el_from_intended, '
-        "error_rate, requests_per_s, inputs_per_s, input_tokens_per_s",
+        "error_rate, goodput, requests_per_s, inputs_per_s, input_tokens_per_s",
         '--slo "output_tokens_per_s>5": the endpoint embeddings generates no text, so there is no output_tokens_per_s: use '
-        "e2el, e2el_from_intended, error_rate, requests_per_s, inputs_per_s, input_tokens_per_s",
+        "e2el, e2el_from_intended, error_rate, goodput, requests_per_s, inputs_per_s, input_tokens_per_s",
         '--until "tpot:p90=10%": the endpoint embeddings generates no text, so there is no tpot: use e2el:STATISTIC',
     ]
 

@@ -136,12 +136,43 @@ def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path
     a = made_run(tmp_path / "a", requests=400, spread=0.3)
     b = made_run(tmp_path / "b", at=1, requests=400, spread=0.3, tpot_ms=5.5)
     (versus,) = to_json(compared(a, b))["versus"]
-    assert versus["headline"].endswith("Whether A and B do, two runs cannot tell.")
+    assert versus["headline"].startswith("These two runs differ by more than chance within a run: TPOT p50 +10.0% [")
+    assert versus["headline"].endswith(
+        "A change of the setup from A to B is not shown: the spread between runs is not known (make several runs of each: "
+        "run --repeats, or compare --run A.yaml B.yaml --pairs 5)."
+    )
     assert versus["warnings"][0].startswith("one run each: the spread between runs is not known")
     rows = {row["name"]: row for row in versus["numbers"]}
-    assert rows["tpot:p50"]["answer"] == "differs"
+    answers = {
+        (row["answer"], row["spread_known"], row["worse"]) for row in versus["numbers"] if row["change"] is not None
+    }
+    assert rows["tpot:p50"]["answer"] == "these two differ"
+    assert answers <= {(answer, False, None) for answer in ("these two differ", "these two agree", "not shown")}
     assert rows["e2el:p99"]["missing"].startswith("too few independent values: the run of A has 400 values, and ten")
     assert rows["itl:p50"]["change"] is None
+
+
+def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(tmp_path: Path) -> None:
+    # TPOT changes by 10%, E2EL by 4%: with several runs "worse" and "at margin".
+    a = made_run(tmp_path / "a", requests=1_000)
+    content = to_json(compared(a, made_run(tmp_path / "b", at=1, requests=1_000, tpot_ms=5.2, ttft_ms=60.0)))
+    forms = (comparison_text.render(content), comparison_text.markdown(content), comparison_page.render(content))
+    for form in forms:
+        assert "two differ" in form
+        assert "is not shown: the spread between runs" in " ".join(form.split())
+        assert not re.search(r"(> *|[%s]  +|\| )(worse|better|same|differs|at margin) *(<|\||\n)", form)
+    assert 'class="verdict suspect"' in forms[2]
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_values_shown_are_those_whose_ratio_is_the_change(tmp_path: Path, runs: int) -> None:
+    sides = pairs(tmp_path, runs, requests=2_000, spread=0.4, tpot_ms=5.5)
+    rows = to_json(compared(*sides))["versus"][0]["numbers"]
+    changed = [row for row in rows if row["change"] is not None]
+    assert {"ttft:mean", "tpot:p50", "error_rate"} <= {row["name"] for row in changed}
+    for row in changed:
+        shown = row["b"] / row["a"] - 1 if row["ratio"] else row["b"] - row["a"]
+        assert shown == pytest.approx(row["change"], abs=1e-9)
 
 
 def test_few_values_say_how_long_a_run_would_do(tmp_path: Path) -> None:

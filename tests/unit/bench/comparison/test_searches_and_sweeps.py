@@ -60,10 +60,10 @@ def test_the_error_of_a_change_is_that_of_both_capacities() -> None:
 @pytest.mark.parametrize(
     ("capacity", "headline", "answer"),
     [
-        ((15.0, 14.5, 15.5), "B holds less load than A: -25.0% [", "differs"),
-        ((25.0, 24.0, 26.0), "B holds more load than A: +25.0% [", "differs"),
-        ((20.1, 20.0, 20.2), "B holds the same load as A within 5%: +0.5% [", "same within the margin"),
-        ((22.0, 15.0, 30.0), "No difference of capacity is shown between A and B: +10.0% [", "not shown"),
+        ((15.0, 14.5, 15.5), "These two searches differ, that of B found less load: -25.0% [", "these two differ"),
+        ((25.0, 24.0, 26.0), "These two searches differ, that of B found more load: +25.0% [", "these two differ"),
+        ((20.1, 20.0, 20.2), "These two searches agree within 5%: +0.5% [", "these two agree"),
+        ((22.0, 15.0, 30.0), "No difference of capacity is shown between these two searches: +10.0% [", "not shown"),
     ],
 )
 def test_capacity_against_capacity(
@@ -74,7 +74,10 @@ def test_capacity_against_capacity(
     (versus,) = content["versus"]
     assert (content["kind"], versus["method"]) == ("searches", "searches")
     assert versus["headline"].startswith(headline)
+    assert "A change of the setup from A to B is not shown: the spread between searches is not" in versus["headline"]
+    assert versus["warnings"][0].startswith("one search each: the spread between searches is not known")
     (row,) = versus["numbers"]
+    assert (row["spread_known"], row["worse"]) == (False, None)
     assert (row["name"], row["unit"], row["answer"]) == ("capacity", "requests/s", answer)
     assert content["variations"] == []
 
@@ -111,11 +114,13 @@ def test_a_search_and_a_run_are_not_compared(tmp_path: Path) -> None:
         compared(a, b)
 
 
-def sweep(path: Path, tpots: dict[int, float], repeats: int = 3, first: int = 0) -> Path:
+def sweep(path: Path, tpots: dict[int, float], repeats: int = 3, first: int = 0, **made: Any) -> Path:
     """A sweep over these loads (users: TPOT), each so many times."""
     for at, (users, tpot_ms) in enumerate(tpots.items()):
         settings = {"rate": None, "concurrency": users}
-        side = made_side(path / f"{users}", repeats, first=first + 100 * at, step=2, tpot_ms=tpot_ms, settings=settings)
+        side = made_side(
+            path / f"{users}", repeats, first=first + 100 * at, step=2, tpot_ms=tpot_ms, settings=settings, **made
+        )
         for run in list(side.iterdir()):
             run.rename(path / f"concurrency-{users}-{run.name}")
         side.rmdir()
@@ -134,6 +139,24 @@ def test_curves_differ_where_they_differ(tmp_path: Path) -> None:
     assert versus["headline"].startswith(
         "B is worse than A in 1 of 12 numbers over 3 loads; most at 64 users: TPOT p50 +3"
     )
+
+
+def test_one_run_at_each_load_shows_no_change_of_the_setup(tmp_path: Path) -> None:
+    loads = {1: 5.0, 8: 6.0}
+    for name, changed, begins in (
+        (
+            "b",
+            {1: 5.0, 8: 7.0},
+            "These two sweeps differ in 1 of 8 numbers over 2 loads, by more than chance within a run; ",
+        ),
+        ("c", loads, "No difference is shown between A and B at any of 2 loads. "),
+    ):
+        a = sweep(tmp_path / f"{name}-before", loads, 1, requests=1_000)
+        (versus,) = compared(a, sweep(tmp_path / name, changed, 1, first=1, requests=1_000))["versus"]
+        assert versus["headline"].startswith(begins)
+        assert "A change of the setup from A to B is not shown: the spread between sweeps is not" in versus["headline"]
+        assert not {row["answer"] for row in versus["numbers"]} & {"differs", "same within the margin"}
+        assert versus["warnings"][0].startswith("one run each: the spread between runs is not known")
 
 
 def test_the_correction_is_over_all_loads(tmp_path: Path) -> None:

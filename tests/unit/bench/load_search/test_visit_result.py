@@ -56,6 +56,12 @@ def test_requests_beyond_the_limit_and_requests_that_failed_break_an_objective()
     assert (found.run_dir, found.verdict, found.seconds, found.measure_s) == ("03-visit-10", "VALID", 70.0, 60.0)
 
 
+def test_requests_that_break_any_limit_or_failed_are_not_good() -> None:
+    records = sent(40, [40.0, 60.0, 40.0, 40.0])
+    records[2] = made_record(2, sent_ms=200, outcome=Outcome.TIMEOUT_IDLE)
+    assert result(records, "ttft:p90<50ms", "goodput>=95%").violations["goodput>=95%"] == 11
+
+
 def test_an_objective_of_a_class_is_about_its_own_requests() -> None:
     slow = sent(40, [60.0], traffic_class="slow")
     fast = [replace(record, index=40 + record.index) for record in sent(20, [10.0, 30.0], traffic_class="fast")]

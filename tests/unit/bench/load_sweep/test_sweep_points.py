@@ -253,6 +253,48 @@ def test_the_table_fits_eighty_columns_and_marks_what_was_not_measured() -> None
     assert "±2.0%" in text
 
 
+@pytest.mark.parametrize(
+    ("upto", "text", "tiles", "kept"),
+    [
+        (
+            256,
+            "with 20.00 users (95%: 20.00–20.00), 90% with 180.0; the ceiling of the fitted",
+            ("20.00", "180.0"),
+            180,
+        ),
+        (
+            128,
+            "with 20.00 users (95%: 20.00–20.00), 90% beyond 128; the ceiling of the fitted",
+            ("20.00", "beyond 128"),
+            None,
+        ),
+        (
+            16,
+            "beyond 16 users (95%: beyond 16), 90% beyond 16; the ceiling of the fitted",
+            ("beyond 16", "beyond 16"),
+            None,
+        ),
+    ],
+)
+def test_no_load_above_the_highest_that_was_measured_is_given_as_a_number(
+    upto: int, text: str, tiles: tuple[str, str], kept: float | None
+) -> None:
+    # A load that was tried and came out INVALID was not measured.
+    swept = content([*(run for run in LADDER if run.load <= upto), made_run(512, 1, "INVALID")])
+    jsonschema.validate(swept, SCHEMA)
+    assert swept["knee"]["ninety_percent_at"] == (None if kept is None else pytest.approx(kept))
+    assert text in " ".join(load_sweep_text.render(swept).split())
+    page = load_sweep_page.render([swept])
+    assert tuple(re.findall(r"of the ceiling</p><p class=.figure.>([^<]*)<", page)) == tiles
+    assert ("No load above" in page) == (kept is None)
+
+
+def test_the_interval_of_half_the_ceiling_ends_at_the_highest_load() -> None:
+    swept = content([run for run in LADDER if run.load <= 64])
+    swept["knee"]["half_at_interval"] = [15.0, 90.0]
+    assert "with 20.00 users (95%: 15 to beyond 64), 90% beyond 64" in " ".join(load_sweep_text.render(swept).split())
+
+
 def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measured() -> None:
     page = load_sweep_page.render([content([*LADDER, made_run(512, 1, "INVALID")])])
     for title in ("Throughput", "TTFT", "TPOT", "E2EL", "Goodput", "Throughput of a GPU against speed for a user"):

@@ -216,7 +216,7 @@ def test_jobs_of_a_session_are_one_piece_of_evidence() -> None:
     assert (high - low) / 2 >= 2 * of_sessions
     few = _summarize(_two_jobs_a_session(3))["jobs"]["job_s"]
     assert few["ci95"]["mean"] is None
-    assert few["too_few"]["mean"]["needed"] == 20
+    assert few["too_few"]["mean"]["needed"] == 10
 
 
 def test_nothing_depends_on_the_order_of_the_records() -> None:

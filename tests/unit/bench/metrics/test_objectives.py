@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.errors import UsageError
-from bench.metrics.objectives import Objective, evaluate, meets_all, parse, parse_one
+from bench.metrics.objectives import Objective, evaluate, meets_all, parse, parse_one, with_limits
 from bench.records import Outcome
 from bench.report import formatting
 from tests.support.made_records import made_record
@@ -36,6 +36,8 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
         ("tps:p50>=20tokens/s", "tps", "p50", ">=", 20, "tokens/s"),
         ("error_rate<1%", "error_rate", None, "<", 0.01, "share"),
         ("error_rate<0.01", "error_rate", None, "<", 0.01, "share"),
+        ("goodput>=95%", "goodput", None, ">=", 0.95, "share"),
+        ("Goodput > 0.5", "goodput", None, ">", 0.5, "share"),
         ("output_tokens_per_s>1000", "output_tokens_per_s", None, ">", 1000, "1/s"),
     ],
 )
@@ -58,11 +60,37 @@ def test_an_objective_is_read(text: str, metric: str, stat: str | None, op: str,
         ("ttft:p99<500", "ttft needs a unit: write 500ms, 500s or 500us"),
         ("error_rate<5", "5 without a unit is 500% of all requests: write 5%"),
         ("error_rate<101%", "101% is more than all requests"),
+        ("goodput>=95", "95 without a unit is 9500% of all requests: write 95%"),
+        ("goodput>=5/s", "'/s' is not a unit of goodput; use 95% or 0.95"),
+        ("goodput:p99>=95%", "takes no statistic"),
     ],
 )
 def test_a_wrong_objective_is_explained(text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=f"--slo.*{sentence}"):
         parse_one(text)
+
+
+def test_goodput_counts_what_keeps_the_limits_on_latencies_beside_it() -> None:
+    *_, goodput = parse(["ttft:p99<55ms", "error_rate<1%", "output_tokens_per_s>1", "goodput>=95%"])
+    assert [limit.text for limit in goodput.limits] == ["ttft:p99<55ms"]
+    good, slow = made_record(chunks_ms=(50, 60)), made_record(chunks_ms=(60, 70))
+    assert [goodput.broken_by(record) for record in (good, slow, made_record(outcome=Outcome.RESET))] == [
+        False,
+        True,
+        True,
+    ]
+    assert [parse_one("error_rate<1%").broken_by(record) for record in (slow, made_record(outcome=Outcome.RESET))] == [
+        False, True
+    ]  # fmt: skip
+    alone = with_limits([parse_one("goodput>=95%")], parse(["tpot:p90<9ms"]))
+    assert [limit.text for limit in alone[0].limits] == ["tpot:p90<9ms"]
+
+
+def test_goodput_without_a_limit_says_what_to_give() -> None:
+    with pytest.raises(
+        UsageError, match=r'--slo "goodput>=95%": goodput is the share .* give one beside it, for example'
+    ):
+        parse(["goodput>=95%", "error_rate<1%"])
 
 
 def test_all_wrong_objectives_are_named_at_once() -> None:

@@ -198,8 +198,8 @@ def test_a_number_is_known_to_half_its_interval() -> None:
     alternating = [9.0, 11.0] * 50
     known = known_to(mean, alternating)
     assert known.reach is not None
-    # Worth 50 values: 2.01 standard errors of 1.005 / sqrt(50).
-    assert known.reach == pytest.approx(2.0096 * 1.00504 / math.sqrt(50) / 10, rel=1e-3)
+    # Worth 50 values, 41.7 certain ones: 2.091 standard errors of 1.005 / sqrt(41.7), with 19.8 degrees of freedom.
+    assert known.reach == pytest.approx(2.0872 * 1.00504 / math.sqrt(2500 / 60) / 10, rel=1e-3)
     assert known_to(mean, [0.0] * 100).reach == 0.0
     few = known_to(PrecisionGoal("ttft", "p99", 0.1), [1.0] * 30)
     assert (few.reach, few.needed) == (None, 368)
@@ -231,7 +231,7 @@ def test_too_few_values_say_how_long_a_run_would_do() -> None:
     few = of_requests([5.0] * 19, [5.0] * 19, 10.0)
     assert few["ci95"]["mean"] is None
     # One more is needed for a mean, 349 more for a p99: 20 and 368 of 19 values in 10 s.
-    assert few["too_few"]["mean"] == {"independent": 1.0, "needed": 20, "run_s": 11}
+    assert few["too_few"]["mean"] == {"independent": 1.0, "needed": 10, "run_s": 11}
     assert few["too_few"]["p99"] == {"independent": 1.0, "needed": 368, "run_s": 194}
     assert of_requests([5.0] * 19, [5.0] * 19, None)["too_few"]["mean"]["run_s"] is None
     assert of_requests([], [], 10.0) == {"independent": 0.0, "ci95": dict.fromkeys(few["ci95"]), "too_few": {}}

@@ -154,14 +154,14 @@ def test_the_interval_is_the_one_of_the_report() -> None:
 
 
 def test_too_few_independent_values_never_end_a_run() -> None:
-    # Alike to a thousandth, but p90 takes 36 independent values, and a mean 20.
+    # Alike to a thousandth, but p90 takes 36 independent values, and a mean 10.
     values = [100.0 + 0.01 * (i % 3) for i in range(30)]
     assert judge("ttft:p90=50%", ended(values)).look(60).known == (Known("ttft:p90", 0.5, None, 20.0, 36),)
     slow = [100.0 + i for i in range(200)]
     known = judge("ttft:mean=90%", ended(slow)).look(60).known[0]
     assert known.reach is None
-    assert known.independent < known.needed == 20
-    assert str(known) == f"ttft:mean has too few independent values ({known.independent:.0f} of 20)"
+    assert known.independent < known.needed == 10
+    assert str(known) == f"ttft:mean has too few independent values ({known.independent:.0f} of 10)"
 
 
 def test_no_request_gives_too_few_values_and_no_time() -> None:

@@ -204,6 +204,31 @@ def test_goodput_counts_requests_that_met_every_limit() -> None:
     assert _summarize(records, objectives=parse(["error_rate<1%"]))["goodput"] is None
 
 
+@pytest.mark.parametrize(
+    ("good_of_ten", "limit", "held", "shown"),
+    [
+        (10, "95%", True, "held"),
+        (10, "99.9%", True, "not shown"),
+        (9, "92%", False, "not shown"),
+        (5, "95%", False, "failed"),
+    ],
+)
+def test_an_objective_on_goodput_is_held_against_the_share_and_its_interval(
+    good_of_ten: int, limit: str, held: bool, shown: str
+) -> None:
+    records = [
+        made_record(i, sent_ms=i * 100.0, chunks_ms=(50 if i * 7 % 10 < good_of_ten else 60, 90, 100))
+        for i in range(300)
+    ]
+    result = _summarize(records, objectives=parse(["ttft:p99<55ms", f"goodput>={limit}"]))
+    (row,) = [row for row in result["slo"]["objectives"] if row["metric"] == "goodput"]
+    assert (row["value"], row["unit"]) == (pytest.approx(good_of_ten / 10), "share")
+    assert row["value"] == result["goodput"]["share"]
+    low, high = row["ci95"]
+    assert low <= row["value"] <= high
+    assert (row["held"], row["shown"]) == (held, shown)
+
+
 def test_a_message_that_is_known_is_counted_with_its_own_kind_however_many_others_came() -> None:
     texts = ["known", *(f"id {i}" for i in range(1_200)), "known"]
     rows = [made_record(i, outcome=Outcome.RESET, chunks_ms=(), error=text) for i, text in enumerate(texts)]

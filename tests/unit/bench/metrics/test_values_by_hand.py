@@ -33,8 +33,8 @@ def test_the_interval_of_a_rate_is_as_wide_as_its_seconds_vary() -> None:
     values = [100.0 + (i * 7 % 5 - 2) for i in range(100)]
     low, high = of_rates({"requests_per_s": 103.0}, {"requests_per_s": values})["ci95"]["requests_per_s"]
     assert (low + high) / 2 == pytest.approx(103.0)
-    # Some 2 standard errors on both sides, or 3 where few blocks of seconds are told apart.
-    assert 0 < high - low < 2 * 3 * stdev(values) / math.sqrt(len(values))
+    # Worth 50 values, 41.7 certain ones: 2.1 standard errors of theirs, 3.2 of all 100, on both sides.
+    assert 0 < high - low < 2 * 3.3 * stdev(values) / math.sqrt(len(values))
 
 
 def test_the_interval_of_requests_per_second_counts_each_request_once() -> None:
@@ -46,8 +46,8 @@ def test_the_interval_of_requests_per_second_counts_each_request_once() -> None:
     found = summary.close()["throughput"]
     low, high = found["ci95"]["requests_per_s"] or ()
     assert found["requests_per_s"] == pytest.approx(10.0, rel=0.01)
-    # The standard error of the mean of 60 values that are 2 away from it is 0.26; 2 to 3 of them on both sides.
-    assert 2 * 1.9 * 0.26 < high - low < 2 * 3.5 * 0.26
+    # The standard error of the mean of 60 values that are 2 away from it is 0.26; 2 to 4 of them on both sides.
+    assert 2 * 1.9 * 0.26 < high - low < 2 * 4 * 0.26
 
 
 def test_what_comes_after_the_window_says_nothing_of_it() -> None:

@@ -138,3 +138,38 @@ def test_a_gate_that_passes_what_is_not_shown_says_that_it_is_not_held(
         assert ("Not shown is not held" in " ".join(capsys.readouterr().out.split())) == told
     assert gate(four_runs, "--slo", "tpot:p50<6ms") == 0
     assert capsys.readouterr().out.startswith("The gate passed: 1 held\n")
+
+
+@pytest.mark.parametrize(
+    ("slow_of_ten", "limit", "verdict", "status"),
+    [(0, "95%", "held", 0), (0, "99.9%", "not shown", 0), (1, "95%", "failed", 1), (1, "80%", "held", 0)],
+)
+@pytest.mark.parametrize("runs", [1, 3])
+def test_goodput_is_the_share_of_requests_within_the_limits_of_the_gate(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    slow_of_ten: int,
+    limit: str,
+    verdict: str,
+    status: int,
+    runs: int,
+) -> None:
+    for n in range(runs):
+        records = [
+            made_record(i, sent_ms=100.0 * i, chunks_ms=(90 if i * 7 % 10 < slow_of_ten else 50, 100))
+            for i in range(500)
+        ]
+        write_run(tmp_path / "runs" / f"{n}", records, at=n)
+    found, document = judged(capsys, tmp_path / "runs", "--slo", f"goodput>={limit}", "--slo", "ttft:p50<60ms")
+    (row,) = [row for row in document["objectives"] if row["name"] == f"goodput>={limit}"]
+    assert (found, row["verdict"], row["unit"]) == (status, verdict, "share")
+    assert row["value"] == pytest.approx(1 - slow_of_ten / 10)
+    assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_goodput_alone_takes_the_limits_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limited = made_run(tmp_path / "a", requests=300, settings={"slo": ["ttft:p99<40ms"]})
+    status, document = judged(capsys, limited, "--slo", "goodput>=95%")
+    assert (status, document["objectives"][0]["value"]) == (1, 0)
+    assert gate(made_run(tmp_path / "b", requests=300), "--slo", "goodput>=95%") == 2
+    assert '--slo "goodput>=95%": goodput is the share of requests that keep every limit' in capsys.readouterr().err

@@ -178,7 +178,7 @@ def test_one_value_too_few_says_so() -> None:
 
 
 def test_without_any_group_nothing_is_known() -> None:
-    none = TooFew(0.0, 20, 20)
+    none = TooFew(0.0, 10, 20)
     assert grouped_intervals([], [], {"p50": 0.5}) == {"mean": none, "p50": none}
     assert ratio_interval([], []) == ratio_interval([1.0], [0]) == none
     assert grouped_dependence([], [], 5) == Dependence(0, 1.0)
@@ -189,7 +189,7 @@ def test_without_any_group_nothing_is_known() -> None:
         assert grouped_dependence(values, [1] * groups, 300) == Dependence(groups, float(groups))
     enough = grouped_dependence([float(i * 7 % 5) for i in range(20)], [1] * 20)
     assert (enough.n, enough.d < 20) == (20, True)
-    assert grouped_intervals([1.0], [0, 1, 0], {})["mean"] == TooFew(1.0, 20, 19)
+    assert grouped_intervals([1.0], [0, 1, 0], {})["mean"] == TooFew(1.0, 10, 19)
 
 
 def test_twenty_values_have_a_share() -> None:

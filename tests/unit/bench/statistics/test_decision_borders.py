@@ -134,8 +134,8 @@ def test_twenty_small_values_have_a_mean() -> None:
     found = mean_of(5.0, [0.4, 0.6] * 10, 0.25)
     assert found is not None
     assert (found.load, found.log_ratio) == (5.0, pytest.approx(math.log(2)))
-    # They alternate: worth 10, as half of all values are. sd = 0.1 x sqrt(20 / 19).
-    assert found.error == pytest.approx(math.hypot(0.1 * math.sqrt(20 / 19) / math.sqrt(10) / 0.5, 0.01))
+    # They alternate: worth 10, as half of all values are, of which 5 are certain. sd = 0.1 x sqrt(20 / 19).
+    assert found.error == pytest.approx(math.hypot(0.1 * math.sqrt(20 / 19) / math.sqrt(5) / 0.5, 0.01))
     assert mean_of(5.0, [-1.0] * 20, 0.25) is None
 
 

@@ -1,0 +1,97 @@
+"""Runs against a baseline, from the numbers that a baseline keeps: which are held, the values shown, and what was found."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.release_gate.document import to_json
+from bench.release_gate.gate import Gate, Rules, against, notes_on
+from bench.report import gate as report
+from bench.statistics.gate import Metric as Judged
+from bench.statistics.gate import Verdict, judge
+
+P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 200.0, 400.0))
+
+
+def entry(
+    rng: np.random.Generator, spread: float, tail: float = 0.0, started: str = "2026-11-01T12:00:00+00:00"
+) -> Any:
+    """A run whose numbers vary by a spread, p99 by twice as much, and whose p99 of TTFT changed by `tail`."""
+
+    def varied(level: float, times: float = 1.0) -> float:
+        return level * math.exp(rng.normal(0, times * spread))
+
+    stats = {
+        key: {"p50": varied(P50[key]), "p90": varied(P90[key]), "p99": varied(P99[key], 2.0)}
+        for key in ("ttft_ms", "tpot_ms")
+    }
+    stats["ttft_ms"]["p99"] *= 1 + tail
+    return {
+        "id": f"{rng.integers(1 << 40)}", "started": started, "stats": stats, "output_tokens_per_s": varied(1_000.0),
+        "error_rate": 0.0, "independent_requests": 400.0,
+    }  # fmt: skip
+
+
+def gated(spread: float, tail: float, candidates: int, seed: int = 0) -> list[dict[str, Any]]:
+    rng = np.random.default_rng(seed)
+    before = [entry(rng, spread) for _ in range(5)]
+    metrics = against(before, [entry(rng, spread, tail) for _ in range(candidates)], Rules())
+    rows: list[dict[str, Any]] = to_json(Gate((), (), (), metrics=metrics), baseline=None, command=[])["metrics"]
+    return rows
+
+
+def test_p99_is_held_to_the_baseline_too() -> None:
+    assert [row["name"] for row in gated(0.02, 0.0, 5)] == [
+        "ttft:p90", "tpot:p50", "ttft:p99", "tpot:p99", "output_tokens_per_s", "error_rate"
+    ]  # fmt: skip
+    failed = [{row["name"] for row in gated(0.02, 0.65, 5, seed) if row["verdict"] == "failed"} for seed in range(20)]
+    assert failed == [{"ttft:p99"}] * 20
+
+
+def test_the_values_shown_are_those_whose_ratio_is_the_change() -> None:
+    for seed in range(10):
+        for row in gated(0.3, 0.65, 3, seed):
+            shown = row["b"] / row["a"] - 1 if row["ratio"] else row["b"] - row["a"]
+            assert shown == pytest.approx(row["change"], abs=1e-9)
+
+
+def test_what_is_not_shown_says_which_change_these_runs_find() -> None:
+    rows = gated(0.1, 0.3, 3)
+    (tail,) = [row for row in rows if row["name"] == "ttft:p99"]
+    assert (tail["verdict"], tail["seen_from"] > 0.3) == ("not shown", True)
+    text = report.render({"exit": 0, "counts": {"failed": 0, "held": 0, "not shown": len(rows)}, "objectives": [],
+                          "metrics": rows, "notes": []})  # fmt: skip
+    said = f"TTFT p99: not shown; these runs find a change of +{tail['seen_from']:.0%} or more in four gates of five"
+    assert said in " ".join(text.split())
+
+
+@pytest.mark.parametrize("higher_is_worse", [True, False])
+def test_the_change_that_is_found_is_found_in_four_gates_of_five(higher_is_worse: bool) -> None:
+    rng, sign = np.random.default_rng(5), 1 if higher_is_worse else -1
+
+    def metric(change: float) -> Judged:
+        before, now = (rng.normal(0, 0.05, 5) for _ in range(2))
+        return Judged(np.exp(before).tolist(), np.exp(now + math.log1p(sign * change)).tolist(), higher_is_worse)
+
+    seen = float(np.mean([judge({"m": metric(0.0)})["m"].seen_from for _ in range(100)]))
+    found = sum(judge({"m": metric(seen)})["m"].verdict is Verdict.FAILED for _ in range(200))
+    assert 0.7 <= found / 200 <= 0.9
+
+
+def test_a_baseline_of_one_hour_long_ago_is_noted() -> None:
+    rng = np.random.default_rng(1)
+    before = [entry(rng, 0.02, started=f"2026-11-01T12:{2 * n:02d}:00+00:00") for n in range(5)]
+    late = [entry(rng, 0.02, started="2026-11-04T12:08:00+00:00") for _ in range(3)]
+    (note,) = notes_on(before, late)
+    assert note.startswith("all runs of the baseline were made within 8 min, about 3 days before these: ")
+    soon = [entry(rng, 0.02, started="2026-11-01T12:50:00+00:00") for _ in range(3)]
+    assert notes_on(before, soon) == []
+    spread_out = [entry(rng, 0.02, started=f"2026-10-{day}T12:00:00+00:00") for day in (10, 17, 24, 30)]
+    assert notes_on([*before, *spread_out], late) == []
+    # Dates by another hand are no reason to fail.
+    assert notes_on([entry(rng, 0.02, started="yesterday"), *before], late) == []
+    assert notes_on([entry(rng, 0.02, started="2026-11-01T12:00:00"), *before], late) == []
