@@ -140,6 +140,8 @@ class RemoteWorker:
                 for message in delivery.messages:
                     if isinstance(message, ProgressUpdate | WorkerReport):
                         heard.hear(message, progress)
+                    elif isinstance(message, Refused):
+                        heard.is_dead(f"ended: {message.error}")
                 if delivery.death and heard.died is None:
                     heard.is_dead(delivery.death)
                 if delivery.ended:
