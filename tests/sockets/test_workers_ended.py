@@ -222,7 +222,7 @@ def pending(pid: int, number: int) -> bool:
 
 
 def descendants(parent: int) -> dict[int, str]:
-    found = {}
+    found: dict[int, str] = {}
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
