@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
@@ -72,12 +73,12 @@ class StopSignals:
 
     def _arm(self) -> None:
         # Windows has no such timer: a third Ctrl-C does it there.
-        if self._alarm_before is None and hasattr(signal, "setitimer"):
+        if sys.platform != "win32" and self._alarm_before is None:
             handler = signal.signal(signal.SIGALRM, _abandon)
             self._alarm_before = handler, signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S)
 
     def _disarm(self) -> None:
-        if self._alarm_before is not None:
+        if sys.platform != "win32" and self._alarm_before is not None:
             handler, timer = self._alarm_before
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, handler)

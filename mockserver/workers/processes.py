@@ -116,8 +116,11 @@ class WorkerProcesses:
         self._stop_all()
 
     def _stop_all(self) -> None:
+        if sys.platform == "win32":
+            raise MockError("Windows has no fork")
         for pid in list(self._pids):
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # A stopped worker would not take it.
 
     def _watch(self) -> None:
         failed: str | None = None
