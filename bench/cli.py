@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as e:
         complain([str(e)])
         return e.exit_code
-    except KeyboardInterrupt:
-        complain(["interrupted before the load began: nothing was measured"])
+    except KeyboardInterrupt as e:
+        complain([str(e) or "interrupted before the load began: nothing was measured"])
         return Exit.INTERRUPTED
     except Exception as e:
         if isinstance(e, ModuleNotFoundError) and (e.name or "").partition(".")[0] not in ("", "bench"):

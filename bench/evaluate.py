@@ -88,7 +88,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
-    totals = ClientTotals()
+    totals = ClientTotals(incomplete=run.manifest.may_lack_records)
     for read in directory.record_blocks():
         times = None if isinstance(read, RequestRecord) else summary.takes(read)
         if times is not None:

@@ -41,7 +41,7 @@ from bench.target import scraper
 from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
 from bench.target.scraper import Scraper
-from bench.watched_load import Measurement, WatchedLoad, write_manifest
+from bench.watched_load import Measurement, WatchedLoad, abandoned, write_manifest
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
@@ -86,10 +86,13 @@ def run(
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measured = runner.run(_measure(config, directory, command, observer, server, changeable, wait_s))
-        except BaseException:
+        except BaseException as e:
             if not manifest.load_began(directory):
                 directory.discard()
-            raise
+            if not isinstance(e, KeyboardInterrupt) or not directory.has_records:
+                observer.run_ended()
+                raise
+            measured = abandoned(directory, config, observer)
         finally:
             if server is not None:
                 server.close()
@@ -102,6 +105,11 @@ def run(
             manifest.mark(directory, RunState.ENDED)
         except OSError as e:
             raise _unwritten(measured, e) from e
+        except KeyboardInterrupt:
+            again = f"what was measured is kept: python -m bench report {path}"
+            raise KeyboardInterrupt(f"interrupted while the report was made: {again}") from None
+        finally:
+            observer.run_ended()
     return replace(result, problems=measured.problems)
 
 

@@ -106,6 +106,13 @@ class Manifest(BaseModel):
     """Where the workers ran, of a run with --cluster."""
     died: tuple[str, ...] = ()
     """Workers that died, and how: one sentence's beginning each."""
+    abandoned: bool = False
+    """Whether the load was given up while requests were in flight: they have no record."""
+
+    @property
+    def may_lack_records(self) -> bool:
+        """Whether requests may have been sent that have no record."""
+        return bool(self.died) or self.abandoned or self.stop_reason is None
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> Self:

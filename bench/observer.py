@@ -61,7 +61,10 @@ class Observer:
         """Where the load is now."""
 
     def load_ended(self) -> None:
-        """The load has ended, in whatever way."""
+        """The load has ended, in whatever way. The report is made next."""
+
+    def run_ended(self) -> None:
+        """The run is over: its report is made, or will not be. Also called if no load began."""
 
 
 SILENT = Observer()
@@ -93,6 +96,9 @@ class PassingOn(Observer):
 
     def load_ended(self) -> None:
         self._observer.load_ended()
+
+    def run_ended(self) -> None:
+        self._observer.run_ended()
 
 
 class LoadOnly(PassingOn):

@@ -18,6 +18,9 @@ class Feed(Protocol):
     def wait(self) -> None:
         """Block until one was put."""
 
+    def needed(self) -> None:
+        """One is due and none is here. If none will come, the load must end with the reason."""
+
 
 class Backlog(Protocol):
     """What a dispatcher takes from and a feed adds to: a stock of requests, or of what requests are made of."""
@@ -48,6 +51,7 @@ class Stock(Generic[T]):
         self._ahead: deque[T] = deque()
         self._feed: Feed | None = None
         self._room = (0, 0)
+        self._callers: deque[Callable[[], None]] = deque()
         self.requests = self.bytes = 0
         """Of all that is here."""
         self.made = 0
@@ -107,9 +111,29 @@ class Stock(Generic[T]):
         self.requests += requests
         self.bytes += size
         self._ahead.append(thing)
+        if self._callers:
+            self._callers.popleft()()
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether `take` would block until the feed has made one."""
+        return self._feed is not None and not self._ahead
+
+    @property
+    def awaited(self) -> bool:
+        """Whether something is due that is not here."""
+        return bool(self._callers)
+
+    def when_made(self, call: Callable[[], None]) -> None:
+        """Call this as soon as the feed has made one, instead of blocking in `take`. Calls are served in order, one each."""
+        if self._feed is None:
+            raise RuntimeError("nothing makes more")
+        self.late += 1
+        self._callers.append(call)
+        self._feed.needed()
 
     def take(self) -> T:
-        """The next one."""
+        """The next one. Before the load it may block; during the load ask `must_wait` first."""
         if not self._ahead:
             self.late += 1
             if self._feed is None:

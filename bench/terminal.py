@@ -7,9 +7,7 @@ anything but a terminal a plain line is written after a second, and every ten se
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -20,6 +18,7 @@ from bench.load.live import LiveNumbers, RecentLatency
 from bench.load.worker_health import WorkerHealth, slowest_first
 from bench.notices import SILENT, Notices
 from bench.observer import Cadence, Control, Observer
+from bench.process.stop_signals import StopSignals
 
 DRAWN, LINES = Cadence(first_s=0.5, every_s=0.5), Cadence(first_s=1.0, every_s=10.0)
 """On a terminal, and where the output is none."""
@@ -39,6 +38,7 @@ class Terminal(Observer):
         self._colour = self.is_terminal and "NO_COLOR" not in os.environ
         self._notices = SILENT if quiet else Notices(stream)
         self._writer: _Writer | None = None
+        self._signals: StopSignals | None = None
         self._lines_drawn = 0
 
     def say(self, line: str) -> None:
@@ -60,13 +60,11 @@ class Terminal(Observer):
         return DRAWN if self.is_terminal else LINES
 
     def load_begins(self, control: Control) -> None:
-        """Ctrl-C and SIGTERM are for the load now."""
+        """Ctrl-C and SIGTERM are for the load now, and then for its report."""
         if not self._quiet:
             self._writer = _Writer(self._stream)
         if threading.current_thread() is threading.main_thread():  # No other thread gets signals.
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGINT, control.interrupt)
-            loop.add_signal_handler(signal.SIGTERM, control.terminate)
+            self._signals = StopSignals(control.interrupt, control.terminate, self._acknowledge)
 
     def progress(self, numbers: LiveNumbers) -> None:
         """Draw the load as it is now."""
@@ -87,14 +85,24 @@ class Terminal(Observer):
         return load_lines(numbers, unicode=unicode)
 
     def load_ended(self) -> None:
-        """Let go of the terminal and of the signals."""
-        if threading.current_thread() is threading.main_thread():
-            loop = asyncio.get_running_loop()
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+        """Let go of the terminal. Signals are for the report now."""
+        if self._signals is not None:
+            self._signals.report()
         if self._writer is not None:
             self._writer.close()
             self._writer, self._lines_drawn = None, 0
+
+    def run_ended(self) -> None:
+        """Let go of the signals."""
+        if self._signals is not None:
+            self._signals.release()
+            self._signals = None
+
+    def _acknowledge(self) -> None:
+        # A signal handler may interrupt a write to the stream, which takes no other write meanwhile.
+        if not self._quiet:
+            with suppress(OSError, ValueError):
+                os.write(self._stream.fileno(), b"the load is over: making the report (Ctrl-C again gives it up)\n")
 
     def _coloured(self, line: str) -> str:
         bad = line.startswith("  errors") or line.endswith("missed so far")

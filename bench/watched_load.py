@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from bench.target.scraper import Scraper
 
 
+ABANDONED = "the load was abandoned after Ctrl-C: requests that were still in flight have no record"
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """What a measurement leaves: its directory, and sentences that the user must read (a full disk, say)."""
@@ -50,6 +53,23 @@ def write_manifest(directory: RunDirectory, config: RunConfig, begun: Manifest) 
     except OSError as e:
         path = directory.path / MANIFEST
         raise UsageError(f"{path} cannot be written ({e.strerror}): make room, or name another --out") from e
+
+
+def abandoned(directory: RunDirectory, config: RunConfig, observer: Observer) -> Measurement:
+    """What is on disk of a load that was interrupted and did not end: it is measured too."""
+    shards.merge(directory)
+    stored = manifest.read(directory).manifest
+    if stored.stop_reason is None:
+        observer.say(ABANDONED)
+        changes = {
+            "stop_reason": "interrupted",
+            "abandoned": True,
+            "ended": utc_now().isoformat(timespec="seconds"),
+            "state": RunState.EVALUATING,
+            "notes": (*stored.notes, ABANDONED),
+        }
+        manifest.write(directory, config, stored.model_copy(update=changes))
+    return Measurement(directory, ())
 
 
 class WatchedLoad:

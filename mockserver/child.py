@@ -13,6 +13,7 @@ import sys
 import threading
 
 from mockserver.cli import main
+from mockserver.workers.processes import woken_by_parents_end
 
 
 class Parent:
@@ -46,6 +47,7 @@ def run(words: list[str]) -> int:
     scratch = None
     if words[:1] == ["--scratch"]:
         scratch, words = words[1], words[2:]
+    woken_by_parents_end()
     parent = Parent(scratch)
     try:
         return main(words)

@@ -228,6 +228,8 @@ class _FromAnotherThread(PassingOn):
         super().__init__(observer)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._control: Control | None = None
+        self._interrupts = 0
+        self._spares_report = False
 
     def load_begins(self, control: Control) -> None:
         self._loop, self._control = asyncio.get_running_loop(), control
@@ -235,10 +237,22 @@ class _FromAnotherThread(PassingOn):
 
     def load_ended(self) -> None:
         self._loop = self._control = None
+        self._spares_report = True
         super().load_ended()
 
+    def run_ended(self) -> None:
+        self._spares_report = False
+        super().run_ended()
+
     def interrupt(self) -> None:
-        """Ctrl-C in the thread that waits. Before and after the load it is for nobody."""
-        if self._loop is None or self._control is None:
+        """Ctrl-C in the thread that waits: the first two are for the load, and one spares its report, as in a terminal.
+        Every other one raises KeyboardInterrupt."""
+        self._interrupts += 1
+        if self._interrupts > 2:
             raise KeyboardInterrupt
-        self._loop.call_soon_threadsafe(self._control.interrupt)
+        if self._loop is not None and self._control is not None:
+            self._loop.call_soon_threadsafe(self._control.interrupt)
+        elif self._spares_report:
+            self._spares_report = False
+        else:
+            raise KeyboardInterrupt

@@ -291,11 +291,20 @@ class Conversations:
         """Have so many conversations ready, as far as their sessions are there and their first bodies are not too large."""
         size = 0
         while len(self._ready) < conversations and size < READY_BYTES:
-            if not (self._in_memory or self._middles or self._left or len(self.stock)):
+            if not (self._in_memory or self._left or len(self.stock) or self._middle_is_next):
                 return
             conversation = self._new()
             size += conversation.make_first()
             self._ready.append(conversation)
+
+    @property
+    def _middle_is_next(self) -> bool:
+        return bool(self._middles) and self._middles[0][0] is not None
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether `begin` would block until the feed has made a session."""
+        return not (self._ready or self._left or self._middle_is_next) and self.stock.must_wait
 
     def begin(self) -> Conversation:
         """The next session."""

@@ -41,6 +41,9 @@ class ClosedLoop:
         self._users.change(at_ns, load)
 
     def _user_free(self, intended_ns: int) -> None:
+        if self._supply.stock.must_wait and not self._sending.stop.stopped:
+            self._supply.stock.when_made(lambda: self._user_free(intended_ns))
+            return
         phase = self._sending.stop.next_phase(intended_ns)
         if phase is None:
             self._check_end()

@@ -76,6 +76,10 @@ class OpenLoop:
     def _arrivals(self) -> None:
         begun_ns = now_ns = self._sending.clock.now_ns()
         while self._due_ns <= now_ns < begun_ns + AT_A_STRETCH_NS:
+            if self._supply.stock.must_wait and not self._sending.stop.stopped:
+                self._timer = None
+                self._supply.stock.when_made(self._arrivals)
+                return
             phase = self._sending.stop.next_phase(self._due_ns)
             if phase is None:
                 return

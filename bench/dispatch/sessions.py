@@ -95,7 +95,11 @@ class SessionsLoop(ABC):
 
     def _begin(self, at_ns: int, on_over: Callable[[int], None]) -> None:
         """A session begins at this instant."""
-        if not self._sending.stop.stopped:
+        if self._sending.stop.stopped:
+            return
+        if self._conversations.must_wait:
+            self._conversations.stock.when_made(lambda: self._begin(at_ns, on_over))
+        else:
             session = _Session(self._conversations.begin(), at_ns, on_over)
             self._wait(session, session.course.first())
             self._loop.call_soon(self._conversations.get_ready)

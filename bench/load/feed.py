@@ -2,7 +2,7 @@
 
 Making a prompt takes up to milliseconds, in which no stamp can be taken: so what is not made before the load is made by
 a process beside it (`feed_program.py`), and arrives through a socket of which no read waits. The process makes what it is
-asked for, some at a time, and nothing while the receiver has enough: memory is bounded at both ends, and a load whose
+asked for, some at a time, and nothing while the stock has enough: memory is bounded at both ends, and a load whose
 prompts are all there has its processors to itself.
 """
 
@@ -14,7 +14,7 @@ import functools
 import select
 from dataclasses import replace
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, UsageError
 from bench.load.frames import Frames
@@ -22,6 +22,7 @@ from bench.process import child_process
 
 if TYPE_CHECKING:
     from bench.load.assignment import Assignment
+    from bench.stock import Backlog
 
 PROGRAM = "bench.load.feed_program"
 
@@ -29,17 +30,6 @@ _READ_BYTES = 64 * 1024
 _READY = b"."
 _BATCH = 64
 """Things that are asked for at once."""
-
-
-class Receiver(Protocol):
-    """Who takes what is made."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether more may come."""
-
-    def add(self, packed: bytes) -> None:
-        """One more is there."""
 
 
 def _be_feed(descriptor: int) -> int:
@@ -51,7 +41,7 @@ def _be_feed(descriptor: int) -> int:
 class ProcessFeed:
     """The process that makes things, seen from the one that sends them. Close it."""
 
-    def __init__(self, assignment: Assignment, receiver: Receiver, *, copied: bool) -> None:
+    def __init__(self, assignment: Assignment, backlog: Backlog, *, copied: bool) -> None:
         """Starts the process, which gets ready beside whatever is done meanwhile.
 
         `copied`: as a copy of this one, where that may be. It takes this one some milliseconds: too long while it sends.
@@ -62,12 +52,14 @@ class ProcessFeed:
         self._connection = Connection(self._socket.dup().detach())
         # Its arrivals may be millions, and are the business of who sends them.
         self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
-        self._receiver = receiver
+        self._backlog = backlog
         self._frames = Frames()
         self._reading = False
         self._owed = 1
         """Things that were asked for and have not come."""
         self._left_out = 0
+        self._error: BenchError | None = None
+        """Why nothing more will come."""
 
     async def begin(self, made: int) -> None:
         """Have it get ready to go on behind the first `made` things; returns when the next one is made. Raises BenchError."""
@@ -92,12 +84,24 @@ class ProcessFeed:
         self._left_out = things
 
     def more(self) -> None:
-        """Ask and read on, until the receiver has enough."""
-        if not self._reading:
+        """Ask and read on, until the stock has enough."""
+        if not self._reading and self._error is None:
             self._reading = True
             self._loop.add_reader(self._socket.fileno(), self._read)
-            with contextlib.suppress(BenchError):  # As in `_read`.
+            with contextlib.suppress(BenchError):  # Reading finds it too, behind what was still made.
                 self._ask()
+
+    def needed(self) -> None:
+        """Something is due and has not come. If none will come, the event loop's exception handler gets the reason, which
+        ends the load."""
+        if self._error is None:
+            self.more()
+        else:
+            self._loop.call_soon(self._give_up)
+
+    def _give_up(self) -> None:
+        if self._error is not None and self._backlog.stock.awaited:
+            raise self._error
 
     def _ask(self) -> None:
         """See to it that more is coming."""
@@ -109,21 +113,23 @@ class ProcessFeed:
             self._owed += _BATCH
 
     def wait(self) -> None:
-        """Block until there is one: it is due, and late already. Raises BenchError where none will come."""
+        """Block until there is one, before the load. Raises BenchError if none will come."""
         while not self._take():
             self._ask()
             select.select([self._socket], [], [])
 
     def _read(self) -> None:
-        if self._reading and not self._receiver.has_room:
+        if self._reading and not self._backlog.has_room:
             self._stop()
             return
         try:
             self._take()
-            if self._receiver.has_room:
+            if self._backlog.has_room:
                 self._ask()
-        except BenchError:
-            self._stop()  # What is there is sent; where more is needed, `wait` says it.
+        except BenchError as e:
+            self._stop()
+            self._error = e
+            self._give_up()  # Where nothing is awaited, what is there is sent first.
 
     def _stop(self) -> None:
         if self._reading:
@@ -145,7 +151,7 @@ class ProcessFeed:
         there = min(self._left_out, len(things))
         self._left_out -= there
         for packed in things[there:]:
-            self._receiver.add(packed)
+            self._backlog.add(packed)
         return len(things) - there
 
     def _died(self) -> BenchError:
@@ -161,5 +167,5 @@ class ProcessFeed:
         self._stop()
         self._connection.close()
         self._socket.close()
-        self._process.terminate()
+        self._process.kill()  # It has nothing to save, and may be stopped.
         self._process.wait()

@@ -89,7 +89,7 @@ class PrecisionWatch:
         """End the process."""
         self._stop()
         self._connection.close()
-        self.process.terminate()
+        self.process.kill()  # It has nothing to save, and may be stopped.
         self.process.wait()
 
     def why(self, stop_reason: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Core:
     """What is compiled, by the names that _core.c gives it."""
 
-    Receiver: Callable[[], Receiver]
+    Receiver: Callable[..., Receiver]
     texts: Callable[[list[bytes], bytes, bytes], list[bytes]]
     CATCH_UP: int
     PARSE: int

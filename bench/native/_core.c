@@ -58,6 +58,7 @@
 #define TURNS 16 /* reads of a connection before it is the others' turn */
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define MOST_BYTES (4 * 1024 * 1024) /* of a connection that wait for Python; then the socket waits */
+#define MOST_OF_ALL (256 * 1024 * 1024) /* of all connections together, and of each one read more */
 #define MUCH (64 * 1024)             /* bytes of a connection that Python is asked to make less of, */
 #define MUCH_OF_ALL (64 * 1024 * 1024) /* and of all together, from which on 64 reads are enough */
 
@@ -94,6 +95,11 @@ typedef struct connection {
     struct connection *next; /* among those that the thread lets go of */
 } connection;
 
+typedef struct { /* What a reader needs beside a connection. It is large: never on a thread's stack. */
+    char buffer[BUFFER_SIZE];
+    char glance[BUFFER_SIZE];
+} room_t;
+
 typedef struct {
     int epoll, stop, told;
     pthread_t thread;
@@ -105,6 +111,8 @@ typedef struct {
     size_t count, room;
     connection *left; /* no longer watched: the thread lets go of them between two batches */
     atomic_size_t bytes;  /* that wait for Python, of all connections */
+    size_t most_bytes;    /* of these: where more wait, sockets wait too */
+    room_t *rooms;        /* of the thread, and of Python */
     atomic_int for_short; /* reads of this turn that speak for short naps */
     _Atomic int64_t last_poll_ns; /* when the last poll began that reported all that was ready */
 } receiver;
@@ -283,8 +291,8 @@ static size_t left_of_chunk(const char *glance, size_t size) {
 }
 
 /* Each chunk with a read of its own; first `head` bytes. Whether to look at what came is asked here too. */
-static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head, int64_t poll_ns) {
-    char glance[BUFFER_SIZE];
+static void read_chunkwise(receiver *r, connection *c, room_t *room, size_t head, int64_t poll_ns) {
+    char *buffer = room->buffer, *glance = room->glance;
     int64_t bound_ns = c->more ? 0 : poll_ns;
     size_t left = head, in_piece = 0;
     int64_t piece_ns = 0;
@@ -297,7 +305,7 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
         bool kernel;
         size_t wanted = left ? left : GLANCE;
         if (in_piece + wanted > (size_t)BUFFER_SIZE) break;
-        ssize_t got = receive(c->fd, glance, wanted < sizeof glance ? wanted : sizeof glance, &stamp_ns, &kernel);
+        ssize_t got = receive(c->fd, glance, wanted < BUFFER_SIZE ? wanted : BUFFER_SIZE, &stamp_ns, &kernel);
         if (got < 0) {
             c->empty = true;
             c->more = false;
@@ -336,9 +344,11 @@ static void read_chunkwise(receiver *r, connection *c, char *buffer, size_t head
     else if (much_waits(r, c)) ask(r, c, CATCH_UP);
 }
 
-/* Let the socket wait where Python does not keep up with it: memory must not grow with what a server pours out. */
+/* Let the socket wait where Python does not keep up with it: memory must not grow with what a server pours out. A connection
+ * that waits has something for Python, and `collect` lets it go on. */
 static void bound_memory(receiver *r, connection *c) {
-    if (c->incoming.size > MOST_BYTES && !c->paused && c->watched) {
+    bool much = c->incoming.size > MOST_BYTES || (c->incoming.size && atomic_load(&r->bytes) > r->most_bytes);
+    if (much && !c->paused && c->watched) {
         struct epoll_event event = {.events = 0, .data.ptr = c};
         c->paused = epoll_ctl(r->epoll, EPOLL_CTL_MOD, c->fd, &event) == 0;
         ask(r, c, PARSE);
@@ -355,9 +365,10 @@ static bool several_wait(connection *c) {
     return ioctl(c->fd, FIONREAD, &waiting) == 0 && waiting > 0 && are_several(c, (size_t)waiting);
 }
 
-/* With the connection's lock held. `buffer` has room for BUFFER_SIZE. */
-static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, bool unhurried) {
+/* With the connection's lock held. */
+static void arrived(receiver *r, connection *c, room_t *room, int64_t poll_ns, bool unhurried) {
     if (c->dead || !c->watched) return;
+    char *buffer = room->buffer;
     if (c->patient && unhurried) {
         size_t head = 0;
         if (!c->lazy && !c->reads) {
@@ -366,13 +377,13 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
         }
         if (c->lazy || head) {
             c->lazy = true;
-            read_chunkwise(r, c, buffer, head, poll_ns);
+            read_chunkwise(r, c, room, head, poll_ns);
             bound_memory(r, c);
             return;
         }
     } else if (c->patient && c->lazy && !c->more && several_wait(c)) {
         atomic_fetch_add(&r->for_short, 1);
-        read_chunkwise(r, c, buffer, 0, poll_ns);
+        read_chunkwise(r, c, room, 0, poll_ns);
         bound_memory(r, c);
         return;
     }
@@ -406,7 +417,7 @@ static void arrived(receiver *r, connection *c, char *buffer, int64_t poll_ns, b
 
 /* Edge-triggered: a socket is reported when something comes, and not again for what is left, so that all is taken. A read that
  * is shorter than its buffer has taken all, but for the end of the connection. With the connection's lock held. */
-static void drain(receiver *r, connection *c, char *buffer, int64_t poll_ns, bool unhurried, bool hung_up) {
+static void drain(receiver *r, connection *c, room_t *room, int64_t poll_ns, bool unhurried, bool hung_up) {
     for (int turn = 0; c->watched && !c->dead && !c->paused; turn++) {
         if (turn == TURNS) { /* The others' turn: what is left is reported again. */
             struct epoll_event event = {.events = WATCHED, .data.ptr = c};
@@ -414,7 +425,7 @@ static void drain(receiver *r, connection *c, char *buffer, int64_t poll_ns, boo
             return;
         }
         c->empty = false;
-        arrived(r, c, buffer, poll_ns, unhurried && turn == 0);
+        arrived(r, c, room, poll_ns, unhurried && turn == 0);
         if (c->empty || !(c->more || hung_up)) return;
     }
 }
@@ -424,7 +435,6 @@ static void *receive_all(void *given) {
     prctl(PR_SET_NAME, "receiver"); /* bench/process/child_process.py knows it by this name. */
     atomic_store(&r->thread_id, syscall(SYS_gettid));
     struct epoll_event events[POLL_MAX];
-    char buffer[BUFFER_SIZE];
     int quick_wakes = 0;
     int64_t nap_ns = NAP_NS;
     prctl(PR_SET_TIMERSLACK, 1UL); /* A nap ends when it should. */
@@ -450,7 +460,7 @@ static void *receive_all(void *given) {
             if (!c) continue; /* Told to stop, or to let go. */
             pthread_mutex_lock(&c->lock);
             bool hung_up = events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
-            drain(r, c, buffer, atomic_load(&r->last_poll_ns), unhurried, hung_up);
+            drain(r, c, &r->rooms[0], atomic_load(&r->last_poll_ns), unhurried, hung_up);
             pthread_mutex_unlock(&c->lock);
         }
         /* A nap that is worth its price ends with several connections to read. Where chunks come so close that they wait
@@ -629,9 +639,8 @@ static PyObject *stream_heed(PyObject *self, PyObject *unused) {
 static PyObject *stream_read(PyObject *self, PyObject *unused) {
     (void)unused;
     StreamObject *s = (StreamObject *)self;
-    char buffer[BUFFER_SIZE];
     pthread_mutex_lock(&s->c->lock);
-    drain(s->r, s->c, buffer, atomic_load(&s->r->last_poll_ns), false, false);
+    drain(s->r, s->c, &s->r->rooms[1], atomic_load(&s->r->last_poll_ns), false, false);
     pthread_mutex_unlock(&s->c->lock);
     Py_RETURN_NONE;
 }
@@ -879,17 +888,20 @@ static PyTypeObject *stream_type;
 /* Receiver: the thread. */
 
 static PyObject *receiver_new(PyTypeObject *type, PyObject *args, PyObject *named) {
-    (void)args;
     (void)named;
+    unsigned long long most_bytes = MOST_OF_ALL;
+    if (!PyArg_ParseTuple(args, "|K:Receiver", &most_bytes)) return NULL;
     allocfunc make = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     ReceiverObject *self = (ReceiverObject *)make(type, 0);
     if (!self) return NULL;
     receiver *r = calloc(1, sizeof *r);
-    if (!r) {
+    if (!r || !(r->rooms = malloc(2 * sizeof *r->rooms))) {
+        free(r);
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
     self->r = r;
+    r->most_bytes = (size_t)most_bytes;
     r->epoll = r->stop = r->told = -1;
     pthread_mutex_init(&r->lock, NULL);
     r->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -973,6 +985,7 @@ static void receiver_dealloc(PyObject *self) {
         if (r->told >= 0) close(r->told);
         pthread_mutex_destroy(&r->lock);
         free(r->asked);
+        free(r->rooms);
         free(r);
     }
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);

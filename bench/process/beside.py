@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from bench.process.interpreter import leave, set_up
+from bench.process.interpreter import leave, set_up, woken_by_parents_end
 
 if __name__ == "__main__":
     set_up()
+    woken_by_parents_end()
     leave(import_module(sys.argv[1]).main(int(sys.argv[2])))

@@ -15,10 +15,13 @@ import subprocess
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from bench.clock import NS_PER_S, now_ns
+from bench.process.interpreter import woken_by_parents_end
 
 _THREADS, _DESCRIPTORS, _NAME = Path("/proc/self/task"), Path("/proc/self/fd"), Path("/proc/self/comm")
 _RECEIVER = "receiver\n"
@@ -66,6 +69,20 @@ def death(status: int) -> str:
     return f"{by} (which the system does where memory runs out)" if -status == signal.SIGKILL else by
 
 
+def end(processes: Sequence[subprocess.Popen[bytes]], within_s: float) -> None:
+    """Wait until processes that were told to end have ended. Kills those that have not in time, the stopped ones too."""
+    deadline_ns = now_ns() + round(within_s * NS_PER_S)
+    try:
+        for process in processes:
+            process.wait(timeout=max(deadline_ns - now_ns(), 0) / NS_PER_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        for process in processes:
+            process.kill()  # Nothing where it has ended.
+            process.wait()
+
+
 class Copy:
     """A copy of this process, by what `subprocess.Popen` calls it."""
 
@@ -73,10 +90,10 @@ class Copy:
         self.pid = pid
         self.returncode: int | None = None
 
-    def terminate(self) -> None:
-        """Tell it to end; nothing where it has ended."""
+    def kill(self) -> None:
+        """End it, also if it is stopped; nothing where it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, signal.SIGTERM)  # It is not waited for yet, so the number is still its own.
+            os.kill(self.pid, signal.SIGKILL)  # It is not waited for yet, so the number is still its own.
 
     def wait(self) -> int:
         """Its exit status, when it has ended; a signal's number below zero."""
@@ -114,6 +131,7 @@ def copy(name: str, descriptor: int, main: Callable[[int], int]) -> Copy:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
+        woken_by_parents_end()
         _keep_only(descriptor)
         with suppress(OSError):
             _NAME.write_text(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 import threading
 from types import ModuleType
@@ -13,6 +14,8 @@ from typing import NoReturn
 GARBAGE_AT = 100_000
 """New objects before the collector looks at them. An import makes tens of thousands that all stay: to look at each several
 times is an eighth of the start."""
+
+_PR_SET_PDEATHSIG = 1
 
 NO_PLUGINS = "__all__"
 """What pydantic calls all plugins that it shall not use."""
@@ -31,6 +34,15 @@ def set_up() -> None:
     from bench.process import generated_code
 
     atexit.register(generated_code.keep(machine_cache.default_path(generated_code.FILE)).write)
+
+
+def woken_by_parents_end() -> None:
+    """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it finds its socket
+    closed, and ends too. Only Linux can do it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 
 def _without_plugins() -> None:

@@ -89,4 +89,6 @@ def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) ->
     said = log.read_text().strip()
     if status == 2:
         raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in said.splitlines()])
+    if status < 0:  # No defect of ours.
+        raise UsageError(f"the mock {death(status)} before it was ready: no load was sent")
     raise BenchError(f"the mock {death(status)} before it was ready: {said[-2000:]}")

@@ -285,6 +285,11 @@ class RunDirectory:
             raise UsageError(f"{path} is damaged: {problem}")
         return content
 
+    @property
+    def has_records(self) -> bool:
+        """Whether a request has a record."""
+        return any(path.exists() and path.stat().st_size for path in (self.path / REQUESTS, *self.shards(REQUESTS)))
+
     def records(self) -> Iterator[RequestRecord]:
         """Every whole record. Raises RecordError, with the line's number, where one in the middle is damaged."""
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):

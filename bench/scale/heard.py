@@ -12,7 +12,7 @@ from bench.load.crew import NO_COUNTS, CrewReport, Order, Progress
 from bench.load.feed_on_change import lead_ns
 from bench.load.sampling import ClientState, worst
 from bench.load.worker_health import WorkerHealth
-from bench.scale.messages import Change, Command, ProgressUpdate, WarmupEnds
+from bench.scale.messages import Change, Command, ProgressUpdate, Refused, WarmupEnds
 
 CHANGE_LEAD_NS = 250 * NS_PER_MS
 
@@ -30,8 +30,10 @@ class Heard:
         self.report: WorkerReport | None = None
         self.died: str | None = None
 
-    def hear(self, message: ProgressUpdate | WorkerReport, progress: Progress) -> bool:
-        """Take a message. False when it was the last."""
+    def hear(self, message: ProgressUpdate | WorkerReport | Refused, progress: Progress) -> bool:
+        """Take a message. False when it was the last. Raises the error that ended the worker's load."""
+        if isinstance(message, Refused):
+            raise message.error
         if isinstance(message, WorkerReport):
             self.report = message
             return False

@@ -19,7 +19,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The worker cannot do its work, for a reason that the user must read."""
+    """The worker cannot do its work, or go on with it, for a reason that the user must read."""
 
     error: BenchError
 

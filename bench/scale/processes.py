@@ -7,17 +7,19 @@ leaves what it had written; the others go on, and the verdict names it.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
-from bench.errors import BenchError
+from bench.errors import BenchError, UsageError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.crew import BEGIN_LEAD_NS, CrewReport, Progress
 from bench.process import child_process
 from bench.process.event_loop import add_message_reader
 from bench.scale.heard import Heard, Together
 from bench.scale.messages import Begin, ProgressUpdate, Ready, Refused
+
+ENDED_WITHIN_S = 5.0
+"""How long workers may take to end once their parent has closed the connection."""
 
 
 class WorkerProcess:
@@ -36,8 +38,11 @@ class WorkerProcess:
         try:
             message: Ready | Refused = self.connection.recv()
         except (EOFError, OSError):
-            how = child_process.death(self.process.wait())
-            raise BenchError(f"{self.heard.name} {how} while it got ready: its error is above") from None
+            status = self.process.wait()
+            what = f"{self.heard.name} {child_process.death(status)} while it got ready"
+            if status < 0:  # No defect of ours.
+                raise UsageError(f"{what}: no load was sent") from None
+            raise BenchError(f"{what}: its error is above") from None
         if isinstance(message, Refused):
             raise message.error
         self.heard.stocked = message.stocked
@@ -50,9 +55,9 @@ class WorkerProcess:
             return
 
     def read(self, progress: Progress) -> bool:
-        """Take one message. False when there is nothing more to come."""
+        """Take one message. False when there is nothing more to come. Raises the error that ended the worker's load."""
         try:
-            message: ProgressUpdate | WorkerReport = self.connection.recv()
+            message: ProgressUpdate | WorkerReport | Refused = self.connection.recv()
         except (EOFError, OSError):
             if self.heard.report is None:
                 self.heard.is_dead(child_process.death(self.process.wait()))
@@ -127,8 +132,4 @@ class WorkerProcesses(Together):
         """Let go of every worker; one that still runs is ended."""
         for worker in self.workers:
             worker.connection.close()
-            try:
-                worker.process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+        child_process.end([worker.process for worker in self.workers], ENDED_WITHIN_S)

@@ -41,7 +41,9 @@ class Said:
 class ClientTotals:
     """Add every record."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, incomplete: bool = False) -> None:
+        """`incomplete`: requests may have been sent that have no record."""
+        self.incomplete = incomplete
         self.sent = 0
         self.last_end_ns = 0
         """When the last of them ended: a page that was read before does not count all of them."""

@@ -93,7 +93,12 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLin
     if client.inputs is not None:
         return _requests_of_inputs(finished, client, client.inputs)
     more = finished - client.succeeded
-    if more > client.unsure:
+    if more > client.unsure and client.incomplete:
+        sentence = (
+            f"the server finished {finished:,.0f} requests, and {client.succeeded + client.unsure:,} have a record: "
+            f"{more - client.unsure:,.0f} lost their records with what sent them, or are somebody else's"
+        )
+    elif more > client.unsure:
         sentence = (
             f"the server finished {finished:,.0f} requests, of which {client.succeeded:,} are this run's: "
             f"{more - client.unsure:,.0f} are somebody else's, or were sent again by something in between"
@@ -110,7 +115,7 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLin
         )
     else:
         sentence = f"both counted {client.succeeded:,} requests"
-    agree = None if not exact else 0 <= more <= client.unsure
+    agree = None if not exact or (client.incomplete and more > client.unsure) else 0 <= more <= client.unsure
     return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
 
 
@@ -138,6 +143,9 @@ def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, 
             f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the {client.unsure:,} "
             "requests that did not succeed have some too"
         )
+        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+    if client.incomplete and said > counted:
+        sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that have a record"
         return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
     agree = said == counted
     sentence = (
@@ -167,14 +175,16 @@ def _details(series: ServerSeries, client: ClientTotals, first: int, last: int, 
         ),
     ):
         if server is not None and said.by:
-            excuse = _excuse(said, client.unsure, twice=twice)
+            excuse = _excuse(said, client, twice=twice)
             yield _detail(what, title, server, said.total, excuse if exact else "")
 
 
-def _excuse(said: Said, unsure: int, *, twice: bool) -> str | None:
+def _excuse(said: Said, client: ClientTotals, *, twice: bool) -> str | None:
     """Why the sums may differ though nothing is wrong; None: they may not."""
-    if unsure:
-        return f"; the {unsure:,} requests that did not succeed have some too"
+    if client.unsure:
+        return f"; the {client.unsure:,} requests that did not succeed have some too"
+    if client.incomplete:
+        return "; requests whose records were lost have some too"
     if said.silent:
         return f"; replies that do not say theirs: {said.silent:,}"
     return "; the server preempted requests, and may count their prompts again" if twice else None

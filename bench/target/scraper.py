@@ -122,5 +122,5 @@ class Scraper:
         # A loop that was still to watch a closed descriptor would end this process (libuv aborts).
         self._stop()
         self._connection.close()
-        self.process.terminate()
+        self.process.kill()  # It has nothing to save, and may be stopped.
         self.process.wait()

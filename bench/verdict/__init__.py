@@ -30,12 +30,21 @@ from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
-from bench.verdict.sent_load import off_plan, ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
+from bench.verdict.sent_load import (
+    nothing_measured,
+    off_plan,
+    ready_not_sent,
+    send_lateness,
+    sent_dispersion,
+    sent_rate,
+    waited_at_cap,
+)
 from bench.verdict.server import cache_hits, errors, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
 from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
 
 SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
+    "nothing_measured": nothing_measured,
     "send_lateness": send_lateness,
     "ready_not_sent": ready_not_sent,
     "pause": pause,

@@ -16,6 +16,22 @@ ENOUGH_SENDS = 1_000
 """From so many on, the dispersion of the sends is judged by its band; of fewer the band is wider in proportion."""
 
 
+def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A run in which no request has ended has no number that could be good."""
+    counts = evidence.summary["counts"]
+    if counts["succeeded"] or counts["failed"] or counts.get("cancelled"):
+        return []
+    if interrupted := counts["interrupted"]:
+        why = f"the run was stopped before any of its {interrupted:,} requests had ended"
+    elif dropped := counts["dropped"]:
+        why = f"all {dropped:,} requests were dropped before they were sent"
+    elif warmup := counts["warmup"]["requests"]:
+        why = f"the run ended during its warm-up, after {warmup:,} requests"
+    else:
+        why = "the run has no record of any request"
+    return [Finding("nothing_measured", Status.INVALID, 0.0, f"nothing was measured: {why}")]
+
+
 def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: requests that left late were not the load that was asked for."""
     p99 = evidence.summary["instrument"]["send_lateness_ms"]["p99"]

@@ -44,7 +44,8 @@ typedef struct Stream {
   const char **texts, *opening, *before, *after, *last, *end[MOST_END];
   Py_ssize_t opening_size, before_size, after_size, last_size, end_size[MOST_END];
   ns_t *stamps;
-  char *rest;
+  char *held;       /* room for a frame: what a connection did not take of it */
+  const char *rest; /* in `held`, or in an end */
   Py_ssize_t rest_size;
 } Stream;
 
@@ -136,8 +137,7 @@ static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size
   if (n == size) return 1;
   if (n < 0) n = 0;
   s->rest_size = size - n;
-  s->rest = malloc(s->rest_size);
-  if (s->rest) memcpy(s->rest, bytes + n, s->rest_size);
+  s->rest = bytes == hand->frame ? memcpy(s->held, bytes + n, s->rest_size) : bytes + n;
   s->blocked = chunks > 1 && s->rest_size <= lasts ? 1 : chunks;
   return 0;
 }
@@ -255,7 +255,7 @@ static void Stream_dealloc(Stream *s) {
   PyTypeObject *type = Py_TYPE((PyObject *)s);
   Py_CLEAR(s->owner);
   Py_CLEAR(s->keep);
-  free(s->gaps), free(s->texts), free(s->stamps), free(s->rest);
+  free(s->gaps), free(s->texts), free(s->stamps), free(s->held);
   PyObject_Free(s);
   Py_DECREF(type);
 }
@@ -444,6 +444,7 @@ static PyObject *Sender_add(Sender *self, PyObject *args) {
   if (!(s->stamps = malloc((s->tokens + 1 + MOST_END) * sizeof *s->stamps))) { PyErr_NoMemory(); goto failed; }
   extra = longest + s->before_size + s->after_size + FRAMING;
   if (s->last_size > extra) extra = s->last_size;
+  if (!(s->held = malloc(s->opening_size + extra))) { PyErr_NoMemory(); goto failed; }
   pthread_mutex_lock(&self->lock);
   if (self->queued == self->capacity) {
     Py_ssize_t capacity = self->capacity * 2 + 64;

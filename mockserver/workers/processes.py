@@ -33,6 +33,18 @@ class WorkerPipes:
     """Becomes readable when the parent ends."""
 
 
+_PR_SET_PDEATHSIG = 1
+
+
+def woken_by_parents_end() -> None:
+    """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it sees that, and
+    ends too. Only Linux can do it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
+
+
 class WorkerProcesses:
     """Forks workers and watches them. Each runs `work(number, pipes)`, and its process ends after that."""
 
@@ -86,6 +98,7 @@ class WorkerProcesses:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+            woken_by_parents_end()
             self._work(number, pipes)
             status = 0
         except MockError as e:
@@ -103,8 +116,11 @@ class WorkerProcesses:
         self._stop_all()
 
     def _stop_all(self) -> None:
+        if sys.platform == "win32":
+            raise MockError("Windows has no fork")
         for pid in list(self._pids):
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # A stopped worker would not take it.
 
     def _watch(self) -> None:
         failed: str | None = None

@@ -23,11 +23,12 @@ from bench.config import RunConfig, resolve
 from bench.conversations.turns import Conversations
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
-from bench.errors import BenchError
+from bench.errors import BenchError, Exit, UsageError
 from bench.load import worker as worker_module
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
 from bench.load.feed import ProcessFeed
+from bench.load.supervision import Defects
 from bench.load.worker import Worker
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare
@@ -38,6 +39,7 @@ from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S, in_a_calm_moment, of_this_try
+from tests.support.run_process import flags, process, wait_for
 
 MARK = "TRUELOAD_TESTED_BY"
 
@@ -266,17 +268,41 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
             await filled(made)
             os.kill(process._process.pid, signal.SIGKILL)
             process._process.wait()
-            for _ in range(5):
+            defects = Defects()
+            ended = asyncio.Event()
+            defects.on_first = ended.set
+            while not made.stock.must_wait:
                 made.take("run")
                 await asyncio.sleep(0)
+                assert not ended.is_set(), "what is there is sent first"
+            made.stock.when_made(lambda: None)
+            await asyncio.wait_for(ended.wait(), PATIENCE_S)
             with pytest.raises(
-                BenchError, match=r"that makes prompts was killed by SIGKILL \(.* memory runs out\); what"
+                UsageError, match=r"that makes prompts was killed by SIGKILL \(.* memory runs out\); what"
             ):
-                [made.take("run") for _ in range(2000)]
+                defects.raise_first()
         finally:
             process.close()
 
     in_loop(feed())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.usefixtures("work_folder")
+def test_a_run_whose_feed_is_killed_ends_with_a_sentence(workers: str, tmp_path: Path) -> None:
+    with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "1") as mock:
+        length = ("--duration", "600s", "--concurrency", "64", "--workers", workers, "--priority", "normal")
+        mark = os.environ | {MARK: str(tmp_path)}
+        with process(flags(mock.url, tmp_path, *length, "--server-metrics", "off"), env=mark) as running:
+            wait_for(lambda: any(path.stat().st_size for path in (tmp_path / "run").glob("requests*")))
+            feeds = [pid for pid, line in commands_marked(tmp_path) if "feed" in line]
+            assert len(feeds) == int(workers)
+            os.kill(feeds[0], signal.SIGKILL)
+            _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == Exit.USAGE, err
+    assert "the process that makes prompts was killed by SIGKILL" in err
+    assert "Traceback" not in err
+    assert processes_marked(tmp_path) == []
 
 
 def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -332,9 +358,19 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
 
 def processes_marked(mark: Path) -> list[str]:
     """The names of the processes that were started with this mark in their environment, and of those that they started."""
+    return [name for _, name in marked(mark, "comm")]
+
+
+def commands_marked(mark: Path) -> list[tuple[int, str]]:
+    """The same with their numbers, and the name and command line of each."""
+    lines = dict(marked(mark, "cmdline"))
+    return [(pid, f"{name} {lines.get(pid, '')}") for pid, name in marked(mark, "comm")]
+
+
+def marked(mark: Path, file: str) -> list[tuple[int, str]]:
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if f"{MARK}={mark}\0" in (process / "environ").read_text(errors="replace"):
-                found.append((process / "comm").read_text().strip())
+            if f"{MARK}={mark}\0" in (path / "environ").read_text(errors="replace"):
+                found.append((int(path.name), (path / file).read_text().replace("\0", " ").strip()))
     return found

@@ -68,6 +68,34 @@ def test_a_calibration_that_is_killed_leaves_neither_its_mock_nor_its_ledger_beh
             break
 
 
+def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tmp_path: Path) -> None:
+    words = [
+        "calibrate",
+        "--mock",
+        "--ttft 5ms --tpot 5ms --workers 2",
+        "--rate",
+        "50",
+        "--duration",
+        "600s",
+        "--no-store",
+    ]
+    with process([*words, "--out", str(tmp_path / "run"), *SMALL]) as running:
+        requests = tmp_path / "run" / "requests.jsonl"
+        for _ in until("the load"):
+            if requests.exists() and requests.stat().st_size:
+                break
+        (mock,) = [number for number, line in children(running.pid) if "mockserver" in line]
+        stopped = [mock, *(number for number, _ in children(mock))]
+        assert len(stopped) == 3
+        for number in stopped:
+            os.kill(number, signal.SIGSTOP)
+        running.send_signal(signal.SIGKILL)
+        running.communicate()
+    for _ in until("the end of the mock"):
+        if not any(map(is_there, stopped)):
+            break
+
+
 def test_a_mock_as_a_child_leaves_the_folder_of_a_living_parent_alone(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mockserver.child", "--scratch", str(tmp_path), "--port", "0"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:

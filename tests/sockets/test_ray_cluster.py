@@ -186,6 +186,7 @@ def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
 def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
     raylet = cluster.add()
     words = on_cluster(mock, tmp_path, "--duration", "15s", "--concurrency", "8", "--workers-per-node", "1")
+    words += ["--format", "json"]
     with process(words, env=cluster.environment, start_new_session=True) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=PATIENCE_S)
         shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
@@ -200,6 +201,8 @@ def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cl
     assert died.startswith(f"worker {place['worker']} on {place['node']} ")
     assert "after the start" in died
     assert any(died in reason for reason in told["verdict"]["reasons"])
+    assert json.loads(out) == told, "Ray prints nothing among our results"
+    assert not any("somebody else's" in reason for reason in told["verdict"]["reasons"])
     had = [line for content in shipped.values() for line in whole_lines(content)]
     assert {json.loads(line)["id"] for line in had} <= {row["id"] for row in records(tmp_path)}
     assert "Traceback" not in err

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from bench import cli
+from bench import cli, load_test
+from bench.config import RunConfig, resolve
 from bench.errors import Exit
+from bench.load.live import LiveNumbers
+from bench.observer import Cadence
+from bench.terminal import Terminal
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Received, Step, in_turn
 from tests.support.patience import PATIENCE_S
@@ -109,3 +116,65 @@ def test_a_killed_run_can_be_rendered_with_all_that_had_ended(tmp_path: Path) ->
     told = summary(tmp_path)
     assert told["counts"]["sent"] == whole_lines
     assert told["run"]["stop_reason"] == "killed"
+
+
+def test_a_run_that_is_killed_before_any_record_is_invalid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        LiteralServer(loaded(hanging)) as server,
+        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "2")) as running,
+    ):
+        wait_for(lambda: all_hang(server, 2))
+        running.kill()
+        running.communicate(timeout=PATIENCE_S)
+    assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.INVALID
+    reason = "nothing was measured: the run has no record of any request"
+    verdict = summary(tmp_path)["verdict"]
+    assert (verdict["status"], verdict["reasons"][0]) == ("INVALID", reason)
+    assert reason in " ".join(capsys.readouterr().out.split())
+    assert reason in (tmp_path / "run" / "report.html").read_text()
+
+
+class InterruptedInItsReport(Terminal):
+    """Ctrl-C as soon as a request has ended, and so many times more as the report is begun."""
+
+    cadence = Cadence(first_s=0.01, every_s=0.01)
+
+    def __init__(self, more: int) -> None:
+        super().__init__(sys.stderr)
+        self._more = more
+        self._interrupted = False
+
+    def progress(self, numbers: LiveNumbers) -> None:
+        if numbers.done and not self._interrupted:
+            self._interrupted = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
+        if what == "making the report":
+            for _ in range(self._more):
+                os.kill(os.getpid(), signal.SIGINT)
+        return super().waiting(what)
+
+
+def in_this_process(url: str, tmp_path: Path) -> RunConfig:
+    settings = {"url": url, "duration": "600s", "concurrency": "2", "input_tokens": "16", "out": str(tmp_path / "run")}
+    return resolve(settings)
+
+
+def test_a_second_ctrl_c_that_comes_when_the_load_is_over_does_not_cost_the_report(tmp_path: Path) -> None:
+    with LiteralServer(loaded(in_turn(stream(*GOOD)))) as server:
+        result = load_test.run(in_this_process(server.url, tmp_path), observer=InterruptedInItsReport(1))
+    assert result.exit == Exit.INTERRUPTED
+    assert result.interrupted
+    assert result.summary["counts"]["succeeded"] == len(records(tmp_path)) > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_third_ctrl_c_gives_up_the_report_and_says_how_to_make_it(tmp_path: Path) -> None:
+    with (
+        LiteralServer(loaded(in_turn(stream(*GOOD)))) as server,
+        pytest.raises(KeyboardInterrupt, match=r"what was measured is kept: python -m bench report .*run"),
+    ):
+        load_test.run(in_this_process(server.url, tmp_path), observer=InterruptedInItsReport(2))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -179,3 +180,64 @@ def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
     assert told["counts"]["failed"] > 5
     assert {row["worker"] for row in records(tmp_path) if row["outcome"] == "ok"} == {0}
     assert {row["worker"] for row in records(tmp_path) if row["outcome"] != "ok"} == {1}
+
+
+# ---- Processes that are stopped (SIGSTOP) ----------------------------------------------------------------------------
+
+
+def stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: state(pid) == "T")
+
+
+def state(pid: int) -> str:
+    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_load_that_a_stopped_worker_holds_up_is_abandoned_and_reported(mock: str, tmp_path: Path) -> None:
+    with process(flags(mock, tmp_path, "--duration", "600s", "--concurrency", "4")) as running:
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
+        workers = worker_processes(running.pid)
+        stop(min(workers))
+        assert running.stderr is not None
+        for _ in range(3):  # Each is taken before the next is sent: the kernel keeps only one.
+            running.send_signal(signal.SIGINT)
+            wait_for(lambda: not pending(running.pid, signal.SIGINT))
+        _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == Exit.INTERRUPTED, err
+    assert "the load was abandoned after Ctrl-C" in err
+    assert "Traceback" not in err
+    assert all(gone(pid) for pid in workers)
+    told = summary(tmp_path)
+    assert told["run"]["stop_reason"] == "interrupted"
+    assert sum(told["counts"]["by_outcome"].values()) == len(records(tmp_path)) >= 10
+    assert "somebody else's" not in " ".join(told["verdict"]["reasons"])
+
+
+def pending(pid: int, number: int) -> bool:
+    """Whether the kernel has this signal for the process, which has not taken it yet."""
+    lines = (Path("/proc") / str(pid) / "status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
+def descendants(parent: int) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                found |= {int(path.name): (path / "comm").read_text().strip(), **descendants(int(path.name))}
+    return found
+
+
+def test_processes_that_are_stopped_do_not_outlive_a_parent_that_is_killed(mock: str, tmp_path: Path) -> None:
+    words = flags(mock, tmp_path, "--duration", "600s", "--concurrency", "4", "--until", "ttft:p50=0.001%")
+    with process(words) as running:
+        wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
+        below = descendants(running.pid)
+        assert len(below) == 6, f"two workers with a feed each, the scraper, and the judge of --until: {below}"
+        for pid in below:
+            stop(pid)
+        running.kill()
+        running.communicate(timeout=PATIENCE_S)
+        wait_for(lambda: all(gone(pid) for pid in below))

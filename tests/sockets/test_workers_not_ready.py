@@ -101,7 +101,8 @@ def test_a_worker_that_is_killed_while_it_gets_ready_is_named(tmp_path: Path) ->
     async def killed(crew: WorkerProcesses) -> None:
         os.kill(crew.workers[1].process.pid, signal.SIGKILL)
         with pytest.raises(
-            BenchError, match=r"worker 1 was killed by SIGKILL \(.* memory runs out\) while it got ready"
+            UsageError,
+            match=r"worker 1 was killed by SIGKILL \(.* memory runs out\) while it got ready: no load was sent",
         ):
             await crew.prepare()
 

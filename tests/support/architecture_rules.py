@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
-    "bench.process.child_process": frozenset(),
+    "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset({"bench.machine.machine_cache", "bench.process.generated_code"}),
@@ -169,7 +169,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.errors", "bench.load.load_control", "bench.manifest", "bench.run_files.run_directory",
          "bench.run_files.run_state"}
     ),
-    "bench.terminal": frozenset({"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer"}),
+    "bench.terminal": frozenset(
+        {"bench.load.live", "bench.load.worker_health", "bench.notices", "bench.observer",
+         "bench.process.stop_signals"}
+    ),
     "bench.machine.preflight": frozenset({"bench.errors"}),
     "bench.process.priority": frozenset({"bench.clock", "bench.errors", "bench.native"}),
     "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
@@ -213,8 +216,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
          "bench.process.kept_file", "bench.process.priority", "bench.records", "bench.run_files.load_change",
-         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
-         "promptset"}
+         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.stock", "bench.transport",
+         "bench.workload", "promptset"}
     ),
     "bench.load.feed_on_change": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}

@@ -113,7 +113,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),
-    "mockserver.child": frozenset({"mockserver.cli"}),
+    "mockserver.child": frozenset({"mockserver.cli", "mockserver.workers.processes"}),
     "mockserver.api": frozenset({"mockserver.clock", "mockserver.errors", "mockserver.record.assertions"}),
     "mockserver.pytest_plugin": frozenset({"mockserver.api"}),
 }  # fmt: skip

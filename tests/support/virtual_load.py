@@ -88,6 +88,7 @@ class Load:
         self._begins_late_ns = begins_late_ns
         self._cancel = cancel
         self._read_as = read_as
+        self.backlog: Supply | Conversations
         self.samples: list[dict[str, Any]] = []
         self.records: list[RequestRecord] = []
 
@@ -143,7 +144,8 @@ class Load:
 
     def _conversations(self, sessions: Iterable[Session], real: bool) -> Conversations:
         encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
-        return Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
+        self.backlog = Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
+        return self.backlog
 
     def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | SessionsLoop]) -> None:
         async def main(loop: VirtualTimeLoop) -> None:
@@ -155,7 +157,7 @@ class Load:
             self.transport.late_ns = self._records_late_ns
             self.transport.read_as = self._read_as
             encode = lambda sample: Encoded(b"{}", True, None)  # noqa: E731
-            supply = Supply(itertools.repeat(Sample(prompt="x")), encode, "made", cancel=self._cancel)
+            supply = self.backlog = Supply(itertools.repeat(Sample(prompt="x")), encode, "made", cancel=self._cancel)
             sending = Sending(
                 transport=self.transport,
                 clock=clock,

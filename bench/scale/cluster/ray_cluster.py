@@ -190,7 +190,7 @@ def _connect(ray: ModuleType, address: str, environment: dict[str, Any] | None) 
     # Ray warns that it may not take the signals from here: it must not.
     logging.getLogger("ray").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), _command_line_kept():
+        with warnings.catch_warnings(), _command_line_kept(), _no_messages():
             warnings.simplefilter("ignore")  # What is wrong is in the exception too.
             ray.init(
                 None if address == HERE else address,
@@ -232,3 +232,16 @@ def _command_line_kept() -> Iterator[None]:
         yield
     finally:
         utils.get_entrypoint_name = theirs
+
+
+@contextlib.contextmanager
+def _no_messages() -> Iterator[None]:
+    """Keep Ray from printing what its nodes report: it would do so on stdout, among our results. Of a lost node it prints the
+    end of a log, some 36 lines, where the verdict has a sentence."""
+    worker: Any = import_module("ray._private.worker")
+    theirs = worker.listen_error_messages
+    worker.listen_error_messages = lambda *_: None  # The body of a thread, which ends then.
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = theirs

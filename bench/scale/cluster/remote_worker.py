@@ -140,6 +140,8 @@ class RemoteWorker:
                 for message in delivery.messages:
                     if isinstance(message, ProgressUpdate | WorkerReport):
                         heard.hear(message, progress)
+                    elif isinstance(message, Refused):
+                        heard.is_dead(f"ended: {message.error}")
                 if delivery.death and heard.died is None:
                     heard.is_dead(delivery.death)
                 if delivery.ended:
@@ -157,7 +159,7 @@ class RemoteWorker:
         at_s = (now_ns() - start_ns) / NS_PER_MS / 1000
         missing = max(0, heard_done(self.heard) - self._here)
         return (
-            f"{how} {at_s:.1f} s after the start ({self._here:,} of its records are here, "
+            f"{how} {at_s:.1f} s after the start ({self._here:,} of its records are here; by its last report, "
             f"{missing:,} that had ended and {self.heard.counts['in_flight']:,} that were in flight are missing)"
         )
 

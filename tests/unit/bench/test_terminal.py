@@ -104,6 +104,7 @@ def following(terminal: Terminal) -> Iterator[None]:
     yield
     live.stop()
     terminal.load_ended()
+    terminal.run_ended()
 
 
 def sent(n: int, done: int | None = None) -> dict[str, int]:
@@ -265,7 +266,9 @@ def test_a_terminal_is_drawn_over_in_place() -> None:
 
 
 @pytest.mark.parametrize(("name", "order"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated")])
-def test_signals_end_the_load_and_are_given_back_after_it(name: str, order: str, pipe: tuple[TextIO, TextIO]) -> None:
+def test_signals_end_the_load_and_are_given_back_after_the_run(
+    name: str, order: str, pipe: tuple[TextIO, TextIO]
+) -> None:
     number = signal.Signals[name]
     before = signal.getsignal(number)
 
@@ -289,6 +292,7 @@ def test_signals_end_the_load_and_are_given_back_after_it(name: str, order: str,
         os.kill(os.getpid(), number)
         await asyncio.sleep(0.05)
         terminal.load_ended()
+        terminal.run_ended()
         return control.orders
 
     assert asyncio.run(main()) == [order]
@@ -310,6 +314,7 @@ def test_a_reader_that_has_stopped_stops_nothing(pipe: tuple[TextIO, TextIO]) ->
         terminal.load_begins(Uncontrolled())
         for _ in range(100):
             terminal.say("word")
+        terminal.run_ended()
         return loop.virtual_ns
 
     assert run_virtual(main) == START_NS

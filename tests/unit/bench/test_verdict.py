@@ -31,8 +31,9 @@ from tests.support.made_evidence import (
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
-    # That no worker died is no finding, and that the target is there neither.
-    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone"}, (
+    # That no worker died is no finding, nor that the target is there, nor that something was measured.
+    silent = {"workers", "clock_drift", "target_gone", "nothing_measured"}
+    assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
     )
     assert found.to_json() == {"status": "VALID", "reasons": []}
@@ -48,6 +49,10 @@ def segment(*, sent: int = 1_000, **plan: float) -> dict[str, object]:
 
 
 TRIPPED: list[tuple[str, dict[str, object], Status]] = [
+    ("nothing_measured", {"counts.succeeded": 0}, Status.INVALID),
+    ("nothing_measured", {"counts.succeeded": 0, "counts.interrupted": 3}, Status.INVALID),
+    ("nothing_measured", {"counts.succeeded": 0, "counts.dropped": 1_000, "counts.by_outcome": {}}, Status.INVALID),
+    ("nothing_measured", {"counts.succeeded": 0, "counts.warmup": {"requests": 20}}, Status.INVALID),
     ("send_lateness", {LATE: 1.5}, Status.SUSPECT),
     ("send_lateness", {LATE: 10.5}, Status.INVALID),
     ("send_lateness", {LATE: 1.5, "latency.ttft_ms.p50": 200.0}, Status.VALID),  # Over 1 ms, but under 1%.

@@ -188,6 +188,18 @@ def test_a_clock_that_went_astray_names_its_node() -> None:
     assert drift == 6.25
 
 
+def test_a_run_without_a_request_that_ended_says_why() -> None:
+    nothing = {"counts.succeeded": 0}
+    for change, why in (
+        ({}, "the run has no record of any request"),
+        ({"counts.interrupted": 3}, "the run was stopped before any of its 3 requests had ended"),
+        ({"counts.dropped": 1_000}, "all 1,000 requests were dropped before they were sent"),
+        ({"counts.warmup": {"requests": 20}}, "the run ended during its warm-up, after 20 requests"),
+    ):
+        assert said("nothing_measured", nothing | change) == [(f"nothing was measured: {why}", 0.0)]
+    assert said("nothing_measured", {"counts.succeeded": 0, "counts.failed": 1}) == []
+
+
 def test_numbers_that_do_not_exist_are_no_sign() -> None:
     assert said("pause", {"instrument.pause": {"longest_ms": 200.0, "worker": 0, "share_of_run": None}}) == []
     assert said("loop_lag", {"instrument.loop_lag_ms": {"p99": None}}) == []

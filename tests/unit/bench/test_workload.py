@@ -95,6 +95,9 @@ class ThreeAtOnce:
     def more(self) -> None:
         self.asked += 1
 
+    def needed(self) -> None:
+        self.wait()
+
     def wait(self) -> None:
         for _ in range(3):
             draft = RequestDraft(f"prompt {self._next}".encode(), True, self._next, 7, f"s{self._next}")

@@ -115,6 +115,9 @@ class Noting(Observer):
     def load_ended(self) -> None:
         self.told.append("ended")
 
+    def run_ended(self) -> None:
+        self.told.append("over")
+
 
 class Uncontrolled:
     """Ends nothing."""
@@ -135,6 +138,7 @@ def test_of_one_run_of_many_only_the_load_is_followed() -> None:
     one.say("stopping")
     one.load_ended()
     one.say("done")
-    assert noting.told == ["begins", "stopping", "ended"]
+    one.run_ended()
+    assert noting.told == ["begins", "stopping", "ended", "over"]
     assert one.cadence == Cadence(1, 1)
     assert LoadOnly(noting, progress=False).cadence is None

@@ -145,6 +145,7 @@ def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_ove
             terminal.progress(NUMBERS)
             terminal.progress(replace(NUMBERS, run_s=13.0))
             terminal.load_ended()
+            terminal.run_ended()
             terminal.visit_ended(search, search.results[-1])
             terminal.search_ended()
 

@@ -40,7 +40,7 @@ connection = Connection(ours.detach())
 print(*connection.recv())
 connection.send({"well": 0, "badly": 3, "raises": None}[sys.argv[2]])
 print(process.wait())
-process.terminate()
+process.kill()
 receiver = native.core.Receiver() if native.core else None  # It reads without the interpreter: no lock of a copy is its own.
 print(child_process.may_copy())
 beside_it, theirs = socket.socketpair()

@@ -48,8 +48,8 @@ def between(*values: dict[str, float]) -> ServerSeries:
     return found
 
 
-def totals(*records: RequestRecord) -> ClientTotals:
-    found = ClientTotals()
+def totals(*records: RequestRecord, incomplete: bool = False) -> ClientTotals:
+    found = ClientTotals(incomplete=incomplete)
     for record in records:
         found.add(record)
     return found
@@ -95,6 +95,21 @@ def test_a_request_that_failed_may_have_been_counted() -> None:
         assert said.mismatch is None
         assert [line.agree for line in said.counts] == [True, None, None, None]
     assert found(page(0, 0, 0), page(6, 50, 13), *answered(4), *lost).mismatch is not None
+
+
+def test_requests_of_which_the_records_were_lost_are_nobody_elses_for_certain() -> None:
+    series, client = between(page(0, 0, 0), page(6, 60, 18)), totals(*answered(4), incomplete=True)
+    said = reconcile(series, client)
+    assert said is not None
+    assert said.mismatch is None
+    assert said.counts[0].sentence == (
+        "the server finished 6 requests, and 4 have a record: 2 lost their records with what sent them, or are somebody "
+        "else's"
+    )
+    assert [line.agree for line in said.counts] == [None, None, None]
+    less = reconcile(between(page(0, 0, 0), page(3, 30, 9)), client)
+    assert less is not None
+    assert less.mismatch is not None, "fewer than have a record cannot be explained so"
 
 
 def test_what_the_server_made_of_users_who_gave_up_is_told() -> None:

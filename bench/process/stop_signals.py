@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM from the beginning of a load until its report is made.
+
+The first Ctrl-C ends the sending, the second cuts what is in flight, as SIGTERM does. A load that has not ended
+`ABANDONED_AFTER_S` after that, or by a third Ctrl-C, is abandoned: KeyboardInterrupt ends the event loop. While the report
+is made, one Ctrl-C is only acknowledged, because it may have been meant for the load. The next one, or the third of a run,
+raises KeyboardInterrupt.
+
+The handlers are those of `signal.signal`, which Python also calls while its main thread is blocked in a system call. The
+handlers of an event loop wait until the loop runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn
+
+ABANDONED_AFTER_S = 10.0
+"""Cutting 10,000 streams and writing their records takes a few seconds on a busy machine."""
+
+
+class StopSignals:
+    """Takes the signals in the main thread of a running event loop; `report`, then `release`."""
+
+    def __init__(
+        self, interrupt: Callable[[], None], terminate: Callable[[], None], acknowledge: Callable[[], None]
+    ) -> None:
+        """`interrupt` and `terminate` are called in the event loop, during the load. `acknowledge` is called in the signal
+        handler, for a Ctrl-C that comes while the report is made."""
+        self._loop = asyncio.get_running_loop()
+        self._interrupt = interrupt
+        self._terminate = terminate
+        self._acknowledge = acknowledge
+        self._interrupts = 0
+        self._interrupts_of_report: int | None = None
+        self._alarm_before: tuple[Any, tuple[float, float]] | None = None
+        """The handler and the timer of SIGALRM that are given back."""
+        signal.signal(signal.SIGINT, self._on_interrupt)
+        signal.signal(signal.SIGTERM, self._on_terminate)
+
+    def report(self) -> None:
+        """The load has ended, and its report is made next. SIGTERM ends the process again."""
+        self._disarm()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._interrupts_of_report = 0
+
+    def release(self) -> None:
+        """The run is over."""
+        self._disarm()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 2:
+            raise KeyboardInterrupt
+        if self._interrupts_of_report is not None:
+            self._interrupts_of_report += 1
+            if self._interrupts_of_report > 1:
+                raise KeyboardInterrupt
+            self._acknowledge()
+            return
+        if self._interrupts == 2:
+            self._arm()
+        self._loop.call_soon_threadsafe(self._interrupt)
+
+    def _on_terminate(self, number: int, frame: FrameType | None) -> None:
+        self._arm()
+        self._loop.call_soon_threadsafe(self._terminate)
+
+    def _arm(self) -> None:
+        # Windows has no such timer: a third Ctrl-C does it there.
+        if sys.platform != "win32" and self._alarm_before is None:
+            handler = signal.signal(signal.SIGALRM, _abandon)
+            self._alarm_before = handler, signal.setitimer(signal.ITIMER_REAL, ABANDONED_AFTER_S)
+
+    def _disarm(self) -> None:
+        if sys.platform != "win32" and self._alarm_before is not None:
+            handler, timer = self._alarm_before
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+            signal.setitimer(signal.ITIMER_REAL, *timer)
+            self._alarm_before = None
+
+
+def _abandon(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
