@@ -7,6 +7,8 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; N
 
 - `connect_ns` is a duration: what this request waited for a new connection (TCP, TLS, the handshake of a WebSocket); 0 on a
   connection from the pool.
+- `sent_ns` is the send of the first attempt, whatever became of it: its user has waited since then. `resent_ns` is the send
+  of the second attempt, which the chunks answer. The time between them is part of the latency.
 - A *chunk* is one SSE event that carries data. `chunk_ns[i]` is the arrival of its last byte, `chunk_kind[i]` one letter:
   r role, c content, t reasoning (thinking), f function or tool call arguments, u usage alone, o other (an empty delta, a
   finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they are the *token chunks*.
@@ -158,6 +160,13 @@ class RequestRecord:
     """Of the drafts, those that were right."""
     acceptance: tuple[int, ...] | None = None
     """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
+    resent_ns: int | None = None
+    """When the second attempt was sent; None if the first one was answered, or the second never sent."""
+
+    @property
+    def last_sent_ns(self) -> int | None:
+        """The send of the attempt that the server answered. Latencies count from `sent_ns`."""
+        return self.sent_ns if self.resent_ns is None else self.resent_ns
 
     @property
     def streamed(self) -> bool:
@@ -176,13 +185,13 @@ def _nothing(first: str, last: str) -> bytes:
 
 
 _NO_SESSION = _nothing("traffic_class", "cached_tokens_planned")
-_SILENT_SERVER = _nothing("server_queue_ms", "acceptance") + b"}\n"
-"""What only sessions and classes have, and what only some servers say. They end the line."""
+_SILENT_SERVER = _nothing("server_queue_ms", "resent_ns") + b"}\n"
+"""What only sessions and classes have; what only some servers say, and only second attempts have. They end the line."""
 
 
 def to_line(record: RequestRecord) -> bytes:
-    """The record as one line of JSON, newline included. What the server says is left out where all of it is None, and then
-    what sessions and classes have too."""
+    """The record as one line of JSON, newline included. What the server says and the second attempt are left out if they are
+    None, and then what sessions and classes have too."""
     line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     if not line.endswith(_SILENT_SERVER):
         return line

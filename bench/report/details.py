@@ -93,7 +93,11 @@ def counts(summary: SummaryDocument) -> list[Detail]:
         )
     if row["retried"]:
         rows.append(
-            Detail("Retried", number(row["retried"]), "A pooled connection died before any byte of a response.")
+            Detail(
+                "Sent again",
+                number(row["retried"]),
+                "A reused connection died before any byte of a response. Latencies count from the first attempt.",
+            )
         )
     if row["warmup"]["requests"]:
         rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), "Sent before the run; not in its numbers."))

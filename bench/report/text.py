@@ -122,6 +122,8 @@ def _run(summary: SummaryDocument) -> RenderableType:
     for name in ("cancelled", "interrupted", "dropped"):
         if counts.get(name):
             sent += f", {counts[name]:,} {name}"
+    if counts["retried"]:
+        sent += f", {counts['retried']:,} sent again"
     rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
     if load["offered_rps"] is not None:
         rate += f" ({formatting.number(load['offered_rps'])} offered)"

@@ -29,7 +29,7 @@ from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
 from bench.verdict.sent_load import off_plan, ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
-from bench.verdict.server import cache_hits, errors, server_counts, target_gone
+from bench.verdict.server import cache_hits, errors, sent_again, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
 from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
 
@@ -49,6 +49,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,
     "errors": errors,
+    "sent_again": sent_again,
     "target_gone": target_gone,
     "cache_hits": cache_hits,
     "server_counts": server_counts,

@@ -61,6 +61,7 @@ class Limits(BaseModel):
     littles_law_off: Band = _band(0.005, 0.05)
     records_missing: Band = _band(0.0, 0.01)
     errors: Band = _band(0.01, failed=0.5)
+    sent_again: Band = _band(0.01)
     target_gone: Band = _band(0.01, failed=0.01)
     cache_hits_unplanned: Band = _band(0.02)
     cache_hits_off_plan: Band = _band(0.02)

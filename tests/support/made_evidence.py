@@ -15,7 +15,9 @@ CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0
 
 PERFECT: dict[str, Any] = {
     "counts": {
+        "sent": 1_000,
         "succeeded": 1_000,
+        "retried": 0,
         "failed": 0,
         "failed_unsent": 0,
         "target_gone": None,

@@ -124,6 +124,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("errors", {"counts.failed": 500, "counts.succeeded": 500}, Status.SUSPECT),
     ("errors", {"counts.failed": 501, "counts.succeeded": 499}, Status.FAILED),
     ("errors", {"counts.failed": 1_000, "counts.succeeded": 0}, Status.FAILED),
+    ("sent_again", {"counts.retried": 10}, Status.VALID),
+    ("sent_again", {"counts.retried": 11}, Status.SUSPECT),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": None, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 10}}, Status.VALID),

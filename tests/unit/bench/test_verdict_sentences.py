@@ -121,6 +121,11 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "250 of 1,250 requests failed (20.0%): the latencies are those of the others", 0.2,
     ),
     (
+        "sent_again", {"counts.sent": 120, "counts.retried": 117},
+        "117 of 120 requests were sent again (97.5%), because the server closed their connection without an answer: their "
+        "latencies count from the first attempt, and the server may have worked on both", 0.975,
+    ),
+    (
         "workers", {"died": ["worker 1 was killed by SIGKILL"]},
         "worker 1 was killed by SIGKILL: its share of the load was not sent from then on", 0.25,
     ),
