@@ -65,7 +65,7 @@ NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED, Outcom
 Phase = Literal["warmup", "run"]
 Clock = Literal["kernel", "user", "mixed"]
 Pause = Literal["human", "tool"]
-TokensFrom = Literal["usage", "tokenizer", "chunks"]
+TokensFrom = Literal["usage", "tokenizer", "limit", "chunks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +163,9 @@ class RequestRecord:
     resent_ns: int | None = None
     """When the second attempt was sent; None if the first one was answered, or the second never sent."""
 
+    output_tokens_doubt: str | None = None
+    """Why `output_tokens` may be wrong: counted by chunks that hold several, say, because the server counts nothing."""
+
     @property
     def last_sent_ns(self) -> int | None:
         """The send of the attempt that the server answered. Latencies count from `sent_ns`."""
@@ -185,12 +188,13 @@ def _nothing(first: str, last: str) -> bytes:
 
 
 _NO_SESSION = _nothing("traffic_class", "cached_tokens_planned")
-_SILENT_SERVER = _nothing("server_queue_ms", "resent_ns") + b"}\n"
-"""What only sessions and classes have; what only some servers say, and only second attempts have. They end the line."""
+_SILENT_SERVER = _nothing("server_queue_ms", "output_tokens_doubt") + b"}\n"
+"""What only sessions and classes have; what only some servers say, and only second attempts and doubtful counts have. They
+end the line."""
 
 
 def to_line(record: RequestRecord) -> bytes:
-    """The record as one line of JSON, newline included. What the server says and the second attempt are left out if they are
+    """The record as one line of JSON, newline included. What the server says and what follows it are left out if all of it is
     None, and then what sessions and classes have too."""
     line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     if not line.endswith(_SILENT_SERVER):

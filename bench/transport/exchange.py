@@ -327,6 +327,7 @@ class Exchange:
             accepted_tokens=reply.server.accepted_tokens,
             acceptance=reply.server.acceptance,
             resent_ns=self.resent_ns,
+            output_tokens_doubt=reply.output_tokens_doubt,
         )
 
     def _redacted(self, message: str) -> str:

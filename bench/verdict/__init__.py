@@ -31,7 +31,7 @@ from bench.verdict.limits import Limits
 from bench.verdict.sent_load import off_plan, ready_not_sent, send_lateness, sent_dispersion, sent_rate, waited_at_cap
 from bench.verdict.server import cache_hits, errors, sent_again, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
-from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
+from bench.verdict.token_counts import output_tokens, tokens_doubted, usage, usage_contradicted
 
 SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "send_lateness": send_lateness,
@@ -56,6 +56,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "output_tokens": output_tokens,
     "usage": usage,
     "usage_contradicted": usage_contradicted,
+    "tokens_doubted": tokens_doubted,
     "calibration": calibration,
 }
 """Every sign, by the name that its findings carry."""

@@ -70,6 +70,7 @@ class Limits(BaseModel):
     usage_off: Band = _band(0.01)
     usage_contradicted: Band = _band(0.0, 0.05)
     usage_over_counted: Band = _band(2.0)
+    tokens_doubted: Band = _band(0.01)
     calibration_p50_p90_share: Band = _band(0.01, 0.05)
     calibration_p50_p90_ms: Band = _band(0.2, 1.0)
     calibration_p99_share: Band = _band(0.02, 0.10)

@@ -59,6 +59,7 @@ PERFECT: dict[str, Any] = {
         "mismatch": {"share": 0.0, "usage_over_counted": 1.0},
         "cached": {"share_beyond_head": 0.0},
         "contradicted": {"share": 0.0, "first": None},
+        "doubted": {"share": 0.0, "first": None},
     },
     "instrument": {
         "send_lateness_ms": {"p99": 0.1},

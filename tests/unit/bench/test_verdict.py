@@ -157,6 +157,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("usage_contradicted", {"tokens.contradicted.share": 0.001}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.05}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.051}, Status.INVALID),
+    ("tokens_doubted", {"tokens.doubted.share": 0.01}, Status.VALID),
+    ("tokens_doubted", {"tokens.doubted.share": 0.011}, Status.SUSPECT),
 ]
 
 

@@ -22,7 +22,7 @@ BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "errors": (0.01, None, 0.5), "sent_again": (0.01, None, None), "target_gone": (0.01, None, 0.01),
     "cache_hits_unplanned": (0.02, None, None), "cache_hits_off_plan": (0.02, None, None),
     "server_counts_off": (0, None, None), "output_tokens_off": (0.02, None, None), "usage_off": (0.01, None, None),
-    "usage_over_counted": (2, None, None), "usage_contradicted": (0, 0.05, None),
+    "usage_over_counted": (2, None, None), "tokens_doubted": (0.01, None, None), "usage_contradicted": (0, 0.05, None),
     "calibration_p50_p90_share": (0.01, 0.05, None), "calibration_p50_p90_ms": (0.2, 1, None),
     "calibration_p99_share": (0.02, 0.1, None), "calibration_p99_ms": (0.5, 2, None),
     "calibration_throughput_share": (0.01, 0.05, None),

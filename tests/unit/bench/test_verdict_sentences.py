@@ -138,6 +138,9 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
      "the client used over 90% of a processor in 30% of its seconds: it may be the bottleneck", 0.3),
     ("usage_contradicted", {"tokens.contradicted": {"share": 0.02, "first": "3 of 2 tokens"}},
      "the server's usage is impossible in 2.0% of the replies and was not used there (for example: 3 of 2 tokens)", 0.02),
+    ("tokens_doubted", {"tokens.doubted": {"share": 0.5, "first": "it ended at 16"}},
+     "the output tokens of 50.0% of the replies may be wrong, and with them TPOT and all rates of tokens (for example: it "
+     "ended at 16)", 0.5),
 ]  # fmt: skip
 
 

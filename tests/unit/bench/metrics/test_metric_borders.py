@@ -307,7 +307,7 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     assert found["asked"] == {"input": 240, "output": 7}
     assert found["usage"] == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
     assert found["counted"] == {"output": 21}
-    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "chunks": 0}
+    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "limit": 0, "chunks": 0}
     # 15 tokens of a head may be shared by any two prompts.
     assert found["cached"] == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
     assert found["asked_against_got"]["input"] == {"compared": 2, "differ": 1, "share": 0.5}
