@@ -93,6 +93,8 @@ class Manifest(BaseModel):
     """Where the workers ran, of a run with --cluster."""
     died: tuple[str, ...] = ()
     """Workers that died, and how: one sentence's beginning each."""
+    files: dict[str, int] = {}
+    """The files from which the numbers are computed, with their bytes at the end of the load."""
 
     @classmethod
     def stored(cls, content: Mapping[str, Any]) -> Self:

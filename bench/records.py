@@ -177,6 +177,37 @@ class RequestRecord:
         return bool(self.chunk_ns)
 
 
+ORDER_WITHIN_NS = 1_000_000
+"""Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
+
+
+def checked(record: RequestRecord) -> RequestRecord:
+    """The record. Raises RecordError where its moments are not in the order in which they can only have happened."""
+    moments = (
+        ("intended_ns", record.intended_ns), ("eligible_ns", record.eligible_ns), ("sent_ns", record.sent_ns),
+        ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),
+    )  # fmt: skip
+    try:
+        before, latest = moments[0]
+        for name, at in moments[1:]:
+            if at is None:
+                continue
+            if at < latest - ORDER_WITHIN_NS:
+                raise RecordError(f"{name} ({at}) is before {before} ({latest}): no request can have happened so")
+            before, latest = name, at
+        chunks = record.chunk_ns
+        since = record.last_sent_ns if record.last_sent_ns is not None else record.intended_ns
+        if chunks and not (since - ORDER_WITHIN_NS <= chunks[0] and chunks[-1] <= record.end_ns + ORDER_WITHIN_NS):
+            raise RecordError(
+                f"chunk_ns ({chunks[0]} to {chunks[-1]}) is not between the send ({since}) and end_ns ({record.end_ns})"
+            )
+        if tuple(sorted(chunks)) != chunks:
+            raise RecordError("chunk_ns does not ascend: no stream can have come so")
+    except TypeError:
+        pass  # A value of another type: whoever computes with it finds it, and then the whole line is looked at.
+    return record
+
+
 _FIELDS = {field.name for field in dataclasses.fields(RequestRecord)}
 _REQUIRED = {f.name for f in dataclasses.fields(RequestRecord) if f.default is dataclasses.MISSING}
 

@@ -205,6 +205,7 @@ class WatchedLoad:
             "state": RunState.EVALUATING,
             "notes": (*begun.notes, *_notes_of(report), *ends),
             "priority": tuple(worker.priority for worker in workers),
+            "files": self._directory.sizes(),
             **({"died": report.died} if report.died else {}),
             **({"places": self._crew.places} if self._crew.places else {}),
         }

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.verdict.bookkeeping import littles_law
+from bench.verdict.bookkeeping import files, littles_law
 from bench.verdict.certificate import calibration
 from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
@@ -48,6 +48,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "run_queue": run_queue,
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,
+    "files": files,
     "errors": errors,
     "sent_again": sent_again,
     "target_gone": target_gone,

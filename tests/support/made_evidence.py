@@ -73,7 +73,7 @@ PERFECT: dict[str, Any] = {
 }
 
 
-EVIDENCE = {"died", "clock_drift", "cached_share", "planned_share", "server", "cache"}
+EVIDENCE = {"lost", "died", "clock_drift", "cached_share", "planned_share", "server", "cache"}
 
 
 def cache_off(off_share: float, **fields: Any) -> ComparedCache:

@@ -31,8 +31,8 @@ from tests.support.made_evidence import (
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
-    # That no worker died is no finding, and that the target is there neither.
-    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone"}, (
+    # That no worker died and no file was lost is no finding, and that the target is there neither.
+    assert {f.sign for f in found.findings} == set(SIGNS) - {"workers", "clock_drift", "target_gone", "files"}, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
     )
     assert found.to_json() == {"status": "VALID", "reasons": []}
@@ -120,6 +120,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("littles_law", {"load.littles_law.records": 999}, Status.SUSPECT),
     ("littles_law", {"load.littles_law.records": 1_001}, Status.SUSPECT),
     ("littles_law", {"load.littles_law.records": 989}, Status.INVALID),
+    ("files", {"lost": ["samples.jsonl is missing, which the run wrote"]}, Status.SUSPECT),
     ("errors", {"counts.failed": 11, "counts.succeeded": 989}, Status.SUSPECT),
     ("errors", {"counts.failed": 500, "counts.succeeded": 500}, Status.SUSPECT),
     ("errors", {"counts.failed": 501, "counts.succeeded": 499}, Status.FAILED),

@@ -18,7 +18,7 @@ BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "cpu_busy_seconds": (0.1, 0.5, None), "workers_died": (0, 0, None), "clock_drift_ms": (5, 100, None),
     "run_queue_wait": (0.02, 0.1, None), "wide_stamps": (0.05, None, None), "wide_stamps_ms": (0.2, None, None),
     "wide_stamps_p99": (0.25, None, None), "wide_stamps_p99_ms": (0.5, None, None),
-    "littles_law_off": (0.005, 0.05, None), "records_missing": (0, 0.01, None),
+    "littles_law_off": (0.005, 0.05, None), "records_missing": (0, 0.01, None), "files_lost": (0, None, None),
     "errors": (0.01, None, 0.5), "sent_again": (0.01, None, None), "target_gone": (0.01, None, 0.01),
     "cache_hits_unplanned": (0.02, None, None), "cache_hits_off_plan": (0.02, None, None),
     "server_counts_off": (0, None, None), "output_tokens_off": (0.02, None, None), "usage_off": (0.01, None, None),

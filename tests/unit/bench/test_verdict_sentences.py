@@ -121,6 +121,10 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "250 of 1,250 requests failed (20.0%): the latencies are those of the others", 0.2,
     ),
     (
+        "files", {"lost": ["samples.jsonl is missing", "gpu.jsonl has 1 of 20 bytes"]},
+        "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: what they would show is not judged", 2,
+    ),
+    (
         "sent_again", {"counts.sent": 120, "counts.retried": 117},
         "117 of 120 requests were sent again (97.5%), because the server closed their connection without an answer: their "
         "latencies count from the first attempt, and the server may have worked on both", 0.975,
