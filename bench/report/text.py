@@ -124,15 +124,13 @@ def _run(summary: SummaryDocument) -> RenderableType:
             sent += f", {counts[name]:,} {name}"
     if counts["retried"]:
         sent += f", {counts['retried']:,} sent again"
-    rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
+    rate = details.sent_rate(summary, "requests/s sent")
     if load["offered_rps"] is not None:
         rate += f" ({formatting.number(load['offered_rps'])} offered)"
     in_flight = (
         f"in flight {formatting.number(load['concurrency_mean'])}, at most {formatting.number(load['concurrency_max'])}"
     )
     lines = [what] if what else []
-    if load["mode"] == "throughput" and load["concurrency_max"] == counts["sent"]:
-        rate = "all sent at once"  # A rate of this is how fast a loop of ours is, and says nothing of the server.
     lines += [
         f"{sent} in {formatting.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",
