@@ -66,7 +66,8 @@ def requests_and_replies(summary: SummaryDocument) -> list[Detail]:
     if not has_tokens(summary):
         return [row for row in _inputs(summary["inputs"]) if row.name != "Inputs"]
     kinds = _kinds(summary["tokens"])
-    return [*_uncounted(summary["tokens"]), *(kinds if any(row.name == "Tool calls" for row in kinds) else [])]
+    told = [row for row in _uncounted(summary["tokens"]) if row.name != "Tokens in doubt"]  # The verdict has it.
+    return [*told, *(kinds if any(row.name == "Tool calls" for row in kinds) else [])]
 
 
 _BY = {

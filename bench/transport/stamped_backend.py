@@ -169,8 +169,11 @@ class StampedStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
-            # httpcore asks this of an idle connection: anything to read there means that the server has closed it.
-            return self._connection.ended or bool(self._connection.reads)
+            # httpcore asks this of an idle connection: anything to read there means that the server has closed it. Before a
+            # second attempt no idle connection will do: it goes over a fresh one.
+            exchange = current.get(None)
+            goes_again = exchange is not None and exchange.attempts > 1 and exchange.resent_ns is None
+            return goes_again or self._connection.ended or bool(self._connection.reads)
         if info == "ssl_object":
             return self._transport.get_extra_info("ssl_object")
         return None

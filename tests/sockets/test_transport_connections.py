@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -122,6 +123,23 @@ def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
     assert (record.outcome, record.attempts) == (Outcome.RESET, 2)
     assert record.sent_ns < record.resent_ns <= record.end_ns
     assert len(server.received) == 3
+
+
+def test_a_second_attempt_goes_over_a_fresh_connection_also_where_others_are_idle(act: Callable[..., Any]) -> None:
+    """The server may have given up the other idle ones too."""
+    asked: Counter[int] = Counter()
+
+    def once_a_connection(request: Received) -> Sequence[Step]:
+        asked[request.connection] += 1
+        return stream(*GOOD) if asked[request.connection] == 1 else [Reset()]
+
+    async def third(client: Client) -> RequestRecord:
+        await asyncio.gather(*[client.start() for _ in range(2)])
+        return await client.ask()
+
+    with LiteralServer(once_a_connection) as server:
+        record = act(server, third)
+    assert (record.outcome, record.attempts, server.received[-1].connection) == (Outcome.OK, 2, 3)
 
 
 class NotedClock:
