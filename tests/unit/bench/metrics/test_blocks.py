@@ -54,7 +54,7 @@ def drawn(chance: random.Random, index: int, *, plain: bool) -> RequestRecord:
     said = chance.choice(["usage", "usage", "usage", "tokenizer", "chunks", None])
     fields["output_tokens_from"] = said
     fields["output_tokens"] = chance.choice([None, tokens, tokens, tokens, tokens + 1, max(1, tokens - 1)])
-    fields["output_tokens_asked"] = chance.choice([None, tokens, tokens + 2])
+    fields["output_tokens_asked"] = chance.choice([None, tokens, tokens + 2, tokens - 1])
     fields["output_tokens_counted"] = chance.choice([None, None, tokens, tokens + 1])
     fields["input_tokens"] = chance.choice([None, 0, 100, 104])
     fields["input_tokens_asked"] = chance.choice([None, 0, 100])

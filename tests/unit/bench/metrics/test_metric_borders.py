@@ -320,6 +320,21 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     assert RecordTally().tokens()["usage"] == {"input": None, "output": None}
 
 
+def test_replies_in_doubt_and_over_their_limit_are_counted() -> None:
+    found = tally(
+        made_record(0, output_tokens_asked=3),
+        made_record(8, output_tokens_asked=2, output_tokens_doubt="later"),
+        made_record(5, output_tokens_asked=2, output_tokens_from="limit", output_tokens_doubt="earlier"),
+        made_record(7),
+    ).tokens()
+    assert found["doubted"] == {"judged": 4, "requests": 2, "share": 0.5, "first": "earlier"}
+    assert found["over_limit"] == {"judged": 3, "requests": 2, "share": pytest.approx(2 / 3)}
+    assert found["counted_by"]["limit"] == 1
+    none = RecordTally().tokens()
+    assert none["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
+    assert none["over_limit"] == {"judged": 0, "requests": 0, "share": None}
+
+
 def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> None:
     def judged(**fields: Any) -> int:
         found = tally(made_record(0, chunks_ms=(), output_tokens_from=None, **fields)).tokens()
