@@ -19,7 +19,7 @@ from bench.accuracy.load_shape import LoadShape
 from bench.clock import NS_PER_MS, NS_PER_S
 from bench.config import RunConfig
 from bench.damage import explained
-from bench.errors import PRECEDENCE, Exit, UsageError
+from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
 from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import REQUEST_METRICS
@@ -31,8 +31,18 @@ from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
-from bench.run_files.run_directory import CERTIFICATE, CERTIFICATE_PAGE, GPU, REPORT, SERVER, SUMMARY, RunDirectory
+from bench.run_files.run_directory import (
+    CERTIFICATE,
+    CERTIFICATE_PAGE,
+    GPU,
+    REPORT,
+    REQUESTS,
+    SERVER,
+    SUMMARY,
+    RunDirectory,
+)
 from bench.run_files.run_state import RunState
+from bench.run_files.span import Span
 from bench.schedule.changing import RateChange
 from bench.server_metrics import block, gpu_block, prefix_cache
 from bench.server_metrics.by_name import UnknownName, named_series
@@ -88,8 +98,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
-    totals = ClientTotals(incomplete=run.manifest.may_lack_records)
+    totals, span = ClientTotals(incomplete=run.manifest.may_lack_records), Span()
     for read in directory.record_blocks():
+        span.add(read)
         times = None if isinstance(read, RequestRecord) else summary.takes(read)
         if times is not None:
             summary.add_block(times)
@@ -100,8 +111,13 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             summary.add(record)
             if scraped:
                 totals.add(record)
+    last_ns: int | None = None
     for row in directory.samples():
         summary.add_sample(row)
+        last_ns = row["t_ns"] if last_ns is None else max(last_ns, row["t_ns"])
+    is_over = run.manifest.state in (RunState.EVALUATING, RunState.ENDED)
+    if (problem := span.outside(run.manifest.start_ns or None, last_ns if is_over else None)) is not None:
+        raise RecordError(f"{directory.path / REQUESTS}: {problem}")
     numbers = summary.close()
     ended = run.manifest.started if run.manifest.ended is None else run.manifest.ended
     shape = LoadShape.measured(numbers, kind_of(run.config, run.manifest.workers))
@@ -126,6 +142,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         cached_share=None if cache is None else cache.measured_share,
         sharing_known=_sharing_known(run),
         cache=cache,
+        lost=directory.lost(run.manifest.files),
         died=run.manifest.died,
         clock_drift=_clock_drift(run),
         priority_remedy=priority.remedy(run.manifest.priority),

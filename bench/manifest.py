@@ -108,6 +108,8 @@ class Manifest(BaseModel):
     """Workers that died, and how: one sentence's beginning each."""
     abandoned: bool = False
     """Whether the load was given up while requests were in flight: they have no record."""
+    files: dict[str, int] = {}
+    """The files from which the numbers are computed, with their bytes at the end of the load."""
 
     @property
     def may_lack_records(self) -> bool:

@@ -7,6 +7,8 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; N
 
 - `connect_ns` is a duration: what this request waited for a new connection (TCP, TLS, the handshake of a WebSocket); 0 on a
   connection from the pool.
+- `sent_ns` is the send of the first attempt, whatever became of it: its user has waited since then. `resent_ns` is the send
+  of the second attempt, which the chunks answer. The time between them is part of the latency.
 - A *chunk* is one SSE event that carries data. `chunk_ns[i]` is the arrival of its last byte, `chunk_kind[i]` one letter:
   r role, c content, t reasoning (thinking), f function or tool call arguments, u usage alone, o other (an empty delta, a
   finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they are the *token chunks*.
@@ -63,7 +65,7 @@ NO_FAILURE = frozenset({Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED, Outcom
 Phase = Literal["warmup", "run"]
 Clock = Literal["kernel", "user", "mixed"]
 Pause = Literal["human", "tool"]
-TokensFrom = Literal["usage", "tokenizer", "chunks"]
+TokensFrom = Literal["usage", "tokenizer", "limit", "chunks"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,11 +160,52 @@ class RequestRecord:
     """Of the drafts, those that were right."""
     acceptance: tuple[int, ...] | None = None
     """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
+    resent_ns: int | None = None
+    """When the second attempt was sent; None if the first one was answered, or the second never sent."""
+
+    output_tokens_doubt: str | None = None
+    """Why `output_tokens` may be wrong: counted by chunks that hold several, say, because the server counts nothing."""
+
+    @property
+    def last_sent_ns(self) -> int | None:
+        """The send of the attempt that the server answered. Latencies count from `sent_ns`."""
+        return self.sent_ns if self.resent_ns is None else self.resent_ns
 
     @property
     def streamed(self) -> bool:
         """Whether the response came as a stream of chunks."""
         return bool(self.chunk_ns)
+
+
+ORDER_WITHIN_NS = 1_000_000
+"""Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
+
+
+def checked(record: RequestRecord) -> RequestRecord:
+    """The record. Raises RecordError where its moments are not in the order in which they can only have happened."""
+    moments = (
+        ("intended_ns", record.intended_ns), ("eligible_ns", record.eligible_ns), ("sent_ns", record.sent_ns),
+        ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),
+    )  # fmt: skip
+    try:
+        before, latest = moments[0]
+        for name, at in moments[1:]:
+            if at is None:
+                continue
+            if at < latest - ORDER_WITHIN_NS:
+                raise RecordError(f"{name} ({at}) is before {before} ({latest}): no request can have happened so")
+            before, latest = name, at
+        chunks = record.chunk_ns
+        since = record.last_sent_ns if record.last_sent_ns is not None else record.intended_ns
+        if chunks and not (since - ORDER_WITHIN_NS <= chunks[0] and chunks[-1] <= record.end_ns + ORDER_WITHIN_NS):
+            raise RecordError(
+                f"chunk_ns ({chunks[0]} to {chunks[-1]}) is not between the send ({since}) and end_ns ({record.end_ns})"
+            )
+        if tuple(sorted(chunks)) != chunks:
+            raise RecordError("chunk_ns does not ascend: no stream can have come so")
+    except TypeError:
+        pass  # A value of another type: whoever computes with it finds it, and then the whole line is looked at.
+    return record
 
 
 _FIELDS = {field.name for field in dataclasses.fields(RequestRecord)}
@@ -176,13 +219,14 @@ def _nothing(first: str, last: str) -> bytes:
 
 
 _NO_SESSION = _nothing("traffic_class", "cached_tokens_planned")
-_SILENT_SERVER = _nothing("server_queue_ms", "acceptance") + b"}\n"
-"""What only sessions and classes have, and what only some servers say. They end the line."""
+_SILENT_SERVER = _nothing("server_queue_ms", "output_tokens_doubt") + b"}\n"
+"""What only sessions and classes have; what only some servers say, and only second attempts and doubtful counts have. They
+end the line."""
 
 
 def to_line(record: RequestRecord) -> bytes:
-    """The record as one line of JSON, newline included. What the server says is left out where all of it is None, and then
-    what sessions and classes have too."""
+    """The record as one line of JSON, newline included. What the server says and what follows it are left out if all of it is
+    None, and then what sessions and classes have too."""
     line = orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     if not line.endswith(_SILENT_SERVER):
         return line

@@ -242,6 +242,7 @@ class WatchedLoad:
             "notes": (*begun.notes, *_notes_of(report), *ends),
             "priority": tuple(worker.priority for worker in workers),
             **({} if warmup is None else {"warmup": Warmup(**asdict(warmup))}),
+            "files": self._directory.sizes(),
             **({"died": report.died} if report.died else {}),
             **({"places": self._crew.places} if self._crew.places else {}),
         }

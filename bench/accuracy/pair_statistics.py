@@ -169,7 +169,8 @@ class PairStatistics:
         if not self.shared_clock:
             return
         if record.sent_ns is not None and line["received_ns"] is not None:
-            way_in_ns = line["received_ns"] - record.sent_ns
+            arrived_of_ns = record.sent_ns if record.resent_ns is None else record.resent_ns
+            way_in_ns = line["received_ns"] - arrived_of_ns
             self.way_in.add([way_in_ns / NS_PER_MS])
             connect_ns = record.connect_ns or 0
             if way_in_ns > _NOTICED_NS and connect_ns <= way_in_ns <= connect_ns * _LIKE + _NOTICED_NS:

@@ -5,7 +5,8 @@ mistake would cancel out. The truth is what the mock did, not what it planned.
 
 Where mock and client share a clock, the true time to first token runs from the client's own `sent` to the mock's first
 token write. Where they do not, only durations can be compared: it runs from the mock's `received_ns` to that write, and the
-error includes the network, both ways.
+error includes the network, both ways. A request that was sent twice has its times from the first send: the ledger's line is
+that of the second attempt, which was received later by the time between both sends.
 """
 
 from __future__ import annotations
@@ -69,9 +70,12 @@ def was_served(pair: Pair) -> bool:
 
 def sent_on_ledger_clock_ns(pair: Pair, *, shared_clock: bool) -> int:
     """When the request was sent, on the ledger's clock. Without a shared clock: when the mock received it."""
-    assert pair.record.sent_ns is not None
+    record = pair.record
+    assert record.sent_ns is not None
+    if shared_clock:
+        return record.sent_ns
     received: int = pair.line["received_ns"]
-    return pair.record.sent_ns if shared_clock else received
+    return received if record.resent_ns is None else received - (record.resent_ns - record.sent_ns)
 
 
 def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) -> TokenTimes | None:

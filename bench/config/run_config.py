@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -170,14 +171,20 @@ class RunConfig(Settings):
         try:
             return cls._stored(content)
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as e:  # Also a ValidationError.
-            said = f"{e.errors()[0]['loc']}" if isinstance(e, ValidationError) else str(e)
+            said = _first_error(e) if isinstance(e, ValidationError) else str(e)
             raise UsageError(f"the configuration in run.yaml is damaged: {' '.join(said.split())[:300]}") from e
 
     @classmethod
     def _stored(cls, content: Mapping[str, Any]) -> RunConfig:
         known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
+        for place, number in _numbers_in(known):
+            if not isfinite(number):
+                raise ValueError(f"{place} must be a number, not {number}")
         limits = {key: value for key, value in known.get("limits", {}).items() if key in Limits.model_fields}
-        known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
+        try:
+            known |= {"limits": Limits.model_validate(limits), "slo": tuple(known.get("slo", ()))}
+        except ValidationError as e:
+            raise ValueError(_first_error(e, "limits.")) from e
         known["until"] = tuple(known.get("until", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
@@ -190,6 +197,23 @@ class RunConfig(Settings):
         # What is kept as text and parsed when it is asked for: each raises where it cannot be.
         _ = (found.length, found.ramp_in_s, found.models, found.cancel_plan, found.classes)
         return found
+
+
+def _first_error(error: ValidationError, within: str = "") -> str:
+    first = error.errors()[0]
+    return f"{within}{'.'.join(map(str, first['loc']))}: {first['msg']} (given: {first['input']})"
+
+
+def _numbers_in(value: object, place: str = "") -> Iterator[tuple[str, float]]:
+    """Every number with a point in a setting, and where it is."""
+    if isinstance(value, float):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _numbers_in(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _numbers_in(item, f"{place}[{number}]")
 
 
 @dataclass(frozen=True, slots=True)

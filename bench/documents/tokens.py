@@ -24,6 +24,7 @@ class TokensCached(TypedDict):
 class TokensCountedBy(TypedDict):
     usage: int
     tokenizer: int
+    limit: int
     chunks: int
 
 
@@ -66,6 +67,24 @@ class TokensContradicted(TypedDict):
     first: str | None
 
 
+class TokensDoubted(TypedDict):
+    """Replies whose output tokens may be wrong though nothing better is known, of all replies; and what speaks
+    against the first of them."""
+
+    judged: int
+    requests: int
+    share: float | None
+    first: str | None
+
+
+class TokensOverLimit(TypedDict):
+    """Replies with more output tokens than were asked for (max_tokens), of those that asked for a number."""
+
+    judged: int
+    requests: int
+    share: float | None
+
+
 class TokensMismatch(TypedDict):
     usage_over_counted: float | None
     compared: int
@@ -86,6 +105,8 @@ class Tokens(TypedDict):
     tool_calls: TokensToolCalls
     asked_against_got: TokensAskedAgainstGot
     contradicted: TokensContradicted
+    doubted: TokensDoubted
+    over_limit: TokensOverLimit
     mismatch: TokensMismatch
 
 

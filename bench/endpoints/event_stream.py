@@ -20,6 +20,7 @@ from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import (
     ReplyText,
     cached_tokens,
+    least_tokens,
     reasoning_tokens,
     says_each,
     token_counts,
@@ -49,9 +50,9 @@ class EventStream(ABC):
     """
 
     __slots__ = (
-        "_answered", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_lines",
-        "_malformed", "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray", "_template",
-        "_timings", "_told", "_unexpected", "_usage",
+        "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_limited",
+        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray",
+        "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
@@ -68,7 +69,8 @@ class EventStream(ABC):
         self._pieces: list[str] = []
         self._running: list[int | None] = []  # output tokens so far, where a chunk that bears text says it
         self._number = 0  # of events
-        self._most_bytes = 0  # of text
+        self._most_bytes = 0  # of text,
+        self._ascii = True  # which is of ASCII alone
         self._choices = 1
         self._calls = 0  # of tools
         self._template = template
@@ -78,6 +80,7 @@ class EventStream(ABC):
         self._timings: object = None  # what the server says of the request: llama.cpp's words,
         self._metrics: object = None  # and vLLM's
         self._finished = False  # The reply said why it ended,
+        self._limited = False  # that it was the limit of tokens,
         self._done = False  # and that nothing more comes.
         self._error: str | None = None
         self._malformed: str | None = None  # an event that cannot be decoded: those after it are not read
@@ -95,7 +98,9 @@ class EventStream(ABC):
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
-                self._most_bytes += len(b"".join(plain))  # Faster than to add their lengths.
+                joined = b"".join(plain)  # Faster than to add their lengths.
+                self._most_bytes += len(joined)
+                self._ascii = self._ascii and joined.isascii()
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
                 self._number += len(plain)
@@ -153,9 +158,14 @@ class EventStream(ABC):
         """A chunk that bears text. `running`: the output tokens until here, where it says them."""
         self._kinds.append(kind)
         self._running.append(running)
-        self._most_bytes += most_bytes(piece)
+        self._measure(piece)
         if self._keep:
             self._pieces.append(piece)
+
+    def _measure(self, piece: str) -> None:
+        """Count the bytes of a text, or a few more."""
+        self._most_bytes += most_bytes(piece)
+        self._ascii = self._ascii and piece.isascii()
 
     def _hear(self, event: Mapping[str, Any]) -> None:
         """What an event says of the work on the request."""
@@ -192,6 +202,9 @@ class EventStream(ABC):
                 choices=self._choices,
                 tool_calls=self._calls > 0 or "f" in chunk_kind,
                 counted=counted,
+                least_tokens=least_tokens(internal),
+                limited=self._limited,
+                is_ascii=self._ascii,
             ),
         )
         return ParsedReply(
@@ -204,6 +217,7 @@ class EventStream(ABC):
             reasoning_tokens=reasoning_tokens(self._usage),
             tool_calls=self._tool_calls,
             usage_contradiction=tokens.contradiction,
+            output_tokens_doubt=tokens.doubt,
             counted=counted,
             text=text,
             content=content,

@@ -153,6 +153,17 @@ def ending_of(event: Mapping[str, Any]) -> tuple[set[int], str | None]:
     return ended, None
 
 
+LIMIT_REASONS = frozenset({"length", "max_tokens", "max_output_tokens"})
+"""Reasons that say that a reply ended at the limit of tokens that was asked for, in lower case."""
+
+
+def is_limit(reason: object) -> bool:
+    """Whether this reason says that a reply ended at the limit of tokens that was asked for."""
+    if isinstance(reason, dict):  # SGLang's own API.
+        reason = reason.get("type")
+    return isinstance(reason, str) and reason.lower() in LIMIT_REASONS
+
+
 def error_message(body: bytes) -> str:
     """What an error response says, for people: the server's words, else the start of the body."""
     try:

@@ -96,6 +96,8 @@ class ParsedReply:
     """The text without reasoning and tool calls."""
     usage_contradiction: str | None = None
     """Why the server's usage was not believed."""
+    output_tokens_doubt: str | None = None
+    """Why `output_tokens` may be wrong, though nothing better is known."""
     reasoning_tokens: int | None = None
     """Of the output tokens, those of reasoning, where the server says so."""
     tool_calls: int | None = None

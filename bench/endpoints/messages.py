@@ -8,7 +8,7 @@ import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import messages_answer
-from bench.endpoints.failure import excerpt
+from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
 from bench.endpoints.typed_events import words
@@ -93,6 +93,7 @@ class Messages:
             ended=reason is not None,
             end_field="stop_reason",
             reason=reason,
+            limited=is_limit(reason),
             wrong=None if reason is None else wrong_reason(reason),
             answer=messages_answer(content, [b for b in blocks if isinstance(b, dict)])
             if options.keep_answer

@@ -19,7 +19,7 @@ from typing import Any
 from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
-from bench.endpoints.failure import END_REASONS
+from bench.endpoints.failure import END_REASONS, is_limit
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, sum_of, text_of
 from promptset.answers import Answer
@@ -124,6 +124,7 @@ class MessagesReader(TypedStream):
         if reason is None:
             return
         self._finished = True
+        self._limited = is_limit(reason)
         if (wrong := wrong_reason(reason)) is not None:
             self._fail(wrong)
 

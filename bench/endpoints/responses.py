@@ -9,9 +9,9 @@ import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import responses_answer
-from bench.endpoints.failure import excerpt
+from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, put_own
-from bench.endpoints.responses_reader import ResponsesReader, items_of, usage_of, wrong_end
+from bench.endpoints.responses_reader import ResponsesReader, incomplete_reason, items_of, usage_of, wrong_end
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
 from bench.workload import Encoded
@@ -98,6 +98,7 @@ class Responses:
             ended=status is not None,
             end_field="status",
             reason=status,
+            limited=is_limit(incomplete_reason(response)),
             wrong=wrong_end(response, str(status)) if status is not None or response.get("error") else None,
             answer=responses_answer(content, output, response.get("id")) if options.keep_answer else None,
         )

@@ -24,7 +24,7 @@ import orjson
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
-from bench.endpoints.failure import says_lost
+from bench.endpoints.failure import is_limit, says_lost
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, text_of, words
 from bench.endpoints.usage import whole_number
@@ -139,6 +139,7 @@ class ResponsesReader(TypedStream):
             self._told = len(self._running)
         self._end("u" if isinstance(usage, dict) else "o")
         status = kind.removeprefix("response.")
+        self._limited = is_limit(incomplete_reason(said))
         if (wrong := wrong_end(said, status)) is not None:
             self._fail(wrong)
 
@@ -166,13 +167,18 @@ def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
     if response.get("error") or statuses & {"failed", "cancelled"}:
         return words(response) if response.get("error") else f"the reply ended with status {own or status!r}"
     if "incomplete" in statuses:
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
+        reason = incomplete_reason(response)
         if reason is not None and reason not in _GOOD_INCOMPLETE:
             return f"the reply is incomplete: {str(reason)[:100]}"
     elif statuses - {"completed"}:
         return f"the reply ended with status {str(own)[:100]!r}"
     return None
+
+
+def incomplete_reason(response: Mapping[str, Any]) -> object:
+    """Why a reply is incomplete, in its own word; None if it does not say."""
+    details = response.get("incomplete_details")
+    return details.get("reason") if isinstance(details, dict) else None
 
 
 def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from bench.endpoints.answer_parts import CallParts, chat_answer
 from bench.endpoints.choices import StreamChoices
 from bench.endpoints.content_template import ContentTemplate
-from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off, most_bytes
-from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_chunk, place_of
+from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
+from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_chunk, is_limit, place_of
 from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.usage import whole_number
 from bench.records import TOKEN_KINDS
@@ -47,7 +47,7 @@ class StreamReader(EventStream):
                 places.plain(event["choices"][0])
                 self._kinds.append("c")
                 self._running.append(None)
-                self._most_bytes += most_bytes(text)
+                self._measure(text)
                 if self._keep:
                     self._pieces.append(text)
             else:
@@ -123,6 +123,7 @@ class StreamReader(EventStream):
             self._fail(wrong)
         if ended:
             self._finished = True
+            self._limited = self._limited or any(is_limit(choice.get("finish_reason")) for choice in choices_of(event))
             self._places.end(ended)
             self._choices = self._places.count
 

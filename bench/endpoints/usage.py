@@ -6,9 +6,11 @@ Usage is believed unless it is impossible:
 - it is 0, and there is text;
 - it is more than was asked for, and the text does not show that many;
 - it is more than the text can hold (a token that shows has at least one byte) and more than special tokens explain;
-- it is less than half of our own count of the text.
+- it is less than half of our own count of the text;
+- it is less than the chunks of text that came, and the reply did not end at a limit that the usage reaches.
 
-Then the next source counts, and the reply says why.
+Then the next source counts, and the reply says why. Where nothing else counts, a reply that ended at its limit has as many
+tokens as the limit, and any other one token a chunk. A count that the reply itself makes doubtful is used and called so.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ SPECIAL_TOKENS = 16
 """Tokens of a reply that may bear no text: its end, the marks of reasoning or of a channel, a stop string that is cut off."""
 TOOL_CALL_TOKENS = 256
 """The same of a tool call: its name and the marks around it come in no text."""
+
+SPLIT_TOKENS = 1
+"""More chunks than tokens may come by so many: a prompt that is echoed, half a character."""
+LEAST_BYTES = 2
+"""Chunks with fewer bytes on average are parts of tokens: some gateways send a reply letter by letter."""
+MOST_BYTES, MOST_BYTES_OTHERS = 12, 24
+"""A token has no more bytes on average (4 or 5 in English, with all its letters in ASCII; more in scripts whose letters take
+three bytes): longer chunks hold several."""
 
 _HIDDEN = ("reasoning_tokens", "rejected_prediction_tokens", "audio_tokens")
 """Details of usage that count tokens whose text the server keeps to itself."""
@@ -46,6 +56,16 @@ class ReplyText:
     choices: int = 1
     tool_calls: bool = False
     counted: int | None = None
+    least_tokens: int = 0
+    """Tokens that its chunks show at least (`least_tokens`)."""
+    limited: bool = False
+    """Whether it says that it ended at the limit of tokens."""
+    is_ascii: bool = True
+
+    @property
+    def limit(self) -> int | None:
+        """The tokens of a reply that ended at its limit, by its own words; None if it did not, or has several choices."""
+        return self.asked if self.limited and self.choices == 1 and self.asked else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +76,12 @@ class TokenCounts:
     output_tokens: int | None
     output_tokens_from: TokensFrom | None
     contradiction: str | None
+    doubt: str | None = None
+    """Why `output_tokens` may be wrong all the same."""
 
 
 def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCounts:
-    """Believe the usage, else our own count, else the number of token chunks."""
+    """Believe the usage, else our own count, else the limit at which the reply ended, else the number of token chunks."""
     input_tokens = output_tokens = contradiction = None
     if usage is not None:
         input_tokens, wrong_input = _whole_number(usage, "prompt_tokens", "input")
@@ -74,12 +96,32 @@ def token_counts(usage: Mapping[str, Any] | None, text: ReplyText) -> TokenCount
         output_tokens, source = text.counted, "tokenizer"
     if output_tokens is None:
         output_tokens, source = text.token_chunks, "chunks" if text.token_chunks is not None else None
+        limit = text.limit
+        if limit is not None and text.most_bytes and (output_tokens is None or output_tokens < limit):
+            output_tokens, source = limit, "limit"
     return TokenCounts(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
         output_tokens_from=source,
         contradiction=contradiction,
+        doubt=None if output_tokens is None else _doubt(output_tokens, source, usage, text),
     )
+
+
+def _doubt(tokens: int, source: TokensFrom | None, usage: Mapping[str, Any] | None, text: ReplyText) -> str | None:
+    """Why this count may be wrong, by what the reply shows; None if nothing speaks against it."""
+    limit, chunks = text.limit, text.token_chunks
+    if source == "usage":
+        if limit is None or tokens + (reasoning_tokens(usage) or 0) >= limit:
+            return None
+        return f"usage says {tokens} output tokens, and the reply says that it ended at the limit of {limit}"
+    if source == "tokenizer" or not chunks:
+        return None
+    if limit is not None and chunks != limit:
+        return f"no count but {chunks} chunks of text, and the reply says that it ended at the limit of {limit} tokens"
+    if source == "chunks" and text.most_bytes > (MOST_BYTES if text.is_ascii else MOST_BYTES_OTHERS) * (chunks + 1):
+        return f"no count but {chunks} chunks of text, which have {text.most_bytes} bytes: several tokens each"
+    return None
 
 
 def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
@@ -148,7 +190,34 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
         return f"usage says {tokens} output tokens, and the text has {text.most_bytes} bytes at most"
     if counted is not None and 2 * tokens + SPECIAL_TOKENS < counted:
         return f"usage says {tokens} output tokens, and the text has {counted}"
+    return _too_few(tokens, usage, text)
+
+
+def _too_few(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | None:
+    """Why there are more tokens than this by the chunks that came; None if there need not be.
+
+    A reply that ended at its limit, and whose usage is the limit, has as many tokens: then chunks are parts of tokens.
+    """
+    chunks, limit = text.token_chunks, text.limit
+    if chunks is None or text.chunks_behind_usage or (text.limited and tokens == text.asked):
+        return None
+    # Where a tokenizer counts no more than the usage, chunks are parts of tokens too.
+    shown = text.least_tokens if text.counted is None else min(text.least_tokens, text.counted)
+    if limit is not None:
+        if shown > tokens and tokens + (reasoning_tokens(usage) or 0) < limit:
+            return f"usage says {tokens} output tokens, and the text came in {chunks} chunks, to the limit of {limit} tokens"
+        return None
+    if shown > tokens + SPLIT_TOKENS and text.most_bytes >= LEAST_BYTES * chunks:
+        return f"usage says {tokens} output tokens, and the text came in {chunks} chunks"
     return None
+
+
+def least_tokens(chunk_kind: str) -> int:
+    """The tokens that these chunks show at least: one for each chunk of an answer or of reasoning, and one for two chunks of
+    different kinds, which servers make of one step. Servers cut arguments of tools at will, so these show none."""
+    text = [kind for kind in chunk_kind if kind in _TEXT_KINDS]
+    changes = sum(kind != before for before, kind in pairwise(text))
+    return max(0, chunk_kind.count("c") + chunk_kind.count("t") - changes)
 
 
 def says_each(running: Sequence[int | None]) -> bool:

@@ -10,7 +10,7 @@ import orjson
 
 from bench.endpoints import decoding
 from bench.endpoints.answer_parts import CallParts, chat_answer
-from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, page_title, place_of
+from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_limit, page_title, place_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
@@ -36,6 +36,8 @@ class WholeText:
     """The whole reply, for what the server says of the request."""
     choices: int = 1
     ended: bool = True
+    limited: bool = False
+    """Whether it says that it ended at the limit of tokens."""
     end_field: str
     reason: object
     wrong: str | None
@@ -67,6 +69,7 @@ def read_whole(body: bytes, endpoint: OpenAIEndpoint, options: ReadOptions) -> P
         ended=places <= ended,
         end_field="finish_reason",
         reason=choice.get("finish_reason"),
+        limited=is_limit(choice.get("finish_reason")),
         wrong=wrong,
         answer=_answer(choice, said[0][1], endpoint) if options.keep_answer else None,
     )
@@ -104,6 +107,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
             choices=whole.choices,
             tool_calls=bool(whole.calls),
             counted=counted,
+            limited=whole.limited,
         ),
     )
     problem: Problem | None = None
@@ -121,6 +125,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         reasoning_tokens=reasoning_tokens(whole.usage),
         tool_calls=whole.calls,
         usage_contradiction=tokens.contradiction,
+        output_tokens_doubt=tokens.doubt,
         counted=counted,
         text=whole.text,
         content=whole.content,

@@ -38,7 +38,7 @@ class Stream:
 
 def streams_of(records: Iterable[RequestRecord], zero_ns: int = 0) -> list[Stream]:
     """The requests that reached the server, the warm-up's too: they are work like all others. In the order of sending."""
-    found = [_stream(record, zero_ns) for record in records if record.sent_ns is not None]
+    found = [_stream(record, zero_ns) for record in records if record.last_sent_ns is not None]
     return sorted(found, key=lambda stream: stream.sent_us)
 
 
@@ -48,9 +48,10 @@ def _stream(record: RequestRecord, zero_ns: int) -> Stream:
     counts = (1,) * len(places) if tokens is None else tuple(tokens[place] for place in places)
     known = tokens is not None or record.output_tokens == len(places)
     good = record.outcome is Outcome.OK and record.input_tokens is not None and known and bool(places)
-    assert record.sent_ns is not None
+    sent_ns = record.last_sent_ns  # The server worked on the attempt that it answered.
+    assert sent_ns is not None
     return Stream(
-        sent_us=(record.sent_ns - zero_ns) / _NS_PER_US,
+        sent_us=(sent_ns - zero_ns) / _NS_PER_US,
         end_us=(record.end_ns - zero_ns) / _NS_PER_US,
         prompt_tokens=max(1, record.input_tokens or 1),
         cached_tokens=0 if record.cached_tokens is None else record.cached_tokens,

@@ -208,7 +208,7 @@ def describe_load(
     return {
         "mode": facts.mode,
         "offered_rps": facts.offered_rps,
-        "achieved_rps": rate(sent),
+        "achieved_rps": None if _at_once(facts, columns.intended, len(sent), spans.most()) else rate(sent),
         "concurrency": facts.concurrency,
         "max_concurrency": facts.max_concurrency,
         "concurrency_mean": mean,
@@ -219,6 +219,17 @@ def describe_load(
         "ready_not_sent": None if facts.open_loop else readiness.describe(),
         "littles_law": _littles_law(spans, samples),
     }
+
+
+def _at_once(facts: RunFacts, intended: Sequence[float], sent: int, in_flight: int) -> bool:
+    """Whether no send waited for a response or for its time: how fast a loop of ours goes is no rate."""
+    if facts.open_loop:
+        return rate(intended) is None
+    if facts.ramp_s or facts.segments:
+        return False
+    # Each user sends one request at once; in a session the later ones wait.
+    users = facts.concurrency if facts.concurrency is not None and facts.mode != "sessions" else 0
+    return sent <= max(in_flight, users)
 
 
 def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class RecordTally:
         self._lost_ns = array("q")
         self._heard_ns: int | None = None
         self._stall_max_ns = 0
-        self._first_contradiction: tuple[int, str] | None = None  # by index: the same in any order of the records
+        # By index: the same in any order of the records.
+        self._first_contradiction: tuple[int, str] | None = None
+        self._first_doubt: tuple[int, str] | None = None
 
     def add(self, record: RequestRecord) -> None:
         """Count what every request shows, failed or not."""
@@ -90,6 +92,12 @@ class RecordTally:
         self._kinds.add(record, n)
         self.add_input_tokens(record)
         self._compare("output", record.output_tokens_asked, n)
+        count["over_limit"] += record.output_tokens_asked is not None and n > record.output_tokens_asked
+        count["texts"] += 1
+        if record.output_tokens_doubt is not None:
+            count["doubted"] += 1
+            doubt = record.index, record.output_tokens_doubt
+            self._first_doubt = min(self._first_doubt or doubt, doubt)
         if record.input_tokens is not None and record.cached_tokens is not None:
             total["cached"] += record.cached_tokens
             total["cached_beyond"] += max(0, record.cached_tokens - COMMON_HEAD)
@@ -180,7 +188,10 @@ class RecordTally:
         self._kinds.add_block(times)
         total["token_chunks"] += int(block.tokens.sum())
         input_said, input_tokens = block.known("input_tokens")
-        self._compare_all("output", *block.known("output_tokens_asked"), None, times.n)
+        is_asked, asked = block.known("output_tokens_asked")
+        self._compare_all("output", is_asked, asked, None, times.n)
+        count["over_limit"] += int((times.n[is_asked] > asked[is_asked]).sum())
+        count["texts"] += len(block)
         self._compare_all("input", *block.known("input_tokens_asked"), input_said, input_tokens)
         if input_said.any():
             count["input_usage"] += int(input_said.sum())
@@ -294,7 +305,7 @@ class RecordTally:
                 "share_beyond_head": total["cached_beyond"] / total["cached_of"] if total["cached_of"] else None,
             },
             "output": total["output"],
-            "counted_by": {name: self._counted_by[name] for name in ("usage", "tokenizer", "chunks")},
+            "counted_by": {name: self._counted_by[name] for name in ("usage", "tokenizer", "limit", "chunks")},
             "chunks": {
                 "with_tokens": total["token_chunks"],
                 "requests_with_several_tokens_a_chunk": count["several_tokens"],
@@ -307,6 +318,17 @@ class RecordTally:
                 "requests": count["usage_contradicted"],
                 "share": count["usage_contradicted"] / count["usage_judged"] if count["usage_judged"] else None,
                 "first": None if self._first_contradiction is None else self._first_contradiction[1],
+            },
+            "doubted": {
+                "judged": count["texts"],
+                "requests": count["doubted"],
+                "share": count["doubted"] / count["texts"] if count["texts"] else None,
+                "first": None if self._first_doubt is None else self._first_doubt[1],
+            },
+            "over_limit": {
+                "judged": count["output_compared"],
+                "requests": count["over_limit"],
+                "share": count["over_limit"] / count["output_compared"] if count["output_compared"] else None,
             },
             "mismatch": differing("usage")
             | {

@@ -93,7 +93,11 @@ def counts(summary: SummaryDocument) -> list[Detail]:
         )
     if row["retried"]:
         rows.append(
-            Detail("Retried", number(row["retried"]), "A pooled connection died before any byte of a response.")
+            Detail(
+                "Sent again",
+                number(row["retried"]),
+                "A reused connection died before any byte of a response. Latencies count from the first attempt.",
+            )
         )
     if row["warmup"]["requests"]:
         found_warmup = summary.get("run", {}).get("warmup")
@@ -116,13 +120,19 @@ def counts(summary: SummaryDocument) -> list[Detail]:
     return rows
 
 
+def sent_rate(summary: SummaryDocument, unit: str = "requests/s") -> str:
+    """The rate of the sends; why there is none, if there were several."""
+    achieved_rps, sent = summary["load"]["achieved_rps"], summary["counts"]["sent"]
+    return f"{number(achieved_rps)} {unit}" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
+
+
 def load(summary: SummaryDocument) -> list[Detail]:
     """The load on the server."""
     row = summary["load"]
     rows = [Detail("Mode", row["mode"], "What decides when a request is sent.")]
     if row["offered_rps"] is not None:
         rows.append(Detail("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
-    rows.append(Detail("Achieved", f"{number(row['achieved_rps'])} requests/s", "Sends, from the first to the last."))
+    rows.append(Detail("Achieved", sent_rate(summary), "Sends, from the first to the last."))
     if row["concurrency"] is not None:
         rows.append(Detail("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
     in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"

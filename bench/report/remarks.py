@@ -35,9 +35,10 @@ def sent(summary: SummaryDocument) -> str:
     if tried and counts["failed"]:
         unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
         text += f" ({share(counts['failed'] / tried)}{unsent})"
-    for name in ("cancelled", "interrupted", "dropped", "retried"):
+    named = {"cancelled": "cancelled", "interrupted": "interrupted", "dropped": "dropped", "retried": "sent again"}
+    for name, words in named.items():
         if n := counts.get(name):
-            text += f", {n:,} {name}"
+            text += f", {n:,} {words}"
     return text
 
 

@@ -117,17 +117,15 @@ def _verdict(summary: SummaryDocument) -> RenderableType:
 
 
 def _run(summary: SummaryDocument) -> RenderableType:
-    run, counts, load = summary.get("run", {}), summary["counts"], summary["load"]
+    run, load = summary.get("run", {}), summary["load"]
     what = " · ".join(str(run[key]) for key in ("name", "model", "url") if run.get(key))
-    rate = f"{formatting.number(load['achieved_rps'])} requests/s sent"
+    rate = details.sent_rate(summary, "requests/s sent")
     if load["offered_rps"] is not None:
         rate += f" ({formatting.number(load['offered_rps'])} offered)"
     in_flight = (
         f"in flight {formatting.number(load['concurrency_mean'])}, at most {formatting.number(load['concurrency_max'])}"
     )
     lines = [what] if what else []
-    if load["mode"] == "throughput" and load["concurrency_max"] == counts["sent"]:
-        rate = "all sent at once"  # A rate of this is how fast a loop of ours is, and says nothing of the server.
     lines += [
         f"{remarks.sent(summary)} in {formatting.seconds(summary['throughput']['duration_s'])}",
         f"{load['mode']}: {rate}; {in_flight}",

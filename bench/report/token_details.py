@@ -36,6 +36,7 @@ def tokens(summary: SummaryDocument) -> list[Detail]:
             f"{contradicted['requests']:,} of {contradicted['judged']:,} requests; the first: {contradicted['first']}"
         )
         rows.append(Detail("Usage not believed", text, "Impossible counts are not used: the next source counted."))
+    rows += _uncounted(row)
     found = row["mismatch"]
     if found["compared"]:
         text = f"{found['differ']:,} of {found['compared']:,} requests differ"
@@ -65,7 +66,35 @@ def requests_and_replies(summary: SummaryDocument) -> list[Detail]:
     if not has_tokens(summary):
         return [row for row in _inputs(summary["inputs"]) if row.name != "Inputs"]
     kinds = _kinds(summary["tokens"])
-    return kinds if any(row.name == "Tool calls" for row in kinds) else []
+    told = [row for row in _uncounted(summary["tokens"]) if row.name != "Tokens in doubt"]  # The verdict has it.
+    return [*told, *(kinds if any(row.name == "Tool calls" for row in kinds) else [])]
+
+
+_BY = {
+    "chunks": ("by their chunks, one token each", "The server counts no tokens: --tokenizer counts them exactly."),
+    "limit": (
+        "by the limit of tokens at which they ended",
+        "The server counts no tokens: --tokenizer counts them exactly.",
+    ),
+}
+
+
+def _uncounted(row: Mapping[str, Any]) -> list[Detail]:
+    """Replies whose tokens nobody counted, and those that are longer than was asked for."""
+    replies = sum(row["counted_by"].values())
+    rows = [
+        Detail("Tokens counted", f"{row['counted_by'][by]:,} of {replies:,} replies {how}", meaning)
+        for by, (how, meaning) in _BY.items()
+        if row["counted_by"].get(by)
+    ]
+    over, doubted = row.get("over_limit"), row.get("doubted")
+    if over is not None and over["requests"]:
+        text = f"{over['requests']:,} of {over['judged']:,} replies have more tokens than were asked for"
+        rows.append(Detail("Over max_tokens", text, "The server does not keep to max_tokens."))
+    if doubted is not None and doubted["requests"]:
+        text = f"{doubted['requests']:,} of {doubted['judged']:,} replies; the first: {doubted['first']}"
+        rows.append(Detail("Tokens in doubt", text, "Nothing better is known: the count was used."))
+    return rows
 
 
 _KINDS = {"content": "answers", "reasoning": "reasoning", "tool_calls": "tool calls"}

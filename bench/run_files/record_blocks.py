@@ -25,7 +25,7 @@ import numpy.typing as npt
 import orjson
 
 from bench.errors import RecordError
-from bench.records import RequestRecord, from_line
+from bench.records import ORDER_WITHIN_NS, RequestRecord, checked, from_line
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -155,7 +155,7 @@ def read(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[PlainBlock |
 
 def _single(number: int, line: bytes, name: str) -> RequestRecord:
     try:
-        return from_line(line)
+        return checked(from_line(line))
     except RecordError as e:
         raise RecordError(f"{name}, line {number}: {e}") from e
 
@@ -264,7 +264,17 @@ class _Gathered:
             return None
         earliest = np.zeros(len(stamps), dtype=np.int64)
         earliest[bounded] = bounds
-        return PlainBlock(self._lines, columns, self._of, ends - chunks, stamps, earliest)
+        block = PlainBlock(self._lines, columns, self._of, ends - chunks, stamps, earliest)
+        due, eligible, sent, ended = block.ints("intended_ns"), block.ints("eligible_ns"), block.sent_ns, block.end_ns
+        heard, first_byte = block.known("first_byte_ns")
+        first_byte = np.where(heard, first_byte, sent)
+        order = (
+            (due, eligible), (eligible, sent), (sent, first_byte), (first_byte, ended), (sent, stamps[block.starts]),
+            (stamps[ends - 1], ended),
+        )  # fmt: skip
+        if any(bool((later < earlier - ORDER_WITHIN_NS).any()) for earlier, later in order):
+            return None  # Read one by one, the record that no clock can have seen is named.
+        return block
 
 
 def _numbers(texts: list[bytes]) -> Ints | None:

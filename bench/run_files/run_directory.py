@@ -33,7 +33,7 @@ import orjson
 import yaml
 
 from bench.errors import RecordError, UsageError
-from bench.records import RequestRecord, from_line
+from bench.records import RequestRecord, checked, from_line
 from bench.run_files import shape, writable
 from bench.run_files.load_change import LoadChange
 
@@ -59,6 +59,9 @@ CERTIFICATE_PAGE = "certificate.html"
 RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
+
+READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, LEDGER, CERTIFICATES)
+"""Of these, and of what a mock writes, those from which numbers are computed."""
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows would write \\r\\n for each \\n."""
@@ -245,6 +248,25 @@ class RunDirectory:
         """
         return [] if self._is_whole(name) else self._every_shard(name)
 
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file from which numbers are computed, those of workers' own files included."""
+        return {name: size for name in READ_FILES if (size := self._size(name)) is not None}
+
+    def _size(self, name: str) -> int | None:
+        there = [path for path in (self.path / name, *self.shards(name)) if path.exists()]
+        return sum(path.stat().st_size for path in there) if there else None
+
+    def lost(self, sizes: Mapping[str, int]) -> list[str]:
+        """A sentence for each file that is gone, or shorter than it was when it had these bytes. Lines may be added."""
+        found = []
+        for name in [name for name in READ_FILES if name in sizes]:
+            size, before = self._size(name), sizes[name]
+            if size is None:
+                found.append(f"{name} is missing, which the run wrote")
+            elif size < before:
+                found.append(f"{name} has {size:,} of the {before:,} bytes that the run wrote")
+        return found
+
     def _is_whole(self, name: str) -> bool:
         path = self.path / name
         return path.exists() and path.stat().st_size > 0
@@ -295,7 +317,7 @@ class RunDirectory:
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
             for number, line in whole_lines(path):
                 try:
-                    yield from_line(line)
+                    yield checked(from_line(line))
                 except RecordError as e:
                     raise RecordError(f"{path}, line {number}: {e}") from e
 

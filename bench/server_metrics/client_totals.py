@@ -49,7 +49,10 @@ class ClientTotals:
         """When the last of them ended: a page that was read before does not count all of them."""
         self.succeeded = 0
         self.unsure = 0
-        """Requests that were sent and did not succeed: the server may have counted them, and some of their tokens."""
+        """Requests that were sent and did not succeed, and first attempts of others: the server may have counted them, and
+        some of their tokens."""
+        self.sent_again = 0
+        """Of these, first attempts of requests that succeeded with the second."""
         self.cancelled = 0
         """Of these, requests whose user gave up."""
         self.inputs: int | None = None
@@ -74,6 +77,9 @@ class ClientTotals:
             self.cancelled += record.outcome is Outcome.CANCELLED
             return
         self.succeeded += 1
+        if record.attempts > 1:
+            self.unsure += 1
+            self.sent_again += 1
         if record.inputs is not None:
             self.inputs = record.inputs if self.inputs is None else self.inputs + record.inputs
         self.input_tokens = _plus(self.input_tokens, record.input_tokens)
@@ -93,6 +99,9 @@ class ClientTotals:
         self.sent += n
         self.succeeded += n
         self.last_end_ns = max(self.last_end_ns, int(block.end_ns.max()))
+        sent_again = int((block.ints("attempts") > 1).sum())
+        self.unsure += sent_again
+        self.sent_again += sent_again
         for tokens in block.column("input_tokens"):
             self.input_tokens = _plus(self.input_tokens, tokens)
         for tokens, source in zip(block.column("output_tokens"), block.column("output_tokens_from"), strict=True):
@@ -101,6 +110,14 @@ class ClientTotals:
         for said in (self.draft_steps, self.draft_tokens, self.accepted_tokens):
             said.silent += n
         self._ttft_s += (times.metrics["ttft_ms"] * 1e6 / NS_PER_S).tolist()
+
+    @property
+    def unsure_text(self) -> str:
+        """What the server may have counted and the client has no answer of, for a sentence."""
+        failed = self.unsure - self.sent_again
+        parts = [f"{failed:,} requests that did not succeed"] if failed or not self.sent_again else []
+        parts += [f"{self.sent_again:,} first attempts of requests that were sent again"] if self.sent_again else []
+        return " and the ".join(parts)
 
     @property
     def ttft_mean_s(self) -> float | None:

@@ -71,8 +71,10 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
     aborted = series.rise(Role.ABORTED, first, last)
     if aborted is not None and (aborted or client.unsure):
         gave_up = f", of which {client.cancelled:,} were cancelled" if client.cancelled else ""
+        again = f"; {client.sent_again:,} were sent again" if client.sent_again else ""
         sentence = (
-            f"the server aborted {aborted:,.0f} requests; {client.unsure:,} of the client's did not succeed{gave_up}"
+            f"the server aborted {aborted:,.0f} requests; {client.unsure - client.sent_again:,} of the client's did not "
+            f"succeed{gave_up}{again}"
         )
         found.append(CountLine(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence))
     wrong = [line for line in found if line.agree is False]
@@ -110,8 +112,8 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLin
         )
     elif client.unsure:
         sentence = (
-            f"the server finished {finished:,.0f} requests; of the client's {client.succeeded:,} succeeded and "
-            f"{client.unsure:,} did not, which it may have finished"
+            f"the server finished {finished:,.0f} requests; of the client's {client.succeeded:,} succeeded, and it may also "
+            f"have finished the {client.unsure_text}"
         )
     else:
         sentence = f"both counted {client.succeeded:,} requests"
@@ -140,8 +142,8 @@ def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, 
         return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
     if client.unsure:
         sentence = (
-            f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the {client.unsure:,} "
-            "requests that did not succeed have some too"
+            f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the "
+            f"{client.unsure_text} have some too"
         )
         return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
     if client.incomplete and said > counted:
@@ -182,7 +184,7 @@ def _details(series: ServerSeries, client: ClientTotals, first: int, last: int, 
 def _excuse(said: Said, client: ClientTotals, *, twice: bool) -> str | None:
     """Why the sums may differ though nothing is wrong; None: they may not."""
     if client.unsure:
-        return f"; the {client.unsure:,} requests that did not succeed have some too"
+        return f"; the {client.unsure_text} have some too"
     if client.incomplete:
         return "; requests whose records were lost have some too"
     if said.silent:

@@ -1,7 +1,8 @@
 """One request before the load, and a sentence for whatever would have made every request of the load fail.
 
 The probe asks for a few tokens with the very options of the run. Where a server refuses an option that not every server
-knows (`stream_options`, `ignore_eos`), it is tried without, and the report says so.
+knows (`stream_options`, `ignore_eos`), it is tried without, and the report says so. If the few tokens have no text, because a
+model reasons first and its reasoning is hidden, the probe asks for more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from promptset.samples import Sample
 if TYPE_CHECKING:
     from bench.endpoints.interface import BodyOptions
     from bench.transport.interface import Target, Transport
+
+
+MORE_TIMES, MOST_TOKENS = 8, 2048
+"""By how much the probe raises its limit where no token had text, and up to which limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +90,56 @@ async def probe(
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
+    record, told = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
+    notes += told
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:
         raise TargetError(f"class {classes[0]}: {problem}" if classes else problem)
     for number, other in enumerate(others, 1):
-        asked = await ask(transport, clock, other, options, f"probe-{run_id}-of-{number}", timeout_s)
+        request_id = f"probe-{run_id}-of-{number}"
+        asked = await ask(transport, clock, other, options, request_id, timeout_s)
+        asked, told = await _until_text(transport, clock, asked, other, options, f"{request_id}-more", timeout_s)
+        notes += (note for note in told if note not in notes)
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
             who = [f"class {classes[number]}"] if classes else []
             raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
     if options.stream and options.ask_usage and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
     return ProbeResult(options, tuple(notes), record)
+
+
+async def _until_text(
+    transport: Transport,
+    clock: Clock,
+    record: RequestRecord,
+    sample: Sample,
+    options: BodyOptions,
+    request_id: str,
+    timeout_s: float | None,
+) -> tuple[RequestRecord, list[str]]:
+    """The probe's record, after more requests with higher limits if the limit left no room for text; and notes about it.
+
+    A body of the data keeps the limit that it has: the run sends it as it is.
+    """
+    asked = sample.output_tokens
+    first = asked
+    while (
+        record.outcome is Outcome.NO_TOKENS
+        and sample.body is None
+        and asked is not None
+        and asked < MOST_TOKENS
+        and not _ended_by_itself(record, asked)
+    ):
+        asked = min(asked * MORE_TIMES, MOST_TOKENS)
+        more = replace(sample, output_tokens=asked)
+        record = await ask(transport, clock, more, options, f"{request_id}-{asked}", timeout_s)
+    if asked == first or record.outcome is not Outcome.OK:
+        return record, []
+    return record, [f"the first {first} tokens of a reply have no text: the probe asked for {asked} tokens to see some"]
+
+
+def _ended_by_itself(record: RequestRecord, asked: int) -> bool:
+    """Whether the server says that the reply ended before its limit, so that more tokens would change nothing."""
+    return record.output_tokens_from == "usage" and record.output_tokens is not None and record.output_tokens < asked
 
 
 def samples_to_ask(
@@ -239,7 +284,9 @@ def diagnose(
         case Outcome.RESET:
             return f"{url}: {said}. Does an http:// URL point at an https:// port, or the other way round?"
         case Outcome.NO_TOKENS:
-            return f"the server answered, but no chunk has text ({said}). Does the model answer at all?"
+            asked = record.output_tokens_asked
+            most = f" in {asked:,} tokens" if asked is not None else ""
+            return f"the server answered, but no chunk has text{most} ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
             return (
                 f"the reply of {url} is not what {ENDPOINTS[options.endpoint].spoken_by} sends: {said}. "

@@ -147,11 +147,12 @@ class Connection(ABC):
         except BlockingIOError:
             count = 0
         except OSError as e:
-            job.exchange.sent_ns = sent_ns
+            job.exchange.mark_sent(sent_ns)
             # Not here: this may be inside `start`, which answers nothing.
             self._engine.loop.call_soon(self._unsendable, job, f"the connection was reset: {e.strerror}")
             return
-        job.exchange.sent_ns = self.quiet_since_ns = sent_ns
+        self.quiet_since_ns = sent_ns
+        job.exchange.mark_sent(sent_ns)
         if count < len(payload):
             self._unsent = payload[count:]
             self._watch_sending()

@@ -39,7 +39,7 @@ MAX_ERROR_BYTES = 1024 * 1024
 """Kept of the body of an error: its words stand at the beginning."""
 STALE_WITHIN_NS = 1_000_000_000
 """A connection that the server had given up before a request came dies within a round trip of it. One that dies later dies of
-the request, and a second attempt would hide the time that its user waited."""
+the request, which is not sent again."""
 
 
 DEFECT = "a defect of the load tester: this reply could not be read"
@@ -89,8 +89,9 @@ class Exchange:
         self.attempts = 1
         self.connect_ns: int | None = None
         self.sent_ns: int | None = None
+        self.resent_ns: int | None = None
         self.on_sent: Callable[[int], None] | None = None
-        """Told when the request is sent."""
+        """Called with the time of the first send."""
         self.first_byte_ns: int | None = None
         self.last_read_ns = 0
         self.peer_closed = False
@@ -232,6 +233,26 @@ class Exchange:
             pieces.append((unpacked, stamp_ns, bound_ns))
         return pieces, None
 
+    @property
+    def last_sent_ns(self) -> int | None:
+        """When this attempt was sent; None before."""
+        return self.sent_ns if self.attempts == 1 else self.resent_ns
+
+    def mark_sent(self, at_ns: int) -> None:
+        """This attempt is sent now. Latencies count from the first one: its user has waited since then."""
+        if self.attempts > 1:
+            self.resent_ns = at_ns
+            return
+        self.sent_ns = at_ns
+        if self.on_sent is not None:
+            self.on_sent(at_ns)
+
+    def mark_connected(self, took_ns: int) -> None:
+        """This attempt waited so long for a new connection, or for TLS on it. A second attempt waits after the first send, so
+        its wait is part of the latency."""
+        if self.attempts == 1:
+            self.connect_ns = took_ns + (0 if self.connect_ns is None else self.connect_ns)
+
     def may_be_stale(self, now_ns: int) -> bool:
         """Whether a reused connection that has died by now may have been dead before the request."""
         return self.sent_ns is None or now_ns - self.sent_ns <= STALE_WITHIN_NS
@@ -311,6 +332,8 @@ class Exchange:
             draft_tokens=reply.server.draft_tokens,
             accepted_tokens=reply.server.accepted_tokens,
             acceptance=reply.server.acceptance,
+            resent_ns=self.resent_ns,
+            output_tokens_doubt=reply.output_tokens_doubt,
         )
 
     def _redacted(self, message: str) -> str:

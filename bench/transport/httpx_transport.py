@@ -97,15 +97,9 @@ class HttpxTransport:
         try:
             failed, error = await self._attempt(exchange)
             if failed is Outcome.RESET and _was_stale(exchange) and exchange.may_be_stale(self._clock.now_ns()):
-                first_sent_ns, exchange.sent_ns = exchange.sent_ns, None
-                if first_sent_ns is not None:
+                if exchange.sent_ns is not None:
                     exchange.retry()
-                while leaves:
-                    leaves.pop().cancel()
                 failed, error = await self._attempt(exchange)
-                if exchange.sent_ns is not None and first_sent_ns is not None:
-                    # The whole detour is time spent on getting a connection, not lateness of the sender.
-                    exchange.connect_ns = exchange.sent_ns - first_sent_ns
             return failed, error
         finally:
             for one in [*leaves, *([] if timer is None else [timer])]:

@@ -168,7 +168,7 @@ class PolledConnection(Connection):
                 stamp_ns = seconds * NS_PER_S + nanoseconds - offset_ns
             if exchange.first_byte_ns is None:
                 exchange.first_byte_ns = stamp_ns
-                before_ns = exchange.sent_ns if exchange.sent_ns is not None else stamp_ns
+                before_ns = exchange.last_sent_ns if exchange.last_sent_ns is not None else stamp_ns
             if stamp_ns < before_ns:
                 # The kernel merges what waits and keeps the latest stamp: the read before took bytes with these bytes' stamp.
                 stamp_ns = before_ns

@@ -100,8 +100,8 @@ class ReceivedConnection(Connection):
 
     def send(self, job: Job, payload: bytes) -> None:
         super().send(job, payload)
-        if self._stream is not None and job.exchange.sent_ns is not None:
-            self._stream.sent(job.exchange.sent_ns)
+        if self._stream is not None and (sent_ns := job.exchange.last_sent_ns) is not None:
+            self._stream.sent(sent_ns)
 
     def _set_lazy(self, lazy: bool) -> None:
         if self._stream is not None:

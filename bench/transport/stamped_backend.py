@@ -113,14 +113,15 @@ class StampedStream(httpcore.AsyncNetworkStream):
             except TimeoutError as e:
                 raise httpcore.ReadTimeout from e
         stamp, data = connection.reads.popleft()
-        if exchange.first_byte_ns is None and exchange.sent_ns is not None and stamp < exchange.sent_ns:
+        sent_ns = exchange.last_sent_ns
+        if exchange.first_byte_ns is None and sent_ns is not None and stamp < sent_ns:
             raise httpcore.ReadError(UNASKED)
         if len(data) > max_bytes:
             connection.reads.appendleft((stamp, data[max_bytes:]))
             data = data[:max_bytes]
         if exchange.first_byte_ns is None:
             exchange.first_byte_ns = stamp
-            self.last_read_ns = exchange.sent_ns if exchange.sent_ns is not None else stamp
+            self.last_read_ns = sent_ns if sent_ns is not None else stamp
         if stamp != self.last_read_ns:
             self.bound_ns, self.last_read_ns = self.last_read_ns, stamp
         return data
@@ -131,10 +132,8 @@ class StampedStream(httpcore.AsyncNetworkStream):
         if self._connection.ended:
             raise httpcore.WriteError("the server has closed the connection")
         exchange = current.get()
-        if exchange.sent_ns is None:
-            exchange.sent_ns = now_ns()
-            if exchange.on_sent is not None:
-                exchange.on_sent(exchange.sent_ns)
+        if exchange.last_sent_ns is None:
+            exchange.mark_sent(now_ns())
             self._head = HeadReader()
         self._transport.write(buffer)
         await self._connection.drain()
@@ -165,14 +164,16 @@ class StampedStream(httpcore.AsyncNetworkStream):
             raise httpcore.ConnectError(f"TLS: {e}") from e
         if secured is None:
             raise httpcore.ConnectError("TLS: the server closed the connection during the handshake")
-        exchange = current.get()
-        exchange.connect_ns = (exchange.connect_ns if exchange.connect_ns is not None else 0) + now_ns() - began_ns
+        current.get().mark_connected(now_ns() - began_ns)
         return StampedStream(secured, self._connection, self._target)
 
     def get_extra_info(self, info: str) -> object:
         if info == "is_readable":
-            # httpcore asks this of an idle connection: anything to read there means that the server has closed it.
-            return self._connection.ended or bool(self._connection.reads)
+            # httpcore asks this of an idle connection: anything to read there means that the server has closed it. Before a
+            # second attempt no idle connection will do: it goes over a fresh one.
+            exchange = current.get(None)
+            goes_again = exchange is not None and exchange.attempts > 1 and exchange.resent_ns is None
+            return goes_again or self._connection.ended or bool(self._connection.reads)
         if info == "ssl_object":
             return self._transport.get_extra_info("ssl_object")
         return None
@@ -203,7 +204,7 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(str(e)) from e
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        current.get().connect_ns = now_ns() - began_ns
+        current.get().mark_connected(now_ns() - began_ns)
         return StampedStream(transport, connection, self._target)
 
     async def connect_unix_socket(

@@ -97,7 +97,7 @@ class SocketConnection(PolledConnection):
         try:
             framed = self._client.message(payload)
         except BrokenSocket as e:
-            job.exchange.sent_ns = now_ns()
+            job.exchange.mark_sent(now_ns())
             self.job = job
             self.reads = 0
             self._engine.loop.call_soon(self._unsendable, job, str(e))
@@ -251,8 +251,8 @@ class SocketTransport(WireTransport):
             return
         connection.job = None
         exchange = job.exchange
-        exchange.connect_ns = sent_ns - connection.began_ns
-        exchange.sent_ns = sent_ns
+        exchange.mark_connected(sent_ns - connection.began_ns)
+        exchange.mark_sent(sent_ns)
         exchange.first_byte_ns = exchange.last_read_ns = now_ns()
         exchange.clock = "user"
         exchange.body_bytes = 0

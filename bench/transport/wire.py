@@ -248,12 +248,7 @@ class WireTransport:
         if job is None:
             self._idle[connection.fd] = connection
             return
-        exchange = job.exchange
-        now = now_ns()
-        began_ns = connection.began_ns
-        if exchange.attempts > 1 and exchange.sent_ns is not None:
-            began_ns = exchange.sent_ns  # The whole detour is time spent on a connection, not lateness of the sender.
-        exchange.connect_ns = now - began_ns
+        job.exchange.mark_connected(now_ns() - connection.began_ns)
         self._send(job, connection)
 
     def connect_failed(self, connection: Connection, error: str) -> None:
@@ -340,9 +335,8 @@ class WireTransport:
 
     def _leave_in_time(self, job: Job) -> None:
         request = job.exchange.request
-        if request.cancel_after_ns is not None and job.exchange.sent_ns is not None:
-            if job.leaves is not None:
-                job.leaves.cancel()  # Of the first attempt.
+        # A second attempt does not set it again: the user has waited since the first.
+        if request.cancel_after_ns is not None and job.exchange.sent_ns is not None and job.leaves is None:
             job.leaves = self._clock.call_at(job.exchange.sent_ns + request.cancel_after_ns, lambda: self._leave(job))
 
     def _leave(self, job: Job) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.verdict.bookkeeping import littles_law
+from bench.verdict.bookkeeping import files, littles_law
 from bench.verdict.certificate import calibration
 from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
@@ -39,9 +39,9 @@ from bench.verdict.sent_load import (
     sent_rate,
     waited_at_cap,
 )
-from bench.verdict.server import cache_hits, errors, server_counts, target_gone
+from bench.verdict.server import cache_hits, errors, sent_again, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
-from bench.verdict.token_counts import output_tokens, usage, usage_contradicted
+from bench.verdict.token_counts import output_tokens, tokens_doubted, usage, usage_contradicted
 
 SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "nothing_measured": nothing_measured,
@@ -59,13 +59,16 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "run_queue": run_queue,
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,
+    "files": files,
     "errors": errors,
+    "sent_again": sent_again,
     "target_gone": target_gone,
     "cache_hits": cache_hits,
     "server_counts": server_counts,
     "output_tokens": output_tokens,
     "usage": usage,
     "usage_contradicted": usage_contradicted,
+    "tokens_doubted": tokens_doubted,
     "calibration": calibration,
 }
 """Every sign, by the name that its findings carry."""

@@ -28,3 +28,12 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         f"the records add up to {law['records_mean']:.3f}"
     )
     return [*findings, Finding("littles_law", limits.littles_law_off.of(off), off, sentence)]
+
+
+def files(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Files that the run wrote and that are not whole any more: a sign that looks at them would be silent."""
+    if not evidence.lost:
+        return []
+    lost = len(evidence.lost)
+    sentence = f"{'; '.join(evidence.lost)}: what they would show is not judged"
+    return [Finding("files", limits.files_lost.of(lost), lost, sentence)]

@@ -49,6 +49,8 @@ class RunEvidence:
     """Whether it is known what prompts share on purpose. It is not known for the turns of a session."""
     cache: CacheAgainstPlan | None = None
     """What was counted of the prefix cache, where each request has a plan of it."""
+    lost: Sequence[str] = ()
+    """Files of the run that are gone or cut off, a sentence each."""
     died: Sequence[str] = ()
     """Workers that died, and how: each the beginning of a sentence."""
     clock_drift: tuple[float, str] | None = None

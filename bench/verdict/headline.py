@@ -111,7 +111,12 @@ def _failed(summary: NumbersDocument) -> str | None:
     return f"{failed:,} failed" if failed else None
 
 
-PARTS: tuple[Callable[[NumbersDocument], str | None], ...] = (_requests, _failed)
+def _sent_again(summary: NumbersDocument) -> str | None:
+    again = summary["counts"]["retried"]
+    return f"{again:,} sent again" if again else None
+
+
+PARTS: tuple[Callable[[NumbersDocument], str | None], ...] = (_requests, _failed, _sent_again)
 """What stands between the verdict and the reach, in this order. A new part is a function that returns its words, or None
 where it has nothing to say, and its name here."""
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.verdict.finding import Status
+
+Limit = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""No value lies above nan or infinity, and every value above a number below 0: neither is a limit."""
 
 
 class Band(BaseModel):
@@ -14,9 +18,9 @@ class Band(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    suspect: float
-    invalid: float | None = None
-    failed: float | None = None
+    suspect: Limit
+    invalid: Limit | None = None
+    failed: Limit | None = None
 
     def of(self, value: float) -> Status:
         """Where a value lies."""
@@ -60,7 +64,9 @@ class Limits(BaseModel):
     wide_stamps_p99_ms: Band = _band(0.5)
     littles_law_off: Band = _band(0.005, 0.05)
     records_missing: Band = _band(0.0, 0.01)
+    files_lost: Band = _band(0.0)
     errors: Band = _band(0.01, failed=0.5)
+    sent_again: Band = _band(0.01)
     target_gone: Band = _band(0.01, failed=0.01)
     cache_hits_unplanned: Band = _band(0.02)
     cache_hits_off_plan: Band = _band(0.02)
@@ -69,6 +75,7 @@ class Limits(BaseModel):
     usage_off: Band = _band(0.01)
     usage_contradicted: Band = _band(0.0, 0.05)
     usage_over_counted: Band = _band(2.0)
+    tokens_doubted: Band = _band(0.01)
     calibration_p50_p90_share: Band = _band(0.01, 0.05)
     calibration_p50_p90_ms: Band = _band(0.2, 1.0)
     calibration_p99_share: Band = _band(0.02, 0.10)

@@ -28,6 +28,20 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("errors", limits.errors.of(share), share, sentence)]
 
 
+def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Second attempts: the server may have worked on both, so that its load is not the one that was asked for."""
+    counts = evidence.summary["counts"]
+    again, sent = counts["retried"], counts["sent"]
+    if not sent:
+        return []
+    share = again / sent
+    sentence = (
+        f"{again:,} of {sent:,} requests were sent again ({share:.1%}), because the server closed their connection without "
+        "an answer: their latencies count from the first attempt, and the server may have worked on both"
+    )
+    return [Finding("sent_again", limits.sent_again.of(share), share, sentence)]
+
+
 def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A target that is gone for the rest of the run: what was measured before is not the run that was asked for."""
     counts = evidence.summary["counts"]

@@ -53,3 +53,15 @@ def usage_contradicted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         f"(for example: {row['first']})"
     )
     return [Finding("usage_contradicted", limits.usage_contradicted.of(row["share"]), row["share"], sentence)]
+
+
+def tokens_doubted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Token counts that the replies themselves make doubtful, where nothing better is known."""
+    row = evidence.summary["tokens"]["doubted"]
+    if row["share"] is None:
+        return []
+    sentence = (
+        f"the output tokens of {row['share']:.1%} of the replies may be wrong, and with them TPOT and all rates of tokens "
+        f"(for example: {row['first']})"
+    )
+    return [Finding("tokens_doubted", limits.tokens_doubted.of(row["share"]), row["share"], sentence)]

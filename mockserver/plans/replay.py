@@ -1,8 +1,8 @@
 """Recorded latencies to replay: from a ledger, from the records of a run, or from a fitted profile.
 
     ledger.jsonl     received_ns, write_ns, chunk_tokens, chunk_kind: TTFT from the arrival
-    requests.jsonl   sent_ns, chunk_ns, chunk_tokens (null: one each), chunk_kind: TTFT from the send, so it includes the
-                     network; warm-up and failed requests are skipped
+    requests.jsonl   sent_ns (of a request that was sent twice resent_ns), chunk_ns, chunk_tokens (null: one each),
+                     chunk_kind: TTFT from the send, so it includes the network; warm-up and failed requests are skipped
     profile.json     {"ttft": DIST, "tpot": DIST | "itl": DIST, "ttft_per_input_token": DIST, "output_tokens": DIST}: any of
                      these; they replace the flags of the same name
 
@@ -173,7 +173,8 @@ def _from_record(row: dict[str, Any]) -> RecordedReply | None:
     kinds = row["chunk_kind"]
     if tokens is None:
         tokens = [int(kind in _TEXT_KINDS) for kind in kinds]
-    return _recorded(row["sent_ns"], row["chunk_ns"], tokens, kinds)
+    resent_ns = row.get("resent_ns")
+    return _recorded(row["sent_ns"] if resent_ns is None else resent_ns, row["chunk_ns"], tokens, kinds)
 
 
 def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kinds: str) -> RecordedReply | None:

@@ -87,7 +87,9 @@ def test_too_many_errors_fail_the_run_and_end_it(tmp_path: Path) -> None:
 
 
 def test_an_invalid_measurement_exits_3_and_outranks_an_objective(mock: str, tmp_path: Path) -> None:
-    (tmp_path / "strict.yaml").write_text("limits: {errors: {suspect: -1, invalid: -1}}\n")
+    # Users always wait some microseconds for the client.
+    none = "{suspect: 0, invalid: 0}"
+    (tmp_path / "strict.yaml").write_text(f"limits: {{ready_not_sent: {none}, ready_not_sent_ms: {none}}}\n")
     words = flags(mock, tmp_path, "--requests", "3", "--slo", "ttft:p50<0.001ms", "--quiet", limits="strict.yaml")
     assert cli.main(words) == Exit.INVALID
     assert summary(tmp_path)["verdict"]["status"] == "INVALID"

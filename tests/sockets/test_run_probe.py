@@ -13,7 +13,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from bench.transport import TRANSPORTS
-from tests.support.literal_replies import GOOD, api, completion, content, error, models, stream, whole
+from tests.support.literal_replies import DONE, GOOD, ROLE, api, completion, content, error, models, stream, whole
 from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import in_a_calm_moment, of_this_try
@@ -244,3 +244,57 @@ def test_only_texts_are_names_of_models(listed: bytes, sent: str | None, tmp_pat
         assert cli.main(flags(server.url, tmp_path, "--requests", "1", "--quiet")) == Exit.GOOD
         asked = [json.loads(request.body) for request in server.received if request.method == "POST"]
     assert {body.get("model") for body in asked} == {sent}
+
+
+# ---- Models that reason first --------------------------------------------------------------------------------------
+
+
+def reasoning_first(hidden: int, *, ends: str = "length") -> tuple[Callable[[Received], Sequence[Step]], list[int]]:
+    """A server whose first tokens come in no chunk, and the limits that it was asked for."""
+    limits: list[int] = []
+
+    def answer(request: Received) -> Sequence[Step]:
+        limit = json.loads(request.body)["max_tokens"]
+        limits.append(limit)
+        seen = max(0, limit - hidden)
+        generated = limit if ends == "length" else 1
+        usage = {
+            "prompt_tokens": 3,
+            "completion_tokens": generated,
+            "completion_tokens_details": {"reasoning_tokens": generated - seen},
+        }
+        return stream(
+            ROLE, *[content("word ")] * seen, {"choices": [{"index": 0, "delta": {}, "finish_reason": ends}]},
+            {"choices": [], "usage": usage}, DONE,
+        )  # fmt: skip
+
+    return api(answer), limits
+
+
+def test_a_model_whose_first_tokens_are_hidden_reasoning_is_probed_again_with_more(tmp_path: Path) -> None:
+    script, limits = reasoning_first(40)
+    with LiteralServer(script) as server:
+        words = ("--requests", "2", "--output-tokens", "48", "--quiet")
+        assert cli.main(flags(server.url, tmp_path, *words)) in (Exit.GOOD, Exit.INVALID)
+    assert limits == [4, 32, 256, 48, 48]
+    assert summary(tmp_path)["counts"]["succeeded"] == 2
+    (note,) = [note for note in summary(tmp_path)["run"]["notes"] if "no text" in note]
+    assert note == "the first 4 tokens of a reply have no text: the probe asked for 256 tokens to see some"
+
+
+def test_the_probe_asks_for_no_more_than_a_bound(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    script, limits = reasoning_first(10_000)
+    with LiteralServer(script) as server:
+        assert cli.main(flags(server.url, tmp_path)) == Exit.TARGET
+    assert limits == [4, 32, 256, 2048]
+    assert "no chunk has text in 2,048 tokens" in capfd.readouterr().err
+
+
+def test_a_reply_that_ended_by_itself_without_text_is_not_asked_for_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script, limits = reasoning_first(10_000, ends="stop")
+    with LiteralServer(script) as server:
+        assert cli.main(flags(server.url, tmp_path)) == Exit.TARGET
+    assert limits == [4]
+    assert "no chunk has text in 4 tokens" in capfd.readouterr().err

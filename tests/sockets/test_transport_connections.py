@@ -6,11 +6,14 @@ import asyncio
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from bench.clock import Clock, Timer
+from bench.metrics.per_request import ttft_ms
 from bench.records import Outcome, RequestRecord
 from bench.transport import exchange
 from tests.support.literal_replies import DONE, GOOD, GOOD_KINDS, chunk, frame, stream
@@ -77,9 +80,14 @@ def test_a_reused_connection_that_dies_before_any_answer_is_tried_once_more(act:
     assert (record.outcome, record.attempts, record.chunk_kind) == (Outcome.OK, 2, GOOD_KINDS)
     assert [r.connection for r in server.received] == [1, 1, 2]
     assert [r.headers["x-request-id"] for r in server.received] == ["literal-0", "literal-1", "literal-1"]
-    # `sent` is the second send: the detour before it is time spent on getting a connection.
-    assert record.sent_ns - record.eligible_ns >= 60 * MS
-    assert record.connect_ns >= 60 * MS
+    # `sent` is the first send, since its user has waited since then: the detour is part of the latency.
+    assert record.resent_ns - record.sent_ns >= 60 * MS
+    assert record.connect_ns == 0
+    first_ns = ttft_ms(record)
+    assert first_ns is not None
+    assert first_ns >= 60
+    assert record.first_byte_ns >= record.resent_ns
+    assert record.last_sent_ns == record.resent_ns
     assert record.bytes_sent == len(server.received[2].body)
 
 
@@ -100,7 +108,7 @@ def test_a_response_that_nobody_asked_for_is_no_answer_to_the_next_request(act: 
 def test_a_request_that_the_server_kept_for_long_and_dropped_has_failed(
     act: Callable[..., Any], way: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second attempt would have its own times, and nobody would see how long the first one took."""
+    """The server worked on it: a second attempt would be more work than was asked for."""
     monkeypatch.setattr(exchange, "STALE_WITHIN_NS", 50 * MS)
     with LiteralServer(in_turn(stream(*GOOD), [Pause(0.2), way], stream(*GOOD))) as server:
         _, record = act(server, times(2))
@@ -113,7 +121,54 @@ def test_there_is_never_a_third_attempt(act: Callable[..., Any]) -> None:
         _, record = act(server, times(2))
     in_order(record)
     assert (record.outcome, record.attempts) == (Outcome.RESET, 2)
+    assert record.sent_ns < record.resent_ns <= record.end_ns
     assert len(server.received) == 3
+
+
+def test_a_second_attempt_goes_over_a_fresh_connection_also_where_others_are_idle(act: Callable[..., Any]) -> None:
+    """The server may have given up the other idle ones too."""
+    asked: Counter[int] = Counter()
+
+    def once_a_connection(request: Received) -> Sequence[Step]:
+        asked[request.connection] += 1
+        return stream(*GOOD) if asked[request.connection] == 1 else [Reset()]
+
+    async def third(client: Client) -> RequestRecord:
+        await asyncio.gather(*[client.start() for _ in range(2)])
+        return await client.ask()
+
+    with LiteralServer(once_a_connection) as server:
+        record = act(server, third)
+    assert (record.outcome, record.attempts, server.received[-1].connection) == (Outcome.OK, 2, 3)
+
+
+class NotedClock:
+    """A clock that remembers for when it was asked to call."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.deadlines: list[int] = []
+
+    def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Timer:
+        self.deadlines.append(deadline_ns)
+        return self._clock.call_at(deadline_ns, call)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
+def test_a_user_who_gives_up_has_waited_since_the_first_attempt(act: Callable[..., Any]) -> None:
+    async def patient(client: Client) -> tuple[RequestRecord, list[int]]:
+        transport: Any = client.transport
+        transport._clock = clock = NotedClock(transport._clock)
+        await client.ask()
+        return await client.ask(cancel_after_ns=LONG_NS), clock.deadlines
+
+    with LiteralServer(in_turn(stream(*GOOD), [Reset()], stream(*GOOD))) as server:
+        record, deadlines = act(server, patient)
+    assert (record.outcome, record.attempts) == (Outcome.OK, 2)
+    assert record.sent_ns + LONG_NS in deadlines
+    assert record.resent_ns + LONG_NS not in deadlines
 
 
 def test_a_reused_connection_that_dies_in_mid_answer_is_not_tried_again(act: Callable[..., Any]) -> None:

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_files.load_change": frozenset(),
     "bench.run_files.run_state": frozenset(),
     "bench.run_files.writable": frozenset({"bench.errors"}),
+    "bench.run_files.span": frozenset({"bench.records", "bench.run_files.record_blocks"}),
     "bench.records": frozenset({"bench.errors"}),
     "bench.run_files.record_blocks": frozenset({"bench.errors", "bench.records"}),
     "bench.stock": frozenset(),

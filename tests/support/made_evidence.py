@@ -15,7 +15,9 @@ CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0
 
 PERFECT: dict[str, Any] = {
     "counts": {
+        "sent": 1_000,
         "succeeded": 1_000,
+        "retried": 0,
         "failed": 0,
         "failed_unsent": 0,
         "target_gone": None,
@@ -59,6 +61,7 @@ PERFECT: dict[str, Any] = {
         "mismatch": {"share": 0.0, "usage_over_counted": 1.0},
         "cached": {"share_beyond_head": 0.0},
         "contradicted": {"share": 0.0, "first": None},
+        "doubted": {"share": 0.0, "first": None},
     },
     "instrument": {
         "send_lateness_ms": {"p99": 0.1},
@@ -72,7 +75,7 @@ PERFECT: dict[str, Any] = {
 }
 
 
-EVIDENCE = {"died", "clock_drift", "cached_share", "planned_share", "server", "cache"}
+EVIDENCE = {"lost", "died", "clock_drift", "cached_share", "planned_share", "server", "cache"}
 
 
 def cache_off(off_share: float, **fields: Any) -> ComparedCache:

@@ -27,7 +27,7 @@ class Client:
     made: int = 0
     records: list[RequestRecord] = field(default_factory=list)
 
-    def start(self, *, streamed: bool = True) -> asyncio.Future[RequestRecord]:
+    def start(self, *, streamed: bool = True, cancel_after_ns: int | None = None) -> asyncio.Future[RequestRecord]:
         answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
         request = Request(
             id=f"literal-{self.made}",
@@ -36,14 +36,15 @@ class Client:
             stream=streamed,
             input_tokens_asked=None,
             output_tokens_asked=None,
+            cancel_after_ns=cancel_after_ns,
         )
         self.made += 1
         now = self.now_ns()
         self.transport.start(request, now, now, answered.set_result)
         return answered
 
-    async def ask(self, *, streamed: bool = True) -> RequestRecord:
-        return await self.start(streamed=streamed)
+    async def ask(self, *, streamed: bool = True, cancel_after_ns: int | None = None) -> RequestRecord:
+        return await self.start(streamed=streamed, cancel_after_ns=cancel_after_ns)
 
 
 async def once(client: Client) -> RequestRecord:
@@ -59,14 +60,22 @@ def times(n: int) -> Act:
 
 def in_order(record: RequestRecord) -> None:
     """intended <= eligible <= sent <= first byte <= chunks <= end; every bound no later than its stamp."""
-    seen = [record.intended_ns, record.eligible_ns, record.sent_ns, record.first_byte_ns, *record.chunk_ns]
+    seen = [
+        record.intended_ns,
+        record.eligible_ns,
+        record.sent_ns,
+        record.resent_ns,
+        record.first_byte_ns,
+        *record.chunk_ns,
+    ]
     happened = [at for at in [*seen, record.end_ns] if at is not None]
     assert happened == sorted(happened)
     assert len(record.chunk_ns) == len(record.chunk_kind)
+    assert (record.resent_ns is None) or record.attempts == 2
     if record.chunk_bound_ns is not None:
-        assert record.sent_ns is not None
+        assert record.last_sent_ns is not None
         for bound, at in zip(record.chunk_bound_ns, record.chunk_ns, strict=True):
-            assert bound is None or record.sent_ns <= bound <= at
+            assert bound is None or record.last_sent_ns <= bound <= at
     bounds = record.chunk_bound_ns if record.chunk_bound_ns is not None else ()
     assert record.coalesced == sum(bound is not None for bound in bounds)
 

@@ -10,7 +10,7 @@ import orjson
 PIECE_BYTES = 1024 * 1024
 """A piece has so many bytes at most, or one line."""
 
-_INSTANTS = frozenset({"intended_ns", "eligible_ns", "sent_ns", "first_byte_ns", "end_ns", "t_ns"})
+_INSTANTS = frozenset({"intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns", "t_ns"})
 _LISTS = frozenset({"chunk_ns", "chunk_bound_ns", "pause_ns"})
 """Lists of instants. `pause_ns` is one in samples; in records it is a duration, and no list."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from bench.commands import request_table
 from bench.comparison.compare import compare
 from bench.comparison.request_values import read_values
 from bench.comparison.sides import read_sides
+from bench.config import resolve
 from bench.damage import explained, problems_of
 from bench.errors import RecordError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.read import read_runs
 from bench.records import to_line
 from bench.run_files.run_directory import RunDirectory
+from bench.verdict.finding import Status
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run
 
@@ -180,3 +183,68 @@ def test_a_setting_that_nobody_could_have_given_is_named_where_it_breaks_the_rep
 
     with pytest.raises(RecordError, match=r"config: arrivals: .*poisson"):
         explained(broken)(directory)
+
+
+def test_a_request_outside_the_run_is_refused(tmp_path: Path) -> None:
+    """Its moments are in order, and all of them from another time."""
+    day_ns = 86_400 * 10**9
+    moments = ("intended_ns", "eligible_ns", "sent_ns", "first_byte_ns", "end_ns")
+    for name, by_ns, said in (
+        ("before", -4_000 * 10**9, "before the run began"),
+        ("after", day_ns, "after the run had ended"),
+    ):
+        path = made_run(tmp_path / name, requests=4, state="ended")
+        file = path / "requests.jsonl"
+        rows = [orjson.loads(row) for row in file.read_bytes().splitlines()]
+        (path / "samples.jsonl").write_bytes(orjson.dumps({"t_ns": rows[-1]["end_ns"]}) + b"\n")
+        evaluate(RunDirectory.open(path))
+        rows[2] |= {key: rows[2][key] + by_ns for key in moments}
+        rows[2]["chunk_ns"] = [at + by_ns for at in rows[2]["chunk_ns"]]
+        file.write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+        with pytest.raises(RecordError, match=f"requests.jsonl: request made-2 .*{said}: its times are damaged"):
+            evaluate(RunDirectory.open(path))
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "server.jsonl", "gpu.jsonl", "ledger.jsonl", "certificates.json"])
+def test_a_file_that_the_run_wrote_and_that_is_gone_or_cut_off_makes_it_suspect(tmp_path: Path, name: str) -> None:
+    path = made_run(tmp_path / "run", requests=4, files={"requests.jsonl": 1, name: 20})
+    directory = RunDirectory.open(path)
+    assert directory.lost({"requests.jsonl": 1, name: 20}) == [f"{name} is missing, which the run wrote"]
+    found = evaluate(directory).verdict
+    assert (found.of("files"), found.status) == (Status.SUSPECT, Status.SUSPECT)
+    (path / name).write_bytes(b"\n" * 19)
+    assert directory.lost({name: 20}) == [f"{name} has 19 of the 20 bytes that the run wrote"]
+    (path / name).write_bytes(b"\n" * 21)  # Lines that a full disk had kept elsewhere are appended by hand.
+    assert directory.lost({name: 20}) == []
+
+
+def test_files_of_workers_count_as_the_file_that_they_become(tmp_path: Path) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    for worker, line in enumerate((b"1\n", b"22\n")):
+        (directory.path / f"samples-{worker}.jsonl").write_bytes(line)
+    assert directory.sizes()["samples.jsonl"] == 5
+    assert directory.lost({"samples.jsonl": 5}) == []
+    (directory.path / "samples-1.jsonl").unlink()
+    assert directory.lost({"samples.jsonl": 5}) == ["samples.jsonl has 2 of the 5 bytes that the run wrote"]
+
+
+@pytest.mark.parametrize(("number", "shown"), [(".nan", "nan"), (".inf", "inf"), ("-1", "-1")])
+@pytest.mark.parametrize("end", ["suspect", "failed"])
+def test_a_limit_that_no_value_can_pass_or_keep_is_refused(tmp_path: Path, end: str, number: str, shown: str) -> None:
+    """No value is above nan or infinity: the sign would be switched off."""
+    path = made_run(tmp_path / "run", requests=4)
+    before = (path / "run.yaml").read_text()
+    changed = re.sub(rf"(?m)^(    errors:\n(?:      .*\n)*?      {end}:) .*$", rf"\1 {number}", before, count=1)
+    assert changed != before
+    (path / "run.yaml").write_text(changed)
+    with pytest.raises(UsageError, match=rf"run.yaml is damaged: limits.errors.{end}.*{shown}"):
+        evaluate(RunDirectory.open(path))
+    with pytest.raises(UsageError, match=rf"limits.errors.{end}"):
+        resolve({"url": "http://h"}, {"limits": {"errors": {end: float(number.replace(".", ""))}}}, "load.yaml")
+
+
+def test_a_setting_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=4)
+    (path / "run.yaml").write_text((path / "run.yaml").read_text().replace("  timeout: 600.0", "  timeout: .nan"))
+    with pytest.raises(UsageError, match=r"run\.yaml is damaged: timeout must be a number, not nan"):
+        evaluate(RunDirectory.open(path))

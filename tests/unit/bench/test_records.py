@@ -47,7 +47,7 @@ def records(draw: st.DrawFn) -> RequestRecord:
         cached_tokens=draw(COUNTS),
         output_tokens_asked=draw(COUNTS),
         output_tokens=draw(COUNTS),
-        output_tokens_from=draw(st.sampled_from([None, "usage", "tokenizer", "chunks"])),
+        output_tokens_from=draw(st.sampled_from([None, "usage", "tokenizer", "limit", "chunks"])),
         output_tokens_counted=draw(COUNTS),
         reasoning_tokens=draw(COUNTS),
         tool_calls=draw(COUNTS),
@@ -69,6 +69,8 @@ def records(draw: st.DrawFn) -> RequestRecord:
         pause_ns=draw(COUNTS),
         pause=draw(st.sampled_from([None, "human", "tool"])),
         cached_tokens_planned=draw(COUNTS),
+        resent_ns=draw(st.none() | INSTANTS),
+        output_tokens_doubt=draw(st.none() | st.text(max_size=9)),
     )
 
 
@@ -89,14 +91,14 @@ def test_the_line_has_the_fields_that_scripts_rely_on_and_no_other() -> None:
         endpoint model traffic_class session_number session_turns session_turns_before turn job job_step job_steps job_cut
         agent after pause_ns pause
         cached_tokens_planned server_queue_ms server_prefill_ms server_decode_ms draft_steps draft_tokens accepted_tokens
-        acceptance
+        acceptance resent_ns output_tokens_doubt
     """
     whole = made_record(turn=0, server_queue_ms=0.0)
     assert list(orjson.loads(to_line(whole))) == fields.split()
 
 
 SESSION = ("traffic_class", "cached_tokens_planned")
-SERVER = ("server_queue_ms", "acceptance")
+SERVER = ("server_queue_ms", "acceptance", "resent_ns", "output_tokens_doubt")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +107,8 @@ SERVER = ("server_queue_ms", "acceptance")
         ({}, [*SESSION, *SERVER]),
         ({"turn": 0}, SERVER),
         ({"acceptance": ()}, []),
+        ({"attempts": 2, "resent_ns": 7}, []),
+        ({"output_tokens_doubt": "16 tokens"}, []),
         ({"job_cut": False, "draft_steps": 0}, []),
     ],
 )

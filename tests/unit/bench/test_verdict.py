@@ -31,8 +31,8 @@ from tests.support.made_evidence import (
 def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
-    # That no worker died is no finding, nor that the target is there, nor that something was measured.
-    silent = {"workers", "clock_drift", "target_gone", "nothing_measured"}
+    # That no worker died and no file was lost is no finding, nor that the target is there, nor that something was measured.
+    silent = {"workers", "clock_drift", "target_gone", "files", "nothing_measured"}
     assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
     )
@@ -125,10 +125,13 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("littles_law", {"load.littles_law.records": 999}, Status.SUSPECT),
     ("littles_law", {"load.littles_law.records": 1_001}, Status.SUSPECT),
     ("littles_law", {"load.littles_law.records": 989}, Status.INVALID),
+    ("files", {"lost": ["samples.jsonl is missing, which the run wrote"]}, Status.SUSPECT),
     ("errors", {"counts.failed": 11, "counts.succeeded": 989}, Status.SUSPECT),
     ("errors", {"counts.failed": 500, "counts.succeeded": 500}, Status.SUSPECT),
     ("errors", {"counts.failed": 501, "counts.succeeded": 499}, Status.FAILED),
     ("errors", {"counts.failed": 1_000, "counts.succeeded": 0}, Status.FAILED),
+    ("sent_again", {"counts.retried": 10}, Status.VALID),
+    ("sent_again", {"counts.retried": 11}, Status.SUSPECT),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": None, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 10}}, Status.VALID),
@@ -160,6 +163,8 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("usage_contradicted", {"tokens.contradicted.share": 0.001}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.05}, Status.SUSPECT),
     ("usage_contradicted", {"tokens.contradicted.share": 0.051}, Status.INVALID),
+    ("tokens_doubted", {"tokens.doubted.share": 0.01}, Status.VALID),
+    ("tokens_doubted", {"tokens.doubted.share": 0.011}, Status.SUSPECT),
 ]
 
 

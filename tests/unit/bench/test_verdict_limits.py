@@ -66,6 +66,7 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "wide_stamps_p99": opened("itl_ms", "p99", 19.0, 20.0),
     "wide_stamps_p99_ms": opened("itl_ms", "p99", 19.6, 20.0),
     "records_missing": {},  # By default none may be.
+    "files_lost": {},  # By default no file may be lost.
     "target_gone": {"counts.target_gone": {"since_s": 8.0, "requests": 10}},
     "cache_hits_unplanned": {"tokens.cached.share_beyond_head": 0.019},
     "cache_hits_off_plan": {"cache": cache_off(-0.019)},
@@ -83,6 +84,8 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "wide_stamps": opened("itl_ms", "p50", 19.1, 20.05),
     "littles_law_off": {"load.littles_law.difference": 0.004},
     "errors": {"counts.failed": 9, "counts.succeeded": 991},
+    "sent_again": {"counts.retried": 9},
+    "tokens_doubted": {"tokens.doubted.share": 0.009},
     "server_counts_off": {},  # By default no count may differ: the rows above trip it.
     "output_tokens_off": {"tokens.asked_against_got.output.share": 0.019},
     "usage_off": {"tokens.mismatch.share": 0.009},
@@ -111,6 +114,7 @@ def test_every_limit_is_in_the_table() -> None:
             "workers_died",
             "clock_drift_ms",
             "records_missing",
+            "files_lost",
             "usage_over_counted",
             "user_stamps",
             "usage_contradicted",

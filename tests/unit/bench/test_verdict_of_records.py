@@ -56,7 +56,7 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     assert found.status is Status.VALID, found.reasons
     said_by_others = {
         "calibration", "off_plan", "workers", "clock_drift", "target_gone", "cache_hits", "ready_not_sent", "server_counts",
-        "nothing_measured",
+        "files", "nothing_measured",
     }  # fmt: skip
     assert {f.sign for f in found.findings} == set(SIGNS) - said_by_others
 

@@ -121,6 +121,15 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "250 of 1,250 requests failed (20.0%): the latencies are those of the others", 0.2,
     ),
     (
+        "files", {"lost": ["samples.jsonl is missing", "gpu.jsonl has 1 of 20 bytes"]},
+        "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: what they would show is not judged", 2,
+    ),
+    (
+        "sent_again", {"counts.sent": 120, "counts.retried": 117},
+        "117 of 120 requests were sent again (97.5%), because the server closed their connection without an answer: their "
+        "latencies count from the first attempt, and the server may have worked on both", 0.975,
+    ),
+    (
         "workers", {"died": ["worker 1 was killed by SIGKILL"]},
         "worker 1 was killed by SIGKILL: its share of the load was not sent from then on", 0.25,
     ),
@@ -133,6 +142,9 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
      "the client used over 90% of a processor in 30% of its seconds: it may be the bottleneck", 0.3),
     ("usage_contradicted", {"tokens.contradicted": {"share": 0.02, "first": "3 of 2 tokens"}},
      "the server's usage is impossible in 2.0% of the replies and was not used there (for example: 3 of 2 tokens)", 0.02),
+    ("tokens_doubted", {"tokens.doubted": {"share": 0.5, "first": "it ended at 16"}},
+     "the output tokens of 50.0% of the replies may be wrong, and with them TPOT and all rates of tokens (for example: it "
+     "ended at 16)", 0.5),
 ]  # fmt: skip
 
 

@@ -55,9 +55,11 @@ def test_a_ledger_gives_its_times_from_arrival_to_each_chunk_of_text(tmp_path: P
 
 
 def test_records_of_a_run_give_theirs_from_the_sending_with_the_tokens_of_chunks(tmp_path: Path) -> None:
-    path = write(tmp_path / "requests.jsonl", record(0), record(1, chunk_tokens=None))
+    again = {"attempts": 2, "sent_ns": 100, "resent_ns": 500}
+    path = write(tmp_path / "requests.jsonl", record(0), record(1, chunk_tokens=None), record(2, **again))
     assert plan(path, 0) == Plan(200, (200, 0), 3, step_tokens=(1, 2), finish="stop")
     assert plan(path, 1) == Plan(200, (200,), 2, step_tokens=(1, 1), finish="stop")
+    assert plan(path, 2) == plan(path, 0)  # The server answered the second attempt.
 
 
 def test_what_failed_or_only_warmed_up_is_left_out(tmp_path: Path) -> None:

@@ -116,10 +116,11 @@ def test_stamps_that_are_bounds_bound_the_numbers(tmp_path: Path) -> None:
 
 
 def test_a_wrong_number_of_bounded_stamps_is_recounted_as_it_was_stamped(tmp_path: Path) -> None:
-    # Every fifth chunk is stamped 12 ms late, and its bound says 4 ms: beyond what the stamps allow.
+    # Every fifth chunk of text is stamped 12 ms late, and its bound says 4 ms: beyond what the stamps allow.
     def late(record: RequestRecord) -> RequestRecord:
-        stamps = tuple(at + (i % 5 == 4) * 12_000_000 for i, at in enumerate(record.chunk_ns))
-        bounds = tuple(at - 4_000_000 if i % 5 == 4 else None for i, at in enumerate(stamps))
+        is_late = [kind != "u" and i % 5 == 4 for i, kind in enumerate(record.chunk_kind)]
+        stamps = tuple(at + late * 12_000_000 for at, late in zip(record.chunk_ns, is_late, strict=True))
+        bounds = tuple(at - 4_000_000 if late else None for at, late in zip(stamps, is_late, strict=True))
         return replace(record, chunk_ns=stamps, chunk_bound_ns=bounds)
 
     causes = {c["metric"]: c["cause"] for c in certified(tmp_path, [late(r) for r in RECORDS])["causes"]}

@@ -108,6 +108,12 @@ def test_a_request_that_was_never_sent_or_never_read_has_no_way_in() -> None:
 # ---- Sums and spans ------------------------------------------------------------------------------------------------
 
 
+def test_the_way_in_of_a_request_that_was_sent_twice_is_that_of_the_second_attempt() -> None:
+    once = made_record(0)
+    twice = replace(once, attempts=2, sent_ns=once.sent_ns - 300 * MS, resent_ns=once.sent_ns)  # type: ignore[operator]
+    assert values(taken(Pair(twice, made_line(once))).way_in) == (1, WAY_IN_MS, WAY_IN_MS)
+
+
 def test_what_was_served_is_summed_by_the_ledger() -> None:
     whole = made_record(2, chunks_ms=(), n=7)
     found = taken(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.accuracy.join import Pair
 from bench.accuracy.truth import FROM_SENT, METRICS, TokenTimes, gap_values, request_values, stamped_values, true_values
+from bench.metrics.per_request import send_lateness_ms, ttft_ms
 from bench.records import RequestRecord
 from tests.support.made_ledger import LAG_NS, made_line
 from tests.support.made_records import MS, START_NS, made_record
@@ -116,3 +118,22 @@ def test_exact_stamps_allow_one_value_only() -> None:
     stamped, least, greatest = stamped_values(made_record(), [1, 1, 1], 3)
     assert stamped["tpot_ms"] == [10]
     assert stamped == least == greatest
+
+
+@pytest.mark.parametrize("shared_clock", [True, False])
+def test_a_request_that_was_sent_twice_counts_from_its_first_send(shared_clock: bool) -> None:
+    detour_ns = 750 * MS
+    once = made_record(chunks_ms=(50, 60))
+    line = made_line(once)
+    # The ledger's line is that of the second attempt; the first was sent 750 ms before it.
+    sent_ns = (once.sent_ns or 0) - detour_ns
+    twice = replace(once, attempts=2, sent_ns=sent_ns, resent_ns=once.sent_ns, intended_ns=sent_ns, eligible_ns=sent_ns)
+    before = true_values(Pair(once, line), shared_clock=shared_clock)
+    after = true_values(Pair(twice, line), shared_clock=shared_clock)
+    for metric, values in before.items():
+        later = 750 if metric in FROM_SENT else 0
+        assert list(after[metric]) == pytest.approx([value + later for value in values]), metric
+    stamped, _, _ = stamped_values(twice, (1, 1), 2)
+    assert stamped["ttft_ms"] == [800]
+    assert ttft_ms(twice) == 800  # As bench.metrics has it, of which the truth knows nothing.
+    assert send_lateness_ms(twice) == 0

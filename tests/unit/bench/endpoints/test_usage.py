@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -43,6 +44,28 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], ReplyText, str]] = {
         text(asked=None, counted=25),
         "usage says 4 output tokens, and the text has 25",
     ),
+    "half of the chunks": (usage(2), text(asked=None, least_tokens=4), "the text came in 4 chunks"),
+    "half of what came until the limit": (
+        usage(8),
+        text(asked=16, token_chunks=16, least_tokens=16, limited=True),
+        "usage says 8 output tokens, and the text came in 16 chunks, to the limit of 16 tokens",
+    ),
+    "one less than came until the limit": (
+        usage(15),
+        text(asked=16, token_chunks=16, least_tokens=16, limited=True),
+        "to the limit of 16 tokens",
+    ),
+    "fewer than the letters that came until the limit": (
+        usage(2),
+        text(most_bytes=4, least_tokens=4, limited=True),
+        "to the limit of 4 tokens",
+    ),
+    "fewer than the chunks, and than our count": (usage(2), text(asked=None, least_tokens=4, counted=4), "in 4 chunks"),
+    "half of the chunks of two choices": (
+        usage(8),
+        text(asked=16, token_chunks=16, most_bytes=64, least_tokens=16, choices=2),
+        "in 16 chunks",
+    ),
     "negative input": ({"prompt_tokens": -1, "completion_tokens": 4}, text(), "usage says '-1' input tokens"),
     "input that is no number": ({"prompt_tokens": "7", "completion_tokens": 4}, text(), "usage says '7' input tokens"),
 }
@@ -61,6 +84,22 @@ POSSIBLE: dict[str, tuple[dict[str, Any], ReplyText]] = {
     "empty chunks": (usage(40), text(asked=None, chunks_without_text=8)),
     "text that tokenizes into more": (usage(4), text(asked=None, counted=24)),
     "text that tokenizes into fewer": (usage(14), text(asked=None, counted=1)),
+    "one less than the chunks: an echo, half a character": (usage(3), text(asked=None, least_tokens=4)),
+    "a reply in letters": (usage(2), text(asked=None, most_bytes=4, least_tokens=4)),
+    "a reply in parts of tokens, until the limit that usage says": (
+        usage(4),
+        text(asked=4, token_chunks=9, most_bytes=36, least_tokens=9, limited=True),
+    ),
+    "a reply in parts of tokens, as our count says": (usage(2), text(asked=None, least_tokens=4, counted=2)),
+    "two choices until their limit": (
+        usage(4),
+        text(asked=4, token_chunks=9, most_bytes=36, least_tokens=9, limited=True, choices=2),
+    ),
+    "reasoning that is not in the usage": (
+        usage(3, completion_tokens_details={"reasoning_tokens": 1}),
+        text(least_tokens=4, limited=True),
+    ),
+    "a context that was full": (usage(4), text(asked=16, least_tokens=4, limited=True)),
     "nothing said of nothing": (usage(0), text(most_bytes=0, token_chunks=0)),
 }
 
@@ -92,8 +131,6 @@ def test_no_usage_is_no_contradiction(said: dict[str, Any] | None) -> None:
 
 
 def chunk(content: str, **more: Any) -> bytes:
-    import json
-
     return json.dumps(
         {"choices": [{"index": 0, "delta": {"content": content}, "finish_reason": None}], **more}
     ).encode()
@@ -126,8 +163,6 @@ def test_a_stream_with_impossible_usage_counts_its_chunks(said: int) -> None:
     [([0, 1], 2), ([10**7], 2), ([0, 0], 1), ([None, None], 1), ([1, 0, 2], 3), (["a"], 1), ([-1, 5, 5], 3)],
 )
 def test_choices_are_counted_and_not_taken_from_the_greatest_index(ends: list[object], choices: int) -> None:
-    import json
-
     said = [json.dumps({"choices": [{"index": at, "delta": {}, "finish_reason": "stop"}]}).encode() for at in ends]
     for tokens, is_believed in ((4 * choices, True), (4 * choices + 1, False)):
         reply = read(*[chunk("word")] * 4, *said, total(tokens), b"[DONE]", output_tokens_asked=4)
@@ -136,8 +171,6 @@ def test_choices_are_counted_and_not_taken_from_the_greatest_index(ends: list[ob
 
 
 def test_choices_of_a_whole_reply_are_counted_by_their_index() -> None:
-    import json
-
     for places, is_believed in (([0, 1], True), ([0, 0], False), ([None, None], True)):
         choices = [{"index": at, "message": {"content": "word"}, "finish_reason": "stop"} for at in places]
         body = json.dumps({"choices": choices, "usage": usage(8)}).encode()
@@ -263,3 +296,118 @@ def test_usage_on_every_chunk_that_counts_nothing_up_is_that_of_the_chunk(each: 
     assert (total_said.output_tokens, total_said.output_tokens_from) == (16, "usage")
     # Two pieces of one token, each with the count so far.
     assert read(said(1, chunk("wo")), said(1, chunk("rd")), END, b"[DONE]").output_tokens == 1
+
+
+LIMITED = b'{"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}'
+
+
+def thought(piece: str) -> bytes:
+    return b'{"choices":[{"index":0,"delta":{"reasoning_content":"%s"}}]}' % piece.encode()
+
+
+def argument(piece: str) -> bytes:
+    call = b'{"index":0,"function":{"arguments":"%s"}}' % piece.encode()
+    return b'{"choices":[{"index":0,"delta":{"tool_calls":[%s]}}]}' % call
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75, 0.95])
+def test_usage_below_the_chunks_of_a_reply_at_its_limit_leaves_one_token_a_chunk(share: float) -> None:
+    """Else TPOT would be twice the ITL of the same report."""
+    reply = read(*[chunk("word")] * 16, LIMITED, total(int(16 * share)), b"[DONE]", output_tokens_asked=16)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.output_tokens_doubt) == (16, "chunks", None)
+    assert reply.chunk_tokens == (*[1] * 16, 0, 0, 0)
+    assert "came in 16 chunks" in (reply.usage_contradiction or "")
+
+
+def test_servers_that_make_two_chunks_of_one_step_are_believed() -> None:
+    # Reasoning, answer and call change within a step, and a tool's arguments are cut at will.
+    events = [thought("why"), thought("so"), chunk("word"), chunk("word"), *[argument("one")] * 6]
+    assert read(*events, END, total(4), b"[DONE]").usage_contradiction is None
+    assert read(*events[:4], END, total(2), b"[DONE]").usage_contradiction is None
+    assert read(*events[:4], *[chunk("word")] * 2, END, total(2), b"[DONE]").usage_contradiction is not None
+
+
+def test_usage_that_more_text_followed_is_no_contradiction() -> None:
+    early = chunk("word", usage={"prompt_tokens": 7, "completion_tokens": 1})
+    reply = read(early, *[chunk("word")] * 15, LIMITED, b"[DONE]", output_tokens_asked=16)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.usage_contradiction) == (16, "chunks", None)
+
+
+def test_where_nobody_counts_a_reply_at_its_limit_has_as_many_tokens_and_is_in_doubt() -> None:
+    four_a_chunk = [chunk("one two three four")] * 4
+    reply = read(*four_a_chunk, LIMITED, b"[DONE]", output_tokens_asked=16)
+    assert (reply.output_tokens, reply.output_tokens_from, reply.chunk_tokens) == (16, "limit", None)
+    assert reply.output_tokens_doubt == (
+        "no count but 4 chunks of text, and the reply says that it ended at the limit of 16 tokens"
+    )
+    assert reply.problem is None
+    # Of a reply that nobody limited, only the length of its chunks says that they hold several tokens.
+    reply = read(*four_a_chunk, END, b"[DONE]", output_tokens_asked=16)
+    assert (reply.output_tokens, reply.output_tokens_from) == (4, "chunks")
+    assert reply.output_tokens_doubt == "no count but 4 chunks of text, which have 72 bytes: several tokens each"
+
+
+DOUBT: dict[str, tuple[dict[str, Any] | None, ReplyText, int, bool]] = {
+    "one chunk a token, until the limit": (None, text(least_tokens=4, limited=True), 4, False),
+    "more chunks than the limit": (None, text(asked=3, limited=True), 4, True),
+    "a tokenizer": (None, text(asked=16, counted=15, limited=True), 15, False),
+    "usage at the limit": (usage(4), text(token_chunks=1, limited=True), 4, False),
+    "usage below the limit": (usage(8), text(asked=16, limited=True), 8, True),
+    "usage below the limit, which is another's": (usage(8), text(asked=16), 8, False),
+    "several choices": (None, text(asked=16, limited=True, choices=2), 4, False),
+    "no limit was asked for": (None, text(asked=None, limited=True), 4, False),
+    "short chunks": (None, text(asked=None, most_bytes=60), 4, False),
+    "long chunks": (None, text(asked=None, most_bytes=61), 4, True),
+    "chunks of another script": (None, text(asked=None, most_bytes=120, is_ascii=False), 4, False),
+    "long chunks of another script": (None, text(asked=None, most_bytes=121, is_ascii=False), 4, True),
+    "a reply in one piece, until its limit": (None, text(asked=16, token_chunks=None, limited=True), 16, False),
+}
+
+
+@pytest.mark.parametrize(("said", "reply", "n", "is_doubted"), DOUBT.values(), ids=DOUBT.keys())
+def test_a_count_is_in_doubt_where_the_reply_speaks_against_it(
+    said: dict[str, Any] | None, reply: ReplyText, n: int, is_doubted: bool
+) -> None:
+    counts = token_counts(said, reply)
+    assert (counts.output_tokens, counts.doubt is not None, counts.contradiction) == (n, is_doubted, None)
+
+
+def test_every_api_says_that_a_reply_ended_at_its_limit() -> None:
+    def of(endpoint: str, *events: dict[str, Any]) -> str | None:
+        reader = ENDPOINTS[endpoint].event_reader(ReadOptions(output_tokens_asked=16))
+        reader.feed([json.dumps(event).encode() for event in events])
+        return reader.close().output_tokens_from
+
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word"}}
+    for reason, source in (("max_tokens", "limit"), ("end_turn", "chunks")):
+        said = {"type": "message_delta", "delta": {"stop_reason": reason}}
+        assert of("messages", piece, piece, said, {"type": "message_stop"}) == source
+    delta = {"type": "response.output_text.delta", "delta": "word"}
+    for reason, source in (("max_output_tokens", "limit"), ("content_filter", "chunks")):
+        response = {"status": "incomplete", "incomplete_details": {"reason": reason}}
+        assert of("responses", delta, delta, {"type": "response.incomplete", "response": response}) == source
+    for word, source in (("length", "limit"), ("LENGTH", "limit"), ("stop", "chunks")):
+        choice = {"index": 0, "text": "word", "finish_reason": word}
+        assert of("completions", {"choices": [choice]}, {"choices": []}) == source
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("chat", {"choices": [{"index": 0, "message": {"content": "a b"}, "finish_reason": "length"}]}),
+        ("messages", {"content": [{"type": "text", "text": "a b"}], "stop_reason": "max_tokens"}),
+        (
+            "responses",
+            {
+                "output": [{"type": "message", "content": [{"type": "output_text", "text": "a b"}]}],
+                "status": "incomplete",
+                "incomplete_details": {"reason": "max_output_tokens"},
+            },
+        ),
+    ],
+)
+def test_a_reply_in_one_piece_that_nobody_counts_has_as_many_tokens_as_its_limit(
+    endpoint: str, body: dict[str, Any]
+) -> None:
+    reply = ENDPOINTS[endpoint].read_whole(json.dumps(body).encode(), ReadOptions(output_tokens_asked=16))
+    assert (reply.output_tokens, reply.output_tokens_from, reply.problem) == (16, "limit", None)

@@ -8,8 +8,9 @@ import pytest
 
 from bench.fit.batching import BatchingFit, fit_batching
 from bench.fit.profile import unknown_of
-from bench.fit.streams import Stream
+from bench.fit.streams import Stream, streams_of
 from bench.rng import Random
+from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.step_server import StepServer, closed_loop
 
@@ -72,3 +73,9 @@ def test_a_closed_loop_does_not_say_how_much_is_which_and_the_run_that_would_is_
     command = next(row["command"] for row in rows if row["what"] == "a0, w0")
     assert " --rate " in command
     assert "--concurrency" not in command
+
+
+def test_a_request_that_was_sent_again_is_work_from_its_second_send_on() -> None:
+    record = made_record(chunks_ms=(800, 810), attempts=2, resent_ns=START_NS + 750 * MS)
+    (stream,) = streams_of([record], START_NS)
+    assert (stream.sent_us, stream.arrivals_us) == (750_000, (800_000, 810_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -53,7 +54,7 @@ def drawn(chance: random.Random, index: int, *, plain: bool) -> RequestRecord:
     said = chance.choice(["usage", "usage", "usage", "tokenizer", "chunks", None])
     fields["output_tokens_from"] = said
     fields["output_tokens"] = chance.choice([None, tokens, tokens, tokens, tokens + 1, max(1, tokens - 1)])
-    fields["output_tokens_asked"] = chance.choice([None, tokens, tokens + 2])
+    fields["output_tokens_asked"] = chance.choice([None, tokens, tokens + 2, tokens - 1])
     fields["output_tokens_counted"] = chance.choice([None, None, tokens, tokens + 1])
     fields["input_tokens"] = chance.choice([None, 0, 100, 104])
     fields["input_tokens_asked"] = chance.choice([None, 0, 100])
@@ -187,17 +188,56 @@ def test_a_damaged_line_among_plain_ones_is_named_by_its_number(old: bytes, new:
         list(record_blocks.read(numbers(lines), "records"))
 
 
+SENT_NS = START_NS
+"""When `made_record` is sent, and due."""
+LATER = SENT_NS + 10**12
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"sent_ns": 0}, "sent_ns (0) is before eligible_ns"),
+    ({"intended_ns": LATER}, "eligible_ns (7000000000000) is before intended_ns (8000000000000)"),
+    ({"eligible_ns": LATER}, "sent_ns (7000000000000) is before eligible_ns (8000000000000)"),
+    ({"sent_ns": LATER}, "first_byte_ns (7000050000000) is before sent_ns (8000000000000)"),
+    ({"sent_ns": LATER, "first_byte_ns": None}, "end_ns (7000070000000) is before sent_ns (8000000000000)"),
+    ({"resent_ns": 5}, "resent_ns (5) is before sent_ns (7000000000000)"),
+    (
+        {"resent_ns": LATER, "end_ns": LATER, "first_byte_ns": LATER},
+        "is not between the send (8000000000000) and end_ns",
+    ),
+    ({"first_byte_ns": 0}, "first_byte_ns (0) is before sent_ns (7000000000000)"),
+    ({"end_ns": 0}, "end_ns (0) is before first_byte_ns"),
+    ({"chunk_ns": (1, 2, 3)}, "chunk_ns (1 to 3) is not between the send (7000000000000) and end_ns (7000070000000)"),
+    ({"chunk_ns": (SENT_NS + 1, SENT_NS + 2, LATER)}, "is not between the send"),
+    ({"chunk_ns": (SENT_NS + 1, SENT_NS + 2, 1 << 63)}, "is not between the send"),
+    ({"chunk_ns": (SENT_NS + 1, SENT_NS + 5, SENT_NS + 3)}, "chunk_ns does not ascend"),
+]
+
+
+@pytest.mark.parametrize(("other", "said"), IMPOSSIBLE)
+def test_a_record_whose_moments_are_in_no_possible_order_is_refused_by_its_line(
+    other: dict[str, Any], said: str
+) -> None:
+    records = [made_record(index) for index in range(5)]
+    lines = [to_line(record) for record in records]
+    lines[3] = to_line(from_line(orjson.dumps(orjson.loads(lines[3]) | other)))
+    with pytest.raises(RecordError, match=f"records, line 4: .*{re.escape(said)}"):
+        list(record_blocks.read(numbers(lines), "records"))
+
+
+@pytest.mark.parametrize("early_ns", [0, 900_000])
+def test_a_timer_may_be_a_little_early(early_ns: int) -> None:
+    record = from_line(orjson.dumps(orjson.loads(to_line(made_record())) | {"eligible_ns": SENT_NS + early_ns}))
+    (block,) = record_blocks.read(numbers([to_line(record)]), "records")
+    assert isinstance(block, PlainBlock)
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        {"chunk_ns": (1, 5, 3)},
-        {"chunk_ns": (1, 5)},
-        {"chunk_ns": (1, 2, 1 << 63)},
+        {"chunk_ns": (SENT_NS + 1, SENT_NS + 5)},
         {"chunk_bound_ns": (None, None)},
         {"chunk_tokens": (1, 2, 1)},
         {"chunk_kind": "ctc"},
         {"sent_ns": None},
-        {"eligible_ns": 1.5},
+        {"eligible_ns": SENT_NS + 0.5},
         {"session": "a"},
         {"model": "a"},
         {"server_queue_ms": 1.0},

@@ -307,7 +307,7 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
     assert found["asked"] == {"input": 240, "output": 7}
     assert found["usage"] == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
     assert found["counted"] == {"output": 21}
-    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "chunks": 0}
+    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "limit": 0, "chunks": 0}
     # 15 tokens of a head may be shared by any two prompts.
     assert found["cached"] == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
     assert found["asked_against_got"]["input"] == {"compared": 2, "differ": 1, "share": 0.5}
@@ -318,6 +318,21 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
         "with_tokens": 18, "requests_with_several_tokens_a_chunk": 1, "requests_with_unknown_tokens_a_chunk": 1,
     }  # fmt: skip
     assert RecordTally().tokens()["usage"] == {"input": None, "output": None}
+
+
+def test_replies_in_doubt_and_over_their_limit_are_counted() -> None:
+    found = tally(
+        made_record(0, output_tokens_asked=3),
+        made_record(8, output_tokens_asked=2, output_tokens_doubt="later"),
+        made_record(5, output_tokens_asked=2, output_tokens_from="limit", output_tokens_doubt="earlier"),
+        made_record(7),
+    ).tokens()
+    assert found["doubted"] == {"judged": 4, "requests": 2, "share": 0.5, "first": "earlier"}
+    assert found["over_limit"] == {"judged": 3, "requests": 2, "share": pytest.approx(2 / 3)}
+    assert found["counted_by"]["limit"] == 1
+    none = RecordTally().tokens()
+    assert none["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
+    assert none["over_limit"] == {"judged": 0, "requests": 0, "share": None}
 
 
 def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> None:

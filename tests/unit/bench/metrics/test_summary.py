@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -309,6 +310,33 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
     assert run(1.0)["difference"] == pytest.approx(0, abs=1e-9)
     assert run(1.0)["records_mean"] == pytest.approx(10)
     assert run(1.02)["difference"] == pytest.approx(-0.0196, abs=1e-3)
+
+
+AT_ONCE: list[tuple[str, dict[str, Any], float, float | None]] = [
+    # what, the facts, ms from send to send (each takes 70 ms), requests per second of three of them
+    ("as many users as requests", {"mode": "concurrency", "concurrency": 3}, 0.04, None),
+    ("more users than requests", {"mode": "concurrency", "concurrency": 10}, 0.04, None),
+    ("more users than requests, and quick replies", {"mode": "concurrency", "concurrency": 10}, 80.0, None),
+    ("fewer users than requests", {"mode": "concurrency", "concurrency": 2}, 80.0, 12.5),
+    ("all at once without a limit", {"mode": "throughput"}, 0.04, None),
+    ("a limit on all at once", {"mode": "throughput", "max_concurrency": 1}, 80.0, 12.5),
+    ("sessions whose turns follow each other", {"mode": "sessions", "concurrency": 10}, 80.0, 12.5),
+    ("sessions that begin together", {"mode": "sessions", "concurrency": 10}, 0.04, None),
+    ("users who come in one after the other", {"mode": "concurrency", "concurrency": 3, "ramp_s": 1.0}, 20.0, 50.0),
+    ("a schedule", {"open_loop": True}, 20.0, 50.0),
+    ("a schedule in which all are due at once", {"open_loop": True}, 0.0, None),
+]
+
+
+@pytest.mark.parametrize(("what", "facts", "every_ms", "rate"), AT_ONCE, ids=[row[0] for row in AT_ONCE])
+def test_requests_that_waited_for_nothing_have_no_rate(
+    what: str, facts: dict[str, Any], every_ms: float, rate: float | None
+) -> None:
+    records = [made_record(i, sent_ms=i * every_ms) for i in range(3)]
+    if facts.get("open_loop") and not every_ms:  # Sent as fast as a loop goes.
+        records = [replace(record, sent_ns=START_NS + i * 40_000) for i, record in enumerate(records)]
+    found = _summarize(records, **({"open_loop": False} | facts))["load"]["achieved_rps"]
+    assert found == (None if rate is None else pytest.approx(rate))
 
 
 def test_load_says_how_it_was_and_how_it_was_planned() -> None:

@@ -117,7 +117,7 @@ def test_objectives_are_held_against_inputs_and_their_tokens(summary: Any) -> No
 
 def test_no_token_is_counted_that_never_came(summary: Any) -> None:
     tokens = summary["tokens"]
-    assert tokens["counted_by"] == {"usage": 0, "tokenizer": 0, "chunks": 0}
+    assert tokens["counted_by"] == {"usage": 0, "tokenizer": 0, "limit": 0, "chunks": 0}
     assert tokens["output"] == 0
     assert tokens["usage"] == {"input": 1000, "output": None}
     assert tokens["asked_against_got"]["input"]["compared"] == 40

@@ -69,7 +69,9 @@ def test_instants_go_there_and_come_back() -> None:
 
 def test_every_instant_of_a_record_is_moved_and_no_duration() -> None:
     seen = made_record()
-    one = replace(seen, chunk_bound_ns=(None, *seen.chunk_ns[1:]), pause_ns=77, connect_ns=55)
+    one = replace(
+        seen, chunk_bound_ns=(None, *seen.chunk_ns[1:]), pause_ns=77, connect_ns=55, resent_ns=(seen.sent_ns or 0) + 9
+    )
     moved = from_line(on_driver_clock(to_line(one), 1_000_000))
     assert moved.pause_ns == 77
     assert moved.connect_ns == 55

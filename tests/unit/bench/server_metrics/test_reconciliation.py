@@ -214,3 +214,16 @@ def test_preemptions_and_prefill_are_told() -> None:
     said = sentences(between(row(0), row(10)), 0, S, Sent())
     assert said[0].startswith("30 requests were preempted")
     assert said[1].startswith("prefill took 75% of a request's time in the engine (300 ms of 400 ms")
+
+
+def test_a_request_that_was_sent_again_may_be_counted_twice() -> None:
+    before = page(0, 0, 0)
+    again = answered(4, attempts=2)
+    for finished in (4, 6, 8):
+        said = found(before, page(finished, 40, 12), *again)
+        assert said.mismatch is None
+        assert said.counts[0].sentence == (
+            f"the server finished {finished} requests; of the client's 4 succeeded, and it may also have finished the 4 "
+            "first attempts of requests that were sent again"
+        )
+    assert "1 are somebody else's" in str(found(before, page(9, 40, 12), *again).mismatch)
