@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from bench.load_search.conclusion import Kind
 from bench.statistics.autocorrelation import dependence
 from bench.statistics.capacity import Share, grid, of_shares
 from bench.statistics.intervals import quantile_intervals
+from tests.support import search_cells as cells
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
 from tests.support.stopping_reach import stopping
@@ -114,6 +118,66 @@ def search(runs: int) -> None:
             f"{graded.too_much:.0%}", f"{graded.coverage:.0%}", f"{graded.width:.0%}", f"{graded.minutes:.1f}", ended,
         ]  # fmt: skip
         print(f"| {' | '.join(cells)} |".replace("%", " %"), flush=True)
+
+
+def starts(runs: int) -> None:
+    """Searches from starts that are right and wrong by eight: at least 90% of the intervals must hold the truth, and at most
+    10% of the searches may end without one where the budget suffices."""
+    print(
+        "| search | searches | interval | it holds the truth | claims too much | rms error | width | minutes | without |"
+    )
+    for cell in cells.CELLS:
+        print(KEPT.line(f"starts {cell} {runs}", lambda cell=cell: _start(cell, runs)), flush=True)  # type: ignore[misc]
+
+
+def _start(cell: cells.Cell, runs: int) -> str:
+    seen = cells.try_cell(cell, runs)
+    rms = f"{float(np.mean(seen.squares)) ** 0.5:.0%}" if seen.squares else "-"
+    width = f"{float(np.median(seen.widths)):.0%}" if seen.widths else "-"
+    without = ", ".join(f"{kind} {n}" for kind, n in seen.kinds.most_common() if kind != Kind.UP_TO) or "-"
+    row = [
+        f"{cell.name} (true {cells.truth(cell.server):.3g}/s)", str(seen.searches), str(seen.answers),
+        share(seen.held, seen.answers), str(seen.too_much), rms, width, f"{seen.minutes:.1f}", without,
+    ]  # fmt: skip
+    return f"| {' | '.join(row)} |"
+
+
+def troubles(runs: int) -> None:
+    """What searches of 15 minutes conclude about servers that have no capacity, or that never break within --max."""
+    print("| server | searches | conclusions |")
+    for name in cells.TROUBLES:
+        print(KEPT.line(f"troubles {name} {runs}", lambda name=name: _trouble(name, runs)), flush=True)  # type: ignore[misc]
+
+
+def _trouble(name: str, runs: int) -> str:
+    found = cells.try_trouble(name, runs)
+    return f"| {name} | {runs} | {', '.join(f'{kind} {n}' for kind, n in found.most_common())} |"
+
+
+class Kept:
+    """Lines of tables that were made before, so that a section goes on where it was cut off."""
+
+    def __init__(self) -> None:
+        self._file: Path | None = None
+        self._lines: dict[str, str] = {}
+
+    def read(self, file: Path) -> None:
+        """Use the lines of this file, and append those that are made."""
+        self._file = file
+        if file.exists():
+            self._lines = dict(json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+
+    def line(self, key: str, make: Callable[[], str]) -> str:
+        """The line of this name."""
+        if key not in self._lines:
+            self._lines[key] = make()
+            if self._file is not None:
+                with self._file.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps([key, self._lines[key]]) + "\n")
+        return self._lines[key]
+
+
+KEPT = Kept()
 
 
 def in_flight(runs: int) -> None:
@@ -232,7 +296,8 @@ def milliseconds(work: Callable[[], object]) -> float:
 SECTIONS: dict[str, Callable[[int], None]] = {
     "intervals": intervals, "short-means": short_means, "uncorrected": uncorrected, "long-tails": long_tails,
     "tokens": tokens, "steady": steady,
-    "capacities": capacities, "search": search, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
+    "capacities": capacities, "search": search, "starts": starts,
+    "troubles": troubles, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
     "gate-alarms": gate_alarms,    "until": until, "cost": cost,
 }  # fmt: skip
 
@@ -241,7 +306,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}; all by default")
     parser.add_argument("--runs", type=int, default=100, help="how often each is tried (default 100)")
+    parser.add_argument("--kept", metavar="FILE", type=Path, help="lines of starts and troubles that were made before")
     given = parser.parse_args()
+    if given.kept is not None:
+        KEPT.read(given.kept)
     unknown = set(given.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"no section is called {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")

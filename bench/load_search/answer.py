@@ -153,17 +153,14 @@ def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
     assert found.change is not None
     text, change = found.change
     how = "slower" if change < 0 else "faster"
-    seen = f"visits to about the same loads disagree on {text}, the later the {'worse' if change < 0 else 'better'}"
-    pair = apart_in_time(search)
     goal = next(goal for goal in search.settings.goals if goal.text == text)
+    pair, kind = apart_in_time(search), search.settings.load_kind
+    seen = "later visits contradict earlier ones"
     if pair is not None:
-        first, last = pair
-        values = [_seen(goal, result, numbers) for result in pair]
-        kind = search.settings.load_kind
-        loads = load_text(first.load, kind), load_text(last.load, kind)
-        at = f"at {loads[0]}" if loads[0] == loads[1] else f"at {loads[0]} and {loads[1]}"
-        seen = f"{text} {at}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
-    return f"The server got {how} while it was measured, so that no capacity is named. {seen[0].upper()}{seen[1:]}."
+        at = " and ".join(dict.fromkeys(load_text(result.load, kind) for result in pair))
+        values = [f"{_seen(goal, result, numbers)} in visit {result.n}" for result in pair]
+        seen = f"visits to about the same load disagree on {text}: at {at}, {', '.join(values)}"
+    return f"No capacity is named: {seen}. The server got {how} while it was measured, or differs from visit to visit."
 
 
 def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
