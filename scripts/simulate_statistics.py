@@ -298,7 +298,7 @@ SECTIONS: dict[str, Callable[[int], None]] = {
     "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "starts": starts,
     "troubles": troubles, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
-    "gate-alarms": gate_alarms,    "until": until, "cost": cost,
+    "gate-alarms": gate_alarms, "until": until, "cost": cost,
 }  # fmt: skip
 
 

@@ -129,7 +129,7 @@ def make_visit(
             if mean is not None:
                 means[limit.goal.text] = mean
             continue
-        values = np.where(failed, np.inf, values)
+        values = np.where(failed, 1e12, values)
         violations[limit.goal.text] = int((values > limit.limit_ms).sum())
         if n >= 20:
             acts[limit.goal.text] = tail_act(values)
