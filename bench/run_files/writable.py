@@ -73,7 +73,7 @@ def _closed(folder: Path) -> str | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"{folder} is closed to us"
     try:
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.NamedTemporaryFile(dir=folder):
             return None
     except OSError as e:
         return f"no file can be made in {folder}: {e.strerror}"

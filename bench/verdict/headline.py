@@ -112,7 +112,7 @@ def _failed(summary: NumbersDocument) -> str | None:
 
 
 def _sent_again(summary: NumbersDocument) -> str | None:
-    again = summary["counts"]["retried"]
+    again = summary["counts"].get("retried")
     return f"{again:,} sent again" if again else None
 
 

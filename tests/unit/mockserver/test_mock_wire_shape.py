@@ -39,7 +39,7 @@ def test_a_chat_body_says_what_it_asks_for() -> None:
         "ignore_eos": True,
         "a_field_of_tomorrow": {"x": 1},
     }
-    assert parse_chat(row) == RequestParams(True, True, True, 7, messages=HELLO)
+    assert parse_chat(row) == RequestParams(True, True, True, 7, messages=HELLO, ignore_eos=True)
 
 
 def test_max_completion_tokens_wins_over_max_tokens() -> None:

@@ -75,8 +75,8 @@ def test_how_requests_ended_is_in_every_form() -> None:
     records += [made_record(i, outcome=Outcome.CANCELLED, sent_ms=i * 90.0) for i in (8, 9)]
     records += [made_record(10, outcome=Outcome.DROPPED, sent_ms=900.0, sent_ns=None, chunks_ms=())]
     summary = made_summary(records)
-    for what in ("cancelled", "dropped", "retried"):
-        n = summary["counts"][what]
+    for count, what in (("cancelled", "cancelled"), ("dropped", "dropped"), ("retried", "sent again")):
+        n = summary["counts"][count]
         assert n > 0
         for name, form in _forms(summary).items():
             assert re.search(rf"\b{n} {what}\b|\b{what} {n}\b", form, re.IGNORECASE), (name, what)

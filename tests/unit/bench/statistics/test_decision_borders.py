@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -40,8 +41,9 @@ def test_what_decides_a_gate_is_as_large_as_its_limit_and_as_sure_as_less_than_a
     assert judge({"m": WORSE}, margin=found.difference.high)["m"].verdict is Verdict.NOT_SHOWN
     assert judge({"m": replace(WORSE, floor=15.0)})["m"].verdict is Verdict.FAILED
     assert judge({"m": replace(WORSE, floor=15.1)})["m"].verdict is Verdict.NOT_SHOWN
-    assert judge({"m": replace(WORSE, floor=100 * found.difference.high)})["m"].verdict is Verdict.NOT_SHOWN
-    assert judge({"m": replace(WORSE, floor=100 * found.difference.high + 0.1)})["m"].verdict is Verdict.HELD
+    before = math.exp(fmean(map(math.log, WORSE.baseline)))
+    assert judge({"m": replace(WORSE, floor=before * found.difference.high - 1e-6)})["m"].verdict is Verdict.NOT_SHOWN
+    assert judge({"m": replace(WORSE, floor=before * found.difference.high + 0.1)})["m"].verdict is Verdict.HELD
 
 
 def test_of_a_number_that_should_be_high_the_low_end_is_the_worst() -> None:
