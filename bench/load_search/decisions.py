@@ -46,6 +46,7 @@ IN_A_ROW = 3
 SURE, UNSURE = 0.95, 0.05
 
 _LEAST_OF_BRACKET = 2
+_BROKEN_SINCE = 3
 _OVERLOADED = 0.5
 _SETTLED_LIVES = 2.0
 _LEAST_OWN_D = 3.0
@@ -413,6 +414,9 @@ class Search:
         if not visits:
             domain = self._domain()
             return self._rounded(math.sqrt(domain.low * domain.high) * math.exp(-SPREAD), down=True)
+        retest = self._retest()
+        if retest is not None:
+            return retest
         _, posterior = self._binding()
         load = posterior.estimate * math.exp(-SPREAD if below else SPREAD)
         kept = {kept for _, kept in self.judged}
@@ -420,6 +424,14 @@ class Search:
             below = kept == {False}
             load = min(load, posterior.quantile(0.25)) if below else max(load, posterior.quantile(0.75))
         return self._rounded(load, down=below)
+
+    def _retest(self) -> float | None:
+        """The highest load that held, once three visits since then have all broken: the server may have changed meanwhile."""
+        judged = self.judged
+        held = [i for i, (_, kept) in enumerate(judged) if kept]
+        if not held or len(judged) - held[-1] <= _BROKEN_SINCE:
+            return None
+        return max(result.load for result, kept in judged if kept)
 
     def _rounded(self, load: float, down: bool = True) -> float:
         """Within the limits; whole users."""

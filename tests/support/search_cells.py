@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 
@@ -16,18 +15,19 @@ from bench.load_search.goals import Goal
 from mockserver.step_cost import StepCost
 from tests.support.batching_model import S1, S2, Server
 from tests.support.search_model import NO_TROUBLE, Limit, Trouble, run_search, tpot, ttft
-from tests.support.statistics_claims import FAST, capacity_by_bisection
+from tests.support.statistics_claims import FAST
 
 LONG = Server(
     StepCost(b0=25_000, b1=40, b2=150, a0=2_000, max_num_seqs=256, max_num_batched_tokens=8192), 800, 650, 0.8, 0.5
 )
 """Replies of 35 s on average near the capacity, with lognormal lengths."""
 
-SERVERS: Mapping[str, tuple[Server, Limit]] = {
-    "fixed lengths": (S1, ttft("p99", 500, 0.01)),
-    "lognormal lengths": (S2, tpot("p99", 50, 0.01)),
-    "replies of 35 s": (LONG, ttft("p99", 500, 0.01)),
+SERVERS: Mapping[str, tuple[Server, Limit, float]] = {
+    "fixed lengths": (S1, ttft("p99", 500, 0.01), 38.37),
+    "lognormal lengths": (S2, tpot("p99", 50, 0.01), 29.76),
+    "replies of 35 s": (LONG, ttft("p99", 500, 0.01), 4.74),
 }
+"""Each with its capacity, by bisection over hours of load (`scripts/simulate-statistics capacities`)."""
 STARTS = (0.125, 1.0, 8.0)
 BUDGETS_S = (900.0, 300.0)
 
@@ -46,14 +46,6 @@ class Cell:
 
 
 CELLS = tuple(Cell(server, start, budget_s) for server in SERVERS for budget_s in BUDGETS_S for start in STARTS)
-
-
-@cache
-def truth(server: str) -> float:
-    """The capacity, by bisection over hours of load."""
-    served, limit = SERVERS[server]
-    assert limit.goal.allowed is not None
-    return capacity_by_bisection(served, limit.value, limit.limit_ms, limit.goal.allowed)
 
 
 @dataclass(slots=True)
@@ -77,8 +69,7 @@ class Outcomes:
 
 def try_cell(cell: Cell, n: int, first_seed: int = 0) -> Outcomes:
     """So many searches of a cell."""
-    server, limit = SERVERS[cell.server]
-    true = truth(cell.server)
+    server, limit, true = SERVERS[cell.server]
     settings = Settings(
         "rate", (limit.goal,), start=float(f"{cell.start * true:.4g}"), precision=0.02, budget_s=cell.budget_s
     )

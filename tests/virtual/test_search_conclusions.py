@@ -1,0 +1,43 @@
+"""What searches conclude in virtual time, from starts that are wrong and about servers in trouble; the seeds are fixed."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from bench.load_search.conclusion import Kind
+from tests.support import search_cells as cells
+
+QUARTER_OF_AN_HOUR = [cell for cell in cells.CELLS if cell.budget_s == 900]
+FIVE_MINUTES = [cell for cell in cells.CELLS if cell.budget_s == 300]
+NO_CAPACITY = {str(Kind.NO_LOAD_HELD), str(Kind.CHANGED), str(Kind.BELOW)}
+
+
+@pytest.mark.parametrize("cell", QUARTER_OF_AN_HOUR, ids=lambda cell: cell.name)
+def test_from_any_start_within_a_factor_of_eight_the_interval_holds_the_truth(cell: cells.Cell) -> None:
+    seen = cells.try_cell(cell, 5)
+    assert seen.answers >= 3
+    assert seen.held >= seen.answers - 1
+    assert seen.too_much == 0
+
+
+@pytest.mark.parametrize("cell", FIVE_MINUTES, ids=lambda cell: cell.name)
+def test_in_five_minutes_nothing_is_claimed_that_is_not_so(cell: cells.Cell) -> None:
+    seen = cells.try_cell(cell, 5)
+    assert seen.held >= seen.answers - 1
+    assert seen.too_much == 0
+
+
+@pytest.mark.parametrize("name", [name for name in cells.TROUBLES if "never" not in name and "0.5%" not in name])
+def test_a_server_without_a_capacity_is_given_none(name: str) -> None:
+    found = cells.try_trouble(name, 4)
+    assert {*found} <= NO_CAPACITY, found
+
+
+def test_a_server_that_never_breaks_holds_at_least_the_highest_load() -> None:
+    assert cells.try_trouble("never breaks, --max 4", 4) == Counter({str(Kind.AT_LEAST): 4})
+
+
+def test_failures_that_are_allowed_hide_no_capacity() -> None:
+    assert cells.try_trouble("0.5% of the requests fail", 4) == Counter({str(Kind.UP_TO): 4})
