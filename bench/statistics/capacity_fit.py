@@ -97,7 +97,7 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
         return None
     if uneven > _UNEVEN * (len(calm) - 1) or (below and _deviance(of_light, k / n) / of_light.own_d > _BELOW):
         return None
-    if 2 * (float(log_likelihood(calm, allowed, capacities, edge).max()) - level) / d > _RISES:
+    if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
     return Flat(k / n, min(loads), max(loads), len(calm))
 
