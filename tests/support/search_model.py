@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result, Visit, first_p90_s, pause_s
@@ -161,7 +162,7 @@ class Grade:
 
 
 def grade(found: Sequence[Found], truth: float) -> Grade:
-    known = [entry.search.known() for entry in found]
+    known = [conclude(entry.search).known for entry in found]
     answers = [answer for answer in known if answer is not None]
     errors = [answer.estimate / truth - 1 for answer in answers]
     claims = [answer.held is not None and answer.held[0] > 1.02 * truth for answer in answers]
