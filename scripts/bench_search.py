@@ -78,7 +78,8 @@ def search(sought: Sought, budget: str) -> dict[str, object]:
 def row(sought: Sought, found: dict[str, object]) -> tuple[str, bool]:
     """The row of a search, and whether it reached what it must."""
     capacity, visits = found["capacity"], found["visits"]
-    assert isinstance(capacity, dict)
+    if not isinstance(capacity, dict):
+        return f"| {sought.limit_ms:.0f} ms | {sought.users:g} | no interval: {found['conclusion']} |", False
     assert isinstance(visits, list)
     width = capacity["high"] / capacity["low"] - 1
     holds = capacity["low"] <= sought.users <= capacity["high"]
