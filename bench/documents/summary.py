@@ -74,6 +74,7 @@ class Counts(TypedDict):
     cancelled: NotRequired[int]
     dropped: int
     retried: int
+    retried_late: NotRequired[int]
     by_outcome: Mapping[str, int]
     by_status: Mapping[str, int]
     warmup: CountsWarmup

@@ -322,6 +322,7 @@ class Summary:
             "dropped": apart[Outcome.DROPPED],
             **({"cancelled": apart[Outcome.CANCELLED]} if apart[Outcome.CANCELLED] else {}),
             "retried": self._tally.retried,
+            **({"retried_late": self._tally.retried_late} if self._tally.retried_late else {}),
             "by_outcome": {str(o): outcomes[o] for o in Outcome if outcomes[o]},
             "by_status": series.by_status(columns),
             "warmup": {

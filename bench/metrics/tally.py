@@ -26,6 +26,7 @@ GONE_FROM = 5
 COMMON_HEAD = 15
 """Tokens that a chat template may put ahead of every prompt, less than a block of a cache: shared, and planned by nobody."""
 
+LATE_RETRY_NS = 10 * NS_PER_MS
 _NO_ANSWER = frozenset(
     {Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.TIMEOUT_FIRST_BYTE, Outcome.RESET, Outcome.TRUNCATED}
 )
@@ -74,6 +75,8 @@ class RecordTally:
             self._count["unsent"] += record.sent_ns is None
         if record.attempts > 1:
             self._count["retried"] += 1
+            if record.sent_ns is not None and record.resent_ns is not None:
+                self._count["retried_late"] += record.resent_ns - record.sent_ns > LATE_RETRY_NS
         if record.connect_ns:
             self._connects_ms.append(record.connect_ns / NS_PER_MS)
         self._count["chunks"] += len(record.chunk_ns)
@@ -245,6 +248,11 @@ class RecordTally:
     def retried(self) -> int:
         """Requests that took a second attempt."""
         return self._count["retried"]
+
+    @property
+    def retried_late(self) -> int:
+        """Those whose first attempt the server kept for over 10 ms: it may have worked on it."""
+        return self._count["retried_late"]
 
     @property
     def unsent(self) -> int:

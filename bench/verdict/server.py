@@ -29,15 +29,17 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Second attempts: the server may have worked on both, so that its load is not the one that was asked for."""
+    """Second attempts after the server kept the first for a while. It may have worked on both, so that its load is not the
+    one that was asked for. A connection that was closed already costs its request a moment, and the server nothing."""
     counts = evidence.summary["counts"]
-    again, sent = counts["retried"], counts["sent"]
+    again, sent = counts.get("retried_late", 0), counts["sent"]
     if not sent:
         return []
     share = again / sent
     sentence = (
-        f"{again:,} of {sent:,} requests were sent again ({share:.1%}), because the server closed their connection without "
-        "an answer: their latencies count from the first attempt, and the server may have worked on both"
+        f"{again:,} of {sent:,} requests were sent again ({share:.1%}), because the server kept them for over 10 ms and "
+        "closed their connection without an answer: their latencies count from the first attempt, and it may have worked on "
+        "both"
     )
     return [Finding("sent_again", limits.sent_again.of(share), share, sentence)]
 

@@ -218,7 +218,7 @@ def test_a_mock_that_refuses_the_host_name_is_quoted() -> None:
     thread.start()
     try:
         with pytest.raises(
-            TargetError, match=r"HTTP Error 403: Forbidden: /truth does not answer to the host name 'there'"
+            TargetError, match=r"answers with status 403: /truth does not answer to the host name 'there'"
         ):
             remote.truth_of(f"http://127.0.0.1:{server.server_port}")
     finally:

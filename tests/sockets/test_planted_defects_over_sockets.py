@@ -27,6 +27,7 @@ def late(record: RequestRecord) -> RequestRecord:
     return replace(
         record,
         chunk_ns=tuple(at + LATE_NS for at in record.chunk_ns),
+        end_ns=record.end_ns + LATE_NS,
         chunk_bound_ns=None if bounds is None else tuple(at if at is None else at + LATE_NS for at in bounds),
     )
 

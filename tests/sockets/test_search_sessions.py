@@ -60,7 +60,7 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
         )
     assert searched.returncode == 0, searched.stdout + searched.stderr
     assert "required: 2 sessions is held" in searched.stdout
-    assert "visit 1: 2 sessions held" in searched.stderr
+    assert "visit 1: 2 sessions did not clearly break" in searched.stderr
     found = json.loads((tmp_path / "search" / "search.json").read_bytes())
     assert (found["load_kind"], found["settings"]["judged_after_s"]) == ("sessions", 0.8)
     for visit in found["visits"]:

@@ -18,6 +18,7 @@ PERFECT: dict[str, Any] = {
         "sent": 1_000,
         "succeeded": 1_000,
         "retried": 0,
+        "retried_late": 0,
         "failed": 0,
         "failed_unsent": 0,
         "target_gone": None,

@@ -125,9 +125,9 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
         "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: what they would show is not judged", 2,
     ),
     (
-        "sent_again", {"counts.sent": 120, "counts.retried": 117},
-        "117 of 120 requests were sent again (97.5%), because the server closed their connection without an answer: their "
-        "latencies count from the first attempt, and the server may have worked on both", 0.975,
+        "sent_again", {"counts.sent": 120, "counts.retried_late": 117},
+        "117 of 120 requests were sent again (97.5%), because the server kept them for over 10 ms and closed their "
+        "connection without an answer: their latencies count from the first attempt, and it may have worked on both", 0.975,
     ),
     (
         "workers", {"died": ["worker 1 was killed by SIGKILL"]},

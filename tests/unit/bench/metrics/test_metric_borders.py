@@ -267,6 +267,18 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
     assert tally(answer, *four, lost(300, Outcome.INTERRUPTED)).target_gone(START_NS) is None
 
 
+@pytest.mark.parametrize(("detour_ms", "late"), [(10.0, 0), (10.001, 1)])
+def test_a_request_that_the_server_kept_for_over_10_ms_before_it_was_sent_again_is_late(
+    detour_ms: float, late: int
+) -> None:
+    sent_ns = START_NS
+    found = tally(
+        made_record(0, attempts=2, sent_ns=sent_ns, resent_ns=sent_ns + round(detour_ms * MS)),
+        made_record(1, attempts=2),
+    )
+    assert (found.retried, found.retried_late) == (2, late)
+
+
 def test_counts_of_unsent_retried_and_coalesced_add_up() -> None:
     found = tally(
         made_record(0, attempts=2, coalesced=2, connect_ns=3 * MS),
