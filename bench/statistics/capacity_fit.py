@@ -43,7 +43,6 @@ _FLAT_OVER = 2.0
 _UNEVEN = 2.0
 _BELOW = 6.6
 _LEAST_EXPECTED = 3.0
-_LIGHT = 0.1
 _OVERLOADED = 0.3
 _LEAST_VISITS = 4
 _BROKEN = 0.5
@@ -91,7 +90,7 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
         return None
     level = _share_log_likelihood(calm, k / n)
     uneven = sum(_deviance(visit, k / n) / visit.own_d for visit in calm)
-    of_light = _lightest(calm)
+    of_light = _together([visit for visit in calm if visit.load <= max(loads) / _FLAT_OVER])
     below = of_light.violations * n < of_light.requests * k
     if of_light.requests * k / n < _LEAST_EXPECTED:
         return None
@@ -100,13 +99,6 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
     if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
     return Flat(k / n, min(loads), max(loads), len(calm))
-
-
-def _lightest(visits: Sequence[Share]) -> Share:
-    """The visits to the lowest loads as one: as many as have a tenth of all requests."""
-    ordered = sorted(visits, key=lambda visit: visit.load)
-    sent = np.cumsum([visit.requests for visit in ordered])
-    return _together(ordered[: int(np.searchsorted(sent, _LIGHT * sent[-1])) + 1])
 
 
 def _together(visits: Sequence[Share]) -> Share:
