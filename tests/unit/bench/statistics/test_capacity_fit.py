@@ -26,7 +26,7 @@ def level(share: float, requests: float = 4_000.0, loads: Sequence[float] = LOAD
 
 def edge(load: float, capacity: float, slope: float = 30.0) -> float:
     """The share that breaks 1% at the capacity."""
-    return 1 / (1 + 99 * (capacity / load) ** slope)
+    return 1 / (1 + 99 * math.exp(slope * math.log(capacity / load)))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1])
