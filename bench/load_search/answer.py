@@ -134,9 +134,7 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     if broken := judged.count(False):
         return f"At least {load} ({sure} sure): {values} there. {broken} of {len(judged)} visits did not hold."
     if search.scout_broke:
-        return (
-            f"At least {load} ({sure} sure): {values} there. A short visit broke above it, and no other visit counts."
-        )
+        return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
     if any(result.load > found.at_least for result in search.results):
         return f"At least {load} ({sure} sure): {values} there. No full visit above it counts."
     return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."

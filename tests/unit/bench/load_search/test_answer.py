@@ -147,7 +147,7 @@ def test_short_visits_above_the_highest_load_that_held_are_no_answer() -> None:
 def test_one_visit_below_a_scout_that_broke() -> None:
     sure = told(made_search(*in_turn(*SCOUTS, ("visit", 20.0, 0.0))))
     assert sure.headline == (
-        "At least 20/s (97% sure): 0% broke ttft:p99<500ms there. A short visit broke above it, and no other visit counts."
+        "At least 20/s (97% sure): 0% broke ttft:p99<500ms there. Above it a short visit broke, and no full visit counts."
     )
     assert sure.exit is Exit.GOOD
     unsure = told(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0))))
