@@ -15,7 +15,6 @@ from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
 from bench.loads import KINDS
 from bench.report.formatting import measured, share
-from bench.statistics.capacity import Mean
 
 Numbers = Mapping[int, VisitNumbers]
 SCATTERS = 2.0
@@ -194,14 +193,14 @@ def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
     if row is not None and isinstance(row["value"], int | float):
         return measured(float(row["value"]), str(row["unit"]))
     if goal.allowed is None:
-        return _off(result.means[goal.text]) if goal.text in result.means else "no value"
+        return _off(result.means[goal.text].log_ratio) if goal.text in result.means else "no value"
     broken = result.share(goal.text)
     return "no value" if broken is None else f"{share(broken)} broken"
 
 
-def _off(mean: Mean) -> str:
+def _off(log_ratio: float) -> str:
     """How far a mean is from its limit; a mean beyond its limit breaks it."""
-    off = 100 * math.expm1(mean.log_ratio)
+    off = 100 * math.expm1(log_ratio)
     return f"{abs(off):.0f}% {'beyond' if off > 0 else 'within'} its limit"
 
 
@@ -315,7 +314,7 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
     for goal in search.settings.goals:
         mean, broken = result.means.get(goal.text), result.share(goal.text)
         if mean is not None and mean.log_ratio > 0:
-            return f"{goal.text} is {_off(mean)}"
+            return f"{goal.text} is {_off(mean.log_ratio)}"
         if goal.allowed is not None and broken is not None and broken > goal.allowed:
             return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}"
     return "requests pile up: the server does not keep up"
@@ -330,7 +329,7 @@ def _values(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
     told = [_value(rows[goal.text]) for goal in search.settings.goals if goal.text in rows]
     shares = [
-        f"{goal.text} is {_off(result.means[goal.text])}"
+        f"{goal.text} is {_off(result.means[goal.text].log_ratio)}"
         if goal.text in result.means
         else f"{share(broken)} broke {goal.text}"
         for goal in search.settings.goals
