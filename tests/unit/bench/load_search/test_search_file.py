@@ -167,3 +167,9 @@ def test_what_no_search_has_written_is_refused(place: tuple[Any, ...], value: ob
     here[place[-1]] = value
     with pytest.raises(UsageError, match="damaged"):
         from_json(kept, SHA256)
+
+
+def test_the_largest_number_that_can_be_is_read() -> None:
+    kept = kept_of(made_search(made_visit(1, 12.0)))
+    kept["visits"][0]["seconds"] = 1e12
+    assert from_json(kept, SHA256).seconds == 1e12

@@ -9,6 +9,7 @@ import pytest
 
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.visits import Visit, first_p90_s, jobs_per_s, times
+from bench.statistics.capacity import Domain, Posterior, Share, of_shares
 from bench.statistics.keeps_up import growth
 from tests.support.made_visits import MEAN, P99, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, SCOUTS
@@ -199,6 +200,45 @@ def test_scouts_that_failed_go_on_down_and_visits_that_failed_end_a_search() -> 
     for n, verdict in ((7, "FAILED"), (8, "INVALID"), (9, "FAILED")):
         mixed.add(made_visit(n, 36.0, 1.0, verdict=verdict))
     assert isinstance(mixed.next(), Visit)
+
+
+def test_a_visit_in_which_requests_piled_up_is_repeated_once() -> None:
+    piled = made_visit(8, 35.0, kept_up=False)
+    again = asked(made_search(*in_turn(*SCOUTS), piled))
+    assert (again.phase, again.load, again.measure_s) == ("again", 35.0, 120.0)
+    for kept_up in (True, False):
+        repeated = made_visit(9, 35.0, kept_up=kept_up, phase="again")
+        assert asked(made_search(*in_turn(*SCOUTS), piled, repeated)).phase == "visit"
+    # It is repeated again if its repetition was no evidence, and not at all if it broke an objective.
+    assert asked(made_search(*in_turn(*SCOUTS), piled, replace(repeated, verdict="INVALID"))).phase == "again"
+    assert asked(made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, 0.5, kept_up=False))).phase == "visit"
+
+
+def test_a_bracket_needs_a_visit_that_held_and_two_visits() -> None:
+    def bracketed(*rows: tuple[str, float, float]) -> bool:
+        return made_search(*in_turn(*rows)).bracketed
+
+    held, broke = ("visit", 35.0, 0.0), ("visit", 40.0, 0.3)
+    assert bracketed(*SCOUTS, held, broke)
+    assert bracketed(*SCOUTS, held, held)
+    assert not bracketed(*SCOUTS, held)
+    assert not bracketed(*SCOUTS, broke, broke)
+    assert not bracketed(*CALM, held, held)
+    assert not bracketed(*SCOUTS)
+
+
+def test_before_a_visit_shows_its_dependence_d_is_twice_the_last_scouted_load() -> None:
+    def estimate(*rows: tuple[str, float, float]) -> Posterior:
+        return made_search(*in_turn(*rows, act={})).posteriors[P99.text]
+
+    visits = [("visit", 35.0, 0.002), ("visit", 40.0, 0.02)]
+    domain = Domain(32 / 1.6, 1.2 * 64)
+    capacities = domain.grid(0.1, 100_000.0)
+    shares = [Share(35.0, 4_000, 8), Share(40.0, 4_000, 80)]
+    expected = of_shares(shares, 0.01, 128.0, capacities, domain=domain)
+    assert estimate(*SCOUTS, *visits).mass == pytest.approx(expected.mass)
+    few = of_shares(shares, 0.01, 64.0, capacities, domain=domain)
+    assert estimate(*SCOUTS[:-2], SCOUTS[-1], SCOUTS[-2], *visits).mass == pytest.approx(few.mass)
 
 
 # What is left of the time.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -76,12 +75,18 @@ def test_the_lightest_visits_count_together_up_to_a_tenth_of_all_requests() -> N
 
 
 def test_light_loads_must_have_been_able_to_show_a_violation() -> None:
-    # A tenth of the requests of the lightest load are expected to break: of 4,000, and of the 25 of the light one 2.5.
-    rows = [(5.0, 25.0, 0.12), (10.0, 70.0, 0.1), (20.0, 80.0, 0.1), (40.0, 75.0, 0.1)]
-    few = visits(*rows)
+    # Of the 20 requests of the lightest load two are expected to break, of the 31 three.
+    few = [Share(5.0, 20, 2), *(Share(load, 60, 6) for load in LOADS[1:])]
     assert check(few, 0.01, 1.0, CAPACITIES).flat is None
-    assert check([replace(v, requests=4 * v.requests, violations=4 * v.violations) for v in few], 0.01, 4.0,
-                 CAPACITIES).flat is not None  # fmt: skip
+    enough = [Share(5.0, 31, 3), Share(10.0, 60, 6), Share(20.0, 100, 10), Share(40.0, 110, 11)]
+    assert check(enough, 0.01, 1.0, CAPACITIES).flat is not None
+
+
+@pytest.mark.parametrize(("share", "d", "flat"), [(0.0375, 30.0, False), (0.05, 20.0, False), (0.05, 30.0, True)])
+def test_a_curve_that_explains_the_visits_clearly_better_is_no_flat_share(share: float, d: float, flat: bool) -> None:
+    """Twice the gain of the best curve over one share is 5.9, 5.2 and 3.5: up to 4 it is chance."""
+    rows = visits((5.0, 4_000.0, share), *((load, 4_000.0, 0.1) for load in LOADS[1:]), own_d=60.0)
+    assert (check(rows, 0.01, d, CAPACITIES).flat is not None) is flat
 
 
 def test_four_visits_over_a_factor_of_two_are_needed() -> None:
@@ -163,6 +168,13 @@ def test_an_edge_that_rises_is_the_other_way_round() -> None:
     back = drift(visits(*reversed(rows)), 0.01, 10.0, CAPACITIES)
     assert back is not None
     assert back < 0
+
+
+@pytest.mark.parametrize("factor", [-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
+def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
+    """At each of eight loads just as much is broken as is allowed: each is the capacity at its time."""
+    rows = [(20 * math.exp(factor * (i / 7 - 0.5)), 400_000.0, 0.01) for i in range(8)]
+    assert drift(visits(*rows), 0.01, 10.0, grid(1, 200, 2_000)) == factor
 
 
 def test_an_edge_that_is_still_did_not_move() -> None:
