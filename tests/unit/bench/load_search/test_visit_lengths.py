@@ -139,6 +139,25 @@ def test_a_budget_that_is_spent_ends_a_search_with_the_answer_that_the_last_visi
     assert made_search(*in_turn(*never, seconds=150.0)).next() is Ending.BUDGET
 
 
+def test_a_search_ends_at_the_lowest_load_only_where_it_is_sure_that_it_broke() -> None:
+    unsure = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.0105)), least=1.0)
+    assert (unsure.sure_of(1.0) or 0) > 0.05
+    assert asked(unsure).load == 1.0
+    sure = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.3)), least=1.0)
+    assert sure.next() is Ending.NOTHING_HOLDS
+    higher = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.001, 0.3)), least=1.0)
+    assert asked(higher).load == 1.0
+    held = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.0), *[("visit", 1.0, 0.3)] * 3), least=1.0)
+    assert isinstance(held.next(), Visit)
+
+
+def test_a_search_ends_at_the_highest_load_only_where_it_is_sure_that_it_held() -> None:
+    calm = in_turn(*CALM)
+    assert asked(made_search(*calm, made_visit(7, 32.0, 0.0095), most=32.0)).load == 32.0
+    assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), most=32.0).next() is Ending.NEVER_FAILS
+    assert isinstance(made_search(*calm, *(made_visit(n, 31.0) for n in (7, 8, 9)), most=32.0).next(), Visit)
+
+
 # Scouts against visits.
 
 
