@@ -66,7 +66,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "required: 15/s is held" in ran.stdout
     assert max(map(len, ran.stdout.splitlines()[:-1])) <= 80
-    assert "visit 1: 10/s held" in ran.stderr
+    assert "visit 1: 10/s did not clearly break" in ran.stderr
     content = kept(out)
     assert content["required"]["held"] is True
     visits = content["visits"]
@@ -77,9 +77,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
         assert result.summary["run"]["config"]["rate"] == visit["load"]
     seeds = {yaml.safe_load((out / v["run_dir"] / "run.yaml").read_text())["config"]["seed"] for v in visits}
     assert len(seeds) == len(visits)
-    assert (
-        "It never fails" in (out / "search.html").read_text() or "It holds up to" in (out / "search.html").read_text()
-    )
+    assert "At least 20/s (" in (out / "search.html").read_text()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT for a process")

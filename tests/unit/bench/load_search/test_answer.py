@@ -167,6 +167,8 @@ def test_below() -> None:
         found.headline == "Below 35/s: there 50% of the requests break ttft:p99<500ms. No full visit below it counts."
     )
     assert found.exit is Exit.OBJECTIVE_FAILED
+    lowest = made_search(*in_turn(*SCOUTS, ("visit", 45.0, 0.9), ("visit", 35.0, 0.5), ("visit", 40.0, 0.8)))
+    assert told(lowest).headline == found.headline
     first = told(made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5))))
     assert first.headline == (
         "Below 35/s: the lowest load that was measured, and there 50% of the requests break ttft:p99<500ms."

@@ -133,6 +133,14 @@ def test_a_failed_visit_in_the_middle_changes_nothing() -> None:
 # What is required.
 
 
+def test_a_load_is_as_sure_as_the_objective_that_is_least_sure() -> None:
+    both = {P99.text: 0, ERRORS.text: 1_200}
+    search = made_search(*in_turn(*SCOUTS), made_visit(8, 35.0, violations=both), goals=(P99, ERRORS))
+    sure = search.sure_of(35.0)
+    assert sure == search.posteriors[ERRORS.text].holds(35.0)
+    assert sure < search.posteriors[P99.text].holds(35.0)
+
+
 def shown(search: Search, load: float) -> bool:
     return holds(search, conclude(search), load)
 

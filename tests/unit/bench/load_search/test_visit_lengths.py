@@ -285,6 +285,7 @@ def test_jobs_that_can_be_judged_in_a_second_rise_with_the_sessions() -> None:
     first = made_visit(1, 4.0, measure_s=100.0, jobs={"a": 40, "b": 30})
     assert jobs_per_s([first], 4.0, 40.0) == pytest.approx(4 * 30 / (4 * 60))
     assert jobs_per_s([first, replace(first, load=8.0)], 12.0, 40.0) == pytest.approx(12 * 60 / (4 * 60 + 8 * 60))
+    assert jobs_per_s([first, made_visit(2, 50.0)], 4.0, 40.0) == pytest.approx(4 * 30 / (4 * 60))
     assert jobs_per_s([first], 4.0, 100.0) is None
     assert jobs_per_s([replace(first, jobs={"a": 0})], 4.0, 40.0) is None
     assert jobs_per_s([made_visit(1, 4.0)], 4.0, 40.0) is None
