@@ -23,6 +23,13 @@ _UNIT, _BENCH, _MOCK = "tests/unit", "tests/unit/bench", "tests/unit/mockserver"
 GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "metrics": (("bench/metrics/*.py",), (f"{_BENCH}/metrics",)),
     "statistics": (("bench/statistics/*.py",), (f"{_BENCH}/statistics",)),
+    "search": (
+        ("bench/load_search/evidence.py", "bench/load_search/scouting.py", "bench/load_search/estimates.py",
+         "bench/load_search/decisions.py", "bench/load_search/conclusion.py", "bench/load_search/answer.py",
+         "bench/load_search/search_file.py", "bench/load_search/visits.py", "bench/statistics/capacity_fit.py",
+         "bench/statistics/keeps_up.py"),
+        (f"{_BENCH}/load_search", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
+    ),
     "accuracy": (("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
     "verdict": (("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py",)),
     "endpoints": (("bench/endpoints/*.py",), (f"{_BENCH}/endpoints",)),

@@ -56,6 +56,8 @@ def known_text(search: Search, found: Conclusion, at: float | None = None) -> st
         return f"at least {load_text(found.at_least, kind)}{told}"
     if found.below is not None:
         return f"below {load_text(found.below, kind)}{told}"
+    if found.change is not None:
+        return f"the server got {_how(*found.change)} while it was measured"
     return f"no conclusion yet{told}"
 
 
@@ -98,12 +100,19 @@ def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numb
         last = search.results[-1]
         reasons = numbers.get(last.n, VisitNumbers()).reasons
         why = f" ({reasons[0]})" if reasons else ""
-        so_far = _scouted(search) if found.kind is Kind.NONE else f" Until then: {known_text(search, found)}."
+        so_far = f" Until then: {known_text(search, found)}."
+        if found.kind is Kind.NONE:
+            so_far = _scouted(search)
+        elif found.kind in (Kind.CHANGED, Kind.NO_LOAD_HELD):
+            so_far = f" {_HEADLINES[found.kind](search, found, numbers)}"
         load = load_text(last.load, search.settings.load_kind)
         return f"The client is the limit: three visits in a row were INVALID, the last at {load}{why}.{so_far}"
-    if found.kind is Kind.NONE and search.results and all(result.verdict == "FAILED" for result in search.results):
-        lowest = min(result.load for result in search.results)
-        return f"No load held: every visit FAILED, down to {load_text(lowest, search.settings.load_kind)}."
+    valid = [result for result in search.results if result.valid]
+    if found.kind is Kind.NONE and valid and all(result.verdict == "FAILED" for result in valid):
+        begin = "No load held" if stopped_by is Ending.NOTHING_HOLDS else "No answer yet"
+        which = "every visit" if len(valid) == len(search.results) else "every valid visit"
+        lowest = load_text(min(result.load for result in valid), search.settings.load_kind)
+        return f"{begin}: {which} FAILED, down to {lowest}."
     return _HEADLINES[found.kind](search, found, numbers)
 
 
@@ -120,10 +129,13 @@ def _at_least(search: Search, found: Conclusion, numbers: Numbers) -> str:
     (visit, *_) = [r for r, kept in search.judged if kept and r.load == found.at_least]
     load, values = load_text(found.at_least, kind), _values(search, visit, numbers)
     sure = percent(search.sure_of(found.at_least) or 0.0)
+    judged = [kept for _, kept in search.judged]
+    if broken := judged.count(False):
+        return f"At least {load} ({sure} sure): {values} there. {broken} of {len(judged)} visits did not hold."
     if search.scout_broke:
-        return (
-            f"At least {load} ({sure} sure): {values} there. A short visit broke above it, and no other was measured."
-        )
+        return f"At least {load} ({sure} sure): {values} there. Above it a short visit broke, and no full visit counts."
+    if any(result.load > found.at_least for result in search.results):
+        return f"At least {load} ({sure} sure): {values} there. No full visit above it counts."
     return f"At least {load} ({sure} sure): the highest load that was measured, and nothing broke; {values} there."
 
 
@@ -131,8 +143,10 @@ def _below(search: Search, found: Conclusion, numbers: Numbers) -> str:
     kind = search.settings.load_kind
     assert found.below is not None
     (visit, *_) = [r for r, kept in search.judged if not kept and r.load == found.below]
-    broken = _broken(search, visit, numbers)
-    return f"Below {load_text(found.below, kind)}: the lowest load that was measured, and there {broken}."
+    load, broken = load_text(found.below, kind), _broken(search, visit, numbers)
+    if any(result.load < found.below for result in search.results):
+        return f"Below {load}: there {broken}. No full visit below it counts."
+    return f"Below {load}: the lowest load that was measured, and there {broken}."
 
 
 def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
@@ -140,8 +154,9 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
     if found.flat is not None:
         text, flat = found.flat
         span = f"{load_number(flat.low, kind)} to {load_text(flat.high, kind)}"
+        what = _judged(search, text)
         return (
-            f"No load held: the share of requests that break {text} does not depend on the load: {share(flat.share)} over "
+            f"No load held: the share of {what} that break {text} does not depend on the load: {share(flat.share)} over "
             f"{flat.visits} visits from {span}."
         )
     assert found.below is not None
@@ -152,15 +167,24 @@ def _no_load_held(search: Search, found: Conclusion, numbers: Numbers) -> str:
 def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
     assert found.change is not None
     text, change = found.change
-    how = "slower" if change < 0 else "faster"
     goal = next(goal for goal in search.settings.goals if goal.text == text)
-    pair, kind = apart_in_time(search), search.settings.load_kind
-    seen = "later visits contradict earlier ones"
-    if pair is not None:
+    pair = apart_in_time(search, goal, change)
+    if pair is None:
+        seen = f"later visits broke {text} at {'lower' if change < 0 else 'higher'} loads than earlier ones"
+    else:
+        first, last = pair
+        values = [_seen(goal, result, numbers) for result in pair]
+        kind = search.settings.load_kind
         at = " and ".join(dict.fromkeys(load_text(result.load, kind) for result in pair))
-        values = [f"{_seen(goal, result, numbers)} in visit {result.n}" for result in pair]
-        seen = f"visits to about the same load disagree on {text}: at {at}, {', '.join(values)}"
+        seen = f"at {at}, {text}: {values[0]} in visit {first.n}, {values[1]} in visit {last.n}"
+    how = _how(text, change)
     return f"No capacity is named: {seen}. The server got {how} while it was measured, or differs from visit to visit."
+
+
+def _how(text: str, change: float) -> str:
+    """How a server changed. A share says nothing about its speed."""
+    words = ("better", "worse") if text.startswith(("error_rate", "goodput")) else ("faster", "slower")
+    return words[change < 0]
 
 
 def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
@@ -168,21 +192,26 @@ def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
     row = numbers.get(result.n, VisitNumbers()).objectives.get(goal.text)
     if row is not None and isinstance(row["value"], int | float):
         return measured(float(row["value"]), str(row["unit"]))
+    if goal.allowed is None:
+        return _off(result.means[goal.text].log_ratio) if goal.text in result.means else "no value"
     broken = result.share(goal.text)
     return "no value" if broken is None else f"{share(broken)} broken"
+
+
+def _off(log_ratio: float) -> str:
+    """How far a mean is from its limit; a mean beyond its limit breaks it."""
+    off = 100 * math.expm1(log_ratio)
+    return f"{abs(off):.0f}% {'beyond' if off > 0 else 'within'} its limit"
 
 
 def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
     del found, numbers
     kind = search.settings.load_kind
     judged = search.judged
-    if judged:
-        held = max((result.load for result, kept in judged if kept), default=None)
-        if held is not None:
-            sure = percent(search.sure_of(held) or 0.0)
-            return (
-                f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
-            )
+    if judged:  # Every one of them held.
+        held = max(result.load for result, _ in judged)
+        sure = percent(search.sure_of(held) or 0.0)
+        return f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
     return f"No answer yet.{_scouted(search)}"
 
 
@@ -233,13 +262,17 @@ def _required(search: Search, found: Conclusion, require: float) -> str:
         return f"required: {load} is held ({percent(sure or SURE)} sure)"
     if found.kind in (Kind.NO_LOAD_HELD, Kind.BELOW) and found.below is not None and found.below <= require:
         return f"required: {load} is not held: {load_text(found.below, kind)} broke"
-    if sure is None or found.kind in (Kind.CHANGED, Kind.NONE, Kind.NO_LOAD_HELD):
+    if sure is None or not found.answers:
         return f"required: {load}; whether it is held is not shown"
-    if sure <= UNSURE:
+    if found.kind is Kind.UP_TO and sure <= UNSURE:
         return f"required: {load} is not held ({percent(1 - sure)} sure)"
-    if sure >= SURE:
-        return f"required: {load} is not shown to be held: no visit at or above it held"
-    return f"required: {load} is not shown to be held: {percent(sure)} sure, and {percent(SURE)} is asked for"
+    not_shown = f"required: {load} is not shown to be held"
+    reached = [result.load for result, kept in search.judged if kept and result.load >= require]
+    if not reached and (found.kind is Kind.AT_LEAST or sure >= SURE):
+        return f"{not_shown}: no visit at or above it held"
+    if reached:  # The load of that visit must be sure, not the one below it.
+        sure = max(search.sure_of(tried) or 0.0 for tried in reached)
+    return f"{not_shown}: {percent(sure)} sure, and {percent(SURE)} is asked for"
 
 
 _WHY: dict[Ending | None, str] = {
@@ -279,18 +312,28 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
         if row is not None and not row["held"]:
             return _value(row)
     for goal in search.settings.goals:
-        broken = result.share(goal.text)
+        mean, broken = result.means.get(goal.text), result.share(goal.text)
+        if mean is not None and mean.log_ratio > 0:
+            return f"{goal.text} is {_off(mean.log_ratio)}"
         if goal.allowed is not None and broken is not None and broken > goal.allowed:
-            what = "jobs" if goal.text in result.jobs else "requests"
-            return f"{share(broken)} of the {what} break {goal.text}"
+            return f"{share(broken)} of the {_judged(search, goal.text)} break {goal.text}"
     return "requests pile up: the server does not keep up"
+
+
+def _judged(search: Search, text: str) -> str:
+    """What an objective judges."""
+    return "jobs" if any(text in result.jobs for result in search.results) else "requests"
 
 
 def _values(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
     told = [_value(rows[goal.text]) for goal in search.settings.goals if goal.text in rows]
     shares = [
-        f"{share(broken)} broke {g.text}" for g in search.settings.goals if (broken := result.share(g.text)) is not None
+        f"{goal.text} is {_off(result.means[goal.text].log_ratio)}"
+        if goal.text in result.means
+        else f"{share(broken)} broke {goal.text}"
+        for goal in search.settings.goals
+        if goal.text in result.means or (goal.allowed is not None and (broken := result.share(goal.text)) is not None)
     ]
     return ", ".join(told or shares) or "no value"
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from bench.load_search import evidence
 from bench.load_search.decisions import SURE, Known, Search
+from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
 from bench.statistics.capacity_fit import Flat
 
@@ -68,11 +69,11 @@ def conclude(search: Search) -> Conclusion:
         lowest = broken is not None and broken <= search.settings.least * (1 + 1e-9)
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
     known = search.known()
-    if search.bracketed and known is not None:
+    if search.bracketed and known is not None and known.low < known.high:
         return Conclusion(Kind.UP_TO, known=known)
     if broken is None and not search.scout_broke:
         return Conclusion(Kind.AT_LEAST, at_least=held)
-    # Below a scout that broke, one visit alone must be sure.
+    # A lone visit below a scout that broke must be sure, and so must visits whose interval is above every load tried.
     return Conclusion(Kind.AT_LEAST, at_least=held) if (search.sure_of(held) or 0.0) >= SURE else Conclusion(Kind.NONE)
 
 
@@ -84,13 +85,23 @@ def holds(search: Search, found: Conclusion, load: float) -> bool:
     return any((search.sure_of(tried) or 0.0) >= SURE for tried in loads)
 
 
-def apart_in_time(search: Search) -> tuple[Result, Result] | None:
-    """The two visits of about one load that lie furthest apart in time; None where each load was tried once."""
-    counted = [result for result in search.results if evidence.counts(result)]
+def apart_in_time(search: Search, goal: Goal, change: float) -> tuple[Result, Result] | None:
+    """The two visits of about one load, furthest apart in time, that show a change of a goal; None if no two visits do.
+
+    Below 0 the edge fell, so that the later visit broke more.
+    """
+    tried = [(r, b) for r in search.results if evidence.counts(r) and (b := _badness(goal, r)) is not None]
     pairs = [
         (a, b)
-        for i, a in enumerate(counted)
-        for b in counted[i + 1 :]
-        if abs(math.log(a.load / b.load)) <= math.log(SAME_LOAD)
+        for i, (a, before) in enumerate(tried)
+        for b, after in tried[i + 1 :]
+        if abs(math.log(a.load / b.load)) <= math.log(SAME_LOAD) and (after - before) * change < 0
     ]
     return max(pairs, key=lambda pair: pair[1].n - pair[0].n, default=None)
+
+
+def _badness(goal: Goal, result: Result) -> float | None:
+    """How much of a goal a visit broke: the share, or how far the mean is from its limit."""
+    if goal.allowed is not None:
+        return result.share(goal.text)
+    return result.means[goal.text].log_ratio if goal.text in result.means else None

@@ -4,8 +4,8 @@ The state is the list of results and nothing else. So a search resumes from its 
 simulation in virtual time and a real server (docs/statistics.md has the method and what it reaches).
 
 1. Scout: from the start, double until too many requests break an objective, or halve until they do not.
-2. Domain: from 1/1.6 of the highest load that a scout held to 1.2 times the lowest that one failed; moved where the
-   posterior piles up at an edge, since a scout is only a hint.
+2. Domain: from 1/1.6 of the highest load that a scout held to 1.2 times the lowest that one failed. It is a prior and no
+   wall, since a scout is only a hint.
 3. Visits: the median of the binding objective's posterior, 3% below and 3% above in turn.
 4. End: the interval is narrow enough after four visits, or the budget is spent, or the limits of the search are reached.
 """
@@ -19,26 +19,13 @@ from enum import StrEnum
 from functools import cached_property
 
 from bench.load_search import evidence, scouting
-from bench.load_search.goals import KEEPS_UP, Goal
+from bench.load_search.estimates import Estimates
+from bench.load_search.goals import Goal
 from bench.load_search.visits import Phase, Result, Visit, jobs_per_s, pause_s, times
 from bench.loads import KINDS
-from bench.statistics.autocorrelation import Floats
-from bench.statistics.capacity import (
-    LEAST_D,
-    SHALLOW,
-    STEEP,
-    Domain,
-    Posterior,
-    Share,
-    Slopes,
-    dispersion,
-    grid,
-    of_means,
-    of_shares,
-)
-from bench.statistics.capacity_fit import Fit, check, drift, drift_of_means
+from bench.statistics.capacity import Posterior
+from bench.statistics.capacity_fit import Fit
 from bench.statistics.keeps_up import GROWN, InFlight
-from bench.statistics.keeps_up import posterior as keeps_up_posterior
 
 SPREAD = 0.03
 LEAST_VISITS = 4
@@ -48,8 +35,6 @@ SURE, UNSURE = 0.95, 0.05
 _LEAST_OF_BRACKET = 2
 _BROKEN_SINCE = 3
 _OVERLOADED = 0.5
-_SETTLED_LIVES = 2.0
-_LEAST_OWN_D = 3.0
 _JUDGED_LIVES = 5.0
 _JUDGED_FROM_S = {"scout": 10.0, "visit": 30.0, "again": 60.0}
 
@@ -109,8 +94,43 @@ class Search:
     def add(self, result: Result) -> None:
         """Take the result of the visit that `next()` asked for."""
         self.results.append(result)
-        for cached in ("posteriors", "fits", "drifts"):
-            self.__dict__.pop(cached, None)
+        self.__dict__.pop("estimates", None)
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        """What the results so far say."""
+        s = self.settings
+        return Estimates(s.goals, tuple(self.results), s.least, s.most, of_jobs=bool(s.judged_after_s))
+
+    @property
+    def visits(self) -> list[Result]:
+        """The visits that are evidence."""
+        return self.estimates.visits
+
+    @property
+    def judged(self) -> list[tuple[Result, bool]]:
+        """Each visit that is evidence, and whether it kept every objective."""
+        return self.estimates.judged
+
+    @property
+    def hints(self) -> list[Result]:
+        """Scouts and FAILED visits that say where to look."""
+        return self.estimates.hints
+
+    @property
+    def posteriors(self) -> dict[str, Posterior]:
+        """The posterior of each objective."""
+        return self.estimates.posteriors
+
+    @property
+    def fits(self) -> dict[str, Fit]:
+        """How well one edge explains the visits, for each objective on a share."""
+        return self.estimates.fits
+
+    @property
+    def drifts(self) -> dict[str, float]:
+        """By objective, how far its edge moved, if it is shown to have moved."""
+        return self.estimates.drifts
 
     @property
     def seconds(self) -> float:
@@ -185,18 +205,6 @@ class Search:
         drain_s = self._e2el_s(visit.load) or 0.0
         return visit.settle_s + visit.measure_s + drain_s + pause_s(self.settings.budget_s)
 
-    @property
-    def visits(self) -> list[Result]:
-        """The visits that are evidence."""
-        return evidence.visits(self.results)
-
-    @property
-    def hints(self) -> list[Result]:
-        """What says where to look, and no more. A scout says nothing if it failed where a longer visit held."""
-        goals = self.settings.goals
-        kept = max((result.load for result, held in self.judged if held), default=0.0)
-        return [r for r in evidence.hints(self.results) if r.load > kept or not evidence.hint_fails(goals, r)]
-
     def known(self) -> Known | None:
         """What the visits say of the capacity, with no number above a load that was tried; None before there are any.
 
@@ -204,7 +212,7 @@ class Search:
         """
         if not self.visits:
             return None
-        binding, posterior = self._binding()
+        binding, posterior = self.estimates.binding()
         top = min(self.settings.most, max(result.load for result in self.results if evidence.counts(result)))
         sure = [(result.load, kept, posterior.holds(result.load)) for result, kept in self.judged]
         held = [(load, p) for load, kept, p in sure if kept and p >= SURE]
@@ -229,46 +237,6 @@ class Search:
         visited_s = math.fsum(result.seconds for result in self.visits)
         wanted_s = visited_s * ((known.high / known.low - 1) / self.settings.precision) ** 2
         return min(left, max(0.0, wanted_s - visited_s))
-
-    @cached_property
-    def posteriors(self) -> dict[str, Posterior]:
-        """The posterior of each objective on one domain. `keeps up` takes part once a visit failed it."""
-        domain, visits, goals = self._domain(), self.visits, self.settings.goals
-        capacities = domain.grid(self.settings.least, self.settings.most)
-        found = {goal.text: self._posterior(goal, visits, capacities, domain) for goal in goals}
-        if any(result.phase == "again" and result.kept_up is False for result in visits):
-            found[KEEPS_UP] = keeps_up_posterior(self._kept_up(visits), capacities, domain)
-        return found
-
-    @cached_property
-    def fits(self) -> dict[str, Fit]:
-        """How well all that was tried agrees with one edge, for each objective on a share."""
-        tried, capacities = self._tried()
-        return {
-            goal.text: check(_shares(goal, tried), goal.allowed, self._dispersion(goal), capacities, self._edge(goal))
-            for goal in self.settings.goals
-            if goal.allowed is not None and tried
-        }
-
-    @cached_property
-    def drifts(self) -> dict[str, float]:
-        """The ln of how far the edge of an objective moved over the search, for each for which that is shown."""
-        tried, capacities = self._tried()
-        moved: dict[str, float | None] = {}
-        for goal in self.settings.goals:
-            if goal.allowed is None:
-                means = [result.means[goal.text] for result in tried if goal.text in result.means]
-                moved[goal.text] = drift_of_means(means, capacities)
-            else:
-                d = self._dispersion(goal)
-                moved[goal.text] = drift(_shares(goal, tried), goal.allowed, d, capacities, self._edge(goal))
-        return {text: change for text, change in moved.items() if change is not None}
-
-    def _tried(self) -> tuple[list[Result], Floats]:
-        """All that is evidence, scouts too, in the order of time, and where the edge may be."""
-        tried = [result for result in self.results if evidence.counts(result)]
-        loads = [result.load for result in tried] or [1.0]
-        return tried, grid(min(loads) / 4, 4 * max(loads))
 
     def kept_up(self, visit: Visit, flight: InFlight, drained_s: float, growth: float | None) -> bool | None:
         """Whether the server kept up with a visit of an open loop, which took so long to drain; None: cannot be told.
@@ -311,62 +279,6 @@ class Search:
         # There is no whole number of users between two neighbours.
         return None if rounded in {result.load for result in self.results if evidence.counts(result)} else rounded
 
-    def _domain(self) -> Domain:
-        """Where hints say that the capacity lies."""
-        goals, settings = self.settings.goals, self.settings
-        low, high = scouting.domain(goals, self.hints, settings.least)
-        if settings.judged_after_s:
-            # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
-            broken = [r.load / scouting.WIDER for r in self.visits if not evidence.kept_objectives(goals, r)]
-            low = min([low, *broken])
-            high = max(high, 2.4 * low)
-        return Domain(low, high)
-
-    def _posterior(self, goal: Goal, visits: list[Result], capacities: Floats, domain: Domain) -> Posterior:
-        if goal.allowed is None:
-            means = [result.means[goal.text] for result in visits if goal.text in result.means]
-            return of_means(means, capacities, domain)
-        spread = self.fits[goal.text].spread if goal.text in self.fits else 0.0
-        d = self._dispersion(goal) * max(1.0, spread)
-        return of_shares(_shares(goal, visits), goal.allowed, d, capacities, self._edge(goal), domain)
-
-    def _edge(self, goal: Goal) -> Slopes:
-        """How steep the edge of an objective may be."""
-        return SHALLOW if any(goal.text in result.jobs for result in self.results) else STEEP
-
-    def _dispersion(self, goal: Goal) -> float:
-        """D. Which visits are near the capacity depends on D, and D on these visits: twice is enough to settle."""
-        assert goal.allowed is not None
-        hints, visits = self.hints, self.visits
-        scouted = hints[-1].load if hints else 0.0
-        tails = [
-            (result.load, share, result.act[goal.text])
-            for result in visits
-            if (share := result.share(goal.text)) is not None and goal.text in result.act
-        ]
-        d = max(LEAST_D, 2 * scouted)
-        if tails:
-            domain, edge = self._domain(), self._edge(goal)
-            capacities = domain.grid(self.settings.least, self.settings.most)
-            for _ in range(2):
-                found = of_shares(_shares(goal, visits), goal.allowed, d, capacities, edge, domain)
-                d = dispersion(tails, found.estimate, goal.allowed, scouted)
-        return d
-
-    @staticmethod
-    def _kept_up(visits: list[Result]) -> list[tuple[float, bool]]:
-        """Each visit once: one that was repeated counts as its repetition says."""
-        repeated = {i - 1 for i, result in enumerate(visits) if result.phase == "again"}
-        return [(r.load, r.kept_up) for i, r in enumerate(visits) if i not in repeated and r.kept_up is not None]
-
-    def _binding(self) -> tuple[str, Posterior]:
-        return min(self.posteriors.items(), key=lambda entry: entry[1].estimate)
-
-    @property
-    def judged(self) -> list[tuple[Result, bool]]:
-        """Each visit that is evidence, and whether it kept every objective."""
-        return evidence.judge(self.settings.goals, self.results)
-
     @property
     def scout_broke(self) -> bool:
         """Whether a scout broke an objective clearly. It breaks less than a visit would, so that this much is sure."""
@@ -383,7 +295,7 @@ class Search:
         visits = self.visits
         if not visits:
             return None
-        _, posterior = self._binding()
+        _, posterior = self.estimates.binding()
         settings = self.settings
         kept = {kept for _, kept in self.judged}
         # At a limit of the search the answer may be that the capacity lies beyond it.
@@ -412,12 +324,12 @@ class Search:
         visits = self.visits
         below = len(visits) % 2 == 0
         if not visits:
-            domain = self._domain()
+            domain = self.estimates.domain
             return self._rounded(math.sqrt(domain.low * domain.high) * math.exp(-SPREAD), down=True)
         retest = self._retest()
         if retest is not None:
             return retest
-        _, posterior = self._binding()
+        _, posterior = self.estimates.binding()
         load = posterior.estimate * math.exp(-SPREAD if below else SPREAD)
         kept = {kept for _, kept in self.judged}
         if len(kept) == 1:
@@ -470,25 +382,3 @@ class Search:
             tried = [r for r in self.results if r.phase == "scout" and r.load == load and not r.says_enough]
             measure_s *= 2 ** len(tried)
         return Visit(len(self.results) + 1, phase, load, settle_s, measure_s)
-
-
-def _shares(goal: Goal, results: Sequence[Result]) -> list[Share]:
-    text = goal.text
-    return [
-        Share(
-            result.load,
-            weight * result.judged(text),
-            weight * result.violations.get(text, 0),
-            max(_LEAST_OWN_D, 3 * result.act.get(text, LEAST_D)),
-        )
-        for result in results
-        for weight in [_weight(goal, result)]
-    ]
-
-
-def _weight(goal: Goal, result: Result) -> float:
-    """How much a visit counts. One that held counts less if it began to measure before requests had come and gone twice."""
-    assert goal.allowed is not None
-    if not result.e2el_p90_s or (result.share(goal.text) or 0.0) > goal.allowed:
-        return 1.0
-    return min(1.0, result.settle_s / (_SETTLED_LIVES * result.e2el_p90_s))

@@ -11,7 +11,7 @@ from bench.load.live import LiveNumbers
 from bench.load_search.answer import duration, known_text, load_text
 from bench.load_search.conclusion import Kind, conclude
 from bench.load_search.decisions import Search
-from bench.load_search.evidence import counts
+from bench.load_search.evidence import counts, kept_objectives
 from bench.load_search.visit_table import broke
 from bench.load_search.visits import Result, Visit
 from bench.observer import Cadence, Control
@@ -95,6 +95,8 @@ _LOST = {
 
 def outcome(search: Search, result: Result) -> str:
     """What came of a visit in a word or two. A scout never holds: it is too short for that."""
+    if result.phase == "visit" and result.kept_up is False and kept_objectives(search.settings.goals, result):
+        return "is to be repeated"
     if search.broke(result):
         return "broke" if result.phase == "scout" else "did not hold"
     return "did not clearly break" if result.phase == "scout" else "held"

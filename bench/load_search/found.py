@@ -31,9 +31,9 @@ class SearchResult:
     high: float | None
     """The interval, about 90% sure."""
     at_least: float | None
-    """The highest load that was measured, if nothing broke."""
+    """The highest load of a visit that held, if no visit shows where the capacity ends."""
     below: float | None
-    """The lowest load that was measured, if nothing held."""
+    """The lowest load of a visit that broke, if no visit held."""
     held: float | None
     """The highest visited load that is held with 95% probability."""
     failed: float | None

@@ -11,7 +11,6 @@ import yaml
 from bench.errors import BenchError, Exit, UsageError
 from bench.load_search import page, search_file, text, visit_numbers
 from bench.load_search.answer import answer
-from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
 
@@ -24,8 +23,6 @@ class Rendered:
     brief: str
     json: str
     exit: Exit
-    answered: bool
-    """Whether there is a capacity with an interval."""
 
 
 def render(
@@ -45,7 +42,6 @@ def render(
         brief=text.render(found, search, numbers, brief=True),
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
         exit=found.exit,
-        answered=conclude(search).known is not None,
     )
 
 

@@ -108,8 +108,9 @@ def _impossible(kept: Mapping[str, Any]) -> str | None:
             *visit.get("jobs", {}).values(),
             *visit.get("about", {}).values(),
         ]
-        positive = [visit["load"], visit["measure_s"], 1 if visit.get("e2el_p90_s") is None else visit["e2el_p90_s"]]
-        positive += [*visit.get("act", {}).values(), *(mean["load"] for mean in visit.get("means", {}).values())]
+        positive = [visit["load"], visit["measure_s"], *visit.get("act", {}).values()]
+        positive += [s for name in ("e2el_p90_s", "e2el_first_s") if (s := visit.get(name)) is not None]
+        positive += [mean[name] for mean in visit.get("means", {}).values() for name in ("load", "error")]
         if min(*amounts, *counts) < 0 or min(positive) < _SMALLEST or max(*positive, *amounts) > _LARGEST:
             return f"visit {visit['n']} has a number that cannot be"
     return None

@@ -91,10 +91,9 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
     level = _share_log_likelihood(calm, k / n)
     uneven = sum(_deviance(visit, k / n) / visit.own_d for visit in calm)
     of_light = _together([visit for visit in calm if visit.load <= max(loads) / _FLAT_OVER])
-    below = of_light.violations * n < of_light.requests * k
-    if of_light.requests * k / n < _LEAST_EXPECTED:
+    if of_light.requests * k / n < _LEAST_EXPECTED or uneven > _UNEVEN * (len(calm) - 1):
         return None
-    if uneven > _UNEVEN * (len(calm) - 1) or (below and _deviance(of_light, k / n) / of_light.own_d > _BELOW):
+    if _below(of_light, k / n) > _BELOW or any(_below(visit, k / n) > SIGNIFICANT for visit in calm):
         return None
     if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
@@ -111,6 +110,11 @@ def _together(visits: Sequence[Share]) -> Share:
 def _deviance(visit: Share, p: float) -> float:
     """Twice the log-likelihood ratio of a visit's own share against p."""
     return 2 * (_share_log_likelihood([visit], visit.violations / visit.requests) - _share_log_likelihood([visit], p))
+
+
+def _below(visit: Share, p: float) -> float:
+    """How clearly a visit's own share is below p, as a deviance over its own D; 0 if it is not."""
+    return _deviance(visit, p) / visit.own_d if visit.violations < p * visit.requests else 0.0
 
 
 def drift(visits: Sequence[Share], allowed: float, d: float, capacities: Floats, edge: Slopes = STEEP) -> float | None:

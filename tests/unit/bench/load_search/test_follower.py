@@ -14,9 +14,11 @@ from bench.load_search.visits import Visit
 from bench.metrics.objectives import parse_one
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from tests.support.made_visits import in_turn, made_search, made_visit
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
+from tests.unit.bench.load_search.test_conclusion import SCOUTS
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 
@@ -121,6 +123,20 @@ def test_without_a_terminal_there_is_a_line_as_a_visit_begins_and_when_it_has_en
     silent.visit_begins(search, visit)
     silent.visit_ended(search, search.results[-1])
     assert quiet.getvalue() == ""
+
+
+def test_a_visit_that_only_piled_up_has_not_failed_yet() -> None:
+    def line(share: float, phase: str) -> str:
+        visit = made_visit(8, 35.0, share, kept_up=False, phase=phase)
+        return ended_lines(made_search(*in_turn(*SCOUTS), visit), visit, None)[0]
+
+    assert (
+        line(0.0, "visit")
+        == "visit 8: 35/s is to be repeated (broken: ttft:p99<500ms 0%, requests pile up; 4,000 requests)"
+    )
+    assert line(0.0, "again").startswith("visit 8: 35/s did not hold (")
+    assert line(0.5, "visit").startswith("visit 8: 35/s did not hold (")
+    assert line(0.0, "scout").startswith("visit 8: 35/s broke (")
 
 
 class Uncontrolled:

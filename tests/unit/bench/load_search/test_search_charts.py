@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from bench.load_search import charts
+from bench.load_search.conclusion import conclude
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.report import plot
+from tests.support.made_visits import in_turn, made_search
 from tests.unit.bench.load_search.test_follower import P99, searched
 
 
@@ -29,6 +31,19 @@ def test_the_posterior_is_drawn_around_the_interval_and_its_certainty_falls_with
     assert all(a >= b for a, b in pairwise(certainties))
     at_estimate = certainties[int(np.argmin([abs(load - known.estimate) for load in loads]))]
     assert 30 < at_estimate < 70
+
+
+def test_no_load_is_drawn_above_what_was_tried() -> None:
+    """The posterior reaches beyond the scout that broke at 41/s."""
+    rows = in_turn(("scout", 20.0, 0.0), ("scout", 41.0, 0.5), ("visit", 36.0, 0.0), ("visit", 36.0, 0.0))
+    search = made_search(*rows)
+    assert search.posteriors[P99.text].high > 41.0
+    known = conclude(search).known
+    assert known is not None
+    chart = charts.posterior(search, known)
+    assert chart.band is not None
+    assert 10 ** max(*chart.x, *chart.x_span, *chart.band) <= 41.0 + 1e-9
+    assert max(float(name.removesuffix("/s")) for name in chart.x_names) <= 41.0
 
 
 def test_every_valid_visit_is_a_point_from_the_lowest_load_to_the_highest() -> None:

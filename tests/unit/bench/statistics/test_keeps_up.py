@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,18 @@ def test_each_third_has_its_own_requests_and_what_is_sent_at_the_end_belongs_to_
     found = in_flight(sent, end, 100.0, 130.0)
     assert found.thirds == pytest.approx((0.5, 0.8, 0.5))
     assert found.sent == 4
+
+
+def test_a_failed_visit_is_as_likely_as_the_mean_over_the_places_of_the_flag_says() -> None:
+    """3% below, 97% above, and one half at 1% below, or 2, 4.5 or 7% above the capacity, each as likely."""
+    visits = [(20.0, True), (22.0, False)]
+    capacities = [18.0, 20.0, 21.0, 22.0, 24.0]
+    expected = []
+    for capacity in capacities:
+        chance = 0.0
+        for offset in (-0.01, 0.02, 0.045, 0.07):
+            fails = [0.03 + 0.94 / (1 + math.exp(-50 * (math.log(load / capacity) - offset))) for load, _ in visits]
+            chance += (1 - fails[0]) * fails[1]
+        expected.append(chance)
+    found = posterior(visits, np.array(capacities))
+    assert found.mass == pytest.approx([chance / sum(expected) for chance in expected])

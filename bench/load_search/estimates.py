@@ -1,0 +1,176 @@
+"""What the visits so far say of each objective: its posterior, how well one edge explains them, and where to look.
+
+It is computed from a list of results and nothing else, and only once: a search makes a new one after each visit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from bench.load_search import evidence, scouting
+from bench.load_search.goals import KEEPS_UP, Goal
+from bench.load_search.visits import Result
+from bench.statistics.autocorrelation import Floats
+from bench.statistics.capacity import (
+    LEAST_D,
+    SHALLOW,
+    STEEP,
+    Domain,
+    Posterior,
+    Share,
+    Slopes,
+    dispersion,
+    grid,
+    of_means,
+    of_shares,
+)
+from bench.statistics.capacity_fit import Fit, check, drift, drift_of_means
+from bench.statistics.keeps_up import posterior as keeps_up_posterior
+
+_SETTLED_LIVES = 2.0
+_LEAST_OWN_D = 3.0
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What `results` say of `goals`. `least` and `most` are the limits of the search; `of_jobs`: a goal speaks of jobs."""
+
+    goals: tuple[Goal, ...]
+    results: tuple[Result, ...]
+    least: float
+    most: float
+    of_jobs: bool
+
+    @cached_property
+    def visits(self) -> list[Result]:
+        """The visits that are evidence."""
+        return evidence.visits(self.results)
+
+    @cached_property
+    def judged(self) -> list[tuple[Result, bool]]:
+        """Each visit that is evidence, and whether it kept every objective."""
+        return evidence.judge(self.goals, self.results)
+
+    @cached_property
+    def hints(self) -> list[Result]:
+        """What says where to look, and no more. A scout says nothing if it failed where a longer visit held."""
+        kept = max((result.load for result, held in self.judged if held), default=0.0)
+        return [r for r in evidence.hints(self.results) if r.load > kept or not evidence.hint_fails(self.goals, r)]
+
+    @cached_property
+    def posteriors(self) -> dict[str, Posterior]:
+        """The posterior of each objective on one domain. `keeps up` takes part once a visit failed it."""
+        domain, capacities = self.domain, self.domain.grid(self.least, self.most)
+        found = {goal.text: self._posterior(goal, capacities, domain) for goal in self.goals}
+        if any(result.phase == "again" and result.kept_up is False for result in self.visits):
+            found[KEEPS_UP] = keeps_up_posterior(_kept_up(self.visits), capacities, domain)
+        return found
+
+    def binding(self) -> tuple[str, Posterior]:
+        """The objective with the lowest capacity."""
+        return min(self.posteriors.items(), key=lambda entry: entry[1].estimate)
+
+    @cached_property
+    def fits(self) -> dict[str, Fit]:
+        """How well all that was tried agrees with one edge, for each objective on a share."""
+        tried, capacities = self._tried()
+        return {
+            goal.text: check(_as_sent(goal, tried), goal.allowed, self._dispersion(goal), capacities, self._edge(goal))
+            for goal in self.goals
+            if goal.allowed is not None and tried
+        }
+
+    @cached_property
+    def drifts(self) -> dict[str, float]:
+        """The ln of how far the edge of an objective moved over the search, for each for which that is shown."""
+        tried, capacities = self._tried()
+        moved: dict[str, float | None] = {}
+        for goal in self.goals:
+            if goal.allowed is None:
+                means = [result.means[goal.text] for result in tried if goal.text in result.means]
+                moved[goal.text] = drift_of_means(means, capacities)
+            else:
+                d = self._dispersion(goal)
+                moved[goal.text] = drift(_as_sent(goal, tried), goal.allowed, d, capacities, self._edge(goal))
+        return {text: change for text, change in moved.items() if change is not None}
+
+    def _tried(self) -> tuple[list[Result], Floats]:
+        """All that is evidence, scouts too, in the order of time, and where the edge may be."""
+        tried = [result for result in self.results if evidence.counts(result)]
+        loads = [result.load for result in tried] or [1.0]
+        return tried, grid(min(loads) / 4, 4 * max(loads))
+
+    @cached_property
+    def domain(self) -> Domain:
+        """Where hints say that the capacity lies."""
+        goals = self.goals
+        low, high = scouting.domain(goals, self.hints, self.least)
+        if self.of_jobs:
+            # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
+            broken = [r.load / scouting.WIDER for r in self.visits if not evidence.kept_objectives(goals, r)]
+            low = min([low, *broken])
+            high = max(high, 2.4 * low)
+        return Domain(low, high)
+
+    def _posterior(self, goal: Goal, capacities: Floats, domain: Domain) -> Posterior:
+        visits = self.visits
+        if goal.allowed is None:
+            means = [result.means[goal.text] for result in visits if goal.text in result.means]
+            return of_means(means, capacities, domain)
+        spread = self.fits[goal.text].spread if goal.text in self.fits else 0.0
+        d = self._dispersion(goal) * max(1.0, spread)
+        return of_shares(_shares(goal, visits), goal.allowed, d, capacities, self._edge(goal), domain)
+
+    def _edge(self, goal: Goal) -> Slopes:
+        """How steep the edge of an objective may be."""
+        return SHALLOW if any(goal.text in result.jobs for result in self.results) else STEEP
+
+    def _dispersion(self, goal: Goal) -> float:
+        """D. Which visits are near the capacity depends on D, and D on these visits: twice is enough to settle."""
+        assert goal.allowed is not None
+        hints, visits = self.hints, self.visits
+        scouted = hints[-1].load if hints else 0.0
+        tails = [
+            (result.load, share, result.act[goal.text])
+            for result in visits
+            if (share := result.share(goal.text)) is not None and goal.text in result.act
+        ]
+        d = max(LEAST_D, 2 * scouted)
+        if tails:
+            domain, edge = self.domain, self._edge(goal)
+            capacities = domain.grid(self.least, self.most)
+            for _ in range(2):
+                found = of_shares(_shares(goal, visits), goal.allowed, d, capacities, edge, domain)
+                d = dispersion(tails, found.estimate, goal.allowed, scouted)
+        return d
+
+
+def _kept_up(visits: Sequence[Result]) -> list[tuple[float, bool]]:
+    """Each visit once: one that was repeated counts as its repetition says."""
+    repeated = {i - 1 for i, result in enumerate(visits) if result.phase == "again"}
+    return [(r.load, r.kept_up) for i, r in enumerate(visits) if i not in repeated and r.kept_up is not None]
+
+
+def _as_sent(goal: Goal, results: Sequence[Result]) -> list[Share]:
+    """What each visit saw."""
+    text = goal.text
+    return [
+        Share(r.load, r.judged(text), r.violations.get(text, 0), max(_LEAST_OWN_D, 3 * r.act.get(text, 1.0)))
+        for r in results
+    ]
+
+
+def _shares(goal: Goal, results: Sequence[Result]) -> list[Share]:
+    """The same, as far as it says something about the capacity."""
+    seen = zip(_as_sent(goal, results), (_weight(goal, result) for result in results), strict=True)
+    return [replace(s, requests=weight * s.requests, violations=weight * s.violations) for s, weight in seen]
+
+
+def _weight(goal: Goal, result: Result) -> float:
+    """How much a visit counts. One that held counts less if it began to measure before requests had come and gone twice."""
+    assert goal.allowed is not None
+    if not result.e2el_p90_s or (result.share(goal.text) or 0.0) > goal.allowed:
+        return 1.0
+    return min(1.0, result.settle_s / (_SETTLED_LIVES * result.e2el_p90_s))

@@ -1,0 +1,437 @@
+"""The answer of a search in words and as an exit status, for each way in which a search can end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import Exit, TargetError, UsageError
+from bench.load_search.answer import Answer, answer, known_text, percent
+from bench.load_search.conclusion import conclude
+from bench.load_search.decisions import Ending, Search
+from bench.load_search.goals import Goal
+from bench.load_search.visit_numbers import VisitNumbers
+from bench.statistics.capacity import Mean
+from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, in_turn, made_search, made_visit
+from tests.unit.bench.load_search.test_conclusion import CALM, CHANGES, CLOSE, SCOUTS
+
+
+def told(search: Search, ending: Ending | None = Ending.BUDGET, **given: Any) -> Answer:
+    return answer(search, ending, given.pop("numbers", {}), **given)
+
+
+def required(search: Search, load: float, ending: Ending = Ending.BUDGET) -> tuple[str, Exit]:
+    found = told(search, ending, require=load)
+    (line,) = [line for line in found.lines if line.startswith("required: ")]
+    return line.removeprefix("required: "), found.exit
+
+
+def flat(share: float, *loads: float, goal: Goal = ERRORS, **settings: Any) -> Search:
+    """The same share of requests breaks at any load; the first three are scouts."""
+    visits = [
+        made_visit(n, load, share, goal=goal, phase="scout" if n < 4 else "visit") for n, load in enumerate(loads, 1)
+    ]
+    return made_search(*visits, goals=(goal,), **settings)
+
+
+BRACKET = made_search(*in_turn(*SCOUTS, *CLOSE))
+NEVER = made_search(*in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3), most=32.0)
+
+
+def test_up_to() -> None:
+    found = told(BRACKET, Ending.PRECISION)
+    assert found.headline == "It holds up to 38.4/s: between 36.2 and 39.6/s (about 90% sure)."
+    assert found.lines == (
+        "what binds: ttft:p99<500ms",
+        "held: 35/s (99% sure)",
+        "not held: 40/s (99% sure)",
+        "ended: the interval is as narrow as asked for, after 11 visits and 13.2 min",
+    )
+    assert found.exit is Exit.GOOD
+
+
+def test_visits_that_scatter_are_told_of() -> None:
+    shares = (0.0, 0.05, 0.0, 0.06, 0.001, 0.04)
+    rows = [("visit", 30.0, share) for share in shares]
+    search = made_search(*in_turn(*CALM, *rows, act={P99.text: 10.0}))
+    assert search.fits[P99.text].spread > 2
+    (line,) = [line for line in told(search).lines if "scatter" in line]
+    spread = f"{search.fits[P99.text].spread:.1f}"
+    assert line == f"visits scatter {spread} times as much as chance explains: the interval allows for it"
+    assert not [line for line in told(BRACKET).lines if "scatter" in line]
+
+
+def test_a_server_that_does_not_keep_up_is_what_binds() -> None:
+    rows = [*in_turn(*CALM), made_visit(7, 30.0), made_visit(8, 40.0, kept_up=False)]
+    search = made_search(*rows, made_visit(9, 40.0, phase="again", kept_up=False))
+    assert told(search).lines[0] == "what binds: the server keeps up, and beyond it requests pile up"
+
+
+def test_a_tenth_that_fails_at_any_load() -> None:
+    search = flat(0.1, 1, 2, 4, 5, 6, 7, 8)
+    assert search.next() is Ending.NOTHING_HOLDS
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert found.headline == (
+        "No load held: the share of requests that break error_rate<1% does not depend on the load: 10% over 7 visits from "
+        "1 to 8/s."
+    )
+    assert found.exit is Exit.OBJECTIVE_FAILED
+    assert required(search, 5.0) == ("5/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
+    assert required(search, 1.0) == ("1/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
+    assert required(search, 0.5) == ("0.5/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+
+
+def test_two_percent_that_fail_up_to_the_limit() -> None:
+    search = flat(0.02, 5, 10, 20, 40, 40, 35, 30, 25, most=40.0)
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert "does not depend on the load: 2% over 8 visits from 5 to 40/s." in found.headline
+    assert (found.exit, required(search, 33.0)[1]) == (Exit.OBJECTIVE_FAILED, Exit.OBJECTIVE_FAILED)
+
+
+def test_jobs_that_fail_at_any_load_are_called_jobs() -> None:
+    goal = Goal("job:p99<60s", 0.01)
+    visits = [made_visit(n, load, 0.1, goal=goal, jobs={goal.text: 4_000}) for n, load in enumerate((1, 2, 4, 5, 8))]
+    assert "the share of jobs that break job:p99<60s" in told(made_search(*visits, goals=(goal,))).headline
+
+
+def test_a_server_that_never_breaks_up_to_the_limit() -> None:
+    assert NEVER.next() is Ending.NEVER_FAILS
+    found = told(NEVER, Ending.NEVER_FAILS)
+    assert found.headline == (
+        "At least 32/s (99% sure): the highest load that was measured, and nothing broke; 0% broke ttft:p99<500ms there."
+    )
+    assert (found.exit, len(found.lines)) == (Exit.GOOD, 1)
+    assert required(NEVER, 32.0, Ending.NEVER_FAILS) == ("32/s is held (99% sure)", Exit.GOOD)
+
+
+def test_a_server_that_never_broke_before_the_client_was_the_limit() -> None:
+    rows = in_turn(*CALM[:5], ("visit", 32.0, 0.0), ("visit", 64.0, 0.0))
+    lost = [made_visit(n, 120.0, 1.0, verdict="INVALID", phase="scout") for n in (8, 9, 10)]
+    search = made_search(*rows, *lost)
+    numbers = {10: VisitNumbers(reasons=("the processor was busy", "and more"))}
+    found = told(search, Ending.CLIENT, numbers=numbers, require=4.0)
+    assert found.headline == (
+        "The client is the limit: three visits in a row were INVALID, the last at 120/s (the processor was busy). "
+        "Until then: at least 64/s."
+    )
+    assert found.exit is Exit.INVALID
+    assert found.lines[-1] == "ended: this client cannot measure more, after 10 visits (3 INVALID) and 12.0 min"
+    assert told(search).headline.endswith("% sure): 0% broke ttft:p99<500ms there. No full visit above it counts.")
+
+
+def test_the_client_may_be_the_limit_before_or_after_there_is_an_answer() -> None:
+    lost = [made_visit(n, 120.0, 1.0, verdict="INVALID", phase="scout") for n in (20, 21, 22)]
+
+    def headline(*visits: Any, **settings: Any) -> str:
+        return told(made_search(*visits, *lost, **settings), Ending.CLIENT).headline
+
+    begin = "The client is the limit: three visits in a row were INVALID, the last at 120/s."
+    assert headline() == f"{begin} No visit has ended."
+    assert headline(*in_turn(*CALM)) == f"{begin} Short visits only hint: nothing clearly broke up to 32/s."
+    assert headline(*in_turn(*SCOUTS, *CLOSE)) == f"{begin} Until then: between 36.2 and 39.6/s."
+    assert headline(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))) == f"{begin} Until then: below 35/s."
+    assert headline(*changing().results).startswith(f"{begin} The server got slower while it was measured")
+    assert headline(*flat(0.1, 1, 2, 4, 5, 6, 7, 8).results, goals=(ERRORS,)).startswith(
+        f"{begin} No load held: the share"
+    )
+
+
+def test_short_visits_above_the_highest_load_that_held_are_no_answer() -> None:
+    found = told(made_search(*in_turn(*CALM[:5], ("visit", 16.0, 0.0), ("scout", 32.0, 0.0))))
+    assert found.headline == "At least 16/s (99% sure): 0% broke ttft:p99<500ms there. No full visit above it counts."
+
+
+def test_one_visit_below_a_scout_that_broke() -> None:
+    sure = told(made_search(*in_turn(*SCOUTS, ("visit", 20.0, 0.0))))
+    assert sure.headline == (
+        "At least 20/s (97% sure): 0% broke ttft:p99<500ms there. Above it a short visit broke, and no full visit counts."
+    )
+    assert sure.exit is Exit.GOOD
+    unsure = told(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0))))
+    assert unsure.headline == "Not shown: a visit to 35/s broke nothing, but that it is held is only 87% sure."
+    assert unsure.exit is Exit.OBJECTIVE_FAILED
+
+
+def test_one_visit_of_seven_that_broke_at_the_limit() -> None:
+    visits = [*in_turn(("scout", 20.0, 0.0)), made_visit(2, 40.0, 0.0105), *(made_visit(n, 40.0) for n in range(3, 9))]
+    found = told(made_search(*visits, most=40.0))
+    assert found.headline == "At least 40/s (99% sure): 0% broke ttft:p99<500ms there. 1 of 7 visits did not hold."
+
+
+def test_below() -> None:
+    found = told(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))))
+    assert (
+        found.headline == "Below 35/s: there 50% of the requests break ttft:p99<500ms. No full visit below it counts."
+    )
+    assert found.exit is Exit.OBJECTIVE_FAILED
+    lowest = made_search(*in_turn(*SCOUTS, ("visit", 45.0, 0.9), ("visit", 35.0, 0.5), ("visit", 40.0, 0.8)))
+    assert told(lowest).headline == found.headline
+    first = told(made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5))))
+    assert first.headline == (
+        "Below 35/s: the lowest load that was measured, and there 50% of the requests break ttft:p99<500ms."
+    )
+
+
+def test_no_load_held_at_the_lowest_allowed() -> None:
+    search = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.3)), least=1.0)
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert found.headline == "No load held: at 1/s, the lowest allowed, 30% of the requests break ttft:p99<500ms."
+    assert (found.exit, required(search, 2.0)[0]) == (Exit.OBJECTIVE_FAILED, "2/s is not held: 1/s broke")
+
+
+def changing(goal: Goal = P99, *, back: bool = False) -> Search:
+    rows = CHANGES[::-1] if back else CHANGES
+    visits = [made_visit(n, load, share, goal=goal) for n, (load, share) in enumerate(rows, 1)]
+    return made_search(*visits, goals=(goal,))
+
+
+@pytest.mark.parametrize(
+    ("goal", "back", "how"),
+    [
+        (P99, False, "slower"),
+        (P99, True, "faster"),
+        (ERRORS, False, "worse"),
+        (ERRORS, True, "better"),
+        (Goal("goodput>=99%", 0.01), False, "worse"),
+    ],
+)
+def test_a_server_that_changed(goal: Goal, back: bool, how: str) -> None:
+    search = changing(goal, back=back)
+    found = told(search)
+    first, last = ("8%", "0%") if back else ("0%", "8%")
+    at = "32/s and 30/s" if back else "30/s and 32/s"
+    assert found.headline == (
+        f"The server got {how} while it was measured, so that no capacity is named. At {at}, {goal.text}: {first} broken "
+        f"in visit 1, {last} broken in visit 8."
+    )
+    assert found.exit is Exit.OBJECTIVE_FAILED
+    assert required(search, 20.0) == ("20/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+    assert known_text(search, conclude(search), 20.0) == f"the server got {how} while it was measured"
+
+
+def test_a_server_that_changed_is_shown_by_its_values_where_there_are_summaries() -> None:
+    search = made_search(*(made_visit(n, 30.0, share) for n, (_, share) in enumerate(CHANGES[1:], 1)))
+    row = {"metric": "ttft", "stat": "p99", "unit": "ms", "held": True}
+    numbers = {n: VisitNumbers(objectives={P99.text: row | {"value": 60.0 * n}}) for n in range(1, 8)}
+    assert told(search, numbers=numbers).headline.endswith(
+        " At 30/s, ttft:p99<500ms: 60 ms in visit 1, 420 ms in visit 7."
+    )
+
+
+def test_a_mean_that_changed_is_shown_by_how_far_it_is_from_its_limit() -> None:
+    visits = [made_visit(n, 30.0, means={MEAN.text: Mean(30.0, 0.1 * n - 0.4, 0.03)}) for n in range(1, 9)]
+    headline = told(made_search(*visits, goals=(MEAN,))).headline
+    assert headline.endswith(
+        " At 30/s, ttft:mean<200ms: 26% within its limit in visit 1, 49% beyond its limit in visit 8."
+    )
+
+
+def test_a_server_that_changed_where_no_load_was_tried_twice() -> None:
+    rows = [(60.0, 0.0), (50.0, 0.002), (40.0, 0.01), (33.0, 0.05), (27.0, 0.2), (22.0, 0.29)]
+    search = made_search(*in_turn(*(("visit", load, share) for load, share in rows)))
+    assert told(search).headline == (
+        "The server got slower while it was measured, so that no capacity is named. Later visits broke ttft:p99<500ms at "
+        "lower loads than earlier ones."
+    )
+
+
+def test_a_failed_visit_in_the_middle_is_counted_and_not_judged() -> None:
+    search = made_search(*in_turn(*SCOUTS, *CLOSE), made_visit(12, 36.0, 1.0, verdict="FAILED"))
+    found = told(search)
+    assert found.headline == told(BRACKET).headline
+    assert found.lines[:3] == told(BRACKET).lines[:3]
+    assert found.lines[-1] == "ended: the budget was spent, after 12 visits (1 FAILED) and 14.4 min"
+
+
+def test_three_failed_visits_in_a_row_end_a_search() -> None:
+    lost = [made_visit(n, 35.0, 1.0, verdict="FAILED") for n in (12, 13, 14)]
+    before = in_turn(*SCOUTS, *CLOSE)
+    search = made_search(*before)
+    for result in lost:
+        search.add(result)
+    assert search.next() is Ending.TARGET
+    found = told(search, Ending.TARGET, require=30.0)
+    assert (found.headline, found.exit) == (told(BRACKET).headline, Exit.TARGET)
+    assert found.lines[-1].startswith("ended: the server could no longer be measured, after 14 visits (3 FAILED)")
+
+
+def test_a_search_of_which_every_visit_failed() -> None:
+    search = made_search(least=1.0, start=2.0)
+    for n, load in enumerate((2.0, 1.0, 1.0, 1.0, 1.0), 1):
+        search.add(made_visit(n, load, 1.0, verdict="FAILED", phase="scout" if n < 3 else "visit"))
+    assert search.next() is Ending.NOTHING_HOLDS
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert (found.headline, found.exit) == ("No load held: every visit FAILED, down to 1/s.", Exit.TARGET)
+    search.add(made_visit(6, 0.5, verdict="INVALID"))
+    assert told(search, Ending.NOTHING_HOLDS).headline == "No load held: every valid visit FAILED, down to 1/s."
+    one = made_search(made_visit(1, 8.0, 1.0, verdict="FAILED", phase="scout"))
+    stopped = told(one, Ending.INTERRUPTED)
+    assert (stopped.headline, stopped.exit) == ("No answer yet: every visit FAILED, down to 8/s.", Exit.INTERRUPTED)
+
+
+def test_a_search_that_was_interrupted() -> None:
+    scouting = told(made_search(*in_turn(*SCOUTS)), Ending.INTERRUPTED)
+    assert scouting.headline == "No answer yet. Short visits only hint: nothing clearly broke up to 32/s, 64/s broke."
+    assert scouting.exit is Exit.INTERRUPTED
+    assert told(made_search(*in_turn(*SCOUTS))).exit is Exit.OBJECTIVE_FAILED
+    assert told(made_search(), Ending.INTERRUPTED).headline == "No answer yet. No visit has ended."
+    with_answer = told(BRACKET, Ending.INTERRUPTED)
+    assert (with_answer.headline, with_answer.exit) == (told(BRACKET).headline, Exit.GOOD)
+    changed = told(changing(), Ending.INTERRUPTED)
+    assert changed.exit is Exit.OBJECTIVE_FAILED
+
+
+@pytest.mark.parametrize(
+    ("load", "line", "status"),
+    [
+        (30.0, r"30/s is held \(99% sure\)", Exit.GOOD),
+        (35.0, r"35/s is held \(99% sure\)", Exit.GOOD),
+        (37.0, r"37/s is not shown to be held: 8\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
+        (38.5, r"38.5/s is not shown to be held: \d\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
+        (36.0, r"36/s is not shown to be held: 8\d% sure, and 95% is asked for", Exit.OBJECTIVE_FAILED),
+        (41.0, r"41/s is not held \(99% sure\)", Exit.OBJECTIVE_FAILED),
+    ],
+)
+def test_a_load_that_is_required_of_a_bracket(load: float, line: str, status: Exit) -> None:
+    found = required(BRACKET, load)
+    assert re.fullmatch(line, found[0]), found
+    assert found[1] is status
+
+
+def test_a_load_that_is_required_above_what_was_tried_is_not_shown_to_break() -> None:
+    search = made_search(*in_turn(*CALM[:3], ("visit", 8.0, 0.0), ("visit", 10.0, 0.0)))
+    assert conclude(search).at_least == 10.0
+    assert (search.sure_of(5_000.0) or 0) < 0.05
+    for load in ("11", "5,000"):
+        line, status = required(search, float(load.replace(",", "")))
+        assert line == f"{load}/s is not shown to be held: no visit at or above it held"
+        assert status is Exit.OBJECTIVE_FAILED
+
+
+def test_a_load_that_is_required_just_above_what_surely_held() -> None:
+    sure = [made_visit(n, load, share) for n, (load, share) in enumerate([(30.0, 0.0), (31.0, 0.0), (60.0, 0.9)], 1)]
+    search = made_search(*in_turn(*CALM), *sure, *[made_visit(n, 30.0) for n in range(4, 8)])
+    load = next(tenth / 10 for tenth in range(311, 400) if (search.sure_of(tenth / 10) or 0) >= 0.95)
+    line, status = required(search, load)
+    assert line == f"{load:g}/s is not shown to be held: no visit at or above it held"
+    assert status is Exit.OBJECTIVE_FAILED
+
+
+def test_a_visit_above_the_load_that_is_required_must_be_sure() -> None:
+    search = made_search(*in_turn(*CALM[:5], ("scout", 32.0, 0.0), ("visit", 64.0, 0.0), ("visit", 120.0, 0.0)))
+    between = next(load for load in range(119, 64, -1) if (search.sure_of(load) or 0) >= 0.95)
+    assert required(search, float(between)) == (
+        f"{between}/s is not shown to be held: {percent(search.sure_of(120.0) or 0)} sure, and 95% is asked for",
+        Exit.OBJECTIVE_FAILED,
+    )
+
+
+def test_a_load_that_is_required_below_the_lowest_that_broke_is_not_shown() -> None:
+    search = made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5)))
+    assert required(search, 20.0)[0] == "20/s; whether it is held is not shown"
+    assert required(search, 40.0)[0] == "40/s is not held: 35/s broke"
+    nothing = made_search(*in_turn(*SCOUTS))
+    assert required(nothing, 4.0) == ("4/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+    alone = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0)))
+    assert required(alone, 4.0) == ("4/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+
+
+def test_an_error_decides_the_status() -> None:
+    assert told(BRACKET, Ending.TARGET, error=TargetError("gone")).exit is Exit.TARGET
+    assert told(BRACKET, Ending.MACHINE, error=UsageError("disk full"), require=5.0).exit is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("ending", "more"),
+    [
+        (None, ""),
+        (Ending.BUDGET, " --budget 1h"),
+        (Ending.INTERRUPTED, ""),
+        (Ending.TARGET, ""),
+        (Ending.MACHINE, ""),
+        (Ending.PRECISION, None),
+        (Ending.CLIENT, None),
+        (Ending.NEVER_FAILS, None),
+        (Ending.NOTHING_HOLDS, None),
+    ],
+)
+def test_how_to_go_on(ending: Ending | None, more: str | None) -> None:
+    last = told(BRACKET, ending, directory=Path("runs/x")).lines[-1]
+    if more is None:
+        assert last.startswith("ended: ")
+    else:
+        assert last == f"to go on: python -m bench search --resume runs/x{more}"
+    assert told(BRACKET, ending).lines[-1].startswith("ended: ")
+
+
+# What a visit broke, and what it kept.
+
+
+def row(value: float | None, *, held: bool, stat: str | None = "p99") -> dict[str, object]:
+    return {"metric": "ttft", "stat": stat, "unit": "ms", "value": value, "held": held}
+
+
+def test_the_objective_that_a_visit_broke_is_shown_with_its_value() -> None:
+    search = made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5)), goals=(TPOT, P99))
+
+    def broken(**rows: dict[str, object]) -> str:
+        by_text = {goal.text: rows[name] for name, goal in (("tpot", TPOT), ("ttft", P99)) if name in rows}
+        return told(search, numbers={2: VisitNumbers(objectives=by_text)}).headline.partition(" and there ")[2]
+
+    assert broken(ttft=row(640.0, held=False), tpot=row(20.0, held=True)) == "ttft:p99 is 640 ms."
+    assert broken(ttft=row(None, held=False)) == "ttft:p99 has no value, since every request failed."
+    assert broken(ttft=row(640.0, held=False, stat=None)) == "ttft is 640 ms."
+    assert broken(tpot=row(20.0, held=True)) == "50% of the requests break ttft:p99<500ms."
+
+
+def test_what_a_visit_broke_is_read_from_its_counts_where_its_summary_is_gone() -> None:
+    def broken(*visits: Any, goal: Goal = P99) -> str:
+        return told(made_search(*visits, goals=(goal,))).headline.partition("there ")[2]
+
+    jobs = made_visit(1, 8.0, 0.5, jobs={P99.text: 4_000})
+    assert broken(jobs) == "50% of the jobs break ttft:p99<500ms."
+    assert broken(made_visit(1, 8.0, means={MEAN.text: Mean(8.0, 0.2, 0.03)}), goal=MEAN) == (
+        "ttft:mean<200ms is 22% beyond its limit."
+    )
+    assert broken(made_visit(1, 8.0, kept_up=False), made_visit(2, 8.0, phase="again", kept_up=False)) == (
+        "requests pile up: the server does not keep up."
+    )
+
+
+def test_what_a_visit_kept_is_shown_for_each_objective() -> None:
+    goals = (P99, MEAN, TPOT)
+    means = {MEAN.text: Mean(32.0, -0.2, 0.03)}
+    counts = {P99.text: 8, TPOT.text: 0}
+    visits = [made_visit(n, 32.0, means=means, violations=counts) for n in (2, 3)]
+    search = made_search(made_visit(1, 32.0, phase="scout", violations={}), *visits, goals=goals, most=32.0)
+    begin = r"At least 32/s \(\d\d% sure\): the highest load that was measured, and nothing broke; "
+    assert re.fullmatch(
+        f"{begin}0.20% broke ttft:p99<500ms, ttft:mean<200ms is 18% within its limit, 0% broke tpot:p90<50ms there.",
+        told(search).headline,
+    )
+    numbers = {2: VisitNumbers(objectives={P99.text: row(412.0, held=True)})}
+    assert re.fullmatch(f"{begin}ttft:p99 is 412 ms there.", told(search, numbers=numbers).headline)
+
+
+def test_what_is_known_so_far() -> None:
+    def text(search: Search, at: float | None = None) -> str:
+        return known_text(search, conclude(search), at)
+
+    assert text(BRACKET) == "between 36.2 and 39.6/s"
+    assert text(BRACKET, 35.0) == "between 36.2 and 39.6/s, 99% sure of >= 35/s"
+    assert text(NEVER, 32.0) == "at least 32/s, 99% sure of >= 32/s"
+    assert re.fullmatch(
+        r"below 35/s, \d+% sure of >= 20/s", text(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))), 20.0)
+    )
+    assert text(made_search(*in_turn(*SCOUTS)), 20.0) == "no conclusion yet"
+    assert text(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0))), 20.0).startswith("no conclusion yet, ")
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0, "1%"), (0.004, "1%"), (0.016, "2%"), (0.5, "50%"), (0.985, "98%"), (1.0, "99%")]
+)
+def test_nothing_is_certain(p: float, text: str) -> None:
+    assert percent(p) == text

@@ -1,0 +1,211 @@
+"""Whether visits agree with one edge: a share that is the same at any load, an edge that moves, and scatter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from bench.statistics.capacity import SHALLOW, Mean, Share, grid
+from bench.statistics.capacity_fit import Fit, Flat, check, drift, drift_of_means
+
+CAPACITIES = grid(1, 200)
+LOADS = (5.0, 10.0, 20.0, 40.0)
+
+
+def visits(*rows: tuple[float, float, float], own_d: float = 10.0) -> list[Share]:
+    """Visits from their load, requests and share of violations."""
+    return [Share(load, requests, round(requests * share), own_d) for load, requests, share in rows]
+
+
+def level(share: float, requests: float = 4_000.0, loads: Sequence[float] = LOADS) -> list[Share]:
+    return visits(*((load, requests, share) for load in loads))
+
+
+def edge(load: float, capacity: float, slope: float = 30.0) -> float:
+    """The share that breaks 1% at the capacity."""
+    return 1 / (1 + 99 * math.exp(slope * math.log(capacity / load)))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_share_that_is_the_same_at_any_load_is_flat(share: float) -> None:
+    assert check(level(share), 0.01, 10.0, CAPACITIES).flat == Flat(share, 5.0, 40.0, 4)
+    assert check(level(share), 0.01, 10.0, CAPACITIES, SHALLOW).flat is not None
+
+
+def test_a_share_that_is_allowed_is_not_flat() -> None:
+    assert check(level(0.1), 0.1, 10.0, CAPACITIES).flat is None
+    assert check(level(0.0), 0.1, 10.0, CAPACITIES).flat is None
+
+
+def test_a_flat_share_must_be_three_standard_errors_above_what_is_allowed() -> None:
+    # 2 (k ln 2 + (n - k) ln(0.98 / 0.99)), over D = 10, is 7.8e-4 n: 9 from 11,506 requests on.
+    deviance = 2 * (0.02 * math.log(2) + 0.98 * math.log(0.98 / 0.99)) / 10
+    assert 2_800 * 4 * deviance < 9 < 2_900 * 4 * deviance
+    assert check(level(0.02, 2_800), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(level(0.02, 2_900), 0.01, 10.0, CAPACITIES).flat is not None
+    # With twice the dependence the same visits say half as much.
+    assert check(level(0.02, 2_900), 0.01, 20.0, CAPACITIES).flat is None
+
+
+@pytest.mark.parametrize("slope", [2.0, 6.0, 10.0, 30.0])
+@pytest.mark.parametrize("capacity", [20.0, 30.0])
+def test_a_curve_is_not_flat(slope: float, capacity: float) -> None:
+    rows = [(load, 4_000.0, edge(load, capacity, slope)) for load in (5.0, 10.0, 20.0, 26.0, 33.0, 40.0)]
+    assert check(visits(*rows), 0.01, 10.0, CAPACITIES).flat is None
+
+
+def test_calm_visits_to_light_loads_tell_a_server_that_fell_from_one_that_never_held() -> None:
+    over = [(load, 4_000.0, 0.1) for load in LOADS[1:]]
+    assert check(visits((5.0, 4_000.0, 0.0025), *over), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(visits((5.0, 400.0, 0.0), *over), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(visits((5.0, 400.0, 0.1), *over), 0.01, 10.0, CAPACITIES).flat is not None
+    # That the lightest broke even more is no sign of an edge.
+    assert check(visits((5.0, 400.0, 0.2), *over), 0.01, 10.0, CAPACITIES).flat is not None
+
+
+def test_the_lightest_visits_count_together_up_to_a_tenth_of_all_requests() -> None:
+    over = [(load, 2_000.0, 0.1) for load in LOADS[1:]]
+    # Scouts of 100 requests, each too short to say much, were all calm: 0 of 700, where 63 are expected.
+    calm = [(load, 100.0, 0.0) for load in (7.0, 1.0, 2.0, 4.0, 5.0, 6.0, 3.0)]
+    assert check(visits(calm[0], *over), 0.01, 100.0, CAPACITIES).flat is not None
+    assert check(visits(*over, *calm), 0.01, 100.0, CAPACITIES).flat is None
+    assert check(visits(*over, *calm, own_d=30.0), 0.01, 100.0, CAPACITIES).flat is not None
+
+
+def test_light_loads_must_have_been_able_to_show_a_violation() -> None:
+    # Of the 20 requests of the lightest load two are expected to break, of the 31 three.
+    few = [Share(5.0, 20, 2), *(Share(load, 60, 6) for load in LOADS[1:])]
+    assert check(few, 0.01, 1.0, CAPACITIES).flat is None
+    enough = [Share(5.0, 31, 3), Share(10.0, 60, 6), Share(20.0, 100, 10), Share(40.0, 110, 11)]
+    assert check(enough, 0.01, 1.0, CAPACITIES).flat is not None
+
+
+@pytest.mark.parametrize(("share", "d", "flat"), [(0.0375, 30.0, False), (0.05, 20.0, False), (0.05, 30.0, True)])
+def test_a_curve_that_explains_the_visits_clearly_better_is_no_flat_share(share: float, d: float, flat: bool) -> None:
+    """Twice the gain of the best curve over one share is 5.9, 5.2 and 3.5: up to 4 it is chance."""
+    rows = visits((5.0, 4_000.0, share), *((load, 4_000.0, 0.1) for load in LOADS[1:]), own_d=60.0)
+    assert (check(rows, 0.01, d, CAPACITIES).flat is not None) is flat
+
+
+def test_four_visits_over_a_factor_of_two_are_needed() -> None:
+    assert check(level(0.1, loads=LOADS[:3]), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(level(0.1, loads=(20, 25, 30, 39)), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(level(0.1, loads=(20, 25, 30, 40)), 0.01, 10.0, CAPACITIES).flat == Flat(0.1, 20, 40, 4)
+
+
+def test_overloaded_visits_do_not_count() -> None:
+    over = Share(80.0, 4_000, 3_999)
+    assert check([*level(0.1), over], 0.01, 10.0, CAPACITIES).flat == Flat(0.1, 5.0, 40.0, 4)
+    assert check([*level(0.1, loads=LOADS[:3]), over], 0.01, 10.0, CAPACITIES).flat is None
+    # 30% is the most that counts; of an objective on a median 75%, which are three times the odds.
+    assert check(level(0.3), 0.01, 10.0, CAPACITIES).flat is not None
+    assert check(level(0.301), 0.01, 10.0, CAPACITIES).flat is None
+    assert check(level(0.75), 0.5, 10.0, CAPACITIES).flat is not None
+    assert check(level(0.76), 0.5, 10.0, CAPACITIES).flat is None
+
+
+def test_shares_that_differ_by_more_than_their_own_dependence_explains_are_not_flat() -> None:
+    rows = [(5.0, 4_000.0, 0.16), (10.0, 4_000.0, 0.02), (20.0, 4_000.0, 0.19), (40.0, 4_000.0, 0.03)]
+    assert check(visits(*rows), 0.01, 400.0, CAPACITIES).flat is None
+    assert check(visits(*rows, own_d=400.0), 0.01, 400.0, CAPACITIES).flat is not None
+
+
+def test_visits_without_requests_say_nothing() -> None:
+    assert check([], 0.01, 10.0, CAPACITIES) == Fit(None, 0.0)
+    assert check([Share(5.0, 0, 0)], 0.01, 10.0, CAPACITIES) == Fit(None, 0.0)
+    assert check([Share(80.0, 0, 0), *level(0.1)], 0.01, 10.0, CAPACITIES).flat == Flat(0.1, 5.0, 40.0, 4)
+
+
+def g_statistic(rows: Sequence[tuple[int, int]]) -> float:
+    """Twice the log-likelihood ratio of shares of their own against the one that they have together."""
+    p = sum(k for _, k in rows) / sum(n for n, _ in rows)
+    return 2 * sum(
+        k * math.log(k / n / p) + (n - k) * math.log((1 - k / n) / (1 - p)) for n, k in rows
+    )  # fmt: skip
+
+
+def test_spread_is_the_deviance_of_visits_to_one_load_for_each_degree_of_freedom() -> None:
+    rows = [(4_000, 20), (4_000, 60), (4_000, 30), (4_000, 90), (4_000, 45)]
+    same = [Share(30.0, n, k) for n, k in rows]
+    fine = grid(20, 45, 4_000)
+    # Five visits near the edge, and a curve has two numbers.
+    assert check(same, 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows) / 10 / 3, rel=1e-3)
+    assert check(same[:2], 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows[:2]) / 10, rel=1e-3)
+    # A visit far from the edge, beyond six times the odds, scatters by nothing and is no degree of freedom.
+    far = [Share(60.0, 4_000, 2_000), Share(10.0, 4_000, 1)]
+    assert check([*same, *far], 0.01, 10.0, fine).spread == pytest.approx(g_statistic(rows) / 10 / 3, rel=1e-2)
+
+
+def test_visits_on_a_curve_do_not_scatter() -> None:
+    rows = [(load, 4_000.0, edge(load, 30.0, 25.0)) for load in (26.0, 28.0, 29.0, 30.0, 31.0, 32.0)]
+    fine = grid(20, 45, 4_000)
+    assert check(visits(*rows), 0.01, 10.0, fine).spread < 0.2
+    swapped = [(load, n, share) for (load, n, _), (_, _, share) in zip(rows, reversed(rows), strict=True)]
+    assert check(visits(*swapped), 0.01, 10.0, fine).spread > 2
+
+
+SERIES = (20.0, 30.0, 38.0, 36.0, 35.0, 34.0, 33.0, 32.0, 31.0, 30.0)
+
+
+def falling(factor: float) -> list[Share]:
+    """Visits to a server whose capacity falls from 40 by a factor."""
+    rows = [(load, 4_000.0, edge(load, 40 * factor ** (-i / 9))) for i, load in enumerate(SERIES)]
+    return visits(*rows)
+
+
+@pytest.mark.parametrize(("factor", "moved"), [(1.0, None), (1.1, None), (1.5, -0.8), (2.0, -0.8), (20.0, -3.2)])
+def test_an_edge_that_falls_is_seen_from_a_third_on(factor: float, moved: float | None) -> None:
+    assert drift(falling(factor), 0.01, 10.0, CAPACITIES) == moved
+
+
+def test_an_edge_that_rises_is_the_other_way_round() -> None:
+    rows = [(30.0, 4_000.0, edge(30.0, capacity)) for capacity in (27, 28, 29, 30, 31, 32, 33, 34)]
+    moved = drift(visits(*rows), 0.01, 10.0, CAPACITIES)
+    assert moved is not None
+    assert moved > 0
+    back = drift(visits(*reversed(rows)), 0.01, 10.0, CAPACITIES)
+    assert back is not None
+    assert back < 0
+
+
+@pytest.mark.parametrize("factor", [-3.2, -1.6, -0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2])
+def test_the_drift_is_how_far_the_edge_moved(factor: float) -> None:
+    """At each of eight loads just as much is broken as is allowed: each is the capacity at its time."""
+    rows = [(20 * math.exp(factor * (i / 7 - 0.5)), 400_000.0, 0.01) for i in range(8)]
+    assert drift(visits(*rows), 0.01, 10.0, grid(1, 200, 2_000)) == factor
+
+
+def test_an_edge_that_is_still_did_not_move() -> None:
+    assert drift(level(0.01, loads=[30.0] * 8), 0.01, 10.0, CAPACITIES) is None
+    rows = [(load, 4_000.0, edge(load, 30.0)) for load in (31, 29, 31, 29, 30, 31, 29)]
+    assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is None
+
+
+def test_three_visits_show_no_drift() -> None:
+    rows = [(30.0, 40_000.0, share) for share in (0.002, 0.01, 0.1, 0.3)]
+    assert drift(visits(*rows[1:]), 0.01, 10.0, CAPACITIES) is None
+    assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is not None
+    means = [Mean(30.0, 0.3 * i, 0.01) for i in range(4)]
+    assert drift_of_means(means[1:], CAPACITIES) is None
+    assert drift_of_means(means, CAPACITIES) is not None
+
+
+def test_dependence_of_a_visit_of_its_own_takes_weight_from_it_and_never_adds_any() -> None:
+    rows = [(30.0, 20_000.0, share) for share in (0.004, 0.004, 0.01, 0.02, 0.03, 0.03)]
+    assert drift(visits(*rows), 0.01, 10.0, CAPACITIES) is not None
+    assert drift(visits(*rows, own_d=100.0), 0.01, 10.0, CAPACITIES) is None
+    # D of all together does not matter: each visit has its own.
+    assert drift(visits(*rows), 0.01, 80.0, CAPACITIES) == drift(visits(*rows), 0.01, 10.0, CAPACITIES)
+    assert drift(visits(*rows, own_d=0.1), 0.01, 10.0, CAPACITIES) == drift(visits(*rows), 0.01, 10.0, CAPACITIES)
+
+
+def test_a_mean_that_rises_at_one_load_is_an_edge_that_falls() -> None:
+    slower = [Mean(30.0, 0.1 * i, 0.03) for i in range(8)]
+    down, up = drift_of_means(slower, CAPACITIES), drift_of_means(slower[::-1], CAPACITIES)
+    assert down is not None
+    assert up is not None
+    assert down < 0 < up
+    assert drift_of_means([Mean(30.0, 0.0, 0.03)] * 8, CAPACITIES) is None
+    assert drift_of_means([Mean(30.0, 0.03 * (i % 3), 0.03) for i in range(8)], CAPACITIES) is None
