@@ -107,6 +107,8 @@ def _headline(search: Search, found: Conclusion, stopped_by: Ending | None, numb
             so_far = f" {_HEADLINES[found.kind](search, found, numbers)}"
         load = load_text(last.load, search.settings.load_kind)
         return f"The client is the limit: three visits in a row were INVALID, the last at {load}{why}.{so_far}"
+    if stopped_by is Ending.TARGET and found.kind is not Kind.NONE:
+        return f"The server could no longer be measured. Until then: {_HEADLINES[found.kind](search, found, numbers)}"
     valid = [result for result in search.results if result.valid]
     if found.kind is Kind.NONE and valid and all(result.verdict == "FAILED" for result in valid):
         begin = "No load held" if stopped_by is Ending.NOTHING_HOLDS else "No answer yet"
@@ -208,10 +210,14 @@ def _none(search: Search, found: Conclusion, numbers: Numbers) -> str:
     del found, numbers
     kind = search.settings.load_kind
     judged = search.judged
-    if judged:  # Every one of them held.
-        held = max(result.load for result, _ in judged)
+    held = max((result.load for result, kept in judged if kept), default=None)
+    if held is not None:
         sure = percent(search.sure_of(held) or 0.0)
         return f"Not shown: a visit to {load_text(held, kind)} broke nothing, but that it is held is only {sure} sure."
+    if judged:
+        broken = min(result.load for result, _ in judged)
+        sure = percent(1 - (search.sure_of(broken) or 0.0))
+        return f"Not shown: a visit to {load_text(broken, kind)} broke, but that it is not held is only {sure} sure."
     return f"No answer yet.{_scouted(search)}"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.load_search import evidence
-from bench.load_search.decisions import SURE, Known, Search
+from bench.load_search.decisions import SURE, UNSURE, Known, Search
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
 from bench.statistics.capacity_fit import Flat
@@ -66,7 +66,10 @@ def conclude(search: Search) -> Conclusion:
     if search.drifts:
         return Conclusion(Kind.CHANGED, change=max(search.drifts.items(), key=lambda entry: abs(entry[1])))
     if held is None:
-        lowest = broken is not None and broken <= search.settings.least * (1 + 1e-9)
+        assert broken is not None
+        if (search.sure_of(broken) or 0.0) > UNSURE:
+            return Conclusion(Kind.NONE)
+        lowest = broken <= search.settings.least * (1 + 1e-9)
         return Conclusion(Kind.NO_LOAD_HELD if lowest else Kind.BELOW, below=broken)
     known = search.known()
     if search.bracketed and known is not None and known.low < known.high:

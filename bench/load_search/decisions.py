@@ -33,6 +33,10 @@ IN_A_ROW = 3
 SURE, UNSURE = 0.95, 0.05
 
 _LEAST_OF_BRACKET = 2
+_LEAST_OF_SCOUT = 30
+"""A scout of fewer requests shows nothing."""
+_LONGEST_OVERRUN = 1.5
+"""No visit is begun that would make a search take so many times its budget."""
 _BROKEN_SINCE = 3
 _OVERLOADED = 0.5
 _JUDGED_LIVES = 5.0
@@ -157,7 +161,7 @@ class Search:
         if ending is not None:
             return ending
         visit = self._fitted(self._visit("visit", self._next_load()))
-        return Ending.BUDGET if visits and self._overruns(visit) else visit
+        return Ending.BUDGET if (self._overruns(visit) if visits else self._far_over(visit)) else visit
 
     def _lost(self) -> Ending | None:
         """Whether visits brought back nothing three times in a row, since the search was resumed."""
@@ -179,13 +183,14 @@ class Search:
     def _scout(self, load: float) -> Visit | Ending:
         """The scout, or a visit where the budget has room for one of the two: a scout is only a hint."""
         scout = self._visit("scout", load)
-        kept = [result.load for result in self.hints if not evidence.hint_fails(self.settings.goals, result)]
+        hints = self.hints
+        kept = [result.load for result in hints if not evidence.hint_fails(self.settings.goals, result)]
         if kept and not self.visits:
-            visit = self._visit("visit", max(kept))
+            visit = self._fitted(self._visit("visit", max(kept)))
             left = self.settings.budget_s - self.seconds
             if self._lasts_s(scout) + self._lasts_s(visit) > left:
-                return visit
-        return scout
+                return Ending.BUDGET if self._far_over(visit) else visit
+        return Ending.BUDGET if hints and self._far_over(scout) else scout
 
     def _fitted(self, visit: Visit) -> Visit:
         """The visit, shorter where the budget has no room for the two visits that a bracket takes."""
@@ -199,6 +204,10 @@ class Search:
     def _overruns(self, visit: Visit) -> bool:
         """Whether more than half of a visit would be beyond the budget: such a visit is not begun."""
         return self.seconds + self._lasts_s(visit) / 2 > self.settings.budget_s
+
+    def _far_over(self, visit: Visit) -> bool:
+        """Whether a visit would be far beyond the budget: then it is not begun, though nothing is known yet."""
+        return self.seconds + self._lasts_s(visit) > _LONGEST_OVERRUN * self.settings.budget_s
 
     def _lasts_s(self, visit: Visit) -> float:
         """How long a visit is expected to take in all."""
@@ -283,7 +292,8 @@ class Search:
     def scout_broke(self) -> bool:
         """Whether a scout broke an objective clearly. It breaks less than a visit would, so that this much is sure."""
         goals = self.settings.goals
-        return any(evidence.hint_fails(goals, result) for result in self.hints if evidence.counts(result))
+        hints = [result for result in self.hints if evidence.counts(result) and result.requests >= _LEAST_OF_SCOUT]
+        return any(evidence.hint_fails(goals, result) for result in hints)
 
     @property
     def bracketed(self) -> bool:

@@ -15,6 +15,8 @@ from bench.statistics.capacity import LEAST_D, deviance_above, odds_times
 
 _SCOUT_FAILS = 0.2
 _SCOUT_MEAN = math.log(1.2)
+_LEAST_BROKEN = 3
+"""One slow request of a cold server, or two, are no hint."""
 _SIGNIFICANT = 9.0
 """Deviance from which a scout's share is above what is allowed beyond doubt: three standard errors."""
 
@@ -74,12 +76,10 @@ def hint_fails(goals: Sequence[Goal], result: Result) -> bool:
                 return True
             continue
         share = result.share(goal.text) or 0.0
-        if share > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
+        broken = result.violations.get(goal.text, 0)
+        if broken >= _LEAST_BROKEN and share > max(_SCOUT_FAILS, odds_times(goal.allowed, 3)):
             return True
         d = max(LEAST_D, 3 * result.act.get(goal.text, 0.0))
-        if (
-            deviance_above(result.violations.get(goal.text, 0), result.judged(goal.text), goal.allowed)
-            > _SIGNIFICANT * d
-        ):
+        if deviance_above(broken, result.judged(goal.text), goal.allowed) > _SIGNIFICANT * d:
             return True
     return False

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.errors import UsageError
-from bench.load_search.conclusion import Conclusion, conclude, holds
+from bench.load_search.conclusion import Conclusion, Kind, conclude, holds
 from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
@@ -40,7 +40,8 @@ def to_json(
 ) -> dict[str, Any]:
     """What is written to the file."""
     settings, found = search.settings, conclude(search)
-    known = found.known
+    known, seen = found.known, search.known()
+    told = found.answers or found.kind is Kind.BELOW
     limits = {
         name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s", "judged_after_s")
     }
@@ -52,8 +53,8 @@ def to_json(
         "settings": limits,
         "visits": [_visit_to_json(result) for result in search.results],
         "capacity": None if known is None else {"estimate": known.estimate, "low": known.low, "high": known.high},
-        "held": None if known is None or known.held is None else _sure(known.held),
-        "failed": None if known is None or known.failed is None else _sure(known.failed),
+        "held": None if seen is None or not found.answers or seen.held is None else _sure(seen.held),
+        "failed": None if seen is None or not told or seen.failed is None else _sure(seen.failed),
         "binding": None if known is None else known.binding,
         "conclusion": str(found.kind),
         "at_least": found.at_least,

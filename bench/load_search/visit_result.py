@@ -188,8 +188,9 @@ def _kept_up(search: Search, visit: Visit, load: Load, stop_ns: int) -> bool | N
     end_s = [(record.end_ns - load.start_ns) / NS_PER_S for record in load.records]
     stop_s = (stop_ns - load.start_ns) / NS_PER_S
     flight = in_flight(due_s, end_s, 0.0, stop_s)
-    measured = [(due, end - due) for due, end in zip(due_s, end_s, strict=True) if 0.0 <= due < stop_s]
-    grown = growth([due for due, _ in measured], [took for _, took in measured])
+    # From the first send on: what piles up while the server settles is slow already when the visit begins to measure.
+    sent = [(due, end - due) for due, end in zip(due_s, end_s, strict=True) if due < stop_s]
+    grown = growth([due for due, _ in sent], [took for _, took in sent])
     return search.kept_up(visit, flight, max(0.0, max(end_s) - stop_s), grown)
 
 

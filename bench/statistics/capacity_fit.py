@@ -93,11 +93,19 @@ def _flat(visits: Sequence[Share], allowed: float, d: float, capacities: Floats,
     of_light = _together([visit for visit in calm if visit.load <= max(loads) / _FLAT_OVER])
     if of_light.requests * k / n < _LEAST_EXPECTED or uneven > _UNEVEN * (len(calm) - 1):
         return None
-    if _below(of_light, k / n) > _BELOW or any(_below(visit, k / n) > SIGNIFICANT for visit in calm):
+    if any(_below(some, k / n) > _BELOW for some in _lightest(calm)) or any(
+        _below(v, k / n) > SIGNIFICANT for v in calm
+    ):
         return None
     if 2 * (float(log_likelihood(calm, allowed, capacities, edge, _BROKEN).max()) - level) / d > _RISES:
         return None
     return Flat(k / n, min(loads), max(loads), len(calm))
+
+
+def _lightest(visits: Sequence[Share]) -> list[Share]:
+    """The visit to the lowest load, the visits to the two lowest as one, and so on."""
+    ordered = sorted(visits, key=lambda visit: visit.load)
+    return [_together(ordered[:end]) for end in range(1, len(ordered))]
 
 
 def _together(visits: Sequence[Share]) -> Share:

@@ -137,7 +137,7 @@ def make_visit(
     flight = in_flight(served.sent_s, served.last_s, visit.settle_s, total_s)
     drained_s = max(total_s, float(served.last_s.max(initial=0.0)))
     rate = search.settings.load_kind == "rate"
-    grown = growth(inside.sent_s, inside.last_s - inside.sent_s)
+    grown = growth(served.sent_s, served.last_s - served.sent_s)
     kept_up = search.kept_up(visit, flight, drained_s - total_s, grown) if rate else None
     p90 = float(np.quantile(inside.e2el_ms, 0.9)) / 1e3 if n else None
     return Result(

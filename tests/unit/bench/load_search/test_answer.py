@@ -133,7 +133,7 @@ def test_the_client_may_be_the_limit_before_or_after_there_is_an_answer() -> Non
     assert headline(*in_turn(*CALM)) == f"{begin} Short visits only hint: nothing clearly broke up to 32/s."
     assert headline(*in_turn(*SCOUTS, *CLOSE)) == f"{begin} Until then: between 36.2 and 39.6/s."
     assert headline(*in_turn(*SCOUTS, ("visit", 35.0, 0.5))) == f"{begin} Until then: below 35/s."
-    assert headline(*changing().results).startswith(f"{begin} The server got slower while it was measured")
+    assert headline(*changing().results).startswith(f"{begin} No capacity is named: at 30/s and 32/s, ")
     assert headline(*flat(0.1, 1, 2, 4, 5, 6, 7, 8).results, goals=(ERRORS,)).startswith(
         f"{begin} No load held: the share"
     )
@@ -204,8 +204,8 @@ def test_a_server_that_changed(goal: Goal, back: bool, how: str) -> None:
     first, last = ("8%", "0%") if back else ("0%", "8%")
     at = "32/s and 30/s" if back else "30/s and 32/s"
     assert found.headline == (
-        f"The server got {how} while it was measured, so that no capacity is named. At {at}, {goal.text}: {first} broken "
-        f"in visit 1, {last} broken in visit 8."
+        f"No capacity is named: at {at}, {goal.text}: {first} broken in visit 1, {last} broken in visit 8. "
+        f"The server got {how} while it was measured, or differs from visit to visit."
     )
     assert found.exit is Exit.OBJECTIVE_FAILED
     assert required(search, 20.0) == ("20/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
@@ -216,16 +216,16 @@ def test_a_server_that_changed_is_shown_by_its_values_where_there_are_summaries(
     search = made_search(*(made_visit(n, 30.0, share) for n, (_, share) in enumerate(CHANGES[1:], 1)))
     row = {"metric": "ttft", "stat": "p99", "unit": "ms", "held": True}
     numbers = {n: VisitNumbers(objectives={P99.text: row | {"value": 60.0 * n}}) for n in range(1, 8)}
-    assert told(search, numbers=numbers).headline.endswith(
-        " At 30/s, ttft:p99<500ms: 60 ms in visit 1, 420 ms in visit 7."
+    assert told(search, numbers=numbers).headline.startswith(
+        "No capacity is named: at 30/s, ttft:p99<500ms: 60 ms in visit 1, 420 ms in visit 7. "
     )
 
 
 def test_a_mean_that_changed_is_shown_by_how_far_it_is_from_its_limit() -> None:
     visits = [made_visit(n, 30.0, means={MEAN.text: Mean(30.0, 0.1 * n - 0.4, 0.03)}) for n in range(1, 9)]
     headline = told(made_search(*visits, goals=(MEAN,))).headline
-    assert headline.endswith(
-        " At 30/s, ttft:mean<200ms: 26% within its limit in visit 1, 49% beyond its limit in visit 8."
+    assert headline.startswith(
+        "No capacity is named: at 30/s, ttft:mean<200ms: 26% within its limit in visit 1, 49% beyond its limit in visit 8. "
     )
 
 
@@ -233,8 +233,8 @@ def test_a_server_that_changed_where_no_load_was_tried_twice() -> None:
     rows = [(60.0, 0.0), (50.0, 0.002), (40.0, 0.01), (33.0, 0.05), (27.0, 0.2), (22.0, 0.29)]
     search = made_search(*in_turn(*(("visit", load, share) for load, share in rows)))
     assert told(search).headline == (
-        "The server got slower while it was measured, so that no capacity is named. Later visits broke ttft:p99<500ms at "
-        "lower loads than earlier ones."
+        "No capacity is named: later visits broke ttft:p99<500ms at lower loads than earlier ones. "
+        "The server got slower while it was measured, or differs from visit to visit."
     )
 
 
@@ -254,7 +254,8 @@ def test_three_failed_visits_in_a_row_end_a_search() -> None:
         search.add(result)
     assert search.next() is Ending.TARGET
     found = told(search, Ending.TARGET, require=30.0)
-    assert (found.headline, found.exit) == (told(BRACKET).headline, Exit.TARGET)
+    until_then = f"The server could no longer be measured. Until then: {told(BRACKET).headline}"
+    assert (found.headline, found.exit) == (until_then, Exit.TARGET)
     assert found.lines[-1].startswith("ended: the server could no longer be measured, after 14 visits (3 FAILED)")
 
 

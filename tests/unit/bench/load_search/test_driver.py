@@ -207,7 +207,7 @@ def test_a_server_that_is_gone_ends_the_search_with_what_is_known(tmp_path: Path
     ended, rendered, kept = carried_out(directory(tmp_path), Search(settings()), at={9: gone})
     assert ended == Ended(Ending.TARGET, gone)
     assert rendered.exit == Exit.TARGET
-    assert rendered.text.startswith("It holds up to ")
+    assert rendered.text.startswith("The server could no longer be measured. Until then: It holds up to ")
     assert kept["stopped_by"] == "target"
 
 

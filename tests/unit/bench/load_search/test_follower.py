@@ -88,7 +88,7 @@ def test_what_stays_of_a_visit() -> None:
     assert lines[0].startswith("visit 5: ")
     assert f"({P99.text} " not in lines[0]
     assert "(broken: ttft:p99<500ms " in lines[0]
-    assert lines[1].startswith("  known: below ")
+    assert lines[1].startswith("  known: no conclusion yet, ")
     scouts = ended_lines(searched(4), searched(4).results[-1], None)
     assert scouts[0].startswith("visit 4: 64/s broke")
     assert scouts[1] == "  known: nothing clearly broke up to 32/s, 64/s broke (short visits, a hint)"

@@ -62,8 +62,8 @@ def test_the_conclusion_is_in_the_file() -> None:
     every = ["capacity", "held", "failed", "binding"]
     assert of(BRACKET, Ending.PRECISION) == ("up to", None, None, every, "precision")
     never = made_search(*in_turn(*CALM[:5], *[("visit", 32.0, 0.0)] * 3), most=32.0)
-    assert of(never, Ending.NEVER_FAILS) == ("at least", 32.0, None, [], "never fails")
-    assert of(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.5)))) == ("below", None, 35.0, [], None)
+    assert of(never, Ending.NEVER_FAILS) == ("at least", 32.0, None, ["held"], "never fails")
+    assert of(made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.5)))) == ("below", None, 35.0, ["failed"], None)
     lowest = made_search(*in_turn(("scout", 1.0, 0.9), ("visit", 1.0, 0.3)), least=1.0)
     assert of(lowest, Ending.NOTHING_HOLDS) == ("no load held", None, 1.0, [], "nothing holds")
     tenth = [made_visit(n, load, 0.1, goal=ERRORS) for n, load in enumerate((1, 2, 4, 5, 8), 1)]

@@ -117,11 +117,11 @@ def test_the_last_room_of_a_budget_is_for_a_visit_and_not_for_a_scout() -> None:
         visit = asked(made_search(*in_turn(*rows, seconds=(900.0 - left_s) / len(rows))))
         return visit.phase, visit.load
 
-    # A scout takes 3 + 10 + 1 + 2 s, a visit 10 + 60 + 1 + 2 s.
-    assert step(90.0, *CALM) == ("scout", 64.0)
-    assert step(88.9, *CALM) == ("visit", 32.0)
+    # A scout takes 3 + 10 + 1 + 2 s, the shortest visit 10 + 20 + 1 + 2 s.
+    assert step(49.1, *CALM) == ("scout", 64.0)
+    assert step(48.9, *CALM) == ("visit", 32.0)
     # The highest load at which nothing broke.
-    assert step(88.9, ("scout", 32.0, 0.0), ("scout", 4.0, 0.0)) == ("visit", 32.0)
+    assert step(48.9, ("scout", 32.0, 0.0), ("scout", 4.0, 0.0)) == ("visit", 32.0)
     # There is a visit already: scouts go on.
     assert step(30.0, *CALM, ("visit", 50.0, 0.0)) == ("scout", 100.0)
     # Nothing held yet: there is no load for a visit.
