@@ -239,7 +239,7 @@ class WatchedLoad:
             "stop_reason": stop_reason,
             "ended": utc_now().isoformat(timespec="seconds"),
             "state": RunState.EVALUATING,
-            "notes": (*begun.notes, *_notes_of(report), *ends),
+            "notes": (*begun.notes, *_notes_of(report), *ends, *self._defects.notes()),
             "priority": tuple(worker.priority for worker in workers),
             **({} if warmup is None else {"warmup": Warmup(**asdict(warmup))}),
             "files": self._directory.sizes(),

@@ -33,6 +33,10 @@ class Defects:
             self._first = defect if isinstance(defect, Exception) else RuntimeError(context["message"])
             self.on_first()
 
+    def notes(self) -> tuple[str, ...]:
+        """What the report of the run says of it: the command has ended by then."""
+        return () if self._first is None else (f"the load was cut: {self._first}",)
+
     def raise_first(self) -> None:
         """Raise the first one, if there is any."""
         if self._first is not None:

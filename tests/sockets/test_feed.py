@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import yaml
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
@@ -303,6 +304,8 @@ def test_a_run_whose_feed_is_killed_ends_with_a_sentence(workers: str, tmp_path:
     assert "the process that makes prompts was killed by SIGKILL" in err
     assert "Traceback" not in err
     assert processes_marked(tmp_path) == []
+    notes = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]["notes"]
+    assert [note for note in notes if note.startswith("the load was cut: ") and "makes prompts was killed" in note]
 
 
 def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
