@@ -149,9 +149,9 @@ def _start(cell: cells.Cell, runs: int) -> str:
 
 
 def troubles(runs: int) -> None:
-    """What searches of 15 minutes conclude about servers that have no capacity, or that never break within --max."""
+    """What searches (of 15 minutes, if not said) conclude about servers without a capacity, or that never break within --max."""
     print("| server | searches | conclusions |")
-    for name in cells.TROUBLES:
+    for name in (*cells.TROUBLES, *cells.SHORT_STALLS):
         print(KEPT.line(f"troubles {name} {runs}", lambda name=name: _trouble(name, runs)), flush=True)  # type: ignore[misc]
 
 

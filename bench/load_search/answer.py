@@ -17,6 +17,9 @@ from bench.loads import KINDS
 from bench.report.formatting import measured, share
 
 Numbers = Mapping[int, VisitNumbers]
+SHORT_S = 20.0
+"""Visits that are all shorter than this see too few of a server's pauses to tell them from an edge: in simulation half of the
+searches of three minutes and less take a stall of 2 s every 20 s for an edge, and none of five minutes."""
 SCATTERS = 2.0
 """Deviance a degree of freedom from which the scatter of visits is told."""
 
@@ -245,8 +248,14 @@ def _scouted(search: Search) -> str:
 
 def _lines(search: Search, found: Conclusion) -> list[str]:
     known, kind = found.known, search.settings.load_kind
+    short = []
+    longest_s = max((result.measure_s for result in search.visits), default=0.0)
+    if found.answers and longest_s < SHORT_S:
+        short = [
+            f"no visit measured over {duration(longest_s)}: a pause of the server may look like an edge, or stay unseen"
+        ]
     if known is None:
-        return []
+        return short
     keeps_up = "the server keeps up, and beyond it requests pile up"
     lines = [f"what binds: {keeps_up if known.binding == KEEPS_UP else known.binding}"]
     if known.held is not None:
@@ -258,7 +267,7 @@ def _lines(search: Search, found: Conclusion) -> list[str]:
     fit = search.fits.get(known.binding)
     if fit is not None and fit.spread > SCATTERS:
         lines.append(f"visits scatter {fit.spread:.1f} times as much as chance explains: the interval allows for it")
-    return lines
+    return [*lines, *short]
 
 
 def _required(search: Search, found: Conclusion, require: float) -> str:

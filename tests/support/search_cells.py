@@ -93,7 +93,7 @@ def try_cell(cell: Cell, n: int, first_seed: int = 0) -> Outcomes:
 _ERRORS = Limit(Goal("error_rate<1%", 0.01), lambda served: np.zeros(len(served.sent_s)), 1.0)
 _HELD = ttft("p99", 500, 0.01)
 
-TROUBLES: Mapping[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
+TROUBLES: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
     "a tenth of the requests fails": (S1, _ERRORS, Trouble(fails=0.1), {}),
     "2% of the requests fail, --max 40": (S1, _ERRORS, Trouble(fails=0.02), {"most": 40.0}),
     "stops for 2 s every 20 s": (S1, _HELD, Trouble(stall_s=2.0), {}),
@@ -105,9 +105,19 @@ TROUBLES: Mapping[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
 }
 
 
+SHORT_STALLS: dict[str, tuple[Server, Limit, Trouble, Mapping[str, float]]] = {
+    f"{which}stops for 2 s every 20 s, {budget_s:.0f} s": (
+        server, _HELD, Trouble(stall_s=2.0), {"start": start, "budget_s": budget_s}
+    )
+    for which, server, start in (("", S1, 1.0), ("fast, ", FAST, 10.0))
+    for budget_s in (60.0, 90.0, 180.0, 300.0)
+}  # fmt: skip
+"""Searches that are too short to tell a server's pauses from an edge."""
+
+
 def try_trouble(name: str, n: int, first_seed: int = 0) -> Counter[str]:
-    """What so many searches of a quarter of an hour conclude about a server that is in trouble, from 1/s."""
-    server, limit, trouble, changes = TROUBLES[name]
+    """What so many searches conclude about a server that is in trouble: of a quarter of an hour, from 1/s, if not said."""
+    server, limit, trouble, changes = (TROUBLES | SHORT_STALLS)[name]
     settings = Settings("rate", (limit.goal,), **changes)
     searches = (run_search(server, (limit,), settings, seed, trouble) for seed in range(first_seed, first_seed + n))
     return Counter(str(conclude(ended.search).kind) for ended in searches)

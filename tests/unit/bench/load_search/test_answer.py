@@ -238,6 +238,13 @@ def test_a_server_that_changed_where_no_load_was_tried_twice() -> None:
     )
 
 
+@pytest.mark.parametrize(("measure_s", "told_of"), [(6.0, True), (19.9, True), (20.0, False)])
+def test_an_answer_of_short_visits_says_what_they_cannot_see(measure_s: float, told_of: bool) -> None:
+    for rows in ([*SCOUTS, *CLOSE], [*CALM, ("visit", 32.0, 0.0)]):
+        lines = told(made_search(*in_turn(*rows, measure_s=measure_s))).lines
+        assert any(line.startswith("no visit measured over ") for line in lines) is told_of
+
+
 def test_a_failed_visit_in_the_middle_is_counted_and_not_judged() -> None:
     search = made_search(*in_turn(*SCOUTS, *CLOSE), made_visit(12, 36.0, 1.0, verdict="FAILED"))
     found = told(search)
