@@ -109,6 +109,7 @@ class LoadOnly(PassingOn):
         super().__init__(observer)
         self._progress = progress
         self._loading = False
+        self._over = False
 
     def say(self, line: str) -> None:
         """Only what is said of the load itself, as of Ctrl-C."""
@@ -126,10 +127,18 @@ class LoadOnly(PassingOn):
 
     def load_begins(self, control: Control) -> None:
         """Passed on."""
-        self._loading = True
+        self._loading, self._over = True, False
         super().load_begins(control)
 
     def load_ended(self) -> None:
-        """Passed on."""
+        """Passed on. The run is over for the other observer too: a Ctrl-C from here on is for the series, and ends it. The
+        report of the run is made again when the series goes on."""
         self._loading = False
         super().load_ended()
+        self.run_ended()
+
+    def run_ended(self) -> None:
+        """Passed on once a run."""
+        if not self._over:
+            self._over = True
+            super().run_ended()

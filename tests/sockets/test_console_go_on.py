@@ -31,7 +31,7 @@ def is_under_way(search: Path) -> bool:
 
 def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 200}
-    search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 2, "budget": "40s"}
+    search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 32, "budget": "60s"}
     with console_of(tmp_path) as (client, _):
         task = client.post("/tasks", json={"kind": "sweep", "settings": sweep}).json()["id"]
         until(client, task, lambda task: task["run"] == "concurrency-2-1")

@@ -137,8 +137,13 @@ def test_of_one_run_of_many_only_the_load_is_followed() -> None:
     one.load_begins(Uncontrolled())
     one.say("stopping")
     one.load_ended()
+    # From here on Ctrl-C is for the series: it must not be spared for the report of one run.
+    assert noting.told == ["begins", "stopping", "ended", "over"]
     one.say("done")
     one.run_ended()
     assert noting.told == ["begins", "stopping", "ended", "over"]
+    one.load_begins(Uncontrolled())
+    one.load_ended()
+    assert noting.told[4:] == ["begins", "ended", "over"]
     assert one.cadence == Cadence(1, 1)
     assert LoadOnly(noting, progress=False).cadence is None
