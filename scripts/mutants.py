@@ -16,33 +16,10 @@ from pathlib import Path
 import yaml
 from mutated.changes import Mutant, mutants_of
 from mutated.covered import ROOT, Covered, measured
+from mutated.groups import GROUPS
 from mutated.trial import KILLED, NOT_RUN, SURVIVED, TIMED_OUT, Trial, begin, warm
 
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.yaml"
-_UNIT, _BENCH, _MOCK = "tests/unit", "tests/unit/bench", "tests/unit/mockserver"
-GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "metrics": (("bench/metrics/*.py",), (f"{_BENCH}/metrics",)),
-    "statistics": (("bench/statistics/*.py",), (f"{_BENCH}/statistics",)),
-    "search": (
-        ("bench/load_search/evidence.py", "bench/load_search/scouting.py", "bench/load_search/estimates.py",
-         "bench/load_search/decisions.py", "bench/load_search/conclusion.py", "bench/load_search/answer.py",
-         "bench/load_search/search_file.py", "bench/load_search/visits.py", "bench/statistics/capacity_fit.py",
-         "bench/statistics/keeps_up.py"),
-        (f"{_BENCH}/load_search", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
-    ),
-    "accuracy": (("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
-    "verdict": (("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py",)),
-    "endpoints": (("bench/endpoints/*.py",), (f"{_BENCH}/endpoints",)),
-    "transport": (
-        ("bench/transport/sse.py", "bench/transport/http1.py", "bench/transport/chunkwise_reads.py",
-         "bench/transport/exchange.py", "bench/transport/unpacking.py", "bench/transport/head.py"),
-        (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
-    ),
-    "plans": (("mockserver/plans/*.py",), (_MOCK,)),
-    "engine": (("mockserver/engine/*.py",), (_MOCK, "tests/unit/test_batching_model.py")),
-    "exact": (("datasets/promptset/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
-}  # fmt: skip
-"""A group's files, and the tests that are to notice what is changed in them."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
     for name, files in _asked(args.group):
         with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
             print(f"== {name}: coverage", file=sys.stderr, flush=True)
-            covered = measured(_files(GROUPS[name][0]), _files(GROUPS[name][1]), Path(folder))
+            covered = measured(_files(GROUPS[name].files), _files(GROUPS[name].tests), Path(folder))
             print(_coverage(name, covered), flush=True)
             if not args.coverage:
                 chosen = _sample(files, args.sample, args.seed)
@@ -89,8 +66,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _asked(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    for name, (patterns, _) in GROUPS.items():
-        files = _files(patterns)
+    for name, group in GROUPS.items():
+        files = _files(group.files)
         mine = files if not words or name in words else [file for file in files if file in words]
         if mine:
             yield name, mine
@@ -165,14 +142,14 @@ def _line(result: Result) -> str:
 
 
 def _table(results: dict[str, list[Result]]) -> Iterator[str]:
-    yield f"{'group':<12}{'mutants':>8}{'killed':>8}{'timed out':>11}{'equivalent':>12}{'unnoticed':>11}{'noticed':>9}"
+    yield f"{'group':<15}{'mutants':>8}{'killed':>8}{'timed out':>11}{'equivalent':>12}{'unnoticed':>11}{'noticed':>9}"
     every = [result for some in results.values() for result in some]
     for name, of in [*results.items(), ("all", every)]:
         killed, late = (sum(r.outcome == outcome for r in of) for outcome in (KILLED, TIMED_OUT))
         missed = sum(map(unnoticed, of))
         real = killed + late + missed
         share = f"{100 * (killed + late) / real:.0f}%" if real else "-"
-        yield f"{name:<12}{len(of):>8}{killed:>8}{late:>11}{len(of) - real:>12}{missed:>11}{share:>9}"
+        yield f"{name:<15}{len(of):>8}{killed:>8}{late:>11}{len(of) - real:>12}{missed:>11}{share:>9}"
 
 
 if __name__ == "__main__":

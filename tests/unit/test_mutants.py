@@ -96,9 +96,13 @@ def test_the_table_counts_those_that_a_test_could_notice(script: ModuleType) -> 
     assert row.split() == ["metrics", "10", "6", "1", "1", "2", "78%"]
 
 
-def test_every_group_has_files_and_tests(script: ModuleType) -> None:
-    for patterns in script.GROUPS.values():
-        assert all(map(script._files, patterns))
+def test_every_file_is_in_a_group_and_every_group_has_files_and_tests(script: ModuleType) -> None:
+    for name, group in script.GROUPS.items():
+        for pattern in (*group.files, *group.tests):
+            assert script._files([pattern]), (name, pattern)
+    known = {file for group in script.GROUPS.values() for file in script._files(group.files)}
+    code = [path for room in ("bench", "mockserver", "datasets/promptset") for path in (ROOT / room).rglob("*.py")]
+    assert not {str(path.relative_to(ROOT)) for path in code} - known
 
 
 def test_every_equivalent_mutant_is_one_of_its_file_and_has_a_reason(script: ModuleType) -> None:

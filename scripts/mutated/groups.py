@@ -1,0 +1,100 @@
+"""The rooms of the code, and the tests that are to notice what is changed in each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_UNIT, _BENCH, _MOCK, _VIRTUAL = "tests/unit", "tests/unit/bench", "tests/unit/mockserver", "tests/virtual"
+_SETS = "datasets/promptset"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Patterns of files, and of the tests that belong to them."""
+
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+GROUPS: dict[str, Group] = {
+    "metrics": Group(("bench/metrics/*.py", "bench/metrics/compat/*.py"), (f"{_BENCH}/metrics",)),
+    "statistics": Group(("bench/statistics/*.py",), (f"{_BENCH}/statistics",)),
+    "search": Group(
+        ("bench/load_search/*.py",),
+        (f"{_BENCH}/load_search", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
+    ),
+    "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
+    "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
+    "gate": Group(("bench/release_gate/*.py",), (f"{_BENCH}/release_gate",)),
+    "comparison": Group(
+        ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
+    ),
+    "accuracy": Group(("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
+    "verdict": Group(("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py", f"{_BENCH}/test_headline.py")),
+    "guard": Group(
+        ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
+        (f"{_BENCH}/console",),
+    ),
+    "console": Group(("bench/console/*.py",), (f"{_BENCH}/console",)),
+    "server metrics": Group(
+        ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),
+        (f"{_BENCH}/server_metrics",),
+    ),
+    "dispatch": Group(
+        ("bench/dispatch/*.py", "bench/schedule/*.py"),
+        (f"{_VIRTUAL}/test_[abco]*.py", f"{_VIRTUAL}/test_load_changed*.py", f"{_VIRTUAL}/test_mi*.py",
+         f"{_VIRTUAL}/test_priority.py", f"{_VIRTUAL}/test_sessions*.py", f"{_VIRTUAL}/test_stop.py",
+         f"{_VIRTUAL}/test_w*.py", f"{_BENCH}/test_schedule.py", f"{_BENCH}/test_segments.py",
+         f"{_BENCH}/test_changing_rate.py", f"{_BENCH}/modes"),
+    ),
+    "run files": Group(
+        ("bench/run_files/*.py", "bench/records.py", "bench/damage.py", "bench/manifest.py"),
+        (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
+         f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py"),
+    ),
+    "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
+    "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
+    "sessions": Group(
+        ("bench/conversations/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),
+        (f"{_BENCH}/conversations", f"{_UNIT}/promptset/test_sess*.py", f"{_UNIT}/promptset/test_record*.py",
+         f"{_UNIT}/promptset/test_agents.py", f"{_VIRTUAL}/test_sess*.py", f"{_VIRTUAL}/test_mid_session.py",
+         f"{_BENCH}/test_kept_histories.py", f"{_BENCH}/test_turn_place.py"),
+    ),
+    "endpoints": Group(("bench/endpoints/*.py",), (f"{_BENCH}/endpoints",)),
+    "transport": Group(
+        tuple(
+            f"bench/transport/{name}.py" for name in ("sse", "http1", "chunkwise_reads", "exchange", "unpacking", "head")
+        ),
+        (f"{_BENCH}/transport", f"{_BENCH}/endpoints"),
+    ),
+    "connections": Group(("bench/transport/*.py",), (f"{_BENCH}/transport", f"{_BENCH}/endpoints")),
+    "load": Group(
+        ("bench/load/*.py", "bench/modes/*.py", "bench/sources/*.py", "bench/traffic/*.py"),
+        (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
+         f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py"),
+    ),
+    "process": Group(
+        ("bench/process/*.py", "bench/machine/*.py"), (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py")
+    ),
+    "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
+    "configuration": Group(
+        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py", "bench/documents/*.py"),
+        (f"{_BENCH}/test_*.py", f"{_UNIT}/test_document*.py"),
+    ),
+    "commands": Group(
+        ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/report", f"{_BENCH}/accuracy"),
+    ),
+    "plans": Group(("mockserver/plans/*.py",), (_MOCK,)),
+    "engine": Group(("mockserver/engine/*.py",), (_MOCK, f"{_UNIT}/test_batching_model.py")),
+    "mock": Group(
+        ("mockserver/*.py", "mockserver/[cdhnrsw]*/**/*.py", "mockserver/expect/*.py", "mockserver/faults/*.py",
+         "mockserver/plain/*.py"),
+        (_MOCK, f"{_VIRTUAL}/test_mock*.py"),
+    ),
+    "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
+    "prompts": Group(
+        (f"{_SETS}/*.py", f"{_SETS}/[dklrt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
+    ),
+}  # fmt: skip
+"""Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""
