@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.any_order import shuffled
 from tests.support.in_parallel import Units, place_of, processors
+from tests.support.last_lines import Ended, both
 from tests.support.learned import give, take
-from tests.support.skips import last_line
+from tests.support.timing import failed_tries, forget_the_last_try, last_words, passed_again
 
 # How long an example takes is the machine's business. Where 50 examples are too few, a test says how many it needs.
 settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
@@ -43,6 +44,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         metavar="SEED",
         help="the files, and the tests of each, in another order: that of the seed",
+    )
+    parser.addoption(
+        "--timing",
+        choices=("none", "only"),
+        help="leave out the tests marked `timing`, or all others (default: neither)",
+    )
+    parser.addoption(
+        "--ended", type=Path, metavar="FILE", help="the last lines tell of the runs that this file knows, too"
     )
 
 
@@ -74,9 +83,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> Units | None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --quick other folders are not even read."""
+    """What --quick and --timing leave out whole is not even read."""
     elsewhere = collection_path.parent == GOLDEN.parent and collection_path.is_dir() and collection_path not in QUICK
-    return True if config.getoption("quick") and elsewhere else None
+    if config.getoption("quick") and elsewhere:
+        return True
+    if config.getoption("timing") == "only" and collection_path.match("test_*.py"):
+        return True if "@timing(" not in collection_path.read_text(encoding="utf-8") else None
+    return None
 
 
 @pytest.hookimpl(wrapper=True)
@@ -96,20 +109,51 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed is not None:
         by_id = {item.nodeid: item for item in items}
         items[:] = [by_id[node_id] for node_id in shuffled(list(by_id), seed)]
-    if config.getoption("quick"):
-        left_out = [item for item in items if any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    left_out = [item for item in items if _left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not _left_out(item)]
     items.sort(key=lambda item: place_of(item.nodeid))
 
 
+def _left_out(item: pytest.Item) -> bool:
+    timing = item.config.getoption("timing")
+    if timing is not None and (timing == "only") != (item.get_closest_marker("timing") is not None):
+        return True
+    return bool(item.config.getoption("quick")) and any(map(item.get_closest_marker, LEFT_OUT_BY_QUICK))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that is tried again has nothing of the try before."""
+    forget_the_last_try(item)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What each failed try of a test of times said."""
+    for node_id, said in failed_tries(terminalreporter.stats.get("rerun", [])).items():
+        terminalreporter.section(f"failed tries of {node_id}")
+        for number, text in enumerate(said, 1):
+            terminalreporter.write_line(f"{number}: {last_words(text)}")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Name what was skipped below pytest's own last line."""
+    """Below pytest's own last line: what passed only when tried again, and what was skipped."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
+    if reporter is None or config.getoption("collectonly"):
         return
-    skipped = reporter.stats.get("skipped", [])
-    if line := last_line(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)):
+    passed = {report.nodeid for report in reporter.stats.get("passed", [])}
+    again = failed_tries(reporter.stats.get("rerun", []))
+    ended = Ended(
+        {
+            "passed": len(reporter.stats.get("passed", [])),
+            "failed": len(reporter.stats.get("failed", [])) + len(reporter.stats.get("error", [])),
+            "skipped": len(skipped := reporter.stats.get("skipped", [])),
+        },
+        [passed_again(len(said), node_id) for node_id, said in again.items() if node_id in passed],
+        [report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple)],
+    )
+    kept = config.getoption("ended")
+    for line in (ended if kept is None else both(kept, ended)).lines():
         reporter.write_line(line)
 
 

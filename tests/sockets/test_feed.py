@@ -39,8 +39,9 @@ from bench.workload import Request, Supply
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment, of_this_try
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, process, wait_for
+from tests.support.timing import timing
 
 MARK = "TRUELOAD_TESTED_BY"
 
@@ -329,32 +330,33 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers: str, tmp_path: Path) -> None:
-    here = of_this_try(tmp_path)
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         command = [sys.executable, "-m", "bench", "run", "--url", mock.url, "--duration", "2", "--concurrency", "6"]
         command += ["--input-tokens", "uniform:10..30", "--output-tokens", "2", "--workers", workers]
-        command += ["--out", str(here / "run"), "--quiet"]
+        command += ["--out", str(tmp_path / "run"), "--quiet"]
         beside = set()
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {MARK: str(here)}) as run:
+        with subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=os.environ | {MARK: str(tmp_path)}
+        ) as run:
             while run.poll() is None:
-                beside |= set(processes_marked(here))
+                beside |= set(processes_marked(tmp_path))
                 time.sleep(0.02)
             assert run.stderr is not None
             said = run.stderr.read()
     assert "Traceback" not in said
-    records = [json.loads(line) for line in (here / "run" / "requests.jsonl").read_text().splitlines()]
+    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
     assert len(records) > 100, "far more than the 12 that are made before the run"
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
-    notes = " ".join(json.loads((here / "run" / "summary.json").read_text())["run"]["notes"])
+    notes = " ".join(json.loads((tmp_path / "run" / "summary.json").read_text())["run"]["notes"])
     late = re.search(r"(\d+) requests were not made yet when they were due", notes)
     assert late is None or int(late[1]) < len(records) / 2, "they are made before they are due"
     config = configured(input_tokens="uniform:10..30", seed="0")
     whole = source_of(config, tokenizer_of(config))
     asked = {index: sample.input_tokens for index, sample in zip(range(5000), whole, strict=False)}
     assert all(record["input_tokens_asked"] == asked[record["index"]] for record in records if record["index"] < 5000)
-    assert processes_marked(here) == []
+    assert processes_marked(tmp_path) == []
     if workers == "1" and sys.platform == "linux":
         assert "feed_program" in beside, "it is a copy of the process that sends, which runs Python in one thread"
 

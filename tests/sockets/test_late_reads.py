@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from bench import native
-from tests.support.patience import in_a_calm_moment
+from tests.support.timing import timing
 
 pytestmark = [
     pytest.mark.processes,
@@ -74,7 +74,7 @@ def chunk(text: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_chunks_that_wait_together_have_each_its_own_stamp(tmp_path: Path) -> None:
     program = tmp_path / "reader.py"
     program.write_text(READER)

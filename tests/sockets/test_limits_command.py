@@ -23,6 +23,7 @@ from bench.machine import identity
 from bench.observer import Observer
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 
 def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -35,7 +36,7 @@ def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.timing
+@timing(tries=10, why="TODO")
 def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tmp_path: Path) -> None:
     ran = limits(tmp_path, "--quick", "--format", "json")
     assert ran.returncode in (0, 3), ran.stderr  # 3 where other programs leave nothing of the machine.

@@ -18,8 +18,8 @@ from bench import cli
 from bench.errors import Exit
 from bench.run_files.run_directory import RunDirectory
 from tests.support.mock_process import mock_process
-from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.ready_made import popen
+from tests.support.timing import timing
 
 
 def start(url: str, out: Path, *flags: str) -> subprocess.Popen[str]:
@@ -47,9 +47,9 @@ def wait_for(process: subprocess.Popen[str], out: Path, state: str) -> list[str]
     return seen
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) -> None:
-    out = of_this_try(tmp_path) / "run"
+    out = tmp_path / "run"
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         process = start(mock.url, out, "--concurrency", "2", "--warmup", "1s", "--duration", "2s")
         seen = wait_for(process, out, "running")

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import in_a_calm_moment
 from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request
+from tests.support.timing import timing
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def mock() -> Iterator[MockProcess]:
         yield mock
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: MockProcess) -> None:
     name = f"pieces-{uuid.uuid4()}"
     whole = request(CHAT, chat(), x_request_id=name)
@@ -46,7 +46,7 @@ def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockProcess) -> None:
     # Many requests at once: each was received within the burst, though the last is handled much later.
     burst = 250
@@ -86,7 +86,7 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> None:
     body = chat(max_tokens=1, padding="x" * 3_000_000)  # More than one read, and than the socket's buffer, can hold.
     name = f"large-{uuid.uuid4()}"
@@ -101,7 +101,7 @@ def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> 
     assert line["write_ns"][0] < before + 60 * MS
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_requests_sent_ahead_each_count_from_their_own_arrival(mock: MockProcess) -> None:
     sent = []
     name = f"ahead-{uuid.uuid4()}"
@@ -161,7 +161,7 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
         runner.run(main())
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
     """What the reading relies on: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
     timestamp, stamp = 35, struct.Struct("qq")

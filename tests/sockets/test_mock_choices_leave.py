@@ -14,7 +14,8 @@ from mockserver import rng
 from mockserver.plans.arrival import key_of_choice
 from promptset.distributions import parse
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 LENGTHS = "uniform:2..400"
 BODY = {"messages": [{"role": "user", "content": "Hi."}], "n": 2, "stream": True}
@@ -43,7 +44,7 @@ def running(mock: MockProcess) -> float:
 
 
 @pytest.mark.parametrize("interval", [1, 4])
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_choice_that_has_ended_is_in_the_engine_no_more(mock: MockProcess, interval: int) -> None:
     assert httpx.patch(f"{mock.url}/admin/config", json={"stream_interval": interval}).status_code == 200
     deadline = time.monotonic() + PATIENCE_S

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -42,7 +43,7 @@ def refuse(mock: MockProcess, until: str) -> None:
     assert httpx.patch(mock.url + "/admin/config", json={"fault": [f"refuse:until={until}"]}).status_code == 200
 
 
-@in_a_calm_moment  # In which the window is seen while it is open.
+@timing(tries=10, why="TODO In which the window is seen while it is open.")
 def test_nothing_listens_in_a_window_and_it_listens_again_after_it() -> None:
     with mock_process("--ttft", "1ms", "--tpot", "1ms") as mock:
         with httpx.Client() as client:
@@ -69,7 +70,7 @@ def test_what_is_under_way_goes_on_while_connections_are_refused() -> None:
         assert refused(mock)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_connection_that_is_read_late_makes_its_first_request_late_and_no_other() -> None:
     with mock_process("--ttft", "20ms", "--tpot", "1ms", "--fault", "slow_accept:every=2,for=500ms") as mock:
         # The first connection (0) is the one that saw whether the mock is up; each client makes one.

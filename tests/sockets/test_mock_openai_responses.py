@@ -16,7 +16,7 @@ from mockserver.faults import ArrivalFacts, parse_rule
 from mockserver.plans.plan import draw_faults
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import in_a_calm_moment
+from tests.support.timing import timing
 
 HELLO = "Tell me something."
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": HELLO}]
@@ -74,7 +74,7 @@ def test_a_stream_is_reasoning_and_text_and_as_many_tokens_as_it_says(mock: Mock
     assert line["input_tokens"] == done.usage.input_tokens
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_the_first_events_go_out_with_the_head_as_those_of_vllm(client: openai.OpenAI, mock: MockProcess) -> None:
     name = f"head-{uuid.uuid4()}"
     streamed(client, max_output_tokens=2, extra_headers={"x-request-id": name})

@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from tests.support.mock_asgi import through_asgi
-from tests.support.patience import in_a_calm_moment
+from tests.support.timing import timing
 
 COST = "b0=20000,b1=0,b2=0,a0=2000,a1=0"
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 @pytest.mark.parametrize(("policy", "order"), [("fcfs", [1, 2, 3, 4]), ("priority", [1, 4, 2, 3])])
 def test_waiting_requests_are_served_by_their_priority_where_asked(policy: str, order: list[int]) -> None:
     async def call(client: httpx.AsyncClient) -> None:

@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 CHAT = "/v1/chat/completions"
 MS = 1_000_000
@@ -87,7 +88,7 @@ def test_faults_begin_after_so_many_requests(mock: MockProcess) -> None:
     set_faults(mock)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_faults_end_when_their_time_is_over(mock: MockProcess) -> None:
     set_faults(mock, "503:until=400ms,retry_after=7")
     first = ask(mock, "window-1")

@@ -23,8 +23,9 @@ from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, content, error, stream, whole
 from tests.support.literal_server import LiteralServer, Pause, Received, Step, closed_port, in_turn
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment, of_this_try
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import SMALL, finished, flags, loaded, records, summary
+from tests.support.timing import timing
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -364,10 +365,10 @@ def on_a_terminal(words: Sequence[str], **environment: str) -> tuple[int, str]:
     return status, b"".join(seen).decode()
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_terminal_shows_progress_while_the_load_runs(mock: str, tmp_path: Path) -> None:
     words = ("--duration", "2400ms", "--concurrency", "2")
-    status, seen = on_a_terminal(flags(mock, tmp_path, *words, out=f"{of_this_try(tmp_path).name}/run"))
+    status, seen = on_a_terminal(flags(mock, tmp_path, *words, out=f"{tmp_path.name}/run"))
     assert status == Exit.GOOD
     assert seen.count("in flight") >= 2
     for word in ("━", "of 2.4 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)"):

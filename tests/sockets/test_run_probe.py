@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from bench.transport import TRANSPORTS
 from tests.support.literal_replies import DONE, GOOD, ROLE, api, completion, content, error, models, stream, whole
 from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
 from tests.support.mock_process import mock_process
-from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.run_process import finished, flags, hanging, records, summary
+from tests.support.timing import timing
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -104,7 +103,7 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
 
 
 @pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
-@in_a_calm_moment  # A busy server may not have sent what it is to send when the patience of the probe ends.
+@timing(tries=10, why="TODO A busy server may not have sent what it is to send when the patience of the probe ends.")
 def test_the_probe_says_what_is_wrong_before_any_load(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -123,11 +122,10 @@ def test_the_probe_says_what_is_wrong_before_any_load(
 
 
 @pytest.mark.parametrize("transport", sorted(TRANSPORTS))
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_tls_problems_say_what_to_do(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str, mock: str
 ) -> None:
-    tmp_path = Path(shutil.copy(tmp_path / "calm.yaml", of_this_try(tmp_path))).parent
     with LiteralServer(api(GIVEN), tls=True) as server:
         assert cli.main(flags(server.url, tmp_path, "--transport", transport)) == Exit.TARGET
         said = capfd.readouterr().err

@@ -11,8 +11,8 @@ import yaml
 
 from bench.verdict.limits import Limits
 from tests.support.mock_process import mock_process
-from tests.support.patience import in_a_calm_moment, of_this_try
 from tests.support.ready_made import run_to_end
+from tests.support.timing import timing
 
 
 def _settings(folder: Path, url: str) -> str:
@@ -38,9 +38,8 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
     return run_to_end([sys.executable, "-m", "bench", *words])
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Path) -> None:
-    tmp_path = of_this_try(tmp_path)
     with mock_process("--ttft", "20ms", "--tpot", "5ms") as mock:
         config = _settings(tmp_path, mock.url)
         searched = _run(

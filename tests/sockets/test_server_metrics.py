@@ -22,7 +22,7 @@ from bench.server_metrics.bottleneck import NOT_SEEN
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import in_a_calm_moment, of_this_try
+from tests.support.timing import timing
 
 WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--quiet")
 SHORT = ("--concurrency", "4")
@@ -47,11 +47,10 @@ def run(url: str, out: Path, *more: str, load: tuple[str, ...] = SHORT) -> dict[
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@in_a_calm_moment  # In which the pages are read while the load runs.
+@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
     mock: MockProcess, tmp_path: Path, workers: str
 ) -> None:
-    tmp_path = of_this_try(tmp_path)
     server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers, load=LASTING)["server"]
     assert (server["kind"], server["urls"]) == ("vLLM", [f"{mock.url}/metrics"])
     counts = {
@@ -231,11 +230,10 @@ def nvmlDeviceGetCurrentClocksThrottleReasons(handle):
 """A stand-in for the driver: two GPUs, of which one is throttled; neither tells its clock."""
 
 
-@in_a_calm_moment  # In which the pages are read while the load runs.
+@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tmp_path = of_this_try(tmp_path)
     (tmp_path / "pynvml.py").write_text(NVML)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3", load=LASTING)
@@ -255,9 +253,8 @@ def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     assert "The GPU" in (tmp_path / "run" / "report.html").read_text()
 
 
-@in_a_calm_moment  # In which the pages are read while the load runs.
+@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_a_page_of_an_exporter_is_read_and_one_that_is_none_is_told(mock: MockProcess, tmp_path: Path) -> None:
-    tmp_path = of_this_try(tmp_path)
     seen: list[Received] = []
     with LiteralServer(asked(seen, b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 300\n')) as exporter:
         page = f"{exporter.url}/metrics"

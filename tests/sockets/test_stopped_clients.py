@@ -19,8 +19,9 @@ import pytest
 
 from tests.support.calm import calm_but_for
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment, of_this_try
+from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
+from tests.support.timing import timing
 
 PROGRAM = b"bench.scale.program"
 
@@ -81,9 +82,8 @@ def said(tmp_path: Path, process: subprocess.Popen[str]) -> Any:
     return summary
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_run_that_nobody_stops_is_not_called_stopped(mock: str, tmp_path: Path) -> None:
-    tmp_path = of_this_try(tmp_path)
     summary = said(tmp_path, load(mock, tmp_path, "--concurrency", "4", "--duration", "2s"))
     assert summary["instrument"]["pause"]["share_of_run"] < 0.5
     assert not any("stood still for" in reason for reason in summary["verdict"]["reasons"])

@@ -14,12 +14,13 @@ from bench.workload import Request
 from tests.support.literal_replies import DONE, GOOD, LAST_CHUNK, ROLE, chunk, finish, frame, frames, stream
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, full_backlog, in_turn
 from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once, times
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 # ---- When ----------------------------------------------------------------------------------------------------------
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act: Callable[..., Any]) -> None:
     reply: list[Step] = [Pause(0.06), SSE_HEAD]
     for event in (ROLE, A, B, finish(), DONE):
@@ -38,7 +39,7 @@ def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act:
     assert (record.coalesced, record.chunk_bound_ns) == (0, None)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_come(act: Callable[..., Any]) -> None:
     together = chunk(frame(A)) + chunk(frame(B) + frame(A))
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.06), Send(together), Pause(0.06)]
@@ -56,7 +57,7 @@ def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_com
     assert record.chunk_ns[1] == record.chunk_ns[2] == record.chunk_ns[3] >= before
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
     async def busy(client: Client) -> RequestRecord:
         pending = client.start()
@@ -90,7 +91,7 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         assert record.chunk_ns[2] <= after_second
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn(stream(*GOOD)), tls=True, handshake_pause_s=0.2) as server:
         first, second = act(server, times(2), ca_file=str(CERTIFICATE))
@@ -131,7 +132,7 @@ def test_a_handshake_that_does_not_end_runs_into_the_connect_timeout(act: Callab
     assert (record.outcome, record.sent_ns) == (Outcome.TIMEOUT_CONNECT, None)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([Hang()])) as server:
         record = act(server, once, timeout_first_byte_ns=150 * MS, timeout_idle_ns=20 * MS)
@@ -140,7 +141,7 @@ def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Calla
     assert (record.outcome, record.first_byte_ns, record.attempts) == (Outcome.TIMEOUT_FIRST_BYTE, None, 1)
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
         record = act(server, once, timeout_idle_ns=150 * MS)
@@ -150,7 +151,7 @@ def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(ac
 
 
 @pytest.mark.parametrize(("sent", "is_over"), [((*GOOD,), True), ((*GOOD[:-1],), False)])
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     sent: tuple[Any, ...], is_over: bool, act: Callable[..., Any]
 ) -> None:
@@ -161,7 +162,7 @@ def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     assert ("its last event had come, and the server did not end the response" in record.error) == is_over
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_slow_trickle_passes_the_idle_timeout_and_runs_into_the_total_one(act: Callable[..., Any]) -> None:
     trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.02))]
     with LiteralServer(in_turn([SSE_HEAD, *trickle])) as server:

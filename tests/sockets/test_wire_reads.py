@@ -32,7 +32,8 @@ from tests.support.literal_replies import (
 )
 from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, in_turn
 from tests.support.on_wire import MS, Wire, on_wire, once
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the wire transport is for Linux"),
@@ -54,7 +55,7 @@ def test_every_record_of_the_wire_has_kernel_stamps_from_its_first_request_on() 
     assert [r.clock for r in records] == ["kernel"] * 5
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_tls_keeps_the_kernel_stamps() -> None:
     async def late(wire: Wire) -> RequestRecord:
         pending = wire.start()
@@ -75,7 +76,7 @@ def test_tls_keeps_the_kernel_stamps() -> None:
     assert before <= record.chunk_ns[1] <= after + 5 * MS
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() -> None:
     async def stepped(wire: Wire) -> list[RequestRecord]:
         pending = wire.start()
@@ -98,7 +99,7 @@ def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() ->
     assert after.sent_ns <= after.chunk_ns[0] < after.sent_ns + 1_000 * MS
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     # Another number asks for nothing that comes with a read: SO_PRIORITY is harmless.
     monkeypatch.setattr(connection_module, "SO_TIMESTAMPNS", socket.SO_PRIORITY)
@@ -113,7 +114,7 @@ def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.Monk
 # ---- Reads that are put by -------------------------------------------------------------------------------------------
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:
     n = 300
     peak = 0
@@ -182,7 +183,7 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
     assert server.connections == 2
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
     def head_and_token_are_out(requests: int) -> bool:
         return len(server.received) == requests and len(server.received[-1].writes) >= 2
@@ -251,7 +252,7 @@ def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
     assert as_by_default == 1
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 64
     monkeypatch.setattr(WireTransport, "reads_plainly", False)  # The compiled core reads in a thread of its own.
@@ -288,7 +289,7 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
     assert after - before == 16
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
     async def order(wire: Wire) -> list[str]:
         transport, clock, happened = wire.transport, wire.transport._clock, []

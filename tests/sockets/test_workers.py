@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,8 +16,9 @@ import yaml
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S, TRIES
+from tests.support.patience import PATIENCE_S
 from tests.support.run_process import records, summary, wait_for
+from tests.support.timing import timing
 from tests.support.worker_processes import PROGRAM, SMALL, flags, process, shard_lines, worker_processes
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -156,16 +156,8 @@ def test_no_secret_is_on_the_command_line_of_a_worker(mock: str, tmp_path: Path)
         assert header.encode() not in text
 
 
+@timing(tries=10, why="the error of the median TTFT: 0.1 ms on a calm machine, 5 ms where others use its processors")
 def test_two_workers_agree_with_the_ledger(tmp_path: Path) -> None:
-    errors = [error_of_two_workers(tmp_path)]
-    while abs(errors[-1]) >= 5.0:
-        assert len(errors) < TRIES, errors
-        shutil.rmtree(tmp_path / "run")
-        errors.append(error_of_two_workers(tmp_path))
-
-
-def error_of_two_workers(tmp_path: Path) -> float:
-    """The error in ms of the median time to the first token."""
     words = ["calibrate", "--config", str(tmp_path / "calm.yaml"), "--out", str(tmp_path / "run"), *SMALL]
     words += ["--requests", "60", "--concurrency", "8", "--mock", "--ttft 30ms --tpot 5ms", "--quiet", "--no-store"]
     assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # How exact it is on a busy machine is another test's matter.
@@ -173,4 +165,4 @@ def error_of_two_workers(tmp_path: Path) -> float:
     assert certificate["problems"] == []
     assert {row["worker"] for row in records(tmp_path)} == {0, 1}
     rows = {(row["metric"], row["stat"]): row for row in certificate["metrics"]}
-    return float(rows["ttft_ms", "p50"]["error"])
+    assert abs(rows["ttft_ms", "p50"]["error"]) < 5.0

@@ -30,7 +30,8 @@ from bench.process.event_loop import add_message_reader, loop_factory
 from bench.records import RequestRecord
 from bench.scale.processes import WorkerProcesses
 from tests.support.mock_process import mock_process
-from tests.support.patience import PATIENCE_S, in_a_calm_moment
+from tests.support.patience import PATIENCE_S
+from tests.support.timing import timing
 from tests.support.worker_processes import gone, shard_lines
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -150,7 +151,7 @@ def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_
     assert shard_lines(tmp_path, "") == [2, 3]
 
 
-@in_a_calm_moment
+@timing(tries=10, why="TODO ")
 def test_a_crew_that_never_begins_lets_its_workers_go(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     ready_at: list[float] = []
 

@@ -1,12 +1,10 @@
 """How the tests are shared out among the processes that run them side by side (pytest-xdist).
 
-The files are the units, so that what a module shares (a mock, a browser, a console) is started once. Two kinds of test are
-one unit each, and so never run beside a test of their own kind: those that hold times of this machine to something, and
-those that drive a browser. Files that measure the same of the same tokenizers are one unit too: it is measured once in a
-process.
+The files are the units, so that what a module shares (a mock, a browser, a console) is started once. The tests that drive a
+browser are one unit, and so never run beside each other. Files that measure the same of the same tokenizers are one unit too:
+it is measured once in a process.
 
-A process that has nothing left to do takes the next unit. While times are measured, that is one that only computes, and
-processes beyond the processors get nothing. Afterwards what waits a lot comes first, the longest in front, and what only
+A process that has nothing left to do takes the next unit. What waits a lot comes first, the longest in front, and what only
 computes is left for the end: its units are short, so that no process works alone for long.
 
 A process may end in the middle of a test (a crash of the interpreter). Its test has failed, and what else it had been given
@@ -23,14 +21,10 @@ import pytest
 from xdist.report import report_collection_diff
 from xdist.workermanage import WorkerController, parse_tx_spec_config
 
-TIMES, BROWSER = "times of this machine", "a browser"
+BROWSER = "a browser"
 TEXTS, SENTENCES = "tests/unit/promptset/test_fresh_texts.py", "tests/unit/promptset/test_recorded_text.py"
 """The units of the files that make texts of kinds, and of those that make texts of sentences."""
 UNITS: dict[str, str] = {
-    "tests/calibration/": TIMES,
-    "tests/sockets/test_clock.py": TIMES,
-    "tests/sockets/test_limits_command.py": TIMES,
-    "tests/sockets/test_planted_defects_over_sockets.py": TIMES,
     "tests/browser/": BROWSER,
     "tests/unit/promptset/test_exact.py": TEXTS,
     "tests/unit/promptset/test_kinds.py": TEXTS,
@@ -42,7 +36,7 @@ UNITS: dict[str, str] = {
 APART = ("tests/sockets/test_documentation_examples.py",)
 """Files whose tests are units of their own: each is long, and shares nothing that is dear."""
 COMPUTING = ("tests/unit/", "tests/virtual/")
-FIRST = (TIMES, *COMPUTING, BROWSER, "tests/sockets/")
+FIRST = (*COMPUTING, BROWSER, "tests/sockets/")
 """The order of the units where one process runs them all."""
 LONG = (
     "tests/sockets/test_documentation_examples.py::test_every_example_of_a_page_runs[docs/usage.md]",
@@ -96,9 +90,7 @@ def processors() -> int:
 
 
 def _rank(unit: str) -> int:
-    """Which units go first: times, then long ones, then others that wait, then those that only compute, heavy ones first."""
-    if unit == TIMES:
-        return -1
+    """Which units go first: long ones, then others that wait, then those that only compute, heavy ones first."""
     if unit.startswith(COMPUTING):
         return len(LONG) + 1 + (HEAVY.index(unit) if unit in HEAVY else len(HEAVY))
     return next((place for place, start in enumerate(LONG) if unit.startswith(start)), len(LONG))
@@ -185,27 +177,14 @@ class Units:
         return self._tests[given[0]]
 
     def _hand_out(self) -> None:
-        for place, node in enumerate(self._given):
-            while node in self._collected and not node.shutting_down and len(self._given[node]) < 2:
-                if not self._waiting:
-                    node.shutdown()
-                elif place < processors() or not self._times_are_measured():
-                    self._give(node, self._next_unit())
+        for node, given in self._given.items():
+            while node in self._collected and not node.shutting_down and len(given) < 2:
+                if self._waiting:
+                    self._give(node, min(self._waiting, key=_rank))
                 else:
-                    break
+                    node.shutdown()
 
     def _give(self, node: WorkerController, unit: str) -> None:
         indices = self._waiting.pop(unit)
         self._given[node] += indices
         node.send_runtest_some(indices)
-
-    def _next_unit(self) -> str:
-        units = sorted(self._waiting, key=_rank)
-        if units[0] != TIMES and self._times_are_measured():
-            return next((unit for unit in units if unit.startswith(COMPUTING)), units[0])
-        return units[0]
-
-    def _times_are_measured(self) -> bool:
-        assert self._tests is not None
-        given = (self._tests[index] for indices in self._given.values() for index in indices)
-        return TIMES in self._waiting or any(unit_of(node_id) == TIMES for node_id in given)

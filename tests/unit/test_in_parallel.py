@@ -18,11 +18,8 @@ from tests.support.in_parallel import (
     LONG,
     SENTENCES,
     TEXTS,
-    TIMES,
     UNITS,
     Units,
-    place_of,
-    processors,
     unit_of,
 )
 
@@ -32,9 +29,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("node_id", "unit"),
     [
-        ("tests/unit/test_skips.py::test_a[x::y]", "tests/unit/test_skips.py"),
-        ("tests/sockets/test_clock.py::test_a", TIMES),
-        ("tests/calibration/test_mock_timing.py::test_b", TIMES),
+        ("tests/unit/test_timing.py::test_a[x::y]", "tests/unit/test_timing.py"),
         ("tests/browser/test_console.py::test_c", BROWSER),
         ("tests/unit/promptset/test_kinds.py::test_e", TEXTS),
         ("tests/unit/promptset/test_sentences.py::test_f", SENTENCES),
@@ -43,12 +38,6 @@ ROOT = Path(__file__).parents[2]
 )
 def test_a_file_is_a_unit_but_for_those_that_would_disturb_each_other(node_id: str, unit: str) -> None:
     assert unit_of(node_id) == unit
-
-
-def test_times_are_measured_first_beside_tests_that_only_compute() -> None:
-    files = ["sockets/test_wire.py", "browser/test_console.py", "unit/test_skips.py", "calibration/test_mock_timing.py"]
-    ordered = sorted((f"tests/{file}::test_a" for file in files), key=place_of)
-    assert [node_id.split("/")[1] for node_id in ordered] == ["calibration", "unit", "browser", "sockets"]
 
 
 def test_the_files_that_are_named_exist() -> None:
@@ -60,13 +49,6 @@ def test_each_unit_of_several_files_that_compute_is_that_of_a_file_of_its_own() 
     assert [unit_of(unit) for unit in (TEXTS, SENTENCES)] == [TEXTS, SENTENCES]
     assert {TEXTS, SENTENCES} <= set(HEAVY)
     assert [path for path in HEAVY if unit_of(path) != path] == []
-
-
-def test_what_is_marked_as_timing_measures_apart_from_others() -> None:
-    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "mark.timing" in path.read_text(encoding="utf-8")]
-    files = [str(path.relative_to(ROOT)) for path in marked if path != Path(__file__)]
-    assert files != []
-    assert [file for file in files if unit_of(file) != TIMES] == []
 
 
 def test_a_process_that_no_mark_announces_is_refused() -> None:
@@ -130,19 +112,6 @@ def run_to_the_end(units: Units, nodes: list[Node], chance: random.Random) -> No
         index = node.runs_one()
         assert index is not None
         units.mark_test_complete(node, index)
-
-
-def test_while_times_are_measured_the_others_compute_and_a_process_too_many_rests() -> None:
-    computing = [f"unit/test_{i}" for i in range(2 * processors() + 3)]
-    tests = ids_in("sockets/test_clock", "sockets/test_wire", *computing)
-    units, nodes = shared_out(tests, processors() + 1)
-    assert nodes[0].given[:3] == [0, 1, 2]
-    assert all(node.given and tests[node.given[0]].startswith("tests/unit/") for node in nodes[1:-1])
-    for _ in range(2):
-        units.mark_test_complete(nodes[0], nodes[0].runs_one() or 0)
-        assert nodes[-1].given == []
-    units.mark_test_complete(nodes[0], nodes[0].runs_one() or 0)
-    assert nodes[-1].given[:3] == [3, 4, 5]
 
 
 def test_what_is_long_comes_first_and_what_only_computes_last_the_heavy_before_the_others() -> None:

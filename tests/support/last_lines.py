@@ -1,0 +1,59 @@
+"""The last lines of a test run: how many passed, which tests passed only when tried again, and which were skipped, and why.
+
+`scripts/test` runs pytest twice: what the first says is kept for the second, whose last lines are those of both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+REMEDIES = {
+    "chromium": "scripts/browser",
+    "playwright": "scripts/environment dev,real",
+    "extra `real`": "scripts/environment dev,real",
+    "pyarrow": "scripts/environment dev,real",
+    "faker": "scripts/environment dev,real",
+    "vLLM": "TRUELOAD_VLLM_PYTHON=/path/to/python scripts/test",
+    "tokenizers": "scripts/real-tokenizers",
+}
+"""A word of the reason, and the command that helps. Other reasons are the machine's own (no Linux, no IPv6)."""
+
+
+@dataclass
+class Ended:
+    """How the tests of a run ended."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    again: list[str] = field(default_factory=list)
+    """A line for each test that passed at a later try than its first."""
+    skipped: list[str] = field(default_factory=list)
+    """The reason of each test that was skipped."""
+
+    def lines(self) -> list[str]:
+        """What is said in the end."""
+        counted = ", ".join(f"{n:,} {how}" for how, n in self.counts.items() if n or how == "passed")
+        return [*sorted(self.again), *skips(self.skipped), counted]
+
+
+def both(kept: Path, ended: Ended) -> Ended:
+    """These and those that the file knows; the file knows all of them afterwards."""
+    before = Ended(**json.loads(kept.read_text(encoding="utf-8"))) if kept.exists() else Ended()
+    counts = {how: before.counts.get(how, 0) + ended.counts.get(how, 0) for how in {**before.counts, **ended.counts}}
+    whole = Ended(counts, before.again + ended.again, before.skipped + ended.skipped)
+    kept.write_text(json.dumps(asdict(whole)), encoding="utf-8")
+    return whole
+
+
+def skips(reasons: Iterable[str]) -> list[str]:
+    """A line about the tests that were skipped for these reasons; none where none was."""
+    counts = Counter(reason.removeprefix("Skipped: ") for reason in reasons)
+    return ["skipped: " + "; ".join(_phrase(reason, n) for reason, n in counts.most_common())] if counts else []
+
+
+def _phrase(reason: str, n: int) -> str:
+    remedy = next((command for word, command in REMEDIES.items() if word in reason), None)
+    return f"{n} ({reason})" + ("" if remedy is None else f": run {remedy}")
