@@ -1,0 +1,112 @@
+"""scripts/test-steadiness: which runs count, which are missing, and that it stops the tests' processes and no others."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("test_steadiness_script", ROOT / "scripts" / "test_steadiness.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def line(condition: str, *failed: str) -> dict[str, object]:
+    return {"condition": condition, "failed": list(failed), "again": [], "seed": 7, "passed": 11_000, "minutes": 9.5}
+
+
+def test_runs_count_since_the_last_failure_whatever_their_condition(script: ModuleType) -> None:
+    lines = [line("quiet"), line("stops", "tests/a.py::b"), line("busy"), line("quiet"), line("quiet")]
+    assert script.in_a_row(lines) == lines[2:]
+    assert script.in_a_row(lines[:2]) == []
+    assert script.in_a_row([]) == []
+    assert script.missing({"quiet": 3, "busy": 1, "stops": 2}, lines[2:]) == [("quiet", 1), ("stops", 2)]
+
+
+def test_a_plan_names_conditions_that_there_are(script: ModuleType) -> None:
+    assert script.plan_of("stops=2,quiet=10") == {"stops": 2, "quiet": 10}
+    for wrong in ("quit=1", "quiet", "quiet=-1", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not CONDITION=N"):
+            script.plan_of(wrong)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_has_its_line_in_the_log_and_a_failure_ends_the_row(
+    script: ModuleType, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "runs" / "log.jsonl"
+
+    def run(condition: str, seed: int, _: object) -> dict[str, object]:
+        return line(condition, *(["tests/a.py::b"] if fails and seed == 12 else [])) | {"seed": seed}
+
+    monkeypatch.setattr(script, "one_run", run)
+    status = script.main(["--plan", "quiet=2,stops=1", "--log", str(log), "--seed", "11"])
+    printed = capsys.readouterr().out
+    seeds = [(one["condition"], one["seed"]) for one in map(json.loads, log.read_text().splitlines())]
+    if fails:
+        assert status == 1
+        assert seeds == [("quiet", 11), ("quiet", 12)]
+        assert "quiet  seed 12      failed: 11,000 in 9.5 min\n  FAILED tests/a.py::b" in printed
+        assert script.main(["--log", str(log), "--show"]) == 0
+        assert "quiet  0 of 8 in a row without a failure" in capsys.readouterr().out
+    else:
+        assert status == 0
+        assert seeds == [("quiet", 11), ("quiet", 12), ("stops", 13)]
+        assert "quiet  2 of 2 in a row" in printed
+        assert script.main(["--plan", "quiet=2,stops=1", "--log", str(log)]) == 0  # Nothing is missing.
+        assert len(log.read_text().splitlines()) == 3
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in Linux's /proc")
+def test_the_processes_of_the_tests_are_stopped_and_go_on_and_others_are_left_alone(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = [sys.executable, "-c", "print('here', flush=True); input()"]
+    mark = {script.MARK: str(os.getpid())}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    sent: list[tuple[int, str]] = []
+    over = threading.Event()
+
+    def signalled(pid: int, number: signal.Signals) -> bool:
+        os.kill(pid, number)
+        sent.append((pid, number.name))
+        if number.name == "SIGSTOP":  # Until it is done, it may still be seen running.
+            os.waitid(os.P_PID, pid, os.WSTOPPED)
+            assert pid not in script.processes()
+        elif len(sent) >= 4:
+            over.set()
+        return True
+
+    monkeypatch.setattr(script, "signalled", signalled)
+    monkeypatch.setattr(script, "SHARE", 1.0)
+    with (
+        subprocess.Popen(waits, env={**os.environ, **mark}, **pipes) as ours,  # type: ignore[call-overload]
+        subprocess.Popen(waits, env={**os.environ, script.MARK: "1"}, **pipes) as other,  # type: ignore[call-overload]
+    ):
+        for process in (ours, other):
+            assert process.stdout.readline() == "here\n"
+        assert script.processes() == [ours.pid]
+        script.stop_some(over, random.Random(1))
+        assert sent == 2 * [(ours.pid, "SIGSTOP"), (ours.pid, "SIGCONT")]
+        for process in (ours, other):
+            process.communicate("\n")
+    assert (ours.returncode, other.returncode) == (0, 0)
