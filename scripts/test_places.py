@@ -229,7 +229,7 @@ def of_debian(release: str) -> Callable[[Machine, str], Row]:
         if os.geteuid() != 0 or shutil.which("debootstrap") is None:
             raise NotHereError("needs root, and debootstrap")
         root, python = machine.scratch / "debian", f"python{versions()[-1]}"
-        packages = f"--include={python}-venv,lib{python}-dev,ca-certificates,gcc,libc6-dev"
+        packages = f"--include={python}-venv,lib{python}-dev,ca-certificates,git,gcc,libc6-dev"
         words = ["debootstrap", "--variant=minbase", packages, release, str(root)]
         made = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if made.returncode != 0:
