@@ -11,7 +11,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, get_args
 
@@ -97,10 +97,16 @@ def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[O
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
 
-_ARGPARSE_SAYS = (
+def _no_choice(said: re.Match[str]) -> str:
+    """Versions of Python differ in whether they quote the choices."""
+    choices = said[3].replace("'", "")
+    return f"{said[1]}: {said[2]} is none of {choices}"
+
+
+_ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^argument (\S+): expected .*$", r"\1 needs a value"),
     (r"^argument (\S+): ignored explicit argument ('.*')$", r"\1 takes no value (given: \2)"),
-    (r"^argument (\S+): invalid choice: ('.*') \(choose from (.*)\)$", r"\1: \2 is none of \3"),
+    (r"^argument (\S+): invalid choice: ('.*?')(?:, maybe you meant .*)? \(choose from (.*)\)$", _no_choice),
     (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 exclude each other"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),
     (r"^unrecognized arguments: (.*)$", r"not known: \1"),

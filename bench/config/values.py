@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -323,6 +323,9 @@ def error_limit(value: object) -> str:
 def _looked_for(path: str) -> Iterator[None]:
     """Raises ValueError where the system does not even look for the path: a name is too long, a directory is closed."""
     try:
+        # From Python 3.14 on, is_file() and its like take every error for a no.
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+            Path(path).stat()
         yield
     except OSError as e:
         raise ValueError(f"{path} cannot be looked for: {e.strerror}") from e

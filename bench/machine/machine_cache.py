@@ -19,9 +19,17 @@ _MACHINE = ("name", "cpu", "processors")
 
 
 def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path:
-    """The path of a file: trueload/NAME in the user's cache."""
+    """The path of a file: trueload/NAME in the user's cache.
+
+    A user may have no home: in a container with an id that no file of users names, and without HOME. Then it is a path where
+    nothing is found and nothing can be written.
+    """
     cache = environment.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "trueload" / name
+    try:
+        folder = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError:
+        folder = Path(os.devnull)
+    return folder / "trueload" / name
 
 
 def machine_key(host: Mapping[str, Any]) -> str:
@@ -40,11 +48,14 @@ def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
 
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
-    draft = path.with_name(f".{path.name}.new")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")  # Another process may write an entry at the same time.
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(content + b"\n")
-        draft.replace(path)
+        try:
+            draft.write_bytes(content + b"\n")
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as e:
         raise UsageError(
             f"{path}: cannot be written ({e.strerror}): name another file with --out, or --no-store"

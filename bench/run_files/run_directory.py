@@ -26,6 +26,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,12 +107,13 @@ class LineLog:
 
 
 def _rescue(name: str, content: bytes) -> str:
-    for folder in (tempfile.gettempdir(), str(Path.home()), "/dev/shm"):
+    # A full disk leaves no folder for temporary files, and a user may have no home.
+    for folder in (tempfile.gettempdir, Path.home, partial(Path, "/dev/shm")):
         try:
-            fd, path = tempfile.mkstemp(prefix="trueload-", suffix=f"-{name}", dir=folder)
+            fd, path = tempfile.mkstemp(prefix="trueload-", suffix=f"-{name}", dir=str(folder()))
             with os.fdopen(fd, "wb") as file:
                 file.write(content)
-        except OSError:
+        except (OSError, RuntimeError):
             continue
         return path
     return "no file: every disk is full"

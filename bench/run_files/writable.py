@@ -9,10 +9,20 @@ from pathlib import Path
 from bench.errors import UsageError
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or directory. Raises OSError if the system will not look: from Python 3.14 on, exists()
+    takes that for a no."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    return True
+
+
 def directory_problem(path: Path) -> str | None:
     """Why no directory can be made there, or no file in it; None if both can."""
     try:
-        there = next(place for place in (path, *path.parents) if place.exists())
+        there = next(place for place in (path, *path.parents) if _is_there(place))
     except OSError as e:  # A name too long, a directory that is closed.
         return str(e.strerror)
     if not there.is_dir():
@@ -25,7 +35,7 @@ def file_problem(path: Path, *, makes_directories: bool = False) -> str | None:
     try:
         if path.is_dir():
             return "it is a directory"
-        if path.exists():
+        if _is_there(path):
             return None if os.access(path, os.W_OK) else f"{path} is closed to us"
         if not makes_directories and not path.absolute().parent.is_dir():
             return f"there is no directory {path.parent}"

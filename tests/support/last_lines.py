@@ -15,6 +15,8 @@ REMEDIES = {
     "chromium": "scripts/browser",
     "playwright": "scripts/environment dev,real",
     "extra `real`": "scripts/environment dev,real",
+    "extra dev": "scripts/environment dev,real",
+    "extra `ray`": "scripts/environment dev,real,ray",
     "pyarrow": "scripts/environment dev,real",
     "faker": "scripts/environment dev,real",
     "vLLM": "TRUELOAD_VLLM_PYTHON=/path/to/python scripts/test",

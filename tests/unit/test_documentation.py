@@ -62,6 +62,7 @@ CANNOT_RUN = {
     "trueload completion": "changes the user's shell; tests/unit/bench/test_completion.py asks real ones",
     "source <(trueload completion": "changes the user's shell; tests/unit/bench/test_completion.py asks real ones",
     "scripts/platforms": "installs an environment for each version of Python",
+    "scripts/test-places": "runs this very test in other places",
     "scripts/test": "runs this very test",
     "scripts/mutants": "takes minutes; tests/unit/test_mutants.py tries what it is made of",
     "examples/": "tests/sockets/test_examples.py runs each, in seconds",

@@ -133,6 +133,17 @@ def test_each_reason_has_its_count_and_the_command_that_helps() -> None:
     ]
 
 
+def test_each_extra_that_a_test_may_lack_has_the_command_that_installs_it() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(TESTS.glob("*/test_*.py")))
+    named = re.finditer(r"(?:the extra `(\w+)` is not installed|install the extra (\w+))(?=\")", text)
+    reasons = {match[0]: match[1] or match[2] for match in named}
+    assert set(reasons.values()) >= {"dev", "real", "ray"}
+    for reason, extra in reasons.items():
+        remedy = re.search(r"run scripts/environment (\S+)", *skips([reason]))
+        assert remedy is not None, reason
+        assert extra in remedy[1].split(",")
+
+
 @pytest.mark.parametrize(
     "other", [r"mark\.flaky", r"mark\.timing", r"\breruns?=", r"\b[Tt]ries\b.*\brange|range\(TRIES"]
 )

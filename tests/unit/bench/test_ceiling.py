@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -77,6 +78,33 @@ def test_where_no_file_can_be_written_the_user_is_told_what_to_do(tmp_path: Path
 def test_the_file_is_in_the_users_cache(tmp_path: Path) -> None:
     assert default_path({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "trueload" / "limits.json"
     assert default_path({"XDG_CACHE_HOME": ""}) == Path.home() / ".cache" / "trueload" / "limits.json"
+
+
+def test_a_user_without_a_home_has_no_ceiling_and_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> NoReturn:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    path = default_path({})
+    assert read(path, HOST) is None
+    with pytest.raises(UsageError, match="cannot be written"):
+        write(path, RESULT)
+
+
+def test_two_processes_that_store_at_once_both_succeed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, there, replace_with = tmp_path / "limits.json", {**HOST, "name": "there"}, Path.replace
+
+    def late(draft: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace_with)
+        with monkeypatch.context() as other:  # Another process writes its own from begin to end in between.
+            other.setattr(os, "getpid", lambda: 1)
+            write(path, {**RESULT, "host": there})
+        return replace_with(draft, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    write(path, RESULT)
+    assert read(path, HOST) is not None
+    assert [p.name for p in tmp_path.iterdir()] == ["limits.json"]
 
 
 # An answer with TTFT 100 ms and TPOT 20 ms.

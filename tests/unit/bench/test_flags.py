@@ -243,7 +243,7 @@ def test_a_flag_without_its_value_is_refused() -> None:
         (["run", "--quiet=yes"], "--quiet takes no value (given: 'yes') (see python -m bench run --help)"),
         (
             ["completion", "csh"],
-            "shell: 'csh' is none of 'bash', 'zsh', 'fish' (see python -m bench completion --help)",
+            "shell: 'csh' is none of bash, zsh, fish (see python -m bench completion --help)",
         ),
         (["limits", "--foo"], "not known: --foo (see python -m bench limits --help)"),
     ],
@@ -251,6 +251,19 @@ def test_a_flag_without_its_value_is_refused() -> None:
 def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "invalid choice: 'csh' (choose from 'bash', 'zsh')",  # Python 3.11
+        "invalid choice: 'csh' (choose from bash, zsh)",  # Python 3.14
+        "invalid choice: 'csh', maybe you meant 'zsh'? (choose from bash, zsh)",  # Python 3.15
+    ],
+)
+def test_a_choice_is_refused_in_the_same_words_by_each_version_of_python(said: str) -> None:
+    with pytest.raises(UsageError, match=r"^shell: 'csh' is none of bash, zsh \(see p --help\)$"):
+        Parser(prog="p").error(f"argument shell: {said}")
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import orjson
 import pytest
@@ -168,6 +169,29 @@ def test_a_full_disk_loses_no_line_and_says_where_they_are(rescued: Path) -> Non
     assert said is not None
     assert str(saved) in said
     assert "No space left on device" in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("at_home", [True, False], ids=["a home", "no home"])
+def test_where_no_temporary_file_can_be_made_the_lines_are_at_home_or_in_memory(
+    at_home: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere() -> NoReturn:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp']")
+
+    def nobody() -> NoReturn:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setattr(Path, "home", (lambda: tmp_path) if at_home else nobody)
+    log = LineLog(Path("/dev/full"))
+    log.append(b"first\n")
+    said = log.close()
+    assert said is not None
+    saved = Path(said.partition(" of records are in ")[2].partition(" instead")[0])
+    assert saved.parent == (tmp_path if at_home else Path("/dev/shm"))
+    assert saved.read_bytes() == b"first\n"
+    saved.unlink()
 
 
 def test_lines_that_waited_are_written_when_there_is_room_again(tmp_path: Path, rescued: Path) -> None:

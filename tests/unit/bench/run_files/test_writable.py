@@ -35,6 +35,11 @@ def test_a_file_is_no_directory_and_has_nothing_below_it(file: Path) -> None:
     assert directory_problem(file / "below" / "it") == f"{file} is a file"
 
 
+def test_a_name_that_the_system_does_not_take_is_told_by_each_version_of_python(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    assert directory_problem(path) == directory_problem(path / "below") == file_problem(path) == "File name too long"
+
+
 @UNWRITABLE
 def test_a_directory_in_which_even_root_can_make_no_file_is_told() -> None:
     problem = directory_problem(Path("/proc/new"))
