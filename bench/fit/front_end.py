@@ -74,8 +74,8 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
 def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     prompts, left = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
     varied = float(prompts.max()) >= _SPREAD * float(prompts.min())
-    # The robust fit weighs by the size of what it fits: shift it, so that a rest near 0 has a size.
-    shift = max(1.0, float(np.quantile(np.abs(left), 0.9)))
+    # The robust fit weighs by the size of what it fits: shift it, so that the middle has a size, whatever its sign.
+    shift = 1.0 + float(np.quantile(np.abs(left), 0.9))
     design = np.column_stack((np.ones_like(prompts), prompts)) if varied else np.ones((len(prompts), 1))
     found = robust.fit(design, left + shift)
     slope = float(found.x[1]) if varied else 0.0
