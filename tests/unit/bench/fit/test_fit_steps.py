@@ -128,6 +128,14 @@ def test_a_gap_is_as_good_if_a_fiftieth_of_the_chunks_is_all_that_it_loses(late:
     assert step_gap_us(arriving(first, second)) == pytest.approx(gap)
 
 
+def test_the_first_20_000_chunks_choose_the_gap() -> None:
+    first = arriving(*[[10_000.0 * place for place in range(10_001)]] * 2)
+    second = [3e8 + 10_000 * place for place in range(500)]
+    # The smallest gap divides the steps of the last two: that is seen only where they are among the first.
+    assert step_gap_us([*first, *arriving(second, [at + 4000 for at in second])]) == pytest.approx(3000)
+    assert step_gap_us([first[0], *arriving(second, [at + 4000 for at in second])]) == pytest.approx(4500)
+
+
 def test_replies_that_are_not_sure_do_not_choose_the_gap() -> None:
     good = arriving((0, 25_000, 50_000))
     assert step_gap_us([*good, *arriving((10_000, 35_000, 60_000), sure=False)]) == pytest.approx(11_250)

@@ -299,8 +299,8 @@ def test_a_whole_on_the_border_of_what_is_allowed_agrees() -> None:
 
 
 def test_what_is_allowed_up_to_the_whole_leaves_no_w0() -> None:
-    # One load allows up to 2350, another up to 2600, and those of a third one each something else: the range is 2000 to 2600, its middle
-    # is allowed by the first load, and 2500 is not. But 2500 is within the range.
+    # One load allows up to 2350, another up to 2600, and the requests of a third one each something else: the range is
+    # 2000 to 2600, and the first load allows its middle. It does not allow 2500, but that is within the range.
     elsewhere = [(200.0 * place, 200.0 * place + 100) for place in range(50, 350)]
     runs = [beside(bounds) for bounds in ([(2000.0, 2350.0)] * 30, [(2000.0, 2600.0)] * 200, elsewhere)]
     found = fit_front_end([run_of(waits([2500.0] * 12)), *runs], COST, None)
