@@ -98,10 +98,10 @@ def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> li
     one before too."""
     found = []
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
-        if not stream.sure or places[0] < 1:
+        if not stream.sure:
             continue
         first = places[0]
-        if table.sure[first] and table.sure[first - 1]:
+        if table.sure[first] and table.sure[first - 1]:  # The first of all is never sure.
             low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
             found.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
     return found

@@ -103,7 +103,7 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
     prompts = np.array([float(stream.prompt_tokens) for stream in sure])
     begins, times, numbers = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for number, stream in enumerate(sure):
-        arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:])
+        arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:], dtype=np.int64)
         # A chunk of several tokens stands for as many gaps.
         each = np.diff(arrivals) / np.maximum(tokens, 1)
         begins.append(np.repeat(arrivals[:-1], tokens))

@@ -162,8 +162,8 @@ def test_steps_that_a_part_of_a_prompt_filled_show_the_budget() -> None:
 
 @pytest.mark.parametrize(
     ("tokens", "value"),
-    [(500, 512), (535, 512), (540, 540), (700, 700), (1000, 1024), (970, 970), (990, 1024), (2000, 2048), (4000, 4096), (8100, 8192),
-     (16_000, 16_384), (300.4, 300)],
+    [(500, 512), (535, 512), (540, 540), (700, 700), (1000, 1024), (970, 970), (990, 1024), (2000, 2048), (4000, 4096),
+     (8100, 8192), (16_000, 16_384), (300.4, 300)],
 )  # fmt: skip
 def test_a_usual_budget_is_taken_if_it_is_near(tokens: float, value: int) -> None:
     assert budget(full(tokens)).value == value

@@ -50,7 +50,9 @@ def together(users: int, requests: int = 0) -> list[Stream]:
 
 
 def runs_of(*users: int) -> list[FittedRun]:
-    return made_runs([together(n) for n in users])
+    """Runs of so many users, of which the first names server and model."""
+    first, *others = made_runs([together(n) for n in users])
+    return [first, *(replace(run, url="http://127.0.0.1:9000", model="other") for run in others)]
 
 
 def document(fit: BatchingFit, runs: Sequence[FittedRun] = (), **of: Any) -> dict[str, Any]:
@@ -160,7 +162,9 @@ def test_the_most_in_flight_are_counted_from_send_to_end(times: list[tuple[float
 def test_a_batch_size_that_the_fit_does_not_describe_is_warned_of(p50: float, text: str | None) -> None:
     off = replace(BIN, p50=p50)
     found = warnings_of(replace(FIT, steps=replace(STEPS, residuals=(BIN, off))), runs_of(2))
-    assert [f"steps with 4 to 7 decodes are {text} off" in sentence for sentence in found] == ([] if text is None else [True])
+    assert [f"steps with 4 to 7 decodes are {text} off" in sentence for sentence in found] == (
+        [] if text is None else [True]
+    )
     assert warnings_of(replace(FIT, steps=replace(STEPS, residuals=())), runs_of(2)) == []
 
 
@@ -280,7 +284,9 @@ def test_rows_of_different_kinds_follow_each_other() -> None:
     assert [row["what"] for row in unknown_of(fit, runs_of(2, 9))] == ["b0, b2", "b1", "b3", "a0", "kv_blocks"]
 
 
-@pytest.mark.parametrize(("endpoint", "words"), [("chat", ""), ("auto", ""), ("completions", " --endpoint completions")])
+@pytest.mark.parametrize(
+    ("endpoint", "words"), [("chat", ""), ("auto", ""), ("completions", " --endpoint completions")]
+)
 def test_a_command_names_an_endpoint_that_is_not_the_default(endpoint: str, words: str) -> None:
     (run,) = runs_of(1)
     found = command_of(replace(run, endpoint=endpoint), input_tokens="uniform:1..9")
@@ -297,7 +303,12 @@ def sampled(fit: SampledFit, runs: Sequence[FittedRun] = ()) -> dict[str, Any]:
 
 def test_a_document_of_sampled_times_has_quantiles_and_factors() -> None:
     made = sampled(SAMPLED)
-    assert (made["schema"], made["engine"], made["model"], made["settings"]) == ("trueload/profile/1", "sampled", "m", {})
+    assert (made["schema"], made["engine"], made["model"], made["settings"]) == (
+        "trueload/profile/1",
+        "sampled",
+        "m",
+        {},
+    )
     assert made["sampled_times"] == {
         "ttft_ms": [40, 60], "ttft_per_input_token_us": 30.1235, "gap_ms": [9, 11], "between": 0.312346,
         "follows": 0.512346, "load": [[1, 1, 1], [8.12346, 2.12346, 3.12346]],

@@ -36,11 +36,11 @@ class Placed:
     def clusters(self) -> Clusters:
         return Clusters(np.array(ENDS), tuple(self.places), 50.0)
 
-    def table(self, drafts: int = 0) -> StepTable:
-        return step_table(self.streams, self.clusters(), drafts)
+    def table(self, *drafts: int) -> StepTable:
+        return step_table(self.streams, self.clusters(), *drafts)
 
-    def column(self, name: str, drafts: int = 0) -> list[Any]:
-        values: list[Any] = getattr(self.table(drafts), name).tolist()
+    def column(self, name: str, *drafts: int) -> list[Any]:
+        values: list[Any] = getattr(self.table(*drafts), name).tolist()
         return values
 
     def rows(self, budget: int | None = None, **limits: int) -> list[tuple[float, ...]]:
@@ -197,6 +197,13 @@ def test_with_drafts_each_decode_computes_them_too_and_a_step_gives_what_was_acc
     assert placed.column("steps", 2) == [1] * 8
     # A stream that got nothing in a step paused there.
     assert placed.column("sure", 2)[:6] == [False, True, False, False, True, False]
+
+
+def test_a_step_with_drafts_is_sure_if_no_stream_paused_whatever_its_first_chunk_holds() -> None:
+    placed = Placed().add(0, 1, 3, 4).add(1, 2, tokens=(3, 1)).add(2, 3, 4)
+    # The first stream paused over steps 2 and 3, the others did not.
+    assert placed.column("sure", 2)[:6] == [False, True, False, False, True, False]
+    assert placed.column("sure")[1] is False
 
 
 @pytest.mark.parametrize(
