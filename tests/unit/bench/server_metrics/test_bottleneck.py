@@ -36,6 +36,7 @@ def level(**levels: float) -> list[dict[str, float]]:
 MEMORY = (
     "memory of the KV cache was the limit: 0.5 requests waited on average (at most 0) while up to 95% of it was in use"
 )
+MORE = "3.0 requests waited on average (at most 3): the server had more requests than it took in"
 LIMIT = (
     "the limit on requests or on tokens a step (vLLM: --max-num-seqs, --max-num-batched-tokens) held the others back"
 )
@@ -49,8 +50,8 @@ LIMIT = (
         ({"running": 8, "waiting": 3, "kv": 0.949},
          f"3.0 requests waited on average (at most 3) while 8.0 ran and at most 95% of the KV cache was in use: {LIMIT}"),
         ({"running": 8, "waiting": 3}, f"3.0 requests waited on average (at most 3) while 8.0 ran: {LIMIT}"),
-        ({"waiting": 3, "kv": 0.5}, "3.0 requests waited on average (at most 3): the server had more requests than it took in"),
-        ({"waiting": 3}, "3.0 requests waited on average (at most 3): the server had more requests than it took in"),
+        ({"waiting": 3, "kv": 0.5}, MORE),
+        ({"waiting": 3}, MORE),
     ],
 )  # fmt: skip
 def test_requests_that_wait_name_what_holds_them_back(levels: dict[str, float], sentence: str) -> None:

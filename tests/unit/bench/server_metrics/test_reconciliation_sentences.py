@@ -49,8 +49,8 @@ def failed(n: int, outcome: Outcome = Outcome.RESET) -> list[RequestRecord]:
          "2 requests that did not succeed"),
         (9, 2, False, False, "the server finished 9 requests, of which 4 are this run's: 3 are somebody else's, or were sent "
          "again by something in between"),
-        (9, 2, True, None, "the server finished 9 requests, and 6 have a record: 3 lost their records with what sent them, or "
-         "are somebody else's"),
+        (9, 2, True, None, "the server finished 9 requests, and 6 have a record: 3 lost their records with what sent them, "
+         "or are somebody else's"),
         (6, 2, True, True, "the server finished 6 requests; of the client's 4 succeeded, and it may also have finished the "
          "2 requests that did not succeed"),
         (4, 0, True, True, "both counted 4 requests"),
@@ -202,7 +202,8 @@ def ttft(mean_s: float, *, requests: int = 4, queue_s: float | None = None) -> d
     def scraped(n: int) -> dict[str, float]:
         found = {
             f'{TTFT}_bucket{{le="0.03"}}': n / 4, f'{TTFT}_bucket{{le="0.05"}}': n / 2,
-            f'{TTFT}_bucket{{le="0.07"}}': 3 * n / 4, f'{TTFT}_bucket{{le="+Inf"}}': float(n), f"{TTFT}_sum": mean_s * n, f"{TTFT}_count": float(n),
+            f'{TTFT}_bucket{{le="0.07"}}': 3 * n / 4, f'{TTFT}_bucket{{le="+Inf"}}': float(n),
+            f"{TTFT}_sum": mean_s * n, f"{TTFT}_count": float(n),
         }  # fmt: skip
         if queue_s is not None:
             found |= {f"{QUEUE}_sum": queue_s * n, f"{QUEUE}_count": float(n)}
