@@ -178,7 +178,7 @@ def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
     pairs = np.diff(of_request) == 0
     follows = float((rest[1:] * rest[:-1])[pairs].sum() / max(float((rest[:-1] ** 2)[pairs].sum()), 1e-12))
     # The mean of a request takes a part of the correlation with it: about (1 + 3 f) / its gaps (Kendall, 1954).
-    middle = float(np.median(counts))
+    middle = float(np.median(counts[several]))
     follows = min(0.99, max(-0.99, (follows * middle + 1) / max(middle - 3, 1.0)))
     # The mean of m scores that follow each other varies by inside / m x (1 + f) / (1 - f) without any difference of requests.
     chance = inside / float(np.mean(counts)) * (1 + follows) / (1 - follows)

@@ -104,6 +104,17 @@ def test_chunks_of_several_steps_show_no_limits_and_how_many_they_hold() -> None
     assert (given.max_num_batched_tokens.value, given.max_num_batched_tokens.source) == (512, "given")
 
 
+def test_the_usual_chunk_is_one_between_the_first_and_the_last() -> None:
+    # Steps of 1 ms: 4 of them in a chunk, then 6, and 2 that were left.
+    streams = []
+    for place in range(40):
+        sent = 1e5 * place
+        arrivals = tuple(sent + after for after in (2000.0, 6000.0, 12_000.0, 14_000.0))
+        streams.append(Stream(sent, arrivals[-1], 100, 0, arrivals, (1, 4, 6, 2), sure=True))
+    fit = fit_batching([streams], Random(1))
+    assert (fit.chunks, fit.stream_interval) == ("interval", 6)
+
+
 def steps_of(streams: Sequence[Stream], given: Given | None = None) -> tuple[int, int]:
     fit = fit_batching([streams], Random(1), given or Given())
     return fit.steps.rows, fit.steps.steps

@@ -207,6 +207,10 @@ def test_the_most_tokens_of_a_step_whose_time_agrees_with_its_work_are_a_bound(e
     assert budget([step(extra_us, prefill=200, sure=0)]).at_least == 15
 
 
+def test_where_no_step_agrees_nothing_bounds_the_budget() -> None:
+    assert batched_tokens([seen([step(900.0)] * 5)], fit_of()) == Limit(None, 0, "unknown")
+
+
 def test_all_runs_are_taken_together() -> None:
     long = seen([step(), *full(512, 4), step(prefill=90, firsts=1)], [(500.0, 5)])
     short = seen([step(), *full(512, 4), step(prefill=3, firsts=1)], [(500.0, 5)])

@@ -142,6 +142,16 @@ def test_ttft_grows_with_the_prompt_at_every_load() -> None:
     assert [point.ttft for point in fit.load] == pytest.approx([1, 2], rel=1e-3)
 
 
+def test_loads_of_other_prompts_do_not_spoil_the_factor_of_the_load() -> None:
+    runs = [
+        [*alone(60, prompts=(100, 400, 900), slope_us=30.0)],
+        beside([*alone(60, times=2.0, prompts=(400, 900, 1600), slope_us=30.0)], 3),
+    ]
+    fit = fit_sampled(runs)
+    assert fit.ttft_per_input_token_us == pytest.approx(30, rel=0.02)
+    assert [point.ttft for point in fit.load] == pytest.approx([1, 2], rel=0.02)
+
+
 @pytest.mark.parametrize(("longest", "slope"), [(200, 30.0), (199, 0.0)])
 def test_prompts_twice_as_long_as_others_tell_the_slope(longest: int, slope: float) -> None:
     fit = fit_sampled([[*alone(60, prompts=(100, longest), slope_us=30.0)]])
@@ -219,6 +229,14 @@ def test_requests_of_different_runs_are_different_requests() -> None:
 def test_replies_of_two_tokens_show_nothing_of_what_hangs_together() -> None:
     fit = fit_sampled([[*alone(200, gaps=(10_000.0,))]])
     assert (fit.between, fit.follows) == (0, 0)
+
+
+def test_two_replies_of_several_gaps_are_enough_to_see_what_hangs_together() -> None:
+    long = [*alone(2, gaps=[10_000.0, 1000.0] * 80, behind_us=1e9)]
+    short = [*alone(60, gaps=(5000.0,))]
+    assert fit_sampled([[*short, *long]]).follows < -0.7
+    one = [*alone(1, gaps=[10_000.0, 1000.0] * 80, behind_us=1e9)]
+    assert fit_sampled([[*short, *one]]).follows == 0
 
 
 def test_gaps_that_all_follow_each_other_stay_within_what_a_correlation_can_be() -> None:

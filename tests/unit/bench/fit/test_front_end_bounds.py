@@ -283,6 +283,14 @@ def test_it_takes_more_than_a_few_requests_to_divide_them(parts: list[tuple[int,
     assert both(10_000.0, *parts).how == how
 
 
+@pytest.mark.parametrize(("sooner", "how"), [(6, "idle"), (7, "both")])
+def test_a_load_of_which_more_than_0_15_came_sooner_divides_them(sooner: int, how: str) -> None:
+    # The others of its 40 allow no a0 at all, and the requests of another load allow both.
+    one = beside([(2000, 2400)] * sooner + [(-900, -100)] * (40 - sooner))
+    other = beside([(2000, 12_000)] * 30)
+    assert fit_front_end([run_of(waits([10_000.0] * 12)), one, other], COST, None).how == how
+
+
 def test_where_they_agree_w0_may_still_be_what_is_beyond_the_least_that_is_allowed() -> None:
     found = both(2300.0, (30, 2000, 2400))
     assert (found.how, found.requests, found.w0.told) == ("idle", 42, True)

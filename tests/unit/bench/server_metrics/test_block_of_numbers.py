@@ -84,6 +84,8 @@ def test_without_a_window_it_is_the_whole_run() -> None:
     assert found["counters"] == {"prompt_tokens": {"total": 80, "per_s": 10}}
     half = described(served(-1, *range(10)), summary(2.0, None))
     assert (half["window"]["start_s"], half["window"]["end_s"]) == (0, 8)
+    begun = described(served(-1, *range(10)), summary(None, 6.0))
+    assert (begun["window"]["start_s"], begun["window"]["end_s"]) == (0, 8)
     assert not described(served(*range(1, 10)), summary(None, None))["window"]["covered"]
 
 

@@ -130,6 +130,22 @@ def test_the_most_of_several_pages_is_that_of_their_sum() -> None:
     assert found.level_at(Role.RUNNING, 10) == 13
 
 
+def test_scrapes_on_either_end_of_a_stretch_belong_to_it() -> None:
+    # The sum is 12 at 10 ns, where the first page was read, and falls to both sides.
+    found = series((0, {RUNNING: 0.0}), (10, {RUNNING: 4.0}), (20, {RUNNING: 0.0}))
+    series((0, {RUNNING: 8.0}), (20, {RUNNING: 8.0}), page=1, into=found)
+    assert found.level(Role.RUNNING, 5, 15) == (pytest.approx(11), 12)
+    assert found.level(Role.RUNNING, 10, 15) == (pytest.approx(11), 12)
+    assert found.level(Role.RUNNING, 5, 10) == (pytest.approx(11), 12)
+
+
+def test_each_failed_scrape_is_counted_and_the_last_is_told() -> None:
+    found = series((0, {RUNNING: 1.0}))
+    for error in ("one", "two", "three"):
+        found.add(Scrape(t_ns=5, asked_ns=5, page=0, values={}, error=error))
+    assert (found.failed, found.last_error, found.scrapes) == (3, "three", 1)
+
+
 def test_a_level_is_of_the_pages_that_were_asked_around_it() -> None:
     found = series((0, {RUNNING: 3.0}), (20, {RUNNING: 3.0}))
     series((10, {RUNNING: 8.0}), (40, {RUNNING: 8.0}), page=1, into=found)
