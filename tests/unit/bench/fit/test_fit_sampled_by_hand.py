@@ -216,6 +216,23 @@ def test_what_hangs_together_is_found(spread: float, follows: float, gaps: int) 
         assert (fit.between, fit.follows) == pytest.approx((spread, follows), abs=0.06)
 
 
+def test_few_and_short_replies_have_the_scores_of_their_ranks() -> None:
+    streams = correlated(50, 5, 0.4, 0.2, 8)
+    fit = fit_sampled([streams])
+    expected = by_kendall(np.array([np.diff(stream.arrivals_us) for stream in streams]))
+    assert (fit.between, fit.follows) == pytest.approx(expected, abs=2e-4)
+
+
+def test_replies_of_two_gaps_swing_about_their_mean_as_far_as_a_correlation_can() -> None:
+    assert fit_sampled([[*alone(120, gaps=(9000.0, 11_000.0))]]).follows == -0.99
+
+
+def test_gaps_of_no_length_have_no_factor() -> None:
+    none = fit_sampled([[*alone(60, gaps=(0.0,) * 4)], beside([*alone(60, times=2.0, gaps=(0.0,) * 4)], 3)])
+    assert load(none) == [(1, 1, 1, 60), (4, 2, 1, 60)]
+    assert none.gap_ms == (0,) * 101
+
+
 def test_requests_of_different_runs_are_different_requests() -> None:
     # Each request has gaps of one length; two runs of one request each, and two requests in a run, are the same.
     runs = [[*alone(30, gaps=(gap,) * 5)] for gap in (9000.0, 11_000.0)]
