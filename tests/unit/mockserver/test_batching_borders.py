@@ -153,3 +153,14 @@ def test_whoever_is_released_while_it_waits_leaves_no_gap_in_the_line() -> None:
     # 4 tokens of prompt take 18 us, one of the reply 13.
     assert stamps_us(engine) == {1: [23, 36], 3: [54, 67]}
     assert engine.state().iteration_tokens == {4: 2, 1: 2}
+
+
+def test_a_step_whose_tokens_are_all_taken_is_no_step_of_those_that_got_none() -> None:
+    engine = BatchingEngine(replace(COST, max_num_batched_tokens=4), drafts=3)
+    for key in (1, 2):
+        engine.admit(key, work(0, 1, 9, shares=(1,) * 9))
+    # 14 us for two prompts of a token. Then the first request has all 4 tokens, a decode and three drafts, for 22 us, until
+    # it has only 3, 2 and 1 left to compute: the second one has what is over, and all 4 behind it.
+    first = [19, 41, 63, 85, 107, 129, 151, 173, 195]
+    assert stamps_us(engine) == {1: first, 2: [19, 151, 173, 195, 217, 239, 258, 274, 287]}
+    assert [engine.release(key).facts["steps"] for key in (1, 2)] == [9, 9]
