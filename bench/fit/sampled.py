@@ -183,7 +183,7 @@ def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
     # The mean of m scores that follow each other varies by inside / m x (1 + f) / (1 - f) without any difference of requests.
     chance = inside / float(np.mean(counts)) * (1 + follows) / (1 - follows)
     apart = max(0.0, float(np.var(means)) - chance)
-    return min(1.0, apart / max(apart + inside, 1e-12)), follows
+    return apart / max(apart + inside, 1e-12), follows
 
 
 def _quantiles(values_us: Array) -> tuple[float, ...]:

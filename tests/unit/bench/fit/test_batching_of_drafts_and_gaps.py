@@ -153,3 +153,13 @@ def test_the_front_end_is_that_of_the_fitted_steps() -> None:
     assert front.how == "idle"
     assert front.requests >= 12
     assert front.a0.value == pytest.approx(StepServer().a0, abs=0.1 * StepServer().b0)
+
+
+def test_a_budget_that_was_found_divides_the_steps_as_one_that_was_given() -> None:
+    # Requests wait long before a step takes them in: without the budget they may lie in any step since they were sent.
+    server = StepServer(budget=256, seqs=4)
+    runs = [closed_loop(server, users, 2.0, prompts=(40, 900), outputs=(16, 48), seed=users) for users in (4, 8)]
+    found, given = (fit_batching(runs, Random(1), how) for how in (Given(), Given(max_num_batched_tokens=256)))
+    assert (found.limits.max_num_batched_tokens.value, found.limits.max_num_batched_tokens.source) == (256, "steps")
+    assert (found.steps.rows, found.steps.values) == (given.steps.rows, given.steps.values)
+    assert found.front_end == given.front_end

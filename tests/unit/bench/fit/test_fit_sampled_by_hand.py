@@ -117,6 +117,7 @@ def test_a_request_is_under_way_from_its_send_until_its_last_token() -> None:
         ((24, 30), [2]),  # Met by 24 and 30: the middle of those.
         ((30, 25, 30), [1, 2, 3]),
         ((10, 10, 10, 30), [2, 4]),
+        ((13, 13, 24), [2]),
     ],
 )
 def test_a_load_that_enough_requests_met_is_a_point(counts: tuple[int, ...], points: list[float]) -> None:
