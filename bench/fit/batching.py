@@ -82,7 +82,7 @@ def fit_batching(
     seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, server_blocks)
     limits = Limits(_given(given.max_num_seqs) or seqs, budget, _given(given.kv_blocks) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
-    interval = common[len(common) // 2] if kind == "interval" and common else 1
+    interval = common[len(common) // 2] if kind == "interval" else 1
     return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval)
 
 

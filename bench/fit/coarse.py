@@ -33,7 +33,7 @@ def chunk_kind(streams: Sequence[Stream]) -> ChunkKind:
     tokens, times = np.array(counts, dtype=np.float64), np.array(gaps)
     low, high = float(np.quantile(tokens, 0.25)), float(np.quantile(tokens, 0.75))
     few, many = tokens <= low, tokens >= max(high, low + 1)
-    if not many.any() or not few.any():
+    if not many.any():
         return "interval"
     grows = np.log(np.median(times[many]) / max(float(np.median(times[few])), 1e-9))
     in_proportion = np.log(float(np.mean(tokens[many])) / float(np.mean(tokens[few])))

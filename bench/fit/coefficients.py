@@ -158,8 +158,6 @@ def _told(a: Array, y: Array, found: robust.Robust, low: Array, high: Array) -> 
     gram = a.T @ weighted
     size = np.sqrt(np.diag(gram))
     told = size > 0
-    if not told.any():
-        return told
     inside = np.flatnonzero(told)
     scaled = gram[np.ix_(inside, inside)] / np.outer(size[inside], size[inside])
     # What is left of a column that the others explain is 1 / (its diagonal of the inverse).

@@ -74,8 +74,8 @@ def _idle(streams: Sequence[Stream], cost: tuple[float, ...], budget: int | None
 def _of_idle(points: list[tuple[int, float]]) -> FrontEnd:
     prompts, left = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
     varied = float(prompts.max()) >= _SPREAD * float(prompts.min())
-    # The robust fit weighs by the size of what it fits: shift it, so that a rest near 0 has a size.
-    shift = max(1.0, float(np.quantile(np.abs(left), 0.9)))
+    # The robust fit weighs by the size of what it fits: shift it, so that the middle has a size, whatever its sign.
+    shift = 1.0 + float(np.quantile(np.abs(left), 0.9))
     design = np.column_stack((np.ones_like(prompts), prompts)) if varied else np.ones((len(prompts), 1))
     found = robust.fit(design, left + shift)
     slope = float(found.x[1]) if varied else 0.0
@@ -98,10 +98,10 @@ def _busy(streams: Sequence[Stream], clusters: Clusters, table: StepTable) -> li
     one before too."""
     found = []
     for stream, places in zip(streams, clusters.of_chunk, strict=True):
-        if not stream.sure or places[0] < 1:
+        if not stream.sure:
             continue
         first = places[0]
-        if table.sure[first] and table.sure[first - 1]:
+        if table.sure[first] and table.sure[first - 1]:  # The first of all is never sure.
             low, high = float(table.begin_us[first - 1]), float(table.begin_us[first])
             found.append((low - stream.sent_us, high - stream.sent_us, stream.prompt_tokens))
     return found

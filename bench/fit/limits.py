@@ -53,9 +53,8 @@ def sequences_and_blocks(runs: Seen, a0_us: float, blocks: int | None) -> tuple[
             if stream.sure:
                 ready = int(np.searchsorted(table.end_us, stream.sent_us + a0_us)) + 1
                 held[ready : places[0]] += 1
-        if len(running):
-            most_running = max(most_running, int(running[table.sure].max(initial=0)))
-            most_tokens = max(most_tokens, float(tokens[table.sure].max(initial=0)))
+        most_running = max(most_running, int(running[table.sure].max(initial=0)))
+        most_tokens = max(most_tokens, float(tokens[table.sure].max(initial=0)))
         chosen = table.sure & (held > 0) & (table.firsts == 0)
         waiting += zip(running[chosen], tokens[chosen], strict=True)
     seen_blocks = -(-int(most_tokens) // BLOCK_TOKENS)

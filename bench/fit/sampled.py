@@ -103,7 +103,7 @@ def _of_run(streams: Sequence[Stream]) -> _Seen:
     prompts = np.array([float(stream.prompt_tokens) for stream in sure])
     begins, times, numbers = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for number, stream in enumerate(sure):
-        arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:])
+        arrivals, tokens = np.array(stream.arrivals_us), np.array(stream.tokens[1:], dtype=np.int64)
         # A chunk of several tokens stands for as many gaps.
         each = np.diff(arrivals) / np.maximum(tokens, 1)
         begins.append(np.repeat(arrivals[:-1], tokens))
@@ -178,12 +178,12 @@ def _together(gaps_us: Array, of_request: Array) -> tuple[float, float]:
     pairs = np.diff(of_request) == 0
     follows = float((rest[1:] * rest[:-1])[pairs].sum() / max(float((rest[:-1] ** 2)[pairs].sum()), 1e-12))
     # The mean of a request takes a part of the correlation with it: about (1 + 3 f) / its gaps (Kendall, 1954).
-    middle = float(np.median(counts))
+    middle = float(np.median(counts[several]))
     follows = min(0.99, max(-0.99, (follows * middle + 1) / max(middle - 3, 1.0)))
     # The mean of m scores that follow each other varies by inside / m x (1 + f) / (1 - f) without any difference of requests.
     chance = inside / float(np.mean(counts)) * (1 + follows) / (1 - follows)
     apart = max(0.0, float(np.var(means)) - chance)
-    return min(1.0, apart / max(apart + inside, 1e-12)), follows
+    return apart / max(apart + inside, 1e-12), follows
 
 
 def _quantiles(values_us: Array) -> tuple[float, ...]:

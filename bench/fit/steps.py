@@ -72,7 +72,7 @@ def step_gap_us(streams: Sequence[Stream], *, every_step: bool = True) -> float:
     short one (p10) between the chunks of one stream, the smallest is taken with which, about as often as with any, the next
     chunk of a stream lies in the next step. Where streams do not have a chunk at every step, the smallest of all is taken.
     """
-    gaps = [np.diff(stream.arrivals_us) for stream in streams if len(stream.arrivals_us) > 1]
+    gaps = [np.diff(stream.arrivals_us) for stream in streams]
     all_gaps = np.concatenate(gaps) if gaps else np.zeros(0)
     apart = all_gaps[all_gaps > _LEAST_GAP_US]
     if not len(apart):

@@ -153,3 +153,27 @@ def test_whoever_is_released_while_it_waits_leaves_no_gap_in_the_line() -> None:
     # 4 tokens of prompt take 18 us, one of the reply 13.
     assert stamps_us(engine) == {1: [23, 36], 3: [54, 67]}
     assert engine.state().iteration_tokens == {4: 2, 1: 2}
+
+
+def test_a_step_whose_tokens_are_all_taken_is_no_step_of_those_that_got_none() -> None:
+    engine = BatchingEngine(replace(COST, max_num_batched_tokens=4), drafts=3)
+    for key in (1, 2):
+        engine.admit(key, work(0, 1, 9, shares=(1,) * 9))
+    # 14 us for two prompts of a token. Then the first request has all 4 tokens, a decode and three drafts, for 22 us, until
+    # it has only 3, 2 and 1 left to compute: the second one has what is over, and all 4 behind it.
+    first = [19, 41, 63, 85, 107, 129, 151, 173, 195]
+    assert stamps_us(engine) == {1: first, 2: [19, 151, 173, 195, 217, 239, 258, 274, 287]}
+    assert [engine.release(key).facts["steps"] for key in (1, 2)] == [9, 9]
+
+
+def test_blocks_that_were_found_are_held_as_long_as_their_request_runs() -> None:
+    engine = BatchingEngine(replace(COST, max_num_batched_tokens=64), prefix_caching=True)
+    engine.admit(1, work(0, 33, 1, blocks=(11, 12)))
+    stamps_us(engine)
+    assert engine.state().kv_usage == 0
+    engine.admit(2, work(1000, 33, 4, blocks=(11, 12)))
+    assert engine.step(1005 * US) == []
+    # Two blocks of 16 tokens that were found, and one for the last token, of 64.
+    assert engine.state().kv_usage == pytest.approx(3 / 64)
+    stamps_us(engine)
+    assert (engine.state().kv_usage, engine.release(2).facts["cached_tokens"]) == (0, 32)

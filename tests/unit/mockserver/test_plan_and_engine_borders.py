@@ -166,6 +166,18 @@ def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:
     assert draw_plan(latencies(), 0, 3, limit_tokens=100, faults=(fault("429"),)) == Plan(None, (), 0, (fault("429"),))
 
 
+@pytest.mark.parametrize(
+    ("after", "gaps_ms"), [(1, (25, 0, 0, 20, 0, 0, 20)), (6, (20, 0, 0, 25, 0, 0, 20)), (7, (20, 0, 0, 20, 0, 0, 25))]
+)
+def test_a_stall_within_a_later_step_delays_that_step(after: int, gaps_ms: tuple[int, ...]) -> None:
+    times = Latencies(
+        parse("50ms", "time"), parse("20ms", "time"), None, parse("8", "tokens"), speculation=Speculation(2, 1.0)
+    )
+    plan = draw_plan(times, 0, 3, limit_tokens=100, faults=(fault("stall", **{"after": after, "for": 5 * MS}),))
+    assert plan.step_tokens == (1, 3, 3, 1)
+    assert (plan.ttft_ns, plan.gaps_ns) == (50 * MS, tuple(gap * MS for gap in gaps_ms))
+
+
 def test_a_reply_whose_content_is_known_has_its_length_and_ends_by_itself() -> None:
     plan = draw_plan(latencies(), 0, 3, asked_tokens=4, limit_tokens=100, exact_tokens=9)
     assert (plan.output_tokens, plan.finish, len(plan.gaps_ns)) == (9, "stop", 8)

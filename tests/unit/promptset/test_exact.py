@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptset.chat import Message
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.exact import chat_bank, exact_messages, exact_prompt, least_messages, least_prompt
 from promptset.kinds import Style
@@ -223,6 +224,23 @@ def test_a_template_that_does_not_write_the_text_once_is_named(written: str, sai
     with pytest.raises(SpecError) as caught:
         exact_messages(load_tokenizer(str(folder)), 101, stream(1))
     assert str(caught.value).endswith(said)
+
+
+def test_a_server_that_counts_and_shows_no_text_is_not_said_to_have_a_wrong_template(
+    default_tokenizer: Tokenizer,
+) -> None:
+    class CountsTwice(OffByOne):
+        def count_chat(self, messages: list[Message], tools: object) -> int:
+            return 2 * self._tokenizer.count_chat(messages)
+
+        def count_chats(self, chats: list[list[Message]], tools: object) -> list[int]:
+            return [self.count_chat(messages, tools) for messages in chats]
+
+        def render_chat(self, messages: list[Message], tools: object) -> str:
+            raise SpecError("it shows no text")
+
+    with pytest.raises(SpecError, match="no text of exactly 101 tokens was found in 20 attempts; use another n"):
+        exact_messages(cast(Tokenizer, CountsTwice(default_tokenizer, 10**9)), 101, stream(1))
 
 
 def test_a_tokenizer_that_counts_by_chance_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bench.fit import robust
@@ -34,3 +35,90 @@ def test_outliers_have_no_weight() -> None:
     assert found.x == pytest.approx([5, 2])
     assert set(np.flatnonzero(found.weights == 0)) == set(range(0, 60, 10))
     assert robust.fit(a, y, robust=False).x != pytest.approx([5, 2], rel=0.01)
+
+
+def test_a_coefficient_that_a_better_one_makes_negative_goes_back_to_0() -> None:
+    # The first column alone is the best single one; with both others the least squares have it below 0.
+    a = np.array([[2.0, 1.0, 1.0], [2.0, 2.0, 0.0], [2.0, 0.0, 2.0], [1.9, 1.0, 1.0]])
+    y = a @ [-0.2, 1.0, 1.1]
+    x = robust.nonnegative(a.T @ a, a.T @ y)
+    assert x[0] == 0
+    two = np.linalg.lstsq(a[:, 1:], y, rcond=None)[0]
+    assert x[1:] == pytest.approx(two)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_coefficient_is_negative_where_columns_are_alike(seed: int) -> None:
+    from scipy.optimize import nnls
+
+    chance = np.random.default_rng(seed)
+    common = chance.uniform(0, 1, 60)
+    a = np.column_stack([common + 0.05 * chance.uniform(0, 1, 60) for _ in range(8)])
+    y = a @ chance.normal(0.2, 1, 8) + 0.01 * chance.normal(0, 1, 60)
+    x = robust.nonnegative(a.T @ a, a.T @ y)
+    expected, _ = nnls(a, y)
+    assert (x >= 0).all()
+    assert x == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.parametrize("target", [[0.0, 0.0], [-1.0, -2.0]])
+def test_what_no_column_can_bring_nearer_is_0(target: list[float]) -> None:
+    assert robust.nonnegative(np.eye(2), np.array(target)).tolist() == [0, 0]
+
+
+def test_small_and_large_columns_are_of_one_size() -> None:
+    a = np.column_stack((np.arange(1.0, 9), 1e-9 * np.array([1.0, 0, 2, 0, 5, 1, 0, 3]), 1e9 * np.ones(8)))
+    assert robust.nonnegative(a.T @ a, a.T @ (a @ [3.0, 5e6, 2e-9])) == pytest.approx([3, 5e6, 2e-9], rel=1e-6)
+
+
+def _weights(y: npt.NDArray[np.float64], fitted: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """Tukey's weights at a fit, over the square of a spread that is half constant and half in proportion, and the scale."""
+    spread = (1 + fitted / np.median(y)) / 2
+    off = (y - fitted) / spread
+    scale = float(np.median(np.abs(off))) / 0.6745  # A normal distribution has half of its values within that.
+    u = off / (4.685 * scale)
+    return np.where(np.abs(u) < 1, (1 - u**2) ** 2, 0) / spread**2, scale
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_the_fit_is_the_weighted_one_at_tukeys_weights(share: float) -> None:
+    chance = np.random.default_rng(3)
+    a = np.column_stack((np.ones(400), np.arange(400.0) % 50))
+    y = a @ np.array([1000.0, 60.0])
+    y += 20 * chance.normal(0, 1, 400) * (1 + y / np.median(y)) / 2
+    late = np.arange(400) < share * 400
+    y[late] += 3000
+    found = robust.fit(a, y)
+    weights, scale = _weights(y, a @ found.x)
+    assert found.scale == pytest.approx(scale, rel=1e-4)
+    assert found.scale == pytest.approx(20, rel=0.1 + 2 * share)
+    assert found.weights == pytest.approx(weights, rel=1e-4, abs=1e-6)
+    assert found.residuals == pytest.approx(y - a @ found.x)
+    best = np.linalg.lstsq(a * np.sqrt(weights)[:, None], y * np.sqrt(weights), rcond=None)[0]
+    assert found.x == pytest.approx(best, rel=1e-6)
+    assert found.x == pytest.approx([1000, 60], rel=0.01)
+    assert set(np.flatnonzero(found.weights == 0)) >= set(np.flatnonzero(late))
+
+
+def test_without_weights_it_is_least_squares_of_equal_rows() -> None:
+    a = np.column_stack((np.ones(6), [0.0, 0, 0, 9, 9, 9]))
+    found = robust.fit(a, np.array([1.0, 2, 6, 10, 11, 15]), robust=False)
+    assert found.x == pytest.approx([3, 1])
+    assert found.residuals == pytest.approx([-2, -1, 3, -2, -1, 3])
+    assert found.scale == pytest.approx((14 / 3) ** 0.5)
+    assert found.weights.tolist() == [1] * 6
+
+
+def test_values_that_agree_to_the_last_digit_have_a_scale_of_a_millionth() -> None:
+    found = robust.fit(np.ones((9, 1)), np.full(9, 250.0))
+    assert found.x == pytest.approx([250])
+    assert found.scale == pytest.approx(250e-6)
+    assert found.weights == pytest.approx(np.ones(9))
+
+
+def test_many_outliers_on_one_side_do_not_draw_the_fit_away() -> None:
+    # One of four rows lies far off in one direction: Huber's rounds come near enough for Tukey's to leave them out.
+    a = np.column_stack((np.ones(200), np.arange(200.0) % 20))
+    y = a @ np.array([500.0, 10.0]) + np.random.default_rng(1).normal(0, 3, 200)
+    y[np.arange(200) % 4 == 1] += 400
+    assert robust.fit(a, y).x == pytest.approx([500, 10], rel=0.02)

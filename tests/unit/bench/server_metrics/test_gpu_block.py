@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.server_metrics.exposition import read_page
-from bench.server_metrics.gpu_block import describe
+from bench.server_metrics.gpu_block import describe, over_steps
 from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import Role
@@ -78,3 +78,60 @@ def test_a_page_of_dcgm_has_the_roles_of_gpus() -> None:
         Role.GPU_MEMORY: 100_000 * 1024 * 1024,
     }
     assert [table.name for table in series.found] == ["DCGM"]
+
+
+def whole_run(tokens_per_s: float | None) -> Any:
+    """A summary without a steady window, of 4 s."""
+    rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": None, "duration_s": 4.0}
+    return {"window": {"start_s": None, "end_s": None}, "steady": None, "throughput": rates}
+
+
+def test_without_a_steady_window_energy_is_that_of_the_whole_run() -> None:
+    found = describe(made_gpu(0, 4), whole_run(500.0), 0, gpus=2, hour_cost=None)
+    assert found is not None
+    # 300 to 340 W, and 301 to 341 W, over four seconds.
+    assert found["energy_j"] == pytest.approx((320 + 321) * 4)
+    assert found["joules_per_output_token"] == pytest.approx((320 + 321) * 4 / 2000)
+    assert (found["gpus"], found["output_tokens_per_s_per_gpu"]) == (2, 250)
+    assert (found["cost_per_million_output_tokens"], found["cost_per_million_tokens"]) == (None, None)
+
+
+@pytest.mark.parametrize("tokens_per_s", [None, 0.0])
+def test_without_tokens_nothing_costs_anything_for_each(tokens_per_s: float | None) -> None:
+    found = describe(made_gpu(0, 4), whole_run(tokens_per_s), 0, gpus=2, hour_cost=3.6)
+    assert found is not None
+    assert found["joules_per_output_token"] is None
+    assert found["cost_per_million_output_tokens"] is None
+    assert found["cost_per_million_tokens"] is None
+    assert found["output_tokens_per_s_per_gpu"] == tokens_per_s
+
+
+def test_a_cost_an_hour_needs_the_number_of_gpus() -> None:
+    found = describe(made_gpu(0, 4), summary(500.0), 0, gpus=None, hour_cost=3.6)
+    assert found is not None
+    assert (found["gpus"], found["cost_per_million_output_tokens"]) == (None, None)
+
+
+def test_a_run_that_ended_in_its_warm_up_has_none() -> None:
+    numbers = whole_run(None)
+    numbers["throughput"]["duration_s"] = None
+    assert describe(made_gpu(0, 4), numbers, 0, gpus=2, hour_cost=3.6) is None
+
+
+def test_pages_that_have_nothing_of_a_gpu_are_none() -> None:
+    other = ServerSeries(GPUS).add_all([Scrape(t_ns=0, asked_ns=0, page=0, values={"up": 1.0})])
+    assert describe(other, summary(500.0), 0, gpus=None, hour_cost=None) is None
+    found = describe(other, summary(500.0), 0, gpus=1, hour_cost=None)
+    assert found is not None
+    assert (found["source"], found["levels"], found["energy_j"]) == (None, {}, None)
+
+
+def test_a_chart_has_the_levels_at_the_middle_of_its_steps() -> None:
+    found = over_steps(made_gpu(7 * 10**9, 4), [0.0, 1.0, 9.0], 2.0, 7 * 10**9)
+    # 300 + 10 t and 301 + 10 t W at 1 and 2 s; nobody asked at 10 s.
+    assert found["gpu_power_w"] == [pytest.approx(621), pytest.approx(641), None]
+    assert found["gpu_temperature_c"] == [pytest.approx(61.5), pytest.approx(62.5), None]
+    assert {*found} == {
+        "gpu_power_w", "gpu_memory_bytes", "gpu_utilisation", "gpu_clock_mhz", "gpu_temperature_c", "gpu_throttled",
+    }  # fmt: skip
+    assert over_steps(ServerSeries(GPUS), [0.0], 2.0, 0) == {}

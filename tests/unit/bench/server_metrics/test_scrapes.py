@@ -61,6 +61,9 @@ def test_what_stands_for_an_unknown_number_is_left_out() -> None:
     lines = [row % value for value in (b"1", b"1e308", b"null", b'"2"', b"3")]
     assert [dict(scrape.values) for scrape in [*read_scrapes(lines)][:1]] == [{"a": 3.0}]
     assert len([*read_scrapes(lines)]) == 2
+    most = [row % value for value in (b"1e30", b"-1e30", b"1.0000001e30")]
+    assert len([*read_scrapes(most)]) == 2
+    assert [scrape.values["a"] for scrape in read_scrapes(most[:1])] == [1e30]
 
 
 @pytest.mark.parametrize(
