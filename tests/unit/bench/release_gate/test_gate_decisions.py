@@ -109,11 +109,11 @@ def started(*minutes: float) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
-        ((0, 8), 68, None),  # One hour after the last: as near as the noise of a day.
-        ((0, 8), 68.1, "within 8 min, about 1 hours before"),
-        ((8, 0), 128, "within 8 min, about 2 hours before"),
+        ((0, 3, 8), 68, None),  # One hour after the last: as near as the noise of a day.
+        ((0, 3, 8), 68.1, "within 8 min, about 1 hours before"),
+        ((8, 0, 3), 128, "within 8 min, about 2 hours before"),
         ((0, 90), 180, None),  # As long as they took themselves.
-        ((0, 90), 181, "within 90 min, about 2 hours before"),
+        ((0, 9, 90), 181, "within 90 min, about 2 hours before"),
         ((0, 0.2), 100, "within 1 min, about 2 hours before"),
         ((0, 0), 47 * 60 + 24, "within 1 min, about 47 hours before"),
         ((0, 0), 48 * 60, "within 1 min, about 2 days before"),
