@@ -192,3 +192,11 @@ def test_three_searches_are_each_compared_with_the_first(tmp_path: Path) -> None
     assert [(versus["a"], versus["b"]) for versus in content["versus"]] == [("A", "B"), ("A", "C")]
     assert [versus["numbers"][0]["b"] for versus in content["versus"]] == [21.0, 22.0]
     assert [side["name"] for side in content["sides"]] == ["A", "B", "C"]
+
+
+def test_directories_of_runs_are_compared_as_runs(tmp_path: Path) -> None:
+    a, b = made_run(tmp_path / "a", requests=2), made_run(tmp_path / "b", at=1, requests=2, model="other")
+    content = compare_directories([a, b], margin=0.25, allow=["model"])
+    assert (content["kind"], content["margin"]) == ("runs", 0.25)
+    assert [side["name"] for side in content["sides"]] == ["A", "B"]
+    assert content["variations"][0]["name"] == "model"
