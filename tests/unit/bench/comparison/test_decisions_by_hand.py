@@ -153,10 +153,10 @@ def test_errors_of_one_side_are_compared_with_none_of_the_other(runs: int) -> No
 
 
 @pytest.mark.parametrize("runs", [1, 2, 3])
-@pytest.mark.parametrize("zero", ["A", "B"])
+@pytest.mark.parametrize("zero", ["A", "B", "AB"])
 def test_a_ratio_of_zero_is_not_compared(runs: int, zero: str) -> None:
     sides = [
-        side(name, range(at, 2 * runs, 2), (*(5.0,) * (runs - 1), 0.0) if name == zero else None)
+        side(name, range(at, 2 * runs, 2), (*(5.0,) * (runs - 1), 0.0) if name in zero else None)
         for at, name in enumerate("AB")
     ]
     found = compared(*sides).versus[0].of("tpot:p50")
@@ -268,7 +268,11 @@ def test_runs_of_another_length_are_warned_of_and_other_settings_that_may_differ
 def test_runs_that_are_suspect_cut_off_or_left_out_are_warned_of() -> None:
     a, b = side("A", (0, 2)), side("B", (1, 3))
     assert warnings(a, b) == ()
-    suspect = side("A", (0, 2), verdict={"status": "SUSPECT", "reasons": ["sends were late", "and more"]})
+    late, busy = (
+        run_at(at, "A", verdict={"status": "SUSPECT", "reasons": [reason, "and more"]})
+        for at, reason in ((0, "sends were late"), (2, "the client was busy"))
+    )
+    suspect = Side("A", a.path, (late, busy))
     killed = Side(
         "B", b.path, (b.runs[0], run_at(3, "B", run={"stop_reason": "killed"})), ((Path("B/2"), "INVALID: x"),)
     )

@@ -200,3 +200,5 @@ def test_directories_of_runs_are_compared_as_runs(tmp_path: Path) -> None:
     assert (content["kind"], content["margin"]) == ("runs", 0.25)
     assert [side["name"] for side in content["sides"]] == ["A", "B"]
     assert content["variations"][0]["name"] == "model"
+    with pytest.raises(UsageError, match="a comparison needs two sides"):
+        compare_directories([a], margin=0.25)
