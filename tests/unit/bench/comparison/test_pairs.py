@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench import cli
 from bench.comparison.pairs import _said, make_missing, order, refuse_other_loads, run_pairs
 from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, UsageError
@@ -110,3 +111,13 @@ def test_configurations_of_other_loads_are_refused_before_a_run(tmp_path: Path) 
     with pytest.raises(UsageError, match="rate differs"):
         run_pairs(configs, 1, tmp_path)
     assert run_pairs(configs, 0, tmp_path, allow=["rate"]) == [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize(("pairs", "taken"), [("1", False), ("2", True), ("100", True), ("101", False), ("x", False)])
+def test_two_to_a_hundred_pairs_can_be_asked_for(
+    pairs: str, taken: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = [str(tmp_path / name) for name in ("a.yaml", "b.yaml")]
+    assert cli.main(["compare", "--run", *missing, "--pairs", pairs]) == 2
+    refused = f"--pairs {pairs}: give a number from 2 to 100; one pair has no spread"
+    assert (refused in capsys.readouterr().err) is not taken
