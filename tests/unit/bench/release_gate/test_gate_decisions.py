@@ -157,7 +157,7 @@ def test_a_run_with_the_id_of_a_kept_one_that_began_another_time_is_another_run(
 
 
 def test_a_run_of_the_baseline_is_held_to_the_others_only_while_it_is_updated(five: list[MeasuredRun]) -> None:
-    for runs, more in ((five[:1], ""), (five[:3], " (and 2 more)")):
+    for runs, more in ((five[:1], ""), (five[:2], " (and 1 more)"), (five[:3], " (and 2 more)")):
         with pytest.raises(UsageError) as caught:
             decide(runs, Rules(), BASELINE, kept(five))
         assert str(caught.value).startswith(f"{runs[0].directory}{more} is in --baseline {BASELINE} already")
