@@ -45,7 +45,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
     found = [_read(path) for _, path in sides]
     _refuse_other_goals(sides, found)
     visits = [usable(read_side(name, path)) for name, path in sides]
-    differing = [v for v in variations([_of_any_load(side) for side in visits], allow) if v.name not in LOAD]
+    differing = variations([_of_any_load(side) for side in visits], allow)
     refuse_other_loads(differing, visits)
     return {
         "schema": SCHEMA,

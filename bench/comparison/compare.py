@@ -292,9 +292,8 @@ def _corrected(drafts: Sequence[Compared]) -> dict[int, Compared]:
     """By the identity of each draft, the same with its corrected p."""
     result = {id(draft): draft for draft in drafts}
     for primary, correct in ((True, holm), (False, benjamini_hochberg)):
-        tested = [draft for draft in drafts if draft.primary is primary and draft.p is not None]
-        ps = correct([draft.p for draft in tested if draft.p is not None])
-        for draft, p in zip(tested, ps, strict=True):
+        tested = [(draft, draft.p) for draft in drafts if draft.primary is primary and draft.p is not None]
+        for (draft, _), p in zip(tested, correct([p for _, p in tested]), strict=True):
             result[id(draft)] = Compared(
                 draft.number, draft.primary, draft.a, draft.b, draft.margin, draft.difference, p
             )
@@ -305,7 +304,7 @@ def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> t
     said: list[str] = []
     if method is Method.BATCHES:
         said.append(batches.SPREAD_UNKNOWN)
-    elif method is not Method.PAIRS and not in_turn(a.runs, b.runs):
+    elif not in_turn(a.runs, b.runs):
         said.append(NOT_INTERLEAVED)
     if any(variation.group == "length" for variation in found):
         said.append(settings.OTHER_LENGTH)

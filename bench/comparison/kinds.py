@@ -31,8 +31,9 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
                 f"{other} and {name} are both {path}: name another directory, so that something can differ"
             )
     if kinds[0] in KINDS:
-        _refuse_copies(paths, KINDS[kinds[0]][0])
-        return KINDS[kinds[0]][1](list(zip(LETTERS, paths, strict=False)), margin, allow)
+        file, compare_kind = KINDS[kinds[0]]
+        _refuse_copies(paths, file)
+        return compare_kind(list(zip(LETTERS, paths, strict=False)), margin, allow)
     return document.to_json(compare(read_sides(paths), margin=margin, allow=allow))
 
 

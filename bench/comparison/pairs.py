@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from bench.comparison.settings import must_be_equal, text_of
 from bench.comparison.sides import LETTERS
@@ -40,6 +40,25 @@ def run_pairs(
     refuse_other_loads([config.public() for config in configs], allow)
     sides = [out / letter.lower() for letter in LETTERS[: len(configs)]]
     series = [RunSeries(side, command=command, observer=observer) for side in sides]
+    try:
+        make_missing(configs, pairs, series, observer)
+    except Interrupted as e:
+        raise Interrupted(f"{e}: the same command with --out {out} goes on from there") from e
+    return sides
+
+
+class Series(Protocol):
+    """The runs of a side, as `RunSeries` keeps them."""
+
+    def finished(self, name: str) -> Result | None:
+        """A run that ended by itself; None where there is none."""
+
+    def run(self, name: str, config: RunConfig) -> Result:
+        """Make a run."""
+
+
+def make_missing(configs: Sequence[RunConfig], pairs: int, series: Sequence[Series], observer: Observer) -> None:
+    """Make the runs of all pairs that are not finished, in turn. Raises Interrupted where one was, with its name."""
     for number, side in order(len(configs), pairs):
         name = f"pair {number} of {pairs}, {LETTERS[side]}"
         result = series[side].finished(str(number))
@@ -47,9 +66,8 @@ def run_pairs(
             observer.say(name)
             result = series[side].run(str(number), configs[side].with_values(seed=configs[side].seed + number - 1))
             if result.interrupted:
-                raise Interrupted(f"interrupted in {name}: the same command with --out {out} goes on from there")
+                raise Interrupted(f"interrupted in {name}")
         observer.say(f"{name}: {_said(result)}")
-    return sides
 
 
 def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:

@@ -148,16 +148,19 @@ def read_run(path: Path) -> MeasuredRun:
 def _summary(directory: RunDirectory) -> SummaryDocument:
     try:
         kept = orjson.loads((directory.path / SUMMARY).read_bytes())
-        verdict = kept.get("verdict") if isinstance(kept, dict) and kept.get("schema") == SCHEMA else None
-        if (
-            isinstance(verdict, dict)
-            and verdict.get("status") in (*Status,)
-            and isinstance(verdict.get("reasons"), list)
-        ):
-            return cast("SummaryDocument", dict(kept))
+        if is_summary(kept):
+            return cast("SummaryDocument", kept)
     except (FileNotFoundError, orjson.JSONDecodeError):
         pass
     return evaluate(directory).summary
+
+
+def is_summary(content: object) -> bool:
+    """Whether the content of a summary.json is in the format of this version, as far as its verdict shows."""
+    verdict = content.get("verdict") if isinstance(content, dict) and content.get("schema") == SCHEMA else None
+    return (
+        isinstance(verdict, dict) and verdict.get("status") in (*Status,) and isinstance(verdict.get("reasons"), list)
+    )
 
 
 @contextmanager

@@ -116,7 +116,8 @@ def _decide(
         if run.status == "SUSPECT"
     ]
     metrics: tuple[MetricVerdict, ...] = ()
-    if baseline is not None and baseline_path is not None:
+    if baseline is not None:
+        assert baseline_path is not None, "a baseline was read from a file"
         baselines.refuse_other_workload(baseline_path, baseline, usable[0])
         before, again = _others(baseline["runs"], usable)
         if again and not updating:

@@ -57,8 +57,9 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
     """Raises UsageError, with a sentence for each objective on a class or a model that no run knows."""
     problems = []
     for one in wanted:
-        if one.part is None or any(part_of(run.summary, one.part) is not None for run in runs):
+        if any(part_of(run.summary, one.part) is not None for run in runs):
             continue
+        assert one.part is not None, "every run has the whole of itself"
         kind, name = one.part
         known = dict.fromkeys(str(part[kind]) for run in runs for part in parts_of(run.summary, kind))
         has = f"have {', '.join(known)}" if known else f"name no {LISTS[kind]}"
@@ -70,7 +71,7 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
 def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
     """The verdict on one objective."""
     judged = _by_itself(wanted, runs, entries)
-    if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None and judged.value is not None:
+    if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None:
         lower = _below(wanted, runs, entries)
         if lower is not None and lower.verdict is Verdict.FAILED:
             why = f"{judged.why}; but {lower.objective.stat}, which is lower, is beyond the limit for sure"
@@ -213,8 +214,6 @@ def _goodput(
     requests, n, good = 0, 0.0, 0.0
     for run, entry in zip(runs, entries, strict=True):
         mine = good_requests(run.directory, wanted)
-        if not mine:
-            continue
         known = mean_dependence(mine).d
         as_all = entry["requests"] / max(entry["independent_requests"], 1.0)
         requests, good = requests + len(mine), good + math.fsum(mine)

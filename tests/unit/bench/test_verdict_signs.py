@@ -66,10 +66,13 @@ def test_what_is_printed_as_what_it_lies_between_is_not_judged_as_a_number(
 
 def test_a_speed_is_judged_by_its_time_per_token() -> None:
     # 50 tokens/s are 20 ms a token, 47.5 are 21.05: over 5% and over 1 ms.
-    for measured, status in ((50.0, Status.VALID), (49.0, Status.SUSPECT), (47.5, Status.INVALID)):
+    for measured, off_ms, status in ((50.0, 0.0, Status.VALID), (49.0, 0.408163, Status.SUSPECT),
+                                     (47.5, 1.052632, Status.INVALID), (52.5, 0.952381, Status.SUSPECT)):  # fmt: skip
         error = {"error": measured - 50.0, "error_share": measured / 50.0 - 1.001}
         rows = certified(stat="p50", metric="tps", unit="tokens/s", measured=measured, **error)
-        assert verdict(calibration=rows).status is status
+        found = verdict(calibration=rows)
+        assert found.status is status
+        assert [f.value for f in found.findings if f.sign == "calibration"] == pytest.approx([off_ms], abs=1e-6)
 
 
 @pytest.mark.parametrize(

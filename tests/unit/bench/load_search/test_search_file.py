@@ -173,3 +173,38 @@ def test_the_largest_number_that_can_be_is_read() -> None:
     kept = kept_of(made_search(made_visit(1, 12.0)))
     kept["visits"][0]["seconds"] = 1e12
     assert from_json(kept, SHA256).seconds == 1e12
+
+
+def test_limits_that_a_file_does_not_name_have_their_defaults() -> None:
+    kept = kept_of(made_search(made_visit(1, 12.0)))
+    kept["settings"] = {}
+    defaults = from_json(copy.deepcopy(kept), SHA256).settings
+    assert (defaults.least, defaults.most) == (0.1, 100_000.0)
+    for settings in ({"most": 0.05}, {"least": 100_001.0}):
+        kept["settings"] = settings
+        with pytest.raises(UsageError, match="its lowest load is above its highest"):
+            from_json(copy.deepcopy(kept), SHA256)
+    for settings in ({"most": 0.1}, {"least": 100_000.0}, {"least": 5.0, "most": 5.0}):
+        kept["settings"] = settings
+        from_json(copy.deepcopy(kept), SHA256)
+
+
+def test_the_smallest_and_the_largest_number_are_read() -> None:
+    kept = kept_of(made_search(made_visit(1, 12.0)))
+    kept["settings"] |= {"precision": 1e-9, "budget_s": 1e12}
+    kept["visits"][0] |= {"load": 1e-9, "measure_s": 1e12, "requests": 0, "violations": {P99.text: 0}}
+    assert from_json(copy.deepcopy(kept), SHA256).results[0].load == 1e-9
+    for name, value in (("load", 0.9e-9), ("measure_s", 1.1e12), ("requests", 2 * 10**12)):
+        wrong = copy.deepcopy(kept)
+        wrong["visits"][0][name] = value
+        with pytest.raises(UsageError, match="visit 1 has a number that cannot be"):
+            from_json(wrong, SHA256)
+
+
+def test_of_a_damaged_file_ten_problems_are_named() -> None:
+    kept = kept_of(made_search(*[made_visit(n, 12.0) for n in range(1, 13)]))
+    for visit in kept["visits"]:
+        visit["load"] = "high"
+    with pytest.raises(UsageError) as caught:
+        from_json(kept, SHA256)
+    assert len(caught.value.problems) == 10

@@ -10,7 +10,6 @@ import pytest
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.visits import Visit, first_p90_s, jobs_per_s, times
 from bench.statistics.capacity import Domain, Posterior, Share, of_shares
-from bench.statistics.keeps_up import growth
 from tests.support.made_visits import MEAN, P99, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, SCOUTS
 
@@ -22,21 +21,6 @@ def asked(search: Search) -> Visit:
 
 
 # How requests of a visit change over it.
-
-
-def test_growth_is_the_median_of_the_last_third_over_that_of_the_first() -> None:
-    took = [1.0] * 10 + [50.0] * 10 + [1.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 100.0]
-    assert growth(np.arange(30.0), np.array(took)) == 3.0
-    assert growth(np.arange(30.0)[::-1], np.array(took)) == pytest.approx(1 / 3)
-    assert growth(np.arange(29.0), np.array(took[:29])) is None
-    assert growth(np.arange(30.0), np.zeros(30)) is None
-    assert growth([], []) is None
-
-
-def test_growth_leaves_out_what_no_third_has() -> None:
-    # Of 32 requests a third is ten: the two in the middle belong to neither.
-    took = [2.0] * 10 + [90.0] * 12 + [5.0] * 10
-    assert growth(np.arange(32.0), np.array(took)) == 2.5
 
 
 def test_the_first_requests_are_a_tenth_and_at_least_ten() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.statistics.capacity import Mean, Posterior, Share, dispersion, grid, mean_of, of_means, of_shares
+from bench.statistics.capacity import Domain, Mean, Posterior, Share, dispersion, grid, mean_of, of_means, of_shares
 
 VISITS = [Share(20.0, 1_200, 2), Share(40.0, 2_400, 300), Share(30.0, 1_800, 20)]
 
@@ -81,3 +81,9 @@ def test_quantiles_are_the_first_capacities_that_have_so_much_mass_below_them() 
     found = Posterior(np.array([1.0, 2.0, 4.0]), np.array([0.025, 0.475, 0.5]))
     assert (found.low, found.estimate, found.high, found.width) == (1.0, 2.0, 4.0, 3.0)
     assert found.quantile(1.0) == 4.0
+
+
+def test_a_wide_domain_has_a_point_for_each_percent() -> None:
+    # From 1 / 16 to 16,000: ln(256,000) = 12.453.
+    assert len(Domain(1.0, 1_000.0).grid(0.001, 1e9)) == 1_245
+    assert len(Domain(1.0, 1.1).grid(1.0, 1.1)) == 200

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.statistics.capacity import grid
-from bench.statistics.keeps_up import InFlight, in_flight, posterior
+from bench.statistics.keeps_up import InFlight, growth, in_flight, posterior
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,21 @@ def test_requests_in_flight_are_counted_by_their_time_in_each_third() -> None:
 
 def test_no_requests_are_no_growth() -> None:
     assert not in_flight([], [], 0.0, 30.0).grows
+
+
+def test_growth_is_the_median_of_the_last_third_over_that_of_the_first() -> None:
+    took = [1.0] * 10 + [50.0] * 10 + [1.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0, 3.0, 3.0, 100.0]
+    assert growth(np.arange(30.0), np.array(took)) == 3.0
+    assert growth(np.arange(30.0)[::-1], np.array(took)) == pytest.approx(1 / 3)
+    assert growth(np.arange(29.0), np.array(took[:29])) is None
+    assert growth(np.arange(30.0), np.zeros(30)) is None
+    assert growth([], []) is None
+
+
+def test_growth_leaves_out_what_no_third_has() -> None:
+    # Of 32 requests a third is ten: the two in the middle belong to neither.
+    took = [2.0] * 10 + [90.0] * 12 + [5.0] * 10
+    assert growth(np.arange(32.0), np.array(took)) == 2.5
 
 
 def test_failing_loads_bound_the_capacity_from_above_and_kept_ones_from_below() -> None:

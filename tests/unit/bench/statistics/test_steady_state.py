@@ -101,3 +101,9 @@ def test_two_constant_halves_have_a_sure_change() -> None:
     found = halves([1.0] * 50 + [2.0] * 50)
     assert found is not None
     assert found.change == pytest.approx(2 / 3)
+
+
+def test_a_large_mean_hides_no_transient() -> None:
+    # Ten values that are too high, then thirty that alternate.
+    series = np.array([9.0] * 10 + [0.0, 1.0] * 15)
+    assert mser(series) == mser(series + 1e9) == Cut(10, True)

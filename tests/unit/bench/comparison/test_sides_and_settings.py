@@ -1,0 +1,257 @@
+"""Directories taken for sides, what of their settings must be equal, and how values of settings are written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.comparison.margin import share_of
+from bench.comparison.settings import (
+    must_be_equal,
+    refuse_other_loads,
+    refuse_several_loads,
+    text_of,
+    variations,
+)
+from bench.comparison.sides import (
+    MeasuredRun,
+    Side,
+    UnusableRuns,
+    copies,
+    damaged_summaries_told,
+    is_summary,
+    read_run,
+    read_side,
+    read_sides,
+    run_directories,
+    usable,
+)
+from bench.errors import BenchError, Exit, UsageError
+from bench.metrics.summary import SCHEMA
+from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY
+from tests.support.made_gate import run_of
+from tests.support.made_runs import made_run, made_side
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("0.05", 0.05), ("99.9%", 0.999), ("1%", 0.01), ("0.999", 0.999)]
+)
+def test_a_share_is_written_in_percent_or_as_a_number(text: str, share: float) -> None:
+    assert share_of("--margin", text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["0", "0%", "1", "100%", "1.5", "5", "-5%", "x", "", "%", "nan"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--margin .*: not a share between 0 and 1; write 5% or 0\.05$"):
+        share_of("--margin", text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "not set"),
+        ([], "none"),
+        ((), "none"),
+        ([1, "a"], "1, a"),
+        (("a",), "a"),
+        (10.0, "10"),
+        (0.125, "0.125"),
+        ({"a": 1.0, "b": [2, 3]}, "a=1, b=2, 3"),
+        (True, "True"),
+        ("text", "text"),
+        (3, "3"),
+    ],
+)
+def test_a_value_of_a_setting_is_written_for_people(value: object, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_what_makes_the_load_must_be_equal() -> None:
+    classes = [{"name": "chat", "share": 2, "slo": ["ttft<1s"], "headers": {"a": "b"}}, {"name": "batch", "share": 1}]
+    settings = {"rate": 10.0, "url": "http://a", "seed": 3, "name": "x", "mix": {"classes": classes}}
+    assert must_be_equal(settings) == {"rate": 10.0, "mix": {"chat": {"share": 2}, "batch": {"share": 1}}}
+    assert must_be_equal({"mix": None, "rate": 1.0}) == {"mix": None, "rate": 1.0}
+
+
+def side_of(name: str, *settings: dict[str, Any], **fields: Any) -> Side:
+    runs = tuple(run_of(run_id=f"{name}{k}", settings=one, **fields) for k, one in enumerate(settings))
+    return Side(name, Path(name), runs)
+
+
+def found(*sides: Side, allow: Sequence[str] = ()) -> list[tuple[str, str, tuple[str, ...], bool]]:
+    return [(one.group, one.name, one.values, one.refused) for one in variations(sides, allow)]
+
+
+def test_what_differs_is_listed_what_must_be_equal_first() -> None:
+    a = side_of("A", {"rate": 10.0, "url": "http://a", "seed": 1, "timeout": 5.0})
+    b = side_of("B", {"rate": 20.0, "url": "http://b", "seed": 1, "timeout": 6.0}, manifest={"host": {"processors": 4}})
+    assert found(a, b) == [
+        ("workload", "rate", ("10", "20"), True),
+        ("target", "url", ("http://a", "http://b"), False),
+        ("configuration", "timeout", ("5", "6"), False),
+        ("machine", "processors", ("2", "4"), False),
+    ]
+    assert found(a, b, allow=["rate"])[0] == ("workload", "rate", ("10", "20"), False)
+    assert found(a, a) == []
+
+
+def test_runs_of_one_side_must_be_of_one_load_and_may_differ_otherwise() -> None:
+    several = side_of("A", {"rate": 10.0, "seed": 1}, {"rate": 20.0, "seed": 2})
+    assert found(several, several) == [("workload", "rate", ("10 | 20", "10 | 20"), True)]
+    same = side_of("A", {"rate": 10.0, "seed": 1}, {"rate": 10.0, "seed": 2})
+    assert found(same, same) == []
+    assert found(same, side_of("B", {"rate": 10.0, "seed": 1})) == [("configuration", "seed", ("1 | 2", "1"), False)]
+
+
+def test_a_load_that_is_refused_is_named_once_where_all_sides_have_it() -> None:
+    several = side_of("A", {"rate": 10.0}, {"rate": 20.0})
+    other = side_of("B", {"rate": 30.0, "input_tokens": "5"})
+    with pytest.raises(
+        UsageError, match=r"^A and B cannot be compared: they differ in rate \(10 \| 20 against 30\), inp"
+    ):
+        refuse_other_loads(variations([several, other]), [several, other])
+    with pytest.raises(
+        UsageError, match=r"^A and A cannot be compared: they differ in rate \(10 \| 20\)\. .* --allow rate"
+    ):
+        refuse_other_loads(variations([several, several]), [several, several])
+    refuse_other_loads(variations([several, several], ["rate"]), [several, several])
+
+
+def test_runs_that_are_judged_together_are_of_one_load() -> None:
+    several = side_of("A", {"rate": 10.0, "seed": 1}, {"rate": 20.0, "seed": 2}).runs
+    with pytest.raises(UsageError, match=r"they differ in rate \(10 \| 20\); give runs of one load$"):
+        refuse_several_loads(several)
+    refuse_several_loads(side_of("A", {"seed": 1}, {"seed": 2, "url": "http://b"}).runs)
+
+
+def run_files(path: Path) -> Path:
+    """What makes a directory that of a run, without content."""
+    path.mkdir(parents=True)
+    for name in (MANIFEST, REQUESTS):
+        (path / name).touch()
+    return path
+
+
+def test_the_runs_of_a_directory_are_those_inside_it_that_are_whole(tmp_path: Path) -> None:
+    runs = [run_files(tmp_path / name) for name in ("1", "10", "2")]
+    for name in (".hidden", "1-cut-off-1"):
+        run_files(tmp_path / name)
+    for name, file in (("no-requests", MANIFEST), ("no-manifest", REQUESTS)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).touch()
+    (tmp_path / "file").touch()
+    assert run_directories(tmp_path) == runs
+    assert run_directories(runs[1]) == runs[1:2]
+    # One that was asked for is read, whatever its name.
+    assert run_directories(tmp_path / ".hidden") == [tmp_path / ".hidden"]
+    with pytest.raises(UsageError, match="file holds no run"):
+        run_directories(tmp_path / "file")
+
+
+def test_the_runs_of_a_side_are_in_the_order_of_their_start(tmp_path: Path) -> None:
+    for name, at in (("a", 2), ("b", 0), ("c", 1)):
+        made_run(tmp_path / name, at=at, requests=2)
+    assert [run.directory.name for run in read_side("A", tmp_path).runs] == ["b", "c", "a"]
+
+
+def test_a_copy_is_a_directory_with_the_id_and_the_start_of_another() -> None:
+    first, again, later = (
+        run_of(run_id="a", directory=Path(path), started=started)
+        for path, started in (("x", "2026-11-01"), ("y", "2026-11-01"), ("z", "2026-11-02"))
+    )
+    assert copies([first, later, first]) == []
+    assert copies([first, later, again]) == ["y is a copy of x, the same run: leave one of the two out"]
+
+
+GOOD = {"status": "VALID", "reasons": ["late"]}
+
+
+@pytest.mark.parametrize(
+    ("summary", "whole"),
+    [
+        ({"schema": SCHEMA, "verdict": GOOD}, True),
+        ({"schema": SCHEMA, "verdict": {"status": "SUSPECT", "reasons": []}}, True),
+        ([], False),
+        ({"schema": 0, "verdict": GOOD}, False),
+        ({"verdict": GOOD}, False),
+        ({"schema": SCHEMA}, False),
+        ({"schema": SCHEMA, "verdict": ["VALID"]}, False),
+        ({"schema": SCHEMA, "verdict": {**GOOD, "status": "FINE"}}, False),
+        ({"schema": SCHEMA, "verdict": {**GOOD, "reasons": "none"}}, False),
+    ],
+)
+def test_a_summary_is_taken_as_it_is_where_it_has_the_format_and_a_verdict(summary: object, whole: bool) -> None:
+    assert is_summary(summary) is whole
+
+
+def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=2)
+    summary = orjson.loads((path / SUMMARY).read_bytes()) | {"latency": "of another hand"}
+    (path / SUMMARY).write_bytes(orjson.dumps(summary))
+    assert read_run(path).summary == summary
+
+
+def test_a_damaged_summary_is_named_and_other_failures_are_told_as_they_are(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=2)
+    (path / SUMMARY).unlink()
+    run = read_run(path)
+    broken = dataclasses.replace(run, summary={**run.summary, "latency": {}})
+    with pytest.raises(UsageError) as caught, damaged_summaries_told([broken]):
+        raise KeyError("ttft_ms")
+    assert caught.value.problems == [
+        f"{path / SUMMARY} was damaged, and has been made again of the run's records: give the command again"
+    ]
+    with pytest.raises(KeyError, match="ours"), damaged_summaries_told([run]):
+        raise KeyError("ours")
+    for error in (BenchError("told"), OSError("full")):
+        with pytest.raises(type(error), match=r"told|full"), damaged_summaries_told([broken]):
+            raise error
+
+
+def judged_run(name: str, status: str, *reasons: str) -> MeasuredRun:
+    return run_of(run_id=name, status=status, reasons=reasons)
+
+
+def test_a_side_keeps_the_runs_that_may_be_used_and_names_the_others() -> None:
+    runs = (
+        judged_run("1", "INVALID", "the clock was set", "and more"), judged_run("2", "VALID"),
+        judged_run("3", "FAILED"), judged_run("4", "SUSPECT", "late"),
+    )  # fmt: skip
+    found = usable(Side("A", Path("a"), runs))
+    assert found.runs == (runs[1], runs[3])
+    assert found.left_out == (
+        (Path("runs/1"), "INVALID: the clock was set"),
+        (Path("runs/3"), "FAILED: no reason was written down"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "said"),
+    [
+        (("INVALID",), Exit.INVALID, "its run runs/0 is INVALID (bad)"),
+        (("FAILED", "INVALID"), Exit.TARGET, "each of its 2 runs, such as runs/0, is FAILED (bad)"),
+    ],
+)
+def test_a_side_without_a_run_that_may_be_used_is_refused(statuses: tuple[str, ...], code: Exit, said: str) -> None:
+    runs = tuple(judged_run(f"{k}", status, "bad") for k, status in enumerate(statuses))
+    with pytest.raises(UnusableRuns) as caught:
+        usable(Side("A", Path("a"), runs))
+    assert str(caught.value) == f"A (a) cannot be compared: {said}"
+    assert caught.value.exit_code is code
+
+
+def test_sides_are_named_in_the_order_in_which_they_were_given(tmp_path: Path) -> None:
+    paths = [made_run(tmp_path / name, at=at, requests=2) for at, name in enumerate("xyz")]
+    assert [(side.name, side.path) for side in read_sides(paths)] == list(zip("ABC", paths, strict=True))
+
+
+def test_a_run_that_is_given_twice_is_not_called_a_copy_too(tmp_path: Path) -> None:
+    side = made_side(tmp_path / "a", 2, requests=2)
+    with pytest.raises(UsageError) as caught:
+        read_sides([side, side / "1"])
+    assert caught.value.problems == [f"{side / '1'} is a run of both A and B: name it on one side"]

@@ -1,0 +1,185 @@
+"""baseline.json: what it keeps of runs, how many independent values it counts, and which files and loads it refuses."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from bench.comparison.numbers import ERRORS, OUTPUT, TPOT, TTFT_TAIL
+from bench.comparison.sides import read_run
+from bench.errors import UsageError
+from bench.release_gate import baseline as baselines
+from bench.run_files.run_directory import SUMMARY
+from tests.support.made_gate import entry_with, run_of
+from tests.support.made_runs import made_run
+
+
+@pytest.mark.parametrize(
+    ("n", "act", "independent"),
+    [
+        (300, 2.0, 100.0),  # D = 1.5 x 2: three requests say as much as one.
+        (300, 1.0, 200.0),
+        (300, 0.5, 300.0),  # No request counts for more than one.
+        (12, None, 1.0),  # Too few to know: one.
+        (0, None, 0.0),
+    ],
+)
+def test_a_run_is_worth_its_values_over_their_dependence(n: int, act: float | None, independent: float) -> None:
+    entry = entry_with(requests=900, independent=7.0, stats={"tpot_ms": {"n": n, "act": act}})
+    assert baselines.independent_values(entry, "tpot") == pytest.approx(independent)
+
+
+def test_numbers_without_values_of_requests_are_worth_the_independent_requests() -> None:
+    entry = entry_with(independent=7.0)
+    assert [baselines.independent_values(entry, name) for name in ("itl", "job", "output_tokens_per_s")] == [7.0] * 3
+
+
+def test_a_number_of_an_entry_is_its_statistic_or_its_field() -> None:
+    entry = entry_with(error_rate=0.25, stats={"tpot_ms": {"p50": 5.0}, "ttft_ms": {"p99": 90.0}})
+    assert [baselines.value_of(number, entry) for number in (TPOT, TTFT_TAIL, ERRORS)] == [5.0, 90.0, 0.25]
+    del entry["output_tokens_per_s"], entry["stats"]["tpot_ms"]
+    assert [baselines.value_of(number, entry) for number in (TPOT, OUTPUT)] == [None, None]
+
+
+def test_an_entry_holds_the_numbers_of_its_run(tmp_path: Path) -> None:
+    entry = baselines.entry_of(read_run(made_run(tmp_path / "run", requests=40, failed=10, spread=0.0)))
+    # 30 replies of four tokens.
+    assert (entry["requests"], entry["error_rate"]) == (40, 0.25)
+    assert entry["output_tokens_per_s"] == pytest.approx(120 / entry["seconds"])
+    assert "inputs_per_s" not in entry
+    assert entry["load"] == {"mode": "rate", "offered_rps": 10.0, "achieved_rps": entry["load"]["achieved_rps"],
+                             "concurrency": None}  # fmt: skip
+    ttft, tpot = (entry["stats"][key] for key in ("ttft_ms", "tpot_ms"))
+    assert (ttft["p50"], ttft["n"], ttft["act"]) == (50.0, 30, 1.0)
+    assert (tpot["p99"], tpot["n"]) == (5.0, 30)
+    assert entry["independent_requests"] == pytest.approx(40 / 1.5)
+
+
+def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=40)
+    summary = orjson.loads((path / SUMMARY).read_bytes())
+    summary["throughput"]["inputs_per_s"] = 12.0
+    (path / SUMMARY).write_bytes(orjson.dumps(summary))
+    assert baselines.entry_of(read_run(path))["inputs_per_s"] == 12.0
+
+
+@pytest.mark.parametrize(
+    ("calibration", "kept"),
+    [
+        (None, None),
+        ({"from": "/cal", "status": "PASSED", "metrics": []}, {"from": "/cal", "status": "PASSED"}),
+        ({"from": "/cal"}, {"from": "/cal", "status": None}),
+    ],
+)
+def test_a_new_baseline_names_the_certificate_of_its_run(calibration: object, kept: object) -> None:
+    new = baselines.new(run_of(calibration=calibration))
+    assert (new["certificate"], new["runs"], new["machine"]) == (kept, [], {"processors": 2})
+    assert (new["tool_version"], new["target"]["server"]) == ("0.1.0", "http://127.0.0.1:8000")
+
+
+def test_labels_are_no_part_of_the_digest_of_a_configuration() -> None:
+    plain, named, faster = (
+        baselines.new(run_of(settings=settings))["config_sha256"]
+        for settings in ({}, {"name": "nightly", "out": "elsewhere"}, {"rate": 20.0})
+    )
+    assert plain == named != faster
+
+
+def appended(kept: list[tuple[str, str]], added: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The runs of a baseline after others came: the id of each and when it started."""
+    before, entries = ([{"id": name, "started": started} for name, started in runs] for runs in (kept, added))
+    grown = baselines.appended({"schema": "s", "runs": before}, entries)
+    assert grown["schema"] == "s"
+    return [(entry["id"], entry["started"]) for entry in grown["runs"]]
+
+
+def test_a_run_that_is_known_is_not_kept_twice_and_runs_stand_in_the_order_of_their_start() -> None:
+    assert appended([("b", "2026-11-02"), ("d", "2026-11-04")], [("a", "2026-11-01"), ("b", "2026-11-02")]) == [
+        ("a", "2026-11-01"), ("b", "2026-11-02"), ("d", "2026-11-04")
+    ]  # fmt: skip
+
+
+def test_twenty_runs_are_kept_the_newest() -> None:
+    days = [(f"{day}", f"2026-11-{day:02d}") for day in range(1, 23)]
+    assert appended(days[:20], []) == days[:20]
+    assert appended(days[:20], days[20:]) == days[2:]
+
+
+def damaged(run: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    """A baseline of one run, with changes to that and to the rest."""
+    content = baselines.new(run_of()) | {"runs": [entry_with(**(run or {}))]} | changes
+    return orjson.dumps(content)
+
+
+def test_of_a_damaged_baseline_ten_problems_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_bytes(damaged())
+    assert baselines.read(path) is not None
+    path.write_bytes(damaged(runs=[{}, {}], machine=3))
+    with pytest.raises(UsageError) as caught:
+        baselines.read(path)
+    assert len(caught.value.problems) == 10
+    path.write_bytes(damaged({"error_rate": "none"}))
+    with pytest.raises(UsageError) as caught:
+        baselines.read(path)
+    (problem,) = caught.value.problems
+    assert "error_rate must be" in problem
+
+
+def test_a_baseline_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\): name a file"):
+        baselines.read(tmp_path)
+    (tmp_path / "file").write_text("{")
+    with pytest.raises(UsageError, match=r"cannot be read \(it is not JSON: "):
+        baselines.read(tmp_path / "file")
+    with pytest.raises(UsageError, match=r"cannot be written \(.+\): name another file"):
+        baselines.write(tmp_path / "file" / "baseline.json", {})
+
+
+def test_a_baseline_is_put_in_place_of_another_and_makes_its_directories(tmp_path: Path) -> None:
+    path = tmp_path / "kept" / "here" / "baseline.json"
+    for runs in ([1], [2]):
+        baselines.write(path, {"runs": runs})
+        assert orjson.loads(path.read_bytes()) == {"runs": runs}
+    assert [file.name for file in path.parent.iterdir()] == ["baseline.json"]
+
+
+def refusal(baseline: dict[str, Any], **settings: Any) -> str | None:
+    """What is said of a run with these settings against a baseline; None if nothing is."""
+    try:
+        baselines.refuse_other_workload(Path("baseline.json"), baseline, run_of(settings=settings))
+    except UsageError as e:
+        return str(e)
+    return None
+
+
+def test_another_workload_is_refused_and_the_same_is_not() -> None:
+    baseline = baselines.new(run_of())
+    assert refusal(baseline) is None
+    assert refusal(baseline, url="http://elsewhere", seed=9, name="another") is None
+    said = refusal(baseline, rate=20.0)
+    assert said is not None
+    assert "is of another workload: rate (10 there, 20 here). Send the load" in said
+
+
+def test_a_setting_that_only_one_version_knows_counts_unless_it_is_at_its_default() -> None:
+    older, newer = baselines.new(run_of()), baselines.new(run_of())
+    older["workload_sha256"] = newer["workload_sha256"] = "of that version"
+    older["workload"] = {name: value for name, value in older["workload"].items() if name != "same_prompts"}
+    assert refusal(older) is None
+    said = refusal(older, same_prompts=True)
+    assert said is not None
+    assert "another workload: same_prompts (False there, True here). Send" in said
+    # A setting that this version does not have any more.
+    newer["workload"] = {**newer["workload"], "colour": "red"}
+    said = refusal(newer)
+    assert said is not None
+    assert "another workload: colour (red there, not set here). Send" in said
+    assert refusal({**newer, "workload": {**newer["workload"], "colour": None}}) is None
+    # One of neither: the run has it, and no version names a default.
+    bare = copy.deepcopy(older)
+    assert refusal(bare, colour="blue") is not None
