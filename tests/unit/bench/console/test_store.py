@@ -169,19 +169,24 @@ def test_a_file_of_a_newer_version_is_put_aside_unharmed(path: Path) -> None:
     assert version_of(path.with_name("console.sqlite.broken")) == 3
 
 
-@pytest.mark.parametrize("with_journal", [True, False])
-def test_a_broken_file_is_put_aside_and_its_journal_with_it(path: Path, with_journal: bool) -> None:
-    path.parent.mkdir(parents=True)
+@pytest.mark.parametrize("journal", ["none", "broken", "whole"])
+def test_a_broken_file_is_put_aside_and_its_journal_is_not_played(path: Path, journal: str) -> None:
+    Store(path).close()
+    before = Store(path)
+    before.mark("a", Marks(title="old"))
+    kept = {name: path.with_name(name).read_bytes() for name in ("console.sqlite-wal", "console.sqlite-shm")}
+    before.close()
     path.write_bytes(b"no database" * 100)
-    journals = [path.with_name(f"console.sqlite-{suffix}") for suffix in ("wal", "shm")]
-    for journal in journals if with_journal else ():
-        journal.write_bytes(b"of the broken file")
+    if journal != "none":
+        for name, content in kept.items():
+            path.with_name(name).write_bytes(content if journal == "whole" else b"of the broken file")
     store = Store(path)
+    assert store.marks() == {}
     store.enqueue("a")
     assert order(store) == "a"
     store.close()
-    assert path.with_name("console.sqlite.broken").read_bytes() == b"no database" * 100
-    assert not any(journal.exists() for journal in journals)
+    assert path.with_name("console.sqlite.broken").read_bytes().startswith(b"no database")
+    assert [found.name for found in sorted(path.parent.iterdir())] == ["console.sqlite", "console.sqlite.broken"]
 
 
 def test_a_file_without_a_table_is_put_aside(path: Path) -> None:
