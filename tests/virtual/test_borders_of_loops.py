@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from bench.clock import LoopClock, Timer
-from bench.records import Outcome
+from bench.records import Outcome, RequestRecord
 from bench.schedule.changing import ChangingArrivals
+from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request, RequestDraft
 from promptset.sessions import Session, Turn
@@ -140,12 +142,15 @@ def test_sessions_whose_schedule_has_an_end_end_with_a_reason_of_their_own() -> 
     assert (load.stop.reason, load.ended_ns) == ("duration", 50 * MS)
 
 
-def test_a_turn_that_fails_keeps_what_waits_for_a_turn_beside_it_from_being_sent() -> None:
-    """The failed turn ends first; the other ends whole, and what comes after it is not sent any more."""
+def test_a_turn_that_fails_keeps_what_waits_for_a_turn_beside_it_from_being_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The failed turn ends first; the other ends whole, and what comes after it is neither sent nor waited for."""
+    monkeypatch.setattr(virtual_load, "LoopClock", Noting)
     turns = (
         Turn(content="fails", continues=None),
         Turn(content="whole", after=(), continues=None),
-        Turn(content="after", after=(1,), continues=None),
+        Turn(content="after", after=(1,), continues=None, think_time_s=0.5),
     )
 
     def reply(request: Request) -> ScriptedReply:
@@ -160,6 +165,7 @@ def test_a_turn_that_fails_keeps_what_waits_for_a_turn_beside_it_from_being_sent
         (number, turn) for number in range(3) for turn in (0, 1)
     ]
     assert load.sent_at == [at * MS for at in (0, 0, 10, 10, 20, 20)]
+    assert max(timer.deadline_ns - START for timer in Noting.timers) == 30 * MS
 
 
 def test_an_arrival_that_waited_at_the_cap_is_eligible_when_the_slot_came_free_and_no_sooner_than_due() -> None:
@@ -177,3 +183,55 @@ def test_what_is_dropped_says_all_of_its_request() -> None:
     assert (dropped.outcome, dropped.end_ns - START, dropped.intended_ns - START) == (Outcome.DROPPED, 10 * MS, 10 * MS)
     assert (dropped.attempts, dropped.sent_ns, dropped.status) == (0, None, None)
     assert (sent.outcome, load.dispatcher.planned, load.dispatcher.sent, load.dispatcher.done) == (Outcome.OK, 2, 1, 1)
+
+
+def good_at_last(record: RequestRecord) -> RequestRecord:
+    """Reading finds that a reply which did not look whole is."""
+    return replace(record, outcome=Outcome.OK)
+
+
+def test_a_session_whose_reply_did_not_look_whole_goes_on_when_it_is_read_and_found_good() -> None:
+    torn = ScriptedReply(ttft_ns=10 * MS, failed=Outcome.RESET)
+    load = Load(torn, requests=4, records_late_ns=5 * MS, read_as=good_at_last).sessions(1, talks(0.02))
+    found = sorted(load.records, key=lambda r: r.index)
+    assert [(r.session_number, r.turn) for r in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    # The pause of 20 ms begins with the end of the reply, and the next session with the end of the last one.
+    assert [r.intended_ns - START for r in found] == [0, 30 * MS, 40 * MS, 70 * MS]
+    assert load.sent_at == [0, 30 * MS, 40 * MS, 70 * MS]
+
+
+class FailsAtOnce(virtual_load.LateRecords):
+    """Hands over the record of a request that fails at once while it is being started."""
+
+    def start(
+        self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
+    ) -> None:
+        super().start(request, intended_ns, eligible_ns, done, ended)
+        script = self._script_for(request)
+        if script.failed is not None and not script.ttft_ns:
+            self._finish(request.id, script.failed)
+
+
+def branches(*, held: bool) -> Iterator[Session]:
+    """Two turns that are due at one instant: with the session, or, `held`, with the record of the turn before them."""
+    first = (Turn(content="a", answer="x"),) if held else ()
+    after, goes_on = ((0,), 0) if held else ((), None)
+    turns = (*first, *(Turn(content=text, after=after, continues=goes_on) for text in "bc"))
+    return (Session(id=f"s{n}", turns=turns) for n in itertools.count())
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_turn_that_fails_at_once_keeps_those_that_are_due_with_it_from_being_sent(
+    held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_load, "LateRecords", FailsAtOnce)
+
+    def reply(request: Request) -> ScriptedReply:
+        assert request.place is not None
+        if request.place.number == 0 and request.place.turn == int(held):
+            return ScriptedReply(ttft_ns=0, failed=Outcome.CONNECT_ERROR)
+        return TEN
+
+    load = Load(reply, requests=4, records_late_ns=0).sessions(1, branches(held=held))
+    found = [(r.session_number, r.turn) for r in sorted(load.records, key=lambda r: r.index)]
+    assert found == ([(0, 0), (0, 1), (1, 0), (1, 1)] if held else [(0, 0), (1, 0), (1, 1), (2, 0)])
