@@ -232,6 +232,9 @@ def test_a_turn_that_fails_at_once_keeps_those_that_are_due_with_it_from_being_s
             return ScriptedReply(ttft_ns=0, failed=Outcome.CONNECT_ERROR)
         return TEN
 
-    load = Load(reply, requests=4, records_late_ns=0).sessions(1, branches(held=held))
+    errors: list[object] = []
+    watched: Meanwhile = [(-1, lambda load: load.loop.set_exception_handler(lambda loop, what: errors.append(what)))]
+    load = Load(reply, requests=4, meanwhile=watched).sessions(1, branches(held=held))
+    assert errors == []
     found = [(r.session_number, r.turn) for r in sorted(load.records, key=lambda r: r.index)]
     assert found == ([(0, 0), (0, 1), (1, 0), (1, 1)] if held else [(0, 0), (1, 0), (1, 1), (2, 0)])
