@@ -18,7 +18,9 @@ from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.sessions import Session, SimulatedSessions, simulated_sessions
 from promptset.sharing import parse_prefix
+from promptset.tokenizer import Tokenizer
 from promptset.tokens import load_tokenizer
+from tests.support import tiny_tokenizers
 
 TOKENIZER = load_tokenizer()
 
@@ -503,3 +505,49 @@ def test_another_salt_is_other_texts_of_the_same_lengths() -> None:
     assert lengths(plain) == lengths(salted)
     assert not {t.content for t in plain.turns} & {t.content for t in salted.turns}
     assert not {t.answer for t in plain.turns} & {t.answer for t in salted.turns}
+
+
+FORGETS = (
+    "{% for m in messages %}{% if loop.last or m.role != 'assistant' or loop.revindex < 4 %}"
+    "<{{ m.role }}>{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}<assistant>"
+)
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+
+
+@pytest.fixture(scope="module", params=[FORGETS, NO_SYSTEM + FORGETS], ids=["with system", "without"])
+def counting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A tokenizer whose template forgets answers, so that prompts are counted whole."""
+    folder = tmp_path_factory.mktemp("model")
+    return load_tokenizer(str(tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), folder, template=request.param)))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_prompts_that_are_counted_whole_have_their_tokens_and_say_what_a_cache_has_of_them(
+    counting: Tokenizer, shared: bool
+) -> None:
+    beside = SubAgents(share=1.0, agents=tokens(1), turns=tokens(2), first_context=tokens(300))
+    own = recipe(first=400, system=150, sub_agents=beside, shared_system=shared, turns=2)
+    made = agent_sessions(counting, own, seed=2)
+    assert (made.known, made.floor) == (None, Floor(system=64, user=64, added=64))
+    for index in (0, 1):
+        session = made.session_at(index)
+        ids = [counting.encode_chat(session.conversation(number)) for number in range(len(session.turns))]
+        assert [len(one) for one in ids] == [turn.input_tokens for turn in session.turns] == [400, 300, 374, 474]
+        earlier = [max((_common(one, other) for other in ids[:number]), default=0) for number, one in enumerate(ids)]
+        found = [turn.cached_tokens for turn in session.turns]
+        assert found[1:] == earlier[1:]
+        assert found[0] == (150 if shared and index else 0)
+        # All conversations begin with the same words, of a system prompt where there can be one.
+        begin = counting.encode_chat(session.conversation(0))[:100]
+        assert counting.encode_chat(session.conversation(1))[:100] == begin
+        assert (session.system is None) is session.turns[1].content.startswith(session.turns[0].content[:40])
+
+
+def test_a_text_that_no_template_lets_fit_is_refused(monkeypatch: pytest.MonkeyPatch, counting: Tokenizer) -> None:
+    made = agent_sessions(counting, recipe(first=400, system=150), seed=2)
+    count = type(counting).encode_chat
+    monkeypatch.setattr(
+        type(counting), "encode_chat", lambda self, chat, tools=None: [*count(self, chat, tools)][: 300 - len(chat) % 2]
+    )
+    with pytest.raises(SpecError, match="no text makes a prompt of exactly 400 tokens"):
+        made.session_at(0)
