@@ -231,6 +231,9 @@ OTHER = (("a", 100), ("c", 400))
         ((call(0), call(0, 0)), None, [0, 506]),
         ((call(0), call(0, 0), call(0, 1)), None, [0, 506, 506]),
         ((call(0, path=OWN), call(0, 0, path=OTHER), call(0, 1, path=OWN)), None, [0, 100, 506]),
+        # Of two that begin with it, it knows the one that it waits for.
+        ((call(0, path=OTHER), call(0, path=OWN), call(0, 1, path=OWN)), None, [0, 0, 506]),
+        ((call(0, path=OWN), call(0, path=OTHER), call(0, 1, path=OWN)), None, [0, 0, 100]),
         # One that had begun earlier is known, though nobody waits for it.
         ((call(0), call(0.5), call(0.5)), None, [0, 506, 506]),
         # In the order of their begins, whatever their place; one begins no sooner than those it waits for.
