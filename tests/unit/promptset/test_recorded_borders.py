@@ -384,3 +384,23 @@ def test_what_is_no_recording(content: bytes, tmp_path: Path) -> None:
     assert is_recording(path) is False
     path.write_bytes(orjson.dumps(weka("a", 500)))
     assert is_recording(path) is True
+
+
+def test_prompts_that_share_nothing_share_the_salt_of_their_replay(tmp_path: Path) -> None:
+    found = played(tmp_path, [weka("a", 300, 400), weka("b", 500)])
+    # 18 tokens, of the template and of the salt, are one block of 16; the first of a replay has the template's 2 alone.
+    assert [[turn.cached_tokens for turn in found.session_at(n).turns] for n in range(4)] == [
+        [0, 16],
+        [16],
+        [0, 16],
+        [16],
+    ]
+
+
+def test_an_equal_prompt_is_found_but_for_its_last_block(tmp_path: Path) -> None:
+    ids = [[1, 2, 3, 4, 5]] * 3
+    rows = weka("a", 320, 320, 320)
+    for request, names in zip(rows["requests"], ids, strict=True):
+        request["hash_ids"] = names
+    # Of 320 tokens, 319 can be found: the last one is always computed. So there are 19 whole blocks.
+    assert [turn.cached_tokens for turn in played(tmp_path, [rows]).session_at(0).turns] == [0, 304, 304]
