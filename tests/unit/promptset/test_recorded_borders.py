@@ -404,3 +404,32 @@ def test_an_equal_prompt_is_found_but_for_its_last_block(tmp_path: Path) -> None
         request["hash_ids"] = names
     # Of 320 tokens, 319 can be found: the last one is always computed. So there are 19 whole blocks.
     assert [turn.cached_tokens for turn in played(tmp_path, [rows]).session_at(0).turns] == [0, 304, 304]
+
+
+def test_sessions_of_a_global_scope_find_what_earlier_ones_have_sent(tmp_path: Path) -> None:
+    def found(scope: str) -> list[int | None]:
+        rows = [weka(name, 320, hash_id_scope=scope) for name in "ab"]
+        for row in rows:
+            row["requests"][0]["hash_ids"] = [1, 2, 3, 4, 5]
+        file = played(tmp_path, rows)
+        return [file.session_at(n).turns[0].cached_tokens for n in range(2)]
+
+    assert found("global") == [0, 304]
+    assert found("local") == [0, 16]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("", "", 0),
+        ("a", "", 0),
+        ("abc", "abc", 3),
+        ("abc", "abcd", 3),
+        ("abcd", "abxd", 2),
+        ("abc", "xbc", 0),
+        ("ab", "ax", 1),
+    ],
+)
+def test_how_many_texts_two_paths_begin_with_alike(one: str, other: str, same: int) -> None:
+    paths = [tuple((name, 1) for name in names) for names in (one, other)]
+    assert recorded_text._same(*paths) == recorded_text._same(*reversed(paths)) == same
