@@ -14,6 +14,7 @@ from promptset.agents.made import AgentSessions, _common, agent_sessions
 from promptset.agents.plan import Floor, PlannedTurn, SessionPlan, _one_of, plan_session, system_tokens
 from promptset.agents.recipe import AgentRecipe, SubAgents, _share, is_of_sessions, read_recipe
 from promptset.agents.table import PUBLISHED, PUBLISHED_HIT_RATE, PUBLISHED_PAUSES_S, table_of
+from promptset.chat_sum import chat_sum
 from promptset.distributions import parse
 from promptset.errors import SpecError
 from promptset.sessions import Session, SimulatedSessions, simulated_sessions
@@ -110,6 +111,9 @@ def test_the_least_of_each_part_is_that_of_the_template() -> None:
     assert [t.input_tokens for t in plan_session(small, 0, 0, Floor(system=9, user=7, added=4)).turns] == [16, 22, 28]
     assert {t.output_tokens for t in plan_session(small, 0, 0).turns} == {2}
     assert system_tokens(recipe(system=300), 1, 0, Floor()) == 300
+    # Three quarters of the shortest first context, 32; and behind them the shortest text of a user.
+    shortest = planned(first=2, system=100)
+    assert (shortest.system_tokens, shortest.turns[0].input_tokens) == (24, 40)
 
 
 @pytest.mark.parametrize(
@@ -551,3 +555,13 @@ def test_a_text_that_no_template_lets_fit_is_refused(monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(SpecError, match="no text makes a prompt of exactly 400 tokens"):
         made.session_at(0)
+
+
+@pytest.mark.parametrize(
+    ("system", "floor"), [(5, Floor(system=6, user=13, added=9)), (None, Floor(system=6, user=8, added=9))]
+)
+def test_the_floor_counts_what_the_template_adds_before_and_behind_the_first_text(
+    system: int | None, floor: Floor
+) -> None:
+    known = dataclasses.replace(chat_sum(TOKENIZER), opening=10, turn=7, system=system, head=4, lost=0)
+    assert dataclasses.replace(agents(), known=known).floor == floor
