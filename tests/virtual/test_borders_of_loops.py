@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from bench.clock import LoopClock, Timer
+from bench.conversations.turns import Conversation
 from bench.records import Outcome, RequestRecord
 from bench.schedule.changing import ChangingArrivals
 from bench.transport.interface import OnEnd, OnRecord, ignore
@@ -232,9 +234,24 @@ def test_a_turn_that_fails_at_once_keeps_those_that_are_due_with_it_from_being_s
             return ScriptedReply(ttft_ns=0, failed=Outcome.CONNECT_ERROR)
         return TEN
 
-    errors: list[object] = []
-    watched: Meanwhile = [(-1, lambda load: load.loop.set_exception_handler(lambda loop, what: errors.append(what)))]
-    load = Load(reply, requests=4, meanwhile=watched).sessions(1, branches(held=held))
-    assert errors == []
+    load = Load(reply, requests=4).sessions(1, branches(held=held))
     found = [(r.session_number, r.turn) for r in sorted(load.records, key=lambda r: r.index)]
     assert found == ([(0, 0), (0, 1), (1, 0), (1, 1)] if held else [(0, 0), (1, 0), (1, 1), (2, 0)])
+
+
+def test_the_bodies_of_all_turns_that_come_next_are_made_while_they_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    make = Conversation.make
+
+    def noted(self: Conversation, turn: int) -> None:
+        made.append((round(asyncio.get_running_loop().time() * 1e9) - START, turn))
+        make(self, turn)
+
+    monkeypatch.setattr(Conversation, "make", noted)
+    first = Turn(content="a", answer="x")
+    others = (Turn(content=text, after=(0,), continues=None, think_time_s=1.0) for text in "bcd")
+    session = Session(id="s", turns=(first, *others))
+    Load(TEN, requests=4).sessions(1, itertools.repeat(session), real=False)
+    # With the first one's send, and again when their pauses have begun: long before they are due.
+    assert {turn for at, turn in made if at == 0} == {0, 1, 2, 3}
+    assert sorted(turn for at, turn in made if 0 < at < 1000 * MS) == [1, 1, 2, 2, 3, 3]
