@@ -14,10 +14,10 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from markupsafe import escape
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -182,11 +182,8 @@ def _with_headers(send: Send) -> Send:
 
 
 def _cookie_value(header: bytes, name: str) -> str:
-    try:
-        found = SimpleCookie(header.decode("latin-1")).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    # As browsers read it: other programs on this host set cookies too, and one with a brace ends what `http.cookies` reads.
+    return cookie_parser(header.decode("latin-1")).get(name, "")
 
 
 def _csrf_of(headers: dict[bytes, bytes], body: bytes) -> str:
@@ -211,7 +208,7 @@ async def _read(receive: Receive) -> bytes | None:
         body += message.get("body", b"")
         if len(body) > MOST_BODY:
             return None
-        if message["type"] != "http.request" or not message.get("more_body"):
+        if not message.get("more_body"):  # Nor has "http.disconnect" any.
             return bytes(body)
 
 

@@ -62,9 +62,8 @@ class Store:
         try:
             self._connection = self._opened()
         except sqlite3.DatabaseError:
+            # Its journal stays and does no harm: SQLite deletes the journal of a file that is empty.
             path.replace(path.with_name(f"{path.name}.broken"))
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._connection = self._opened()
 
     def _opened(self) -> sqlite3.Connection:

@@ -87,8 +87,6 @@ class OpenLoop:
             self._sending.stop.check_count()
             if not self._sending.stop.stopped:
                 self._next_arrival()
-            if self._sending.stop.stopped:
-                return
             now_ns = self._sending.clock.now_ns()
         if not self._sending.stop.stopped:
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)

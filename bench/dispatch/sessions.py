@@ -190,7 +190,9 @@ class SessionsLoop(ABC):
             if good:
                 self._go_on(session, turn, record.end_ns)
         for held, due_ns in [*session.held.items()]:
-            if session.conversation.is_ready(held):
+            if held in session.held and session.conversation.is_ready(
+                held
+            ):  # The one before it may have failed at once.
                 del session.held[held]
                 self._send(session, held, due_ns)
         self._check_over(session)

@@ -45,7 +45,7 @@ GROUPS: dict[str, Group] = {
         (f"{_VIRTUAL}/test_[abco]*.py", f"{_VIRTUAL}/test_load_changed*.py", f"{_VIRTUAL}/test_mi*.py",
          f"{_VIRTUAL}/test_priority.py", f"{_VIRTUAL}/test_sessions*.py", f"{_VIRTUAL}/test_stop.py",
          f"{_VIRTUAL}/test_w*.py", f"{_BENCH}/test_schedule.py", f"{_BENCH}/test_segments.py",
-         f"{_BENCH}/test_changing_rate.py", f"{_BENCH}/modes"),
+         f"{_BENCH}/test_changing_rate.py", f"{_BENCH}/dispatch", f"{_BENCH}/modes"),
     ),
     "run files": Group(
         ("bench/run_files/*.py", "bench/records.py", "bench/damage.py", "bench/manifest.py"),

@@ -50,9 +50,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run_virtual(main: Callable[[VirtualTimeLoop], Coroutine[Any, Any, T]]) -> T:
-    """Run `main(loop)` to its end in virtual time."""
+    """Run `main(loop)` to its end in virtual time. Raises what a callback of the loop raised, which asyncio only reports."""
     loop = VirtualTimeLoop()
+    raised: list[BaseException] = []
+    loop.set_exception_handler(lambda loop, found: raised.extend(filter(None, [found.get("exception")])))
     try:
-        return loop.run_until_complete(main(loop))
+        result = loop.run_until_complete(main(loop))
     finally:
         loop.close()
+    if raised:
+        raise raised[0]
+    return result

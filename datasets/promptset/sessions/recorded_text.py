@@ -179,9 +179,9 @@ class SessionText:
         between = self._layout.between or 0
         end = tokens - self._layout.tail
         stops = self._stops(end)
-        if between and (after := self._stops(end + between + LEAST_TOKENS)) and after[-1] <= end:
-            # It ends where longer ones have an answer.
-            end = end if len(after) == len(stops) else after[-1]
+        after = self._stops(end + between + LEAST_TOKENS)
+        if len(after) > len(stops):  # It ends where longer ones have an answer.
+            end = after[-1]
         ends = [*accumulate(map(itemgetter(1), path))]
         # All prompts of a replay begin alike, whatever their recording says of the first block.
         start = self._layout.head + SALT_TOKENS
@@ -219,8 +219,6 @@ def _places(path: Path, end: int, rest: str) -> list[_Place]:
     places: list[_Place] = []
     at = 0
     for name, tokens in path:
-        if at >= end:
-            break
         places.append((name, at, at, min(at + tokens, end)))
         at += tokens
     if at < end:

@@ -153,6 +153,8 @@ def _turns(rows: Sequence[dict[str, Any]]) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     for at, row in enumerate(rows):
         given = dict(row)
+        if row.get("think_time_s") is None:  # As of the counts, null says nothing.
+            given.pop("think_time_s", None)
         if "after" in row:
             found = [number_of(name, "after", at) for name in row["after"]]
             given["after"] = tuple(dict.fromkeys(number for number in found if number is not None))

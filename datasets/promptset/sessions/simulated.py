@@ -56,7 +56,7 @@ class SimulatedSessions(Iterator[Session]):
         lengths, thinks = stream(self.seed, "input_tokens", index), stream(self.seed, "think_time", index)
         outputs = stream(self.seed, "output_tokens", index)
         total = _draw_at_least(self.input_tokens, lengths, self.least)
-        path = () if self.prefix.scheme is None else self.prefix.path(index, self.seed, maker.room(total))
+        path = self.prefix.path(index, self.seed, maker.room(total))
         made = maker.make(total, path, index)
         assert not isinstance(made, str)
         messages: list[Message] = list(made)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import MutableSequence
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from bench.conversations.mid_session import (
     rest_ns,
     without_doubles,
 )
-from bench.rng import stream
+from bench.rng import Random, stream
 from promptset.sessions import Session, Turn
 
 S = 1_000_000_000
@@ -73,3 +75,24 @@ def test_two_users_are_in_one_session_only_where_there_are_too_few() -> None:
         (2, round(1.8 * S)),
     ]
     assert without_doubles([(0, 1), (0, 5)], [10]) == [(0, 1), (0, 5)]
+
+
+class Latest(Random):
+    """Draws the greatest number below 1, and leaves orders alone."""
+
+    def random(self) -> float:
+        return 1 - 2**-53
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        """As it is."""
+
+
+def test_an_instant_that_rounding_puts_at_the_end_of_the_line_is_in_the_last_session() -> None:
+    # 2 + (1 - 2^-53) is 3 as a double: three thirds of the line.
+    assert instants([5, 5], 3, Latest()) == [(0, 3), (1, 1), (1, 4)]
+
+
+def test_of_sessions_that_nobody_is_in_the_longest_comes_first_and_of_equal_ones_the_last() -> None:
+    lasts = [10, 4, 8, 8]
+    assert without_doubles([(0, 5), (0, 5), (0, 5), (0, 5), (0, 5)], lasts) == [(0, 5), (3, 4), (2, 4), (1, 2), (0, 5)]
+    assert without_doubles([(1, 3), (0, 5), (1, 1)], lasts) == [(1, 3), (0, 5), (3, 2)]

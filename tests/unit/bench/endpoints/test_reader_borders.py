@@ -353,3 +353,41 @@ def test_a_whole_reply_of_responses_that_failed_or_has_odd_items() -> None:
     good = whole(**response(output=["odd", {"type": "message", "content": [{"text": "a"}]}], usage=None))
     assert (good.problem, good.content, good.answer.content, good.answer.response_id) == (None, "a", "a", "resp_1")
     assert whole(**response(output=[], usage=usage(0))).problem.outcome is Outcome.NO_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("texts", "doubted"),
+    [
+        # 200 bytes in ten chunks: of ASCII a token has at most 12, of other scripts 24.
+        (["x" * 20] * 10, True),
+        (["é" * 5] * 10, False),
+        (["é" * 5, *["x" * 20] * 9], False),
+        ([*["x" * 20] * 9, "é" * 5], False),
+        (["é" * 7] * 10, True),
+    ],
+)
+@pytest.mark.parametrize("alike", [True, False])
+def test_chunks_of_more_bytes_than_a_token_has_are_doubted(texts: list[str], doubted: bool, alike: bool) -> None:
+    events = [said(content=piece) | ({} if alike else {"n": n}) for n, piece in enumerate(texts)]
+    reply = chat(*events, END, DONE)
+    assert reply.output_tokens == 10
+    assert (reply.output_tokens_doubt is not None) is doubted
+
+
+@pytest.mark.parametrize(
+    ("reasons", "believed"), [(("length", "stop"), True), (("stop", "length"), True), (("stop", "stop"), False)]
+)
+def test_a_reply_of_several_choices_is_limited_where_one_of_them_is(reasons: tuple[str, str], believed: bool) -> None:
+    ends = {"choices": [{"index": n, "delta": {}, "finish_reason": reason} for n, reason in enumerate(reasons)]}
+    pieces = [{"choices": [{"index": n % 2, "delta": {"content": "word "}}]} for n in range(20)]
+    counted = {"choices": [], "usage": {"completion_tokens": 4}}
+    reply = chat(*pieces, ends, counted, DONE, output_tokens_asked=4)
+    # 20 chunks are more than 4 tokens, unless the limit of 4 was reached: then they are parts of tokens.
+    assert (reply.usage_contradiction is None) is believed
+
+
+def test_events_that_are_good_only_when_they_are_joined_are_malformed() -> None:
+    reply = chat(b'{"choices":[]},"x",{"b":[1', b"2]}", END, DONE)
+    assert reply.problem is not None
+    assert reply.problem.outcome is Outcome.MALFORMED
+    assert "event 0 is not JSON" in reply.problem.message

@@ -365,3 +365,24 @@ def test_the_name_of_an_encoding_is_known_in_all_letters(encoding: str) -> None:
 
 def test_json_is_known_in_all_letters() -> None:
     assert fed(opened(kind="Application/JSON"), WHOLE).chunk_kind == ""
+
+
+def test_the_last_send_is_that_of_the_last_attempt() -> None:
+    made = exchange()
+    made.sent_ns = None
+    assert made.last_sent_ns is None
+    made.mark_sent(120)
+    assert (made.last_sent_ns, made.resent_ns) == (120, None)
+    made.retry()
+    assert made.last_sent_ns is None
+    made.mark_sent(150)
+    assert (made.last_sent_ns, made.sent_ns, made.resent_ns) == (150, 120, 150)
+
+
+@pytest.mark.parametrize(("code", "said"), [("previous_response_not_found", False), ("unsupported", True)])
+def test_a_server_that_stores_nothing_is_told_from_one_that_lost_a_response(code: str, said: bool) -> None:
+    error = {"error": {"code": code, "message": "previous_response_id: no"}}
+    made = opened(400, "application/json", continuation=replace(STORED, previous="resp-1"))
+    record = fed(made, json.dumps(error).encode())
+    assert (record.error or "").startswith("previous_response_id: no")
+    assert ((record.error or "") != "previous_response_id: no") is said
