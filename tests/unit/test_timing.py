@@ -139,7 +139,7 @@ def test_each_extra_that_a_test_may_lack_has_the_command_that_installs_it() -> N
     reasons = {match[0]: match[1] or match[2] for match in named}
     assert set(reasons.values()) >= {"dev", "real", "ray"}
     for reason, extra in reasons.items():
-        remedy = re.search(r"run scripts/environment (\S+)", *skips([reason]))
+        remedy = re.search(r"run scripts/environment (\S+)", "".join(skips([reason])))
         assert remedy is not None, reason
         assert extra in remedy[1].split(",")
 
