@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.patience import PATIENCE_S
+
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
 """Certificate (self-signed, for localhost, until 2126) and key, made for these tests and used nowhere else."""
 
@@ -40,6 +42,13 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """Be silent until this has come about: an event is set, the client has read what was sent."""
+
+    what: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close in good order (FIN), whatever was promised."""
 
@@ -54,7 +63,7 @@ class Hang:
     """Say nothing more until the client goes away."""
 
 
-Step = Send | Pause | Close | Reset | Hang
+Step = Send | Pause | Until | Close | Reset | Hang
 
 
 @dataclass(slots=True)
@@ -68,7 +77,7 @@ class Received:
     body: bytes
     writes: list[tuple[int, int]] = field(default_factory=list)
     client_gone: threading.Event = field(default_factory=threading.Event)
-    """Set when the client closed the connection during `Hang`."""
+    """Set when the client closed the connection during `Hang`, or before a `Send`, which then fails."""
 
 
 Responder = Callable[[Received], Sequence[Step]]
@@ -147,13 +156,21 @@ class LiteralServer:
 
     def all_is_read(self) -> bool:
         """Whether the clients have taken from the kernel all that was sent (Linux; elsewhere nobody can tell)."""
+        return all(sending == received == 0 for sending, received in self._queues())
+
+    def all_is_acknowledged(self) -> bool:
+        """Whether all that was sent has come to the kernel of the clients, which has said so (Linux, as above)."""
+        return all(sending == 0 for sending, _ in self._queues())
+
+    def _queues(self) -> list[tuple[int, int]]:
+        """For each end of each connection, the bytes that are not acknowledged, and those that are not read."""
         connections = Path("/proc/net/tcp")
         if not connections.exists():
-            return True
+            return []
         port = f":{self._listening.getsockname()[1]:04X}"
         rows = [line.split() for line in connections.read_text().splitlines()[1:]]
-        waiting = [row[4].split(":") for row in rows if row[1].endswith(port) or row[2].endswith(port)]
-        return all(int(sending, 16) == int(received, 16) == 0 for sending, received in waiting)
+        queues = [row[4].split(":") for row in rows if row[1].endswith(port) or row[2].endswith(port)]
+        return [(int(sending, 16), int(received, 16)) for sending, received in queues]
 
     def _accept(self) -> None:
         while True:
@@ -181,9 +198,13 @@ class LiteralServer:
             for request in _requests(connection, number):
                 with self._lock:
                     self.received.append(request)
-                for step in self._script(request):
-                    if not self._do(step, connection, request):
-                        return
+                try:
+                    for step in self._script(request):
+                        if not self._do(step, connection, request):
+                            return
+                except OSError:
+                    request.client_gone.set()
+                    raise
         except OSError:
             pass  # The client has gone, which is its right.
         finally:
@@ -200,6 +221,11 @@ class LiteralServer:
                 request.writes.append((before, time.monotonic_ns()))
             case Pause(s):
                 self._stopping.wait(s)
+            case Until(what):
+                deadline = time.monotonic() + PATIENCE_S
+                while not what() and not self._stopping.wait(0.001):
+                    if time.monotonic() > deadline:
+                        return False
             case Hang():
                 with contextlib.suppress(ConnectionResetError):
                     while connection.recv(65536):
@@ -245,11 +271,8 @@ def full_backlog() -> Iterator[str]:
         address = listening.getsockname()
         for _ in range(8):
             waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0.1)
-            try:
-                waiting.connect(address)
-            except TimeoutError:
-                break
+            waiting.setblocking(False)  # Most of them never get an answer.
+            waiting.connect_ex(address)
         yield f"http://127.0.0.1:{address[1]}"
 
 
