@@ -21,6 +21,7 @@ from tests.support.literal_server import (
     Send,
     Step,
     Until,
+    UntilRead,
     full_backlog,
     in_turn,
 )
@@ -91,7 +92,7 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         # What has arrived and is acknowledged the kernel merges with what follows.
         arrived = server.all_is_read if act.reads_meanwhile else server.all_is_acknowledged
         reply += [Until(arrived), Send(chunk(frame(B))), Until(was_busy.is_set)]
-        reply += [Until(server.all_is_read), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+        reply += [UntilRead(), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
         record = act(server, busy)
     in_order(record)
     if act.reads_meanwhile:  # In a thread of its own: that the program is busy is nothing to it.

@@ -30,7 +30,7 @@ from tests.support.literal_replies import (
     stream,
     usage,
 )
-from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, Until, in_turn
+from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, Until, UntilRead, in_turn
 from tests.support.on_wire import MS, Wire, on_wire, once
 from tests.support.open_transport import read_of
 from tests.support.patience import PATIENCE_S
@@ -73,10 +73,10 @@ def test_tls_keeps_the_kernel_stamps() -> None:
         return await pending
 
     reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Until(is_busy.is_set)]
-    reply += [Send(chunk(frame(content("b")))), Until(was_busy.is_set)]
-    with LiteralServer(lambda request: reply, tls=True) as server:
-        # Before it is read, the kernel would merge it with what follows.
-        reply += [Until(server.all_is_read), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    # Before it is read, the kernel would merge it with what follows.
+    reply += [Send(chunk(frame(content("b")))), Until(was_busy.is_set), UntilRead()]
+    reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    with LiteralServer(in_turn(reply), tls=True) as server:
         record = on_wire(server.url, late, ca_file=str(CERTIFICATE))
         _, _, (before, _), *_ = server.received[0].writes
     assert (record.outcome, record.clock, record.chunk_kind) == (Outcome.OK, "kernel", "cco")

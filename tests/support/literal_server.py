@@ -43,9 +43,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Be silent until this has come about: an event is set, the client has read what was sent."""
+    """Be silent until this has come about: an event is set."""
 
     what: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class UntilRead:
+    """Be silent until the client has read what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ class Hang:
     """Say nothing more until the client goes away."""
 
 
-Step = Send | Pause | Until | Close | Reset | Hang
+Step = Send | Pause | Until | UntilRead | Close | Reset | Hang
 
 
 @dataclass(slots=True)
@@ -103,9 +108,17 @@ class LiteralServer:
     """Listens on a free port as soon as it is entered. `received` has every request, in order of arrival."""
 
     def __init__(
-        self, script: Responder, *, tls: bool = False, handshake_pause_s: float = 0.0, host: str = "127.0.0.1"
+        self,
+        script: Responder,
+        *,
+        tls: bool = False,
+        handshake_pause_s: float = 0.0,
+        handshake_when: Callable[[], bool] = lambda: True,
+        host: str = "127.0.0.1",
     ) -> None:
+        """Of TLS, a handshake waits for so long, and until this is so."""
         self._script = script
+        self._handshake_when = handshake_when
         self._handshake_pause_s = handshake_pause_s
         self._tls: ssl.SSLContext | None = None
         if tls:
@@ -191,6 +204,7 @@ class LiteralServer:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 self._stopping.wait(self._handshake_pause_s)
+                self._wait(self._handshake_when)
                 connection = self._tls.wrap_socket(raw, server_side=True)
                 with self._lock:
                     self._sockets.discard(raw)
@@ -212,6 +226,14 @@ class LiteralServer:
                 self._sockets.discard(connection)
                 connection.close()
 
+    def _wait(self, what: Callable[[], bool]) -> bool:
+        """Whether it came about."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            if self._stopping.wait(0.001) or time.monotonic() > deadline:
+                return False
+        return True
+
     def _do(self, step: Step, connection: socket.socket, request: Received) -> bool:
         """Whether the connection lives on."""
         match step:
@@ -222,10 +244,9 @@ class LiteralServer:
             case Pause(s):
                 self._stopping.wait(s)
             case Until(what):
-                deadline = time.monotonic() + PATIENCE_S
-                while not what() and not self._stopping.wait(0.001):
-                    if time.monotonic() > deadline:
-                        return False
+                return self._wait(what)
+            case UntilRead():
+                return self._wait(self.all_is_read)
             case Hang():
                 with contextlib.suppress(ConnectionResetError):
                     while connection.recv(65536):
