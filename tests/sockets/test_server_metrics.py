@@ -19,19 +19,11 @@ from bench.errors import Exit
 from bench.load.live import LiveNumbers
 from bench.observer import Cadence, Control, Observer
 from bench.server_metrics.bottleneck import NOT_SEEN
-from bench.target import scraper
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step, Until
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.patience import PATIENCE_S
 
 WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--concurrency", "4", "--quiet")
-
-
-@pytest.fixture(autouse=True)
-def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that reads the pages gives way to all others: on a busy machine the last scrape takes its time."""
-    monkeypatch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
