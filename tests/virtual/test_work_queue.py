@@ -59,6 +59,16 @@ def test_a_record_does_not_wait_for_what_is_due_later_than_that() -> None:
     assert order(work) == ["record", "due in 10 ms"]
 
 
+def test_a_record_waits_once() -> None:
+    def work(queue: WorkQueue, clock: Clock, happens: Callable[[str], Callable[[], None]]) -> None:
+        queue.takes_ns = 5 * MS
+        clock.due(4, happens("due in 4 ms"))
+        clock.due(8, happens("due in 8 ms"))
+        queue.later(happens("record"))
+
+    assert order(work) == ["due in 4 ms", "record", "due in 8 ms"]
+
+
 def test_a_queue_that_grows_is_worked_off_whatever_is_due() -> None:
     def work(queue: WorkQueue, clock: Clock, happens: Callable[[str], Callable[[], None]]) -> None:
         queue.takes_ns = 1000 * MS  # Falls by an eighth with each that takes no time: to 103 ms after 17.
