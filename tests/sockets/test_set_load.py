@@ -74,8 +74,8 @@ def test_two_workers_follow_a_change_of_the_rate_as_one_load(tmp_path: Path) -> 
 
 @timing(
     tries=5,
-    why="the share of the users' time off the plan: beside 40 busy processes on 2 processors 39 %, as a worker began late, and "
-    "less than 1 % in the next try; 1 % is too much",
+    why="the share of the users' time off the plan: beside 40 busy processes on 2 processors 39 % in one try, and less than "
+    "1 % in the next; 1 % is too much",
 )
 def test_two_workers_follow_a_change_of_the_users_as_one_load(tmp_path: Path) -> None:
     follow_a_change(("--concurrency", "4"), tmp_path)
