@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from bench.clock import NS_PER_MS, Clock, now_ns
+from bench.clock import NS_PER_MS, Clock
 
 TURN_NS = NS_PER_MS // 4
 """How long records are made before sockets and timers are looked at again."""
@@ -39,7 +39,7 @@ class WorkQueue:
             _do(self._queue.popleft())
 
     def _turn(self) -> None:
-        at_ns = now_ns()
+        at_ns = self._clock.now_ns()
         until_ns = at_ns + TURN_NS
         queue = self._queue
         while queue and at_ns < until_ns:
@@ -51,7 +51,7 @@ class WorkQueue:
                 return
             self._put_off = False
             _do(queue.popleft())
-            began_ns, at_ns = at_ns, now_ns()
+            began_ns, at_ns = at_ns, self._clock.now_ns()
             self.takes_ns += (at_ns - began_ns - self.takes_ns) // 8
         self._running = bool(queue)
         if queue:

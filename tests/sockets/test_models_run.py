@@ -23,7 +23,7 @@ def test_two_workers_send_what_the_seed_says_and_the_summary_has_both_models(tmp
     with LiteralServer(server) as answering:
         command = [sys.executable, "-m", "bench", "run", "--url", answering.url, "--model", "a=3,b=1", "--quiet"]
         command += ["--requests", "24", "--concurrency", "4", "--workers", "2", "--input-tokens", "20", "--seed", "5"]
-        command += ["--slo", "ttft{model=b}:p50<10s", "--out", str(out)]
+        command += ["--slo", "ttft{model=b}:p50<200s", "--out", str(out)]
         ran = run_to_end(command)
         posts = [request for request in answering.received if request.method == "POST"]
     assert ran.returncode in (0, 3), ran.stderr

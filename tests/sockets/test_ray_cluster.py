@@ -11,7 +11,9 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,12 @@ from bench.modes.rate import Rate
 from bench.run_files.run_directory import RunDirectory
 from tests.support.balancer import balanced
 from tests.support.cluster_runs import dispersion, programs, whole_lines
+from tests.support.literal_replies import GOOD, stream
+from tests.support.literal_server import LiteralServer, Received, Step, Until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ray_nodes import RayNodes, ray_nodes
-from tests.support.run_process import flags, process, records, summary, wait_for
+from tests.support.run_process import flags, loaded, process, records, summary, wait_for
 from tests.support.worker_processes import gone, shard_lines
 
 pytestmark = [
@@ -120,8 +124,9 @@ def test_code_is_shipped_to_nodes_that_load_two_mocks_and_no_secret_is_told(tmp_
         assert status in MEASURED, err + out
         directory = RunDirectory.open(tmp_path / "run")
         ids = {record.id for record in directory.records()}
+        wait_for(lambda: ids <= {line["id"] for mock in (one, two) for line in mock.ledger_lines()})
         ledgers = [
-            [line for line in mock.ledger_lines(at_least=1) if line["id"] in ids or not line["id"].startswith("probe-")]
+            [line for line in mock.ledger_lines() if line["id"] in ids or not line["id"].startswith("probe-")]
             for mock in (one, two)
         ]
     assert len({place["node"] for place in manifest(tmp_path)["places"]}) == 3
@@ -183,14 +188,23 @@ def test_ctrl_c_ends_the_sending_everywhere_and_so_does_the_death_of_the_driver(
     assert summary(tmp_path)["counts"]["succeeded"] == len(ids) >= 6
 
 
-def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cluster: RayNodes) -> None:
+def test_a_lost_node_is_named_and_the_others_go_on(tmp_path: Path, cluster: RayNodes) -> None:
+    is_lost = threading.Event()
+
+    def chat(request: Received) -> Sequence[Step]:
+        held = int(request.headers["x-request-id"].rpartition("-")[2]) >= 120
+        return [*([Until(is_lost.is_set)] if held else []), *stream(*GOOD)]
+
     raylet = cluster.add()
-    words = on_cluster(mock, tmp_path, "--duration", "15s", "--concurrency", "8", "--workers-per-node", "1")
-    words += ["--format", "json"]
-    with process(words, env=cluster.environment, start_new_session=True) as running:
+    more = ("--requests", "200", "--concurrency", "8", "--workers-per-node", "1", "--format", "json")
+    with (
+        LiteralServer(loaded(chat)) as server,
+        process(on_cluster(server.url, tmp_path, *more), env=cluster.environment, start_new_session=True) as running,
+    ):
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 20, within_s=PATIENCE_S)
         shipped = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("requests-*.jsonl")}
         cluster.kill(raylet)
+        is_lost.set()
         out, err = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == Exit.INVALID, err + out
     told = summary(tmp_path)
@@ -200,6 +214,8 @@ def test_a_lost_node_is_named_and_the_others_go_on(mock: str, tmp_path: Path, cl
     place = manifest(tmp_path)["places"][int(died.split()[1])]
     assert died.startswith(f"worker {place['worker']} on {place['node']} ")
     assert "after the start" in died
+    others = Counter(row["worker"] for row in records(tmp_path) if row["worker"] != int(died.split()[1]))
+    assert sorted(others.values()) == [50, 50, 50]
     assert any(died in reason for reason in told["verdict"]["reasons"])
     assert json.loads(out) == told, "Ray prints nothing among our results"
     assert not any("somebody else's" in reason for reason in told["verdict"]["reasons"])

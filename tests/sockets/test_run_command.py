@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,11 +21,10 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.literal_replies import GOOD, api, content, error, stream, whole
-from tests.support.literal_server import LiteralServer, Pause, Received, Step, closed_port, in_turn
+from tests.support.literal_server import LiteralServer, Pause, Received, Step, Until, closed_port, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import SMALL, finished, flags, loaded, records, summary
-from tests.support.timing import timing
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -83,7 +82,7 @@ def test_too_many_errors_fail_the_run_and_end_it(tmp_path: Path) -> None:
         assert cli.main(flags(server.url, tmp_path, *few, "10%", out="b")) == Exit.OBJECTIVE_FAILED
         assert cli.main(flags(server.url, tmp_path, *few, "60%", out="c")) == Exit.GOOD
     counts = summary(tmp_path)["counts"]
-    assert 4 <= counts["failed"] < counts["sent"] < 100  # The failures are looked at now and then, not at each.
+    assert 4 <= counts["failed"] < counts["sent"] < 500  # The failures are looked at now and then, not at each.
     assert summary(tmp_path)["run"]["stop_reason"] == "errors"
 
 
@@ -158,18 +157,18 @@ def test_requests_end_the_run(mock: str, tmp_path: Path) -> None:
 
 
 def test_the_duration_ends_the_run(mock: str, tmp_path: Path) -> None:
-    words = ("--requests", "100000", "--duration", "2400ms", "--concurrency", "2", "--quiet")
+    words = ("--requests", "100000", "--duration", "600ms", "--concurrency", "2", "--quiet")
     assert cli.main(flags(mock, tmp_path, *words)) == Exit.GOOD
     intended = [r["intended_ns"] for r in records(tmp_path)]
     assert summary(tmp_path)["run"]["stop_reason"] == "duration"
-    assert len(intended) > 4
-    assert 400e6 < max(intended) - min(intended) < 2400e6
+    assert 2 <= len(intended) < 100_000
+    assert max(intended) - min(intended) < 600e6
 
 
 @pytest.mark.parametrize("warmup", ["4", "150ms"])
 def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup: str) -> None:
     # The first two replies are slow and long: both fall into the warm-up, and in any number they would show.
-    cold = [Pause(2.0), *stream(*[content("x")] * 50, *GOOD[4:])]
+    cold = [Pause(0.3), *stream(*[content("x")] * 50, *GOOD[4:])]
     with LiteralServer(loaded(in_turn(cold, cold, stream(*GOOD)))) as server:
         words = ("--requests", "6", "--concurrency", "2", "--warmup", warmup, "--quiet")
         assert cli.main(flags(server.url, tmp_path, *words)) == Exit.GOOD
@@ -179,7 +178,8 @@ def test_the_warm_up_is_recorded_and_counts_in_no_number(tmp_path: Path, warmup:
     told = summary(tmp_path)
     assert (told["counts"]["sent"], told["counts"]["succeeded"]) == (6, 6)
     assert told["latency"]["ttft_ms"]["n"] == 6
-    assert told["latency"]["ttft_ms"]["max"] < 2_000
+    ttfts_ms = [(r["chunk_ns"][1] - r["sent_ns"]) / 1e6 for r in records(tmp_path) if r["phase"] == "run"]
+    assert told["latency"]["ttft_ms"]["max"] == pytest.approx(max(ttfts_ms))  # Behind the chunk with the role.
     first_sent = min(r["sent_ns"] for r in records(tmp_path) if r["phase"] == "run")
     last_end = max(r["end_ns"] for r in records(tmp_path) if r["phase"] == "run")
     assert told["throughput"]["duration_s"] == pytest.approx((last_end - first_sent) / 1e9)
@@ -343,8 +343,11 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
 # ---- Terminals -------------------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(words: Sequence[str], **environment: str) -> tuple[int, str]:
-    """The exit status, and all that a terminal of 100 columns saw of both outputs."""
+def on_a_terminal(
+    words: Sequence[str], look: Callable[[str], object] = lambda seen: None, **environment: str
+) -> tuple[int, str]:
+    """The exit status, and all that a terminal of 100 columns saw of both outputs. `look` is called with what it has seen
+    so far."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "bench", *words]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **environment}
@@ -354,26 +357,41 @@ def on_a_terminal(words: Sequence[str], **environment: str) -> tuple[int, str]:
         with contextlib.suppress(OSError):
             while select.select([ours], [], [], PATIENCE_S)[0] and (data := os.read(ours, 65536)):
                 seen.append(data)
+                look(b"".join(seen).decode(errors="replace"))
 
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
-        os.close(theirs)
-        reader = threading.Thread(target=read)
-        reader.start()
-        status = running.wait(timeout=PATIENCE_S)
-    reader.join()
-    os.close(ours)
+    reader = threading.Thread(target=read)
+    try:
+        with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as running:
+            os.close(theirs)
+            reader.start()
+            try:
+                status = running.wait(timeout=PATIENCE_S)
+            finally:
+                running.kill()
+        reader.join()
+    finally:
+        os.close(ours)
     return status, b"".join(seen).decode()
 
 
-@timing(tries=10, why="TODO ")
-def test_a_terminal_shows_progress_while_the_load_runs(mock: str, tmp_path: Path) -> None:
-    words = ("--duration", "2400ms", "--concurrency", "2")
-    status, seen = on_a_terminal(flags(mock, tmp_path, *words, out=f"{tmp_path.name}/run"))
+def test_a_terminal_shows_progress_while_the_load_runs(tmp_path: Path) -> None:
+    words = ("━", "of 10 requests", "of 600 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)")
+    over_each_other = "\x1b[4A\x1b[J"  # The moving lines are drawn over, not below each other.
+    is_shown = threading.Event()
+
+    def look(seen: str) -> None:
+        if all(word in seen for word in (*words, over_each_other)) and seen.count("in flight") >= 2:
+            is_shown.set()
+
+    def chat(request: Received) -> Sequence[Step]:
+        index = int(request.headers["x-request-id"].rpartition("-")[2])
+        return stream(*GOOD) if index < 8 else [Until(is_shown.is_set), *stream(*GOOD)]
+
+    with LiteralServer(loaded(chat)) as server:
+        more = ("--duration", "600s", "--requests", "10", "--concurrency", "2")
+        status, seen = on_a_terminal(flags(server.url, tmp_path, *more, out=f"{tmp_path.name}/run"), look)
     assert status == Exit.GOOD
-    assert seen.count("in flight") >= 2
-    for word in ("━", "of 2.4 s", "sent", "done", "tokens/s", "TTFT p50", "TPOT p50", "failed 0 (0.0%)"):
-        assert word in seen
-    assert "\x1b[4A\x1b[J" in seen  # The moving lines are drawn over, not below each other.
+    assert is_shown.is_set()
     assert seen.index("in flight") < seen.index("VALID")
 
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import cli
-from bench.errors import Exit
+from bench.endpoints.interface import BodyOptions
+from bench.errors import Exit, TargetError
+from bench.target.probe import probe
 from bench.transport import TRANSPORTS
-from tests.support.literal_replies import DONE, GOOD, ROLE, api, completion, content, error, models, stream, whole
+from promptset.samples import Sample
+from tests.support.literal_replies import (
+    DONE,
+    GOOD,
+    ROLE,
+    api,
+    completion,
+    content,
+    error,
+    frames,
+    models,
+    stream,
+    whole,
+)
 from tests.support.literal_server import Close, Hang, LiteralServer, Received, Send, Step, in_turn
 from tests.support.mock_process import mock_process
-from tests.support.run_process import finished, flags, hanging, records, summary
-from tests.support.timing import timing
+from tests.support.open_transport import Client, read_of
+from tests.support.run_process import finished, flags, records, summary
 
 pytestmark = pytest.mark.usefixtures("work_folder")
 
@@ -45,8 +63,6 @@ def no_such_model(request: Received) -> Sequence[Step]:
     return whole("404 Not Found", error(f"The model `{name}` does not exist.", "NotFoundError", 404))
 
 
-PATIENCE = ("--probe-timeout", "300ms")
-GAVE_UP = ("did not answer the probe in time", "--probe-timeout")
 GIVEN = in_turn(stream(*GOOD))
 PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], tuple[str, ...]]] = {
     "a wrong path": (no_such_path, (), ("is not there (status 404", "check the path")),
@@ -80,18 +96,6 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
     ),
     "not ready": (api(in_turn(whole("503 Busy", error("loading")))), (), ("not taking requests", "loading")),
     "no answer": (api(in_turn([Hang()])), ("--first-byte-timeout", "200ms"), ("did not answer in time",)),
-    "no byte": (api(in_turn([Hang()])), PATIENCE, (*GAVE_UP, "took the connection and the request, and sent no byte")),
-    "half a head": (
-        api(in_turn([Send(b"HTTP/1.1 200 OK\r\nserver: x"), Hang()])),
-        PATIENCE,
-        (*GAVE_UP, "the beginning of a response, and no whole head"),
-    ),
-    "a head and no body": (
-        api(in_turn([*stream()[:1], Hang()])),
-        PATIENCE,
-        (*GAVE_UP, "the head of a response (status 200), and no body"),
-    ),
-    "half a stream": (api(hanging), PATIENCE, (*GAVE_UP, "bytes in 2 events (status 200), and no end")),
     "an https port": (
         api(in_turn(whole("400 Bad Request", b"The plain HTTP request was sent to HTTPS port"))),
         (),
@@ -103,7 +107,6 @@ PROBES: dict[str, tuple[Callable[[Received], Sequence[Step]], tuple[str, ...], t
 
 
 @pytest.mark.parametrize(("script", "words", "sentences"), PROBES.values(), ids=PROBES.keys())
-@timing(tries=10, why="TODO A busy server may not have sent what it is to send when the patience of the probe ends.")
 def test_the_probe_says_what_is_wrong_before_any_load(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -122,7 +125,6 @@ def test_the_probe_says_what_is_wrong_before_any_load(
 
 
 @pytest.mark.parametrize("transport", sorted(TRANSPORTS))
-@timing(tries=10, why="TODO ")
 def test_tls_problems_say_what_to_do(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], transport: str, mock: str
 ) -> None:
@@ -137,11 +139,58 @@ def test_tls_problems_say_what_to_do(
     plain = flags(mock.replace("http://", "https://"), tmp_path, "--transport", transport, out="plain")
     assert cli.main(plain) == Exit.TARGET
     assert "does not speak TLS: give its URL with http:// instead of https://" in capfd.readouterr().err
-    words = ("--transport", transport, "--connect-timeout", "200ms", "--probe-timeout", "1s")
-    with LiteralServer(api(GIVEN)) as server:  # It waits for the end of a head that never comes.
-        url = server.url.replace("http://", "https://")
-        assert cli.main(flags(url, tmp_path, *words, out="silent")) == Exit.TARGET
-        assert "no TLS handshake in time" in capfd.readouterr().err
+
+
+class UntilRead:
+    """A clock of which each deadline has come when the client has read so many writes of the server."""
+
+    name = "until read"
+
+    def __init__(self, server: LiteralServer, writes: int) -> None:
+        self._server, self._writes = server, writes
+        self.deadlines: list[int] = []
+
+    def now_ns(self) -> int:
+        return 5
+
+    def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Any:
+        async def then() -> None:
+            await read_of(self._server, self._writes)
+            call()
+
+        self.deadlines.append(deadline_ns)
+        return asyncio.ensure_future(then())
+
+    def next_ns(self) -> int | None:
+        return None
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("steps", "how_far"),
+    [
+        ([], "it took the connection and the request, and sent no byte"),
+        ([Send(b"HTTP/1.1 200 OK\r\nserver: x")], "it sent the beginning of a response, and no whole head"),
+        (stream()[:1], "it sent the head of a response (status 200), and no body"),
+        (stream(*GOOD)[:3], f"it sent {len(b''.join(frames(*GOOD[:2])))} bytes in 2 events (status 200), and no end"),
+    ],
+    ids=["no byte", "half a head", "a head and no body", "half a stream"],
+)
+def test_a_probe_whose_time_is_over_says_how_far_it_came(
+    steps: list[Step], how_far: str, act: Callable[..., Any]
+) -> None:
+    async def give_up(client: Client) -> None:
+        clock = UntilRead(server, len(steps))
+        options, samples = BodyOptions(endpoint="chat", model="m"), [Sample(prompt="x", output_tokens=4)]
+        with pytest.raises(TargetError, match=re.escape(f"http://x did not answer the probe in time: {how_far}. Is")):
+            await probe(
+                client.transport, clock, options, run_id="r", url="http://x", samples=samples, listed=["m"], timeout_s=3
+            )
+        assert clock.deadlines == [3_000_000_005]
+
+    with LiteralServer(in_turn([*steps, Hang()])) as server:
+        act(server, give_up)
 
 
 def test_a_ca_file_that_is_none_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +203,7 @@ def test_a_silent_wait_is_named_on_what_is_no_terminal(tmp_path: Path) -> None:
     with LiteralServer(api(in_turn([Hang()]))) as server:
         status, _, err = finished(flags(server.url, tmp_path, "--probe-timeout", "1500ms"))
     assert status == Exit.TARGET
+    assert "did not answer the probe in time" in err
     assert f"waiting for {server.url}/v1/chat/completions to answer the probe (1 s)\n" in err
     assert "\x1b" not in err
     assert "\r" not in err

@@ -105,7 +105,7 @@ def test_ctrl_c_before_the_load_exits_130_with_a_sentence(tmp_path: Path) -> Non
 def test_a_killed_run_can_be_rendered_with_all_that_had_ended(tmp_path: Path) -> None:
     with (
         LiteralServer(loaded(in_turn(stream(*GOOD)))) as server,
-        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "2")) as running,
+        process(flags(server.url, tmp_path, "--duration", "600s", "--concurrency", "2")) as running,
     ):
         wait_for(lambda: lines_of(tmp_path / "run" / "requests.jsonl") >= 10)
         running.kill()
@@ -121,7 +121,7 @@ def test_a_killed_run_can_be_rendered_with_all_that_had_ended(tmp_path: Path) ->
 def test_a_run_that_is_killed_before_any_record_is_invalid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (
         LiteralServer(loaded(hanging)) as server,
-        process(flags(server.url, tmp_path, "--duration", "60s", "--concurrency", "2")) as running,
+        process(flags(server.url, tmp_path, "--duration", "600s", "--concurrency", "2")) as running,
     ):
         wait_for(lambda: all_hang(server, 2))
         running.kill()

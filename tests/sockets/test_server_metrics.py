@@ -20,14 +20,10 @@ from bench.load.live import LiveNumbers
 from bench.observer import Cadence, Control, Observer
 from bench.server_metrics.bottleneck import NOT_SEEN
 from tests.support.literal_replies import GOOD, api, stream, whole
-from tests.support.literal_server import LiteralServer, Received, Responder, Step
+from tests.support.literal_server import LiteralServer, Received, Responder, Step, Until
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.timing import timing
 
-WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--quiet")
-SHORT = ("--concurrency", "4")
-LASTING = ("--rate", "6", "--arrivals", "constant")
-"""For two seconds: a page is read once a second."""
+WORDS = ("--input-tokens", "32", "--output-tokens", "6", "--requests", "12", "--concurrency", "4", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +32,8 @@ def mock() -> Iterator[MockProcess]:
         yield running
 
 
-def run(url: str, out: Path, *more: str, load: tuple[str, ...] = SHORT) -> dict[str, Any]:
-    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *load, *more]) in (
+def run(url: str, out: Path, *more: str) -> dict[str, Any]:
+    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *more]) in (
         Exit.GOOD,
         Exit.INVALID,
         Exit.TARGET,
@@ -47,11 +43,10 @@ def run(url: str, out: Path, *more: str, load: tuple[str, ...] = SHORT) -> dict[
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_requests_and_tokens_are_counted_alike_and_the_probe_is_not_among_them(
     mock: MockProcess, tmp_path: Path, workers: str
 ) -> None:
-    server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers, load=LASTING)["server"]
+    server = run(mock.url, tmp_path / "run", "--warmup", "3", "--workers", workers)["server"]
     assert (server["kind"], server["urls"]) == ("vLLM", [f"{mock.url}/metrics"])
     counts = {
         line["what"]: (line["server"], line["client"], line["agree"]) for line in server["reconciliation"]["counts"]
@@ -131,8 +126,8 @@ def test_off_reads_nothing(mock: MockProcess, tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "server.jsonl").exists()
 
 
-def asked(seen: list[Received], page: bytes | None) -> Responder:
-    others = api(lambda request: stream(*GOOD))
+def asked(seen: list[Received], page: bytes | None, before_replies: Callable[[], Sequence[Step]] = list) -> Responder:
+    others = api(lambda request: [*before_replies(), *stream(*GOOD)])
 
     def script(request: Received) -> Sequence[Step]:
         if request.path != "/metrics":
@@ -141,6 +136,28 @@ def asked(seen: list[Received], page: bytes | None) -> Responder:
         return whole("404 Not Found", b"{}") if page is None else whole("200 OK", page)
 
     return script
+
+
+def test_a_page_that_is_read_while_the_load_runs_has_its_levels(tmp_path: Path) -> None:
+    """A page is read once a second, however short the load: here no reply begins before it was read twice."""
+    seen: list[Received] = []
+
+    def until_read_twice() -> Sequence[Step]:
+        before = len(seen)
+        return [Until(lambda: len(seen) >= before + 2)] if loads else []
+
+    def script(request: Received) -> Sequence[Step]:
+        if not request.headers.get("x-request-id", "probe-").startswith("probe-"):
+            loads.append(request)
+        return page(request)
+
+    loads: list[Received] = []
+    page = asked(seen, b"vllm:num_requests_running 7\n", until_read_twice)
+    with LiteralServer(script) as server:
+        found = run(server.url, tmp_path / "run", "--requests", "4")["server"]
+    assert len(loads) == 4
+    assert found["levels"]["running"] == {"mean": 7.0, "max": 7.0}
+    assert NOT_SEEN not in found["limits"]
 
 
 def test_a_server_without_known_metrics_leaves_no_file(tmp_path: Path) -> None:
@@ -230,13 +247,12 @@ def nvmlDeviceGetCurrentClocksThrottleReasons(handle):
 """A stand-in for the driver: two GPUs, of which one is throttled; neither tells its clock."""
 
 
-@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pynvml.py").write_text(NVML)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3", load=LASTING)
+    found = run(mock.url, tmp_path / "run", "--gpus", "2", "--gpu-hour-cost", "3")
     gpu = found["gpu"]
     assert gpu["source"] == "NVML"
     assert {name: level["mean"] for name, level in gpu["levels"].items()} == {
@@ -253,12 +269,11 @@ def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     assert "The GPU" in (tmp_path / "run" / "report.html").read_text()
 
 
-@timing(tries=10, why="TODO In which the pages are read while the load runs.")
 def test_a_page_of_an_exporter_is_read_and_one_that_is_none_is_told(mock: MockProcess, tmp_path: Path) -> None:
     seen: list[Received] = []
     with LiteralServer(asked(seen, b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 300\n')) as exporter:
         page = f"{exporter.url}/metrics"
-        found = run(mock.url, tmp_path / "run", "--gpu-metrics", page, "--api-key", "secret-key", load=LASTING)
+        found = run(mock.url, tmp_path / "run", "--gpu-metrics", page, "--api-key", "secret-key")
         none = run(mock.url, tmp_path / "none", "--gpu-metrics", f"{exporter.url}/v1/nothing")
     assert found["gpu"]["levels"] == {"gpu_power_w": {"mean": 300.0, "max": 300.0}}
     assert not any("authorization" in request.headers for request in seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from promptset.kinds import Style
 from promptset.rng import stream
 from promptset.tokens import load_tokenizer
 from tests.support import tiny_tokenizers
+from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.ready_made import run_to_end
 
@@ -156,7 +158,10 @@ def test_the_vocabulary_is_not_told(llama_cpp: str) -> None:
 
 
 def test_a_server_that_is_not_there_is_said() -> None:
-    with pytest.raises(SpecError, match=r"http://127\.0\.0\.1:9/tokenize does not answer \(ConnectError"):
-        load_tokenizer("http://127.0.0.1:9")
+    with (
+        closed_port() as url,
+        pytest.raises(SpecError, match=re.escape(f"{url}/tokenize does not answer (ConnectError")),
+    ):
+        load_tokenizer(url)
     with pytest.raises(SpecError, match="no server is given: write its address"):
         load_tokenizer("server")

@@ -7,10 +7,6 @@ import json
 import os
 import socket
 import stat
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +19,8 @@ from bench.run_files.run_directory import CHANGES, CONTROL, RunDirectory
 from tests.support.calm import CALM
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import popen
-
-
-def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
+from tests.support.run_process import flags, process, wait_for
+from tests.support.timing import timing
 
 
 def accepted(run: Path, load: float) -> bool:
@@ -40,24 +30,19 @@ def accepted(run: Path, load: float) -> bool:
         return False
 
 
-@pytest.mark.parametrize("load", [("--rate", "20"), ("--concurrency", "4")], ids=["rate", "users"])
-def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path: Path) -> None:
+def follow_a_change(load: tuple[str, str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     (tmp_path / "calm.yaml").write_text(CALM)
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
-        words = ["run", "--url", mock.url, "--config", str(tmp_path / "calm.yaml"), "--out", str(run), *load]
-        words += ["--duration", "600s", "--input-tokens", "16", "--output-tokens", "3", "--workers", "2", "--quiet"]
-        process = popen([sys.executable, "-m", "bench", *words], stdout=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: accepted(run, 31))
-            assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600
-            wait_for(lambda: b'"load":31.0' in (run / "live.jsonl").read_bytes())
-            assert cli.main(["load", str(run), "6"]) == Exit.GOOD
-            assert cli.main(["load", str(run), "6"]) == Exit.USAGE
-            wait_for(lambda: b'"load":6.0' in (run / "live.jsonl").read_bytes())
-            process.terminate()
-        finally:
-            process.wait(timeout=PATIENCE_S)
+    words = [*load, "--duration", "600s", "--workers", "2", "--quiet"]
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, process(flags(mock.url, tmp_path, *words)) as running:
+        wait_for(lambda: accepted(run, 31))
+        assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600
+        wait_for(lambda: b'"load":31.0' in (run / "live.jsonl").read_bytes())
+        assert cli.main(["load", str(run), "6"]) == Exit.GOOD
+        assert cli.main(["load", str(run), "6"]) == Exit.USAGE
+        wait_for(lambda: b'"load":6.0' in (run / "live.jsonl").read_bytes())
+        running.terminate()
+        running.communicate(timeout=PATIENCE_S)
     assert not (run / CONTROL).exists()
     with pytest.raises(UsageError, match="has ended"):
         ask(run, 5, by="terminal")
@@ -66,10 +51,10 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
         (float(load[1]), 31, "terminal"),
         (31, 6, "terminal"),
     ]
-    # Users who leave late, on a busy machine, are too many for that long: without the change it is over 0.05, as below.
+    # Without the change it is over 0.05, as below.
     assert found["load"]["off_plan"]["share"] < 0.01
     assert [segment["first"] for segment in found["segments"]] == [float(load[1]), 31, 6]
-    assert "off_plan" not in str(found["verdict"]["reasons"])
+    assert not any("recorded changes" in reason for reason in found["verdict"]["reasons"])
     page = (run / "report.html").read_text()
     assert "31 " in page
     assert 'class="change"' in page
@@ -81,6 +66,19 @@ def test_two_workers_follow_a_change_as_one_load(load: tuple[str, str], tmp_path
     assert off_plan["share"] > 0.05
     assert any("recorded changes" in reason for reason in again.verdict.reasons)
     assert manifest.read(RunDirectory.open(run)).manifest.workers == 2
+
+
+def test_two_workers_follow_a_change_of_the_rate_as_one_load(tmp_path: Path) -> None:
+    follow_a_change(("--rate", "20"), tmp_path)
+
+
+@timing(
+    tries=5,
+    why="the share of the users' time off the plan: beside 40 busy processes on 2 processors 39 % in one try, and less than "
+    "1 % in the next; 1 % is too much",
+)
+def test_two_workers_follow_a_change_of_the_users_as_one_load(tmp_path: Path) -> None:
+    follow_a_change(("--concurrency", "4"), tmp_path)
 
 
 # ---- The socket ----------------------------------------------------------------------------------------------------

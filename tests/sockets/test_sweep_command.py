@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import pytest
 import bench.report
 from bench.cli import main
 from bench.errors import Exit
+from tests.support.literal_replies import GOOD, stream
+from tests.support.literal_server import LiteralServer, Received, Step, Until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import popen
+from tests.support.ready_made import popen, run_to_end
+from tests.support.run_process import load_of, loaded, wait_for
 
 SCHEMAS = Path(bench.report.__file__).parent
 SHORT = ["--input-tokens", "20", "--output-tokens", "4", "--quiet"]
@@ -47,7 +50,7 @@ def test_a_sweep_visits_every_load_in_both_orders_and_is_resumed_with_more(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "a"
-    more = ["--requests", "10", "--gpus", "2", "--slo", "e2el:p90<5s"]
+    more = ["--requests", "10", "--gpus", "2", "--slo", "e2el:p90<200s"]
     assert sweep(url, "--loads", "concurrency=1,2", "--repeats", "2", "--out", str(folder), *more) in MEASURED
     content = kept(folder)
     assert [run["name"] for run in content["runs"]] == [
@@ -93,32 +96,30 @@ def test_rates_are_swept_and_several_sweeps_stand_on_one_page(
     assert (tmp_path / "one" / "sweep.html").read_text() == was
 
 
-def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(url: str, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(tmp_path: Path) -> None:
     folder = tmp_path / "cut"
-    words = ["--input-tokens", "20", "--output-tokens", "4", "--loads", "concurrency=1,2", "--out", str(folder)]
-    command = [sys.executable, "-m", "bench", "sweep", "--url", url, *words, "--requests", "5000"]
-    with popen(
-        [*command[:-2], "--requests", "20"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as whole:
-        whole.communicate(timeout=PATIENCE_S)
-    # The same sweep with a load more, which takes long enough to be cut.
-    longer = [*command[:-2], "--requests", "20", "--resume", str(folder)]
-    longer = [word if word != "concurrency=1,2" else "concurrency=1,2,3" for word in longer]
-    place = longer.index("--out")
-    del longer[place : place + 2]
-    with popen(longer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as cut:
-        assert cut.stderr is not None
-        for line in cut.stderr:
-            if line.startswith("3 of 3"):
-                os.kill(cut.pid, signal.SIGINT)
-                break
-        out, _ = cut.communicate(timeout=PATIENCE_S)
-    if cut.returncode == Exit.INTERRUPTED:  # Else the run was over before the signal came.
-        assert "Not complete (interrupted): 2 of 3 runs." in out
-        assert f"--resume {folder}" in out
-        assert [run["load"] for run in kept(folder)["runs"]] == [1, 2]
-    else:
-        assert [run["load"] for run in kept(folder)["runs"]] == [1, 2, 3]
+    is_heard = threading.Event()
+
+    def chat(request: Received) -> Sequence[Step]:
+        held = "concurrency=1,2,3" in command  # The load more, none of whose requests ends before the signal is heard.
+        return [*([Until(is_heard.is_set)] if held else []), *stream(*GOOD)]
+
+    with LiteralServer(loaded(chat)) as server:
+        words = ["--url", server.url, "--model", "m", "--input-tokens", "20", "--output-tokens", "4", "--requests", "9"]
+        command = [sys.executable, "-m", "bench", "sweep", *words, "--loads", "concurrency=1,2", "--out", str(folder)]
+        assert run_to_end(command).returncode in MEASURED
+        command = [*command[:-3], "concurrency=1,2,3", "--resume", str(folder)]
+        with popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as cut:
+            assert cut.stderr is not None
+            wait_for(lambda: len(load_of(server)) == 2 * 9 + 3)
+            cut.send_signal(signal.SIGINT)
+            assert any(line.startswith("stopping") for line in cut.stderr)
+            is_heard.set()
+            out, err = cut.communicate(timeout=PATIENCE_S)
+    assert cut.returncode == Exit.INTERRUPTED, err
+    assert "Not complete (interrupted): 2 of 3 runs." in out
+    assert f"--resume {folder}" in out
+    assert [run["load"] for run in kept(folder)["runs"]] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from bench.clock import now_ns
 from bench.records import Outcome, RequestRecord
 from bench.workload import Request
 from tests.support.literal_replies import DONE, GOOD, LAST_CHUNK, ROLE, chunk, finish, frame, frames, stream
-from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, full_backlog, in_turn
-from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once, times
+from tests.support.literal_server import (
+    CERTIFICATE,
+    Hang,
+    LiteralServer,
+    Pause,
+    Send,
+    Step,
+    Until,
+    UntilRead,
+    full_backlog,
+    in_turn,
+)
+from tests.support.open_transport import (
+    MS,
+    PART,
+    SSE_HEAD,
+    A,
+    B,
+    Client,
+    in_order,
+    once,
+    one_by_one,
+    read_of,
+    times,
+)
 from tests.support.patience import PATIENCE_S
+from tests.support.run_process import wait_for
 from tests.support.timing import timing
 
 # ---- When ----------------------------------------------------------------------------------------------------------
 
 
-@timing(tries=10, why="TODO ")
 def test_every_stamp_lies_between_the_write_of_its_bytes_and_the_next_write(act: Callable[..., Any]) -> None:
-    reply: list[Step] = [Pause(0.06), SSE_HEAD]
-    for event in (ROLE, A, B, finish(), DONE):
-        reply += [Pause(0.06), Send(chunk(frame(event)))]
-    reply += [Pause(0.06), Send(LAST_CHUNK)]
+    events = [chunk(frame(event)) for event in (ROLE, A, B, finish(), DONE)]
+    reply, ask = one_by_one(lambda: server, SSE_HEAD.data, *events, LAST_CHUNK)
     with LiteralServer(in_turn(reply)) as server:
-        record = act(server, once)
+        record = act(server, ask)
+    over = now_ns()
     in_order(record)
     written = [before for before, _ in server.received[0].writes]
     assert len(written) == 7
-    seen = [record.first_byte_ns, *record.chunk_ns, record.end_ns]
-    for i, at in enumerate(seen):
-        assert written[i] <= at
-        assert i + 1 == len(seen) or at < written[i + 1]
-    assert record.sent_ns < written[0] - 50 * MS
+    seen = [record.sent_ns, record.first_byte_ns, *record.chunk_ns, record.end_ns]
+    for at, before, following in zip(seen, [0, *written], [*written, over], strict=True):
+        assert before <= at < following
     assert (record.coalesced, record.chunk_bound_ns) == (0, None)
 
 
-@timing(tries=10, why="TODO ")
 def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_come(act: Callable[..., Any]) -> None:
     together = chunk(frame(A)) + chunk(frame(B) + frame(A))
-    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Pause(0.06), Send(together), Pause(0.06)]
-    reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    reply, ask = one_by_one(lambda: server, SSE_HEAD.data, chunk(frame(ROLE)), together, chunk(frame(DONE)), LAST_CHUNK)
     with LiteralServer(in_turn(reply)) as server:
-        record = act(server, once)
+        record = act(server, ask)
     in_order(record)
     assert record.chunk_kind == "rccco"
     _, _, (before, after), *_ = server.received[0].writes
@@ -57,26 +76,23 @@ def test_chunks_of_one_read_carry_the_earliest_moment_at_which_they_can_have_com
     assert record.chunk_ns[1] == record.chunk_ns[2] == record.chunk_ns[3] >= before
 
 
-@timing(tries=10, why="TODO ")
 def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
+    is_busy, was_busy = threading.Event(), threading.Event()
+
     async def busy(client: Client) -> RequestRecord:
         pending = client.start()
-        while not server.received or len(server.received[0].writes) < 2:
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(0.03)
-        time.sleep(0.3)  # The program is busy while both chunks arrive, 50 ms apart.
+        await read_of(server, 2)
+        is_busy.set()
+        wait_for(lambda: len(server.received[0].writes) == 4 and arrived())  # The loop does not turn meanwhile.
+        was_busy.set()
         return await pending
 
-    reply: list[Step] = [
-        SSE_HEAD,
-        Send(chunk(frame(ROLE))),
-        Pause(0.15),
-        Send(chunk(frame(A))),
-        Pause(0.05),
-        Send(chunk(frame(B))),
-    ]
-    reply += [Pause(0.3), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
-    with LiteralServer(in_turn(reply)) as server:
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(ROLE))), Until(is_busy.is_set), Send(chunk(frame(A)))]
+    with LiteralServer(lambda request: reply) as server:
+        # What has arrived and is acknowledged the kernel merges with what follows.
+        arrived = server.all_is_read if act.reads_meanwhile else server.all_is_acknowledged
+        reply += [Until(arrived), Send(chunk(frame(B))), Until(was_busy.is_set)]
+        reply += [UntilRead(), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
         record = act(server, busy)
     in_order(record)
     if act.reads_meanwhile:  # In a thread of its own: that the program is busy is nothing to it.
@@ -91,23 +107,20 @@ def test_a_read_that_comes_late_bounds_what_it_holds(act: Any) -> None:
         assert record.chunk_ns[2] <= after_second
 
 
-@timing(tries=10, why="TODO ")
 def test_a_new_connection_is_set_up_outside_of_ttft(act: Callable[..., Any]) -> None:
-    with LiteralServer(in_turn(stream(*GOOD)), tls=True, handshake_pause_s=0.2) as server:
+    with LiteralServer(in_turn(stream(*GOOD)), tls=True, handshake_pause_s=0.1) as server:
         first, second = act(server, times(2), ca_file=str(CERTIFICATE))
     for record in (first, second):
         in_order(record)
         assert record.outcome is Outcome.OK
-    assert first.connect_ns >= 200 * MS
+    assert first.connect_ns >= 100 * MS
     assert first.sent_ns - first.eligible_ns >= first.connect_ns
-    assert first.chunk_ns[0] - first.sent_ns < 150 * MS
     assert (second.connect_ns, server.connections) == (0, 1)
-    assert second.sent_ns - second.eligible_ns < 100 * MS
 
 
 # ---- Limits of time, and the end ------------------------------------------------------------------------------------
 
-# Where the server has to say something within the limit, a busy machine may keep it from that.
+# Where a server says something and then stops, it says it in one write: no limit can pass in between.
 
 
 def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -> None:
@@ -116,6 +129,14 @@ def limit_passed(record: RequestRecord, since_ns: int | None, limit_ms: float) -
     # The event loop's own timers count in whole milliseconds, and come up to 1.4 ms early.
     assert (limit_ms - 2) * MS <= record.end_ns - since_ns < PATIENCE_S * 1e9
     assert record.error
+
+
+def stopped_after(*frames: bytes) -> list[Step]:
+    return [Send(SSE_HEAD.data + b"".join(map(chunk, frames))), Hang()]
+
+
+def clients_have_gone(server: LiteralServer, requests: int = 1) -> None:
+    wait_for(lambda: len(server.received) == requests and all(one.client_gone.is_set() for one in server.received))
 
 
 def test_a_server_that_takes_no_connection_runs_into_the_connect_timeout(act: Callable[..., Any]) -> None:
@@ -132,42 +153,43 @@ def test_a_handshake_that_does_not_end_runs_into_the_connect_timeout(act: Callab
     assert (record.outcome, record.sent_ns) == (Outcome.TIMEOUT_CONNECT, None)
 
 
-@timing(tries=10, why="TODO ")
 def test_a_server_that_never_answers_runs_into_the_first_byte_timeout(act: Callable[..., Any]) -> None:
     with LiteralServer(in_turn([Hang()])) as server:
         record = act(server, once, timeout_first_byte_ns=150 * MS, timeout_idle_ns=20 * MS)
-        assert server.received[0].client_gone.wait(PATIENCE_S)
+        clients_have_gone(server)
     limit_passed(record, record.sent_ns, 150)
     assert (record.outcome, record.first_byte_ns, record.attempts) == (Outcome.TIMEOUT_FIRST_BYTE, None, 1)
 
 
-@timing(tries=10, why="TODO ")
 def test_a_response_that_stops_runs_into_the_idle_timeout_and_keeps_what_came(act: Callable[..., Any]) -> None:
-    with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
+    with LiteralServer(in_turn(stopped_after(*PART))) as server:
         record = act(server, once, timeout_idle_ns=150 * MS)
-        assert server.received[0].client_gone.wait(PATIENCE_S)
+        clients_have_gone(server)
     limit_passed(record, record.chunk_ns[-1], 150)
     assert (record.outcome, record.chunk_kind, record.status) == (Outcome.TIMEOUT_IDLE, "rcc", 200)
 
 
 @pytest.mark.parametrize(("sent", "is_over"), [((*GOOD,), True), ((*GOOD[:-1],), False)])
-@timing(tries=10, why="TODO ")
 def test_a_body_that_stays_open_behind_its_last_event_is_told_from_a_stall(
     sent: tuple[Any, ...], is_over: bool, act: Callable[..., Any]
 ) -> None:
-    with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in frames(*sent)], Hang()])) as server:
+    with LiteralServer(in_turn(stopped_after(*frames(*sent)))) as server:
         record = act(server, once, timeout_idle_ns=150 * MS)
-        assert server.received[0].client_gone.wait(PATIENCE_S)
+        clients_have_gone(server)
     assert record.outcome is Outcome.TIMEOUT_IDLE
     assert ("its last event had come, and the server did not end the response" in record.error) == is_over
 
 
-@timing(tries=10, why="TODO ")
+@timing(
+    tries=3,
+    why="how much longer a thread's pauses of 60 ms last: 4 to 116 ms beside 40 busy processes on 2 processors, in 20 runs; "
+    "340 ms are too much",
+)
 def test_a_slow_trickle_passes_the_idle_timeout_and_runs_into_the_total_one(act: Callable[..., Any]) -> None:
-    trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.02))]
+    trickle = [step for _ in range(200) for step in (Send(chunk(b":\n\n")), Pause(0.06))]  # Three looks of the client.
     with LiteralServer(in_turn([SSE_HEAD, *trickle])) as server:
-        record = act(server, once, timeout_idle_ns=150 * MS, timeout_total_ns=300 * MS)
-    limit_passed(record, record.eligible_ns, 300)
+        record = act(server, once, timeout_idle_ns=400 * MS, timeout_total_ns=800 * MS)
+    limit_passed(record, record.eligible_ns, 800)
     assert (record.outcome, record.chunk_kind) == (Outcome.TIMEOUT_TOTAL, "")
     assert record.bytes_received > 0
 
@@ -184,15 +206,13 @@ def test_a_cut_gives_every_request_a_record_and_closes_its_socket(act: Callable[
         pending = [client.start() for _ in range(3)]
         while len(server.received) < 3 or not all(len(r.writes) == 4 for r in server.received):
             await asyncio.sleep(0.005)
-        while not server.all_is_read():
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)  # Nothing is left in the client's sockets: give it the turns to make chunks of it.
+        await read_of(server, 4)
         client.transport.cut()
         return await asyncio.gather(*pending)
 
     with LiteralServer(in_turn([SSE_HEAD, *[Send(chunk(f)) for f in PART], Hang()])) as server:
         records = act(server, cut_all)
-        assert all(r.client_gone.wait(PATIENCE_S) for r in server.received)
+        clients_have_gone(server, 3)
     for record in records:
         in_order(record)
         assert (record.outcome, record.chunk_kind) == (Outcome.INTERRUPTED, "rcc")
@@ -201,7 +221,8 @@ def test_a_cut_gives_every_request_a_record_and_closes_its_socket(act: Callable[
 def test_a_cut_ends_a_request_that_has_no_connection_yet(act: Callable[..., Any]) -> None:
     async def cut_early(client: Client) -> RequestRecord:
         pending = client.start()
-        await asyncio.sleep(0.02)
+        for _ in range(100):  # What is begun in a later turn is begun.
+            await asyncio.sleep(0)
         client.transport.cut()
         return await pending
 
@@ -236,7 +257,8 @@ def test_done_is_called_later_and_once_for_each_request(act: Callable[..., Any])
         while len(calls) < 5 and client.now_ns() < last:
             await asyncio.sleep(0.005)
         client.transport.cut()
-        await asyncio.sleep(0.02)
+        for _ in range(100):  # Another call would come in a later turn of the loop.
+            await asyncio.sleep(0)
         return calls
 
     with LiteralServer(in_turn(stream(*GOOD))) as server:

@@ -34,7 +34,18 @@ from tests.support.literal_replies import (
     usage_of,
     whole,
 )
-from tests.support.literal_server import Close, Hang, LiteralServer, Pause, Reset, Send, Step, in_turn, one_byte_a_write
+from tests.support.literal_server import (
+    Close,
+    Hang,
+    LiteralServer,
+    Pause,
+    Reset,
+    Send,
+    Step,
+    UntilRead,
+    in_turn,
+    one_byte_a_write,
+)
 from tests.support.open_transport import MS, PART, SSE_HEAD, A, B, Client, in_order, once
 from tests.support.patience import PATIENCE_S
 
@@ -250,7 +261,7 @@ REPLIES: dict[str, Expected] = {
         [Send(b"SSH-2.0-OpenSSH_9.6\r\n\r\n"), Hang()], MALFORMED, "not HTTP", status=None
     ),
     "a reset in mid-stream keeps what came": says(
-        [SSE_HEAD, *[Send(chunk(f)) for f in PART], Pause(0.05), Reset()], RESET, chunk_kind="rcc", status=200
+        [SSE_HEAD, *[Send(chunk(f)) for f in PART], UntilRead(), Reset()], RESET, chunk_kind="rcc", status=200
     ),
     "a close in the middle of a chunk": says(
         [SSE_HEAD, *[Send(chunk(f)) for f in PART], Send(chunk(frame(A))[:9]), Close()],
@@ -270,7 +281,7 @@ REPLIES: dict[str, Expected] = {
         [SSE_HEAD, *[Send(chunk(f)) for f in frames(*GOOD)], Close()], OK, chunk_kind=GOOD_KINDS
     ),
     "a reset after [DONE] and before the last HTTP chunk": says(
-        [SSE_HEAD, *[Send(chunk(f)) for f in frames(*GOOD)], Pause(0.05), Reset()], OK, chunk_kind=GOOD_KINDS
+        [SSE_HEAD, *[Send(chunk(f)) for f in frames(*GOOD)], UntilRead(), Reset()], OK, chunk_kind=GOOD_KINDS
     ),
     "a close before any answer": says([Close()], RESET, status=None, attempts=1, first_byte_ns=None),
     "a reset before any answer": says([Reset()], RESET, status=None, attempts=1, first_byte_ns=None),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socket
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import yaml
 
 from bench import cli
 from bench.errors import Exit
+from tests.support.held_port import held_port
 from tests.support.literal_replies import GOOD, api, error, models, stream, whole
-from tests.support.literal_server import Close, LiteralServer, Received, Reset, Step, in_turn
+from tests.support.literal_server import Close, LiteralServer, Received, Reset, Step, closed_port, in_turn
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
@@ -101,19 +103,14 @@ def test_a_wrong_kind_of_tls_is_said_at_once(tmp_path: Path, capfd: pytest.Captu
     assert "was not ready within" not in said
 
 
-def closed_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return f"http://127.0.0.1:{listening.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("command", ["run", "repeats", "search", "sweep", "calibrate"])
 def test_when_the_time_is_up_one_sentence_says_so(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], command: str
 ) -> None:
-    words = flags(closed_port(), tmp_path, *SHORT)
     own = {"search": ["--slo", "ttft:p90<1s"], "sweep": ["--loads", "concurrency=1,2"], "repeats": ["--repeats", "2"]}
     name = "run" if command == "repeats" else command
-    assert cli.main([name, *words[1:], *own.get(command, [])]) == Exit.TARGET
+    with closed_port() as url:
+        assert cli.main([name, *flags(url, tmp_path, *SHORT)[1:], *own.get(command, [])]) == Exit.TARGET
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "the server was not ready within 0.5 s (--wait-for-server): cannot connect to http://127.0.0.1:" in errors[0]
@@ -127,11 +124,20 @@ def test_without_the_flag_nothing_is_waited_for(tmp_path: Path, capfd: pytest.Ca
 
 
 def test_the_wait_is_named_and_is_no_part_of_the_load(tmp_path: Path) -> None:
-    late = [unready("503 Later")] * 3
-    with LiteralServer(starting(*late)) as server:
-        status, _, err = finished(flags(server.url, tmp_path, "--requests", "3", "--concurrency", "1", *FOREVER))
-    assert status == Exit.GOOD, err
-    assert f"waiting up to {PATIENCE_S:g} s for the server: status 503, loading the model (1 s)\n" in err
+    is_named = threading.Event()
+    ready = api(in_turn(stream(*GOOD)))
+    named = f"waiting up to {PATIENCE_S:g} s for the server: status 503, loading the model ("
+    with (
+        LiteralServer(lambda request: ready(request) if is_named.is_set() else unready("503 Later")) as server,
+        process(flags(server.url, tmp_path, "--requests", "3", "--concurrency", "1", *FOREVER)) as running,
+    ):
+        assert running.stderr is not None
+        while not (line := running.stderr.readline()).startswith(named):
+            assert line
+        is_named.set()
+        _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == Exit.GOOD, err
+    assert re.fullmatch(r"\d+ s\)\n", line.removeprefix(named))
     assert "\r" not in err
     # What is asked before the load is no request of it, and the load begins after the last of it.
     assert summary(tmp_path)["counts"]["sent"] == 3
@@ -141,19 +147,19 @@ def test_the_wait_is_named_and_is_no_part_of_the_load(tmp_path: Path) -> None:
 
 @pytest.fixture
 def late_mock() -> Iterator[tuple[str, Callable[[], subprocess.Popen[str]]]]:
-    """A free port, and what starts a mock there."""
-    url = closed_port()
+    """The URL of a free port, and what starts a mock there."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        words = [sys.executable, "-m", "mockserver", "--port", url.rpartition(":")[2], "--ttft", "1ms", "--tpot", "1ms"]
+        words = [sys.executable, "-m", "mockserver", "--port", str(port), "--ttft", "1ms", "--tpot", "1ms"]
         started.append(popen(words, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         return started[-1]
 
-    yield url, start
-    for mock in started:
-        mock.terminate()
-        mock.wait(timeout=PATIENCE_S)
+    with held_port() as port:
+        yield f"http://127.0.0.1:{port}", start
+        for mock in started:
+            mock.terminate()
+            mock.wait(timeout=PATIENCE_S)
 
 
 def test_a_series_waits_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from bench import cli
-from bench.clock import Clock, process_clock
+from bench.clock import Clock, Timer, process_clock
 from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
@@ -24,10 +24,10 @@ from tests.support.literal_server import CERTIFICATE
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
-from tests.support.timing import timing
 
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
 GOOD = [text(event) for event in REPLY]
+HOUR_NS = 3_600_000_000_000
 
 
 class Sender:
@@ -52,9 +52,14 @@ class Sender:
         return await asyncio.wait_for(answered, PATIENCE_S)
 
 
-def over(url: str, what: Callable[[Sender], Coroutine[Any, Any, Any]], **target: Any) -> Any:
+def over(
+    url: str,
+    what: Callable[[Sender], Coroutine[Any, Any, Any]],
+    changed: Callable[[Clock], Clock] = lambda clock: clock,
+    **target: Any,
+) -> Any:
     async def main() -> Any:
-        clock = process_clock()
+        clock = changed(process_clock())
         to = Target(url=f"{url}/v1/responses", websocket=True, **target)
         transport = TRANSPORTS["wire"](to, Reading(endpoint=ENDPOINTS["responses"]), clock)
         await transport.open()
@@ -71,7 +76,7 @@ def over(url: str, what: Callable[[Sender], Coroutine[Any, Any, Any]], **target:
 
 def once(script: Script, **server: Any) -> tuple[RequestRecord, SocketServer]:
     with SocketServer(script, **server) as served:
-        tls = {"ca_file": str(CERTIFICATE)} if "tls" in server else {}
+        tls: dict[str, Any] = {"ca_file": str(CERTIFICATE)} if "tls" in server else {}
         return over(served.url, lambda sender: sender.ask(), **tls), served
 
 
@@ -225,10 +230,33 @@ def test_a_refused_handshake_is_what_the_server_says_to_the_request() -> None:
     assert "does not speak WebSocket" in (record.error or "")
 
 
-@timing(tries=10, why="TODO In which the chunk is read before the user leaves.")
+class LeavesWhen:
+    """The clock of a process, but for a deadline that is hours away: it has come when this is so."""
+
+    name = "leaves when"
+
+    def __init__(self, clock: Clock, leaves: Callable[[], bool]) -> None:
+        self._clock, self._leaves = clock, leaves
+        self.now_ns, self.next_ns, self.close = clock.now_ns, clock.next_ns, clock.close
+
+    def call_at(self, deadline_ns: int, call: Callable[[], None]) -> Timer:
+        if deadline_ns < self.now_ns() + HOUR_NS:
+            return self._clock.call_at(deadline_ns, call)
+        return self._clock.call_at(self.now_ns() + 1_000_000, lambda: self._look(deadline_ns, call))
+
+    def _look(self, deadline_ns: int, call: Callable[[], None]) -> None:
+        if self._leaves():
+            call()
+        else:
+            self.call_at(deadline_ns, call)
+
+
 def test_a_user_who_leaves_says_goodbye() -> None:
+    def leaving(clock: Clock) -> Clock:
+        return LeavesWhen(clock, lambda: len(server.writes) == 2)
+
     with SocketServer(lambda said: GOOD[:2]) as server:
-        record = over(server.url, lambda sender: sender.ask(cancel_after_ns=50_000_000))
+        record = over(server.url, lambda sender: sender.ask(cancel_after_ns=2 * HOUR_NS), leaving)
         assert server.ended.acquire(timeout=PATIENCE_S)
     assert (record.outcome, record.chunk_kind) == (Outcome.CANCELLED, "oc")
     assert server.controls[0][0] == 8

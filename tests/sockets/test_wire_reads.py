@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-import time
-from collections.abc import Callable
+import threading
 from functools import partial
 
 import pytest
@@ -15,6 +14,7 @@ from bench.clock import now_ns
 from bench.native import core
 from bench.records import Outcome, RequestRecord
 from bench.transport import connection as connection_module
+from bench.transport.connection import Connection
 from bench.transport.wire import WireTransport
 from tests.support.literal_replies import (
     CHUNKED,
@@ -30,9 +30,11 @@ from tests.support.literal_replies import (
     stream,
     usage,
 )
-from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, in_turn
+from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Pause, Send, Step, Until, UntilRead, in_turn
 from tests.support.on_wire import MS, Wire, on_wire, once
+from tests.support.open_transport import read_of
 from tests.support.patience import PATIENCE_S
+from tests.support.run_process import wait_for
 from tests.support.timing import timing
 
 pytestmark = [
@@ -55,98 +57,104 @@ def test_every_record_of_the_wire_has_kernel_stamps_from_its_first_request_on() 
     assert [r.clock for r in records] == ["kernel"] * 5
 
 
-@timing(tries=10, why="TODO ")
 def test_tls_keeps_the_kernel_stamps() -> None:
+    is_busy, was_busy = threading.Event(), threading.Event()
+    arrived_ns = 0
+
     async def late(wire: Wire) -> RequestRecord:
+        nonlocal arrived_ns
         pending = wire.start()
-        await wire.until(lambda: bool(server.received) and len(server.received[0].writes) >= 2)
-        await asyncio.sleep(0.02)
+        await read_of(server, 2)
+        is_busy.set()
         # The program is busy while a chunk arrives: only the kernel can say when that was.
-        until = now_ns() + 150 * MS
-        while now_ns() < until:
-            pass
+        wait_for(lambda: len(server.received[0].writes) == 3 and server.all_is_acknowledged())
+        arrived_ns = now_ns()
+        was_busy.set()
         return await pending
 
-    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.08), Send(chunk(frame(content("b"))))]
-    reply += [Pause(0.3), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Until(is_busy.is_set)]
+    # Before it is read, the kernel would merge it with what follows.
+    reply += [Send(chunk(frame(content("b")))), Until(was_busy.is_set), UntilRead()]
+    reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
     with LiteralServer(in_turn(reply), tls=True) as server:
         record = on_wire(server.url, late, ca_file=str(CERTIFICATE))
-        _, _, (before, after), *_ = server.received[0].writes
+        _, _, (before, _), *_ = server.received[0].writes
     assert (record.outcome, record.clock, record.chunk_kind) == (Outcome.OK, "kernel", "cco")
-    assert before <= record.chunk_ns[1] <= after + 5 * MS
+    assert before <= record.chunk_ns[1] <= arrived_ns
 
 
-@timing(tries=10, why="TODO ")
 def test_a_step_of_the_wall_clock_marks_what_is_under_way_and_nothing_after() -> None:
+    has_stepped = threading.Event()
+
     async def stepped(wire: Wire) -> list[RequestRecord]:
         pending = wire.start()
-        await wire.until(lambda: bool(server.received) and len(server.received[0].writes) >= 2)
-        await asyncio.sleep(0.03)
+        await read_of(server, 2)
         wire.transport.offset_ns += 3_600_000 * MS  # As though the clock had been set back an hour since then ...
         wire.transport._clock_stepped()  # ... and the watch says so: the offset is measured anew.
+        has_stepped.set()
         return [await pending, await wire.start()]
 
-    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Pause(0.2), Send(chunk(frame(content("b"))))]
-    reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Until(has_stepped.is_set)]
+    reply += [Send(chunk(frame(content("b")))), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
     with LiteralServer(in_turn(reply, stream(*GOOD))) as server:
         under_way, after = on_wire(server.url, stepped)
-        *_, (written, _), _, _ = server.received[0].writes
+        over = now_ns()
+    _, _, (written, _), _, _ = server.received[0].writes
     assert (under_way.outcome, under_way.clock) == (Outcome.OK, "mixed")
     assert under_way.chunk_kind == "cco"
-    assert written <= under_way.chunk_ns[1] < written + 100 * MS
+    assert written <= under_way.chunk_ns[1] <= over
     assert (after.outcome, after.clock) == (Outcome.OK, "kernel")
     assert after.sent_ns is not None
-    assert after.sent_ns <= after.chunk_ns[0] < after.sent_ns + 1_000 * MS
+    assert after.sent_ns <= after.chunk_ns[0] <= over
 
 
-@timing(tries=10, why="TODO ")
 def test_a_read_without_a_kernel_stamp_marks_its_record(monkeypatch: pytest.MonkeyPatch) -> None:
     # Another number asks for nothing that comes with a read: SO_PRIORITY is harmless.
     monkeypatch.setattr(connection_module, "SO_TIMESTAMPNS", socket.SO_PRIORITY)
-    with LiteralServer(in_turn([Pause(0.05), *stream(*GOOD)])) as server:
+    with LiteralServer(in_turn(stream(*GOOD))) as server:
         record = on_wire(server.url, once)
-        written = server.received[0].writes
+        over, written = now_ns(), server.received[0].writes
     assert (record.outcome, record.clock, record.chunk_kind) == (Outcome.OK, "mixed", GOOD_KINDS)
     assert record.first_byte_ns is not None
-    assert written[0][0] <= record.first_byte_ns < written[0][0] + 50 * MS
+    assert written[0][0] <= record.first_byte_ns <= over
 
 
 # ---- Reads that are put by -------------------------------------------------------------------------------------------
 
 
-@timing(tries=10, why="TODO ")
 def test_hundreds_of_reads_are_put_by_and_none_is_lost(reads: str) -> None:
     n = 300
     peak = 0
+    may_write = threading.Semaphore(0)
+
+    def has_read(connection: Connection, times: int) -> bool:
+        return connection.reads == times
 
     async def watched(wire: Wire) -> RequestRecord:
         nonlocal peak
         pending = wire.start()
-        while not pending.done():
-            await asyncio.sleep(0.001)
-            for job in list(wire.transport._jobs):
-                if job.connection is not None:
-                    peak = max(peak, job.connection.put_by)
+        (job,) = wire.transport._jobs
+        assert job.connection is not None
+        for number in range(1, n + 2):  # Of the head, and of each chunk: none is written before that is read.
+            may_write.release()
+            await wire.until(partial(has_read, job.connection, number))
+            peak = max(peak, job.connection.put_by)
+        may_write.release()
         return await pending
 
-    # Each chunk in a write of its own, with time between for a read of its own.
-    reply: list[Step] = [SSE_HEAD]
-    for i in range(n):
-        reply += [Send(chunk(frame(content(f"{i} ")))), Pause(0.001)]
-    reply += [Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
+    reply: list[Step] = []
+    for data in (SSE_HEAD.data, *(chunk(frame(content(f"{i} "))) for i in range(n)), chunk(frame(DONE)) + LAST_CHUNK):
+        reply += [Until(lambda: may_write.acquire(blocking=False)), Send(data)]
     with LiteralServer(in_turn(reply)) as server:
         record = on_wire(server.url, watched)
-        written = server.received[0].writes
+    written = [before for before, _ in server.received[0].writes]
     assert (record.outcome, record.chunk_kind) == (Outcome.OK, "c" * n + "o")
     assert record.bytes_received == sum(len(frame(content(f"{i} "))) for i in range(n)) + len(frame(DONE))
     # They are put by, and caught up with at 64; by the compiled core at 64 KiB, since it keeps no objects.
     assert 32 < peak < (n if reads == "compiled" and core is not None else 2 * 64) + 32
-    for i, at in enumerate(record.chunk_ns[:n]):
-        assert written[i + 1][0] <= at
-    bounds = record.chunk_bound_ns if record.chunk_bound_ns is not None else [None] * (n + 1)
-    exact = [at - written[i + 1][1] for i, at in enumerate(record.chunk_ns[:n]) if bounds[i] is None]
-    assert len(exact) > n // 2
-    assert max(exact) < 20 * MS
+    assert record.coalesced == 0
+    for before, at, following in zip(written[1:-1], record.chunk_ns[:n], written[2:], strict=True):
+        assert before <= at < following
 
 
 def test_an_end_that_shares_its_read_with_something_else_is_seen_by_the_sweep() -> None:
@@ -183,54 +191,46 @@ def test_what_a_server_sends_unasked_changes_no_response(after: bytes) -> None:
     assert server.connections == 2
 
 
-@timing(tries=10, why="TODO ")
+@timing(
+    tries=3,
+    why="four writes of a thread, within the 40 ms for which the kernel puts off an acknowledgement: 0.1 ms quiet; "
+    "busy, one of them may lie beyond, but seldom in each of 5 replies",
+)
 def test_chunks_that_came_while_the_program_slept_are_told_apart() -> None:
-    def head_and_token_are_out(requests: int) -> bool:
-        return len(server.received) == requests and len(server.received[-1].writes) >= 2
+    sleeps = threading.Semaphore(0)
+
+    def has_received(requests: int) -> bool:
+        return len(server.received) == requests
 
     async def slept(wire: Wire) -> list[RequestRecord]:
         records: list[RequestRecord] = []
-        for _ in range(5):
+        for number in range(1, 6):
             pending = wire.start()
             (job,) = wire.transport._jobs
-            await wire.until(partial(head_and_token_are_out, len(records) + 1))
-            await asyncio.sleep(0.01)
+            await wire.until(partial(has_received, number))
+            await read_of(server, 2)
             # A young connection acknowledges what it has not read, and what is acknowledged the kernel may merge. So what was
             # read is acknowledged here, and what comes next 40 ms after it at the earliest.
             assert job.connection is not None
             for quick in (1, 0):
                 job.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, quick)
-            time.sleep(0.08)  # The last token, usage and [DONE] arrive meanwhile, one behind the other.
+            sleeps.release()
+            # The last token, usage and [DONE] arrive meanwhile, one behind the other.
+            wait_for(lambda: len(server.received[-1].writes) == 6)
             records.append(await pending)
         return records
 
-    reply: list[Step] = [
-        SSE_HEAD,
-        Pause(0.04),
-        Send(chunk(frame(content("a")))),
-        Pause(0.04),
-        Send(chunk(frame(content("b")))),
-    ]
-    reply += [Send(chunk(frame(usage(2)))), Send(chunk(frame(DONE))), Send(LAST_CHUNK)]
-    with LiteralServer(in_turn(*[reply] * 5)) as server:
+    reply: list[Step] = [SSE_HEAD, Send(chunk(frame(content("a")))), Until(lambda: sleeps.acquire(blocking=False))]
+    reply += [Send(chunk(frame(event))) for event in (content("b"), usage(2), DONE)] + [Send(LAST_CHUNK)]
+    with LiteralServer(in_turn(reply)) as server:
         records = on_wire(server.url, slept)
-        written = [received.writes for received in server.received]
+    written = [received.writes for received in server.received]
     assert {(r.outcome, r.chunk_kind) for r in records} == {(Outcome.OK, "ccuo")}
     exact = 0
     for record, writes in zip(records, written, strict=True):
         seen = zip(record.chunk_ns, writes[1:], strict=False)
         exact += record.coalesced == 0 and all(before <= at <= after for at, (before, after) in seen)
-    print(
-        [
-            (
-                r.coalesced,
-                [(at - w[0][0]) // 1000 for at in r.chunk_ns],
-                [[(b - w[0][0]) // 1000, (a - w[0][0]) // 1000] for b, a in w],
-            )
-            for r, w in zip(records, written, strict=True)
-        ]
-    )
-    assert exact >= 1  # Where the machine is busy, an acknowledgement may have come in between: mostly all five are.
+    assert exact >= 1
 
 
 def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
@@ -252,10 +252,10 @@ def test_when_to_acknowledge_is_left_to_the_kernel() -> None:
     assert as_by_default == 1
 
 
-@timing(tries=10, why="TODO ")
 def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 64
     monkeypatch.setattr(WireTransport, "reads_plainly", False)  # The compiled core reads in a thread of its own.
+    may_begin, may_end = threading.Event(), threading.Event()
 
     async def order(wire: Wire) -> tuple[list[RequestRecord], list[int]]:
         transport = wire.transport
@@ -267,57 +267,36 @@ def test_a_send_goes_before_what_is_to_be_read(monkeypatch: pytest.MonkeyPatch) 
             return sum(c.reads > 0 for c in connections if c is not None)
 
         await wire.until(lambda: len(server.received) == n)
-        transport._clock.call_at(now_ns() + 400 * MS, lambda: None)
-        time.sleep(0.6)  # All have answered meanwhile, and something is due.
+        may_begin.set()
+        # All have answered meanwhile, and something is due.
+        wait_for(lambda: all(len(r.writes) == 2 for r in server.received) and server.all_is_acknowledged())
+        transport._clock.call_at(now_ns(), lambda: None)
         seen, polled_ns = [read()], transport.last_poll_ns
         transport._pump()
         seen.append(read())
         assert transport.last_poll_ns == polled_ns, "it bounds nothing that it has left out"
-        await asyncio.sleep(0)
+        may_end.set()
         return list(await asyncio.gather(*pending)), seen
 
-    reply: list[Step] = [
-        Pause(0.3),
-        SSE_HEAD,
-        Send(chunk(frame(content("a")))),
-        Pause(0.7),
-        Send(chunk(frame(DONE)) + LAST_CHUNK),
-    ]
-    with LiteralServer(in_turn(*[reply] * n)) as server:
-        records, (before, after) = on_wire(server.url, order)
+    reply: list[Step] = [Until(may_begin.is_set), SSE_HEAD, Send(chunk(frame(content("a"))))]
+    reply += [Until(may_end.is_set), Send(chunk(frame(DONE)) + LAST_CHUNK)]
+    with LiteralServer(in_turn(reply)) as server:
+        records, seen = on_wire(server.url, order)
     assert {(r.outcome, r.chunk_kind) for r in records} == {(Outcome.OK, "co")}
-    assert after - before == 16
+    assert seen == [0, 16]
 
 
-@timing(tries=10, why="TODO ")
-def test_a_record_is_not_made_when_something_is_due_sooner() -> None:
-    async def order(wire: Wire) -> list[str]:
-        transport, clock, happened = wire.transport, wire.transport._clock, []
-        transport._work.takes_ns = 5 * MS
+def test_what_is_put_off_is_done_when_the_transport_is_closed() -> None:
+    happened: list[str] = []
 
-        def happens(what: str) -> Callable[[], None]:
-            return lambda: happened.append(what)
+    async def put_off(wire: Wire) -> list[str]:
+        an_hour_ns = 3_600_000 * MS
+        wire.transport._work.takes_ns = an_hour_ns
+        wire.transport._clock.call_at(now_ns() + an_hour_ns, lambda: happened.append("due"))
+        wire.transport.later(lambda: happened.append("record"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return list(happened)
 
-        clock.call_at(now_ns() + 4 * MS, happens("due in 4 ms"))
-        clock.call_at(now_ns() + 90 * MS, happens("due in 90 ms"))
-        transport.later(happens("record"))
-        await wire.until(lambda: len(happened) == 3)
-        # A queue that grows is worked off whatever is due. (The estimate falls by an eighth with each that is quick.)
-        clock.call_at(now_ns() + 30 * MS, happens("due in 30 ms"))
-        transport._work.takes_ns = 1000 * MS
-        for _ in range(80):
-            transport.later(happens("one of many"))
-        await wire.until(lambda: len(happened) == 3 + 80 + 1)
-        # What is put off is done when the transport is closed.
-        clock.call_at(now_ns() + 500 * MS, happens("never"))
-        transport._work.takes_ns = 500 * MS
-        transport.later(happens("put off"))
-        await asyncio.sleep(0.01)
-        assert happened[-1] != "put off"
-        return happened
-
-    happened = on_wire("http://127.0.0.1:9", order)
-    assert happened[:3] == ["due in 4 ms", "record", "due in 90 ms"]
-    before = happened[3:84].index("due in 30 ms")
-    assert 80 - 63 <= before < 80 - 55, "63 are few enough to wait; the sweep, when it is due, lets one through"
-    assert happened[-1] == "put off"
+    assert on_wire("http://127.0.0.1:9", put_off) == []
+    assert happened == ["record"]

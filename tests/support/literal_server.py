@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.patience import PATIENCE_S
+
 CERTIFICATE = Path(__file__).with_name("loopback.pem")
 """Certificate (self-signed, for localhost, until 2126) and key, made for these tests and used nowhere else."""
 
@@ -40,6 +42,18 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Until:
+    """Be silent until this has come about: an event is set."""
+
+    what: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class UntilRead:
+    """Be silent until the client has read what was sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close in good order (FIN), whatever was promised."""
 
@@ -54,7 +68,7 @@ class Hang:
     """Say nothing more until the client goes away."""
 
 
-Step = Send | Pause | Close | Reset | Hang
+Step = Send | Pause | Until | UntilRead | Close | Reset | Hang
 
 
 @dataclass(slots=True)
@@ -68,7 +82,7 @@ class Received:
     body: bytes
     writes: list[tuple[int, int]] = field(default_factory=list)
     client_gone: threading.Event = field(default_factory=threading.Event)
-    """Set when the client closed the connection during `Hang`."""
+    """Set when the client closed the connection during `Hang`, or before a `Send`, which then fails."""
 
 
 Responder = Callable[[Received], Sequence[Step]]
@@ -94,9 +108,17 @@ class LiteralServer:
     """Listens on a free port as soon as it is entered. `received` has every request, in order of arrival."""
 
     def __init__(
-        self, script: Responder, *, tls: bool = False, handshake_pause_s: float = 0.0, host: str = "127.0.0.1"
+        self,
+        script: Responder,
+        *,
+        tls: bool = False,
+        handshake_pause_s: float = 0.0,
+        handshake_when: Callable[[], bool] = lambda: True,
+        host: str = "127.0.0.1",
     ) -> None:
+        """Of TLS, a handshake waits for so long, and until this is so."""
         self._script = script
+        self._handshake_when = handshake_when
         self._handshake_pause_s = handshake_pause_s
         self._tls: ssl.SSLContext | None = None
         if tls:
@@ -147,13 +169,21 @@ class LiteralServer:
 
     def all_is_read(self) -> bool:
         """Whether the clients have taken from the kernel all that was sent (Linux; elsewhere nobody can tell)."""
+        return all(sending == received == 0 for sending, received in self._queues())
+
+    def all_is_acknowledged(self) -> bool:
+        """Whether all that was sent has come to the kernel of the clients, which has said so (Linux, as above)."""
+        return all(sending == 0 for sending, _ in self._queues())
+
+    def _queues(self) -> list[tuple[int, int]]:
+        """For each end of each connection, the bytes that are not acknowledged, and those that are not read."""
         connections = Path("/proc/net/tcp")
         if not connections.exists():
-            return True
+            return []
         port = f":{self._listening.getsockname()[1]:04X}"
         rows = [line.split() for line in connections.read_text().splitlines()[1:]]
-        waiting = [row[4].split(":") for row in rows if row[1].endswith(port) or row[2].endswith(port)]
-        return all(int(sending, 16) == int(received, 16) == 0 for sending, received in waiting)
+        queues = [row[4].split(":") for row in rows if row[1].endswith(port) or row[2].endswith(port)]
+        return [(int(sending, 16), int(received, 16)) for sending, received in queues]
 
     def _accept(self) -> None:
         while True:
@@ -174,6 +204,7 @@ class LiteralServer:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
                 self._stopping.wait(self._handshake_pause_s)
+                self._wait(self._handshake_when)
                 connection = self._tls.wrap_socket(raw, server_side=True)
                 with self._lock:
                     self._sockets.discard(raw)
@@ -181,15 +212,27 @@ class LiteralServer:
             for request in _requests(connection, number):
                 with self._lock:
                     self.received.append(request)
-                for step in self._script(request):
-                    if not self._do(step, connection, request):
-                        return
+                try:
+                    for step in self._script(request):
+                        if not self._do(step, connection, request):
+                            return
+                except OSError:
+                    request.client_gone.set()
+                    raise
         except OSError:
             pass  # The client has gone, which is its right.
         finally:
             with self._lock:
                 self._sockets.discard(connection)
                 connection.close()
+
+    def _wait(self, what: Callable[[], bool]) -> bool:
+        """Whether it came about."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            if self._stopping.wait(0.001) or time.monotonic() > deadline:
+                return False
+        return True
 
     def _do(self, step: Step, connection: socket.socket, request: Received) -> bool:
         """Whether the connection lives on."""
@@ -200,6 +243,10 @@ class LiteralServer:
                 request.writes.append((before, time.monotonic_ns()))
             case Pause(s):
                 self._stopping.wait(s)
+            case Until(what):
+                return self._wait(what)
+            case UntilRead():
+                return self._wait(self.all_is_read)
             case Hang():
                 with contextlib.suppress(ConnectionResetError):
                     while connection.recv(65536):
@@ -245,11 +292,8 @@ def full_backlog() -> Iterator[str]:
         address = listening.getsockname()
         for _ in range(8):
             waiting = stack.enter_context(socket.socket())
-            waiting.settimeout(0.1)
-            try:
-                waiting.connect(address)
-            except TimeoutError:
-                break
+            waiting.setblocking(False)  # Most of them never get an answer.
+            waiting.connect_ex(address)
         yield f"http://127.0.0.1:{address[1]}"
 
 

@@ -13,6 +13,7 @@ from bench.records import RequestRecord
 from bench.transport.interface import Reading, Target
 from bench.transport.wire import WireTransport
 from bench.workload import Request
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Wire:
 
     async def until(self, what: Callable[[], bool]) -> None:
         """Give the loop turns until it has come about."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not what():
                 await asyncio.sleep(0.002)
 

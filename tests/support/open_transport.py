@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,8 @@ from bench.records import RequestRecord
 from bench.transport.interface import Transport
 from bench.workload import Request
 from tests.support.literal_replies import CHUNKED, ROLE, content, frames, head
-from tests.support.literal_server import Send
+from tests.support.literal_server import LiteralServer, Send, Step, Until
+from tests.support.patience import PATIENCE_S
 
 MS = 1_000_000
 Act = Callable[["Client"], Any]
@@ -56,6 +58,33 @@ def times(n: int) -> Act:
         return [await client.ask() for _ in range(n)]
 
     return ask
+
+
+async def read_of(server: LiteralServer, writes: int) -> None:
+    """Until the server has written so often in reply to its latest request, and the client has made of it what it can."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not server.received or len(server.received[-1].writes) < writes or not server.all_is_read():
+            await asyncio.sleep(0.001)
+    for _ in range(100):  # What was read goes through the tasks of a client, each in a turn of the loop.
+        await asyncio.sleep(0)
+
+
+def one_by_one(server: Callable[[], LiteralServer], *writes: bytes) -> tuple[list[Step], Act]:
+    """A reply of which each write waits until the client has read what was before it (the first: until it has sent), and
+    the request that asks for it."""
+    may_write = threading.Semaphore(0)
+    steps: list[Step] = []
+    for data in writes:
+        steps += [Until(lambda: may_write.acquire(blocking=False)), Send(data)]
+
+    async def ask(client: Client) -> RequestRecord:
+        pending = client.start()
+        for written in range(len(writes)):
+            await read_of(server(), written)
+            may_write.release()
+        return await pending
+
+    return steps, ask
 
 
 def in_order(record: RequestRecord) -> None:

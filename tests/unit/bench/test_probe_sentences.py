@@ -1,13 +1,15 @@
-"""What the probe says where nobody answers and the environment names a proxy."""
+"""What the probe says where nobody answers or no end comes, and where the environment names a proxy."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome
 from bench.target.probe import diagnose
-from tests.support.made_records import made_record
+from tests.support.made_records import START_NS, made_record
 
 URL = "https://llm.example:8443/v1/chat/completions"
 
@@ -44,6 +46,34 @@ def test_a_proxy_of_the_environment_is_named_as_not_used(monkeypatch: pytest.Mon
 def test_a_host_that_does_not_answer_names_the_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy:3128")
     assert "HTTP_PROXY" in said("http://llm.example/v1/chat/completions", Outcome.TIMEOUT_CONNECT)
+
+
+def test_a_handshake_without_an_end_is_told_from_a_host_that_does_not_answer() -> None:
+    assert said(URL, Outcome.TIMEOUT_CONNECT) == (
+        f"cannot connect to {URL}: no TLS handshake in time. Is the host right, and is it an https port?"
+    )
+    plain = URL.replace("https", "http")
+    assert said(plain, Outcome.TIMEOUT_CONNECT) == (
+        f"cannot connect to {plain}: no answer in time. Is the host right, and does a firewall let you through?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("came", "how_far"),
+    [
+        ({"sent_ns": None, "first_byte_ns": None}, "no connection could be made"),
+        ({"first_byte_ns": None}, "it took the connection and the request, and sent no byte"),
+        ({"status": None}, "it sent the beginning of a response, and no whole head"),
+        ({"bytes_received": 0}, "it sent the head of a response (status 200), and no body"),
+        ({"chunks_ms": ()}, "it sent 1,234 bytes (status 200), and no end"),
+        ({}, "it sent 1,234 bytes in 3 events (status 200), and no end"),
+    ],
+)
+def test_a_reply_without_an_end_says_how_far_it_came(came: dict[str, Any], how_far: str) -> None:
+    fields: dict[str, Any] = {"status": 200, "bytes_received": 1234, "first_byte_ns": START_NS, **came}
+    record = made_record(0, outcome=Outcome.TIMEOUT_IDLE, error="said", **fields)
+    sentence = diagnose(record, URL, BodyOptions(endpoint="chat", model=None), None, False)
+    assert sentence == f"{URL} did not answer in time (said): {how_far}. Is its model loaded yet?"
 
 
 SOCKET_URL = "http://127.0.0.1:8000/v1/responses"
