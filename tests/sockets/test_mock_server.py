@@ -14,12 +14,23 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.raw_mock import CHAT, COMPLETIONS, MS, chat, connect, line_of, read_until, request, unchunk
+from tests.support.raw_mock import (
+    CHAT,
+    COMPLETIONS,
+    MS,
+    chat,
+    connect,
+    line_of,
+    read_until,
+    request,
+    unchunk,
+    until_read,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
-    with mock_process("--ttft", "20ms", "--tpot", "4ms") as mock:
+    with mock_process("--ttft", "20ms", "--tpot", "4ms", "--head-timeout-s", "600") as mock:
         yield mock
 
 
@@ -78,6 +89,14 @@ def test_requests_sent_ahead_are_answered_in_order(mock: MockProcess) -> None:
     ids = re.findall(rb'"id":"cmpl-mock-(\d+)"', data)
     assert len(ids) == 3
     assert ids == sorted(ids, key=int)
+
+
+def test_a_head_in_pieces_is_served(mock: MockProcess) -> None:
+    with connect(mock) as sock:
+        for piece in (b"GET /hea", b"lth HTTP/1.1\r\n", b"host: localhost\r\nconnection: close\r\n", b"\r\n"):
+            sock.sendall(piece)
+            until_read(sock)
+        assert read_until(sock, b"nothing ends like this").startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_the_clients_wish_to_close_is_kept(mock: MockProcess) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +71,16 @@ class MockProcess:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ledger has no line of {request_id} after {PATIENCE_S} s")
             time.sleep(0.005)
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """The mock does nothing meanwhile, not even read: the kernel takes what comes (one worker)."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""
