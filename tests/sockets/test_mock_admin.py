@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import time
@@ -30,9 +31,8 @@ def send(mock: MockProcess, **headers: str) -> httpx.Response:
 
 
 def served(mock: MockProcess, since: int) -> list[dict[str, Any]]:
-    import json
-
-    return [json.loads(line) for line in httpx.get(mock.url + f"/ledger?since={since}").text.splitlines()]
+    lines = map(json.loads, httpx.get(mock.url + f"/ledger?since={since}").text.splitlines())
+    return sorted(lines, key=lambda line: int(line["received_ns"]))
 
 
 def test_a_change_holds_for_requests_that_come_after_and_the_ledger_names_it(mock: MockProcess) -> None:

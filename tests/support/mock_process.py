@@ -38,13 +38,14 @@ class MockProcess:
     stderr: list[str] = field(default_factory=list)
 
     def ledger_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
-        """The lines of the ledger, once there are `at_least` so many: a line comes within 100 ms of its response's end."""
+        """The lines of the ledger in the order of arrival, once there are `at_least` so many: a line comes within 100 ms
+        of its response's end, and may come behind that of a request that ended later."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
             whole = text[: text.rfind("\n") + 1].splitlines()
             if len(whole) >= at_least:
-                return [json.loads(line) for line in whole]
+                return sorted(map(json.loads, whole), key=lambda line: int(line["received_ns"]))
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ledger has {len(whole)} lines after {PATIENCE_S} s, not {at_least}")
             time.sleep(0.005)
