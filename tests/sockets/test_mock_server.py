@@ -143,7 +143,8 @@ def test_a_stall_is_planned_and_done(mock: MockProcess) -> None:
     )
     line = line_of(mock, "stall-1")
     assert line["planned"]["gaps_ns"] == [4 * MS, 84 * MS, 4 * MS, 4 * MS]
-    assert line["write_ns"][3] - line["write_ns"][2] >= 83 * MS
+    # The third token is due 20 + 4 + 84 ms behind the arrival, however late the second was.
+    assert line["write_ns"][3] - line["received_ns"] >= 108 * MS - 100_000
     assert line["fault"] == "stall"
 
 
@@ -201,8 +202,7 @@ def test_a_client_that_vanishes_while_it_waits_is_noticed_at_once(mock: MockProc
 
 
 def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> None:
-    with mock_process("--ttft", "1ms", "--tpot", "0us") as mock:
-        sock = socket.socket()
+    with mock_process("--ttft", "1ms", "--tpot", "0us") as mock, socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         host, port = mock.url.removeprefix("http://").split(":")
         sock.connect((host, int(port)))
@@ -210,7 +210,6 @@ def test_a_client_that_never_reads_blocks_its_own_chunks_and_nobody_elses() -> N
         assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "other-1"}).status_code == 200
         assert line_of(mock, "other-1")["blocked"] == []
         line = line_of(mock, "deaf-1")
-        sock.close()
         first = line["blocked"][0]
         assert 0 < first < 60_000
         # The kernel may find some more room once, behind the first chunk that had to wait.
