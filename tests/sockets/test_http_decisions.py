@@ -22,7 +22,7 @@ from tests.support.literal_replies import (
     head,
     stream,
 )
-from tests.support.literal_server import Close, LiteralServer, Send, Step, in_turn
+from tests.support.literal_server import Close, LiteralServer, Received, Send, Step, in_turn
 from tests.support.on_transports import WAYS, ask
 from tests.support.patience import PATIENCE_S
 
@@ -189,6 +189,12 @@ def test_the_body_of_an_error_is_kept_as_far_as_it_says_something(transport: str
 # ---- Credentials of the URL -------------------------------------------------------------------------------------------
 
 
+def asked_of(server: LiteralServer) -> Received:
+    """The request of `ask`: others on this machine may still look for who had this port before."""
+    (request,) = (request for request in server.received if request.headers.get("x-request-id") == "literal-0")
+    return request
+
+
 @pytest.mark.parametrize(
     ("userinfo", "sent"),
     [
@@ -205,8 +211,7 @@ def test_user_and_password_of_the_url_are_sent_as_basic_authorization(
 ) -> None:
     with LiteralServer(in_turn(stream(*GOOD))) as server:
         ask(transport, server.url.replace("://", f"://{userinfo}@"))
-    # Others on this machine may still look for who had this port before.
-    (request,) = (request for request in server.received if request.headers.get("x-request-id") == "literal-0")
+    request = asked_of(server)
     scheme, _, token = request.headers["authorization"].partition(" ")
     assert (scheme, base64.b64decode(token)) == ("Basic", sent)
     assert request.headers["host"] == server.url.removeprefix("http://")
@@ -218,7 +223,7 @@ def test_user_and_password_of_the_url_are_sent_as_basic_authorization(
 def test_a_header_wins_and_no_credentials_send_none(transport: str, userinfo: str, headers: Any) -> None:
     with LiteralServer(in_turn(stream(*GOOD))) as server:
         ask(transport, server.url.replace("://", f"://{userinfo}@"), headers=headers)
-    assert server.received[0].headers.get("authorization") == (headers[0][1] if headers else None)
+    assert asked_of(server).headers.get("authorization") == (headers[0][1] if headers else None)
 
 
 def test_done_is_enough_for_a_stream_without_a_length(transport: str) -> None:

@@ -91,9 +91,13 @@ def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tm
             os.kill(number, signal.SIGSTOP)
         running.send_signal(signal.SIGKILL)
         running.communicate()
-    for _ in until("the end of the mock"):
-        if not any(map(is_there, stopped)):
-            break
+    try:
+        for _ in until("the end of the mock"):
+            if not any(map(is_there, stopped)):
+                break
+    finally:
+        for number in filter(is_there, stopped):
+            os.kill(number, signal.SIGKILL)
 
 
 def test_a_mock_as_a_child_leaves_the_folder_of_a_living_parent_alone(tmp_path: Path) -> None:

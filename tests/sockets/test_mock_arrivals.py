@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import socket
 import struct
 import sys
@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from tests.support.mock_process import MockProcess, mock_process
-from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request
-from tests.support.timing import timing
+from tests.support.raw_mock import CHAT, MS, chat, connect, line_of, read_until, request, until_read
 
 
 @pytest.fixture(scope="module")
@@ -27,50 +26,60 @@ def mock() -> Iterator[MockProcess]:
         yield mock
 
 
-@timing(tries=10, why="TODO ")
-def test_plans_count_from_the_last_byte_of_a_request_that_comes_in_pieces(mock: MockProcess) -> None:
+CLOCKS_NS = 10_000
+"""The offset between the clock of the kernel's stamps and ours is known to much less than this."""
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+
+
+@LINUX
+@pytest.mark.parametrize("padding", [0, 3_000_000], ids=["in pieces", "longer than the socket's buffer"])
+def test_plans_count_from_the_last_byte_of_a_request_that_takes_several_reads(mock: MockProcess, padding: int) -> None:
     name = f"pieces-{uuid.uuid4()}"
-    whole = request(CHAT, chat(), x_request_id=name)
+    whole = request(CHAT, chat(padding="x" * padding), x_request_id=name)
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.sendall(whole[:100])
-        time.sleep(0.03)
-        sock.sendall(whole[100:-1])
-        time.sleep(0.03)
-        before = time.monotonic_ns()
-        sock.sendall(whole[-1:])
+        for piece in (whole[:100], whole[100:-1]):
+            sock.sendall(piece)
+            until_read(sock)
+        httpx.get(mock.url + "/health")  # By now the loop has run what that read was followed by.
+        with mock.held_still():  # Whatever stamps the last byte when it is read is late.
+            before = time.monotonic_ns()
+            sock.sendall(whole[-1:])
+            after = time.monotonic_ns()
+            time.sleep(0.002)
         read_until(sock, b"0\r\n\r\n")
     line = line_of(mock, name)
-    assert before <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
+    assert before - CLOCKS_NS <= line["received_ns"] <= after + CLOCKS_NS
+    assert line["write_ns"][0] - line["received_ns"] >= 20 * MS - 100_000
     assert line["handled_ns"] < before  # The handler began with the head, long before.
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-@timing(tries=10, why="TODO ")
+@LINUX
 def test_arrivals_carry_the_kernels_stamp_even_when_the_loop_is_late(mock: MockProcess) -> None:
-    # Many requests at once: each was received within the burst, though the last is handled much later.
-    burst = 250
-    socks = [connect(mock) for _ in range(burst)]
-    before = time.monotonic_ns()
-    for i, sock in enumerate(socks):
-        sock.sendall(request(CHAT, chat(), x_request_id=f"burst-{i}"))
-    after = time.monotonic_ns()
-    for sock in socks:
-        read_until(sock, b"0\r\n\r\n")
-        sock.close()
-    by_id = {line["id"]: line for line in map(json.loads, httpx.get(mock.url + "/ledger").text.splitlines())}
-    lines = [by_id[f"burst-{i}"] for i in range(burst)]
-    assert max(line["handled_ns"] - line["received_ns"] for line in lines) > MS
-    # What was handled late has its first token late, and never early: the plan counts from the arrival.
-    assert all(line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000 for line in lines)
-    # The offset between the two clocks is known to some 50 ns, and a softirq may run a little late.
-    assert all(before - 10_000 <= line["received_ns"] <= after + MS for line in lines)
-    assert [line["received_ns"] for line in lines] == sorted(line["received_ns"] for line in lines)
-    truth = httpx.get(mock.url + "/truth").json()
-    assert truth["arrival_clock"]["user"] == 0
+    names = [f"burst-{uuid.uuid4()}" for _ in range(50)]
+    clock = httpx.get(mock.url + "/truth").json()["arrival_clock"]
+    sent = []
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(connect(mock)) for _ in names]
+        with mock.held_still():
+            for name, sock in zip(names, socks, strict=True):
+                before = time.monotonic_ns()
+                sock.sendall(request(CHAT, chat(), x_request_id=name))
+                sent.append((before, time.monotonic_ns()))
+            time.sleep(0.002)
+        for sock in socks:
+            read_until(sock, b"0\r\n\r\n")
+    lines = mock.lines_of(names)
+    for name, (before, after) in zip(names, sent, strict=True):
+        line = lines[name]
+        assert before - CLOCKS_NS <= line["received_ns"] <= after + CLOCKS_NS
+        assert line["handled_ns"] - line["received_ns"] > MS
+        # What was handled late has its first token late, and never early: the plan counts from the arrival.
+        assert line["write_ns"][1] - line["received_ns"] >= 20 * MS - 100_000
+    assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {**clock, "kernel": clock["kernel"] + 50}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+@LINUX
 def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProcess) -> None:
     before = httpx.get(mock.url + "/truth").json()["arrival_clock"]
     whole = request(CHAT, chat(max_tokens=1, padding="x" * 3000))
@@ -85,50 +94,35 @@ def test_every_arrival_has_a_kernel_stamp_however_its_bytes_come(mock: MockProce
     assert (after["kernel"] - before["kernel"], after["user"] - before["user"]) == (60, 0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
-@timing(tries=10, why="TODO ")
-def test_a_body_over_many_reads_counts_from_its_last_byte(mock: MockProcess) -> None:
-    body = chat(max_tokens=1, padding="x" * 3_000_000)  # More than one read, and than the socket's buffer, can hold.
-    name = f"large-{uuid.uuid4()}"
-    with connect(mock) as sock:
-        sock.sendall(request(CHAT, body, x_request_id=name)[:-1])
-        time.sleep(0.05)
-        before = time.monotonic_ns()
-        sock.sendall(b"}")
-        read_until(sock, b"0\r\n\r\n")
-    line = line_of(mock, name)
-    assert before - 10_000 <= line["received_ns"] <= line["write_ns"][0] - 19 * MS
-    assert line["write_ns"][0] < before + 60 * MS
-
-
-@timing(tries=10, why="TODO ")
+@LINUX
 def test_requests_sent_ahead_each_count_from_their_own_arrival(mock: MockProcess) -> None:
     sent = []
     name = f"ahead-{uuid.uuid4()}"
     with connect(mock) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for i in range(3):
-            sent.append(time.monotonic_ns())
-            sock.sendall(request(CHAT, chat(), x_request_id=f"{name}-{i}"))
-            time.sleep(0.002)
+            before = time.monotonic_ns()
+            # The second and third wait for the answer to the first.
+            sock.sendall(request(CHAT, chat(), x_request_id=f"{name}-{i}", x_mock_ttft="20ms" if i else "200ms"))
+            sent.append((before, time.monotonic_ns()))
+            if i < 2:
+                until_read(sock)
         data = b""
         while data.count(b"0\r\n\r\n") < 3:
             data += sock.recv(65536)
-    received = [line_of(mock, f"{name}-{i}")["received_ns"] for i in range(3)]
-    assert received == sorted(received)
-    # The second and third waited for the answer to the first, and arrived long before it was given.
-    assert all(at - 10_000 <= got <= at + 10 * MS for at, got in zip(sent, received, strict=True))
+    for i, (before, after) in enumerate(sent):
+        assert before - CLOCKS_NS <= line_of(mock, f"{name}-{i}")["received_ns"] <= after + CLOCKS_NS
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
-@pytest.mark.skipif(sys.platform != "linux", reason="kernel stamps are Linux's")
+@LINUX
 @pytest.mark.usefixtures("mock")
 def test_arrivals_over_ipv6_are_stamped_too() -> None:
     with mock_process("--host", "::1", "--ttft", "5ms", "--tpot", "1ms") as mock:
         assert mock.url.startswith("http://[::1]:")
         before = time.monotonic_ns()
         assert httpx.post(mock.url + CHAT, json=chat(), headers={"x-request-id": "six-1"}).status_code == 200
-        assert line_of(mock, "six-1")["received_ns"] > before
+        assert line_of(mock, "six-1")["received_ns"] > before - CLOCKS_NS
         assert httpx.get(mock.url + "/truth").json()["arrival_clock"] == {"kernel": 1, "user": 0}
 
 
@@ -161,7 +155,8 @@ def test_a_write_goes_to_the_socket_at_once() -> None:
         runner.run(main())
 
 
-@timing(tries=10, why="TODO ")
+@LINUX
+@pytest.mark.usefixtures("mock")
 def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
     """What the reading relies on: a look with MSG_PEEK gives the stamp of the last byte, and sockets inherit it."""
     timestamp, stamp = 35, struct.Struct("qq")
@@ -169,16 +164,14 @@ def test_the_stamp_of_an_arrival_is_the_kernels_for_its_last_byte() -> None:
         listener.setsockopt(socket.SOL_SOCKET, timestamp, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        with socket.create_connection(listener.getsockname()) as client:
-            server, _ = listener.accept()
-            with server:
-                client.sendall(b"first")
-                time.sleep(0.02)
-                before = time.time_ns()
-                client.sendall(b"last")
-                after = time.time_ns()
-                time.sleep(0.02)
+        with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as server:
+            client.sendall(b"first")
+            before = time.time_ns()
+            client.sendall(b"last")
+            after = time.time_ns()
+            time.sleep(0.002)  # Whatever stamps it when it is read is late.
+            data = b""
+            while data != b"firstlast":
                 data, control, _, _ = server.recvmsg(64, 64, socket.MSG_PEEK)
     seconds, nanoseconds = stamp.unpack(control[0][2])
-    assert data == b"firstlast"
-    assert before <= seconds * 1_000_000_000 + nanoseconds <= after + MS
+    assert before <= seconds * 1_000_000_000 + nanoseconds <= after

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import httpx
 import pytest
 
-from mockserver.cli import read_arguments
-from mockserver.http.app import create_app
-
-
-def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: str) -> list[dict[str, Any]]:
-    """Run `call` with a client of the application, and return the ledger."""
-
-    async def main() -> list[dict[str, Any]]:
-        app = create_app(read_arguments(["--ttft", "2ms", "--tpot", "1ms", *flags]))
-        async with app.router.lifespan_context(app):
-            transport = httpx.ASGITransport(app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                await call(client)
-                return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
-
-    return asyncio.run(main())
-
+from tests.support.mock_asgi import through_asgi
 
 BODY = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3, "stream": True}
 

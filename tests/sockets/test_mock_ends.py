@@ -23,14 +23,14 @@ def start(*flags: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_lets_what_is_in_flight_end_and_flushes_the_ledger(number: int) -> None:
-    with mock_process("--ttft", "200ms", "--tpot", "1ms") as mock, connect(mock) as sock:
+    with mock_process("--ttft", "200ms", "--tpot", "1ms", "--drain-s", "600") as mock, connect(mock) as sock:
         sock.sendall(request(CHAT, chat(), x_request_id="drain-1"))
         assert sock.recv(65536).startswith(b"HTTP/1.1 200")  # Under way: the head is out, the tokens are not.
         mock.process.send_signal(number)
         assert read_until(sock, b"0\r\n\r\n").endswith(b"0\r\n\r\n")
         assert mock.process.wait(PATIENCE_S) == 0
         (line,) = mock.ledger_lines(at_least=1)
-        assert (line["chunk_kind"], line["engine"]) == ("rccccco", {"queue_ns": 0, "steps": 5})
+        assert (line["chunk_kind"], "cut" in line["engine"]) == ("rccccco", False)
         assert mock.process.stdout is not None
         assert mock.process.stdout.read() == ""
 

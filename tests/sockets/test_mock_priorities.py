@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import re
+import time
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.mock_asgi import through_asgi
-from tests.support.timing import timing
+from tests.support.mock_process import MockProcess, mock_process
+from tests.support.patience import PATIENCE_S
+from tests.support.raw_mock import CHAT, COMPLETIONS, connect, request
 
-COST = "b0=20000,b1=0,b2=0,a0=2000,a1=0"
+FLAGS = ("--engine", "batching", "--step-cost", "b0=20000,b1=0,b2=0,a0=2000,a1=0", "--max-num-seqs", "1")
+MESSAGES = {"messages": [{"role": "user", "content": "Hi."}]}
+LONG = {**MESSAGES, "max_tokens": 20_000, "stream": True}
+"""It has the engine for itself for 400 s: until its client leaves."""
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "p-2": (CHAT, {**MESSAGES, "max_tokens": 3}),
+    "p-3": ("/v1/responses", {"input": "Hi.", "max_output_tokens": 3, "priority": 7}),
+    "p-4": (COMPLETIONS, {"prompt": "Hi.", "max_tokens": 3, "priority": -1}),
+}
 
 
-@timing(tries=10, why="TODO ")
-@pytest.mark.parametrize(("policy", "order"), [("fcfs", [1, 2, 3, 4]), ("priority", [1, 4, 2, 3])])
-def test_waiting_requests_are_served_by_their_priority_where_asked(policy: str, order: list[int]) -> None:
-    async def call(client: httpx.AsyncClient) -> None:
-        async def ask(path: str, index: int, priority: int | None) -> None:
-            body = {"messages": [{"role": "user", "content": "Hi."}], "max_tokens": 3}
-            if path == "/v1/responses":
-                body = {"input": "Hi.", "max_output_tokens": 3}
-            elif path == "/v1/completions":
-                body = {"prompt": "Hi.", "max_tokens": 3}
-            more = {} if priority is None else {"priority": priority}
-            response = await client.post(path, json={**body, **more}, headers={"x-request-id": f"p-{index}"})
-            assert response.status_code == 200
+def wait_for(mock: MockProcess, running: int, waiting: int) -> None:
+    """Wait until so many requests are in the engine."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        page = httpx.get(f"{mock.url}/metrics").text
+        seen = dict(re.findall(r"^vllm:num_requests_(running|waiting){[^}]*} (\S+)$", page, re.MULTILINE))
+        if seen == {"running": f"{running}.0", "waiting": f"{waiting}.0"}:
+            return
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.01)
 
-        # All are there before the first step of 20 ms has ended, and each takes three.
-        await asyncio.gather(
-            ask("/v1/chat/completions", 1, 5),
-            ask("/v1/chat/completions", 2, None),
-            ask("/v1/responses", 3, 7),
-            ask("/v1/completions", 4, -1),
-        )
-        refused = await client.post("/v1/completions", json={"prompt": "Hi.", "priority": "high"})
+
+@pytest.mark.parametrize(("policy", "order"), [("fcfs", ["p-2", "p-3", "p-4"]), ("priority", ["p-4", "p-2", "p-3"])])
+def test_waiting_requests_are_served_by_their_priority_where_asked(policy: str, order: list[str]) -> None:
+    with mock_process(*FLAGS, "--scheduling-policy", policy) as mock:
+        with contextlib.ExitStack() as stack:
+            with connect(mock) as first:
+                first.sendall(request(CHAT, {**LONG, "priority": 5}, x_request_id="p-1"))
+                wait_for(mock, 1, 0)
+                for waiting, (name, (path, body)) in enumerate(ASKED.items(), 1):
+                    sock = stack.enter_context(connect(mock))
+                    sock.sendall(request(path, body, x_request_id=name))
+                    wait_for(mock, 1, waiting)
+            lines = mock.lines_of(["p-1", *ASKED])
+        assert sorted(ASKED, key=lambda name: int(lines[name]["end_ns"])) == order
+        said = {name: line["engine"].get("priority") for name, line in lines.items()}
+        asked = {"p-1": 5, "p-2": 0, "p-3": 7, "p-4": -1}
+        assert said == (asked if policy == "priority" else dict.fromkeys(asked))
+        refused = httpx.post(mock.url + COMPLETIONS, json={"prompt": "Hi.", "priority": "high"})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "priority")
-
-    flags = ("--engine", "batching", "--step-cost", COST, "--max-num-seqs", "1", "--scheduling-policy", policy)
-    lines = [
-        line for line in through_asgi(call, *flags, "--max-model-len", "2000", "--kv-blocks", "200") if line["index"]
-    ]
-    assert [line["index"] for line in sorted(lines, key=lambda line: int(line["end_ns"]))] == order
-    said = {line["index"]: line["engine"].get("priority") for line in lines}
-    assert said == ({1: 5, 2: 0, 3: 7, 4: -1} if policy == "priority" else dict.fromkeys(order))

@@ -306,7 +306,7 @@ def test_the_client_of_openai_reads_turn_after_turn(mock: MockProcess) -> None:
 
 def test_a_drain_ends_idle_connections_and_lets_responses_end() -> None:
     with (
-        mock_process("--ttft", "200ms", "--tpot", "1ms", "--drain-s", "10") as mock,
+        mock_process("--ttft", "200ms", "--tpot", "1ms", "--drain-s", "600") as mock,
         opened(mock) as busy,
         opened(mock) as idle,
     ):

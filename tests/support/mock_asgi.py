@@ -16,7 +16,8 @@ QUICK = ("--ttft", "2ms", "--tpot", "1ms")
 
 
 def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: str) -> list[dict[str, Any]]:
-    """Run `call` with a client of the application, and return the ledger."""
+    """Run `call` with a client of the application, and return the ledger, in the order of arrival: a line is written once the
+    input tokens of its request are counted, which may be behind that of a request that came later."""
 
     async def main() -> list[dict[str, Any]]:
         app = create_app(read_arguments(["--embedding-size", "16", *(flags or QUICK)]))
@@ -24,6 +25,7 @@ def through_asgi(call: Callable[[httpx.AsyncClient], Awaitable[None]], *flags: s
             transport = httpx.ASGITransport(app)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 await call(client)
-                return [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
+                lines = [json.loads(line) for line in (await client.get("/ledger")).text.splitlines()]
+                return sorted(lines, key=lambda line: int(line["received_ns"]))
 
     return asyncio.run(main())

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,13 +38,14 @@ class MockProcess:
     stderr: list[str] = field(default_factory=list)
 
     def ledger_lines(self, at_least: int = 0) -> list[dict[str, Any]]:
-        """The lines of the ledger, once there are `at_least` so many: a line comes within 100 ms of its response's end."""
+        """The lines of the ledger in the order of arrival, once there are `at_least` so many: a line comes within 100 ms
+        of its response's end, and may come behind that of a request that ended later."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
             text = self.ledger_path.read_text() if self.ledger_path.exists() else ""
             whole = text[: text.rfind("\n") + 1].splitlines()
             if len(whole) >= at_least:
-                return [json.loads(line) for line in whole]
+                return sorted(map(json.loads, whole), key=lambda line: int(line["received_ns"]))
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ledger has {len(whole)} lines after {PATIENCE_S} s, not {at_least}")
             time.sleep(0.005)
@@ -69,6 +72,16 @@ class MockProcess:
             if time.monotonic() > deadline:
                 raise AssertionError(f"the ledger has no line of {request_id} after {PATIENCE_S} s")
             time.sleep(0.005)
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """The mock does nothing meanwhile, not even read: the kernel takes what comes (one worker)."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.support.mock_process import MockProcess
@@ -39,6 +40,26 @@ def read_until(sock: socket.socket, end: bytes) -> bytes:
             break
         data += part
     return data
+
+
+def until_read(sock: socket.socket) -> None:
+    """Wait until the mock has taken from the kernel all that was sent on this connection (Linux)."""
+    connections = Path("/proc/net/tcp")
+    ours = f":{sock.getsockname()[1]:04X}"
+
+    def waiting() -> int:
+        """Bytes in our queue of what is sent, and in the mock's of what was received."""
+        bytes_waiting = 0
+        for line in connections.read_text().splitlines()[1:]:
+            _, local, remote, _, queues, *_ = line.split()
+            unsent, unread = queues.split(":")
+            bytes_waiting += int(unsent, 16) * local.endswith(ours) + int(unread, 16) * remote.endswith(ours)
+        return bytes_waiting
+
+    deadline = time.monotonic() + PATIENCE_S
+    while connections.exists() and waiting():
+        assert time.monotonic() < deadline, "the mock does not read"
+        time.sleep(0.001)
 
 
 def unchunk(data: bytes) -> bytes:
