@@ -32,6 +32,7 @@ from bench.load.worker import Worker
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare
 from bench.sources.sessions import SessionSource
+from bench.stock import Backlog
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
 from promptset.samples import Sample
@@ -249,7 +250,7 @@ def test_an_open_loop_by_time_knows_how_many_requests_it_needs(tmp_path: Path) -
     assert prepared(rate="3000", duration="3") == (5000, True)
 
 
-async def filled(made: Supply | Conversations) -> None:
+async def filled(made: Backlog) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while made.has_room:
             await asyncio.sleep(0.005)
