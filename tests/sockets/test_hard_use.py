@@ -57,10 +57,11 @@ def test_a_worker_that_is_killed_loses_nothing_that_had_ended(tmp_path: Path, mo
     monkeypatch.setattr(kills, "LONGEST_S", PATIENCE_S)
     monkeypatch.setattr(kills, "_await", until_records)
     two = SCENARIOS["two workers"]
-    # However long this test is kept waiting, the run goes on until then.
-    scenario = replace(two, words=lambda url: [word.replace("3s", "600s") for word in two.words(url)])
-    with place.mock("--ttft", "20ms", "--tpot", "5ms") as (url, ledger):
-        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "worker", "running", 0.2)
+    # By number: the slower the machine, the longer the run goes on.
+    by_number = {"--duration": "--requests", "3s": "2000"}
+    scenario = replace(two, words=lambda url: [by_number.get(word, word) for word in two.words(url)])
+    with place.mock("--ttft", "200ms", "--tpot", "5ms") as (url, ledger):
+        victim, _, wrong = kill_once(place, scenario, url, ledger, random.Random(4), "worker", "running", 0.7)
     assert (victim, wrong) == ("worker", [])
     assert records_in(place.folder / "run")
 
