@@ -22,6 +22,7 @@ from tests.support.documentation import (
     commands_of,
     configuration_name,
     labels,
+    patient,
 )
 
 _PAGES_OF_DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
@@ -73,5 +74,5 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
     )
     assert ran.returncode == 0 or honest, f"{block}: `{words}` exits {ran.returncode}\n{ran.stdout}{ran.stderr}"
     printed = ran.stdout + ran.stderr
-    gone = [label for label in labels(shown) if label not in printed]
+    gone = [label for label in labels(tuple(map(patient, shown))) if label not in printed]
     assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
