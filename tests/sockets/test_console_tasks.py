@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,8 +63,10 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, _):
         found = client.get(f"/tasks/{task}").json()
         assert (found["state"], found["label"], found["title"]) == ("running", "nightly", "long")
-        # The one that waits goes on waiting: the run that was found is taken for what it is.
-        time.sleep(1)
+        # The one that waits goes on waiting: the run that was found is taken for what it is. The run writes a line a second,
+        # and the console looks at its queue four times as often.
+        lines = len(client.get(f"/tasks/{task}/live").json())
+        until(client, task, lambda _: len(client.get(f"/tasks/{task}/live").json()) > lines + 1)
         assert client.get(f"/tasks/{waiting}").json()["state"] == "queued"
         assert client.delete(f"/tasks/{task}").status_code == 409
         client.post(f"/tasks/{task}/stop")
