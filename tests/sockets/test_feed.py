@@ -327,33 +327,6 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
     assert "making prompts: " in capfd.readouterr().err
 
 
-def test_a_closed_loop_by_time_has_its_prompts_before_they_are_due(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "LEAST_AHEAD", 30)
-    config = configured(concurrency="6", duration="2", input_tokens="5", output_tokens="5")
-    share = WorkerShare(requests=None, duration_ns=2 * NS_PER_S, warmup_requests=0, warmup_ns=0, users=6)
-    given = Assignment(config=config, share=share, run_id="r", options=OPTIONS, directory=tmp_path)
-
-    async def load() -> None:
-        samples = source_of(config, tokenizer_of(config), share)
-        clock = LoopClock()
-        worker = Worker(given, samples, ScriptedTransport(lambda request: ScriptedReply(ttft_ns=0), clock), clock)
-        try:
-            await worker.prepare()
-            backlog = worker._load.backlog
-            assert len(backlog.stock) == 12, "made before the load"
-            for _ in range(2):
-                await filled(backlog)
-                for _ in range(16):
-                    backlog.stock.take()
-            assert backlog.stock.late == 0
-        finally:
-            worker.close()
-
-    in_loop(load())
-
-
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.usefixtures("work_folder")
 def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers: str, tmp_path: Path) -> None:
