@@ -97,9 +97,11 @@ def url(tmp_path: Path) -> Iterator[str]:
         str(tmp_path / "runs"),
     ]
     env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
-    process = popen(command, stdout=subprocess.PIPE, text=True, env=env)
-    assert process.stdout is not None
-    yield process.stdout.readline().removeprefix("console ready at ").strip()
-    process.terminate()
-    assert process.wait(timeout=PATIENCE_S) == 0
-    process.stdout.close()
+    with popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().removeprefix("console ready at ").strip()
+            process.terminate()
+            assert process.wait(timeout=PATIENCE_S) == 0
+        finally:
+            process.kill()

@@ -27,7 +27,7 @@ def test_a_newcomer_tests_watches_clones_compares_and_deletes(browser: Browser, 
     page, complaints = opened(browser, url)
     # A template: two clicks from the printed URL to a test that runs, with the mock that it needs.
     page.get_by_role("heading", name="No test yet").wait_for()
-    from_template_to_deletion(page, tmp_path / "runs", moves_ms=90_000)
+    from_template_to_deletion(page, tmp_path / "runs")
     assert complaints == []
     page.close()
 

@@ -131,6 +131,8 @@ def test_distributions_become_those_of_the_period_and_come_back(page: Page) -> N
     def below(limit_ms: float) -> float:
         """The share of the bars of TTFT that lie below a time."""
         page.locator("#chart-ttft_distribution details").evaluate("details => { details.open = true; }")
+        # The table is made after it has been opened.
+        page.locator("#chart-ttft_distribution tbody tr").first.wait_for()
         rows = page.locator("#chart-ttft_distribution tbody tr").all_inner_texts()
         ends = [(float(re.split("[–\t ]", row)[1]), float(row.split("\t")[1])) for row in rows]
         return sum(share for high, share in ends if high <= limit_ms)
@@ -143,6 +145,7 @@ def test_distributions_become_those_of_the_period_and_come_back(page: Page) -> N
     assert below(100) == pytest.approx(sum(v < 97 for v in values) / len(values) * 100, abs=4)
     assert below(100) < whole / 2
     page.locator("#chart-status_codes summary").click()
+    page.locator("#chart-status_codes tbody tr").first.wait_for()
     failed = sum(r.outcome is not Outcome.OK and FROM_S <= (r.end_ns - START_NS) / NS_PER_S < TO_S for r in RECORDS)
     assert f"HTTP 503\t{failed}\t" in page.locator("#chart-status_codes tbody").inner_text()
     page.locator("[data-to=whole]").click()

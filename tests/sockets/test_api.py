@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +19,9 @@ from bench.load.live import LiveNumbers
 from bench.observer import Cadence, Control
 from bench.verdict.finding import Status
 from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import LiteralServer, Pause
+from tests.support.literal_server import LiteralServer, Pause, closed_port
 from tests.support.patience import PATIENCE_S
+from tests.support.run_process import wait_for
 
 
 class Following(bench.Observer):
@@ -59,7 +58,7 @@ def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd
             concurrency=2,
             requests=6,
             output_tokens="3",
-            slo=["ttft:p99<10s", "error_rate<1%"],
+            slo=["ttft:p99<100s", "error_rate<1%"],
             out=str(tmp_path / "run"),
             observer=following,
         )
@@ -71,7 +70,7 @@ def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd
     assert result.headline == result.summary["verdict"]["headline"]
     assert result.headline.startswith(f"{result.verdict}, ")
     assert [(row.objective, row.held, row.shown) for row in result.objectives] == [
-        ("ttft:p99<10s", True, "not shown"),  # Six requests show nothing of a p99, nor of one error in a hundred.
+        ("ttft:p99<100s", True, "not shown"),  # Six requests show nothing of a p99, nor of one error in a hundred.
         ("error_rate<1%", True, "not shown"),
     ]
     assert result.value("ttft:p99") == result.objectives[0].value == result.summary["latency"]["ttft_ms"]["p99"]
@@ -127,8 +126,8 @@ def test_a_loop_that_runs_already_is_no_hindrance(tmp_path: Path) -> None:
 
 
 def test_an_error_reaches_a_caller_whose_loop_runs(tmp_path: Path) -> None:
-    with pytest.raises(TargetError):
-        in_a_loop(lambda: bench.run(url="http://127.0.0.1:9", model="m", requests=1, out=str(tmp_path / "run")))
+    with closed_port() as url, pytest.raises(TargetError):
+        in_a_loop(lambda: bench.run(url=url, model="m", requests=1, out=str(tmp_path / "run")))
 
 
 IN_A_LOOP = """
@@ -147,17 +146,16 @@ print(result.interrupted, 0 < result.succeeded < 1000)
 def test_ctrl_c_in_a_notebook_ends_the_load(tmp_path: Path) -> None:
     slow = api(lambda request: [Pause(0.05), *stream(*GOOD)])
     with LiteralServer(slow) as server:
-        process = subprocess.Popen(
-            [sys.executable, "-c", IN_A_LOOP, server.url, str(tmp_path / "run")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        while len(_lines(tmp_path / "run" / "requests.jsonl")) < 2:
-            threading.Event().wait(0.02)
-        os.kill(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        command = [sys.executable, "-c", IN_A_LOOP, server.url, str(tmp_path / "run")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "begun\n"
+                wait_for(lambda: len(_lines(tmp_path / "run" / "requests.jsonl")) >= 2)
+                process.send_signal(signal.SIGINT)
+                said, _ = process.communicate(timeout=PATIENCE_S)
+            finally:
+                process.kill()
     assert said == "True True\n"
 
 

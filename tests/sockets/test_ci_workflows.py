@@ -16,6 +16,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from tests.support.calm import CALM
 from tests.support.documentation import ROOT, blocks_of
 from tests.support.held_port import held_port
 from tests.support.mock_process import mock_process
@@ -78,14 +79,22 @@ def script(job: str) -> str:
 
 class Runner:
     """A machine of a CI server: a checkout with our programs, a shell, and a `gh` that knows one artefact. Without it, `gh`
-    fails as it does before the first run; where it is a folder, the run is there and its artefact has expired."""
+    fails as it does before the first run; where it is a folder, the run is there and its artefact has expired.
+
+    How fast it is fails no gate: its runs have limits that no busy machine trips, and objectives have seconds for ms.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.url = "http://127.0.0.1:8000"
         programs = folder / "programs"
         programs.mkdir()
-        (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (folder / "calm.yaml").write_text(CALM)
+        (programs / "python").write_text(
+            f'#!/bin/sh\npython="{sys.executable}"\n'
+            'if [ "$1 $2 $3" = "-m bench run" ]; then shift 3; set -- -m bench run --config calm.yaml "$@"; fi\n'
+            'exec "$python" "$@"\n'
+        )
         (programs / "gh").write_text(
             '#!/bin/sh\nif [ "$1 $2" = "run list" ]; then [ -e "$ARTEFACT" ] && echo 42; exit; fi\n'
             'if [ "$*" = "run download 42 --name baseline" ]; then cp "$ARTEFACT" baseline.json; exit; fi\nexit 9\n'
@@ -106,6 +115,9 @@ class Runner:
         commands = commands.replace("http://127.0.0.1:8000", self.url)
         port = self.url.rpartition(":")[2]
         commands = commands.replace("python -m mockserver", f"python -m mockserver --port {port}")
+        commands = (
+            commands.replace("p90<500ms", "p90<500s").replace("p90<1s", "p90<500s").replace("server 30s", "server 500s")
+        )
         ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
         return subprocess.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", ending + commands],
@@ -117,7 +129,8 @@ class Runner:
         ran: dict[str, subprocess.CompletedProcess[str]] = {}
         for step, commands in steps(name, job):
             ran[step] = self.run(commands, **env)
-            if ran[step].returncode:
+            # A calibration may say that this machine is too busy to measure with; what follows is tried all the same.
+            if ran[step].returncode and not (ran[step].returncode == 3 and "bench calibrate" in commands):
                 break
         return ran
 
@@ -133,26 +146,18 @@ def free_url() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-def busy(ran: subprocess.CompletedProcess[str]) -> bool:
-    """Whether the machine was too busy to measure with: an honest answer of the gate and of a calibration."""
-    return ran.returncode == 3 and ran.stdout.startswith("INVALID")
-
-
 def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(
     runner: Runner, free_url: str, tmp_path: Path
 ) -> None:
     runner.url = free_url
     first = runner.job(GITHUB, "mock")
     last = list(first.values())[-1]
-    if busy(last):
-        pytest.skip("this machine is too busy to measure with")
-    assert [(step, ran.returncode) for step, ran in first.items()] == [
-        (step, 0) for step, _ in steps(GITHUB, "mock")
-    ], last.stdout + last.stderr
+    assert list(first) == [step for step, _ in steps(GITHUB, "mock")], last.stdout + last.stderr
+    assert last.returncode == 0, last.stdout + last.stderr
     baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
-    assert 1 <= len(baseline["runs"]) <= 3
+    assert len(baseline["runs"]) == 3
     root = ElementTree.parse(tmp_path / "gate.xml").getroot()
-    assert "ttft:p90<500ms" in [case.get("name") for case in root.iter("testcase")]
+    assert "ttft:p90<500s" in [case.get("name") for case in root.iter("testcase")]
     assert (tmp_path / "summary.md").read_text().startswith("### ✅ The gate passed")
 
     # The next run downloads the artefact. Its own measurement is the same one under other names, since no run is held to
@@ -170,16 +175,13 @@ def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(
     assert (tmp_path / "baseline.json").read_bytes() == (tmp_path / "artefact.json").read_bytes()
     again = runner.run(of["Gate"])
     assert again.returncode == 0, again.stdout + again.stderr
-    if len(baseline["runs"]) == 3:
-        assert "against the baseline" in again.stdout
+    assert "against the baseline" in again.stdout
 
 
 def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_path: Path) -> None:
     with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
         ran = runner.job(GITHUB_SERVER, "server", LLM_URL=mock.url, RATE="20", DURATION="2s")
     last = list(ran.values())[-1]
-    if busy(last):
-        pytest.skip("this machine is too busy to measure with")
     assert [one.returncode for one in ran.values()] == [0] * 3, last.stdout + last.stderr
     baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
     assert (baseline["workload"]["rate"], baseline["target"]["server"]) == (20.0, mock.url)
@@ -195,8 +197,6 @@ def test_the_gitlab_jobs_do_the_same(runner: Runner, tmp_path: Path) -> None:
         ran = runner.run(
             script("latency-server"), LLM_URL=mock.url, RATE="20", DURATION="2s", CI_JOB_NAME="latency-server"
         )
-    if ran.returncode == 3 and "\nINVALID" in f"\n{ran.stdout}":
-        pytest.skip("this machine is too busy to measure with")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "no baseline yet" in ran.stdout
     assert (tmp_path / "gate.md").read_text().startswith("### ✅ The gate passed")

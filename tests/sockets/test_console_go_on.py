@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench import cli
@@ -17,22 +17,17 @@ from tests.support.mock_process import mock_process
 SHORT = {key: value for key, value in SMALL.items() if key != "concurrency"}
 
 
-@pytest.fixture(scope="module")
-def mock() -> Iterator[str]:
-    with mock_process("--ttft", "20ms", "--tpot", "1ms") as running:
-        yield running.url
-
-
 def is_under_way(search: Path) -> bool:
     """Whether the visit that began last sends its load."""
     begun = sorted(search.glob("[0-9]*/live.jsonl"))
     return bool(begun) and begun[-1].stat().st_size > 0
 
 
-def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sweep = {"url": mock, **SHORT, "loads": "concurrency=1,2", "requests": 200}
-    search = {"url": mock, **SHORT, "slo": ["ttft:p90<5s"], "load": "concurrency", "max": 32, "budget": "60s"}
-    with console_of(tmp_path) as (client, _):
+def test_a_sweep_that_was_killed_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The first run of the sweep ends, the second one cannot before it is killed: no more than so many requests are answered.
+    held = ("--fault", "stall:skip=30,after=0,for=600s")
+    with mock_process("--ttft", "20ms", "--tpot", "1ms", *held) as mock, console_of(tmp_path) as (client, _):
+        sweep = {"url": mock.url, **SHORT, "loads": "concurrency=1,2", "requests": 25}
         task = client.post("/tasks", json={"kind": "sweep", "settings": sweep}).json()["id"]
         until(client, task, lambda task: task["run"] == "concurrency-2-1")
         until(client, task, lambda _: (tmp_path / task / "concurrency-2-1" / "run.yaml").is_file())
@@ -41,6 +36,7 @@ def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: p
         os.kill(int((tmp_path / task / "console.pid").read_text()), signal.SIGKILL)
         found = until(client, task, lambda task: bool(task["can_go_on"]))
         assert (found["state"], len(found["steps"])) == ("killed", 1)
+        assert httpx.patch(f"{mock.url}/admin/config", json={"fault": []}).status_code == 200
         assert "error" in client.post(f"/tasks/{task}/start").json()
         assert cli.main(["tasks", "go-on", task, "--runs", str(tmp_path)]) == Exit.GOOD
         assert task in capsys.readouterr().out
@@ -48,8 +44,13 @@ def test_what_was_stopped_or_killed_goes_on(mock: str, tmp_path: Path, capsys: p
         assert (found["state"], found["can_go_on"]) == ("ended", False)
         assert [step["run"] for step in found["steps"]] == ["concurrency-1-1", "concurrency-2-1"]
         assert (tmp_path / task / "concurrency-1-1" / "requests.jsonl").stat() == kept
-        # A search, with a key that is kept in memory until it is over.
-        body = {"kind": "search", "settings": search, "api_key": "typed-in-once"}
+
+
+def test_a_search_that_was_stopped_goes_on_with_a_key_that_is_kept_until_it_is_over(tmp_path: Path) -> None:
+    # Far more than is needed until it is stopped; a longer time would make each visit longer.
+    goal = {"slo": ["ttft:p90<100s"], "load": "concurrency", "max": 1024, "budget": "120s"}
+    with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock, console_of(tmp_path) as (client, _):
+        body = {"kind": "search", "settings": {"url": mock.url, **SHORT, **goal}, "api_key": "typed-in-once"}
         task = client.post("/tasks", json=body).json()["id"]
         until(client, task, lambda task: bool(task["steps"]) and is_under_way(tmp_path / str(task["id"])))
         client.post(f"/tasks/{task}/stop")

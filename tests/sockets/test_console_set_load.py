@@ -45,7 +45,6 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         summary = client.get(f"/tasks/{task}/summary").json()
         assert [(row["to"], row["by"]) for row in summary["changes"]] == [(5, "console"), (3, "console")]
         assert [segment["first"] for segment in summary["segments"]] == [2, 5, 3]
-        assert summary["load"]["off_plan"]["share"] < 0.01  # Users who leave late, on a busy machine.
         over = client.post(f"/tasks/{task}/load", json={"load": 4})
         assert (over.status_code, "only the load of a task that runs" in over.json()["error"]) == (409, True)
         assert "/api/tasks/{task}/load" in httpx.get(f"{root}/openapi.json", headers=bearer).json()["paths"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.console_process import SMALL, console_of, new, until
+from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
@@ -62,8 +63,10 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, _):
         found = client.get(f"/tasks/{task}").json()
         assert (found["state"], found["label"], found["title"]) == ("running", "nightly", "long")
-        # The one that waits goes on waiting: the run that was found is taken for what it is.
-        time.sleep(1)
+        # The one that waits goes on waiting: the run that was found is taken for what it is. The run writes a line a second,
+        # and the console looks at its queue four times as often.
+        lines = len(client.get(f"/tasks/{task}/live").json())
+        until(client, task, lambda _: len(client.get(f"/tasks/{task}/live").json()) > lines + 1)
         assert client.get(f"/tasks/{waiting}").json()["state"] == "queued"
         assert client.delete(f"/tasks/{task}").status_code == 409
         client.post(f"/tasks/{task}/stop")
@@ -73,23 +76,26 @@ def test_a_killed_console_loses_nothing(mock: str, tmp_path: Path) -> None:
 
 def test_a_run_that_a_terminal_started_is_watched_and_not_stopped(mock: str, tmp_path: Path) -> None:
     words = ["--url", mock, "--duration", "600s", "--out", str(tmp_path / "mine"), "--output-tokens", "4", "--quiet"]
-    run = popen([sys.executable, "-m", "bench", "run", *words], stdout=subprocess.DEVNULL)
-    with console_of(tmp_path) as (client, _):
+    command = [sys.executable, "-m", "bench", "run", *words]
+    with popen(command, stdout=subprocess.DEVNULL) as run, contextlib.ExitStack() as stack:
+        stack.callback(run.kill)
+        client, _ = stack.enter_context(console_of(tmp_path))
         until(client, "mine", lambda task: task.get("state") == "running")
         until(client, "mine", lambda task: bool(client.get("/tasks/mine/live").json()))
         refused = client.post("/tasks/mine/stop")
         assert (refused.status_code, "Ctrl-C" in refused.json()["error"]) == (409, True)
         run.send_signal(signal.SIGINT)
         assert until(client, "mine", lambda task: task["has_report"])["state"] == "stopped"
-    run.wait(timeout=PATIENCE_S)
+        run.wait(timeout=PATIENCE_S)
 
 
 def test_a_target_is_saved_probed_and_tested(mock: str, tmp_path: Path) -> None:
     with console_of(tmp_path) as (client, _):
         assert client.post("/targets", json={"name": "lab", "url": mock}).status_code == 201
         assert client.post("/targets/lab/probe").json()["says"].startswith("it answers, with the model ")
-        client.post("/targets", json={"name": "gone", "url": "http://127.0.0.1:9"})
-        refused = client.post("/targets/gone/probe")
+        with closed_port() as gone:
+            client.post("/targets", json={"name": "gone", "url": gone})
+            refused = client.post("/targets/gone/probe")
         assert (refused.status_code, "cannot connect" in refused.json()["error"]) == (400, True)
         wrong = client.post("/targets", json={"name": "b", "url": "nonsense", "key_variable": "NO_SUCH_VARIABLE"})
         assert {row["field"] for row in wrong.json()["problems"]} == {"url", "key_variable"}

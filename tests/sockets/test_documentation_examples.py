@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import UsageError
 from mockserver.errors import MockError
-from tests.support.documentation import ROOT, blocks_of, workplace
+from tests.support.documentation import ROOT, blocks_of, patient, workplace
 from tests.support.examples import BLOCKS, PAGES, run_block
 from tests.support.mock_process import mock_process
 
@@ -29,6 +29,18 @@ def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) 
     with workplace(tmp_path, mock_url) as place:
         for at in range(len(BLOCKS[page])):
             run_block(place, BLOCKS[page], at)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        ('--slo "ttft:p90<500ms" --slo "error_rate<1%"', '--slo "ttft:p90<500000ms" --slo "error_rate<1%"'),
+        ('--slo "e2el:p99<2s" --slo "inputs_per_s>10"', '--slo "e2el:p99<2000s" --slo "inputs_per_s>0.001"'),
+        ('--slo "ttft:p50<1ms" || echo "not good enough"', '--slo "ttft:p50<1ms" || echo "not good enough"'),
+    ],
+)
+def test_objectives_are_made_such_that_no_busy_machine_fails_them(words: str, typed: str) -> None:
+    assert patient(words) == typed
 
 
 def broken(text: str, tmp_path: Path, mock_url: str) -> str:

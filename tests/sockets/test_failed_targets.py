@@ -15,7 +15,7 @@ from tests.support.calm import CALM
 from tests.support.literal_replies import GOOD, stream
 from tests.support.literal_server import Close, LiteralServer, Pause, Received, Step
 from tests.support.ready_made import run_to_end
-from tests.support.run_process import loaded
+from tests.support.run_process import load_of, loaded, wait_for
 
 
 def run_against_a_mortal(tmp_path: Path, requests: int, *more: str) -> tuple[int, dict[str, Any], str]:
@@ -24,6 +24,8 @@ def run_against_a_mortal(tmp_path: Path, requests: int, *more: str) -> tuple[int
     def chat(request: Received) -> Sequence[Step]:
         if int(request.headers["x-request-id"].rpartition("-")[2]) < requests:
             return [Pause(0.01), *stream(*GOOD)]
+        # It has answered before, also where all requests come at once because the client was kept waiting.
+        wait_for(lambda: any(len(one.writes) == len(stream(*GOOD)) for one in load_of(server)) and server.all_is_read())
         server.die()
         return [Close()]
 

@@ -11,7 +11,17 @@ from shutil import which
 
 import pytest
 
-from tests.support.documentation import LEFT_OUT, MEASURES, NO_COMMANDS, ROOT, Shell, blocks_of, commands_of, labels
+from tests.support.documentation import (
+    LEFT_OUT,
+    MEASURES,
+    NO_COMMANDS,
+    ROOT,
+    Shell,
+    blocks_of,
+    commands_of,
+    labels,
+    patient,
+)
 from tests.support.held_port import held_port
 from tests.support.patience import PATIENCE_S
 
@@ -73,10 +83,10 @@ def test_the_readme_works_as_it_stands_in_its_order_in_a_fresh_clone(
                     words = "python -m mockserver --port 8000 &"
                 for shown, free in ports.items():
                     words = words.replace(shown, free)
-                status, printed = shell.type(words)
+                status, printed = shell.type(patient(words))
                 honest = status == 3 and MEASURES.match(words) and "INVALID" in printed
                 assert status == 0 or honest, f"{block}: `{words}` exits {status}\n{printed}"
-                gone = [label for label in labels(command.shown) if label not in printed]
+                gone = [label for label in labels(tuple(map(patient, command.shown))) if label not in printed]
                 assert not gone, f"{block}: `{words}` no longer prints {gone}, but:\n{printed}"
                 if status == 3 and words.startswith("scripts/demo"):
                     assert "docs/troubleshooting.md" in printed

