@@ -36,6 +36,8 @@ LOG = ROOT / "runs" / "test-steadiness.jsonl"
 WANTED = {"quiet": 8, "busy": 6, "stops": 6}
 MARK = "TRUELOAD_TEST_STEADINESS"
 """Set in the environment of the tests, and so of what they start: that is how the processes to stop are found."""
+LEFT_ALONE = "TRUELOAD_TEST_STEADINESS_LEAVES"
+"""Names the folder in which tests say which processes they have stopped themselves (tests/support/stopped.py)."""
 SHARE, SHORTEST_S, LONGEST_S = 1 / 3, 0.05, 0.6
 
 
@@ -100,11 +102,11 @@ def missing(plan: Mapping[str, int], known: Sequence[dict]) -> list[tuple[str, i
 def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: ignore[type-arg]
     """Run the tests once; the line of the log."""
     began = time.monotonic()
-    with tempfile.TemporaryFile("w+") as out:
-        environment = {**os.environ, MARK: str(os.getpid())}
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryDirectory() as stopped:
+        environment = {**os.environ, MARK: str(os.getpid()), LEFT_ALONE: stopped}
         command = ["scripts/test", "--shuffle", str(seed), *tests]
         run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
-        with run, stress(condition, seed):
+        with run, stress(condition, seed, Path(stopped)):
             status = run.wait()
         out.seek(0)
         text = out.read()
@@ -133,7 +135,7 @@ def sentence(line: Mapping) -> str:  # type: ignore[type-arg]
 
 
 @contextlib.contextmanager
-def stress(condition: str, seed: int) -> Iterator[None]:
+def stress(condition: str, seed: int, left_alone: Path) -> Iterator[None]:
     """What goes on beside the tests."""
     if condition == "busy":
         loops = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in os.sched_getaffinity(0)]
@@ -145,7 +147,7 @@ def stress(condition: str, seed: int) -> Iterator[None]:
                 loop.wait()
     elif condition == "stops":
         over = threading.Event()
-        stopper = threading.Thread(target=stop_some, args=(over, random.Random(seed)))
+        stopper = threading.Thread(target=stop_some, args=(over, random.Random(seed), left_alone))
         stopper.start()
         try:
             yield
@@ -156,18 +158,20 @@ def stress(condition: str, seed: int) -> Iterator[None]:
         yield
 
 
-def stop_some(over: threading.Event, chance: random.Random) -> None:
-    """Stop a third of the processes each second, each for a while of its own, until it is over."""
+def stop_some(over: threading.Event, chance: random.Random, left_alone: Path) -> None:
+    """Stop a third of the processes each second, each for a while of its own, until it is over; but not those that a file of
+    that folder is named after."""
     while not over.wait(1.0 - LONGEST_S):
         running = processes()
         asleep = [
             (time.monotonic() + chance.uniform(SHORTEST_S, LONGEST_S), pid)
             for pid in chance.sample(running, round(SHARE * len(running)))
-            if signalled(pid, signal.SIGSTOP)
+            if not (left_alone / str(pid)).exists() and signalled(pid, signal.SIGSTOP)
         ]
         for wakes, pid in sorted(asleep):
             time.sleep(max(0.0, wakes - time.monotonic()))
-            signalled(pid, signal.SIGCONT)
+            if not (left_alone / str(pid)).exists():
+                signalled(pid, signal.SIGCONT)
 
 
 def processes() -> list[int]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import SMALL, process
+from tests.support.stopped import stop
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
 
@@ -88,7 +89,7 @@ def test_a_mock_that_is_stopped_does_not_outlive_a_calibration_that_is_killed(tm
         stopped = [mock, *(number for number, _ in children(mock))]
         assert len(stopped) == 3
         for number in stopped:
-            os.kill(number, signal.SIGSTOP)
+            stop(number)
         running.send_signal(signal.SIGKILL)
         running.communicate()
     try:

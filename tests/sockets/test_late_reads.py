@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +13,7 @@ import orjson
 import pytest
 
 from bench import native
+from tests.support.stopped import go_on, stop
 from tests.support.timing import timing
 
 pytestmark = [
@@ -113,8 +112,7 @@ def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[li
             peer.sendall(chunk(b"second"))
         reader.stdout.readline()
         began_ns = int(reader.stdout.readline())
-        reader.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, reader.pid, os.WSTOPPED)
+        stop(reader.pid)
         writes: list[list[tuple[int, int]]] = [[] for _ in peers]
         for last in (chunk(b"token"), chunk(b"usage"), chunk(b"END") + b"0\r\n\r\n"):
             for peer, times in zip(peers, writes, strict=True):
@@ -122,7 +120,7 @@ def late_reads(program: Path) -> tuple[int, list[list[tuple[int, int]]], list[li
                 peer.sendall(last)
                 times.append((before_ns, time.monotonic_ns()))
         took_ns = time.monotonic_ns() - began_ns
-        reader.send_signal(signal.SIGCONT)
+        go_on(reader.pid)
         reader.stdin.write("\n")
         reader.stdin.flush()
         reads = [[(data, stamp_ns) for data, stamp_ns in orjson.loads(reader.stdout.readline())] for _ in peers]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
@@ -22,6 +21,7 @@ from tests.support.calm import calm_but_for
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import summary, wait_for
+from tests.support.stopped import go_on, stop
 from tests.support.timing import timing
 from tests.support.worker_processes import process, worker_processes
 
@@ -65,11 +65,11 @@ def lasted_s(tmp_path: Path, workers: int = 1) -> float:
     return (time.monotonic_ns() - began_ns) / 1e9
 
 
-def stop(pid: int, seconds: float) -> None:
+def stop_for(pid: int, seconds: float) -> None:
     """Stop a process for so long."""
-    os.kill(pid, signal.SIGSTOP)
+    stop(pid)
     time.sleep(seconds)
-    os.kill(pid, signal.SIGCONT)
+    go_on(pid)
 
 
 @timing(
@@ -86,7 +86,7 @@ def test_a_run_that_nobody_stops_is_not_called_stopped(mock: str, tmp_path: Path
 
 def test_one_process_that_is_stopped_makes_a_closed_loop_invalid(mock: str, tmp_path: Path) -> None:
     with under_way(mock, tmp_path, 1, "--concurrency", "4") as running:
-        stop(running.pid, max(1.2, lasted_s(tmp_path)))
+        stop_for(running.pid, max(1.2, lasted_s(tmp_path)))
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert told["instrument"]["pause"]["longest_ms"] > 1_000
@@ -103,7 +103,7 @@ def test_workers_that_are_stopped_make_a_closed_loop_invalid(mock: str, tmp_path
         assert len(pids) == 3
         seconds = max(0.8 if in_turn else 1.5, lasted_s(tmp_path, 3))
         for pid in pids if in_turn else pids[:1]:
-            stop(pid, seconds)
+            stop_for(pid, seconds)
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert any("stood still for" in reason for reason in told["verdict"]["reasons"])
@@ -113,7 +113,7 @@ def test_workers_that_are_stopped_make_a_closed_loop_invalid(mock: str, tmp_path
 
 def test_a_stopped_process_is_found_in_an_open_loop_too(mock: str, tmp_path: Path) -> None:
     with under_way(mock, tmp_path, 1, "--rate", "40") as running:
-        stop(running.pid, max(1.2, lasted_s(tmp_path)))
+        stop_for(running.pid, max(1.2, lasted_s(tmp_path)))
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert told["instrument"]["pause"]["share_of_run"] > 0.05

@@ -23,6 +23,7 @@ from tests.support.literal_server import LiteralServer, Pause, Received, Step, U
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import all_hang, hanging, load_of, loaded, records, summary, wait_for
+from tests.support.stopped import stop
 from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
 
 pytestmark = pytest.mark.usefixtures("work_folder")
@@ -205,15 +206,6 @@ def test_too_many_errors_end_the_run_on_all_workers(tmp_path: Path) -> None:
 
 
 # ---- Processes that are stopped (SIGSTOP) ----------------------------------------------------------------------------
-
-
-def stop(pid: int) -> None:
-    os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: state(pid) == "T")
-
-
-def state(pid: int) -> str:
-    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_load_that_a_stopped_worker_holds_up_is_abandoned_and_reported(mock: str, tmp_path: Path) -> None:

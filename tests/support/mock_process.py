@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from typing import Any
 
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
+from tests.support.stopped import go_on, stop
 
 READY = "mockserver ready at "
 
@@ -76,12 +75,11 @@ class MockProcess:
     @contextlib.contextmanager
     def held_still(self) -> Iterator[None]:
         """The mock does nothing meanwhile, not even read: the kernel takes what comes (one worker)."""
-        self.process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        stop(self.process.pid)
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGCONT)
+            go_on(self.process.pid)
 
     def stop(self) -> int:
         """SIGTERM, and the exit status."""

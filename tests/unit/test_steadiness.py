@@ -16,6 +16,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.support import stopped
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,7 +80,7 @@ def test_a_run_has_its_line_in_the_log_and_a_failure_ends_the_row(
 @pytest.mark.processes
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found in Linux's /proc")
 def test_the_processes_of_the_tests_are_stopped_and_go_on_and_others_are_left_alone(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = [sys.executable, "-c", "print('here', flush=True); input()"]
     mark = {script.MARK: str(os.getpid())}
@@ -105,8 +107,35 @@ def test_the_processes_of_the_tests_are_stopped_and_go_on_and_others_are_left_al
         for process in (ours, other):
             assert process.stdout.readline() == "here\n"
         assert script.processes() == [ours.pid]
-        script.stop_some(over, random.Random(1))
+        script.stop_some(over, random.Random(1), tmp_path)
         assert sent == 2 * [(ours.pid, "SIGSTOP"), (ours.pid, "SIGCONT")]
         for process in (ours, other):
             process.communicate("\n")
     assert (ours.returncode, other.returncode) == (0, 0)
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in Linux's /proc")
+def test_what_a_test_has_stopped_is_not_woken(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(stopped.LEFT_ALONE, str(tmp_path))
+    assert script.LEFT_ALONE == stopped.LEFT_ALONE
+    over = threading.Event()
+    mark = {**os.environ, script.MARK: str(os.getpid())}
+    with subprocess.Popen([sys.executable, "-c", "input()"], env=mark, stdin=subprocess.PIPE, text=True) as ours:
+
+        def signalled(pid: int, number: signal.Signals) -> bool:
+            os.kill(pid, number)
+            stopped.stop(pid)  # A test does so while it is stopped already.
+            over.set()
+            return True
+
+        monkeypatch.setattr(script, "signalled", signalled)
+        monkeypatch.setattr(script, "SHARE", 1.0)
+        script.stop_some(over, random.Random(1), tmp_path)
+        assert stopped.state(ours.pid) == "T"
+        stopped.go_on(ours.pid)
+        assert list(tmp_path.iterdir()) == []
+        ours.communicate("\n")
+    assert ours.returncode == 0

@@ -1,0 +1,36 @@
+"""Processes that a test stops (SIGSTOP), and lets go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.support.patience import PATIENCE_S
+
+LEFT_ALONE = "TRUELOAD_TEST_STEADINESS_LEAVES"
+"""Names the folder in which scripts/test-steadiness, which wakes what it has stopped, looks for processes to leave alone."""
+
+
+def state(pid: int) -> str:
+    """The letter of the kernel for what a process does: `T` where it is stopped (Linux)."""
+    return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and wait until it stands still."""
+    if folder := os.environ.get(LEFT_ALONE):
+        (Path(folder) / str(pid)).touch()
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + PATIENCE_S
+    while state(pid) != "T":
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        time.sleep(0.001)
+
+
+def go_on(pid: int) -> None:
+    """Let a stopped process go on."""
+    os.kill(pid, signal.SIGCONT)
+    if folder := os.environ.get(LEFT_ALONE):
+        (Path(folder) / str(pid)).unlink(missing_ok=True)
