@@ -15,7 +15,9 @@ from bench.console import security
 from bench.console.security import Guard, Keys, host_allowed, is_loopback
 
 TOKEN = "a-token-of-the-test"
-KEYS = Keys(TOKEN)
+with pytest.MonkeyPatch.context() as _patch:  # The names of tests are the same in each process.
+    _patch.setattr(security, "secret_token", lambda: "a-session-of-the-test")
+    KEYS = Keys(TOKEN)
 COOKIE = b"trueload_8600=" + KEYS.session.encode()
 LOGGED_IN = {b"cookie": b"other=1; " + COOKIE}
 BEARER = {b"authorization": b"Bearer " + TOKEN.encode()}
