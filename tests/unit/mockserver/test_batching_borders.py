@@ -126,6 +126,17 @@ def test_whoever_gives_way_itself_takes_nobody_with_it(by_priority: bool) -> Non
     assert [engine.release(key).facts["preemptions"] for key in (1, 2)] == [0, 1]
 
 
+def test_each_time_that_a_request_gives_way_is_counted() -> None:
+    # Four blocks. In the second decode 1 takes the fourth, and 2 that of 3, which comes back when 2 has ended. It goes
+    # again when 1 needs a third block, for its 33rd token.
+    engine = BatchingEngine(replace(COST, kv_blocks=4, max_num_batched_tokens=64))
+    for key, tokens in ((1, 40), (2, 8), (3, 20)):
+        engine.admit(key, work(0, 15, tokens))
+    assert {key: len(stamps) for key, stamps in stamps_us(engine).items()} == {1: 40, 2: 8, 3: 20}
+    assert [engine.release(key).facts["preemptions"] for key in (1, 2, 3)] == [0, 0, 2]
+    assert engine.state().preemptions == 2
+
+
 def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() -> None:
     # Three blocks of 16 tokens: the first request needs its second block at 115, when the other one has two.
     cost = replace(COST, max_num_batched_tokens=64, kv_blocks=3)
