@@ -74,6 +74,13 @@ def test_calls_are_told_apart_by_place_and_id(deltas: list[dict[str, Any]], call
     assert reply.tool_calls == calls
 
 
+def test_calls_of_the_same_place_of_two_choices_are_two() -> None:
+    choices = [{"index": at, "delta": call(0, None, name="f", arguments="{}")} for at in (0, 1)]
+    ends: list[dict[str, Any]] = [{"index": at, "delta": {}, "finish_reason": "tool_calls"} for at in (0, 1)]
+    reply = chat({"choices": choices}, {"choices": ends}, DONE)
+    assert (reply.tool_calls, reply.problem) == (2, None)
+
+
 def test_calls_that_come_with_text_in_one_chunk_are_calls_too() -> None:
     both = {"content": "Let me look.", **call(0, "a", name="f", arguments="{}")}
     more = {"reasoning": "hm", **call(1, "b", name="g", arguments="{}")}

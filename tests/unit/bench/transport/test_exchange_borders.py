@@ -248,6 +248,13 @@ def test_a_message_is_that_of_what_decided() -> None:
     failed = b'data: {"error":{"message":"out of memory"}}\n\n'
     assert fed(opened(), failed, failed=Outcome.RESET, error="reset by peer").error == "out of memory"
     assert fed(opened(), TOKEN, failed=Outcome.RESET).error is None
+    # Of the same outcome the connection's words go before the stream's, if it has any.
+    first, second = (f'data: {{"choices":[{{"index":{at},"delta":{{"content":"x"}}}}]}}\n\n'.encode() for at in (0, 1))
+    ended = b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n'
+    open_choice = "the stream ended without a finish reason of choice 0, which had begun"
+    for error, said in (("closed early", "closed early"), (None, open_choice)):
+        record = fed(opened(), first, second, first, ended, DONE, failed=Outcome.TRUNCATED, error=error)
+        assert (record.outcome, record.error) == (Outcome.TRUNCATED, said)
 
 
 def test_a_stream_that_said_it_was_over_must_have_the_bytes_that_its_head_promised() -> None:
@@ -340,6 +347,15 @@ def test_a_refusal_over_a_websocket_has_the_status_that_http_would_have_and_no_c
     assert (record.outcome, record.status, len(record.chunk_ns)) == (Outcome.STREAM_ERROR, 200, 2)
     over_http = fed(opened(route=RESPONSES), b"event: error\ndata: " + REFUSAL + b"\n\n")
     assert (over_http.outcome, over_http.status, len(over_http.chunk_ns)) == (Outcome.STREAM_ERROR, 200, 1)
+
+
+def test_a_reply_over_a_websocket_is_whole_with_its_last_message() -> None:
+    done = {"type": "response.completed", "response": {"id": "resp-1", "status": "completed", "output": []}}
+    texts = [{"type": "response.output_text.delta", "output_index": 0, "delta": word} for word in ("a ", "b")]
+    socket = exchange(route=RESPONSES)
+    socket.messages()
+    record = fed(socket, *(json.dumps(message).encode() for message in [*texts, done]))
+    assert (record.outcome, record.error, record.status, record.chunk_ns) == (Outcome.OK, None, 200, (200, 201, 202))
 
 
 # ---- Gzip of several members; names in other letters --------------------------------------------------------------------

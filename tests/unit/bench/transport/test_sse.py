@@ -238,6 +238,16 @@ def test_nothing_comes_any_more_once_an_event_was_too_large() -> None:
     assert parser.feed_all([b"data: a\n\n", b"data: b\n\n"]) == [[], []]
 
 
+@pytest.mark.parametrize(
+    "pieces", [[b"data: " + b"x" * 40], [b"data: x", *[b"x" * 10] * 4], [b"event: x\ndata: " + b"x" * 40]]
+)
+def test_of_an_event_that_was_too_large_nothing_is_kept(pieces: list[bytes]) -> None:
+    parser = SSEParser(20)
+    assert [parser.feed(piece) for piece in pieces] == [[]] * len(pieces)
+    assert parser.too_large
+    assert (parser.unfinished, parser.end(), parser.take_other_lines()) == (b"", b"", [])
+
+
 def test_an_event_that_ends_leaves_the_next_one_its_whole_size() -> None:
     parser = SSEParser(20)
     for _ in range(5):
