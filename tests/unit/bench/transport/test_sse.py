@@ -239,7 +239,13 @@ def test_nothing_comes_any_more_once_an_event_was_too_large() -> None:
 
 
 @pytest.mark.parametrize(
-    "pieces", [[b"data: " + b"x" * 40], [b"data: x", *[b"x" * 10] * 4], [b"event: x\ndata: " + b"x" * 40]]
+    "pieces",
+    [
+        [b"data: " + b"x" * 40],
+        [b"data: x", *[b"x" * 10] * 4],
+        [b"event: x\ndata: " + b"x" * 40],
+        [b"data: a\ndata: " + b"x" * 40],
+    ],
 )
 def test_of_an_event_that_was_too_large_nothing_is_kept(pieces: list[bytes]) -> None:
     parser = SSEParser(20)
