@@ -87,6 +87,16 @@ def test_a_choice_that_goes_on_between_the_events_of_another_has_to_end(batch: i
     assert problem.message == "the stream ended without a finish reason of choice 0, which had begun"
 
 
+def test_a_choice_that_came_beside_another_and_never_again_has_to_end() -> None:
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    for choices in ([one("chat", 0, "a"), one("chat", 1, "b")], [one("chat", 1, "c")], [one("chat", 1, "", "stop")]):
+        reader.feed([json.dumps({"choices": choices}).encode()])
+    reader.feed([DONE])
+    problem = reader.close().problem
+    assert problem is not None
+    assert problem.message == "the stream ended without a finish reason of choice 0, which had begun"
+
+
 def test_a_reply_with_all_tokens_that_were_asked_is_whole() -> None:
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=4).problem is None
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=5).problem is not None

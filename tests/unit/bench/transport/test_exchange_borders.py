@@ -248,6 +248,7 @@ def test_a_message_is_that_of_what_decided() -> None:
     failed = b'data: {"error":{"message":"out of memory"}}\n\n'
     assert fed(opened(), failed, failed=Outcome.RESET, error="reset by peer").error == "out of memory"
     assert fed(opened(), TOKEN, failed=Outcome.RESET).error is None
+    assert fed(opened(), TOKEN, END, DONE, failed=Outcome.TIMEOUT_IDLE).error is None
     # Of the same outcome the connection's words go before the stream's, if it has any.
     first, second = (f'data: {{"choices":[{{"index":{at},"delta":{{"content":"x"}}}}]}}\n\n'.encode() for at in (0, 1))
     ended = b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n'

@@ -262,6 +262,12 @@ def test_an_event_that_ends_leaves_the_next_one_its_whole_size() -> None:
     assert not parser.too_large
 
 
+def test_a_piece_without_bytes_does_not_part_a_line_end_in_two() -> None:
+    parser = SSEParser()
+    pieces = (b"data: a\r", b"", b"\ndata: b\r\n\r\n")
+    assert [parser.feed(piece) for piece in pieces] == [[], [], [b"a\nb"]]
+
+
 def test_the_second_half_of_a_line_end_is_looked_for_in_the_next_piece_alone() -> None:
     parser = SSEParser()
     assert parser.feed(b"data: a\r") == []
