@@ -21,6 +21,7 @@ from promptset.answers import Answer
 TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
+LAST_EVENT_HAD_COME = "its last event had come, and the server did not end the response"
 WHOLE = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
 SSE = "text/event-stream"
 
@@ -258,6 +259,22 @@ def test_a_message_is_that_of_what_decided() -> None:
         assert (record.outcome, record.error) == (Outcome.TRUNCATED, said)
 
 
+@pytest.mark.parametrize(
+    ("pieces", "failed", "error"),
+    [
+        ((TOKEN, END, DONE), Outcome.TIMEOUT_IDLE, f"gone; {LAST_EVENT_HAD_COME}"),
+        ((TOKEN, END, DONE), Outcome.TIMEOUT_TOTAL, f"gone; {LAST_EVENT_HAD_COME}"),
+        ((TOKEN, END), Outcome.TIMEOUT_TOTAL, "gone"),
+        ((TOKEN, END, DONE), Outcome.CANCELLED, "gone"),
+    ],
+)
+def test_a_timeout_behind_the_last_event_says_that_the_server_did_not_end(
+    pieces: tuple[bytes, ...], failed: Outcome, error: str
+) -> None:
+    record = fed(opened(), *pieces, failed=failed, error="gone")
+    assert (record.outcome, record.error) == (failed, error)
+
+
 def test_a_stream_that_said_it_was_over_must_have_the_bytes_that_its_head_promised() -> None:
     for failed in (Outcome.RESET, Outcome.TRUNCATED):
         assert fed(opened(sized=True), TOKEN, END, DONE, failed=failed, error="gone").outcome is failed
@@ -276,6 +293,22 @@ def test_a_connection_that_was_there_took_no_time_and_one_that_never_was_is_not_
     made = exchange()
     made.connect_ns = 7
     assert made.close(500, Outcome.RESET, "x").connect_ns == 7
+
+
+def test_the_waits_of_the_first_attempt_alone_are_its_connection() -> None:
+    made = exchange()
+    made.mark_connected(5)
+    made.mark_connected(7)  # TLS on it.
+    made.retry()
+    made.mark_connected(100)
+    assert made.close(500, Outcome.RESET, "x").connect_ns == 12
+
+
+def test_a_connection_that_dies_within_a_second_of_the_request_may_have_been_dead_before() -> None:
+    made = exchange()
+    assert [made.may_be_stale(120 + after_ns) for after_ns in (0, 10**9, 10**9 + 1)] == [True, True, False]
+    made.sent_ns = None
+    assert made.may_be_stale(10**12)
 
 
 def test_a_request_names_its_own_endpoint_and_its_headers_secrets_are_masked() -> None:
