@@ -137,6 +137,17 @@ def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> No
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
 
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_block_that_is_stored_is_told_from_a_head_of_zlib_by_its_method(cut: int) -> None:
+    # The last block of a body, stored as it is: 0x01, then its length of 279 bytes, which begins with 0x17. 0x0117 is 9
+    # times 31, as in a head of zlib, but its method is 1 and not 8.
+    body = (TOKEN + END + DONE).ljust(278, b":") + b"\n"
+    packed = b"\x01" + len(body).to_bytes(2, "little") + (len(body) ^ 0xFFFF).to_bytes(2, "little") + body
+    assert int.from_bytes(packed[:2]) % 31 == 0
+    record = fed(opened(encoding="deflate"), packed[:cut], packed[cut:])
+    assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
+
+
 def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
     packed = gzip.compress(TOKEN)
     for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):

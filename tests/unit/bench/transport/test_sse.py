@@ -324,6 +324,9 @@ def test_plain_events_behind_what_has_not_ended_are_no_plain_events(before: byte
     ("pieces", "between"),
     [
         ([], True),
+        ([b"\n"], True),
+        ([b":\n"], True),
+        ([b"\xef\xbb"], False),  # The first half of a mark.
         ([b"data: a\n\n"], True),
         ([b"data: a\n\n", b": a comment\n"], True),
         ([b"dat"], False),
