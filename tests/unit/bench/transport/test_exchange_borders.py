@@ -14,7 +14,7 @@ from bench.records import Outcome, RequestRecord
 from bench.transport.exchange import MAX_ERROR_BYTES, Exchange
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
-from bench.transport.unpacking import MOST_INFLATED
+from bench.transport.unpacking import MOST_INFLATED, Unpacker
 from bench.workload import Continuation, Request, Route
 from promptset.answers import Answer
 
@@ -362,6 +362,10 @@ def test_a_reply_that_others_go_on_with_needs_an_id(
         assert record.error == "the reply has no id, so nothing can go on with it"
 
 
+def test_a_reply_whose_answer_is_not_kept_has_no_id_to_go_on_with() -> None:
+    assert fed(opened(continuation=STORED), TOKEN, END, DONE).outcome is Outcome.LOST_RESPONSE
+
+
 def test_a_response_that_is_not_known_is_lost_only_to_a_request_that_goes_on_with_it() -> None:
     lost = b'{"error":{"code":"previous_response_not_found","message":"no such response"}}'
     for continuation, outcome in (
@@ -412,6 +416,13 @@ def test_every_member_of_gzip_is_unpacked_wherever_the_reads_are_cut(size: int, 
     packed = b"".join(map(gzip.compress, [TOKEN, TOKEN, b"", END, DONE])) + behind
     record = fed(opened(encoding="gzip"), *[packed[at : at + size] for at in range(0, len(packed), size)])
     assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "ccoo", None)
+
+
+def test_no_member_is_unpacked_behind_the_one_that_was_too_much() -> None:
+    unpacker = Unpacker("gzip")
+    unpacker.total = MOST_INFLATED - len(TOKEN) + 1
+    assert unpacker.unpack(gzip.compress(TOKEN) * 3) == TOKEN
+    assert unpacker.total == MOST_INFLATED + 1
 
 
 def test_a_member_of_gzip_that_is_broken_is_malformed() -> None:
