@@ -418,11 +418,24 @@ def test_every_member_of_gzip_is_unpacked_wherever_the_reads_are_cut(size: int, 
     assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "ccoo", None)
 
 
+@pytest.mark.parametrize("size", [1, 3, 18, 10_000])
+@pytest.mark.parametrize("other", [b"\0", b"\x1f", b"\x1f\x8a", b"\x8b", b"no member"])
+def test_no_member_is_unpacked_behind_what_is_no_member_wherever_the_reads_are_cut(size: int, other: bytes) -> None:
+    whole, behind = gzip.compress(TOKEN + END + DONE), other + gzip.compress(TOKEN)
+    pieces = [part[at : at + size] for part in (whole, behind) for at in range(0, len(part), size)]
+    for cut in (pieces, [whole, other, gzip.compress(TOKEN)], [whole + behind]):
+        record = fed(opened(encoding="gzip"), *cut)
+        assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "coo", None)
+
+
 def test_no_member_is_unpacked_behind_the_one_that_was_too_much() -> None:
     unpacker = Unpacker("gzip")
     unpacker.total = MOST_INFLATED - len(TOKEN) + 1
     assert unpacker.unpack(gzip.compress(TOKEN) * 3) == TOKEN
     assert unpacker.total == MOST_INFLATED + 1
+    full = Unpacker("gzip")
+    full.total = MOST_INFLATED
+    assert (full.unpack(gzip.compress(TOKEN)), full.total) == (TOKEN[:1], MOST_INFLATED + 1)
 
 
 def test_a_member_of_gzip_that_is_broken_is_malformed() -> None:
@@ -451,10 +464,23 @@ def test_the_last_send_is_that_of_the_last_attempt() -> None:
     assert (made.last_sent_ns, made.sent_ns, made.resent_ns) == (150, 120, 150)
 
 
-@pytest.mark.parametrize(("code", "said"), [("previous_response_not_found", False), ("unsupported", True)])
-def test_a_server_that_stores_nothing_is_told_from_one_that_lost_a_response(code: str, said: bool) -> None:
+GOES_ON = replace(STORED, previous="resp-1")
+
+
+@pytest.mark.parametrize(
+    ("code", "continuation", "said"),
+    [
+        ("previous_response_not_found", GOES_ON, False),
+        ("unsupported", GOES_ON, True),
+        ("unsupported", STORED, False),
+        ("unsupported", None, False),
+    ],
+)
+def test_a_server_that_stores_nothing_is_told_from_one_that_lost_a_response(
+    code: str, continuation: Continuation | None, said: bool
+) -> None:
     error = {"error": {"code": code, "message": "previous_response_id: no"}}
-    made = opened(400, "application/json", continuation=replace(STORED, previous="resp-1"))
+    made = opened(400, "application/json", continuation=continuation)
     record = fed(made, json.dumps(error).encode())
     assert (record.error or "").startswith("previous_response_id: no")
     assert ((record.error or "") != "previous_response_id: no") is said
