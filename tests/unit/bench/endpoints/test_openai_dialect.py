@@ -278,7 +278,6 @@ def test_an_error_with_status_200_is_an_error() -> None:
         ['{"x":1},"\x7f",{"y":1}', "{}"],
         ['{"a":1},{"b":2}', "{}"],
         ["{}", '{"a":1},"\x7f",[', "]"],
-        ['{"x":1},"\x7f",{"y":2}', '{"z":[1', "2]}"],
     ],
 )
 def test_events_that_are_good_only_when_joined_are_malformed(events: list[str]) -> None:
