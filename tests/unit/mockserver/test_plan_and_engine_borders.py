@@ -25,6 +25,7 @@ from mockserver.plans.plan import Latencies, Plan, draw_plan
 from mockserver.plans.replay import RecordedReplies, RecordedReply, read_source
 from mockserver.plans.speculation import Speculation
 from mockserver.rng import UNUSED, stream
+from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 from promptset.distributions import parse
 from tests.support.played_engine import US, stamps_us, work
@@ -151,6 +152,9 @@ def test_only_a_time_per_token_of_the_prompt_makes_a_plan_depend_on_it() -> None
     plain = latencies()
     assert not plain.by_input
     assert replace(plain, ttft_per_input_token=parse("2ms", "time")).by_input
+    seen = SampledTimes("s.json", (1e6, 2e6), 0.0, (1e6,), 0.0, 0.0, ())
+    assert not replace(plain, seen=seen).by_input
+    assert replace(plain, seen=replace(seen, per_input_token_ns=0.5)).by_input
 
 
 def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:

@@ -97,6 +97,10 @@ def test_a_choice_that_came_beside_another_and_never_again_has_to_end() -> None:
     assert problem.message == "the stream ended without a finish reason of choice 0, which had begun"
 
 
+def test_a_server_that_names_no_reason_at_all_ends_its_choices_with_the_stream() -> None:
+    assert stream("chat", *texts(0, 1, 0, 1), batch=1).problem is None
+
+
 def test_a_reply_with_all_tokens_that_were_asked_is_whole() -> None:
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=4).problem is None
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=5).problem is not None
