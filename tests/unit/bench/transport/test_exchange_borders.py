@@ -138,12 +138,20 @@ def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> No
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20])
-def test_a_block_that_is_stored_is_told_from_a_head_of_zlib_by_its_method(cut: int) -> None:
-    # The last block of a body, stored as it is: 0x01, then its length of 279 bytes, which begins with 0x17. 0x0117 is 9
-    # times 31, as in a head of zlib, but its method is 1 and not 8.
-    body = (TOKEN + END + DONE).ljust(278, b":") + b"\n"
-    packed = b"\x01" + len(body).to_bytes(2, "little") + (len(body) ^ 0xFFFF).to_bytes(2, "little") + body
-    assert int.from_bytes(packed[:2]) % 31 == 0
+@pytest.mark.parametrize(
+    ("first", "size"),
+    [
+        # The first byte, then the length of the block. 0x0117 is 9 times 31, as in a head of zlib, but the method is 1.
+        (b"\x01", 279),
+        # The method would be 8, with bits that pad a stored block; but 0x0800 is no multiple of 31.
+        (b"\x08", 256),
+    ],
+)
+def test_a_block_that_is_stored_is_told_from_a_head_of_zlib(first: bytes, size: int, cut: int) -> None:
+    body = (TOKEN + END + DONE).ljust(size - 1, b":") + b"\n"
+    packed = first + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + body
+    if not first[0] & 1:
+        packed += b"\x01\x00\x00\xff\xff"  # That was not the last block.
     record = fed(opened(encoding="deflate"), packed[:cut], packed[cut:])
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
