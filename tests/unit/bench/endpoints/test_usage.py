@@ -342,6 +342,13 @@ def test_usage_on_every_chunk_is_of_the_reply_so_far_unless_it_never_grows(
     assert (reply.chunk_tokens, reply.output_tokens) == (tokens, sum(tokens))
 
 
+def test_reasoning_that_was_not_sent_takes_nothing_from_chunks_that_make_up_the_usage() -> None:
+    details = {"completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 1}}
+    last = json.dumps({"choices": [], "usage": details}).encode()
+    assert read(*[chunk("word")] * 3, END, last, b"[DONE]").chunk_tokens == (1, 1, 1, 0, 0, 0)
+    assert read(*[chunk("word")] * 2, END, last, b"[DONE]").chunk_tokens == (1, 1, 0, 0, 0)
+
+
 def test_usage_that_more_text_followed_is_no_contradiction() -> None:
     early = chunk("word", usage={"prompt_tokens": 7, "completion_tokens": 1})
     reply = read(early, *[chunk("word")] * 15, LIMITED, b"[DONE]", output_tokens_asked=16)

@@ -225,6 +225,15 @@ def test_events_that_a_transport_cut_are_counted_from_those_before_them() -> Non
     assert (record.coalesced, record.bytes_received) == (2, len(TOKEN) + 104)
 
 
+def test_a_named_event_behind_those_that_a_transport_cut_is_the_one_that_is_called_so() -> None:
+    made = opened()
+    made.feed(TOKEN, 200, 190)
+    assert made.takes_events()
+    made.feed_events([TOKEN[6:-2]] * 2, [210, 220], [], 90)
+    record = fed(made, b'event: error\ndata: {"message":"out of memory"}\n\n')
+    assert (record.outcome, record.error) == (Outcome.STREAM_ERROR, "out of memory")
+
+
 def test_lines_of_no_event_do_not_wait_in_memory_for_the_next_event() -> None:
     made = opened()
     for _ in range(3):
