@@ -51,13 +51,13 @@ def may_be_deep(data: bytes) -> bool:
 
 
 def _levels(decoded: object) -> int:
-    """How deep it is nested, looked at level by level: no deeper call for a deeper level."""
-    levels, inside = 0, [decoded]
+    """How many objects and lists lie one in the other, looked at level by level: no deeper call for a deeper level."""
+    levels, inside = 0, _containers([decoded])
     while inside:
         levels += 1
-        inside = [value for each in inside for value in _values(each)]
+        inside = [value for each in inside for value in _containers(each.values() if isinstance(each, dict) else each)]
     return levels
 
 
-def _values(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+def _containers(values: Iterable[object]) -> list[dict[str, Any] | list[Any]]:
+    return [value for value in values if isinstance(value, dict | list)]

@@ -98,9 +98,7 @@ class EventStream(ABC):
             if plain:
                 self._kinds.extend("c" * len(plain))
                 self._running.extend([None] * len(plain))
-                joined = b"".join(plain)  # Faster than to add their lengths.
-                self._most_bytes += len(joined)
-                self._ascii = self._ascii and joined.isascii()
+                self._most_bytes += len(b"".join(plain))  # Faster than to add their lengths. They are of ASCII.
                 if self._keep:
                     self._pieces.extend([text.decode() for text in plain])
                 self._number += len(plain)

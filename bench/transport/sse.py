@@ -71,8 +71,7 @@ class SSEParser:
         whole = b"".join(pieces)
         events = whole[6:-2].split(b"\n\ndata: ")
         if (
-            len(events) == len(pieces)
-            and whole.startswith(b"data: ")
+            whole.startswith(b"data: ")
             and whole.endswith(b"\n\n")
             and whole.count(b"\n") == 2 * len(pieces)
             and b"\r" not in whole

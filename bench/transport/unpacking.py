@@ -16,12 +16,14 @@ _MEMBER = b"\x1f\x8b"
 class Unpacker:
     """Unpacks one body. `total` counts its bytes: it stops at the first beyond MOST_INFLATED."""
 
-    __slots__ = ("_inflate", "_perhaps_raw", "total")
+    __slots__ = ("_behind", "_inflate", "_perhaps_raw", "total")
 
     def __init__(self, encoding: str) -> None:
         self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
         # The beginning of a body that may be deflate without a head.
         self._perhaps_raw: bytes | None = b"" if encoding == "deflate" else None
+        # What came behind a member and may begin the next; None: no member follows.
+        self._behind: bytes | None = b""
         self.total = 0
 
     def unpack(self, piece: bytes) -> bytes:
@@ -31,20 +33,20 @@ class Unpacker:
         """
         if self._perhaps_raw is not None:
             return self._of_perhaps_raw(self._perhaps_raw + piece)
-        if self._inflate.eof:
-            piece = self._inflate.unused_data + piece
         unpacked = b""
-        while True:
+        while piece and self._behind is not None and self.total <= MOST_INFLATED:
             if self._inflate.eof:
-                if not piece.startswith(_MEMBER[: len(piece)]):
-                    return unpacked  # What is no member is nobody's.
+                piece, self._behind = self._behind + piece, b""
+                if not piece.startswith(_MEMBER):
+                    # What is no member is nobody's, and so is all that follows. Its first byte alone may yet be one.
+                    self._behind = piece if _MEMBER.startswith(piece) else None
+                    break
                 self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
             part = self._inflate.decompress(piece, MOST_INFLATED + 1 - self.total)
             unpacked += part
             self.total += len(part)
             piece = self._inflate.unused_data
-            if not piece or self.total > MOST_INFLATED:
-                return unpacked
+        return unpacked
 
     def _of_perhaps_raw(self, begun: bytes) -> bytes:
         """The head of zlib has two bytes, and deflate without one cannot be taken for it (RFC 9110, 8.4.1.2)."""

@@ -169,10 +169,8 @@ def _from_ledger(row: dict[str, Any]) -> RecordedReply | None:
 def _from_record(row: dict[str, Any]) -> RecordedReply | None:
     if row["outcome"] != "ok" or row["phase"] != "run":
         return None
-    tokens = row["chunk_tokens"]
     kinds = row["chunk_kind"]
-    if tokens is None:
-        tokens = [int(kind in _TEXT_KINDS) for kind in kinds]
+    tokens = [None] * len(kinds) if row["chunk_tokens"] is None else row["chunk_tokens"]
     resent_ns = row.get("resent_ns")
     return _recorded(row["sent_ns"] if resent_ns is None else resent_ns, row["chunk_ns"], tokens, kinds)
 

@@ -126,6 +126,17 @@ def test_whoever_gives_way_itself_takes_nobody_with_it(by_priority: bool) -> Non
     assert [engine.release(key).facts["preemptions"] for key in (1, 2)] == [0, 1]
 
 
+def test_each_time_that_a_request_gives_way_is_counted() -> None:
+    # Four blocks. In the second decode 1 takes the fourth, and 2 that of 3, which comes back when 2 has ended. It goes
+    # again when 1 needs a third block, for its 33rd token.
+    engine = BatchingEngine(replace(COST, kv_blocks=4, max_num_batched_tokens=64))
+    for key, tokens in ((1, 40), (2, 8), (3, 20)):
+        engine.admit(key, work(0, 15, tokens))
+    assert {key: len(stamps) for key, stamps in stamps_us(engine).items()} == {1: 40, 2: 8, 3: 20}
+    assert [engine.release(key).facts["preemptions"] for key in (1, 2, 3)] == [0, 0, 2]
+    assert engine.state().preemptions == 2
+
+
 def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() -> None:
     # Three blocks of 16 tokens: the first request needs its second block at 115, when the other one has two.
     cost = replace(COST, max_num_batched_tokens=64, kv_blocks=3)
@@ -140,6 +151,18 @@ def test_a_request_that_gives_way_to_one_of_a_better_priority_costs_no_step() ->
     state = engine.state()
     assert state.preemptions == 1
     assert state.iteration_tokens == {34: 1, 2: 2, 1: 11, 17: 1}
+
+
+def test_a_step_whose_only_request_so_far_gives_way_begins_anew_with_the_others() -> None:
+    # As above, but the first request runs before the other one has come: at 112 it is the first of the step, and goes.
+    engine = BatchingEngine(replace(COST, max_num_batched_tokens=64, kv_blocks=3), by_priority=True)
+    engine.admit(1, replace(work(0, 14, 6), priority=5))
+    engine.admit(2, replace(work(6, 20, 12), priority=0))
+    stamps = stamps_us(engine)
+    # A prompt of 14; a decode beside a prompt of 20; two decodes; then the other one alone, until it has ended.
+    assert stamps[2] == [96, 112, *range(125, 243, 13)]
+    assert stamps[1] == [43, 96, 112, 242 + 44, 299, 312]
+    assert engine.state().iteration_tokens == {14: 1, 21: 1, 2: 1, 1: 12, 17: 1}
 
 
 def test_whoever_is_released_while_it_waits_leaves_no_gap_in_the_line() -> None:

@@ -91,6 +91,8 @@ def test_the_closed_form_holds_with_a_decode_table(users: int) -> None:
 def test_half_of_the_ceiling_is_found_with_a_decode_table_too() -> None:
     form = ClosedForm(TABLED, 256, 128)
     assert form.requests_per_s(form.half_load_users) == pytest.approx(form.max_requests_per_s / 2)
+    # Below one user the table begins with 1300 us a decode: N (b1 I + 2 b2 S - 1300 S) = b0 S at half of 1 / (b1 I + b2 S).
+    assert ClosedForm(TABLED, 20_000, 8).half_load_users == pytest.approx(1600 * 8 / (160_000 + 13_440 - 10_400))
     flat = ClosedForm(replace(STEP_COSTS["qwen2.5-7b-h100"], decode=((1, 25.43),)), 1024, 128)
     assert flat.half_load_users == pytest.approx(replace(flat, cost=replace(flat.cost, decode=())).half_load_users)
 

@@ -6,7 +6,9 @@ from random import Random
 
 import pytest
 
+from mockserver.config import MockConfig
 from mockserver.plans.arrival import Arrivals
+from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import draw_plan
 from mockserver.plans.speculation import Speculation
 from mockserver.workers.shared_state import SharedState
@@ -32,6 +34,11 @@ def test_a_reply_has_a_token_at_least_and_never_more_than_fit(asked: int | None,
     assert (plan.output_tokens, len(plan.gaps_ns)) == (tokens, tokens - 1)
     # The reply would have 128 tokens by itself: it was cut.
     assert plan.finish == "length"
+
+
+def test_no_times_are_drawn_for_an_engine_that_computes_them() -> None:
+    plan = draw_plan(latencies_of(MockConfig(engine="batching")), 0, 3, asked_tokens=4, limit_tokens=9)
+    assert (plan.ttft_ns, plan.gaps_ns) == (0, (0, 0, 0))
 
 
 def test_a_reply_that_ends_by_itself_says_so_where_it_fits() -> None:

@@ -96,6 +96,7 @@ def test_a_longer_reply_goes_on_with_the_second_chunk_and_a_shorter_one_is_cut(t
     assert plan(path, 0, asked=6).gaps_ns == (10 * MS, 30 * MS, 10 * MS, 30 * MS, 10 * MS)
     assert plan(path, 0, asked=2).gaps_ns == (10 * MS,)
     assert plan(path, 1, "--tpot=7ms", asked=3).gaps_ns == (7 * MS, 7 * MS)
+    assert RecordedReply(1, (1, 2, 3), (1,) * 4).stretched(6, 0) == ((1, 2, 3, 1, 2), (1,) * 6)
     assert RecordedReply(1, (9,), (3, 4)).stretched(2, 0) == ((0,), (2,))
     assert RecordedReply(1, (9,), (3, 4)).stretched(9, 0) == ((0, 0, 9, 0, 0, 0, 9, 0), (3, 4, 2))
 
@@ -114,6 +115,7 @@ def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> 
         (None, "cannot be read"),
         ("", "no reply in it"),
         ("{}", "is empty"),
+        ("[" * 200_000, "cannot be read: it is nested too deeply"),
         ('{"ttft": "50", "tpit": "1ms"}', "tpit: no such key"),
         ('{"ttft": "50", "tpit": "1ms"}', "a time without a unit"),
         ('{"index": 1}\n{"index": 2}\n', ":1: not a line of a ledger"),

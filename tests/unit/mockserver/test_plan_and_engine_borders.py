@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mockserver.plans.plan import Latencies, Plan, draw_plan
 from mockserver.plans.replay import RecordedReplies, RecordedReply, read_source
 from mockserver.plans.speculation import Speculation
 from mockserver.rng import UNUSED, stream
+from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 from promptset.distributions import parse
 from tests.support.played_engine import US, stamps_us, work
@@ -150,6 +152,9 @@ def test_only_a_time_per_token_of_the_prompt_makes_a_plan_depend_on_it() -> None
     plain = latencies()
     assert not plain.by_input
     assert replace(plain, ttft_per_input_token=parse("2ms", "time")).by_input
+    seen = SampledTimes("s.json", (1e6, 2e6), 0.0, (1e6,), 0.0, 0.0, ())
+    assert not replace(plain, seen=seen).by_input
+    assert replace(plain, seen=replace(seen, per_input_token_ns=0.5)).by_input
 
 
 def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:
@@ -207,6 +212,7 @@ def test_the_counters_of_a_state_are_told_from_an_earlier_one() -> None:
     assert (plain.prefix_queries, plain.prefix_hits, plain.preemptions, plain.drafts) == (None, None, None, None)
     assert EngineState(3, prefix_hits=1).since(EngineState(1)).prefix_hits is None
     assert EngineState(3, drafts=Drafts(1, (1,))).since(EngineState(1)).drafts is None
+    assert EngineState(3).since(EngineState(1, drafts=Drafts(1, (1,)))).drafts is None
     assert EngineRequest(0, Plan(1, (), 1)).priority == EngineState(0).waiting == 0
 
 
@@ -381,6 +387,9 @@ def test_the_closed_form_by_hand() -> None:
     # Before the queue 100 + 200, two steps of 50 tokens, and 1000 for the tokens.
     assert form.alone_ttft_us() == pytest.approx(300 + 2000 + 1000)
     assert replace(form, cost=replace(form.cost, w0=40)).alone_ttft_us() == pytest.approx(300 + 40 + 2000 + 1000)
+    # Steps that take the same time whatever they compute have no ceiling, and so no half of one.
+    free = ClosedForm(StepCost(b0=1000, b1=0, b2=0), 100, 10)
+    assert (free.max_requests_per_s, free.half_load_users) == (math.inf, math.inf)
     drafts = ClosedForm(StepCost(b0=1000, b1=10, b2=20), 100, 10, Speculation(1, 1.0))
     assert (drafts.steps, drafts.decoded) == (Speculation(1, 1.0).mean_steps(10), 2)
     assert drafts.user_us == pytest.approx(1000 + 20 * drafts.steps * 2)

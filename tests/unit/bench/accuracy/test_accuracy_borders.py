@@ -312,16 +312,17 @@ def test_a_request_was_served_by_the_ledger_unless_the_client_cut_it(change: dic
 
 def test_sums_of_inputs_leave_out_usage_that_is_wrong_or_missing() -> None:
     records = [
-        made_record(i, chunks_ms=(), inputs=3, input_tokens=tokens) for i, tokens in enumerate((30, None, 99, 40))
+        made_record(i, chunks_ms=(), inputs=3, input_tokens=tokens) for i, tokens in enumerate((30, None, 99, 40, None))
     ]
     lines = [made_line(record) for record in records]
     lines[1] |= {"input_tokens": 25, "fault": "usage_missing"}
     lines[2] |= {"input_tokens": 31, "fault": "usage_wrong"}
     lines[3] |= {"inputs": None, "input_tokens": 41}
+    lines[4] |= {"input_tokens": None}  # Neither side counted them.
     joining = Join(ledger_of(lines))
     list(joining.pairs(records))
     sums = {row.what: (row.here, row.there) for row in joining.agreement()}
-    assert sums["inputs"] == (12, 9)
+    assert sums["inputs"] == (15, 12)
     assert sums["input tokens"] == (70, 71)
     assert [problem.split(":")[0] for problem in joining.problems()] == [
         "requests whose number of tokens differs from the ledger (1)",

@@ -174,6 +174,9 @@ def test_a_rate_is_noticed_from_two_thousandths_on_and_explained_by_a_tenth() ->
 
     assert rate_cause(of_rate(100.19), {}) is None
     assert rate_cause(of_rate(5.0, 0.0), {}) is None
+    just = rate_cause(of_rate(1002.0, 1000.0), {})
+    assert just is not None
+    assert just.size == 2.0
     unknown = rate_cause(of_rate(110.0), {"a": 108.9})
     assert unknown is not None
     assert (unknown.sentence, unknown.size) == ("no known mistake gives this number", pytest.approx(10.0))

@@ -176,6 +176,8 @@ def test_a_reply_that_never_began_has_no_status() -> None:
 
 def test_a_status_that_is_an_error_outranks_everything() -> None:
     assert expected_outcome(made_line(RECORDS[0], status=429, fault="429")) is Outcome.HTTP_ERROR
+    statuses = {status: expected_outcome(made_line(RECORDS[0], status=status)) for status in (200, 299, 300)}
+    assert statuses == {200: Outcome.OK, 299: Outcome.OK, 300: Outcome.HTTP_ERROR}
 
 
 def test_an_error_inside_a_200_stream_scored_as_success_is_caught() -> None:

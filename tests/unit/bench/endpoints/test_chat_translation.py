@@ -53,6 +53,21 @@ def test_a_history_with_tool_calls_in_anthropics_shape() -> None:
     ]
 
 
+def test_a_result_of_a_tool_is_the_users_behind_whatever_another_role_said() -> None:
+    results = [{"type": "tool_result", "tool_use_id": "c0", "content": "snow"}]
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": results},
+        {"role": "tool", "tool_call_id": "c1", "content": "rain"},
+        {"role": "assistant", "content": results},
+        {"role": "tool", "tool_call_id": "c2", "content": "noon"},
+    ]
+    assert to.messages_of(chat)[1] == [
+        {"role": "user", "content": [*results, {"type": "tool_result", "tool_use_id": "c1", "content": "rain"}]},
+        {"role": "assistant", "content": results},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c2", "content": "noon"}]},
+    ]
+
+
 @pytest.mark.parametrize(("arguments", "made"), [("", {}), ("{", {"arguments": "{"}), ("[1]", {"arguments": [1]})])
 def test_arguments_that_are_no_object_become_one_for_anthropic(arguments: str, made: object) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": arguments}}

@@ -79,6 +79,11 @@ def test_events_that_differ_in_their_text_alone_are_told_without_json() -> None:
     assert template.texts([chunk(" two"), chunk("3"), chunk('"'), chunk(" four")]) == [b" two", b"3"]
 
 
+def test_nothing_is_told_before_an_event_was_learned() -> None:
+    template = ContentTemplate(FIELD)
+    assert template.texts([b"[DONE]", chunk(" one")]) == []
+
+
 def test_nothing_is_told_that_ends_the_string_or_escapes_in_it() -> None:
     template = ContentTemplate(FIELD)
     template.learn(chunk(" one"), " one")

@@ -164,6 +164,7 @@ def test_as_many_results_are_asked_for_as_there_are_documents_or_the_first_of_th
     [
         # Whole only together, or more than one object: each event is looked at alone.
         ([b'{"a":1}, "\x7f", {"b":2}'], [], "event 5 is not JSON"),
+        ([b'{"a":1},"\x7f",{"b":2}', b'{"c":[1', b"2]}"], [], "event 5 is not JSON"),
         ([b'{"a":1},{"b":2}'], [], "event 5 is not JSON"),
         ([b'{"a":[1', b"2]}"], [], "event 5 is not JSON"),
         ([b"{}", b"[1]"], [{}], "event 6 is not a JSON object: '[1]'"),

@@ -89,6 +89,13 @@ BODIES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("given", "inputs"), [(None, 1), (5, 1), ("a", 1), ({"0": 1}, 1), ([], 0), ([True], 1), (["a", 5], 2)]
+)
+def test_the_inputs_of_a_body_of_any_form_are_counted(given: object, inputs: int) -> None:
+    assert sent("embeddings", Sample(body={"input": given}))[1] == InputBatch(inputs, inputs)
+
+
 @pytest.mark.parametrize(("name", "sample", "options", "body", "batch"), BODIES)
 def test_a_body_holds_the_inputs_and_nothing_about_generated_text(
     name: str, sample: Sample, options: dict[str, Any], body: dict[str, Any], batch: InputBatch

@@ -74,6 +74,13 @@ def test_calls_are_told_apart_by_place_and_id(deltas: list[dict[str, Any]], call
     assert reply.tool_calls == calls
 
 
+def test_calls_of_the_same_place_of_two_choices_are_two() -> None:
+    choices = [{"index": at, "delta": call(0, None, name="f", arguments="{}")} for at in (0, 1)]
+    ends: list[dict[str, Any]] = [{"index": at, "delta": {}, "finish_reason": "tool_calls"} for at in (0, 1)]
+    reply = chat({"choices": choices}, {"choices": ends}, DONE)
+    assert (reply.tool_calls, reply.problem) == (2, None)
+
+
 def test_calls_that_come_with_text_in_one_chunk_are_calls_too() -> None:
     both = {"content": "Let me look.", **call(0, "a", name="f", arguments="{}")}
     more = {"reasoning": "hm", **call(1, "b", name="g", arguments="{}")}
@@ -224,6 +231,25 @@ def test_the_answer_of_messages_keeps_its_blocks_whole() -> None:
     assert answer.reasoning["thinking_blocks"] == [{"type": "thinking", "thinking": "hm", "signature": "abc"}]
 
 
+@pytest.mark.parametrize(
+    ("given", "output", "tokens"),
+    [
+        # A name alone has no token where the arguments make up the usage, but a chunk with arguments has one.
+        ({}, 2, (0, 0, 1, 1, 0, 0)),
+        ({}, 3, (0, 1, 1, 1, 0, 0)),
+        ({"a": 1}, 2, None),
+        ({"a": 1}, 3, (0, 1, 1, 1, 0, 0)),
+    ],
+)
+def test_the_name_of_a_tool_need_not_have_a_token(
+    given: dict[str, int], output: int, tokens: tuple[int, ...] | None
+) -> None:
+    pieces = [delta("input_json_delta", partial_json=piece) for piece in ('{"b":', "2}")]
+    stream = [message_start(), block(type="tool_use", id="t", name="f", input=given), *pieces,
+              message_delta("tool_use", output_tokens=output), MESSAGE_STOP]  # fmt: skip
+    assert read("messages", framed(stream)).chunk_tokens == tokens
+
+
 def test_a_text_that_comes_with_an_error_or_usage_is_looked_at() -> None:
     spoiled = {**text("b"), "error": {"message": "gone"}}
     stream = framed([message_start(), text("a"), {**text("b"), "usage": {"output_tokens": 9}}, text("c"), text("d"),
@@ -367,9 +393,12 @@ def test_a_whole_reply_of_responses_that_failed_or_has_odd_items() -> None:
     ],
 )
 @pytest.mark.parametrize("alike", [True, False])
-def test_chunks_of_more_bytes_than_a_token_has_are_doubted(texts: list[str], doubted: bool, alike: bool) -> None:
+@pytest.mark.parametrize("escaped", [True, False])
+def test_chunks_of_more_bytes_than_a_token_has_are_doubted(
+    texts: list[str], doubted: bool, alike: bool, escaped: bool
+) -> None:
     events = [said(content=piece) | ({} if alike else {"n": n}) for n, piece in enumerate(texts)]
-    reply = chat(*events, END, DONE)
+    reply = chat(*[json.dumps(event, ensure_ascii=escaped).encode() for event in events], END, DONE)
     assert reply.output_tokens == 10
     assert (reply.output_tokens_doubt is not None) is doubted
 

@@ -73,6 +73,34 @@ def test_a_reply_whose_choices_all_ended_is_whole(name: str, endpoint: str, batc
     assert stream(endpoint, *WHOLE[name], batch=batch).problem is None
 
 
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_choice_that_goes_on_between_the_events_of_another_has_to_end(batch: int) -> None:
+    # The first choice's texts are all alike, so most are read without being decoded; the second never has a text.
+    role = {"index": 1, "delta": {"role": "assistant"}, "finish_reason": None}
+    choices = [*[one("chat", 0, "word ")] * 3, role, *[one("chat", 0, "word ")] * 3, one("chat", 1, "", "stop")]
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    events = [*(json.dumps({"choices": [choice]}, separators=(",", ":")).encode() for choice in choices), DONE]
+    for at in range(0, len(events), batch):
+        reader.feed(events[at : at + batch])
+    problem = reader.close().problem
+    assert problem is not None
+    assert problem.message == "the stream ended without a finish reason of choice 0, which had begun"
+
+
+def test_a_choice_that_came_beside_another_and_never_again_has_to_end() -> None:
+    reader = ENDPOINTS["chat"].event_reader(ReadOptions())
+    for choices in ([one("chat", 0, "a"), one("chat", 1, "b")], [one("chat", 1, "c")], [one("chat", 1, "", "stop")]):
+        reader.feed([json.dumps({"choices": choices}).encode()])
+    reader.feed([DONE])
+    problem = reader.close().problem
+    assert problem is not None
+    assert problem.message == "the stream ended without a finish reason of choice 0, which had begun"
+
+
+def test_a_server_that_names_no_reason_at_all_ends_its_choices_with_the_stream() -> None:
+    assert stream("chat", *texts(0, 1, 0, 1), batch=1).problem is None
+
+
 def test_a_reply_with_all_tokens_that_were_asked_is_whole() -> None:
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=4).problem is None
     assert stream("chat", *OPEN["in turn"], batch=1, output_tokens_asked=5).problem is not None

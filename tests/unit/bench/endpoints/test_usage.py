@@ -327,6 +327,28 @@ def test_servers_that_make_two_chunks_of_one_step_are_believed() -> None:
     assert read(*events[:4], *[chunk("word")] * 2, END, total(2), b"[DONE]").usage_contradiction is not None
 
 
+@pytest.mark.parametrize(
+    ("said", "tokens"),
+    [
+        ((1, 3, 6), (1, 2, 3, 0, 0)),  # Of the reply until then.
+        ((2, 2, 3), (2, 0, 1, 0, 0)),
+        ((1, 1, 1), (1, 1, 1, 0, 0)),  # Of each chunk alone.
+    ],
+)
+def test_usage_on_every_chunk_is_of_the_reply_so_far_unless_it_never_grows(
+    said: tuple[int, ...], tokens: tuple[int, ...]
+) -> None:
+    reply = read(*(chunk("word", usage={"completion_tokens": n}) for n in said), END, b"[DONE]")
+    assert (reply.chunk_tokens, reply.output_tokens) == (tokens, sum(tokens))
+
+
+def test_reasoning_that_was_not_sent_takes_nothing_from_chunks_that_make_up_the_usage() -> None:
+    details = {"completion_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 1}}
+    last = json.dumps({"choices": [], "usage": details}).encode()
+    assert read(*[chunk("word")] * 3, END, last, b"[DONE]").chunk_tokens == (1, 1, 1, 0, 0, 0)
+    assert read(*[chunk("word")] * 2, END, last, b"[DONE]").chunk_tokens == (1, 1, 0, 0, 0)
+
+
 def test_usage_that_more_text_followed_is_no_contradiction() -> None:
     early = chunk("word", usage={"prompt_tokens": 7, "completion_tokens": 1})
     reply = read(early, *[chunk("word")] * 15, LIMITED, b"[DONE]", output_tokens_asked=16)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from bench.endpoints import ENDPOINTS, decoding
@@ -158,6 +159,11 @@ def test_what_is_nested_deeper_than_any_reply_is_malformed_wherever_it_stands(de
 
 def test_brackets_side_by_side_and_in_texts_are_no_depth() -> None:
     assert decoding.loads(nested(128)) is not None
+    assert decoding.loads(b"[[],%b]" % nested(127)) is not None
+    assert decoding.loads(b'{"b":{},"a":%b}' % nested_objects(127)) is not None
+    for deep in (b"[[],%b]" % nested(128), b'{"b":{},"a":%b}' % nested_objects(128)):
+        with pytest.raises(orjson.JSONDecodeError, match="nested deeper than 128 levels"):
+            decoding.loads(deep)
     assert decoding.loads(b"[" + b"[[1]]," * 999 + b"[1]]")[0] == [[1]]
     assert decoding.loads(b'"%b"' % (b"[{" * 999)) == "[{" * 999
 

@@ -94,6 +94,7 @@ def test_a_token_of_which_nothing_shows_is_doubted_where_none_was_asked_for() ->
         # The name of a tool may have no token, where the others make up the usage; else it has one.
         ("ncc", [None] * 3, 2, (0, 1, 1)),
         ("ncc", [None] * 3, 3, (1, 1, 1)),
+        ("roncu", [None] * 2, 1, (0, 0, 0, 1, 0)),
         ("cncn", [None] * 4, 2, (1, 0, 1, 0)),
         ("ncc", [None] * 3, 4, None),
         ("ncce", [None] * 3, 4, (1, 1, 1, 0)),

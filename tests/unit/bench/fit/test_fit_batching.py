@@ -214,6 +214,17 @@ def test_a_budget_smaller_than_most_prompts_is_found_and_leaves_the_cost_right()
     assert abs(fit.front_end.a0.value - server.a0) < 0.15 * server.b0
 
 
+def test_a_budget_smaller_than_any_that_is_looked_for_leaves_the_cost_right() -> None:
+    # 10 tokens a step: a prompt of 16 takes two beside the decode of another request, which makes 17 tokens in all. More
+    # than 16 may lie in several steps, so their times are added up.
+    server = StepServer(b0=3000.0, b1=300.0, b2=80.0, budget=10, jitter_us=5.0)
+    loads = ((2, (16, 16)), (4, (2, 4)))
+    runs = [closed_loop(server, users, 2.0, prompts=prompts, outputs=(4, 10), seed=users) for users, prompts in loads]
+    fit = fit_batching(runs, Random(1))
+    assert close(fit, server), off(fit, server)
+    assert (fit.limits.max_num_batched_tokens.value, fit.limits.max_num_batched_tokens.at_least) == (None, 10)
+
+
 def test_steps_without_a_cost_are_said() -> None:
     server = StepServer(b0=0.0, b1=60.0, b2=0.0, jitter_us=0.0)
     with pytest.raises(ValueError, match="most steps take no time"):

@@ -157,7 +157,7 @@ def test_a_flood_has_its_turn_and_no_more() -> None:
     queue = Queue(*[(TOKEN, i) for i in range(10)])
     taken = read_chunkwise(queue.recvmsg, 64, 6)
     assert [data for data, _ in taken.reads] == [TOKEN] * 3
-    assert (taken.more, queue.calls) == (True, 6)
+    assert (taken.more, taken.ended, taken.broken, queue.calls) == (True, False, None, 6)
 
 
 def test_the_end_of_the_connection_is_told_with_what_came_before() -> None:

@@ -14,13 +14,14 @@ from bench.records import Outcome, RequestRecord
 from bench.transport.exchange import MAX_ERROR_BYTES, Exchange
 from bench.transport.interface import Reading
 from bench.transport.sse import SSEParser
-from bench.transport.unpacking import MOST_INFLATED
+from bench.transport.unpacking import MOST_INFLATED, Unpacker
 from bench.workload import Continuation, Request, Route
 from promptset.answers import Answer
 
 TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
+LAST_EVENT_HAD_COME = "its last event had come, and the server did not end the response"
 WHOLE = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
 SSE = "text/event-stream"
 
@@ -136,6 +137,25 @@ def test_a_packed_body_is_unpacked(encoding: str, packed: bytes, cut: int) -> No
     assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
 
 
+@pytest.mark.parametrize("cut", [1, 2, 20])
+@pytest.mark.parametrize(
+    ("first", "size"),
+    [
+        # The first byte, then the length of the block. 0x0117 is 9 times 31, as in a head of zlib, but the method is 1.
+        (b"\x01", 279),
+        # The method would be 8, with bits that pad a stored block; but 0x0800 is no multiple of 31.
+        (b"\x08", 256),
+    ],
+)
+def test_a_block_that_is_stored_is_told_from_a_head_of_zlib(first: bytes, size: int, cut: int) -> None:
+    body = (TOKEN + END + DONE).ljust(size - 1, b":") + b"\n"
+    packed = first + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + body
+    if not first[0] & 1:
+        packed += b"\x01\x00\x00\xff\xff"  # That was not the last block.
+    record = fed(opened(encoding="deflate"), packed[:cut], packed[cut:])
+    assert (record.outcome, record.chunk_kind, record.bytes_received) == (Outcome.OK, "coo", len(packed))
+
+
 def test_a_reply_may_unpack_to_256_mib_and_no_more() -> None:
     packed = gzip.compress(TOKEN)
     for before, outcome in ((2**28 - len(TOKEN), Outcome.TRUNCATED), (2**28 - len(TOKEN) + 1, Outcome.MALFORMED)):
@@ -205,6 +225,15 @@ def test_events_that_a_transport_cut_are_counted_from_those_before_them() -> Non
     assert (record.coalesced, record.bytes_received) == (2, len(TOKEN) + 104)
 
 
+def test_a_named_event_behind_those_that_a_transport_cut_is_the_one_that_is_called_so() -> None:
+    made = opened()
+    made.feed(TOKEN, 200, 190)
+    assert made.takes_events()
+    made.feed_events([TOKEN[6:-2]] * 2, [210, 220], [], 90)
+    record = fed(made, b'event: error\ndata: {"message":"out of memory"}\n\n')
+    assert (record.outcome, record.error) == (Outcome.STREAM_ERROR, "out of memory")
+
+
 def test_lines_of_no_event_do_not_wait_in_memory_for_the_next_event() -> None:
     made = opened()
     for _ in range(3):
@@ -248,6 +277,30 @@ def test_a_message_is_that_of_what_decided() -> None:
     failed = b'data: {"error":{"message":"out of memory"}}\n\n'
     assert fed(opened(), failed, failed=Outcome.RESET, error="reset by peer").error == "out of memory"
     assert fed(opened(), TOKEN, failed=Outcome.RESET).error is None
+    assert fed(opened(), TOKEN, END, DONE, failed=Outcome.TIMEOUT_IDLE).error is None
+    # Of the same outcome the connection's words go before the stream's, if it has any.
+    first, second = (f'data: {{"choices":[{{"index":{at},"delta":{{"content":"x"}}}}]}}\n\n'.encode() for at in (0, 1))
+    ended = b'data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}\n\n'
+    open_choice = "the stream ended without a finish reason of choice 0, which had begun"
+    for error, said in (("closed early", "closed early"), (None, open_choice)):
+        record = fed(opened(), first, second, first, ended, DONE, failed=Outcome.TRUNCATED, error=error)
+        assert (record.outcome, record.error) == (Outcome.TRUNCATED, said)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "failed", "error"),
+    [
+        ((TOKEN, END, DONE), Outcome.TIMEOUT_IDLE, f"gone; {LAST_EVENT_HAD_COME}"),
+        ((TOKEN, END, DONE), Outcome.TIMEOUT_TOTAL, f"gone; {LAST_EVENT_HAD_COME}"),
+        ((TOKEN, END), Outcome.TIMEOUT_TOTAL, "gone"),
+        ((TOKEN, END, DONE), Outcome.CANCELLED, "gone"),
+    ],
+)
+def test_a_timeout_behind_the_last_event_says_that_the_server_did_not_end(
+    pieces: tuple[bytes, ...], failed: Outcome, error: str
+) -> None:
+    record = fed(opened(), *pieces, failed=failed, error="gone")
+    assert (record.outcome, record.error) == (failed, error)
 
 
 def test_a_stream_that_said_it_was_over_must_have_the_bytes_that_its_head_promised() -> None:
@@ -268,6 +321,22 @@ def test_a_connection_that_was_there_took_no_time_and_one_that_never_was_is_not_
     made = exchange()
     made.connect_ns = 7
     assert made.close(500, Outcome.RESET, "x").connect_ns == 7
+
+
+def test_the_waits_of_the_first_attempt_alone_are_its_connection() -> None:
+    made = exchange()
+    made.mark_connected(5)
+    made.mark_connected(7)  # TLS on it.
+    made.retry()
+    made.mark_connected(100)
+    assert made.close(500, Outcome.RESET, "x").connect_ns == 12
+
+
+def test_a_connection_that_dies_within_a_second_of_the_request_may_have_been_dead_before() -> None:
+    made = exchange()
+    assert [made.may_be_stale(120 + after_ns) for after_ns in (0, 10**9, 10**9 + 1)] == [True, True, False]
+    made.sent_ns = None
+    assert made.may_be_stale(10**12)
 
 
 def test_a_request_names_its_own_endpoint_and_its_headers_secrets_are_masked() -> None:
@@ -310,6 +379,10 @@ def test_a_reply_that_others_go_on_with_needs_an_id(
         assert record.error == "the reply has no id, so nothing can go on with it"
 
 
+def test_a_reply_whose_answer_is_not_kept_has_no_id_to_go_on_with() -> None:
+    assert fed(opened(continuation=STORED), TOKEN, END, DONE).outcome is Outcome.LOST_RESPONSE
+
+
 def test_a_response_that_is_not_known_is_lost_only_to_a_request_that_goes_on_with_it() -> None:
     lost = b'{"error":{"code":"previous_response_not_found","message":"no such response"}}'
     for continuation, outcome in (
@@ -342,6 +415,15 @@ def test_a_refusal_over_a_websocket_has_the_status_that_http_would_have_and_no_c
     assert (over_http.outcome, over_http.status, len(over_http.chunk_ns)) == (Outcome.STREAM_ERROR, 200, 1)
 
 
+def test_a_reply_over_a_websocket_is_whole_with_its_last_message() -> None:
+    done = {"type": "response.completed", "response": {"id": "resp-1", "status": "completed", "output": []}}
+    texts = [{"type": "response.output_text.delta", "output_index": 0, "delta": word} for word in ("a ", "b")]
+    socket = exchange(route=RESPONSES)
+    socket.messages()
+    record = fed(socket, *(json.dumps(message).encode() for message in [*texts, done]))
+    assert (record.outcome, record.error, record.status, record.chunk_ns) == (Outcome.OK, None, 200, (200, 201, 202))
+
+
 # ---- Gzip of several members; names in other letters --------------------------------------------------------------------
 
 
@@ -351,6 +433,26 @@ def test_every_member_of_gzip_is_unpacked_wherever_the_reads_are_cut(size: int, 
     packed = b"".join(map(gzip.compress, [TOKEN, TOKEN, b"", END, DONE])) + behind
     record = fed(opened(encoding="gzip"), *[packed[at : at + size] for at in range(0, len(packed), size)])
     assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "ccoo", None)
+
+
+@pytest.mark.parametrize("size", [1, 3, 18, 10_000])
+@pytest.mark.parametrize("other", [b"\0", b"\x1f", b"\x1f\x8a", b"\x8b", b"no member"])
+def test_no_member_is_unpacked_behind_what_is_no_member_wherever_the_reads_are_cut(size: int, other: bytes) -> None:
+    whole, behind = gzip.compress(TOKEN + END + DONE), other + gzip.compress(TOKEN)
+    pieces = [part[at : at + size] for part in (whole, behind) for at in range(0, len(part), size)]
+    for cut in (pieces, [whole, other, gzip.compress(TOKEN)], [whole + behind]):
+        record = fed(opened(encoding="gzip"), *cut)
+        assert (record.outcome, record.chunk_kind, record.error) == (Outcome.OK, "coo", None)
+
+
+def test_no_member_is_unpacked_behind_the_one_that_was_too_much() -> None:
+    unpacker = Unpacker("gzip")
+    unpacker.total = MOST_INFLATED - len(TOKEN) + 1
+    assert unpacker.unpack(gzip.compress(TOKEN) * 3) == TOKEN
+    assert unpacker.total == MOST_INFLATED + 1
+    full = Unpacker("gzip")
+    full.total = MOST_INFLATED
+    assert (full.unpack(gzip.compress(TOKEN)), full.total) == (TOKEN[:1], MOST_INFLATED + 1)
 
 
 def test_a_member_of_gzip_that_is_broken_is_malformed() -> None:
@@ -379,10 +481,23 @@ def test_the_last_send_is_that_of_the_last_attempt() -> None:
     assert (made.last_sent_ns, made.sent_ns, made.resent_ns) == (150, 120, 150)
 
 
-@pytest.mark.parametrize(("code", "said"), [("previous_response_not_found", False), ("unsupported", True)])
-def test_a_server_that_stores_nothing_is_told_from_one_that_lost_a_response(code: str, said: bool) -> None:
+GOES_ON = replace(STORED, previous="resp-1")
+
+
+@pytest.mark.parametrize(
+    ("code", "continuation", "said"),
+    [
+        ("previous_response_not_found", GOES_ON, False),
+        ("unsupported", GOES_ON, True),
+        ("unsupported", STORED, False),
+        ("unsupported", None, False),
+    ],
+)
+def test_a_server_that_stores_nothing_is_told_from_one_that_lost_a_response(
+    code: str, continuation: Continuation | None, said: bool
+) -> None:
     error = {"error": {"code": code, "message": "previous_response_id: no"}}
-    made = opened(400, "application/json", continuation=replace(STORED, previous="resp-1"))
+    made = opened(400, "application/json", continuation=continuation)
     record = fed(made, json.dumps(error).encode())
     assert (record.error or "").startswith("previous_response_id: no")
     assert ((record.error or "") != "previous_response_id: no") is said

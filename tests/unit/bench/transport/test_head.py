@@ -17,6 +17,10 @@ ACCEPTED: dict[str, tuple[bytes, bytes]] = {
     "no header": (b"HTTP/1.0 204 No Content\r\n\r\n", b"HTTP/1.0 204 No Content\r\n\r\n"),
     "no reason": (b"HTTP/1.1 200\r\n\r\n", b"HTTP/1.1 200\r\n\r\n"),
     "a folded line": (b"HTTP/1.1 200 OK\r\nx: a\r\n  b\r\n\tc\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: a b c\r\n\r\n"),
+    "a folded line between others": (
+        b"HTTP/1.1 200 OK\r\nw: 1\r\nx: a \t\r\n  b  \r\ny: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nw: 1\r\nx: a b\r\ny: c\r\n\r\n",
+    ),
     "spaces around a value": (b"HTTP/1.1 200 OK\r\nx: \t a \t\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: a\r\n\r\n"),
     "an empty value": (b"HTTP/1.1 200 OK\r\nx:\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: \r\n\r\n"),
     "a length twice": (

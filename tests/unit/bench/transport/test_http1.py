@@ -182,6 +182,12 @@ def test_pieces_that_came_before_an_error_are_kept() -> None:
     assert "zz" in parser.error
 
 
+def test_the_sizes_of_chunks_may_be_padded_as_old_servers_do() -> None:
+    response = HEAD % 200 + b"transfer-encoding: chunked\r\n\r\n" + chunked([b"one", b"two"], extension=b"   ")
+    found = read(response)
+    assert (found.body, found.complete, found.broken) == (b"onetwo", True, False)
+
+
 def test_an_upgrade_is_refused_with_a_sentence() -> None:
     with pytest.raises(ProtocolError, match="the server wants to switch protocols"):
         ResponseParser().feed(b"HTTP/1.1 101 Up\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")

@@ -238,12 +238,34 @@ def test_nothing_comes_any_more_once_an_event_was_too_large() -> None:
     assert parser.feed_all([b"data: a\n\n", b"data: b\n\n"]) == [[], []]
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"data: " + b"x" * 40],
+        [b"data: x", *[b"x" * 10] * 4],
+        [b"event: x\ndata: " + b"x" * 40],
+        [b"data: a\ndata: " + b"x" * 40],
+    ],
+)
+def test_of_an_event_that_was_too_large_nothing_is_kept(pieces: list[bytes]) -> None:
+    parser = SSEParser(20)
+    assert [parser.feed(piece) for piece in pieces] == [[]] * len(pieces)
+    assert parser.too_large
+    assert (parser.unfinished, parser.end(), parser.take_other_lines()) == (b"", b"", [])
+
+
 def test_an_event_that_ends_leaves_the_next_one_its_whole_size() -> None:
     parser = SSEParser(20)
     for _ in range(5):
         assert parser.feed(b"data: " + b"x" * 9) == []
         assert parser.feed(b"\n\n") == [b"x" * 9]
     assert not parser.too_large
+
+
+def test_a_piece_without_bytes_does_not_part_a_line_end_in_two() -> None:
+    parser = SSEParser()
+    pieces = (b"data: a\r", b"", b"\ndata: b\r\n\r\n")
+    assert [parser.feed(piece) for piece in pieces] == [[], [], [b"a\nb"]]
 
 
 def test_the_second_half_of_a_line_end_is_looked_for_in_the_next_piece_alone() -> None:
@@ -302,6 +324,9 @@ def test_plain_events_behind_what_has_not_ended_are_no_plain_events(before: byte
     ("pieces", "between"),
     [
         ([], True),
+        ([b"\n"], True),
+        ([b":\n"], True),
+        ([b"\xef\xbb"], False),  # The first half of a mark.
         ([b"data: a\n\n"], True),
         ([b"data: a\n\n", b": a comment\n"], True),
         ([b"dat"], False),
