@@ -274,7 +274,8 @@ def test_a_search_of_which_every_visit_failed() -> None:
     found = told(search, Ending.NOTHING_HOLDS)
     assert (found.headline, found.exit) == ("No load held: every visit FAILED, down to 1/s.", Exit.TARGET)
     search.add(made_visit(6, 0.5, verdict="INVALID"))
-    assert told(search, Ending.NOTHING_HOLDS).headline == "No load held: every valid visit FAILED, down to 1/s."
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert (found.headline, found.exit) == ("No load held: every valid visit FAILED, down to 1/s.", Exit.TARGET)
     one = made_search(made_visit(1, 8.0, 1.0, verdict="FAILED", phase="scout"))
     stopped = told(one, Ending.INTERRUPTED)
     assert (stopped.headline, stopped.exit) == ("No answer yet: every visit FAILED, down to 8/s.", Exit.INTERRUPTED)

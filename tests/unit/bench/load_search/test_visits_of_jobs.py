@@ -60,6 +60,16 @@ def test_a_job_that_failed_breaks_its_objective_and_one_of_the_warm_up_or_cancel
     assert (found.judged("job:p50<5s"), found.violations["job:p50<5s"]) == (2, 1)
 
 
+def test_how_long_a_job_takes_is_told_by_those_that_were_completed_or_cut_off() -> None:
+    whole = jobs(*[8.0] * 10)
+    failed = [replace(record, outcome=Outcome.RESET) for record in jobs(*[0.1] * 30)]
+    both = [*whole, *(replace(record, session=f"other {i}", index=100 + i) for i, record in enumerate(failed))]
+    assert result(both, "job:p90<20s").e2el_p90_s == pytest.approx(8.0)
+    cut = [replace(record, outcome=Outcome.INTERRUPTED) for record in jobs(*[30.0] * 10)]
+    both = [*whole, *(replace(record, session=f"other {i}", index=100 + i) for i, record in enumerate(cut))]
+    assert result(both, "job:p90<20s").e2el_p90_s == pytest.approx(30.0, rel=1e-3)
+
+
 def test_jobs_are_judged_that_were_begun_so_long_before_the_end_that_their_fate_is_known() -> None:
     # Of 60 s of the visit, the last 20 judge nothing: of the job due at 40 s, and of those before, it is known.
     records = jobs(*[5.0] * 41, *[1.0] * 19)
