@@ -68,7 +68,7 @@ def _table(goals: Sequence[Goal], visits: Sequence[Row], latency: str) -> Table:
         head = f"break {goal.text}" if goal.allowed is not None else f"{goal.text}, off by"
         table.add_column(head, justify="right", overflow="fold", min_width=_OF_AN_OBJECTIVE)
     table.add_column(latency, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("verdict")
     for row in visits:
         table.add_row(
             str(row.n),

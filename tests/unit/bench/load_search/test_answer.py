@@ -444,3 +444,13 @@ def test_what_is_known_so_far() -> None:
 )
 def test_nothing_is_certain(p: float, text: str) -> None:
     assert percent(p) == text
+
+
+def test_one_visit_that_broke_by_little_is_not_shown_to_be_too_much() -> None:
+    search = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0105)))
+    sure = search.sure_of(35.0)
+    assert sure is not None
+    assert 0.05 < sure < 0.95
+    assert told(search).headline == (
+        f"Not shown: a visit to 35/s broke, but that it is not held is only {100 * (1 - sure):.0f}% sure."
+    )

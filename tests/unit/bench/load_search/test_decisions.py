@@ -16,7 +16,6 @@ from bench.load_search.visits import Result, Visit, times
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
 from tests.support.made_visits import in_turn, made_search
-from tests.unit.bench.load_search.test_conclusion import CLOSE, SCOUTS
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 TPOT = Goal("tpot:p90<50ms", 0.1)
@@ -281,17 +280,6 @@ def test_time_left_is_that_of_the_budget_until_there_is_a_bracket() -> None:
     assert known.low == known.high
     assert search.time_left_s() == 1_000.0 - 4 * 72.0
     assert made_search(*calm, budget_s=200.0).time_left_s() == 0.0
-
-
-def test_time_left_in_a_bracket_is_what_makes_its_interval_as_narrow_as_asked_for() -> None:
-    rows = in_turn(*SCOUTS, *CLOSE)
-    known = made_search(*rows).known()
-    assert known is not None
-    width = known.high / known.low - 1
-    # Four visits of 72 s. An interval half as wide takes four times as long: three times more.
-    assert made_search(*rows, precision=width / 2, budget_s=9_000.0).time_left_s() == pytest.approx(3 * 4 * 72.0)
-    assert made_search(*rows, precision=width / 2, budget_s=1_000.0).time_left_s() == pytest.approx(1_000 - 11 * 72.0)
-    assert made_search(*rows, precision=1.01 * width, budget_s=9_000.0).time_left_s() == 0.0
 
 
 def test_scouts_alone_say_nothing() -> None:

@@ -140,6 +140,8 @@ def test_a_search_ends_at_the_highest_load_only_where_it_is_sure_that_it_held() 
     assert asked(made_search(*calm, made_visit(7, 32.0, 0.0095), most=32.0)).load == 32.0
     assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), most=32.0).next() is Ending.NEVER_FAILS
     assert isinstance(made_search(*calm, *(made_visit(n, 31.0) for n in (7, 8, 9)), most=32.0).next(), Visit)
+    lower = made_visit(10, 20.0)
+    assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), lower, most=32.0).next() is Ending.NEVER_FAILS
 
 
 # Scouts against visits.
@@ -291,3 +293,26 @@ def test_whether_a_visit_broke_an_objective() -> None:
     assert search.broke(made_visit(1, 8.0, 0.02))
     assert not search.broke(made_visit(1, 8.0, 0.02, requests=500, phase="scout"))
     assert search.broke(made_visit(1, 8.0, kept_up=False))
+
+
+def test_a_load_that_held_is_tried_again_once_three_visits_since_then_have_broken() -> None:
+    def step(*rows: tuple[str, float, float]) -> float:
+        visit = made_search(*in_turn(*SCOUTS, *rows, seconds=20.0), precision=0.001).next()
+        assert isinstance(visit, Visit)
+        return visit.load
+
+    held = [("visit", 29.0, 0.0), ("visit", 30.0, 0.0), ("visit", 28.0, 0.0)]
+    broke = [("visit", load, 0.3) for load in (42.0, 41.0, 40.0)]
+    assert step(*held, *broke) == 30.0
+    assert step(*held, *broke, ("visit", 39.0, 0.3)) == 30.0
+    assert step(*held, *broke[:2]) != 30.0
+    assert step(*held, *broke, ("visit", 30.0, 0.0)) != 30.0
+    assert step(*broke) not in (30.0, 29.0, 28.0)
+
+
+@pytest.mark.parametrize(("requests", "broke"), [(29, False), (30, True)])
+def test_a_scout_of_thirty_requests_shows_what_breaks(requests: int, broke: bool) -> None:
+    scouts = [made_visit(1, 16.0, phase="scout"), made_visit(2, 32.0, 0.9, phase="scout", requests=requests)]
+    search = made_search(*scouts)
+    assert [result.load for result in search.hints] == [16.0, 32.0]
+    assert search.scout_broke is broke

@@ -146,6 +146,16 @@ def test_a_mean_from_below_is_broken_where_it_is_low() -> None:
     assert found.log_ratio == pytest.approx(math.log(100 / 50))
 
 
+def test_fewer_than_twenty_values_have_no_mean_and_the_objectives_after_one_are_judged() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(19)]
+    texts = ("tps:mean>100", "ttft:mean<40ms", "ttft:p90<5ms", "ttft:mean<5ms", "error_rate<1%")
+    found = result(records, *texts)
+    assert found.means == {}
+    assert found.violations == {"ttft:p90<5ms": 19, "error_rate<1%": 0}
+    one_more = [*records, made_record(19, sent_ms=190.0, chunks_ms=(10.0, 30.0))]
+    assert set(result(one_more, *texts).means) == {"tps:mean>100", "ttft:mean<40ms", "ttft:mean<5ms"}
+
+
 def before(e2el_s: float = 1.0) -> Result:
     return Result(1, "scout", 5.0, "VALID", 1.0, 10.0, 12.0, requests=50, violations={}, e2el_p90_s=e2el_s)
 

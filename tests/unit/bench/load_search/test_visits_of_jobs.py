@@ -91,6 +91,15 @@ def test_jobs_an_hour_of_a_user_are_a_mean_of_job_seconds() -> None:
     assert result(failed, text).means[text].log_ratio == pytest.approx(0.6931, abs=1e-3)
 
 
+def test_objectives_on_jobs_of_every_form_stand_beside_those_on_requests() -> None:
+    mean, job, whole = "jobs_per_hour_per_user>360", "job:p90<15s", "e2el:p90<1s"
+    found = result(jobs(*[12.0] * 40), mean, job, "job:p50<10s", whole)
+    assert (set(found.means), set(found.jobs)) == ({mean}, {mean, job, "job:p50<10s"})
+    # Those of the last 20 s of 60 are not judged, with the mean's limit of 10 s: it waits for twice as much.
+    assert (found.judged(mean), found.judged(job), found.judged(whole)) == (40, 40, 40)
+    assert found.violations == {job: 0, "job:p50<10s": 40, whole: 40}
+
+
 def test_a_visit_lasts_long_enough_to_judge_jobs() -> None:
     assert times("visit", None, 60.0, 900.0) == (120.0, 150.0)
     assert times("visit", None, 60.0, 900.0, 300.0) == (120.0, 900.0)
