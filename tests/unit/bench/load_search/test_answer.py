@@ -14,6 +14,7 @@ from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
+from bench.load_search.visits import Visit
 from bench.statistics.capacity import Mean
 from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, CHANGES, CLOSE, SCOUTS
@@ -82,6 +83,13 @@ def test_a_tenth_that_fails_at_any_load() -> None:
     assert required(search, 5.0) == ("5/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
     assert required(search, 1.0) == ("1/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
     assert required(search, 0.5) == ("0.5/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+
+
+def test_a_share_that_is_the_same_at_any_load_ends_a_search_after_four_visits() -> None:
+    loads = (1, 2, 4, 5, 6, 7, 8)
+    assert conclude(flat(0.1, *loads[:6])).flat is not None
+    assert isinstance(flat(0.1, *loads[:6]).next(), Visit)
+    assert flat(0.1, *loads).next() is Ending.NOTHING_HOLDS
 
 
 def test_two_percent_that_fail_up_to_the_limit() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
 from bench.load_search.decisions import Ending, Search, Settings
@@ -148,6 +149,26 @@ class Uncontrolled:
 
     def set_load(self, load: float) -> LoadChange:
         raise AssertionError("nobody changes it")
+
+
+def test_without_a_terminal_a_load_of_which_all_is_sent_is_told_of_no_more(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    with file.open("w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal = SearchTerminal(stream)
+            terminal.visit_begins(searched(8), Visit(9, "visit", 36.2, 25.0, 60.0))
+            terminal.load_begins(Uncontrolled())
+            terminal.progress(NUMBERS)
+            terminal.progress(replace(NUMBERS, all_sent=True))
+            terminal.load_ended()
+            terminal.run_ended()
+            terminal.search_ended()
+
+        run_virtual(main)
+    said = file.read_text()
+    assert said.count("measuring, 12 of 60 s") == 1
+    assert "waiting for 34 in flight" not in said
 
 
 def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_over() -> None:

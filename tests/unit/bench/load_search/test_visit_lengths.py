@@ -27,8 +27,9 @@ def test_the_first_requests_are_a_tenth_and_at_least_ten() -> None:
     took = np.array([1.0] * 10 + [60.0] * 90)
     assert first_p90_s(np.arange(100.0), took) == 1.0
     assert first_p90_s(np.arange(100.0)[::-1], took) == 60.0
-    # Of 200 the first twenty count, of 50 the first ten: the p90 of 1, 2, ... 10 is 9.1.
+    # Of 200 the first twenty count, of 50 the first ten: the p90 of 1, 2, ... 10 is 9.1, of 1, 2, ... 20 18.1.
     assert first_p90_s(np.arange(200.0), np.array([1.0] * 10 + [9.0] * 190)) == 9.0
+    assert first_p90_s(np.arange(200.0), np.arange(1.0, 201.0)) == pytest.approx(18.1)
     assert first_p90_s(np.arange(50.0), np.arange(1.0, 51.0)) == pytest.approx(9.1)
     assert first_p90_s(np.arange(10.0), np.arange(1.0, 11.0)) == pytest.approx(9.1)
     assert first_p90_s(np.arange(9.0), np.ones(9)) is None
@@ -142,6 +143,10 @@ def test_a_search_ends_at_the_highest_load_only_where_it_is_sure_that_it_held() 
     assert isinstance(made_search(*calm, *(made_visit(n, 31.0) for n in (7, 8, 9)), most=32.0).next(), Visit)
     lower = made_visit(10, 20.0)
     assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), lower, most=32.0).next() is Ending.NEVER_FAILS
+
+
+def test_a_search_that_is_resumed_with_a_lower_limit_than_its_scouts_held_visits_the_limit() -> None:
+    assert asked(made_search(*in_turn(("scout", 1_000.0, 0.0)), most=10.0)).load == 10.0
 
 
 # Scouts against visits.
@@ -264,6 +269,24 @@ def test_time_left_is_the_budget_until_there_is_a_bracket() -> None:
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.001).time_left_s() == pytest.approx(900.0 - 11 * 72.0)
 
 
+# The loads that are sure.
+
+
+def test_the_highest_sure_load_held_its_own_visit_and_the_lowest_that_is_not_held_broke_in_its_own() -> None:
+    broke = [("visit", 42.0, 0.3)] * 2
+    lucky = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0), *broke), made_visit(11, 41.0, requests=50))
+    known = lucky.known()
+    assert known is not None
+    assert (lucky.sure_of(41.0) or 1) < 0.05
+    assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
+    held = [("visit", 35.0, 0.0)] * 4
+    unlucky = made_search(*in_turn(*SCOUTS, *held, *broke), made_visit(14, 35.5, 0.012, requests=500))
+    known = unlucky.known()
+    assert known is not None
+    assert (unlucky.sure_of(35.5) or 0) > 0.95
+    assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
+
+
 # The edges of jobs.
 
 
@@ -283,6 +306,8 @@ def test_a_visit_of_jobs_lasts_until_enough_can_be_judged_within_an_eighth_of_th
     assert times("visit", None, None, 7_200.0, 20.0, 0.5) == (10.0, 420.0)
     assert times("visit", None, None, 1_600.0, 20.0, 0.5) == (10.0, 200.0)
     assert times("visit", None, None, 90.0, 1.0, 40.0)[1] == pytest.approx(6.0)
+    # 200 in proportion to the budget are 20; 40 at least.
+    assert times("visit", None, None, 90.0, 1.0, 5.0)[1] == pytest.approx(9.0)
     assert times("visit", None, None, 450.0, 10.0, 1.0)[1] == pytest.approx(56.25)
     assert times("visit", None, 400.0, 900.0, 500.0) == (500.0, 1_500.0)
 
