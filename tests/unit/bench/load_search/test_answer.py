@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_search.answer import Answer, answer, known_text, percent
+from bench.load_search.answer import Answer, answer, duration, known_text, load_text, percent
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal
@@ -462,3 +462,29 @@ def test_one_visit_that_broke_by_little_is_not_shown_to_be_too_much() -> None:
     assert told(search).headline == (
         f"Not shown: a visit to 35/s broke, but that it is not held is only {100 * (1 - sure):.0f}% sure."
     )
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "text"),
+    [
+        (0.1, "rate", "0.1/s"),
+        (12.345, "rate", "12.3/s"),
+        (999.4, "rate", "999/s"),
+        (999.6, "rate", "1,000/s"),
+        (1_000.0, "rate", "1,000/s"),
+        (12_345.6, "rate", "12,346/s"),
+        (0.9999999999, "concurrency", "1 user"),
+        (24.6, "concurrency", "24 users"),
+        (1_234.0, "concurrency", "1,234 users"),
+    ],
+)
+def test_a_load_has_three_digits_and_whole_users(load: float, kind: str, text: str) -> None:
+    assert load_text(load, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89.9, "90 s"), (90.0, "1.5 min"), (5_399.0, "90.0 min"), (5_400.0, "1.5 h")],
+)
+def test_a_time_is_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
