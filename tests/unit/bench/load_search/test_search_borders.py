@@ -77,6 +77,15 @@ def test_the_first_visit_is_three_hundredths_below_the_middle_of_the_domain() ->
     assert asked(made_search(*in_turn(*SCOUTS))).load == float(f"{math.sqrt(20 * 76.8) * math.exp(-0.03):.4g}")
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_a_narrow_interval_ends_a_search_only_where_a_load_held_and_one_broke(share: float) -> None:
+    rows = [("scout", 16.0, 0.0), *[("visit", 35.0, share)] * 4]
+    search = made_search(*in_turn(*rows, seconds=20.0), precision=4.0)
+    assert search.estimates.binding()[1].width < 4.0
+    assert not search.bracketed
+    assert isinstance(search.next(), Visit)
+
+
 def test_visits_are_lost_three_times_in_a_row_since_the_search_was_resumed() -> None:
     before = in_turn(*SCOUTS, *CLOSE)
     lost = [made_visit(n, 36.0, 1.0, verdict="INVALID") for n in (12, 13, 14)]

@@ -193,6 +193,9 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
     shown = [load for load in grid if known.low / wide <= load <= min(known.high * wide, highest)]
     assert [10**x for x in chart.x] == pytest.approx(shown)
     assert chart.x_span == (chart.x[0], chart.x[-1])
+    assert list(chart.panels[0].lines[1].values) == pytest.approx(
+        [100 * float(search.posteriors[P99.text].mass[int(np.argmin(abs(grid - load)))]) for load in shown]
+    )
     # The chance that the capacity is at a load or above it.
     mass = search.posteriors[P99.text].mass
     at = [int(np.argmin(abs(grid - load))) for load in shown]

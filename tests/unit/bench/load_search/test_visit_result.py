@@ -186,6 +186,18 @@ def test_p90_of_e2el_is_of_the_requests_that_succeeded() -> None:
     assert result([], "ttft:p90<50ms").e2el_p90_s is None
 
 
+def test_how_long_the_first_requests_took_is_of_those_of_the_warm_up_too() -> None:
+    records = [
+        made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 100.0 + i), phase="warmup" if i < 10 else "run")
+        for i in range(50)
+    ]
+    # The first ten took 100 to 109 ms.
+    assert result(records, "ttft:p90<50ms").e2el_first_s == pytest.approx(0.1081)
+    records[0] = made_record(0, outcome=Outcome.TIMEOUT_TOTAL, chunks_ms=(10.0, 90_000.0), phase="warmup")
+    assert result(records, "ttft:p90<50ms").e2el_first_s == pytest.approx(0.1091)
+    assert result(records[:10], "ttft:p90<50ms").e2el_first_s is None
+
+
 def test_objectives_that_no_search_can_look_for_are_refused_all_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         wanted("requests_per_s>5", "ttft:p99>500ms", "ttft:max<1s", "tpot:p99<50ms")
