@@ -433,6 +433,12 @@ def test_what_a_visit_kept_is_shown_for_each_objective() -> None:
     assert re.fullmatch(f"{begin}ttft:p99 is 412 ms there.", told(search, numbers=numbers).headline)
 
 
+def test_a_visit_that_judged_no_request_has_no_value() -> None:
+    visits = [made_visit(n, 32.0, requests=0) for n in (7, 8, 9)]
+    headline = told(made_search(*in_turn(*CALM), *visits, most=32.0)).headline
+    assert headline.endswith("the highest load that was measured, and nothing broke; no value there.")
+
+
 def test_what_is_known_so_far() -> None:
     def text(search: Search, at: float | None = None) -> str:
         return known_text(search, conclude(search), at)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
 from bench.load_search.decisions import Ending, Search, Settings
@@ -16,6 +20,7 @@ from bench.metrics.objectives import parse_one
 from bench.observer import Cadence
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from bench.terminal import Terminal
 from tests.support.made_visits import in_turn, made_search, made_visit
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
@@ -170,6 +175,42 @@ def test_without_a_terminal_a_load_of_which_all_is_sent_is_told_of_no_more(tmp_p
     said = file.read_text()
     assert said.count("measuring, 12 of 60 s") == 1
     assert "waiting for 34 in flight" not in said
+
+
+def test_one_thing_is_waited_for_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[str] = []
+
+    @contextmanager
+    def waiting(terminal: Terminal, what: str) -> Iterator[None]:
+        waits.append(f"begins {what}")
+        yield
+        waits.append(f"ends {what}")
+
+    monkeypatch.setattr(Terminal, "waiting", waiting)
+    with (tmp_path / "lines").open("w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal, search = SearchTerminal(stream), searched(8)
+            terminal.visit_begins(search, Visit(9, "visit", 36.2, 25.0, 60.0))
+            with terminal.waiting("the server"):
+                pass
+            terminal.visit_begins(search, Visit(9, "visit", 36.2, 25.0, 60.0))
+            terminal.load_begins(Uncontrolled())
+            waits.append("the load")
+            terminal.load_ended()
+            terminal.run_ended()
+            terminal.visit_ended(search, search.results[-1])
+            waits.append("the next")
+            terminal.visit_begins(search, Visit(10, "visit", 36.2, 25.0, 60.0))
+            terminal.search_ended()
+
+        run_virtual(main)
+    preparing, reading = "preparing visit 9, at 36.2/s", "reading what it brought back"
+    assert waits == [
+        f"begins {preparing}", f"ends {preparing}", "begins the server", "ends the server",
+        f"begins {preparing}", f"ends {preparing}", "the load", f"begins {reading}", f"ends {reading}", "the next",
+        "begins preparing visit 10, at 36.2/s", "ends preparing visit 10, at 36.2/s",
+    ]  # fmt: skip
 
 
 def test_lines_are_drawn_each_second_on_a_terminal_and_written_each_half_minute_elsewhere() -> None:

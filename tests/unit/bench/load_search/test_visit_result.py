@@ -132,6 +132,12 @@ def test_a_mean_is_compared_with_its_limit() -> None:
     assert found.load == 10.0
 
 
+def test_requests_that_have_no_value_are_no_part_of_a_mean() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0) if i % 2 else (10.0,)) for i in range(80)]
+    found = result(records, "tpot:mean<10ms").means["tpot:mean<10ms"]
+    assert found.log_ratio == pytest.approx(math.log(2))
+
+
 def test_requests_that_fail_do_not_make_a_mean_better() -> None:
     records = sent(100, [20.0])
     for i in range(0, 100, 2):
