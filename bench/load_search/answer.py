@@ -36,7 +36,7 @@ def load_number(load: float, kind: str) -> str:
     """A load without its unit. Users are whole: a capacity of 24.6 users holds 24."""
     if KINDS[kind].whole:
         return f"{math.floor(load + 1e-9):,}"
-    return f"{load:,.3g}" if load < 1000 else f"{load:,.0f}"
+    return f"{load:,.3g}" if load < 999.5 else f"{load:,.0f}"
 
 
 def load_text(load: float, kind: str) -> str:

@@ -279,9 +279,8 @@ class Search:
         if not all(held for _, held in self.judged):
             return None  # From here on visits find their own way.
         failed = {result.load: result for result in hints if evidence.hint_fails(settings.goals, result)}
-        calm = [result.load for result in hints if result.load not in failed]
-        calm += [result.load for result, held in self.judged if held]
-        load = scouting.next_load(failed, calm, settings.least, settings.most)
+        tried = [*(result.load for result in hints), *(result.load for result, held in self.judged if held)]
+        load = scouting.next_load(failed, tried, settings.least, settings.most)
         if load is None:
             return None
         rounded = self._rounded(load)

@@ -111,7 +111,6 @@ class Estimates:
             # A scout judges few jobs, and may have held by chance. What a visit broke does not lie below the domain.
             broken = [r.load / scouting.WIDER for r in self.visits if not evidence.kept_objectives(goals, r)]
             low = min([low, *broken])
-            high = max(high, 2.4 * low)
         return Domain(low, high)
 
     def _posterior(self, goal: Goal, capacities: Floats, domain: Domain) -> Posterior:

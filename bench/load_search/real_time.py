@@ -15,9 +15,8 @@ class RealTime:
         return clock.now_ns()
 
     def wait(self, seconds: float) -> None:
-        """Wait; returns at once for 0."""
-        if seconds > 0:
-            threading.Event().wait(seconds)
+        """Wait; returns at once for 0 and less."""
+        threading.Event().wait(seconds)
 
 
 REAL_TIME = RealTime()

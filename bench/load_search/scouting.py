@@ -19,13 +19,13 @@ WIDER = 1.6
 _FAR = 8.0
 
 
-def next_load(failed: Mapping[float, Result], calm: Sequence[float], least: float, most: float) -> float | None:
+def next_load(failed: Mapping[float, Result], tried: Sequence[float], least: float, most: float) -> float | None:
     """The load to scout next; None once a load that holds and one that fails are known, or there is nowhere to go.
 
-    `failed`: by load, what failed there. `calm`: the loads at which nothing clearly broke.
+    `failed`: by load, what failed there. `tried`: all loads, of which those below every one that failed have held.
     """
     lowest = min(failed, default=math.inf)
-    highest = max((load for load in calm if load < lowest), default=None)
+    highest = max((load for load in tried if load < lowest), default=None)
     if not failed:
         return None if highest is None or highest >= most else 2 * highest
     if highest is None:

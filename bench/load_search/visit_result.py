@@ -249,11 +249,7 @@ def _mean(objective: Objective, load: float, run: Sequence[RequestRecord]) -> Me
     """How far the mean lies from its limit; above 0 where the objective is broken."""
     upper = objective.op.startswith("<")
     failed = objective.limit * (FAILED_COUNTS_AS if upper else 1 / FAILED_COUNTS_AS)
-    values = [
-        failed if record.outcome is not Outcome.OK else value
-        for record in run
-        if (value := _value(objective.metric, record)) is not None or record.outcome is not Outcome.OK
-    ]
+    values = (failed if record.outcome is not Outcome.OK else _value(objective.metric, record) for record in run)
     found = mean_of(load, [value for value in values if value is not None], objective.limit)
     return found if found is None or upper else Mean(load, -found.log_ratio, found.error)
 

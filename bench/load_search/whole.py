@@ -72,11 +72,10 @@ def plan(
         wrong += e.problems
     texts = given.get("slo") or ()
     try:
-        if texts or base is not None or not problems:  # A file that cannot be read may have them.
-            of_file = (
-                objectives.parse([texts] if isinstance(texts, str) else texts) if base is None else base.objectives
-            )
-            wanted = sought(of_file)
+        of_all = objectives.parse([texts] if isinstance(texts, str) else texts) if base is None else base.objectives
+        # A file that cannot be read may have them.
+        if of_all or not any(problem.startswith("--config ") for problem in problems):
+            wanted = sought(of_all)
     except UsageError as e:
         # What the configuration has found wrong with an objective is not said twice.
         wrong += [p for p in e.problems if not any(known.endswith(p.removeprefix("--slo ")) for known in wrong)]

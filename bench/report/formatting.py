@@ -64,7 +64,7 @@ def si(value: float | None, unit: str = "") -> str:
     if value is None:
         return NOTHING
     for limit, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
+        if abs(value) >= 0.9995 * limit:  # With three digits, 999,600 are 1 M and not 1e+03 k.
             return f"{value / limit:.3g} {prefix}{unit}"
     return f"{value:.3g} {unit}".rstrip()
 

@@ -109,19 +109,20 @@ def test_one_run_against_five_reads_the_same_from_either_side(tmp_path: Path) ->
 
 
 def test_pairs_take_a_drift_out_which_a_block_after_a_block_takes_for_a_change(tmp_path: Path) -> None:
-    in_turn = [made_side(tmp_path / "turn" / side, 6, first=i, step=2, drift=1.03) for i, side in enumerate("ab")]
+    few: dict[str, Any] = {"drift": 1.03, "requests": 20}
+    in_turn = [made_side(tmp_path / "turn" / side, 6, first=i, step=2, **few) for i, side in enumerate("ab")]
     assert compared(*in_turn).versus[0].of("tpot:p50").answer is not Answer.DIFFERS
-    a = made_side(tmp_path / "block" / "a", 6, drift=1.03)
-    b = made_side(tmp_path / "block" / "b", 6, first=6, tpot_ms=5.0 * 1.03**6, drift=1.03)
+    a = made_side(tmp_path / "block" / "a", 6, **few)
+    b = made_side(tmp_path / "block" / "b", 6, first=6, tpot_ms=5.0 * 1.03**6, **few)
     (versus,) = compared(a, b).versus
     assert versus.of("tpot:p50").answer is Answer.DIFFERS
     assert NOT_INTERLEAVED in versus.warnings
 
 
 def test_three_sides_are_each_compared_with_the_first_under_one_correction(tmp_path: Path) -> None:
-    a = made_side(tmp_path / "a", 4, step=3)
-    b = made_side(tmp_path / "b", 4, first=1, step=3, seed=1)
-    c = made_side(tmp_path / "c", 4, first=2, step=3, seed=2, tpot_ms=6.0)
+    a = made_side(tmp_path / "a", 4, step=3, requests=20)
+    b = made_side(tmp_path / "b", 4, first=1, step=3, seed=1, requests=20)
+    c = made_side(tmp_path / "c", 4, first=2, step=3, seed=2, tpot_ms=6.0, requests=20)
     whole = compared(a, b, c)
     assert [(v.a.name, v.b.name, v.method) for v in whole.versus] == [("A", "B", "pairs"), ("A", "C", "pairs")]
     both = compared(a, c).versus[0].of("tpot:p50")
@@ -164,9 +165,9 @@ def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(
     assert 'class="verdict suspect"' in forms[2]
 
 
-@pytest.mark.parametrize("runs", [1, 3])
-def test_the_values_shown_are_those_whose_ratio_is_the_change(tmp_path: Path, runs: int) -> None:
-    sides = pairs(tmp_path, runs, requests=2_000, spread=0.4, tpot_ms=5.5)
+@pytest.mark.parametrize(("runs", "requests"), [(1, 1_000), (3, 100)])
+def test_the_values_shown_are_those_whose_ratio_is_the_change(tmp_path: Path, runs: int, requests: int) -> None:
+    sides = pairs(tmp_path, runs, requests=requests, spread=0.4, tpot_ms=5.5)
     rows = to_json(compared(*sides))["versus"][0]["numbers"]
     changed = [row for row in rows if row["change"] is not None]
     assert {"ttft:mean", "tpot:p50", "error_rate"} <= {row["name"] for row in changed}

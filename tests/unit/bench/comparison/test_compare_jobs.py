@@ -20,11 +20,11 @@ from tests.support.made_runs import write_run
 SETTINGS: dict[str, Any] = {"rate": None, "mode": "sessions", "concurrency": 4}
 
 
-def _run(path: Path, *, at: int, mean_ms: float) -> Path:
-    """160 sessions of two jobs each, one after the other, whose length varies by a tenth."""
-    chance = random.Random(f"{path}")
+def _run(path: Path, *, at: int, mean_ms: float, sessions: int = 160) -> Path:
+    """Sessions of two jobs each, one after the other, whose length varies by a tenth."""
+    chance = random.Random(at)
     records: list[RequestRecord] = []
-    for k in range(160):
+    for k in range(sessions):
         for job in range(2):
             due = 2000.0 * k + 900 * job
             length = mean_ms * chance.uniform(0.9, 1.1)
@@ -36,7 +36,7 @@ def _run(path: Path, *, at: int, mean_ms: float) -> Path:
 
 def _side(path: Path, mean_ms: float, first: int) -> Path:
     for k in range(4):
-        _run(path / f"{k + 1}", at=first + 2 * k, mean_ms=mean_ms)
+        _run(path / f"{k + 1}", at=first + 2 * k, mean_ms=mean_ms, sessions=40)
     return path
 
 

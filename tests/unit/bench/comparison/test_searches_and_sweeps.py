@@ -129,8 +129,8 @@ def sweep(path: Path, tpots: dict[int, float], repeats: int = 3, first: int = 0,
 
 
 def test_curves_differ_where_they_differ(tmp_path: Path) -> None:
-    a = sweep(tmp_path / "a", {1: 5.0, 8: 6.0, 64: 9.0})
-    b = sweep(tmp_path / "b", {1: 5.0, 8: 6.0, 64: 12.0, 128: 20.0}, first=1)
+    a = sweep(tmp_path / "a", {1: 5.0, 8: 6.0, 64: 9.0}, requests=20)
+    b = sweep(tmp_path / "b", {1: 5.0, 8: 6.0, 64: 12.0, 128: 20.0}, first=1, requests=20)
     content = compared(a, b)
     (versus,) = content["versus"]
     worse = [row["name"] for row in versus["numbers"] if row["worse"]]
@@ -143,6 +143,7 @@ def test_curves_differ_where_they_differ(tmp_path: Path) -> None:
 
 def test_one_run_at_each_load_shows_no_change_of_the_setup(tmp_path: Path) -> None:
     loads = {1: 5.0, 8: 6.0}
+    a = sweep(tmp_path / "a", loads, 1, requests=600)
     for name, changed, begins in (
         (
             "b",
@@ -151,8 +152,7 @@ def test_one_run_at_each_load_shows_no_change_of_the_setup(tmp_path: Path) -> No
         ),
         ("c", loads, "No difference is shown between A and B at any of 2 loads. "),
     ):
-        a = sweep(tmp_path / f"{name}-before", loads, 1, requests=1_000)
-        (versus,) = compared(a, sweep(tmp_path / name, changed, 1, first=1, requests=1_000))["versus"]
+        (versus,) = compared(a, sweep(tmp_path / name, changed, 1, first=1, requests=600))["versus"]
         assert versus["headline"].startswith(begins)
         assert "A change of the setup from A to B is not shown: the spread between sweeps is not" in versus["headline"]
         assert not {row["answer"] for row in versus["numbers"]} & {"differs", "same within the margin"}
@@ -161,8 +161,9 @@ def test_one_run_at_each_load_shows_no_change_of_the_setup(tmp_path: Path) -> No
 
 def test_the_correction_is_over_all_loads(tmp_path: Path) -> None:
     loads = dict.fromkeys((1, 2, 4), 5.0)
-    many = compared(sweep(tmp_path / "a", loads), sweep(tmp_path / "b", loads | {4: 6.0}, first=1))
-    few = compared(sweep(tmp_path / "c", {4: 5.0}), sweep(tmp_path / "d", {4: 6.0}, first=1))
+    changed = sweep(tmp_path / "b", loads | {4: 6.0}, first=1, requests=20)
+    many = compared(sweep(tmp_path / "a", loads, requests=20), changed)
+    few = compared(sweep(tmp_path / "c", {4: 5.0}, requests=20), sweep(tmp_path / "d", {4: 6.0}, first=1, requests=20))
     p = {name: row["p"] for content in (few, many) for row in content["versus"][0]["numbers"]
          for name in [f"{len(content['versus'][0]['numbers'])} {row['name']}"]}  # fmt: skip
     assert p["12 tpot:p50 at 4"] > 2 * p["4 tpot:p50 at 4"]

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_search.answer import Answer, answer, known_text, percent
+from bench.load_search.answer import Answer, answer, duration, known_text, load_text, percent
 from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
+from bench.load_search.visits import Visit
 from bench.statistics.capacity import Mean
 from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, in_turn, made_search, made_visit
 from tests.unit.bench.load_search.test_conclusion import CALM, CHANGES, CLOSE, SCOUTS
@@ -82,6 +83,13 @@ def test_a_tenth_that_fails_at_any_load() -> None:
     assert required(search, 5.0) == ("5/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
     assert required(search, 1.0) == ("1/s is not held: 1/s broke", Exit.OBJECTIVE_FAILED)
     assert required(search, 0.5) == ("0.5/s; whether it is held is not shown", Exit.OBJECTIVE_FAILED)
+
+
+def test_a_share_that_is_the_same_at_any_load_ends_a_search_after_four_visits() -> None:
+    loads = (1, 2, 4, 5, 6, 7, 8)
+    assert conclude(flat(0.1, *loads[:6])).flat is not None
+    assert isinstance(flat(0.1, *loads[:6]).next(), Visit)
+    assert flat(0.1, *loads).next() is Ending.NOTHING_HOLDS
 
 
 def test_two_percent_that_fail_up_to_the_limit() -> None:
@@ -274,7 +282,8 @@ def test_a_search_of_which_every_visit_failed() -> None:
     found = told(search, Ending.NOTHING_HOLDS)
     assert (found.headline, found.exit) == ("No load held: every visit FAILED, down to 1/s.", Exit.TARGET)
     search.add(made_visit(6, 0.5, verdict="INVALID"))
-    assert told(search, Ending.NOTHING_HOLDS).headline == "No load held: every valid visit FAILED, down to 1/s."
+    found = told(search, Ending.NOTHING_HOLDS)
+    assert (found.headline, found.exit) == ("No load held: every valid visit FAILED, down to 1/s.", Exit.TARGET)
     one = made_search(made_visit(1, 8.0, 1.0, verdict="FAILED", phase="scout"))
     stopped = told(one, Ending.INTERRUPTED)
     assert (stopped.headline, stopped.exit) == ("No answer yet: every visit FAILED, down to 8/s.", Exit.INTERRUPTED)
@@ -424,6 +433,12 @@ def test_what_a_visit_kept_is_shown_for_each_objective() -> None:
     assert re.fullmatch(f"{begin}ttft:p99 is 412 ms there.", told(search, numbers=numbers).headline)
 
 
+def test_a_visit_that_judged_no_request_has_no_value() -> None:
+    visits = [made_visit(n, 32.0, requests=0) for n in (7, 8, 9)]
+    headline = told(made_search(*in_turn(*CALM), *visits, most=32.0)).headline
+    assert headline.endswith("the highest load that was measured, and nothing broke; no value there.")
+
+
 def test_what_is_known_so_far() -> None:
     def text(search: Search, at: float | None = None) -> str:
         return known_text(search, conclude(search), at)
@@ -443,3 +458,39 @@ def test_what_is_known_so_far() -> None:
 )
 def test_nothing_is_certain(p: float, text: str) -> None:
     assert percent(p) == text
+
+
+def test_one_visit_that_broke_by_little_is_not_shown_to_be_too_much() -> None:
+    search = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0105)))
+    sure = search.sure_of(35.0)
+    assert sure is not None
+    assert 0.05 < sure < 0.95
+    assert told(search).headline == (
+        f"Not shown: a visit to 35/s broke, but that it is not held is only {100 * (1 - sure):.0f}% sure."
+    )
+
+
+@pytest.mark.parametrize(
+    ("load", "kind", "text"),
+    [
+        (0.1, "rate", "0.1/s"),
+        (12.345, "rate", "12.3/s"),
+        (999.4, "rate", "999/s"),
+        (999.6, "rate", "1,000/s"),
+        (1_000.0, "rate", "1,000/s"),
+        (12_345.6, "rate", "12,346/s"),
+        (0.9999999999, "concurrency", "1 user"),
+        (24.6, "concurrency", "24 users"),
+        (1_234.0, "concurrency", "1,234 users"),
+    ],
+)
+def test_a_load_has_three_digits_and_whole_users(load: float, kind: str, text: str) -> None:
+    assert load_text(load, kind) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (89.9, "90 s"), (90.0, "1.5 min"), (5_399.0, "90.0 min"), (5_400.0, "1.5 h")],
+)
+def test_a_time_is_in_seconds_minutes_or_hours(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -123,6 +123,11 @@ def test_without_a_visit_that_counts_nothing_is_concluded() -> None:
     assert conclude(made_search(made_visit(1, 8.0, kept_up=False))) == Conclusion(Kind.NONE)
 
 
+def test_a_visit_of_which_nothing_is_known_judged_no_request() -> None:
+    empty = Result(1, "visit", 8.0, "VALID", 1.0, 10.0, 12.0)
+    assert (empty.requests, empty.judged(P99.text), empty.share(P99.text)) == (0, 0, None)
+
+
 def test_a_failed_visit_in_the_middle_changes_nothing() -> None:
     rows = in_turn(*SCOUTS, *CLOSE)
     failed = made_visit(12, 36.0, 1.0, verdict="FAILED")

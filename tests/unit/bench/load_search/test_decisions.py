@@ -15,6 +15,7 @@ from bench.load_search.search_file import from_json, to_json
 from bench.load_search.visits import Result, Visit, times
 from bench.statistics.capacity import Mean
 from bench.statistics.keeps_up import InFlight
+from tests.support.made_visits import in_turn, made_search
 
 P99 = Goal("ttft:p99<500ms", 0.01)
 TPOT = Goal("tpot:p90<50ms", 0.1)
@@ -269,6 +270,16 @@ def test_time_left_falls_with_the_width_and_never_exceeds_the_budget() -> None:
     assert search.time_left_s() == 900.0
     play(search, {P99: logistic(38.0)})
     assert 0.0 <= search.time_left_s() <= 900.0 - search.seconds + 50
+
+
+def test_time_left_is_that_of_the_budget_until_there_is_a_bracket() -> None:
+    calm = in_turn(("scout", 32.0, 0.0), *[("visit", 32.0, 0.0)] * 3)
+    search = made_search(*calm, most=32.0, budget_s=1_000.0)
+    known = search.known()
+    assert known is not None
+    assert known.low == known.high
+    assert search.time_left_s() == 1_000.0 - 4 * 72.0
+    assert made_search(*calm, budget_s=200.0).time_left_s() == 0.0
 
 
 def test_scouts_alone_say_nothing() -> None:

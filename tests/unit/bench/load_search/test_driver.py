@@ -44,9 +44,12 @@ def carried_out(
 ) -> tuple[Ended, Rendered, dict[str, Any]]:
     given: dict[str, Any] = {"shares": {P99.text: logistic(38.0)}, "folder": place.path}
     visits = FormulaVisits(**(given | server))
-    follower = Silent()
+    follower, before = Silent(), len(search.results)
     ended = drive(search, place, visits, follower, config_sha256=SHA256, require=require)
     assert follower.over
+    # It is told of each visit as it begins, and again unless it brought nothing back.
+    assert follower.ended == len(search.results) - before
+    assert follower.begun - follower.ended in (0, 1)
     rendered = render(place, search, ended.stopped_by, require, ended.error)
     kept = place.kept()
     assert kept is not None

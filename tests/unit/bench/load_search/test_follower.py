@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from bench.load.live import LiveNumbers, LoadGoal, ObjectiveSoFar
 from bench.load_search.decisions import Ending, Search, Settings
@@ -12,8 +17,10 @@ from bench.load_search.follower import SearchTerminal, ended_lines, progress_lin
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Visit
 from bench.metrics.objectives import parse_one
+from bench.observer import Cadence
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
+from bench.terminal import Terminal
 from tests.support.made_visits import in_turn, made_search, made_visit
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
@@ -148,6 +155,83 @@ class Uncontrolled:
 
     def set_load(self, load: float) -> LoadChange:
         raise AssertionError("nobody changes it")
+
+
+def test_without_a_terminal_a_load_of_which_all_is_sent_is_told_of_no_more(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    with file.open("w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal = SearchTerminal(stream)
+            terminal.visit_begins(searched(8), Visit(9, "visit", 36.2, 25.0, 60.0))
+            terminal.load_begins(Uncontrolled())
+            terminal.progress(NUMBERS)
+            terminal.progress(replace(NUMBERS, all_sent=True))
+            terminal.load_ended()
+            terminal.run_ended()
+            terminal.search_ended()
+
+        run_virtual(main)
+    said = file.read_text()
+    assert said.count("measuring, 12 of 60 s") == 1
+    assert "waiting for 34 in flight" not in said
+
+
+def test_one_thing_is_waited_for_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[str] = []
+
+    @contextmanager
+    def waiting(terminal: Terminal, what: str) -> Iterator[None]:
+        waits.append(f"begins {what}")
+        yield
+        waits.append(f"ends {what}")
+
+    monkeypatch.setattr(Terminal, "waiting", waiting)
+    with (tmp_path / "lines").open("w") as stream:
+
+        async def main(loop: VirtualTimeLoop) -> None:
+            terminal, search = SearchTerminal(stream), searched(8)
+            terminal.visit_begins(search, Visit(9, "visit", 36.2, 25.0, 60.0))
+            with terminal.waiting("the server"):
+                pass
+            terminal.visit_begins(search, Visit(9, "visit", 36.2, 25.0, 60.0))
+            terminal.load_begins(Uncontrolled())
+            waits.append("the load")
+            terminal.load_ended()
+            terminal.run_ended()
+            terminal.visit_ended(search, search.results[-1])
+            waits.append("the next")
+            terminal.visit_begins(search, Visit(10, "visit", 36.2, 25.0, 60.0))
+            terminal.search_ended()
+
+        run_virtual(main)
+    preparing, reading = "preparing visit 9, at 36.2/s", "reading what it brought back"
+    assert waits == [
+        f"begins {preparing}", f"ends {preparing}", "begins the server", "ends the server",
+        f"begins {preparing}", f"ends {preparing}", "the load", f"begins {reading}", f"ends {reading}", "the next",
+        "begins preparing visit 10, at 36.2/s", "ends preparing visit 10, at 36.2/s",
+    ]  # fmt: skip
+
+
+def test_lines_are_drawn_each_second_on_a_terminal_and_written_each_half_minute_elsewhere() -> None:
+    leader, follower = os.openpty()
+    with os.fdopen(leader), os.fdopen(follower, "w") as stream:
+        assert SearchTerminal(stream).cadence == Cadence(first_s=0.5, every_s=1.0)
+    assert SearchTerminal(io.StringIO()).cadence == Cadence(first_s=30.0, every_s=30.0)
+    assert SearchTerminal(io.StringIO(), quiet=True).cadence is None
+
+
+def test_a_visit_that_has_just_its_time_is_measured_and_two_objectives_are_told() -> None:
+    now = situation(searched(2), Visit(3, "scout", 32.0, 3.0, 12.0), None)
+    assert progress_lines(now, NUMBERS)[0].endswith(": waiting for 34 in flight")
+    assert progress_lines(now, replace(NUMBERS, run_s=11.9))[0].endswith(": measuring, 12 of 12 s")
+    texts = ("ttft:p99<300ms", "tpot:p90<50ms", "e2el:p90<9s")
+    several = tuple(ObjectiveSoFar(parse_one(text), 312.0) for text in texts)
+    told = "in flight 34, ttft:p99<300ms: missed so far, tpot:p90<50ms: missed so far"
+    assert progress_lines(now, replace(NUMBERS, objectives=several))[1] == f"  {told}"
+    none = tuple(replace(entry, value=None) for entry in several)
+    assert progress_lines(now, replace(NUMBERS, objectives=none))[1] == "  in flight 34"
+    assert progress_lines(now, replace(NUMBERS, elapsed_s=5_000.0))[3].endswith(", about 0 s left")
 
 
 def test_on_a_terminal_the_lines_of_a_visit_are_drawn_over_and_go_when_it_is_over() -> None:

@@ -12,7 +12,12 @@ from bench.load_search.goals import Goal, goal, goals
     ("metric", "stat", "op", "limit", "allowed"),
     [
         ("ttft", "p99", "<", 500.0, 0.01),
+        ("e2el", "p75", "<", 500.0, 0.25),
+        ("e2el", "p95", "<", 500.0, 0.05),
         ("e2el", "p999", "<=", 5_000.0, 0.001),
+        ("error_rate", None, "<", 6e-10, 1e-9),
+        ("error_rate", None, "<", 0.123456789, 0.123456789),
+        ("goodput", None, ">=", 0.999999999, 1e-9),
         ("tpot", "p50", "<", 30.0, 0.5),
         ("ttft", "mean", "<", 200.0, None),
         ("tps", "p50", ">", 20.0, 0.5),

@@ -47,6 +47,30 @@ def test_a_search_that_is_resumed_keeps_what_is_not_given_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "name", "value"),
+    [
+        ({"start": "5", "min": "5", "max": "5"}, "start", 5.0),
+        ({"start": " 2,500.5/s "}, "start", 2_500.5),
+        ({"start": ".5"}, "start", 0.5),
+        ({"min": "100,000"}, "least", 100_000.0),
+        ({"load": "sessions", "min": "1"}, "least", 1.0),
+        ({"precision": "0.5%"}, "precision", 0.005),
+        ({"precision": "200%"}, "precision", 2.0),
+        ({"precision": "0.99"}, "precision", 0.99),
+        ({"precision": ".1"}, "precision", 0.1),
+        ({"budget": "10s"}, "budget_s", 10.0),
+        ({"budget": "720h"}, "budget_s", 30 * 86_400.0),
+    ],
+)
+def test_the_ends_of_what_may_be_given_are_taken(given: dict[str, str], name: str, value: float) -> None:
+    assert getattr(settings_of(given, GOALS)[0], name) == pytest.approx(value)
+
+
+def test_the_highest_load_itself_may_be_required() -> None:
+    assert settings_of({"max": "3", "require": "3"}, GOALS)[1] == 3.0
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ({"load": "rates"}, "'rates' is none of rate, concurrency, sessions"),
@@ -61,6 +85,13 @@ def test_a_search_that_is_resumed_keeps_what_is_not_given_again() -> None:
         ({"start": "9", "max": "3"}, "--start 9 is not between --min 0.1 and --max 3"),
         ({"require": "9", "max": "3"}, "--require 9 is more than --max 3"),
         ({"precision": "10"}, "10 without a unit is 1000%: write 10%"),
+        ({"precision": "1"}, "1 without a unit is 100%: write 1%"),
+        ({"precision": "0.49%"}, "give between 0.5% and 200%"),
+        ({"precision": "201%"}, "give between 0.5% and 200%"),
+        ({"budget": "9.9s"}, "9.9 s is no time to search in"),
+        ({"budget": "721h"}, "give between 10 s and 30 days"),
+        ({"max": "100,000.5"}, "is more than the 100,000"),
+        ({"start": "0.000001"}, "--start: must be at least"),
         ({"precision": "wide"}, "'wide' is not a width such as 10%"),
         ({"precision": "0.1%"}, "give between 0.5% and 200%"),
         ({"budget": "3s"}, "3 s is no time to search in"),
@@ -78,3 +109,7 @@ def test_all_problems_are_said_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         settings_of({"start": "x", "budget": "y", "precision": "z", "min": "5", "max": "3"}, GOALS)
     assert len(refused.value.problems) == 4
+    # What cannot be read is not blamed for what it does not go with.
+    with pytest.raises(UsageError) as refused:
+        settings_of({"start": "9", "max": "3", "require": "9", "budget": "y"}, GOALS)
+    assert [problem.partition(":")[0] for problem in refused.value.problems] == ["--budget"]

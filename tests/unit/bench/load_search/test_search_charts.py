@@ -45,6 +45,9 @@ def test_no_load_is_drawn_above_what_was_tried() -> None:
     assert known is not None
     chart = charts.posterior(search, known)
     assert chart.band is not None
+    # The last load that is drawn is at most one step of the grid under the interval's end.
+    assert chart.x[-1] < math.log10(known.high)
+    assert chart.band == (math.log10(known.low), chart.x[-1])
     assert 10 ** max(*chart.x, *chart.x_span, *chart.band) <= 41.0 + 1e-9
     assert max(float(name.removesuffix("/s")) for name in chart.x_names) <= 41.0
 
@@ -89,12 +92,18 @@ def test_a_search_of_one_load_has_no_chart() -> None:
         (1, 10, ["1", "3", "10"]),
         (20, 60, ["20", "30", "50"]),
         (33, 42, ["33", "35", "37", "39", "41"]),
+        (1, 6, ["1", "2", "5"]),
+        (1.4, 3.2, ["1.5", "2", "3"]),
+        (4.9, 10.5, ["5", "7", "10"]),
+        (7.8, 11, ["8", "8.5", "9", "9.5", "10"]),
+        (3, 4.4, ["3", "3.5", "4"]),
+        (9.75, 10.25, ["9.8", "9.9", "10"]),
+        (9.89, 10.1, ["9.9", "9.92", "9.94", "9.96", "9.98", "10"]),
     ],
 )
 def test_marks_are_round_numbers(low: float, high: float, names: list[str]) -> None:
     marks = charts.ticks(math.log10(low), math.log10(high))
-    assert [name for _, name in marks][: len(names)] == names
-    assert len(marks) <= 6
+    assert [name for _, name in marks] == names
     assert all(10**at == pytest.approx(float(name.replace(",", ""))) for at, name in marks)
 
 
@@ -184,6 +193,9 @@ def test_the_objective_that_binds_is_an_area_and_others_are_lines() -> None:
     shown = [load for load in grid if known.low / wide <= load <= min(known.high * wide, highest)]
     assert [10**x for x in chart.x] == pytest.approx(shown)
     assert chart.x_span == (chart.x[0], chart.x[-1])
+    assert list(chart.panels[0].lines[1].values) == pytest.approx(
+        [100 * float(search.posteriors[P99.text].mass[int(np.argmin(abs(grid - load)))]) for load in shown]
+    )
     # The chance that the capacity is at a load or above it.
     mass = search.posteriors[P99.text].mass
     at = [int(np.argmin(abs(grid - load))) for load in shown]

@@ -51,6 +51,21 @@ def test_every_problem_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
         assert sum(said in line for line in lines) == 1, said
 
 
+def test_objectives_of_a_file_are_looked_at_whatever_else_is_wrong_unless_it_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text("url: http://127.0.0.1:1\nslo: ['requests_per_s>5']\n")
+    lines = refused(capsys, "--config", str(file), "--nonsense")
+    assert lines[0] == "2 problems"
+    for word in ("rises with the load", "--nonsense"):
+        assert sum(word in line for line in lines) == 1
+    file.write_text("url: [")
+    said = "\n".join(refused(capsys, "--config", str(file)))
+    assert "load.yaml" in said
+    assert "needs an objective" not in said
+
+
 def test_a_wrong_objective_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = refused(capsys, *URL, "--slo", "ttft:p99<500")
     assert line.count("needs a unit") == 1
@@ -117,3 +132,9 @@ def test_visits_of_sessions_begin_in_their_middle_where_nothing_else_is_said(tmp
     assert begin(sessions_begin="first") == "first"
     # The rows of a file need not have the answers that this takes.
     assert begin(dataset=str(rows)) == "first"
+
+
+def test_a_wrong_setting_is_named_where_a_search_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = kept_search(tmp_path)
+    (line,) = refused(capsys, "--resume", str(path), *SLO, "--output-tokens", "many")
+    assert "--output-tokens" in line

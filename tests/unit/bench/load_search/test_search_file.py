@@ -70,6 +70,13 @@ def test_the_conclusion_is_in_the_file() -> None:
     assert of(made_search(*tenth, goals=(ERRORS,))) == ("no load held", None, 1.0, [], None)
     changed = made_search(*in_turn(*(("visit", load, share) for load, share in CHANGES)))
     assert of(changed) == ("the server changed", None, None, [], None)
+    # A load that surely held is not named where the server changed.
+    scouts = [("scout", 16.0, 0.0), ("scout", 64.0, 0.9)]
+    sure = made_search(*in_turn(*scouts, *(("visit", load, share) for load, share in CHANGES), ("visit", 5.0, 0.0)))
+    known = sure.known()
+    assert known is not None
+    assert known.held is not None
+    assert of(sure) == ("the server changed", None, None, [], None)
     assert of(made_search(*in_turn(*SCOUTS))) == ("none", None, None, [], None)
 
 

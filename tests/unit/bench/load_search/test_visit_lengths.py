@@ -27,8 +27,9 @@ def test_the_first_requests_are_a_tenth_and_at_least_ten() -> None:
     took = np.array([1.0] * 10 + [60.0] * 90)
     assert first_p90_s(np.arange(100.0), took) == 1.0
     assert first_p90_s(np.arange(100.0)[::-1], took) == 60.0
-    # Of 200 the first twenty count, of 50 the first ten: the p90 of 1, 2, ... 10 is 9.1.
+    # Of 200 the first twenty count, of 50 the first ten: the p90 of 1, 2, ... 10 is 9.1, of 1, 2, ... 20 18.1.
     assert first_p90_s(np.arange(200.0), np.array([1.0] * 10 + [9.0] * 190)) == 9.0
+    assert first_p90_s(np.arange(200.0), np.arange(1.0, 201.0)) == pytest.approx(18.1)
     assert first_p90_s(np.arange(50.0), np.arange(1.0, 51.0)) == pytest.approx(9.1)
     assert first_p90_s(np.arange(10.0), np.arange(1.0, 11.0)) == pytest.approx(9.1)
     assert first_p90_s(np.arange(9.0), np.ones(9)) is None
@@ -140,6 +141,12 @@ def test_a_search_ends_at_the_highest_load_only_where_it_is_sure_that_it_held() 
     assert asked(made_search(*calm, made_visit(7, 32.0, 0.0095), most=32.0)).load == 32.0
     assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), most=32.0).next() is Ending.NEVER_FAILS
     assert isinstance(made_search(*calm, *(made_visit(n, 31.0) for n in (7, 8, 9)), most=32.0).next(), Visit)
+    lower = made_visit(10, 20.0)
+    assert made_search(*calm, *(made_visit(n, 32.0) for n in (7, 8, 9)), lower, most=32.0).next() is Ending.NEVER_FAILS
+
+
+def test_a_search_that_is_resumed_with_a_lower_limit_than_its_scouts_held_visits_the_limit() -> None:
+    assert asked(made_search(*in_turn(("scout", 1_000.0, 0.0)), most=10.0)).load == 10.0
 
 
 # Scouts against visits.
@@ -262,6 +269,24 @@ def test_time_left_is_the_budget_until_there_is_a_bracket() -> None:
     assert made_search(*in_turn(*SCOUTS, *close), precision=0.001).time_left_s() == pytest.approx(900.0 - 11 * 72.0)
 
 
+# The loads that are sure.
+
+
+def test_the_highest_sure_load_held_its_own_visit_and_the_lowest_that_is_not_held_broke_in_its_own() -> None:
+    broke = [("visit", 42.0, 0.3)] * 2
+    lucky = made_search(*in_turn(*SCOUTS, ("visit", 35.0, 0.0), *broke), made_visit(11, 41.0, requests=50))
+    known = lucky.known()
+    assert known is not None
+    assert (lucky.sure_of(41.0) or 1) < 0.05
+    assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
+    held = [("visit", 35.0, 0.0)] * 4
+    unlucky = made_search(*in_turn(*SCOUTS, *held, *broke), made_visit(14, 35.5, 0.012, requests=500))
+    known = unlucky.known()
+    assert known is not None
+    assert (unlucky.sure_of(35.5) or 0) > 0.95
+    assert (known.held and known.held[0], known.failed and known.failed[0]) == (35.0, 42.0)
+
+
 # The edges of jobs.
 
 
@@ -281,6 +306,8 @@ def test_a_visit_of_jobs_lasts_until_enough_can_be_judged_within_an_eighth_of_th
     assert times("visit", None, None, 7_200.0, 20.0, 0.5) == (10.0, 420.0)
     assert times("visit", None, None, 1_600.0, 20.0, 0.5) == (10.0, 200.0)
     assert times("visit", None, None, 90.0, 1.0, 40.0)[1] == pytest.approx(6.0)
+    # 200 in proportion to the budget are 20; 40 at least.
+    assert times("visit", None, None, 90.0, 1.0, 5.0)[1] == pytest.approx(9.0)
     assert times("visit", None, None, 450.0, 10.0, 1.0)[1] == pytest.approx(56.25)
     assert times("visit", None, 400.0, 900.0, 500.0) == (500.0, 1_500.0)
 
@@ -291,3 +318,26 @@ def test_whether_a_visit_broke_an_objective() -> None:
     assert search.broke(made_visit(1, 8.0, 0.02))
     assert not search.broke(made_visit(1, 8.0, 0.02, requests=500, phase="scout"))
     assert search.broke(made_visit(1, 8.0, kept_up=False))
+
+
+def test_a_load_that_held_is_tried_again_once_three_visits_since_then_have_broken() -> None:
+    def step(*rows: tuple[str, float, float]) -> float:
+        visit = made_search(*in_turn(*SCOUTS, *rows, seconds=20.0), precision=0.001).next()
+        assert isinstance(visit, Visit)
+        return visit.load
+
+    held = [("visit", 29.0, 0.0), ("visit", 30.0, 0.0), ("visit", 28.0, 0.0)]
+    broke = [("visit", load, 0.3) for load in (42.0, 41.0, 40.0)]
+    assert step(*held, *broke) == 30.0
+    assert step(*held, *broke, ("visit", 39.0, 0.3)) == 30.0
+    assert step(*held, *broke[:2]) != 30.0
+    assert step(*held, *broke, ("visit", 30.0, 0.0)) != 30.0
+    assert step(*broke) not in (30.0, 29.0, 28.0)
+
+
+@pytest.mark.parametrize(("requests", "broke"), [(29, False), (30, True)])
+def test_a_scout_of_thirty_requests_shows_what_breaks(requests: int, broke: bool) -> None:
+    scouts = [made_visit(1, 16.0, phase="scout"), made_visit(2, 32.0, 0.9, phase="scout", requests=requests)]
+    search = made_search(*scouts)
+    assert [result.load for result in search.hints] == [16.0, 32.0]
+    assert search.scout_broke is broke

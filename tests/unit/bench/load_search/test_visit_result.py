@@ -132,6 +132,12 @@ def test_a_mean_is_compared_with_its_limit() -> None:
     assert found.load == 10.0
 
 
+def test_requests_that_have_no_value_are_no_part_of_a_mean() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0) if i % 2 else (10.0,)) for i in range(80)]
+    found = result(records, "tpot:mean<10ms").means["tpot:mean<10ms"]
+    assert found.log_ratio == pytest.approx(math.log(2))
+
+
 def test_requests_that_fail_do_not_make_a_mean_better() -> None:
     records = sent(100, [20.0])
     for i in range(0, 100, 2):
@@ -144,6 +150,16 @@ def test_a_mean_from_below_is_broken_where_it_is_low() -> None:
     records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(100)]
     found = result(records, "tps:mean>100").means["tps:mean>100"]
     assert found.log_ratio == pytest.approx(math.log(100 / 50))
+
+
+def test_fewer_than_twenty_values_have_no_mean_and_the_objectives_after_one_are_judged() -> None:
+    records = [made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 30.0)) for i in range(19)]
+    texts = ("tps:mean>100", "ttft:mean<40ms", "ttft:p90<5ms", "ttft:mean<5ms", "error_rate<1%")
+    found = result(records, *texts)
+    assert found.means == {}
+    assert found.violations == {"ttft:p90<5ms": 19, "error_rate<1%": 0}
+    one_more = [*records, made_record(19, sent_ms=190.0, chunks_ms=(10.0, 30.0))]
+    assert set(result(one_more, *texts).means) == {"tps:mean>100", "ttft:mean<40ms", "ttft:mean<5ms"}
 
 
 def before(e2el_s: float = 1.0) -> Result:
@@ -174,6 +190,18 @@ def test_p90_of_e2el_is_of_the_requests_that_succeeded() -> None:
     records.append(made_record(101, outcome=Outcome.TIMEOUT_TOTAL, chunks_ms=(10.0, 90_000.0)))
     assert result(records, "ttft:p90<50ms").e2el_p90_s == pytest.approx(0.190)
     assert result([], "ttft:p90<50ms").e2el_p90_s is None
+
+
+def test_how_long_the_first_requests_took_is_of_those_of_the_warm_up_too() -> None:
+    records = [
+        made_record(i, sent_ms=i * 10.0, chunks_ms=(10.0, 100.0 + i), phase="warmup" if i < 10 else "run")
+        for i in range(50)
+    ]
+    # The first ten took 100 to 109 ms.
+    assert result(records, "ttft:p90<50ms").e2el_first_s == pytest.approx(0.1081)
+    records[0] = made_record(0, outcome=Outcome.TIMEOUT_TOTAL, chunks_ms=(10.0, 90_000.0), phase="warmup")
+    assert result(records, "ttft:p90<50ms").e2el_first_s == pytest.approx(0.1091)
+    assert result(records[:10], "ttft:p90<50ms").e2el_first_s is None
 
 
 def test_objectives_that_no_search_can_look_for_are_refused_all_at_once() -> None:

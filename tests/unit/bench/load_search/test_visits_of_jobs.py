@@ -49,7 +49,7 @@ def test_jobs_and_not_requests_are_held_against_a_limit_on_jobs() -> None:
     assert (found.judged("e2el:p90<10s"), found.violations["e2el:p90<10s"]) == (40, 0)
     assert broke(found, Goal("job:p90<900ms", 0.1)) == ("100% of 10", True)
     assert broke(found, Goal("e2el:p90<10s", 0.1)) == ("0%", False)
-    assert found.e2el_p90_s == 1.0
+    assert (found.e2el_p90_s, found.e2el_first_s) == (1.0, None)
 
 
 def test_a_job_that_failed_breaks_its_objective_and_one_of_the_warm_up_or_cancelled_does_not() -> None:
@@ -58,6 +58,16 @@ def test_a_job_that_failed_breaks_its_objective_and_one_of_the_warm_up_or_cancel
     left = [replace(record, outcome=Outcome.CANCELLED) for record in two_agents(20, session=2)]
     found = result([*failed, *warm, *left, *two_agents(30, session=3)], "job:p50<5s")
     assert (found.judged("job:p50<5s"), found.violations["job:p50<5s"]) == (2, 1)
+
+
+def test_how_long_a_job_takes_is_told_by_those_that_were_completed_or_cut_off() -> None:
+    whole = jobs(*[8.0] * 10)
+    failed = [replace(record, outcome=Outcome.RESET) for record in jobs(*[0.1] * 30)]
+    both = [*whole, *(replace(record, session=f"other {i}", index=100 + i) for i, record in enumerate(failed))]
+    assert result(both, "job:p90<20s").e2el_p90_s == pytest.approx(8.0)
+    cut = [replace(record, outcome=Outcome.INTERRUPTED) for record in jobs(*[30.0] * 10)]
+    both = [*whole, *(replace(record, session=f"other {i}", index=100 + i) for i, record in enumerate(cut))]
+    assert result(both, "job:p90<20s").e2el_p90_s == pytest.approx(30.0, rel=1e-3)
 
 
 def test_jobs_are_judged_that_were_begun_so_long_before_the_end_that_their_fate_is_known() -> None:
@@ -79,6 +89,15 @@ def test_jobs_an_hour_of_a_user_are_a_mean_of_job_seconds() -> None:
     assert judged_after_s(sought(objectives.parse([text]))) == 20.0
     failed = [replace(record, outcome=Outcome.RESET) for record in fast]
     assert result(failed, text).means[text].log_ratio == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_objectives_on_jobs_of_every_form_stand_beside_those_on_requests() -> None:
+    mean, job, whole = "jobs_per_hour_per_user>360", "job:p90<15s", "e2el:p90<1s"
+    found = result(jobs(*[12.0] * 40), mean, job, "job:p50<10s", whole)
+    assert (set(found.means), set(found.jobs)) == ({mean}, {mean, job, "job:p50<10s"})
+    # Those of the last 20 s of 60 are not judged, with the mean's limit of 10 s: it waits for twice as much.
+    assert (found.judged(mean), found.judged(job), found.judged(whole)) == (40, 40, 40)
+    assert found.violations == {job: 0, "job:p50<10s": 40, whole: 40}
 
 
 def test_a_visit_lasts_long_enough_to_judge_jobs() -> None:

@@ -39,16 +39,16 @@ def baseline(made_baseline: bytes, tmp_path: Path) -> Path:
 
 def test_a_baseline_is_begun_grows_and_keeps_its_schema_and_twenty_runs(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "baseline.json"
-    for group in range(8):
-        runs = made_side(tmp_path / f"runs-{group}", 3, first=10 * group, requests=40)
-        for n in range(3):
+    for group in range(4):
+        runs = made_side(tmp_path / f"runs-{group}", 6, first=10 * group, requests=20)
+        for n in range(6):
             (runs / f"{n + 1}").rename(runs / f"{group}-{n}")
         manifest_ids(runs)
         assert gate(runs, "--baseline", path, "--update") == 0
         content = orjson.loads(path.read_bytes())
         assert [error.message for error in BASELINE.iter_errors(content)] == []
-        assert len(content["runs"]) == min(20, 3 * (group + 1))
-    assert [entry["id"] for entry in content["runs"]][-3:] == ["7-0", "7-1", "7-2"]
+        assert len(content["runs"]) == min(20, 6 * (group + 1))
+    assert [entry["id"] for entry in content["runs"]][-6:] == [f"3-{n}" for n in range(6)]
     assert gate(runs, "--baseline", path, "--update") == 0
     assert len(orjson.loads(path.read_bytes())["runs"]) == 20
 
@@ -105,9 +105,9 @@ def test_a_run_is_not_held_to_itself_nor_counted_twice(tmp_path: Path, capsys: p
 
 def test_a_change_under_the_floor_is_no_failure(tmp_path: Path) -> None:
     path = tmp_path / "baseline.json"
-    assert gate(made_side(tmp_path / "a", 5, tpot_ms=0.2, requests=200), "--baseline", path, "--update") == 0
-    assert gate(made_side(tmp_path / "b", 5, tpot_ms=0.23, requests=200), "--baseline", path) == 0
-    assert gate(made_side(tmp_path / "c", 5, tpot_ms=0.30, requests=200), "--baseline", path) == 1
+    assert gate(made_side(tmp_path / "a", 5, tpot_ms=0.2, requests=40), "--baseline", path, "--update") == 0
+    assert gate(made_side(tmp_path / "b", 3, tpot_ms=0.23, requests=40), "--baseline", path) == 0
+    assert gate(made_side(tmp_path / "c", 3, tpot_ms=0.30, requests=40), "--baseline", path) == 1
 
 
 def test_more_errors_than_the_baseline_fail(tmp_path: Path, baseline: Path) -> None:

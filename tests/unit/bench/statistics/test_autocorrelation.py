@@ -45,6 +45,11 @@ def test_a_series_that_repeats_in_blocks_is_worth_its_blocks() -> None:
     assert act(np.repeat(blocks, 25)) == pytest.approx(25, rel=0.15)
 
 
+def test_a_single_step_counts_as_far_as_its_values_are_alike() -> None:
+    # Ten low, then ten high: rho(k) = 1 - 3k/20 up to lag 10, so that G = 1.85, 1.25, 0.65, 0.05 and then -0.55.
+    assert act([0.0] * 10 + [1.0] * 10) == pytest.approx(2 * (1.85 + 1.25 + 0.65 + 0.05) - 1)
+
+
 def test_equal_values_share_their_mean_rank() -> None:
     assert ranks([5.0, 1.0, 5.0, 2.0]).tolist() == [3.5, 1.0, 3.5, 2.0]
 

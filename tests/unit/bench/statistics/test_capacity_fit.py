@@ -112,6 +112,15 @@ def test_shares_that_differ_by_more_than_their_own_dependence_explains_are_not_f
     assert check(visits(*rows, own_d=400.0), 0.01, 400.0, CAPACITIES).flat is not None
 
 
+@pytest.mark.parametrize(("deviance", "flat"), [(5.99, True), (6.01, False)])
+def test_shares_may_scatter_by_twice_their_degrees_of_freedom(deviance: float, flat: bool) -> None:
+    """Four visits to one share have three."""
+    shares = (0.14, 0.1, 0.13, 0.07)
+    own_d = g_statistic([(4_000, round(4_000 * share)) for share in shares]) / deviance
+    rows = [(load, 4_000.0, share) for load, share in zip(LOADS, shares, strict=True)]
+    assert (check(visits(*rows, own_d=own_d), 0.01, 400.0, CAPACITIES).flat is not None) is flat
+
+
 def test_visits_without_requests_say_nothing() -> None:
     assert check([], 0.01, 10.0, CAPACITIES) == Fit(None, 0.0)
     assert check([Share(5.0, 0, 0)], 0.01, 10.0, CAPACITIES) == Fit(None, 0.0)

@@ -97,6 +97,15 @@ def test_a_series_that_says_nothing_has_no_test(series: list[float]) -> None:
     assert halves(series) is None
 
 
+@pytest.mark.parametrize("n", [20, 21, 200, 4_001])
+def test_the_slowest_wave_that_is_no_trend_still_leaves_a_degree_of_freedom(n: int) -> None:
+    """Its time is about 0.25 n, the longest that a series has once its straight line is taken out."""
+    found = halves(2 + np.cos(2 * np.pi * (np.arange(n) + 0.5) / n))
+    assert found is not None
+    assert 1.75 < found.degrees < 6
+    assert not found.drifted
+
+
 def test_two_constant_halves_have_a_sure_change() -> None:
     found = halves([1.0] * 50 + [2.0] * 50)
     assert found is not None

@@ -9,8 +9,9 @@ import pytest
 
 from bench.statistics.autocorrelation import MOST_BINS, act
 from bench.statistics.between_runs import spread
-from bench.statistics.intervals import Interval, TooFew, _filled, _residuals, grouped_intervals
+from bench.statistics.intervals import Interval, TooFew, Whole, _filled, _residuals, grouped_intervals
 from bench.statistics.multiple import benjamini_hochberg, holm
+from tests.support import scipy_stats as stats
 
 
 def test_values_that_alternate_within_each_bin_do_not_hang_together() -> None:
@@ -42,6 +43,22 @@ def test_of_groups_whose_quantile_is_too_uncertain_it_is_said_how_many_more_it_t
     # +- 2.02 standard errors of sqrt(p (1 - p) / n) must be below 1 - p: some 400 certain values of 410.
     assert few.needed == pytest.approx(425, rel=0.1)
     assert few.more == pytest.approx(few.needed * 100 / few.effective - 100, rel=0.05)
+
+
+def test_a_quantile_whose_error_just_reaches_its_end_takes_one_more_group() -> None:
+    # 100 groups of one value, 0 and 1 in turn: act is 1, so that they are worth 50, of which 2,500 / 60 are certain.
+    certain = 2_500 / 60
+    error = stats.t.ppf(0.975, certain / 2 - 1) * math.sqrt(25 / 99) / math.sqrt(certain)
+    # Whatever the order, half of the values lie at or under the quantile, so that the error is the same.
+    half_below = Whole(100, 0.5, lambda p: 0.5 + p / 10)
+    orders = {"low": 0.9999 * error, "lower in": 1.0001 * error, "high": 1 - 0.9999 * error, "in": 1 - 1.0001 * error}
+    found = grouped_intervals([0.0, 1.0] * 50, [1] * 100, orders, half_below)
+    assert found["low"] == found["high"] == TooFew(50.0, 51, 1)
+    for name in ("lower in", "in"):
+        end = found[name]
+        assert isinstance(end, Interval)
+        at = orders[name]
+        assert (end.low, end.high) == pytest.approx((0.5 + (at - error) / 10, 0.5 + (at + error) / 10))
 
 
 def test_what_a_group_lies_above_the_ratio_of_all_is_its_residual() -> None:
