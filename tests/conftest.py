@@ -139,8 +139,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Below pytest's own last line: what passed only when tried again, and what was skipped."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or config.getoption("collectonly"):
-        return
+    if reporter is None or config.getoption("collectonly") or hasattr(config, "workerinput"):
+        return  # Of several processes, the one that hands out the tests has the reports of all.
     passed = {report.nodeid for report in reporter.stats.get("passed", [])}
     again = failed_tries(reporter.stats.get("rerun", []))
     ended = Ended(

@@ -83,7 +83,7 @@ def test_of_its_tries_one_has_to_pass_and_those_that_failed_are_printed(tmp_path
 @pytest.mark.processes
 def test_those_of_times_are_run_apart_and_the_last_lines_are_of_both_runs(tmp_path: Path) -> None:
     ended = ["--ended", str(tmp_path / "ended.json")]
-    status, printed = run(tmp_path, *ended, "--timing", "none")
+    status, printed = run(tmp_path, *ended, "-n", "2", "--timing", "none")
     assert status == 1
     assert printed.splitlines()[-1] == "1 passed, 1 failed"
     status, printed = run(tmp_path, *ended, "--timing", "only")
