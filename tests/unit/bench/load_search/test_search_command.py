@@ -64,6 +64,8 @@ def test_objectives_of_a_file_are_looked_at_whatever_else_is_wrong_unless_it_can
     said = "\n".join(refused(capsys, "--config", str(file)))
     assert "load.yaml" in said
     assert "needs an objective" not in said
+    said = "\n".join(refused(capsys, "--config", str(file), "--slo", "ttft:p99>5ms"))
+    assert "gets better as the load rises" in said
 
 
 def test_a_wrong_objective_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

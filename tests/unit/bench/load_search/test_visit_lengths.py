@@ -94,7 +94,7 @@ def test_a_visit_of_which_more_than_half_is_beyond_the_budget_is_not_begun() -> 
     assert after(3, 36.4) is Ending.BUDGET
     # The first is made all the same: scouts alone are no answer.
     assert isinstance(after(0, 5.0), Visit)
-    assert after(0, 0.0) is Ending.BUDGET
+    assert made_search(*in_turn(("scout", 8.0, 0.0), ("scout", 16.0, 0.9), seconds=450.0)).next() is Ending.BUDGET
 
 
 def test_the_last_room_of_a_budget_is_for_a_visit_and_not_for_a_scout() -> None:
