@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,16 @@ from tests.support.patience import PATIENCE_S
 for _step in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _step, PATIENCE_S)
 
-# A connection that dies is seen late on a busy machine, and a second attempt is made all the same.
-exchange.STALE_WITHIN_NS = round(PATIENCE_S * 1e9)
 
-# The process that reads a server's pages gives way to all others: on a busy machine the last scrape takes its time.
-scraper.LAST_WITHIN_S = PATIENCE_S
+@pytest.fixture(scope="module", autouse=True)
+def patient() -> Iterator[None]:
+    """Limits of the product that a busy machine would pass: only for the tests here, as others look at these limits."""
+    with pytest.MonkeyPatch.context() as patch:
+        # A connection that dies is seen late, and a second attempt is made all the same.
+        patch.setattr(exchange, "STALE_WITHIN_NS", round(PATIENCE_S * 1e9))
+        # The process that reads a server's pages gives way to all others: the last scrape takes its time.
+        patch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)
+        yield
 
 
 @pytest.fixture(params=["compiled", "python"])
