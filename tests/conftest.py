@@ -109,9 +109,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if seed is not None:
         by_id = {item.nodeid: item for item in items}
         items[:] = [by_id[node_id] for node_id in shuffled(list(by_id), seed)]
-    left_out = [item for item in items if _left_out(item)]
+    left_out: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        (left_out if _left_out(item) else left).append(item)
     config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not _left_out(item)]
+    items[:] = left
     items.sort(key=lambda item: place_of(item.nodeid))
 
 

@@ -63,7 +63,7 @@ def _read(directory: RunDirectory) -> RequestValues:
             values = [metric.of(record) if ok else None for metric in REQUEST_METRICS.values()]
             sent_ns = record.intended_ns if record.sent_ns is None else record.sent_ns
             rows.append((sent_ns, record.index, ok, values))
-    rows.sort()  # No two requests have the same number.
+    rows.sort(key=lambda row: row[:2])  # Values of files that name a request twice may be None, which has no order.
     found = RequestValues({name: array("d") for name in REQUEST_METRICS})
     for _, _, ok, values in rows:
         found.failed.append(0.0 if ok else 1.0)
