@@ -29,6 +29,7 @@ def test_a_saved_target_fits_a_narrow_page(browser: Browser, url: str) -> None:
         page.get_by_role("button", name="Save").click()
         page.get_by_role("button", name="Probe").click()
         page.get_by_role("alert").wait_for()
+    page.wait_for_load_state()  # Its style sheet is here.
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") <= 420
     assert all("400" in said for said in complaints)  # The probe that fails answers so.
