@@ -13,7 +13,7 @@ from bench.load_search.whole import carry_out, new_directory, plan
 from bench.load_search.whole import result_of as search_result
 from bench.loads import LoadName
 from bench.observer import Observer
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 from bench.terminal import Terminal
 
 

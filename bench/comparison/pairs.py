@@ -19,7 +19,7 @@ from bench.config import RunConfig
 from bench.errors import Interrupted, UsageError
 from bench.evaluate import Result
 from bench.observer import SILENT, Observer
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 
 MOST_PAIRS = 100
 

@@ -123,13 +123,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits",
-         "bench.load_sweep", "bench.loads", "bench.machine.identity", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.writable", "bench.run_series", "bench.secrets"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_search.visits", "bench.load_sweep", "bench.loads",
+         "bench.report", "bench.run_files.run_directory", "bench.secrets", "bench.series"}
     ),
     "bench.load_sweep.repeats": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
-         "bench.machine.identity", "bench.run_files.run_directory", "bench.run_series", "bench.secrets"}
+        {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records", "bench.run_files.record_blocks"}),
@@ -272,16 +270,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
          "bench.server_metrics"}
     ),
-    # What search, sweep, repeats and pairs have in common: a directory of run directories.
-    "bench.run_series": frozenset(
-        {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
-         "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
+    # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
+    "bench.series": frozenset({"bench.errors"}),
+    "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
+    "bench.series.runs": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest",
+         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
         {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest",
          "bench.metrics", "bench.observer", "bench.records", "bench.report", "bench.run_files.run_directory",
-         "bench.run_series", "bench.statistics", "bench.verdict.finding"}
+         "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
@@ -301,7 +301,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
         {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.run_state"}
+         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.series.drive"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -326,7 +326,7 @@ FOR_ALL_OF_BENCH = "bench.documents"
 """Types of what is published: nothing of them is loaded while bench runs."""
 
 COMPOSERS = (
-    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
+    "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
     "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
@@ -361,8 +361,9 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
     frozenset({"readiness", "terminal", "watched_load"}),
     frozenset({"load_test"}),
-    frozenset({"calibrate", "load_search", "run_series"}),
-    frozenset({"comparison", "limits", "load_sweep"}),
+    frozenset({"series"}),
+    frozenset({"calibrate", "limits", "load_search"}),
+    frozenset({"comparison", "load_sweep"}),
     frozenset({"release_gate"}),
     frozenset({"api", "console"}),
     frozenset({"commands"}),
