@@ -256,9 +256,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.load_test", "bench.loads", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
+         "bench.load_test", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
          "bench.observer", "bench.process.mock_process", "bench.readiness", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.writable"}
+         "bench.run_files.run_directory", "bench.run_files.writable", "bench.series"}
     ),
     "bench.limits": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine.identity",
