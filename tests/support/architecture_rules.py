@@ -261,8 +261,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.run_files.writable", "bench.series"}
     ),
     "bench.limits": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine.identity",
-         "bench.machine.preflight", "bench.observer", "bench.process.mock_process"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.machine.preflight", "bench.observer",
+         "bench.process.mock_process", "bench.series"}
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
     "bench.fit": frozenset({"bench.records", "bench.rng"}),
@@ -313,7 +313,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
-    "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),

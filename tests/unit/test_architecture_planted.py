@@ -190,7 +190,7 @@ def test_each_rule_can_be_broken(module: str, line: str) -> None:
         ("bench.load_test", "from bench.dispatch import OpenLoop\nfrom promptset.tokens import load_tokenizer"),
         ("bench.cli", "from bench.load_test import run\nfrom bench import evaluate"),
         ("bench.commands.limits", "from bench.limits import measure, table"),
-        ("bench.limits.measure", "from bench.load_test import run"),
+        ("bench.limits.measure", "from bench.series.runs import RunSeries"),
         ("bench.load_test", "from bench import ceiling"),
         ("bench.sources.rows", "import os\nfrom promptset import loaders"),
         ("mockserver.plans.plan", "from promptset.distributions import parse\nfrom mockserver.rng import stream"),
