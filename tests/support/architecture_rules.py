@@ -96,11 +96,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.files": frozenset(
         {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory",
-         "bench.run_files.writable"}
+         "bench.run_files.writable", "bench.series.files"}
     ),
-    "bench.load_search.real_time": frozenset({"bench.clock"}),
+    "bench.load_search.driver": frozenset({"bench.errors", "bench.load_search", "bench.series.drive"}),
     "bench.load_search.run_visits": frozenset(
-        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.loads", "bench.manifest"}
+        {"bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest", "bench.series.runs"}
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
@@ -114,7 +114,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
-         "bench.machine.identity", "bench.metrics", "bench.run_files.run_directory", "bench.secrets"}
+         "bench.machine.identity", "bench.metrics", "bench.secrets", "bench.series.runs"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}

@@ -1,9 +1,9 @@
-"""The time of a search that measures a real server."""
+"""The time of a series that measures a real server."""
 
 from __future__ import annotations
 
 from bench.clock import NS_PER_S
-from bench.load_search.real_time import REAL_TIME
+from bench.series.runs import REAL_TIME
 
 
 def test_a_wait_lasts_as_long_as_asked_for_and_none_ends_at_once() -> None:
