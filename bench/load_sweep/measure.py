@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_search.visits import FULL_BUDGET_S, times
 from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
 from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
@@ -21,6 +20,7 @@ from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
 from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive
+from bench.series.lengths import settle_and_measure_s
 from bench.series.runs import Made, RunSeries
 
 if TYPE_CHECKING:
@@ -203,8 +203,7 @@ class _Plan:
         """By the latency of the nearest load that is known: a load above it will be slower, and gets its time by then."""
         nearest = min(e2el_p90_s, key=lambda load: abs(load - visit.load), default=None)
         rate = visit.load if self._loads.kind == "rate" else None
-        known_s = None if nearest is None else e2el_p90_s[nearest]
-        settle_s, measure_s = times("visit", rate, known_s, FULL_BUDGET_S)
+        settle_s, measure_s = settle_and_measure_s(rate, None if nearest is None else e2el_p90_s[nearest])
         return round(settle_s, 3), round(measure_s, 3)
 
     def _time_left(self, visit: Visit, measured: Sequence[_Measured]) -> str:

@@ -86,7 +86,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.run_files.record_blocks", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.run_files.shape", "bench.statistics"}),
+    "bench.load_search": frozenset(
+        {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
+    ),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
@@ -123,7 +125,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_search.visits", "bench.load_sweep", "bench.loads",
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_sweep", "bench.loads",
          "bench.report", "bench.run_files.run_directory", "bench.secrets", "bench.series"}
     ),
     "bench.load_sweep.repeats": frozenset(
@@ -271,7 +273,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.server_metrics"}
     ),
     # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
-    "bench.series": frozenset({"bench.errors"}),
+    "bench.series": frozenset(),
+    "bench.series.drive": frozenset({"bench.errors"}),
     "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
     "bench.series.runs": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest",
@@ -362,8 +365,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"readiness", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
-    frozenset({"calibrate", "limits", "load_search"}),
-    frozenset({"comparison", "load_sweep"}),
+    frozenset({"calibrate", "comparison", "limits", "load_search", "load_sweep"}),
     frozenset({"release_gate"}),
     frozenset({"api", "console"}),
     frozenset({"commands"}),
