@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +125,6 @@ def _entry(certificates: Sequence[coverage.CertificateBrief], sweep: Mapping[str
     return {"certificates": [certificate.to_json() for certificate in certificates], "sweep": sweep}
 
 
-def _config_of(config_at: Callable[[str, LoadPoint], RunConfig], point: LoadPoint, address: str) -> RunConfig:
-    return config_at(address, point)
-
-
 def sweep(
     config_at: Callable[[str, LoadPoint], RunConfig],
     points: Sequence[LoadPoint],
@@ -152,7 +147,7 @@ def sweep(
         observer.say(f"{point.value:g} {UNITS[point.kind]}")
         result = unless_interrupted(
             calibrate(
-                partial(_config_of, config_at, point),
+                lambda address: config_at(address, point),
                 mock_flags=mock_flags,
                 command=command,
                 observer=LoadOnly(observer),
@@ -199,7 +194,7 @@ def check_all(
         check = checks[name]
         result = unless_interrupted(
             calibrate(
-                partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
+                lambda address: config_at(address, name, metamorphic.load_of(check, given)),
                 mock_flags=check.mock,
                 command=command,
                 observer=LoadOnly(observer),
@@ -219,12 +214,6 @@ def check_all(
     checked = metamorphic.ChecksResult(**files.stamp(), checks=tuple(results))
     files.write(folder, "full.json", checked.to_json())
     return checked
-
-
-def _config_of_check(
-    config_at: Callable[[str, str, Mapping[str, Any]], RunConfig], name: str, flags: Mapping[str, Any], address: str
-) -> RunConfig:
-    return config_at(address, name, flags)
 
 
 def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bench.errors import BenchError, TargetError, UsageError
 from bench.load_search.decisions import Ending, Search
@@ -18,8 +17,8 @@ MakeVisit = Callable[[Search, Visit], Result]
 made."""
 
 
-class Follower(Protocol):
-    """Whoever follows the search: the terminal, a notebook, a test."""
+class Follower:
+    """Follows a search: the terminal, a notebook, a test. This one does nothing."""
 
     def visit_begins(self, search: Search, visit: Visit) -> None:
         """This is tried now."""
@@ -29,23 +28,6 @@ class Follower(Protocol):
 
     def search_ended(self) -> None:
         """Nothing more will be tried."""
-
-
-class _Nobody:
-    """Follows nothing."""
-
-    def visit_begins(self, search: Search, visit: Visit) -> None:
-        pass
-
-    def visit_ended(self, search: Search, result: Result) -> None:
-        pass
-
-    def search_ended(self) -> None:
-        pass
-
-
-NOBODY: Follower = _Nobody()
-"""For a search that nobody follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import Exit, TargetError, UsageError
-from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
+from bench.load_sweep.points import RunNumbers
 from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
@@ -21,7 +21,7 @@ from bench.secrets import public_command
 from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive
 from bench.series.lengths import settle_and_measure_s
-from bench.series.runs import Made, RunSeries
+from bench.series.runs import RunSeries
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -79,10 +79,11 @@ def sweep(
         visit = step.visit
         where = f"{visit.n + 1} of {len(plan.visits)}: {loads.named(visit.load)}"
         where += f", repeat {visit.repeat} of {loads.repeats}" if loads.repeats > 1 else ""
-        made = series.make(
-            visit.name, step.config, before=f"{where}{step.time_left}", again=f"{where}: measured already"
-        )
-        return _measured(visit, loads.kind, made)
+        before, again = f"{where}{step.time_left}", f"{where}: measured already"
+        made = series.make(visit.name, step.config, before=before, again=again)
+        summary = made.result.summary
+        run = RunNumbers.of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
+        return _Measured(run, summary["run"]["model"], _p90_s(summary), made.took_ns)
 
     def write_file(measured: Sequence[_Measured], end: End | None) -> None:
         facts = SweepFacts(
@@ -129,20 +130,6 @@ class _Measured:
     model: str | None
     e2el_p90_s: float | None
     took_ns: int
-
-
-def _measured(visit: Visit, kind: str, made: Made) -> _Measured:
-    summary, verdict = made.result.summary, made.result.verdict
-    run = RunNumbers(
-        name=visit.name,
-        load=visit.load,
-        repeat=visit.repeat,
-        status=str(verdict.status),
-        reasons=tuple(verdict.reasons),
-        numbers=numbers_of(summary),
-        kept_up=kept_up(summary) if kind == "rate" else None,
-    )
-    return _Measured(run, summary["run"]["model"], _p90_s(summary), made.took_ns)
 
 
 class _Plan:

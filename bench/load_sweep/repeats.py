@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit
-from bench.load_sweep.points import RunNumbers, numbers_of, together
+from bench.load_sweep.points import RunNumbers, together
 from bench.report import load_sweep_text
 from bench.secrets import public_command
 from bench.series import files
@@ -37,14 +37,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
         series.say(f"run {number} of {repeats}")
         result = unless_interrupted(series.run(f"run-{number}", config if number == 1 else _again(config, number)))
         statuses.add(result.exit)
-        return RunNumbers(
-            name=f"run-{number}",
-            load=0.0,
-            repeat=number,
-            status=str(result.verdict.status),
-            reasons=tuple(result.verdict.reasons),
-            numbers=numbers_of(result.summary),
-        )
+        return RunNumbers.of(f"run-{number}", 0.0, number, result.summary, open_loop=False)
 
     def content(runs: Sequence[RunNumbers], end: End | None) -> dict[str, Any]:
         return to_json(config, runs, repeats, public_command(series.command), INTERRUPTED if end is None else end.why)

@@ -11,6 +11,7 @@ import orjson
 
 from bench.errors import Interrupted
 from bench.load_search.decisions import Search
+from bench.load_search.driver import Follower
 from bench.load_search.run_visits import run_name
 from bench.load_search.visits import Result, Visit
 from bench.run_files.run_directory import RunDirectory
@@ -75,7 +76,7 @@ class FormulaVisits:
 
 
 @dataclass
-class Silent:
+class Silent(Follower):
     """Follows a search and keeps how often it was told of what."""
 
     begun: int = 0
