@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
 
     from bench.load_search.follower import SearchTerminal
     from bench.load_search.whole import carry_out
-    from bench.run_series import RunSeries
+    from bench.series.runs import RunSeries
 
     follower = SearchTerminal(sys.stderr, require=plan.require, quiet=plan.base.quiet)
     follower.say(f"searching in {directory.path}")

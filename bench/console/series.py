@@ -147,6 +147,7 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
     from bench.load_sweep import measure, stored
     from bench.report.load_sweep_text import progress_line, sentences
+    from bench.series.drive import INTERRUPTED
 
     content = stored.read(path / measure.SWEEP)
     runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
@@ -160,7 +161,7 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
         for run in runs
     )
     over = ENDED
-    if content["ended"] == measure.INTERRUPTED:
+    if content["ended"] == INTERRUPTED:
         # Ctrl-C lets the run that goes on end; a kill does not.
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)
