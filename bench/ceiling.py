@@ -10,8 +10,10 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.machine import machine_cache
-from bench.metrics import per_request
+from bench.metrics.arrays import known
+from bench.metrics.request_metrics import tpot_ms, ttft_ms
 from bench.records import RequestRecord
+from bench.records.record_table import RecordTable
 from promptset import distributions
 
 KEYS = ("chunks_per_s", "requests_per_s", "streams")
@@ -67,11 +69,12 @@ def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
     With C users: C / TPOT chunks and C / E requests per second. If the target is slower under load, these are too high.
     """
     tokens = None if config.output_tokens is None else distributions.parse(config.output_tokens, "tokens").mean()
-    ttft_ms = None if probe is None else per_request.ttft_ms(probe)
-    tpot_ms = None if probe is None else per_request.tpot_ms(probe)
+    table = None if probe is None else RecordTable([probe])
+    first = None if table is None else known(ttft_ms(table)).tolist()
+    each = None if table is None else known(tpot_ms(table)).tolist()
     answer_s = None
-    if tokens is not None and ttft_ms is not None and tpot_ms is not None:
-        answer_s = (ttft_ms + (tokens - 1) * tpot_ms) / 1000
+    if tokens is not None and first and each:
+        answer_s = (first[0] + (tokens - 1) * each[0]) / 1000
     if (rate := config.most_per_s) is not None:
         streams = rate * answer_s if answer_s is not None else None
         if config.max_concurrency is not None:
@@ -79,7 +82,7 @@ def planned_load(config: RunConfig, probe: RequestRecord | None) -> PlannedLoad:
         chunks = rate * tokens if tokens is not None else None
         return PlannedLoad(chunks_per_s=chunks if config.stream else None, requests_per_s=rate, streams=streams)
     users = _users(config)
-    chunks = users * 1000 / tpot_ms if users is not None and tpot_ms and config.stream else None
+    chunks = users * 1000 / each[0] if users is not None and each and each[0] and config.stream else None
     requests = users / answer_s if users is not None and answer_s else None
     return PlannedLoad(chunks_per_s=chunks, requests_per_s=requests, streams=None if users is None else float(users))
 

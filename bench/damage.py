@@ -1,8 +1,8 @@
 """What is wrong with the files of a run directory that cannot be evaluated.
 
-Records and samples are read by the million, and are not checked while they are: what Trueload wrote is right. A file that was
-changed by hand, or by a disk, makes the computation fail somewhere. Then the files are looked at line by line, and the error
-says which line is damaged, and how. Where no file is, the error is a defect of ours and stays what it is.
+Records are checked as they are read, and the first damaged one ends the computation; samples and ledgers are not, and what
+is wrong with them makes it fail somewhere. Then all files are looked at line by line, and the error says which lines are
+damaged, and how. If no file is, the error is a defect of ours and stays what it is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -18,7 +19,7 @@ import orjson
 
 from bench.config.stored_values import wrong_values
 from bench.errors import BenchError, RecordError, UsageError
-from bench.records import MOST_TOKENS, RequestRecord
+from bench.records import checked, from_line
 from bench.run_files.run_directory import LEDGER, MANIFEST, MOCK, REQUESTS, SAMPLES, RunDirectory, whole_lines
 from bench.run_files.shape import misfits
 
@@ -37,7 +38,6 @@ OF_WRONG_VALUES = (
 _SHOWN = 10
 _MOST_MEASURED = 1e12
 """A share of a processor, or a time in ms (30 years of them)."""
-_KINDS = frozenset("rctfuo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,10 @@ def explained(
     def explaining(directory: RunDirectory, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return work(directory, *args, **kwargs)
+        except RecordError as e:
+            if problems := _first(directory, _wrong_records(directory)):
+                raise RecordError(problems) from e
+            raise
         except (BenchError, OSError):
             raise
         except OF_WRONG_VALUES as e:
@@ -118,17 +122,16 @@ def explained(
 
 def problems_of(directory: RunDirectory) -> list[str]:
     """A sentence for each thing that is wrong with the files of a run; the first ten, and that there are more."""
-    found: list[str] = []
-    for problem in _all_problems(directory):
-        if len(found) == _SHOWN:
-            return [*found, f"{directory.path}: more lines are damaged"]
-        found.append(problem)
-    return found
+    return _first(directory, _all_problems(directory))
+
+
+def _first(directory: RunDirectory, problems: Iterator[str]) -> list[str]:
+    first = list(islice(problems, _SHOWN + 1))
+    return first if len(first) <= _SHOWN else [*first[:_SHOWN], f"{directory.path}: more lines are damaged"]
 
 
 def _all_problems(directory: RunDirectory) -> Iterator[str]:
-    for path in (directory.path / REQUESTS, *directory.shards(REQUESTS)):
-        yield from _lines(path, _wrong_record)
+    yield from _wrong_records(directory)
     for path in (directory.path / SAMPLES, *directory.shards(SAMPLES)):
         yield from _lines(path, _wrong_sample)
     yield from _lines(directory.path / LEDGER, _wrong_ledger_line)
@@ -139,6 +142,15 @@ def _all_problems(directory: RunDirectory) -> Iterator[str]:
         config = directory.manifest()["config"]
         if isinstance(config, dict):
             yield from wrong_values(config, f"{directory.path / MANIFEST}: config:")
+
+
+def _wrong_records(directory: RunDirectory) -> Iterator[str]:
+    for path in (directory.path / REQUESTS, *directory.shards(REQUESTS)):
+        for number, line in whole_lines(path) if path.exists() else ():
+            try:
+                checked(from_line(line))
+            except RecordError as e:
+                yield f"{path}, line {number}: {e}"
 
 
 def _lines(path: Path, wrong: Callable[[object, str], Iterator[str]]) -> Iterator[str]:
@@ -159,24 +171,6 @@ def _decoded(content: bytes) -> object:
         return orjson.loads(content)
     except orjson.JSONDecodeError as e:
         return f"not JSON: {e}"
-
-
-def _wrong_record(row: object, where: str) -> Iterator[str]:
-    found = [*misfits(row, RequestRecord, where, least=0)]
-    yield from found
-    if found or not isinstance(row, dict):
-        return
-    for name in ("chunk_tokens", "output_tokens", "output_tokens_counted"):
-        tokens = row.get(name)
-        if tokens is not None and (sum(tokens) if name == "chunk_tokens" else tokens) > MOST_TOKENS:
-            yield f"{where} {name}: no reply has more than {MOST_TOKENS:,} tokens"
-    chunks = len(row.get("chunk_ns", ()))
-    for name in ("chunk_kind", "chunk_bound_ns", "chunk_tokens"):
-        of = row.get(name)
-        if of is not None and len(of) != chunks and not (name == "chunk_kind" and "chunk_ns" not in row):
-            yield f"{where} {name} has {len(of)} entries, and chunk_ns has {chunks}"
-    if not _KINDS.issuperset(row.get("chunk_kind", "")):
-        yield f"{where} chunk_kind must hold letters of {''.join(sorted(_KINDS))}"
 
 
 def _wrong_sample(row: object, where: str) -> Iterator[str]:

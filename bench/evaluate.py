@@ -22,7 +22,7 @@ from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
 from bench.load_kind import kind_of
 from bench.manifest import StoredRun
-from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.catalog import request_values
 from bench.metrics.facts import RunFacts
 from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
@@ -31,6 +31,7 @@ from bench.metrics.summary import Summary, rounded
 from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
+from bench.records.record_table import RecordTable
 from bench.run_files.run_directory import (
     CERTIFICATE,
     CERTIFICATE_PAGE,
@@ -99,18 +100,11 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
     totals, span = ClientTotals(incomplete=run.manifest.may_lack_records), Span()
-    for read in directory.record_blocks():
-        span.add(read)
-        times = None if isinstance(read, RequestRecord) else summary.takes(read)
-        if times is not None:
-            summary.add_block(times)
-            if scraped:
-                totals.add_block(times)
-            continue
-        for record in [read] if isinstance(read, RequestRecord) else read.records():
-            summary.add(record)
-            if scraped:
-                totals.add(record)
+    for table in directory.record_tables():
+        span.add(table)
+        summary.add(table)
+        if scraped:
+            totals.add(table)
     last_ns: int | None = None
     for row in directory.samples():
         summary.add_sample(row)
@@ -244,7 +238,7 @@ def _calibration(
     certificate = accuracy.certify(
         directory,
         numbers,
-        {metric.key: metric.of for metric in REQUEST_METRICS.values()},
+        _measured,
         start_ns=start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
@@ -253,6 +247,10 @@ def _calibration(
         endpoint=run.config.endpoint,
     )
     return None if certificate is None else certificate.to_json()
+
+
+def _measured(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
+    return {key: values.tolist() for key, values in request_values(RecordTable(records)).items()}
 
 
 def _certifiable(numbers: NumbersDocument) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.process.mock_process import running_mock
 from bench.records import Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 
 if TYPE_CHECKING:
     pass
@@ -250,8 +251,7 @@ def _truth(records: list[RequestRecord], load: Load) -> Mapping[str, Any]:
     mode = "concurrency" if load.rate is None else "rate"
     start_ns = min(record.intended_ns for record in records)
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=start_ns, seed=0))
-    for record in records:
-        summary.add(record)
+    summary.add(RecordTable(list(records)))
     return summary.close()
 
 

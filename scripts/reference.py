@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -184,6 +183,12 @@ def _keys(node: dict[str, Any], path: str = "") -> str:
     return table(("key", "type", "what it is"), rows) if rows else ""
 
 
+def _type(field: str) -> str:
+    """The type of a field of a record, without the limits of its numbers."""
+    declared = str(RequestRecord.__annotations__[field])
+    return re.sub(r"\b(Asked|Count|Tokens)\b", "int", declared).replace("Milliseconds", "float")
+
+
 def files() -> str:
     """Every field of requests.jsonl, and every key of every file that has a schema."""
     parts = ["# Files and their schemas", MADE + " [The run directory](../usage.md#the-run-directory) lists the files."]
@@ -193,8 +198,12 @@ def files() -> str:
     )
     said = fields_of_records()
     rows = [
-        (f"`{f.name}`", f"`{f.type}`".replace("|", "\\|"), re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", said.get(f.name, "")))
-        for f in dataclasses.fields(RequestRecord)
+        (
+            f"`{name}`",
+            f"`{_type(name)}`".replace("|", "\\|"),
+            re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", said.get(name, "")),
+        )
+        for name in RequestRecord.__struct_fields__
     ]
     parts += [
         "## requests.jsonl",

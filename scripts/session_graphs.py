@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.cli import main as bench
 from bench.metrics.quantile import quantile
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 from tests.support.session_graphs import random_session
 from tests.support.session_ledger import child_lateness_ms, wrong_joins
 
@@ -36,7 +37,7 @@ def main() -> int:
             load += ["--concurrency", str(given.users), "--requests", str(turns), "--workers", "1"]
             status = bench(["run", "--url", mock.url, *load, "--quiet", "--out", str(out)])
             ledger = mock.ledger_lines(at_least=turns)
-        records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+        records = record_rows(out / "requests.jsonl")
         verdict = json.loads((out / "summary.json").read_text())["verdict"]["status"]
     pairs, wrong = wrong_joins(records, ledger)
     late = child_lateness_ms(records)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from bench.accuracy import plots
@@ -15,7 +16,7 @@ from bench.accuracy.join import Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
 from bench.accuracy.number_error import NumberError
-from bench.accuracy.pair_statistics import OVER_TIME, SLICES, MetricFunctions, PairStatistics
+from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
@@ -32,13 +33,17 @@ RESOLUTION = 2.0**-10
 TRUNCATED = "its quantiles are values at a truncated index, not between neighbours"
 AVERAGED = "quantiles of the workers are averaged"
 WARMUP_COUNTED = "warm-up requests are counted, and their time is not"
+MeasuredOf = Callable[[Sequence[RequestRecord]], Mapping[str, Sequence[float]]]
+"""Gives the metrics of requests, one value each, by their key in summary.json; NaN: a request has none."""
+MEASURED_AT_ONCE = 512
+
 FAILED_COUNTED = "failed requests are counted"
 
 
 def certify(
     directory: RunDirectory,
     summary: NumbersDocument,
-    measured: MetricFunctions,
+    measured: MeasuredOf,
     *,
     start_ns: int,
     shared_clock: bool = True,
@@ -49,7 +54,7 @@ def certify(
 ) -> Certificate | None:
     """How wrong the numbers of a summary are; None where the run has no ledger.
 
-    `measured`: the functions of the metrics that have one value per request. `start_ns`: the zero of the summary's times.
+    `measured`: what gives the metrics of requests that have one value each. `start_ns`: the zero of the summary's times.
     `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the arrivals of an
     open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up. `endpoint`: that of the run.
     """
@@ -60,13 +65,16 @@ def certify(
         joining = Join(Ledger(file, str(path)), endpoint)
         duration_s = summary["throughput"]["duration_s"]
         pairs = PairStatistics(
-            measured, shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
+            shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
         jobs = JobTruth(shared_clock=shared_clock)
         arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
-        for pair in joining.pairs(_passed(directory.records(), arrivals)):
-            pairs.add(pair)
-            jobs.add(pair)
+        joined = joining.pairs(_passed(directory.records(), arrivals))
+        while several := list(islice(joined, MEASURED_AT_ONCE)):
+            values = measured([pair.record for pair in several])
+            for row, pair in enumerate(several):
+                pairs.add(pair, {metric: of_requests[row] for metric, of_requests in values.items()})
+                jobs.add(pair)
     of_jobs, wrong_jobs, causes_of_jobs = jobs.compared(summary.get("jobs"))
     slip = None if arrivals is None else arrivals.slip()
     throughput = _throughput(summary["throughput"], pairs)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import sub
+from types import MappingProxyType
 from typing import Any
 
 from bench.accuracy.closed_form import MockSeries
@@ -33,8 +35,8 @@ OVER_TIME = ("ttft_ms", "tpot_ms", "e2el_ms")
 """Metrics whose error is shown over time, request by request."""
 _SLICE_EXACT = 2_000
 
-MetricFunctions = Mapping[str, Callable[[RequestRecord], float | None]]
-"""The functions of the metrics that have one value per request, by their key in summary.json."""
+Measured = Mapping[str, float]
+"""The metrics of a request as the report has them, by their key in summary.json; NaN: it has none."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,13 +58,10 @@ class PairStatistics:
     `start_ns` and `duration_s` place the slices over time, on the client's clock. The argument `exact` is Distribution's.
     """
 
-    def __init__(
-        self, measured: MetricFunctions, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT
-    ) -> None:
+    def __init__(self, *, shared_clock: bool, start_ns: int, duration_s: float, exact: int = EXACT) -> None:
         def distributions() -> defaultdict[Any, Distribution]:
             return defaultdict(lambda: Distribution(exact))
 
-        self._metric_functions = measured
         self.shared_clock = shared_clock
         self._start_ns = start_ns
         self._width_ns = max(duration_s, 1e-3) * NS_PER_S / SLICES
@@ -87,8 +86,8 @@ class PairStatistics:
         self._last_end_ns: int | None = None
         self._worst: list[tuple[float, str, RequestError]] = []
 
-    def add(self, pair: Pair) -> None:
-        """One pair, of either phase."""
+    def add(self, pair: Pair, measured: Measured = MappingProxyType({})) -> None:
+        """One pair, of either phase, with what the report has of its request."""
         record, line = pair.record, pair.line
         self._add_stamps(pair)
         if line["fault"] is None:
@@ -104,7 +103,7 @@ class PairStatistics:
         if self._last_end_ns is None or end_ns > self._last_end_ns:
             self._last_end_ns = end_ns
         if was_served(pair):
-            self._add_served(pair)
+            self._add_served(pair, measured)
         elif record.outcome is not Outcome.OK:
             self.failed = _with(self.failed, line)
 
@@ -119,7 +118,7 @@ class PairStatistics:
         """The requests with the largest errors, the largest first."""
         return [row for _, _, row in sorted(self._worst, reverse=True)]
 
-    def _add_served(self, pair: Pair) -> None:
+    def _add_served(self, pair: Pair, measured: Measured) -> None:
         record, line = pair.record, pair.line
         self.served += 1
         self.input_tokens += line["input_tokens"] or 0
@@ -141,13 +140,12 @@ class PairStatistics:
                 self.of_worker[metric, record.worker].add(stamped[metric])
         for metric, mistake, values in mistaken_values(pair, shared_clock=self.shared_clock):
             self.mistaken[metric, mistake].add(values)
-        self._add_errors(record, true)
+        self._add_errors(record, true, measured)
 
-    def _add_errors(self, record: RequestRecord, true: Mapping[str, Sequence[float]]) -> None:
+    def _add_errors(self, record: RequestRecord, true: Mapping[str, Sequence[float]], measured: Measured) -> None:
         at = self._slice(record.end_ns)
-        for metric, of in self._metric_functions.items():
-            value = of(record)
-            if value is None or metric not in METRICS:
+        for metric, value in measured.items():
+            if math.isnan(value) or metric not in METRICS:
                 continue
             self.measured[metric].add([value])
             if metric in OVER_TIME and metric in true:

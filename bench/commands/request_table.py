@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +28,13 @@ def write(directory: RunDirectory, form: str) -> Path:
 def _write(directory: RunDirectory, form: str) -> Path:
     from bench import manifest
     from bench.evaluate import run_start_ns
-    from bench.metrics.request_rows import request_row
+    from bench.metrics.request_rows import request_rows
 
     start_ns = run_start_ns(manifest.read(directory), directory)
     path = directory.path / f"requests.{form}"
     draft = path.with_name(f".{path.name}.new")
     try:
-        FORMATS[form](draft, (request_row(record, start_ns) for record in directory.records()))
+        FORMATS[form](draft, chain.from_iterable(request_rows(table, start_ns) for table in directory.record_tables()))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

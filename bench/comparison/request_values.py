@@ -6,10 +6,13 @@ from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from bench.damage import explained
-from bench.metrics.catalog import REQUEST_METRICS
+from bench.metrics.arrays import known
+from bench.metrics.catalog import REQUEST_METRICS, request_values
 from bench.metrics.objectives import Objective
-from bench.records import Outcome
+from bench.records.record_table import CANCELLED, Floats, Ints, RecordTable
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import LEAST_VALUES, act, dependence, ranks
 
@@ -46,28 +49,28 @@ def good_requests(path: Path, goodput: Objective) -> list[float]:
 
 @explained
 def _good(directory: RunDirectory, goodput: Objective) -> list[float]:
-    rows = [
-        (record.intended_ns if record.sent_ns is None else record.sent_ns, record.index, goodput.broken_by(record))
-        for record in directory.records()
-        if record.phase == "run" and record.outcome is not Outcome.CANCELLED and goodput.speaks_of(record)
-    ]
+    rows: list[tuple[int, int, bool]] = []
+    for table in directory.record_tables():
+        about = table.where(table.is_run & (table.outcome != CANCELLED) & goodput.speaks_of(table))
+        order = _sent_or_due_ns(about).tolist(), about.ints("index").tolist()
+        rows += zip(*order, goodput.broken(about).tolist(), strict=True)
     return [0.0 if broken else 1.0 for _, _, broken in sorted(rows)]
 
 
 @explained
 def _read(directory: RunDirectory) -> RequestValues:
-    rows: list[tuple[int, int, bool, list[float | None]]] = []
-    for record in directory.records():
-        if record.phase == "run" and record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
-            ok = record.outcome is Outcome.OK
-            values = [metric.of(record) if ok else None for metric in REQUEST_METRICS.values()]
-            sent_ns = record.intended_ns if record.sent_ns is None else record.sent_ns
-            rows.append((sent_ns, record.index, ok, values))
-    rows.sort(key=lambda row: row[:2])  # Values of files that name a request twice may be None, which has no order.
-    found = RequestValues({name: array("d") for name in REQUEST_METRICS})
-    for _, _, ok, values in rows:
-        found.failed.append(0.0 if ok else 1.0)
-        for name, value in zip(REQUEST_METRICS, values, strict=True):
-            if value is not None:
-                found.metrics[name].append(value)
-    return found
+    parts: list[Floats] = []
+    for table in directory.record_tables():
+        tried = table.where(table.is_run & (table.ok | table.failed))
+        values = (np.where(tried.ok, of, np.nan) for of in request_values(tried).values())
+        order = _sent_or_due_ns(tried), tried.ints("index"), tried.failed
+        parts.append(np.column_stack((*order, *values)).astype(np.float64))
+    rows = np.concatenate(parts) if parts else np.empty((0, 3 + len(REQUEST_METRICS)))
+    rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+    metrics = {name: array("d", known(rows[:, 3 + k]).tobytes()) for k, name in enumerate(REQUEST_METRICS)}
+    return RequestValues(metrics, array("d", rows[:, 2].tobytes()))
+
+
+def _sent_or_due_ns(table: RecordTable) -> Ints:
+    has_sent, sent_ns = table.known("sent_ns")
+    return np.where(has_sent, sent_ns, table.ints("intended_ns"))

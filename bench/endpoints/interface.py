@@ -14,6 +14,8 @@ from promptset.samples import Sample
 
 TOOL_CHOICES = ("auto", "required", "none")
 """What `--tool-choice` may be, beside the name of a tool."""
+_MOST_ASKED = 2**40
+"""Beyond this it is no number of tokens that a record could keep for all its replies together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,11 @@ class BodyOptions:
     def exact_lengths(self) -> bool:
         """Whether bodies ask for replies of exactly `max_tokens`. `extra` wins here too."""
         return (self.extra or {}).get("ignore_eos", self.ignore_eos) is True
+
+
+def asked_tokens(value: object, replies: int = 1) -> int | None:
+    """The output tokens that a body asks for, of all its replies together; None for anything but a whole number."""
+    return value * replies if type(value) is int and abs(value) <= _MOST_ASKED else None
 
 
 def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str | None:

@@ -9,7 +9,7 @@ import orjson
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
+from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, asked_tokens, put_own
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -65,7 +65,7 @@ class Messages:
         return Encoded(
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
-            output_tokens_asked=asked if isinstance(asked, int) else None,
+            output_tokens_asked=asked_tokens(asked),
             model=own_model,
         )
 

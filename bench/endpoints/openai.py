@@ -10,7 +10,7 @@ import orjson
 
 from bench.endpoints import failure, whole_reply
 from bench.endpoints.answer_parts import CallParts
-from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions, put_own
+from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions, asked_tokens, put_own
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
 from promptset.samples import Sample
@@ -83,7 +83,7 @@ class OpenAIEndpoint(ABC):
         return Encoded(
             body=orjson.dumps(body),
             stream=bool(body["stream"]),
-            output_tokens_asked=asked * choices_asked(body) if isinstance(asked, int) else None,
+            output_tokens_asked=asked_tokens(asked, choices_asked(body)),
             model=own_model,
         )
 

@@ -10,7 +10,7 @@ import orjson
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, put_own
+from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, asked_tokens, put_own
 from bench.endpoints.responses_reader import ResponsesReader, incomplete_reason, items_of, usage_of, wrong_end
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -71,7 +71,7 @@ class Responses:
         return Encoded(
             body=orjson.dumps(body),
             stream=stream,
-            output_tokens_asked=asked if isinstance(asked, int) else None,
+            output_tokens_asked=asked_tokens(asked),
             model=own_model,
         )
 

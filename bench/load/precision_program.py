@@ -20,6 +20,7 @@ from bench.metrics.precision import Judge, look_times, parse
 from bench.process.interpreter import leave
 from bench.process.priority import give_way
 from bench.records import RequestRecord, from_line
+from bench.records.record_table import RecordTable
 from bench.run_files.run_directory import shard_names
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
         if connection.poll(min(READ_EVERY_S, due_s / 10)):
             connection.recv()
         for file in files:
-            for record in file.new():
-                judge.add(record)
+            if records := list(file.new()):
+                judge.add(RecordTable(records))
         run_s = judge.run_s(clock.now_ns())
         if run_s < due_s:
             continue
@@ -76,8 +77,6 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
 
 def main(descriptor: int) -> int:
     """Be the process that judges: `descriptor` is the socket to the one that sends the load."""
-    import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket.socket(fileno=descriptor).detach())
     try:

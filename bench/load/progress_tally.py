@@ -11,16 +11,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS
+from bench.metrics.arrays import known
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, TokenMetric
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import QUANTILES
 from bench.records import NO_FAILURE, Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 
 if TYPE_CHECKING:
     from bench.metrics.objectives import Objective
 
 ALWAYS = ("ttft", "tpot", "e2el")
 """The metrics that the view shows without being asked."""
+
+COUNTED_AT_ONCE = 32
+"""Requests whose metrics are computed together: one by one costs more, and many keep the load waiting."""
 
 _TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance(metric, TokenMetric)}
 
@@ -29,8 +34,9 @@ class PhaseTally:
     """What has ended in a while. Metrics are those of the catalog, by name; the latencies are histograms in ns."""
 
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
-        self.values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
-        for name, histogram in self.values.items():
+        self._values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
+        self._waiting: list[RequestRecord] = []
+        for name, histogram in self._values.items():
             if name in _TOKEN_METRICS:
                 histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
         self.outcomes = Counter[Outcome]()
@@ -53,11 +59,25 @@ class PhaseTally:
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0
         self.inputs += record.inputs or 0
-        for name, histogram in self.values.items():
+        self._waiting.append(record)
+        if len(self._waiting) >= COUNTED_AT_ONCE:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        if not self._waiting:
+            return
+        table, self._waiting = RecordTable(self._waiting), []
+        for name, histogram in self._values.items():
             if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
-                histogram.extend(of_tokens.of(record))
-            elif (value := REQUEST_METRICS[name].of(record)) is not None:
-                histogram.add(value * NS_PER_MS)
+                histogram.extend_array(of_tokens.of(table).ns)
+            else:
+                histogram.extend_array(known(REQUEST_METRICS[name].of(table)) * NS_PER_MS)
+
+    @property
+    def values(self) -> dict[str, LogHistogram]:
+        """The metrics of all that were added, in ns."""
+        self._count_waiting()
+        return self._values
 
     def merge(self, other: PhaseTally) -> None:
         """Add what another worker, or another while, has counted."""

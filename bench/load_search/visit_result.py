@@ -18,13 +18,16 @@ from bench.clock import NS_PER_MS, NS_PER_S
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal, goals
 from bench.load_search.visits import Result, Visit, first_p90_s
+from bench.metrics.arrays import known
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.job_numbers import S_PER_H
 from bench.metrics.jobs import Job, JobEnd, jobs_of
-from bench.metrics.objectives import Objective
+from bench.metrics.objectives import OPERATORS, Objective, own_values
 from bench.metrics.quantile import QUANTILES
+from bench.metrics.request_metrics import e2el_ms
 from bench.metrics.run_numbers import JOB
 from bench.records import Outcome, RequestRecord
+from bench.records.record_table import Mask, RecordTable
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
 from bench.statistics.keeps_up import growth, in_flight
@@ -82,8 +85,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
     """What the visit brought back. `seconds` is all that it took."""
     # Who left as planned says nothing of how long the others waited.
     ended = (r for r in load.records if r.phase == "run" and r.outcome is not Outcome.CANCELLED)
-    run = sorted(ended, key=lambda record: record.index)
-    succeeded = [record for record in run if record.outcome is Outcome.OK]
+    run = RecordTable(sorted(ended, key=lambda record: record.index))
     violations: dict[str, int] = {}
     acts: dict[str, float] = {}
     means: dict[str, Mean] = {}
@@ -100,14 +102,14 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
                 either = (
                     mean_of(visit.load, values, one.objective.limit) for values in (found.by_due, found.by_session)
                 )
-                known = [mean for mean in either if mean is not None]
-                means |= {text: max(known, key=lambda mean: mean.error)} if known else {}
+                both = [mean for mean in either if mean is not None]
+                means |= {text: max(both, key=lambda mean: mean.error)} if both else {}
                 continue
             violations[text] = found.broken
             if len(found.by_due) >= LEAST_VALUES:
                 acts[text] = max(tail_act(found.by_due), tail_act(found.by_session))
             continue
-        spoken_of = [record for record in run if one.objective.speaks_of(record)]
+        spoken_of = run.where(one.objective.speaks_of(run))
         if one.objective.part is not None:
             about[text] = len(spoken_of)
         if one.goal.allowed is None:
@@ -119,7 +121,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
-    e2el_ms = [value for record in succeeded if (value := _value("e2el", record)) is not None]
+    e2el_of = known(e2el_ms(run))
     return Result(
         n=visit.n,
         phase=visit.phase,
@@ -135,7 +137,7 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
         means=means,
         jobs=judged,
         kept_up=_kept_up(search, visit, load, stop_ns),
-        e2el_p90_s=_p90_s(jobs, e2el_ms),
+        e2el_p90_s=_p90_s(jobs, e2el_of),
         e2el_first_s=None if jobs else _first_s(load),
         run_dir=load.run_dir,
     )
@@ -169,11 +171,11 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
     )
 
 
-def _p90_s(jobs: Sequence[Job], e2el_ms: Sequence[float]) -> float | None:
+def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
     """How long it takes until what is judged is over. A job that the visit cut off has taken so long at least."""
     seconds = [job.seconds for job in jobs if job.ended in (JobEnd.COMPLETED, JobEnd.CUT)]
     if not seconds:
-        return float(np.quantile(e2el_ms, 0.9)) / 1e3 if e2el_ms else None
+        return float(np.quantile(e2el_of, 0.9)) / 1e3 if len(e2el_of) else None
     return float(np.quantile(seconds, 0.9))
 
 
@@ -212,52 +214,37 @@ class _Series:
     """Whether the values are 0 and 1, which have no tail."""
 
 
-def _series(objective: Objective, run: Sequence[RequestRecord]) -> _Series:
+def _series(objective: Objective, run: RecordTable) -> _Series:
     """What of an objective on a share was broken."""
+    failed = ~run.ok
     if objective.stat is None:  # A share: error_rate, goodput.
-        broken_by = np.array([objective.broken_by(record) for record in run], dtype=np.float64)
+        broken_by = objective.broken(run).astype(np.float64)
         return _Series(float(broken_by.sum()), broken_by, of_violations=True)
-    failed = np.array([record.outcome is not Outcome.OK for record in run], dtype=bool)
     metric = METRICS[objective.metric]
-    values: list[float | None] = []
-    broken = 0.0
     if isinstance(metric, RequestMetric):
-        for record in run:
-            value = metric.of(record) if record.outcome is Outcome.OK else None
-            values.append(value)
-            broken += value is not None and not objective.holds(value)
+        values = metric.of(run)
+        broken = float((~np.isnan(values) & ~_holds(objective, values)).sum())
     else:
-        q = QUANTILES[objective.stat]
-        beyond = gaps = 0
-        for record in run:
-            own_ms = np.asarray(metric.of(record) if record.outcome is Outcome.OK else (), dtype=np.float64) / NS_PER_MS
-            values.append(float(np.quantile(own_ms, q)) if len(own_ms) else None)
-            gaps += len(own_ms)
-            beyond += sum(not objective.holds(value) for value in own_ms.tolist())
-        broken = beyond / gaps * int((~failed).sum()) if gaps else 0.0
+        q, pauses = QUANTILES[objective.stat], metric.of(run)
+        own = np.split(pauses.ns / NS_PER_MS, pauses.starts(len(run))[1:-1])
+        values = np.array([np.quantile(each, q) if len(each) else np.nan for each in own], dtype=np.float64)
+        beyond = int((~_holds(objective, pauses.ns / NS_PER_MS)).sum())
+        broken = beyond / len(pauses.ns) * int(run.ok.sum()) if len(pauses.ns) else 0.0
     sign = 1.0 if objective.op.startswith("<") else -1.0
-    worst = max((sign * value for value in values if value is not None), default=0.0) + 1.0
-    badness = [
-        worst if value is None else sign * value
-        for value, bad in zip(values, failed.tolist(), strict=True)
-        if bad or value is not None
-    ]
-    return _Series(broken + float(failed.sum()), np.array(badness, dtype=np.float64))
+    has_value = ~np.isnan(values) & ~failed
+    worst = max(sign * values[has_value], default=0.0) + 1.0
+    badness = np.where(has_value, sign * values, worst)[failed | has_value]
+    return _Series(broken + float(failed.sum()), badness.astype(np.float64))
 
 
-def _mean(objective: Objective, load: float, run: Sequence[RequestRecord]) -> Mean | None:
+def _holds(objective: Objective, values: Floats) -> Mask:
+    return OPERATORS[objective.op](values, objective.limit)  # type: ignore[arg-type, return-value]
+
+
+def _mean(objective: Objective, load: float, run: RecordTable) -> Mean | None:
     """How far the mean lies from its limit; above 0 where the objective is broken."""
     upper = objective.op.startswith("<")
     failed = objective.limit * (FAILED_COUNTS_AS if upper else 1 / FAILED_COUNTS_AS)
-    values = (failed if record.outcome is not Outcome.OK else _value(objective.metric, record) for record in run)
-    found = mean_of(load, [value for value in values if value is not None], objective.limit)
+    values = np.where(run.ok, own_values(replace(objective, stat="mean"), run), failed)
+    found = mean_of(load, known(values).tolist(), objective.limit)
     return found if found is None or upper else Mean(load, -found.log_ratio, found.error)
-
-
-def _value(name: str, record: RequestRecord) -> float | None:
-    """The metric's value of a request; of a token metric the mean over its gaps."""
-    metric = METRICS[name]
-    if isinstance(metric, RequestMetric):
-        return metric.of(record)
-    gaps = metric.of(record)
-    return sum(gaps) / len(gaps) / NS_PER_MS if gaps else None

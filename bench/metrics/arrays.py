@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from bench.run_files.record_blocks import Floats, Ints
+from bench.records.record_table import Floats, Ints
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -1,22 +1,18 @@
 """Amounts over time, in bounded memory: so many tokens, or bytes, in each slot of the run.
 
 Slots double in width when there are more than 4,096 of them, so a run of any length keeps a resolution of a few
-thousandths of itself. Adding is one C loop over the arrivals.
+thousandths of itself.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
-from itertools import repeat
-from operator import floordiv
-from typing import TYPE_CHECKING
 
-from bench.metrics.per_request import NS_PER_S
+import numpy as np
 
-if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Ints
+from bench.clock import NS_PER_S
+from bench.metrics.histogram import counted
+from bench.records.record_table import Ints
 
 MAX_SLOTS = 4_096
 FINEST_NS = NS_PER_S // 128
@@ -31,45 +27,27 @@ class Arrivals:
         self.width_ns = width_ns
         self.slots: Counter[int] = Counter()
 
-    def add_each(self, times_ns: Sequence[int]) -> None:
-        """One at each time."""
-        self.slots.update(map(floordiv, times_ns, repeat(self.width_ns)))
+    def add(self, times_ns: Ints, amounts: Ints | None = None) -> None:
+        """Amounts at some times; without `amounts` one at each."""
+        if not len(times_ns):
+            return
+        slots = times_ns // self.width_ns
+        if amounts is None:
+            self.slots.update(counted(slots))
+        else:
+            order = np.argsort(slots, kind="stable")
+            slots = slots[order]
+            begins = np.flatnonzero(np.append(True, np.diff(slots) > 0))
+            sums = np.add.reduceat(amounts[order], begins)
+            for slot, amount in zip(slots[begins].tolist(), sums.tolist(), strict=True):
+                self.slots[slot] += amount
         self._widen()
 
-    def add(self, time_ns: int, amount: int) -> None:
-        """An amount at one time."""
-        self.slots[time_ns // self.width_ns] += amount
-        self._widen()
-
-    def spread(self, times_ns: Sequence[int], amount: int) -> None:
-        """An amount over ascending times, an equal share at each; the shares are whole and add up to the amount."""
-        n, position, given = len(times_ns), 0, 0
-        while position < n:
-            slot = times_ns[position] // self.width_ns
-            # All times of one slot at once: their share of the amount is a difference of two rounded totals.
-            position = bisect_left(times_ns, (slot + 1) * self.width_ns, position)
-            total = amount * position // n
-            self.slots[slot] += total - given
-            given = total
-        self._widen()
-
-    def add_array(self, times_ns: Ints) -> None:
-        """`add_each` for an array."""
-        from bench.metrics.histogram import counted
-
-        if len(times_ns):
-            self.slots.update(counted(times_ns // self.width_ns))
-            self._widen()
-
-    def add_rest(self, times_ns: Ints, amounts: Ints) -> None:
-        """An amount at each time, where it is not 0."""
-        for row in amounts.nonzero()[0].tolist():
-            self.add(int(times_ns[row]), int(amounts[row]))
-
-    def spread_arrays(self, times_ns: Ints, starts: Ints, amounts: Ints) -> None:
-        """`spread` for several rows of times, each of which begins at one of `starts` and has one of the amounts."""
-        import numpy as np
-
+    def spread(self, times_ns: Ints, starts: Ints, amounts: Ints) -> None:
+        """Amounts, each over ascending times of its own: those that begin at one of `starts`, one at least. An equal share
+        falls on each time; the shares are whole and add up to the amount."""
+        if not len(starts):
+            return
         slots = times_ns // self.width_ns
         ends = np.append(starts[1:], len(slots))
         # The last time of each row in each slot: up to there a share of the amount is given, in whole numbers.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics.objectives import PARTS
-from bench.records import RequestRecord
+from bench.records.record_table import RecordTable
 
 if TYPE_CHECKING:
     from bench.metrics.summary import Summary
@@ -34,15 +34,18 @@ class ByPart:
         self._known = known
         self._summaries: dict[str, Summary] = {name: make() for name in known}
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order."""
-        named: str | None = getattr(record, self._field)
-        name = self._usual if named is None else named
-        if name not in self._summaries and len(self._summaries) >= MOST:
-            name = OTHERS
-        if name not in self._summaries:
-            self._summaries[name] = self._make()
-        self._summaries[name].add(record)
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order."""
+        rows: dict[str, list[int]] = {}
+        for row, named in enumerate(table.column(self._field)):
+            name = self._usual if named is None else named
+            if name not in self._summaries and len(self._summaries) >= MOST:
+                name = OTHERS
+            if name not in self._summaries:
+                self._summaries[name] = self._make()
+            rows.setdefault(name, []).append(row)
+        for name, of_part in rows.items():
+            self._summaries[name].add(RecordTable([table.records[row] for row in of_part]))
 
     def numbers(self, over: tuple[float, float] | None) -> Iterator[tuple[str, dict[str, Any]]]:
         """The numbers of each part, by name; `over` is the time of the whole run."""

@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bench.records import Outcome, RequestRecord
+import numpy as np
+
+from bench.metrics.request_metrics import input_tokens
+from bench.records.record_table import Ints, RecordTable
 
 BLOCK_TOKENS = 16
 """Tokens of a block: vLLM's default. Of servers with greater blocks the bound is too tight for short prompts, and does not
@@ -26,11 +29,11 @@ class _Sums:
     planned: int = 0
     said: int = 0
 
-    def add(self, tokens: int, planned: int, said: int) -> None:
-        self.requests += 1
-        self.input += tokens
-        self.planned += planned
-        self.said += said
+    def add(self, tokens: Ints, planned: Ints, said: Ints) -> None:
+        self.requests += len(tokens)
+        self.input += int(tokens.sum())
+        self.planned += int(planned.sum())
+        self.said += int(said.sum())
 
     @property
     def planned_share(self) -> float | None:
@@ -53,25 +56,19 @@ class CachePlan:
         self._run, self._said, self._load = _Sums(), _Sums(), _Sums()
         self._unplanned = False
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order. Only successful requests have a prompt that was surely read."""
-        if record.outcome is not Outcome.OK:
-            return
-        planned = record.cached_tokens_planned
-        tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
-        if planned is None or tokens is None:
-            self._unplanned = True
-            return
-        self._load.add(tokens, planned, 0)
-        if record.phase == "warmup":
-            return
-        self._run.add(tokens, planned, 0)
-        if record.cached_tokens is not None:
-            self._said.add(tokens, planned, record.cached_tokens)
-
-    def add_unplanned(self) -> None:
-        """Successful requests of which nobody planned what a cache has of them."""
-        self._unplanned = True
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order. Only successful requests have a prompt that was surely read."""
+        has_plan, planned = table.known("cached_tokens_planned")
+        has_prompt, tokens = input_tokens(table)
+        said, cached = table.known("cached_tokens")
+        rows = table.ok & has_plan & has_prompt
+        self._unplanned |= bool((table.ok & ~rows).any())
+        none = np.zeros(len(table), dtype=np.int64)
+        self._load.add(tokens[rows], planned[rows], none[rows])
+        rows = rows & table.is_run
+        self._run.add(tokens[rows], planned[rows], none[rows])
+        rows = rows & said
+        self._said.add(tokens[rows], planned[rows], cached[rows])
 
     def against(self, measured_share: float | None) -> dict[str, Any] | None:
         """The plan against what was counted: by replies, else by the server's counters over the load (`measured_share`).

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.metrics.per_request import NS_PER_MS, token_chunk_count
+from bench.clock import NS_PER_MS
 from bench.metrics.quantile import describe
-from bench.records import Outcome, RequestRecord
+from bench.records.record_table import CANCELLED, RecordTable
 
 
 class Cancelled:
@@ -16,15 +16,17 @@ class Cancelled:
         self._after_ms: list[float] = []
         self._answered = self._chunks = self._bytes = 0
 
-    def add(self, record: RequestRecord) -> None:
-        """One record; of no other outcome is anything kept."""
-        if record.outcome is not Outcome.CANCELLED or record.sent_ns is None:
+    def add(self, table: RecordTable) -> None:
+        """Records; of no other outcome is anything kept."""
+        has_sent, sent_ns = table.known("sent_ns")
+        rows = (table.outcome == CANCELLED) & has_sent
+        if not rows.any():
             return
-        chunks = token_chunk_count(record)
-        self._after_ms.append((record.end_ns - record.sent_ns) / NS_PER_MS)
-        self._answered += chunks > 0
-        self._chunks += chunks
-        self._bytes += record.bytes_received
+        chunks = table.token_chunks.counts[rows]
+        self._after_ms += ((table.ints("end_ns") - sent_ns)[rows] / NS_PER_MS).tolist()
+        self._answered += int((chunks > 0).sum())
+        self._chunks += int(chunks.sum())
+        self._bytes += int(table.ints("bytes_received")[rows].sum())
 
     def describe(self, duration_s: float | None) -> dict[str, Any]:
         """`cancelled` of a summary, where there are such requests."""

@@ -6,16 +6,15 @@ Which ones depends on their own numbers alone, never on the order in which they 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.metrics.per_request import NS_PER_S, e2el_ms, first_token, output_tokens, tpot_ms, ttft_ms
-from bench.records import Outcome, RequestRecord, from_line
+import numpy as np
+import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
-    from bench.run_files.record_blocks import Floats, Ints, PlainBlock
+from bench.clock import NS_PER_S
+from bench.records.record_table import Floats, Ints, RecordTable
 
 SLOWEST, FAILED, SAMPLED = 200, 100, 250
 
@@ -30,34 +29,60 @@ class _Least:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._heap: list[tuple[float, int, int, Row | bytes]] = []
+        self._heap: list[tuple[float, int, int, Row]] = []
         # Rows are not compared: a damaged file has two of one index.
         self._order = count()
         self.count = 0
 
-    def offer(self, key: float, index: int, row: Callable[[], Row]) -> None:
-        self.count += 1
-        if len(self._heap) < self._most:
-            heapq.heappush(self._heap, (-key, -index, -next(self._order), row()))
-        elif (-key, -index) > self._heap[0][:2]:
-            heapq.heapreplace(self._heap, (-key, -index, -next(self._order), row()))
-
-    def offer_all(self, keys: Floats | Ints, block: PlainBlock) -> None:
-        """Those of a block, with the key of each: kept are their lines, of which a row is made in the end."""
-        import numpy as np
-
-        self.count += len(block)
-        rows = np.lexsort((block.index, keys))[: self._most]
-        for row, key, index in zip(rows.tolist(), keys[rows].tolist(), block.index[rows].tolist(), strict=True):
+    def offer(self, keys: npt.NDArray[Any], requests: _Rows, rows: Ints) -> None:
+        """The requests in some rows of a table, with the key of each."""
+        self.count += len(rows)
+        index = requests.index[rows]
+        for at in np.lexsort((index, keys))[: self._most].tolist():
+            key, number = keys[at].item(), int(index[at])
             if len(self._heap) < self._most:
-                heapq.heappush(self._heap, (-key, -index, -next(self._order), block.line(row)))
-            elif (-key, -index) > self._heap[0][:2]:
-                heapq.heapreplace(self._heap, (-key, -index, -next(self._order), block.line(row)))
+                heapq.heappush(self._heap, (-key, -number, -next(self._order), requests.row(int(rows[at]))))
+            elif (-key, -number) > self._heap[0][:2]:
+                heapq.heapreplace(self._heap, (-key, -number, -next(self._order), requests.row(int(rows[at]))))
             else:
                 return  # The others are greater still.
 
-    def rows(self) -> list[Row | bytes]:
+    def rows(self) -> list[Row]:
         return [row for *_, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
+
+
+class _Rows:
+    """What a report shows of the requests of a table."""
+
+    def __init__(self, table: RecordTable, values: Mapping[str, Floats], start_ns: int) -> None:
+        self._table, self._values, self._start_ns = table, values, start_ns
+        self.index = table.ints("index")
+
+    def row(self, row: int) -> Row:
+        """Of the request in a row."""
+
+        def seconds(at_ns: int | None) -> float | None:
+            return None if at_ns is None else (at_ns - self._start_ns) / NS_PER_S
+
+        table, record = self._table, self._table.records[row]
+        values = {key: self._values[key][row].item() for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
+        chunks = table.token_chunks
+        return {
+            "index": record.index,
+            "id": record.id,
+            "outcome": str(record.outcome),
+            "status": record.status,
+            "error": record.error,
+            "intended_s": seconds(record.intended_ns),
+            "sent_s": seconds(record.sent_ns),
+            "first_s": seconds(int(chunks.ns[chunks.starts[row]])) if chunks.counts[row] else None,
+            "end_s": seconds(record.end_ns),
+            **{key: value if value == value else None for key, value in values.items()},
+            "input_tokens": record.input_tokens_asked if record.input_tokens is None else record.input_tokens,
+            "output_tokens_asked": record.output_tokens_asked,
+            "output_tokens": int(chunks.counts[row]) if record.output_tokens is None else record.output_tokens,
+            **({} if record.inputs is None else {"inputs": record.inputs}),
+        }
 
 
 class ChosenRequests:
@@ -67,60 +92,21 @@ class ChosenRequests:
         self._start_ns = start_ns
         self._slowest, self._failed, self._sample = _Least(SLOWEST), _Least(FAILED), _Least(SAMPLED)
 
-    def add(self, record: RequestRecord) -> None:
-        """Keep the request, where it is one to show."""
-
-        def row() -> Row:
-            return self._row(record)
-
-        index = record.index
-        if record.sent_ns is not None:
-            self._sample.offer(index * _SPREAD % 2**64, index, row)
-        if record.outcome is Outcome.OK:
-            took = e2el_ms(record)
-            if took is not None:
-                self._slowest.offer(-took, index, row)
-        elif record.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED, Outcome.CANCELLED):
-            self._failed.offer(index, index, row)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """Keep those requests of a block that are to show."""
-        block = times.block
-        self._sample.offer_all(block.index.astype("u8") * _SPREAD, block)
-        self._slowest.offer_all(-times.metrics["e2el_ms"], block)
-
-    def _rows(self, chosen: _Least) -> list[Row]:
-        return [self._row(from_line(row)) if isinstance(row, bytes) else row for row in chosen.rows()]
-
-    def _row(self, record: RequestRecord) -> Row:
-        def seconds(at_ns: int | None) -> float | None:
-            return None if at_ns is None else (at_ns - self._start_ns) / NS_PER_S
-
-        first = first_token(record)
-        return {
-            "index": record.index,
-            "id": record.id,
-            "outcome": str(record.outcome),
-            "status": record.status,
-            "error": record.error,
-            "intended_s": seconds(record.intended_ns),
-            "sent_s": seconds(record.sent_ns),
-            "first_s": None if first is None else seconds(record.chunk_ns[first]),
-            "end_s": seconds(record.end_ns),
-            "ttft_ms": ttft_ms(record),
-            "tpot_ms": tpot_ms(record),
-            "e2el_ms": e2el_ms(record),
-            "input_tokens": record.input_tokens_asked if record.input_tokens is None else record.input_tokens,
-            "output_tokens_asked": record.output_tokens_asked,
-            "output_tokens": output_tokens(record),
-            **({} if record.inputs is None else {"inputs": record.inputs}),
-        }
+    def add(self, table: RecordTable, values: Mapping[str, Floats]) -> None:
+        """Keep the requests that are to show, of a table whose metrics are `values`."""
+        requests = _Rows(table, values, self._start_ns)
+        sent = np.flatnonzero(table.has("sent_ns"))
+        self._sample.offer(requests.index[sent].astype(np.uint64) * np.uint64(_SPREAD), requests, sent)
+        answered = np.flatnonzero(~np.isnan(values["e2el_ms"]))
+        self._slowest.offer(-values["e2el_ms"][answered], requests, answered)
+        failed = np.flatnonzero(table.failed)
+        self._failed.offer(requests.index[failed], requests, failed)
 
     def describe(self) -> dict[str, Any]:
         """`slowest` by E2EL, `failed` and `sample` by index; `failures` is the number of all that failed."""
         return {
-            "slowest": self._rows(self._slowest),
-            "failed": self._rows(self._failed),
+            "slowest": self._slowest.rows(),
+            "failed": self._failed.rows(),
             "failures": self._failed.count,
-            "sample": sorted(self._rows(self._sample), key=lambda row: row["index"]),
+            "sample": sorted(self._sample.rows(), key=lambda row: row["index"]),
         }

@@ -120,33 +120,23 @@ class LogHistogram:
         else:
             self._exact.extend(values)
 
-    def extend_array(self, values: npt.NDArray[np.int64]) -> None:
-        """`extend` for an array of whole numbers."""
+    def extend_array(self, values: npt.NDArray[np.int64] | npt.NDArray[np.float64], total: int | None = None) -> None:
+        """`extend` for an array; of numbers that are not whole, sums are those of the whole numbers next to them."""
         if not len(values):
             return
+        import numpy as np
+
         from bench.metrics.arrays import sum_of_squares
 
+        whole = np.rint(values).astype(np.int64)
         self.count += len(values)
-        self.min, self.max = min(self.min, int(values.min())), max(self.max, int(values.max()))
-        self.total += int(values.sum())
-        self.total_of_squares += sum_of_squares(values)
+        self.min, self.max = min(self.min, values.min().item()), max(self.max, values.max().item())
+        self.total += int(whole.sum()) if total is None else total
+        self.total_of_squares += sum_of_squares(whole)
         if self._exact is None:
             self._bins.update(counted(bins_of_array(values)))
         else:
             self._exact.frombytes(values.astype("f8").tobytes())
-
-    def extend_floats(self, values: npt.NDArray[np.float64], total: int) -> None:
-        """`extend` for an array of any numbers, whose sum is known."""
-        if not len(values):
-            return
-        self.count += len(values)
-        self.min, self.max = min(self.min, float(values.min())), max(self.max, float(values.max()))
-        self.total += total
-        self.total_of_squares += round(float(values @ values))
-        if self._exact is None:
-            self._bins.update(counted(bins_of_array(values)))
-        else:
-            self._exact.frombytes(values.tobytes())
 
     def fold(self) -> None:
         """Give up the values themselves; from here on quantiles are within RELATIVE_ERROR."""

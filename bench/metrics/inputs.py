@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 from bench.metrics.quantile import describe
-from bench.records import RequestRecord
+from bench.records.record_table import RecordTable
 
 
 class Inputs:
@@ -17,12 +17,10 @@ class Inputs:
         self._each = array("q")
         self._dimensions: Counter[int] = Counter()
 
-    def add(self, record: RequestRecord) -> None:
-        """Count the inputs of a request, and the replies of each number of dimensions."""
-        assert record.inputs is not None
-        self._each.append(record.inputs)
-        if record.dimensions is not None:
-            self._dimensions[record.dimensions] += 1
+    def add(self, table: RecordTable) -> None:
+        """Count the inputs of requests, and the replies of each number of dimensions."""
+        self._each.frombytes(table.ints("inputs").tobytes())
+        self._dimensions.update(number for number in table.column("dimensions") if number is not None)
 
     def describe(self, inputs_are: str) -> dict[str, Any]:
         """`inputs` of a summary: what they are, how many, their distribution over the requests, and the replies by their

@@ -6,8 +6,8 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
 BUSY_SHARE = 0.9

@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
+from bench.clock import NS_PER_S
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
-from bench.metrics.per_request import NS_PER_S, output_tokens, ttft_ms
 from bench.metrics.quantile import describe
+from bench.metrics.request_metrics import input_tokens, output_tokens, ttft_ms
 from bench.metrics.run_numbers import JOB_RATES
-from bench.records import Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 
 S_PER_H = 3600
 PER_USER = ("p50", "p75", "p90", "p95", "p99")
@@ -37,24 +38,23 @@ class JobNumbers:
         self._fresh = FreshTokens()
         self._by_context, self._by_turn = TtftBins(), TtftBins()
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order."""
-        if record.job is None:
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order."""
+        rows = table.has("job")
+        if not rows.any():
             return
-        self._gathered.add(record)
-        if record.phase == "warmup":
-            return
-        self._any = True
-        if record.outcome is not Outcome.OK:
-            return
-        self._fresh.add(record)
-        ttft = ttft_ms(record)
-        if ttft is not None:
-            tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
-            if tokens:
-                self._by_context.add(tokens, ttft)
-            if record.turn is not None:
-                self._by_turn.add(record.turn + 1, ttft)
+        self._gathered.add(table)
+        rows &= table.is_run
+        self._any |= bool(rows.any())
+        done = table.where(rows & table.ok)
+        self._fresh.add(done)
+        ttft, (_, prompt) = ttft_ms(done).tolist(), input_tokens(done)
+        for record, ms, tokens in zip(done.records, ttft, prompt.tolist(), strict=True):
+            if ms == ms:
+                if tokens:
+                    self._by_context.add(tokens, ms)
+                if record.turn is not None:
+                    self._by_turn.add(record.turn + 1, ms)
 
     def describe(
         self, span: tuple[float, float] | None, tpot_ms: Mapping[str, Any], gpus: int | None
@@ -158,15 +158,17 @@ class FreshTokens:
         self._input = self._cached = self._output = 0
         self._from: Counter[str] = Counter()
 
-    def add(self, record: RequestRecord) -> None:
-        """A successful request."""
-        tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
-        self._input += 0 if tokens is None else tokens
-        said, planned = record.cached_tokens, record.cached_tokens_planned
-        cached = None if tokens is None else planned if said is None else said
-        self._cached += 0 if cached is None else cached
-        self._output += output_tokens(record)
-        self._from["none" if cached is None else "plan" if said is None else "server"] += 1
+    def add(self, table: RecordTable) -> None:
+        """Successful requests."""
+        (has_prompt, tokens), (said, cached) = input_tokens(table), table.known("cached_tokens")
+        has_plan, planned = table.known("cached_tokens_planned")
+        by_server, by_plan = has_prompt & said, has_prompt & ~said & has_plan
+        self._input += int(tokens[has_prompt].sum())
+        self._cached += int(cached[by_server].sum() + planned[by_plan].sum())
+        self._output += int(output_tokens(table).sum())
+        self._from["server"] += int(by_server.sum())
+        self._from["plan"] += int(by_plan.sum())
+        self._from["none"] += int((~by_server & ~by_plan).sum())
 
     def describe(self, completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
         """Sums over the run, per second of it, and per completed job."""

@@ -21,13 +21,17 @@ How a job ended, the first that fits:
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
-from bench.metrics.per_request import NS_PER_S, last_token, output_tokens
+import numpy as np
+
+from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import output_tokens
 from bench.records import NO_FAILURE, Outcome, RequestRecord
+from bench.records.record_table import Ints, RecordTable
 
 HUMAN, TOOL = "human", "tool"
 
@@ -102,33 +106,40 @@ class Job:
         return self.end_ns - self.due_ns - self.model_ns - self.tools_ns
 
 
-def step_of(record: RequestRecord) -> Step | None:
-    """The step that a record is; None of a request outside sessions, and of records that do not know their job."""
-    if record.session_number is None or record.job is None or record.job_step is None:
-        return None
+def steps_of(table: RecordTable) -> Iterator[tuple[RequestRecord, Step]]:
+    """The requests that are steps of jobs, each with its step."""
+    if all(job is None for job in table.column("job")):
+        return
+    n, answered = output_tokens(table).tolist(), answered_ns(table).tolist()
+    for row, record in enumerate(table.records):
+        if record.session_number is not None and record.job is not None and record.job_step is not None:
+            yield record, _step(record, record.job_step, answered[row], n[row])
+
+
+def _step(record: RequestRecord, number: int, end_ns: int, n: int) -> Step:
     planned, said = record.cached_tokens_planned, record.cached_tokens
     tokens = record.input_tokens_asked if record.input_tokens is None else record.input_tokens
     cached = planned if said is None else said
     return Step(
-        number=record.job_step,
+        number=number,
         warmup=record.phase == "warmup",
         due_ns=record.intended_ns,
         sent_ns=record.sent_ns,
-        end_ns=answered_ns(record),
+        end_ns=end_ns,
         pause_ns=0 if record.pause_ns is None else record.pause_ns,
         pause=record.pause,
         ended=_ended(record.outcome),
         input_tokens=0 if tokens is None else tokens,
         # Of a prompt of unknown length nobody knows the fresh tokens.
         cached_tokens=0 if cached is None or tokens is None else cached,
-        output_tokens=output_tokens(record),
+        output_tokens=n,
     )
 
 
-def answered_ns(record: RequestRecord) -> int:
-    """The last token; of a response that was no stream, or had none, its end."""
-    last = last_token(record)
-    return record.end_ns if last is None or record.outcome is not Outcome.OK else record.chunk_ns[last]
+def answered_ns(table: RecordTable) -> Ints:
+    """The last token of each response; of one that was no stream, or had none, its end."""
+    chunks = table.token_chunks
+    return np.where(table.ok & (chunks.counts > 0), chunks.last(chunks.ns), table.ints("end_ns"))
 
 
 def _ended(outcome: Outcome) -> StepEnd:
@@ -198,8 +209,7 @@ def covered_ns(spans: Iterable[Span]) -> int:
 def jobs_of(records: Iterable[RequestRecord]) -> list[Job]:
     """The jobs of records, in the order in which they were due."""
     gathered = GatheredJobs()
-    for record in records:
-        gathered.add(record)
+    gathered.add(RecordTable(list(records)))
     return gathered.jobs()
 
 
@@ -217,11 +227,12 @@ class GatheredJobs:
         self._tokens = tuple(array("q") for _ in range(3))
         self._warmup, self._ended, self._paused_by = bytearray(), bytearray(), bytearray()
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, of either phase; what is no step of a job is passed over."""
-        step = step_of(record)
-        if step is None:
-            return
+    def add(self, table: RecordTable) -> None:
+        """Records, of either phase; what is no step of a job is passed over."""
+        for record, step in steps_of(table):
+            self._add(record, step)
+
+    def _add(self, record: RequestRecord, step: Step) -> None:
         assert record.session_number is not None
         assert record.job is not None
         assert record.job_steps is not None

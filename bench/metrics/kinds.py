@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.records import RequestRecord
+import numpy as np
 
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
+from bench.records.record_table import Ints, RecordTable
 
 KINDS = {"content": "c", "reasoning": "t", "tool_calls": "f"}
 """The kinds of text, and their letters in a record."""
-
-_MIXED = frozenset("tf")
 
 
 class KindTally:
@@ -25,50 +21,27 @@ class KindTally:
         self._tokens: Counter[str] = Counter()
         self._count: Counter[str] = Counter()
 
-    def add(self, record: RequestRecord, n: int) -> None:
-        """One request, with the n output tokens of its reply."""
-        letters, count = record.chunk_kind, self._count
-        if _MIXED.isdisjoint(letters):  # As most replies are.
-            if content := letters.count("c"):
-                self._chunks["c"] += content
-                self._tokens["c"] += n
-        else:
-            self._add_mixed(record, n)
-        if record.reasoning_tokens is not None:
-            count["reasoning_said"] += 1
-            count["reasoning"] += record.reasoning_tokens
-        if record.tool_calls is not None:
-            count["judged"] += 1
-            count["calling"] += record.tool_calls > 0
-            count["calls"] += record.tool_calls
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The requests of a block: all their text is content."""
-        block, count = times.block, self._count
-        self._chunks["c"] += int(block.tokens.sum())
-        self._tokens["c"] += int(times.n.sum())
-        said, reasoning = block.known("reasoning_tokens")
-        if said.any():
-            count["reasoning_said"] += int(said.sum())
-            count["reasoning"] += int(reasoning.sum())
-        judged, calls = block.known("tool_calls")
-        if judged.any():
-            count["judged"] += int(judged.sum())
-            count["calling"] += int((calls > 0).sum())
-            count["calls"] += int(calls.sum())
-
-    def _add_mixed(self, record: RequestRecord, n: int) -> None:
-        letters, tokens = record.chunk_kind, record.chunk_tokens
-        found = [letter for letter in KINDS.values() if letter in letters]
-        for letter in found:
-            self._chunks[letter] += letters.count(letter)
-        if len(found) == 1:
-            self._tokens[found[0]] += n
-        elif tokens is None:
-            self._count["unknown"] += 1
-        else:
-            for letter in found:
-                self._tokens[letter] += sum(compress(tokens, map(letter.__eq__, letters)))
+    def add(self, table: RecordTable, n: Ints) -> None:
+        """Requests, with the n output tokens of each reply."""
+        chunks, count = table.token_chunks, self._count
+        letters = table.chunk_kind[chunks.at]
+        per_row = {letter: np.bincount(chunks.row[letters == ord(letter)], minlength=len(table)) for letter in "ctf"}
+        kinds = sum((per_row[letter] > 0).astype(np.int64) for letter in per_row)
+        several = kinds > 1
+        count["unknown"] += int((several & ~table.has_chunk_tokens).sum())
+        of_several = (several & table.has_chunk_tokens)[chunks.row]
+        for letter, chunks_of in per_row.items():
+            self._chunks[letter] += int(chunks_of.sum())
+            self._tokens[letter] += int(n[(kinds == 1) & (chunks_of > 0)].sum())
+            if of_several.any():
+                self._tokens[letter] += int(chunks.tokens[of_several & (letters == ord(letter))].sum())
+        said, reasoning = table.known("reasoning_tokens")
+        count["reasoning_said"] += int(said.sum())
+        count["reasoning"] += int(reasoning.sum())
+        judged, calls = table.known("tool_calls")
+        count["judged"] += int(judged.sum())
+        count["calling"] += int((calls > 0).sum())
+        count["calls"] += int(calls.sum())
 
     def to_json(self) -> dict[str, Any]:
         """`kinds` and `tool_calls` of a summary's tokens."""

@@ -6,20 +6,21 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import kept_plan
+from bench.metrics.arrays import sum_of_squares, view
 from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.quantile import describe
+from bench.metrics.request_metrics import send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
-
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
-    from bench.run_files.record_blocks import PlainBlock
+from bench.records.record_table import RecordTable
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10
@@ -35,20 +36,15 @@ class Spans:
     def __init__(self) -> None:
         self._by_worker: dict[int, tuple[array[int], array[int]]] = {}
 
-    def add(self, record: RequestRecord) -> None:
-        """Keep when a request was in flight."""
-        if record.eligible_ns is not None:
-            begins, ends = self._by_worker.setdefault(record.worker, (array("q"), array("q")))
-            begins.append(record.eligible_ns)
-            ends.append(record.end_ns)
-
-    def add_block(self, block: PlainBlock) -> None:
-        """Keep when the requests of a block were in flight."""
-        workers, eligible_ns = block.ints("worker"), block.ints("eligible_ns")
-        for worker in set(block.column("worker")):
+    def add(self, table: RecordTable) -> None:
+        """Keep when requests were in flight."""
+        has_eligible, eligible_ns = table.known("eligible_ns")
+        workers, end_ns = table.ints("worker"), table.ints("end_ns")
+        for worker in set(table.column("worker")):
             begins, ends = self._by_worker.setdefault(worker, (array("q"), array("q")))
-            begins.frombytes(eligible_ns[workers == worker].tobytes())
-            ends.frombytes(block.end_ns[workers == worker].tobytes())
+            rows = (workers == worker) & has_eligible
+            begins.frombytes(eligible_ns[rows].tobytes())
+            ends.frombytes(end_ns[rows].tobytes())
 
     def mean(self, start_ns: float, end_ns: float, worker: int | None = None) -> float:
         """Time-weighted mean number in flight within a window: overlaps with it, over its length."""
@@ -90,37 +86,30 @@ class Readiness:
         self._sessions: dict[str | int, tuple[int, int, int]] = {}
         """When each began and ended, and the time of its requests together."""
 
-    def add(self, record: RequestRecord) -> None:
-        """One request of a closed loop."""
-        if record.session is None:
-            self._requests_ns += record.end_ns - record.intended_ns
-        else:
-            # A session of a file that is held again has the same name, and a number of its own.
-            key = record.session if record.session_number is None else record.session_number
-            first, last, spent = self._sessions.get(key, (record.intended_ns, record.end_ns, 0))
-            spent += record.end_ns - record.intended_ns
-            self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns), spent
-        lateness_ms = send_lateness_ms(record)
-        if lateness_ms is None:
+    def add(self, table: RecordTable) -> None:
+        """Requests of a closed loop."""
+        intended_ns, end_ns = table.ints("intended_ns"), table.ints("end_ns")
+        in_session = table.has("session")
+        self._requests_ns += int((end_ns - intended_ns)[~in_session].sum())
+        for row in np.flatnonzero(in_session).tolist():
+            self._add_to_session(table.records[row])
+        lateness_ms = send_lateness_ms(table)
+        rows = ~np.isnan(lateness_ms)
+        if not rows.any():
             return
-        assert record.sent_ns is not None
-        self._intended.append(record.intended_ns)
-        self._waits.append(max(0, round(lateness_ms * NS_PER_MS)))
-        if self._first_sent_ns is None or record.sent_ns < self._first_sent_ns:
-            self._first_sent_ns = record.sent_ns
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The requests of a block, none of which belongs to a session."""
-        import numpy as np
-
-        block = times.block
-        intended_ns = block.ints("intended_ns")
-        self._requests_ns += int((block.end_ns - intended_ns).sum())
-        self._intended.frombytes(intended_ns.tobytes())
-        waits = np.maximum(0, np.rint(times.lateness_ms * NS_PER_MS))
+        self._intended.frombytes(intended_ns[rows].tobytes())
+        waits = np.maximum(0, np.rint(lateness_ms[rows] * NS_PER_MS))
         self._waits.frombytes(waits.astype(np.int64).tobytes())
-        first_ns = int(block.sent_ns.min())
+        first_ns = int(table.ints("sent_ns")[rows].min())
         self._first_sent_ns = first_ns if self._first_sent_ns is None else min(first_ns, self._first_sent_ns)
+
+    def _add_to_session(self, record: RequestRecord) -> None:
+        assert record.session is not None
+        # A session of a file that is held again has the same name, and a number of its own.
+        key = record.session if record.session_number is None else record.session_number
+        first, last, spent = self._sessions.get(key, (record.intended_ns, record.end_ns, 0))
+        spent += record.end_ns - record.intended_ns
+        self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns), spent
 
     def describe(self) -> dict[str, Any] | None:
         """`ready_not_sent` of a summary; None without a request.
@@ -132,10 +121,6 @@ class Readiness:
         first_ns = self._first_sent_ns
         if first_ns is None or user_ns <= 0:
             return None
-        import numpy as np
-
-        from bench.metrics.arrays import sum_of_squares, view
-
         begin, wait = view(self._intended), view(self._waits)
         waits = np.where(begin >= first_ns, wait, np.maximum(0, begin + wait - first_ns))
         total = int(waits.sum())
@@ -148,16 +133,12 @@ class Readiness:
 
 def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
     """Time that [begin, end] spans spend inside a window, summed over them."""
-    import numpy as np
-
     inside = np.minimum(np.asarray(ends), end_ns) - np.maximum(np.asarray(begins), start_ns)
     return fsum(np.maximum(inside, 0.0).tolist())
 
 
 def most_at_once(begins: Iterable[float], ends: Iterable[float]) -> int:
     """The greatest number of [begin, end) spans that hold one moment."""
-    import numpy as np
-
     begun, ended = np.sort(np.asarray(begins)), np.sort(np.asarray(ends))
     # At each begin: those that have begun, less those that have ended.
     there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="right")

@@ -22,17 +22,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from bench.clock import NS_PER_MS
 from bench.errors import UsageError
+from bench.metrics import sureness
 from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, number_of
-from bench.records import Outcome, RequestRecord
-
-if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Floats, Mask
+from bench.records.record_table import Floats, Mask, RecordTable
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -82,15 +83,15 @@ class Objective:
     limits: tuple[Objective, ...] = ()
     """Of goodput: the limits on latencies that a good request keeps (`with_limits`)."""
 
-    def broken_by(self, record: RequestRecord) -> bool:
-        """Of a share: whether a request counts against it. Requests that were cancelled as planned do not come here."""
-        if self.metric == "goodput":
-            return not meets_all(record, self.limits)
-        return record.outcome is not Outcome.OK
+    def broken(self, table: RecordTable) -> Mask:
+        """Of a share: which requests count against it. Requests that were cancelled as planned do not come here."""
+        return ~meet_all(table, self.limits) if self.metric == "goodput" else ~table.ok
 
-    def speaks_of(self, record: RequestRecord) -> bool:
-        """Whether it is about this request."""
-        return self.part is None or getattr(record, PARTS[self.part[0]]) == self.part[1]
+    def speaks_of(self, table: RecordTable) -> Mask:
+        """Which requests it is about."""
+        if self.part is None:
+            return np.ones(len(table), dtype=np.bool_)
+        return table.equals(PARTS[self.part[0]], self.part[1])
 
     def of(self, kind: str, name: str) -> Objective:
         """The same of one part of a run alone."""
@@ -211,59 +212,39 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
 
 
-def meets_all(record: RequestRecord, objectives: Iterable[Objective]) -> bool:
-    """Whether one request kept every limit on a latency: what goodput counts.
+def meet_all(table: RecordTable, objectives: Iterable[Objective]) -> Mask:
+    """Which requests kept every limit on a latency: what goodput counts.
 
     A limit on a quantile of a request metric is here a limit on the request's own value. Of a token metric it is a
     limit on the same statistic over the request's own tokens. A metric that the request does not have (the TPOT of one
     token) cannot break a limit; a failed request meets nothing.
     """
-    if record.outcome is not Outcome.OK:
-        return False
-    for objective in objectives:
-        if not objective.of_requests or not objective.speaks_of(record):
-            continue
-        assert objective.stat is not None
-        metric = METRICS[objective.metric]
-        value = (
-            metric.of(record)
-            if isinstance(metric, RequestMetric)
-            else _own_statistic(metric.of(record), objective.stat)
-        )
-        if value is not None and not objective.holds(value):
-            return False
-    return True
-
-
-def can_judge_blocks(objectives: Iterable[Objective]) -> bool:
-    """Whether `meet_all` can say what `meets_all` says: where no limit is on tokens, or on a part of the run."""
-    return all(
-        one.part is None and isinstance(METRICS[one.metric], RequestMetric) for one in objectives if one.of_requests
-    )
-
-
-def meet_all(values: Mapping[str, Floats], n: int, objectives: Iterable[Objective]) -> Mask:
-    """`meets_all` of n successful requests, whose `values` of each metric are known by its key; NaN where there is none."""
-    import numpy as np
-
-    found = np.ones(n, dtype=np.bool_)
+    good = table.ok.copy()
     for objective in objectives:
         if objective.of_requests:
-            of_requests = values[METRICS[objective.metric].key]
-            found &= np.isnan(of_requests) | OPERATORS[objective.op](of_requests, objective.limit)  # type: ignore[arg-type]
-    return found
+            values = own_values(objective, table)
+            kept = np.isnan(values) | OPERATORS[objective.op](values, objective.limit)  # type: ignore[arg-type]
+            good &= kept | ~objective.speaks_of(table)
+    return good
 
 
-def _own_statistic(values_ns: list[float], stat: str) -> float | None:
-    if not values_ns:
-        return None
+def own_values(objective: Objective, table: RecordTable) -> Floats:
+    """What each request has of the metric of an objective, in its unit; NaN without one."""
+    metric = METRICS[objective.metric]
+    if isinstance(metric, RequestMetric):
+        return metric.of(table)
+    assert objective.stat is not None
+    pauses = metric.of(table)
+    own = np.split(pauses.ns, pauses.starts(len(table))[1:-1])
+    return np.array([_statistic(np.sort(ns).tolist(), objective.stat) for ns in own], dtype=np.float64) / NS_PER_MS
+
+
+def _statistic(ascending: Sequence[float], stat: str) -> float:
+    if not ascending:
+        return math.nan
     if stat == "mean":
-        value = sum(values_ns) / len(values_ns)
-    elif stat in QUANTILES:
-        value = quantile(sorted(values_ns), QUANTILES[stat])
-    else:
-        value = min(values_ns) if stat == "min" else max(values_ns)
-    return value / 1e6
+        return sum(ascending) / len(ascending)
+    return quantile(ascending, {"min": 0.0, "max": 1.0, **QUANTILES}[stat])
 
 
 def evaluate(
@@ -285,8 +266,6 @@ def evaluate(
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
     is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
     """
-    from bench.metrics import sureness
-
     whole: Mapping[str, Any] = {
         "latency": latency,
         "throughput": throughput,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from bench.clock import NS_PER_MS, NS_PER_S
+from bench.metrics.arrays import view
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
 
 if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Floats, Ints
+    from bench.records.record_table import Floats, Ints
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
@@ -34,7 +37,7 @@ def page_data(
     histograms = {"itl_ms": itl.per_step(steps.start_ns, steps.ns, steps.count)}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
         found = StepHistograms()
-        found.extend_array(*_times_and_values(columns, metric))
+        found.extend(*_times_and_values(columns, metric))
         histograms[metric] = found.per_step(steps.start_ns, steps.ns, steps.count)
     return {
         "series": {**series, "itl_ms": _quantiles(histograms["itl_ms"])},
@@ -45,10 +48,6 @@ def page_data(
 
 def _times_and_values(columns: Columns, metric: str) -> tuple[Ints, Floats]:
     """Both in ns: TTFT stands where the first token arrived, the rest where the request ended."""
-    import numpy as np
-
-    from bench.metrics.arrays import view
-
     values = view(columns.metrics[metric])
     at = view(columns.sent) + values * NS_PER_MS if metric == "ttft_ms" else view(columns.end)
     is_value = values == values

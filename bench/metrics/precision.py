@@ -23,7 +23,7 @@ from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, WHOLE_RESPONSE
 from bench.metrics.objectives import BETWEEN_TOKENS, suggest
 from bench.metrics.quantile import QUANTILES, quantile
-from bench.records import Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 
 PRECISE_ENOUGH = "precise enough"
 """The reason to stop that the manifest names."""
@@ -151,17 +151,17 @@ class Judge:
         self._in_a_row = 0
         self._begun_ns: int | None = None
 
-    def add(self, record: RequestRecord) -> None:
-        """A request has ended. Those that count are those of the report: of the run phase, and successful."""
-        if record.phase != "run":
+    def add(self, table: RecordTable) -> None:
+        """Requests have ended. Those that count are those of the report: of the run phase, and successful."""
+        run = table.where(table.is_run)
+        if not len(run):
             return
-        self._begun_ns = record.intended_ns if self._begun_ns is None else min(record.intended_ns, self._begun_ns)
-        if record.outcome is not Outcome.OK:
-            return
-        self._index.append(record.index)
+        begun_ns = int(run.ints("intended_ns").min())
+        self._begun_ns = begun_ns if self._begun_ns is None else min(begun_ns, self._begun_ns)
+        done = run.where(run.ok)
+        self._index.frombytes(done.ints("index").tobytes())
         for metric, values in self._values.items():
-            value = REQUEST_METRICS[metric].of(record)
-            values.append(math.nan if value is None else value)
+            values.frombytes(REQUEST_METRICS[metric].of(done).tobytes())
 
     def run_s(self, now_ns: int) -> float:
         """For how long requests have been sent after the warm-up, as far as is known; 0 before one of them has ended."""

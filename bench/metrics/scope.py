@@ -13,18 +13,19 @@ from math import fsum, inf
 from operator import add
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
-from bench.metrics.columns import CANCELLED_NUMBER, Columns
+from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
+from bench.records.record_table import CANCELLED
 
 if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Floats, Ints
+    from bench.records.record_table import Floats, Ints
 
     Amounts = tuple[Floats, Floats]
     """When something came, in ns from the start of the run, and how much of it."""
@@ -213,7 +214,7 @@ class Scope:
 
         # Who left as planned neither met the objectives nor missed them.
         ended = self._ended_inside(start, end)
-        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED_NUMBER]
+        ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
         good = int(arrays.view(columns.good)[ended].sum())
         return {
             "requests_per_s": good / span,

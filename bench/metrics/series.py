@@ -15,13 +15,13 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
 
 if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Floats, Ints
+    from bench.records.record_table import Floats, Ints
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

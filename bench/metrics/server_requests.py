@@ -5,14 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bench.metrics.per_request import ttft_ms
+import numpy as np
+
+from bench.metrics.arrays import known
 from bench.metrics.quantile import describe
-from bench.records import RequestRecord
-
-if TYPE_CHECKING:
-    from bench.run_files.record_blocks import PlainBlock
+from bench.metrics.request_metrics import ttft_ms
+from bench.records.record_table import RecordTable
 
 TIMES = ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms", "outside_ms")
 """Of the server's own clock, but for the last: what the client's TTFT has more than the server's, which is the sum of queue
@@ -27,25 +27,15 @@ class ServerRequests:
         self._cached = _Cached()
         self._drafts = _Drafts()
 
-    def add(self, record: RequestRecord) -> None:
-        """One request, in any order."""
-        self._cached.add(record)
-        self._drafts.add(record)
-        queue, prefill, decode = record.server_queue_ms, record.server_prefill_ms, record.server_decode_ms
-        server = client = None
-        if prefill is not None:
-            # Who says no queue has none that it knows of.
-            server, client = prefill + (0.0 if queue is None else queue), ttft_ms(record)
-        outside = None if server is None or client is None else client - server
-        for name, value in zip(TIMES, (queue, prefill, decode, server, outside), strict=True):
-            if value is not None:
-                self._times[name].append(value)
-
-    def add_block(self, block: PlainBlock) -> None:
-        """The requests of a block, whose replies say nothing but their cached tokens."""
-        for cached, tokens in zip(block.column("cached_tokens"), block.column("input_tokens"), strict=True):
-            if cached is not None and tokens is not None:
-                self._cached.add_reply(cached, tokens)
+    def add(self, table: RecordTable) -> None:
+        """Requests, in any order."""
+        self._cached.add(table)
+        self._drafts.add(table)
+        queue, prefill, decode = (table.floats(f"server_{name}_ms") for name in ("queue", "prefill", "decode"))
+        # Who says no queue has none that it knows of.
+        server = prefill + np.where(np.isnan(queue), 0.0, queue)
+        for name, values in zip(TIMES, (queue, prefill, decode, server, ttft_ms(table) - server), strict=True):
+            self._times[name].frombytes(known(values).tobytes())
 
     def describe(self) -> dict[str, Any] | None:
         """As summary.json holds it; None where no reply says more than its cached tokens: `tokens` has those too."""
@@ -62,14 +52,12 @@ class _Cached:
     def __init__(self) -> None:
         self._replies = self._tokens = self._of = 0
 
-    def add(self, record: RequestRecord) -> None:
-        if record.cached_tokens is not None and record.input_tokens is not None:
-            self.add_reply(record.cached_tokens, record.input_tokens)
-
-    def add_reply(self, cached: int, of: int) -> None:
-        self._replies += 1
-        self._tokens += cached
-        self._of += of
+    def add(self, table: RecordTable) -> None:
+        (said, cached), (counted, tokens) = table.known("cached_tokens"), table.known("input_tokens")
+        rows = said & counted
+        self._replies += int(rows.sum())
+        self._tokens += int(cached[rows].sum())
+        self._of += int(tokens[rows].sum())
 
     def describe(self) -> dict[str, Any] | None:
         """None where no reply says it."""
@@ -88,20 +76,24 @@ class _Drafts:
         self._position_steps = 0
         self._at: list[int] = []
 
-    def add(self, record: RequestRecord) -> None:
-        if record.draft_tokens is None or record.accepted_tokens is None:
+    def add(self, table: RecordTable) -> None:
+        (said, drafts), (judged, accepted) = table.known("draft_tokens"), table.known("accepted_tokens")
+        rows = said & judged
+        if not rows.any():
             return
-        self._replies += 1
-        self._tokens += record.draft_tokens
-        self._accepted += record.accepted_tokens
-        if record.draft_steps is None:
-            return
-        self._counted_replies += 1
-        self._steps += record.draft_steps
-        self._accepted_of_steps += record.accepted_tokens
-        if record.acceptance is not None:
-            self._position_steps += record.draft_steps
-            self._at = [one + other for one, other in zip_longest(self._at, record.acceptance, fillvalue=0)]
+        self._replies += int(rows.sum())
+        self._tokens += int(drafts[rows].sum())
+        self._accepted += int(accepted[rows].sum())
+        counted, steps = table.known("draft_steps")
+        rows &= counted
+        self._counted_replies += int(rows.sum())
+        self._steps += int(steps[rows].sum())
+        self._accepted_of_steps += int(accepted[rows].sum())
+        acceptance = table.column("acceptance")
+        for row in np.flatnonzero(rows).tolist():
+            if acceptance[row] is not None:
+                self._position_steps += int(steps[row])
+                self._at = [known + more for known, more in zip_longest(self._at, acceptance[row], fillvalue=0)]
 
     def describe(self) -> dict[str, Any] | None:
         """None where no reply says it."""

@@ -16,6 +16,7 @@ from array import array
 from typing import Any
 
 from bench.records import Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 
 _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
 """All others end a session."""
@@ -55,15 +56,18 @@ class SessionCounts:
     def __init__(self) -> None:
         self._sessions: dict[int, _Session] = {}
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order; what belongs to no session is passed over."""
-        if record.session_number is None or record.session_turns is None:
-            return
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order; what belongs to no session is passed over."""
+        for record in table.records:
+            if record.session_number is not None and record.session_turns is not None:
+                self._add(record, record.session_number, record.session_turns)
+
+    def _add(self, record: RequestRecord, number: int, turns: int) -> None:
         before = 0 if record.session_turns_before is None else record.session_turns_before
-        session = self._sessions.get(record.session_number)
+        session = self._sessions.get(number)
         if session is None:
-            session = _Session(record.session_turns, before, record.worker)
-            self._sessions[record.session_number] = session
+            session = _Session(turns, before, record.worker)
+            self._sessions[number] = session
         if record.after == () or (record.after is None and record.turn == 0):
             session.first_pause_ns = 0 if record.pause_ns is None else record.pause_ns
             session.began_ns = record.intended_ns - session.first_pause_ns

@@ -10,27 +10,29 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, repeat
-from operator import sub
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.metrics import compat, per_request, series
+import numpy as np
+
+from bench.clock import NS_PER_MS, NS_PER_S
+from bench.metrics import compat, series, sureness
+from bench.metrics.arrays import ascending, known, view
 from bench.metrics.arrivals import Arrivals
-from bench.metrics.bounds import loose_times
 from bench.metrics.by_part import USUAL, ByPart, of_objectives
 from bench.metrics.cache_plan import CachePlan
 from bench.metrics.cancelled import Cancelled
+from bench.metrics.catalog import request_values
 from bench.metrics.chosen_requests import ChosenRequests
-from bench.metrics.columns import CANCELLED_NUMBER, Columns, happened
+from bench.metrics.columns import Columns, happened
 from bench.metrics.facts import RunFacts
 from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
 from bench.metrics.load import Readiness, Spans, describe_load
-from bench.metrics.objectives import can_judge_blocks, evaluate, meet_all, meets_all
+from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import page_data
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe, quantile
+from bench.metrics.request_metrics import hidden_tokens, output_tokens
 from bench.metrics.run_numbers import LISTS
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
@@ -38,14 +40,14 @@ from bench.metrics.server_requests import ServerRequests
 from bench.metrics.session_counts import SessionCounts
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
+from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
-from bench.records import NO_FAILURE, Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome
+from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 
 if TYPE_CHECKING:
     from bench.documents.summary import NumbersDocument
-    from bench.metrics.block_times import BlockTimes
-    from bench.run_files.record_blocks import PlainBlock
 
 SCHEMA = "trueload/summary/1"
 
@@ -87,98 +89,62 @@ class Summary:
             if several
         }
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order. Warm-up requests are counted apart and are in no other number."""
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order. Warm-up requests are counted apart and are in no other number."""
         self._result = None
-        self._spans.add(record)
-        self._jobs.add(record)
-        self._sessions.add(record)
-        self.cache_plan.add(record)
-        if record.phase == "run":
-            for parts in self._parts.values():
-                parts.add(record)
-        if record.phase == "warmup":
-            self._warmup[record.outcome] += 1
-            end_ns = record.end_ns - self._facts.start_ns
-            self._warmup_end_ns = end_ns if self._warmup_end_ns is None else max(self._warmup_end_ns, end_ns)
+        self._spans.add(table)
+        self._jobs.add(table)
+        self._sessions.add(table)
+        self.cache_plan.add(table)
+        self._add_warmup(table.where(~table.is_run))
+        run = table.where(table.is_run)
+        if not len(run):
             return
-        ok = record.outcome is Outcome.OK
-        good = self._facts.has_latency_objectives and meets_all(record, self._facts.objectives)
-        self._columns.add(record, good)
-        self._tally.add(record)
-        self._cancelled.add(record)
-        self._chosen.add(record)
-        if not self._facts.open_loop:
-            self._readiness.add(record)
-        self._readings.add(record)
-        if record.bytes_received:
-            # Where each byte lay is not kept: a body is spread evenly over the chunks that it came in.
-            times = self._since_start(record.chunk_ns) or self._since_start([record.end_ns])
-            self._bytes_in.spread(times, record.bytes_received)
-        if ok and record.inputs is not None:
-            self._inputs.add(record)
-            self._tally.add_input_tokens(record)
-        elif ok:
-            self._said.add(record)
-            self._add_tokens(record, good)
-
-    def takes(self, block: PlainBlock) -> BlockTimes | None:
-        """What `add_block` takes of a block; None where its records have to be added one by one."""
-        from bench.metrics.block_times import BlockTimes
-
-        if self._parts or not can_judge_blocks(self._facts.objectives):
-            return None
-        return BlockTimes(block, self._facts.start_ns)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The records of a block: the same numbers as `add` of each."""
-        self._result = None
-        block, facts = times.block, self._facts
-        self._spans.add_block(block)
-        self.cache_plan.add_unplanned()
-        good = meet_all(times.metrics, len(block), facts.objectives if facts.has_latency_objectives else ())
-        self._columns.add_block(times, good & facts.has_latency_objectives)
-        self._tally.add_block(times)
-        self._chosen.add_block(times)
+        for parts in self._parts.values():
+            parts.add(run)
+        facts, values = self._facts, request_values(run)
+        good = meet_all(run, facts.objectives) & facts.has_latency_objectives
+        self._columns.add(run, values, good)
+        self._tally.add(run)
+        self._cancelled.add(run)
+        self._chosen.add(run, values)
         if not facts.open_loop:
-            self._readiness.add_block(times)
-        self._readings.add_block(times)
-        self._bytes_in.spread_arrays(times.chunk_times, block.starts, block.ints("bytes_received"))
-        self._said.add_block(block)
-        self._arrivals.add_array(times.token_times)
-        self._arrivals.add_rest(times.last_ns - facts.start_ns, times.n - block.tokens)
-        if good.any() and facts.has_latency_objectives:
-            self._good_arrivals.add_array(times.token_times[good.repeat(block.tokens)])
-            self._good_arrivals.add_rest((times.last_ns - facts.start_ns)[good], (times.n - block.tokens)[good])
-        self._tokens.add_block(times)
-        self._itl.extend_array(times.gap_ends, times.gaps)
+            self._readiness.add(run)
+        self._readings.add(run)
+        self._add_bytes(run)
+        of_inputs = run.has("inputs")
+        if (inputs := run.where(run.ok & of_inputs)).records:
+            self._inputs.add(inputs)
+            self._tally.add_input_tokens(inputs)
+        if (texts := run.where(run.ok & ~of_inputs)).records:
+            self._said.add(texts)
+            self._add_texts(texts, good[run.ok & ~of_inputs])
 
-    def _since_start(self, times_ns: Sequence[int]) -> list[int]:
-        return list(map(sub, times_ns, repeat(self._facts.start_ns)))
+    def _add_warmup(self, table: RecordTable) -> None:
+        if len(table):
+            self._warmup.update(table.column("outcome"))
+            end_ns = int(table.ints("end_ns").max()) - self._facts.start_ns
+            self._warmup_end_ns = end_ns if self._warmup_end_ns is None else max(self._warmup_end_ns, end_ns)
 
-    def _add_tokens(self, record: RequestRecord, good: bool) -> None:
-        """Times and numbers of the tokens of a successful request."""
-        n = per_request.output_tokens(record)
-        times = self._since_start(per_request.token_chunk_ns(record))
-        chunk_tokens = per_request.token_chunk_tokens(record)
-        gaps = list(map(sub, times[1:], times))
-        hidden = per_request.hidden_tokens(record) if times else 0
-        self._tally.add_tokens(record, n, chunk_tokens, gaps)
-        for arrivals in (self._arrivals, self._good_arrivals) if good else (self._arrivals,):
-            _add_arrivals(arrivals, times, chunk_tokens, n - hidden, record.end_ns - self._facts.start_ns)
-            if hidden:
-                arrivals.add(times[0], hidden)
-        if chunk_tokens is not None and chunk_tokens.count(1) != len(chunk_tokens):
-            per_request.refuse_endless(chunk_tokens)
-        if gaps and record.sent_ns is not None:
-            # A gap that ends with one token is an ITL as it stands.
-            later = None if chunk_tokens is None else chunk_tokens[1:]
-            itl = None if later is None or later.count(1) == len(later) else per_request.itl_ns(record)
-            self._tokens.add(record.index, record.sent_ns - self._facts.start_ns, gaps, itl, loose_times(record))
-            each = (
-                times[1:] if itl is None or later is None else list(chain.from_iterable(map(repeat, times[1:], later)))
-            )
-            self._itl.extend(each, gaps if itl is None else itl)
+    def _add_bytes(self, table: RecordTable) -> None:
+        """Where each byte lay is not kept: a body is spread evenly over the chunks that it came in."""
+        start_ns = self._facts.start_ns
+        streamed = table.sizes > 0
+        bodies = table.where(streamed & (table.ints("bytes_received") > 0))
+        self._bytes_in.spread(bodies.chunk_ns - start_ns, bodies.starts, bodies.ints("bytes_received"))
+        whole = ~streamed & (table.ints("bytes_received") > 0)
+        self._bytes_in.add(table.ints("end_ns")[whole] - start_ns, table.ints("bytes_received")[whole])
+
+    def _add_texts(self, table: RecordTable, good: Mask) -> None:
+        """Times and numbers of the tokens of successful requests."""
+        n, gaps = output_tokens(table), TokenGaps(table)
+        self._tally.add_texts(table, n)
+        _add_arrivals(self._arrivals, table, n, self._facts.start_ns)
+        if good.any():
+            _add_arrivals(self._good_arrivals, table.where(good), n[good], self._facts.start_ns)
+        self._tokens.add(table, gaps, self._facts.start_ns)
+        sent = table.has("sent_ns")[gaps.itl.row]
+        self._itl.extend(gaps.itl.end_ns[sent] - self._facts.start_ns, gaps.itl.ns[sent])
 
     def add_sample(self, row: Mapping[str, Any]) -> None:
         """One line of samples.jsonl."""
@@ -280,23 +246,19 @@ class Summary:
         }
 
     def _error_rate_interval(self) -> list[float] | None:
-        from bench.metrics import arrays, sureness
-
         columns = self._columns
         rows = in_send_order(columns)
-        failed = arrays.view(columns.failed)[rows]
-        tried = rows[arrays.view(columns.ok)[rows] | failed]
-        latencies = arrays.known(arrays.view(columns.metrics["e2el_ms"])[tried])
-        return sureness.of_error_rate(arrays.view(columns.failed)[tried], latencies)
+        failed = view(columns.failed)[rows]
+        tried = rows[view(columns.ok)[rows] | failed]
+        latencies = known(view(columns.metrics["e2el_ms"])[tried])
+        return sureness.of_error_rate(view(columns.failed)[tried], latencies)
 
     def _goodput_interval(self) -> list[float] | None:
-        from bench.metrics import arrays, sureness
-
         columns = self._columns
         rows = in_send_order(columns)
-        rows = rows[arrays.view(columns.outcome)[rows] != CANCELLED_NUMBER]
-        latencies = arrays.known(arrays.view(columns.metrics["e2el_ms"])[rows])
-        return sureness.of_error_rate(arrays.view(columns.good)[rows], latencies)
+        rows = rows[view(columns.outcome)[rows] != CANCELLED]
+        latencies = known(view(columns.metrics["e2el_ms"])[rows])
+        return sureness.of_error_rate(view(columns.good)[rows], latencies)
 
     def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
         if self._facts.inputs_are is not None:
@@ -332,8 +294,6 @@ class Summary:
         }
 
     def _window(self, over_time: dict[str, Any]) -> Window | None:
-        from bench.metrics.arrays import ascending, known, view
-
         sent = known(view(self._columns.sent))
         if not len(sent) or self._facts.segments:
             return None
@@ -355,28 +315,31 @@ class Summary:
     def _e2el_inside(self, window: Window | None) -> Sequence[float]:
         if window is None:
             return []
-        from bench.metrics.arrays import ascending, view
-
         sent, ms = view(self._columns.sent), view(self._columns.metrics["e2el_ms"])
         return ascending(ms[(window.start_ns <= sent) & (sent <= window.end_ns)])
 
 
-def _add_arrivals(arrivals: Arrivals, times: list[int], tokens: Sequence[int] | None, n: int, end_ns: int) -> None:
-    """Put the n tokens of a request where they arrived: in the chunks that had them, evenly where that is not known.
+def _add_arrivals(arrivals: Arrivals, table: RecordTable, n: Ints, start_ns: int) -> None:
+    """Put the n tokens of each request where they arrived: in the chunks that had them, evenly where that is not known.
 
     A usage that differs from the chunks' own sum (an end token without text, say) is settled with the last chunk, so
     that the tokens over time add up to the tokens of the run.
     """
-    if not times:
-        arrivals.add(end_ns, n)
-    elif tokens is None:
-        arrivals.spread(times, n)
-    elif n == len(times) == tokens.count(1):
-        arrivals.add_each(times)
-    else:
-        for at, amount in zip(times, tokens, strict=True):
-            arrivals.add(at, amount)
-        arrivals.add(times[-1], n - sum(tokens))
+    chunks = table.token_chunks
+    times, has_text = chunks.ns - start_ns, chunks.counts > 0
+    hidden = np.where(has_text, hidden_tokens(table), 0)
+    shown = n - hidden
+    arrivals.add((table.ints("end_ns") - start_ns)[~has_text], n[~has_text])
+    spread = has_text & ~table.has_chunk_tokens
+    counts = chunks.counts[spread]
+    arrivals.spread(times[spread[chunks.row]], np.cumsum(counts) - counts, shown[spread])
+    known = has_text & table.has_chunk_tokens
+    of_known = known[chunks.row]
+    tokens = chunks.tokens[of_known]
+    arrivals.add(times[of_known], None if (tokens == 1).all() else tokens)
+    rest = np.where(known, shown - chunks.sums(chunks.tokens), 0)
+    arrivals.add(chunks.last(times)[rest != 0], rest[rest != 0])
+    arrivals.add(chunks.first(times)[hidden > 0], hidden[hidden > 0])
 
 
 def rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from itertools import compress
+from typing import Any
 
-from bench.metrics import per_request
+import numpy as np
+
+from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.kinds import KindTally
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.quantile import describe
+from bench.metrics.token_gaps import stalls
 from bench.records import Outcome, RequestRecord
-
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
-    from bench.run_files.record_blocks import Ints, Mask
+from bench.records.record_table import Ints, Mask, RecordTable
 
 WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
@@ -37,11 +37,14 @@ _ERROR_TEXTS_HELD = 1_000
 _ERROR_TEXT_LENGTH = 500
 
 
-def _has_hidden_tokens(record: RequestRecord) -> bool:
-    """Whether a reply has tokens that its text cannot show: the marks around a tool call, reasoning that is kept back."""
-    return bool(record.tool_calls) or (
-        bool(record.reasoning_tokens) and record.streamed and "t" not in record.chunk_kind
-    )
+def _have_hidden_tokens(table: RecordTable) -> Mask:
+    """Which replies have tokens that their text cannot show: the marks around a tool call, reasoning that is kept back."""
+    shown = np.array(["t" in kinds for kinds in table.column("chunk_kind")], dtype=np.bool_)
+    return (table.ints("tool_calls") > 0) | ((table.ints("reasoning_tokens") > 0) & (table.sizes > 0) & ~shown)
+
+
+def _given(reason: tuple[int, str] | None) -> list[tuple[int, str]]:
+    return [] if reason is None else [reason]
 
 
 class RecordTally:
@@ -64,177 +67,110 @@ class RecordTally:
         self._first_contradiction: tuple[int, str] | None = None
         self._first_doubt: tuple[int, str] | None = None
 
-    def add(self, record: RequestRecord) -> None:
+    def add(self, table: RecordTable) -> None:
         """Count what every request shows, failed or not."""
-        if record.sent_ns is not None:
-            self._clocks[record.clock] += 1
-        if record.outcome not in _NOT_HEARD:
-            self._heard_ns = record.end_ns if self._heard_ns is None else max(self._heard_ns, record.end_ns)
-        elif record.outcome in _NO_ANSWER:
-            self._lost_ns.append(record.end_ns)
-            self._count["unsent"] += record.sent_ns is None
-        if record.attempts > 1:
-            self._count["retried"] += 1
-            if record.sent_ns is not None and record.resent_ns is not None:
-                self._count["retried_late"] += record.resent_ns - record.sent_ns > LATE_RETRY_NS
-        if record.connect_ns:
-            self._connects_ms.append(record.connect_ns / NS_PER_MS)
-        self._count["chunks"] += len(record.chunk_ns)
-        self._count["coalesced"] += record.coalesced
-        if record.chunk_bound_ns is not None:
-            self._bounds.extend(per_request.stamp_bound_widths_ns(record))
-        if record.outcome not in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
-            self._add_error(record)
-
-    def add_tokens(self, record: RequestRecord, n: int, chunk_tokens: tuple[int, ...] | None, gaps: list[int]) -> None:
-        """Count the n output tokens of a successful request, its token chunks and the stalls between them."""
-        count, total = self._count, self._total
-        source = "chunks" if record.output_tokens_from is None else record.output_tokens_from
-        self._counted_by[source] += 1
-        total["output"] += n
-        self._kinds.add(record, n)
-        self.add_input_tokens(record)
-        self._compare("output", record.output_tokens_asked, n)
-        count["over_limit"] += record.output_tokens_asked is not None and n > record.output_tokens_asked
-        count["texts"] += 1
-        if record.output_tokens_doubt is not None:
-            count["doubted"] += 1
-            doubt = record.index, record.output_tokens_doubt
-            self._first_doubt = min(self._first_doubt or doubt, doubt)
-        if record.input_tokens is not None and record.cached_tokens is not None:
-            total["cached"] += record.cached_tokens
-            total["cached_beyond"] += max(0, record.cached_tokens - COMMON_HEAD)
-            total["cached_of"] += record.input_tokens
-        if source == "usage":
-            count["output_usage"] += 1
-            total["output_usage"] += n
-        count["usage_judged"] += source == "usage" or record.usage_contradiction is not None
-        if record.output_tokens_counted is not None:
-            self._add_counted(source, n, record.output_tokens_counted, hidden=_has_hidden_tokens(record))
-        if record.streamed:
-            token_chunks = per_request.token_chunk_count(record)
-            total["token_chunks"] += token_chunks
-            if chunk_tokens is None:
-                count["unknown_chunks"] += 1
-            elif token_chunks and max(chunk_tokens) > 1:
-                count["several_tokens"] += 1
-        self._add_stalls(gaps)
-
-    def _add_counted(self, source: str, n: int, counted: int, *, hidden: bool) -> None:
-        """A reply whose text was counted, with the n tokens that its source says."""
-        count, total = self._count, self._total
-        count["output_counted"] += 1
-        total["output_counted"] += counted
-        if source == "usage" and not hidden:
-            difference = abs(n - counted)
-            count["usage_compared"] += 1
-            count["usage_differ"] += difference > 0
-            count["usage_off_by_one"] += difference == 1
-            total["usage_said"] += n
-            total["usage_counted"] += counted
-
-    def _add_stalls(self, gaps: list[int]) -> None:
-        if stalls := per_request.stalls_ns(gaps):
-            self._count["stalled_requests"] += 1
-            self._count["stalls"] += len(stalls)
-            self._stall_max_ns = max(self._stall_max_ns, *stalls)
-
-    def add_input_tokens(self, record: RequestRecord) -> None:
-        """Count the input tokens of a successful request, and a usage that cannot be true."""
-        count, total = self._count, self._total
-        self._compare("input", record.input_tokens_asked, record.input_tokens)
-        if record.input_tokens is not None:
-            count["input_usage"] += 1
-            total["input_usage"] += record.input_tokens
-        if record.usage_contradiction is not None:
-            self._add_contradiction(record.index, record.usage_contradiction)
-        if record.inputs is not None:
-            count["usage_judged"] += record.input_tokens is not None or record.usage_contradiction is not None
-
-    def _add_contradiction(self, index: int, why: str) -> None:
-        self._count["usage_contradicted"] += 1
-        found = index, why
-        self._first_contradiction = min(self._first_contradiction or found, found)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The records of a block: `add` and `add_tokens` of each."""
-        import numpy as np
-
-        block, count = times.block, self._count
-        self._clocks.update(block.column("clock"))
-        last_ns = int(block.end_ns.max())
-        self._heard_ns = last_ns if self._heard_ns is None else max(self._heard_ns, last_ns)
-        count["retried"] += int((block.ints("attempts") > 1).sum())
-        _, connect_ns = block.known("connect_ns")
+        count, end_ns = self._count, table.ints("end_ns")
+        has_sent, sent_ns = table.known("sent_ns")
+        self._clocks.update(compress(table.column("clock"), has_sent.tolist()))
+        heard = ~table.ended(_NOT_HEARD)
+        if heard.any():
+            last_ns = int(end_ns[heard].max())
+            self._heard_ns = last_ns if self._heard_ns is None else max(self._heard_ns, last_ns)
+        lost = table.ended(_NO_ANSWER)
+        self._lost_ns.frombytes(end_ns[lost].tobytes())
+        count["unsent"] += int((lost & ~has_sent).sum())
+        again, (resent, resent_ns) = table.ints("attempts") > 1, table.known("resent_ns")
+        count["retried"] += int(again.sum())
+        count["retried_late"] += int((again & has_sent & resent & (resent_ns - sent_ns > LATE_RETRY_NS)).sum())
+        connect_ns = table.ints("connect_ns")
         self._connects_ms.frombytes((connect_ns[connect_ns != 0] / NS_PER_MS).tobytes())
-        count["chunks"] += len(block.stamps)
-        count["coalesced"] += int(block.ints("coalesced").sum())
-        if times.bounded:
-            earliest = block.earliest[times.token_at]
-            widths = (block.stamps[times.token_at] - earliest)[earliest > 0]
-            self._bounds.extend(widths.tolist())
-        self._add_block_tokens(times)
-        gaps_end = np.cumsum(block.tokens - 1)
-        if len(times.gaps) and int(times.gaps.max()) > per_request.STALL_FLOOR_NS:
-            rows = np.searchsorted(gaps_end, np.flatnonzero(times.gaps > per_request.STALL_FLOOR_NS), side="right")
-            for row in sorted(set(rows.tolist())):
-                end = int(gaps_end[row])
-                self._add_stalls(times.gaps[end - int(block.tokens[row]) + 1 : end].tolist())
+        count["chunks"] += int(table.sizes.sum())
+        count["coalesced"] += int(table.ints("coalesced").sum())
+        if table.bounded:
+            at, (is_bound, bounds) = table.token_chunks.at, table.chunk_bounds
+            at = at[is_bound[at]]
+            self._bounds.extend_array(table.chunk_ns[at] - bounds[at])
+        for row in np.flatnonzero(~table.ended((Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))).tolist():
+            self._add_error(table.records[row])
 
-    def _add_block_tokens(self, times: BlockTimes) -> None:
-        import numpy as np
-
-        block, count, total = times.block, self._count, self._total
-        sources = ["chunks" if source is None else source for source in block.column("output_tokens_from")]
+    def add_texts(self, table: RecordTable, n: Ints) -> None:
+        """Count the n output tokens of each of the successful requests, their token chunks and the stalls between them."""
+        count, total, chunks = self._count, self._total, table.token_chunks
+        sources = ["chunks" if source is None else source for source in table.column("output_tokens_from")]
         self._counted_by.update(sources)
-        total["output"] += int(times.n.sum())
-        self._kinds.add_block(times)
-        total["token_chunks"] += int(block.tokens.sum())
-        input_said, input_tokens = block.known("input_tokens")
-        is_asked, asked = block.known("output_tokens_asked")
-        self._compare_all("output", is_asked, asked, None, times.n)
-        count["over_limit"] += int((times.n[is_asked] > asked[is_asked]).sum())
-        count["texts"] += len(block)
-        self._compare_all("input", *block.known("input_tokens_asked"), input_said, input_tokens)
-        if input_said.any():
-            count["input_usage"] += int(input_said.sum())
-            total["input_usage"] += int(input_tokens.sum())
-        cached_said, cached = block.known("cached_tokens")
-        if (both := cached_said & input_said).any():
-            total["cached"] += int(cached[both].sum())
-            total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
-            total["cached_of"] += int(input_tokens[both].sum())
+        total["output"] += int(n.sum())
+        self._kinds.add(table, n)
+        self.add_input_tokens(table)
+        everywhere = np.ones(len(table), dtype=np.bool_)
+        self._compare("output", *table.known("output_tokens_asked"), everywhere, n)
+        has_asked, asked = table.known("output_tokens_asked")
+        count["over_limit"] += int((has_asked & (n > asked)).sum())
+        count["texts"] += len(table)
+        doubts = self._reasons(table, "output_tokens_doubt")
+        count["doubted"] += len(doubts)
+        self._first_doubt = min((*doubts, *_given(self._first_doubt)), default=None)
+        (said, cached), (counted, prompt) = table.known("cached_tokens"), table.known("input_tokens")
+        both = said & counted
+        total["cached"] += int(cached[both].sum())
+        total["cached_beyond"] += int((cached[both] - COMMON_HEAD).clip(0).sum())
+        total["cached_of"] += int(prompt[both].sum())
         by_usage = np.array([source == "usage" for source in sources], dtype=np.bool_)
-        contradicted = np.array([why is not None for why in block.column("usage_contradiction")], dtype=np.bool_)
-        if by_usage.any():
-            count["output_usage"] += int(by_usage.sum())
-            total["output_usage"] += int(times.n[by_usage].sum())
-        count["usage_judged"] += int((by_usage | contradicted).sum())
-        for row in np.flatnonzero(contradicted).tolist():
-            self._add_contradiction(int(block.index[row]), block.column("usage_contradiction")[row])
-        counted, calls, reasoning = map(block.column, ("output_tokens_counted", "tool_calls", "reasoning_tokens"))
-        for row, own_count in enumerate(counted):
-            if own_count is not None:
-                hidden = bool(calls[row]) or bool(reasoning[row])
-                self._add_counted(sources[row], int(times.n[row]), own_count, hidden=hidden)
+        count["output_usage"] += int(by_usage.sum())
+        total["output_usage"] += int(n[by_usage].sum())
+        count["usage_judged"] += int((by_usage | table.has("usage_contradiction")).sum())
+        self._compare_own_count(table, n, by_usage)
+        streamed = table.sizes > 0
+        total["token_chunks"] += int(chunks.counts.sum())
+        count["unknown_chunks"] += int((streamed & ~table.has_chunk_tokens).sum())
+        several = np.bincount(chunks.row[chunks.tokens > 1], minlength=len(table)) > 0
+        count["several_tokens"] += int(several.sum())
+        long = stalls(table)
+        if len(long.ns):
+            count["stalled_requests"] += len(set(long.row.tolist()))
+            count["stalls"] += len(long.ns)
+            self._stall_max_ns = max(self._stall_max_ns, int(long.ns.max()))
 
-    def _compare_all(self, side: str, is_asked: Mask, asked: Ints, is_got: Mask | None, got: Ints) -> None:
-        if not is_asked.any():
+    def _compare_own_count(self, table: RecordTable, n: Ints, by_usage: Mask) -> None:
+        """Replies whose text was counted, against the n tokens of their source."""
+        has_count, counted = table.known("output_tokens_counted")
+        if not has_count.any():
             return
-        both = is_asked if is_got is None else is_asked & is_got
-        self._count[f"{side}_asked"] += int(is_asked.sum())
+        count, total = self._count, self._total
+        count["output_counted"] += int(has_count.sum())
+        total["output_counted"] += int(counted.sum())
+        rows = has_count & by_usage & ~_have_hidden_tokens(table)
+        difference = np.abs(n - counted)[rows]
+        count["usage_compared"] += len(difference)
+        count["usage_differ"] += int((difference > 0).sum())
+        count["usage_off_by_one"] += int((difference == 1).sum())
+        total["usage_said"] += int(n[rows].sum())
+        total["usage_counted"] += int(counted[rows].sum())
+
+    def add_input_tokens(self, table: RecordTable) -> None:
+        """Count the input tokens of successful requests, and each usage that cannot be true."""
+        count = self._count
+        counted, tokens = table.known("input_tokens")
+        self._compare("input", *table.known("input_tokens_asked"), counted, tokens)
+        count["input_usage"] += int(counted.sum())
+        self._total["input_usage"] += int(tokens.sum())
+        contradictions = self._reasons(table, "usage_contradiction")
+        count["usage_contradicted"] += len(contradictions)
+        self._first_contradiction = min((*contradictions, *_given(self._first_contradiction)), default=None)
+        judged = table.has("inputs") & (counted | table.has("usage_contradiction"))
+        count["usage_judged"] += int(judged.sum())
+
+    @staticmethod
+    def _reasons(table: RecordTable, name: str) -> list[tuple[int, str]]:
+        """The texts in a field, with the index of their request."""
+        rows = zip(table.column("index"), table.column(name), strict=True)
+        return [(index, reason) for index, reason in rows if reason is not None]
+
+    def _compare(self, side: str, has_asked: Mask, asked: Ints, has_got: Mask, got: Ints) -> None:
+        both = has_asked & has_got
+        self._count[f"{side}_asked"] += int(has_asked.sum())
         self._total[f"{side}_asked"] += int(asked.sum())
         self._count[f"{side}_compared"] += int(both.sum())
         self._count[f"{side}_differ"] += int((asked[both] != got[both]).sum())
-
-    def _compare(self, side: str, asked: int | None, got: int | None) -> None:
-        if asked is None:
-            return
-        self._count[f"{side}_asked"] += 1
-        self._total[f"{side}_asked"] += asked
-        if got is not None:
-            self._count[f"{side}_compared"] += 1
-            self._count[f"{side}_differ"] += got != asked
 
     def _add_error(self, record: RequestRecord) -> None:
         text = "" if record.error is None else record.error[:_ERROR_TEXT_LENGTH]

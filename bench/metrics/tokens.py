@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
-from bench.metrics.bounds import LooseTimes
+import numpy as np
+
 from bench.metrics.histogram import LogHistogram
-
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
+from bench.metrics.loose_gaps import LoosePauses, loose_gaps
+from bench.metrics.token_gaps import TokenGaps
+from bench.records.record_table import Floats, Ints, Mask, RecordTable
 
 EXACT_LIMIT = 200_000
 """Values held before the histograms are folded."""
@@ -78,85 +78,63 @@ class TokenTimes:
         self._chosen = 0
         self.requests = 0
 
-    def add(
-        self,
-        index: int,
-        sent_ns: int,
-        gaps: Sequence[int],
-        itl: Sequence[float] | None,
-        loose: LooseTimes | None = None,
-    ) -> None:
-        """The samples of a request, in ns. `itl` is None where each gap is one token's, `loose` where stamps are exact."""
-        self.requests += 1
-        piece = self._slice_of(sent_ns)
-        if itl is None:
-            piece.shared.extend(gaps)
-            self._held += len(gaps)
-        else:
-            piece.gap_only.extend(gaps)
-            piece.itl_only.extend(itl)
-            self._held += len(gaps) + len(itl)
-        self._add_loose(piece, loose)
-        self._fold_if_many(piece)
-        self._choose(index, sent_ns, gaps, itl)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The samples of the records of a block, whose gaps are each one token's."""
-        import numpy as np
-
-        from bench.metrics.loose_block import loose_block
-
-        sizes = times.block.tokens - 1
-        ends = np.cumsum(sizes)
-        rows = np.flatnonzero(sizes > 0)
+    def add(self, table: RecordTable, of: TokenGaps, start_ns: int) -> None:
+        """The gaps and the ITL of the requests of a table that were sent."""
+        loose = loose_gaps(table, of)
+        sent = table.ints("sent_ns") - start_ns
+        gap_starts = of.gaps.starts(len(table))
+        rows = np.flatnonzero((np.diff(gap_starts) > 0) & table.has("sent_ns"))
         if not len(rows):
             return
         self.requests += len(rows)
-        # In order of sending, so that the gaps of a slice are one piece of the array.
-        rows = rows[np.argsort(times.sent[rows], kind="stable")]
-        sent = times.sent[rows]
-        for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
-            self._slice_of(sent_ns)
-        each = [
-            times.gaps[end - size : end] for end, size in zip(ends[rows].tolist(), sizes[rows].tolist(), strict=True)
-        ]
-        gaps, up_to = np.concatenate(each), np.cumsum(sizes[rows])
-        begin = 0
-        for last in [*np.flatnonzero(np.diff(sent // self._width_ns)).tolist(), len(rows) - 1]:
-            piece, end = self._slice_of(int(sent[last])), int(up_to[last])
-            piece.shared.extend_array(gaps[begin:end])
-            begin = end
-        self._held += begin
-        if (loose := loose_block(times)) is not None:
-            gap_slices, stretch_slices = (times.sent[r] // self._width_ns for r in (loose.gap_row, loose.stretch_row))
-            for key in sorted(set(stretch_slices.tolist())):  # numpy's `unique` would import masked arrays, in 12 ms.
-                piece = self._slice_of(key * self._width_ns)
-                values, least, least_sum, most, most_sum = loose.of_rows(gap_slices == key, stretch_slices == key)
-                for open_part, least_part, most_part in (piece.loose_gaps, piece.loose_itl):
-                    open_part.extend_array(values)
-                    least_part.extend_floats(least, least_sum)
-                    most_part.extend_floats(most, most_sum)
-                self._held += 6 * len(values)
-        for sent_ns in sent[np.append(True, np.diff(sent // self._width_ns) > 0)].tolist():
-            self._fold_if_many(self._slice_of(sent_ns))
+        # In order of sending, so that the rows of a slice are one piece.
+        rows = rows[np.argsort(sent[rows], kind="stable")]
+        for sent_ns in sent[rows][_first_of_each(sent[rows] // self._width_ns)].tolist():
+            self._slice_of(sent_ns)  # All of them first: slices may become wider.
+        slice_of = sent // self._width_ns
+        for key in slice_of[rows][_first_of_each(slice_of[rows])].tolist():
+            in_slice = np.zeros(len(table), dtype=np.bool_)
+            in_slice[rows] = slice_of[rows] == key
+            piece = self._slice_of(key * self._width_ns)
+            self._add_pauses(piece, of, in_slice)
+            if loose is not None:
+                self._add_loose(piece.loose_gaps, loose.gaps, in_slice)
+                self._add_loose(piece.loose_itl, loose.itl, in_slice)
+            self._fold_if_many(piece)
+        itl_starts = gap_starts if of.itl is of.gaps else of.itl.starts(len(table))
         limit = self._sampled_up_to()
-        for index, sent_ns, own in zip(times.block.index[rows].tolist(), sent.tolist(), each, strict=True):
+        for row, index in zip(rows.tolist(), table.ints("index")[rows].tolist(), strict=True):
             if self._hash(index) <= limit:
-                self._choose(index, sent_ns, array("d", own.astype("d").tobytes()), None)
+                gaps = _held(of.gaps.ns[gap_starts[row] : gap_starts[row + 1]])
+                itl = gaps if of.is_itl[row] else _held(of.itl.ns[itl_starts[row] : itl_starts[row + 1]])
+                self._choose(index, int(sent[row]), gaps, itl)
                 limit = self._sampled_up_to()
+
+    def _add_pauses(self, piece: _Slice, of: TokenGaps, rows: Mask) -> None:
+        plain = of.gaps.ns[(rows & of.is_itl)[of.gaps.row]]
+        piece.shared.extend_array(plain)
+        self._held += len(plain)
+        others = rows & ~of.is_itl
+        if not others.any():
+            return
+        gap_only = of.gaps.ns[others[of.gaps.row]]
+        piece.gap_only.extend_array(gap_only)
+        itl, row, waited = of.shared
+        itl_only = itl.ns[others[itl.row]]
+        piece.itl_only.extend_array(itl_only, int(waited[others[row]].sum()))
+        self._held += len(gap_only) + len(itl_only)
+
+    def _add_loose(self, parts: tuple[LogHistogram, LogHistogram, LogHistogram], of: LoosePauses, rows: Mask) -> None:
+        values, least, least_sum, most, most_sum = of.of_rows(rows)
+        parts[0].extend_array(values)
+        parts[1].extend_array(least, least_sum)
+        parts[2].extend_array(most, most_sum)
+        self._held += 3 * len(values)
 
     def _slice_of(self, sent_ns: int) -> _Slice:
         key = sent_ns // self._width_ns
         piece = self._slices.get(key)
         return self._new_slice(key) if piece is None else piece
-
-    def _add_loose(self, piece: _Slice, loose: LooseTimes | None) -> None:
-        if loose is not None:
-            sums = (None, *loose.gap_sums, None, *loose.itl_sums)
-            parts = zip((*piece.loose_gaps, *piece.loose_itl), (*loose.gaps, *loose.itl), sums, strict=True)
-            for part, values, total in parts:
-                part.extend(values, total)
-                self._held += len(values)
 
     def _fold_if_many(self, piece: _Slice) -> None:
         if not self._folded and self._held > self._exact_limit:
@@ -188,14 +166,12 @@ class TokenTimes:
         """The greatest hash that a request may have to come into the sample."""
         return (-self._sample[0][0]).to_bytes(8, "big") if len(self._sample) >= SAMPLED_REQUESTS else b"\xff" * 8
 
-    def _choose(self, index: int, sent_ns: int, gaps: Sequence[float], itl: Sequence[float] | None) -> None:
+    def _choose(self, index: int, sent_ns: int, gaps: array[float], itl: array[float]) -> None:
         rank = -int.from_bytes(self._hash(index), "big")
         if len(self._sample) >= SAMPLED_REQUESTS and rank < self._sample[0][0]:
             return
-        held = array("d", gaps)
         self._chosen += 1
-        one = SampledRequest(sent_ns, held, held if itl is None else array("d", itl))
-        entry = (rank, index, self._chosen, one)
+        entry = (rank, index, self._chosen, SampledRequest(sent_ns, gaps, itl))
         if len(self._sample) < SAMPLED_REQUESTS:
             heapq.heappush(self._sample, entry)
         else:
@@ -246,3 +222,12 @@ class TokenTimes:
         """The requests chosen for the intervals, in the order in which they were sent."""
         rows = sorted((request.sent_ns, index, number, request) for _, index, number, request in self._sample)
         return [request for sent_ns, _, _, request in rows if from_ns is None or sent_ns >= from_ns]
+
+
+def _first_of_each(ascending: Ints) -> Mask:
+    """Where another number begins."""
+    return np.append(True, np.diff(ascending) > 0)
+
+
+def _held(ns: Ints | Floats) -> array[float]:
+    return array("d", ns.astype(np.float64).tobytes())

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.metrics.per_request import NS_PER_S
+from bench.clock import NS_PER_S
 from bench.metrics.quantile import quantile
 
 MSER_FROM_S = 54.0

@@ -39,7 +39,7 @@ from bench.run_files import shape, writable
 from bench.run_files.load_change import LoadChange
 
 if TYPE_CHECKING:
-    from bench.run_files.record_blocks import PlainBlock
+    from bench.records.record_table import RecordTable
 
 REQUESTS = "requests.jsonl"
 SAMPLES = "samples.jsonl"
@@ -323,12 +323,12 @@ class RunDirectory:
                 except RecordError as e:
                     raise RecordError(f"{path}, line {number}: {e}") from e
 
-    def record_blocks(self) -> Iterator[PlainBlock | RequestRecord]:
-        """Every whole record, many at once where they are plain ones; `records` in another order. Raises RecordError."""
-        from bench.run_files import record_blocks
+    def record_tables(self) -> Iterator[RecordTable]:
+        """Every whole record, many at once. Raises RecordError."""
+        from bench.records.record_table import tables
 
         for path in (self.path / REQUESTS, *self.shards(REQUESTS)):
-            yield from record_blocks.read(whole_lines(path), str(path))
+            yield from tables(whole_lines(path), str(path))
 
     def samples(self) -> Iterator[dict[str, Any]]:
         """Every whole line of samples.jsonl; none where there is no such file."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from bench.records import RequestRecord
-
-if TYPE_CHECKING:
-    from bench.run_files.record_blocks import PlainBlock
+from bench.records.record_table import RecordTable
 
 WITHIN_NS = 10_000_000_000
 """How far records may reach beyond the run: clocks of nodes differ, and the last sample is written when all have ended."""
@@ -20,14 +15,11 @@ class Span:
         self._first: tuple[int, str] | None = None
         self._last: tuple[int, str] | None = None
 
-    def add(self, read: PlainBlock | RequestRecord) -> None:
-        """A record, or many at once."""
-        if isinstance(read, RequestRecord):
-            self._extend(read.intended_ns, read.id, read.end_ns, read.id)
-            return
-        due_ns, ids = read.ints("intended_ns"), read.column("id")
-        first, last = int(due_ns.argmin()), int(read.end_ns.argmax())
-        self._extend(int(due_ns[first]), ids[first], int(read.end_ns[last]), ids[last])
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order."""
+        due_ns, end_ns = table.ints("intended_ns"), table.ints("end_ns")
+        first, last = int(due_ns.argmin()), int(end_ns.argmax())
+        self._extend(int(due_ns[first]), table.records[first].id, int(end_ns[last]), table.records[last].id)
 
     def _extend(self, due_ns: int, first_id: str, end_ns: int, last_id: str) -> None:
         if self._first is None or due_ns < self._first[0]:

@@ -3,15 +3,12 @@ before the load and the one after it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from bench.metrics.per_request import NS_PER_S, ttft_ms
-from bench.records import Outcome, RequestRecord
-
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
+from bench.clock import NS_PER_S
+from bench.metrics.arrays import known
+from bench.metrics.request_metrics import ttft_ms
+from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
 
 
 @dataclass(slots=True)
@@ -22,20 +19,11 @@ class Said:
     by: int = 0
     silent: int = 0
 
-    def add(self, value: int | None) -> None:
-        """What one reply says."""
-        if value is None:
-            self.silent += 1
-        else:
-            self.total += value
-            self.by += 1
-
-    def add_all(self, values: Sequence[int | None]) -> None:
-        """What many replies say."""
-        silent = values.count(None)
-        self.silent += silent
-        self.by += len(values) - silent
-        self.total += sum(value for value in values if value is not None)
+    def add(self, said: Mask, values: Ints) -> None:
+        """What replies say: which of them say anything, and what."""
+        self.total += int(values[said].sum())
+        self.by += int(said.sum())
+        self.silent += int((~said).sum())
 
 
 class ClientTotals:
@@ -66,50 +54,30 @@ class ClientTotals:
         self.accepted_tokens = Said()
         self._ttft_s: list[float] = []
 
-    def add(self, record: RequestRecord) -> None:
-        """One record, in any order."""
-        if record.sent_ns is None:
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order."""
+        sent = table.where(table.has("sent_ns"))
+        if not len(sent):
             return
-        self.sent += 1
-        self.last_end_ns = max(self.last_end_ns, record.end_ns)
-        if record.outcome is not Outcome.OK:
-            self.unsure += 1
-            self.cancelled += record.outcome is Outcome.CANCELLED
-            return
-        self.succeeded += 1
-        if record.attempts > 1:
-            self.unsure += 1
-            self.sent_again += 1
-        if record.inputs is not None:
-            self.inputs = record.inputs if self.inputs is None else self.inputs + record.inputs
-        self.input_tokens = _plus(self.input_tokens, record.input_tokens)
-        said = record.output_tokens if record.output_tokens_from == "usage" else None
-        self.output_tokens = _plus(self.output_tokens, said)
-        self.cached_tokens.add(record.cached_tokens)
-        self.draft_steps.add(record.draft_steps)
-        self.draft_tokens.add(record.draft_tokens)
-        self.accepted_tokens.add(record.accepted_tokens)
-        ms = ttft_ms(record)
-        if ms is not None:
-            self._ttft_s.append(ms * 1e6 / NS_PER_S)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The records of a block, none of which says anything of drafts."""
-        block, n = times.block, len(times.block)
-        self.sent += n
-        self.succeeded += n
-        self.last_end_ns = max(self.last_end_ns, int(block.end_ns.max()))
-        sent_again = int((block.ints("attempts") > 1).sum())
+        self.sent += len(sent)
+        self.last_end_ns = max(self.last_end_ns, int(sent.ints("end_ns").max()))
+        self.unsure += int((~sent.ok).sum())
+        self.cancelled += int((sent.outcome == CANCELLED).sum())
+        done = sent.where(sent.ok)
+        self.succeeded += len(done)
+        sent_again = int((done.ints("attempts") > 1).sum())
         self.unsure += sent_again
         self.sent_again += sent_again
-        for tokens in block.column("input_tokens"):
-            self.input_tokens = _plus(self.input_tokens, tokens)
-        for tokens, source in zip(block.column("output_tokens"), block.column("output_tokens_from"), strict=True):
-            self.output_tokens = _plus(self.output_tokens, tokens if source == "usage" else None)
-        self.cached_tokens.add_all(block.column("cached_tokens"))
-        for said in (self.draft_steps, self.draft_tokens, self.accepted_tokens):
-            said.silent += n
-        self._ttft_s += (times.metrics["ttft_ms"] * 1e6 / NS_PER_S).tolist()
+        has_inputs, inputs = done.known("inputs")
+        if has_inputs.any():
+            self.inputs = (self.inputs or 0) + int(inputs.sum())
+        self.input_tokens = _plus(self.input_tokens, *done.known("input_tokens"))
+        counted, n = done.known("output_tokens")
+        self.output_tokens = _plus(self.output_tokens, counted & done.equals("output_tokens_from", "usage"), n)
+        for name in ("cached_tokens", "draft_steps", "draft_tokens", "accepted_tokens"):
+            of_replies: Said = getattr(self, name)
+            of_replies.add(*done.known(name))
+        self._ttft_s += (known(ttft_ms(done)) * 1e6 / NS_PER_S).tolist()
 
     @property
     def unsure_text(self) -> str:
@@ -130,5 +98,5 @@ class ClientTotals:
         return sorted(self._ttft_s)
 
 
-def _plus(total: int | None, said: int | None) -> int | None:
-    return None if total is None or said is None else total + said
+def _plus(total: int | None, said: Mask, values: Ints) -> int | None:
+    return None if total is None or not said.all() else total + int(values.sum())

@@ -169,10 +169,10 @@ def _from_ledger(row: dict[str, Any]) -> RecordedReply | None:
 def _from_record(row: dict[str, Any]) -> RecordedReply | None:
     if row["outcome"] != "ok" or row["phase"] != "run":
         return None
-    kinds = row["chunk_kind"]
-    tokens = [None] * len(kinds) if row["chunk_tokens"] is None else row["chunk_tokens"]
-    resent_ns = row.get("resent_ns")
-    return _recorded(row["sent_ns"] if resent_ns is None else resent_ns, row["chunk_ns"], tokens, kinds)
+    # A line leaves out what has its default.
+    kinds, tokens, resent_ns = row.get("chunk_kind", ""), row.get("chunk_tokens"), row.get("resent_ns")
+    shares = [None] * len(kinds) if tokens is None else tokens
+    return _recorded(row["sent_ns"] if resent_ns is None else resent_ns, row.get("chunk_ns", []), shares, kinds)
 
 
 def _recorded(start_ns: int, stamps_ns: list[int], tokens: list[int | None], kinds: str) -> RecordedReply | None:

@@ -89,7 +89,7 @@ class Shapes:
             return [ran.words()] * len(self._shapes)
         return [
             row["outcome"]
-            if row["outcome"] == "ok" or not row["error"]
+            if row["outcome"] == "ok" or not row.get("error")
             else f"{row['outcome']}: {_words(row['error'])}"
             for row in records
         ]

@@ -52,7 +52,7 @@ def judged(place: Place, what: str, told: dict[str, Any], flags: tuple[tuple[str
         summary = json.loads((run / "summary.json").read_bytes())
         counts = summary["counts"]
         verdict = summary["verdict"]["status"]
-        tokens = sum(record["output_tokens"] or 0 for record in _lines(run / "requests.jsonl"))
+        tokens = sum(record.get("output_tokens", 0) for record in _lines(run / "requests.jsonl"))
         ids = {record["id"] for record in _lines(run / "requests.jsonl")}
         n = len(ids)
         served = {

@@ -20,8 +20,8 @@ GROUPS: dict[str, Group] = {
     "metrics": Group(("bench/metrics/*.py", "bench/metrics/compat/*.py"), (f"{_BENCH}/metrics",)),
     "statistics": Group(("bench/statistics/*.py",), (f"{_BENCH}/statistics",)),
     "search": Group(
-        ("bench/load_search/*.py",),
-        (f"{_BENCH}/load_search", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
+        ("bench/load_search/*.py", "bench/series/*.py"),
+        (f"{_BENCH}/load_search", f"{_BENCH}/series", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
@@ -48,7 +48,7 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/test_changing_rate.py", f"{_BENCH}/dispatch", f"{_BENCH}/modes"),
     ),
     "run files": Group(
-        ("bench/run_files/*.py", "bench/records.py", "bench/damage.py", "bench/manifest.py"),
+        ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
         (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py"),
     ),

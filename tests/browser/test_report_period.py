@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.metrics.catalog import METRICS
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S, itl_ns
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.quantile import quantile
 from bench.records import Outcome, RequestRecord
 from bench.report import html
 from tests.support.made_records import START_NS, made_record
 from tests.support.made_summary import made_page
 from tests.support.pages import open_page
+from tests.support.slow_metrics import NS_PER_MS, NS_PER_S, itl_ns
+from tests.support.tables import value_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -95,7 +96,7 @@ def _exact(metric: str, from_s: float, to_s: float) -> list[float]:
         if metric == "itl":
             rows = list(zip(record.chunk_ns[1:], (gap / NS_PER_MS for gap in itl_ns(record)), strict=True))
         else:
-            value: Any = METRICS[metric].of(record)
+            value: Any = value_of(REQUEST_METRICS[metric].of, record)
             rows = [(record.chunk_ns[0] if metric == "ttft" else record.end_ns, value)]
         found += [value for at, value in rows if from_s <= (at - START_NS) / NS_PER_S < to_s]
     return sorted(found)
@@ -251,7 +252,7 @@ def test_points_and_rows_are_found_by_the_pointer(page: Page) -> None:
     index, e2el = re.search(r"#(\d+)", tip), re.search(r"E2EL\s+([\d,.]+) ms", tip)
     assert index is not None
     assert e2el is not None
-    expected: Any = METRICS["e2el"].of(RECORDS[int(index[1])])
+    expected = value_of(REQUEST_METRICS["e2el"].of, RECORDS[int(index[1])])
     assert float(e2el[1].replace(",", "")) == pytest.approx(expected, rel=0.001)
 
 

@@ -23,6 +23,7 @@ from tests.support.literal_server import CERTIFICATE, Hang, LiteralServer, Send,
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 MS = 1_000_000
 HALF: list[Step] = [
@@ -128,7 +129,7 @@ def test_the_mock_sees_exactly_those_leave_who_were_planned(transport: str, tmp_
         command += ["--input-tokens", "20", "--output-tokens", "10", "--out", str(out)]
         ran = run_to_end(command)
         assert ran.returncode in (0, 3), ran.stderr
-        records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+        records = record_rows(out / "requests.jsonl")
         lines = mock.lines_of([record["id"] for record in records])
     assert {record["index"] for record in records if record["outcome"] == "cancelled"} == leaving
     assert {record["outcome"] for record in records} == {"ok", "cancelled"}

@@ -6,12 +6,12 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.changed import replace
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import wait_for
 

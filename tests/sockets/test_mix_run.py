@@ -12,6 +12,7 @@ from bench.config import resolve
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 MIX = """
 classes:
@@ -37,7 +38,7 @@ def test_four_workers_send_each_class_its_share_to_its_place(tmp_path: Path) -> 
     assert ran.returncode in (0, 3), ran.stderr
     class_of = resolve({"url": "http://h", "mix": str(file), "seed": 5}).class_of
     assert class_of is not None
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert {record["index"]: record["traffic_class"] for record in records} == {i: class_of(i) for i in range(100)}
     for record in records:
         post = posts[record["id"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,14 @@ from bench.accuracy.truth import true_values
 from bench.clock import process_clock
 from bench.endpoints import ENDPOINTS, encode, urls
 from bench.endpoints.interface import BodyOptions
-from bench.metrics import per_request
 from bench.records import Outcome, RequestRecord
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Reading, Target
 from bench.workload import Request
 from mockserver.faults import FAULTS
 from promptset.samples import Sample
+from tests.support import slow_metrics as per_request
+from tests.support.changed import replace
 from tests.support.mock_process import MockProcess, mock_process
 
 MS = 1_000_000

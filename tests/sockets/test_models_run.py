@@ -12,6 +12,7 @@ from bench.traffic.models import parse
 from tests.support.literal_replies import GOOD, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 
 def server(request: Received) -> Sequence[Step]:
@@ -29,7 +30,7 @@ def test_two_workers_send_what_the_seed_says_and_the_summary_has_both_models(tmp
     assert ran.returncode in (0, 3), ran.stderr
     probed = [json.loads(p.body)["model"] for p in posts if p.headers["x-request-id"].startswith("probe")]
     assert probed == ["a", "b"]
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert {record["index"]: record["model"] for record in records} == {i: mix.of(5, i) for i in range(24)}
     bodies = {p.headers["x-request-id"]: json.loads(p.body)["model"] for p in posts}
     assert all(bodies[record["id"]] == record["model"] for record in records)

@@ -12,6 +12,7 @@ import pytest
 from tests.support.literal_replies import DONE, GOOD, finish, stream, usage, whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 KEY = "s3cret-of-user-7"
 ROWS = [
@@ -63,7 +64,7 @@ def test_every_row_goes_where_it_says(transport: str, tmp_path: Path) -> None:
     assert [(post.path, json.loads(post.body)["model"]) for post in probed] == [
         (chat, "m"), (chat, "other"), (completions, "m"), (completions, "whole"),
     ]  # fmt: skip
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert {record["outcome"] for record in records} == {"ok"}
     assert sorted((r["endpoint"] or "", r["model"] or "") for r in records) == sorted(
         [("", ""), ("", "other"), ("completions", ""), ("completions", "whole")] * 2

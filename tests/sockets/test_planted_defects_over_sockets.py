@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from bench.transport import TRANSPORTS
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.wire import WireTransport
 from bench.workload import Request
+from tests.support.changed import replace
 
 LATE_NS = 7_000_000
 

@@ -16,6 +16,7 @@ from bench.load.components import source_of
 from promptset.tokens import load_tokenizer
 from tests.support.mock_process import mock_process
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 GIVEN = {"url": "http://h/v1/completions", "check_usage": True, "prompt_ids": True, "input_tokens": "uniform:20..60"}
 
@@ -45,6 +46,6 @@ def test_a_server_counts_the_ids(tmp_path: Path) -> None:
         command += ["--prompt-ids", "--check-usage", "--input-tokens", "uniform:20..60", "--output-tokens", "3"]
         ran = run_to_end([*command, "--out", str(out), "--quiet"])
     assert ran.returncode in (0, 3), ran.stderr
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert {record["outcome"] for record in records} == {"ok"}
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
+from tests.support.record_rows import record_rows
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def ran(server: Server, endpoint: str, folder: Path, *flags: str, shape: Sequenc
     done = run_to_end(command)
     assert (out / "summary.json").exists(), done.stderr
     generated = counters(server.url)[GENERATED[server.name]] - before
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     found = Ran(json.loads((out / "summary.json").read_text()), records, generated)
     assert found.summary["errors"] == []
     assert found.summary["counts"]["succeeded"] == REQUESTS

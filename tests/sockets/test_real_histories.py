@@ -16,6 +16,7 @@ from bench.endpoints.failure import is_lost_response
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
+from tests.support.record_rows import record_rows
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def ran(url: str, folder: Path, *flags: str) -> list[dict[str, Any]]:
     done = run_to_end(command)
     assert (folder / "run" / "summary.json").exists(), done.stderr
     assert json.loads((folder / "run" / "summary.json").read_text())["errors"] == []
-    records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(folder / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: (record["session"], record["turn"]))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, MODEL, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
+from tests.support.record_rows import record_rows
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +24,7 @@ def run(url: str, endpoint: str, out: Path, *words: str) -> tuple[dict[str, Any]
     command += ["--requests", str(REQUESTS), "--input-tokens", "uniform:5..60", "--batch-inputs", "uniform:1..4"]
     ran = run_to_end([*command, "--out", str(out), *words])
     assert (out / "summary.json").exists(), ran.stderr
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     return json.loads((out / "summary.json").read_text()), records
 
 

@@ -21,6 +21,7 @@ from promptset.tokens import load_tokenizer
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import run_to_end
 from tests.support.real_servers import llama_cpp
+from tests.support.record_rows import record_rows
 
 pytest.importorskip("xllamacpp", reason="the extra `real` is not installed")
 pytest.importorskip("gguf", reason="the extra `real` is not installed")
@@ -55,7 +56,7 @@ def measured(
     command += ["--output-tokens", str(OUTPUT_TOKENS), "--ignore-eos", "--check-usage"]
     ran = run_to_end(command)
     assert (out / "summary.json").exists(), ran.stderr
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     return ran.returncode, json.loads((out / "summary.json").read_text()), records
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 
 SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--prefix-caching", "on",
           "--reply-details", "cached_tokens")  # fmt: skip
@@ -39,7 +39,7 @@ def held(tmp_path: Path, *more: str) -> list[dict[str, Any]]:
             Exit.GOOD,
             Exit.INVALID,
         )  # A busy machine may be late; what was sent is the matter here.
-    return [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    return record_rows(tmp_path / "run" / "requests.jsonl")
 
 
 def share(records: list[dict[str, Any]], key: str) -> float:

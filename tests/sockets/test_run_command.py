@@ -324,7 +324,7 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
     elsewhere.mkdir()
     environment = {**os.environ, "TMPDIR": str(elsewhere)}
     with LiteralServer(loaded(in_turn(stream(*GOOD)))) as server:
-        words = flags(server.url, tmp_path, "--requests", "30", "--concurrency", "2")
+        words = flags(server.url, tmp_path, "--requests", "45", "--concurrency", "2")
         status, _, err = finished(words, preexec_fn=full, env=environment)
     assert status == Exit.USAGE, err
     assert "Traceback" not in err
@@ -333,11 +333,11 @@ def test_a_full_disk_loses_no_record(tmp_path: Path) -> None:
     (rescued,) = elsewhere.glob("*requests.jsonl")
     assert str(rescued) in err
     lines = (kept + rescued.read_bytes()).splitlines()
-    assert sorted(json.loads(line)["index"] for line in lines) == list(range(30))
+    assert sorted(json.loads(line)["index"] for line in lines) == list(range(45))
     # With the lines put back, the report is whole.
     (tmp_path / "run" / "requests.jsonl").write_bytes(kept + rescued.read_bytes())
     assert cli.main(["report", str(tmp_path / "run"), "--quiet"]) == Exit.GOOD
-    assert summary(tmp_path)["counts"]["succeeded"] == 30
+    assert summary(tmp_path)["counts"]["succeeded"] == 45
 
 
 # ---- Terminals -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from tests.support.dialect_streams import (
 from tests.support.literal_replies import CHUNKED, LAST_CHUNK, api, chunk, head, whole
 from tests.support.literal_server import LiteralServer, Received, Send, Step
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 
 TOOL = {"type": "function", "function": {"name": "read"}}
 ROWS: dict[str, Any] = {
@@ -41,7 +42,7 @@ REASONING = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"typ
 def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     words = ["run", "--url", url, "--mode", "sessions", "--out", str(tmp_path / "run"), "--quiet", *more]
     assert cli.main([*words, "--concurrency", "1"]) in (Exit.GOOD, Exit.INVALID)
-    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(tmp_path / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: record["index"])
 
 

@@ -11,6 +11,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 
 RECORDINGS = Path(__file__).parents[1] / "support" / "recordings"
 SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--prefix-caching", "on",
@@ -20,7 +21,7 @@ SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--p
 def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     words = ["run", "--url", url, "--mode", "sessions", "--out", str(tmp_path / "run"), "--quiet", *more]
     assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late; what was sent is the matter here.
-    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(tmp_path / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: record["index"])
 
 

@@ -14,12 +14,13 @@ from bench.errors import Exit
 from tests.support.literal_replies import DONE, ROLE, api, content, delta, finish, stream, usage, whole
 from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 
 
 def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     words = ["run", "--url", url, "--mode", "sessions", "--out", str(tmp_path / "run"), "--quiet", *more]
     assert cli.main(words) in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late; what was sent is the matter here.
-    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(tmp_path / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: record["index"])
 
 

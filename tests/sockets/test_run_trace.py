@@ -11,6 +11,7 @@ import yaml
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
+from tests.support.record_rows import record_rows
 
 ROWS = [
     {"timestamp": 5000 + 40 * i, "input_length": 600 + i, "output_length": 3 + i % 2, "hash_ids": [0, 1 + i % 3]}
@@ -36,7 +37,7 @@ def test_a_trace_is_replayed(tmp_path: Path, workers: str) -> None:
         ]
         status = cli.main(["run", *words])
         assert status in (Exit.GOOD, Exit.INVALID)  # A busy machine may be late; what was sent is the matter here.
-        records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+        records = record_rows(tmp_path / "run" / "requests.jsonl")
         ledger = mock.lines_of({record["id"] for record in records})
     records.sort(key=lambda record: record["index"])
     assert [r["index"] for r in records] == list(range(12))

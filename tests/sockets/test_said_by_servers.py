@@ -13,6 +13,7 @@ import pytest
 from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import MockProcess, mock_process
+from tests.support.record_rows import record_rows
 
 FLAGS = ("--engine", "batching", "--step-cost", "b0=2000,b1=5,b2=20,a0=500", "--max-model-len", "4096")
 DRAFTS = ("--num-speculative-tokens", "3")
@@ -43,7 +44,7 @@ def run(url: str, out: Path, *more: str) -> Run:
     words = ["--requests", str(REQUESTS), "--warmup", str(WARMUP), "--concurrency", "4", "--quiet"]
     status = cli.main(["run", "--url", url, "--out", str(out), *words, *more])
     assert status in (Exit.GOOD, Exit.INVALID)
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     return json.loads((out / "summary.json").read_text()), records
 
 

@@ -22,6 +22,7 @@ from tests.support import tiny_tokenizers
 from tests.support.literal_server import closed_port
 from tests.support.mock_process import mock_process
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_a_run_asks_its_target(mock: str, tmp_path: Path) -> None:
     command += ["--input-tokens", "uniform:20..90", "--output-tokens", "4", "--concurrency", "4", "--text", "english"]
     ran = run_to_end([*command, "--out", str(tmp_path / "run")])
     assert "Traceback" not in ran.stderr
-    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(tmp_path / "run" / "requests.jsonl")
     assert len({record["input_tokens_asked"] for record in records}) > 5
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
     # The target's word about its own counting would prove nothing.

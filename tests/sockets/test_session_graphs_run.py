@@ -12,6 +12,7 @@ from typing import Any
 from tests.support.calm import CALM
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 from tests.support.session_graphs import random_session
 from tests.support.session_ledger import wrong_joins
 
@@ -38,7 +39,7 @@ def run(mock: MockProcess, folder: Path, *flags: str) -> tuple[list[dict[str, An
     command += ["--dataset", str(folder / "graphs.jsonl"), "--config", str(folder / "calm.yaml"), *flags]
     ran = run_to_end(command)
     assert ran.returncode == 0, ran.stderr
-    records = [json.loads(line) for line in (folder / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(folder / "run" / "requests.jsonl")
     return records, json.loads((folder / "run" / "summary.json").read_text())
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.mock_process import mock_process
 from tests.support.ready_made import run_to_end
+from tests.support.record_rows import record_rows
 from tests.support.tool_template import TOOLS, write_tokenizer
 
 
@@ -23,7 +24,7 @@ def test_simulated_chats_with_tools_have_the_asked_length_at_the_server(known: b
         command += ["--input-tokens", "uniform:100..140", "--output-tokens", "2", "--tools", str(tools), *tokenizer]
         ran = run_to_end([*command, "--out", str(out), "--quiet"])
     assert "Traceback" not in ran.stderr
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert len(records) == 12
     assert [record["input_tokens"] for record in records] == [record["input_tokens_asked"] for record in records]
     assert all(record["bytes_sent"] > len(json.dumps(TOOLS, separators=(",", ":"))) + 300 for record in records)

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from bench.clock import Clock, Timer
-from bench.metrics.per_request import ttft_ms
 from bench.records import Outcome, RequestRecord
 from bench.transport import exchange
 from tests.support.literal_replies import DONE, GOOD, GOOD_KINDS, chunk, frame, stream
@@ -32,6 +31,7 @@ from tests.support.literal_server import (
 )
 from tests.support.open_transport import MS, SSE_HEAD, A, Client, in_order, once, times
 from tests.support.patience import PATIENCE_S
+from tests.support.slow_metrics import ttft_ms
 
 LONG_NS = round(PATIENCE_S * 1e9)
 

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.load.precision_watch import PrecisionTask, PrecisionWatch
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.records import RequestRecord, to_line
 from tests.support.calm import CALM
+from tests.support.changed import replace
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer
 from tests.support.made_records import made_record

@@ -11,6 +11,7 @@ import pytest
 
 from bench import cli
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
+from tests.support.record_rows import record_rows
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def run(server: str, out: Path, *more: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     cli.main(["run", "--url", server, "--out", str(out), *LOAD, *REPLIES, *more, "--quiet"])
-    records = [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(out / "requests.jsonl")
     assert {record["outcome"] for record in records} == {"ok"}
     return json.loads((out / "summary.json").read_text()), records
 

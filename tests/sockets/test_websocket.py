@@ -23,6 +23,7 @@ from tests.support.dialect_streams import CREATED, ended, part, usage
 from tests.support.literal_server import CERTIFICATE
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.record_rows import record_rows
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
 
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
@@ -274,7 +275,7 @@ def test_a_reply_that_stalls_ends_with_its_time_limit() -> None:
 def run(url: str, tmp_path: Path, *more: str) -> list[dict[str, Any]]:
     words = ["run", "--url", url, "--mode", "sessions", "--endpoint", "responses", "--websocket", "--quiet"]
     assert cli.main([*words, "--out", str(tmp_path / "run"), *more]) in (Exit.GOOD, Exit.INVALID)
-    records = [json.loads(line) for line in (tmp_path / "run" / "requests.jsonl").read_text().splitlines()]
+    records = record_rows(tmp_path / "run" / "requests.jsonl")
     return sorted(records, key=lambda record: record["index"])
 
 

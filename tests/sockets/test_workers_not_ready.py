@@ -11,7 +11,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from bench.process.event_loop import add_message_reader, loop_factory
 from bench.records import RequestRecord
 from bench.scale import processes
 from bench.scale.processes import WorkerProcesses
+from tests.support.changed import replace
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.worker_processes import gone, shard_lines
@@ -129,7 +129,7 @@ def test_a_worker_with_a_defect_during_the_load_ends_and_is_named_and_the_other_
     broken, good = (
         replace(
             one,
-            share=replace(one.share, users=None, requests=3, offsets_ns=[0, 10_000_000, third]),  # type: ignore[arg-type]
+            share=replace(one.share, users=None, requests=3, offsets_ns=[0, 10_000_000, third]),
         )
         for one, third in zip(
             assignments(tmp_path, url=mock, rate=50.0, concurrency=None), ("no number", 700_000_000), strict=True

@@ -47,9 +47,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_files.load_change": frozenset(),
     "bench.run_files.run_state": frozenset(),
     "bench.run_files.writable": frozenset({"bench.errors"}),
-    "bench.run_files.span": frozenset({"bench.records", "bench.run_files.record_blocks"}),
+    "bench.run_files.span": frozenset({"bench.records"}),
     "bench.records": frozenset({"bench.errors"}),
-    "bench.run_files.record_blocks": frozenset({"bench.errors", "bench.records"}),
     "bench.stock": frozenset(),
     "bench.workload": frozenset({"bench.stock", "promptset.answers", "promptset.samples"}),
     "bench.schedule": frozenset({"bench.rng"}),
@@ -83,7 +82,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload",
          "promptset"}
     ),
-    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.run_files.record_blocks", "bench.statistics"}),
+    "bench.metrics": frozenset({"bench.clock", "bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset(
@@ -132,7 +131,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
-    "bench.server_metrics": frozenset({"bench.metrics", "bench.records", "bench.run_files.record_blocks"}),
+    "bench.server_metrics": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
@@ -142,7 +141,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
-        {"bench.errors", "bench.records", "bench.run_files.load_change", "bench.run_files.record_blocks",
+        {"bench.errors", "bench.records", "bench.run_files.load_change",
          "bench.run_files.shape", "bench.run_files.writable"}
     ),
     "bench.damage": frozenset(
@@ -208,7 +207,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_kind": frozenset({"bench.accuracy.load_shape", "bench.config"}),
     "bench.ceiling": frozenset(
-        {"bench.config", "bench.machine.machine_cache", "bench.metrics.per_request", "bench.records",
+        {"bench.config", "bench.machine.machine_cache", "bench.metrics", "bench.records",
          "promptset.distributions"}
     ),
     # One worker runs the middle of the way, from the workload to the records; several are made of it.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import orjson
 
 from bench.accuracy import certify
-from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line
@@ -19,8 +17,10 @@ from bench.verdict.certificate import calibration
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 from bench.verdict.limits import Limits
+from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import measured, table_of
 
 N = 100
 
@@ -44,8 +44,7 @@ def summary_of(records: list[RequestRecord]) -> Any:
     summary = Summary(
         RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=10)
     )
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 
@@ -56,7 +55,6 @@ def latency_of(records: list[RequestRecord]) -> dict[str, Any]:
 
 SUMMARY = summary_of(RECORDS)
 LATENCY = SUMMARY["latency"]
-MEASURED = {metric.key: metric.of for metric in REQUEST_METRICS.values()}
 
 
 def certified(
@@ -74,7 +72,7 @@ def certified(
     summary = SUMMARY if records is RECORDS else summary_of(records)
     if latency is not None:
         summary = summary | {"latency": latency}
-    found = certify(directory, summary, MEASURED, start_ns=START_NS, **more)
+    found = certify(directory, summary, measured, start_ns=START_NS, **more)
     assert found is not None
     return found.to_json()
 

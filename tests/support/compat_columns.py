@@ -7,8 +7,9 @@ from typing import Any
 
 from bench.metrics.compat import Readings, numbers_of_tools
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.per_request import chunk_gaps_ns
+from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
+from tests.support.tables import table_of
 
 OURS: dict[str, Any] = {
     "latency": {
@@ -23,8 +24,8 @@ def printed_by_tools(
     records: list[RequestRecord], duration_s: float | None = 2.0, ours: Mapping[str, Any] = OURS
 ) -> dict[str, Any]:
     readings, between_tokens = Readings(), LogHistogram()
-    for record in records:
-        readings.add(record)
-        if record.sent_ns is not None:
-            between_tokens.extend(chunk_gaps_ns(record))
+    table = table_of(*records)
+    readings.add(table)
+    gaps = TokenGaps(table).gaps
+    between_tokens.extend_array(gaps.ns[table.has("sent_ns")[gaps.row]])
     return numbers_of_tools(readings, between_tokens, duration_s, ours)

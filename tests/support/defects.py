@@ -7,12 +7,11 @@ replaced. `DEFECTS` is all of them, with what the certificate must say.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from bench.dispatch import OpenLoop
-from bench.metrics import per_request
 from bench.metrics.quantile import QUANTILES, describe
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.rng import stream
@@ -20,6 +19,8 @@ from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
 from bench.transport.sse import SSEParser
 from bench.verdict.finding import Status
+from tests.support import slow_metrics
+from tests.support.changed import replace
 from tests.support.virtual_calibration import MS, RATE, START, WORKERS, Client, PaperTransport
 
 # The numbers of a report, made of the records in another way.
@@ -45,27 +46,27 @@ def since_sent(at: Callable[[RequestRecord], int]) -> Value:
 
 
 def tpot_with_ttft(record: RequestRecord) -> float | None:
-    e2el, n = per_request.e2el_ms(record), per_request.output_tokens(record)
+    e2el, n = slow_metrics.e2el_ms(record), slow_metrics.output_tokens(record)
     return None if e2el is None else e2el / n
 
 
 def ttft_or_time_until_failure(record: RequestRecord) -> float | None:
-    ttft = per_request.ttft_ms(record)
-    return per_request.time_until_failure_ms(record) if ttft is None else ttft
+    ttft = slow_metrics.ttft_ms(record)
+    return slow_metrics.time_until_failure_ms(record) if ttft is None else ttft
 
 
 def ttft_with_connect(record: RequestRecord) -> float | None:
-    ttft = per_request.ttft_ms(record)
+    ttft = slow_metrics.ttft_ms(record)
     return None if ttft is None else ttft + (record.connect_ns or 0) / MS
 
 
 def cut_to_whole_ms(record: RequestRecord) -> float | None:
-    tpot = per_request.tpot_ms(record)
+    tpot = slow_metrics.tpot_ms(record)
     return None if tpot is None else float(int(tpot))
 
 
 def ttfts(records: Sequence[RequestRecord]) -> list[float]:
-    values = (per_request.ttft_ms(record) for record in records if record.phase == "run")
+    values = (slow_metrics.ttft_ms(record) for record in records if record.phase == "run")
     return sorted(value for value in values if value is not None)
 
 
@@ -145,7 +146,7 @@ class ErrorsAsSuccess(OtherRecord):
 class ChunksAsTokens(OtherRecord):
     @staticmethod
     def altered(record: RequestRecord) -> RequestRecord:
-        chunks = per_request.token_chunk_count(record)
+        chunks = slow_metrics.token_chunk_count(record)
         tokens = tuple(int(kind in TOKEN_KINDS) for kind in record.chunk_kind)
         return replace(record, output_tokens=chunks, chunk_tokens=tokens) if chunks else record
 

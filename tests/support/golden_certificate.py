@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from bench.evaluate import evaluate
 from bench.records import Outcome, RequestRecord, to_line
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
+from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
 

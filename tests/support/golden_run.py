@@ -18,6 +18,7 @@ from bench.server_metrics import block, gpu_block
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS
 from tests.support.made_scrapes import made_gpu, made_server
+from tests.support.tables import table_of
 
 SECONDS = 4
 """How long the run sends."""
@@ -74,8 +75,7 @@ def _folded() -> Summary:
             objectives=parse(["ttft:p90<100ms", "error_rate<5%"]),
         )
     )
-    for record in _records():
-        summary.add(record)
+    summary.add(table_of(*_records()))
     for line in (_FOLDER / "samples.jsonl").read_bytes().splitlines():
         summary.add_sample(orjson.loads(line))
     return summary
@@ -86,8 +86,7 @@ def _summary() -> dict[str, Any]:
     reasons = ["7.1% of the requests failed: the latencies are those of the others"]
     numbers = _folded().close()
     totals = ClientTotals()
-    for record in _records():
-        totals.add(record)
+    totals.add(table_of(*_records()))
     server = block.describe(
         made_server(START_NS, SECONDS), ["http://127.0.0.1:8000/metrics"], totals, numbers, START_NS
     )

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import START_NS
+from tests.support.tables import table_of
 
 ADDED: dict[str, Any] = {
     "run": {"name": "jobs", "url": "http://127.0.0.1:8000/v1", "model": "made", "mode": "sessions"},
@@ -54,8 +55,7 @@ def _folded() -> Summary:
         RunFacts(mode="sessions", open_loop=False, endpoint="chat", start_ns=START_NS, seed=7, concurrency=2, gpus=2,
                  objectives=parse(texts))
     )  # fmt: skip
-    for record in records_of_jobs():
-        summary.add(record)
+    summary.add(table_of(*records_of_jobs()))
     return summary
 
 

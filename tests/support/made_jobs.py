@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.metrics.jobs import Step, steps_of
 from bench.records import RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 
 def made_step(
@@ -56,3 +58,8 @@ def two_agents(first: int = 0, at_ms: float = 0.0, **fields: Any) -> list[Reques
         made_step(first + 2, at_ms + 400, at_ms + 700, turn=2, pause="tool", pause_ms=200, agent="2", **common),
         made_step(first + 3, at_ms + 800, at_ms + 1000, turn=3, pause="tool", pause_ms=100, **common),
     ]
+
+
+def step_of(record: RequestRecord) -> Step | None:
+    """What its job needs to know of a request; None of one that is no step of a job."""
+    return next((step for _, step in steps_of(table_of(record))), None)

@@ -19,6 +19,7 @@ from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
 from bench.run_files.run_directory import REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 TOKENS = 4
 FIRST = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -109,6 +110,5 @@ def made_side(
 def _numbers(facts: RunFacts, records: tuple[RequestRecord, ...]) -> Any:
     """The summary of these records; many tests make the same run."""
     summary = Summary(facts)
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()

@@ -8,6 +8,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
 from tests.support.made_records import START_NS
+from tests.support.tables import table_of
 
 
 def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> Any:
@@ -24,7 +25,6 @@ def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any)
         "seed": 0,
     } | facts
     summary = Summary(RunFacts(**given))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     whole = summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
     return whole, summary.page_data()

@@ -49,8 +49,6 @@ IMPORTED = (
     "bench.accuracy.compare",
     "bench.statistics.steady_state",
     "bench.metrics.arrays",
-    "bench.metrics.block_times",
-    "bench.metrics.loose_block",
     "bench.metrics.sureness",
     "mockserver.cli",
     "mockserver.http.server",

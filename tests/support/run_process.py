@@ -15,6 +15,7 @@ from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import Hang, LiteralServer, Received, Step
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
+from tests.support.record_rows import record_rows
 
 SMALL = ("--input-tokens", "16", "--output-tokens", "3")
 MASK = "***"
@@ -48,7 +49,7 @@ def summary(tmp_path: Path, out: str = "run") -> Any:
 
 
 def records(tmp_path: Path, out: str = "run") -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (tmp_path / out / "requests.jsonl").read_text().splitlines()]
+    return record_rows(tmp_path / out / "requests.jsonl")
 
 
 def wait_for(what: Callable[[], bool], within_s: float = PATIENCE_S) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from bench.load.assignment import WorkerReport
@@ -15,6 +14,7 @@ from bench.process.priority import PriorityUse
 from bench.records import RequestRecord, to_line
 from bench.scale.cluster.node_worker import Delivery, NodeFacts, Started, node_facts
 from bench.scale.messages import ProgressUpdate, Ready
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 
 FACTS = node_facts()

@@ -19,8 +19,10 @@ from bench.load_search.goals import Goal
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.columns import NONE, Columns
 from bench.metrics.scope import RunData, Scope
+from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
+from bench.records import RequestRecord
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge
@@ -31,7 +33,9 @@ from bench.statistics.steady_state import halves
 from mockserver.engine.closed_form import ClosedForm
 from mockserver.step_cost import StepCost
 from tests.support.batching_model import S1, S2, S3, Array, Served, Server, closed_loop, open_loop, poisson
+from tests.support.made_records import START_NS, made_record
 from tests.support.search_model import Found, Grade, Limit, goodput, grade, run_search, tpot, ttft
+from tests.support.tables import table_of
 
 WARM_S = 60.0
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -118,13 +122,17 @@ def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -
     begins = np.bincount(served.first_step, minlength=len(served.step_ends_s) + 2)
     ends = np.bincount(served.first_step + served.output_tokens.astype(int), minlength=len(begins))[: len(begins)]
     for at_s, running in zip(served.step_ends_s, np.cumsum(begins - ends)[1:], strict=False):
-        tokens.add(int(at_s * 1e9), int(running))
+        tokens.add(np.array([int(at_s * 1e9)]), np.array([int(running)]))
     times = TokenTimes(0)
     if gaps:
-        for index in range(n):
-            times.add(index, int(columns.sent[index]), (served.gaps_ms(index) * 1e6).astype(int).tolist(), None)
+        table = table_of(*(_record(index, columns.sent[index] / 1e6, served.gaps_ms(index)) for index in range(n)))
+        times.add(table, TokenGaps(table), START_NS)
     scope = Scope(RunData(columns, times, tokens, Arrivals()), Window(int(start_s * 1e9), int(end_s * 1e9), "given"))
     return {"latency": scope.latency(), "throughput": scope.throughput()}
+
+
+def _record(index: int, sent_ms: float, gaps_ms: Any) -> RequestRecord:
+    return made_record(index, sent_ms=sent_ms, chunks_ms=[1.0, *(1.0 + np.cumsum(gaps_ms)).tolist()])
 
 
 def coverage(load: Load, seconds: float, runs: int, truth_runs: int = 24) -> dict[str, tuple[int, int]]:

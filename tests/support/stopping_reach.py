@@ -12,6 +12,7 @@ from bench.statistics.intervals import Interval, quantile_intervals
 from tests.support.batching_model import Served
 from tests.support.made_records import made_record
 from tests.support.statistics_claims import QUANTILES, WARM_S, Load, truth
+from tests.support.tables import table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def _stopped_after(served: Served, judge: precision.Judge, cap_s: float) -> floa
     for at_s in takewhile(lambda at_s: at_s < cap_s, precision.look_times(cap_s)):
         while row is not None and served.last_s[row] <= WARM_S + at_s:
             sent_ms, ttft_ms = float(served.sent_s[row]) * 1e3, float(served.first_s[row] - served.sent_s[row]) * 1e3
-            judge.add(made_record(row, sent_ms=sent_ms, chunks_ms=[ttft_ms]))
+            judge.add(table_of(made_record(row, sent_ms=sent_ms, chunks_ms=[ttft_ms])))
             row = next(ended, None)
         if judge.look(at_s).enough:
             return at_s

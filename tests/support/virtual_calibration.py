@@ -11,7 +11,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,6 @@ from bench.clock import Clock, LoopClock
 from bench.dispatch import InFlightCounter, OpenLoop, Sending, Stop
 from bench.errors import Exit
 from bench.evaluate import exit_status
-from bench.metrics.catalog import REQUEST_METRICS
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.modes.share import RunLength, deal, draw
@@ -38,6 +37,8 @@ from bench.verdict.finding import Verdict
 from bench.verdict.limits import Limits
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
+from tests.support.changed import replace
+from tests.support.tables import measured, table_of
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 MS = 1_000_000
@@ -342,13 +343,12 @@ def calibrated(
     summary = Summary(
         RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=start_ns, seed=seed, offered_rps=RATE)
     )
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     numbers: Any = client.numbers(cast(Any, summary.close()), records)
     directory = RunDirectory.create(folder / f"run-{seed}")
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
-    certificate = certify(directory, numbers, {m.key: m.of for m in REQUEST_METRICS.values()}, start_ns=start_ns,
+    certificate = certify(directory, numbers, measured, start_ns=start_ns,
                         truth=truth, planned=planned(seed), begun_ns=START)  # fmt: skip
     assert certificate is not None
     found = certificate.to_json()

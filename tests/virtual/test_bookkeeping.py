@@ -16,6 +16,7 @@ from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
+from tests.support.tables import table_of
 from tests.support.virtual_load import MS, START, Load
 
 ANSWER = ScriptedReply(ttft_ns=30 * MS, gaps_ns=(10 * MS,) * 7)
@@ -28,8 +29,7 @@ def littles_law_of(
 ) -> tuple[Any, list[Finding]]:
     """`load.littles_law` of the summary, and what its sign says."""
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=START, seed=0))
-    for record in lose(load.records):
-        summary.add(record)
+    summary.add(table_of(*lose(load.records)))
     for row in load.samples:
         summary.add_sample(row)
     numbers = summary.close()

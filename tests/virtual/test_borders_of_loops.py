@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -18,6 +17,7 @@ from bench.transport.scripted import ScriptedReply
 from bench.workload import Request, RequestDraft
 from promptset.sessions import Session, Turn
 from tests.support import virtual_load
+from tests.support.changed import replace
 from tests.support.virtual_load import MS, START, Load
 
 TEN = ScriptedReply(ttft_ns=10 * MS)

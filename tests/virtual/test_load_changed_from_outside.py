@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from bench.modes.share import RunLength
 from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.sources.interface import Source
 from bench.transport.scripted import ScriptedReply
+from tests.support.changed import replace
 from tests.support.virtual_load import MS, START, Load
 
 REPLY = ScriptedReply(ttft_ns=40 * MS)

@@ -20,6 +20,7 @@ from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
 from promptset.sessions import Session, Turn
 from tests.support.session_graphs import MS, Reply, Sent, expected, random_session
+from tests.support.tables import table_of
 from tests.support.virtual_load import START, Load
 
 GRAPHS = [random_session(seed) for seed in range(200)]
@@ -102,8 +103,7 @@ def test_sessions_that_arrive_begin_when_they_arrive(read_ns: int) -> None:
 def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> tuple[int, int]:
     """Turns that were not sent, as the summary counts them and as the definition has them."""
     reply, counts = replies(2, fails), SessionCounts()
-    for record in load.records:
-        counts.add(record)
+    counts.add(table_of(*load.records))
     found = counts.describe(None)
     assert found is not None
     failed = {number for number, turn in oracle if reply(number, turn).fails}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -22,7 +21,9 @@ from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
 from promptset.sessions import Session, Turn
+from tests.support.changed import replace
 from tests.support.session_graphs import random_session
+from tests.support.tables import table_of
 from tests.support.virtual_load import MS, START, Load
 
 S = 1000 * MS
@@ -51,8 +52,7 @@ def off_plan(records: Sequence[RequestRecord], changes: Sequence[ChangedLoad], *
         changes=tuple(changes), kept_plan=plan,
     )  # fmt: skip
     summary = Summary(facts)
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     off_plan = summary.close()["load"]["off_plan"]
     assert off_plan is not None
     return off_plan["share"]

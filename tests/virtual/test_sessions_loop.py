@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,6 +13,8 @@ from bench.records import Outcome, RequestRecord
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
 from promptset.sessions import Session, Turn
+from tests.support.changed import replace
+from tests.support.tables import table_of
 from tests.support.virtual_load import MS, START, Load
 
 TEN = ScriptedReply(ttft_ns=6 * MS, gaps_ns=(4 * MS,))
@@ -88,8 +89,7 @@ def test_a_new_session_begins_when_the_last_answer_has_ended_and_not_when_its_re
     load = Load(TEN, requests=6, records_late_ns=15 * MS).sessions(2, talks(0.02, first_s=0.001))
     assert [r.sent_ns - r.intended_ns for r in load.records] == [0] * 6  # type: ignore[operator]
     readiness = Readiness()
-    for record in load.records:
-        readiness.add(record)
+    readiness.add(table_of(*load.records))
     found = readiness.describe()
     assert found is not None
     assert found["share"] == 0

@@ -9,13 +9,13 @@ import pytest
 
 from bench.clock import LoopClock
 from bench.load.warmup_finder import LOOK_EVERY_NS, WarmupFinder
-from bench.metrics.per_request import ttft_ms
 from bench.modes.interface import MOST_AUTO_WARMUP_S
 from bench.modes.rate import Rate
 from bench.modes.share import RunLength
 from bench.records import Outcome
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
+from tests.support.slow_metrics import ttft_ms
 from tests.support.virtual_load import MS, START, Load
 
 S = 1000 * MS

@@ -8,150 +8,106 @@
     text      bears content or reasoning
     content   bears content
     data      every event but `[DONE]`
-    usage     the usage chunk; where there is none, the last event
+    usage     the usage chunk; in a response without one, the last event
     event     every event
     end       the last byte of the response
 
 A record tells an empty delta, a finish reason alone and `[DONE]` by the same letter, o. The last event is taken for
-`[DONE]` where it is an o; of servers that send none, a finish reason that comes alone and last is then missed.
-
-The layout of a response depends on its letters alone, and most responses of a run have the same: layouts are kept.
+`[DONE]` if it is an o; of servers that send none, a finish reason that comes alone and last is then missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import compress, pairwise
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
 
 from bench.metrics.compat.tool import First, Gaps, Last
-
-_LAYOUTS_KEPT = 512
-
-_LETTERS: Mapping[Gaps, str] = {"choice": "rctfo", "output": "ctfo", "token": "ctf", "text": "ct"}
-"""The chunks between which a kind of gap is taken; `retokenised` depends on tokens too (readings.py)."""
+from bench.records.record_table import Ints, Mask, RecordTable
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where the marks of a response lie. `first` and `last` have the positions of those marks that are not the token's;
-    None where the response has no such chunk. `token` is (first, last), None without any. There are `chunks` that bear
-    text, of which `all_content` says whether they bear content.
+class Marks:
+    """The marks of the streams of a table. Content between two chunks of content is no mark, and is left out at once."""
 
-    `more` has, for each kind of gap that is the gaps between tokens and a few more, the pairs of chunks between which
-    those lie. `other` are the kinds whose gaps are others altogether.
-    """
+    def __init__(self, table: RecordTable) -> None:
+        content = table.chunk_kind == ord("c")
+        row = table.chunk_row
+        beside = content[1:] & content[:-1] & (row[1:] == row[:-1])
+        inner = np.append(beside, False) & np.append(False, beside) if len(row) else content
+        self._rows = len(table)
+        self._at = np.flatnonzero(~inner)
+        self._row = row[self._at]
+        self._kind = table.chunk_kind[self._at]
+        self._ns = table.chunk_ns[self._at]
+        self._sizes = table.sizes
+        self._last_of_row = np.append(np.diff(self._row) > 0, True) if len(self._row) else np.zeros(0, dtype=np.bool_)
 
-    token: tuple[int, int] | None
-    chunks: int
-    all_content: bool
-    first: tuple[tuple[First, int | None], ...]
-    last: tuple[tuple[Last, int | None], ...]
-    more: tuple[tuple[Gaps, tuple[tuple[int, int], ...]], ...]
-    other: tuple[Gaps, ...]
+    def _is(self, letters: str) -> Mask:
+        among = np.zeros(256, dtype=np.bool_)
+        among[[ord(letter) for letter in letters]] = True
+        rows: Mask = among[self._kind]
+        return rows
 
+    @cached_property
+    def _marks(self) -> Mapping[Last, Mask]:
+        done = self._last_of_row & self._is("o")
+        token = self._is("ctf")
+        last_text = self._edge(token, last=True)[self._row]
+        up_to_text = np.where(last_text < 0, ~done, np.arange(len(self._row)) <= last_text)
+        return {
+            "choice": ~self._is("u") & ~done,
+            "output": ~self._is("ru") & up_to_text,
+            "token": token,
+            "text": self._is("ct"),
+            "content": self._is("c"),
+            "data": ~done,
+            "event": np.ones(len(self._row), dtype=np.bool_),
+        }
 
-def _without_done(kinds: str) -> str:
-    return kinds[:-1] if kinds.endswith("o") else kinds
+    def _edge(self, marked: Mask, *, last: bool) -> Ints:
+        """The first or last chunk of each row that is marked; -1 for rows without."""
+        at, edge = np.flatnonzero(marked), np.full(self._rows, -1, dtype=np.int64)
+        # Of several assignments to one row the last one stays.
+        at = at if last else at[::-1]
+        edge[self._row[at]] = at
+        return edge
 
+    def first_ns(self, mark: First) -> tuple[Mask, Ints]:
+        """Which responses have such a chunk, and when the first of them came."""
+        return self._times(self._edge(self._marks[mark], last=False))
 
-def _up_to_text(kinds: str) -> str:
-    """Up to the last text: an o behind it is a finish reason. Without any text, all but `[DONE]`."""
-    text = kinds.rstrip("ruo")
-    return text if text else _without_done(kinds)
+    def last_ns(self, mark: Last) -> tuple[Mask, Ints]:
+        """Which responses have such a chunk, and when the last of them came."""
+        if mark != "usage":
+            return self._times(self._edge(self._marks[mark], last=True))
+        usage, event = self._edge(self._is("u"), last=False), self._edge(self._marks["event"], last=True)
+        return self._times(np.where(usage < 0, event, usage))
 
+    def _times(self, at: Ints) -> tuple[Mask, Ints]:
+        return at >= 0, self._ns[at] if len(self._ns) else np.zeros(self._rows, dtype=np.int64)
 
-def _first(kinds: str, others: str) -> int | None:
-    position = len(kinds) - len(kinds.lstrip(others))
-    return position if position < len(kinds) else None
+    @property
+    def choices(self) -> Ints:
+        """How many chunks with choices each response has."""
+        return self._sizes - np.bincount(self._row[~self._marks["choice"]], minlength=self._rows)
 
+    def more_and_less(self, gaps: Gaps) -> tuple[Ints, Ints]:
+        """The gaps of a kind that are none between tokens, and those between tokens that are none of this kind."""
+        of_kind, of_tokens = self._pairs(self._marks[gaps]), self._pairs(self._marks["token"])  # type: ignore[index]
+        return self._lengths(of_kind[~np.isin(of_kind, of_tokens)]), self._lengths(
+            of_tokens[~np.isin(of_tokens, of_kind)]
+        )
 
-def _last(kinds: str, others: str) -> int | None:
-    position = len(kinds.rstrip(others)) - 1
-    return position if position >= 0 else None
+    def _pairs(self, marked: Mask) -> Ints:
+        """Neighbours among the marked chunks of a response, as one number each."""
+        at = np.flatnonzero(marked)
+        begin, end = at[:-1], at[1:]
+        within = self._row[begin] == self._row[end]
+        pairs: Ints = begin[within] * len(self._at) + end[within]
+        return pairs
 
-
-def _usage(kinds: str) -> int | None:
-    position = kinds.find("u")
-    return position if position >= 0 else _last(kinds, "")
-
-
-FIRST: Mapping[First, Callable[[str], int | None]] = {
-    "choice": lambda kinds: _first(_without_done(kinds), "u"),
-    "output": lambda kinds: _first(_up_to_text(kinds), "ru"),
-    "token": lambda kinds: _first(kinds, "ruo"),
-    "text": lambda kinds: _first(kinds, "ruof"),
-    "content": lambda kinds: _first(kinds, "ruoft"),
-}
-"""The position of each first mark."""
-
-LAST: Mapping[Last, Callable[[str], int | None]] = {
-    "choice": lambda kinds: _last(_without_done(kinds), "u"),
-    "output": lambda kinds: _last(_up_to_text(kinds), "ru"),
-    "token": lambda kinds: _last(kinds, "ruo"),
-    "text": lambda kinds: _last(kinds, "ruof"),
-    "content": lambda kinds: _last(kinds, "ruoft"),
-    "data": lambda kinds: _last(_without_done(kinds), ""),
-    "usage": _usage,
-    "event": lambda kinds: _last(kinds, ""),
-}
-"""The position of each last mark; `end` is no chunk."""
-
-
-def positions(kinds: str, gaps: Gaps) -> list[int]:
-    """The chunks between which a kind of gap is taken."""
-    seen = _seen(kinds, gaps)
-    letters = _LETTERS[gaps]
-    return [position for position, kind in enumerate(seen) if kind in letters]
-
-
-def times(chunk_ns: Sequence[int], kinds: str, gaps: Gaps) -> list[int]:
-    """The arrivals of the chunks between which a kind of gap is taken."""
-    seen = _seen(kinds, gaps)
-    return list(compress(chunk_ns, map(_LETTERS[gaps].__contains__, seen)))
-
-
-def _seen(kinds: str, gaps: Gaps) -> str:
-    return _up_to_text(kinds) if gaps == "output" else _without_done(kinds)
-
-
-@lru_cache(maxsize=_LAYOUTS_KEPT)
-def layout(kinds: str) -> Layout:
-    """The layout of a response with these letters."""
-    first, last = FIRST["token"](kinds), LAST["token"](kinds)
-    token = None if first is None or last is None else (first, last)
-    between = positions(kinds, "token")
-    more: list[tuple[Gaps, tuple[tuple[int, int], ...]]] = []
-    other: list[Gaps] = []
-    for gaps in _LETTERS:
-        found = positions(kinds, gaps)
-        if found == between:
-            continue
-        pairs = _more(found, between)
-        if pairs is None:
-            other.append(gaps)
-        else:
-            more.append((gaps, pairs))
-    return Layout(
-        token=token,
-        chunks=len(between),
-        all_content=kinds.count("c") == len(between),
-        first=tuple((mark, at) for mark, position in FIRST.items() if (at := position(kinds)) is None or at != first),
-        last=tuple((mark, at) for mark, position in LAST.items() if (at := position(kinds)) is None or at != last),
-        more=tuple(more),
-        other=tuple(other),
-    )
-
-
-def _more(found: Sequence[int], between: Sequence[int]) -> tuple[tuple[int, int], ...] | None:
-    """The pairs of neighbours of `found` that are none of `between`; None where it splits or lacks one of those."""
-    if not between:
-        return tuple(pairwise(found))
-    if between[0] not in found:
-        return None
-    start = found.index(between[0])
-    if found[start : start + len(between)] != list(between):
-        return None
-    ahead, behind = found[: start + 1], found[start + len(between) - 1 :]
-    return (*pairwise(ahead), *pairwise(behind))
+    def _lengths(self, pairs: Ints) -> Ints:
+        begin, end = np.divmod(pairs, max(len(self._at), 1))
+        lengths: Ints = self._ns[end] - self._ns[begin]
+        return lengths

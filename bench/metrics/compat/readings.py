@@ -10,24 +10,22 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from itertools import compress, pairwise
-from typing import TYPE_CHECKING
 
-from bench.metrics import per_request
-from bench.metrics.compat.marks import layout, positions
-from bench.metrics.compat.marks import times as times_between
+import numpy as np
+
+from bench.metrics.arrays import view
+from bench.metrics.compat.marks import Marks
 from bench.metrics.compat.tool import First, Gaps, Last, Tokens
 from bench.metrics.histogram import LogHistogram
-from bench.records import Outcome, RequestRecord
-
-if TYPE_CHECKING:
-    from bench.metrics.block_times import BlockTimes
-    from bench.run_files.record_blocks import Ints
+from bench.metrics.request_metrics import output_tokens
+from bench.metrics.token_gaps import TokenGaps
+from bench.records.record_table import Ints, Mask, RecordTable
 
 NEVER = -(1 << 62)
 """Stands in a column for a mark that a response did not have."""
 
-_WAITING = 1_000
+_BETWEEN: tuple[Gaps, ...] = ("choice", "output", "text")
+"""The kinds of gap that are not told by tokens, but for our own."""
 _HELD_EXACTLY = 100_000
 """Gaps of one kind that are held before they are folded."""
 
@@ -40,17 +38,8 @@ class OffsetColumn:
     def __init__(self) -> None:
         self._distance = array("q")
 
-    def set(self, row: int, distance: int) -> None:
-        """The distance in a row; rows are set in ascending order."""
-        if not distance:
-            return
-        column = self._distance
-        if row > len(column):
-            column.frombytes(bytes(8 * (row - len(column))))
-        column.append(distance)
-
-    def set_all(self, row: int, distances: Ints) -> None:
-        """The distances in many rows, from this one on."""
+    def set(self, row: int, distances: Ints) -> None:
+        """The distances in many rows, from this one on; rows are set in ascending order."""
         set_rows = distances.nonzero()[0]
         if len(set_rows):
             self._distance.frombytes(bytes(8 * (row - len(self._distance))))
@@ -63,10 +52,6 @@ class OffsetColumn:
 
     def over(self, base: array[int]) -> Ints:
         """The column itself; NEVER where a distance is, or where the base is and no distance was set."""
-        import numpy as np
-
-        from bench.metrics.arrays import view
-
         found: Ints = view(base).copy()
         distance = view(self._distance)
         rows = found[: len(distance)]
@@ -77,39 +62,25 @@ class OffsetColumn:
 class OtherGaps:
     """A kind of gap as the gaps between tokens, less those of some responses, and others more."""
 
-    __slots__ = ("_less", "_more", "_waiting")
+    __slots__ = ("_less", "_more")
 
     def __init__(self) -> None:
         self._less, self._more = LogHistogram(), LogHistogram()
-        # One or two more a response, as a role chunk gives, are not worth a call each.
-        self._waiting: list[int] = []
 
-    def add(self, more: list[int]) -> None:
-        """Gaps that a response has more."""
-        self._waiting += more
-        if len(self._waiting) > _WAITING:
-            _extend(self._more, self._waiting)
-            self._waiting = []
-
-    def leave_out(self, less: list[int]) -> None:
-        """Gaps between tokens of a response that are none of this kind."""
-        _extend(self._less, less)
+    def add(self, more: Ints, less: Ints) -> None:
+        """Gaps that responses have more, and gaps between their tokens that are none of this kind."""
+        for part, gaps in ((self._more, more), (self._less, less)):
+            part.extend_array(gaps)
+            if part.exact and part.count > _HELD_EXACTLY:
+                part.fold()
 
     def over(self, between_tokens: LogHistogram) -> LogHistogram:
         """The gaps of this kind, given those between tokens."""
-        result, waiting = LogHistogram(), LogHistogram()
-        waiting.extend(self._waiting)
+        result = LogHistogram()
         result.merge(between_tokens)
         result.remove(self._less)
         result.merge(self._more)
-        result.merge(waiting)
         return result
-
-
-def _extend(held: LogHistogram, gaps: list[int]) -> None:
-    held.extend(gaps)
-    if held.exact and held.count > _HELD_EXACTLY:
-        held.fold()
 
 
 class Readings:
@@ -131,162 +102,87 @@ class Readings:
         self.without: Counter[Tokens | Gaps] = Counter()
         """Requests whose record cannot tell a count of tokens (another stands in) or the gaps of a kind."""
 
-    def add(self, record: RequestRecord) -> None:
-        """One record. Those of failures, and of requests that were not sent, say nothing here."""
-        if record.outcome is not Outcome.OK or record.sent_ns is None:
+    def add(self, table: RecordTable) -> None:
+        """Records. Those of failures, and of requests that were not sent, say nothing here."""
+        table = table.where(table.ok & table.has("sent_ns"))
+        row, n = self.requests, len(table)
+        if not n:
             return
-        row, sent_ns, chunk_ns, kinds = self.requests, record.sent_ns, record.chunk_ns, record.chunk_kind
-        self.requests += 1
-        end_ns = record.end_ns - sent_ns
-        if not kinds:
-            # Not a stream: the whole reply is there at its end, and none of it before.
-            self._first_token.append(NEVER)
-            self._last_token.append(end_ns)
-            self._add_tokens(row, record)
-            return
-        found = layout(kinds)
-        if found.token is None:
-            first_ns = last_ns = 0  # Every mark of such a response is set below.
-        else:
-            first_ns, last_ns = chunk_ns[found.token[0]] - sent_ns, chunk_ns[found.token[1]] - sent_ns
-        self._first_token.append(first_ns)
-        self._last_token.append(last_ns)
-        for first, at in found.first:
-            self._first[first].set(row, NEVER if at is None else chunk_ns[at] - sent_ns - first_ns)
-        for last, at in found.last:
-            self._last[last].set(row, NEVER if at is None else chunk_ns[at] - sent_ns - last_ns)
-        self._last["end"].set(row, end_ns - last_ns)
-        self._add_tokens(row, record)
-        self._add_gaps(record)
-
-    def add_block(self, times: BlockTimes) -> None:
-        """The records of a block."""
-        import numpy as np
-
-        block, row = times.block, self.requests
-        self.requests += len(block)
-        first_ns, last_ns = times.first_ns - block.sent_ns, times.last_ns - block.sent_ns
+        self.requests += n
+        end_ns = table.ints("end_ns") - table.ints("sent_ns")
+        sent_ns, chunks, marks = table.ints("sent_ns"), table.token_chunks, Marks(table)
+        streamed, has_text = table.sizes > 0, chunks.counts > 0
+        # Of what is no stream, the whole reply is there at its end, and none of it before. The marks of a stream without
+        # text are counted from sending.
+        first_ns = np.where(has_text, chunks.first(chunks.ns) - sent_ns, np.where(streamed, 0, NEVER))
+        last_ns = np.where(has_text, chunks.last(chunks.ns) - sent_ns, np.where(streamed, 0, end_ns))
         self._first_token.frombytes(first_ns.tobytes())
         self._last_token.frombytes(last_ns.tobytes())
-        firsts: dict[First, Ints] = {}
-        lasts: dict[Last, Ints] = {}
-        for ends, rows in block.rows_by_ends.items():
-            found = layout(ends)
-            for first, at in found.first:
-                marked = firsts.setdefault(first, np.zeros(len(block), dtype=np.int64))
-                marked[rows] = (
-                    NEVER if at is None else block.stamps[block.chunk_at(ends, at, rows)] - times.first_ns[rows]
-                )
-            for last, at in found.last:
-                marked = lasts.setdefault(last, np.zeros(len(block), dtype=np.int64))
-                marked[rows] = (
-                    NEVER if at is None else block.stamps[block.chunk_at(ends, at, rows)] - times.last_ns[rows]
-                )
-            for name, pairs in found.more:
-                more = [block.stamps[block.chunk_at(ends, b, rows)] - block.stamps[block.chunk_at(ends, a, rows)]
-                        for a, b in pairs]  # fmt: skip
-                self._other(name).add(np.concatenate(more).tolist())
-        for first, marked in firsts.items():
-            self._first[first].set_all(row, marked)
-        for last, marked in lasts.items():
-            self._last[last].set_all(row, marked)
-        self._last["end"].set_all(row, block.end_ns - block.sent_ns - last_ns)
-        self._add_block_tokens(row, times)
+        for first, held in self._first.items():
+            has, at_ns = marks.first_ns(first)
+            held.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - first_ns, NEVER), 0))
+        for last, held in self._last.items():
+            if last != "end":
+                has, at_ns = marks.last_ns(last)
+                held.set(row, np.where(streamed, np.where(has, at_ns - sent_ns - last_ns, NEVER), 0))
+        self._last["end"].set(row, np.where(streamed, end_ns - last_ns, 0))
+        for name in _BETWEEN:
+            more, less = marks.more_and_less(name)
+            if len(more) or len(less):
+                self._other(name).add(more, less)
+        self._add_retokenised(table)
+        self._add_tokens(row, table, marks.choices)
 
-    def _add_block_tokens(self, row: int, times: BlockTimes) -> None:
-        block = times.block
-        self._n.frombytes(times.n.tobytes())
-        sources, counts = block.column("output_tokens_from"), block.column("output_tokens_counted")
-        asked = block.column("output_tokens_asked")
-        if counts.count(None) == len(counts) and sources.count("usage") == len(sources):
-            self.without["counted"] += len(counts)  # As most records are.
-            self.without["counted content"] += len(counts)
+    def _add_tokens(self, row: int, table: RecordTable, choices: Ints) -> None:
+        """Every way to count the tokens of requests of which our own counts are n."""
+        n, chunks = output_tokens(table), table.token_chunks
+        self._n.frombytes(n.tobytes())
+        sources = {name: table.equals("output_tokens_from", name) for name in ("usage", "tokenizer")}
+        has_count, counted = table.known("output_tokens_counted")
+        counted = np.where(has_count, counted, n)
+        has_count = has_count | sources["tokenizer"]
+        is_content = table.chunk_kind[chunks.at] == ord("c")
+        content = np.bincount(chunks.row, weights=chunks.tokens * is_content, minlength=len(table))
+        all_content = np.bincount(chunks.row[is_content], minlength=len(table)) == chunks.counts
+        has_content = np.where(all_content, has_count, table.has_chunk_tokens)
+        self._put("counted", row, has_count, counted - n)
+        self._put("counted content", row, has_content, np.where(all_content, counted, content.astype(np.int64)) - n)
+        if sources["usage"].all():
             return
-        choices: dict[int, int] = {}
-        for ends, rows in block.rows_by_ends.items():
-            beside = len(positions(ends, "choice")) - ends.count("c")
-            choices |= {at: beside + int(block.tokens[at]) for at in rows.tolist()}
-        rows_of = zip(times.n.tolist(), sources, counts, asked, block.tokens.tolist(), strict=True)
-        for at, (n, source, counted, wanted, chunks) in enumerate(rows_of):
-            known = n if counted is None and source == "tokenizer" else counted
-            self._put_all(row + at, n, source, known, known, wanted, chunks, choices[at])
+        streamed, by_usage = table.sizes > 0, sources["usage"]
+        has_asked, asked = table.known("output_tokens_asked")
+        counts: tuple[tuple[Tokens, Mask, Ints], ...] = (
+            ("usage or counted", has_count, counted), ("usage or asked", has_asked, asked),
+            ("usage or chunks", streamed, chunks.counts), ("usage or choices", streamed, choices),
+        )  # fmt: skip
+        for name, has, tokens in counts:
+            self._put(name, row, has | by_usage, np.where(by_usage, 0, tokens - n))
 
-    def _add_tokens(self, row: int, record: RequestRecord) -> None:
-        n, source, counted = per_request.output_tokens(record), record.output_tokens_from, record.output_tokens_counted
-        kinds = record.chunk_kind
-        self._n.append(n)
-        if counted is None and source == "tokenizer":
-            counted = n
-        content = counted
-        if kinds and not layout(kinds).all_content:
-            content = self._tokens_of_content(record)
-        chunks = per_request.token_chunk_count(record) if kinds else None
-        choices = len(positions(kinds, "choice")) if kinds else None
-        self._put_all(row, n, source, counted, content, record.output_tokens_asked, chunks, choices)
-
-    def _put_all(
-        self,
-        row: int,
-        n: int,
-        source: str | None,
-        counted: int | None,
-        content: int | None,
-        asked: int | None,
-        chunks: int | None,
-        choices: int | None,
-    ) -> None:
-        """Every way to count the tokens of a request of which our own count is n."""
-        self._put("counted", row, counted, n)
-        self._put("counted content", row, content, n)
-        if source != "usage":
-            self._put("usage or counted", row, counted, n)
-            self._put("usage or asked", row, asked, n)
-            self._put("usage or chunks", row, chunks, n)
-            self._put("usage or choices", row, choices, n)
-
-    def _put(self, name: Tokens, row: int, count: int | None, n: int) -> None:
-        if count is None:
-            self.without[name] += 1
-        elif count != n:
+    def _put(self, name: Tokens, row: int, has: Mask, distance: Ints) -> None:
+        self.without[name] += int((~has).sum())
+        distance = np.where(has, distance, 0)
+        if distance.any():
             if name not in self._tokens:
                 self._tokens[name] = OffsetColumn()
-            self._tokens[name].set(row, count - n)
+            self._tokens[name].set(row, distance)
 
-    @staticmethod
-    def _tokens_of_content(record: RequestRecord) -> int | None:
-        if record.chunk_tokens is None:
-            return None
-        return sum(compress(record.chunk_tokens, map("c".__eq__, record.chunk_kind)))
-
-    def _add_gaps(self, record: RequestRecord) -> None:
-        chunk_ns, kinds = record.chunk_ns, record.chunk_kind
-        found = layout(kinds)
-        for name, pairs in found.more:
-            self._other(name).add([chunk_ns[b] - chunk_ns[a] for a, b in pairs])
-        for name in found.other:
-            arrivals = times_between(chunk_ns, kinds, name)
-            self._other(name).add([b - a for a, b in pairwise(arrivals)])
-            self._other(name).leave_out(per_request.chunk_gaps_ns(record))
-        self._add_retokenised(record)
-
-    def _add_retokenised(self, record: RequestRecord) -> None:
+    def _add_retokenised(self, table: RecordTable) -> None:
         """Each token of a content chunk at the chunk's arrival; chunks without a token of their own are not there."""
-        tokens, kinds = record.chunk_tokens, record.chunk_kind
-        if tokens is None:
-            self.without["retokenised"] += 1
+        streamed = table.sizes > 0
+        self.without["retokenised"] += int((streamed & ~table.has_chunk_tokens).sum())
+        chunks = table.token_chunks
+        ones = np.bincount(table.chunk_row[table.chunk_tokens == 1], minlength=len(table))
+        is_content = table.chunk_kind[chunks.at] == ord("c")
+        contents = np.bincount(chunks.row[is_content], minlength=len(table))
+        regular = (contents == chunks.counts) & (ones == chunks.counts)
+        rows = streamed & table.has_chunk_tokens & ~regular
+        if not rows.any():
             return
-        found = layout(kinds)
-        if found.all_content and tokens.count(1) == found.chunks:
-            return
-        per_request.refuse_endless(tokens)
-        arrivals = [
-            at
-            for at, kind, count in zip(record.chunk_ns, kinds, tokens, strict=True)
-            if kind == "c"
-            for _ in range(count)
-        ]
-        self._other("retokenised").add([b - a for a, b in pairwise(arrivals)])
-        self._other("retokenised").leave_out(per_request.chunk_gaps_ns(record))
+        gaps = TokenGaps(table).gaps
+        of_content = is_content & rows[chunks.row]
+        arrivals = np.repeat(chunks.ns[of_content], chunks.tokens[of_content])
+        row = np.repeat(chunks.row[of_content], chunks.tokens[of_content])
+        self._other("retokenised").add(np.diff(arrivals)[np.diff(row) == 0], gaps.ns[rows[gaps.row]])
 
     def _other(self, name: Gaps) -> OtherGaps:
         if name not in self._gaps:

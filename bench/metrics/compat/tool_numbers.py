@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bench.clock import NS_PER_MS
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram, Snapshot
-from bench.metrics.per_request import NS_PER_MS
 from bench.metrics.quantile import quantile
 
 if TYPE_CHECKING:
-    from bench.run_files.record_blocks import Floats, Ints
+    from bench.records.record_table import Floats, Ints
 
 STATS = ("mean", "p50", "p99")
 """What is told of each number: what all of these tools print."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +11,7 @@ import pytest
 from bench.ceiling import Ceiling, default_path, planned_load, read, warnings, write
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 
 HOST = {"name": "here", "cpu": "A Processor", "processors": 2, "system": "Linux 6"}

@@ -38,18 +38,18 @@ def damaged(path: Path, name: str, line: int, **changes: Any) -> RunDirectory:
 
 
 WRONG_RECORDS: list[tuple[str, dict[str, Any], str]] = [
-    ("a list for a number", {"index": [0]}, "line 2: index must be a whole number from 0 on, not [0]"),
-    ("a text for a time", {"end_ns": "9"}, 'line 2: end_ns must be a whole number from 0 on, not "9"'),
+    ("a list for a number", {"index": [0]}, "line 2: index: expected `int`, got `array`"),
+    ("a text for a time", {"end_ns": "9"}, "line 2: end_ns: expected `int`, got `str`"),
     (
         "a stamp that is none",
         {"chunk_ns": [1, 2, 3, None]},
-        "line 2: chunk_ns[3] must be a whole number from 0 on, not null",
+        "line 2: chunk_ns[3]: expected `int`, got `null`",
     ),
     ("more kinds than chunks", {"chunk_kind": "c"}, "line 2: chunk_kind has 1 entries, and chunk_ns has 4"),
     (
         "tokens without end",
         {"chunk_tokens": [1, 10**15, 1, 1]},
-        "line 2: chunk_tokens: no reply has more than 10,000,000 tokens",
+        "line 2: chunk_tokens[1]: expected `int` <= 10000000",
     ),
 ]
 
@@ -64,12 +64,10 @@ def test_a_damaged_record_is_named_with_its_line(tmp_path: Path, changes: dict[s
 @pytest.mark.parametrize("number", [2**63, 2**64 - 1])
 def test_a_time_that_no_clock_shows_is_refused_and_named(tmp_path: Path, name: str, number: int) -> None:
     directory = damaged(tmp_path / "run", "requests.jsonl", 1, **{name: number})
-    said = f"{directory.path}/requests.jsonl, line 2: {name} must be a whole number from 0 on "
+    said = f"{directory.path}/requests.jsonl, line 2: {name}: expected `int` <= {2**62}"
     with pytest.raises(RecordError) as refused:
         evaluate(directory)
-    assert [problem.replace("or null ", "") for problem in refused.value.problems] == [
-        f"{said}and below 2**62, not {number}"
-    ]
+    assert list(refused.value.problems) == [said]
 
 
 def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> None:
@@ -81,7 +79,7 @@ def test_whoever_reads_records_says_which_line_is_damaged(tmp_path: Path) -> Non
         lambda: request_table.write(directory, "csv"),
     ]
     for read in readers:
-        with pytest.raises(UsageError, match="line 2: sent_ns must be a whole number"):
+        with pytest.raises(UsageError, match="line 2: sent_ns: expected"):
             read()
 
 

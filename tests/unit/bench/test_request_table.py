@@ -9,10 +9,11 @@ import pytest
 
 from bench import cli
 from bench.config import resolve
-from bench.metrics.request_rows import request_row
+from bench.metrics.request_rows import request_rows
 from bench.records import Outcome, RequestRecord, to_line
 from bench.run_files.run_directory import REQUESTS, RunDirectory
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 RECORDS = [
     *(made_record(i, sent_ms=100.0 * i, input_tokens_asked=None if i else 7) for i in range(3)),
@@ -33,7 +34,8 @@ def run(tmp_path: Path) -> Path:
 
 
 def _expected(record: RequestRecord) -> dict[str, str]:
-    return {name: "" if value is None else str(value) for name, value in request_row(record, START_NS).items()}
+    (row,) = request_rows(table_of(record), START_NS)
+    return {name: "" if value is None else str(value) for name, value in row.items()}
 
 
 def test_csv_has_a_row_for_each_request(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,7 +55,7 @@ def test_parquet_has_the_same_rows_with_types(run: Path) -> None:
 
     cli.main(["report", str(run), "--requests", "parquet", "--quiet"])
     table = parquet.read_table(run / "requests.parquet")
-    assert table.to_pylist() == [request_row(record, START_NS) for record in RECORDS]
+    assert table.to_pylist() == list(request_rows(table_of(*RECORDS), START_NS))
     types = {name: str(table.schema.field(name).type) for name in ("id", "status", "input_tokens_asked", "ttft_ms")}
     assert types == {"id": "string", "status": "int64", "input_tokens_asked": "int64", "ttft_ms": "double"}
 

@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TextIO
 
 import pytest
@@ -20,6 +19,7 @@ from bench.records import Outcome, RequestRecord
 from bench.run_files.load_change import LoadChange
 from bench.terminal import Terminal, load_lines
 from bench.workload import Phase
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.terminal_output import written
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual

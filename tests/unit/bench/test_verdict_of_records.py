@@ -14,6 +14,7 @@ from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 
 def judged(records: list[Any], samples: list[dict[str, Any]], mode: str = "rate") -> Verdict:
@@ -27,8 +28,7 @@ def judged(records: list[Any], samples: list[dict[str, Any]], mode: str = "rate"
         max_concurrency=50,
     )
     summary = Summary(facts)
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     for row in samples:
         summary.add_sample(row)
     return judge(RunEvidence(summary=summary.close(), open_loop=facts.open_loop, exact_lengths=True), Limits())

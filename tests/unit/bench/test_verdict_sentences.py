@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from bench.verdict.classes import of_class
 from bench.verdict.finding import Finding, Status, Verdict, badness, milder, worst
 from bench.verdict.limits import Band, Limits
+from tests.support.changed import replace
 from tests.support.made_evidence import (
     CALIBRATION,
     LAG,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -12,6 +10,7 @@ from mockserver.engine.work import Drafts
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger import LedgerEntry
 from mockserver.record.metrics import ServerMetrics, _Histogram, _token_stamps, one_two_five, render
+from tests.support.changed import replace
 
 MS = 1_000_000
 LABELS = {"model_name": "m", "engine": "0"}

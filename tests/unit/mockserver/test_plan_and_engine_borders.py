@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from mockserver.rng import UNUSED, stream
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
 from promptset.distributions import parse
+from tests.support.changed import replace
 from tests.support.played_engine import US, stamps_us, work
 from tests.unit.mockserver.test_mock_plan import latencies
 from tests.unit.mockserver.test_mock_replay import ledger_line, record, write

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -33,9 +32,11 @@ from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
 from bench.errors import RecordError
 from bench.records import Outcome
-from tests.support.certified_run import LATENCY, LINES, MEASURED, RECORDS, certified
+from tests.support.certified_run import LATENCY, LINES, RECORDS, certified
+from tests.support.changed import replace
 from tests.support.made_ledger import LAG_NS, ledger_of, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import measured_of
 from tests.unit.bench.accuracy.test_metamorphic import RIGHT
 
 # ---- Joins ---------------------------------------------------------------------------------------------------------
@@ -201,12 +202,12 @@ def test_a_reply_of_one_read_has_times_of_nothing_and_no_speed() -> None:
 
 
 def test_the_worst_requests_are_the_five_with_the_largest_errors_of_either_sign() -> None:
-    statistics = PairStatistics(MEASURED, shared_clock=True, start_ns=START_NS, duration_s=2.0)
+    statistics = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=2.0)
     for record in RECORDS[:9]:
         off = (-1) ** record.index * (record.index + 1) * MS
         line = made_line(record)
         late = replace(record, chunk_ns=tuple(at + off for at in record.chunk_ns), end_ns=record.end_ns + off)
-        statistics.add(Pair(late, line))
+        statistics.add(Pair(late, line), measured_of(late))
     worst = statistics.worst()
     assert [row.id for row in worst][:4] == ["made-8", "made-8", "made-7", "made-7"]
     assert len(worst) == 5
@@ -377,7 +378,7 @@ def test_what_must_follow_from_the_flags_of_a_mock(name: str, expected: dict[str
 
 
 def test_lags_are_counted_between_borders_that_rise() -> None:
-    pairs = PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=2.0)
+    pairs = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=2.0)
     empty = plots.build(pairs, {}, None)
     assert (empty["qq"], empty["lag"], empty["over_time"].keys()) == ({}, [], {"step_s", "t_s"})
     assert empty["over_time"]["t_s"] == pytest.approx([i / 60 for i in range(60)])

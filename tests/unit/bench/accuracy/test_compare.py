@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,20 +11,22 @@ from bench.accuracy import certify
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS, true_values
-from bench.metrics import per_request
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import act
 from bench.verdict.finding import Status
 from tests.support import scipy_stats as stats
-from tests.support.certified_run import LATENCY, LINES, MEASURED, RECORDS, N, certified, judged, summary_of
+from tests.support import slow_metrics
+from tests.support.certified_run import LATENCY, LINES, RECORDS, N, certified, judged, summary_of
+from tests.support.changed import replace
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import measured, measured_of
 
 
 def test_a_run_without_a_ledger_has_no_certificate(tmp_path: Path) -> None:
-    assert certify(RunDirectory.create(tmp_path / "run"), cast(Any, {}), {}, start_ns=0) is None
+    assert certify(RunDirectory.create(tmp_path / "run"), cast(Any, {}), measured, start_ns=0) is None
 
 
 def test_a_client_that_is_right_is_told_so(tmp_path: Path) -> None:
@@ -90,7 +91,7 @@ def test_replies_that_were_not_streamed_are_compared_by_their_end(tmp_path: Path
 def test_text_without_a_token_of_its_own_hands_its_time_on_in_the_truth_too() -> None:
     record = made_record(0, chunks_ms=(50, 60, 75), tokens=(1, 0, 1))
     truth = true_values(Pair(record, made_line(record)))
-    assert truth["itl_ms"] == pytest.approx([ns / 1e6 for ns in per_request.itl_ns(record)]) == [25.0]
+    assert truth["itl_ms"] == pytest.approx([ns / 1e6 for ns in slow_metrics.itl_ns(record)]) == [25.0]
 
 
 def test_stamps_that_are_bounds_bound_the_numbers(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_quantiles_averaged_over_workers_are_named(tmp_path: Path) -> None:
                            chunks_ms=[(90 if i % 5 == 0 else 50) + i * 0.05 + 10 * k for k in range(4)])
                for i in range(200)]  # fmt: skip
     summary = summary_of(records)
-    by_worker = [describe(sorted(per_request.ttft_ms(r) or 0.0 for r in records if r.worker == w)) for w in (0, 1)]
+    by_worker = [describe(sorted(slow_metrics.ttft_ms(r) or 0.0 for r in records if r.worker == w)) for w in (0, 1)]
     averaged = {key: sum(row[key] for row in by_worker) / 2 for key in by_worker[0] if key != "n"}
     latency = summary["latency"] | {"ttft_ms": averaged | {"n": 200}}
     rows = certified(tmp_path, records, [made_line(r) for r in records], latency)
@@ -247,12 +248,12 @@ def test_memory_does_not_grow_with_the_chunks() -> None:
     import tracemalloc
 
     # All times lie in one slice of the run and are the same for every fifth request: 5 requests fill all that is bounded.
-    pairs = PairStatistics(MEASURED, shared_clock=True, start_ns=START_NS, duration_s=1e6, exact=1_000)
+    pairs = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=1e6, exact=1_000)
     held_mb = []
     tracemalloc.start()
     for i in range(20):
         record = made_record(i, sent_ms=i % 5, chunks_ms=[50.0 + 20 * k + i % 5 for k in range(1_000)])
-        pairs.add(Pair(record, made_line(record)))
+        pairs.add(Pair(record, made_line(record)), measured_of(record))
         del record
         if i in (4, 19):
             gc.collect()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from bench.accuracy.compare import (
@@ -29,8 +27,8 @@ from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
 
 
-def statistics(**functions: Any) -> PairStatistics:
-    return PairStatistics(functions, shared_clock=True, start_ns=START_NS, duration_s=60.0)
+def statistics() -> PairStatistics:
+    return PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=60.0)
 
 
 def of(*values: float) -> Distribution:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,12 @@ from bench.records import Outcome, RequestRecord, to_line
 from bench.report import certificate_text
 from bench.run_files.run_directory import RunDirectory
 from bench.verdict.finding import Status
-from tests.support.certified_run import MEASURED, judged, summary_of
+from tests.support.certified_run import judged, summary_of
+from tests.support.changed import replace
 from tests.support.made_jobs import two_agents
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS
+from tests.support.tables import measured
 
 MS = 1e6
 
@@ -58,7 +59,7 @@ def _certified(
     lines = [made_line(record, **({"status": 500} if record.status == 500 else {})) for record in RECORDS]
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, RECORDS)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    found = certify(directory, change(summary_of(RECORDS)), MEASURED, start_ns=START_NS, shared_clock=shared)
+    found = certify(directory, change(summary_of(RECORDS)), measured, start_ns=START_NS, shared_clock=shared)
     assert found is not None
     return found.to_json()
 

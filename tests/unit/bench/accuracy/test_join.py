@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, JoinCounts, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
 from mockserver.faults import FAULTS
+from tests.support.changed import replace
 from tests.support.made_ledger import ledger_of, made_line
 from tests.support.made_records import made_record
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.accuracy.join import Join
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_ledger import ledger_of, made_line
 from tests.support.made_records import made_record
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from bench.accuracy.join import Join
 from bench.accuracy.truth import true_values
 from bench.records import RequestRecord
+from tests.support.changed import replace
 from tests.support.made_ledger import ledger_of, made_line
 from tests.support.made_records import made_record
 
@@ -49,7 +50,7 @@ def test_inputs_and_input_tokens_that_agree_are_counted() -> None:
     ],
 )
 def test_a_count_that_differs_is_named(fields: dict[str, int], words: str) -> None:
-    wrong = [replace(record, **fields) if record.index == 2 else record for record in RECORDS]  # type: ignore[arg-type]
+    wrong = [replace(record, **fields) if record.index == 2 else record for record in RECORDS]
     assert problems(wrong, LINES) == [words]
 
 

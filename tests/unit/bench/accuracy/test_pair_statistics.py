@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from bench.accuracy.distribution import Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 from tests.support.made_records import MS, START_NS, made_record
 
@@ -18,7 +19,7 @@ WAY_IN_MS, LAG_MS = 0.010, 0.002
 
 
 def taken(*pairs: Pair, shared_clock: bool = True, duration_s: float = 60.0, **options: Any) -> PairStatistics:
-    found = PairStatistics({}, shared_clock=shared_clock, start_ns=START_NS, duration_s=duration_s, **options)
+    found = PairStatistics(shared_clock=shared_clock, start_ns=START_NS, duration_s=duration_s, **options)
     for pair in pairs:
         found.add(pair)
     return found
@@ -195,9 +196,9 @@ def test_a_reply_with_a_fault_or_without_a_plan_says_nothing_of_the_mock(change:
 
 
 def test_errors_over_time_stand_where_the_request_ended_and_those_of_workers_apart() -> None:
-    functions = {"ttft_ms": lambda _: 60.0, "e2el_ms": lambda _: None, "other": lambda _: 1.0, "itl_ms": lambda _: 9.0}
-    found = PairStatistics(functions, shared_clock=True, start_ns=START_NS, duration_s=60.0)
-    found.add(pair(sent_ms=1_950, worker=3))
+    measured = {"ttft_ms": 60.0, "e2el_ms": math.nan, "other": 1.0, "itl_ms": 9.0}
+    found = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=60.0)
+    found.add(pair(sent_ms=1_950, worker=3), measured)
     assert [key for key in found.over_time if key[0] != "lag_ms"] == [("ttft_ms", 2)]
     assert values(found.over_time["ttft_ms", 2]) == (1, 10 + LAG_MS, 10 + LAG_MS)
     assert {name: of.max for name, of in found.measured.items()} == {"ttft_ms": 60.0, "itl_ms": 9.0}
@@ -208,19 +209,18 @@ def test_errors_over_time_stand_where_the_request_ended_and_those_of_workers_apa
 
 
 def test_of_errors_alike_the_last_by_name_are_kept() -> None:
-    found = PairStatistics({"ttft_ms": lambda _: 50.0}, shared_clock=True, start_ns=START_NS, duration_s=60.0)
+    found = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=60.0)
     for number in (3, 8, 1, 9, 2, 7, 6):
-        found.add(pair(made_record(number)))
+        found.add(pair(made_record(number)), {"ttft_ms": 50.0})
     assert [row.id for row in found.worst()] == [f"made-{n}" for n in (9, 8, 7, 6, 3)]
 
 
 def test_a_request_with_two_records_is_among_the_worst_twice() -> None:
-    values = iter([40.0, 60.0] * 4)  # As far off to either side of 50.
-    found = PairStatistics({"ttft_ms": lambda _: next(values)}, shared_clock=True, start_ns=START_NS, duration_s=60.0)
+    found = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=60.0)
     record = made_record(0)
     line = made_line(record) | {"write_ns": [*record.chunk_ns]}
-    for _ in range(8):
-        found.add(Pair(record, line))
+    for ttft in [40.0, 60.0] * 4:  # As far off to either side of 50.
+        found.add(Pair(record, line), {"ttft_ms": ttft})
     assert [(row.id, row.error) for row in found.worst()] == [("made-0", 10.0)] * 4 + [("made-0", -10.0)]
 
 

@@ -10,7 +10,7 @@ from tests.support.made_records import START_NS
 
 
 def statistics() -> PairStatistics:
-    return PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=30.0)
+    return PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=30.0)
 
 
 def test_errors_over_time_have_a_point_each_half_second_of_half_a_minute_and_gaps_where_nothing_ended() -> None:

@@ -224,7 +224,7 @@ def test_a_reply_that_never_began_says_nothing_of_the_mock_s_speed() -> None:
     record = made_record(0, outcome=Outcome.CANCELLED, chunks_ms=(), end_ns=START_NS + 20 * MS)
     line = made_line(record)
     line["planned"] = line["planned"] | {"ttft_ns": 50 * MS, "gaps_ns": [10 * MS]}
-    statistics = PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=1.0)
+    statistics = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=1.0)
     statistics.add(Pair(record, line))
     assert (dict(statistics.mock), statistics.mock_error.n) == ({}, 0)
 

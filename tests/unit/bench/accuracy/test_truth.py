@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.accuracy.join import Pair
 from bench.accuracy.truth import FROM_SENT, METRICS, TokenTimes, gap_values, request_values, stamped_values, true_values
-from bench.metrics.per_request import send_lateness_ms, ttft_ms
 from bench.records import RequestRecord
+from tests.support.changed import replace
 from tests.support.made_ledger import LAG_NS, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.slow_metrics import send_lateness_ms, ttft_ms
 
 LAG_MS = LAG_NS / MS
 

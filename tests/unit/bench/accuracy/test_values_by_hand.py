@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,6 +16,7 @@ from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import Observation, doubled
 from bench.accuracy.pair_statistics import PairStatistics, _with
 from bench.records import Outcome
+from tests.support.changed import replace
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 
@@ -37,7 +37,7 @@ def test_chance_moves_the_mean_gap_by_what_its_requests_vary() -> None:
 
 
 def test_nothing_is_taken_off_the_rates_before_a_warm_up_or_a_failure() -> None:
-    statistics = PairStatistics({}, shared_clock=True, start_ns=0, duration_s=1.0)
+    statistics = PairStatistics(shared_clock=True, start_ns=0, duration_s=1.0)
     assert statistics.warmup == statistics.failed == (0, 0, 0)
     assert statistics.served == statistics.input_tokens == statistics.output_tokens == statistics.inputs == 0
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.metrics import per_request
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 from bench.verdict.finding import Status
+from tests.support import slow_metrics
 from tests.support.certified_run import LATENCY, LINES, RECORDS, N, certified, judged, latency_of
+from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 
 Metric = Callable[[RequestRecord], float | None]
@@ -40,14 +40,14 @@ def done_e2el(record: RequestRecord) -> float | None:
 
 
 def tpot_with_ttft(record: RequestRecord) -> float | None:
-    e2el, n = per_request.e2el_ms(record), record.output_tokens
+    e2el, n = slow_metrics.e2el_ms(record), record.output_tokens
     assert e2el is not None
     assert n is not None
     return e2el / n
 
 
 def tpot_by_chunks(record: RequestRecord) -> float | None:
-    times = per_request.token_chunk_ns(record)
+    times = slow_metrics.token_chunk_ns(record)
     return (times[-1] - times[0]) / (len(times) - 1) / 1e6
 
 
@@ -66,7 +66,7 @@ WRONG_METRICS: list[tuple[str, str, Metric, str]] = [
     ("latency ended at [DONE]", "e2el_ms", done_e2el, "it ends at the last chunk of any kind"),
     ("TPOT with TTFT in it", "tpot_ms", tpot_with_ttft, "it includes TTFT: it is E2EL / n"),
     ("chunks taken for tokens", "tpot_ms", tpot_by_chunks, "chunks are counted as tokens"),
-    ("whole milliseconds", "tpot_ms", whole_ms(per_request.tpot_ms), "values are cut to whole milliseconds"),
+    ("whole milliseconds", "tpot_ms", whole_ms(slow_metrics.tpot_ms), "values are cut to whole milliseconds"),
 ]
 
 
@@ -96,7 +96,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
 def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_path: Path) -> None:
     # 0.5 ms of some 540 ms is 0.1%: the bands ask for both, and the certificate shows the error all the same.
     latency = dict(LATENCY)
-    latency["e2el_ms"] = describe(sorted(float(int(per_request.e2el_ms(r) or 0)) for r in RECORDS))
+    latency["e2el_ms"] = describe(sorted(float(int(slow_metrics.e2el_ms(r) or 0)) for r in RECORDS))
     rows = certified(tmp_path, latency=latency)
     assert judged(rows).status is Status.VALID
     (p50,) = [row for row in rows["metrics"] if (row["metric"], row["stat"]) == ("e2el_ms", "p50")]
@@ -112,7 +112,7 @@ def test_the_latency_of_failures_mixed_in_is_caught(tmp_path: Path) -> None:
     lines = [made_line(r, fault="429") for r in refused] + [made_line(r) for r in served]
     assert certified(tmp_path / "right", [*refused, *served], lines)["problems"] == []
     latency = latency_of([*refused, *served])
-    ttfts = [per_request.ttft_ms(r) or 0.0 for r in served] + [2.0] * len(refused)
+    ttfts = [slow_metrics.ttft_ms(r) or 0.0 for r in served] + [2.0] * len(refused)
     latency["ttft_ms"] = describe(sorted(ttfts))
     rows = certified(tmp_path / "wrong", [*refused, *served], lines, latency)
     assert rows["problems"] == [f"ttft_ms: {N} values measured, and {N - N // 10} in the ledger"]

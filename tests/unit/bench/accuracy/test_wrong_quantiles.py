@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from bench.accuracy.compare import AVERAGED, TRUNCATED
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.pair_statistics import PairStatistics
 from tests.support.certified_run import LATENCY, RECORDS, certified, latency_of
+from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 from tests.support.made_records import MS, START_NS
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
@@ -50,7 +50,7 @@ def test_quantiles_that_are_means_of_those_of_the_workers_are_named(tmp_path: Pa
 
 
 def test_the_intervals_of_lags_are_one_two_and_five_times_the_powers_of_ten() -> None:
-    pairs = PairStatistics({}, shared_clock=True, start_ns=START_NS, duration_s=30.0)
+    pairs = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=30.0)
     borders = [0.0, *(float(f"{m}e{power}") for power in range(-3, 1) for m in (1, 2, 5)), 10.0, 50.0]
     pairs.lag.add([-1.0, *(border * 1.01 for border in borders[1:]), 0.0001])
     rows = plots.build(pairs, {}, 30.0)["lag"]

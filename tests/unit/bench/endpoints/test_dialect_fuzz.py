@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from bench.endpoints.interface import ParsedReply, ReadOptions
 from bench.records import TOKEN_KINDS, Outcome
 from bench.transport.sse import SSEParser
 from tests.support import dialect_streams as ds
+from tests.support.changed import replace
 
 SCALARS = st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=6)
 JUNK = st.recursive(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ from bench.load.worker_health import MOST_LISTED, WorkerHealth
 from bench.metrics import objectives
 from bench.records import Outcome
 from bench.run_files.run_state import RunState
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 

@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from bench.observer import Cadence
 from bench.records import Outcome
 from bench.run_files.load_change import LoadChange
 from bench.terminal import Terminal
+from tests.support.changed import replace
 from tests.support.made_visits import in_turn, made_search, made_visit
 from tests.support.searched_server import FormulaVisits, logistic
 from tests.support.terminal_output import written
@@ -39,7 +39,7 @@ NUMBERS = LiveNumbers(
 
 def searched(visits: int, **settings: object) -> Search:
     """A search after so many visits to a server that holds 38 requests/s."""
-    search = Search(replace(Settings("rate", (P99,), start=8.0), **settings))  # type: ignore[arg-type]
+    search = Search(replace(Settings("rate", (P99,), start=8.0), **settings))
     server = FormulaVisits({P99.text: logistic(38.0)})
     for _ in range(visits):
         step = search.next()

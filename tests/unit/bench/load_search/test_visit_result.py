@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -16,6 +15,7 @@ from bench.load_search.visits import Result, Visit
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
 from bench.statistics.autocorrelation import act, tail_act
+from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
 
 VISIT = Visit(n=3, phase="visit", load=10.0, settle_s=5.0, measure_s=60.0)

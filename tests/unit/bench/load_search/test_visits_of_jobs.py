@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -19,6 +18,7 @@ from bench.load_search.visits import Result, Visit, times
 from bench.loads import KINDS
 from bench.metrics import objectives
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import START_NS
 

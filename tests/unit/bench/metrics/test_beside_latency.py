@@ -19,15 +19,16 @@ from bench.metrics.run_numbers import NO_NUMBER, RunNumber, number_of, part_of
 from bench.metrics.session_counts import FAR_NS, SessionCounts
 from bench.metrics.summary import Summary, rounded
 from bench.records import Outcome, RequestRecord
+from bench.records.record_table import RecordTable
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import ints, table_of
 
 S = 1_000_000_000
 
 
 def cancelled(*records: RequestRecord, duration_s: float | None = 4.0) -> dict[str, Any]:
     found = Cancelled()
-    for record in records:
-        found.add(record)
+    found.add(table_of(*records))
     return found.describe(duration_s)
 
 
@@ -63,7 +64,7 @@ def test_without_such_requests_or_without_their_sending_nothing_is_said() -> Non
 def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
     found = Inputs()
     for inputs, dimensions in ((3, 1024), (1, 256), (8, 1024), (4, None)):
-        found.add(made_record(inputs=inputs, dimensions=dimensions))
+        found.add(table_of(made_record(inputs=inputs, dimensions=dimensions)))
     described = found.describe("texts")
     per_request = described.pop("per_request")
     assert described == {"are": "texts", "total": 16, "dimensions": {"256": 1, "1024": 2}}
@@ -75,7 +76,7 @@ def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, dict
     facts = RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1)
     parts = ByPart("model", lambda: Summary(facts), usual="(usual)", known=known)
     for index, model in enumerate(models):
-        parts.add(made_record(index, model=model))
+        parts.add(table_of(made_record(index, model=model)))
     return dict(parts.numbers((0.0, 2.0 * S)))
 
 
@@ -93,8 +94,8 @@ class Sent:
     def __init__(self) -> None:
         self.n = 0
 
-    def add(self, record: RequestRecord) -> None:
-        self.n += 1
+    def add(self, table: RecordTable) -> None:
+        self.n += len(table)
 
     def part(self, over: tuple[float, float] | None) -> dict[str, Any]:
         return {"sent": self.n, "over": over}
@@ -103,10 +104,10 @@ class Sent:
 def test_beyond_a_hundred_parts_the_rest_is_one() -> None:
     parts = ByPart("model", cast(Any, Sent), usual="(usual)")
     for index in range(100):
-        parts.add(made_record(index, model=f"m{index:03}"))
+        parts.add(table_of(made_record(index, model=f"m{index:03}")))
     assert OTHERS not in dict(parts.numbers(None))
     for model in ("x", "y", "m000"):
-        parts.add(made_record(model=model))
+        parts.add(table_of(made_record(model=model)))
     found = dict(parts.numbers((0.0, 5.0)))
     assert len(found) == 101
     assert found[OTHERS] == {"sent": 2, "over": (0.0, 5.0)}
@@ -167,15 +168,15 @@ def session(number: int, turn: int, **fields: Any) -> RequestRecord:
 
 def test_a_session_begins_before_the_pause_of_its_first_turn_and_ends_with_its_last() -> None:
     counts = SessionCounts()
-    counts.add(session(0, 1, sent_ms=400, chunks_ms=(50,)))
-    counts.add(session(0, 0, sent_ms=100, pause_ns=30 * MS))
-    counts.add(session(1, 0, sent_ms=200, worker=1))
-    counts.add(session(2, 0, sent_ms=300, worker=1, outcome=Outcome.RESET, chunks_ms=(5,)))
+    counts.add(table_of(session(0, 1, sent_ms=400, chunks_ms=(50,))))
+    counts.add(table_of(session(0, 0, sent_ms=100, pause_ns=30 * MS)))
+    counts.add(table_of(session(1, 0, sent_ms=200, worker=1)))
+    counts.add(table_of(session(2, 0, sent_ms=300, worker=1, outcome=Outcome.RESET, chunks_ms=(5,))))
     # One that began in its middle, before the run, has no beginning.
-    counts.add(session(3, 1, sent_ms=10, worker=1, session_turns_before=1))
+    counts.add(table_of(session(3, 1, sent_ms=10, worker=1, session_turns_before=1)))
     # A turn that comes after none of a graph begins its session; one that comes after another does not.
-    counts.add(session(4, 3, sent_ms=500, worker=0, after=(), pause_ns=None))
-    counts.add(session(5, 0, sent_ms=510, worker=0, after=(2,)))
+    counts.add(table_of(session(4, 3, sent_ms=500, worker=0, after=(), pause_ns=None)))
+    counts.add(table_of(session(5, 0, sent_ms=510, worker=0, after=(2,))))
     of_worker = [([at - START_NS for at in begins], list(ends)) for begins, ends in counts.spans()]
     assert of_worker == [
         ([70 * MS, 500 * MS], [START_NS + 450 * MS, FAR_NS]),
@@ -233,9 +234,9 @@ def test_the_sum_of_squares_of_more_values_than_one_piece_is_exact() -> None:
 
 def test_slots_are_merged_two_by_two_when_there_are_too_many() -> None:
     arrivals = Arrivals(10)
-    arrivals.add_each([10 * i for i in range(MAX_SLOTS)])
+    arrivals.add(10 * np.arange(MAX_SLOTS))
     assert (arrivals.width_ns, len(arrivals.slots)) == (10, 4_096)
-    arrivals.add(10 * MAX_SLOTS, 7)
+    arrivals.add(ints(10 * MAX_SLOTS), ints(7))
     assert (arrivals.width_ns, len(arrivals.slots)) == (20, 2_049)
     assert arrivals.slots[0] == 2
     assert arrivals.slots[2_048] == 7
@@ -244,8 +245,7 @@ def test_slots_are_merged_two_by_two_when_there_are_too_many() -> None:
 
 def test_a_border_takes_its_share_of_a_slot() -> None:
     arrivals = Arrivals(100)
-    arrivals.add(150, 8)  # From 100 to 200.
-    arrivals.add(250, 4)
+    arrivals.add(ints(150, 250), ints(8, 4))  # From 100 to 200, and to 300.
     assert [arrivals.between(*ends) for ends in ((100, 200), (125, 200), (100, 150), (150, 250), (200, 200))] == [
         8, 6, 4, 6, 0,
     ]  # fmt: skip
@@ -258,11 +258,14 @@ def test_a_border_takes_its_share_of_a_slot() -> None:
 
 def test_a_spread_amount_is_shared_by_its_times_in_whole_numbers() -> None:
     arrivals = Arrivals(100)
-    arrivals.spread([10, 20, 110, 310], 10)
+    arrivals.spread(ints(10, 20, 110, 310), ints(0), ints(10))
     # Two of four times: 5; three: 7; all: 10.
     assert arrivals.slots == {0: 5, 1: 2, 3: 3}
-    arrivals.spread([], 5)
+    arrivals.spread(ints(), ints(), ints())
     assert arrivals.slots.total() == 10
+    # Of two rows each has times and an amount of its own.
+    arrivals.spread(ints(10, 110, 310), ints(0, 2), ints(3, 7))
+    assert arrivals.slots == {0: 6, 1: 4, 3: 10}
 
 
 def test_results_are_rounded_to_twelve_digits_and_what_is_not_finite_is_nothing() -> None:

@@ -8,27 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.metrics import per_request
-from bench.metrics.bounds import OPENED_BY, PACE, loose_times, meaningless
-from bench.metrics.catalog import REQUEST_METRICS
-from bench.metrics.columns import Columns
+from bench.metrics.bounds import meaningless
 from bench.metrics.facts import RunFacts
+from bench.metrics.loose_gaps import LooseGaps, loose_gaps
+from bench.metrics.request_metrics import first_open_ms, last_open_ms, output_open_ms
 from bench.metrics.summary import Summary
+from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
 from bench.report import html, other_tools, text
 from bench.report.formatting import statistic
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import pauses_of, sums_of, table_of, value_of
 
 
 def at(*ms: float | None) -> tuple[int | None, ...]:
     return tuple(None if x is None else START_NS + round(x * MS) for x in ms)
 
 
+def loose(record: RequestRecord) -> LooseGaps | None:
+    table = table_of(record)
+    return loose_gaps(table, TokenGaps(table))
+
+
 def summarized(*records: RequestRecord) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 
@@ -37,18 +42,10 @@ def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]
     return {key: row["bounds"][stat] for key, row in latency.items() if stat in row["bounds"]}
 
 
-def test_every_metric_of_a_request_says_what_an_open_stamp_leaves_open() -> None:
-    assert {*OPENED_BY, *PACE} == {metric.key for metric in REQUEST_METRICS.values()}, (
-        "a metric of a request needs a rule in bench/metrics/bounds.py: OPENED_BY where it ends with one chunk, else a case "
-        "of its own in of_request_metric; without it no bounds are shown"
-    )
-    assert set(OPENED_BY.values()) <= vars(Columns(START_NS)).keys()
-
-
 def test_exact_stamps_leave_nothing_open() -> None:
     latency = summarized(made_record(), made_record(1, chunk_bound_ns=(None, None, None)))["latency"]
     assert all(row["bounds"] == {} for row in latency.values())
-    assert loose_times(made_record()) is None
+    assert loose(made_record()) is None
 
 
 def test_a_first_token_that_may_have_come_earlier_opens_ttft_and_what_follows() -> None:
@@ -99,10 +96,10 @@ def test_the_speed_of_a_few_that_came_at_once_opens_the_fast_end_alone() -> None
 def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
     """Three tokens between 50 and 80: the gaps are 30 at most in all, so no two of them are over 15, and one is 10."""
     record = made_record(chunks_ms=(50, 80, 80, 80), kinds="cccc", chunk_bound_ns=at(None, 50, 50, None))
-    loose = loose_times(record)
-    assert loose is not None
-    assert loose.gaps == ([30 * MS, 0, 0], [10 * MS, 0, 0], [30 * MS, 15 * MS, 10 * MS])
-    assert loose.gap_sums == (30 * MS, 30 * MS)
+    found = loose(record)
+    assert found is not None
+    assert pauses_of(found.gaps) == ([30 * MS, 0, 0], [10 * MS, 0, 0], [30 * MS, 15 * MS, 10 * MS])
+    assert sums_of(found.gaps) == (30 * MS, 30 * MS)
     latency = summarized(record)["latency"]
     assert latency["itl_ms"]["mean"] == 10
     assert latency["itl_ms"]["bounds"]["max"] == [10, 30]
@@ -111,9 +108,9 @@ def test_gaps_of_one_read_add_up_to_the_time_that_it_took() -> None:
 
 def test_a_read_that_came_after_a_poll_leaves_less_open() -> None:
     """The poll at 70 saw nothing: the first gap is 20 at least, and what is open are 10."""
-    loose = loose_times(made_record(chunks_ms=(50, 80, 80), chunk_bound_ns=at(None, 70, None)))
-    assert loose is not None
-    assert loose.gaps == ([30 * MS, 0], [20 * MS, 0], [30 * MS, 10 * MS])
+    found = loose(made_record(chunks_ms=(50, 80, 80), chunk_bound_ns=at(None, 70, None)))
+    assert found is not None
+    assert pauses_of(found.gaps) == ([30 * MS, 0], [20 * MS, 0], [30 * MS, 10 * MS])
 
 
 def test_reasoning_opens_ttfo_by_its_own_chunk() -> None:
@@ -124,10 +121,10 @@ def test_reasoning_opens_ttfo_by_its_own_chunk() -> None:
 
 def test_itl_shares_what_is_open_by_tokens() -> None:
     record = made_record(chunks_ms=(50, 60, 80), tokens=(1, 2, 4), chunk_bound_ns=at(None, 52, None))
-    loose = loose_times(record)
-    assert loose is not None
-    assert loose.gaps == ([10 * MS, 20 * MS], [2 * MS, 20 * MS], [10 * MS, 28 * MS])
-    assert loose.itl == ([5 * MS] * 6, [MS] * 2 + [5 * MS] * 4, [5 * MS] * 2 + [7 * MS] * 4)
+    found = loose(record)
+    assert found is not None
+    assert pauses_of(found.gaps) == ([10 * MS, 20 * MS], [2 * MS, 20 * MS], [10 * MS, 28 * MS])
+    assert pauses_of(found.itl) == ([5 * MS] * 6, [MS] * 2 + [5 * MS] * 4, [5 * MS] * 2 + [7 * MS] * 4)
 
 
 def test_little_that_is_open_is_not_worth_saying() -> None:
@@ -219,4 +216,8 @@ def test_other_tools_print_nothing_where_nothing_is_known() -> None:
 
 def test_a_chunk_is_open_by_its_stamp_less_its_earliest_moment() -> None:
     record = made_record(chunk_bound_ns=at(30, None, 90))
-    assert [per_request.open_ms(record, i) for i in (0, 1, 2, None)] == [20, 0, 0, 0]
+    assert [value_of(metric, record) for metric in (first_open_ms, output_open_ms, last_open_ms)] == [20, 20, 0]
+    reasoning = made_record(kinds="tcc", chunk_bound_ns=at(30, 59, 68))
+    assert [value_of(metric, reasoning) for metric in (first_open_ms, output_open_ms, last_open_ms)] == [20, 1, 2]
+    alone = made_record(kinds="ttt", chunk_bound_ns=at(30, None, None))
+    assert value_of(output_open_ms, alone) == 0

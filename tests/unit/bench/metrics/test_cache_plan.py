@@ -9,12 +9,12 @@ import pytest
 from bench.metrics.cache_plan import CachePlan
 from bench.records import Outcome
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 
 def plan(*requests: dict[str, Any]) -> CachePlan:
     found = CachePlan()
-    for index, fields in enumerate(requests):
-        found.add(made_record(index, **fields))
+    found.add(table_of(*(made_record(index, **fields) for index, fields in enumerate(requests))))
     return found
 
 
@@ -66,9 +66,9 @@ def test_counters_that_saw_prompts_without_a_plan_are_not_compared_with_it(unpla
     found = plan(request(100, 50), unplanned).against(0.6)
     assert found is not None
     assert (found["planned_share"], found["counted_by"], found["off_share"]) == (0.5, None, None)
-    added = plan(request(100, 50))
-    added.add_unplanned()
-    assert added.against(0.6) == found
+    in_two_tables = plan(request(100, 50))
+    in_two_tables.add(table_of(made_record(1, **unplanned)))
+    assert in_two_tables.against(0.6) == found
 
 
 def test_the_tokens_that_were_asked_stand_for_those_that_no_reply_says() -> None:

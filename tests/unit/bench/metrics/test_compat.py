@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,10 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import ints, table_of
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
 # comes alone, usage late, [DONE] later, the end later still. Usage counts an end token that the text does not have.
@@ -181,9 +182,8 @@ def test_gaps_of_another_kind_are_the_same_whatever_is_folded(folded: tuple[str,
     more = [round(chance.gauss(9e6, 1e6)) for _ in range(500)]
     base, other = LogHistogram(), OtherGaps()
     base.extend(kept + less)
-    other.leave_out(less)
-    other.add(more)
-    other.add([])
+    other.add(ints(*more), ints(*less))
+    other.add(ints(), ints())
     parts = {"base": base, "less": other._less, "more": other._more}
     for name in folded:
         parts[name].fold()
@@ -213,8 +213,7 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
 
 def _summary(records: list[RequestRecord]) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 
@@ -240,6 +239,6 @@ def test_compat_depends_on_no_order() -> None:
 def test_marks_that_never_differ_hold_nothing() -> None:
     readings = Readings()
     for index in range(50):
-        readings.add(_like_vllm(index))
+        readings.add(table_of(_like_vllm(index)))
     held = {mark for mark, column in (*readings._first.items(), *readings._last.items()) if not column.same}
     assert held == {"data", "usage", "event", "end"}

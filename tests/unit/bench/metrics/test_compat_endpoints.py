@@ -9,6 +9,7 @@ import pytest
 from bench.metrics.compat import TOOLS, Readings, numbers_of_tools
 from bench.metrics.histogram import LogHistogram
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 KINDS = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
 OURS: dict[str, Any] = {
@@ -19,7 +20,7 @@ OURS: dict[str, Any] = {
 def numbers(endpoint: str) -> dict[str, Any]:
     readings, gaps = Readings(), LogHistogram()
     # A tool's name, reasoning, text, text, and the last event with the usage.
-    readings.add(made_record(chunks_ms=(10, 20, 40, 60, 90, 100), kinds="ofctcu", tokens=(0, 1, 1, 1, 1, 0)))
+    readings.add(table_of(made_record(chunks_ms=(10, 20, 40, 60, 90, 100), kinds="ofctcu", tokens=(0, 1, 1, 1, 1, 0))))
     gaps.extend([20_000_000, 20_000_000, 30_000_000])
     return numbers_of_tools(readings, gaps, 1.0, OURS, endpoint)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +14,10 @@ from bench.metrics.jobs import Job, JobEnd, covered_ns, jobs_of
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 
 def _only(records: list[RequestRecord]) -> Job:
@@ -33,8 +34,7 @@ def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
         "seed": 7,
     }
     summary = Summary(RunFacts(**(facts | fields)))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 

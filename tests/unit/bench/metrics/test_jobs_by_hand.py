@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bench.metrics.job_numbers import JobNumbers, _inverse
-from bench.metrics.jobs import GatheredJobs, JobEnd, StepEnd, step_of
+from bench.metrics.jobs import GatheredJobs, JobEnd, StepEnd
 from bench.records import Outcome
-from tests.support.made_jobs import made_step, two_agents
+from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import START_NS
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 
@@ -18,8 +19,7 @@ S = 1_000_000_000
 def described(*more: Any) -> dict[str, Any]:
     numbers = JobNumbers(START_NS)
     jobs = [*two_agents(0, 0.0, session=0, cached_tokens=30), *two_agents(4, 1500.0, session=1, cached_tokens=30)]
-    for record in [*jobs, *more]:
-        numbers.add(record)
+    numbers.add(table_of(*jobs, *more))
     found = numbers.describe((0.0, 4.0 * S), {"p50": 20.0}, None)
     assert found is not None
     return found
@@ -64,8 +64,7 @@ def test_the_time_of_jobs_is_that_of_the_model_of_tools_and_of_their_users(more:
 
 def test_a_warm_up_alone_has_no_jobs() -> None:
     numbers = JobNumbers(START_NS)
-    for record in WARM_UP:
-        numbers.add(record)
+    numbers.add(table_of(*WARM_UP))
     assert numbers.describe((0.0, 4.0 * S), {}, None) is None
 
 
@@ -114,12 +113,9 @@ def test_of_a_prompt_of_unknown_length_nothing_was_cached(
 
 def test_jobs_stand_in_the_order_in_which_they_were_due() -> None:
     gathered = GatheredJobs()
-    for record in [
-        *two_agents(4, 1500.0, session=1),
-        *two_agents(0, 0.0, session=7),
-        *two_agents(8, 1500.0, session=0),
-    ]:
-        gathered.add(record)
+    gathered.add(
+        table_of(*two_agents(4, 1500.0, session=1), *two_agents(0, 0.0, session=7), *two_agents(8, 1500.0, session=0))
+    )
     jobs = gathered.jobs()
     assert [(job.session, job.due_ns - START_NS) for job in jobs] == [(7, 0), (0, 1_500_000_000), (1, 1_500_000_000)]
     assert [(job.ended, job.whole, job.steps, job.seconds) for job in jobs] == [(JobEnd.COMPLETED, True, 4, 1.0)] * 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -16,7 +16,9 @@ from bench.metrics.summary import Summary
 from bench.modes.rate import Rate
 from bench.records import Outcome, RequestRecord
 from bench.schedule.changing import RateChange
+from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -60,8 +62,7 @@ def judged(
         ),
     )
     summary = Summary(facts)
-    for one in records:
-        summary.add(one)
+    summary.add(table_of(*records))
     return summary.close()
 
 
@@ -195,7 +196,7 @@ def test_the_end_of_the_load_is_nobodys_fault() -> None:
 
 def test_a_run_that_could_not_be_changed_or_sent_nothing_is_not_judged() -> None:
     plain = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=3))
-    plain.add(record(0, 0, 50 * MS))
+    plain.add(table_of(record(0, 0, 50 * MS)))
     assert plain.close()["load"]["off_plan"] is None
     assert judged([], open_loop=True)["load"]["off_plan"] is None
 

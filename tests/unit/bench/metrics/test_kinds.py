@@ -9,12 +9,13 @@ import pytest
 from bench.metrics.kinds import KindTally
 from bench.metrics.tally import RecordTally
 from tests.support.made_records import made_record
+from tests.support.tables import ints, table_of
 
 
 def tally(*rows: tuple[dict[str, Any], int]) -> dict[str, Any]:
     found = KindTally()
     for fields, n in rows:
-        found.add(made_record(**fields), n)
+        found.add(table_of(made_record(**fields)), ints(n))
     return found.to_json()
 
 
@@ -65,5 +66,5 @@ def test_replies_that_call_tools_are_those_of_apis_that_have_them() -> None:
 def test_usage_is_compared_with_the_text_only_where_all_tokens_show(fields: dict[str, Any], compared: int) -> None:
     found = RecordTally()
     record = made_record(output_tokens_counted=2, **fields)
-    found.add_tokens(record, 3, None, [])
+    found.add_texts(table_of(record), ints(3))
     assert found.tokens()["mismatch"]["compared"] == compared

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
 from bench.metrics.instrument import WorkerSamples
@@ -16,6 +17,7 @@ from bench.metrics.series import Steps, intervals
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 SPANS = st.lists(
@@ -100,10 +102,9 @@ def test_odd_response_times_have_intervals_too(times: list[float]) -> None:
 def test_columns_sort_by_index_whatever_the_order() -> None:
     records = [made_record(i, sent_ms=i * 10.0, outcome=o) for i, o in enumerate([Outcome.OK, Outcome.RESET] * 3)]
     straight, shuffled = Columns(START_NS), Columns(START_NS)
-    for record in records:
-        straight.add(record, good=record.index == 2)
-    for record in random.Random(1).sample(records, len(records)):
-        shuffled.add(record, good=record.index == 2)
+    for columns, of_columns in ((straight, records), (shuffled, random.Random(1).sample(records, len(records)))):
+        table = table_of(*of_columns)
+        columns.add(table, request_values(table), table.ints("index") == 2)
     shuffled.sort()
     for name in ("index", "sent", "end", "ok", "failed", "good", "status", "output_tokens", "bytes_sent"):
         assert list(getattr(straight, name)) == list(getattr(shuffled, name))
@@ -157,8 +158,7 @@ def test_a_run_that_never_paused_says_so() -> None:
 
 def readiness(*records: RequestRecord) -> dict[str, Any] | None:
     found = Readiness()
-    for record in records:
-        found.add(record)
+    found.add(table_of(*records))
     return found.describe()
 
 
@@ -268,7 +268,7 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
     spans, samples = Spans(), WorkerSamples()
     # Of worker 0 one request from 1 to 3 and one from 2 to 4; of worker 1, which says nothing, one more.
     for worker, begin, end in ((0, 1, 3), (0, 2, 4), (1, 0, 9)):
-        spans.add(made_record(0, worker=worker, eligible_ns=begin * S, end_ns=end * S))
+        spans.add(table_of(made_record(0, worker=worker, eligible_ns=begin * S, end_ns=end * S)))
     silent = _littles_law(spans, samples)
     assert silent == dict.fromkeys(("dispatcher_mean", "records_mean", "difference", "dispatched", "records"))
     samples.add(said(0, 0, 0))
@@ -294,7 +294,7 @@ def test_what_waited_at_a_cap_is_told_of_an_open_loop_with_one(open_loop: bool, 
         offered_rps=1.0,
     )
     summary = Summary(facts)
-    summary.add(made_record(0))
+    summary.add(table_of(made_record(0)))
     load = summary.close()["load"]
     assert (load["waited_at_cap"] is not None) is told
     assert (load["plan"] is not None) is open_loop

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bench.metrics import per_request
 from bench.metrics.histogram import LogHistogram, counted
 from bench.metrics.instrument import EXACT_LIMIT, WorkerSamples
 from bench.metrics.load import Readiness, Spans, dispersion, most_at_once, plan_against_sent
+from bench.metrics.request_metrics import output_tokens, time_until_failure_ms
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
-from bench.records import MOST_TOKENS, Outcome, RequestRecord
+from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of, value_of
 
 S = 1_000_000_000
 
@@ -158,9 +159,10 @@ def test_steps_are_doubled_when_there_are_too_many_and_hold_what_lies_outside_at
     times = [second * S for second in range(0, 5_000, 7)] * 2
     values = [1000.0 * (1 + i % 9) for i in range(len(times))]
     order = sorted(range(len(times)), key=times.__getitem__)
-    one.extend([times[i] for i in order], [values[i] for i in order])
-    other.extend_array(np.array(times), np.array(values))
-    other.extend_array(np.array([], dtype=np.int64), np.array([]))
+    one.extend(np.array(times)[order], np.array(values)[order])
+    other.extend(np.array(times[:900]), np.array(values[:900]))
+    other.extend(np.array(times[900:]), np.array(values[900:]))
+    other.extend(np.array([], dtype=np.int64), np.array([]))
     assert one.width_ns == other.width_ns
     steps = 5_000 * S // one.width_ns + 1
     assert one.per_step(0, one.width_ns, steps) == other.per_step(0, one.width_ns, steps)
@@ -174,9 +176,9 @@ def test_steps_are_doubled_when_there_are_too_many_and_hold_what_lies_outside_at
 
 def test_spans_are_kept_by_worker_and_what_was_never_eligible_is_in_none() -> None:
     spans = Spans()
-    spans.add(made_record(0, chunks_ms=(100,)))
-    spans.add(made_record(1, sent_ms=50, chunks_ms=(100,), worker=1))
-    spans.add(made_record(2, chunks_ms=(100,), eligible_ns=None))
+    spans.add(table_of(made_record(0, chunks_ms=(100,))))
+    spans.add(table_of(made_record(1, sent_ms=50, chunks_ms=(100,), worker=1)))
+    spans.add(table_of(made_record(2, chunks_ms=(100,), eligible_ns=None)))
     assert [len(begins) for begins, _ in spans.of_workers()] == [1, 1]
     assert spans.mean(START_NS, START_NS + 150 * MS) == pytest.approx(200 / 150)
     assert spans.mean(START_NS, START_NS + 150 * MS, 1) == pytest.approx(100 / 150)
@@ -209,17 +211,17 @@ def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
 def test_a_wait_counts_from_the_first_send_of_all() -> None:
     found = Readiness()
     # Free at 0 and sent at 40 ms; the other began at 30 ms: 10 of the 40 are after the first send.
-    found.add(made_record(0, sent_ms=40, chunks_ms=(60,), intended_ns=START_NS, eligible_ns=START_NS))
-    found.add(made_record(1, sent_ms=30, chunks_ms=(70,)))
+    found.add(table_of(made_record(0, sent_ms=40, chunks_ms=(60,), intended_ns=START_NS, eligible_ns=START_NS)))
+    found.add(table_of(made_record(1, sent_ms=30, chunks_ms=(70,))))
     assert found.describe() == {"share": 10 / 170, "typical_ms": 10.0, "longest_ms": 10.0}
     unsent = Readiness()
-    unsent.add(made_record(0, sent_ns=None, chunks_ms=()))
+    unsent.add(table_of(made_record(0, sent_ns=None, chunks_ms=())))
     assert unsent.describe() is None
     # A session's thinking is its user's time too. The run begins with the first send: only the second is late, 10 ms of 400.
     session = Readiness()
     for number, at in ((0, 0), (1, 300)):
-        session.add(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
-                                eligible_ns=START_NS + at * MS, session="s"))  # fmt: skip
+        session.add(table_of(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
+                                eligible_ns=START_NS + at * MS, session="s")))  # fmt: skip
     assert session.describe() == {"share": pytest.approx(10 / 400), "typical_ms": 10.0, "longest_ms": 10.0}
 
 
@@ -229,26 +231,19 @@ def test_a_wait_counts_from_the_first_send_of_all() -> None:
 def test_a_failure_lasts_from_its_sending_else_from_when_it_could_be_sent_else_from_when_it_was_due() -> None:
     failed = made_record(0, outcome=Outcome.RESET, sent_ms=30, end_ns=START_NS + 100 * MS, intended_ns=START_NS + 10 * MS,
                          eligible_ns=START_NS + 20 * MS)  # fmt: skip
-    assert per_request.time_until_failure_ms(failed) == 70
-    assert per_request.time_until_failure_ms(replace(failed, sent_ns=None)) == 80
-    assert per_request.time_until_failure_ms(replace(failed, sent_ns=None, eligible_ns=None)) == 90
+    assert value_of(time_until_failure_ms, failed) == 70
+    assert value_of(time_until_failure_ms, replace(failed, sent_ns=None)) == 80
+    assert value_of(time_until_failure_ms, replace(failed, sent_ns=None, eligible_ns=None)) == 90
     for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED):
-        assert per_request.time_until_failure_ms(replace(failed, outcome=outcome)) is None
-
-
-def test_a_reply_has_no_more_tokens_than_a_thousand_million() -> None:
-    per_request.refuse_endless((MOST_TOKENS,))
-    with pytest.raises(ValueError, match="in one reply"):
-        per_request.refuse_endless((MOST_TOKENS, 1))
+        assert value_of(time_until_failure_ms, replace(failed, outcome=outcome)) is None
 
 
 def tally(*records: RequestRecord) -> RecordTally:
     found = RecordTally()
-    for record in records:
-        found.add(record)
-        if record.outcome is Outcome.OK:
-            chunk_tokens = per_request.token_chunk_tokens(record)
-            found.add_tokens(record, per_request.output_tokens(record), chunk_tokens, per_request.chunk_gaps_ns(record))
+    table = table_of(*records)
+    found.add(table)
+    texts = table.where(table.ok)
+    found.add_texts(texts, output_tokens(texts))
     return found
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from bench.errors import UsageError
-from bench.metrics.objectives import Objective, evaluate, meets_all, parse, parse_one, with_limits
-from bench.records import Outcome
+from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
+from bench.records import Outcome, RequestRecord
 from bench.report import formatting
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 
 def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_worse_end() -> None:
@@ -74,14 +76,9 @@ def test_goodput_counts_what_keeps_the_limits_on_latencies_beside_it() -> None:
     *_, goodput = parse(["ttft:p99<55ms", "error_rate<1%", "output_tokens_per_s>1", "goodput>=95%"])
     assert [limit.text for limit in goodput.limits] == ["ttft:p99<55ms"]
     good, slow = made_record(chunks_ms=(50, 60)), made_record(chunks_ms=(60, 70))
-    assert [goodput.broken_by(record) for record in (good, slow, made_record(outcome=Outcome.RESET))] == [
-        False,
-        True,
-        True,
-    ]
-    assert [parse_one("error_rate<1%").broken_by(record) for record in (slow, made_record(outcome=Outcome.RESET))] == [
-        False, True
-    ]  # fmt: skip
+    table = table_of(good, slow, made_record(outcome=Outcome.RESET))
+    assert goodput.broken(table).tolist() == [False, True, True]
+    assert parse_one("error_rate<1%").broken(table).tolist() == [False, False, True]
     alone = with_limits([parse_one("goodput>=95%")], parse(["tpot:p90<9ms"]))
     assert [limit.text for limit in alone[0].limits] == ["tpot:p90<9ms"]
 
@@ -97,6 +94,10 @@ def test_all_wrong_objectives_are_named_at_once() -> None:
     with pytest.raises(UsageError) as caught:
         parse(["ttft:p99<500ms", "a<1", "b<2"])
     assert len(caught.value.problems) == 2
+
+
+def meets_all(record: RequestRecord, objectives: Sequence[Objective]) -> bool:
+    return bool(meet_all(table_of(record), objectives)[0])
 
 
 def test_a_request_meets_its_objectives_by_its_own_values() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.metrics.bounds import loose_times
+from bench.metrics.loose_gaps import loose_gaps
+from bench.metrics.token_gaps import TokenGaps
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import pauses_of, sums_of, table_of
 
 
 def at(*ms: float | None) -> tuple[int | None, ...]:
@@ -37,8 +39,8 @@ def test_each_gap_is_as_long_as_its_two_stamps_allow(
     gaps: tuple[Sequence[float], ...],
     sums: tuple[float, float],
 ) -> None:
-    found = loose_times(made_record(chunks_ms=chunks, chunk_bound_ns=at(*earliest)))
+    table = table_of(made_record(chunks_ms=chunks, chunk_bound_ns=at(*earliest)))
+    found = loose_gaps(table, TokenGaps(table))
     assert found is not None
-    assert found.gaps == tuple([ms * MS for ms in column] for column in gaps)
-    assert found.itl == found.gaps
-    assert found.gap_sums == found.itl_sums == tuple(ms * MS for ms in sums)
+    assert pauses_of(found.gaps) == pauses_of(found.itl) == tuple([ms * MS for ms in column] for column in gaps)
+    assert sums_of(found.gaps) == sums_of(found.itl) == tuple(ms * MS for ms in sums)

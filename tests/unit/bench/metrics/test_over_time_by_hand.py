@@ -11,6 +11,7 @@ import pytest
 
 from bench.errors import UsageError
 from bench.metrics.arrivals import Arrivals
+from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import bin_numbers
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
@@ -21,14 +22,15 @@ from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, 
 from bench.metrics.sureness import of_error_rate, of_groups, of_rates, of_requests, shown
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import ints, table_of
 
 S = 1_000_000_000
 
 
 def columns_of(*records: RequestRecord) -> Columns:
     columns = Columns(START_NS)
-    for record in records:
-        columns.add(record, good=False)
+    table = table_of(*records)
+    columns.add(table, request_values(table), np.zeros(len(records), dtype=np.bool_))
     return columns
 
 
@@ -45,7 +47,7 @@ RUN = (
 def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     columns = columns_of(*RUN)
     tokens, bytes_in = Arrivals(), Arrivals(S)
-    tokens.add_each([500 * MS, 600 * MS, 1_100 * MS, 1_500 * MS])
+    tokens.add(ints(500 * MS, 600 * MS, 1_100 * MS, 1_500 * MS))
     found = over_time(columns, tokens, bytes_in)
     assert (found["step_s"], found["t_s"], found["end_s"]) == (1, [0.0, 1.0, 2.0], 2.1)
     assert (found["planned"], found["sent"], found["completed"], found["failed"]) == (
@@ -108,11 +110,13 @@ def test_intervals_have_round_borders_and_the_last_is_open() -> None:
 
 def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() -> None:
     said = ServerRequests()
-    said.add(made_record(0, draft_tokens=6, accepted_tokens=3))
-    said.add(made_record(1, draft_tokens=4, accepted_tokens=2, draft_steps=2))
-    said.add(made_record(2, draft_tokens=8, accepted_tokens=5, draft_steps=4, acceptance=(3, 2)))
-    said.add(made_record(3, draft_tokens=2, accepted_tokens=None, draft_steps=9))
-    said.add(made_record(4, draft_tokens=1, accepted_tokens=1, draft_steps=1, acceptance=(1,), cached_tokens=25))
+    said.add(table_of(made_record(0, draft_tokens=6, accepted_tokens=3)))
+    said.add(table_of(made_record(1, draft_tokens=4, accepted_tokens=2, draft_steps=2)))
+    said.add(table_of(made_record(2, draft_tokens=8, accepted_tokens=5, draft_steps=4, acceptance=(3, 2))))
+    said.add(table_of(made_record(3, draft_tokens=2, accepted_tokens=None, draft_steps=9)))
+    said.add(
+        table_of(made_record(4, draft_tokens=1, accepted_tokens=1, draft_steps=1, acceptance=(1,), cached_tokens=25))
+    )
     found = said.describe()
     assert found is not None
     drafts = found["drafts"]
@@ -125,10 +129,10 @@ def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() 
     assert [(row["tokens"], row["steps"]) for row in drafts["steps_by_tokens"]] == [(1, 1), (2, 2), (3, 2)]
     assert found["cached"] == {"replies": 1, "tokens": 25, "of": 100, "share": 0.25}
     silent = ServerRequests()
-    silent.add(made_record(0, cached_tokens=5))
+    silent.add(table_of(made_record(0, cached_tokens=5)))
     assert silent.describe() is None
     none = ServerRequests()
-    none.add(made_record(0, draft_tokens=0, accepted_tokens=0, cached_tokens=0, input_tokens=0))
+    none.add(table_of(made_record(0, draft_tokens=0, accepted_tokens=0, cached_tokens=0, input_tokens=0)))
     described = none.describe()
     assert described is not None
     assert (described["drafts"]["acceptance_rate"], described["drafts"]["steps"], described["drafts"]["positions"]) == (
@@ -213,10 +217,10 @@ def test_a_judge_takes_good_requests_of_the_run_in_the_order_in_which_they_were_
     judge = Judge([PrecisionGoal("ttft", "mean", 0.2)])
     assert judge.run_s(START_NS) == 0.0
     for index in reversed(range(100)):
-        judge.add(made_record(index, sent_ms=10.0 * index, chunks_ms=(9 + 2 * (index % 2), 50)))
-    judge.add(made_record(200, sent_ms=-500, phase="warmup", chunks_ms=(900,)))
-    judge.add(made_record(201, sent_ms=5, outcome=Outcome.RESET))
-    judge.add(made_record(202, chunks_ms=(), n=3))
+        judge.add(table_of(made_record(index, sent_ms=10.0 * index, chunks_ms=(9 + 2 * (index % 2), 50))))
+    judge.add(table_of(made_record(200, sent_ms=-500, phase="warmup", chunks_ms=(900,))))
+    judge.add(table_of(made_record(201, sent_ms=5, outcome=Outcome.RESET)))
+    judge.add(table_of(made_record(202, chunks_ms=(), n=3)))
     assert judge.run_s(START_NS + 2 * S) == 2.0
     looks = [judge.look(at) for at in (1.0, 2.0, 3.0)]
     assert all(look.known[0].reached for look in looks)

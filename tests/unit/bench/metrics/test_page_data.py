@@ -13,7 +13,6 @@ import pytest
 from bench.metrics import quantile as exact
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import bin_numbers
-from bench.metrics.per_request import NS_PER_MS, NS_PER_S
 from bench.metrics.step_histograms import (
     MOST_STEPS,
     RELATIVE_ERROR,
@@ -26,12 +25,13 @@ from bench.metrics.step_histograms import (
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import START_NS, made_record
+from tests.support.slow_metrics import NS_PER_MS, NS_PER_S
+from tests.support.tables import ints, table_of
 
 
 def _page_data(records: list[RequestRecord]) -> dict[str, Any]:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.page_data()
 
 
@@ -48,7 +48,7 @@ def test_quantiles_of_any_period_are_within_one_percent() -> None:
     chance = random.Random(2)
     rows = sorted((chance.uniform(0, 20) * NS_PER_S, chance.lognormvariate(17, 1.5)) for _ in range(5_000))
     histograms = StepHistograms()
-    histograms.extend([int(at) for at, _ in rows], [value for _, value in rows])
+    histograms.extend(ints(*(int(at) for at, _ in rows)), np.array([value for _, value in rows]))
     steps = histograms.per_step(0, NS_PER_S, 20)
     for first, last in ((0, 20), (3, 4), (7, 15)):
         merged: Counter[int] = Counter()
@@ -64,15 +64,15 @@ def test_histograms_do_not_depend_on_the_order_and_widen_with_the_run() -> None:
     rows = [(at * NS_PER_S, 1e6 * (1 + at % 7)) for at in range(2 * MOST_STEPS + 10)]
     forth, back = StepHistograms(), StepHistograms()
     for at, value in rows:
-        forth.extend([at], [value])
+        forth.extend(ints(at), np.array([value]))
     for at, value in reversed(rows):
-        back.extend([at], [value])
+        back.extend(ints(at), np.array([value]))
     assert forth.width_ns == back.width_ns == 4 * NS_PER_S
     found = forth.per_step(0, forth.width_ns, 303)
     assert found == back.per_step(0, back.width_ns, 303)
     assert sum(sum(counts.values()) for counts in found) == len(rows)
     at_once = StepHistograms()
-    at_once.extend_array(np.array([at for at, _ in rows]), np.array([value for _, value in rows]))
+    at_once.extend(np.array([at for at, _ in rows]), np.array([value for _, value in rows]))
     assert at_once.per_step(0, forth.width_ns, 303) == found
 
 

@@ -15,6 +15,7 @@ from bench.metrics.precision import Judge, Known, Look, PrecisionGoal, known_to,
 from bench.metrics.sureness import of_requests
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 URL = {"url": "http://h"}
 
@@ -116,8 +117,7 @@ def ended(values_ms: Iterable[float], first: int = 0) -> list[RequestRecord]:
 
 def judge(text: str, records: Iterable[RequestRecord]) -> Judge:
     made = Judge([parse_one(text)])
-    for record in records:
-        made.add(record)
+    made.add(table_of(*records))
     return made
 
 
@@ -130,11 +130,9 @@ def test_two_looks_in_a_row_are_enough_and_one_is_not() -> None:
 def test_a_look_that_fails_between_two_begins_again() -> None:
     watching = judge("ttft:p50=10%", ended(100.0 + i % 3 for i in range(60)))
     assert not watching.look(60).enough
-    for record in ended((1000.0 * (i // 50 % 2) + 1 for i in range(200)), first=60):
-        watching.add(record)
+    watching.add(table_of(*ended((1000.0 * (i // 50 % 2) + 1 for i in range(200)), first=60)))
     assert not watching.look(80).known[0].reached
-    for record in ended((100.0 + i % 3 for i in range(5000)), first=260):
-        watching.add(record)
+    watching.add(table_of(*ended((100.0 + i % 3 for i in range(5000)), first=260)))
     assert [watching.look(100).enough, watching.look(122).enough] == [False, True]
 
 

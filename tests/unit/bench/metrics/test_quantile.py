@@ -91,7 +91,7 @@ def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int],
         lambda histogram, some: histogram.extend(some),
         lambda histogram, some: list(map(histogram.add, some)),
         lambda histogram, some: histogram.extend_array(numpy.array(some, dtype=numpy.int64)),
-        lambda histogram, some: histogram.extend_floats(numpy.array(some, dtype=numpy.float64), sum(some)),
+        lambda histogram, some: histogram.extend_array(numpy.array(some, dtype=numpy.float64), sum(some)),
     ]
     found = []
     for add in ways:

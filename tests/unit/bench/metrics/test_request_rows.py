@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from bench.metrics.kept_plan import KeptPlan, _arrivals_off, _users_off
 from bench.metrics.planned_load import PlannedLoad
-from bench.metrics.request_rows import request_row
+from bench.metrics.request_rows import request_rows
 from bench.records import Outcome
+from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 
@@ -20,7 +20,7 @@ def test_a_row_has_times_from_the_start_of_the_run_and_none_for_what_did_not_hap
         7, sent_ms=2_000, chunks_ms=(10, 50, 70, 90), kinds="rtcc", tokens=(0, 1, 2, 1), intended_ns=START_NS + 1_900 * MS,
         eligible_ns=START_NS + 1_950 * MS, connect_ns=5 * MS, input_tokens_asked=90, output_tokens_asked=4, tool_calls=0,
     )  # fmt: skip
-    row = request_row(record, START_NS)
+    (row,) = request_rows(table_of(record), START_NS)
     assert {name: row[name] for name in ("id", "index", "phase", "outcome", "status", "attempts", "worker")} == {
         "id": "made-7", "index": 7, "phase": "run", "outcome": "ok", "status": 200, "attempts": 1, "worker": 0,
     }  # fmt: skip
@@ -34,10 +34,12 @@ def test_a_row_has_times_from_the_start_of_the_run_and_none_for_what_did_not_hap
     assert (row["token_chunks"], row["input_tokens_asked"], row["input_tokens"]) == (3, 90, 100)
     assert (row["output_tokens_asked"], row["output_tokens"], row["tool_calls"]) == (4, 4, 0)
     assert (row["bytes_sent"], row["bytes_received"]) == (500, 800)
-    never = request_row(
-        replace(record, sent_ns=None, connect_ns=None, first_byte_ns=None, eligible_ns=None, chunk_ns=(), chunk_kind="",
-                chunk_tokens=(), outcome=Outcome.DROPPED, inputs=3), START_NS,
+    dropped = replace(
+        record, sent_ns=None, connect_ns=None, first_byte_ns=None, eligible_ns=None, chunk_ns=(), chunk_kind="",
+        chunk_tokens=(), outcome=Outcome.DROPPED, inputs=3,
     )  # fmt: skip
+    again, never = request_rows(table_of(record, dropped), START_NS)
+    assert again == row
     nothing = (
         "eligible_s",
         "sent_s",

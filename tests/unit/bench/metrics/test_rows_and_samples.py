@@ -11,21 +11,21 @@ import pytest
 from bench.errors import UsageError
 from bench.metrics import tokens
 from bench.metrics.arrivals import FINEST_NS, MAX_SLOTS, Arrivals
-from bench.metrics.block_times import BlockTimes
-from bench.metrics.bounds import LooseTimes
+from bench.metrics.catalog import request_values
 from bench.metrics.chosen_requests import ChosenRequests
 from bench.metrics.columns import Columns
 from bench.metrics.facts import RunFacts
-from bench.metrics.jobs import step_of
 from bench.metrics.objectives import parse_one
-from bench.metrics.per_request import NS_PER_S
 from bench.metrics.series import Steps, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
 from bench.metrics.summary import Summary
 from bench.metrics.tokens import TokenTimes
-from bench.records import MOST_TOKENS, Outcome, RequestRecord, to_line
-from bench.run_files import record_blocks
+from bench.records import Outcome, RequestRecord
+from bench.records.record_table import Ints
+from tests.support.made_jobs import step_of
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.slow_metrics import NS_PER_S
+from tests.support.tables import fill, ints, request_of_gaps, table_of
 
 
 def test_the_order_of_adding_is_forgotten_though_two_records_have_one_index() -> None:
@@ -33,39 +33,29 @@ def test_the_order_of_adding_is_forgotten_though_two_records_have_one_index() ->
     found = []
     for order in (records, records[::-1]):
         columns = Columns(START_NS)
-        for record in order:
-            columns.add(record, good=True)
+        table = table_of(*order)
+        columns.add(table, request_values(table), table.ok)
         columns.sort()
         found.append(columns.end.tolist())
     assert found == [[80 * MS, 90 * MS]] * 2
 
 
-def test_a_reply_that_claims_more_tokens_than_any_has_is_refused_before_it_fills_memory() -> None:
-    facts = RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=1)
-    summary = Summary(facts)
-    with pytest.raises(ValueError, match="in one reply"):
-        summary.add(made_record(chunks_ms=(50, 60), tokens=(1, MOST_TOKENS), n=2))
-
-
 def test_values_that_a_stamp_leaves_open_are_held_too() -> None:
     # Two gaps, and of two open ones the value, the least and the greatest, of gaps and of ITL: 2 + 6 x 2.
-    loose = LooseTimes(([10, 20], [5, 5], [20, 30]), (10, 50), ([10, 20], [5, 5], [20, 30]), (10, 50))
+    opened = request_of_gaps(0, 0, [10, 20], chunk_bound_ns=(None, START_NS + 5, None))
     for limit, exact in ((14, True), (13, False)):
-        times = TokenTimes(seed=1, exact_limit=limit)
-        times.add(0, 0, [10, 20], None, loose)
+        times = fill(TokenTimes(seed=1, exact_limit=limit), opened)
         assert times.gaps().exact is exact
     # Of ITL that differ from the gaps both are held: 2 + 3.
     for limit, exact in ((5, True), (4, False)):
-        times = TokenTimes(seed=1, exact_limit=limit)
-        times.add(0, 0, [10, 20], [5.0, 5.0, 20.0])
+        times = fill(TokenTimes(seed=1, exact_limit=limit), request_of_gaps(0, 0, [10, 20], tokens=(1, 2, 1)))
         assert times.gaps().exact is exact
 
 
 def summary_of(*records: RequestRecord, **facts: Any) -> dict[str, Any]:
     given = {"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0}
     summary = Summary(RunFacts(**{**given, "concurrency": 1, **facts}))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return cast("dict[str, Any]", summary.close())
 
 
@@ -99,38 +89,32 @@ def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
     assert not {"models", "classes"} & summary_of(*records).keys()
 
 
-def block_of(*records: RequestRecord) -> BlockTimes:
-    (block,) = record_blocks.read(enumerate(map(to_line, records), 1), "records")
-    assert isinstance(block, record_blocks.PlainBlock)
-    return BlockTimes(block, START_NS)
-
-
-def test_the_gaps_of_a_block_are_held_until_there_are_too_many_of_all() -> None:
+def test_the_gaps_of_a_table_are_held_until_there_are_too_many_of_all() -> None:
     # Four gaps; two of them lie beside a chunk that came at 55 to 60, with what they are at least and at most: 4 + 6 x 2.
     bound = (None, START_NS + 55 * MS, None)
-    block = block_of(made_record(0, chunk_bound_ns=bound), made_record(1, sent_ms=100))
+    two = made_record(0, chunk_bound_ns=bound), made_record(1)
     for limit, exact in ((16, True), (15, False)):
         times = TokenTimes(seed=1, exact_limit=limit)
-        times.add_block(block)
+        fill(times, *two)
         assert times.gaps().exact is exact
         # What is folded holds no value any more.
         held = [part.exact for piece in times._slices.values() for part in piece.parts() if part.count]
         assert held == [exact] * len(held) != []
-    # A block more: 16 + 4.
+    # A table more: 16 + 4.
     for limit, exact in ((20, True), (19, False)):
         times = TokenTimes(seed=1, exact_limit=limit)
-        times.add_block(block)
-        times.add_block(block_of(made_record(2, sent_ms=200), made_record(3, sent_ms=300)))
+        fill(times, *two)
+        fill(times, made_record(2, sent_ms=200), made_record(3, sent_ms=300))
         assert times.gaps().exact is exact
 
 
 def test_what_is_folded_holds_no_value_any_more() -> None:
     times = TokenTimes(seed=1, exact_limit=3)
-    times.add(0, 0, [10, 20, 30], None)
-    times.add(1, 50 * MS, [10], [10.0])
+    fill(times, request_of_gaps(0, 0, [10, 20, 30]))
+    fill(times, request_of_gaps(1, 50 * MS, [10], tokens=(1, 2)))
     (first, second) = times._slices.values()
     assert (first.shared.exact, second.gap_only.exact, second.itl_only.exact) == (True, False, False)
-    times.add(2, 0, [10], None)
+    fill(times, request_of_gaps(2, 0, [10]))
     assert not first.shared.exact
 
 
@@ -151,16 +135,16 @@ def test_response_times_lie_in_a_dozen_intervals_of_a_round_width(greatest: floa
     assert 6 <= len(rows) <= 13
 
 
-def test_the_same_requests_are_chosen_from_blocks_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_requests_are_chosen_from_tables_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "SAMPLED_REQUESTS", 10)
     records = [made_record(index, sent_ms=index) for index in range(40)]
-    blocks, single = TokenTimes(seed=1), TokenTimes(seed=1)
-    blocks.add_block(block_of(*records[:25]))
-    blocks.add_block(block_of(*records[25:]))
+    many, single = TokenTimes(seed=1), TokenTimes(seed=1)
+    fill(many, *records[:25])
+    fill(many, *records[25:])
     for record in records[::-1]:
-        single.add(record.index, record.index * MS, [10 * MS, 10 * MS], None)
-    assert blocks.sample() == single.sample()
-    assert len(blocks.sample()) == 10
+        fill(single, record)
+    assert many.sample() == single.sample()
+    assert len(many.sample()) == 10
 
 
 def test_a_reply_of_one_chunk_says_nothing_of_what_lies_between_tokens() -> None:
@@ -186,33 +170,33 @@ def test_a_closed_loop_says_what_was_ready_and_an_open_one_what_was_planned(open
         assert load["ready_not_sent"]["longest_ms"] == 0.0
 
 
-def many(n: int) -> list[int]:
-    return [at * FINEST_NS for at in range(n)]
+def many(n: int) -> Ints:
+    return FINEST_NS * np.arange(n)
 
 
 def test_amounts_over_time_take_a_slot_each_until_there_are_too_many_however_they_come() -> None:
     n = MAX_SLOTS + 1
-    each, one, spread, array, rows = (Arrivals() for _ in range(5))
-    each.add_each(many(n))
+    each, one, amounts, spread = (Arrivals() for _ in range(4))
+    each.add(many(n))
     for at in many(n):
-        one.add(at, 1)
-    spread.spread(many(n), n)
-    array.add_array(np.array(many(n)))
-    rows.spread_arrays(np.array(many(n)), np.array([0]), np.array([n]))
-    for arrivals in (each, one, spread, array, rows):
+        one.add(ints(at))
+    amounts.add(many(n), np.ones(n, dtype=np.int64))
+    spread.spread(many(n), ints(0), ints(n))
+    for arrivals in (each, one, amounts, spread):
         assert (arrivals.width_ns, len(arrivals.slots), arrivals.slots.total()) == (2 * FINEST_NS, n // 2 + 1, n)
         assert arrivals.slots[0] == 2
     full = Arrivals()
-    full.add_each(many(MAX_SLOTS))
+    full.add(many(MAX_SLOTS))
     assert (full.width_ns, len(full.slots)) == (FINEST_NS, MAX_SLOTS)
 
 
 def test_rates_over_time_are_amounts_of_a_step_by_its_length() -> None:
     columns = Columns(START_NS)
-    columns.add(made_record(0, chunks_ms=(100, 200)), good=False)
+    table = table_of(made_record(0, chunks_ms=(100, 200)))
+    columns.add(table, request_values(table), ~table.ok)
     of_tokens, of_bytes = Arrivals(), Arrivals()
-    of_tokens.add(100 * MS, 2)
-    of_bytes.add(100 * MS, 400)
+    of_tokens.add(ints(100 * MS), ints(2))
+    of_bytes.add(ints(100 * MS), ints(400))
     two = over_time(columns, of_tokens, of_bytes, Steps(0, 1, widest_ns=2 * NS_PER_S))
     assert (two["step_s"], two["sent"], two["output_tokens"]) == (2, [1], [2.0])
     found = distributions(columns, two)
@@ -224,7 +208,7 @@ def test_rates_over_time_are_amounts_of_a_step_by_its_length() -> None:
 
 def test_the_mean_gap_of_a_second_is_in_ms_within_a_hundredth() -> None:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
-    summary.add(made_record(0, chunks_ms=(50, 60, 90)))
+    summary.add(table_of(made_record(0, chunks_ms=(50, 60, 90))))
     found = summary.page_data()["series"]["itl_ms"]
     assert found["mean"] == [pytest.approx(20.0, rel=0.01)]
     assert found["p50"] == [pytest.approx(20.0, rel=0.01)]
@@ -232,9 +216,9 @@ def test_the_mean_gap_of_a_second_is_in_ms_within_a_hundredth() -> None:
 
 def test_where_values_are_folded_no_part_of_the_run_is_exact() -> None:
     times = TokenTimes(seed=1, exact_limit=3)
-    times.add(0, 50 * MS, [10, 20, 30], None)
+    fill(times, request_of_gaps(0, 50 * MS, [10, 20, 30]))
     assert times.gaps(50 * MS).exact
-    times.add(1, 0, [10], None)
+    fill(times, request_of_gaps(1, 0, [10]))
     assert [times.gaps(border).exact for border in (None, 0, 50 * MS)] == [False] * 3
 
 
@@ -252,20 +236,21 @@ def test_an_error_rate_is_at_most_all_requests() -> None:
 
 def test_a_reply_without_gaps_takes_no_place_in_the_sample_for_intervals() -> None:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
-    for index in range(6):
-        summary.add(made_record(index, chunks_ms=(50,) if index % 2 else (50, 60)))
+    summary.add(table_of(*(made_record(index, chunks_ms=(50,) if index % 2 else (50, 60)) for index in range(6))))
     assert [list(one.gaps) for one in summary._tokens.sample()] == [[10 * MS]] * 3
 
 
 def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_run() -> None:
-    chosen = ChosenRequests(START_NS)
-    chosen.add(
-        made_record(
-            4, sent_ms=500, chunks_ms=(5, 50, 60, 90), kinds="rcco", intended_ns=START_NS + 250 * MS, n=2,
-            input_tokens_asked=90, output_tokens_asked=3, end_ns=START_NS + 625 * MS,
-        )
+    def chosen(record: RequestRecord) -> dict[str, Any]:
+        requests, table = ChosenRequests(START_NS), table_of(record)
+        requests.add(table, request_values(table))
+        return requests.describe()
+
+    record = made_record(
+        4, sent_ms=500, chunks_ms=(5, 50, 60, 90), kinds="rcco", intended_ns=START_NS + 250 * MS, n=2,
+        input_tokens_asked=90, output_tokens_asked=3, end_ns=START_NS + 625 * MS,
     )  # fmt: skip
-    (row,) = chosen.describe()["sample"]
+    (row,) = chosen(record)["sample"]
     assert row == {
         "index": 4,
         "id": "made-4",
@@ -283,21 +268,18 @@ def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_r
         "output_tokens_asked": 3,
         "output_tokens": 2,
     }
-    never = ChosenRequests(START_NS)
-    never.add(
-        made_record(
-            5, sent_ns=None, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, end_ns=START_NS + MS, input_tokens=None,
-            input_tokens_asked=7, inputs=3,
-        )
+    never = made_record(
+        5, sent_ns=None, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, end_ns=START_NS + MS, input_tokens=None,
+        input_tokens_asked=7, inputs=3,
     )  # fmt: skip
-    found = never.describe()
+    found = chosen(never)
     assert (found["sample"], found["slowest"], found["failures"]) == ([], [], 1)
     (lost,) = found["failed"]
     assert (lost["sent_s"], lost["first_s"], lost["end_s"]) == (None, None, 0.001)
     assert (lost["input_tokens"], lost["inputs"]) == (7, 3)
 
 
-def test_the_cached_tokens_of_blocks_are_those_of_their_records() -> None:
+def test_cached_tokens_are_of_the_replies_that_say_both_numbers() -> None:
     records = [
         made_record(0, cached_tokens=30),
         made_record(1, cached_tokens=0, input_tokens=50),
@@ -305,12 +287,9 @@ def test_the_cached_tokens_of_blocks_are_those_of_their_records() -> None:
         made_record(3, cached_tokens=9, input_tokens=None),
     ]
     drafted = made_record(4, draft_steps=1, draft_tokens=2, accepted_tokens=1)
-    blocks, single = ServerRequests(), ServerRequests()
-    blocks.add_block(block_of(*records).block)
-    for record in records:
-        single.add(record)
-    for said in (blocks, single):
-        said.add(drafted)
-        found = said.describe()
-        assert found is not None
-        assert found["cached"] == {"replies": 2, "tokens": 30, "of": 150, "share": 0.2}
+    said = ServerRequests()
+    said.add(table_of(*records))
+    said.add(table_of(drafted))
+    found = said.describe()
+    assert found is not None
+    assert found["cached"] == {"replies": 2, "tokens": 30, "of": 150, "share": 0.2}

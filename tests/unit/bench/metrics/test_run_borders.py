@@ -6,13 +6,14 @@ import math
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.job_numbers import FreshTokens, JobNumbers, TtftBins
-from bench.metrics.jobs import GatheredJobs, step_of
+from bench.metrics.jobs import GatheredJobs
 from bench.metrics.objectives import parse, parse_one
 from bench.metrics.precision import Known, Look
 from bench.metrics.summary import Summary
 from bench.metrics.window import Window, describe_window
-from tests.support.made_jobs import made_step, two_agents
+from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 
@@ -34,11 +35,15 @@ def test_a_step_has_the_tokens_that_are_said_else_those_that_were_asked() -> Non
 
 def test_tokens_are_fresh_where_no_cache_had_them() -> None:
     fresh = FreshTokens()
-    fresh.add(made_record(0, input_tokens=100, cached_tokens=30, cached_tokens_planned=60))
-    fresh.add(made_record(1, input_tokens=100, cached_tokens_planned=60))
-    fresh.add(made_record(2, input_tokens=100))
-    fresh.add(made_record(3, input_tokens=None, input_tokens_asked=50, cached_tokens=0))
-    fresh.add(made_record(4, input_tokens=None, cached_tokens=9))
+    fresh.add(
+        table_of(
+            made_record(0, input_tokens=100, cached_tokens=30, cached_tokens_planned=60),
+            made_record(1, input_tokens=100, cached_tokens_planned=60),
+            made_record(2, input_tokens=100),
+            made_record(3, input_tokens=None, input_tokens_asked=50, cached_tokens=0),
+        )
+    )
+    fresh.add(table_of(made_record(4, input_tokens=None, cached_tokens=9)))
     found = fresh.describe([], 2.0)
     assert (found["input"], found["cached"], found["output"]) == (350, 90, 15)
     assert found["cached_from"] == {"server": 2, "plan": 1, "none": 2}
@@ -58,13 +63,12 @@ def test_first_tokens_are_gathered_by_powers_of_two() -> None:
 
 def test_jobs_an_hour_are_those_that_ended_and_those_of_a_user_follow_from_their_seconds() -> None:
     numbers = JobNumbers(START_NS)
-    for record in [
-        *two_agents(0, 0.0, session=0),
-        *two_agents(4, 1500.0, session=1),
-        *two_agents(8, 3000.0, session=2)[:2],
-    ]:
-        numbers.add(record)
-    numbers.add(made_record(99))
+    numbers.add(
+        table_of(
+            *two_agents(0, 0.0, session=0), *two_agents(4, 1500.0, session=1), *two_agents(8, 3000.0, session=2)[:2]
+        )
+    )
+    numbers.add(table_of(made_record(99)))
     found = numbers.describe((0.0, 4.0 * S), {"p50": 20.0, "p90": 0.0}, 2)
     assert found is not None
     rates = found["rates"]
@@ -78,8 +82,7 @@ def test_jobs_an_hour_are_those_that_ended_and_those_of_a_user_follow_from_their
     assert (none["rates"]["jobs_per_hour"], none["rates"]["jobs_per_hour_per_gpu"]) == (None, None)
     assert JobNumbers(START_NS).describe(None, {}, None) is None
     gathered = GatheredJobs()
-    for record in reversed(two_agents(0, 0.0, session=0)):
-        gathered.add(record)
+    gathered.add(table_of(*reversed(two_agents(0, 0.0, session=0))))
     assert [(job.steps, job.seconds) for job in gathered.jobs()] == [(4, 1.0)]
 
 
@@ -91,8 +94,8 @@ def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
                      objectives=parse(["e2el:p99<1s"]))  # fmt: skip
     summary = Summary(facts)
     for index in range(40):
-        summary.add(made_record(index, sent_ms=100.0 * index, chunks_ms=(), n=0, inputs=3, input_tokens=30,
-                                end_ns=START_NS + round((100.0 * index + 100) * MS)))  # fmt: skip
+        summary.add(table_of(made_record(index, sent_ms=100.0 * index, chunks_ms=(), n=0, inputs=3, input_tokens=30,
+                                end_ns=START_NS + round((100.0 * index + 100) * MS))))  # fmt: skip
     found = summary.close()
     rates = found["throughput"]
     assert (rates["duration_s"], rates["requests_per_s"], rates["inputs_per_s"], rates["input_tokens_per_s"]) == (
@@ -123,12 +126,9 @@ def test_an_objective_of_a_part_is_that_of_the_run_with_its_name() -> None:
     part = whole.of("class", "chat")
     assert (part.text, part.part, part.limit) == ("ttft{class=chat}:p99<500ms", ("class", "chat"), whole.limit)
     assert parse_one(part.text) == part
-    assert [part.speaks_of(made_record(0, traffic_class=name)) for name in ("chat", "batch", None)] == [
-        True,
-        False,
-        False,
-    ]
-    assert whole.speaks_of(made_record(0))
+    of_classes = table_of(*(made_record(0, traffic_class=name) for name in ("chat", "batch", None)))
+    assert part.speaks_of(of_classes).tolist() == [True, False, False]
+    assert whole.speaks_of(of_classes).tolist() == [True] * 3
     assert (whole.of_requests, whole.of_jobs) == (True, False)
     job = parse_one("job:p90<60s")
     assert (job.of_requests, job.of_jobs) == (False, True)

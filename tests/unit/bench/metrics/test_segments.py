@@ -17,6 +17,7 @@ from bench.metrics.summary import Summary
 from bench.metrics.window import CHANGES
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 STEPS = (PlannedLoad(5, 5, 0, 40 * S), PlannedLoad(10, 10, 40 * S, 80 * S))
@@ -25,8 +26,7 @@ STEPS = (PlannedLoad(5, 5, 0, 40 * S), PlannedLoad(10, 10, 40 * S, 80 * S))
 def summarize(records: list[RequestRecord], **fields: Any) -> Any:
     facts = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7, "segments": STEPS}
     summary = Summary(RunFacts(**{**facts, **fields}))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +10,15 @@ from hypothesis import strategies as st
 
 from bench.metrics.server_requests import ServerRequests
 from bench.records import Outcome, RequestRecord
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
+from tests.support.tables import table_of
 
 
 def described(*records: RequestRecord) -> dict[str, Any]:
     said = ServerRequests()
-    for record in records:
-        said.add(record)
+    said.add(table_of(*records))
     found = said.describe()
     assert found is not None
     return found

@@ -8,6 +8,7 @@ from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome, RequestRecord
 from bench.report.jobs import rows
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 
 def turn(session: int, number: int, *, turns: int = 4, outcome: Outcome = Outcome.OK, **fields: Any) -> RequestRecord:
@@ -23,8 +24,7 @@ def turn(session: int, number: int, *, turns: int = 4, outcome: Outcome = Outcom
 
 def counted(*records: RequestRecord) -> dict[str, Any]:
     counts = SessionCounts()
-    for record in records:
-        counts.add(record)
+    counts.add(table_of(*records))
     found = counts.describe(None)
     assert found is not None
     return found
@@ -80,7 +80,7 @@ def test_a_session_that_began_in_the_warm_up_is_known_whole_and_one_that_ended_t
 
 def test_a_run_without_sessions_has_none() -> None:
     counts = SessionCounts()
-    counts.add(made_record(0))
+    counts.add(table_of(made_record(0)))
     assert counts.describe(3.0) is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -11,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.metrics import per_request
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from tests.support import slow_metrics as per_request
+from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 
@@ -28,8 +29,7 @@ def _facts(**fields: Any) -> RunFacts:
 
 def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
     summary = Summary(_facts(**fields))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close()
 
 
@@ -76,10 +76,10 @@ def test_the_order_of_the_records_does_not_matter(rng: random.Random) -> None:
 
 def test_closing_again_gives_the_same() -> None:
     summary = Summary(_facts())
-    summary.add(made_record())
+    summary.add(table_of(made_record()))
     first = summary.close()
     assert summary.close() == first
-    summary.add(made_record(1))
+    summary.add(table_of(made_record(1)))
     assert summary.close()["counts"]["sent"] == 2
 
 
@@ -299,7 +299,11 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
         summary = Summary(_facts())
         for index in range(200):
             summary.add(
-                made_record(index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase="warmup" if index < 9 else "run")
+                table_of(
+                    made_record(
+                        index, sent_ms=index * 10.0, chunks_ms=(50, 100), phase="warmup" if index < 9 else "run"
+                    )
+                )
             )
         # Each request is in flight for 100 ms, one begins every 10 ms: ten at a time between 0.1 and 1.9 s.
         for second in (0.5, 1.0, 1.5):

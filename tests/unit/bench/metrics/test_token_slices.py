@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from bench.metrics.bounds import LooseTimes
 from bench.metrics.tokens import MAX_SLICES, SAMPLED_REQUESTS, TokenTimes
-
-MS = 1_000_000
+from tests.support.made_records import MS, START_NS
+from tests.support.tables import fill, request_of_gaps
 
 
 def test_slices_double_in_width_when_there_are_too_many_and_keep_what_they_hold() -> None:
     times = TokenTimes(seed=1)
-    for index in range(MAX_SLICES):
-        times.add(index, index * MS, [10], None)
+    fill(times, *(request_of_gaps(index, index * MS, [10]) for index in range(MAX_SLICES)))
     assert [times.slice_start_ns(at) for at in (0, 1, MS, MS + 0.5)] == [0, MS, MS, MS]
-    times.add(128, 128 * MS, [10], None)
+    fill(times, request_of_gaps(128, 128 * MS, [10]))
     # From here on slices are 2 ms wide: the next border after 1 ms is at 2.
     assert [times.slice_start_ns(at) for at in (0, 1, 2 * MS, 2 * MS + 1)] == [0, 2 * MS, 2 * MS, 4 * MS]
     assert (times.requests, times.gaps().count) == (129, 129)
     assert [times.gaps(from_ns).count for from_ns in (2 * MS, 128 * MS, 130 * MS)] == [127, 1, 0]
-    times.add(129, 10_000 * MS, [10, 10], None)
+    fill(times, request_of_gaps(129, 10_000 * MS, [10, 10]))
     assert times.gaps(times.slice_start_ns(9_000 * MS)).count == 2
     assert times.gaps().count == 131
 
 
 def test_gaps_and_itl_are_kept_apart_where_they_differ() -> None:
     times = TokenTimes(seed=1)
-    times.add(0, 0, [10, 20], None)
-    times.add(1, 0, [30], [15.0, 15.0])
+    fill(times, request_of_gaps(0, 0, [10, 20]), request_of_gaps(1, 0, [30], tokens=(1, 2)))
     assert (times.gaps().count, times.gaps().total) == (3, 60)
     assert (times.itl().count, times.itl().total) == (4, 60)
     (first, second) = times.sample()
@@ -38,9 +35,10 @@ def test_gaps_and_itl_are_kept_apart_where_they_differ() -> None:
 
 def test_what_a_stamp_leaves_open_is_taken_out_and_put_in_again_at_its_least_and_greatest() -> None:
     times = TokenTimes(seed=1)
-    loose = LooseTimes(([10], [4], [16]), (4, 16), ([5, 5], [2, 2], [8, 8]), (4, 16))
-    times.add(0, 0, [10, 20], [5.0, 5.0, 20.0], loose)
-    for between, least, most, n in ((times.gaps_between, 24, 36, 2), (times.itl_between, 24, 36, 3)):
+    # The first chunk may have come 6 ns earlier than its stamp, the last one too: 10 to 16, 20 and 4 to 10 between them.
+    bounds = (START_NS - 6, None, None, START_NS + 34)
+    fill(times, request_of_gaps(0, 0, [10, 20, 10], tokens=(1, 2, 1, 1), chunk_bound_ns=bounds))
+    for between, least, most, n in ((times.gaps_between, 34, 46, 3), (times.itl_between, 34, 46, 4)):
         low, high = between()
         assert (low.count, low.total, high.count, high.total) == (n, least, n, most)
         assert between(1 * MS)[0].count == 0
@@ -48,26 +46,23 @@ def test_what_a_stamp_leaves_open_is_taken_out_and_put_in_again_at_its_least_and
 
 def test_histograms_are_folded_when_more_gaps_are_held_than_may_be() -> None:
     times = TokenTimes(seed=1, exact_limit=4)
-    times.add(0, 0, [1_000, 2_000, 3_000, 4_000], None)
+    fill(times, request_of_gaps(0, 0, [1_000, 2_000, 3_000, 4_000]))
     assert times.gaps().exact
-    times.add(1, 5 * MS, [5_000], None)
+    fill(times, request_of_gaps(1, 5 * MS, [5_000]))
     assert not times.gaps().exact
-    times.add(2, 5 * MS, [6_000], [3_000.0, 3_000.0])
+    fill(times, request_of_gaps(2, 5 * MS, [6_000], tokens=(1, 2)))
     assert (times.gaps().count, times.itl().count, times.gaps().total, times.itl().total) == (6, 7, 21_000, 21_000)
     both = TokenTimes(seed=1, exact_limit=4)
-    both.add(0, 0, [1_000], [500.0, 500.0])
-    both.add(1, 0, [1_000], None)
+    fill(both, request_of_gaps(0, 0, [1_000], tokens=(1, 2)), request_of_gaps(1, 0, [1_000]))
     assert both.gaps().exact
-    both.add(2, 0, [1_000], None)
+    fill(both, request_of_gaps(2, 0, [1_000]))
     assert not both.gaps().exact
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_same_requests_are_chosen_in_any_order_and_another_seed_chooses_others(order: int) -> None:
     def chosen(seed: int, indices: list[int]) -> list[float]:
-        times = TokenTimes(seed)
-        for index in indices:
-            times.add(index, index * MS, [index], None)
+        times = fill(TokenTimes(seed), *(request_of_gaps(index, index * MS, [index]) for index in indices))
         return [request.sent_ns for request in times.sample()]
 
     every = list(range(SAMPLED_REQUESTS + 300))
@@ -76,7 +71,5 @@ def test_the_same_requests_are_chosen_in_any_order_and_another_seed_chooses_othe
     assert found == sorted(found) == chosen(7, every)
     assert set(found) != set(chosen(8, every))
     assert chosen(7, every[:SAMPLED_REQUESTS]) == [index * MS for index in every[:SAMPLED_REQUESTS]]
-    times = TokenTimes(7)
-    for index in (0, 1, 2):
-        times.add(index, index * MS, [index], None)
+    times = fill(TokenTimes(7), *(request_of_gaps(index, index * MS, [index]) for index in (0, 1, 2)))
     assert [request.sent_ns for request in times.sample(1 * MS)] == [1 * MS, 2 * MS]

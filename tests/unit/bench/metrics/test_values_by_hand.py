@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -16,16 +15,18 @@ from bench.metrics.summary import Summary
 from bench.metrics.sureness import of_rates
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import Outcome
+from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 
 
 def test_a_request_has_answered_with_its_last_token_and_a_failed_one_at_its_end() -> None:
     served = replace(made_record(chunks_ms=(50, 60), kinds="cc"), end_ns=START_NS + 95 * MS)
-    assert answered_ns(served) == START_NS + 60 * MS
-    assert answered_ns(replace(served, outcome=Outcome.STREAM_ERROR)) == START_NS + 95 * MS
-    assert answered_ns(replace(served, chunk_ns=(), chunk_kind="", chunk_tokens=())) == START_NS + 95 * MS
+    failed = replace(served, outcome=Outcome.STREAM_ERROR)
+    whole = replace(served, chunk_ns=(), chunk_kind="", chunk_tokens=())
+    assert (answered_ns(table_of(served, failed, whole)) - START_NS).tolist() == [60 * MS, 95 * MS, 95 * MS]
 
 
 def test_the_interval_of_a_rate_is_as_wide_as_its_seconds_vary() -> None:
@@ -41,8 +42,7 @@ def test_the_interval_of_requests_per_second_counts_each_request_once() -> None:
     # In even seconds 8 requests end, in odd ones 12.
     summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1))
     at = [1000.0 * second + 1000.0 * i / n for second in range(60) for n in [8 + 4 * (second % 2)] for i in range(n)]
-    for index, sent_ms in enumerate(at):
-        summary.add(made_record(index, sent_ms=sent_ms, chunks_ms=(5.0, 6.0)))
+    summary.add(table_of(*(made_record(index, sent_ms=ms, chunks_ms=(5.0, 6.0)) for index, ms in enumerate(at))))
     found = summary.close()["throughput"]
     low, high = found["ci95"]["requests_per_s"] or ()
     assert found["requests_per_s"] == pytest.approx(10.0, rel=0.01)

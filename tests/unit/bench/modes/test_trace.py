@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.scale.plan import workers_of
 from bench.schedule import trace
 from bench.sources.rows import RowSource, RowsSpec
 from promptset.tokens import load_tokenizer
+from tests.support.changed import replace
 
 URL = "http://h"
 WEKA = str(Path(__file__).parents[3] / "support" / "recordings" / "weka.json")

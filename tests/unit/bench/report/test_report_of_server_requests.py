@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from bench.report import html, metric_table, run_charts, server_requests, text
 from bench.report.time_charts import RunNumbers
+from tests.support.changed import replace
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary

@@ -17,6 +17,7 @@ from bench.metrics.summary import SCHEMA, Summary
 from bench.records import Outcome, RequestRecord
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
+from tests.support.tables import table_of
 
 SCHEMA_JSON = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA_JSON)
@@ -36,8 +37,7 @@ def _problems(summary: dict[str, Any]) -> list[str]:
 def _summary(records: list[RequestRecord], **facts: Any) -> dict[str, Any]:
     given: dict[str, Any] = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 0}
     summary = Summary(RunFacts(**(given | facts)))
-    for record in records:
-        summary.add(record)
+    summary.add(table_of(*records))
     return summary.close() | ADDED
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from bench.clock import LoopClock
@@ -19,6 +18,7 @@ from bench.scale.cluster.crew import ClusterCrew
 from bench.scale.cluster.node_worker import Delivery
 from bench.scale.cluster.remote_worker import PINGS, NodeLostError
 from bench.scale.messages import Begin
+from tests.support.changed import replace
 from tests.support.scripted_workers import (
     FACTS,
     FIRST,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from bench.scale.cluster.crew import differences
 from bench.scale.cluster.environment import environment_of, packages
 from bench.scale.cluster.node_worker import NodeFacts, node_facts
 from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 
 FACTS = NodeFacts("a", 4, {"python": "3.11.7", "trueload": "0.1.0"}, "c0de", {"boot_id": "1", "time_namespace": "2"})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from bench.metrics.facts import RunFacts
@@ -14,8 +12,10 @@ from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.made_scrapes import made_page, made_server
+from tests.support.tables import table_of
 
 NS_PER_MS = 1_000_000
 
@@ -36,7 +36,7 @@ def test_counts_are_compared_only_where_the_page_was_read_when_all_had_ended(lat
     assert server.last_ns is not None
     facts = RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0)
     client = ClientTotals()
-    client.add(dataclasses.replace(made_record(), end_ns=server.last_ns + late_ns))
+    client.add(table_of(replace(made_record(), end_ns=server.last_ns + late_ns)))
     found = block.describe(server, ["http://h/metrics"], client, Summary(facts).close(), START_NS)
     assert (found["reconciliation"] is not None) == compared
 
@@ -48,11 +48,11 @@ def test_levels_before_and_after_a_load_say_nothing_of_it(seen: bool) -> None:
     for at_ms in (-10, 300, 610) if seen else (-10, 610):
         at = START_NS + at_ms * NS_PER_MS
         server.add(Scrape(t_ns=at, asked_ns=at, page=0, values=made_page(5, 40.0 if at_ms == 300 else 0.0, 0.0, 0.1)))
-    client, record = ClientTotals(), dataclasses.replace(made_record(), end_ns=START_NS + 600 * NS_PER_MS)
-    client.add(record)
+    client, record = ClientTotals(), replace(made_record(), end_ns=START_NS + 600 * NS_PER_MS)
+    client.add(table_of(record))
     facts = RunFacts(mode="throughput", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0)
     numbers = Summary(facts)
-    numbers.add(record)
+    numbers.add(table_of(record))
     found = block.describe(server, ["http://h/metrics"], client, numbers.close(), START_NS)
     drawn = block.over_steps(server, [0.0], 0.6, START_NS)
     assert ("running" in found["levels"], "running" in drawn, NOT_SEEN in found["limits"]) == (seen, seen, not seen)

@@ -12,6 +12,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 START = 5_000 * S
@@ -52,7 +53,7 @@ def served(*at_s: float, error: str | None = None) -> ServerSeries:
 
 def client(end_s: float = 8.0) -> ClientTotals:
     found = ClientTotals()
-    found.add(made_record(sent_ns=START, end_ns=START + round(end_s * S)))
+    found.add(table_of(made_record(sent_ns=START, end_ns=START + round(end_s * S))))
     return found
 
 

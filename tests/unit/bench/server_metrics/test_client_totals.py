@@ -1,16 +1,16 @@
-"""What the client counted, record by record and in blocks."""
+"""What the client counted, of a table and of many."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from bench.metrics.block_times import BlockTimes
-from bench.records import Outcome, RequestRecord, to_line
-from bench.run_files import record_blocks
+from bench.records import Outcome, RequestRecord
 from bench.server_metrics.client_totals import ClientTotals, Said
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.tables import table_of
 
 ONE: dict[str, Any] = {"input_tokens": 10, "cached_tokens": 4}
 RECORDS = [
@@ -21,18 +21,16 @@ RECORDS = [
 
 
 def added(*records: RequestRecord, **of: bool) -> ClientTotals:
-    found = ClientTotals(**of)
+    totals = ClientTotals(**of)
+    totals.add(table_of(*records))
+    return totals
+
+
+def one_by_one(*records: RequestRecord) -> ClientTotals:
+    totals = ClientTotals()
     for record in records:
-        found.add(record)
-    return found
-
-
-def in_block(*records: RequestRecord, into: ClientTotals | None = None) -> ClientTotals:
-    found = ClientTotals() if into is None else into
-    (block,) = record_blocks.read(enumerate(map(to_line, records), 1), "records")
-    assert isinstance(block, record_blocks.PlainBlock)
-    found.add_block(BlockTimes(block, START_NS))
-    return found
+        totals.add(table_of(record))
+    return totals
 
 
 def told(found: ClientTotals) -> dict[str, Any]:
@@ -43,16 +41,13 @@ def told(found: ClientTotals) -> dict[str, Any]:
 
 def test_a_sum_says_how_many_said_it_and_how_many_did_not() -> None:
     said = Said()
-    for value in (3, None, 0, 5, None):
-        said.add(value)
+    said.add(np.array([True, False, True, True, False]), np.array([3, 0, 0, 5, 0]))
     assert said == Said(total=8, by=3, silent=2)
-    said.add_all([4, None, 6, 1, None, None])
-    assert said == Said(total=19, by=6, silent=5)
-    said.add_all([])
-    assert said == Said(total=19, by=6, silent=5)
+    said.add(np.array([False]), np.array([7]))
+    assert said == Said(total=8, by=3, silent=3)
 
 
-@pytest.mark.parametrize("count", [added, in_block])
+@pytest.mark.parametrize("count", [added, one_by_one])
 def test_successful_requests_are_added_up(count: Any) -> None:
     silent = Said(0, 0, 3)
     assert told(count(*RECORDS)) == {
@@ -64,7 +59,7 @@ def test_successful_requests_are_added_up(count: Any) -> None:
     assert count(*RECORDS).ttft_mean_s == pytest.approx(0.04)
 
 
-@pytest.mark.parametrize("count", [added, in_block])
+@pytest.mark.parametrize("count", [added, one_by_one])
 def test_first_attempts_may_have_been_counted_too(count: Any) -> None:
     again = made_record(3, attempts=2)
     found = count(*RECORDS, again)
@@ -72,24 +67,13 @@ def test_first_attempts_may_have_been_counted_too(count: Any) -> None:
     assert found.unsure_text == "1 first attempts of requests that were sent again"
 
 
-@pytest.mark.parametrize("count", [added, in_block])
+@pytest.mark.parametrize("count", [added, one_by_one])
 def test_one_reply_that_does_not_say_its_tokens_leaves_the_sum_unknown(count: Any) -> None:
     unsaid = made_record(3, input_tokens=None)
     assert (count(*RECORDS, unsaid).input_tokens, count(unsaid, *RECORDS).input_tokens) == (None, None)
     counted = made_record(3, output_tokens_from="chunks")
     assert (count(*RECORDS, counted).output_tokens, count(counted, *RECORDS).output_tokens) == (None, None)
     assert count(*RECORDS, counted).input_tokens == 127
-
-
-def test_two_blocks_are_added_to_what_was_there() -> None:
-    again = made_record(3, sent_ms=500, attempts=2)
-    early = made_record(4, sent_ms=1)
-    found = added(*RECORDS)
-    in_block(again, into=found)
-    in_block(early, early, into=found)
-    assert told(found) == told(added(*RECORDS, again, early, early))
-    assert (found.sent, found.draft_steps.silent, found.unsure, found.last_end_ns) == (6, 6, 1, again.end_ns)
-    assert len(found.ttfts_s) == 6
 
 
 def test_what_did_not_succeed_is_unsure_and_tells_nothing_else() -> None:

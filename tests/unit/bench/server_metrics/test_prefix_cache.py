@@ -23,6 +23,7 @@ from bench.server_metrics.servers import SERVERS
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 PAGE = """\
 # HELP vllm:prefix_cache_queries_total Prefix cache queries, in terms of number of queried tokens.
@@ -129,8 +130,7 @@ def session(k: int, *, planned: int | None, said: int | None, tokens: int = 1000
 
 def plan_of(*records: RequestRecord) -> CachePlan:
     plan = CachePlan()
-    for record in records:
-        plan.add(record)
+    plan.add(table_of(*records))
     return plan
 
 

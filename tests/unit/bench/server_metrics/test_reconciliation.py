@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -14,7 +13,9 @@ from bench.server_metrics.reconciliation import Reconciliation, reconcile
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
+from tests.support.changed import replace
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 TTFT = "vllm:time_to_first_token_seconds"
@@ -50,14 +51,13 @@ def between(*values: dict[str, float]) -> ServerSeries:
 
 def totals(*records: RequestRecord, incomplete: bool = False) -> ClientTotals:
     found = ClientTotals(incomplete=incomplete)
-    for record in records:
-        found.add(record)
+    found.add(table_of(*records))
     return found
 
 
 def answered(n: int, **changes: Any) -> list[RequestRecord]:
     record = made_record(input_tokens=10, output_tokens=3, output_tokens_from="usage", **changes)
-    return [dataclasses.replace(record, id=f"r-{i}", index=i) for i in range(n)]
+    return [replace(record, id=f"r-{i}", index=i) for i in range(n)]
 
 
 def found(before: dict[str, float], after: dict[str, float], *records: RequestRecord) -> Reconciliation:
@@ -89,7 +89,7 @@ def test_a_difference_of_one_is_told(after: dict[str, float], words: str) -> Non
 
 
 def test_a_request_that_failed_may_have_been_counted() -> None:
-    lost = [dataclasses.replace(r, outcome=Outcome.RESET) for r in answered(1)]
+    lost = [replace(r, outcome=Outcome.RESET) for r in answered(1)]
     for finished in (4, 5):
         said = found(page(0, 0, 0), page(finished, 50, 13), *answered(4), *lost)
         assert said.mismatch is None
@@ -113,7 +113,7 @@ def test_requests_of_which_the_records_were_lost_are_nobody_elses_for_certain() 
 
 
 def test_what_the_server_made_of_users_who_gave_up_is_told() -> None:
-    gone = [dataclasses.replace(r, outcome=Outcome.CANCELLED) for r in answered(3)]
+    gone = [replace(r, outcome=Outcome.CANCELLED) for r in answered(3)]
     said = found(page(0, 0, 0), page(4, 70, 15, aborted=2), *answered(4), *gone)
     assert said.counts[-1].sentence == (
         "the server aborted 2 requests; 3 of the client's did not succeed, of which 3 were cancelled"
@@ -122,7 +122,7 @@ def test_what_the_server_made_of_users_who_gave_up_is_told() -> None:
 
 
 def test_what_was_not_sent_is_no_business_of_the_server() -> None:
-    unsent = [dataclasses.replace(r, sent_ns=None, outcome=Outcome.CONNECT_ERROR) for r in answered(3)]
+    unsent = [replace(r, sent_ns=None, outcome=Outcome.CONNECT_ERROR) for r in answered(3)]
     assert found(page(0, 0, 0), page(4, 40, 12), *answered(4), *unsent).mismatch is None
 
 

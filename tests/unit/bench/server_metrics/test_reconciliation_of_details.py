@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -13,7 +12,9 @@ from bench.server_metrics.reconciliation import CountLine, reconcile
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
+from tests.support.changed import replace
 from tests.support.made_records import made_record
+from tests.support.tables import table_of
 
 S = 1_000_000_000
 COUNTERS = {
@@ -28,7 +29,7 @@ REQUESTS = {'vllm:request_success_total{finished_reason="length"}': 1, "vllm:pro
 
 def answered(n: int, **changes: Any) -> list[RequestRecord]:
     record = made_record(output_tokens_from="usage", **{**SAID, **changes})
-    return [dataclasses.replace(record, id=f"r-{i}", index=i) for i in range(n)]
+    return [replace(record, id=f"r-{i}", index=i) for i in range(n)]
 
 
 def rises(n: int, **changes: float) -> dict[str, float]:
@@ -43,8 +44,7 @@ def lines(rise: dict[str, float], *records: RequestRecord) -> dict[str, CountLin
     for second, share in enumerate((0.0, 1.0)):
         values = {name: 1000 + share * value for name, value in rise.items()}
         series.add(Scrape(t_ns=second * S, asked_ns=second * S, page=0, values=values))
-    for record in records:
-        client.add(record)
+    client.add(table_of(*records))
     reconciled = reconcile(series, client)
     assert reconciled is not None
     return {line.what: line for line in reconciled.counts}

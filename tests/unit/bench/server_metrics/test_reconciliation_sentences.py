@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from bench.server_metrics.reconciliation import CountLine, Reconciliation, recon
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
+from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.unit.bench.server_metrics.test_reconciliation import answered, between, page, totals
 
@@ -32,7 +32,7 @@ def counted(
 
 
 def failed(n: int, outcome: Outcome = Outcome.RESET) -> list[RequestRecord]:
-    return [dataclasses.replace(record, outcome=outcome) for record in answered(n)]
+    return [replace(record, outcome=outcome) for record in answered(n)]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_tokens(outputs: int, lost: int, incomplete: bool, agree: bool | None, s
 
 
 def test_tokens_that_replies_do_not_say_are_not_compared() -> None:
-    silent = [dataclasses.replace(record, output_tokens_from="chunks") for record in answered(4)]
+    silent = [replace(record, output_tokens_from="chunks") for record in answered(4)]
     line = counted(4, 40, 12, *silent)["generation_tokens"]
     assert (line.client, line.agree) == (None, None)
     assert line.sentence == "the server counted 12 output tokens; its replies do not say theirs"

@@ -13,7 +13,6 @@ from bench.comparison.request_values import read_values
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.metrics.objectives import parse as objectives
-from bench.metrics.per_request import time_until_failure_ms
 from bench.records import NO_FAILURE, Outcome, to_line
 from bench.report import html, text
 from bench.traffic import cancel
@@ -21,6 +20,7 @@ from bench.workload import Encoded, Supply
 from promptset.samples import Sample
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
+from tests.support.slow_metrics import time_until_failure_ms
 
 MS = 1_000_000
 SCHEMA = json.loads((Path(cancel.__file__).parents[1] / "report" / "summary.schema.json").read_text())

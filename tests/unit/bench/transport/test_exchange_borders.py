@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from bench.transport.sse import SSEParser
 from bench.transport.unpacking import MOST_INFLATED, Unpacker
 from bench.workload import Continuation, Request, Route
 from promptset.answers import Answer
+from tests.support.changed import replace
 
 TOKEN = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
 END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'

@@ -1,26 +1,16 @@
-"""The metrics of one request: one pure function each.
+"""The metrics of one request, computed the slow and obvious way: the oracle of the tests for `bench.metrics`.
 
-A *token chunk* bears generated text (kinds c, t, f). Role deltas, empty deltas, usage chunks and `[DONE]` start or end
-nothing. A request that failed has no latency: every function below gives None (or no samples) for it, and
-`time_until_failure_ms` alone speaks of it. None always means "did not happen".
-
-n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first token chunk:
-
-    TTFT   first token chunk - sent
-    TTFO   first token chunk that is not reasoning - sent
-    E2EL   last token chunk - sent; of a response that is not a stream: end - sent
-    TPOT   (last token chunk - first token chunk) / (n - k1)
-    gap    between neighbouring token chunks
-    ITL    a gap shared evenly by the tokens of the chunk that ended it
-    TPS    1 / TPOT
+It uses neither numpy nor `bench.metrics`. request_metrics.py and token_gaps.py there have the definitions; None always means
+"did not happen".
 """
 
 from __future__ import annotations
 
-from itertools import compress, islice
-from operator import sub
+from collections.abc import Container
+from itertools import pairwise
+from statistics import median
 
-from bench.records import MOST_TOKENS, TOKEN_KINDS, Outcome, RequestRecord
+from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -28,46 +18,41 @@ NS_PER_S = 1_000_000_000
 STALL_FACTOR = 5
 STALL_FLOOR_NS = 100 * NS_PER_MS
 
-# What str.strip takes off: the kinds of chunk that bear no text, and those that bear no text the user came for.
-_NO_TEXT = "ruo"
-_NO_OUTPUT = _NO_TEXT + "t"
-_IS_TOKEN = {kind: kind in TOKEN_KINDS for kind in "rctfuo"}
+
+def positions(record: RequestRecord, kinds: Container[str] = TOKEN_KINDS) -> list[int]:
+    """Positions of the chunks of these kinds."""
+    return [position for position, kind in enumerate(record.chunk_kind) if kind in kinds]
 
 
 def first_token(record: RequestRecord) -> int | None:
     """Position of the first token chunk."""
-    kinds = record.chunk_kind
-    position = len(kinds) - len(kinds.lstrip(_NO_TEXT))
-    return position if position < len(kinds) else None
+    return min(positions(record), default=None)
 
 
 def last_token(record: RequestRecord) -> int | None:
     """Position of the last token chunk."""
-    position = len(record.chunk_kind.rstrip(_NO_TEXT)) - 1
-    return position if position >= 0 else None
+    return max(positions(record), default=None)
 
 
-def token_chunk_ns(record: RequestRecord) -> tuple[int, ...]:
+def first_output(record: RequestRecord) -> int | None:
+    """Position of the first token chunk that is not reasoning."""
+    return min(positions(record, "cf"), default=None)
+
+
+def token_chunk_ns(record: RequestRecord) -> list[int]:
     """Arrivals of the token chunks, in order."""
-    kinds = record.chunk_kind
-    inner = kinds.strip(_NO_TEXT)
-    if inner.isalpha() and not any(kind in inner for kind in _NO_TEXT):
-        # The usual case: all between the first and the last bear text, so a slice is enough.
-        start = len(kinds) - len(kinds.lstrip(_NO_TEXT))
-        return record.chunk_ns[start : start + len(inner)]
-    return tuple(compress(record.chunk_ns, map(_IS_TOKEN.__getitem__, kinds)))
+    return [record.chunk_ns[position] for position in positions(record)]
 
 
-def token_chunk_tokens(record: RequestRecord) -> tuple[int, ...] | None:
+def token_chunk_tokens(record: RequestRecord) -> list[int] | None:
     """Tokens of each token chunk, in order; None where they are not known."""
-    if record.chunk_tokens is None:
-        return None
-    return tuple(compress(record.chunk_tokens, map(_IS_TOKEN.__getitem__, record.chunk_kind)))
+    tokens = record.chunk_tokens
+    return None if tokens is None else [tokens[position] for position in positions(record)]
 
 
 def token_chunk_count(record: RequestRecord) -> int:
     """Number of token chunks."""
-    return sum(map(record.chunk_kind.count, TOKEN_KINDS))
+    return len(positions(record))
 
 
 def output_tokens(record: RequestRecord) -> int:
@@ -175,14 +160,7 @@ def chunk_gaps_ns(record: RequestRecord) -> list[int]:
     """Gaps between neighbouring token chunks, one sample a gap."""
     if record.outcome is not Outcome.OK:
         return []
-    arrivals = token_chunk_ns(record)
-    return list(map(sub, islice(arrivals, 1, None), arrivals))
-
-
-def refuse_endless(tokens: tuple[int, ...]) -> None:
-    """Raises ValueError for chunks with more tokens than any reply has: with a sample for each, memory would not do."""
-    if sum(tokens) > MOST_TOKENS:
-        raise ValueError(f"more than {MOST_TOKENS:,} tokens in one reply")
+    return [later - earlier for earlier, later in pairwise(token_chunk_ns(record))]
 
 
 def itl_ns(record: RequestRecord) -> list[float]:
@@ -193,16 +171,11 @@ def itl_ns(record: RequestRecord) -> list[float]:
     """
     gaps = chunk_gaps_ns(record)
     tokens = token_chunk_tokens(record)
-    if tokens is None or not gaps or tokens.count(1) == len(tokens):
+    if tokens is None or not gaps:
         return list(map(float, gaps))
-    return shared_gaps(gaps, tokens)
-
-
-def shared_gaps(gaps: list[int], tokens: tuple[int, ...]) -> list[float]:
-    """Gaps shared by tokens: `tokens` has an entry a token chunk, one more than there are gaps."""
     samples: list[float] = []
     waited = 0
-    for gap, count in zip(gaps, islice(tokens, 1, None), strict=True):
+    for gap, count in zip(gaps, tokens[1:], strict=True):
         waited += gap
         if count:
             samples += [waited / count] * count
@@ -212,12 +185,9 @@ def shared_gaps(gaps: list[int], tokens: tuple[int, ...]) -> list[float]:
 
 def stalls_ns(gaps: list[int]) -> list[int]:
     """The gaps of a request that are over 5 times its median gap and over 100 ms."""
-    if not gaps or max(gaps) <= STALL_FLOOR_NS:
+    if not gaps:
         return []
-    ordered = sorted(gaps)
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    limit = max(STALL_FACTOR * median, STALL_FLOOR_NS)
+    limit = max(STALL_FACTOR * median(gaps), STALL_FLOOR_NS)
     return [gap for gap in gaps if gap > limit]
 
 
@@ -247,13 +217,6 @@ def open_ms(record: RequestRecord, position: int | None) -> float:
         return 0.0
     earliest = record.chunk_bound_ns[position]
     return 0.0 if earliest is None else max(0, record.chunk_ns[position] - earliest) / NS_PER_MS
-
-
-def first_output(record: RequestRecord) -> int | None:
-    """Position of the first token chunk that is not reasoning."""
-    kinds = record.chunk_kind
-    position = len(kinds) - len(kinds.lstrip(_NO_OUTPUT))
-    return position if position < len(kinds) else None
 
 
 def stamp_bound_widths_ns(record: RequestRecord) -> list[int]:

@@ -1,0 +1,230 @@
+"""The metrics of requests: one function each, over all requests of a table.
+
+A *token chunk* bears generated text (kinds c, t, f). Role deltas, empty deltas, usage chunks and `[DONE]` start or end
+nothing. A request that failed has no latency: every function below gives NaN for it, and `time_until_failure_ms` alone speaks
+of it. NaN always means "did not happen".
+
+n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first token chunk:
+
+    TTFT   first token chunk - sent
+    TTFO   first token chunk that is not reasoning - sent
+    E2EL   last token chunk - sent; of a response that is not a stream: end - sent
+    TPOT   (last token chunk - first token chunk) / (n - k1)
+    TPS    1 / TPOT
+
+The gaps between token chunks, and ITL, are in token_gaps.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.clock import NS_PER_MS
+from bench.records import Outcome
+from bench.records.record_table import Floats, Ints, Mask, RecordTable
+
+
+def output_tokens(table: RecordTable) -> Ints:
+    """n: the record's own count, else one token a token chunk."""
+    has, n = table.known("output_tokens")
+    return np.where(has, n, table.token_chunks.counts)
+
+
+def input_tokens(table: RecordTable) -> tuple[Mask, Ints]:
+    """Whose prompt's length is known, and the length: what the server counted, else what was asked for."""
+    (counted, tokens), (has_asked, asked) = table.known("input_tokens"), table.known("input_tokens_asked")
+    return counted | has_asked, np.where(counted, tokens, asked)
+
+
+def hidden_tokens(table: RecordTable) -> Ints:
+    """Of the output tokens of a stream those of reasoning that was not sent, unless its chunks are said to have them. They
+    came before the first token chunk."""
+    has, reasoning = table.known("reasoning_tokens")
+    hidden = np.zeros(len(table), dtype=np.int64)
+    if not reasoning.any():
+        return hidden
+    counted, n = table.known("output_tokens")
+    chunks = table.token_chunks
+    sums = np.bincount(table.chunk_row, weights=table.chunk_tokens, minlength=len(table))
+    in_chunks = np.where(table.has_chunk_tokens, sums, chunks.counts)
+    shown = np.array(["t" in kinds for kinds in table.column("chunk_kind")], dtype=np.bool_)
+    visible = n - reasoning
+    # Some servers do not count reasoning as output.
+    rows = has & counted & ~shown & (table.sizes > 0) & (visible > 0) & (in_chunks <= visible)
+    return np.where(rows, reasoning, hidden)
+
+
+def tokens_after_first_chunk(table: RecordTable) -> Floats:
+    """n - k1. Where the tokens of chunks are not known, the first chunk is taken to hold its even share, n / chunks."""
+    chunks = table.token_chunks
+    n = (output_tokens(table) - hidden_tokens(table)).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        k1 = np.where(table.has_chunk_tokens, chunks.first(chunks.tokens), n / chunks.counts)
+    return np.where(chunks.counts > 0, n - k1, np.nan)
+
+
+def _ms(rows: Mask, begin_ns: Ints, end_ns: Ints) -> Floats:
+    return np.where(rows, (end_ns - begin_ns) / NS_PER_MS, np.nan)
+
+
+def _has_tokens(table: RecordTable) -> Mask:
+    return table.ok & (table.token_chunks.counts > 0)
+
+
+def _first_token_ns(table: RecordTable) -> Ints:
+    return table.token_chunks.first(table.token_chunks.ns)
+
+
+def _last_token_ns(table: RecordTable) -> Ints:
+    return table.token_chunks.last(table.token_chunks.ns)
+
+
+def first_output(table: RecordTable) -> Ints:
+    """Where the first token chunk that is not reasoning is among all chunks of the table; -1 without one."""
+    chunks = table.token_chunks
+    at = np.full(len(table), -1, dtype=np.int64)
+    is_output = table.chunk_kind[chunks.at] != ord("t")
+    rows, where = chunks.row[is_output], chunks.at[is_output]
+    first = np.append(True, np.diff(rows) > 0) if len(rows) else np.zeros(0, dtype=np.bool_)
+    at[rows[first]] = where[first]
+    return at
+
+
+def ttft_ms(table: RecordTable) -> Floats:
+    """Time to first token, from the moment of sending."""
+    has_sent, sent_ns = table.known("sent_ns")
+    return _ms(_has_tokens(table) & has_sent, sent_ns, _first_token_ns(table))
+
+
+def ttft_from_intended_ms(table: RecordTable) -> Floats:
+    """Time to first token, from the moment at which the request was due."""
+    return _ms(_has_tokens(table), table.ints("intended_ns"), _first_token_ns(table))
+
+
+def ttfo_ms(table: RecordTable) -> Floats:
+    """Time to the first token chunk that is not reasoning."""
+    at = first_output(table)
+    has_sent, sent_ns = table.known("sent_ns")
+    rows = table.ok & has_sent & (at >= 0)
+    return _ms(rows, sent_ns, table.chunk_ns[at] if len(table.chunk_ns) else sent_ns)
+
+
+def _answered(table: RecordTable) -> tuple[Mask, Ints]:
+    """Which requests have an answer, and when its last text, or the whole of it, was there."""
+    streamed = table.sizes > 0
+    rows = table.ok & (~streamed | (table.token_chunks.counts > 0))
+    return rows, np.where(streamed, _last_token_ns(table), table.ints("end_ns"))
+
+
+def e2el_ms(table: RecordTable) -> Floats:
+    """End-to-end latency, from the moment of sending."""
+    has_sent, sent_ns = table.known("sent_ns")
+    rows, answered_ns = _answered(table)
+    return _ms(rows & has_sent, sent_ns, answered_ns)
+
+
+def e2el_from_intended_ms(table: RecordTable) -> Floats:
+    """End-to-end latency, from the moment at which the request was due."""
+    rows, answered_ns = _answered(table)
+    return _ms(rows, table.ints("intended_ns"), answered_ns)
+
+
+def tpot_ms(table: RecordTable) -> Floats:
+    """Time per output token after the first chunk, of replies with two token chunks."""
+    tokens = tokens_after_first_chunk(table)
+    rows = table.ok & (table.token_chunks.counts > 1) & (tokens > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        each = (_last_token_ns(table) - _first_token_ns(table)) / tokens / NS_PER_MS
+    return np.where(rows, each, np.nan)
+
+
+def tps(table: RecordTable) -> Floats:
+    """Output tokens per second that this request's user saw: 1 / TPOT.
+
+    Where all chunks came in one read, their stamps say only how fast it was at least: the least speed that they allow.
+    """
+    tpot = tpot_ms(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        longest_ms = np.where(tpot > 0, tpot, first_open_ms(table) / tokens_after_first_chunk(table))
+        return np.where((tpot >= 0) & (longest_ms > 0), 1000 / longest_ms, np.nan)
+
+
+def _open_ms(table: RecordTable, latest_ns: Ints, earliest_ns: Ints) -> Floats:
+    widths: Floats = np.maximum(0, latest_ns - earliest_ns) / NS_PER_MS
+    return widths
+
+
+def first_open_ms(table: RecordTable) -> Floats:
+    """How much earlier than its stamp the first token chunk can have arrived; 0 where the stamp is exact."""
+    if not table.bounded:
+        return np.zeros(len(table))
+    chunks = table.token_chunks
+    return _open_ms(table, chunks.first(chunks.ns), chunks.first(chunks.earliest))
+
+
+def last_open_ms(table: RecordTable) -> Floats:
+    """The same of the last token chunk."""
+    if not table.bounded:
+        return np.zeros(len(table))
+    chunks = table.token_chunks
+    return _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
+
+
+def output_open_ms(table: RecordTable) -> Floats:
+    """The same of the first token chunk that is not reasoning."""
+    if not table.bounded:
+        return np.zeros(len(table))
+    at = first_output(table)
+    is_bound, bounds = table.chunk_bounds
+    latest = table.chunk_ns[at]
+    return np.where((at >= 0) & is_bound[at], _open_ms(table, latest, bounds[at]), 0.0)
+
+
+def send_lateness_ms(table: RecordTable) -> Floats:
+    """sent - eligible - connect: the client's own fault, the wait at a cap and for a connection taken out."""
+    has_sent, sent_ns = table.known("sent_ns")
+    has_eligible, eligible_ns = table.known("eligible_ns")
+    return _ms(has_sent & has_eligible, eligible_ns, sent_ns - table.ints("connect_ns"))
+
+
+def time_until_failure_ms(table: RecordTable) -> Floats:
+    """Of a request that did not succeed: from sending (from being due, where it never was sent) until its end."""
+    has_sent, sent_ns = table.known("sent_ns")
+    has_eligible, eligible_ns = table.known("eligible_ns")
+    began_ns = np.where(has_sent, sent_ns, np.where(has_eligible, eligible_ns, table.ints("intended_ns")))
+    rows = ~table.ended((Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
+    return _ms(rows, began_ns, table.ints("end_ns"))
+
+
+Bounds = tuple[Floats, Floats]
+"""The least and the greatest values that stamps, where they are bounds, allow."""
+
+
+def first_token_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """Of a metric that ends with the first token chunk."""
+    return values - first_open_ms(table), values
+
+
+def first_output_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """Of a metric that ends with the first token chunk that is not reasoning."""
+    return values - output_open_ms(table), values
+
+
+def last_token_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """Of a metric that ends with the last token chunk."""
+    return values - last_open_ms(table), values
+
+
+def tpot_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """(earliest last - first) / (n - k1) to (last - earliest first) / (n - k1)."""
+    tokens = tokens_after_first_chunk(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.maximum(0.0, values - last_open_ms(table) / tokens), values + first_open_ms(table) / tokens
+
+
+def tps_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """The inverse of those of TPOT; a speed without end where TPOT may be 0."""
+    least, greatest = tpot_bounds(table, tpot_ms(table))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = 1000 / greatest, np.where(least > 0, 1000 / least, np.inf)
+    return np.where(np.isnan(values), np.nan, low), np.where(np.isnan(values), np.nan, high)

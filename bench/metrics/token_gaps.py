@@ -1,0 +1,119 @@
+"""The pauses between tokens, over all successful requests of a table: chunk gaps, and ITL.
+
+    gap    between neighbouring token chunks of a reply
+    ITL    a gap shared evenly by the tokens of the chunk that ended it
+
+A chunk with text but without a token of its own (half a character, say) hands its time on to the next token. Where the tokens
+of chunks are not known, each gap is taken for one token's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.clock import NS_PER_MS
+from bench.records.record_table import Ints, Mask, RecordTable
+
+STALL_FACTOR = 5
+STALL_FLOOR_NS = 100 * NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """Pauses in ns with their row and the moment at which each ended, row by row, in order of time."""
+
+    ns: npt.NDArray[Any]
+    row: Ints
+    end_ns: Ints
+
+    def starts(self, rows: int) -> Ints:
+        """Where the pauses of each row begin, with the end of the last behind them."""
+        return np.searchsorted(self.row, np.arange(rows + 1))
+
+
+class TokenGaps:
+    """The gaps and the ITL of a table; of requests that did not succeed there are none."""
+
+    def __init__(self, table: RecordTable) -> None:
+        self._table = table
+        self._chunks = table.token_chunks
+
+    @cached_property
+    def _within(self) -> Mask:
+        """Of the token chunks but the first of the table, those whose neighbour before is of the same, successful reply."""
+        row = self._chunks.row
+        within: Mask = (np.diff(row) == 0) & self._table.ok[row[1:]]
+        return within
+
+    @cached_property
+    def gaps(self) -> Pauses:
+        """One a gap."""
+        chunks, within = self._chunks, self._within
+        return Pauses(np.diff(chunks.ns)[within], chunks.row[1:][within], chunks.ns[1:][within])
+
+    @cached_property
+    def is_itl(self) -> Mask:
+        """The rows whose gaps are their ITL as they stand: each ended with one token, or nobody knows with how many."""
+        chunks = self._chunks
+        unlike = np.bincount(chunks.row[1:][self._within & (chunks.tokens[1:] != 1)], minlength=len(self._table))
+        rows: Mask = ~self._table.has_chunk_tokens | (unlike == 0)
+        return rows
+
+    @cached_property
+    def _closing(self) -> Ints:
+        """The token chunks at which a pause can end or begin: the first of a reply, and each with tokens of its own."""
+        chunks = self._chunks
+        begins = np.append(True, np.diff(chunks.row) > 0) if len(chunks.row) else np.zeros(0, dtype=np.bool_)
+        rows = self._table.ok & ~self.is_itl
+        return np.flatnonzero(rows[chunks.row] & (begins | (chunks.tokens > 0)))
+
+    @cached_property
+    def shared(self) -> tuple[Pauses, Ints, Ints]:
+        """The ITL of the other rows: one a token. Behind them, for each chunk that ended a pause: its row, and the pause."""
+        chunks, at = self._chunks, self._closing
+        row = chunks.row[at]
+        within = np.diff(row) == 0
+        waited, by, ended = np.diff(chunks.ns[at])[within], chunks.tokens[at][1:][within], at[1:][within]
+        each = np.repeat(waited / by, by)
+        return Pauses(each, np.repeat(row[1:][within], by), np.repeat(chunks.ns[ended], by)), row[1:][within], waited
+
+    @cached_property
+    def itl(self) -> Pauses:
+        """One a token, row by row."""
+        shared, _, _ = self.shared
+        plain = self.is_itl[self.gaps.row]
+        if plain.all():
+            return self.gaps
+        row = np.concatenate((self.gaps.row[plain], shared.row))
+        order = np.argsort(row, kind="stable")
+        ns = np.concatenate((self.gaps.ns[plain].astype(np.float64), shared.ns))
+        end_ns = np.concatenate((self.gaps.end_ns[plain], shared.end_ns))
+        return Pauses(ns[order], row[order], end_ns[order])
+
+
+def chunk_gap_ns(table: RecordTable) -> Pauses:
+    """The pauses between neighbouring token chunks."""
+    return TokenGaps(table).gaps
+
+
+def itl_ns(table: RecordTable) -> Pauses:
+    """Inter-token latencies."""
+    return TokenGaps(table).itl
+
+
+def stalls(table: RecordTable) -> Pauses:
+    """The gaps of each request that are over 5 times its median gap and over 100 ms."""
+    gaps = TokenGaps(table).gaps
+    long = gaps.ns > STALL_FLOOR_NS
+    found = np.zeros(len(gaps.ns), dtype=np.bool_)
+    if long.any():
+        starts = gaps.starts(len(table))
+        for row in sorted(set(gaps.row[long].tolist())):
+            own = slice(int(starts[row]), int(starts[row + 1]))
+            found[own] = long[own] & (gaps.ns[own] > STALL_FACTOR * float(np.median(gaps.ns[own])))
+    return Pauses(gaps.ns[found], gaps.row[found], gaps.end_ns[found])

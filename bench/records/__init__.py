@@ -1,0 +1,30 @@
+"""Records of requests: what is declared (request_record.py), their lines (lines.py), many as columns (record_table.py)."""
+
+from bench.records.lines import ORDER_WITHIN_NS, checked, from_line, to_line
+from bench.records.request_record import (
+    MOST_TOKENS,
+    NO_FAILURE,
+    TOKEN_KINDS,
+    Clock,
+    Outcome,
+    Pause,
+    Phase,
+    RequestRecord,
+    TokensFrom,
+)
+
+__all__ = [
+    "MOST_TOKENS",
+    "NO_FAILURE",
+    "ORDER_WITHIN_NS",
+    "TOKEN_KINDS",
+    "Clock",
+    "Outcome",
+    "Pause",
+    "Phase",
+    "RequestRecord",
+    "TokensFrom",
+    "checked",
+    "from_line",
+    "to_line",
+]

@@ -1,0 +1,76 @@
+"""RequestRecord <-> one JSON line of requests.jsonl.
+
+A line leaves out the fields that have their defaults, and may have its fields in any order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.errors import RecordError
+from bench.records.request_record import MOST_TOKENS, RequestRecord
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(RequestRecord)
+
+ORDER_WITHIN_NS = 1_000_000
+"""Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
+_KINDS = frozenset("rctfuo")
+
+
+def to_line(record: RequestRecord) -> bytes:
+    """The record as one line of JSON, newline included."""
+    return _ENCODER.encode(record) + b"\n"
+
+
+def from_line(line: bytes | str) -> RequestRecord:
+    """The record of a line. Raises RecordError, which says what is wrong with the line."""
+    try:
+        return _DECODER.decode(line)
+    except msgspec.ValidationError as e:
+        raise RecordError(_sentence(str(e))) from e
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise RecordError(f"not JSON: {e}") from e
+
+
+def _sentence(problem: str) -> str:
+    """msgspec's sentence with the field before it: ``end_ns: expected `int`, got `str` ``."""
+    what, at, path = problem.partition(" - at `$")
+    what = what[0].lower() + what[1:]
+    if "unknown field" in what:
+        what += " (written by a newer version?)"
+    return f"{path.strip('.`')}: {what}" if at else what
+
+
+def checked(record: RequestRecord) -> RequestRecord:
+    """The record. Raises RecordError where its parts do not fit each other: moments that are not in the order in which they
+    can only have happened, chunks of which one thing is said and not another."""
+    moments = (
+        ("intended_ns", record.intended_ns), ("eligible_ns", record.eligible_ns), ("sent_ns", record.sent_ns),
+        ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),
+    )  # fmt: skip
+    before, latest = moments[0]
+    for name, at in moments[1:]:
+        if at is None:
+            continue
+        if at < latest - ORDER_WITHIN_NS:
+            raise RecordError(f"{name} ({at}) is before {before} ({latest}): no request can have happened so")
+        before, latest = name, at
+    chunks = record.chunk_ns
+    for name, of in (
+        ("chunk_kind", record.chunk_kind), ("chunk_bound_ns", record.chunk_bound_ns), ("chunk_tokens", record.chunk_tokens)
+    ):  # fmt: skip
+        if of is not None and len(of) != len(chunks):
+            raise RecordError(f"{name} has {len(of)} entries, and chunk_ns has {len(chunks)}")
+    if not _KINDS.issuperset(record.chunk_kind):
+        raise RecordError(f"chunk_kind must hold letters of {''.join(sorted(_KINDS))}")
+    if record.chunk_tokens is not None and sum(record.chunk_tokens) > MOST_TOKENS:
+        raise RecordError(f"chunk_tokens: no reply has more than {MOST_TOKENS:,} tokens")
+    since = record.last_sent_ns if record.last_sent_ns is not None else record.intended_ns
+    if chunks and not (since - ORDER_WITHIN_NS <= chunks[0] and chunks[-1] <= record.end_ns + ORDER_WITHIN_NS):
+        raise RecordError(
+            f"chunk_ns ({chunks[0]} to {chunks[-1]}) is not between the send ({since}) and end_ns ({record.end_ns})"
+        )
+    if tuple(sorted(chunks)) != chunks:
+        raise RecordError("chunk_ns does not ascend: no stream can have come so")
+    return record

@@ -1,0 +1,21 @@
+"""The records of a run as rows, with the fields that a line leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.records import from_line
+
+
+def record_rows(path: Path) -> list[dict[str, Any]]:
+    """A dict of every field for each line of a requests.jsonl, in its order."""
+    return [row_of(line) for line in path.read_bytes().splitlines()]
+
+
+def row_of(line: bytes) -> dict[str, Any]:
+    """The fields of one line, as JSON has them."""
+    fields: dict[str, Any] = msgspec.structs.asdict(from_line(line))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
