@@ -21,7 +21,8 @@ GROUPS: dict[str, Group] = {
     "statistics": Group(("bench/statistics/*.py",), (f"{_BENCH}/statistics",)),
     "search": Group(
         ("bench/load_search/*.py", "bench/series/*.py"),
-        (f"{_BENCH}/load_search", f"{_BENCH}/series", f"{_BENCH}/statistics/test_capacity*.py", f"{_BENCH}/statistics/test_keeps_up.py"),
+        (f"{_BENCH}/load_search", f"{_BENCH}/series", f"{_BENCH}/statistics/test_capacity*.py",
+         f"{_BENCH}/statistics/test_keeps_up.py"),
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
