@@ -1,4 +1,4 @@
-"""The cheap way of an ordinary stream says and notes exactly what the ordinary way does."""
+"""A stream of text is sent the cheap way: the same bytes and the same notes as line by line."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import pytest
 
 from mockserver.clock import now_ns
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.messages import MESSAGES
+from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
+from mockserver.dialect.responses import RESPONSES
 from mockserver.plans.plan import Plan
-from mockserver.replies import plain_stream
-from mockserver.replies.plain_stream import PlainStream
-from mockserver.replies.reply import Content, ReplyWriter, StreamedReply
+from mockserver.replies import text_reply as text_reply_module
+from mockserver.replies.choice import ReplyStyle
+from mockserver.replies.reply import Reply
+from mockserver.replies.script import Act, Line
+from mockserver.replies.stream import StreamWriter
+from mockserver.replies.text_reply import TextReply, reply_of
 from mockserver.replies.wire import DirectWire, TransportWire
 from mockserver.tokencount import TokenCount, known_count
 from mockserver.workers.response_store import LastResponse
+from tests.support.played_reply import ByHand, Played
 
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
 N = len(PIECES)
@@ -73,28 +79,39 @@ class Connection:
     def close_after_response(self) -> None: ...
 
 
-def content(endpoint: Endpoint, usage: bool = False, count: TokenCount | None = None) -> Content:
+def writer_for(
+    endpoint: Endpoint, usage: bool = False, count: TokenCount | None = None, style: ReplyStyle | None = None
+) -> StreamWriter:
     plan = Plan(50, GAPS, N)
-    frames = Frames(endpoint, "id", 9, "m")
-    return Content(
-        RequestParams(True, usage, False, N, prompt="x"), plan, PIECES, b"length", frames, count or known_count(5)
-    )
+    params = RequestParams(True, usage, endpoint is MESSAGES, N, prompt="x")
+    content = (style or ReplyStyle()).content(params, plan, PIECES, endpoint, "id", 9, "m", count or known_count(5))
+    return StreamWriter(content, now_ns)
 
 
-def play(
-    kind: type[StreamedReply], steps: list[int], transport: Transport, endpoint: Endpoint = CHAT, usage: bool = False
-) -> ReplyWriter:
+def text_reply(
+    transport: Transport,
+    writer: StreamWriter,
+    timer: ByHand | None = None,
+    on_end: Callable[[Reply], None] = lambda reply: None,
+) -> TextReply:
+    reply = reply_of(DirectWire(Connection(transport)), writer, timer or ByHand(), on_end)
+    assert isinstance(reply, TextReply)
+    return reply
+
+
+def play(kind: str, steps: list[int], transport: Transport, endpoint: Endpoint = CHAT, usage: bool = False) -> Reply:
     """A reply that is handed these numbers of tokens."""
-    ended: list[ReplyWriter] = []
+    ended: list[Reply] = []
 
-    async def main() -> ReplyWriter:
-        reply = kind(DirectWire(Connection(transport)), content(endpoint, usage), ended.append)
+    async def main() -> Reply:
+        writer = writer_for(endpoint, usage)
+        if kind == "text":
+            reply: Reply = text_reply(transport, writer, on_end=ended.append)
+        else:
+            reply = Reply(DirectWire(Connection(transport)), writer, ByHand(), ended.append)
         reply.begin()
         for tokens in steps:
-            if tokens == 1 and isinstance(reply, PlainStream):
-                reply.step()
-            else:
-                reply.take(tokens)
+            reply.take(tokens)
         return reply
 
     reply = asyncio.run(main())
@@ -102,7 +119,14 @@ def play(
     return reply
 
 
-def noted(reply: ReplyWriter) -> dict[str, Any]:
+class Stepped(ByHand):
+    """A timer whose only call a test makes itself."""
+
+    def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
+        self.due_ns, self.call = deadline_ns, call
+
+
+def noted(reply: Reply) -> dict[str, Any]:
     return {
         "kinds": "".join(reply.chunk_kinds),
         "tokens": reply.chunk_tokens,
@@ -136,8 +160,8 @@ def test_both_ways_send_the_same_bytes_and_note_the_same(
     endpoint: Endpoint, usage: bool, steps: list[int], full: frozenset[int], gone_after: int | None
 ) -> None:
     general, plain = Transport(full, gone_after), Transport(full, gone_after)
-    expected = play(StreamedReply, steps, general, endpoint, usage)
-    reply = play(PlainStream, steps, plain, endpoint, usage)
+    expected = play("general", steps, general, endpoint, usage)
+    reply = play("text", steps, plain, endpoint, usage)
     if sum(steps) < N:
         expected.close("shutdown")
         reply.close("shutdown")
@@ -147,29 +171,34 @@ def test_both_ways_send_the_same_bytes_and_note_the_same(
 
 def test_each_stamp_is_taken_right_before_its_write() -> None:
     transport = Transport()
-    reply = play(PlainStream, [1] * N, transport)
+    reply = play("text", [1] * N, transport)
     written_ns = transport.written_ns[1:]  # The head bears no stamp.
     assert len(written_ns) == len(reply.write_ns) == N + 2
     both = [at for pair in zip(reply.write_ns, written_ns, strict=True) for at in pair]
     assert both == sorted(both)
 
 
+def follow(transport: Transport, writer: StreamWriter) -> tuple[TextReply, Stepped]:
+    """A reply that has begun to follow its plan."""
+    timer = Stepped()
+    reply = text_reply(transport, writer, timer)
+    reply.begin()
+    reply.follow(RECEIVED, None)
+    return reply, timer
+
+
 def test_the_deadlines_are_those_of_the_plan_and_end_with_it() -> None:
     async def main() -> list[int | None]:
-        reply = PlainStream(DirectWire(Connection(Transport())), content(CHAT), lambda reply: None)
-        reply.begin()
-        step = reply.pace(RECEIVED)
-        return [step() for _ in range(N + 1)]
+        _, timer = follow(Transport(), writer_for(CHAT))
+        return [timer.due_ns, *(timer.call() for _ in range(N + 1))]
 
-    assert asyncio.run(main()) == [*list(accumulate(GAPS, initial=RECEIVED + 50))[1:], None, None]
+    assert asyncio.run(main()) == [*accumulate(GAPS, initial=RECEIVED + 50), None, None]
 
 
 def test_the_deadlines_end_where_the_client_is_gone() -> None:
     async def main() -> list[int | None]:
-        reply = PlainStream(DirectWire(Connection(Transport(gone_after=4))), content(CHAT), lambda reply: None)
-        reply.begin()
-        step = reply.pace(RECEIVED)
-        return [step() for _ in range(4)]
+        _, timer = follow(Transport(gone_after=4), writer_for(CHAT))
+        return [timer.call() for _ in range(4)]
 
     assert asyncio.run(main())[2:] == [None, None]
 
@@ -177,10 +206,9 @@ def test_the_deadlines_end_where_the_client_is_gone() -> None:
 def test_usage_may_wait_for_its_count_behind_plain_chunks() -> None:
     async def main() -> tuple[str, str]:
         count = TokenCount()
-        reply = PlainStream(DirectWire(Connection(Transport())), content(CHAT, True, count), lambda reply: None)
-        reply.begin()
+        reply, timer = follow(Transport(), writer_for(CHAT, True, count))
         for _ in range(N):
-            reply.step()
+            timer.call()
         before = "".join(reply.chunk_kinds)
         count.settle(3)
         return before, "".join(reply.chunk_kinds)
@@ -188,15 +216,54 @@ def test_usage_may_wait_for_its_count_behind_plain_chunks() -> None:
     assert asyncio.run(main()) == ("r" + "c" * N, "r" + "c" * N + "uo")
 
 
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETION, MESSAGES], ids=["chat", "completion", "messages"])
+@pytest.mark.parametrize("usage", [False, True])
+@pytest.mark.parametrize("style", [ReplyStyle(), ReplyStyle(finish="separate"), ReplyStyle(reasons=True)], ids=str)
+def test_a_script_has_the_lines_that_come_with_the_tokens(endpoint: Endpoint, usage: bool, style: ReplyStyle) -> None:
+    live, whole = writer_for(endpoint, usage, style=style), writer_for(endpoint, usage, style=style)
+    lines = [line for _ in range(N) for line in live.take(0, 1)]
+    if live.waits:
+        lines += live.end()
+    around = whole.around()
+    assert around is not None
+    script = whole.script(RECEIVED, around)
+    assert (script.ends is None) == whole.waits == usage
+    script.ends = whole.end() if script.ends is None else script.ends
+    assert [line._replace(due_ns=0) for line in script.lines()] == lines
+    with_token = [line.due_ns for line in script.lines() if sum(chunk.tokens for chunk in line.chunks)]
+    assert with_token == [*accumulate(GAPS, initial=RECEIVED + 50)]
+
+
+def test_a_stream_that_is_more_than_text_is_sent_line_by_line() -> None:
+    for faults, more in (
+        ("none", {"stop": ("x",)}),
+        ("crlf", {}),
+        ("none", {"reasoning": 2}),
+        ("none", {"usage": True}),
+    ):
+        played = Played(faults, continuous="usage" in more, **more)
+        assert isinstance(played.reply.writer, StreamWriter)
+        assert played.reply.writer.around() is None
+    responses = Played(endpoint=RESPONSES).reply.writer  # Its events are numbered.
+    assert isinstance(responses, StreamWriter)
+    assert responses.around() is None
+
+
 def test_a_remembered_piece_takes_no_more_memory_than_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     remembered: dict[str, bytes] = {}
-    monkeypatch.setattr(plain_stream, "_JSON", remembered)
+    monkeypatch.setattr(text_reply_module, "_JSON", remembered)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        plain_stream.remember(f"piece{i}" for i in range(500))
+        text_reply_module.remember(f"piece{i}" for i in range(500))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert remembered["piece7"] == b'"piece7"'
     assert after - before < 500 * 300
+
+
+@pytest.mark.parametrize(("rest", "chunks"), [(1, 1), (9, 1), (10, 2), (18, 2), (19, 3), (27, 3)])
+def test_of_lines_in_one_write_those_are_blocked_whose_end_was_not_taken(rest: int, chunks: int) -> None:
+    lines = [Line(Act.EVENT, b"four")] * 3  # "4\r\nfour\r\n" has 9 bytes.
+    assert text_reply_module._unsent(lines, rest) == chunks
