@@ -82,7 +82,7 @@ class _OpenAIFrames:
         if running:
             return None
         before, after = self._text
-        return self._head + before % 0, b"%b%b%b\n\n" % (after, _finish(None), _tail(None))
+        return self._head + before % 0, after + _OPEN + b"]}\n\n"
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The chunk with usage and no choices, and `[DONE]`."""

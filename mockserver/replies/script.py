@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
+from mockserver.dialect.frames import Event
 from mockserver.plans.plan import Gaps
 from mockserver.replies.wire import Headers
 
@@ -69,41 +70,47 @@ class Line(NamedTuple):
     headers: Headers = ()
 
 
-TOKEN = (LedgerChunk("c", 1, 0),)
-"""The chunk of a token of text."""
+_TOKEN = (LedgerChunk("c", 1, 0),)
 
 
 @dataclass(slots=True)
 class TextScript:
     """The script of a stream whose tokens differ in their texts alone, but for the first and the last. One token is due at a
-    time, so their instants and texts stand for their lines."""
+    time and each event is a chunk, so instants, texts and events stand for the lines."""
 
     due_ns: int
     """When the first token is due."""
     gaps_ns: Gaps
     """The time from each token to the next."""
-    first: Sequence[Line]
+    first: Sequence[Event]
     """With the first token."""
     before: bytes
     after: bytes
     texts: list[str]
     """One for each token. Those in the middle are sent as `before` + JSON + `after`."""
-    last: Sequence[Line]
-    """With the last token, unless the first is the last."""
-    ends: Sequence[Line] | None = None
+    last: Sequence[Event]
+    """With the last token; `first` if there is only one."""
+    ends: Sequence[Event] | None = None
     """After the last token. None until the tokens of the prompt are counted, if usage needs them."""
 
     def lines(self) -> Iterator[Line]:
-        """Every line, for a sender that sends lines one by one."""
+        """Every line."""
         for token, due_ns in enumerate(accumulate(self.gaps_ns, initial=self.due_ns)):
             for line in self.lines_of(token):
                 yield line._replace(due_ns=due_ns)
-        yield from self.ends or ()
+        yield from self.end_lines()
 
-    def lines_of(self, token: int) -> Sequence[Line]:
+    def lines_of(self, token: int) -> list[Line]:
         """The lines of a token."""
-        if token == 0:
-            return self.first
-        if token == len(self.texts) - 1:
-            return self.last
-        return (Line(Act.EVENT, self.before + orjson.dumps(self.texts[token]) + self.after, TOKEN),)
+        if 0 < token < len(self.texts) - 1:
+            return [Line(Act.EVENT, self.before + orjson.dumps(self.texts[token]) + self.after, _TOKEN)]
+        return [_line(Act.EVENT, event, 0) for event in (self.last if token else self.first)]
+
+    def end_lines(self, sent: int = 0) -> list[Line]:
+        """The lines after the last token, but for those that were sent."""
+        ends = (self.ends or ())[sent:]
+        return [_line(Act.END if event is ends[-1] else Act.EVENT, event, None) for event in ends]
+
+
+def _line(act: Act, event: Event, choice: int | None) -> Line:
+    return Line(act, event.frame, (LedgerChunk(event.kind, int(event.carries), choice),))

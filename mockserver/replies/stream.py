@@ -15,10 +15,13 @@ from mockserver.engine.work import Work
 from mockserver.faults import FAULTS, Fault
 from mockserver.replies.content import Content
 from mockserver.replies.outgoing import Outgoing
-from mockserver.replies.script import TOKEN, Act, LedgerChunk, Line, TextScript
+from mockserver.replies.script import Act, LedgerChunk, Line, TextScript
 
 FROM_THE_START = frozenset(kind.name for kind in FAULTS.values() if kind.delay is not None) | {"length"}
 """Faults that have struck when the reply begins, because they are in its plan."""
+
+
+_HEAD = (Line(Act.HEAD),)
 
 
 def _no_work() -> Work | None:
@@ -152,6 +155,8 @@ class StreamWriter(ScriptWriter):
         without = self._without_head()
         if without is not None:
             return without
+        if not (self._faults or self.content.frames.opens_early):
+            return _HEAD
         if "role_early" in self._faults or self.content.frames.opens_early:
             self._open()
         return [Line(Act.HEAD, headers=self._out.headers), *self._out.take()]
@@ -207,26 +212,27 @@ class StreamWriter(ScriptWriter):
         self.tokens_out += tokens
 
     def script(self, received_ns: int, around: tuple[bytes, bytes]) -> TextScript:
-        """The whole script of such a stream, if the plan decides its times: the lines that `take` would give. No `take` may
-        come before it or after it; `end` makes its ends if it `waits`."""
+        """The whole script of such a stream, if the plan decides its times: the lines that `take` and `end` would give. Call
+        none of these then. If it has no ends, call `closing` once the tokens of the prompt are counted."""
         content, frames, plan = self.content, self.content.frames, self.content.plan
         choice, tokens = content.choices[0], plan.output_tokens
         texts, end = choice.texts, None if content.separate_finish else choice.end
         assert plan.ttft_ns is not None
-        if tokens == 1:
-            only = Piece(texts[0], "text", first=True, last=True, end=end)
-            first = last = [*frames.opening(0, self._running((0,))), *frames.piece(only, self._running((1,)))]
-        else:
-            begins = Piece(texts[0], "text", first=True)
-            first = [*frames.opening(0, self._running((0,))), *frames.piece(begins, self._running((1,)))]
+        alone = tokens == 1
+        piece = Piece(texts[0], "text", first=True, last=alone, end=end if alone else None)
+        first = last = [*frames.opening(0, self._running((0,))), *frames.piece(piece, self._running((1,)))]
+        if not alone:
             last = [*frames.piece(Piece(texts[-1], "text", last=True, end=end), self._running((tokens,)))]
         if content.separate_finish:
             last += frames.finish(0, choice.end, self._running((tokens,)))
         self._given[0] = self.tokens_out = tokens
-        self._close()
-        opening, closing = [_line(event) for event in first], [_line(event) for event in last]
-        ends = None if self.waits else self._out.take()
-        return TextScript(received_ns + plan.ttft_ns, plan.gaps_ns, opening, *around, texts, closing, ends)
+        ends = None if content.params.include_usage else self.closing(usage=False)
+        return TextScript(received_ns + plan.ttft_ns, plan.gaps_ns, first, *around, texts, last, ends)
+
+    def closing(self, usage: bool) -> Sequence[Event]:
+        """The events after the last token."""
+        ends = [choice.end for choice in self.content.choices]
+        return self.content.frames.closing(ends, self.counts(self._given) if usage else None)
 
     # The content.
 
@@ -331,8 +337,7 @@ class StreamWriter(ScriptWriter):
         return self._out.take()
 
     def _put_closing(self, usage: bool) -> None:
-        ends = [choice.end for choice in self.content.choices]
-        *events, last = self.content.frames.closing(ends, self.counts(self._given) if usage else None)
+        *events, last = self.closing(usage)
         for event in events:
             self._send(event, LedgerChunk(event.kind, 0))
             if event.kind == "u" and "usage_twice" in self._faults:
@@ -426,11 +431,6 @@ class StreamWriter(ScriptWriter):
             self.strike(fault.name)
             self._suffix += text
         return False
-
-
-def _line(event: Event) -> Line:
-    """An event of a stream of text, whose tokens come one by one."""
-    return Line(Act.EVENT, event.frame, TOKEN if event.kind == "c" else (LedgerChunk(event.kind, 0, 0),))
 
 
 Strike = Callable[[StreamWriter, Fault, int], bool]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from mockserver.clock import now_ns
+from mockserver.dialect.frames import Event
 from mockserver.dialect.sse import LAST_CHUNK, chunk_around, http_chunk
 from mockserver.replies.reply import Reply, Timer
 from mockserver.replies.script import Act, LedgerChunk, Line, TextScript
@@ -120,11 +121,11 @@ class TextReply(Reply):
         """The tokens of the prompt are counted."""
         script = self._script
         assert script is not None
-        script.ends = self.writer.end()
+        script.ends = self._text_writer.closing(usage=True)
         if self._stream is not None and self._sender is not None:
-            self._sender.core.end(self._stream, _frames(script.ends))
+            self._sender.core.end(self._stream, _ends(script.ends))
         elif self._sent == self._tokens and not self._ended:
-            self._add(script.ends)
+            self._add(script.end_lines())
 
     def _step(self) -> int | None:
         """Send one token. Returns the deadline of the next."""
@@ -139,7 +140,7 @@ class TextReply(Reply):
             self._sent = self._noted = i + 1
             self._add(script.lines_of(i))
             if self._sent == self._tokens:
-                self._add(script.ends or ())
+                self._add(script.end_lines())
                 return None
         self._due_ns = due_ns = self._due_ns + script.gaps_ns[i]
         return None if self._closing() else due_ns
@@ -191,7 +192,7 @@ class TextReply(Reply):
         if socket is None or self._closing() or self._waiting():
             return False
         first, last = b"".join(_frames(script.first)), b"".join(_frames(script.last))
-        ends = () if script.ends is None else _frames(script.ends)
+        ends = () if script.ends is None else _ends(script.ends)
 
         def add(known: dict[str, bytes]) -> Stream:
             return sender.core.add(
@@ -227,7 +228,7 @@ class TextReply(Reply):
             self._due_ns = due_ns + (script.gaps_ns[self._sent - 1] if self._sent else 0)
             self._timer.at(self._due_ns, self._step)
         else:
-            self._add((ends or ())[stream.ended :])
+            self._add(script.end_lines(stream.ended))
 
     def _adopt(self, stream: Stream, script: TextScript) -> None:
         """Note the chunks that the thread sent."""
@@ -244,16 +245,15 @@ class TextReply(Reply):
         ends = (script.ends or ())[: stream.ended]
         self._record(ends)
         if stream.rest:
-            written = ends[-1:] or (script.lines_of(sent - 1) if sent else ())
-            chunks = len(self.chunk_kinds)
-            self.blocked = list(range(chunks - _unsent(written, len(stream.rest)), chunks))
+            chunks, edge = len(self.chunk_kinds), sent == 1 or sent == self._tokens
+            written = (script.last if sent > 1 else script.first) if edge and not ends else ()
+            self.blocked = list(range(chunks - _unsent(_frames(written), len(stream.rest)), chunks))
 
-    def _record(self, lines: Sequence[Line]) -> None:
-        for line in lines:
-            self.bytes_out += len(line.data)
-            for chunk in line.chunks:
-                self.chunk_kinds.append(chunk.kind)
-                self.chunk_tokens.append(chunk.tokens)
+    def _record(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self.bytes_out += len(event.frame)
+            self.chunk_kinds.append(event.kind)
+            self.chunk_tokens.append(1 if event.carries else 0)
 
     def close(self, why: str) -> None:
         """Take it from the thread before. What the thread has sent to its end is not cut any more."""
@@ -276,21 +276,24 @@ def reply_of(wire: Wire, writer: ScriptWriter, timer: Timer, on_end: Callable[[R
     return Reply(wire, writer, timer, on_end)
 
 
-def _frames(lines: Sequence[Line]) -> tuple[bytes, ...]:
-    """The HTTP chunks of lines."""
-    return tuple(
-        [http_chunk(line.data) + LAST_CHUNK if line.act is Act.END else http_chunk(line.data) for line in lines]
-    )
+def _frames(events: Sequence[Event]) -> list[bytes]:
+    """The HTTP chunks of events."""
+    return [http_chunk(event.frame) for event in events]
 
 
-def _unsent(lines: Sequence[Line], rest: int) -> int:
-    """How many of the lines that were one write are in its last `rest` bytes, wholly or in part."""
+def _ends(events: Sequence[Event]) -> tuple[bytes, ...]:
+    """The HTTP chunks of the last events, with the end of the body."""
+    *frames, last = _frames(events)
+    return (*frames, last + LAST_CHUNK)
+
+
+def _unsent(frames: Sequence[bytes], rest: int) -> int:
+    """How many of the frames that were one write are in its last `rest` bytes, wholly or in part. At least one is."""
     count = 0
-    for frame in reversed(_frames(lines)):
-        if rest > 0:
-            count += 1
-        rest -= len(frame)
-    return count
+    while rest > 0 and count < len(frames):
+        count += 1
+        rest -= len(frames[-count])
+    return max(count, 1)
 
 
 def remember(pieces: Iterable[str]) -> None:

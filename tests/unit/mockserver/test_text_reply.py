@@ -20,7 +20,6 @@ from mockserver.plans.plan import Plan
 from mockserver.replies import text_reply as text_reply_module
 from mockserver.replies.choice import ReplyStyle
 from mockserver.replies.reply import Reply
-from mockserver.replies.script import Act, Line
 from mockserver.replies.stream import StreamWriter
 from mockserver.replies.text_reply import TextReply, reply_of
 from mockserver.replies.wire import DirectWire, TransportWire
@@ -227,8 +226,8 @@ def test_a_script_has_the_lines_that_come_with_the_tokens(endpoint: Endpoint, us
     around = whole.around()
     assert around is not None
     script = whole.script(RECEIVED, around)
-    assert (script.ends is None) == whole.waits == usage
-    script.ends = whole.end() if script.ends is None else script.ends
+    assert (script.ends is None) == usage
+    script.ends = script.ends or whole.closing(usage=True)
     assert [line._replace(due_ns=0) for line in script.lines()] == lines
     with_token = [line.due_ns for line in script.lines() if sum(chunk.tokens for chunk in line.chunks)]
     assert with_token == [*accumulate(GAPS, initial=RECEIVED + 50)]
@@ -265,5 +264,4 @@ def test_a_remembered_piece_takes_no_more_memory_than_its_bytes(monkeypatch: pyt
 
 @pytest.mark.parametrize(("rest", "chunks"), [(1, 1), (9, 1), (10, 2), (18, 2), (19, 3), (27, 3)])
 def test_of_lines_in_one_write_those_are_blocked_whose_end_was_not_taken(rest: int, chunks: int) -> None:
-    lines = [Line(Act.EVENT, b"four")] * 3  # "4\r\nfour\r\n" has 9 bytes.
-    assert text_reply_module._unsent(lines, rest) == chunks
+    assert text_reply_module._unsent([b"4\r\nfour\r\n"] * 3, rest) == chunks
