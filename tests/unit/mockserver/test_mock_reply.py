@@ -8,10 +8,13 @@ import pytest
 
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.openai import CHAT, COMPLETION
+from mockserver.dialect.params import RequestParams
+from mockserver.plans.plan import Plan
+from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
 from mockserver.replies.reply import Reply
-from mockserver.tokencount import TokenCount
+from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
-from tests.support.played_reply import PIECES, Played
+from tests.support.played_reply import PIECES, ByHand, Played
 
 
 def play(
@@ -118,6 +121,18 @@ def test_what_could_not_be_written_is_not_in_the_ledger(gone_after: int) -> None
     assert kinds(reply) == "rccccuo"[:gone_after]
     assert len(reply.write_ns) == len(reply.chunk_tokens) == gone_after
     assert reply.cut == "client_closed"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_chunks_name_their_choice_where_a_stream_has_several(stream: bool) -> None:
+    params = RequestParams(stream, False, False, 4, prompt="x", n=2)
+    choices = (text_choice(params, Plan(50, (20,) * 3, 4), PIECES),) * 2
+    content = ReplyStyle().content_of(params, choices, COMPLETION, "id", 9, "m", known_count(5))
+    reply = Reply(PaperWire(), writer_of(content, ByHand().now_ns), ByHand(), lambda reply: None)
+    reply.begin()
+    for choice in (0, 1, 1, 1, 0, 1, 0, 0):
+        reply.take_of(choice, 1)
+    assert reply.chunk_choices == ([0, 1, 1, 1, 0, 1, 0, 0, None] if stream else None)
 
 
 def test_a_whole_reply_is_one_body_and_no_chunk() -> None:

@@ -218,6 +218,12 @@ def test_what_finds_nothing_to_do_has_not_struck(faults: str) -> None:
     assert played.reply.writer.struck is None
 
 
+def test_a_fault_of_the_bytes_has_not_struck_where_none_were_sent() -> None:
+    for faults in ("crlf;reset:after=0", "comments;truncate:after=0"):
+        played = Played(faults, endpoint=COMPLETION).play(1)
+        assert (played.writes, played.reply.writer.struck) == ([], faults.partition(";")[2].partition(":")[0])
+
+
 def test_the_last_two_change_places_where_there_is_no_later_one() -> None:
     assert Played("reorder:after=2").play().writes[3:5] == [FOUR, THREE]
     assert Played("reorder").play(4).kinds == "rco"

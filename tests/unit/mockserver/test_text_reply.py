@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import accumulate
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mockserver.clock import now_ns
 from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Block
 from mockserver.dialect.messages import MESSAGES
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
@@ -243,6 +246,11 @@ def test_a_stream_that_is_more_than_text_is_sent_line_by_line() -> None:
         played = Played(faults, continuous="usage" in more, **more)
         assert isinstance(played.reply.writer, StreamWriter)
         assert played.reply.writer.around() is None
+    writer = writer_for(CHAT)
+    choice = writer.content.choices[0]
+    blocks = (Block("text", 0, 2), Block("reasoning", 2, N))
+    writer.content = writer.content._replace(choices=(choice._replace(blocks=blocks),))
+    assert writer.around() is None
     responses = Played(endpoint=RESPONSES).reply.writer  # Its events are numbered.
     assert isinstance(responses, StreamWriter)
     assert responses.around() is None
@@ -265,3 +273,46 @@ def test_a_remembered_piece_takes_no_more_memory_than_its_bytes(monkeypatch: pyt
 @pytest.mark.parametrize(("rest", "chunks"), [(1, 1), (9, 1), (10, 2), (18, 2), (19, 3), (27, 3)])
 def test_of_lines_in_one_write_those_are_blocked_whose_end_was_not_taken(rest: int, chunks: int) -> None:
     assert text_reply_module._unsent([b"4\r\nfour\r\n"] * 3, rest) == chunks
+
+
+@dataclass
+class Stream:
+    """What the thread tells of a stream."""
+
+    tokens: int
+    ended: int
+    rest: bytes
+    stamps: bytes
+    text_bytes: int = 0
+    due_ns: int = 0
+    complete: bool = False
+
+
+@pytest.mark.parametrize(
+    ("tokens", "ended", "rest", "blocked"),
+    [
+        (1, 0, 1, [1]),  # The role and the first token are one write.
+        (1, 0, 1_000, [0, 1]),
+        (3, 0, 1_000, [3]),
+        (N, 0, 1, [N]),
+        (N, 1, 1, [N + 1]),
+        (3, 0, 0, []),
+    ],
+)
+def test_what_the_thread_could_not_send_is_blocked(tokens: int, ended: int, rest: int, blocked: list[int]) -> None:
+    class Socketed(Transport):
+        def get_extra_info(self, name: str) -> Any:
+            return SimpleNamespace(fileno=lambda: 3)
+
+    async def main() -> TextReply:
+        chunks = tokens + 1 + ended
+        stream = Stream(tokens, ended, b"x" * rest, bytes(8 * chunks))
+        sender: Any = SimpleNamespace(core=SimpleNamespace(add=lambda *given: stream))
+        reply = text_reply(Socketed(), writer_for(CHAT))
+        reply.begin()
+        reply.follow(RECEIVED, sender)
+        reply.come_back()
+        assert len(reply.chunk_kinds) == len(reply.chunk_tokens) == len(reply.write_ns) >= chunks
+        return reply
+
+    assert asyncio.run(main()).blocked == blocked
