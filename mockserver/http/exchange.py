@@ -126,7 +126,6 @@ class Exchange:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.awaits_continue = False
         while not (self._body or (self._has_body and not self._is_taken) or self.disconnected or self.complete):
-            self._protocol.resume_reading()
             self._event = asyncio.Event()
             await self._event.wait()
         if self.disconnected or self.complete:

@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from mockserver.clock import now_ns
+from mockserver.http.exchange import Exchange
 from mockserver.http.limits import RequestLimits
 from mockserver.http.protocol import MockProtocol
 
@@ -77,6 +78,7 @@ class Mock:
         # It is None until the head has been read, which its type leaves out.
         while (cycle := cast(Any, protocol.exchange)) is None or not (cycle.complete or transport.closed):
             await asyncio.sleep(0)
+        assert not any(isinstance(task, Exchange) for task in self.state.tasks)
         transport.close()
         protocol.connection_lost(None)
         return bytes(transport.written), plain

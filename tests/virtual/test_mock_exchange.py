@@ -107,8 +107,12 @@ CASES: dict[str, tuple[list[bytes], bytes, bool]] = {
     "a stream": ([get("/stream")], STREAM, False),
     "no content": ([get("/empty")], OK.replace(b"200 OK", b"204 No Content") + b"\r\n", False),
     "no body for HEAD": ([get("/stream", method="HEAD")], OK + b"\r\n", False),
-    "two in one read": ([get("/stream") + SIZE], STREAM + SEVEN, False),
+    "three in one read": ([get("/stream") + SIZE + get("/size")], STREAM + SEVEN + SEVEN[:-1] + b"0", False),
     "HTTP/1.0": ([get("/size", version="1.0")], OK + b"content-length: 1\r\nconnection: close\r\n\r\n0", True),
+    "HTTP/1.0 that would stay": (
+        [get("/size", "connection: keep-alive", version="1.0")],
+        OK + b"content-length: 1\r\nconnection: close\r\n\r\n0", True,
+    ),
     "a client that closes": (
         [get("/size", "connection: close")], OK + b"content-length: 1\r\nconnection: close\r\n\r\n0", True,
     ),
@@ -138,9 +142,10 @@ def test_what_is_written_and_whether_the_connection_stays(name: str) -> None:
         await settle()
         assert (bytes(transport.written), transport.closed) == (written, closed)
         if name == "a client that waits":
-            protocol.feed(b"1234567", now_ns(), "kernel")
-            await settle()
-            assert transport.written.endswith(SEVEN)
+            for part in (b"123", b"4567"):
+                protocol.feed(part, now_ns(), "kernel")
+                await settle()
+            assert transport.written == written + SEVEN
 
     talk(call)
 
