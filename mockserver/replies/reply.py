@@ -80,10 +80,13 @@ class Reply:
         """The engine gives the next tokens of a choice."""
         if self._ended:
             return
-        self._add(self.writer.take(choice, tokens))
-        if self.writer.waits:
-            self.writer.waits = False
-            self.writer.content.input_count.when_known(self._send_rest)
+        writer = self.writer
+        lines = writer.take(choice, tokens)
+        if lines:
+            self._add(lines)
+        if writer.waits:
+            writer.waits = False
+            writer.content.input_count.when_known(self._send_rest)
 
     def tokens_of(self, choice: int) -> int:
         """The tokens of a choice so far."""

@@ -20,11 +20,13 @@ class WholeWriter(ScriptWriter):
         return self._without_head() or ()
 
     def take(self, choice: int, tokens: int) -> Sequence[Line]:
-        if self.has_ended(choice):
+        start, most = self._given[choice], self.content.choices[choice].plan.output_tokens
+        if self.is_over or start >= most:
             return ()
-        start, stop = self._given[choice], self._given[choice] + tokens
-        self._given[choice] = stop
+        self._given[choice] = stop = start + tokens
         self.tokens_out += tokens
+        if stop < most and not self._due:
+            return ()
         for fault in self.striking(start, stop) if choice == 0 and self._due else ():
             name = fault.name
             if name in ("u2028", "malformed"):
