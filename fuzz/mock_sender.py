@@ -41,17 +41,16 @@ class _Reply:
     def __init__(self, way: int, texts: list[str]) -> None:
         self.texts = texts
         self.before, self.after = b'{"id":"x","delta":{"content":', b"}}"
-        self.opening = http_chunk(event(b'{"role":"assistant"}')) if way & _ROLE else None
+        self.opening = [http_chunk(event(b'{"role":"assistant"}'))] if way & _ROLE else []
         ends = (http_chunk(event(b'{"usage":1}')),) if way & _USAGE else ()
         self.ends = (*ends, http_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n") if way & _DONE else ends
         chunks = [http_chunk(event(self.before + orjson.dumps(text) + self.after)) for text in texts]
-        self.last = chunks[-1]
-        self.chunks = ([] if self.opening is None else [self.opening]) + chunks
+        self.chunks = self.opening + chunks
 
     def first(self, tokens: int, ended: int) -> bytes:
         """The bytes of so many tokens and of so many chunks behind the last."""
-        opened = bool(tokens) and self.opening is not None
-        return b"".join([*self.chunks[: tokens + opened], *self.ends[:ended]])
+        opening = len(self.opening) if tokens else 0
+        return b"".join([*self.chunks[: tokens + opening], *self.ends[:ended]])
 
     def hand_over(self, fd: int, way: int) -> Stream:
         count = len(self.texts)
@@ -59,9 +58,12 @@ class _Reply:
         known = {text: orjson.dumps(text) for text in self.texts}
         late = bool(way & _USAGE and way & _DONE)
         around = (b"data: " + self.before, self.after + b"\n\n\r\n")
+        first = self.chunks[: len(self.opening) + 1]
         stream = _sender().add(
-            self, fd, now_ns(), gaps, self.opening, *around, self.texts, known, self.last, () if late else self.ends
-        )
+            self, fd, now_ns(), gaps,
+            b"".join(first), len(first), self.chunks[-1], 1, () if late else self.ends,
+            *around, self.texts, known,
+        )  # fmt: skip
         if late and not _sender().end(stream, self.ends):
             self.ends = ()  # It was over before.
         return stream
@@ -126,13 +128,11 @@ def _check(reply: _Reply, stream: Stream, got: bytes, way: int) -> None:
     if not way & _LEAVE:
         assert got + rest == whole
     assert whole.endswith(rest)
-    opened = bool(sent) and reply.opening is not None
+    opened = len(reply.opening) if sent else 0
     stamps = memoryview(stream.stamps).cast("q").tolist()
     assert len(stamps) == sent + opened + ended
     assert stamps == sorted(stamps)
-    assert stream.text_bytes == sum(len(orjson.dumps(text)) for text in reply.texts[: min(sent, count - 1)])
-    assert 0 <= stream.blocked <= min(2, len(stamps))
-    assert bool(stream.blocked) == bool(rest)
+    assert stream.text_bytes == sum(len(orjson.dumps(text)) for text in reply.texts[1 : min(sent, count - 1)])
     if not way & _REMOVE and not rest:
         assert (sent, ended) == (count, len(reply.ends))
     assert stream.complete == (sent == count and ended == len(reply.ends) > 0 and not rest)

@@ -11,7 +11,7 @@ from mockserver.faults import names
 from mockserver.plans.arrival import Arrival
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger import LedgerEntry
-from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.reply import Reply
 from mockserver.replies.wire import Wire
 from mockserver.tokencount import TokenCount
 from mockserver.workers.response_store import LastResponse
@@ -71,7 +71,7 @@ def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | N
     )
 
 
-def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str, int]) -> LedgerEntry:
+def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int]) -> LedgerEntry:
     """The entry of a request that got a reply, complete or not. `facts` come from the engine."""
     assert context.count is not None
     assert context.plan is not None
@@ -80,7 +80,7 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
     if reply.cut is not None:
         engine["cut"] = reply.cut
         finished = "abort"
-    elif reply.failed:
+    elif reply.writer.failed:
         finished = "error"
     return LedgerEntry(
         id=context.arrival.id,
@@ -98,8 +98,8 @@ def entry_of_reply(context: RequestContext, reply: ReplyWriter, facts: dict[str,
         inputs=context.inputs,
         output_tokens=reply.tokens_out if context.inputs is None else 0,
         finished=finished,
-        status=reply.status,
-        fault=reply.struck,
+        status=reply.writer.status,
+        fault=reply.writer.struck,
         bytes_in=context.bytes_in,
         bytes_out=reply.bytes_out,
         engine=engine,

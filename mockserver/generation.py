@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +15,6 @@ from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.images import without_images
-from mockserver.dialect.openai import Frames
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.grammar import Impossible
 from mockserver.documents.lengths import DocumentMaker
@@ -25,13 +24,12 @@ from mockserver.entries import RequestContext
 from mockserver.intake import EngineKeys, Intake, raise_refusal
 from mockserver.plans.arrival import key_of_choice
 from mockserver.plans.plan import Plan, StreamKey, draw_plan
-from mockserver.replies.plain_stream import PlainStream, remember
-from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
-from mockserver.replies.shaped.choice import scripted_choice, shaped_reply, text_choice
-from mockserver.replies.shaped.content import Choice
-from mockserver.replies.shaped.logprobs import Logprobs
+from mockserver.replies.choice import scripted_choice, text_choice, writer_of
+from mockserver.replies.content import Choice
+from mockserver.replies.logprobs import Logprobs
+from mockserver.replies.reply import Reply
 from mockserver.replies.stream_interval import StreamInterval
-from mockserver.replies.wire import DirectWire, Wire
+from mockserver.replies.text_reply import TextReply, remember, reply_of
 from mockserver.settings import ConfigVersion
 from mockserver.state.conversations import with_history
 from mockserver.tokencount import TokenCount, known_count, total_count
@@ -194,53 +192,59 @@ class Generation:
         version: ConfigVersion,
     ) -> None:
         intake, config = self._intake, version.config
-        assert context.count is not None
-        plain = len(drafts) == 1 and drafts[0].scripted is None and params.logprobs is None and not params.echo_prompt
-        if plain and endpoint.templates is not None and not version.style.shapes(params, drafts[0].plan):
-            self.begin_ordinary(params, drafts[0].plan, endpoint, context, version)
-            return
-        identity = self._identity(endpoint, context)
-        keys = EngineKeys(intake.stepper)
-        pieces = [self._pieces(draft.plan, config.seed, draft.key) for draft in drafts]
-        choices = [self._choice(params, draft, some, config.seed) for draft, some in zip(drafts, pieces, strict=True)]
-        shaped = version.style.content_of(params, tuple(choices), endpoint, *identity, context.count)
-        plans = [choice.plan for choice in choices]
-        reply = shaped_reply(context.wire, shaped, intake.pacer, partial(intake.on_end, context, keys))
-        reply.work = keys.work
-        for number, (draft, plan) in enumerate(zip(drafts, plans, strict=True)):
+        choices, works = [], []
+        for draft in drafts:
+            pieces = self._pieces(draft.plan, config.seed, draft.key)
+            choice = self._choice(params, draft, pieces, config.seed)
             # The pieces are the tokens, whatever a stop string held back of their text.
-            free = plan.output_tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
-            ids = draft.scripted_ids[: plan.output_tokens - free]
-            links = intake.blocks.links(draft.count.chain, pieces[number][:free], ids)
-            work = EngineRequest(context.received_ns, plan, draft.count.tokens, links, params.priority)
-            take = reply.take if len(drafts) == 1 else partial(_take_and_release, reply, keys, number)
-            keys.admit(work, _by_interval(take, config, plan))
-        reply.begin()
+            tokens = choice.plan.output_tokens
+            free = tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
+            links = intake.blocks.links(draft.count.chain, pieces[:free], draft.scripted_ids[: tokens - free])
+            choices.append(choice)
+            works.append(EngineRequest(context.received_ns, choice.plan, draft.count.tokens, links, params.priority))
+        self._send(params, choices, works, endpoint, context, version)
 
-    def begin_ordinary(
+    def begin_text(
         self, params: RequestParams, plan: Plan, endpoint: Endpoint, context: RequestContext, version: ConfigVersion
     ) -> None:
-        """Hand a request to the engine whose reply is text in one choice, and nothing that has to be shaped."""
-        intake, config = self._intake, version.config
-        count = context.count
+        """Hand a request to the engine whose reply is text in one choice."""
+        intake, count = self._intake, context.count
         assert count is not None
-        keys = EngineKeys(intake.stepper)
-        pieces = self._pieces(plan, config.seed, context.arrival.key)
-        frames = Frames(endpoint, *self._identity(endpoint, context))
-        content = Content(params, plan, pieces, plan.finish.encode(), frames, count)
-        reply = _ordinary_reply(context.wire, content, partial(intake.on_end, context, keys))
+        pieces = self._pieces(plan, version.config.seed, context.arrival.key)
         links = intake.blocks.links(count.chain, pieces)
         work = EngineRequest(context.received_ns, plan, count.tokens, links, params.priority)
-        if isinstance(reply, PlainStream) and intake.stepper.plans_decide and config.stream_interval == 1:
-            step = reply.pace(work.received_ns)
-            keys.follow(work)
+        self._send(params, [text_choice(params, plan, pieces)], [work], endpoint, context, version)
+
+    def _send(
+        self,
+        params: RequestParams,
+        choices: Sequence[Choice],
+        works: Sequence[EngineRequest],
+        endpoint: Endpoint,
+        context: RequestContext,
+        version: ConfigVersion,
+    ) -> None:
+        """Hand the choices to the engine, and let their reply begin."""
+        intake, config = self._intake, version.config
+        assert context.count is not None
+        keys = EngineKeys(intake.stepper)
+        content = version.style.content_of(
+            params, tuple(choices), endpoint, *self._identity(endpoint, context), context.count
+        )
+        writer = writer_of(content, intake.pacer.now_ns)
+        writer.work = keys.work
+        reply = reply_of(context.wire, writer, intake.pacer, partial(intake.on_end, context, keys))
+        # What replies tell of the work is known when the work is done, and not at the start.
+        planned = intake.stepper.plans_decide and config.stream_interval == 1 and not version.style.details
+        if planned and isinstance(reply, TextReply):
+            keys.follow(works[0])
             reply.begin()
-            if intake.sender is None or not reply.hand_over(intake.sender, intake.pacer.at):
-                assert plan.ttft_ns is not None
-                intake.pacer.at(work.received_ns + plan.ttft_ns, step)
-        else:
-            keys.admit(work, _by_interval(reply.take, config, plan))
-            reply.begin()
+            reply.follow(context.received_ns, intake.sender)
+            return
+        for number, work in enumerate(works):
+            take = reply.take if len(works) == 1 else partial(_take_and_release, reply, keys, number)
+            keys.admit(work, _by_interval(take, config, work.plan))
+        reply.begin()
 
     def _identity(self, endpoint: Endpoint, context: RequestContext) -> tuple[str, int, str]:
         """The id of the reply, when it was created, and the model that it names."""
@@ -260,13 +264,13 @@ class Generation:
         if params.logprobs is not None:
             chance = rng.stream(seed, "logprobs", draft.key)
             tokens = choice.texts if draft.scripted is not None else pieces
-            choice = replace(
-                choice, tokens=tokens, logprobs=Logprobs(params.logprobs, chance, self._intake.text.pieces)
+            choice = choice._replace(
+                tokens=tokens, logprobs=Logprobs(params.logprobs, chance, self._intake.text.pieces)
             )
         if params.echo_prompt and draft.prompt is not None:
             prompt = draft.prompt
             text = prompt if isinstance(prompt, str) else self._intake.tokenizer.decode(prompt)
-            choice = replace(choice, echo=text)
+            choice = choice._replace(echo=text)
         return choice
 
     async def _count(
@@ -294,10 +298,10 @@ class Generation:
         return count, most_tokens(text) + shown
 
 
-def _take_and_release(reply: ReplyWriter, keys: EngineKeys, choice: int, tokens: int) -> None:
+def _take_and_release(reply: Reply, keys: EngineKeys, choice: int, tokens: int) -> None:
     """A choice that is over leaves the engine, whatever the others do."""
     reply.take_of(choice, tokens)
-    if reply.is_over(choice):
+    if reply.has_ended(choice):
         keys.release(choice, reply.tokens_of(choice))
 
 
@@ -324,15 +328,6 @@ def _natural_plan(draft: _Draft, params: RequestParams) -> Plan:
     plan = draft.draw(ends_itself=True)
     least = min(params.least_tokens, draft.most)
     return plan if plan.output_tokens >= least else draft.draw(exact_tokens=least)
-
-
-def _ordinary_reply(wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> ReplyWriter:
-    params = content.params
-    if not params.stream:
-        return WholeReply(wire, content, on_end)
-    if isinstance(wire, DirectWire) and wire.framed and not params.continuous_usage:
-        return PlainStream(wire, content, on_end)
-    return StreamedReply(wire, content, on_end)
 
 
 def most_tokens(text: str) -> int:

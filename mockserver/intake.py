@@ -27,7 +27,7 @@ from mockserver.plans.arrival import Arrivals
 from mockserver.plans.plan import draw_faults
 from mockserver.record.ledger import Ledger
 from mockserver.replies.blocks import ReplyBlocks
-from mockserver.replies.reply import ReplyWriter
+from mockserver.replies.reply import Reply
 from mockserver.replies.sender import stream_sender
 from mockserver.replies.wire import Connection, Wire, wire_of
 from mockserver.settings import ConfigVersion, Settings
@@ -228,7 +228,7 @@ class Intake:
         sent_ns = context.wire.respond(refusal.status, refusal.headers, refusal.body)
         self._ledger.add(entry_of_refusal(context, refusal, sent_ns))
 
-    def on_end(self, context: RequestContext, keys: EngineKeys, reply: ReplyWriter) -> None:
+    def on_end(self, context: RequestContext, keys: EngineKeys, reply: Reply) -> None:
         """Release the reply's choices from the engine, and record the request."""
         reports = [keys.release(choice, reply.tokens_of(choice)) for choice in range(len(keys))]
         # The times that the engine decided are the plan that the ledger compares with.

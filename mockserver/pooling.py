@@ -16,8 +16,9 @@ from mockserver.engine import EngineRequest
 from mockserver.entries import RequestContext
 from mockserver.intake import EngineKeys, Intake, raise_refusal
 from mockserver.plans.plan import draw_plan
-from mockserver.replies.shaped.pooled import pooled_content
-from mockserver.replies.shaped.whole import ShapedWhole
+from mockserver.replies.pooled import pooled_content
+from mockserver.replies.reply import Reply
+from mockserver.replies.whole import WholeWriter
 from mockserver.tokencount import known_count
 
 
@@ -53,7 +54,8 @@ class Pooling:
         make = await asked.answer(config.seed, (endpoint.id_prefix + reply_id, utc_seconds(), context.model))
         content = pooled_content(plan, make, context.count)
         keys = EngineKeys(intake.stepper)
-        reply = ShapedWhole(context.wire, content, intake.pacer, partial(intake.on_end, context, keys))
+        writer = WholeWriter(content, intake.pacer.now_ns)
+        reply = Reply(context.wire, writer, intake.pacer, partial(intake.on_end, context, keys))
         # To the engine, the inputs are one prompt that fits its context and is not in its prefix cache.
         work = EngineRequest(context.received_ns, plan, min(tokens, config.max_model_len - 1))
         keys.admit(work, reply.take)

@@ -23,7 +23,7 @@ from mockserver.config_parts.sentences import sentences_of
 from mockserver.errors import UsageError
 from mockserver.plans.latencies import latencies_of
 from mockserver.plans.plan import Latencies
-from mockserver.replies.shaped.choice import ReplyStyle
+from mockserver.replies.choice import ReplyStyle
 from mockserver.workers.shared_state import SharedState
 
 _REMEMBERED = 100

@@ -15,19 +15,6 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Templates:
-    """The bytes of ordinary replies, for the cheap path. Only OpenAI's dialect has them."""
-
-    chunk_object: bytes
-    whole_object: bytes
-    role: bytes | None
-    text_head: bytes
-    text_tail: bytes
-    last_tail: bytes
-    whole: bytes
-
-
 def _as_it_is(refusal: Refusal) -> Refusal:
     return refusal
 
@@ -43,8 +30,6 @@ class Endpoint:
     frames: FramesOf
     is_chat: bool
     """Whether the prompt is a conversation; its replies can reason and call tools."""
-    templates: Templates | None = None
-    """None: every reply is shaped."""
     require_key: Callable[[Request, MockConfig], None] = require_key
     """Raises Refusal (401) if the request lacks a configured API key."""
     parse_behind: Callable[[dict[str, Any], Sequence[dict[str, Any]]], RequestParams] | None = None

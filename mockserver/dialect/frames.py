@@ -2,14 +2,16 @@
 
 A reply has one choice or several. A choice is a row of tokens in blocks: reasoning, text, or one tool call each. While it
 is sent, `ReplyFrames` turns pieces of it into events. A dialect is one class behind `ReplyFrames` and one `Endpoint`
-(dialect/endpoint.py); replies/shaped/ does the rest: times, faults, the ledger.
+(dialect/endpoint.py); replies/ does the rest: times, faults, the ledger.
+
+What is made for each token or each request is a `NamedTuple`: a frozen dataclass takes three times as long to make.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from mockserver.dialect.params import RequestParams
 from mockserver.engine.work import Work
@@ -25,8 +27,7 @@ class ToolCall:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """The tokens from `start` to `stop` of a choice. The first token of a tool call is its head, without text."""
 
     kind: BlockKind
@@ -35,29 +36,33 @@ class Block:
     call: ToolCall | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FinishReason:
+class FinishReason(NamedTuple):
     """Why a choice ended, in the words of OpenAI's chat, and the stop string if one ended it."""
 
     reason: str
     stop: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageCounts:
+class UsageCounts(NamedTuple):
     """The numbers of a usage object."""
 
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int | None = None
     """None if the reply cannot reason."""
-    work: Work | None = None
-    """What the engine has done for the request. None for a reply of several choices."""
+    ask_work: Callable[[], Work | None] = lambda: None
+    """Asks for `work`. Few replies tell it."""
+
+    @property
+    def work(self) -> Work | None:
+        """What the engine has done for the request so far. None for a reply of several choices."""
+        return self.ask_work()
 
     @property
     def cached_tokens(self) -> int | None:
         """Of the input tokens, those from the prefix cache. None if the engine has no prefix cache."""
-        return None if self.work is None else self.work.cached_tokens
+        work = self.work
+        return None if work is None else work.cached_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,7 @@ class TokenLogprob:
     top: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event of a stream, blank line included, and its letter in the ledger's `chunk_kind`."""
 
     frame: bytes
@@ -82,8 +86,7 @@ class Event:
         return self.kind in "ctf"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Consecutive tokens of one block, sent together. The text may be empty."""
 
     text: str
@@ -129,8 +132,7 @@ class SaidChoice:
         return "".join(block.text for block in self.blocks if block.kind == kind)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyIdentity:
+class ReplyIdentity(NamedTuple):
     """What every event of a reply can repeat."""
 
     id: str
@@ -160,6 +162,11 @@ class ReplyFrames(Protocol):
 
     def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
         """What opens a choice, before its first token."""
+
+    def around(self, running: bool) -> tuple[bytes, bytes] | None:
+        """The bytes before and after the JSON text of an event that carries nothing but text, from the middle of the first
+        block of the only choice. None if such events differ in more than their texts. `running`: the request wants usage on
+        every chunk."""
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         """Some tokens. At most one of the events has a kind of c, t or f: it carries them. If the name of a tool call comes

@@ -128,6 +128,11 @@ class MessagesFrames:
     def _signature(self, index: int) -> str:
         return hashlib.blake2b(f"{self._identity.id} {index}".encode(), digest_size=16).hexdigest()
 
+    def around(self, running: bool) -> tuple[bytes, bytes]:
+        """A delta of text."""
+        before, _, after = self._delta("c", "text_delta", "text", "").frame.partition(b'"text":""')
+        return before + b'"text":', after
+
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """The deltas of a block, and its beginning and end."""
         events = []

@@ -11,12 +11,11 @@ Rules (vLLM 0.11 and later):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from mockserver.dialect.endpoint import Endpoint, Templates
+from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.formats import parse_document, parse_tool_choice, parse_tools
 from mockserver.dialect.openai_frames import ChatFrames, CompletionFrames
 from mockserver.dialect.params import RequestParams
@@ -25,23 +24,6 @@ from mockserver.dialect.sampling import MAX_LOGPROBS, check_sampling, own_length
 
 MOST_CHOICES = 128
 """OpenAI's limit for `n`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens in and out."""
-
-    input_tokens: int
-    output_tokens: int
-
-    def json(self) -> bytes:
-        """vLLM's usage object."""
-        total = self.input_tokens + self.output_tokens
-        return b'{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d}' % (
-            self.input_tokens,
-            total,
-            self.output_tokens,
-        )
 
 
 def parse_body(body: bytes, *models: str) -> dict[str, Any]:
@@ -212,71 +194,12 @@ def context_refusal(limit: int, input_tokens: int, asked_tokens: int, at_least: 
     return refusal_of(400, message, "input_tokens")
 
 
-class Frames:
-    """The JSON of one ordinary reply, in chunks or whole. The constant parts are encoded once."""
-
-    def __init__(self, endpoint: Endpoint, reply_id: str, created: int, model: str) -> None:
-        assert endpoint.templates is not None
-        self._templates = templates = endpoint.templates
-        self._named = (orjson.dumps(reply_id), created, orjson.dumps(model))
-        self._head = self._head_of(templates.chunk_object)
-        self._text_head = self._head + templates.text_head
-
-    def _head_of(self, kind: bytes) -> bytes:
-        reply_id, created, model = self._named
-        return b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (reply_id, kind, created, model)
-
-    def role(self, usage: Usage | None) -> bytes | None:
-        """The chunk that opens a stream, or None if the endpoint has none."""
-        if self._templates.role is None:
-            return None
-        return self._head + self._templates.role + self._tail(usage)
-
-    def text(self, text: str, finish: bytes | None, usage: Usage | None) -> bytes:
-        """A chunk of text. `finish` is the finish reason on the last chunk, else None."""
-        templates = self._templates
-        tail = templates.text_tail if finish is None else templates.last_tail % finish
-        return b"".join((self._text_head, orjson.dumps(text), tail, b"]}" if usage is None else self._tail(usage)))
-
-    def around_text(self) -> tuple[bytes, bytes]:
-        """The bytes before and after the JSON text of a chunk that is not the last and has no usage."""
-        return self._text_head, self._templates.text_tail + self._tail(None)
-
-    def usage(self, usage: Usage) -> bytes:
-        """The chunk with usage and no choices."""
-        return self._head + self._tail(usage)
-
-    def whole(self, text: str, finish: bytes, usage: Usage) -> bytes:
-        """The body of a whole reply."""
-        return (
-            self._head_of(self._templates.whole_object)
-            + self._templates.whole % (orjson.dumps(text), finish)
-            + self._tail(usage)
-        )
-
-    @staticmethod
-    def _tail(usage: Usage | None) -> bytes:
-        return b"]}" if usage is None else b'],"usage":%b}' % usage.json()
-
-
-_OPEN = b',"logprobs":null,"finish_reason":null'
-_LAST = b',"logprobs":null,"finish_reason":"%b","stop_reason":null'
-
 CHAT = Endpoint(
     path="/v1/chat/completions",
     id_prefix="chatcmpl-",
     parse=parse_chat,
     frames=ChatFrames,
     is_chat=True,
-    templates=Templates(
-        chunk_object=b"chat.completion.chunk",
-        whole_object=b"chat.completion",
-        role=b'{"index":0,"delta":{"role":"assistant","content":""}' + _OPEN + b"}",
-        text_head=b'{"index":0,"delta":{"content":',
-        text_tail=b"}" + _OPEN + b"}",
-        last_tail=b"}" + _LAST + b"}",
-        whole=b'{"index":0,"message":{"role":"assistant","content":%b}' + _LAST + b"}",
-    ),
 )
 
 COMPLETION = Endpoint(
@@ -285,15 +208,6 @@ COMPLETION = Endpoint(
     parse=parse_completion,
     frames=CompletionFrames,
     is_chat=False,
-    templates=Templates(
-        chunk_object=b"text_completion",
-        whole_object=b"text_completion",
-        role=None,
-        text_head=b'{"index":0,"text":',
-        text_tail=_OPEN + b"}",
-        last_tail=_LAST + b"}",
-        whole=b'{"index":0,"text":%b' + _LAST + b"}",
-    ),
 )
 
 

@@ -1,7 +1,6 @@
-"""The JSON of OpenAI's chat and completions for replies of any shape.
+"""The JSON of OpenAI's chat and completions, for replies of any shape.
 
-It is encoded for each chunk. That costs more than the templates of `openai.Frames` and allows any shape. For the ordinary
-shape both give the same bytes.
+The head that all events of a reply share is encoded once, and so is what stands around the text of an ordinary chunk.
 """
 
 from __future__ import annotations
@@ -30,6 +29,10 @@ from mockserver.dialect.sse import DONE, event
 PLANNED_FAILURE = "The engine failed while it made this reply (planned fault)."
 _PLANNED_ERROR = error_body(500, PLANNED_FAILURE)
 _BROKEN_JSON = b'{"id":"broken","choices":[{"index":0,"delta":{"conte'
+_DONE = Event(DONE, "o")
+_OPEN = b',"logprobs":null,"finish_reason":null}'
+"""The end of a choice that goes on, in a chunk."""
+_ROLE = b'{"index":%d,"delta":{"role":"assistant","content":""}' + _OPEN
 _LETTERS = {"reasoning": "t", "text": "c", "tool": "f"}
 
 
@@ -40,21 +43,19 @@ class _OpenAIFrames:
     opens_early = False
     ignores: frozenset[str] = frozenset()
     comment: Event | None = None
-    _chunk_object: str
-    _whole_object: str
+    _chunk_object: bytes
+    _whole_object: bytes
+    _text: tuple[bytes, bytes]
+    """What stands around the text in the choice of a chunk, with a place for the number of the choice."""
 
     def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
         self._identity = identity
-        self._head = {
-            "id": identity.id,
-            "object": self._chunk_object,
-            "created": identity.created,
-            "model": identity.model,
-        }
-        self._include_usage = params.include_usage
+        self._names = (orjson.dumps(identity.id), identity.created, orjson.dumps(identity.model))
+        self._head = b"data: " + self._head_of(self._chunk_object)
 
-    def _event(self, kind: str, choices: list[dict[str, Any]], usage: UsageCounts | None) -> Event:
-        return Event(event(_dump({**self._head, "choices": choices}, usage)), kind)
+    def _head_of(self, kind: bytes) -> bytes:
+        reply_id, created, model = self._names
+        return b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (reply_id, kind, created, model)
 
     def _chunk(
         self,
@@ -68,19 +69,30 @@ class _OpenAIFrames:
         row = {"index": choice, **said, "logprobs": logprobs, "finish_reason": None}
         if end is not None:
             row |= {"finish_reason": end.reason, "stop_reason": end.stop}
-        return self._event(kind, [row], usage)
+        return Event(b"%b%b%b\n\n" % (self._head, orjson.dumps(row), _tail(usage)), kind)
+
+    def _text_chunk(self, piece: Piece, usage: UsageCounts | None) -> Event:
+        """A chunk with nothing but text. Most are."""
+        before, after = self._text
+        parts = (self._head, before % piece.choice, orjson.dumps(piece.text), after, _finish(piece.end), _tail(usage))
+        return Event(b"%b%b%b%b%b%b\n\n" % parts, "c" if piece.text else "o")
+
+    def around(self, running: bool) -> tuple[bytes, bytes] | None:
+        """The chunk around a text of the first choice."""
+        if running:
+            return None
+        before, after = self._text
+        return self._head + before % 0, after + _OPEN + b"]}\n\n"
 
     def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
         """The chunk with usage and no choices, and `[DONE]`."""
-        done = Event(DONE, "o")
         if usage is None:
-            return [done]
-        row = {**self._head, "choices": []}
-        return [Event(event(_dump(row, usage, self._identity.details)), "u"), done]
+            return [_DONE]
+        return [Event(b"%b%b\n\n" % (self._head, _tail(usage, self._identity.details)), "u"), _DONE]
 
     def failure(self) -> list[Event]:
         """An error object, and `[DONE]`."""
-        return [Event(event(_PLANNED_ERROR), "o"), Event(DONE, "o")]
+        return [Event(event(_PLANNED_ERROR), "o"), _DONE]
 
     def broken(self) -> Event:
         """A chunk that breaks off."""
@@ -91,23 +103,27 @@ class _OpenAIFrames:
         return _PLANNED_ERROR
 
     def _whole(self, choices: list[dict[str, Any]], usage: UsageCounts | None) -> bytes:
-        row = {**self._head, "object": self._whole_object, "choices": choices}
-        return _dump(row, usage, self._identity.details)
+        # The brackets around the list are already in the head and the tail.
+        rows = orjson.dumps(choices)[1:-1]
+        return self._head_of(self._whole_object) + rows + _tail(usage, self._identity.details)
 
 
 class ChatFrames(_OpenAIFrames):
     """/v1/chat/completions."""
 
     has_role = True
-    _chunk_object = "chat.completion.chunk"
-    _whole_object = "chat.completion"
+    _chunk_object = b"chat.completion.chunk"
+    _whole_object = b"chat.completion"
+    _text = (b'{"index":%d,"delta":{"content":', b"}")
 
     def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
         """The role chunk."""
-        return [self._chunk("r", choice, {"delta": {"role": "assistant", "content": ""}}, None, usage)]
+        return [Event(b"%b%b%b\n\n" % (self._head, _ROLE % choice, _tail(usage)), "r")]
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk of content, of reasoning, or of a tool call."""
+        if piece.kind == "text" and piece.logprobs is None and not piece.role:
+            return [self._text_chunk(piece, usage)]
         delta: dict[str, Any] = {"role": "assistant"} if piece.role else {}
         kind = _LETTERS[piece.kind] if piece.text else "o"
         if piece.kind == "tool":
@@ -157,8 +173,9 @@ class CompletionFrames(_OpenAIFrames):
         """Where the next token of each choice begins in its text."""
 
     has_role = False
-    _chunk_object = "text_completion"
-    _whole_object = "text_completion"
+    _chunk_object = b"text_completion"
+    _whole_object = b"text_completion"
+    _text = (b'{"index":%d,"text":', b"")
 
     def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
         """Nothing."""
@@ -166,11 +183,11 @@ class CompletionFrames(_OpenAIFrames):
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """A chunk of text."""
-        logprobs = None
-        if piece.logprobs is not None:
-            start = self._offsets.get(piece.choice, len(piece.text) - sum(len(one.text) for one in piece.logprobs))
-            logprobs = _completion_logprobs(piece.logprobs, max(start, 0))
-            self._offsets[piece.choice] = max(start, 0) + sum(len(one.text) for one in piece.logprobs)
+        if piece.logprobs is None:
+            return [self._text_chunk(piece, usage)]
+        start = self._offsets.get(piece.choice, len(piece.text) - sum(len(one.text) for one in piece.logprobs))
+        logprobs = _completion_logprobs(piece.logprobs, max(start, 0))
+        self._offsets[piece.choice] = max(start, 0) + sum(len(one.text) for one in piece.logprobs)
         kind = "c" if piece.text else "o"
         return [self._chunk(kind, piece.choice, {"text": piece.text}, piece.end, usage, logprobs)]
 
@@ -228,15 +245,26 @@ def _choice(index: int, said: dict[str, Any], end: FinishReason, logprobs: dict[
     return {"index": index, **said, "logprobs": logprobs, "finish_reason": end.reason, "stop_reason": end.stop}
 
 
-def _dump(row: dict[str, Any], usage: UsageCounts | None, details: frozenset[str] = frozenset()) -> bytes:
+def _finish(end: FinishReason | None) -> bytes:
+    """The end of a choice in a chunk."""
+    if end is None:
+        return _OPEN
+    reasons = (orjson.dumps(end.reason), orjson.dumps(end.stop))
+    return b',"logprobs":null,"finish_reason":%b,"stop_reason":%b}' % reasons
+
+
+def _tail(usage: UsageCounts | None, details: frozenset[str] = frozenset()) -> bytes:
+    """What comes after the last choice."""
     if usage is None:
-        return orjson.dumps(row)
+        return b"]}"
     counts: dict[str, Any] = {
         "prompt_tokens": usage.input_tokens,
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "completion_tokens": usage.output_tokens,
     }
-    counts |= usage_details(usage, details)
+    if details:
+        counts |= usage_details(usage, details)
     if usage.reasoning_tokens is not None:
         counts["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
-    return orjson.dumps({**row, "usage": counts, **root_details(usage, details)})
+    fields = {"usage": counts, **root_details(usage, details)} if details else {"usage": counts}
+    return b"]," + orjson.dumps(fields)[1:]

@@ -188,6 +188,9 @@ class ResponsesFrames:
         self._output.append(row)
         return events
 
+    def around(self, running: bool) -> None:
+        """Each event has its number."""
+
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """The deltas of an item, and its beginning and end."""
         events = []

@@ -24,8 +24,6 @@ def http_chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
-def chunked_event(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
-    """The bytes around `size` bytes of text that make it one event in one HTTP chunk: `http_chunk(event(before + text +
-    after))`, cut at the text."""
-    head, tail = b"data: %b" % before, b"%b\n\n" % after
-    return b"%x\r\n%b" % (len(head) + size + len(tail), head), tail + b"\r\n"
+def chunk_around(before: bytes, after: bytes, size: int) -> tuple[bytes, bytes]:
+    """`http_chunk(before + text + after)`, cut at a text of `size` bytes: what comes before it and after it."""
+    return b"%x\r\n%b" % (len(before) + size + len(after), before), after + b"\r\n"

@@ -1,8 +1,8 @@
 """The planned faults. `FAULTS` has one line for each.
 
 A fault refuses a request (`status`), delays its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
-place of the token after `after` tokens (`STRIKES` in replies/shaped/stream.py), changes what is sent
-(replies/shaped/stream.py and replies/shaped/outgoing.py check its name), or hits connections (http/connection_faults.py).
+place of the token after `after` tokens (`STRIKES` in replies/stream.py), changes what is sent
+(replies/stream.py and replies/outgoing.py check its name), or hits connections (http/connection_faults.py).
 """
 
 from __future__ import annotations

@@ -1,19 +1,22 @@
-"""uvicorn's HTTP/1.1 protocol with additions: it stamps arrivals, lets the response write to the connection, and serves
-ordinary requests without the application (mockserver/plain/). A connection may become a WebSocket (responses_socket.py)."""
+"""HTTP/1.1 over httptools: a protocol for uvicorn (its `http` setting), which stamps arrivals, lets the response write to the
+connection, and serves ordinary requests without the application (mockserver/plain/). A connection may become a WebSocket
+(responses_socket.py)."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import urllib.parse
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
 
 from mockserver.clock import NS_PER_S, now_ns
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
-from mockserver.http.cycles import CycleTransport, PlainCycle, ResponseConnection
+from mockserver.http.exchange import Exchange
 from mockserver.http.limits import HEAD_TOO_LARGE, LINGER_S, ArrivingRequest, RequestLimits
 from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
 from mockserver.plain.head import PlainHead
@@ -25,10 +28,13 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 _LOG = logging.getLogger("mockserver")
+_INVALID = b"Invalid HTTP request received."
 
 
-class MockProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, with a stamp of the read that brought the last byte of a request."""
+class MockProtocol(asyncio.Protocol):
+    """One connection. Its requests are answered one after the other."""
+
+    transport: asyncio.Transport
 
     def __init__(
         self,
@@ -37,12 +43,28 @@ class MockProtocol(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        if not config.loaded:
+            config.load()
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._state = server_state
+        self.loop = _loop or asyncio.get_running_loop()
+        self._parser: Any = httptools.HttpRequestParser(self)
+        # A client may send more behind a request that closes the connection. It is dropped.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._addresses: dict[str, Any] = {}
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.exchange: Exchange | None = None
+        """The last request whose head is complete."""
+        self._next: Exchange | None = None
+        """The request that arrives."""
+        self._pipeline: deque[Exchange] = deque()
+        """Requests that wait for the responses before them."""
+        self._under_way: list[Exchange] = []
+        """Requests whose response is not complete."""
         self._read_ns = 0
         self._read_clock = "user"
-        self._connection: ResponseConnection | None = None
-        self._under_way: list[ResponseConnection] = []
-        """The responses that this connection has begun, the one it sends and those behind it."""
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
         self._worker: Callable[[], Worker] | None = None
@@ -57,8 +79,18 @@ class MockProtocol(HttpToolsProtocol):
         """Reads that arrived while `slow_accept` holds the connection."""
         self._plain_worker: Worker | None = None
         """The worker, where there may be ordinary requests."""
+        self._keep_alive_s = config.timeout_keep_alive
         self._idle_s: float | None = None
         """When the last response ended, in the loop's time; None while there is one."""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._is_read_paused = False
+        self._writable: asyncio.Event | None = None
+        """Set when the transport takes more. None while it does."""
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The server's own headers."""
+        return self._state.default_headers
 
     def with_limits(self, limits: RequestLimits) -> MockProtocol:
         """Refuse requests that break these limits."""
@@ -77,10 +109,13 @@ class MockProtocol(HttpToolsProtocol):
         return self
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        peer, own = (transport.get_extra_info(name) for name in ("peername", "sockname"))
+        self._addresses = {"client": peer and peer[:2], "server": own and own[:2]}
         if self._worker is not None:
             self._plain_worker = self._worker()
-        self._arriving.wait(self.timeout_keep_alive)
+        self._arriving.wait(self._keep_alive_s)
         hold_ns = 0 if self._faults is None else self._faults.hold_ns()
         if hold_ns:
             self._held_until_ns = now_ns() + hold_ns
@@ -114,23 +149,42 @@ class MockProtocol(HttpToolsProtocol):
         arriving.reads(len(data))
         if not arriving.in_message and self._serve_plain(data):
             return
-        super().data_received(data)  # type: ignore[arg-type]
+        self._idle_s = None
+        self._parse(data)
         if not self._deaf:
             arriving.read()
 
+    def _parse(self, data: bytes | memoryview) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._is_websocket():
+                self._become_websocket()
+            # Else the request is answered as one of plain HTTP.
+        except httptools.HttpParserError:
+            if not self._deaf:
+                _LOG.warning(_INVALID.decode())
+                self._refuse_invalid()
+
+    def _refuse_invalid(self) -> None:
+        headers = (*self.default_headers, (b"content-type", b"text/plain; charset=utf-8"))
+        lines = [b"%b: %b\r\n" % pair for pair in headers]
+        end = b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(_INVALID), _INVALID)
+        self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *lines, end]))
+        self.transport.close()
+
     def _serve_plain(self, data: bytes | memoryview) -> bool:
         """Serve what was read without parser and application, if it is one whole ordinary request."""
-        cycle: Any = self.cycle
-        worker = self._plain_worker
-        if worker is None or self._held_until_ns is not None or self.pipeline or self.transport.is_closing():
+        exchange, worker = self.exchange, self._plain_worker
+        if worker is None or self._held_until_ns is not None or self._pipeline or self.transport.is_closing():
             return False
-        if cycle is not None and not cycle.response_complete:
+        if exchange is not None and not exchange.complete:
             # A client may ask again before the loop has heard that its response is complete.
             sender = worker.sender
-            if sender is None or not isinstance(cycle, PlainCycle):
+            if sender is None or not exchange.is_plain:
                 return False
             sender.take_back()
-            if not cycle.response_complete or self.transport.is_closing():
+            if not exchange.complete or self.transport.is_closing():
                 return False
         data = bytes(data)
         head = worker.heads.read(data)
@@ -139,88 +193,110 @@ class MockProtocol(HttpToolsProtocol):
         return self._begin_plain(worker, head, data[head.body_at :])
 
     def _begin_plain(self, worker: Worker, head: PlainHead, body: bytes) -> bool:
-        before, before_connection = self.cycle, self._connection
-        self._connection = connection = self._new_connection()
-        connection.received_ns, connection.clock = self._read_ns, self._read_clock
-        connection.cycle = cycle = PlainCycle(self, connection)
-        self.cycle = cycle  # type: ignore[assignment]
+        before, self.exchange = self.exchange, Exchange(self)
+        exchange = self.exchange
+        exchange.received_ns, exchange.clock = self._read_ns, self._read_clock
+        self._under_way.append(exchange)
+        # uvicorn waits for its tasks at the end, and cancels what is left of them.
+        self._state.tasks.add(exchange)  # type: ignore[arg-type]
         try:
-            served = worker.serve_plain(head.path, body, head.request_id, connection)
+            served = worker.serve_plain(head.path, body, head.request_id, exchange)
         except Exception:  # A bug. The application would say so with a 500.
             _LOG.exception("an ordinary request failed")
             self.transport.close()
             return True
         if not served:
-            cycle.leave()
-            self.forget(connection)
-            self.cycle, self._connection = before, before_connection
-        else:
+            self._forget(exchange)
+            self.exchange = before
+        elif not exchange.complete:
             self._idle_s = None
         return served
 
-    # An idle connection is closed after a while. To set and cancel a timer at each request costs more than to read its head,
-    # so one that runs is left alone, and looks when it fires.
+    def _forget(self, exchange: Exchange) -> None:
+        """A response has ended, or never began."""
+        if exchange in self._under_way:
+            self._under_way.remove(exchange)
+        if exchange.is_plain:
+            self._state.tasks.discard(exchange)
 
-    def on_plain_complete(self) -> None:
-        """`on_response_complete` of an ordinary request."""
-        if self.pipeline:
-            self.on_response_complete()
-            return
-        self.server_state.total_requests += 1
+    def on_complete(self, exchange: Exchange) -> None:
+        """A response is complete."""
+        self._forget(exchange)
+        self._release_memory()
+        self._state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        self.resume_reading()
+        if self._pipeline:
+            self._start(self._pipeline.popleft())
+            return
+        # To set and cancel a timer at each request costs more than to read its head, so one that runs is left alone, and
+        # looks when it fires.
         self._idle_s = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self._keep_alive_s, self._on_idle)
 
-    def on_response_complete(self) -> None:
-        """A response of the application is complete. Its timer is new."""
-        self._release_memory()
-        super().on_response_complete()
-        self._idle_s = self.loop.time()
-
-    def timeout_keep_alive_handler(self) -> None:
+    def _on_idle(self) -> None:
         """Close the connection if nothing came for long enough, or look again when that may be so."""
-        self.timeout_keep_alive_task = None
+        self._idle_timer = None
         if self._idle_s is None or self.transport.is_closing():
             return
-        left_s = self._idle_s + self.timeout_keep_alive - self.loop.time()
+        left_s = self._idle_s + self._keep_alive_s - self.loop.time()
         if left_s > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+            self._idle_timer = self.loop.call_later(left_s, self._on_idle)
         else:
-            super().timeout_keep_alive_handler()
+            self.transport.close()
 
-    def _new_connection(self) -> ResponseConnection:
-        if self._under_way:
-            # What the application answered by itself did not say when it ended.
-            self._under_way = [c for c in self._under_way if c.cycle is None or not c.cycle.response_complete]
-        connection = ResponseConnection(self)
-        self._under_way.append(connection)
-        return connection
+    def _start(self, exchange: Exchange) -> None:
+        task = self.loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
 
-    def forget(self, connection: ResponseConnection) -> None:
-        """A response has ended, or never began."""
-        if connection in self._under_way:
-            self._under_way.remove(connection)
+    # Flow control.
 
-    def _should_upgrade(self) -> bool:
-        is_ours = self.url.partition(b"?")[0] == PATH.encode() and self.scope["method"] == "GET"
-        return self._worker is not None and is_ours and not self._deaf and self._get_upgrade() == b"websocket"
+    def pause_reading(self) -> None:
+        """Do not read on: what has come waits for the application."""
+        if not self._is_read_paused:
+            self._is_read_paused = True
+            self.transport.pause_reading()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """The request is answered as one of plain HTTP."""
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self.transport.resume_reading()
 
-    def handle_websocket_upgrade(self) -> None:
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    async def drain(self) -> None:
+        """Wait until the transport takes more."""
+        if self._writable is not None:
+            await self._writable.wait()
+
+    def _is_websocket(self) -> bool:
+        is_ours = self._url.partition(b"?")[0] == PATH.encode() and self._parser.get_method() == b"GET"
+        if self._worker is None or not is_ours or self._deaf:
+            return False
+        headers = dict(self._headers)
+        asked = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
+        return b"upgrade" in asked and headers.get(b"upgrade", b"").lower() == b"websocket"
+
+    def _become_websocket(self) -> None:
         """Make the connection a WebSocket, or refuse to."""
         assert self._worker is not None
-        scope = {**self.scope, "raw_path": self.url}
+        scope = {**self._scope(), "raw_path": self._url}
+        if self._next is not None:
+            self._forget(self._next)
         try:
             self._arriving.end()
             admit(scope, self._worker())
-            self._socket = ResponsesSocket(self.transport, scope, self._worker, self.tasks, self._limits)
+            self._socket = ResponsesSocket(self.transport, scope, self._worker, self._state.tasks, self._limits)
         except Refusal as e:
             self.transport.write(refusal_response(e))
             self.transport.close()
@@ -228,10 +304,12 @@ class MockProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         if self._parting:
             self.transport.close()
-        elif self._socket is None:
-            super().shutdown()
-        else:
+        elif self._socket is not None:
             self._socket.shutdown()
+        elif self.exchange is None or self.exchange.complete:
+            self.transport.close()
+        else:
+            self.exchange.keep_alive = False
 
     # A request that breaks a limit, and the end of a connection from which more may come.
 
@@ -240,23 +318,21 @@ class MockProtocol(HttpToolsProtocol):
         if self._held is not None:  # `slow_accept` keeps the connection from being read.
             return True
         if self._arriving.in_message and not self._arriving.in_head:
-            return bool(self.pipeline) or self.flow.read_paused
-        cycle: Any = self.cycle  # None before the first head.
-        return cycle is not None and not cycle.response_complete
+            return bool(self._pipeline) or self._is_read_paused
+        return self.exchange is not None and not self.exchange.complete
 
     def _refuse(self, answer: bytes) -> None:
         """The request that arrives breaks a limit."""
-        cycle: Any = self.cycle
+        exchange = self.exchange
         is_body = self._arriving.in_message and not self._arriving.in_head
-        if cycle is not None and not cycle.response_complete:
-            if not is_body or self.pipeline:
+        if exchange is not None and not exchange.complete:
+            if not is_body or self._pipeline:
                 # The responses to earlier requests still go out, and the connection is closed behind them.
                 self._deaf = True
-                cycle.keep_alive = False
+                exchange.keep_alive = False
                 return
-            cycle.disconnected = True  # The application drops what has come.
-            cycle.message_event.set()
-            answer = b"" if cycle.response_started else answer
+            exchange.disconnect()  # The application drops what has come.
+            answer = b"" if exchange.started else answer
         elif is_body:
             answer = b""  # It has been answered, before its body had come.
         if answer and not self.transport.is_closing():
@@ -274,7 +350,7 @@ class MockProtocol(HttpToolsProtocol):
         self._deaf = self._parting = True
         self._arriving.stop()
         self.transport.write_eof()
-        self.flow.resume_reading()
+        self.resume_reading()
         self.loop.call_later(LINGER_S, self.transport.close)
 
     def is_closing(self) -> bool:
@@ -286,58 +362,93 @@ class MockProtocol(HttpToolsProtocol):
             self._arriving.is_large = False
             self._plain_worker.release_memory_soon()
 
+    # What the parser finds.
+
     def on_message_begin(self) -> None:
         if self._deaf:
             return
-        super().on_message_begin()
+        self._url, self._headers = b"", []
         self._arriving.begin()
-        self._connection = self._new_connection()
-        self._connection.held_until_ns = self._held_until_ns
-        self.scope["extensions"] = {EXTENSION: self._connection}  # type: ignore[dict-item]
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def _scope(self) -> dict[str, Any]:
+        """The ASGI scope of the request."""
+        url = httptools.parse_url(self._url)
+        path = url.path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self._parser.get_http_version(),
+            "method": self._parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "root_path": "",
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self._headers,
+            "state": self._app_state.copy(),
+            **self._addresses,
+        }
 
     def on_headers_complete(self) -> None:
-        if not self._deaf and self._arriving.head_is_too_large(self.url, self.headers):
+        if not self._deaf and self._arriving.head_is_too_large(self._url, self._headers):
             self._refuse(HEAD_TOO_LARGE)
         if self._deaf:
             return
         self._arriving.end_head()
-        super().on_headers_complete()
-        cycle: Any = self.cycle  # That of an earlier request, or None, where this one becomes a WebSocket.
-        if isinstance(cycle, RequestResponseCycle):
-            cycle.transport = CycleTransport(self)  # type: ignore[assignment]
-        connection = self._connection
-        if connection is not None:
-            connection.cycle = cycle
-            connection.http_1_0 = self.parser.get_http_version() == "1.0"
+        if self._parser.should_upgrade() and self._is_websocket():
+            self._next = None
+            return
+        scope = self._scope()
+        before, exchange = self.exchange, Exchange(self, scope)
+        scope["extensions"] = {EXTENSION: exchange}
+        exchange.held_until_ns = self._held_until_ns
+        exchange.http_1_0 = scope["http_version"] == "1.0"
+        exchange.keep_alive = not exchange.http_1_0 and self._parser.should_keep_alive()
+        exchange.awaits_continue = (b"expect", b"100-continue") in [(n, v.lower()) for n, v in self._headers]
+        self._under_way.append(exchange)
+        self.exchange = self._next = exchange
+        if before is None or before.complete:
+            self._start(exchange)
+        else:
+            self.pause_reading()
+            self._pipeline.append(exchange)
 
     def on_body(self, body: bytes) -> None:
-        if not self._deaf:
-            self._arriving.add_body(len(body))
-            super().on_body(body)
+        if self._deaf:
+            return
+        self._arriving.add_body(len(body))
+        exchange = self._next
+        if exchange is not None and not exchange.complete and exchange.add_body(body):
+            self.pause_reading()
 
     def on_message_complete(self) -> None:
         if self._deaf:
             return
         self._arriving.end()
-        connection = self._connection
-        if connection is not None:
-            connection.received_ns = self._read_ns
-            connection.clock = self._read_clock
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        if not self._deaf:
-            super().send_400_response(msg)
+        exchange, self._next = self._next, None
+        if exchange is not None:
+            exchange.received_ns, exchange.clock = self._read_ns, self._read_clock
+            exchange.end_body()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._arriving.stop()
         self._release_memory()
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
-        for connection in [*self._under_way]:
-            if connection.on_lost is not None:
-                connection.on_lost()
-        if isinstance(self.cycle, PlainCycle):
-            self.cycle.leave()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        self._state.connections.discard(self)
+        self.resume_writing()
+        for exchange in [*self._under_way]:
+            exchange.disconnect()
+            if exchange.on_lost is not None:
+                exchange.on_lost()
+            self._forget(exchange)
+        self._parser = None  # They refer to each other.
         if self._socket is not None:
             self._socket.lost()

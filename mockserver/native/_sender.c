@@ -1,4 +1,5 @@
-/* Sends ordinary streams: a heap of deadlines, the frames, send(2), and a stamp immediately before each send.
+/* Sends scripts of text (TextScript in replies/script.py): a heap of deadlines, the frames, send(2), and a stamp immediately
+ * before each send.
  *
  * One thread does it, and never takes the interpreter's lock: while Python reads a burst of requests, the tokens of the streams
  * under way leave on time. Python hands a stream over (`add`) and gets it back (`take`), after a readable `fileno`: complete, or
@@ -32,7 +33,7 @@
 #define SOURCE 0LL /* The CRC-32 of this file, where the build tells it. */
 #endif
 typedef int64_t ns_t;
-enum { QUEUED, OVER, GONE, MOST_END = 2, FRAMING = 32, HANDS = 2, LATE = 100000 /* ns */ };
+enum { QUEUED, OVER, GONE, MOST_END = 2, MOST_CHUNKS = 64, FRAMING = 32, HANDS = 2, LATE = 100000 /* ns */ };
 
 typedef struct Stream {
   PyObject_HEAD
@@ -40,9 +41,9 @@ typedef struct Stream {
   struct Stream *next;                     /* in the list of those that are over */
   int fd, state, busy, complete, heap_at;
   ns_t due, gap, *gaps;                    /* gaps: NULL where all are `gap` */
-  Py_ssize_t tokens, sent, chunks, ends, ended, blocked, text_bytes;
-  const char **texts, *opening, *before, *after, *last, *end[MOST_END];
-  Py_ssize_t opening_size, before_size, after_size, last_size, end_size[MOST_END];
+  Py_ssize_t tokens, sent, chunks, ends, ended, text_bytes;
+  const char **texts, *first, *before, *after, *last, *end[MOST_END]; /* texts: those between the first and the last */
+  Py_ssize_t first_size, first_chunks, before_size, after_size, last_size, last_chunks, end_size[MOST_END];
   ns_t *stamps;
   char *held;       /* room for a frame: what a connection did not take of it */
   const char *rest; /* in `held`, or in an end */
@@ -128,21 +129,20 @@ static void hand_back(Sender *self, Stream *s) {
   }
 }
 
-/* Send some chunks of a stream in one write. False: not all of it went. `lasts` are the bytes of the last chunk. */
-static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size, int chunks, Py_ssize_t lasts) {
+/* Send some chunks of a stream in one write. False: not all of it went. */
+static int send_chunks(Hand *hand, Stream *s, const char *bytes, Py_ssize_t size, Py_ssize_t chunks) {
   ns_t at = hand->at = now_ns();
-  for (int i = 0; i < chunks; i++) s->stamps[s->chunks++] = at;
+  for (Py_ssize_t i = 0; i < chunks; i++) s->stamps[s->chunks++] = at;
   ssize_t n;
   do n = send(s->fd, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT); while (n < 0 && errno == EINTR);
   if (n == size) return 1;
   if (n < 0) n = 0;
   s->rest_size = size - n;
   s->rest = bytes == hand->frame ? memcpy(s->held, bytes + n, s->rest_size) : bytes + n;
-  s->blocked = chunks > 1 && s->rest_size <= lasts ? 1 : chunks;
   return 0;
 }
 
-/* The HTTP chunk of token i, not the last one, at `to`. Returns its size. */
+/* The HTTP chunk of token i, neither the first nor the last, at `to`. Returns its size. */
 static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
   static const char DIGITS[] = "0123456789abcdef";
   const char *text = s->texts[i];
@@ -164,16 +164,13 @@ static Py_ssize_t put_frame(Stream *s, char *to, Py_ssize_t i) {
 static int serve(Hand *hand, Stream *s) {
   Py_ssize_t i = s->sent;
   if (i == s->tokens) { /* The ends come behind all tokens that are due. */
-    if (!send_chunks(hand, s, s->end[s->ended], s->end_size[s->ended], 1, 0)) return s->ended++, 0;
+    if (!send_chunks(hand, s, s->end[s->ended], s->end_size[s->ended], 1)) return s->ended++, 0;
     return ++s->ended < s->ends;
   }
-  Py_ssize_t size = 0, first = 0;
-  int chunks = 1;
-  if (i == 0 && s->opening) memcpy(hand->frame, s->opening, first = s->opening_size), chunks = 2;
-  if (i < s->tokens - 1) size = put_frame(s, hand->frame + first, i);
-  else memcpy(hand->frame + first, s->last, size = s->last_size);
   s->sent = i + 1;
-  return send_chunks(hand, s, hand->frame, first + size, chunks, size);
+  if (i == 0) return send_chunks(hand, s, s->first, s->first_size, s->first_chunks);
+  if (i == s->tokens - 1) return send_chunks(hand, s, s->last, s->last_size, s->last_chunks);
+  return send_chunks(hand, s, hand->frame, put_frame(s, hand->frame, i), 1);
 }
 
 /* Send what is due within `early` ns, and then what is due. */
@@ -265,10 +262,9 @@ static PyObject *Stream_get(Stream *s, void *what) {
     case 0: return PyBytes_FromStringAndSize((char *)s->stamps, s->chunks * (Py_ssize_t)sizeof(ns_t));
     case 1: return PyLong_FromSsize_t(s->sent);
     case 2: return PyLong_FromSsize_t(s->ended);
-    case 3: return PyLong_FromSsize_t(s->blocked);
-    case 4: return PyBytes_FromStringAndSize(s->rest ? s->rest : "", s->rest ? s->rest_size : 0);
-    case 6: return PyLong_FromSsize_t(s->text_bytes);
-    case 5: return PyBool_FromLong(s->complete);
+    case 3: return PyBytes_FromStringAndSize(s->rest ? s->rest : "", s->rest ? s->rest_size : 0);
+    case 4: return PyBool_FromLong(s->complete);
+    case 5: return PyLong_FromSsize_t(s->text_bytes);
     default: return PyLong_FromLongLong(s->due);
   }
 }
@@ -277,11 +273,10 @@ static PyGetSetDef Stream_values[] = {
   {"stamps", (getter)Stream_get, NULL, "The stamps of the chunks that were sent: 64 bits each, ns of CLOCK_MONOTONIC.", (void *)0},
   {"tokens", (getter)Stream_get, NULL, "Tokens that were sent.", (void *)1},
   {"ended", (getter)Stream_get, NULL, "Chunks that were sent behind the last token.", (void *)2},
-  {"blocked", (getter)Stream_get, NULL, "How many of the last chunks wait in `rest`, wholly or in part.", (void *)3},
-  {"rest", (getter)Stream_get, NULL, "Bytes that the connection did not take.", (void *)4},
-  {"complete", (getter)Stream_get, NULL, "Whether everything was sent.", (void *)5},
-  {"text_bytes", (getter)Stream_get, NULL, "Bytes of the texts that were sent, but for the last token's.", (void *)6},
-  {"due_ns", (getter)Stream_get, NULL, "The deadline of the token that was sent last, or of the first.", (void *)7},
+  {"rest", (getter)Stream_get, NULL, "Bytes that the connection did not take.", (void *)3},
+  {"complete", (getter)Stream_get, NULL, "Whether everything was sent.", (void *)4},
+  {"text_bytes", (getter)Stream_get, NULL, "Bytes of the texts that were sent, but for the first and the last token's.", (void *)5},
+  {"due_ns", (getter)Stream_get, NULL, "The deadline of the token that was sent last, or of the first.", (void *)6},
   {NULL},
 };
 static PyType_Slot Stream_slots[] = {{Py_tp_dealloc, Stream_dealloc}, {Py_tp_getset, Stream_values}, {0, NULL}};
@@ -396,10 +391,10 @@ static int read_gaps(Stream *s, PyObject *gaps) {
   return 1;
 }
 
-/* The texts: `known` has the JSON of each piece. The last has a frame of its own. */
+/* The texts in the middle: `known` has the JSON of each piece. The first and the last are bytes already. */
 static int read_texts(Stream *s, PyObject *pieces, PyObject *known, Py_ssize_t *longest) {
   if (!(s->texts = malloc((s->tokens ? s->tokens : 1) * sizeof *s->texts))) { PyErr_NoMemory(); return 0; }
-  for (Py_ssize_t i = 0; i < s->tokens - 1; i++) {
+  for (Py_ssize_t i = 1; i < s->tokens - 1; i++) {
     PyObject *piece = PyList_GetItem(pieces, i), *text = piece ? PyDict_GetItemWithError(known, piece) : NULL;
     char *bytes;
     Py_ssize_t size;
@@ -422,29 +417,35 @@ static int read_ends(Stream *s, PyObject *ends) {
 }
 
 static PyObject *Sender_add(Sender *self, PyObject *args) {
-  PyObject *owner, *gaps, *opening, *before, *after, *pieces, *known, *last, *ends;
+  PyObject *owner, *gaps, *first, *last, *ends, *before, *after, *pieces, *known;
   int fd;
   long long due;
-  if (!PyArg_ParseTuple(args, "OiLO!OSSO!O!SO!", &owner, &fd, &due, &PyTuple_Type, &gaps, &opening, &before, &after, &PyList_Type,
-                        &pieces, &PyDict_Type, &known, &last, &PyTuple_Type, &ends)) return NULL;
+  Py_ssize_t first_chunks, last_chunks;
+  if (!PyArg_ParseTuple(args, "OiLO!SnSnO!SSO!O!", &owner, &fd, &due, &PyTuple_Type, &gaps, &first, &first_chunks, &last,
+                        &last_chunks, &PyTuple_Type, &ends, &before, &after, &PyList_Type, &pieces, &PyDict_Type, &known))
+    return NULL;
   if (!self->open) { PyErr_SetString(PyExc_RuntimeError, "it is closed"); return NULL; }
   Stream *s = (Stream *)PyType_GenericAlloc(stream_type, 0);
   if (!s) return NULL;
-  Py_ssize_t longest = 0, extra = 0;
+  Py_ssize_t longest = 0, most = 0;
   s->fd = fd, s->due = due, s->tokens = PyList_Size(pieces), s->heap_at = -1;
   Py_INCREF(owner);
   s->owner = owner;
-  s->keep = PyTuple_Pack(7, opening, before, after, last, known, ends, pieces);
+  s->first_chunks = first_chunks, s->last_chunks = last_chunks;
+  s->keep = PyTuple_Pack(7, first, last, ends, before, after, known, pieces);
   if (!s->keep || s->tokens < 1) goto failed;
-  if (opening != Py_None && PyBytes_AsStringAndSize(opening, (char **)&s->opening, &s->opening_size) < 0) goto failed;
+  if (first_chunks < 1 || last_chunks < 1 || first_chunks > MOST_CHUNKS || last_chunks > MOST_CHUNKS) {
+    PyErr_SetString(PyExc_ValueError, "too few or too many chunks in one write");
+    goto failed;
+  }
+  if (PyBytes_AsStringAndSize(first, (char **)&s->first, &s->first_size) < 0) goto failed;
   if (PyBytes_AsStringAndSize(before, (char **)&s->before, &s->before_size) < 0) goto failed;
   if (PyBytes_AsStringAndSize(after, (char **)&s->after, &s->after_size) < 0) goto failed;
   if (PyBytes_AsStringAndSize(last, (char **)&s->last, &s->last_size) < 0) goto failed;
   if (!read_gaps(s, gaps) || !read_texts(s, pieces, known, &longest) || !read_ends(s, ends)) goto failed;
-  if (!(s->stamps = malloc((s->tokens + 1 + MOST_END) * sizeof *s->stamps))) { PyErr_NoMemory(); goto failed; }
-  extra = longest + s->before_size + s->after_size + FRAMING;
-  if (s->last_size > extra) extra = s->last_size;
-  if (!(s->held = malloc(s->opening_size + extra))) { PyErr_NoMemory(); goto failed; }
+  s->stamps = malloc((s->tokens + first_chunks + last_chunks + MOST_END) * sizeof *s->stamps);
+  most = longest + s->before_size + s->after_size + FRAMING;
+  if (!s->stamps || !(s->held = malloc(most))) { PyErr_NoMemory(); goto failed; }
   pthread_mutex_lock(&self->lock);
   if (self->queued == self->capacity) {
     Py_ssize_t capacity = self->capacity * 2 + 64;
@@ -452,7 +453,7 @@ static PyObject *Sender_add(Sender *self, PyObject *args) {
     if (!more) { pthread_mutex_unlock(&self->lock); PyErr_NoMemory(); goto failed; }
     self->heap = more, self->capacity = capacity;
   }
-  if (s->opening_size + extra > self->frame_needed) self->frame_needed = s->opening_size + extra;
+  if (most > self->frame_needed) self->frame_needed = most;
   Py_INCREF((PyObject *)s); /* The threads' own. */
   self->queued++;
   heap_add(self, s);
@@ -548,7 +549,7 @@ static PyObject *Sender_threads(Sender *self, PyObject *unused) {
 
 static PyMethodDef Sender_methods[] = {
   {"add", (PyCFunction)Sender_add, METH_VARARGS,
-   "add(owner, fd, due_ns, gaps_ns, opening, before, after, pieces, known, last, ends) -> Stream. Send a stream."},
+   "add(owner, fd, due_ns, gaps_ns, first, first_chunks, last, last_chunks, ends, before, after, pieces, known) -> Stream."},
   {"end", (PyCFunction)Sender_end, METH_VARARGS, "end(stream, ends) -> bool. What to send behind its last token, if it is not too late."},
   {"take", (PyCFunction)Sender_take, METH_NOARGS, "take() -> list of the owners of streams that are over."},
   {"remove", (PyCFunction)Sender_remove, METH_O, "remove(stream). It sends nothing more once this returns."},

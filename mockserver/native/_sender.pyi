@@ -14,9 +14,6 @@ class Stream:
     def ended(self) -> int:
         """Chunks that were sent behind the last token."""
     @property
-    def blocked(self) -> int:
-        """How many of the last chunks wait in `rest`, wholly or in part."""
-    @property
     def rest(self) -> bytes:
         """Bytes that the connection did not take."""
     @property
@@ -24,7 +21,7 @@ class Stream:
         """Whether everything was sent."""
     @property
     def text_bytes(self) -> int:
-        """Bytes of the JSON texts that were sent, but for that of the last token."""
+        """Bytes of the JSON texts that were sent, but for those of the first and the last token."""
     @property
     def due_ns(self) -> int:
         """The deadline of the token that was sent last, or of the first."""
@@ -40,21 +37,23 @@ class Sender:
         fd: int,
         due_ns: int,
         gaps_ns: tuple[int, ...],
-        opening: bytes | None,
+        first: bytes,
+        first_chunks: int,
+        last: bytes,
+        last_chunks: int,
+        ends: tuple[bytes, ...],
         before: bytes,
         after: bytes,
         pieces: list[str],
         known: dict[str, bytes],
-        last: bytes,
-        ends: tuple[bytes, ...],
         /,
     ) -> Stream:
-        """Send a stream on a non-blocking socket: its first token at `due_ns`, the others by `gaps_ns`.
+        """Send a script on a non-blocking socket: its first token at `due_ns`, the others by `gaps_ns`.
 
-        `opening` goes out with the first token. A token in the middle is an HTTP chunk of `before`, its JSON text (that of
-        its piece in `known`), and `after`, which ends with the line end of the chunk. `last` is the chunk of the last token,
-        and `ends` are what follows it, at most two; with none the stream is over after its last token. Raises KeyError for a
-        piece that is not known, ValueError where lengths do not fit.
+        `first` and `last` are the bytes of the first and the last token, and the chunks that they are. A token in the middle
+        is an HTTP chunk of `before`, its JSON text (that of its piece in `known`), and `after`, which ends with the line end
+        of the chunk. `ends` are what follows, at most two writes of a chunk each; with none the stream is over after its last
+        token. Raises KeyError for a piece that is not known, ValueError where lengths do not fit.
         """
     def end(self, stream: Stream, ends: tuple[bytes, ...], /) -> bool:
         """What to send behind the last token. False: it is too late, the stream is over."""

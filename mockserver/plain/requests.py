@@ -101,7 +101,7 @@ class PlainRequests:
         context.other_name = context.model != models[0]
         context.plan = plan = self._plan(version, arrival.key, asked) if plan is None else plan
         context.count = intake.counter.count_text(text, not endpoint.is_chat, limit)
-        self._generation.begin_ordinary(params, plan, endpoint, context, version)
+        self._generation.begin_text(params, plan, endpoint, context, version)
         return True
 
     def _text(self, row: dict[str, Any], chat: bool) -> str | None:

@@ -1,80 +1,100 @@
-"""Replies: they take tokens from the engine, send them, and keep the facts for the ledger.
+"""A reply while it is sent: the sender of scripts, in Python.
 
-Everything happens inside the call that hands over the tokens; nothing waits. `StreamedReply` sends each token as its own
-chunk, `WholeReply` sends all of them at the end. Both handle only the ordinary case. Replies with faults, with reasoning
-or with another shape are in `mockserver.replies.shaped`.
+It asks the writer for lines as the engine gives tokens, performs them on the wire when they are due, and keeps the facts for
+the ledger. Everything that is due happens inside the call that hands over the tokens; nothing waits.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, MutableSequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, MutableSequence
+from typing import Protocol
 
 from mockserver.clock import now_ns
-from mockserver.dialect.openai import Frames, Usage
-from mockserver.dialect.params import RequestParams
-from mockserver.dialect.sse import DONE, event
-from mockserver.plans.plan import Plan
+from mockserver.pacing import SHARED_NS
+from mockserver.replies.script import BREAKS, Act, LedgerChunk, Line
+from mockserver.replies.stream import ScriptWriter
 from mockserver.replies.wire import Wire
-from mockserver.tokencount import TokenCount
+
+_WRITES = (Act.EVENT, Act.END)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Everything that an ordinary reply will send."""
+class Timer(Protocol):
+    """The part of `pacing.Pacer` that a reply needs."""
 
-    params: RequestParams
-    plan: Plan
-    pieces: list[str]
-    """One text per token."""
-    finish: bytes
-    """The finish reason."""
-    frames: Frames
-    input_count: TokenCount
+    @property
+    def now_ns(self) -> Callable[[], int]: ...
+
+    def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
+        """Make `call` at that instant."""
 
 
-class ReplyWriter(ABC):
-    """The common part. It calls `on_end` once: after the last byte, or when the reply is cut."""
+class Reply:
+    """One reply. It calls `on_end` once: after the last byte, or when the reply is cut."""
 
-    def __init__(self, wire: Wire, on_end: Callable[[ReplyWriter], None]) -> None:
+    __slots__ = (
+        "_ended", "_has_sent", "_lines", "_on_end", "_timer", "_wire", "blocked", "bytes_out", "chunk_choices",
+        "chunk_kinds", "chunk_tokens", "cut", "end_ns", "last_ns", "write_ns", "writer",
+    )  # fmt: skip
+
+    def __init__(self, wire: Wire, writer: ScriptWriter, timer: Timer, on_end: Callable[[Reply], None]) -> None:
+        self.writer = writer
         self.write_ns: MutableSequence[int] = []
         self.chunk_tokens: list[int] = []
         self.chunk_kinds: list[str] = []
-        self.chunk_choices: list[int | None] | None = None
-        """The choice of each chunk, if the reply has several."""
+        several = len(writer.content.choices) > 1 and writer.content.params.stream
+        self.chunk_choices: list[int | None] | None = [] if several else None
+        """The choice of each chunk, if a stream has several."""
         self.blocked: list[int] = []
-        self.status: int | None = 200
-        self.struck: str | None = None
         self.cut: str | None = None
-        self.failed = False
         self.end_ns = 0
         self.bytes_out = 0
-        self.tokens_out = 0
+        self.last_ns = 0
+        """When the last line was sent; 0 before the first."""
         self._wire = wire
+        self._timer = timer
         self._on_end = on_end
         self._ended = False
+        self._lines: list[Line] = []
+        """Lines that are not due yet, and the lines after them."""
+        self._has_sent = False
         wire.on_lost = self.close
 
-    @abstractmethod
-    def begin(self) -> None:
-        """The engine has accepted the request. Send what comes before the first token."""
+    @property
+    def tokens_out(self) -> int:
+        """Tokens that were given out."""
+        return self.writer.tokens_out
 
-    @abstractmethod
+    def begin(self) -> None:
+        """The engine has accepted the request. Send what comes before the first token. vLLM sends the head of a stream before
+        the first engine output."""
+        self._add(self.writer.begin())
+        period_ns = self.writer.period_ns
+        if period_ns is not None and not self.writer.is_over:
+            self._timer.at(self.last_ns + period_ns, self._keep_alive)
+
     def take(self, tokens: int) -> None:
-        """The engine gives the next `tokens` tokens."""
+        """The engine gives the next tokens of the only choice."""
+        self.take_of(0, tokens)
 
     def take_of(self, choice: int, tokens: int) -> None:
-        """The engine gives the next tokens of a choice. An ordinary reply has one."""
-        self.take(tokens)
+        """The engine gives the next tokens of a choice."""
+        if self._ended:
+            return
+        writer = self.writer
+        lines = writer.take(choice, tokens)
+        if lines:
+            self._add(lines)
+        if writer.waits:
+            writer.waits = False
+            writer.content.input_count.when_known(self._send_rest)
 
     def tokens_of(self, choice: int) -> int:
         """The tokens of a choice so far."""
-        return self.tokens_out
+        return self.writer.tokens_of(choice)
 
-    def is_over(self, choice: int) -> bool:
+    def has_ended(self, choice: int) -> bool:
         """Whether a choice gets no more tokens."""
-        return self._ended
+        return self._ended or self.writer.has_ended(choice)
 
     def close(self, why: str) -> None:
         """Cut the reply for a reason that is not a planned fault."""
@@ -82,104 +102,91 @@ class ReplyWriter(ABC):
             self.cut = why
             self._end(now_ns())
 
-    def _end(self, end_ns: int | None) -> None:
-        if self._ended or end_ns is None:
-            return  # Without a stamp the client was gone, and `close` has been called.
-        self._ended = True
-        self.end_ns = end_ns
-        self._wire.on_lost = None
-        self._on_end(self)
-
-
-def usage_so_far(count: TokenCount, output_tokens: int) -> Usage:
-    """Usage so far. If the prompt could not be counted, the log has the error and its count here is 0."""
-    return Usage(0 if count.tokens is None else count.tokens, output_tokens)
-
-
-class StreamedReply(ReplyWriter):
-    """Server-sent events: a role chunk with the first token (chat), one chunk per token, usage if wanted, `[DONE]`."""
-
-    def __init__(self, wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
-        super().__init__(wire, on_end)
-        self._content = content
-
-    def begin(self) -> None:
-        """Send the head. vLLM sends it before the first engine output."""
-        self._wire.begin()
-
-    def take(self, tokens: int) -> None:
+    def _send_rest(self) -> None:
         if not self._ended:
-            start = self.tokens_out
-            self.tokens_out = start + tokens
-            self._give(start, start + tokens)
+            self._add(self.writer.end())
 
-    def _send(self, data: bytes, kind: str, tokens: int) -> None:
-        frame = event(data)
-        self._note(self._wire.write(frame), kind, tokens, len(frame))
+    def _add(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            if line.act in BREAKS:
+                self._lines.clear()
+            if line.due_ns or self._lines:
+                self._lines.append(line)
+                if len(self._lines) == 1:
+                    self._wait()
+            else:
+                self._send(line)
 
-    def _note(self, stamp_ns: int | None, kind: str, tokens: int, size: int) -> None:
-        if stamp_ns is None:
+    def _wait(self) -> None:
+        """Send the lines that are due, and wait for the next one."""
+        while self._lines:
+            due_ns = self._lines[0].due_ns
+            if due_ns and self._timer.now_ns() < due_ns:
+                self._timer.at(due_ns, self._on_due)
+                return
+            self._send(self._lines.pop(0))
+
+    def _on_due(self) -> None:
+        if self._lines:
+            self._send(self._lines.pop(0))
+            self._wait()
+
+    def _send(self, line: Line) -> None:
+        act, wire, data = line.act, self._wire, line.data
+        size = len(data)
+        stamp_ns: int | None
+        if act is Act.EVENT:
+            stamp_ns = wire.write(data)
+        elif act is Act.HEAD:
+            wire.begin(line.headers)
+            self.last_ns = self._timer.now_ns()
             return
-        self.write_ns.append(stamp_ns)
+        elif act is Act.END:
+            stamp_ns = wire.finish(data)
+        elif act is Act.WHOLE:
+            stamp_ns = wire.respond(line.status, line.headers, data)
+        elif act is Act.CUT_EVENT:
+            size, stamp_ns = line.keep, wire.cut_event(data, line.keep)
+        elif act is Act.CUT_WHOLE:
+            size, stamp_ns = line.keep, wire.cut_body(line.status, line.headers, data, line.keep)
+        else:
+            stamp_ns = wire.truncate() if act is Act.CLOSE else wire.reset()
+        if stamp_ns is None:
+            return  # The client was gone, and `close` has been called.
+        self.last_ns = stamp_ns
+        self.bytes_out += size
+        if not self._has_sent and act in _WRITES:
+            self._has_sent = True
+            self.writer.on_sent()
+        for chunk in line.chunks:
+            self._note(chunk, stamp_ns)
+        if act is not Act.EVENT:
+            self._end(stamp_ns)
+
+    def _note(self, chunk: LedgerChunk, stamp_ns: int) -> None:
         if self._wire.blocked:
             self.blocked.append(len(self.chunk_tokens))
-        self.chunk_tokens.append(tokens)
-        self.chunk_kinds.append(kind)
-        self.bytes_out += size
+        self.write_ns.append(stamp_ns)
+        self.chunk_tokens.append(chunk.tokens)
+        self.chunk_kinds.append(chunk.kind)
+        if self.chunk_choices is not None:
+            self.chunk_choices.append(chunk.choice)
 
-    def _give(self, start: int, stop: int) -> None:
-        content = self._content
-        continuous = content.params.continuous_usage
-        if start == 0:
-            role = content.frames.role(usage_so_far(content.input_count, 0) if continuous else None)
-            if role is not None:
-                self._send(role, "r", 0)
-        last = stop >= content.plan.output_tokens
-        pieces = content.pieces
-        text = pieces[start] if stop == start + 1 else "".join(pieces[start:stop])
-        usage = usage_so_far(content.input_count, stop) if continuous else None
-        self._send(content.frames.text(text, content.finish if last else None, usage), "c", stop - start)
-        if last:
-            if content.params.include_usage:
-                # All tokens are sent. Usage may have to wait for the count of the prompt.
-                content.input_count.when_known(self._send_usage)
-            else:
-                self._send_done()
+    def _keep_alive(self) -> None:
+        period_ns = self.writer.period_ns
+        if self._ended or self.writer.is_over or period_ns is None:
+            return
+        now = self._timer.now_ns()
+        if now - self.last_ns >= period_ns - SHARED_NS:  # A timer may fire this early.
+            self._add(self.writer.keep_alive())
+            self._timer.at(now + period_ns, self._keep_alive)
+        else:
+            self._timer.at(self.last_ns + period_ns, self._keep_alive)
 
-    def _send_usage(self) -> None:
+    def _end(self, end_ns: int) -> None:
         if not self._ended:
-            content = self._content
-            self._send(content.frames.usage(usage_so_far(content.input_count, self.tokens_out)), "u", 0)
-            self._send_done()
-
-    def _send_done(self) -> None:
-        stamp_ns = self._wire.finish(DONE)
-        self._note(stamp_ns, "o", 0, len(DONE))
-        self._end(stamp_ns)
-
-
-class WholeReply(ReplyWriter):
-    """One JSON body after the last token."""
-
-    def __init__(self, wire: Wire, content: Content, on_end: Callable[[ReplyWriter], None]) -> None:
-        super().__init__(wire, on_end)
-        self._content = content
-
-    def begin(self) -> None:
-        """Nothing comes before the body."""
-
-    def take(self, tokens: int) -> None:
-        if self._ended:
-            return
-        self.tokens_out += tokens
-        if self.tokens_out >= self._content.plan.output_tokens:
-            self._content.input_count.when_known(self._respond)
-
-    def _respond(self) -> None:
-        if self._ended:
-            return
-        content = self._content
-        text = "".join(content.pieces[: self.tokens_out])
-        body = content.frames.whole(text, content.finish, usage_so_far(content.input_count, self.tokens_out))
-        self.bytes_out = len(body)
-        self._end(self._wire.respond(200, (), body))
+            self._ended = True
+            self.end_ns = end_ns
+            self._lines.clear()
+            self._wire.on_lost = None
+            self._on_end(self)

@@ -1,7 +1,7 @@
-"""The thread that sends ordinary streams (mockserver/native/_sender.c), as the event loop uses it.
+"""The compiled sender of scripts (mockserver/native/_sender.c), as the event loop uses it.
 
-A `PlainStream` that can be handed over is: the thread sends its chunks, and gives it back when it is over, or when something
-comes up that only Python knows how to do. Who has a stream is always one of the two, never both.
+A `TextReply` hands it a script if it can: the thread sends the lines, and gives the reply back when it is over, or when
+something comes up that only Python can do. Either the thread has a stream or the loop has it, never both.
 """
 
 from __future__ import annotations

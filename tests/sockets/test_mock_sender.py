@@ -1,4 +1,4 @@
-"""The thread that sends ordinary streams, and the event loop that does without it: the same bytes and the same notes."""
+"""The two senders on the same scripts, the thread and the event loop: the same bytes and the same notes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,23 @@ import pytest
 from mockserver import native
 from mockserver.clock import now_ns
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.messages import MESSAGES
+from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
 from mockserver.pacing import Pacer
 from mockserver.plans.plan import Plan
-from mockserver.replies.plain_stream import PlainStream
-from mockserver.replies.reply import Content, ReplyWriter
+from mockserver.replies.choice import ReplyStyle, writer_of
+from mockserver.replies.reply import Reply
 from mockserver.replies.sender import StreamSender
+from mockserver.replies.text_reply import TextReply, reply_of
 from mockserver.replies.wire import DirectWire, TransportWire
 from mockserver.tokencount import TokenCount, known_count
 from mockserver.workers.response_store import LastResponse
 
 MS = 1_000_000
 PIECES = ["One", " two", ' "three"', " vier\u2028", " five", " 六", " " + "s" * 300, " two", " end"]
+
+DONE = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 
 compiled = pytest.mark.skipif(native.sender() is None, reason="the sender is not compiled: install with a C compiler")
 WAYS = [pytest.param("compiled", marks=compiled), "python"]
@@ -73,7 +77,7 @@ class Protocol(asyncio.Protocol):
 class Played:
     """A reply that was sent."""
 
-    reply: ReplyWriter
+    reply: Reply
     received_ns: int
     connection: Connection
     bytes: bytearray = field(default_factory=bytearray)
@@ -96,8 +100,11 @@ class Played:
 class Scene:
     """One reply on one connection, with what disturbs it."""
 
-    def __init__(self, way: str, pieces: list[str], endpoint: Endpoint = CHAT, usage: bool = False) -> None:
+    def __init__(
+        self, way: str, pieces: list[str], endpoint: Endpoint = CHAT, usage: bool = False, finish: str = "last"
+    ) -> None:
         self.way, self.pieces, self.endpoint, self.usage = way, pieces, endpoint, usage
+        self.style = ReplyStyle(finish=finish)
         self.count: TokenCount = known_count(5)
         self.gaps_ns = (MS,) * (len(pieces) - 1)
         self.ttft_ns = 2 * MS
@@ -119,23 +126,20 @@ class Scene:
         make = native.sender() if self.way == "compiled" else None
         sender = None if make is None else StreamSender(make(pacer.shared_ns))
         plan = Plan(self.ttft_ns, self.gaps_ns, len(self.pieces))
-        params = RequestParams(True, self.usage, False, len(self.pieces), prompt="x")
-        frames = Frames(self.endpoint, "id", 9, "m")
+        params = RequestParams(True, self.usage, self.endpoint is MESSAGES, len(self.pieces), prompt="x")
         over = asyncio.Event()
 
-        def on_end(reply: ReplyWriter) -> None:
+        def on_end(reply: Reply) -> None:
             played.ends += 1
             over.set()
 
-        content = Content(params, plan, [*self.pieces], b"length", frames, self.count)
-        reply = PlainStream(DirectWire(connection), content, on_end)
+        content = self.style.content(params, plan, [*self.pieces], self.endpoint, "id", 9, "m", self.count)
+        reply = reply_of(DirectWire(connection), writer_of(content, pacer.now_ns), pacer, on_end)
+        assert isinstance(reply, TextReply)
         played = Played(reply, now_ns(), connection)
-        step = reply.pace(played.received_ns)
         reply.begin()
-        if sender is None:
-            pacer.at(played.received_ns + self.ttft_ns, step)
-        else:
-            assert reply.hand_over(sender, pacer.at)
+        reply.follow(played.received_ns, sender)
+        assert (reply._stream is not None) == (sender is not None)
         if disturb is not None and (more := disturb(played, theirs)) is not None:
             await more
         while not (over.is_set() and transport.get_write_buffer_size() == 0):
@@ -164,13 +168,14 @@ def both(scene: Callable[[str], Played]) -> tuple[Played, Played]:
 
 
 @compiled
-@pytest.mark.parametrize("endpoint", [CHAT, COMPLETION], ids=["chat", "completion"])
+@pytest.mark.parametrize("endpoint", [CHAT, COMPLETION, MESSAGES], ids=["chat", "completion", "messages"])
 @pytest.mark.parametrize("usage", [False, True])
+@pytest.mark.parametrize("finish", ["last", "separate"])
 @pytest.mark.parametrize("pieces", [PIECES, PIECES[:2], ["One"]], ids=["some", "two", "one"])
-def test_both_send_and_note_the_same(endpoint: Endpoint, usage: bool, pieces: list[str]) -> None:
-    thread, loop = both(lambda way: Scene(way, pieces, endpoint, usage).play())
+def test_both_send_and_note_the_same(endpoint: Endpoint, usage: bool, finish: str, pieces: list[str]) -> None:
+    thread, loop = both(lambda way: Scene(way, pieces, endpoint, usage, finish).play())
     assert thread.bytes == loop.bytes
-    assert thread.bytes.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    assert thread.bytes.endswith(b'{"type":"message_stop"}\n\n\r\n0\r\n\r\n' if endpoint is MESSAGES else DONE)
     assert thread.noted() == loop.noted()
     assert thread.noted()["responses"] == 1
 
@@ -261,8 +266,8 @@ def test_many_at_once_end_as_they_should(way: str) -> None:
         pacer = Pacer()
         make = native.sender() if way == "compiled" else None
         sender = None if make is None else StreamSender(make(pacer.shared_ns))
-        ends: list[ReplyWriter] = []
-        begun: list[tuple[PlainStream, socket.socket, asyncio.Transport]] = []
+        ends: list[Reply] = []
+        begun: list[tuple[Reply, socket.socket, asyncio.Transport]] = []
         for number in range(200):
             ours, theirs = socket.socketpair()
             transport, protocol = await loop.connect_accepted_socket(Protocol, ours)
@@ -270,15 +275,13 @@ def test_many_at_once_end_as_they_should(way: str) -> None:
             tokens = 1 + number % 30
             plan = Plan(MS, (MS // 5,) * (tokens - 1), tokens)
             params = RequestParams(True, number % 2 == 0, False, tokens, prompt="x")
-            content = Content(
-                params, plan, (PIECES * 4)[:tokens], b"length", Frames(CHAT, f"{number}", 9, "m"), known_count(1)
+            content = ReplyStyle().content(
+                params, plan, (PIECES * 4)[:tokens], CHAT, f"{number}", 9, "m", known_count(1)
             )
-            reply = PlainStream(DirectWire(connection), content, ends.append)
-            step = reply.pace(now_ns())
+            reply = reply_of(DirectWire(connection), writer_of(content, pacer.now_ns), pacer, ends.append)
+            assert isinstance(reply, TextReply)
             reply.begin()
-            if sender is None or not reply.hand_over(sender, pacer.at):
-                assert sender is None
-                pacer.at(now_ns(), step)
+            reply.follow(now_ns(), sender)
             begun.append((reply, theirs, transport))
             if number % 7 == 0:
                 reply.close("shutdown")

@@ -23,18 +23,21 @@ def test_a_sender_says_what_is_wrong_with_a_stream() -> None:
     assert make is not None
     core = make(0)
     known = {"a": b'"a"', "b": b'"b"'}
-    good: list[Any] = [None, 1, 0, (1,), None, b"x", b"y\r\n", ["a", "b"], known, b"last", ()]
+    good: list[Any] = [None, 1, 0, (1, 1), b"first", 1, b"last", 1, (), b"x", b"y\r\n", ["a", "b", "a"], known]
 
     def wrong(at: int, value: Any) -> list[Any]:
         return [*good[:at], value, *good[at + 1 :]]
 
     for at, value, error in (
-        (3, (1, 2), ValueError),
-        (3, ("x",), TypeError),
-        (7, [], ValueError),
-        (7, ["c", "b"], KeyError),
-        (5, "x", TypeError),
-        (10, (b"", b"", b""), ValueError),
+        (3, (1, 2, 3), ValueError),
+        (3, ("x", 1), TypeError),
+        (4, "first", TypeError),
+        (5, 0, ValueError),
+        (7, 65, ValueError),
+        (8, (b"", b"", b""), ValueError),
+        (9, "x", TypeError),
+        (11, [], ValueError),
+        (11, ["a", "c", "a"], KeyError),
     ):
         with pytest.raises(error):
             core.add(*wrong(at, value))
@@ -66,13 +69,15 @@ def test_a_thread_that_is_late_is_helped() -> None:
                 ours.fileno(),
                 now_ns() - 1000 * MS,
                 (0,) * 49,
-                None,
+                b"f",
+                1,
+                b"z",
+                1,
+                (b"e",),
                 b"x",
                 b"y\r\n",
                 ["a"] * 50,
                 known,
-                b"z",
-                (b"e",),
             )
             for ours, _ in pairs
         ]
@@ -82,7 +87,7 @@ def test_a_thread_that_is_late_is_helped() -> None:
             core.take()
             select.select([], [], [], 0.001)
         for (ours, theirs), stream in zip(pairs, streams, strict=True):
-            assert theirs.recv(1 << 16) == b'5\r\nx"a"y\r\n' * 49 + b"ze"
+            assert theirs.recv(1 << 16) == b"f" + b'5\r\nx"a"y\r\n' * 48 + b"ze"
             stamps = memoryview(stream.stamps).cast("q").tolist()
             assert len(stamps) == 51
             assert stamps == sorted(stamps)
@@ -101,7 +106,7 @@ def test_what_was_sent_to_its_end_while_it_was_taken_away_is_complete() -> None:
     while not (whole > 20 and cut > 20):
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        stream = core.add(None, ours.fileno(), now_ns(), (), None, b"", b"\r\n", ["a"], {"a": b'"a"'}, b"z", (b"e",))
+        stream = core.add(None, ours.fileno(), now_ns(), (), b"z", 1, b"z", 1, (b"e",), b"", b"\r\n", ["a"], {})
         if cut > 20:
             while not stream.ended:
                 select.select([], [], [], 0)

@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from mockserver.clock import now_ns
-from mockserver.http.cycles import PlainCycle
+from mockserver.http.exchange import Exchange
 from mockserver.http.limits import RequestLimits
 from mockserver.http.protocol import MockProtocol
 
@@ -74,10 +74,11 @@ class Mock:
         """The bytes of the answer, and whether it came the short way."""
         protocol, transport = self.connect()
         protocol.feed(request(path, body, headers), now_ns(), "kernel")
-        plain = isinstance(protocol.cycle, PlainCycle)
+        plain = protocol.exchange is not None and protocol.exchange.is_plain
         # It is None until the head has been read, which its type leaves out.
-        while (cycle := cast(Any, protocol.cycle)) is None or not (cycle.response_complete or transport.closed):
+        while (cycle := cast(Any, protocol.exchange)) is None or not (cycle.complete or transport.closed):
             await asyncio.sleep(0)
+        assert not any(isinstance(task, Exchange) for task in self.state.tasks)
         transport.close()
         protocol.connection_lost(None)
         return bytes(transport.written), plain

@@ -1,4 +1,4 @@
-"""A shaped reply played on paper: its wire, its timer, and the bytes of its ordinary chunks."""
+"""A reply played on paper: its wire, its timer, and the bytes of its ordinary chunks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mockserver.dialect.openai import CHAT
 from mockserver.dialect.params import RequestParams
 from mockserver.faults import parse_demand
 from mockserver.plans.plan import Plan
-from mockserver.replies.reply import ReplyWriter
-from mockserver.replies.shaped.choice import ReplyStyle, shaped_reply
+from mockserver.replies.choice import ReplyStyle, writer_of
+from mockserver.replies.reply import Reply
 from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
 
@@ -25,12 +25,12 @@ class ByHand:
 
     def __init__(self) -> None:
         self.time_ns = 0
-        self._calls: list[tuple[int, int, Callable[[], None]]] = []
+        self._calls: list[tuple[int, int, Callable[[], int | None]]] = []
 
     def now_ns(self) -> int:
         return self.time_ns
 
-    def at(self, deadline_ns: int, call: Callable[[], None]) -> None:
+    def at(self, deadline_ns: int, call: Callable[[], int | None]) -> None:
         self._calls.append((deadline_ns, len(self._calls), call))
 
     def move_to(self, time_ns: int) -> None:
@@ -64,13 +64,13 @@ class Played:
         plan = Plan(50, (20,) * (n - 1), n, parse_demand(faults), reasoning_tokens=reasoning)
         self.wire = PaperWire() if wire is None else wire
         self.timer = ByHand()
-        self.ended: list[ReplyWriter] = []
+        self.ended: list[Reply] = []
         content = (ReplyStyle() if form is None else form).content(
             params, plan, pieces, endpoint, "id", 9, "m", known_count(5) if input_count is None else input_count
         )
         self.tokens = content.plan.output_tokens
         self.plan = content.plan
-        self.reply = shaped_reply(self.wire, content, self.timer, self.ended.append)
+        self.reply = Reply(self.wire, writer_of(content, self.timer.now_ns), self.timer, self.ended.append)
         self.reply.begin()
 
     def play(self, *tokens: int) -> Played:

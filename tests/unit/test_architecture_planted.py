@@ -141,7 +141,7 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("mockserver.replies.reply", "from mockserver.record.ledger import Ledger"),
         ("mockserver.replies.reply", "from mockserver.worker import Worker"),
         ("mockserver.replies.wire", "from mockserver.http.protocol import MockProtocol"),
-        ("mockserver.record.ledger", "from mockserver.replies.reply import ReplyWriter"),
+        ("mockserver.record.ledger", "from mockserver.replies.reply import Reply"),
         ("mockserver.expect.sampled", "from mockserver.engine import ENGINES"),
         ("mockserver.workers.peers", "from mockserver.config import MockConfig"),
         ("mockserver.handler", "from mockserver.worker import Worker"),

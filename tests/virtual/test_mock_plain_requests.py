@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mockserver.cli import read_arguments
 from mockserver.clock import now_ns
 from mockserver.http.app import create_app
-from mockserver.http.cycles import PlainCycle
+from mockserver.http.exchange import Exchange
+from mockserver.http.protocol import MockProtocol
 from tests.support.mock_protocol import Mock, request
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
@@ -24,6 +25,16 @@ TO_THE_APPLICATION = {"te": "trailers"}
 """A header that changes nothing in the answer, and is not for the short way."""
 QUICK = ("--ttft", "0ms", "--tpot", "0ms", "--output-tokens", "9")
 ALWAYS = ("--max-model-len", "200", "--model", "one", "--model", "two")
+
+
+def is_plain(protocol: MockProtocol) -> bool:
+    """Whether the last request is served without the application."""
+    return protocol.exchange is not None and protocol.exchange.is_plain
+
+
+def is_complete(protocol: MockProtocol) -> bool:
+    """Whether the response to the last request is complete."""
+    return protocol.exchange is not None and protocol.exchange.complete
 
 
 def with_mock(call: Callable[[Mock], Awaitable[None]], *flags: str) -> None:
@@ -186,13 +197,13 @@ def test_a_connection_changes_between_the_ways_and_keeps_its_order() -> None:
         for sent, answers in ((one, 1), (odd, 1), (one, 1), (one + odd + one, 3), (one, 1)):
             before = transport.written.count(b"[DONE]")
             protocol.feed(sent, now_ns(), "kernel")
-            ways.append(isinstance(protocol.cycle, PlainCycle))
+            ways.append(is_plain(protocol))
             while transport.written.count(b"[DONE]") < before + answers:
                 await asyncio.sleep(0)
         assert ways == [True, False, True, False, True]
         ids = [int(n) for n in re.findall(rb'"id":"chatcmpl-mock-(\d+)"', bytes(transport.written))]
         assert ids == sorted(ids)
-        assert not mock.state.tasks or not any(isinstance(task, PlainCycle) for task in mock.state.tasks)
+        assert not mock.state.tasks or not any(isinstance(task, Exchange) for task in mock.state.tasks)
 
     with_mock(call)
 
@@ -203,7 +214,7 @@ def test_a_client_that_leaves_and_a_shutdown_cut_it_as_any_other() -> None:
             protocol, transport = mock.connect()
             protocol.feed(request(CHAT, BODY, {}), now_ns(), "kernel")
             (task,) = mock.state.tasks
-            assert isinstance(task, PlainCycle)
+            assert isinstance(task, Exchange)
             if end == "cancel":
                 task.cancel(msg="over")
                 assert transport.closed
@@ -220,7 +231,7 @@ def test_a_client_that_leaves_cuts_all_that_it_has_asked_for_ahead() -> None:
         protocol, _ = mock.connect()
         for _ in range(2):
             protocol.feed(request(CHAT, BODY, {"X-Request-Id": "a-1"}), now_ns(), "kernel")
-        assert isinstance(protocol.cycle, PlainCycle) is False  # The second waits, parsed, behind the first.
+        assert is_plain(protocol) is False  # The second waits, parsed, behind the first.
         await asyncio.sleep(0)
         protocol.connection_lost(None)
         line = await mock.line()
@@ -250,8 +261,8 @@ def test_an_idle_connection_is_closed_after_its_last_response_and_not_after_an_e
 
             async def ask() -> None:
                 protocol.feed(request(CHAT, BODY, {}), now_ns(), "kernel")
-                assert isinstance(protocol.cycle, PlainCycle)
-                while not protocol.cycle.response_complete:
+                assert is_plain(protocol)
+                while not is_complete(protocol):
                     await asyncio.sleep(0)
 
             await ask()
@@ -262,7 +273,7 @@ def test_an_idle_connection_is_closed_after_its_last_response_and_not_after_an_e
             assert not transport.closed
             # A response that is under way is none that is idle.
             protocol.feed(request(CHAT, BODY, {**TO_THE_APPLICATION}), now_ns(), "kernel")
-            while not protocol.cycle.response_complete:
+            while not is_complete(protocol):
                 await asyncio.sleep(0)
             assert loop.time() == ended_s + 9.9
             await ask()

@@ -286,7 +286,8 @@ def test_time_in_which_the_mock_does_not_read_does_not_count() -> None:
         await asyncio.sleep(5 * BODY_S)
         assert not transport.half_closed
         assert not transport.closed
-        assert protocol.cycle.keep_alive, "it is not refused either, once it is its turn"
+        assert protocol.exchange is not None
+        assert protocol.exchange.keep_alive, "it is not refused either, once it is its turn"
         protocol.connection_lost(None)
 
     with_mock(call)

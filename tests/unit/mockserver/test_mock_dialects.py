@@ -16,8 +16,9 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.responses import RESPONSES, ResponsesFrames
 from mockserver.faults import FAULTS
 from mockserver.plans.plan import Plan
-from mockserver.replies.shaped.choice import ReplyStyle, shaped_reply
-from mockserver.replies.shaped.content import Choice
+from mockserver.replies.choice import ReplyStyle, writer_of
+from mockserver.replies.content import Choice
+from mockserver.replies.reply import Reply
 from mockserver.tokencount import known_count
 from tests.support.played_reply import MS, Played
 
@@ -112,7 +113,7 @@ def test_a_fault_keeps_the_frame_of_the_stream(endpoint: Endpoint, faults: str) 
     assert reply.kinds == expected
     assert sum(reply.reply.chunk_tokens) == (3 if faults == "malformed" else 4)
     ignored = faults in endpoint.frames.ignores  # type: ignore[attr-defined]
-    assert reply.reply.struck == (None if ignored else faults.partition(":")[0])
+    assert reply.reply.writer.struck == (None if ignored else faults.partition(":")[0])
 
 
 @BOTH
@@ -128,7 +129,7 @@ def test_a_failure_in_mid_stream_is_the_end(endpoint: Endpoint) -> None:
         assert reply.kinds == "oooo" + "cc" + "oo"
         assert [name for name, _ in last] == ["error", "response.failed"]
         assert last[1][1]["response"]["error"]["code"] == "server_error"
-    assert reply.reply.failed
+    assert reply.reply.writer.failed
 
 
 @BOTH
@@ -136,20 +137,20 @@ def test_usage_can_be_missing(endpoint: Endpoint) -> None:
     reply = played(endpoint, "usage_missing").play()
     assert reply.kinds == plain(endpoint).replace("u", "o")
     assert '"usage":{' not in b"".join(reply.writes).decode()
-    assert reply.reply.struck == "usage_missing"
+    assert reply.reply.writer.struck == "usage_missing"
 
 
 def test_usage_comes_twice_where_it_is_not_the_last_event() -> None:
     assert played(MESSAGES, "usage_twice").play().kinds == plain(MESSAGES).replace("u", "uu")
     ignored = played(RESPONSES, "usage_twice").play()
-    assert (ignored.kinds, ignored.reply.struck) == (plain(RESPONSES), None)
+    assert (ignored.kinds, ignored.reply.writer.struck) == (plain(RESPONSES), None)
 
 
 @BOTH
 def test_the_opening_can_be_absent(endpoint: Endpoint) -> None:
     reply = played(endpoint, "role_absent").play()
     assert reply.kinds == plain(endpoint).removeprefix(OPENS[endpoint.path])
-    assert reply.reply.struck == "role_absent"
+    assert reply.reply.writer.struck == "role_absent"
 
 
 def test_the_opening_comes_with_the_head_where_it_is_asked_for_or_the_api_does_so() -> None:
@@ -261,7 +262,7 @@ def of_tools(endpoint: Endpoint, stream: bool, *tokens: int) -> Played:
     params = RequestParams(stream, True, False, 8, messages=[])
     content = ReplyStyle(reasons=True).content_of(params, (choice,), endpoint, "id", 9, "m", known_count(5))
     reply.wire.said.clear()
-    reply.reply = shaped_reply(reply.wire, content, reply.timer, reply.ended.append)
+    reply.reply = Reply(reply.wire, writer_of(content, reply.timer.now_ns), reply.timer, reply.ended.append)
     reply.reply.begin()
     return reply.play(*(tokens or (1,) * 8))
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mockserver.faults import FAULTS, GROUPS, ArrivalFacts, Rule, choose, fault, names, parse_demand, parse_rule
-from mockserver.replies.shaped.stream import STRIKES
+from mockserver.replies.stream import STRIKES
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from mockserver.dialect.openai import COMPLETION, Usage
-from mockserver.dialect.params import RequestParams
-from mockserver.faults import parse_demand
-from mockserver.plans.plan import Plan
-from mockserver.replies.shaped.choice import ReplyStyle
-from mockserver.replies.shaped.stop import cut_at_stop
+from mockserver.dialect.openai import COMPLETION
+from mockserver.replies.choice import ReplyStyle
+from mockserver.replies.stop import cut_at_stop
 from mockserver.tokencount import TokenCount
 from tests.support.paper_wire import PaperWire
-from tests.support.played_reply import MS, USAGE, Played
+from tests.support.played_reply import MS, Played
 
 # ---- Reasoning, finish, stop -------------------------------------------------------------------------------------------
 
@@ -145,20 +141,3 @@ def test_chunks_that_waited_in_a_buffer_are_named() -> None:
     played = Played("split", wire=PaperWire(frozenset({1, 4}))).play()
     # Writes 0 and 1 are the role, 2 and 3 the first token: the first piece of the second token waited, its last did not.
     assert played.reply.blocked == [0]
-
-
-def test_an_ordinary_request_is_not_shaped() -> None:
-    params, plan = RequestParams(True, True, True, 4, prompt="x"), Plan(50, (), 1)
-    assert not ReplyStyle().shapes(params, plan)
-    assert not ReplyStyle(finish="separate").shapes(replace(params, stream=False), plan)
-    for form, other, planned in (
-        (ReplyStyle(reasons=True), params, plan),
-        (ReplyStyle(finish="separate"), params, plan),
-        (ReplyStyle(), replace(params, stop=("x",)), plan),
-        (ReplyStyle(), params, replace(plan, faults=parse_demand("crlf"))),
-    ):
-        assert form.shapes(other, planned)
-
-
-def test_both_ways_of_usage_agree() -> None:
-    assert json.loads(Usage(5, 4).json()) == json.loads(USAGE[6:])["usage"]

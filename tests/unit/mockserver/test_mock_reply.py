@@ -7,46 +7,32 @@ import json
 import pytest
 
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.openai import CHAT, COMPLETION, Frames
+from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
-from mockserver.replies.reply import Content, ReplyWriter, StreamedReply, WholeReply
+from mockserver.replies.choice import ReplyStyle, text_choice, writer_of
+from mockserver.replies.reply import Reply
 from mockserver.tokencount import TokenCount, known_count
 from tests.support.paper_wire import PaperWire
+from tests.support.played_reply import PIECES, ByHand, Played
 
-PIECES = ["One", " two", " three", " four"]
 
-
-def content(
+def play(
+    tokens: tuple[int, ...] = (1, 1, 1, 1),
+    wire: PaperWire | None = None,
     endpoint: Endpoint = CHAT,
     usage: bool = False,
     continuous: bool = False,
     input_count: TokenCount | None = None,
-) -> Content:
-    return Content(
-        RequestParams(True, usage, continuous, 4, prompt="x"),
-        Plan(50, (20,) * 3, 4),
-        PIECES,
-        b"length",
-        Frames(endpoint, "id", 9, "m"),
-        known_count(5) if input_count is None else input_count,
-    )
-
-
-def play(
-    of: Content, tokens: tuple[int, ...] = (1, 1, 1, 1), wire: PaperWire | None = None
-) -> tuple[ReplyWriter, PaperWire]:
-    wire = PaperWire() if wire is None else wire
-    ended: list[ReplyWriter] = []
-    reply = StreamedReply(wire, of, ended.append)
-    reply.begin()
+) -> tuple[Reply, PaperWire]:
+    played = Played(endpoint=endpoint, usage=usage, continuous=continuous, input_count=input_count, wire=wire)
     for n in tokens:
-        reply.take(n)
-    assert len(ended) <= 1
-    return reply, wire
+        played.reply.take(n)
+    assert len(played.ended) <= 1
+    return played.reply, played.wire
 
 
-def kinds(reply: ReplyWriter) -> str:
+def kinds(reply: Reply) -> str:
     return "".join(reply.chunk_kinds)
 
 
@@ -55,14 +41,14 @@ def data(wire: PaperWire) -> list[str]:
 
 
 def test_the_head_comes_first_and_the_role_only_with_the_first_token() -> None:
-    reply, wire = play(content(), tokens=())
+    reply, wire = play(tokens=())
     assert wire.said == ["head"]
     reply.take(1)
     assert kinds(reply) == "rc"
 
 
 def test_a_chat_stream_is_role_tokens_done() -> None:
-    reply, wire = play(content())
+    reply, wire = play()
     assert (kinds(reply), reply.chunk_tokens) == ("rcccco", [0, 1, 1, 1, 1, 0])
     assert reply.write_ns == [1, 2, 3, 4, 5, 6]
     assert reply.end_ns == 6
@@ -73,18 +59,18 @@ def test_a_chat_stream_is_role_tokens_done() -> None:
 
 
 def test_the_finish_reason_rides_on_the_last_text() -> None:
-    _, wire = play(content())
+    _, wire = play()
     reasons = [json.loads(chunk)["choices"][0]["finish_reason"] for chunk in data(wire)[:-1]]
     assert reasons == [None, None, None, None, "length"]
 
 
 def test_a_completion_stream_has_no_role() -> None:
-    reply, _ = play(content(COMPLETION))
+    reply, _ = play(endpoint=COMPLETION)
     assert kinds(reply) == "cccco"
 
 
 def test_usage_is_a_chunk_of_its_own_behind_the_text() -> None:
-    reply, wire = play(content(usage=True))
+    reply, wire = play(usage=True)
     assert (kinds(reply), reply.chunk_tokens[-2:]) == ("rccccuo", [0, 0])
     chunk = json.loads(data(wire)[-2])
     assert chunk["choices"] == []
@@ -92,20 +78,20 @@ def test_usage_is_a_chunk_of_its_own_behind_the_text() -> None:
 
 
 def test_continuous_usage_counts_up_on_every_chunk() -> None:
-    _, wire = play(content(usage=True, continuous=True))
+    _, wire = play(usage=True, continuous=True)
     usage = [json.loads(chunk)["usage"]["completion_tokens"] for chunk in data(wire)[:-1]]
     assert usage == [0, 1, 2, 3, 4, 4]
 
 
 def test_several_tokens_can_share_a_chunk() -> None:
-    reply, wire = play(content(), tokens=(2, 2))
+    reply, wire = play(tokens=(2, 2))
     assert (kinds(reply), reply.chunk_tokens) == ("rcco", [0, 2, 2, 0])
     assert json.loads(data(wire)[1])["choices"][0]["delta"]["content"] == "One two"
 
 
 def test_usage_waits_for_a_count_that_comes_late_and_the_tokens_do_not() -> None:
     late = TokenCount()
-    reply, wire = play(content(usage=True, input_count=late))
+    reply, wire = play(usage=True, input_count=late)
     assert kinds(reply) == "rcccc"
     late.settle(77)
     assert kinds(reply) == "rccccuo"
@@ -113,44 +99,46 @@ def test_usage_waits_for_a_count_that_comes_late_and_the_tokens_do_not() -> None
 
 
 def test_chunks_that_waited_in_a_buffer_are_named() -> None:
-    reply, _ = play(content(), wire=PaperWire(frozenset({1, 5})))
+    reply, _ = play(wire=PaperWire(frozenset({1, 5})))
     assert reply.blocked == [1, 5]
 
 
 def test_a_client_that_is_gone_ends_the_reply_once_and_is_no_fault() -> None:
-    ended: list[ReplyWriter] = []
-    wire = PaperWire()
-    reply = StreamedReply(wire, content(), ended.append)
+    played = Played()
+    reply, wire = played.reply, played.wire
     reply.take(1)
     assert wire.on_lost is not None
     wire.on_lost("client_closed")
     reply.take(1)
     reply.close("shutdown")
-    assert ended == [reply]
-    assert (kinds(reply), reply.struck, reply.cut) == ("rc", None, "client_closed")
+    assert played.ended == [reply]
+    assert (kinds(reply), reply.writer.struck, reply.cut) == ("rc", None, "client_closed")
 
 
 @pytest.mark.parametrize("gone_after", [0, 1, 3, 5, 6])
 def test_what_could_not_be_written_is_not_in_the_ledger(gone_after: int) -> None:
-    reply, _ = play(content(usage=True), wire=PaperWire(gone_after=gone_after))
+    reply, _ = play(usage=True, wire=PaperWire(gone_after=gone_after))
     assert kinds(reply) == "rccccuo"[:gone_after]
     assert len(reply.write_ns) == len(reply.chunk_tokens) == gone_after
     assert reply.cut == "client_closed"
 
 
-def whole(of: Content) -> tuple[ReplyWriter, PaperWire]:
-    wire = PaperWire()
-    ended: list[ReplyWriter] = []
-    reply = WholeReply(wire, of, ended.append)
-    for _ in range(4):
-        reply.take(1)
-    assert ended == [reply]
-    return reply, wire
+@pytest.mark.parametrize("stream", [True, False])
+def test_chunks_name_their_choice_where_a_stream_has_several(stream: bool) -> None:
+    params = RequestParams(stream, False, False, 4, prompt="x", n=2)
+    choices = (text_choice(params, Plan(50, (20,) * 3, 4), PIECES),) * 2
+    content = ReplyStyle().content_of(params, choices, COMPLETION, "id", 9, "m", known_count(5))
+    reply = Reply(PaperWire(), writer_of(content, ByHand().now_ns), ByHand(), lambda reply: None)
+    reply.begin()
+    for choice in (0, 1, 1, 1, 0, 1, 0, 0):
+        reply.take_of(choice, 1)
+    assert reply.chunk_choices == ([0, 1, 1, 1, 0, 1, 0, 0, None] if stream else None)
 
 
 def test_a_whole_reply_is_one_body_and_no_chunk() -> None:
-    reply, wire = whole(content())
-    (response,) = wire.said
+    played = Played(stream=False).play()
+    reply = played.reply
+    (response,) = played.wire.said
     assert isinstance(response, tuple)
     assert json.loads(response[1])["choices"][0]["message"]["content"] == "".join(PIECES)
     assert (reply.write_ns, kinds(reply), reply.end_ns, reply.bytes_out) == ([], "", 1, len(response[1]))

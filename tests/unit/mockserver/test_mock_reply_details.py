@@ -14,8 +14,7 @@ from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.responses import RESPONSES
 from mockserver.engine.work import Drafts, Work
 from mockserver.errors import UsageError
-from mockserver.replies.shaped.choice import ReplyStyle
-from mockserver.replies.shaped.stream import Shaped
+from mockserver.replies.choice import ReplyStyle
 from tests.support.played_reply import Played
 
 MS = 1_000_000
@@ -57,8 +56,7 @@ TIMINGS = {
 def last(endpoint: Endpoint, *details: str, work: Work | None = WORK, stream: bool = True) -> dict[str, Any]:
     """The event before the end of a stream of four tokens after a prompt of five, or the body."""
     played = Played(endpoint=endpoint, form=ReplyStyle(details=frozenset(details)), usage=True, stream=stream)
-    assert isinstance(played.reply, Shaped)
-    played.reply.work = lambda: work
+    played.reply.writer.work = lambda: work
     played.play()
     if not stream:
         (body,) = [said[1] for said in played.wire.said if isinstance(said, tuple)]
@@ -125,8 +123,7 @@ def test_what_has_not_happened_is_left_out() -> None:
 
 def test_a_running_usage_has_no_details() -> None:
     played = Played(form=ReplyStyle(details=frozenset({"cached_tokens", "metrics"})), usage=True, continuous=True)
-    assert isinstance(played.reply, Shaped)
-    played.reply.work = lambda: WORK
+    played.reply.writer.work = lambda: WORK
     *running, end = [json.loads(one) for one in played.play().data if one != "[DONE]"]
     assert not [one for one in running if "metrics" in one or "prompt_tokens_details" in one["usage"]]
     assert end["metrics"] == TIMES

@@ -1,4 +1,4 @@
-"""Shaped replies on a wire that only writes down what it is given: the literal bytes of every fault and shape."""
+"""Replies on a wire that only writes down what it is given: the literal bytes of every fault and shape."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mockserver.dialect.openai import CHAT, COMPLETION, Frames
-from mockserver.dialect.params import RequestParams
+from mockserver.dialect.openai import COMPLETION
 from mockserver.faults import FAULTS
-from mockserver.plans.plan import Plan
-from mockserver.replies.reply import Content, StreamedReply, WholeReply
-from mockserver.replies.shaped.stream import ShapedStream
-from mockserver.tokencount import known_count
-from tests.support.paper_wire import PaperWire
 from tests.support.played_reply import (
     BROKEN,
     CUT,
@@ -24,7 +18,6 @@ from tests.support.played_reply import (
     FOUR,
     MS,
     ONE,
-    PIECES,
     ROLE,
     THREE,
     TWO,
@@ -102,9 +95,9 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
     played = Played(spec, usage=name.startswith("usage")).play()
     assert played.wire.said == ([] if name == "no_headers" else ["head"]) + said
     assert (played.kinds, played.reply.chunk_tokens) == (kinds, tokens)
-    assert (played.reply.struck, played.reply.bytes_out) == (name, sum(map(len, played.writes)))
+    assert (played.reply.writer.struck, played.reply.bytes_out) == (name, sum(map(len, played.writes)))
     assert played.ended == ([] if name == "no_headers" else [played.reply])
-    assert played.reply.failed is (name in ("reset", "truncate", "cut_frame", "error_in_stream"))
+    assert played.reply.writer.failed is (name in ("reset", "truncate", "cut_frame", "error_in_stream"))
     # A chunk's stamp is that of the write which holds its last byte.
     ends, whole = [], b""
     blank = {"crlf": b"\r\n\r\n", "cr": b"\r\r"}.get(name, b"\n\n")
@@ -120,25 +113,6 @@ def test_the_bytes_of_a_fault_are_these(spec: str) -> None:
 def test_a_role_that_comes_early_comes_before_any_token() -> None:
     assert Played("role_early").wire.said == ["head", ROLE]
     assert Played().wire.said == ["head"]
-
-
-def test_the_ordinary_reply_is_the_same_to_the_byte() -> None:
-    for endpoint in (CHAT, COMPLETION):
-        for usage, continuous in ((False, False), (True, False), (True, True)):
-            for stream, kind in ((True, StreamedReply), (False, WholeReply)):
-                params = RequestParams(stream, usage, continuous, 4, prompt="x")
-                plan = Plan(50, (20,) * 3, 4)
-                wire = PaperWire()
-                content = Content(params, plan, PIECES, b"length", Frames(endpoint, "id", 9, "m"), known_count(5))
-                ordinary = kind(wire, content, lambda reply: None)
-                ordinary.begin()
-                shaped = Played(endpoint=endpoint, usage=usage, continuous=continuous, stream=stream)
-                for tokens in (1, 2, 1):
-                    ordinary.take(tokens)
-                shaped.play(1, 2, 1)
-                assert shaped.wire.said == wire.said
-                for name in ("write_ns", "chunk_tokens", "chunk_kinds", "end_ns", "bytes_out", "tokens_out", "status"):
-                    assert getattr(shaped.reply, name) == getattr(ordinary, name), name
 
 
 # ---- Compressed, slowly, in between ------------------------------------------------------------------------------------
@@ -174,7 +148,7 @@ def test_a_trickle_leaves_a_gap_between_two_writes_and_the_last_piece_has_the_st
     assert (played.kinds, played.ended) == ("cccc", [])
     played.timer.move_to(10 * MS + 7 * 2 * MS)
     assert (played.kinds, played.ended, played.wire.said[-1]) == ("cccco", [played.reply], "end")
-    assert played.reply.struck == "trickle"
+    assert played.reply.writer.struck == "trickle"
 
 
 def test_what_trickles_is_dropped_by_a_reset() -> None:
@@ -189,12 +163,11 @@ def test_comments_keep_a_quiet_stream_alive_and_a_busy_one_needs_none() -> None:
     played = Played("keepalive:period=10ms")
     played.timer.move_to(25 * MS)
     assert played.writes == [b": keep-alive\n\n"] * 2
-    assert played.reply.struck == "keepalive"
+    assert played.reply.writer.struck == "keepalive"
     played.wire.said.clear()
     for at in range(30, 60, 5):
         played.timer.move_to(at * MS)
-        assert isinstance(played.reply, ShapedStream)
-        played.reply._out.last_ns = at * MS  # PaperWire's stamps are no times.
+        played.reply.last_ns = at * MS  # PaperWire's stamps are no times.
     assert played.writes == [b": keep-alive\n\n"]  # At 30, 10 ms after the last one.
     before = played.reply.bytes_out
     played.play()
@@ -206,13 +179,13 @@ def test_comments_keep_a_quiet_stream_alive_and_a_busy_one_needs_none() -> None:
 
 def test_a_reply_without_a_head_waits_for_the_client_or_for_its_end() -> None:
     waits = Played("no_headers").play()
-    assert (waits.reply.status, waits.reply.struck, waits.wire.said) == (None, "no_headers", [])
+    assert (waits.reply.writer.status, waits.reply.writer.struck, waits.wire.said) == (None, "no_headers", [])
     assert waits.wire.on_lost is not None
     waits.wire.on_lost("client_closed")
     assert (waits.ended, waits.reply.cut) == ([waits.reply], "client_closed")
     closes = Played("no_headers:for=5ms", stream=False).play()
     closes.timer.move_to(5 * MS)
-    assert (closes.wire.said, closes.ended, closes.reply.failed) == (["fin"], [closes.reply], True)
+    assert (closes.wire.said, closes.ended, closes.reply.writer.failed) == (["fin"], [closes.reply], True)
 
 
 # ---- Together ----------------------------------------------------------------------------------------------------------
@@ -233,7 +206,7 @@ def test_a_reply_without_a_head_waits_for_the_client_or_for_its_end() -> None:
 )
 def test_faults_combine(faults: str, kinds: str, struck: str) -> None:
     played = Played(faults).play()
-    assert (played.kinds, played.reply.struck) == (kinds, struck)
+    assert (played.kinds, played.reply.writer.struck) == (kinds, struck)
     assert played.ended == [played.reply]
 
 
@@ -242,7 +215,13 @@ def test_what_finds_nothing_to_do_has_not_struck(faults: str) -> None:
     played = Played(faults).play()
     if faults.startswith("reorder"):
         assert played.kinds == "rcccco"
-    assert played.reply.struck is None
+    assert played.reply.writer.struck is None
+
+
+def test_a_fault_of_the_bytes_has_not_struck_where_none_were_sent() -> None:
+    for faults in ("crlf;reset:after=0", "comments;truncate:after=0"):
+        played = Played(faults, endpoint=COMPLETION).play(1)
+        assert (played.writes, played.reply.writer.struck) == ([], faults.partition(";")[2].partition(":")[0])
 
 
 def test_the_last_two_change_places_where_there_is_no_later_one() -> None:

@@ -43,7 +43,8 @@ def test_the_bytes_of_a_whole_reply_with_a_fault_are_these(spec: str) -> None:
     else:
         assert played.wire.said == said
         assert played.reply.bytes_out == sum(len(body) for _, body in (s for s in said if isinstance(s, tuple)))
-    assert (played.reply.status, played.reply.struck, played.kinds, played.ended) == (status, name, "", [played.reply])
+    writer = played.reply.writer
+    assert (writer.status, writer.struck, played.kinds, played.ended) == (status, name, "", [played.reply])
 
 
 def test_a_whole_reply_can_be_compressed() -> None:
@@ -62,4 +63,4 @@ FOR_STREAMS = (
 @pytest.mark.parametrize("spec", FOR_STREAMS)
 def test_what_is_for_streams_leaves_a_whole_reply_alone(spec: str) -> None:
     played = Played(spec, stream=False, usage=False).play()
-    assert (played.wire.said, played.reply.struck) == ([(200, BODY)], None)
+    assert (played.wire.said, played.reply.writer.struck) == ([(200, BODY)], None)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import (
+    Event,
+    FinishReason,
+    Piece,
+    ReplyFrames,
+    ReplyIdentity,
+    SaidBlock,
+    SaidChoice,
+    UsageCounts,
+)
 from mockserver.dialect.openai import (
     CHAT,
     COMPLETION,
-    Frames,
-    Usage,
     context_refusal,
     models_body,
     parse_body,
@@ -157,39 +167,56 @@ CHUNK = {"id": "chatcmpl-r", "object": "chat.completion.chunk", "created": 9, "m
 NUMBERS = {"prompt_tokens": 4, "total_tokens": 7, "completion_tokens": 3}
 
 
+FOUR_IN_THREE_OUT = UsageCounts(4, 3)
+LENGTH = FinishReason("length", None)
+
+
+def frames_of(endpoint: Endpoint) -> ReplyFrames:
+    return endpoint.frames(ReplyIdentity(f"{endpoint.id_prefix}r", 9, "m"), RequestParams(True, True, False, 3))
+
+
+def read(events: Sequence[Event]) -> Any:
+    (event,) = events
+    return json.loads(event.frame.removeprefix(b"data: "))
+
+
 def test_chat_chunks_are_vllms() -> None:
-    frames = Frames(CHAT, "chatcmpl-r", 9, "m")
-    role = frames.role(None)
-    assert role is not None
-    assert json.loads(role) == {
+    frames = frames_of(CHAT)
+    assert read(frames.opening(0, None)) == {
         **CHUNK,
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, **OPEN}],
     }
-    assert json.loads(frames.text(' "a"\u2028\n', None, None)) == {
+    assert read(frames.piece(Piece(' "a"\u2028\n', "text"), None)) == {
         **CHUNK,
         "choices": [{"index": 0, "delta": {"content": ' "a"\u2028\n'}, **OPEN}],
     }
-    assert json.loads(frames.text("a", b"length", Usage(4, 3))) == {
+    assert read(frames.piece(Piece("a", "text", end=LENGTH), FOUR_IN_THREE_OUT)) == {
         **CHUNK,
         "choices": [{"index": 0, "delta": {"content": "a"}, **LAST}],
         "usage": NUMBERS,
     }
-    assert json.loads(frames.usage(Usage(4, 3))) == {**CHUNK, "choices": [], "usage": NUMBERS}
-    assert json.loads(frames.whole("a b", b"length", Usage(4, 3))) == {
+    usage, done = frames.closing([LENGTH], FOUR_IN_THREE_OUT)
+    assert read([usage]) == {**CHUNK, "choices": [], "usage": NUMBERS}
+    assert done.frame == b"data: [DONE]\n\n"
+    said = SaidChoice((SaidBlock("text", "a b"),), LENGTH)
+    assert json.loads(frames.whole([said, said], FOUR_IN_THREE_OUT)) == {
         **CHUNK,
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "a b"}, **LAST}],
+        "choices": [{"index": n, "message": {"role": "assistant", "content": "a b"}, **LAST} for n in (0, 1)],
         "usage": NUMBERS,
     }
 
 
 def test_completion_chunks_are_vllms() -> None:
-    frames = Frames(COMPLETION, "cmpl-r", 9, "m")
+    frames = frames_of(COMPLETION)
     head = {"id": "cmpl-r", "object": "text_completion", "created": 9, "model": "m"}
-    assert frames.role(None) is None
-    assert json.loads(frames.text("a", None, None)) == {**head, "choices": [{"index": 0, "text": "a", **OPEN}]}
-    assert json.loads(frames.text("a", b"length", None)) == {**head, "choices": [{"index": 0, "text": "a", **LAST}]}
-    assert json.loads(frames.whole("a", b"length", Usage(4, 3))) == {
+    assert frames.opening(0, None) == []
+    assert read(frames.piece(Piece("a", "text"), None)) == {**head, "choices": [{"index": 0, "text": "a", **OPEN}]}
+    assert read(frames.piece(Piece("a", "text", end=LENGTH), None)) == {
+        **head,
+        "choices": [{"index": 0, "text": "a", **LAST}],
+    }
+    assert json.loads(frames.whole([SaidChoice((SaidBlock("text", "a"),), LENGTH)], FOUR_IN_THREE_OUT)) == {
         **head,
         "choices": [{"index": 0, "text": "a", **LAST}],
         "usage": NUMBERS,
@@ -197,7 +224,8 @@ def test_completion_chunks_are_vllms() -> None:
 
 
 def test_a_chunk_is_compact_and_holds_no_line_end() -> None:
-    chunk = Frames(CHAT, "chatcmpl-r", 9, "m").text("\r\n", None, None)
+    (event,) = frames_of(CHAT).piece(Piece("\r\n", "text"), None)
+    chunk = event.frame.removeprefix(b"data: ").removesuffix(b"\n\n")
     assert b"\n" not in chunk
     assert b"\r" not in chunk
     assert b": " not in chunk

@@ -1,9 +1,9 @@
-"""The content of a shaped reply: the texts of its choices, their blocks, and how the dialect writes them."""
+"""The content of a reply: the texts of its choices, their blocks, and how the dialect writes them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mockserver.dialect.frames import (
     Block,
@@ -17,12 +17,11 @@ from mockserver.dialect.frames import (
 )
 from mockserver.dialect.params import RequestParams
 from mockserver.plans.plan import Plan
-from mockserver.replies.shaped.logprobs import Logprobs
+from mockserver.replies.logprobs import Logprobs
 from mockserver.tokencount import TokenCount
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One choice of a reply."""
 
     plan: Plan
@@ -39,21 +38,23 @@ class Choice:
     echo: str = ""
     """The prompt, which the text begins with."""
 
-    def kind_at(self, token: int) -> BlockKind:
-        """The kind of the block of this token."""
-        return next(block.kind for block in reversed(self.blocks) if block.start <= token)
-
     def pieces(self, number: int, start: int, stop: int) -> Iterator[tuple[Piece, int, int]]:
         """The tokens from `start` to `stop` of choice `number`, a piece per block, with the tokens of each."""
         calls = -1
         for at, block in enumerate(self.blocks):
             calls += block.kind == "tool"
-            first, last = max(block.start, start), min(block.stop, stop)
+            first = block.start if block.start > start else start
+            last = block.stop if block.stop < stop else stop
             if first < last:
-                text = self._echoed(first) + "".join(self.texts[first:last])
+                text = self.texts[first] if last - first == 1 else "".join(self.texts[first:last])
+                if self.echo and first == 0:
+                    text = self.echo + text
                 begins, ends = first == block.start, last == block.stop
-                piece = Piece(text, block.kind, at, block.call, max(calls, 0), begins, ends, number)
-                yield replace(piece, logprobs=self._logprobs(block.kind, first, last)), first, last
+                logprobs = None if self.logprobs is None else self._logprobs(block.kind, first, last)
+                piece = Piece(
+                    text, block.kind, at, block.call, calls if calls > 0 else 0, begins, ends, number, False, logprobs
+                )
+                yield piece, first, last
 
     def _said(self, block: Block, tokens: int) -> str:
         return self._echoed(block.start) + "".join(self.texts[block.start : min(block.stop, tokens)])
@@ -82,9 +83,8 @@ class Choice:
         return SaidChoice(tuple(blocks), self.end, logprobs)
 
 
-@dataclass(frozen=True, slots=True)
-class ShapedContent:
-    """Everything that a shaped reply will send."""
+class Content(NamedTuple):
+    """Everything that a reply will send."""
 
     params: RequestParams
     choices: tuple[Choice, ...]

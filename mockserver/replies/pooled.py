@@ -10,7 +10,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.pooling import MakeBody
 from mockserver.dialect.refusals import error_body
 from mockserver.plans.plan import Plan
-from mockserver.replies.shaped.content import Choice, ShapedContent
+from mockserver.replies.content import Choice, Content
 from mockserver.tokencount import TokenCount
 
 
@@ -33,6 +33,9 @@ class _PooledFrames:
     def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
         return ()
 
+    def around(self, running: bool) -> None:
+        """It has no events."""
+
     def piece(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
         return ()
 
@@ -52,8 +55,8 @@ class _PooledFrames:
         return Event(b"", "o")
 
 
-def pooled_content(plan: Plan, make: MakeBody, input_count: TokenCount) -> ShapedContent:
+def pooled_content(plan: Plan, make: MakeBody, input_count: TokenCount) -> Content:
     """The content of a reply whose body `make` makes of its usage (None: it has none)."""
     params = RequestParams(stream=False, include_usage=False, continuous_usage=False, asked_tokens=1)
     choice = Choice(plan, [""], (Block("text", 0, 1),), FinishReason(plan.finish, None))
-    return ShapedContent(params, (choice,), False, False, _PooledFrames(make), input_count)
+    return Content(params, (choice,), False, False, _PooledFrames(make), input_count)

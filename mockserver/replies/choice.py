@@ -1,4 +1,4 @@
-"""Decides which replies are shaped, and makes the content of a shaped one."""
+"""Makes the content of replies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from mockserver.dialect.frames import Block, FinishReason, ReplyIdentity
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.script import Scripted
 from mockserver.plans.plan import Plan
-from mockserver.replies.reply import ReplyWriter
-from mockserver.replies.shaped.content import Choice, ShapedContent
-from mockserver.replies.shaped.outgoing import Timer
-from mockserver.replies.shaped.stop import cut_at_stop
-from mockserver.replies.shaped.stream import ShapedStream
-from mockserver.replies.shaped.whole import ShapedWhole
-from mockserver.replies.wire import Wire
+from mockserver.replies.content import Choice, Content
+from mockserver.replies.stop import cut_at_stop
+from mockserver.replies.stream import ScriptWriter, StreamWriter
+from mockserver.replies.whole import WholeWriter
 from mockserver.tokencount import TokenCount
 
 
@@ -38,15 +35,10 @@ class ReplyStyle:
         reasons = config.reasoning_tokens is not None
         return cls(reasons, config.reasoning_field, config.finish, frozenset(config.reply_details))
 
-    def shapes(self, params: RequestParams, plan: Plan) -> bool:
-        """Whether this reply needs more than the ordinary one can do."""
-        separate = self.finish == "separate" and params.stream
-        return bool(plan.faults or params.stop) or self.reasons or separate or bool(self.details)
-
     def content(
         self, params: RequestParams, plan: Plan, pieces: list[str], endpoint: Endpoint, reply_id: str, created: int,
         model: str, input_count: TokenCount,
-    ) -> ShapedContent:  # fmt: skip
+    ) -> Content:  # fmt: skip
         """The content of a reply of one choice that is text. A stop string in the answer shortens its plan."""
         return self.content_of(
             params, (text_choice(params, plan, pieces),), endpoint, reply_id, created, model, input_count
@@ -55,12 +47,12 @@ class ReplyStyle:
     def content_of(
         self, params: RequestParams, choices: tuple[Choice, ...], endpoint: Endpoint, reply_id: str, created: int,
         model: str, input_count: TokenCount,
-    ) -> ShapedContent:  # fmt: skip
+    ) -> Content:  # fmt: skip
         """The content of a reply of these choices."""
         reasons = self.reasons and endpoint.is_chat
         identity = ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons, self.details)
         frames = endpoint.frames(identity, params)
-        return ShapedContent(params, choices, self.finish == "separate", reasons, frames, input_count)
+        return Content(params, choices, self.finish == "separate", reasons, frames, input_count)
 
 
 def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:
@@ -82,7 +74,7 @@ def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
     """A choice of reasoning, and then tool calls or a document."""
     border = len(reasoning)
     blocks = [Block("reasoning", 0, border)] if border else []
-    blocks += [replace(block, start=block.start + border, stop=block.stop + border) for block in said.blocks]
+    blocks += [block._replace(start=block.start + border, stop=block.stop + border) for block in said.blocks]
     calls = any(block.kind == "tool" for block in blocks)
     finish: Literal["stop", "length"] = "stop" if said.is_whole else "length"
     plan = replace(plan, finish=finish, reasoning_tokens=border)
@@ -90,9 +82,6 @@ def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
     return Choice(plan, [*reasoning, *said.texts], tuple(blocks), end, is_document=True)
 
 
-def shaped_reply(
-    wire: Wire, content: ShapedContent, timer: Timer, on_end: Callable[[ReplyWriter], None]
-) -> ShapedStream | ShapedWhole:
-    """The reply that sends this content."""
-    kind = ShapedStream if content.params.stream else ShapedWhole
-    return kind(wire, content, timer, on_end)
+def writer_of(content: Content, now_ns: Callable[[], int]) -> ScriptWriter:
+    """What writes the script of this content."""
+    return StreamWriter(content, now_ns) if content.params.stream else WholeWriter(content, now_ns)
