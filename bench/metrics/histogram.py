@@ -32,7 +32,7 @@ _MANY = 1_000
 """From so many values on numpy is quicker, where it is there: to import it takes longer than to do without, and a load that
 goes on would stand still meanwhile."""
 _DENSE = 1 << 15
-"""Of numbers that are spread wider than this, only those that occur are counted."""
+"""Of numbers that are spread wider than this, and than four times as many as they are, only those that occur are counted."""
 
 
 def bin_numbers(values: array[float]) -> Iterable[int]:
@@ -53,7 +53,7 @@ def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
     import numpy as np
 
     low = int(numbers.min())
-    if int(numbers.max()) - low > _DENSE:
+    if int(numbers.max()) - low > max(_DENSE, 4 * len(numbers)):
         found, counts = np.unique(numbers, return_counts=True)
         return dict(zip(found.tolist(), counts.tolist(), strict=True))
     counts = np.bincount(numbers - low)

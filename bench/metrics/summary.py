@@ -138,7 +138,7 @@ class Summary:
     def _add_texts(self, table: RecordTable, good: Mask) -> None:
         """Times and numbers of the tokens of successful requests."""
         n, gaps = output_tokens(table), TokenGaps(table)
-        self._tally.add_texts(table, n)
+        self._tally.add_texts(table, n, gaps.gaps)
         _add_arrivals(self._arrivals, table, n, self._facts.start_ns)
         if good.any():
             _add_arrivals(self._good_arrivals, table.where(good), n[good], self._facts.start_ns)

@@ -13,7 +13,7 @@ from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.kinds import KindTally
 from bench.metrics.quantile import describe
-from bench.metrics.token_gaps import stalls
+from bench.metrics.token_gaps import Pauses, stalls
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints, Mask, RecordTable
 
@@ -93,8 +93,9 @@ class RecordTally:
         for row in np.flatnonzero(~table.ended((Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))).tolist():
             self._add_error(table.records[row])
 
-    def add_texts(self, table: RecordTable, n: Ints) -> None:
-        """Count the n output tokens of each of the successful requests, their token chunks and the stalls between them."""
+    def add_texts(self, table: RecordTable, n: Ints, gaps: Pauses) -> None:
+        """Count the n output tokens of each of the successful requests, their token chunks and the stalls in the gaps between
+        them."""
         count, total, chunks = self._count, self._total, table.token_chunks
         sources = ["chunks" if source is None else source for source in table.column("output_tokens_from")]
         self._counted_by.update(sources)
@@ -124,7 +125,7 @@ class RecordTally:
         count["unknown_chunks"] += int((streamed & ~table.has_chunk_tokens).sum())
         several = np.bincount(chunks.row[chunks.tokens > 1], minlength=len(table)) > 0
         count["several_tokens"] += int(several.sum())
-        long = stalls(table)
+        long = stalls(gaps)
         if len(long.ns):
             count["stalled_requests"] += len(set(long.row.tolist()))
             count["stalls"] += len(long.ns)

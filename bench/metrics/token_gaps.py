@@ -106,13 +106,12 @@ def itl_ns(table: RecordTable) -> Pauses:
     return TokenGaps(table).itl
 
 
-def stalls(table: RecordTable) -> Pauses:
+def stalls(gaps: Pauses) -> Pauses:
     """The gaps of each request that are over 5 times its median gap and over 100 ms."""
-    gaps = TokenGaps(table).gaps
     long = gaps.ns > STALL_FLOOR_NS
     found = np.zeros(len(gaps.ns), dtype=np.bool_)
     if long.any():
-        starts = gaps.starts(len(table))
+        starts = gaps.starts(int(gaps.row[-1]) + 1)
         for row in sorted(set(gaps.row[long].tolist())):
             own = slice(int(starts[row]), int(starts[row + 1]))
             found[own] = long[own] & (gaps.ns[own] > STALL_FACTOR * float(np.median(gaps.ns[own])))

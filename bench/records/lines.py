@@ -15,7 +15,8 @@ _DECODER = msgspec.json.Decoder(RequestRecord)
 
 ORDER_WITHIN_NS = 1_000_000
 """Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
-_KINDS = frozenset("rctfuo")
+KINDS = frozenset("rctfuo")
+"""The letters of chunks (request_record.py)."""
 
 
 def to_line(record: RequestRecord) -> bytes:
@@ -62,8 +63,8 @@ def checked(record: RequestRecord) -> RequestRecord:
     ):  # fmt: skip
         if of is not None and len(of) != len(chunks):
             raise RecordError(f"{name} has {len(of)} entries, and chunk_ns has {len(chunks)}")
-    if not _KINDS.issuperset(record.chunk_kind):
-        raise RecordError(f"chunk_kind must hold letters of {''.join(sorted(_KINDS))}")
+    if not KINDS.issuperset(record.chunk_kind):
+        raise RecordError(f"chunk_kind must hold letters of {''.join(sorted(KINDS))}")
     if record.chunk_tokens is not None and sum(record.chunk_tokens) > MOST_TOKENS:
         raise RecordError(f"chunk_tokens: no reply has more than {MOST_TOKENS:,} tokens")
     since = record.last_sent_ns if record.last_sent_ns is not None else record.intended_ns

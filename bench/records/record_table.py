@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import RecordError
-from bench.records.lines import ORDER_WITHIN_NS, checked, from_line
+from bench.records.lines import KINDS, ORDER_WITHIN_NS, checked, from_line
 from bench.records.request_record import MOST_TOKENS, NO_FAILURE, TOKEN_KINDS, Outcome, RequestRecord
 
 Ints = npt.NDArray[np.int64]
@@ -31,6 +31,8 @@ OUTCOMES = tuple(Outcome)
 """`RecordTable.outcome` has the position of each outcome here."""
 _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 OK, DROPPED, CANCELLED = (_NUMBER_OF[outcome] for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
+_IS_KIND = np.zeros(256, dtype=np.bool_)
+_IS_KIND[[ord(kind) for kind in KINDS]] = True
 _IS_TOKEN = np.zeros(256, dtype=np.bool_)
 _IS_TOKEN[[ord(kind) for kind in TOKEN_KINDS]] = True
 
@@ -240,19 +242,21 @@ def tables(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[RecordTabl
             raise RecordError(f"{name}, line {number}: {e}") from e
         records.append(record)
         numbers.append(number)
+        tokens = 0 if record.chunk_tokens is None else sum(record.chunk_tokens)
         # Each token has an entry in the columns of pauses.
-        chunks += max(len(record.chunk_ns), sum(record.chunk_tokens or ()))
-        if chunks >= MOST_CHUNKS or len(records) >= MOST_RECORDS:
-            yield _checked(records, numbers, name)
+        chunks += max(len(record.chunk_ns), tokens)
+        if chunks >= MOST_CHUNKS or len(records) >= MOST_RECORDS or tokens > MOST_TOKENS:
+            yield _checked(records, numbers, name, fit=tokens <= MOST_TOKENS)
             records, numbers, chunks = [], [], 0
     if records:
         yield _checked(records, numbers, name)
 
 
-def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str) -> RecordTable:
-    """A table of records that fit together; RecordError names the line of the first that does not."""
+def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str, *, fit: bool = True) -> RecordTable:
+    """A table of records that fit together; RecordError names the line of the first that does not. `fit`: not known to be
+    wrong."""
     table = RecordTable(records)
-    if not _fits(table):
+    if not (fit and _fits(table)):
         for number, record in zip(numbers, records, strict=True):
             try:
                 checked(record)
@@ -262,16 +266,14 @@ def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str) ->
 
 
 def _fits(table: RecordTable) -> bool:
-    """Whether `checked` would pass every record."""
+    """Whether `checked` would pass every record, none of which has too many tokens."""
     for field in ("chunk_kind", "chunk_tokens", "chunk_bound_ns"):
         entries = table.column(field)
         rows = table.has(field)
         sizes = np.array([len(of) for of in entries if of is not None], dtype=np.int64)
         if (sizes != table.sizes[rows]).any():
             return False
-    if not set("".join(table.column("chunk_kind"))) <= set("rctfuo"):
-        return False
-    if any(of is not None and sum(of) > MOST_TOKENS for of in table.column("chunk_tokens")):
+    if not all(map(str.isascii, table.column("chunk_kind"))) or not _IS_KIND[table.chunk_kind].all():
         return False
     latest = table.ints("intended_ns")
     for moment in ("eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns"):

@@ -94,20 +94,18 @@ class Marks:
 
     def more_and_less(self, gaps: Gaps) -> tuple[Ints, Ints]:
         """The gaps of a kind that are none between tokens, and those between tokens that are none of this kind."""
-        of_kind, of_tokens = self._pairs(self._marks[gaps]), self._pairs(self._marks["token"])  # type: ignore[index]
-        return self._lengths(of_kind[~np.isin(of_kind, of_tokens)]), self._lengths(
-            of_tokens[~np.isin(of_tokens, of_kind)]
-        )
+        of_kind, of_tokens = self._next(self._marks[gaps]), self._next(self._marks["token"])  # type: ignore[index]
+        return self._lengths(of_kind, of_tokens), self._lengths(of_tokens, of_kind)
 
-    def _pairs(self, marked: Mask) -> Ints:
-        """Neighbours among the marked chunks of a response, as one number each."""
-        at = np.flatnonzero(marked)
-        begin, end = at[:-1], at[1:]
-        within = self._row[begin] == self._row[end]
-        pairs: Ints = begin[within] * len(self._at) + end[within]
-        return pairs
+    def _next(self, marked: Mask) -> Ints:
+        """The marked chunk behind each marked chunk of a response; -1 for the last one, and for others."""
+        at, behind = np.flatnonzero(marked), np.full(len(self._at), -1, dtype=np.int64)
+        within = self._row[at[:-1]] == self._row[at[1:]]
+        behind[at[:-1][within]] = at[1:][within]
+        return behind
 
-    def _lengths(self, pairs: Ints) -> Ints:
-        begin, end = np.divmod(pairs, max(len(self._at), 1))
-        lengths: Ints = self._ns[end] - self._ns[begin]
+    def _lengths(self, behind: Ints, other: Ints) -> Ints:
+        """The gaps to the chunks behind that are not behind them in the other order."""
+        begin = np.flatnonzero((behind >= 0) & (behind != other))
+        lengths: Ints = self._ns[behind[begin]] - self._ns[begin]
         return lengths

@@ -93,7 +93,7 @@ def test_gaps_itl_and_stalls_are_those_of_the_slow_form(seed: int, count: int) -
 
     assert times(gaps) == list(map(slow_metrics.chunk_gaps_ns, table.records))
     assert times(itl) == [pytest.approx(slow_metrics.itl_ns(record), rel=1e-12) for record in table.records]
-    assert times(of_rows(token_gaps.stalls(table), count)) == [
+    assert times(of_rows(token_gaps.stalls(token_gaps.TokenGaps(table).gaps), count)) == [
         slow_metrics.stalls_ns(slow_metrics.chunk_gaps_ns(record)) for record in table.records
     ]
     for record, of_gaps, of_itl in zip(table.records, gaps, itl, strict=True):

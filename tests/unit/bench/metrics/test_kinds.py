@@ -8,6 +8,7 @@ import pytest
 
 from bench.metrics.kinds import KindTally
 from bench.metrics.tally import RecordTally
+from bench.metrics.token_gaps import TokenGaps
 from tests.support.made_records import made_record
 from tests.support.tables import ints, table_of
 
@@ -65,6 +66,6 @@ def test_replies_that_call_tools_are_those_of_apis_that_have_them() -> None:
 )
 def test_usage_is_compared_with_the_text_only_where_all_tokens_show(fields: dict[str, Any], compared: int) -> None:
     found = RecordTally()
-    record = made_record(output_tokens_counted=2, **fields)
-    found.add_texts(table_of(record), ints(3))
+    table = table_of(made_record(output_tokens_counted=2, **fields))
+    found.add_texts(table, ints(3), TokenGaps(table).gaps)
     assert found.tokens()["mismatch"]["compared"] == compared

@@ -14,6 +14,7 @@ from bench.metrics.load import Readiness, Spans, dispersion, most_at_once, plan_
 from bench.metrics.request_metrics import output_tokens, time_until_failure_ms
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
+from bench.metrics.token_gaps import TokenGaps
 from bench.records import Outcome, RequestRecord
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
@@ -243,7 +244,7 @@ def tally(*records: RequestRecord) -> RecordTally:
     table = table_of(*records)
     found.add(table)
     texts = table.where(table.ok)
-    found.add_texts(texts, output_tokens(texts))
+    found.add_texts(texts, output_tokens(texts), TokenGaps(texts).gaps)
     return found
 
 

@@ -30,7 +30,9 @@ def itl_ns(record: RequestRecord) -> list[float]:
 
 
 def stalls_ns(gaps: list[int]) -> list[float]:
-    stalls: list[float] = token_gaps.stalls(table_of(request_of_gaps(0, 0, gaps))).ns.tolist()
+    stalls: list[float] = token_gaps.stalls(
+        token_gaps.TokenGaps(table_of(request_of_gaps(0, 0, gaps))).gaps
+    ).ns.tolist()
     return stalls
 
 
