@@ -6,9 +6,9 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
-from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import describe, quantile
+from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 
 BUSY_SHARE = 0.9
 """A second in which a worker used more of a processor than this was a busy one."""

@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 from typing import Any
 
-from bench.clock import NS_PER_S
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
 from bench.metrics.quantile import describe
-from bench.metrics.request_metrics import input_tokens, output_tokens, ttft_ms
+from bench.metrics.request_metrics import NS_PER_S, input_tokens, output_tokens, ttft_ms
 from bench.metrics.run_numbers import JOB_RATES
 from bench.records.record_table import RecordTable
 

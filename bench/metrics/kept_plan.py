@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.clock import NS_PER_S
 from bench.metrics.columns import Columns
 from bench.metrics.planned_load import PlannedLoad
+from bench.metrics.request_metrics import NS_PER_S
 from bench.metrics.session_counts import SessionCounts
 
 ARRIVALS, USERS = "arrivals", "users"

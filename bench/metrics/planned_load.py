@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from math import fsum, inf
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import describe
+from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records.record_table import CANCELLED

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from bench.clock import NS_PER_MS, NS_PER_S
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
+from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.clock import NS_PER_S
 from bench.metrics.quantile import quantile
+from bench.metrics.request_metrics import NS_PER_S
 
 MSER_FROM_S = 54.0
 """From the first send to the last in a run of a minute: with few users the last send may be some seconds before its end."""

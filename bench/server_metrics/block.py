@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import NS_PER_S
 from bench.server_metrics.bottleneck import Sent, sentences
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import reconcile

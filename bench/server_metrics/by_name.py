@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import NS_PER_S
 from bench.server_metrics.role_series import Counter, Points, split_key
 from bench.server_metrics.scrapes import Scrape
 

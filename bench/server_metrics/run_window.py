@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.clock import NS_PER_S
+from bench.metrics.request_metrics import NS_PER_S
 
 if TYPE_CHECKING:
     from bench.documents.summary import NumbersDocument

@@ -82,7 +82,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload",
          "promptset"}
     ),
-    "bench.metrics": frozenset({"bench.clock", "bench.errors", "bench.records", "bench.statistics"}),
+    "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset(
@@ -131,7 +131,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
-    "bench.server_metrics": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
     "bench.report": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",

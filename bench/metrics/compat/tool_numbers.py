@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.clock import NS_PER_MS
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.quantile import quantile
+from bench.metrics.request_metrics import NS_PER_MS
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints

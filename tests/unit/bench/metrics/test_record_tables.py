@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import MOST_TOKENS, RequestRecord, checked, from_line, record_table, to_line
-from bench.records.record_table import RecordTable, tables
+from bench.records.record_table import Ints, RecordTable, tables
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS, made_record
 from tests.support.wild_records import wild_record, wild_records
@@ -111,9 +112,21 @@ def test_every_record_of_a_file_is_in_a_table_and_tables_are_bounded(
     assert [record for table in found for record in table.records] == written
     for table in found:
         # The last record of a table may bring it over the bound.
-        assert table.sizes[:-1].sum() < chunks
+        assert entries(table)[:-1].sum() < chunks
         assert 0 < len(table) <= records
-    assert all(table.sizes.sum() >= chunks or len(table) == records for table in found[:-1])
+    assert all(entries(table).sum() >= chunks or len(table) == records for table in found[:-1])
+
+
+def entries(table: RecordTable) -> Ints:
+    """How many entries each record has in the longest of its columns: a chunk has one, and a token of it has."""
+    tokens = np.bincount(table.chunk_row, weights=table.chunk_tokens, minlength=len(table))
+    return np.maximum(table.sizes, tokens.astype(np.int64))
+
+
+def test_tokens_that_a_server_claims_fill_a_table_as_chunks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_table, "MOST_CHUNKS", 1_000)
+    lines = [to_line(made_record(index, chunks_ms=(50, 60), tokens=(1, 600))) for index in range(6)]
+    assert [len(table) for table in tables(enumerate(lines, 1), "records")] == [2, 2, 2]
 
 
 def test_a_record_of_the_second_table_is_named_by_its_line_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
