@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-import orjson
-
 from bench.errors import PRECEDENCE, Exit
 
 if TYPE_CHECKING:
@@ -126,6 +124,8 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
 
         sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
     elif form == "json":
+        import orjson  # Whoever has not installed Trueload is told so, by this module too.
+
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
     else:
         from bench.report import certificate_text, text  # With rich, which no other form needs.
