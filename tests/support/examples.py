@@ -69,8 +69,11 @@ def run_command(place: Workplace, block: Block, words: str, shown: tuple[str, ..
         return
     ran = place.run(words)
     printed = ran.stdout + ran.stderr
-    short = {1: "ended: the budget was spent", 3: "ended: this client cannot measure more"}.get(ran.returncode)
-    if short is not None and short in ran.stdout and re.search("python -m bench (search|report)", words):
+    short = {1: "ended: the budget was spent|^Not shown: ", 3: "ended: this client cannot measure more"}.get(
+        ran.returncode
+    )
+    is_search = re.search("python -m bench (search|report)", words)
+    if short is not None and is_search and re.search(short, ran.stdout, re.MULTILINE):
         return  # A search of seconds has not come far where other programs keep the machine busy: an honest answer too.
     # A client that stood still measures nothing that is VALID: status 3, of the run and of every report of it.
     honest = ran.returncode == 3 and re.search("(^|[ |])(trueload|python -m bench) ", words) is not None
