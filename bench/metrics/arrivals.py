@@ -44,8 +44,8 @@ class Arrivals:
         self._widen()
 
     def spread(self, times_ns: Ints, starts: Ints, amounts: Ints) -> None:
-        """Amounts, each over ascending times of its own: those that begin at one of `starts`, one at least. An equal share
-        falls on each time; the shares are whole and add up to the amount."""
+        """Spread each amount evenly over its own times, which ascend and begin at its entry of `starts`. The shares are whole
+        numbers and add up to the amount. Every amount has at least one time."""
         if not len(starts):
             return
         slots = times_ns // self.width_ns

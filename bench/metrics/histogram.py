@@ -32,7 +32,7 @@ _MANY = 1_000
 """From so many values on numpy is quicker, where it is there: to import it takes longer than to do without, and a load that
 goes on would stand still meanwhile."""
 _DENSE = 1 << 15
-"""Of numbers that are spread wider than this, and than four times as many as they are, only those that occur are counted."""
+"""Numbers that spread wider than this, and wider than four times their count, are sorted; others index an array of counts."""
 
 
 def bin_numbers(values: array[float]) -> Iterable[int]:
@@ -121,7 +121,7 @@ class LogHistogram:
             self._exact.extend(values)
 
     def extend_array(self, values: npt.NDArray[np.int64] | npt.NDArray[np.float64], total: int | None = None) -> None:
-        """`extend` for an array; of numbers that are not whole, sums are those of the whole numbers next to them."""
+        """`extend` for an array. Sums are of values rounded to whole numbers; `total` replaces the first of them."""
         if not len(values):
             return
         import numpy as np

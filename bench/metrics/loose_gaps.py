@@ -135,7 +135,7 @@ def _shared(table: RecordTable, rows: Mask) -> LoosePauses:
     values = np.diff(latest)[within]
     least = np.maximum(0, earliest[1:] - latest[:-1])[within]
     most = (latest[1:] - earliest[:-1])[within]
-    # A pause goes on to the next chunk with tokens; what comes after the last of them is nobody's.
+    # A pause lasts until the next chunk with tokens; time after the last such chunk belongs to no token.
     ends = np.flatnonzero(tokens > 0)
     begins = np.maximum(np.append(0, ends + 1)[:-1], np.searchsorted(row, row[ends]))
     by, of_pause = tokens[ends], row[ends]

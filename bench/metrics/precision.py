@@ -152,7 +152,7 @@ class Judge:
         self._begun_ns: int | None = None
 
     def add(self, table: RecordTable) -> None:
-        """Requests have ended. Those that count are those of the report: of the run phase, and successful."""
+        """Requests have ended. Successful ones of the run phase count, as in the report."""
         run = table.where(table.is_run)
         if not len(run):
             return

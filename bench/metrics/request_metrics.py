@@ -33,14 +33,13 @@ def output_tokens(table: RecordTable) -> Ints:
 
 
 def input_tokens(table: RecordTable) -> tuple[Mask, Ints]:
-    """Whose prompt's length is known, and the length: what the server counted, else what was asked for."""
+    """Which requests have a known prompt length, and the length: as the server counted it, else as it was asked for."""
     (counted, tokens), (has_asked, asked) = table.known("input_tokens"), table.known("input_tokens_asked")
     return counted | has_asked, np.where(counted, tokens, asked)
 
 
 def hidden_tokens(table: RecordTable) -> Ints:
-    """Of the output tokens of a stream those of reasoning that was not sent, unless its chunks are said to have them. They
-    came before the first token chunk."""
+    """Output tokens of reasoning that the server kept back: generated before the first token chunk, and in no chunk."""
     has, reasoning = table.known("reasoning_tokens")
     hidden = np.zeros(len(table), dtype=np.int64)
     if not reasoning.any():
@@ -225,7 +224,7 @@ def tpot_bounds(table: RecordTable, values: Floats) -> Bounds:
 
 
 def tps_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """The inverse of those of TPOT; a speed without end where TPOT may be 0."""
+    """The inverse of the bounds of TPOT; infinite if TPOT may be 0."""
     least, greatest = tpot_bounds(table, tpot_ms(table))
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = 1000 / greatest, np.where(least > 0, 1000 / least, np.inf)

@@ -45,7 +45,7 @@ class TokenGaps:
 
     @cached_property
     def _within(self) -> Mask:
-        """Of the token chunks but the first of the table, those whose neighbour before is of the same, successful reply."""
+        """For each token chunk but the table's first: whether the chunk before it belongs to the same, successful reply."""
         row = self._chunks.row
         within: Mask = (np.diff(row) == 0) & self._table.ok[row[1:]]
         return within
@@ -58,7 +58,7 @@ class TokenGaps:
 
     @cached_property
     def is_itl(self) -> Mask:
-        """The rows whose gaps are their ITL as they stand: each ended with one token, or nobody knows with how many."""
+        """Rows in which each gap is one ITL: chunks after the first hold one token each, or their tokens are unknown."""
         chunks = self._chunks
         unlike = np.bincount(chunks.row[1:][self._within & (chunks.tokens[1:] != 1)], minlength=len(self._table))
         rows: Mask = ~self._table.has_chunk_tokens | (unlike == 0)

@@ -197,7 +197,7 @@ class RecordTable:
 
     @cached_property
     def chunk_bounds(self) -> tuple[Mask, Ints]:
-        """Which stamps are bounds, and the earliest moments at which those chunks can have arrived; 0 for the others."""
+        """Which stamps are bounds, and the earliest moment at which each such chunk can have arrived; 0 for exact stamps."""
         return self._of_chunks("chunk_bound_ns")
 
     @cached_property

@@ -93,7 +93,7 @@ class Marks:
         return self._sizes - np.bincount(self._row[~self._marks["choice"]], minlength=self._rows)
 
     def more_and_less(self, gaps: Gaps) -> tuple[Ints, Ints]:
-        """The gaps of a kind that are none between tokens, and those between tokens that are none of this kind."""
+        """Gaps of this kind that are not gaps between tokens, and gaps between tokens that are not of this kind."""
         of_kind, of_tokens = self._next(self._marks[gaps]), self._next(self._marks["token"])  # type: ignore[index]
         return self._lengths(of_kind, of_tokens), self._lengths(of_tokens, of_kind)
 

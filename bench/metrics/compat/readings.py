@@ -103,7 +103,7 @@ class Readings:
         """Requests whose record cannot tell a count of tokens (another stands in) or the gaps of a kind."""
 
     def add(self, table: RecordTable) -> None:
-        """Records. Those of failures, and of requests that were not sent, say nothing here."""
+        """Records, in any order; failed and unsent requests are passed over."""
         table = table.where(table.ok & table.has("sent_ns"))
         row, n = self.requests, len(table)
         if not n:
