@@ -124,7 +124,7 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
 
         sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
     elif form == "json":
-        import orjson  # Whoever has not installed Trueload is told so, by this module too.
+        import orjson  # Only now: without Trueload's packages, this module prints what is missing.
 
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -1,6 +1,6 @@
 """RequestRecord <-> one JSON line of requests.jsonl.
 
-A line leaves out the fields that have their defaults, and may have its fields in any order.
+A line leaves out fields that have their default values. The order of its fields does not matter.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _sentence(problem: str) -> str:
 
 
 def checked(record: RequestRecord) -> RequestRecord:
-    """The record. Raises RecordError where its parts do not fit each other: moments that are not in the order in which they
-    can only have happened, chunks of which one thing is said and not another."""
+    """The record. Raises RecordError if its parts contradict each other: moments out of their only possible order, or
+    fields of chunks with different numbers of entries."""
     moments = (
         ("intended_ns", record.intended_ns), ("eligible_ns", record.eligible_ns), ("sent_ns", record.sent_ns),
         ("resent_ns", record.resent_ns), ("first_byte_ns", record.first_byte_ns), ("end_ns", record.end_ns),

@@ -1,4 +1,4 @@
-"""The file of a series, JSON that is replaced in one step, and what stands at the head of such a file."""
+"""The file of a series: JSON that is replaced in one step, and its first fields (date, version, host)."""
 
 from __future__ import annotations
 

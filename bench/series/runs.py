@@ -119,7 +119,7 @@ class RunSeries:
         return None if stopped in (None, "interrupted") else evaluate(directory)
 
     def wait_until_ready(self, config: RunConfig) -> None:
-        """Before the first run, wait for a server that is starting, where the configuration says so. Raises TargetError."""
+        """Before the first run, wait for a server that is starting, if the configuration asks for it. Raises TargetError."""
         if not self._awaited:
             wait_until_ready(config, self._told)
             self._awaited = True
