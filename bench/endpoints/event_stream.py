@@ -176,6 +176,18 @@ class EventStream(ABC):
         if self._error is None:
             self._error = words
 
+    @property
+    def tokens_so_far(self) -> int:
+        """Output tokens until now: as many as the reply says, else one a chunk with text."""
+        running = self._running
+        said = running[-1] if running else None
+        return len(running) if said is None else said
+
+    @property
+    def first_token(self) -> int | None:
+        """The number of the first event with text."""
+        return next((number for number, kind in enumerate(self._kinds) if kind in TOKEN_KINDS or kind == "n"), None)
+
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         """What the response said. `unfinished` is what came of an event that did not end."""
         # What follows a malformed event is kept as chunks, unread.

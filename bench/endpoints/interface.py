@@ -138,6 +138,14 @@ class EventReader(Protocol):
     def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
         """The data of the next events, in order, and the other lines that stood between them."""
 
+    @property
+    def tokens_so_far(self) -> int:
+        """Output tokens until now: as many as the reply says, else one a chunk with text."""
+
+    @property
+    def first_token(self) -> int | None:
+        """The number of the first event with text."""
+
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         """What the response said. `unfinished` is what came of an event that did not end."""
 

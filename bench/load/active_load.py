@@ -12,7 +12,8 @@ from bench.dispatch.sending import Sending
 from bench.dispatch.stop import Stop
 from bench.load.assignment import Assignment, WorkerReport
 from bench.load.collector import collector_at_rest
-from bench.load.crew import Order
+from bench.load.crew import Followed, Order
+from bench.load.replies_in_flight import RepliesInFlight
 from bench.load.sampling import ClientState, Sampler
 from bench.process.priority import Priority, scheduler
 from bench.records import NO_FAILURE, RequestRecord, to_line
@@ -39,10 +40,10 @@ class ActiveLoad:
         clock: Clock,
         *,
         start_ns: int,
-        on_record: Callable[[RequestRecord], None],
+        followed: Followed,
         on_change: Callable[[float], None],
     ) -> None:
-        """`on_record` is handed every record, `on_change` every load that will be another one."""
+        """`on_change` is handed every load that will be another one."""
         share = self._share = assignment.share
         self._mode = assignment.config.load
         self._number = share.worker
@@ -55,7 +56,8 @@ class ActiveLoad:
         self._transport = transport
         self._clock = clock
         self._start_ns = start_ns
-        self._on_record = on_record
+        self._followed = followed
+        self._replies = RepliesInFlight(transport, clock, followed.arrive)
         self._on_change = on_change
         self._in_flight = InFlightCounter()
         self.failures = 0
@@ -92,7 +94,9 @@ class ActiveLoad:
             priority.take()
             try:
                 self._sampler.start(self._start_ns)
+                self._replies.start(self._start_ns)
                 await self._dispatcher.run(self._start_ns)
+                self._replies.stop()
                 self._sampler.stop()
             finally:
                 priority.restore()
@@ -110,7 +114,7 @@ class ActiveLoad:
         self._records.append(to_line(record if self._alone else replace(record, worker=self._number)))
         if record.phase == "run" and record.outcome not in NO_FAILURE:
             self.failures += 1
-        self._on_record(record)
+        self._followed.add(record, self._replies.take(record.id))
 
     def tell(self, order: Order, reason: str = "") -> None:
         """Obey an order."""

@@ -12,6 +12,7 @@ from bench.clock import NS_PER_MS
 if TYPE_CHECKING:
     from bench.load.assignment import WorkerReport
     from bench.load.progress_tally import ProgressTally
+    from bench.load.replies_in_flight import Arrived, Counted
     from bench.load.sampling import ClientState
     from bench.load.worker_health import WorkerHealth
     from bench.machine.worker_place import WorkerPlace
@@ -47,11 +48,18 @@ class CrewReport:
     died: tuple[str, ...] = ()
 
 
-class Progress(Protocol):
-    """Whoever follows a load. A crew hands over records one by one, or tallies of many."""
+class Followed(Protocol):
+    """Whoever follows the load of one process."""
 
-    def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight have had tokens."""
+
+    def add(self, record: RequestRecord, counted: Counted) -> None:
+        """A request has ended, of which this much had been counted while it was in flight."""
+
+
+class Progress(Followed, Protocol):
+    """Whoever follows a load. A crew hands over records one by one, or tallies of many."""
 
     def merge(self, tally: ProgressTally) -> None:
         """Several requests have ended."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
+from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
 from bench.records import Outcome, RequestRecord
 from bench.run_files.run_state import RunState
@@ -61,7 +62,8 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Second:
-    """What ended since the line before: about a second's worth, warm-up included."""
+    """What came since the line before: about a second's worth, warm-up included. Output tokens and times to first token are
+    those that arrived, of requests in flight too; all else is of the requests that ended."""
 
     succeeded: int
     input_tokens: int
@@ -91,7 +93,8 @@ class ObjectiveSoFar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveNumbers:
-    """A load at an instant. Rates and latencies are of the last 10 s; failures and objectives of the run without warm-up."""
+    """A load at an instant. Rates and latencies are of the last 10 s; tokens and TTFT include those of requests in flight.
+    Failures and objectives are of the run without warm-up."""
 
     goal: LoadGoal
     elapsed_s: float
@@ -178,9 +181,13 @@ class Live:
         self.workers: Callable[[], tuple[WorkerHealth, ...]] = tuple
         """How each of several workers is."""
 
-    def add(self, record: RequestRecord) -> None:
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight in this process have had tokens."""
+        self._new.arrive(arrived)
+
+    def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
         """A request of this process has ended."""
-        self._new.add(record)
+        self._new.add(record, counted)
 
     def merge(self, tally: ProgressTally) -> None:
         """What ended in another process since it last said so."""
@@ -219,10 +226,10 @@ class Live:
         return Second(
             succeeded=ended.succeeded,
             input_tokens=ended.input_tokens,
-            output_tokens=ended.output_tokens,
+            output_tokens=max(ended.tokens_arrived, 0),
             bytes_sent=ended.bytes_sent,
             bytes_received=ended.bytes_received,
-            latencies={name: _quantiles(values) for name, values in ended.values.items() if values.count},
+            latencies={name: _quantiles(values) for name, values in ended.live_values.items() if values.count},
             errors=ended.errors,
             inputs=None if self._goal.inputs_are is None else ended.inputs,
         )
@@ -257,10 +264,10 @@ class Live:
             failed=self._run.failures.total(),
             failed_share=self._run.failed_share,
             requests_per_s=ended_per_s,
-            output_tokens_per_s=recent.output_tokens / span_s,
+            output_tokens_per_s=max(recent.tokens_arrived, 0) / span_s,
             inputs_per_s=recent.inputs / span_s,
             input_tokens_per_s=recent.input_tokens / span_s,
-            latencies={name: _latency(values) for name, values in recent.values.items() if values.count},
+            latencies={name: _latency(values) for name, values in recent.live_values.items() if values.count},
             objectives=tuple(ObjectiveSoFar(o, self._run.value_of(o, run_s)) for o in goal.objectives),
             precision=self.precision,
             load=self.load_at(now_ns),

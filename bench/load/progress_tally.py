@@ -10,13 +10,17 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.clock import NS_PER_MS
+from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.metrics.arrays import known
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, TokenMetric
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.quantile import QUANTILES
 from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import RecordTable
+from bench.records.request_record import Phase
 
 if TYPE_CHECKING:
     from bench.metrics.objectives import Objective
@@ -35,7 +39,9 @@ class PhaseTally:
 
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
         self._values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
+        self._first_tokens = LogHistogram()
         self._waiting: list[RequestRecord] = []
+        self._untold: list[bool] = []
         for name, histogram in self._values.items():
             if name in _TOKEN_METRICS:
                 histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
@@ -43,12 +49,19 @@ class PhaseTally:
         self.errors: dict[Outcome, str] = {}
         """What the first failed request of each outcome said."""
         self.input_tokens = self.output_tokens = 0
+        self.tokens_arrived = 0
+        """Output tokens that have come, those of requests in flight included."""
         self.inputs = 0
         """Of requests whose replies are no generated text."""
         self.bytes_sent = self.bytes_received = 0
 
-    def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight have had tokens."""
+        self.tokens_arrived += arrived.tokens
+        self._first_tokens.extend(arrived.ttft_ns)
+
+    def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
+        """A request has ended, of which this much had been counted while it was in flight."""
         self.outcomes[record.outcome] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
@@ -58,8 +71,10 @@ class PhaseTally:
             return
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0
+        self.tokens_arrived += (record.output_tokens or 0) - counted.tokens
         self.inputs += record.inputs or 0
         self._waiting.append(record)
+        self._untold.append(not counted.has_first)
         if len(self._waiting) >= COUNTED_AT_ONCE:
             self._count_waiting()
 
@@ -67,6 +82,8 @@ class PhaseTally:
         if not self._waiting:
             return
         table, self._waiting = RecordTable(self._waiting), []
+        untold, self._untold = np.array(self._untold), []
+        self._first_tokens.extend_array(known(REQUEST_METRICS["ttft"].of(table)[untold]) * NS_PER_MS)
         for name, histogram in self._values.items():
             if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
                 histogram.extend_array(of_tokens.of(table).ns)
@@ -79,22 +96,29 @@ class PhaseTally:
         self._count_waiting()
         return self._values
 
+    @property
+    def live_values(self) -> dict[str, LogHistogram]:
+        """The same, with the times to first token of requests in flight, each in the while in which its token came."""
+        return {**self.values, "ttft": self._first_tokens}
+
     def merge(self, other: PhaseTally) -> None:
         """Add what another worker, or another while, has counted."""
         self.outcomes.update(other.outcomes)
         self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
+        self.tokens_arrived += other.tokens_arrived
         self.inputs += other.inputs
         self.bytes_sent += other.bytes_sent
         self.bytes_received += other.bytes_received
         for name, histogram in self.values.items():
             if name in other.values:
                 histogram.merge(other.values[name])
+        self._first_tokens.merge(other._first_tokens)
 
     def fold(self) -> PhaseTally:
         """From now on keep no single value: memory stays small, and quantiles are within 0.1%."""
-        for histogram in self.values.values():
+        for histogram in (*self.values.values(), self._first_tokens):
             histogram.fold()
         return self
 
@@ -147,9 +171,16 @@ class ProgressTally:
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
 
-    def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
-        (self.run if record.phase == "run" else self.warmup).add(record)
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight have had tokens."""
+        self._of(arrived.phase).arrive(arrived)
+
+    def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
+        """A request has ended, of which this much had been counted while it was in flight."""
+        self._of(record.phase).add(record, counted)
+
+    def _of(self, phase: Phase) -> PhaseTally:
+        return self.run if phase == "run" else self.warmup
 
     def merge(self, other: ProgressTally) -> None:
         """Add what another worker, or another while, has counted."""

@@ -14,6 +14,7 @@ from bench.load.crew import Crew, Order, Progress
 
 if TYPE_CHECKING:
     from bench.load.progress_tally import ProgressTally
+    from bench.load.replies_in_flight import Arrived, Counted
     from bench.records import RequestRecord
 
 ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
@@ -82,9 +83,13 @@ class ErrorWatch:
         self._progress = progress
         self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
-    def add(self, record: RequestRecord) -> None:
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight have had tokens."""
+        self._progress.arrive(arrived)
+
+    def add(self, record: RequestRecord, counted: Counted) -> None:
         """A request has ended."""
-        self._progress.add(record)
+        self._progress.add(record, counted)
         self._check()
 
     def merge(self, tally: ProgressTally) -> None:

@@ -43,7 +43,7 @@ class ThisProcess:
 
     def begin(self, start_ns: int, progress: Progress) -> None:
         """The load begins at this instant."""
-        self._load = self._worker.begin(start_ns, progress.add)
+        self._load = self._worker.begin(start_ns, progress)
 
     async def load(self) -> CrewReport:
         """Send, until all of it has ended."""

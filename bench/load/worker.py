@@ -5,7 +5,6 @@ A small run has one worker, and that is the process itself. Of more workers each
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
@@ -22,8 +21,8 @@ from promptset.tokens import SERVER
 if TYPE_CHECKING:
     from bench.clock import Clock
     from bench.load.assignment import Assignment
+    from bench.load.crew import Followed
     from bench.modes.share import WorkerShare
-    from bench.records import RequestRecord
     from bench.sources.interface import Source
     from bench.transport.interface import Transport
     from bench.workload import Encoded
@@ -143,8 +142,8 @@ class Worker:
         """The load of all workers at the start; None in a mode that plans no number."""
         return self._assignment.config.load.load_at(0)
 
-    def begin(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> ActiveLoad:
-        """The load begins at this instant; `on_record` is handed every record."""
+    def begin(self, start_ns: int, followed: Followed) -> ActiveLoad:
+        """The load begins at this instant; `followed` is told what arrives and every record."""
         return ActiveLoad(
             self._assignment,
             self._load,
@@ -154,7 +153,7 @@ class Worker:
             self._transport,
             self._clock,
             start_ns=start_ns,
-            on_record=on_record,
+            followed=followed,
             on_change=lambda load: None if self._on_change is None else self._on_change.load_changes(load),
         )
 

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from bench.clock import NS_PER_S, process_clock
@@ -22,6 +23,7 @@ from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of, transport_of
 from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally, metrics_of
+from bench.load.replies_in_flight import Arrived, Counted
 from bench.load.supervision import Defects
 from bench.load.worker import Worker
 from bench.process.event_loop import add_message_reader, loop_factory
@@ -30,6 +32,27 @@ from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
 
 REPORT_EVERY_NS = NS_PER_S // 2
+
+
+class _Told:
+    """What the parent has not been told yet."""
+
+    def __init__(self, metrics: Sequence[str]) -> None:
+        self._metrics = metrics
+        self.tally = ProgressTally(metrics)
+
+    def arrive(self, arrived: Arrived) -> None:
+        """Requests in flight have had tokens."""
+        self.tally.arrive(arrived)
+
+    def add(self, record: RequestRecord, counted: Counted) -> None:
+        """A request has ended."""
+        self.tally.add(record, counted)
+
+    def take(self) -> ProgressTally:
+        """All of it, which the parent is told now."""
+        tally, self.tally = self.tally, ProgressTally(self._metrics)
+        return tally
 
 
 async def _serve(parent: Connection) -> None:
@@ -54,29 +77,25 @@ async def _serve(parent: Connection) -> None:
         except (EOFError, OSError):
             return  # The parent is gone, or another worker cannot get ready: there is no load.
         metrics = metrics_of(one for one in assignment.config.objectives if one.part is None)
-        tally = ProgressTally(metrics)
-
-        def on_record(record: RequestRecord) -> None:
-            tally.add(record)
-
-        load = worker.begin(begin.start_ns, on_record)
+        told = _Told(metrics)
+        load = worker.begin(begin.start_ns, told)
         defects.on_first = lambda: load.tell(Order.CUT)
         add_message_reader(parent, _obey, parent, load)
 
         def report() -> None:
-            nonlocal tally
             now = clock.now_ns()
             if _has_room(parent):
-                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, tally, worker.stocked))
-                tally = ProgressTally(metrics)
+                parent.send(ProgressUpdate(load.counts(now), load.failures, load.client, told.take(), worker.stocked))
             else:
-                tally.fold()
+                told.tally.fold()
             clock.call_at(now + REPORT_EVERY_NS, report)
 
         clock.call_at(begin.start_ns + REPORT_EVERY_NS, report)
         report_at_end = await load.run()
         defects.raise_first()
-        parent.send(ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, tally, worker.stocked))
+        parent.send(
+            ProgressUpdate(load.counts(clock.now_ns()), load.failures, load.client, told.take(), worker.stocked)
+        )
         parent.send(report_at_end)
     finally:
         if worker is not None:

@@ -223,7 +223,7 @@ class Connection(ABC):
     def _holds_reads(self) -> bool:
         """Whether something was read and not looked at."""
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
         """Make less of what has been put by: a long reply takes its stamps in memory, and not its bytes."""
         job = self.job
         if job is not None:

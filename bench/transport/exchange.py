@@ -164,6 +164,22 @@ class Exchange:
         self._events += events
 
     @property
+    def has_undigested(self) -> bool:
+        """Whether `digest` would find something new."""
+        return bool(self._pieces or self._events)
+
+    @property
+    def tokens_so_far(self) -> int:
+        """Output tokens of the events that were digested: as many as the reply says, else one a chunk with text."""
+        return 0 if self._reader is None else self._reader.tokens_so_far
+
+    @property
+    def ttft_ns(self) -> int | None:
+        """The time to first token, if its event was digested and the request was sent."""
+        first = None if self._reader is None else self._reader.first_token
+        return None if first is None or self.sent_ns is None else self._chunk_ns[first] - self.sent_ns
+
+    @property
     def is_heavy(self) -> bool:
         """Whether so much was put by that `digest` must not wait: memory would grow with what a server pours out."""
         return self.bytes_received - self._digested_bytes > MOST_PUT_BY or len(self._pieces) > MOST_PIECES

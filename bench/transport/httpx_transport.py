@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable, Iterable
 
 import httpcore
 import httpx
@@ -16,7 +17,7 @@ from bench.clock import Clock, Timer
 from bench.records import Outcome
 from bench.transport.exchange import Exchange, Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
-from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
 from bench.transport.stamped_backend import UNASKED, StampedBackend, StampedStream, current
 from bench.workload import Request
 
@@ -67,6 +68,9 @@ class HttpxTransport:
         self._tasks[task] = exchange
         # Not at the end of the task itself: one that is cancelled before its first step never gets there.
         task.add_done_callback(lambda task: self._ended(task, done, ended))
+
+    def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
+        then(self._tasks.values())  # Each read is digested at once.
 
     def cut(self) -> None:
         for task in list(self._tasks):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
@@ -90,6 +90,20 @@ def ignore(end_ns: int, whole: bool) -> None:
     """For callers who wait for the record alone."""
 
 
+class ReplyInFlight(Protocol):
+    """A request in flight, and what was read of its reply."""
+
+    request: Request
+
+    @property
+    def tokens_so_far(self) -> int:
+        """Output tokens: as many as the reply says, else one a chunk with text."""
+
+    @property
+    def ttft_ns(self) -> int | None:
+        """The time to first token; None before it was read."""
+
+
 class Transport(Protocol):
     """Sends requests. Each started one is answered by two calls, from the event loop and never inside `start`.
 
@@ -109,6 +123,9 @@ class Transport(Protocol):
         self, request: Request, intended_ns: int, eligible_ns: int, done: OnRecord, ended: OnEnd = ignore
     ) -> None:
         """Send the request now. Whatever happens to it becomes its record; nothing is raised."""
+
+    def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
+        """Read what has come of the replies in flight, when there is time; then hand over all of them."""
 
     def cut(self) -> None:
         """End everything in flight: outcome `interrupted`; `ended` and `done` are still called for each."""

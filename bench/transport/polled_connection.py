@@ -99,7 +99,7 @@ class PolledConnection(Connection):
         elif (count := len(self._put_by)) >= _PUT_BY:
             if count == _PUT_BY:
                 # Streams in step reach this all at once: not now, then, but when there is time.
-                self._engine.later(self._catch_up)
+                self._engine.later(self.catch_up)
             elif count >= 4 * _PUT_BY:
                 self.parse()  # There was none, and memory must not grow with what a server pours out.
         if self._tls is not None and self._tls.ended and not self.closed:
@@ -120,7 +120,7 @@ class PolledConnection(Connection):
             if heavy or any(self._may_end(data) for data, _ in taken.reads):
                 self.parse()
             elif before < _PUT_BY <= len(self._put_by):
-                self._engine.later(self._catch_up)
+                self._engine.later(self.catch_up)
         if taken.broken is not None:
             self._lost(f"the connection was reset: {taken.broken.strerror}")
         elif taken.ended:

@@ -71,7 +71,7 @@ class ReceivedConnection(Connection):
             else:
                 self._ended()
         elif core is not None and what == core.CATCH_UP:
-            self._engine.later(self._catch_up)
+            self._engine.later(self.catch_up)
         elif stream.waiting or stream.holds:
             self.parse()
 

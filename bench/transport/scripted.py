@@ -5,7 +5,7 @@ Shipped with the package, because whoever writes a dispatcher or a search on top
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import orjson
@@ -13,7 +13,7 @@ import orjson
 from bench.clock import Clock, Timer
 from bench.records import Outcome
 from bench.transport.exchange import Exchange
-from bench.transport.interface import OnEnd, OnRecord, Reading, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, ReplyInFlight, ignore
 from bench.workload import Request
 
 
@@ -87,6 +87,9 @@ class ScriptedTransport:
             timer = self._clock.call_at(instants[-1], finish)
         self._open[request.id] = (exchange, timer, done, ended)
         self.in_flight_max = max(self.in_flight_max, len(self._open))
+
+    def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
+        then(exchange for exchange, _, _, _ in self._open.values())
 
     def cut(self) -> None:
         for request_id in list(self._open):

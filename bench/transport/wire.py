@@ -17,7 +17,7 @@ import select
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -28,7 +28,7 @@ from bench.records import Outcome
 from bench.transport import tls
 from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
 from bench.transport.exchange import Exchange
-from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, Target, ignore
+from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
 from bench.transport.overdue import Sweep
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.received_connection import ReceivedConnection
@@ -152,6 +152,27 @@ class WireTransport:
             self._send(job, connection)
         else:
             self._connect(job)
+
+    def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
+        unread = [
+            job
+            for job in self._jobs
+            if job.connection is not None and (job.connection.put_by or job.exchange.has_undigested)
+        ]
+
+        def read_next() -> None:
+            # One at a time: whatever is due comes in between.
+            while unread:
+                job = unread.pop()
+                if job in self._jobs and job.connection is not None:
+                    job.connection.catch_up()
+                    break
+            if unread:
+                self.later(read_next)
+            else:
+                then(job.exchange for job in self._jobs)
+
+        self.later(read_next)
 
     def cut(self) -> None:
         for job in list(self._jobs):

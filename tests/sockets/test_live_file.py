@@ -21,10 +21,10 @@ from bench.errors import Exit
 from bench.run_files.run_directory import RunDirectory
 from tests.support import run_process
 from tests.support.literal_replies import GOOD, api, stream
-from tests.support.literal_server import LiteralServer, Pause, Received, Step
+from tests.support.literal_server import LiteralServer, Pause, Received, Step, Until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.run_process import SMALL, finished, process
+from tests.support.run_process import SMALL, finished, loaded, process
 
 
 def words(url: str, out: Path, *flags: str) -> list[str]:
@@ -58,6 +58,37 @@ def live_rows(out: Path) -> list[dict[str, Any]]:
     path = out / "live.jsonl"
     text = path.read_bytes() if path.exists() else b""
     return [orjson.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+@pytest.mark.parametrize("more", [(), ("--transport", "httpx"), ("--workers", "2")])
+def test_tokens_are_seen_while_their_requests_are_in_flight(tmp_path: Path, more: tuple[str, ...]) -> None:
+    seen = threading.Event()
+
+    def chat(request: Received) -> Sequence[Step]:
+        events = stream(*GOOD)
+        return [
+            *events[:4],
+            Until(seen.is_set),
+            *events[4:],
+        ]  # The head, the role and two of three tokens come at once.
+
+    out = tmp_path / "run"
+    with (
+        LiteralServer(loaded(chat)) as server,
+        process(words(server.url, out, "--requests", "2", *more)) as running,
+    ):
+
+        def arrived() -> list[dict[str, Any]]:
+            return [row["second"] for row in live_rows(out)]
+
+        run_process.wait_for(lambda: sum(second["output_tokens"] for second in arrived()) == 4)
+        assert sum(second["ttft_ms"]["n"] for second in arrived() if "ttft_ms" in second) == 2
+        assert all(row["done"] == 0 for row in live_rows(out))
+        seen.set()
+        running.communicate(timeout=PATIENCE_S)
+    # At the end each token was counted once.
+    assert sum(second["output_tokens"] for second in arrived()) == 6
+    assert sum(second["ttft_ms"]["n"] for second in arrived() if "ttft_ms" in second) == 2
 
 
 def test_another_process_sees_every_state_and_a_line_a_second(tmp_path: Path) -> None:

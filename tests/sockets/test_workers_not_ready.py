@@ -24,6 +24,7 @@ from bench.errors import BenchError, Exit, UsageError
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport
 from bench.load.progress_tally import ProgressTally
+from bench.load.replies_in_flight import Arrived, Counted
 from bench.modes.share import RunLength, divide
 from bench.process.event_loop import add_message_reader, loop_factory
 from bench.records import RequestRecord
@@ -62,7 +63,9 @@ def assignments(tmp_path: Path, **config: Any) -> list[Assignment]:
 class Nobody:
     """Follows a load and does nothing."""
 
-    def add(self, record: RequestRecord) -> None: ...
+    def arrive(self, arrived: Arrived) -> None: ...
+
+    def add(self, record: RequestRecord, counted: Counted) -> None: ...
 
     def merge(self, tally: ProgressTally) -> None: ...
 

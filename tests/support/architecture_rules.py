@@ -224,7 +224,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
-        {"bench.clock", "bench.load.progress_tally", "bench.load.worker_health", "bench.metrics", "bench.records",
+        {"bench.clock", "bench.load.progress_tally", "bench.load.replies_in_flight", "bench.load.worker_health", "bench.metrics", "bench.records",
          "bench.run_files.run_state"}
     ),
     "bench.load.worker_health": frozenset(),
@@ -232,9 +232,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.load.live", "bench.load.sampling", "bench.load.worker_health", "bench.metrics", "bench.records",
          "bench.run_files.load_change", "bench.run_files.run_directory", "bench.run_files.run_state"}
     ),
-    "bench.load.progress_tally": frozenset({"bench.clock", "bench.metrics", "bench.records"}),
+    "bench.load.progress_tally": frozenset({"bench.clock", "bench.load.replies_in_flight", "bench.metrics", "bench.records"}),
+    "bench.load.replies_in_flight": frozenset({"bench.clock", "bench.records", "bench.transport.interface"}),
     "bench.load.supervision": frozenset(
-        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.records"}
+        {"bench.clock", "bench.load.crew", "bench.load.progress_tally", "bench.load.replies_in_flight", "bench.records"}
     ),
     "bench.scale": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.metrics.objectives", "bench.modes",

@@ -9,6 +9,8 @@ from typing import Any
 
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
+from bench.load.replies_in_flight import Arrived
+from bench.load.replies_in_flight import Counted as CountedOfReply
 from bench.load.sampling import ClientState
 from bench.process.priority import PriorityUse
 from bench.records import RequestRecord, to_line
@@ -27,7 +29,10 @@ class Counted:
     def __init__(self) -> None:
         self.ended = 0
 
-    def add(self, record: RequestRecord) -> None:
+    def arrive(self, arrived: Arrived) -> None:
+        raise AssertionError("tokens are never handed over one by one")
+
+    def add(self, record: RequestRecord, counted: CountedOfReply) -> None:
         raise AssertionError("records are never handed over one by one")
 
     def merge(self, tally: ProgressTally) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +30,7 @@ from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
-from bench.transport.interface import OnEnd, OnRecord, Reading, ignore
+from bench.transport.interface import OnEnd, OnRecord, Reading, ReplyInFlight, ignore
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Verdict
@@ -199,6 +199,9 @@ class PaperTransport:
 
     async def prepare(self, connections: int) -> None:
         """Connections are made when they are needed."""
+
+    def read_replies(self, then: Callable[[Iterable[ReplyInFlight]], None]) -> None:
+        """Nobody watches."""
 
     def cut(self) -> None:
         """Nothing is ever cut."""
