@@ -1,4 +1,5 @@
-"""Loads tokenizers from a hub through `transformers` (extra `hf`), which only this module imports.
+"""Loads tokenizers through `transformers` (extra `hf`), which only this module imports: from a hub, and from directories
+whose tokenizer has another format than tokenizer.json.
 
 If the hub cannot be reached, transformers needs most of a minute to notice. So this module first tries the local cache,
 and then checks quickly whether the hub answers.
@@ -12,6 +13,7 @@ import importlib.util
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -19,12 +21,33 @@ from promptset.errors import SpecError
 from promptset.library import Library
 from promptset.tokenizer import SPECIAL_TOKENS, LocalTokenizer, Tokenizer, named_template
 
+FILES = ("tekken*.json", "*.tiktoken", "*.model", "*.model.v*")
+"""Name patterns of tokenizers that only transformers can read: tekken, tiktoken and SentencePiece."""
 _LOOK_TIMEOUT_S = 3.0
+_INSTEAD = "give a directory with tokenizer.json"
+
+
+def load_directory(folder: Path, file: str) -> Tokenizer:
+    """The tokenizer of a model's directory that has this file and no tokenizer.json. Raises SpecError."""
+    path = folder / file
+    if not _is_installed():
+        raise SpecError(f"{path} can only be read with an extra: pip install 'trueload[hf]', or {_INSTEAD}")
+    if not any((folder / name).is_file() for name in ("tokenizer_config.json", "config.json")):
+        raise SpecError(
+            f"{path} alone does not say which special tokens are added to a text: put the model's tokenizer_config.json "
+            f"beside it, or {_INSTEAD}"
+        )
+    try:
+        return _tokenizer_of(str(folder), _from_pretrained(str(folder), local_files_only=True))
+    except SpecError:
+        raise
+    except Exception as e:  # The library raises nothing more precise.
+        raise SpecError(f"transformers cannot read {path} ({' '.join(str(e).split())}): {_INSTEAD}") from e
 
 
 def load(model: str) -> Tokenizer:
     """The tokenizer of a model by its hub id, from the local cache or the network. Raises SpecError."""
-    if importlib.util.find_spec("transformers") is None:
+    if not _is_installed():
         raise SpecError(
             f"no file or directory is called {model}; to load it from a hub, install the extra: "
             "pip install 'trueload[hf]'"
@@ -38,15 +61,23 @@ def load(model: str) -> Tokenizer:
             loaded = _from_pretrained(model, local_files_only=False)
         except (OSError, ValueError) as failure:
             raise SpecError(f"the tokenizer {model} cannot be loaded from the hub: {failure}") from failure
+    return _tokenizer_of(model, loaded)
+
+
+def _is_installed() -> bool:
+    return importlib.util.find_spec("transformers") is not None
+
+
+def _tokenizer_of(name: str, loaded: _FromHub) -> Tokenizer:
     backend = getattr(loaded, "backend_tokenizer", None)
     if backend is None:
-        raise SpecError(f"the tokenizer {model} has no fast form (tokenizer.json): give a directory that has one")
+        raise SpecError(f"the tokenizer {name} has no fast form (tokenizer.json): {_INSTEAD}")
     template = named_template(loaded.chat_template)
     digest = hashlib.sha256(backend.to_str().encode() + (template or "").encode())
     # All that servers know, too: what is missing here is empty in their templates.
     config = {**dict.fromkeys(SPECIAL_TOKENS), **{key: str(token) for key, token in loaded.special_tokens_map.items()}}
     return LocalTokenizer(
-        model, Library(backend), fingerprint=digest.hexdigest()[:12], config=config, chat_template=template
+        name, Library(backend), fingerprint=digest.hexdigest()[:12], config=config, chat_template=template
     )
 
 

@@ -31,8 +31,9 @@ def load_tokenizer(
     """The tokenizer that `spec` names; None is the embedded default, which needs no network.
 
     `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the file
-    itself (tokenizer.json, tiktoken, tekken, SentencePiece, vocab.txt), the URL of a server that counts (or the word
-    "server" for the one given as `server`, with its key), or, with the extra `hf`, the id of a model on a hub. With a
+    itself (tokenizer.json, vocab.txt), the URL of a server that counts (or the word "server" for the one given as `server`,
+    with its key), or, with the extra `hf`, the id of a model on a hub. The extra also reads directories without
+    tokenizer.json that have a SentencePiece, tiktoken or tekken file. With a
     `memory`, what is asked of each tokenizer.json in every process is remembered in it, and the library that reads such files
     is loaded only for what was never asked. Raises SpecError.
     """
@@ -40,16 +41,11 @@ def load_tokenizer(
         return _load_default(memory)
     if spec == SERVER or spec.startswith(("http://", "https://")):
         return _ask(spec, server, api_key)
-    path, choice = Path(spec).expanduser(), None
-    if not path.exists() and "#" in spec:
-        before, _, choice = spec.rpartition("#")
-        path = Path(before).expanduser()
+    path = Path(spec).expanduser()
     if path.is_dir():
-        return _load_file(_file_in(path), path, str(path), choice, memory)
+        return _load_directory(path, memory)
     if path.is_file():
-        return _load_file(
-            path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), choice, memory
-        )
+        return _load_file(path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), memory)
     if spec.startswith((".", "/", "~")):
         raise SpecError(f"the tokenizer {spec} does not exist: give a tokenizer's directory, or the file itself")
     return hub.load(spec)
@@ -65,18 +61,18 @@ def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
     return server_tokens.connect(server, api_key)
 
 
-def _file_in(folder: Path) -> Path:
-    from promptset.tokenizer_files import FORMATS
-
-    names = [name for known in FORMATS.values() for name in known.names]
-    found = (file for name in names for file in sorted(folder.glob(name)))
-    file = next(found, None)
-    if file is None:
-        raise SpecError(
-            f"the tokenizer {folder} has no tokenizer.json (it holds: {_listing(folder)}), nor {', '.join(names[1:])}: "
-            "give a directory with one of them, or the file itself"
-        )
-    return file
+def _load_directory(folder: Path, memory: Memory | None) -> Tokenizer:
+    if (file := folder / "tokenizer.json").is_file():
+        return _load_file(file, folder, str(folder), memory)
+    for pattern in hub.FILES:
+        if names := sorted(file.name for file in folder.glob(pattern)):
+            return hub.load_directory(folder, names[0])
+    if (file := folder / "vocab.txt").is_file():
+        return _load_file(file, folder, str(folder), memory)
+    raise SpecError(
+        f"the tokenizer {folder} has no tokenizer.json (it holds: {_listing(folder)}): give a directory with one, or the "
+        "file itself"
+    )
 
 
 def _listing(folder: Path) -> str:
@@ -92,21 +88,19 @@ def _load_default(memory: Memory | None = None) -> Tokenizer:
         raise SpecError(f"the embedded tokenizer is missing: install {DEFAULT}, or name a tokenizer")
     folder = Path(package.submodule_search_locations[0])
     template = resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
-    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template, None, memory)
+    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template, memory)
 
 
-def _load_file(file: Path, folder: Path, name: str, choice: str | None, memory: Memory | None) -> Tokenizer:
+def _load_file(file: Path, folder: Path, name: str, memory: Memory | None) -> Tokenizer:
     template_file = folder / "chat_template.jinja"
     try:
         template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
     except UnicodeDecodeError as e:
         raise SpecError(f"the chat template {template_file} is not UTF-8 ({e.reason}): save it as UTF-8") from e
-    return _read(name, file, folder / "tokenizer_config.json", template, choice, memory)
+    return _read(name, file, folder / "tokenizer_config.json", template, memory)
 
 
-def _read(
-    name: str, file: Path, config_file: Path, template: str | None, choice: str | None, memory: Memory | None
-) -> Tokenizer:
+def _read(name: str, file: Path, config_file: Path, template: str | None, memory: Memory | None) -> Tokenizer:
     content = file.read_bytes()
     digest = hashlib.sha256(content)
     config: dict[str, Any] = {}
@@ -124,12 +118,12 @@ def _read(
             template = named_template(config.get("chat_template"))
         except SpecError as e:
             raise SpecError(f"{config_file}: {e}") from e
-    digest.update(((template or "") + (choice or "")).encode())
+    digest.update((template or "").encode())
 
     def load() -> Library:
         from promptset.tokenizer_files import convert  # With the libraries that count, which few processes need.
 
-        backend = convert(content, config, str(file), choice)
+        backend = convert(content, config, str(file))
         return Library(backend.tokenizer, backend.special_tokens)
 
     whole = digest.hexdigest()

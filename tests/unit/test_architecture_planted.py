@@ -150,7 +150,7 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("promptset.rng", "from promptset.errors import SpecError"),
         ("promptset.distributions.gamma", "from promptset.tokenizer import Tokenizer"),
         ("promptset.chat", "from promptset.tokenizer import Tokenizer"),
-        ("promptset.tokenizer_files.tekken", "from promptset.tokenizer import Tokenizer"),
+        ("promptset.tokenizer_files.wordpiece", "from promptset.tokenizer import Tokenizer"),
         ("promptset.tokenizer", "from promptset.tokens import load_tokenizer"),
         ("promptset.hub", "from promptset.tokens import load_tokenizer"),
         ("promptset.server_tokens", "from promptset import tokens"),

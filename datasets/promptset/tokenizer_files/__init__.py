@@ -1,7 +1,7 @@
-"""The file formats of tokenizers. Each is converted to a `Backend`, without any library besides `tokenizers`.
+"""The file formats of tokenizers that are read here, each with the library `tokenizers` alone.
 
-The content of a file decides its format, not its name: `tokenizer.model` is SentencePiece for some models and tiktoken for
-others.
+The content of a file decides its format. The formats that need a library of their own are read by transformers
+(`promptset.hub`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from promptset.errors import SpecError
-from promptset.tokenizer_files import sentencepiece, tekken, tiktoken, tokenizer_json, wordpiece
+from promptset.tokenizer_files import tokenizer_json, wordpiece
 
 if TYPE_CHECKING:
     from promptset.tokenizer_files.backend import Backend
@@ -21,33 +21,29 @@ if TYPE_CHECKING:
 class FileFormat:
     """One file format."""
 
-    names: tuple[str, ...]
-    """Patterns for the names of its files in a model's directory, the usual one first."""
+    name: str
+    """Its usual file name."""
     recognizes: Callable[[bytes], bool]
     """Whether a file's content has this format."""
-    convert: Callable[[bytes, Mapping[str, Any], str | None], Backend]
-    """The tokenizer of a file's content, of the content of tokenizer_config.json and of what was written behind `#`.
-    Raises SpecError."""
+    convert: Callable[[bytes, Mapping[str, Any]], Backend]
+    """The tokenizer of a file's content and of the content of tokenizer_config.json. Raises SpecError."""
 
 
-FORMATS: dict[str, FileFormat] = {
-    "tokenizer.json": FileFormat(("tokenizer.json",), tokenizer_json.recognizes, tokenizer_json.convert),
-    "tekken": FileFormat(("tekken.json", "tekken*.json"), tekken.recognizes, tekken.convert),
-    "tiktoken": FileFormat(("*.tiktoken", "tokenizer.model"), tiktoken.recognizes, tiktoken.convert),
-    "SentencePiece": FileFormat(
-        ("tokenizer.model", "spiece.model", "*.model", "*.model.v*"), sentencepiece.recognizes, sentencepiece.convert
-    ),
-    "WordPiece": FileFormat(("vocab.txt",), wordpiece.recognizes, wordpiece.convert),
-}
-"""In search order: if a directory has several, servers read the first."""
+FORMATS = (
+    FileFormat("tokenizer.json", tokenizer_json.recognizes, tokenizer_json.convert),
+    FileFormat("vocab.txt", wordpiece.recognizes, wordpiece.convert),
+)
 
 
-def convert(content: bytes, config: Mapping[str, Any], where: str, choice: str | None = None) -> Backend:
+def convert(content: bytes, config: Mapping[str, Any], where: str) -> Backend:
     """The tokenizer in a file. Error messages call it `where`. Raises SpecError."""
-    for known in FORMATS.values():
+    for known in FORMATS:
         if known.recognizes(content):
             try:
-                return known.convert(content, config, choice)
+                return known.convert(content, config)
             except SpecError as e:
                 raise SpecError([f"{where}: {problem}" for problem in e.problems]) from e
-    raise SpecError(f"{where} is not a tokenizer's file: known are {', '.join(FORMATS)}")
+    raise SpecError(
+        f"{where} is neither a tokenizer.json nor a WordPiece vocabulary: give a model's directory with tokenizer.json; "
+        "SentencePiece, tiktoken and tekken files are read from their directory by transformers (pip install 'trueload[hf]')"
+    )

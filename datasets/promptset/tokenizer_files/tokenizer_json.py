@@ -19,9 +19,9 @@ def recognizes(content: bytes) -> bool:
     return head.startswith(b"{") and not head[1:].lstrip().startswith(b'"config"')
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
+def convert(content: bytes, config: Mapping[str, Any]) -> Backend:
     """The tokenizer, as it is. Raises SpecError."""
-    del config, choice
+    del config
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(content)
     except Exception as e:  # the library raises nothing more precise

@@ -27,13 +27,12 @@ def recognizes(content: bytes) -> bool:
     return b"\n[UNK]" in content or content.startswith(b"[UNK]")
 
 
-def convert(content: bytes, config: Mapping[str, Any], choice: str | None) -> Backend:
+def convert(content: bytes, config: Mapping[str, Any]) -> Backend:
     """The tokenizer of the file, which puts [CLS] before a text and [SEP] behind it.
 
     Text is lowered where `do_lower_case` of the configuration says so or, where it is silent, where no token but the
     special ones has a capital. Raises SpecError.
     """
-    del choice
     try:
         tokens = [line.rstrip("\r") for line in content.decode("utf-8").split("\n")]
     except UnicodeDecodeError as e:

@@ -224,7 +224,7 @@ class AutoTokenizer:
     @classmethod
     def from_pretrained(cls, name, local_files_only):
         cls.asked.append(local_files_only)
-        if name != "org/cached":
+        if name != "org/cached" and not name.endswith("readable"):
             raise OSError("not found")
         return SimpleNamespace(
             backend_tokenizer=tokenizers.Tokenizer.from_file({file!r}),
@@ -251,6 +251,32 @@ def test_a_hub_id_in_the_cache_is_loaded_without_a_look_at_the_network(stand_in_
     assert tokenizer.count("the word") == 3
     assert tokenizer.render_chat(HELLO) == f"{BOS}Hello there"
     assert sys.modules["transformers"].AutoTokenizer.asked == [True]
+
+
+def test_a_directory_with_another_file_than_tokenizer_json_is_read_by_transformers(
+    stand_in_transformers: None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "readable"
+    folder.mkdir()
+    (folder / "tokenizer.model").write_bytes(b"pieces")
+    with pytest.raises(SpecError, match=r"tokenizer\.model alone does not say.*put the model's tokenizer_config\.json"):
+        load_tokenizer(str(folder))
+    (folder / "tokenizer_config.json").write_text("{}")
+    tokenizer = load_tokenizer(str(folder))
+    assert (tokenizer.name, tokenizer.count("the word")) == (str(folder), 3)
+    assert tokenizer.render_chat(HELLO) == f"{BOS}Hello there"
+    assert sys.modules["transformers"].AutoTokenizer.asked == [True]
+
+
+def test_a_directory_that_transformers_cannot_read_is_refused_with_its_reason(
+    stand_in_transformers: None, tmp_path: Path
+) -> None:
+    (tmp_path / "qwen.tiktoken").write_bytes(b"aGU= 0\n")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        SpecError, match=r"cannot read .*qwen\.tiktoken \(not found\): give a directory with tokenizer\.json"
+    ):
+        load_tokenizer(str(tmp_path))
 
 
 def test_a_hub_that_cannot_be_reached_is_not_asked(
