@@ -11,7 +11,6 @@ import os
 import sys
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -44,21 +43,6 @@ def write(path: Path, what: str, value: object) -> None:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class KeptFiles:
-    """A folder of such files, by their names."""
-
-    folder: Path
-
-    def read(self, name: str, made_of: str) -> object:
-        """The value; None where there is none that may be used, or it is made of something else."""
-        return read(self.folder / name, made_of)
-
-    def write(self, name: str, made_of: str, value: object) -> None:
-        """Put it in place of the one before."""
-        write(self.folder / name, made_of, value)
 
 
 def _head(what: str) -> bytes:

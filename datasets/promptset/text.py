@@ -14,7 +14,6 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
-from promptset.measured import measured
 from promptset.rng import Random, stream
 
 if TYPE_CHECKING:
@@ -115,7 +114,6 @@ def without_leading_space(pieces: list[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def word_bank(tokenizer: Tokenizer) -> WordBank:
     """The bank of a tokenizer, measured once: English words, or its own tokens if it does not know English words.
 
@@ -220,7 +218,6 @@ class TokenText:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
     """Whole sentences, and where they start."""
     bank = word_bank(tokenizer)

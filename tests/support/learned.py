@@ -1,4 +1,4 @@
-"""What processes keep in the user's cache and would make again in each empty one: compiled code, what tokenizers answered.
+"""What processes keep in the user's cache and would make again in each empty one: compiled code.
 
 It is the same whoever made it, and costs each first process of a cache half a second. So what one file's processes have
 learned is there for those of the next file; results of this machine (ceilings, certificates) are not.
@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-LEARNED = ("generated-code", "templates", "tokenizers")
+LEARNED = ("generated-code", "templates")
 """Files and folders of files in trueload/, each of which is replaced as a whole and never written into."""
 
 

@@ -169,17 +169,17 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
          "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
          "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2", "numpy",
          "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.outline",
-         "promptset.recipes", "promptset.sessions", "rich", "tokenizers"},
+         "promptset.recipes", "promptset.sessions", "rich"},
     ),
     (
         "prompts that are made",
         "import bench.sources.simulated, promptset.tokens",
-        {"jinja2", "promptset.loaders.dataset", "promptset.sessions", "tokenizers"},
+        {"jinja2", "promptset.loaders.dataset", "promptset.sessions"},
     ),
     (
         "an evaluation",
         "import bench.evaluate",
-        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "tokenizers", "bench.accuracy.compare"},
+        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "bench.accuracy.compare"},
     ),
     (
         "what a run asks of certificates before its load",
