@@ -28,7 +28,7 @@ from bench.load.worker import Worker
 from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
-from bench.process import child_process, priority
+from bench.process import priority
 from bench.process.event_loop import loop_factory
 from bench.readiness import wait_for_server
 from bench.rng import fresh_salt, unique_id
@@ -81,8 +81,7 @@ def run(
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
     with directory.held():
-        # Where it can be a copy of this process, before anything starts a thread; else when the server has answered.
-        server = _scraper(config, directory) if child_process.may_copy() else None
+        server = _scraper(config, directory)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measured = runner.run(_measure(config, directory, command, observer, server, changeable, wait_s))
@@ -181,8 +180,6 @@ async def _measure(
                 probed = await _probe(config, transport, clock, run_id, source)
             finally:
                 defects.raise_first()
-        if server is None:
-            server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import select
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -32,22 +31,12 @@ _BATCH = 64
 """Things that are asked for at once."""
 
 
-def _be_feed(descriptor: int) -> int:
-    from bench.load import feed_program  # With what only that process needs.
-
-    return feed_program.main(descriptor)
-
-
 class ProcessFeed:
     """The process that makes things, seen from the one that sends them. Close it."""
 
-    def __init__(self, assignment: Assignment, backlog: Backlog, *, copied: bool) -> None:
-        """Starts the process, which gets ready beside whatever is done meanwhile.
-
-        `copied`: as a copy of this one, where that may be. It takes this one some milliseconds: too long while it sends.
-        """
-        start = functools.partial(child_process.copy_or_start, main=_be_feed) if copied else child_process.start
-        self._process, self._socket = start(PROGRAM)
+    def __init__(self, assignment: Assignment, backlog: Backlog) -> None:
+        """Starts the process, which gets ready beside whatever is done meanwhile."""
+        self._process, self._socket = child_process.start(PROGRAM)
         # A duplicate, so that closing the connection leaves the socket.
         self._connection = Connection(self._socket.dup().detach())
         # Its arrivals may be millions, and are the business of who sends them.

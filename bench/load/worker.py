@@ -118,7 +118,7 @@ class Worker:
             self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
 
         if not expected.exact or wanted > ahead:
-            self._feed = ProcessFeed(self._assignment, self._load.backlog, copied=True)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
             # All users begin at once: of long sessions too, each has one by then.
@@ -126,7 +126,7 @@ class Worker:
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):
-            self._feed = ProcessFeed(self._assignment, self._load.backlog, copied=True)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog)
         if self._feed is not None:
             await self._feed.begin(made)
             stock.feed_from(self._feed, requests=min(AHEAD, max(stock.requests, LEAST_AHEAD)), most_bytes=AHEAD_BYTES)

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
-    "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
+    "bench.process.child_process": frozenset({"bench.clock"}),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset(),
