@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
@@ -119,7 +119,7 @@ def word_bank(tokenizer: Tokenizer) -> WordBank:
 
     Raises SpecError if it has too few pieces.
     """
-    words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
+    words = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split()
     if tokenizer.is_remote:
         words = words[:_ASKED_WORDS]
     plain = additive(tokenizer, [f" {word}" for word in words])

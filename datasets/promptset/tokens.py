@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from promptset import hub
+from promptset import hub, own_template
 from promptset.errors import SpecError
 from promptset.library import Library
 from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
@@ -84,8 +83,7 @@ def _load_default() -> Tokenizer:
     if package is None or not package.submodule_search_locations:
         raise SpecError(f"the embedded tokenizer is missing: install {DEFAULT}, or name a tokenizer")
     folder = Path(package.submodule_search_locations[0])
-    template = resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
-    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template)
+    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", own_template.source())
 
 
 def _load_file(file: Path, folder: Path, name: str) -> Tokenizer:

@@ -27,8 +27,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.chat", "promptset.errors", "promptset.header_values", "promptset.tokenizer"}
     ),
     "promptset.tokens": frozenset(
-        {"promptset.errors", "promptset.hub", "promptset.library", "promptset.server_tokens", "promptset.tokenizer",
-         "promptset.tokenizer_files"}
+        {"promptset.errors", "promptset.hub", "promptset.library", "promptset.own_template", "promptset.server_tokens",
+         "promptset.tokenizer", "promptset.tokenizer_files"}
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset(

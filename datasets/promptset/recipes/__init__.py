@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from importlib import resources
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from promptset.whole_file import read_text
 if TYPE_CHECKING:
     from promptset.distributions import Dimension, Distribution
 
-_FOLDER = Path(str(resources.files("promptset.recipes")))
+_FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
 _NS_PER_S = 1e9
 
