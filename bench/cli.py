@@ -96,12 +96,12 @@ def _dispatch(words: list[str]) -> int:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"
         raise UsageError(f"{words[0]!r} is not a command{hint}")
-    status: int = import_module(COMMANDS[words[0]]).main(words[1:])
+    status: int = import_module(COMMANDS[words[0]].module).main(words[1:])
     return status
 
 
 def _help() -> str:
-    lines = [f"  {name:<11} {import_module(module).SUMMARY}" for name, module in COMMANDS.items()]
+    lines = [f"  {name:<11} {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: python -m bench COMMAND [flags]",

@@ -57,7 +57,9 @@ def parser_of(main: Callable[[Sequence[str]], object]) -> argparse.ArgumentParse
 
 def parsers() -> dict[str, argparse.ArgumentParser]:
     """The parser of every command, by the words that start it."""
-    found = {f"python -m bench {name}": parser_of(import_module(module).main) for name, module in COMMANDS.items()}
+    found = {
+        f"python -m bench {name}": parser_of(import_module(command.module).main) for name, command in COMMANDS.items()
+    }
     found["python -m mockserver"] = parser_of(import_module("mockserver.cli").main)
     found["python -m promptset"] = parser_of(import_module("promptset.cli").main)
     return found

@@ -1,23 +1,36 @@
-"""The commands of `python -m bench`: one file each, with its summary, its flags and its exit status.
+"""The commands of `python -m bench`: one file each, with its flags and its exit status.
 
-Each file has a SUMMARY for `--help` and `main(argv)`, which returns the exit status. A new command is one file and one line
-in COMMANDS. `options` holds the flags that several commands share, `output` what they print.
+Each file has `main(argv)`, which returns the exit status. A new command is one file and one line in COMMANDS. `options`
+holds the flags that several commands share, `output` what they print.
 """
 
-COMMANDS: dict[str, str] = {
-    "run": "bench.commands.run",
-    "calibrate": "bench.commands.calibrate",
-    "search": "bench.commands.search",
-    "sweep": "bench.commands.sweep",
-    "load": "bench.commands.load",
-    "limits": "bench.commands.limits",
-    "report": "bench.commands.report",
-    "compare": "bench.commands.compare",
-    "gate": "bench.commands.gate",
-    "fit": "bench.commands.fit",
-    "dataset": "bench.commands.dataset",
-    "console": "bench.commands.console",
-    "tasks": "bench.commands.tasks",
-    "completion": "bench.commands.completion",
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command's module, which is imported when the command is chosen, and what `--help` says of it."""
+
+    module: str
+    summary: str
+
+
+COMMANDS: dict[str, Command] = {
+    "run": Command("bench.commands.run", "run one load test, and write its report"),
+    "calibrate": Command("bench.commands.calibrate", "measure the error of every number, against a mock server"),
+    "search": Command("bench.commands.search", "find the load up to which the objectives hold"),
+    "sweep": Command("bench.commands.sweep", "measure several loads, and draw curves over them"),
+    "load": Command("bench.commands.load", "set the users or the rate of a run that goes on"),
+    "limits": Command(
+        "bench.commands.limits", "measure how much load this machine can send without being the bottleneck"
+    ),
+    "report": Command("bench.commands.report", "make a report again, or a page of several sweeps"),
+    "compare": Command("bench.commands.compare", "compare two or more runs, or groups of runs"),
+    "gate": Command("bench.commands.gate", "pass or fail runs by objectives and by a baseline"),
+    "fit": Command("bench.commands.fit", "fit the mock to a server, from runs of it at a few loads"),
+    "dataset": Command("bench.commands.dataset", "make a data set of prompts (the same as python -m promptset)"),
+    "console": Command("bench.commands.console", "start, watch and compare load tests in a browser"),
+    "tasks": Command("bench.commands.tasks", "list, start, stop, clone, remove or open the tasks of a console"),
+    "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }
-"""The module of each command. A module is imported when its command is chosen, or for the list of `--help`."""

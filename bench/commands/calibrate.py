@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
 
 
-SUMMARY = "measure the error of every number, against a mock server"
-
 ABOUT = """\
 How wrong are the numbers, at this load, on this machine? Starts a mock server that writes down every latency, sends it the
 load, and compares each number with what the mock did. The result is kept, and later runs of such a load show it.

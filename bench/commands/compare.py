@@ -10,8 +10,6 @@ from typing import Any
 
 from bench.errors import Exit, UsageError
 
-SUMMARY = "compare two or more runs, or groups of runs"
-
 ABOUT = """\
 Says what differs between two or more sides, how sure that is, and which change would have been found. A side is a run
 directory or a directory of runs (repeats). The first side is what the others are compared with.

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from bench.errors import Exit
 
-SUMMARY = "print the completions of a shell: bash, zsh or fish"
-
 EXAMPLES = """\
 examples:
   trueload completion bash > ~/.local/share/bash-completion/completions/trueload

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from bench.errors import Exit, UsageError
 
-SUMMARY = "start, watch and compare load tests in a browser"
-
 EXAMPLES = """\
 examples:
   python -m bench console

@@ -10,8 +10,6 @@ from typing import Any
 
 from bench.errors import Exit, UsageError
 
-SUMMARY = "fit the mock to a server, from runs of it at a few loads"
-
 ABOUT = """\
 Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
 python -m mockserver --profile FILE. Then it starts a mock with that profile on this machine and sends it the same loads, to

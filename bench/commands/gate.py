@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from bench.comparison.sides import MeasuredRun
     from bench.release_gate.gate import Gate, Rules
 
-SUMMARY = "pass or fail runs by objectives and by a baseline"
-
 ABOUT = """\
 Holds runs to objectives (--slo) and to earlier runs (--baseline). It fails only on what is shown: the whole interval of an
 objective is beyond its limit, or a number got worse than the baseline, significantly and by more than the margin.

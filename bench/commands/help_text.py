@@ -51,7 +51,7 @@ class Shape:
 
 def commands() -> dict[str, Shape]:
     """The commands of `python -m bench`, by name."""
-    return {name: read(help_of(name), import_module(module).SUMMARY) for name, module in COMMANDS.items()}
+    return {name: read(help_of(name), command.summary) for name, command in COMMANDS.items()}
 
 
 def mock() -> Shape:
@@ -61,7 +61,7 @@ def mock() -> Shape:
 
 def help_of(command: str) -> str:
     """What a command of ours says of itself."""
-    return printed(lambda: import_module(COMMANDS[command]).main(["--help"]))
+    return printed(lambda: import_module(COMMANDS[command].module).main(["--help"]))
 
 
 def help_of_module(module: str) -> str:

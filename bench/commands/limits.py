@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from bench.commands.output import terminal
 from bench.errors import Exit, UsageError
 
-SUMMARY = "measure how much load this machine can send without being the bottleneck"
-
 ABOUT = """\
 Measures how much load this machine can send before it becomes the bottleneck: chunks/s, requests/s and streams of one worker,
 and how late sends become. The load rises step by step, against a bare source and against the mock, until the verdict says

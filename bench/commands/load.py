@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.commands import COMMANDS
 from bench.errors import Exit, UsageError
-
-SUMMARY = "set the users or the rate of a run that goes on"
 
 EXAMPLES = """\
 examples:
@@ -30,7 +29,9 @@ def main(argv: Sequence[str]) -> int:
     from bench.config.flags import Parser
     from bench.control import ask
 
-    parser = Parser(prog="python -m bench load", description=f"{SUMMARY.capitalize()}.", epilog=EXAMPLES)
+    parser = Parser(
+        prog="python -m bench load", description=f"{COMMANDS['load'].summary.capitalize()}.", epilog=EXAMPLES
+    )
     parser.add_argument(
         "run", metavar="RUN_DIR", help="the directory of the run (--out), which it names when it begins"
     )

@@ -13,8 +13,6 @@ from bench.errors import Exit, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-SUMMARY = "make a report again, or a page of several sweeps"
-
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""

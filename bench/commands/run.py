@@ -11,8 +11,6 @@ from bench.commands.output import finish, terminal
 if TYPE_CHECKING:
     from bench.config import RunConfig
 
-SUMMARY = "run one load test, and write its report"
-
 EXAMPLES = """\
 examples:
   python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 500

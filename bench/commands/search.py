@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bench.load_search.files import SearchDirectory
     from bench.load_search.whole import Plan
 
-SUMMARY = "find the load up to which the objectives hold"
-
 ABOUT = """\
 Finds the highest load at which every objective holds, and says how sure that is. It sends the load in visits: short ones
 first (scouts), which double the load until the server fails, then longer ones just below and just above the load that

@@ -12,8 +12,6 @@ from bench.commands.output import terminal
 if TYPE_CHECKING:
     from bench.config import RunConfig
 
-SUMMARY = "measure several loads, and draw curves over them"
-
 ABOUT = """\
 Sends the same workload at several loads, one after the other, each as a run of its own. Draws throughput and latencies over
 the load, and says where more load stops giving more throughput.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.commands import COMMANDS
 from bench.errors import BenchError, Exit, UsageError
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
-
-SUMMARY = "list, start, stop, clone, remove or open the tasks of a console"
 
 EXAMPLES = """\
 examples:
@@ -38,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
     from bench.config.flags import Parser
     from bench.console.address import door, read
 
-    parser = Parser(prog="python -m bench tasks", description=f"{SUMMARY.capitalize()}.", epilog=EXAMPLES)
+    parser = Parser(
+        prog="python -m bench tasks", description=f"{COMMANDS['tasks'].summary.capitalize()}.", epilog=EXAMPLES
+    )
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("task", nargs="?", help="the task's name, which ls prints")
     parser.add_argument("--runs", metavar="DIR", default="runs", help="the runs folder of the console (default: runs)")
