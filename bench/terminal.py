@@ -8,6 +8,7 @@ anything but a terminal a plain line is written after a second, and every ten se
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -268,3 +269,8 @@ class _Writer:
                 os.write(self._fd, text.encode())
             except OSError:
                 return
+
+
+def terminal(quiet: bool) -> Terminal:
+    """Where a command says what it is doing: stderr, or nowhere."""
+    return Terminal(sys.stderr, quiet=quiet)

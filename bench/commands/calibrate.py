@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from bench.accuracy import metamorphic
+from bench.accuracy.sweep import points_of
+from bench.calibrate import measure
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish, terminal
+from bench.commands.output import finish
 from bench.errors import Exit, UsageError
+from bench.load_test import default_directory
+from bench.report import metamorphic_table, sweep_page
+from bench.terminal import terminal
 
 if TYPE_CHECKING:
     from bench.accuracy.sweep import LoadPoint
@@ -42,8 +51,6 @@ DEFAULTS = {"check_usage": True, **UNREAD}
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.calibrate import measure
-
     parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
     own = parser.add_argument_group("how to calibrate")
     own.add_argument(
@@ -107,13 +114,6 @@ def _sweep(
     problems: list[str],
     argv: Sequence[str],
 ) -> int:
-    from pathlib import Path
-
-    from bench.accuracy.sweep import points_of
-    from bench.calibrate import measure
-    from bench.load_test import default_directory
-    from bench.report import sweep_page
-
     if url is not None:
         problems.append("--sweep starts a mock for each load, and --url names one that runs: leave one of the two out")
     for name in ("mode", "concurrency", "rate", "max_concurrency"):
@@ -136,8 +136,6 @@ def _sweep(
         store=store, observer=terminal(quiet),
     )  # fmt: skip
     if flags.get("format") == "json":
-        import orjson
-
         print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(sweep_page.text(found), end="")
@@ -152,13 +150,6 @@ def _metamorphic(
     problems: list[str],
     argv: Sequence[str],
 ) -> int:
-    from pathlib import Path
-
-    from bench.accuracy import metamorphic
-    from bench.calibrate import measure
-    from bench.load_test import default_directory
-    from bench.report import metamorphic_table
-
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
     needed = {key for load in loads for key in load} | {"mode", "duration"}
     given = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
@@ -180,8 +171,6 @@ def _metamorphic(
         observer=terminal(quiet),
     )
     if flags.get("format") == "json":
-        import orjson
-
         print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(metamorphic_table.text(found), end="")

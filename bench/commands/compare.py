@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.commands.options import resolve_flags
+from bench.comparison.document import to_bytes
+from bench.comparison.kinds import compare_directories
+from bench.comparison.margin import share_of
+from bench.comparison.pairs import MOST_PAIRS, run_pairs
+from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
+from bench.load_test import default_directory
+from bench.report import comparison_page, comparison_text
+from bench.run_files.writable import make_directory, refuse_directory, write_file
+from bench.terminal import terminal
 
 ABOUT = """\
 Says what differs between two or more sides, how sure that is, and which change would have been found. A side is a run
@@ -30,8 +40,6 @@ exit status: 0 compared, whatever differs; 2 wrong usage, or the sides cannot be
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.config.flags import Parser
-
     parser = Parser(prog="python -m bench compare", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument(
         "sides", nargs="*", metavar="DIR", help="run directories, or directories of runs; the first is A"
@@ -54,9 +62,6 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(list(argv))
     margin, pairs, allow = _checked(given)
 
-    from bench.comparison.kinds import compare_directories
-    from bench.run_files.writable import refuse_directory
-
     out = None if given.out is None else Path(given.out)
     if out is not None:
         refuse_directory("--out", out)
@@ -70,9 +75,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _checked(given: Namespace) -> tuple[float, int, list[str]]:
     """The margin, the number of pairs, and the settings that may differ; every problem of the flags at once."""
-    from bench.comparison.margin import share_of
-    from bench.comparison.pairs import MOST_PAIRS
-
     problems = []
     named = given.sides if given.run is None else given.run
     what = "directories" if given.run is None else "configurations"
@@ -109,11 +111,6 @@ def _measured(
     given: Namespace, pairs: int, allow: list[str], out: Path | None, argv: Sequence[str]
 ) -> tuple[Path, list[Path]]:
     """Make the runs. Returns where they are: the directory, and its sides."""
-    from bench.commands.options import resolve_flags
-    from bench.commands.output import terminal
-    from bench.comparison.pairs import run_pairs
-    from bench.load_test import default_directory
-
     configs, problems = [], []
     for name in given.run:
         try:
@@ -129,10 +126,6 @@ def _measured(
 
 def finish(document: Mapping[str, Any], form: str, out: Path | None) -> int:
     """Write the files and print the comparison."""
-    from bench.comparison.document import to_bytes
-    from bench.report import comparison_page, comparison_text
-    from bench.run_files.writable import make_directory, write_file
-
     if out is not None:
         make_directory("--out", out)
         write_file("--out", out / "compare.json", to_bytes(document))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.commands import help_text
+from bench.commands.shells import SHELLS
+from bench.config.flags import Parser
 from bench.errors import Exit
 
 EXAMPLES = """\
@@ -17,10 +20,6 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.commands import help_text
-    from bench.commands.shells import SHELLS
-    from bench.config.flags import Parser
-
     parser = Parser(
         prog="python -m bench completion",
         description="Prints a program for a shell that completes the commands, flags and values of trueload and "

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+import webbrowser
 from collections.abc import Sequence
+from pathlib import Path
 
+from bench.config.flags import Parser
+from bench.console.address import door, forget, keep, urls_of
+from bench.console.app import create_app
+from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
+from bench.console.service import Console
+from bench.console.serving import serve
 from bench.errors import Exit, UsageError
+from bench.run_files.writable import refuse_directory
 
 EXAMPLES = """\
 examples:
@@ -15,19 +27,6 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    import os
-    import socket
-    import sys
-    from pathlib import Path
-
-    from bench.config.flags import Parser
-    from bench.console.address import door, forget, keep, urls_of
-    from bench.console.app import create_app
-    from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
-    from bench.console.service import Console
-    from bench.console.serving import serve
-    from bench.run_files.writable import refuse_directory
-
     parser = Parser(
         prog="python -m bench console",
         description="Serves the console: one page to start load tests, watch them live, keep and compare them.",
@@ -81,8 +80,6 @@ def main(argv: Sequence[str]) -> int:
     def ready() -> None:
         print(f"console ready at {public if given.token else private}", flush=True)
         if not given.no_browser:
-            import webbrowser
-
             webbrowser.open(door(console.runs, private))
 
     try:

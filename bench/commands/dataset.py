@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from promptset.cli import main as promptset_main
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from promptset.cli import main as promptset_main
-
     return promptset_main(list(argv))

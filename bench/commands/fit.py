@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from bench.clock import utc_now
+from bench.commands import fit_replay
+from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
+from bench.fit.batching import Given, fit_batching
+from bench.fit.profile import to_document, to_sampled_document
+from bench.fit.read import read_runs
+from bench.fit.sampled import fit_sampled
+from bench.machine.identity import versions
+from bench.report import fit_page
+from bench.report.fit_page import COEFFICIENTS, SOURCES
+from bench.report.formatting import number
+from bench.rng import stream
+from bench.run_files.run_directory import RunDirectory
+from bench.run_files.writable import refuse_file
+from bench.terminal import terminal
 
 ABOUT = """\
 Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
@@ -30,9 +48,6 @@ _SEED = 0
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.config.flags import Parser
-    from bench.run_files.run_directory import RunDirectory
-
     parser = Parser(prog="python -m bench fit", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="run directories of one server and model, at several loads"
@@ -84,8 +99,6 @@ def main(argv: Sequence[str]) -> int:
     if given.format == "json":
         sys.stdout.write(content.decode())
     else:
-        from bench.commands import fit_replay
-
         print("\n".join(lines_of(document) + fit_replay.lines_of(document.get("replay", ()))))
         if out is not None:
             print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
@@ -94,10 +107,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
     """The profile as a file, and put into place, with its page beside it."""
-    import orjson
-
-    from bench.report import fit_page
-
     content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is not None:
         try:
@@ -115,13 +124,6 @@ def page_of(out: Path) -> Path:
 
 def _replay(document: dict[str, Any], given: Namespace) -> None:
     """Put what the replays give into the profile."""
-    import tempfile
-
-    import orjson
-
-    from bench.commands import fit_replay
-    from bench.commands.output import terminal
-
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
         profile = Path(folder) / "profile.json"
         profile.write_bytes(orjson.dumps(document))
@@ -162,8 +164,6 @@ def _flag_of(limit: str) -> str:
 
 def _place(path: Path) -> Path:
     """Refused before the work, not after it."""
-    from bench.run_files.writable import refuse_file
-
     if path.is_dir():
         raise UsageError(f"--out {path} is a directory: name a file, for example {path / 'profile.json'}")
     for file in (path, page_of(path)):
@@ -173,13 +173,6 @@ def _place(path: Path) -> Path:
 
 def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> dict[str, Any]:
     """The profile of these runs. Raises UsageError where they have too little to fit."""
-    from bench.clock import utc_now
-    from bench.fit.batching import Given, fit_batching
-    from bench.fit.profile import to_document
-    from bench.fit.read import read_runs
-    from bench.machine.identity import versions
-    from bench.rng import stream
-
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
     blocks = next((run.kv_blocks for run in runs if run.kv_blocks is not None), None)
@@ -198,12 +191,6 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
 
 def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
     """The same of times alone."""
-    from bench.clock import utc_now
-    from bench.fit.profile import to_sampled_document
-    from bench.fit.read import read_runs
-    from bench.fit.sampled import fit_sampled
-    from bench.machine.identity import versions
-
     runs = read_runs(paths)
     try:
         fit = fit_sampled([run.streams for run in runs])
@@ -215,8 +202,6 @@ def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
 
 def _short(us: float) -> str:
     """A coefficient as text; less than 0.1 ns is nothing."""
-    from bench.report.formatting import number
-
     return number(round(us, 4))
 
 
@@ -232,8 +217,6 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
 
 
 def _sampled_lines(document: Mapping[str, Any]) -> list[str]:
-    from bench.report.formatting import number
-
     times, seen = document["sampled_times"], document["seen"]
     rows = [f"{'at the least load':<22}{'p10':>10}{'p50':>10}{'p90':>10}{'p99':>10}"]
     for title, key in (("TTFT, no prompt (ms)", "ttft_ms"), ("gap (ms)", "gap_ms")):
@@ -254,9 +237,6 @@ def _sampled_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def _batching_lines(document: Mapping[str, Any]) -> list[str]:
-    from bench.report.fit_page import COEFFICIENTS, SOURCES
-    from bench.report.formatting import number
-
     rows = [f"{'us':<22}{'fitted':>10}   95% interval"]
     for name, one in document["coefficients"].items():
         low, high = ("?" if one[side] is None else _short(one[side]) for side in ("low", "high"))

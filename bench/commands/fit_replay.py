@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from bench import load_test, manifest
+from bench.errors import Interrupted, TargetError, UsageError
+from bench.evaluate import evaluate
+from bench.fit.curves import curves_of
+from bench.fit.streams import streams_of
+from bench.process.mock_process import running_mock
+from bench.report.formatting import number
+from bench.run_files.run_directory import SUMMARY, RunDirectory
+
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.documents.summary import SummaryDocument
     from bench.observer import Observer
-    from bench.run_files.run_directory import RunDirectory
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")
@@ -27,11 +37,6 @@ def replay(
 
     Raises Interrupted on Ctrl-C.
     """
-    from bench import load_test, manifest
-    from bench.errors import Interrupted, TargetError, UsageError
-    from bench.process.mock_process import running_mock
-    from bench.run_files.run_directory import RunDirectory
-
     found, problems = [], []
     with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
         for number, path in enumerate((*fitted, *held_out)):
@@ -67,11 +72,6 @@ def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
 
 
 def _summary(directory: RunDirectory) -> SummaryDocument:
-    import orjson
-
-    from bench.evaluate import evaluate
-    from bench.run_files.run_directory import SUMMARY
-
     path = directory.path / SUMMARY
     summary: SummaryDocument = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
     return summary
@@ -79,9 +79,6 @@ def _summary(directory: RunDirectory) -> SummaryDocument:
 
 def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, Any]]:
     """For each number that both have, its quantiles of both."""
-    from bench.fit.curves import curves_of
-    from bench.fit.streams import streams_of
-
     one, two = (
         curves_of(streams_of(record for record in directory.records() if record.phase == "run"))
         for directory in (measured, replayed)
@@ -121,8 +118,6 @@ def far_off(replays: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def lines_of(replays: Sequence[Mapping[str, Any]]) -> list[str]:
     """The comparison as text."""
-    from bench.report.formatting import number
-
     titles = dict(NUMBERS)
     lines = []
     for one in replays:

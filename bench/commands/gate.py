@@ -8,11 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from bench.comparison.margin import share_of
+from bench.comparison.sides import copies, read_run, run_directories
+from bench.config.flags import Parser
 from bench.errors import UsageError
+from bench.metrics.objectives import Objective, parse_one
+from bench.release_gate import baseline as baselines
+from bench.release_gate.document import to_json
+from bench.release_gate.gate import Rules, decide
+from bench.release_gate.objectives import steady
+from bench.report import gate, junit
+from bench.run_files.writable import refuse_file
+from bench.statistics.gate import Verdict
 
 if TYPE_CHECKING:
     from bench.comparison.sides import MeasuredRun
-    from bench.release_gate.gate import Gate, Rules
+    from bench.release_gate.gate import Gate
 
 ABOUT = """\
 Holds runs to objectives (--slo) and to earlier runs (--baseline). It fails only on what is shown: the whole interval of an
@@ -32,8 +45,6 @@ exit status: 0 held, or not shown; 1 failed (--strict: or not shown); 2 wrong us
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.config.flags import Parser
-
     parser = Parser(prog="python -m bench gate", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run directories, or directories of runs")
     parser.add_argument("--slo", action="append", default=[], metavar="SLO", help="an objective; may be repeated")
@@ -50,10 +61,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--summary", metavar="FILE", help="append Markdown, for the summary of a job")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
     given = parser.parse_args(list(argv))
-    from bench.release_gate import baseline as baselines
-    from bench.release_gate.document import to_json
-    from bench.release_gate.gate import decide
-    from bench.run_files.writable import refuse_file
 
     path = None if given.baseline is None else Path(given.baseline)
     places = {
@@ -77,12 +84,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     """The rules and the runs; every problem of the flags at once."""
-    from bench.comparison.margin import share_of
-    from bench.comparison.sides import copies, read_run, run_directories
-    from bench.metrics.objectives import Objective, parse_one
-    from bench.release_gate.gate import Rules
-    from bench.release_gate.objectives import steady
-
     problems: list[str] = []
     objectives: list[Objective] = []
     directories: list[Path] = []
@@ -119,9 +120,6 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
 
 def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about it."""
-    from bench.release_gate import baseline as baselines
-    from bench.statistics.gate import Verdict
-
     if not gate.runs:
         return f"{path} is as it was: no run may be used"
     if Verdict.FAILED in gate.verdicts:
@@ -133,8 +131,6 @@ def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
 
 
 def _write(document: dict[str, Any], given: Namespace) -> None:
-    from bench.report import gate, junit
-
     for flag, name, content, mode in (
         ("--junit", given.junit, junit.render(document), "wb"),
         ("--summary", given.summary, gate.markdown(document).encode(), "ab"),
@@ -147,8 +143,6 @@ def _write(document: dict[str, Any], given: Namespace) -> None:
             except OSError as e:
                 raise UsageError(f"{flag} {name} cannot be written ({e.strerror}): name another file") from e
     if given.format == "json":
-        import orjson
-
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
         sys.stdout.write(gate.render(document))

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from bench.commands.output import terminal
+import orjson
+
+from bench import ceiling
+from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
+from bench.limits import measure, table
+from bench.run_files.writable import refuse_file
+from bench.terminal import terminal
 
 ABOUT = """\
 Measures how much load this machine can send before it becomes the bottleneck: chunks/s, requests/s and streams of one worker,
@@ -26,12 +34,6 @@ exit status: 0 measured, 2 wrong usage, 3 even the first steps failed, 70 a defe
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    import sys
-    from pathlib import Path
-
-    from bench import ceiling
-    from bench.config.flags import Parser
-
     parser = Parser(prog="python -m bench limits", description=ABOUT, epilog=EXAMPLES)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter steps")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
@@ -46,16 +48,11 @@ def main(argv: Sequence[str]) -> int:
     if given.no_store and given.out is not None:
         raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
 
-    from bench.limits import measure, table
-    from bench.run_files.writable import refuse_file
-
     if given.out is not None:
         refuse_file("--out", Path(given.out), makes_directories=True)
     observer = terminal(given.quiet)
     result = measure.measure(quick=given.quick, observer=observer)
     if given.format == "json":
-        import orjson
-
         print(orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         print(table.render(result), end="")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.commands import COMMANDS
+from bench.config.flags import Parser
+from bench.control import ask
 from bench.errors import Exit, UsageError
 
 EXAMPLES = """\
@@ -24,11 +27,6 @@ exit status: 0 it is set, 2 it is refused, with one sentence that says why
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from pathlib import Path
-
-    from bench.config.flags import Parser
-    from bench.control import ask
-
     parser = Parser(
         prog="python -m bench load", description=f"{COMMANDS['load'].summary.capitalize()}.", epilog=EXAMPLES
     )

@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.commands.output import terminal
+from pydantic import SecretStr
+
+from bench.config import Settings, read_yaml, resolve, values
+from bench.config.flags import Parser, add_fields, parse
+from bench.endpoints import urls
 from bench.errors import UsageError
+from bench.run_files.writable import refuse_directory
+from bench.terminal import terminal
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.config.flags import Option, Parser
+    from bench.config.flags import Option
 
 
 USAGE = "%(prog)s [--FLAG VALUE]..."
@@ -23,9 +30,6 @@ def run_parser(name: str, description: str, examples: str, leave_out: Sequence[s
 
     Its help begins with the first paragraph of `examples`: a line of usage with eighty flags would teach nobody.
     """
-    from bench.config import Settings
-    from bench.config.flags import Parser, add_fields
-
     first, _, more = examples.partition("\n\n")
     parser = Parser(prog=f"python -m bench {name}", usage=USAGE, description=f"{description}\n\n{first}", epilog=more)
     add_fields(parser, Settings, leave_out)
@@ -39,8 +43,6 @@ def run_parser(name: str, description: str, examples: str, leave_out: Sequence[s
 
 def parse_flags(parser: Parser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The flags that were given, by the names of their fields, and what is wrong with them."""
-    from bench.config.flags import parse
-
     return parse(parser, argv)
 
 
@@ -54,10 +56,6 @@ class ConfigFile:
 
 def read_file(flags: dict[str, Any], problems: list[str]) -> ConfigFile:
     """The file that the flags name, which is taken out of them. What is wrong with it joins `problems`."""
-    from pathlib import Path
-
-    from bench.config import read_yaml
-
     name = flags.pop("config", None)
     if name is None:
         return ConfigFile()
@@ -85,14 +83,6 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
 
     Raises UsageError with every problem at once.
     """
-    from pathlib import Path
-
-    from pydantic import SecretStr
-
-    from bench.config import resolve, values
-    from bench.endpoints import urls
-    from bench.run_files.writable import refuse_directory
-
     flags, found = dict(flags), list(problems)
     file = read_file(flags, found) if file is None else file
     settings = dict(file.settings)

@@ -10,13 +10,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+import orjson
+
 from bench.errors import PRECEDENCE, Exit
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
     from bench.load_search.render import Rendered
-    from bench.terminal import Terminal
 
 _LONGEST = 4_000
 
@@ -61,13 +62,6 @@ def problem_of_the_machine(error: Exception) -> str | None:
         return None
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"
-
-
-def terminal(quiet: bool) -> Terminal:
-    """Where a command says what it is doing: stderr, or nowhere."""
-    from bench.terminal import Terminal
-
-    return Terminal(sys.stderr, quiet=quiet)
 
 
 def finish(config: RunConfig, result: Result) -> int:
@@ -132,8 +126,6 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
 
         sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
     elif form == "json":
-        import orjson
-
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
     else:
         from bench.report import certificate_text, text  # With rich, which no other form needs.

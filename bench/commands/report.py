@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import orjson
+
+from bench import manifest
 from bench.commands import request_table
 from bench.commands.output import print_result, print_search
+from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from bench.evaluate import evaluate
+from bench.load_search.files import SETTINGS
+from bench.load_search.render import render_again
+from bench.load_sweep import measure, stored
+from bench.load_sweep.measure import SWEEP
+from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.run_files.run_directory import RunDirectory
+from bench.run_files.writable import refuse_file, write_file
+from bench.scale.cluster.collect import collect
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from pathlib import Path
-
-    from bench.config.flags import Parser
-    from bench.evaluate import evaluate
-    from bench.load_search.files import SETTINGS
-    from bench.load_search.render import render_again
-    from bench.load_sweep.measure import SWEEP
-    from bench.run_files.run_directory import RunDirectory
-
     parser = Parser(
         prog="python -m bench report",
         description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. "
@@ -87,10 +89,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:
-    from bench import manifest
-    from bench.run_files.run_directory import RunDirectory
-    from bench.scale.cluster.collect import collect
-
     directory = RunDirectory.open(path)
     workers = manifest.read(directory).manifest.workers
     found = collect(directory, folders, alone=workers == 1)
@@ -98,14 +96,6 @@ def _collect(path: Path, folders: Sequence[Path]) -> None:
 
 
 def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
-    import os
-
-    import orjson
-
-    from bench.load_sweep import measure, stored
-    from bench.report import load_curves, load_sweep_page, load_sweep_text
-    from bench.run_files.writable import refuse_file, write_file
-
     if len(paths) > load_curves.MOST_SWEEPS:
         raise UsageError(f"{len(paths)} sweeps are too many for one page: name at most {load_curves.MOST_SWEEPS}")
     contents = [stored.read(path / measure.SWEEP) for path in paths]

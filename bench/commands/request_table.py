@@ -8,7 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import manifest
+from bench.damage import explained
 from bench.errors import UsageError
+from bench.evaluate import run_start_ns
+from bench.metrics.request_rows import request_row
 
 if TYPE_CHECKING:
     from bench.run_files.run_directory import RunDirectory
@@ -20,16 +24,10 @@ _ROWS_AT_ONCE = 20_000
 def write(directory: RunDirectory, form: str) -> Path:
     """Write the table; an older one is replaced. Raises UsageError where the format needs what is not installed, or where a
     record is damaged."""
-    from bench.damage import explained
-
     return explained(_write)(directory, form)
 
 
 def _write(directory: RunDirectory, form: str) -> Path:
-    from bench import manifest
-    from bench.evaluate import run_start_ns
-    from bench.metrics.request_rows import request_row
-
     start_ns = run_start_ns(manifest.read(directory), directory)
     path = directory.path / f"requests.{form}"
     draft = path.with_name(f".{path.name}.new")

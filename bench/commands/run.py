@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
 from bench.commands.options import parse_flags, resolve_flags, run_parser
-from bench.commands.output import finish, terminal
+from bench.commands.output import finish
+from bench.load_test import default_directory, run
+from bench.terminal import terminal
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -25,8 +30,6 @@ exit status: 0 good, 1 an objective failed, 2 wrong usage, 3 INVALID, 4 the serv
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from bench.load_test import run
-
     parser = run_parser(
         "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
     )
@@ -55,10 +58,7 @@ def _repeats(text: str | None) -> tuple[int | None, list[str]]:
 
 
 def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
-    from pathlib import Path
-
     from bench.load_sweep.repeats import REPEATS, repeat
-    from bench.load_test import default_directory
     from bench.report import load_sweep_text
     from bench.run_series import RunSeries
 
@@ -74,8 +74,6 @@ def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
         progress_line=load_sweep_text.progress_line,
     )
     if config.format == "json":
-        import orjson
-
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
     elif found.content["runs"]:
         load_sweep_text.show_repeats(found.content)

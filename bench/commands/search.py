@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING
 
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import complain, print_search
+from bench.config.flags import Option, add_options
 from bench.errors import UsageError
+from bench.load_search.files import SearchDirectory
+from bench.load_search.follower import SearchTerminal
+from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
+from bench.load_search.whole import carry_out, new_directory, plan
+from bench.run_series import RunSeries
 
 if TYPE_CHECKING:
     from bench.config.flags import Parser
-    from bench.load_search.files import SearchDirectory
     from bench.load_search.whole import Plan
 
 ABOUT = """\
@@ -51,10 +56,6 @@ def main(argv: Sequence[str]) -> int:
     command = ["python", "-m", "bench", "search", *argv]
     plan, directory = _plan(argv, command)
 
-    from bench.load_search.follower import SearchTerminal
-    from bench.load_search.whole import carry_out
-    from bench.run_series import RunSeries
-
     follower = SearchTerminal(sys.stderr, require=plan.require, quiet=plan.base.quiet)
     follower.say(f"searching in {directory.path}")
     runs = RunSeries(directory.path, command=command, observer=follower)
@@ -66,9 +67,6 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    from bench.config.flags import Option, add_options
-    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
-
     parser = run_parser("search", ABOUT, EXAMPLES, leave_out=tuple(LEFT_TO_THE_SEARCH))
     resume = Option("resume", "DIR", "go on with the search in DIR")
     add_options(parser, "what to search for", (*OPTIONS, resume))
@@ -79,10 +77,6 @@ def _parser() -> Parser:
 
 def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDirectory]:
     """What these words ask for, and where. Raises UsageError with every problem."""
-    from bench.load_search.files import SearchDirectory
-    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
-    from bench.load_search.whole import new_directory, plan
-
     flags, problems = parse_flags(_parser(), argv)
     resume = flags.pop("resume", None)
     directory = None if resume is None else SearchDirectory.open(Path(resume))

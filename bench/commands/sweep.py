@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
-from bench.commands.output import terminal
+from bench.config.flags import Option, add_options
+from bench.load_sweep import measure
+from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
+from bench.load_test import default_directory
+from bench.report import load_sweep_text
+from bench.run_series import RunSeries
+from bench.terminal import terminal
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -31,15 +40,6 @@ exit status: 0 measured, 2 wrong usage, 3 every load is INVALID, 4 the server co
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from pathlib import Path
-
-    from bench.config.flags import Option, add_options
-    from bench.load_sweep import measure
-    from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
-    from bench.load_test import default_directory
-    from bench.report import load_sweep_text
-    from bench.run_series import RunSeries
-
     parser = run_parser("sweep", ABOUT, EXAMPLES, (*SET_BY_LOADS, "gpus"))
     resuming = Option("resume", "DIR", "go on with the sweep in this directory, with the same flags")
     add_options(parser, "which loads", (*OPTIONS, resuming))
@@ -71,8 +71,6 @@ def main(argv: Sequence[str]) -> int:
         say=observer.say,
     )
     if made.base.format == "json":
-        import orjson
-
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
     else:
         load_sweep_text.show(found.content)

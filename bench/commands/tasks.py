@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import webbrowser
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import orjson
+from pydantic import SecretStr
 
 from bench.commands import COMMANDS
+from bench.config import values
+from bench.config.flags import Parser
+from bench.console.address import door, read
 from bench.errors import BenchError, Exit, UsageError
 
 if TYPE_CHECKING:
@@ -28,15 +38,6 @@ ACTIONS = ("ls", "start", "stop", "go-on", "clone", "rm", "open")
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    from pathlib import Path
-    from urllib.parse import quote, urlencode
-
-    from pydantic import SecretStr
-
-    from bench.config import values
-    from bench.config.flags import Parser
-    from bench.console.address import door, read
-
     parser = Parser(
         prog="python -m bench tasks", description=f"{COMMANDS['tasks'].summary.capitalize()}.", epilog=EXAMPLES
     )
@@ -52,7 +53,6 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(
             f"{given.action} needs a task: tasks ls lists them" if given.task is None else "ls takes no task"
         )
-    import os
 
     token = given.token or os.environ.get("TRUELOAD_TOKEN")
     if given.url is None:
@@ -67,8 +67,6 @@ def main(argv: Sequence[str]) -> int:
     if given.action == "ls":
         return _list(_ask("GET", f"{base}/api/tasks", token).json(), given.format)
     if given.action == "open":
-        import webbrowser
-
         _ask("GET", f"{base}/api/tasks/{task}", token)
         webbrowser.open(door(Path(given.runs), f"{base}/tasks/{task}?{urlencode({'token': token})}"))
         return Exit.GOOD
@@ -109,8 +107,6 @@ def _ask(method: str, url: str, token: str) -> httpx.Response:
 
 def _list(tasks: list[dict[str, Any]], form: str) -> int:
     if form == "json":
-        import orjson
-
         print(orjson.dumps(tasks, option=orjson.OPT_INDENT_2).decode())
         return Exit.GOOD
     from rich.console import Console
