@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
 from bench import clock
 from bench.metrics.precision import Judge, look_times, parse
 from bench.process.interpreter import leave
@@ -76,8 +77,6 @@ def watch(task: PrecisionTask, connection: Connection) -> None:
 
 def main(descriptor: int) -> int:
     """Be the process that judges: `descriptor` is the socket to the one that sends the load."""
-    import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = Connection(socket.socket(fileno=descriptor).detach())
     try:

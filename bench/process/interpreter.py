@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import signal
@@ -36,8 +37,6 @@ def woken_by_parents_end() -> None:
     """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it finds its socket
     closed, and ends too. Only Linux can do it."""
     if sys.platform == "linux":
-        import ctypes
-
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 

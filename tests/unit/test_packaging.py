@@ -168,8 +168,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
         {"bench.accuracy", "bench.conversations.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
          "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
          "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2", "numpy",
-         "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.outline",
-         "promptset.recipes", "promptset.sessions", "rich"},
+         "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.sessions", "rich"},
     ),
     (
         "prompts that are made",

@@ -13,6 +13,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from promptset import distributions
 from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
 from promptset.errors import SpecError
@@ -129,8 +131,6 @@ def _path_of(text: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     """The keys of a recipe, with those of the recipe that it is `like` below them."""
-    import yaml  # Costs 20 ms, and is rarely needed.
-
     try:
         content = yaml.safe_load(read_text(path))
     except OSError as e:
