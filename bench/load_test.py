@@ -24,7 +24,7 @@ from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
-from bench.load.worker import Worker
+from bench.load.worker import Worker, feed_ahead
 from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
     from bench.load.crew import Crew
+    from bench.load.feed import FeedProcess
     from bench.modes.interface import LoadPlan
     from bench.scale.cluster.ray_cluster import RayCluster
     from bench.sources.interface import Source
@@ -81,10 +82,12 @@ def run(
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
     with directory.held():
+        # Both import what they need while this process loads its tokenizer.
         server = _scraper(config, directory)
+        feed = feed_ahead(config) if config.cluster is None else None
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer, server, changeable, wait_s))
+                measured = runner.run(_measure(config, directory, command, observer, server, feed, changeable, wait_s))
         except BaseException as e:
             if not manifest.load_began(directory):
                 directory.discard()
@@ -95,6 +98,8 @@ def run(
         finally:
             if server is not None:
                 server.close()
+            if feed is not None:
+                feed.end()
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
@@ -132,6 +137,7 @@ async def _measure(
     command: Sequence[str],
     observer: Observer,
     server: Scraper | None,
+    feed: FeedProcess | None,
     changeable: bool,
     wait_s: float | None,
 ) -> Measurement:
@@ -245,11 +251,13 @@ async def _measure(
                 handles = await cluster.place(workers)
             crew = ClusterCrew(handles, assignments, clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
         elif workers == 1:
-            crew = ThisProcess(Worker(assignments[0], source, transport, clock), wrote_ns=wrote_ns)
+            crew = ThisProcess(Worker(assignments[0], source, transport, clock, feed), wrote_ns=wrote_ns)
         else:
             from bench.scale.processes import WorkerProcesses
 
             observer.say(f"starting {workers} workers")
+            if feed is not None:
+                feed.end()  # Each worker has its own.
             crew = WorkerProcesses(assignments)
         may_change = changeable and config.fixed_load is None
         load = WatchedLoad(

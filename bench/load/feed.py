@@ -31,12 +31,26 @@ _BATCH = 64
 """Things that are asked for at once."""
 
 
+class FeedProcess:
+    """The process of a feed. It imports what it needs as soon as it has started, and then waits for its work."""
+
+    def __init__(self) -> None:
+        self.process, self.socket = child_process.start(PROGRAM)
+
+    def end(self) -> None:
+        """End the process. Ending it again does nothing."""
+        self.socket.close()
+        self.process.kill()  # It has nothing to save, and may be stopped.
+        self.process.wait()
+
+
 class ProcessFeed:
     """The process that makes things, seen from the one that sends them. Close it."""
 
-    def __init__(self, assignment: Assignment, backlog: Backlog) -> None:
-        """Starts the process, which gets ready beside whatever is done meanwhile."""
-        self._process, self._socket = child_process.start(PROGRAM)
+    def __init__(self, assignment: Assignment, backlog: Backlog, started: FeedProcess | None = None) -> None:
+        """`started` is the process, None to start one. It gets ready beside whatever is done meanwhile."""
+        self._started = FeedProcess() if started is None else started
+        self._process, self._socket = self._started.process, self._started.socket
         # A duplicate, so that closing the connection leaves the socket.
         self._connection = Connection(self._socket.dup().detach())
         # Its arrivals may be millions, and are the business of who sends them.
@@ -155,6 +169,4 @@ class ProcessFeed:
         """End the process."""
         self._stop()
         self._connection.close()
-        self._socket.close()
-        self._process.kill()  # It has nothing to save, and may be stopped.
-        self._process.wait()
+        self._started.end()

@@ -14,6 +14,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+import bench.config  # noqa: F401  # What assignments are made of: imported before one comes.
 from bench import endpoints
 from bench.errors import BenchError, Exit
 from bench.load.components import source_of, tokenizer_of

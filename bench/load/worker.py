@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench import endpoints
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
-from bench.load.feed import ProcessFeed
+from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
 from bench.modes.interface import Expected, Numbering
@@ -21,6 +21,7 @@ from promptset.tokens import SERVER
 
 if TYPE_CHECKING:
     from bench.clock import Clock
+    from bench.config import RunConfig
     from bench.load.assignment import Assignment
     from bench.modes.share import WorkerShare
     from bench.records import RequestRecord
@@ -53,10 +54,26 @@ def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
     return min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
 
 
+def feed_ahead(config: RunConfig) -> FeedProcess | None:
+    """The process of a feed, where the load is likely to need one: it starts while this one loads its tokenizer. None if the
+    requests come from a file, or are so few that all are made before the load."""
+    makes_texts = config.dataset is None or config.recipe is not None
+    total = config.length.total
+    return FeedProcess() if makes_texts and (total is None or total > AHEAD) else None
+
+
 class Worker:
     """In the running event loop: `prepare`, `begin`, `close`, in this order; what `begin` returns is run."""
 
-    def __init__(self, assignment: Assignment, source: Source[Any], transport: Transport, clock: Clock) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        source: Source[Any],
+        transport: Transport,
+        clock: Clock,
+        feed: FeedProcess | None = None,
+    ) -> None:
+        """`feed`: a process that has been started for it (`feed_ahead`)."""
         config, share, options = assignment.config, assignment.share, assignment.options
 
         def encode(sample: Sample) -> Encoded:
@@ -77,6 +94,7 @@ class Worker:
         requests, samples = shard_names(None if assignment.alone else share.worker)
         self._records = LineLog(assignment.directory / requests)
         self._samples = LineLog(assignment.directory / samples)
+        self._feed_process = feed
         self._feed: ProcessFeed | None = None
         self._on_change: FeedOnChange | None = None
         self.preparing = "making prompts"
@@ -118,7 +136,7 @@ class Worker:
             self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
 
         if not expected.exact or wanted > ahead:
-            self._feed = ProcessFeed(self._assignment, self._load.backlog)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog, self._feed_process)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
             # All users begin at once: of long sessions too, each has one by then.
@@ -126,11 +144,13 @@ class Worker:
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):
-            self._feed = ProcessFeed(self._assignment, self._load.backlog)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog, self._feed_process)
         if self._feed is not None:
             await self._feed.begin(made)
             stock.feed_from(self._feed, requests=min(AHEAD, max(stock.requests, LEAST_AHEAD)), most_bytes=AHEAD_BYTES)
-        elif may_need_more(self._assignment.share):
+        elif self._feed_process is not None:
+            self._feed_process.end()
+        if self._feed is None and may_need_more(self._assignment.share):
             self._on_change = FeedOnChange(self._assignment, self._load.backlog, requests=AHEAD, most_bytes=AHEAD_BYTES)
 
     @property
@@ -162,5 +182,7 @@ class Worker:
         """End what was started beside."""
         if self._feed is not None:
             self._feed.close()
+        elif self._feed_process is not None:
+            self._feed_process.end()
         if self._on_change is not None:
             self._on_change.close()
