@@ -20,6 +20,7 @@ from bench.load.frames import Frames
 from bench.process import child_process
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
     from bench.load.assignment import Assignment
     from bench.stock import Backlog
 
@@ -32,13 +33,18 @@ _BATCH = 64
 
 
 class FeedProcess:
-    """The process of a feed. It imports what it needs as soon as it has started, and then waits for its work."""
+    """The process of a feed. It loads its tokenizer as soon as it has started, and then waits for its assignment."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self.process, self.socket = child_process.start(PROGRAM)
+        # A duplicate, so that closing the connection leaves the socket.
+        self.connection = Connection(self.socket.dup().detach())
+        with contextlib.suppress(OSError):  # It has ended, as `ProcessFeed.begin` finds.
+            self.connection.send(config)
 
     def end(self) -> None:
         """End the process. Ending it again does nothing."""
+        self.connection.close()
         self.socket.close()
         self.process.kill()  # It has nothing to save, and may be stopped.
         self.process.wait()
@@ -49,12 +55,12 @@ class ProcessFeed:
 
     def __init__(self, assignment: Assignment, backlog: Backlog, started: FeedProcess | None = None) -> None:
         """`started` is the process, None to start one. It gets ready beside whatever is done meanwhile."""
-        self._started = FeedProcess() if started is None else started
+        self._started = FeedProcess(assignment.config) if started is None else started
         self._process, self._socket = self._started.process, self._started.socket
-        # A duplicate, so that closing the connection leaves the socket.
-        self._connection = Connection(self._socket.dup().detach())
-        # Its arrivals may be millions, and are the business of who sends them.
-        self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
+        self._connection = self._started.connection
+        with contextlib.suppress(OSError):  # It has ended, as `begin` finds.
+            # Its arrivals may be millions, and are the business of who sends them.
+            self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
         self._backlog = backlog
         self._frames = Frames()
         self._reading = False
@@ -168,5 +174,4 @@ class ProcessFeed:
     def close(self) -> None:
         """End the process."""
         self._stop()
-        self._connection.close()
         self._started.end()

@@ -55,11 +55,17 @@ def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
 
 
 def feed_ahead(config: RunConfig) -> FeedProcess | None:
-    """The process of a feed, where the load is likely to need one: it starts while this one loads its tokenizer. None if the
-    requests come from a file, or are so few that all are made before the load."""
+    """The process of a feed, if the load is likely to need one: it starts while this one loads its tokenizer."""
+    return FeedProcess(config) if needs_feed(config) else None
+
+
+def needs_feed(config: RunConfig) -> bool:
+    """Whether requests will probably be made beside the load: not if they come from a file, are so few that all are made
+    before it, or are counted by a server."""
     makes_texts = config.dataset is None or config.recipe is not None
+    here = config.tokenizer is None or (config.tokenizer != SERVER and "://" not in config.tokenizer)
     total = config.length.total
-    return FeedProcess() if makes_texts and (total is None or total > AHEAD) else None
+    return makes_texts and here and (total is None or total > AHEAD)
 
 
 class Worker:

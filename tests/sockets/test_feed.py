@@ -26,9 +26,9 @@ from bench.errors import BenchError, Exit, UsageError
 from bench.load import worker as worker_module
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
-from bench.load.feed import ProcessFeed
+from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.supervision import Defects
-from bench.load.worker import Worker
+from bench.load.worker import Worker, needs_feed
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare
 from bench.sources.sessions import SessionSource
@@ -379,3 +379,55 @@ def marked(mark: Path, file: str) -> list[tuple[int, str]]:
             if f"{MARK}={mark}\0" in (path / "environ").read_text(errors="replace"):
                 found.append((int(path.name), (path / file).read_text().replace("\0", " ").strip()))
     return found
+
+
+def test_a_process_that_was_started_ahead_and_is_not_needed_says_nothing_of_its_tokenizer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    feed = FeedProcess(configured(tokenizer="./nowhere"))
+    feed.connection.close()
+    feed.socket.close()
+    assert feed.process.wait(PATIENCE_S) == 0
+    assert capfd.readouterr().err == "", "the process that sends says it, once"
+    feed.end()
+    feed.end()
+
+
+def test_a_process_whose_tokenizer_cannot_be_loaded_says_so_when_it_is_needed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config = configured(tokenizer="./nowhere")
+
+    async def feed() -> None:
+        process = ProcessFeed(assignment(config), supply(assignment(config), iter(())), FeedProcess(config))
+        try:
+            with pytest.raises(BenchError, match="the process that makes prompts ended with status 2"):
+                await process.begin(0)
+        finally:
+            process.close()
+
+    in_loop(feed())
+    assert "making prompts: --tokenizer: the tokenizer ./nowhere does not exist" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({"duration": "5m"}, True),
+        ({"duration": None, "requests": "5000"}, False),
+        ({"duration": None, "requests": "5000", "warmup": "1"}, True),
+        ({"dataset": "rows.jsonl"}, False),
+        ({"dataset": "chatbot"}, True),
+        ({"tokenizer": "server"}, False),
+        ({"tokenizer": "http://127.0.0.1:1"}, False),
+        ({"tokenizer": "model"}, True),
+    ],
+    ids=str,
+)
+def test_a_process_is_started_ahead_where_more_texts_are_made_than_before_the_load(
+    settings: dict[str, str | None], needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"prompt": "hello", "output_tokens": 4}\n')
+    fields = {"url": "http://127.0.0.1:1", "duration": "1", **settings}
+    assert needs_feed(resolve({name: value for name, value in fields.items() if value is not None})) is needed
