@@ -83,8 +83,8 @@ def run(
     wait_s = config.wait_for_server if wait else None
     with directory.held():
         # Both import what they need while this process loads its tokenizer.
-        server = _scraper(config, directory)
         feed = feed_ahead(config) if config.cluster is None else None
+        server = _scraper(config, directory)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 measured = runner.run(_measure(config, directory, command, observer, server, feed, changeable, wait_s))
