@@ -1,4 +1,4 @@
-"""Loads as people list them, and the way through a list: one load after the other, until something says that it is enough.
+"""Loads as people list them.
 
 `5,10,20`, or `1..256x2`, a ladder that grows by a factor. What each is a number of, the user of the list knows.
 """
@@ -6,13 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-
-L = TypeVar("L")
-S = TypeVar("S")
-
+from typing import Any, Literal
 
 LoadName = Literal["rate", "concurrency", "sessions"]
 
@@ -102,32 +98,3 @@ def _ladder(first: float, last: float, factor: float, *, word: str, whole: bool)
     if len(rungs) > MOST_LOADS:
         raise ValueError(f"{word!r} has more than {MOST_LOADS:,} loads: give a greater factor")
     return tuple(dict.fromkeys([*rungs, last]))
-
-
-class StepsEnded(Exception):
-    """Raised by a measurement that cannot be made any more; its text says why."""
-
-
-def step_through(
-    listed: Iterable[L],
-    measure: Callable[[L], S],
-    why_it_ends: Callable[[Sequence[S]], str | None],
-    again: Callable[[S], bool] = lambda step: False,
-) -> tuple[list[S], str | None]:
-    """Measure one load after the other. Returns what was measured, and why it ended; None after the last load.
-
-    `why_it_ends` looks at the steps so far after each of them. A step of which `again` says so is measured once more, and
-    counts as the second time found it.
-    """
-    steps: list[S] = []
-    for load in listed:
-        try:
-            step = measure(load)
-            if again(step):
-                step = measure(load)
-        except StepsEnded as e:
-            return steps, str(e)
-        steps.append(step)
-        if (why := why_it_ends(steps)) is not None:
-            return steps, why
-    return steps, None

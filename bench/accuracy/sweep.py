@@ -170,8 +170,13 @@ class Sweep:
         }
 
 
-def why_it_ends(rows: Sequence[SweepRow]) -> str | None:
-    """Why greater loads of a kind need not be tried; None where they are. `rows` are all of that kind."""
+def next_point(points: Sequence[LoadPoint], rows: Sequence[SweepRow]) -> LoadPoint | None:
+    """The next load to try, given the rows so far; None after the last. A kind ends if its latest loads are not trusted."""
+    tried = {(row.kind, row.asked) for row in rows}
+    left = (point for point in points if (point.kind, point.value) not in tried)
+    return next((point for point in left if not _ends([row for row in rows if row.kind == point.kind])), None)
+
+
+def _ends(rows: Sequence[SweepRow]) -> bool:
     latest = [row.trusted for row in rows][-FAILURES:]
-    enough = len(latest) == FAILURES and not any(latest)
-    return f"the last {FAILURES} loads are not trusted" if enough else None
+    return len(latest) == FAILURES and not any(latest)

@@ -6,14 +6,14 @@ import sys
 
 from bench.api.runs import Configuration, beside_loops, given_settings
 from bench.config import resolve
-from bench.load_search.driver import NOBODY
+from bench.load_search.driver import Follower
 from bench.load_search.found import SearchResult
 from bench.load_search.options import LEFT_TO_THE_SEARCH
 from bench.load_search.whole import carry_out, new_directory, plan
 from bench.load_search.whole import result_of as search_result
 from bench.loads import LoadName
 from bench.observer import Observer
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 from bench.terminal import Terminal
 
 
@@ -49,7 +49,7 @@ def search(
 
     def work(watched: Observer) -> SearchResult:
         runs = RunSeries(directory.path, command=command, observer=watched)
-        ended, rendered = carry_out(found, made.wanted, made.base, directory, runs, NOBODY, require=made.require)
+        ended, rendered = carry_out(found, made.wanted, made.base, directory, runs, Follower(), require=made.require)
         if ended.error is not None and not found.results:
             raise ended.error
         return search_result(directory, found, ended, rendered)

@@ -14,7 +14,7 @@ from bench.load_sweep import measure as load_sweep
 from bench.load_sweep.measure import SweepResult
 from bench.load_sweep.options import SET_BY_LOADS, plan
 from bench.observer import Observer
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 from bench.terminal import Terminal
 
 
@@ -47,10 +47,7 @@ def sweep(
     follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
 
     def work(watched: Observer) -> SweepResult:
-        command = ("bench.sweep",)
-        runs = RunSeries(folder, command=command, observer=watched)
-        return load_sweep.sweep(
-            config_at, made.loads, runs, given=given, gpus=made.gpus, command=command, resume=resume, say=watched.say
-        )
+        runs = RunSeries(folder, command=("bench.sweep",), observer=watched)
+        return load_sweep.sweep(config_at, made.loads, runs, given=given, gpus=made.gpus, resume=resume)
 
     return beside_loops(work, follower)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,14 @@ import orjson
 
 from bench import manifest
 from bench.accuracy import coverage, metamorphic
-from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, why_it_ends
+from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, next_point
 from bench.calibrate import remote, slow_reader
-from bench.clock import clock_identity, utc_now
+from bench.clock import clock_identity
 from bench.config import RunConfig
 from bench.endpoints import urls
-from bench.errors import Exit, Interrupted
+from bench.errors import Exit
 from bench.evaluate import Result
 from bench.load_test import run
-from bench.loads import step_through
 from bench.machine import identity, machine_cache
 from bench.observer import LoadOnly, Observer
 from bench.process.mock_process import running_mock
@@ -27,11 +25,12 @@ from bench.readiness import wait_until_ready
 from bench.report import sweep_page
 from bench.run_files.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 from bench.run_files.writable import make_directory
+from bench.series import files
+from bench.series.drive import End, drive, in_order
+from bench.series.runs import unless_interrupted
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
-
-_PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
 def calibrate(
@@ -126,10 +125,6 @@ def _entry(certificates: Sequence[coverage.CertificateBrief], sweep: Mapping[str
     return {"certificates": [certificate.to_json() for certificate in certificates], "sweep": sweep}
 
 
-def _config_of(config_at: Callable[[str, LoadPoint], RunConfig], point: LoadPoint, address: str) -> RunConfig:
-    return config_at(address, point)
-
-
 def sweep(
     config_at: Callable[[str, LoadPoint], RunConfig],
     points: Sequence[LoadPoint],
@@ -150,36 +145,30 @@ def sweep(
 
     def measure(point: LoadPoint) -> SweepRow:
         observer.say(f"{point.value:g} {UNITS[point.kind]}")
-        result = calibrate(
-            partial(_config_of, config_at, point),
-            mock_flags=mock_flags,
-            command=command,
-            observer=LoadOnly(observer),
+        result = unless_interrupted(
+            calibrate(
+                lambda address: config_at(address, point),
+                mock_flags=mock_flags,
+                command=command,
+                observer=LoadOnly(observer),
+            )
         )
-        if result.exit == Exit.INTERRUPTED:
-            raise Interrupted("interrupted: the sweep is incomplete, and its result was not kept")
         if store:
             keep(result)
-        row = SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name)
-        observer.say(sweep_page.progress_line(row))
-        return row
+        return SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name)
 
-    rows: list[SweepRow] = []
-    for kind in dict.fromkeys(point.kind for point in points):
-        rows += step_through((point for point in points if point.kind == kind), measure, why_it_ends)[0]
-    found = Sweep(
-        date=utc_now().isoformat(timespec="seconds"),
-        version=identity.versions().get("trueload", ""),
-        host=identity.host(),
-        rows=tuple(rows),
-    )
+    def next_step(rows: Sequence[SweepRow]) -> LoadPoint | End:
+        return next_point(points, rows) or End()
+
+    rows, end = drive(next_step, measure, tell=lambda _, row: observer.say(sweep_page.progress_line(row)))
+    end.refuse_interrupted("interrupted: the sweep is incomplete, and its result was not kept")
+    swept = Sweep(**files.stamp(), rows=tuple(rows))
     make_directory("--out", folder)
-    directory = RunDirectory(folder)
-    directory.write("sweep.json", orjson.dumps(found.to_json(), option=_PRETTY))
-    directory.write("sweep.html", sweep_page.render(found).encode())
+    files.write(folder, "sweep.json", swept.to_json())
+    RunDirectory(folder).write("sweep.html", sweep_page.render(swept).encode())
     if store:
-        keep_sweep(found)
-    return found
+        keep_sweep(swept)
+    return swept
 
 
 def check_all(
@@ -199,39 +188,32 @@ def check_all(
     checks = metamorphic.chosen(names)
     for name, check in checks.items():
         config_at(ANYWHERE, name, metamorphic.load_of(check, given))  # All problems before anything starts.
-    results: list[metamorphic.CheckResult] = []
-    first: metamorphic.Observation | None = None
-    for name, check in checks.items():
-        result = calibrate(
-            partial(_config_of_check, config_at, name, metamorphic.load_of(check, given)),
-            mock_flags=check.mock,
-            command=command,
-            observer=LoadOnly(observer),
-            afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
+    observations: list[metamorphic.Observation] = []
+
+    def measure(name: str) -> metamorphic.CheckResult:
+        check = checks[name]
+        result = unless_interrupted(
+            calibrate(
+                lambda address: config_at(address, name, metamorphic.load_of(check, given)),
+                mock_flags=check.mock,
+                command=command,
+                observer=LoadOnly(observer),
+                afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
+            )
         )
-        if result.exit == Exit.INTERRUPTED:
-            raise Interrupted("interrupted: the checks are incomplete")
-        seen = _observation(result, check)
-        first = seen if first is None else first
-        rows = metamorphic.expectations(check, seen, first)
-        results.append(
-            metamorphic.CheckResult(name=name, says=check.says, mock=check.mock, rows=tuple(rows), directory=name)
-        )
-        observer.say(f"{name}: {'holds' if results[-1].holds else 'DOES NOT HOLD'}")
-    found = metamorphic.ChecksResult(
-        date=utc_now().isoformat(timespec="seconds"),
-        version=identity.versions().get("trueload", ""),
-        host=identity.host(),
-        checks=tuple(results),
+        observations.append(_observation(result, check))
+        rows = tuple(metamorphic.expectations(check, observations[-1], observations[0]))
+        return metamorphic.CheckResult(name=name, says=check.says, mock=check.mock, rows=rows, directory=name)
+
+    results, end = drive(
+        in_order(list(checks)),
+        measure,
+        tell=lambda name, result: observer.say(f"{name}: {'holds' if result.holds else 'DOES NOT HOLD'}"),
     )
-    RunDirectory(folder).write("full.json", orjson.dumps(found.to_json(), option=_PRETTY))
-    return found
-
-
-def _config_of_check(
-    config_at: Callable[[str, str, Mapping[str, Any]], RunConfig], name: str, flags: Mapping[str, Any], address: str
-) -> RunConfig:
-    return config_at(address, name, flags)
+    end.refuse_interrupted("interrupted: the checks are incomplete")
+    checked = metamorphic.ChecksResult(**files.stamp(), checks=tuple(results))
+    files.write(folder, "full.json", checked.to_json())
+    return checked
 
 
 def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:

@@ -60,19 +60,11 @@ def _repeats(text: str | None) -> tuple[int | None, list[str]]:
 def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
     from bench.load_sweep.repeats import REPEATS, repeat
     from bench.report import load_sweep_text
-    from bench.run_series import RunSeries
+    from bench.series.runs import RunSeries
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
-    observer = terminal(config.quiet)
     command = ["python", "-m", "bench", "run", *argv]
-    found = repeat(
-        config,
-        repeats,
-        RunSeries(folder, command=command, observer=observer),
-        command=command,
-        say=observer.say,
-        progress_line=load_sweep_text.progress_line,
-    )
+    found = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
     if config.format == "json":
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
     elif found.content["runs"]:

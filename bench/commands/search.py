@@ -17,7 +17,7 @@ from bench.load_search.files import SearchDirectory
 from bench.load_search.follower import SearchTerminal
 from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
 from bench.load_search.whole import carry_out, new_directory, plan
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 
 if TYPE_CHECKING:
     from bench.config.flags import Parser

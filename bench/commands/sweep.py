@@ -15,7 +15,7 @@ from bench.load_sweep import measure
 from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
 from bench.load_test import default_directory
 from bench.report import load_sweep_text
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
 if TYPE_CHECKING:
@@ -59,16 +59,13 @@ def main(argv: Sequence[str]) -> int:
     named = made.base.out if resume is None else resume
     folder = default_directory(made.base.name) if named is None else Path(named)
     observer = terminal(made.base.quiet)
-    command = ["python", "-m", "bench", "sweep", *argv]
     found = measure.sweep(
         config_at,
         made.loads,
-        RunSeries(folder, command=command, observer=observer),
+        RunSeries(folder, command=["python", "-m", "bench", "sweep", *argv], observer=observer),
         given={**file.settings, **given},
         gpus=made.gpus,
-        command=command,
         resume=resume is not None,
-        say=observer.say,
     )
     if made.base.format == "json":
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())

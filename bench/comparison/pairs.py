@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench.comparison.settings import must_be_equal, text_of
 from bench.comparison.sides import LETTERS
 from bench.config import RunConfig
-from bench.errors import Interrupted, UsageError
+from bench.errors import UsageError
 from bench.evaluate import Result
 from bench.observer import SILENT, Observer
-from bench.run_series import RunSeries
+from bench.series.drive import drive, in_order
+from bench.series.runs import RunSeries
 
 MOST_PAIRS = 100
 
@@ -39,35 +40,30 @@ def run_pairs(
     """
     refuse_other_loads([config.public() for config in configs], allow)
     sides = [out / letter.lower() for letter in LETTERS[: len(configs)]]
-    series = [RunSeries(side, command=command, observer=observer) for side in sides]
-    try:
-        make_missing(configs, pairs, series, observer)
-    except Interrupted as e:
-        raise Interrupted(f"{e}: the same command with --out {out} goes on from there") from e
+    make_pairs(configs, pairs, [RunSeries(side, command=command, observer=observer) for side in sides], out)
     return sides
 
 
-class Series(Protocol):
-    """The runs of a side, as `RunSeries` keeps them."""
+def make_pairs(configs: Sequence[RunConfig], pairs: int, series: Sequence[RunSeries], out: Path) -> None:
+    """Make the runs of all pairs that are not finished, in turn. `out`: what to name to go on. Raises Interrupted, with the
+    run that was."""
+    steps = list(order(len(configs), pairs))
 
-    def finished(self, name: str) -> Result | None:
-        """A run that ended by itself; None where there is none."""
+    def name(step: tuple[int, int]) -> str:
+        return f"pair {step[0]} of {pairs}, {LETTERS[step[1]]}"
 
-    def run(self, name: str, config: RunConfig) -> Result:
-        """Make a run."""
+    def measure(step: tuple[int, int]) -> Result:
+        number, side = step
+        config = configs[side].with_values(seed=configs[side].seed + number - 1)
+        return series[side].make(str(number), config, before=name(step)).result
 
+    def tell(step: tuple[int, int], result: Result) -> None:
+        series[step[1]].say(f"{name(step)}: {_numbers(result)}")
 
-def make_missing(configs: Sequence[RunConfig], pairs: int, series: Sequence[Series], observer: Observer) -> None:
-    """Make the runs of all pairs that are not finished, in turn. Raises Interrupted where one was, with its name."""
-    for number, side in order(len(configs), pairs):
-        name = f"pair {number} of {pairs}, {LETTERS[side]}"
-        result = series[side].finished(str(number))
-        if result is None:
-            observer.say(name)
-            result = series[side].run(str(number), configs[side].with_values(seed=configs[side].seed + number - 1))
-            if result.interrupted:
-                raise Interrupted(f"interrupted in {name}")
-        observer.say(f"{name}: {_said(result)}")
+    results, end = drive(in_order(steps), measure, tell=tell)
+    if end.why is not None:
+        interrupted = name(steps[len(results)])
+        end.refuse_interrupted(f"interrupted in {interrupted}: the same command with --out {out} goes on from there")
 
 
 def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:
@@ -92,7 +88,7 @@ def refuse_other_loads(settings: Sequence[dict[str, Any]], allow: Sequence[str])
         raise UsageError(problems)
 
 
-def _said(result: Result) -> str:
+def _numbers(result: Result) -> str:
     latency: Mapping[str, Mapping[str, Any]] = result.summary["latency"]
     throughput = result.summary["throughput"]
     tokens = throughput["output_tokens_per_s"] is not None

@@ -25,6 +25,7 @@ from bench.load_sweep import measure, stored
 from bench.report.load_sweep_text import UNITS, delivered_by, progress_line, sentences
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
+from bench.series.drive import INTERRUPTED
 
 FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
 STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)
@@ -147,7 +148,6 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 @lru_cache(maxsize=8)
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
-
     content = stored.read(path / measure.SWEEP)
     runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
     steps = tuple(
@@ -160,7 +160,7 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
         for run in runs
     )
     over = ENDED
-    if content["ended"] == measure.INTERRUPTED:
+    if content["ended"] == INTERRUPTED:
         # Ctrl-C lets the run that goes on end; a kill does not.
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from bench.series.drive import End
 from bench.verdict.finding import Status, Verdict
 
 if TYPE_CHECKING:
@@ -150,10 +151,32 @@ class Climb:
         return self.ended in CLIENT_SIGNS.values()
 
 
-def why_it_ends(steps: Sequence[Step], ladder: Ladder) -> str | None:
-    """Why a climb ends after these steps; None where the next step follows."""
-    if not steps:
-        return None
-    if steps[-1].cause is not None:
-        return steps[-1].cause
-    return NO_MORE if steps[-1].asked == ladder.steps[-1] else None
+def next_load(ladder: Ladder, taken: Sequence[Step], *, time_is_over: bool) -> int | End:
+    """The next load, or why the climb ends. `taken`: the steps so far. One that does not hold while other programs are busy
+    is tried once more."""
+    if _is_tried_again(taken):
+        load = taken[-1].asked
+    elif taken and taken[-1].cause is not None:
+        return End(taken[-1].cause)
+    else:
+        left = ladder.steps[len({step.asked for step in taken}) :]
+        if not left:
+            return End(NO_MORE)
+        load = left[0]
+    return End(NO_TIME) if time_is_over else load
+
+
+def climb_of(taken: Sequence[Step], ended: str) -> Climb:
+    """The climb of these steps. A load that was tried twice counts as the second time found it, and not at all if there was
+    no second time."""
+    steps = {step.asked: step for step in taken}
+    if _is_tried_again(taken):
+        del steps[taken[-1].asked]
+    return Climb(steps=tuple(steps.values()), ended=ended)
+
+
+def _is_tried_again(taken: Sequence[Step]) -> bool:
+    """Whether the last step has to be tried once more."""
+    if not taken or taken[-1].cause is None or not taken[-1].disturbed:
+        return False
+    return len(taken) < 2 or taken[-2].asked != taken[-1].asked

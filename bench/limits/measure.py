@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from bench.clock import NS_PER_S, now_ns, utc_now
+from bench.clock import NS_PER_S, now_ns
 from bench.config import RunConfig, resolve
-from bench.errors import Exit, Interrupted, TargetError, UsageError
-from bench.limits.ladder import LADDERS, NO_MORE, NO_TIME, Climb, Ladder, Step, judge_step, why_it_ends
+from bench.errors import UsageError
+from bench.limits.ladder import LADDERS, NO_TIME, Climb, Ladder, Step, climb_of, judge_step, next_load
 from bench.limits.result import MachineLimits
 from bench.limits.servers import SERVERS, Server
-from bench.load_test import run
-from bench.loads import StepsEnded, step_through
-from bench.machine import identity, preflight
-from bench.observer import LoadOnly, Observer
+from bench.machine import preflight
+from bench.observer import Observer
+from bench.series.drive import drive
+from bench.series.files import stamp
+from bench.series.runs import RunSeries, unless_interrupted
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,7 @@ def measure(*, quick: bool, observer: Observer) -> MachineLimits:
             with start(ladder.gap_ms) as running:
                 climbs[name][server] = climb(ladder, server, running, pace.step_s, until_ns, observer)
     return MachineLimits(
-        host=identity.host(),
-        version=version("trueload"),
-        date=utc_now().isoformat(timespec="seconds"),
+        **stamp(),
         quick=quick,
         climbs=climbs,
     )
@@ -66,35 +64,23 @@ def measure(*, quick: bool, observer: Observer) -> MachineLimits:
 
 def climb(ladder: Ladder, server: str, running: Server, step_s: float, until_ns: int, observer: Observer) -> Climb:
     """Climb until a step does not hold. A step that fails while other programs are busy is tried once more."""
-
-    def measure(asked: int) -> Step:
-        if now_ns() >= until_ns:
-            raise StepsEnded(NO_TIME)
-        try:
-            step = _take(ladder, asked, server, running, step_s, observer)
-        except (UsageError, TargetError) as e:
-            # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
-            raise StepsEnded(str(e).splitlines()[0]) from e
-        observer.say(_step_line(ladder, step))
-        return step
-
-    steps, ended = step_through(
-        ladder.steps,
-        measure,
-        lambda taken: why_it_ends(taken, ladder),
-        again=lambda step: step.cause is not None and step.disturbed,
+    taken, end = drive(
+        lambda steps: next_load(ladder, steps, time_is_over=now_ns() >= until_ns),
+        lambda asked: _take(ladder, asked, server, running, step_s, observer),
+        tell=lambda _, step: observer.say(_step_line(ladder, step)),
+        # The machine does not allow this load (open files, ports), or the server no longer answers a probe.
+        why_error_ends=lambda _, error: str(error).splitlines()[0],
     )
-    return Climb(steps=tuple(steps), ended=NO_MORE if ended is None else ended)
+    end.refuse_interrupted("interrupted: the limits are not known yet, and nothing was stored")
+    return climb_of(taken, str(end.why))
 
 
 def _take(ladder: Ladder, asked: int, server: str, running: Server, step_s: float, observer: Observer) -> Step:
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
         config = load_of(ladder, asked, running.url, step_s, Path(folder))
         before_s = running.cpu_s()
-        result = run(config, observer=LoadOnly(observer, progress=False))
+        result = unless_interrupted(RunSeries(Path(folder), observer=observer, progress=False).run("run", config))
         after_s = running.cpu_s()
-    if result.exit == Exit.INTERRUPTED:
-        raise Interrupted("interrupted: the limits are not known yet, and nothing was stored")
     used_s = None if before_s is None or after_s is None else after_s - before_s
     return judge_step(ladder, asked, result.summary, result.verdict, server, used_s)
 
@@ -108,7 +94,6 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
         "name": "limits",
         "dataset": str(data),
         "workers": "1",
-        "out": str(folder / "run"),
         "quiet": True,
         "server_metrics": ("off",),
         "gpu_metrics": "off",

@@ -1,25 +1,24 @@
-"""Carries out what a search decides: visit after visit, search.json after each, and an answer however it ends."""
+"""A search as a series: visit after visit, search.json after each, and an answer however it ends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from bench.errors import BenchError, TargetError, UsageError
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import SearchDirectory
 from bench.load_search.visits import Result, Visit
+from bench.series.drive import End
+from bench.series.drive import drive as go_through
+
+MakeVisit = Callable[[Search, Visit], Result]
+"""Makes a visit, of a server or in a test. Raises Interrupted if Ctrl-C ended it, TargetError or UsageError if it cannot be
+made."""
 
 
-class Visits(Protocol):
-    """Who makes the visits: runs against a server, or a test."""
-
-    def make(self, search: Search, visit: Visit) -> Result | None:
-        """Make a visit. None where Ctrl-C ended it; raises TargetError or UsageError where it cannot be made."""
-
-
-class Follower(Protocol):
-    """Whoever follows the search: the terminal, a notebook, a test."""
+class Follower:
+    """Follows a search: the terminal, a notebook, a test. This one does nothing."""
 
     def visit_begins(self, search: Search, visit: Visit) -> None:
         """This is tried now."""
@@ -29,23 +28,6 @@ class Follower(Protocol):
 
     def search_ended(self) -> None:
         """Nothing more will be tried."""
-
-
-class _Nobody:
-    """Follows nothing."""
-
-    def visit_begins(self, search: Search, visit: Visit) -> None:
-        pass
-
-    def visit_ended(self, search: Search, result: Result) -> None:
-        pass
-
-    def search_ended(self) -> None:
-        pass
-
-
-NOBODY: Follower = _Nobody()
-"""For a search that nobody follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +41,7 @@ class Ended:
 def drive(
     search: Search,
     directory: SearchDirectory,
-    visits: Visits,
+    make_visit: MakeVisit,
     follower: Follower,
     *,
     config_sha256: str,
@@ -67,29 +49,34 @@ def drive(
 ) -> Ended:
     """Search until there is an answer, Ctrl-C, or an error; what is known by then is in `search` and in search.json.
 
-    Raises UsageError where not even the first visit can be made.
+    Raises UsageError if not even the first visit can be made.
     """
+
+    def next_visit(_: Sequence[Result]) -> Visit | End:
+        step = search.next()
+        return End(step) if isinstance(step, Ending) else step
+
+    def make(visit: Visit) -> Result:
+        follower.visit_begins(search, visit)
+        result = make_visit(search, visit)
+        search.add(result)
+        return result
+
+    def write(_: Sequence[Result], end: End | None) -> None:
+        directory.write(search, config_sha256, None if end is None else Ending(str(end.why)), require)
+
+    def why_error_ends(_: Visit, error: TargetError | UsageError) -> Ending | None:
+        return Ending.TARGET if isinstance(error, TargetError) else Ending.MACHINE if search.results else None
+
     try:
-        directory.write(search, config_sha256, None, require)
-        while not isinstance(step := search.next(), Ending):
-            follower.visit_begins(search, step)
-            result = visits.make(search, step)
-            if result is None:
-                step = Ending.INTERRUPTED
-                break
-            search.add(result)
-            directory.write(search, config_sha256, None, require)
-            follower.visit_ended(search, result)
-        ended = Ended(step)
-    except KeyboardInterrupt:
-        ended = Ended(Ending.INTERRUPTED)
-    except TargetError as e:
-        ended = Ended(Ending.TARGET, e)
-    except UsageError as e:
-        if not search.results:
-            raise
-        ended = Ended(Ending.MACHINE, e)
+        _, end = go_through(
+            next_visit,
+            make,
+            write=write,
+            tell=lambda _, result: follower.visit_ended(search, result),
+            why_error_ends=why_error_ends,
+        )
     finally:
         follower.search_ended()
-    directory.write(search, config_sha256, ended.stopped_by, require)
-    return ended
+    error = end.error if isinstance(end.error, (TargetError, UsageError)) else None
+    return Ended(Ending(str(end.why)), error)

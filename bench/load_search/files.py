@@ -21,6 +21,7 @@ from bench.load_search import search_file
 from bench.load_search.decisions import Ending, Search
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import make_directory
+from bench.series import files
 
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 
@@ -85,8 +86,7 @@ class SearchDirectory:
     def write(self, search: Search, sha256_of_config: str, stopped_by: Ending | None, require: float | None) -> None:
         """Put search.json in place."""
         content = search_file.to_json(search, sha256_of_config, stopped_by, require)
-        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        RunDirectory(self.path).write(SEARCH, orjson.dumps(content, option=options))
+        files.write(self.path, SEARCH, content)
 
     def write_page(self, html: str) -> None:
         """Put search.html in place."""

@@ -11,6 +11,7 @@ from bench.load.live import LiveNumbers
 from bench.load_search.answer import duration, known_text, load_text
 from bench.load_search.conclusion import Kind, conclude
 from bench.load_search.decisions import Search
+from bench.load_search.driver import Follower
 from bench.load_search.evidence import counts, kept_objectives
 from bench.load_search.visit_table import broke
 from bench.load_search.visits import Result, Visit
@@ -118,7 +119,7 @@ def ended_lines(search: Search, result: Result, require: float | None) -> list[s
     ]
 
 
-class SearchTerminal(Terminal):
+class SearchTerminal(Terminal, Follower):
     """Follows a search and the load of its visits. Ctrl-C ends a visit, and with it the search."""
 
     def __init__(self, stream: TextIO, *, require: float | None = None, quiet: bool = False) -> None:

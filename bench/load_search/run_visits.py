@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from bench import manifest
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.config.values import MOST_SEED
-from bench.evaluate import Result as RunResult
 from bench.load_search.decisions import Search
 from bench.load_search.visit_result import Load, Sought, result_of
 from bench.load_search.visits import Result, Visit, pause_s
 from bench.loads import KINDS
+from bench.series.runs import RunSeries
 
 LONGEST_RAMP_S = 2.0
 """The users of a visit come in over at most this time, and at most half of the time that it lets the server settle."""
-
-
-class Runs(Protocol):
-    """Where runs are made, as `RunSeries` does."""
-
-    def finished(self, name: str) -> RunResult | None:
-        """The run of this name, where it has ended."""
-
-    def wait_until_ready(self, config: RunConfig) -> None:
-        """Wait for a server that is starting, before the first run."""
-
-    def run(self, name: str, config: RunConfig) -> RunResult:
-        """Make it."""
-
-
-class Time(Protocol):
-    """CLOCK_MONOTONIC in ns, and a wait that Ctrl-C ends."""
-
-    def now_ns(self) -> int:
-        """The instant now."""
-
-    def wait(self, seconds: float) -> None:
-        """Wait; returns at once for 0."""
 
 
 def run_name(visit: Visit) -> str:
@@ -68,34 +44,25 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
 class RunVisits:
     """Visits to a server, each in a run directory of its own."""
 
-    def __init__(self, base: RunConfig, wanted: Sequence[Sought], runs: Runs, time: Time) -> None:
+    def __init__(self, base: RunConfig, wanted: Sequence[Sought], runs: RunSeries) -> None:
         self._base = base
         self._wanted = wanted
         self._runs = runs
-        self._time = time
 
-    def make(self, search: Search, visit: Visit) -> Result | None:
-        """Make a visit, or take it from a run that had ended when the search was killed. None where Ctrl-C ended it."""
+    def make(self, search: Search, visit: Visit) -> Result:
+        """Make a visit, or take it from a run that had ended when the search was killed. Raises Interrupted."""
         name = run_name(visit)
-        kept = self._runs.finished(name)
-        if kept is None:
-            self._runs.wait_until_ready(self._base)  # Not part of the budget.
-        began_ns = self._time.now_ns()
-        ran = kept
-        if ran is None:
-            ran = self._runs.run(name, visit_config(self._base, visit, search.settings.load_kind))
-        if ran.interrupted:
-            return None
+        made = self._runs.make(name, visit_config(self._base, visit, search.settings.load_kind))
+        ran = made.result
         stored = manifest.read(ran.directory)
         records = list(ran.directory.records())
         start_ns = stored.manifest.run_start_ns
         if start_ns is None:  # Not one request came after the warm-up.
             start_ns = stored.manifest.start_ns + round(visit.settle_s * NS_PER_S)
-        if kept is None:
-            ended_ns = max((record.end_ns for record in records), default=began_ns)
-            rested_s = (self._time.now_ns() - ended_ns) / NS_PER_S
-            self._time.wait(max(0.0, pause_s(search.settings.budget_s) - rested_s))
-            seconds = (self._time.now_ns() - began_ns) / NS_PER_S
+        if made.began_ns is not None:
+            ended_ns = max((record.end_ns for record in records), default=made.began_ns)
+            self._runs.rest(ended_ns, pause_s(search.settings.budget_s))
+            seconds = (self._runs.time.now_ns() - made.began_ns) / NS_PER_S
         else:
             # The budget may have changed since then, and with it the times of a visit.
             measured_s = visit.measure_s if stored.config.duration is None else stored.config.duration

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from bench.series.lengths import settle_and_measure_s
 from bench.statistics.autocorrelation import Floats
 from bench.statistics.capacity import Mean
 
@@ -23,8 +24,6 @@ Phase = Literal["scout", "visit", "again"]
 FULL_BUDGET_S = 900.0
 _PAUSE_S = 2.0
 
-_LONGEST_MEASURE_S = 300.0
-_LONGEST_SETTLE_S = 120.0
 _FIRST = 10
 LEAST_JOBS = 10
 """So many must have been judged for a scout to be a hint."""
@@ -137,13 +136,11 @@ def times(
         measure = max(min(40 * f, max(10 * f, 20 * f * gap)), e2el / 2, _SCOUT_LASTS * judged_after_s)
         measure = max(measure, _until_judged_s(_JOBS_OF_SCOUT, jobs_per_s, judged_after_s, budget_s))
         return max(3 * f, e2el), measure
-    # A request's own length cannot be shortened in proportion: a visit shorter than that sees an empty server.
-    settle = max(10 * f, 2 * e2el)
-    measure = min(max(60 * f, 2.5 * e2el, 200 * f * gap), _LONGEST_MEASURE_S)
+    settle, measure = settle_and_measure_s(requests_per_s, e2el_p90_s, share=f, settle_at_most_s=judged_after_s)
     jobs = max(_JOBS_OF_VISIT * f, _LEAST_JOBS_OF_VISIT)
     wanted = _until_judged_s(jobs, jobs_per_s, judged_after_s, budget_s)
     measure = max(measure, _VISIT_LASTS * judged_after_s, wanted)
-    return min(settle, max(_LONGEST_SETTLE_S, judged_after_s)), 2 * measure if phase == "again" else measure
+    return settle, 2 * measure if phase == "again" else measure
 
 
 def _until_judged_s(jobs: float, jobs_per_s: float | None, judged_after_s: float, budget_s: float) -> float:

@@ -20,16 +20,15 @@ from bench.load_search.driver import Ended, Follower, drive
 from bench.load_search.files import SearchDirectory, config_sha256
 from bench.load_search.found import SearchResult
 from bench.load_search.options import DEFAULT_LOAD, LEFT_TO_THE_SEARCH, Given, settings_of
-from bench.load_search.real_time import REAL_TIME
 from bench.load_search.render import Rendered, render
-from bench.load_search.run_visits import Runs, RunVisits
+from bench.load_search.run_visits import RunVisits
 from bench.load_search.visit_result import Sought, judged_after_s, sought
 from bench.load_test import default_directory
 from bench.loads import KINDS, steady_from_the_start
 from bench.machine import identity
 from bench.metrics import objectives
-from bench.run_files.run_directory import series_held
 from bench.secrets import public_command
+from bench.series.runs import RunSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +108,16 @@ def carry_out(
     wanted: Sequence[Sought],
     base: RunConfig,
     directory: SearchDirectory,
-    runs: Runs,
+    runs: RunSeries,
     follower: Follower,
     *,
     require: float | None = None,
 ) -> tuple[Ended, Rendered]:
     """Search, and write the page. How it ended, and what can be printed of it."""
     sha256 = config_sha256(base, search.settings.load_kind)
-    visits = RunVisits(base, wanted, runs, REAL_TIME)
-    with series_held(directory.path):
-        ended = drive(search, directory, visits, follower, config_sha256=sha256, require=require)
+    visits = RunVisits(base, wanted, runs)
+    with runs.held():
+        ended = drive(search, directory, visits.make, follower, config_sha256=sha256, require=require)
         return ended, render(directory, search, ended.stopped_by, require, ended.error)
 
 

@@ -1,4 +1,4 @@
-"""Drives a sweep: one run after the other, in a directory of its own, with what is known so far written after each."""
+"""A sweep as a series: every load in turn, with what is known so far written after each run."""
 
 from __future__ import annotations
 
@@ -7,30 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from bench.clock import NS_PER_S, now_ns, utc_now
+from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.errors import Exit, TargetError, UsageError
-from bench.evaluate import Result
-from bench.load_search.visits import FULL_BUDGET_S, times
-from bench.load_sweep.points import RunNumbers, kept_up, numbers_of
+from bench.load_sweep.points import RunNumbers
 from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
-from bench.loads import StepsEnded, steady_from_the_start, step_through
-from bench.machine import identity
+from bench.loads import steady_from_the_start
 from bench.report import load_sweep_page, load_sweep_text
-from bench.run_files.run_directory import RunDirectory, series_held
-from bench.run_files.writable import make_directory
-from bench.run_series import RunSeries
+from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
+from bench.series import files
+from bench.series.drive import INTERRUPTED, End, drive
+from bench.series.lengths import settle_and_measure_s
+from bench.series.runs import RunSeries
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
 
 SWEEP, PAGE = "sweep.json", "sweep.html"
-INTERRUPTED = "interrupted"
 LENGTH = ("requests", "duration", "warmup")
 """What says how long a run takes: where it is given, every run is as long."""
 
@@ -72,120 +68,114 @@ def sweep(
     *,
     given: Mapping[str, Any],
     gpus: int | None,
-    command: Sequence[str],
     resume: bool,
-    say: Callable[[str], None],
 ) -> SweepResult:
     """Visit every load. Raises UsageError for a wrong configuration before anything is sent, and TargetError where the
     first run cannot be made."""
-    driver = _Driver(config_at, loads, series, given, gpus, command, say)
-    driver.check(resume=resume)
-    make_directory("--out", series.path)
-    with series_held(series.path):
-        return driver.drive()
+    plan = _Plan(config_at, loads, series.path, given)
+    sha256 = plan.check(resume=resume)
+
+    def measure(step: _Step) -> _Measured:
+        visit = step.visit
+        where = f"{visit.n + 1} of {len(plan.visits)}: {loads.named(visit.load)}"
+        where += f", repeat {visit.repeat} of {loads.repeats}" if loads.repeats > 1 else ""
+        before, again = f"{where}{step.time_left}", f"{where}: measured already"
+        made = series.make(visit.name, step.config, before=before, again=again)
+        summary = made.result.summary
+        run = RunNumbers.of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
+        return _Measured(run, summary["run"]["model"], _p90_s(summary), made.took_ns)
+
+    def write_file(measured: Sequence[_Measured], end: End | None) -> None:
+        facts = SweepFacts(
+            **files.stamp(),
+            command=public_command(series.command),
+            config=plan.first.public(),
+            model=measured[-1].model if measured else None,
+            loads=loads,
+            gpus=gpus,
+        )
+        runs = [row.run for row in measured]
+        write(series.path, to_json(facts, runs, sha256, ended=INTERRUPTED if end is None else end.why))
+
+    def why_error_ends(step: _Step, error: TargetError | UsageError) -> str | None:
+        unmeasurable = isinstance(error, TargetError) and step.visit.n > 0
+        return f"{loads.named(step.visit.load)} could not be measured: {error}" if unmeasurable else None
+
+    with series.held():
+        drive(
+            plan.next,
+            measure,
+            write=write_file,
+            tell=lambda _, row: series.say(load_sweep_text.progress_line(row.run.status, row.run.numbers)),
+            why_error_ends=why_error_ends,
+        )
+    content = read(series.path / SWEEP)
+    return SweepResult(series.path, content, exit_of(content))
 
 
-class _Driver:
-    def __init__(
-        self,
-        config_at: ConfigAt,
-        loads: Loads,
-        series: RunSeries,
-        given: Mapping[str, Any],
-        gpus: int | None,
-        command: Sequence[str],
-        say: Callable[[str], None],
-    ) -> None:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The next run of a sweep. `time_left`: what is said of how long the rest takes."""
+
+    visit: Visit
+    config: RunConfig
+    time_left: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The numbers of a run, and what the next ones are planned by. `took_ns` is 0 for a run that was read again."""
+
+    run: RunNumbers
+    model: str | None
+    e2el_p90_s: float | None
+    took_ns: int
+
+
+class _Plan:
+    """What a sweep decides: every visit in turn, as long as a visit of a search, by the latencies that are known so far."""
+
+    def __init__(self, config_at: ConfigAt, loads: Loads, folder: Path, given: Mapping[str, Any]) -> None:
         self._config_at = config_at
         self._loads = loads
-        self._series = series
+        self._folder = folder
         self._given = given
-        self._gpus = gpus
-        self._command = command
-        self._say = say
-        self._visits = list(loads.visits())
-        self._runs: list[RunNumbers] = []
-        self._e2el_p90_s: dict[float, float] = {}
-        self._measured_ns: list[int] = []
-        self._model: str | None = None
-        self._first = self._config_of(self._visits[-1])  # Of the greatest load, or an equal one.
+        self.visits = tuple(loads.visits())
+        self.first = self._config_of(self.visits[-1], {})
+        """The configuration of the greatest load, or an equal one."""
 
-    def check(self, *, resume: bool) -> None:
-        """All problems before anything is sent. Raises UsageError."""
-        for visit in self._visits[: len(self._loads.values)]:
-            self._config_of(visit)
+    def check(self, *, resume: bool) -> str:
+        """The hash of what all runs have in common. Raises UsageError with all problems before anything is sent."""
+        for visit in self.visits[: len(self._loads.values)]:
+            self._config_of(visit, {})
         given = {key: self._given[key] for key in (*LENGTH, "seed") if key in self._given}
-        self._sha256 = config_sha256(self._first.public(), given)
-        path = self._series.path / SWEEP
-        if not path.exists():
-            if resume:
-                raise UsageError(f"--resume {self._series.path}: there is no sweep (no {SWEEP})")
-            return
-        if not resume:
-            raise UsageError(f"{self._series.path} already holds a sweep: go on with --resume, or name another --out")
-        kept = read(path)
-        if kept["config_sha256"] != self._sha256:
+        sha256 = config_sha256(self.first.public(), given)
+        path = self._folder / SWEEP
+        if path.exists() and not resume:
+            raise UsageError(f"{self._folder} already holds a sweep: go on with --resume, or name another --out")
+        if resume and not path.exists():
+            raise UsageError(f"--resume {self._folder}: there is no sweep (no {SWEEP})")
+        if resume and read(path)["config_sha256"] != sha256:
             raise UsageError(
-                f"--resume {self._series.path}: that sweep has another configuration: give the same flags (more loads and "
+                f"--resume {self._folder}: that sweep has another configuration: give the same flags (more loads and "
                 "repeats may be asked for)"
             )
+        return sha256
 
-    def drive(self) -> SweepResult:
-        """Every visit in turn; what is done is written, however it ends."""
-        content = self._write(INTERRUPTED)
-        try:
-            _, ended = step_through(self._visits, self._visit, lambda results: _ended(results[-1]))
-        except KeyboardInterrupt:
-            ended = INTERRUPTED
-        content = self._write(ended)
-        return SweepResult(self._series.path, content, exit_of(content))
+    def next(self, measured: Sequence[_Measured]) -> _Step | End:
+        """The next visit."""
+        if len(measured) == len(self.visits):
+            return End()
+        visit = self.visits[len(measured)]
+        e2el_p90_s = {row.run.load: row.e2el_p90_s for row in measured if row.e2el_p90_s is not None}
+        return _Step(visit, self._config_of(visit, e2el_p90_s), self._time_left(visit, measured))
 
-    def _visit(self, visit: Visit) -> Result:
-        """One run, made now or read from its files."""
-        result = self._series.finished(visit.name)
-        where = f"{visit.n + 1} of {len(self._visits)}: {self._loads.named(visit.load)}"
-        where += f", repeat {visit.repeat} of {self._loads.repeats}" if self._loads.repeats > 1 else ""
-        if result is None:
-            self._say(f"{where}{self._time_left(visit)}")
-            try:
-                self._series.wait_until_ready(self._first)
-                begun_ns = now_ns()
-                result = self._series.run(visit.name, self._config_of(visit))
-            except TargetError as e:
-                if not self._runs:
-                    raise
-                raise StepsEnded(f"{self._loads.named(visit.load)} could not be measured: {e}") from e
-            self._measured_ns.append(now_ns() - begun_ns)
-        else:
-            self._say(f"{where}: measured already")
-        if not result.interrupted:
-            run = self._numbers(visit, result)
-            self._runs.append(run)
-            self._say(load_sweep_text.progress_line(run.status, run.numbers))
-            self._write(INTERRUPTED)
-        return result
-
-    def _numbers(self, visit: Visit, result: Result) -> RunNumbers:
-        summary = result.summary
-        self._model = summary["run"]["model"]
-        if (p90_s := _p90_s(summary)) is not None:
-            self._e2el_p90_s[visit.load] = p90_s
-        return RunNumbers(
-            name=visit.name,
-            load=visit.load,
-            repeat=visit.repeat,
-            status=str(result.verdict.status),
-            reasons=tuple(result.verdict.reasons),
-            numbers=numbers_of(summary),
-            kept_up=kept_up(summary) if self._loads.kind == "rate" else None,
-        )
-
-    def _config_of(self, visit: Visit) -> RunConfig:
+    def _config_of(self, visit: Visit, e2el_p90_s: Mapping[float, float]) -> RunConfig:
         """As long as a visit of a search: the server settles, then the run is measured."""
         seed = int(self._given.get("seed", 0)) + visit.n
-        flags = {**self._loads.settings(visit.load), "seed": seed, "out": str(self._series.path / visit.name)}
+        flags = {**self._loads.settings(visit.load), "seed": seed, "out": str(self._folder / visit.name)}
         if not self._given.keys() & set(LENGTH[:2]):
-            settle_s, measure_s = self._times(visit)
+            settle_s, measure_s = self._times(visit, e2el_p90_s)
             flags["duration"] = measure_s
             if "warmup" not in self._given:
                 flags["warmup"] = f"{settle_s:g}s"
@@ -196,38 +186,24 @@ class _Driver:
         steady = steady_from_the_start(self._loads.kind, rows=config.dataset is not None and config.recipe is None)
         return config.with_values(**{name: value for name, value in steady.items() if name not in self._given})
 
-    def _times(self, visit: Visit) -> tuple[float, float]:
+    def _times(self, visit: Visit, e2el_p90_s: Mapping[float, float]) -> tuple[float, float]:
         """By the latency of the nearest load that is known: a load above it will be slower, and gets its time by then."""
-        known = min(self._e2el_p90_s, key=lambda load: abs(load - visit.load), default=None)
+        nearest = min(e2el_p90_s, key=lambda load: abs(load - visit.load), default=None)
         rate = visit.load if self._loads.kind == "rate" else None
-        settle_s, measure_s = times("visit", rate, None if known is None else self._e2el_p90_s[known], FULL_BUDGET_S)
+        settle_s, measure_s = settle_and_measure_s(rate, None if nearest is None else e2el_p90_s[nearest])
         return round(settle_s, 3), round(measure_s, 3)
 
-    def _time_left(self, visit: Visit) -> str:
-        left = len(self._visits) - visit.n
-        if self._measured_ns:
-            each_s = sum(self._measured_ns) / len(self._measured_ns) / NS_PER_S
-        elif self._first.lasts_s is not None:
-            each_s = self._first.lasts_s + self._first.warmup_s
+    def _time_left(self, visit: Visit, measured: Sequence[_Measured]) -> str:
+        left = len(self.visits) - visit.n
+        took_ns = [row.took_ns for row in measured if row.took_ns]
+        if took_ns:
+            each_s = sum(took_ns) / len(took_ns) / NS_PER_S
+        elif self.first.lasts_s is not None:
+            each_s = self.first.lasts_s + self.first.warmup_s
         else:
             return ""
         left_s = left * each_s
         return f"; about {left_s:.0f} s left" if left_s < 100 else f"; about {left_s / 60:.0f} min left"
-
-    def _write(self, ended: str | None) -> dict[str, Any]:
-        facts = SweepFacts(
-            date=utc_now().isoformat(timespec="seconds"),
-            version=identity.versions().get("trueload", ""),
-            host=identity.host(),
-            command=public_command(self._command),
-            config=self._first.public(),
-            model=self._model,
-            loads=self._loads,
-            gpus=self._gpus,
-        )
-        content = to_json(facts, self._runs, self._sha256, ended=ended)
-        write(self._series.path, content)
-        return content
 
 
 def _p90_s(summary: SummaryDocument) -> float | None:
@@ -237,16 +213,11 @@ def _p90_s(summary: SummaryDocument) -> float | None:
     return p90_s if p90_s is not None else None if p90_ms is None else float(p90_ms) / 1000
 
 
-def _ended(result: Result) -> str | None:
-    return INTERRUPTED if result.interrupted else None
-
-
 def write(folder: Path, content: Mapping[str, Any]) -> None:
     """Put sweep.json and its page in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    directory = RunDirectory(folder)
-    directory.write(SWEEP, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(PAGE, load_sweep_page.render([content]).encode())
+    files.write(folder, SWEEP, content)
+    RunDirectory(folder).write(PAGE, load_sweep_page.render([content]).encode())
 
 
 def exit_of(content: Mapping[str, Any]) -> Exit:

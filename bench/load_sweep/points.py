@@ -56,6 +56,19 @@ class RunNumbers:
     kept_up: bool | None = None
     """Of an open loop: False where requests in flight kept rising, so that the server may be behind for good."""
 
+    @classmethod
+    def of(cls, name: str, load: float, repeat: int, summary: SummaryDocument, *, open_loop: bool) -> RunNumbers:
+        """From the summary.json of a run."""
+        return cls(
+            name=name,
+            load=load,
+            repeat=repeat,
+            status=summary["verdict"]["status"],
+            reasons=tuple(summary["verdict"]["reasons"]),
+            numbers=numbers_of(summary),
+            kept_up=kept_up(summary) if open_loop else None,
+        )
+
     @property
     def usable(self) -> bool:
         """Whether its numbers are of the load that was asked for."""

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from bench.clock import utc_now
 from bench.config import RunConfig
 from bench.errors import PRECEDENCE, Exit
-from bench.evaluate import Result
-from bench.load_sweep.points import RunNumbers, numbers_of, together
-from bench.loads import step_through
-from bench.machine import identity
-from bench.run_files.run_directory import RunDirectory
-from bench.run_series import RunSeries
+from bench.load_sweep.points import RunNumbers, together
+from bench.report import load_sweep_text
 from bench.secrets import public_command
+from bench.series import files
+from bench.series.drive import INTERRUPTED, End, drive, in_order
+from bench.series.runs import RunSeries, unless_interrupted
 
 SCHEMA = "trueload/repeats/1"
 REPEATS = "repeats.json"
@@ -33,49 +29,32 @@ class RepeatsResult:
     exit: Exit
 
 
-def repeat(
-    config: RunConfig,
-    repeats: int,
-    series: RunSeries,
-    *,
-    command: Sequence[str],
-    say: Callable[[str], None],
-    progress_line: Callable[[str, Mapping[str, Any]], str],
-) -> RepeatsResult:
+def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
     """Run N times, each with a seed of its own. After Ctrl-C, what is done."""
-    runs: list[RunNumbers] = []
-    statuses: list[Exit] = []
+    statuses = {Exit.GOOD}
 
-    def measure(number: int) -> Result:
-        say(f"run {number} of {repeats}")
-        name = f"run-{number}"
-        path = series.path / name
-        result = series.run(
-            name, config.model_copy(update={"out": str(path)}) if number == 1 else _again(config, number)
-        )
-        statuses.append(result.exit)
-        if not result.interrupted:
-            numbers = numbers_of(result.summary)
-            status = str(result.verdict.status)
-            reasons = tuple(result.verdict.reasons)
-            runs.append(RunNumbers(name=name, load=0.0, repeat=number, status=status, reasons=reasons, numbers=numbers))
-            say(progress_line(status, numbers))
-        return result
+    def measure(number: int) -> RunNumbers:
+        series.say(f"run {number} of {repeats}")
+        result = unless_interrupted(series.run(f"run-{number}", config if number == 1 else _again(config, number)))
+        statuses.add(result.exit)
+        return RunNumbers.of(f"run-{number}", 0.0, number, result.summary, open_loop=False)
 
-    ended: str | None = None
-    try:
-        _, ended = step_through(
-            range(1, repeats + 1), measure, lambda results: "interrupted" if results[-1].interrupted else None
-        )
-    except KeyboardInterrupt:
-        statuses.append(Exit.INTERRUPTED)
-        ended = "interrupted"
-    content = to_json(config, runs, repeats, public_command(command), ended)
-    if runs:
-        RunDirectory(series.path).write(
-            REPEATS, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        )
-    return RepeatsResult(series.path, content, next(s for s in PRECEDENCE if s in {*statuses, Exit.GOOD}))
+    def content(runs: Sequence[RunNumbers], end: End | None) -> dict[str, Any]:
+        return to_json(config, runs, repeats, public_command(series.command), INTERRUPTED if end is None else end.why)
+
+    def write(runs: Sequence[RunNumbers], end: End | None) -> None:
+        if runs:
+            files.write(series.path, REPEATS, content(runs, end))
+
+    runs, end = drive(
+        in_order(range(1, repeats + 1)),
+        measure,
+        write=write,
+        tell=lambda _, run: series.say(load_sweep_text.progress_line(run.status, run.numbers)),
+    )
+    if end.why is not None:
+        statuses.add(Exit.INTERRUPTED)
+    return RepeatsResult(series.path, content(runs, end), next(s for s in PRECEDENCE if s in statuses))
 
 
 def _again(config: RunConfig, number: int) -> RunConfig:
@@ -92,9 +71,7 @@ def to_json(
     numbers = together(usable or runs) if runs else {}
     return {
         "schema": SCHEMA,
-        "date": utc_now().isoformat(timespec="seconds"),
-        "version": identity.versions().get("trueload", ""),
-        "host": identity.host(),
+        **files.stamp(),
         "command": list(command),
         "config": config.public(),
         "repeats": repeats,

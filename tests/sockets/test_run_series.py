@@ -10,7 +10,7 @@ import yaml
 from bench.config import RunConfig, resolve
 from bench.errors import UsageError
 from bench.run_files.run_directory import MANIFEST, REQUESTS
-from bench.run_series import RunSeries
+from bench.series.runs import RunSeries
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer
 

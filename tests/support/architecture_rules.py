@@ -84,7 +84,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.run_files.record_blocks", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
-    "bench.load_search": frozenset({"bench.errors", "bench.loads", "bench.run_files.shape", "bench.statistics"}),
+    "bench.load_search": frozenset(
+        {"bench.errors", "bench.loads", "bench.run_files.shape", "bench.series.lengths", "bench.statistics"}
+    ),
     # Around the decisions: what visits bring back, the files, and what people see.
     "bench.load_search.visit_result": frozenset(
         {"bench.clock", "bench.errors", "bench.load_search", "bench.metrics", "bench.records", "bench.statistics"}
@@ -94,11 +96,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.files": frozenset(
         {"bench.config", "bench.errors", "bench.load_search", "bench.run_files.run_directory",
-         "bench.run_files.writable"}
+         "bench.run_files.writable", "bench.series.files"}
     ),
-    "bench.load_search.real_time": frozenset({"bench.clock"}),
+    "bench.load_search.driver": frozenset({"bench.errors", "bench.load_search", "bench.series.drive"}),
     "bench.load_search.run_visits": frozenset(
-        {"bench.clock", "bench.config", "bench.evaluate", "bench.load_search", "bench.loads", "bench.manifest"}
+        {"bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest", "bench.series.runs"}
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
@@ -112,7 +114,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
-         "bench.machine.identity", "bench.metrics", "bench.run_files.run_directory", "bench.secrets"}
+         "bench.machine.identity", "bench.metrics", "bench.secrets", "bench.series.runs"}
     ),
     "bench.load_search.follower": frozenset(
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
@@ -121,13 +123,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_search.visits",
-         "bench.load_sweep", "bench.loads", "bench.machine.identity", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.writable", "bench.run_series", "bench.secrets"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_sweep", "bench.loads",
+         "bench.report", "bench.run_files.run_directory", "bench.secrets", "bench.series"}
     ),
     "bench.load_sweep.repeats": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_sweep", "bench.loads",
-         "bench.machine.identity", "bench.run_files.run_directory", "bench.run_series", "bench.secrets"}
+        {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records", "bench.run_files.record_blocks"}),
@@ -256,13 +256,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.watched_load": frozenset({"bench"}),
     "bench.calibrate": frozenset(
         {"bench.accuracy", "bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.evaluate",
-         "bench.load_test", "bench.loads", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
+         "bench.load_test", "bench.machine.identity", "bench.machine.machine_cache", "bench.manifest",
          "bench.observer", "bench.process.mock_process", "bench.readiness", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.writable"}
+         "bench.run_files.run_directory", "bench.run_files.writable", "bench.series"}
     ),
     "bench.limits": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_test", "bench.loads", "bench.machine.identity",
-         "bench.machine.preflight", "bench.observer", "bench.process.mock_process"}
+        {"bench.clock", "bench.config", "bench.errors", "bench.machine.preflight", "bench.observer",
+         "bench.process.mock_process", "bench.series"}
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
     "bench.fit": frozenset({"bench.records", "bench.rng"}),
@@ -270,16 +270,19 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
          "bench.server_metrics"}
     ),
-    # What search, sweep, repeats and pairs have in common: a directory of run directories.
-    "bench.run_series": frozenset(
-        {"bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest", "bench.observer",
-         "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
+    # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
+    "bench.series": frozenset(),
+    "bench.series.drive": frozenset({"bench.errors"}),
+    "bench.series.files": frozenset({"bench.clock", "bench.machine.identity", "bench.run_files.run_directory"}),
+    "bench.series.runs": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.evaluate", "bench.load_test", "bench.manifest",
+         "bench.observer", "bench.readiness", "bench.run_files.run_directory", "bench.run_files.writable"}
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
         {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest",
          "bench.metrics", "bench.observer", "bench.records", "bench.report", "bench.run_files.run_directory",
-         "bench.run_series", "bench.statistics", "bench.verdict.finding"}
+         "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
@@ -299,7 +302,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
         {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.run_state"}
+         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.series.drive"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -311,7 +314,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
     "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
-    "bench.limits.ladder": frozenset({"bench.verdict"}),
+    "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
@@ -324,7 +327,7 @@ FOR_ALL_OF_BENCH = "bench.documents"
 """Types of what is published: nothing of them is loaded while bench runs."""
 
 COMPOSERS = (
-    "bench.evaluate", "bench.load_test", "bench.run_series", "bench.load_search", "bench.comparison", "bench.release_gate",
+    "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
     "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
@@ -359,8 +362,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"control", "evaluate", "fit", "observer", "scale"}),
     frozenset({"readiness", "terminal", "watched_load"}),
     frozenset({"load_test"}),
-    frozenset({"calibrate", "load_search", "run_series"}),
-    frozenset({"comparison", "limits", "load_sweep"}),
+    frozenset({"series"}),
+    frozenset({"calibrate", "comparison", "limits", "load_search", "load_sweep"}),
     frozenset({"release_gate"}),
     frozenset({"api", "console"}),
     frozenset({"commands"}),

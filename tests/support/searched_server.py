@@ -9,7 +9,9 @@ from pathlib import Path
 
 import orjson
 
+from bench.errors import Interrupted
 from bench.load_search.decisions import Search
+from bench.load_search.driver import Follower
 from bench.load_search.run_visits import run_name
 from bench.load_search.visits import Result, Visit
 from bench.run_files.run_directory import RunDirectory
@@ -39,13 +41,13 @@ class FormulaVisits:
     folder: Path | None = None
     made: list[Visit] = field(default_factory=list)
 
-    def make(self, search: Search, visit: Visit) -> Result | None:
+    def make(self, search: Search, visit: Visit) -> Result:
         """What the formula says."""
         self.made.append(visit)
         if visit.n in self.at:
             happens = self.at[visit.n]
             if happens is None:
-                return None
+                raise Interrupted("in the visit")
             raise happens
         rate = search.settings.load_kind == "rate"
         n = max(40, round(visit.load * visit.measure_s))
@@ -74,7 +76,7 @@ class FormulaVisits:
 
 
 @dataclass
-class Silent:
+class Silent(Follower):
     """Follows a search and keeps how often it was told of what."""
 
     begun: int = 0

@@ -1,4 +1,4 @@
-"""Lists of loads, and the way through them that sweeps, calibrations and limits share."""
+"""Lists of loads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from bench.loads import StepsEnded, parse, step_through
+from bench.loads import parse
 
 
 @pytest.mark.parametrize(
@@ -51,32 +51,3 @@ def test_what_is_no_load_is_said(text: str, said: str) -> None:
 def test_a_slip_of_the_pen_makes_no_million_loads() -> None:
     with pytest.raises(ValueError, match="has more than 1,000 loads: give a greater factor"):
         parse("1..1000000x1.000001")
-
-
-def test_every_load_is_measured_in_turn() -> None:
-    assert step_through((1, 2, 3), lambda load: load * 10, lambda steps: None) == ([10, 20, 30], None)
-
-
-def test_it_ends_where_the_steps_say_so() -> None:
-    found = step_through((1, 2, 3), lambda load: load, lambda steps: "enough" if sum(steps) >= 3 else None)
-    assert found == ([1, 2], "enough")
-
-
-def test_a_step_is_measured_once_more_and_no_more_often() -> None:
-    measured: list[int] = []
-
-    def measure(load: int) -> int:
-        measured.append(load)
-        return len(measured)
-
-    steps, _ = step_through((7, 8), measure, lambda steps: None, again=lambda step: step <= 2)
-    assert (measured, steps) == ([7, 7, 8], [2, 3])
-
-
-def test_what_cannot_be_measured_any_more_ends_it_and_keeps_the_steps() -> None:
-    def measure(load: int) -> int:
-        if load == 2:
-            raise StepsEnded("no more files")
-        return load
-
-    assert step_through((1, 2, 3), measure, lambda steps: None) == ([1], "no more files")

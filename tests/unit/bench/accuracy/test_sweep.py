@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, points_of, why_it_ends
+from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, next_point, points_of
 from bench.errors import UsageError
 from bench.report import sweep_page
 
@@ -86,9 +86,15 @@ def test_a_machine_is_trusted_up_to_the_first_point_that_fails() -> None:
 
 
 def test_a_kind_of_load_ends_after_two_failures_in_a_row() -> None:
+    points = points_of([])
+    assert next_point(points, []) == LoadPoint("concurrency", 1)
     rows = [row("concurrency", 1, good=False), row("concurrency", 10), row("concurrency", 100, good=False)]
-    assert why_it_ends(rows) is None
-    assert why_it_ends([*rows, row("concurrency", 500, good=False)]) == "the last 2 loads are not trusted"
+    assert next_point(points, rows) == LoadPoint("concurrency", 500)
+    rows = [*rows, row("concurrency", 500, good=False)]
+    assert next_point(points, rows) == LoadPoint("rate", 20)
+    rows = [*rows, *(row("rate", rate) for rate in (20, 100))]
+    assert next_point(points, rows) == LoadPoint("rate", 400)
+    assert next_point(points, [*rows, row("rate", 400)]) is None
 
 
 def swept(*rows: SweepRow) -> Sweep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,21 +10,11 @@ from typing import Any
 import pytest
 
 from bench import cli
-from bench.comparison.pairs import _said, make_missing, order, refuse_other_loads, run_pairs
+from bench.comparison.pairs import _numbers, make_pairs, order, refuse_other_loads, run_pairs
 from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, UsageError
-from bench.observer import Observer
 from tests.support.made_gate import row
-
-
-class Heard(Observer):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
+from tests.support.made_series import MadeSeries, Noting
 
 
 def test_pairs_are_there_and_back() -> None:
@@ -48,62 +39,59 @@ def test_settings_that_must_be_equal_are_all_named_unless_they_are_allowed() -> 
     refuse_other_loads([settings[0], settings[0]], [])
 
 
-def told(latency: dict[str, Any], **throughput: Any) -> str:
+def numbers(latency: dict[str, Any], **throughput: Any) -> str:
     """What is said of a run with these numbers."""
     nothing = {key: row(0) for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
     summary = {"latency": nothing | latency, "throughput": {"output_tokens_per_s": None, **throughput}}
     result: Any = SimpleNamespace(summary=summary, verdict=SimpleNamespace(status="VALID"))
-    return _said(result)
+    return _numbers(result)
 
 
 def test_a_run_is_told_by_its_latencies_and_its_rate() -> None:
     latency = {"ttft_ms": row(9, p90=81.234), "tpot_ms": row(9, p50=5.0), "e2el_ms": row(9, p90=345.67)}
-    assert told(latency, output_tokens_per_s=1234.5) == "VALID, TTFT p90 81.23 ms, TPOT p50 5 ms, 1234 tokens/s"
+    assert numbers(latency, output_tokens_per_s=1234.5) == "VALID, TTFT p90 81.23 ms, TPOT p50 5 ms, 1234 tokens/s"
     del latency["tpot_ms"]
-    assert told(latency, output_tokens_per_s=40.0) == "VALID, TTFT p90 81.23 ms, 40 tokens/s"
-    assert told(latency, inputs_per_s=12.0) == "VALID, E2EL p90 345.7 ms, 12 inputs/s"
-    assert told({}) == "VALID"
+    assert numbers(latency, output_tokens_per_s=40.0) == "VALID, TTFT p90 81.23 ms, 40 tokens/s"
+    assert numbers(latency, inputs_per_s=12.0) == "VALID, E2EL p90 345.7 ms, 12 inputs/s"
+    assert numbers({}) == "VALID"
 
 
-class MadeUp:
-    """Runs of a side, of which those of the first pairs are finished; the one named `cut_off` is interrupted."""
-
-    def __init__(self, made: list[tuple[str, str, int]], side: str, finished: int, cut_off: str = "") -> None:
-        self._made, self._side, self._finished, self._cut_off = made, side, finished, cut_off
-
-    def finished(self, name: str) -> Any:
-        return self._result(name) if int(name) <= self._finished else None
-
-    def run(self, name: str, config: RunConfig) -> Any:
-        self._made.append((self._side, name, config.seed))
-        return self._result(name)
-
-    def _result(self, name: str) -> Any:
-        nothing = {key: row(0) for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
-        summary = {"latency": nothing, "throughput": {"output_tokens_per_s": None}}
-        return SimpleNamespace(
-            summary=summary, verdict=SimpleNamespace(status="VALID"), interrupted=name == self._cut_off
-        )
+def sides(folder: Path, *runs: dict[str, Any]) -> tuple[list[MadeSeries], list[RunConfig]]:
+    """The series of two sides, and the runs that are made, in order."""
+    made: list[RunConfig] = []
+    return [MadeSeries(folder / side, made=made, **runs[at]) for at, side in enumerate("ab")], made
 
 
-def test_the_runs_that_are_missing_are_made_in_turn_with_one_seed_a_pair() -> None:
+def told(config: RunConfig) -> tuple[str, str, int]:
+    """Side, name and seed of a run."""
+    place = Path(str(config.out))
+    return place.parent.name, place.name, config.seed
+
+
+def test_the_runs_that_are_missing_are_made_in_turn_with_one_seed_a_pair(tmp_path: Path) -> None:
     configs = [resolve({}, {"url": "http://a", "rate": 10.0, "requests": 2, "seed": seed}) for seed in (7, 20)]
-    made: list[tuple[str, str, int]] = []
-    heard = Heard()
-    make_missing(configs, 3, [MadeUp(made, "A", 1), MadeUp(made, "B", 2)], heard)
-    assert made == [("A", "2", 8), ("A", "3", 9), ("B", "3", 22)]
-    assert heard.said == [
-        "pair 1 of 3, A: VALID", "pair 1 of 3, B: VALID", "pair 2 of 3, B: VALID", "pair 2 of 3, A",
-        "pair 2 of 3, A: VALID", "pair 3 of 3, A", "pair 3 of 3, A: VALID", "pair 3 of 3, B", "pair 3 of 3, B: VALID",
+    noting = Noting()
+    before: list[dict[str, Any]] = [{"before": {"1"}, "observer": noting}, {"before": {"1", "2"}, "observer": noting}]
+    series, made = sides(tmp_path, *before)
+    make_pairs(configs, 3, series, tmp_path)
+    assert [told(config) for config in made] == [("a", "2", 8), ("a", "3", 9), ("b", "3", 22)]
+    assert [line.partition(": ")[0] for line in noting.lines] == [
+        "pair 1 of 3, A", "pair 1 of 3, B", "pair 2 of 3, B", "pair 2 of 3, A",
+        "pair 2 of 3, A", "pair 3 of 3, A", "pair 3 of 3, A", "pair 3 of 3, B", "pair 3 of 3, B",
     ]  # fmt: skip
+    assert [": VALID, TTFT p90" in line for line in noting.lines] == [True] * 3 + [False, True] * 3
 
 
-def test_an_interrupted_run_is_the_last_and_is_named() -> None:
+def test_an_interrupted_run_is_the_last_and_is_named(tmp_path: Path) -> None:
     configs = [resolve({}, {"url": "http://a", "rate": 10.0, "requests": 2})] * 2
-    made: list[tuple[str, str, int]] = []
-    with pytest.raises(Interrupted, match=r"^interrupted in pair 1 of 2, B$"):
-        make_missing(configs, 2, [MadeUp(made, "A", 0), MadeUp(made, "B", 0, cut_off="1")], Heard())
-    assert made == [("A", "1", 0), ("B", "1", 0)]
+    series, made = sides(tmp_path, {}, {"at": {"1": "interrupted"}})
+    sentence = f"interrupted in pair 1 of 2, B: the same command with --out {tmp_path} goes on from there"
+    with pytest.raises(Interrupted, match=f"^{re.escape(sentence)}$"):
+        make_pairs(configs, 2, series, tmp_path)
+    assert [told(config) for config in made] == [("a", "1", 0), ("b", "1", 0)]
+    series, _ = sides(tmp_path, {}, {"at": {"1": KeyboardInterrupt("while the report was made")}})
+    with pytest.raises(KeyboardInterrupt, match="while the report was made"):
+        make_pairs(configs, 2, series, tmp_path)
 
 
 def test_configurations_of_other_loads_are_refused_before_a_run(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ from bench.limits.ladder import (
     CLIENT_SIGNS,
     LADDERS,
     NO_MORE,
+    NO_TIME,
     Climb,
     Ladder,
     Step,
+    climb_of,
     first_cause,
     judge_step,
-    why_it_ends,
+    next_load,
 )
+from bench.series.drive import End
 from bench.verdict import SIGNS
 from bench.verdict.finding import Finding, Status, Verdict
 
@@ -40,14 +43,14 @@ def verdict(*signs: str, status: Status = Status.SUSPECT) -> Verdict:
     return Verdict(status if findings else Status.VALID, tuple(findings))
 
 
-def step(cause: str | None = None, *, asked: int = 10, load: float = 500.0) -> Step:
+def step(cause: str | None = None, *, asked: int = 10, load: float = 500.0, disturbed: bool = False) -> Step:
     return Step(
         asked=asked,
         load=load,
         client_cpu=0.5,
         server_cpu=0.2,
         lateness_ms=None,
-        disturbed=False,
+        disturbed=disturbed,
         signs={},
         cause=cause,
     )
@@ -129,18 +132,33 @@ def test_lateness_is_told_of_open_loops_alone() -> None:
     assert judge_step(STREAMS, 10, summary(), verdict(), "s", 0.2).lateness_ms is None
 
 
+BUSY = step("the mock", disturbed=True)
+
+
 @pytest.mark.parametrize(
-    ("steps", "why"),
+    ("steps", "following", "asked"),
     [
-        ([], None),
-        ([step()], None),
-        ([step(), step(asked=20)], NO_MORE),
-        ([step("the mock")], "the mock"),
-        ([step(), step(CLIENT_SIGNS["cpu"], asked=20)], CLIENT_SIGNS["cpu"]),
+        ([], 10, []),
+        ([step()], 20, [10]),
+        ([step(), step(asked=20)], End(NO_MORE), [10, 20]),
+        ([step("the mock")], End("the mock"), [10]),
+        ([step(), step(CLIENT_SIGNS["cpu"], asked=20)], End(CLIENT_SIGNS["cpu"]), [10, 20]),
+        ([step(disturbed=True)], 20, [10]),
+        # One that does not hold while other programs are busy is tried once more, and no more often.
+        ([BUSY], 10, []),
+        ([BUSY, BUSY], End("the mock"), [10]),
+        ([BUSY, step()], 20, [10]),
+        ([BUSY, step(), step("the mock", asked=20, disturbed=True)], 20, [10]),
     ],
 )
-def test_where_a_climb_ends(steps: list[Step], why: str | None) -> None:
-    assert why_it_ends(steps, STREAMS) == why
+def test_which_load_is_next_and_where_a_climb_ends(steps: list[Step], following: int | End, asked: list[int]) -> None:
+    assert next_load(STREAMS, steps, time_is_over=False) == following
+    assert next_load(STREAMS, steps, time_is_over=True) == (following if isinstance(following, End) else End(NO_TIME))
+    assert [taken.asked for taken in climb_of(steps, "the mock").steps] == asked
+
+
+def test_a_load_that_was_tried_twice_counts_as_the_second_time_found_it() -> None:
+    assert climb_of([BUSY, step()], NO_MORE) == Climb(steps=(step(),), ended=NO_MORE)
 
 
 def test_the_ceiling_is_the_highest_load_that_held() -> None:

@@ -45,7 +45,7 @@ def carried_out(
     given: dict[str, Any] = {"shares": {P99.text: logistic(38.0)}, "folder": place.path}
     visits = FormulaVisits(**(given | server))
     follower, before = Silent(), len(search.results)
-    ended = drive(search, place, visits, follower, config_sha256=SHA256, require=require)
+    ended = drive(search, place, visits.make, follower, config_sha256=SHA256, require=require)
     assert follower.over
     # It is told of each visit as it begins, and again unless it brought nothing back.
     assert follower.ended == len(search.results) - before
@@ -82,7 +82,7 @@ def test_a_search_that_was_killed_loses_the_visit_that_was_running_and_nothing_e
         search = Search(settings()) if kept is None else search_file.from_json(kept, SHA256)
         visits = FormulaVisits({P99.text: logistic(38.0)}, at={n: SystemExit()}, folder=place.path)
         with pytest.raises(SystemExit):
-            drive(search, place, visits, Silent(), config_sha256=SHA256)
+            drive(search, place, visits.make, Silent(), config_sha256=SHA256)
         kept = place.kept()
         assert kept is not None
         assert len(kept["visits"]) == n - 1
@@ -99,7 +99,7 @@ def test_what_a_killed_search_left_can_be_rendered(tmp_path: Path) -> None:
         render_again(place.path)
     visits = FormulaVisits({P99.text: logistic(38.0)}, at={9: SystemExit()}, folder=place.path)
     with pytest.raises(SystemExit):
-        drive(Search(settings()), place, visits, Silent(), config_sha256=SHA256, require=20.0)
+        drive(Search(settings()), place, visits.make, Silent(), config_sha256=SHA256, require=20.0)
     rendered = render_again(place.path)
     assert "ended: it was killed, or still runs, after 8 visits" in rendered.text
     assert "required: 20/s is not shown to be held: " in rendered.text
@@ -227,7 +227,7 @@ def test_a_machine_that_refuses_a_higher_load_ends_the_search_and_a_wrong_first_
     assert rendered.exit == Exit.USAGE
     visits = FormulaVisits({P99.text: logistic(38.0)}, at={1: refused})
     with pytest.raises(UsageError):
-        drive(Search(settings()), directory(tmp_path / "b"), visits, Silent(), config_sha256=SHA256)
+        drive(Search(settings()), directory(tmp_path / "b"), visits.make, Silent(), config_sha256=SHA256)
 
 
 def test_a_budget_that_is_nearly_spent_while_scouting_is_spent_on_a_visit(tmp_path: Path) -> None:

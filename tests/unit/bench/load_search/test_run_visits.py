@@ -10,6 +10,7 @@ import pytest
 
 from bench import manifest
 from bench.config import RunConfig, resolve
+from bench.errors import Interrupted
 from bench.evaluate import Result, evaluate
 from bench.load_search.decisions import Search, Settings
 from bench.load_search.run_visits import RunVisits, run_name, visit_config
@@ -19,6 +20,7 @@ from bench.loads import KINDS
 from bench.metrics import objectives
 from bench.records import RequestRecord, to_line
 from bench.run_files.run_directory import RunDirectory
+from bench.series.runs import RunSeries, Time
 from tests.support.made_records import START_NS, made_record
 
 SLO = "ttft:p90<50ms"
@@ -49,21 +51,18 @@ def records() -> list[RequestRecord]:
     ]
 
 
-@dataclass
-class MadeRuns:
+class MadeRuns(RunSeries):
     """Leaves made records as runs; `stop_reason` is how the next one ends."""
 
-    path: Path
-    stop_reason: str = "duration"
-    asked: list[tuple[str, RunConfig]] = field(default_factory=list)
-    waits: Callable[[], object] = lambda: None
-
-    def finished(self, name: str) -> Result | None:
-        return evaluate(RunDirectory.open(self.path / name)) if (self.path / name / "run.yaml").exists() else None
+    def __init__(
+        self, path: Path, time: Time, stop_reason: str = "duration", waits: Callable[[], object] = lambda: None
+    ) -> None:
+        super().__init__(path, time=time)
+        self._stop_reason, self._waits = stop_reason, waits
+        self.asked: list[tuple[str, RunConfig]] = []
 
     def wait_until_ready(self, config: RunConfig) -> None:
-        assert config.name == "search"
-        self.waits()
+        self._waits()
 
     def run(self, name: str, config: RunConfig) -> Result:
         self.asked.append((name, config))
@@ -71,7 +70,7 @@ class MadeRuns:
         (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records())))
         start = manifest.Manifest(run_id="made", started="2026-01-02T03:04:05+00:00", command=(), model=None,
                                   exact_lengths=True, start_ns=START_NS, run_start_ns=START_NS + 2 * S,
-                                  stop_reason=self.stop_reason)  # fmt: skip
+                                  stop_reason=self._stop_reason)  # fmt: skip
         manifest.write(directory, config, start)
         return evaluate(directory)
 
@@ -113,9 +112,9 @@ def test_every_visit_has_a_seed_of_its_own() -> None:
 
 
 def test_a_visit_is_a_run_directory_and_what_its_records_say(tmp_path: Path) -> None:
-    runs, time = MadeRuns(tmp_path), SetTime(now=START_NS + round(6.1 * S))
-    result = RunVisits(base(), WANTED, runs, time).make(search(), VISIT)
-    assert result is not None
+    time = SetTime(now=START_NS + round(6.1 * S))
+    runs = MadeRuns(tmp_path, time)
+    result = RunVisits(base(), WANTED, runs).make(search(), VISIT)
     assert [name for name, _ in runs.asked] == ["07-visit-10"]
     assert (tmp_path / "07-visit-10" / "report.html").exists()
     assert (result.requests, result.violations) == (40, {SLO: 13})
@@ -127,30 +126,29 @@ def test_a_visit_is_a_run_directory_and_what_its_records_say(tmp_path: Path) -> 
 
 def test_the_wait_for_a_server_that_is_starting_is_no_part_of_the_budget(tmp_path: Path) -> None:
     time = SetTime(now=START_NS + round(6.1 * S) - 300 * S)
-    runs = MadeRuns(tmp_path, waits=lambda: time.wait(300.0))
-    result = RunVisits(base(), WANTED, runs, time).make(search(), VISIT)
-    assert result is not None
+    runs = MadeRuns(tmp_path, time, waits=lambda: time.wait(300.0))
+    result = RunVisits(base(), WANTED, runs).make(search(), VISIT)
     assert result.seconds == pytest.approx(1.91)
 
 
 def test_a_short_budget_shortens_the_rest_as_well(tmp_path: Path) -> None:
     time = SetTime(now=START_NS + round(6.02 * S))
-    RunVisits(base(), WANTED, MadeRuns(tmp_path), time).make(search(budget_s=90.0), VISIT)
+    RunVisits(base(), WANTED, MadeRuns(tmp_path, time)).make(search(budget_s=90.0), VISIT)
     assert time.waits == [pytest.approx(0.19)]
 
 
 def test_a_visit_that_ctrl_c_ended_brings_nothing_back(tmp_path: Path) -> None:
-    assert RunVisits(base(), WANTED, MadeRuns(tmp_path, "interrupted"), SetTime()).make(search(), VISIT) is None
+    with pytest.raises(Interrupted):
+        RunVisits(base(), WANTED, MadeRuns(tmp_path, SetTime(), "interrupted")).make(search(), VISIT)
 
 
 def test_a_run_that_had_ended_when_the_search_was_killed_is_not_made_again(tmp_path: Path) -> None:
-    runs = MadeRuns(tmp_path)
+    runs = MadeRuns(tmp_path, SetTime())
     runs.run(run_name(VISIT), visit_config(base(), VISIT, "rate"))
     runs.asked.clear()
     # The budget has been changed since: the visit keeps the times that it had.
     longer = Visit(7, "visit", 10.0, 20.0, 40.0)
-    result = RunVisits(base(), WANTED, runs, SetTime()).make(search(), longer)
-    assert result is not None
+    result = RunVisits(base(), WANTED, runs).make(search(), longer)
     assert runs.asked == []
     assert (result.settle_s, result.measure_s, result.seconds) == (2.0, 4.0, 6.0)
     assert (result.requests, result.violations) == (40, {SLO: 13})

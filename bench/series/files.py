@@ -1,0 +1,35 @@
+"""The file of a series, JSON that is replaced in one step, and what stands at the head of such a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+import orjson
+
+from bench.clock import utc_now
+from bench.machine import identity
+from bench.run_files.run_directory import RunDirectory
+
+
+class Stamp(TypedDict):
+    """When, by which version, and on which machine."""
+
+    date: str
+    version: str
+    host: Mapping[str, Any]
+
+
+def stamp() -> Stamp:
+    """The stamp of what is written now."""
+    return Stamp(
+        date=utc_now().isoformat(timespec="seconds"),
+        version=identity.versions().get("trueload", ""),
+        host=identity.host(),
+    )
+
+
+def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+    """Put a file of this content in place, in a directory that is there."""
+    RunDirectory(folder).write(name, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

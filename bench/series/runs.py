@@ -1,0 +1,151 @@
+"""The directory of a series: its run directories, each an ordinary one, so that `report` and everything else reads it.
+
+A series that was ended goes on where it stopped: runs that are finished are read again from their files, and one that was
+cut off is moved aside.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+from bench import clock, load_test
+from bench.clock import NS_PER_S
+from bench.config import RunConfig
+from bench.errors import Interrupted, UsageError
+from bench.evaluate import Result, evaluate
+from bench.manifest import read
+from bench.observer import SILENT, LoadOnly, Observer
+from bench.readiness import wait_until_ready
+from bench.run_files.run_directory import MANIFEST, RunDirectory, series_held
+from bench.run_files.writable import make_directory, refuse_directory
+
+
+class Time(Protocol):
+    """CLOCK_MONOTONIC in ns, and a wait that Ctrl-C ends."""
+
+    def now_ns(self) -> int:
+        """The instant now."""
+
+    def wait(self, seconds: float) -> None:
+        """Wait; returns at once for 0 and less."""
+
+
+class RealTime:
+    """The time of a series that measures a real server."""
+
+    def now_ns(self) -> int:
+        """The instant now."""
+        return clock.now_ns()
+
+    def wait(self, seconds: float) -> None:
+        """Wait; returns at once for 0 and less."""
+        threading.Event().wait(seconds)
+
+
+REAL_TIME = RealTime()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A run of a series. `began_ns` is its instant of CLOCK_MONOTONIC; None for a finished run that was read again."""
+
+    result: Result
+    began_ns: int | None
+    took_ns: int = 0
+
+
+class RunSeries:
+    """The runs of one directory, by name. `progress`: whether the observer follows the load of each run."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        command: Sequence[str] = (),
+        observer: Observer = SILENT,
+        progress: bool = True,
+        time: Time = REAL_TIME,
+    ) -> None:
+        refuse_directory("--out", path)
+        self.path = path
+        self.command = tuple(command)
+        self.say = observer.say
+        self.time = time
+        self._told = observer
+        self._observer = LoadOnly(observer, progress=progress)
+        self._awaited = False
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the directory, and keep it locked meanwhile, between the runs too. Raises UsageError if it cannot be made."""
+        make_directory("--out", self.path)
+        with series_held(self.path):
+            yield
+
+    def make(self, name: str, config: RunConfig, *, before: str | None = None, again: str | None = None) -> Made:
+        """Make a run, or read it from its files if it is finished.
+
+        `before` is said before it is made, `again` in place of that if it is read again. Raises Interrupted if Ctrl-C ended
+        the run, UsageError or TargetError before any load is sent.
+        """
+        finished = self.finished(name)
+        line = before if finished is None else again
+        if line is not None:
+            self.say(line)
+        if finished is not None:
+            return Made(finished, None)
+        self.wait_until_ready(config)  # Not part of the time that the run takes.
+        began_ns = self.time.now_ns()
+        result = unless_interrupted(self.run(name, config))
+        return Made(result, began_ns, self.time.now_ns() - began_ns)
+
+    def rest(self, since_ns: int, seconds: float) -> None:
+        """Let the server rest until so long after an instant. Ctrl-C ends the wait."""
+        self.time.wait(max(0.0, seconds - (self.time.now_ns() - since_ns) / NS_PER_S))
+
+    def finished(self, name: str) -> Result | None:
+        """A run that ended by itself, evaluated from its files. Returns None if there is none."""
+        path = self.path / name
+        if not (path / MANIFEST).is_file():
+            return None
+        directory = RunDirectory.open(path)
+        stopped = read(directory).manifest.stop_reason
+        return None if stopped in (None, "interrupted") else evaluate(directory)
+
+    def wait_until_ready(self, config: RunConfig) -> None:
+        """Before the first run, wait for a server that is starting, where the configuration says so. Raises TargetError."""
+        if not self._awaited:
+            wait_until_ready(config, self._told)
+            self._awaited = True
+
+    def run(self, name: str, config: RunConfig) -> Result:
+        """Measure into the directory of this name. What is left there of a run that was cut off is moved aside.
+
+        Raises UsageError if a finished run of this name is there, UsageError or TargetError before any load is sent.
+        """
+        path = self.path / name
+        if self.finished(name) is not None:
+            raise UsageError(f"{path} already holds a finished run: name another directory")
+        if path.exists():
+            path.rename(_aside(path))
+        self.wait_until_ready(config)
+        return load_test.run(config.at(path), command=self.command, observer=self._observer, wait=False)
+
+
+def unless_interrupted(result: Result) -> Result:
+    """The result of a run. Raises Interrupted if Ctrl-C ended it: then it says less than was asked for."""
+    if result.interrupted:
+        raise Interrupted(f"interrupted: {result.directory.path} is not complete")
+    return result
+
+
+def _aside(path: Path) -> Path:
+    """A free name beside a directory, for what was cut off there."""
+    numbered = (path.with_name(f"{path.name}-cut-off-{number}") for number in count(1))
+    return next(place for place in numbered if not place.exists())

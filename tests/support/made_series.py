@@ -1,0 +1,65 @@
+"""A series whose runs are made up: nothing is sent, and each run has the numbers of the golden one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.config import RunConfig
+from bench.errors import Exit
+from bench.evaluate import Result
+from bench.observer import Observer
+from bench.run_files.run_directory import RunDirectory
+from bench.series.runs import RunSeries
+from bench.verdict.finding import Status, Verdict
+from tests.support.golden_run import golden_summary
+
+
+class Noting(Observer):
+    """Notes what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class MadeSeries(RunSeries):
+    """`before`: names of runs that were finished before. `at`: what a run raises in place of being made, by its name, or
+    "interrupted" for one that Ctrl-C ends. `made` has the configuration of each run that was made, in order."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        before: Collection[str] = (),
+        at: Mapping[str, BaseException | str] | None = None,
+        observer: Observer | None = None,
+        made: list[RunConfig] | None = None,
+    ) -> None:
+        super().__init__(path, observer=Noting() if observer is None else observer)
+        path.mkdir(parents=True, exist_ok=True)
+        self._before = before
+        self._at = at or {}
+        self.made: list[RunConfig] = [] if made is None else made
+
+    def finished(self, name: str) -> Result | None:
+        return made_result(self.path / name) if name in self._before else None
+
+    def run(self, name: str, config: RunConfig) -> Result:
+        happens = self._at.get(name)
+        if isinstance(happens, BaseException):
+            raise happens
+        self.made.append(config.at(self.path / name))
+        return made_result(self.path / name, interrupted=happens is not None)
+
+
+def made_result(path: Path, *, interrupted: bool = False) -> Result:
+    """The result of a run with the numbers of the golden one."""
+    summary: Any = golden_summary()
+    summary["verdict"] |= {"status": "VALID", "reasons": []}
+    summary["run"]["stop_reason"] = "interrupted" if interrupted else "requests"
+    exit_status = Exit.INTERRUPTED if interrupted else Exit.GOOD
+    return Result(RunDirectory(path), summary, Verdict(Status.VALID, ()), exit_status)
