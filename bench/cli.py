@@ -7,7 +7,9 @@ a failed objective.
 
 from __future__ import annotations
 
+import difflib
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -62,8 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report_defect() -> None:
-    import traceback
-
     traceback.print_exc()
     print(
         "error: this is a defect of Trueload, not of your server or your command. What was measured until now is in the "
@@ -91,8 +91,6 @@ def _dispatch(words: list[str]) -> int:
             raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD
     if words[0] not in COMMANDS:
-        import difflib
-
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
         hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"
         raise UsageError(f"{words[0]!r} is not a command{hint}")

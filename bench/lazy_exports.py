@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 
 def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], object]:
@@ -11,7 +12,6 @@ def lazy_exports(package: str, homes: Mapping[str, str]) -> Callable[[str], obje
     def export(name: str) -> object:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        from importlib import import_module
 
         return getattr(import_module(homes[name]), name)
 

@@ -24,11 +24,11 @@ from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
 from bench.load.supervision import Defects
 from bench.load.this_process import ThisProcess
-from bench.load.worker import Worker
+from bench.load.worker import Worker, feed_ahead
 from bench.machine import identity, machine_cache, preflight
 from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
-from bench.process import child_process, priority
+from bench.process import priority
 from bench.process.event_loop import loop_factory
 from bench.readiness import wait_for_server
 from bench.rng import fresh_salt, unique_id
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.evaluate import Result
     from bench.load.crew import Crew
+    from bench.load.feed import FeedProcess
     from bench.modes.interface import LoadPlan
     from bench.scale.cluster.ray_cluster import RayCluster
     from bench.sources.interface import Source
@@ -81,11 +82,12 @@ def run(
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
     with directory.held():
-        # Where it can be a copy of this process, before anything starts a thread; else when the server has answered.
-        server = _scraper(config, directory) if child_process.may_copy() else None
+        # Both import what they need while this process loads its tokenizer.
+        feed = feed_ahead(config) if config.cluster is None else None
+        server = _scraper(config, directory)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer, server, changeable, wait_s))
+                measured = runner.run(_measure(config, directory, command, observer, server, feed, changeable, wait_s))
         except BaseException as e:
             if not manifest.load_began(directory):
                 directory.discard()
@@ -96,6 +98,8 @@ def run(
         finally:
             if server is not None:
                 server.close()
+            if feed is not None:
+                feed.end()
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
@@ -133,6 +137,7 @@ async def _measure(
     command: Sequence[str],
     observer: Observer,
     server: Scraper | None,
+    feed: FeedProcess | None,
     changeable: bool,
     wait_s: float | None,
 ) -> Measurement:
@@ -181,8 +186,6 @@ async def _measure(
                 probed = await _probe(config, transport, clock, run_id, source)
             finally:
                 defects.raise_first()
-        if server is None:
-            server = _scraper(config, directory)
         notes = [*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes]
         for note in notes:
             observer.say(f"note: {note}")
@@ -248,11 +251,13 @@ async def _measure(
                 handles = await cluster.place(workers)
             crew = ClusterCrew(handles, assignments, clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
         elif workers == 1:
-            crew = ThisProcess(Worker(assignments[0], source, transport, clock), wrote_ns=wrote_ns)
+            crew = ThisProcess(Worker(assignments[0], source, transport, clock, feed), wrote_ns=wrote_ns)
         else:
             from bench.scale.processes import WorkerProcesses
 
             observer.say(f"starting {workers} workers")
+            if feed is not None:
+                feed.end()  # Each worker has its own.
             crew = WorkerProcesses(assignments)
         may_change = changeable and config.fixed_load is None
         load = WatchedLoad(

@@ -15,6 +15,7 @@ from mockserver import native
 from mockserver.config import Flag, MockConfig, load
 from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
+from mockserver.faults import FAULTS, GROUPS
 from mockserver.presets import LIST, table
 
 _ABOUT = """\
@@ -71,8 +72,6 @@ class _Parser(argparse.ArgumentParser):
 
 def _list_of_faults() -> str:
     """The faults by group, one line each, with their options."""
-    from mockserver.faults import FAULTS, GROUPS
-
     lines = []
     for group, title in GROUPS.items():
         kinds = [kind for kind in FAULTS.values() if kind.group == group]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.accuracy.distribution import Distribution
+from bench.statistics.intervals import Interval, mean_interval, ratio_interval
 
 UNITS = {"ttft_ms": "ms", "tpot_ms": "ms", "itl_ms": "ms", "e2el_ms": "ms", "output_tokens": "tokens"}
 _STATS = ("mean", "p50", "p90", "p95", "p99")
@@ -56,8 +57,6 @@ class MockSeries:
 
     def noise(self, metric: str) -> float | None:
         """What chance moves the mean of a metric by in no more than 5 of 100 runs; None for too few independent values."""
-        from bench.statistics.intervals import Interval, mean_interval, ratio_interval
-
         order = sorted(range(len(self._received)), key=self._received.__getitem__)
         if metric == "itl_ms":
             found = ratio_interval(*([column[i] for i in order] for column in (self._gap_sums, self._gaps)))

@@ -10,7 +10,11 @@ from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.modes.interface import flag
+from promptset import recipes
 from promptset.errors import SpecError
+from promptset.kinds import parse_style
+from promptset.sharing import parse_prefix
+from promptset.tools import load_tools
 
 
 def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
@@ -79,8 +83,6 @@ def _ids_problems(settings: Settings) -> list[str]:
 
 
 def _tools_problems(settings: Settings, file: str) -> list[str]:
-    from promptset.tools import load_tools
-
     problems = []
     endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
     if not ENDPOINTS[endpoint].takes_messages and ENDPOINTS[endpoint].inputs_are is None:
@@ -99,8 +101,6 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
 
 
 def _text_problems(kind: str) -> list[str]:
-    from promptset.kinds import parse_style
-
     try:
         parse_style(kind)
     except SpecError as e:
@@ -109,8 +109,6 @@ def _text_problems(kind: str) -> list[str]:
 
 
 def _recipe_problems(name: str, of_sessions: bool) -> list[str]:
-    from promptset import recipes
-
     try:
         recipes.load_sessions(name) if of_sessions else recipes.load(name)
     except SpecError as e:
@@ -119,8 +117,6 @@ def _recipe_problems(name: str, of_sessions: bool) -> list[str]:
 
 
 def _prefix_problems(spec: str) -> list[str]:
-    from promptset.sharing import parse_prefix
-
     try:
         parse_prefix(spec)
     except SpecError as e:

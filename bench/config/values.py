@@ -6,6 +6,7 @@ The sentences of the ValueErrors are what the user reads, with the flag or the k
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,9 @@ from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from bench.traffic import cancel, models
-from promptset import distributions
+from promptset import distributions, loaders, recipes
+from promptset import images as made_images
+from promptset.batches import check_inputs
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.header_values import api_key as checked_key
 from promptset.header_values import header_value
@@ -82,8 +85,6 @@ def token_lengths(value: object) -> str:
 
 def batch_inputs(value: object) -> str:
     """A distribution of inputs in a request, in its plainest spelling. Raises ValueError (SpecError is one)."""
-    from promptset.batches import check_inputs
-
     inputs = distributions.parse(str(value), "tokens")
     check_inputs(inputs)
     return str(inputs)
@@ -154,8 +155,6 @@ def cancellation(value: object) -> str:
 
 def images(value: str) -> str:
     """Images of requests, as they are written. Raises ValueError (SpecError is one)."""
-    from promptset import images as made_images
-
     made_images.parse(value)
     return value
 
@@ -343,8 +342,6 @@ def existing_file(path: str) -> str:
 
 def certificate_file(path: str) -> str:
     """A file of certificates in PEM. Raises ValueError."""
-    import ssl
-
     try:
         ssl.create_default_context(cafile=existing_file(path))
     except OSError as e:  # ssl.SSLError is one.
@@ -357,7 +354,6 @@ def data_set(value: str) -> str:
     with _looked_for(value):
         if Path(value).is_file():
             return value
-        from promptset import recipes
 
         if recipes.is_recipe(value):
             return value
@@ -372,8 +368,6 @@ def data_set(value: str) -> str:
 
 def columns(value: str) -> str:
     """Columns of a data set, as they are written. Raises ValueError (SpecError is one)."""
-    from promptset import loaders
-
     loaders.parse_columns(value)
     return value
 

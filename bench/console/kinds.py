@@ -12,6 +12,11 @@ from typing import Any
 
 from bench.config import resolve
 from bench.config.flags import Option
+from bench.load_search import options as search_options
+from bench.load_search import whole as search
+from bench.load_search.options import LEFT_TO_THE_SEARCH
+from bench.load_sweep import options as sweep_options
+from bench.load_sweep.options import SET_BY_LOADS
 from bench.run_files.run_directory import REPORT, SUMMARY
 
 Check = Callable[[Mapping[str, Any], Mapping[str, str]], None]
@@ -31,34 +36,14 @@ def _check_run(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     resolve(settings)
 
 
-# What computes is imported when it is first needed: a console that only lists runs needs none of it.
-
-
-def _search_form() -> Form:
-    from bench.load_search.options import LEFT_TO_THE_SEARCH, OPTIONS
-
-    return Form(OPTIONS, LEFT_TO_THE_SEARCH)
-
-
 def _check_search(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    from bench.load_search.options import LEFT_TO_THE_SEARCH
-    from bench.load_search.whole import plan
-
     of_runs = {name: value for name, value in settings.items() if name not in LEFT_TO_THE_SEARCH}
-    plan(settings, own, lambda load: resolve({**of_runs, **load}))
-
-
-def _sweep_form() -> Form:
-    from bench.load_sweep.options import OPTIONS, SET_BY_LOADS
-
-    return Form(OPTIONS, SET_BY_LOADS)
+    search.plan(settings, own, lambda load: resolve({**of_runs, **load}))
 
 
 def _check_sweep(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
-    from bench.load_sweep.options import SET_BY_LOADS, plan
-
     of_runs = {name: value for name, value in settings.items() if name not in SET_BY_LOADS}
-    plan(settings, own, lambda load: resolve({**of_runs, **load}))
+    sweep_options.plan(settings, own, lambda load: resolve({**of_runs, **load}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +52,7 @@ class Kind:
 
     title: str
     about: str
-    form: Callable[[], Form] = Form
+    form: Form = Form()
     check: Check = _check_run
     numbers: str = SUMMARY
     page: str = REPORT
@@ -80,7 +65,7 @@ KINDS = {
     "search": Kind(
         "Search",
         "The highest load at which every objective holds.",
-        form=_search_form,
+        form=Form(search_options.OPTIONS, LEFT_TO_THE_SEARCH),
         check=_check_search,
         numbers="search.json",
         page="search.html",
@@ -89,7 +74,7 @@ KINDS = {
     "sweep": Kind(
         "Sweep",
         "Several loads, one after the other, and curves over them.",
-        form=_sweep_form,
+        form=Form(sweep_options.OPTIONS, SET_BY_LOADS),
         check=_check_sweep,
         numbers="sweep.json",
         page="sweep.html",
@@ -98,7 +83,7 @@ KINDS = {
     "calibrate": Kind(
         "Calibration",
         "How wrong the numbers are on this machine.",
-        form=lambda: Form(left_out=("url", "model", "endpoint")),
+        form=Form(left_out=("url", "model", "endpoint")),
     ),
 }
 """By the name of the command."""
@@ -117,6 +102,6 @@ def can_resume(path: Path, kind: str) -> bool:
 
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
     """The settings of runs, and those of the kind, whose values are text."""
-    names = {option.name for option in KINDS[kind].form().options}
+    names = {option.name for option in KINDS[kind].form.options}
     own = {name: str(value) for name, value in settings.items() if name in names}
     return {name: value for name, value in settings.items() if name not in names}, own

@@ -8,19 +8,18 @@ from pathlib import Path
 import orjson
 
 from bench.console.kinds import KINDS
+from bench.load_search import search_file, text, visit_numbers
+from bench.load_search.answer import answer
+from bench.load_search.decisions import Ending
+from bench.report.load_sweep_text import render
+from bench.report.metric_table import to_markdown
 
 
 def _run(path: Path) -> str:
-    from bench.report.metric_table import to_markdown
-
     return to_markdown(orjson.loads(path.read_bytes()))
 
 
 def _search(path: Path) -> str:
-    from bench.load_search import search_file, text, visit_numbers
-    from bench.load_search.answer import answer
-    from bench.load_search.decisions import Ending
-
     kept = orjson.loads(path.read_bytes())
     search = search_file.from_json(kept, kept["config_sha256"])
     numbers = visit_numbers.read(path.parent, search.results)
@@ -35,8 +34,6 @@ def _search(path: Path) -> str:
 
 
 def _sweep(path: Path) -> str:
-    from bench.report.load_sweep_text import render
-
     return render(orjson.loads(path.read_bytes()))
 
 

@@ -95,7 +95,7 @@ class Runner:
         planned = planned_of(path)
         kind = str(planned.get("kind", "run"))
         settings: Mapping[str, Any] = planned.get("paths") or planned.get("settings") or {}
-        given = {key: value for key, value in settings.items() if key not in KINDS[kind].form().left_out}
+        given = {key: value for key, value in settings.items() if key not in KINDS[kind].form.left_out}
         environment = dict(os.environ)
         if (variable := planned.get("key_variable")) and os.environ.get(variable):
             own = urls.key_variable(str(settings.get("url", "")), settings.get("endpoint"))

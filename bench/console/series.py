@@ -15,8 +15,17 @@ from bench import loads
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
+from bench.load_search import search_file, visit_numbers
+from bench.load_search.answer import answer, load_text
+from bench.load_search.decisions import Ending
+from bench.load_search.evidence import counts
+from bench.load_search.follower import outcome
+from bench.load_search.visit_table import broke
+from bench.load_sweep import measure, stored
+from bench.report.load_sweep_text import UNITS, delivered_by, progress_line, sentences
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
+from bench.series.drive import INTERRUPTED
 
 FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
 STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)
@@ -99,12 +108,6 @@ def _yaml(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=8)
 def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp  # A part of the key: the file as it was, and whether a process was there, which hides how it ended.
-    from bench.load_search import search_file, visit_numbers
-    from bench.load_search.answer import answer, load_text
-    from bench.load_search.decisions import Ending
-    from bench.load_search.evidence import counts
-    from bench.load_search.follower import outcome
-    from bench.load_search.visit_table import broke
 
     settings = _yaml(path / "search.yaml")
     kept = orjson.loads((path / "search.json").read_bytes())
@@ -145,10 +148,6 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 @lru_cache(maxsize=8)
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
-    from bench.load_sweep import measure, stored
-    from bench.report.load_sweep_text import progress_line, sentences
-    from bench.series.drive import INTERRUPTED
-
     content = stored.read(path / measure.SWEEP)
     runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
     steps = tuple(
@@ -180,8 +179,6 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 
 def _most(content: Mapping[str, Any]) -> list[str]:
     """Where the output was greatest."""
-    from bench.report.load_sweep_text import UNITS, delivered_by
-
     name = delivered_by(content)
     values = [
         (point["numbers"][name]["value"], point["load"])

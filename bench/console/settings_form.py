@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from bench.config import Settings
@@ -57,7 +58,7 @@ class FormField:
 
 def fields(kind: str = "run") -> list[FormField]:
     """Every setting that a task of a kind can have, in the order of the declaration; first those of the kind."""
-    form = KINDS[kind].form()
+    form = KINDS[kind].form
     found = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():
@@ -222,8 +223,6 @@ def _names_secrets(value: object) -> bool:
 
 
 def _is_tokenizer_name(text: str) -> bool:
-    from pathlib import Path
-
     if text == "server" or text.startswith(("http://", "https://")):
         return True
     return _HUB_NAME.fullmatch(text) is not None and ".." not in text and not Path(text).exists()

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
 from bench.errors import UsageError
-from bench.machine import machine_cache
-from bench.process.kept_file import KeptFiles
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS
 from bench.transport.interface import Destination, Reading, Target, Transport
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.sources.mixed import ClassSource
 
-TOKENIZERS = "tokenizers"
-"""The folder in the user's cache with what tokenizers have answered."""
-
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
@@ -35,8 +30,7 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
-        memory = KeptFiles(machine_cache.default_path(TOKENIZERS))
-        return load_tokenizer(config.tokenizer, server=config.url, api_key=key, memory=memory)
+        return load_tokenizer(config.tokenizer, server=config.url, api_key=key)
     except SpecError as e:
         raise UsageError([f"--tokenizer: {p}" for p in e.problems]) from e
     except OSError as e:
@@ -192,7 +186,6 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
-        tokenizer.get_ready()  # What servers answer was never counted before.
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
     endpoint = ENDPOINTS[config.endpoint]
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.

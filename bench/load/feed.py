@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import select
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -21,6 +20,7 @@ from bench.load.frames import Frames
 from bench.process import child_process
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
     from bench.load.assignment import Assignment
     from bench.stock import Backlog
 
@@ -32,26 +32,35 @@ _BATCH = 64
 """Things that are asked for at once."""
 
 
-def _be_feed(descriptor: int) -> int:
-    from bench.load import feed_program  # With what only that process needs.
+class FeedProcess:
+    """The process of a feed. It loads its tokenizer as soon as it has started, and then waits for its assignment."""
 
-    return feed_program.main(descriptor)
+    def __init__(self, config: RunConfig) -> None:
+        self.process, self.socket = child_process.start(PROGRAM)
+        # A duplicate, so that closing the connection leaves the socket.
+        self.connection = Connection(self.socket.dup().detach())
+        with contextlib.suppress(OSError):  # It has ended, as `ProcessFeed.begin` finds.
+            self.connection.send(config)
+
+    def end(self) -> None:
+        """End the process. Ending it again does nothing."""
+        self.connection.close()
+        self.socket.close()
+        self.process.kill()  # It has nothing to save, and may be stopped.
+        self.process.wait()
 
 
 class ProcessFeed:
     """The process that makes things, seen from the one that sends them. Close it."""
 
-    def __init__(self, assignment: Assignment, backlog: Backlog, *, copied: bool) -> None:
-        """Starts the process, which gets ready beside whatever is done meanwhile.
-
-        `copied`: as a copy of this one, where that may be. It takes this one some milliseconds: too long while it sends.
-        """
-        start = functools.partial(child_process.copy_or_start, main=_be_feed) if copied else child_process.start
-        self._process, self._socket = start(PROGRAM)
-        # A duplicate, so that closing the connection leaves the socket.
-        self._connection = Connection(self._socket.dup().detach())
-        # Its arrivals may be millions, and are the business of who sends them.
-        self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
+    def __init__(self, assignment: Assignment, backlog: Backlog, started: FeedProcess | None = None) -> None:
+        """`started` is the process, None to start one. It gets ready beside whatever is done meanwhile."""
+        self._started = FeedProcess(assignment.config) if started is None else started
+        self._process, self._socket = self._started.process, self._started.socket
+        self._connection = self._started.connection
+        with contextlib.suppress(OSError):  # It has ended, as `begin` finds.
+            # Its arrivals may be millions, and are the business of who sends them.
+            self._connection.send(replace(assignment, share=replace(assignment.share, offsets_ns=None)))
         self._backlog = backlog
         self._frames = Frames()
         self._reading = False
@@ -165,7 +174,4 @@ class ProcessFeed:
     def close(self) -> None:
         """End the process."""
         self._stop()
-        self._connection.close()
-        self._socket.close()
-        self._process.kill()  # It has nothing to save, and may be stopped.
-        self._process.wait()
+        self._started.end()

@@ -63,7 +63,7 @@ class FeedOnChange:
     def load_changes(self, load: float) -> None:
         """The load of all workers will be this one: start the process where it is higher than planned."""
         if self._starting is None and self._planned is not None and load > self._planned:
-            self._feed = ProcessFeed(self._assignment, self._backlog, copied=False)
+            self._feed = ProcessFeed(self._assignment, self._backlog)
             self._starting = asyncio.get_running_loop().create_task(self._get_ready(self._feed))
 
     async def _get_ready(self, feed: ProcessFeed) -> None:

@@ -1,7 +1,7 @@
 """The program that makes what a load sends, beside it: `python -m bench.load.feed_program DESCRIPTOR`, started by `feed.py`.
 
-It takes an assignment and how many of its requests (in mode sessions: of its sessions) were made already, writes the next
-one, and then as many as it is asked for, until nobody asks.
+It takes the configuration, loads its tokenizer, takes an assignment and how many of its requests (in mode sessions: of its
+sessions) were made already, writes the next one, and then as many as it is asked for, until nobody asks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
+import bench.config  # noqa: F401  # What assignments are made of: imported before one comes.
 from bench import endpoints
 from bench.errors import BenchError, Exit
 from bench.load.components import source_of, tokenizer_of
@@ -23,6 +24,7 @@ from bench.process.priority import give_way
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
+    from bench.config import RunConfig
     from bench.load.assignment import Assignment
     from bench.workload import Encoded
     from promptset.samples import Sample
@@ -35,8 +37,15 @@ def main(descriptor: int) -> int:
     pipe = socket.socket(fileno=descriptor)
     connection = Connection(os.dup(descriptor))
     try:
+        config: RunConfig = connection.recv()
+        problem: BenchError | None = None
+        try:
+            tokenizer = tokenizer_of(config)
+        except BenchError as e:
+            problem = e  # The process that sends finds it too, and then gives no assignment.
         assignment: Assignment = connection.recv()
-        tokenizer = tokenizer_of(assignment.config)
+        if problem is not None:
+            raise problem
         made: int = connection.recv()
 
         def encode(sample: Sample) -> Encoded:

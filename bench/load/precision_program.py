@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bench.metrics.sureness  # noqa: F401  # numpy takes long to import: now, before the load.
 from bench import clock
 from bench.metrics.precision import Judge, look_times, parse
 from bench.process.interpreter import leave

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench import endpoints
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad
-from bench.load.feed import ProcessFeed
+from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
 from bench.modes.interface import Expected, Numbering
@@ -20,6 +20,7 @@ from promptset.tokens import SERVER
 
 if TYPE_CHECKING:
     from bench.clock import Clock
+    from bench.config import RunConfig
     from bench.load.assignment import Assignment
     from bench.load.crew import Followed
     from bench.modes.share import WorkerShare
@@ -52,10 +53,32 @@ def connections_ahead(share: WorkerShare, at_once: int, room: int) -> int:
     return min(CONNECTIONS_AHEAD, room) if share.cap is None else share.cap
 
 
+def feed_ahead(config: RunConfig) -> FeedProcess | None:
+    """The process of a feed, if the load is likely to need one: it starts while this one loads its tokenizer."""
+    return FeedProcess(config) if needs_feed(config) else None
+
+
+def needs_feed(config: RunConfig) -> bool:
+    """Whether requests will probably be made beside the load: not if they come from a file, are so few that all are made
+    before it, or are counted by a server."""
+    makes_texts = config.dataset is None or config.recipe is not None
+    here = config.tokenizer is None or (config.tokenizer != SERVER and "://" not in config.tokenizer)
+    total = config.length.total
+    return makes_texts and here and (total is None or total > AHEAD)
+
+
 class Worker:
     """In the running event loop: `prepare`, `begin`, `close`, in this order; what `begin` returns is run."""
 
-    def __init__(self, assignment: Assignment, source: Source[Any], transport: Transport, clock: Clock) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        source: Source[Any],
+        transport: Transport,
+        clock: Clock,
+        feed: FeedProcess | None = None,
+    ) -> None:
+        """`feed`: a process that has been started for it (`feed_ahead`)."""
         config, share, options = assignment.config, assignment.share, assignment.options
 
         def encode(sample: Sample) -> Encoded:
@@ -76,6 +99,7 @@ class Worker:
         requests, samples = shard_names(None if assignment.alone else share.worker)
         self._records = LineLog(assignment.directory / requests)
         self._samples = LineLog(assignment.directory / samples)
+        self._feed_process = feed
         self._feed: ProcessFeed | None = None
         self._on_change: FeedOnChange | None = None
         self.preparing = "making prompts"
@@ -117,7 +141,7 @@ class Worker:
             self.preparing = f"making prompts: {made:,} of {min(wanted, ahead):,}"
 
         if not expected.exact or wanted > ahead:
-            self._feed = ProcessFeed(self._assignment, self._load.backlog, copied=True)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog, self._feed_process)
         try:
             made = stock.make_ahead(min(wanted, ahead), more=begun, most_bytes=ahead_bytes, progress=show_progress)
             # All users begin at once: of long sessions too, each has one by then.
@@ -125,11 +149,13 @@ class Worker:
         except SpecError as e:
             raise UsageError(e.problems) from e
         if self._feed is None and (stock.requests < wanted or (begun and stock.bytes >= ahead_bytes)):
-            self._feed = ProcessFeed(self._assignment, self._load.backlog, copied=True)
+            self._feed = ProcessFeed(self._assignment, self._load.backlog, self._feed_process)
         if self._feed is not None:
             await self._feed.begin(made)
             stock.feed_from(self._feed, requests=min(AHEAD, max(stock.requests, LEAST_AHEAD)), most_bytes=AHEAD_BYTES)
-        elif may_need_more(self._assignment.share):
+        elif self._feed_process is not None:
+            self._feed_process.end()
+        if self._feed is None and may_need_more(self._assignment.share):
             self._on_change = FeedOnChange(self._assignment, self._load.backlog, requests=AHEAD, most_bytes=AHEAD_BYTES)
 
     @property
@@ -161,5 +187,7 @@ class Worker:
         """End what was started beside."""
         if self._feed is not None:
             self._feed.close()
+        elif self._feed_process is not None:
+            self._feed_process.end()
         if self._on_change is not None:
             self._on_change.close()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from bench.errors import UsageError
 
 SCHEMA = 1
@@ -44,8 +46,6 @@ def read_entry(path: Path, host: Mapping[str, Any]) -> object:
 
 def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
     """Replace the entry of this machine. Raises UsageError if the file cannot be written."""
-    import orjson
-
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
     draft = path.with_name(f".{path.name}.{os.getpid()}")  # Another process may write an entry at the same time.
@@ -63,8 +63,6 @@ def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
 
 
 def _machines(path: Path) -> dict[str, Any]:
-    import orjson
-
     try:
         content = orjson.loads(path.read_bytes())
         return dict(content["machines"]) if content["schema"] == SCHEMA else {}

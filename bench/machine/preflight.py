@@ -10,6 +10,9 @@ from pathlib import Path
 
 from bench.errors import UsageError
 
+if sys.platform != "win32":
+    import resource
+
 SPARE_FILES = 64
 """Descriptors for everything that is not a connection."""
 
@@ -67,8 +70,6 @@ def least_memory() -> None:
     """Make sure that a run and its report have the address space for what they load. Raises UsageError where they do not."""
     if sys.platform == "win32":
         return
-    import resource
-
     most = resource.getrlimit(resource.RLIMIT_AS)[0]
     if most != resource.RLIM_INFINITY and most < LEAST_MEMORY:
         raise UsageError(
@@ -81,8 +82,6 @@ def room_for_connections() -> int:
     """How many connections the limit of open files has room for now, beside everything else."""
     if sys.platform == "win32":
         return 2**31
-    import resource
-
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 2**31 if soft == resource.RLIM_INFINITY else max(soft - SPARE_FILES, 0)
 
@@ -107,8 +106,6 @@ def _most_files() -> int:
     """The hard limit of open files."""
     if sys.platform == "win32":
         return 2**31
-    import resource
-
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return 2**31 if hard == resource.RLIM_INFINITY else hard
 
@@ -117,8 +114,6 @@ def open_files_for(connections: int) -> None:
     """Raise the soft limit of open files as far as is needed. Raises UsageError where the hard limit is too low."""
     if sys.platform == "win32":
         return
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     need = connections + SPARE_FILES
     if soft >= need or soft == resource.RLIM_INFINITY:

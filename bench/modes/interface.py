@@ -13,11 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from bench.clock import NS_PER_S
+from bench.dispatch.closed_loop import ClosedLoop
+from bench.dispatch.open_loop import OpenLoop
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
+from bench.sources.inputs import InputSpec
+from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
+from promptset import recipes
 
 if TYPE_CHECKING:
     from bench.config.settings import Settings
@@ -244,8 +249,6 @@ class UsersMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A closed loop of the share's users."""
-        from bench.dispatch.closed_loop import ClosedLoop
-
         supply = numbering.supply(source, encode)
         return WorkerLoad(supply, lambda sending: ClosedLoop(supply, sending, changes=self.user_changes(share)))
 
@@ -276,8 +279,6 @@ class OpenLoopMode(Mode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """An open loop over the share's arrivals."""
-        from bench.dispatch.open_loop import OpenLoop
-
         supply = numbering.supply(source, encode)
         offsets = self.arrivals_of(share)
         return WorkerLoad(
@@ -301,8 +302,6 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     """The rows of the file of `--dataset`, in the order of their times or as they stand; else simulated prompts."""
     recipe = None
     if settings.recipe is not None:
-        from promptset import recipes
-
         recipe = recipes.load(settings.recipe)
     inputs_are = inputs_of(settings)
     if settings.dataset is not None and recipe is None:
@@ -318,8 +317,6 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             inputs_are=inputs_are,
         )
     if inputs_are is not None:
-        from bench.sources.inputs import InputSpec
-
         batch_inputs = DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs
         return InputSpec(
             batch_inputs=batch_inputs,
@@ -330,7 +327,6 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             repeat=settings.repeat,
             recipe=settings.recipe,
         )
-    from bench.sources.simulated import PromptSpec
 
     output_tokens = DEFAULT_OUTPUT_TOKENS if recipe is None else recipe.output_tokens
     return PromptSpec(

@@ -10,6 +10,7 @@ from bench.errors import UsageError
 from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, prompts_or_rows
 from bench.modes.share import BUSIEST_S, OpenLoopArrivals, RunLength, WorkerShare, deal, draw
 from bench.schedule import trace
+from promptset import recipes
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
@@ -102,8 +103,6 @@ class Trace(OpenLoopMode):
 
 def _has_times(recipe: str) -> bool:
     try:
-        from promptset import recipes
-
         return recipes.load(recipe).gaps is not None
     except SpecError:
         return True  # A broken recipe is refused as such.

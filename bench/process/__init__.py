@@ -2,7 +2,7 @@
 
 child_process   starts one, with a socket between the two; beside is what a new interpreter runs
 mock_process    starts the mock, for calibrations and limits
-interpreter     set up first in each process; generated_code and kept_file make its start cheap
+interpreter     set up first in each process
 event_loop      the loop that carries a load
 priority        the scheduling priority of who sends and receives
 """

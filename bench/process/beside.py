@@ -1,7 +1,6 @@
 """A program of ours beside a command: `python -m bench.process.beside MODULE DESCRIPTOR`, started by `child_process.py`.
 
-The process is set up before what the program needs is imported, as that of a command is (`interpreter.py`): then it need not
-compile what an earlier process has compiled.
+The process is set up before what the program needs is imported, as that of a command is (`interpreter.py`).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
 import signal
@@ -22,26 +23,20 @@ NO_PLUGINS = "__all__"
 
 
 def set_up() -> None:
-    """Of this process: the garbage collector looks rarely, and what dataclasses generate is kept. And of those it starts:
-    pydantic looks for no plugins (it would read what every installed package says of itself), and numpy starts no thread for
-    each processor (they would turn idly for a tenth of a second, beside the load: as much as the import itself)."""
+    """Of this process: the garbage collector looks rarely. And of those it starts: pydantic looks for no plugins (it would
+    read what every installed package says of itself), and numpy starts no thread for each processor (they would turn idly
+    for a tenth of a second, beside the load: as much as the import itself)."""
     gc.set_threshold(GARBAGE_AT, 50, 50)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", NO_PLUGINS)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if os.environ["PYDANTIC_DISABLE_PLUGINS"] == NO_PLUGINS:
         _without_plugins()
-    from bench.machine import machine_cache
-    from bench.process import generated_code
-
-    atexit.register(generated_code.keep(machine_cache.default_path(generated_code.FILE)).write)
 
 
 def woken_by_parents_end() -> None:
     """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it finds its socket
     closed, and ends too. Only Linux can do it."""
     if sys.platform == "linux":
-        import ctypes
-
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 

@@ -38,6 +38,9 @@ from bench.records import RequestRecord, checked, from_line
 from bench.run_files import shape, writable
 from bench.run_files.load_change import LoadChange
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
     from bench.records.record_table import RecordTable
 
@@ -135,8 +138,6 @@ def _try_lock(fd: int) -> bool:
     """Lock the file until it is closed; False where another process has it. Where there are no such locks, True."""
     if sys.platform == "win32":
         return True
-    import fcntl
-
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, process_clock
 from bench.errors import BenchError, Exit
@@ -25,11 +26,14 @@ from bench.load.crew import Order
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.replies_in_flight import Arrived, Counted
 from bench.load.supervision import Defects
-from bench.load.worker import Worker
+from bench.load.worker import Worker, feed_ahead
 from bench.process.event_loop import add_message_reader, loop_factory
 from bench.process.interpreter import leave
 from bench.records import RequestRecord
 from bench.scale.messages import Begin, Change, Command, ProgressUpdate, Ready, Refused, WarmupEnds
+
+if TYPE_CHECKING:
+    from bench.load.feed import FeedProcess
 
 REPORT_EVERY_NS = NS_PER_S // 2
 
@@ -60,6 +64,15 @@ async def _serve(parent: Connection) -> None:
         assignment: Assignment = parent.recv()
     except EOFError:
         return  # The parent died before it had said what to do.
+    feed = feed_ahead(assignment.config)
+    try:
+        await _work(parent, assignment, feed)
+    finally:
+        if feed is not None:
+            feed.end()
+
+
+async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | None) -> None:
     clock = process_clock()
     defects = Defects()
     tokenizer = tokenizer_of(assignment.config)
@@ -68,7 +81,7 @@ async def _serve(parent: Connection) -> None:
     await transport.open()
     try:
         source = source_of(assignment.config, tokenizer, assignment.share, salt=assignment.salt)
-        worker = Worker(assignment, source, transport, clock)
+        worker = Worker(assignment, source, transport, clock, feed)
         await worker.prepare()
         parent.send(Ready(worker.stocked))
         # Nothing else happens until the parent has heard of every worker, so waiting may block.

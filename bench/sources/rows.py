@@ -63,8 +63,6 @@ class RowsSpec:
             endpoints=None if self.endpoints is None else dict(self.endpoints),
             inputs_are=self.inputs_are,
         )
-        if rows.maker_tokenizer is not None:
-            rows.maker_tokenizer.get_ready()  # Its prompts are made when they are taken, and may be counted then.
         by_time = self.by_time and rows.timed
         order = array("q", sorted(range(len(rows)), key=rows.times_s().__getitem__)) if by_time else None
         if self.output_tokens is None:

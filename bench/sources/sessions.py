@@ -155,8 +155,6 @@ class SessionSource(InOrder[Session]):
         """`tokenizer` is the one that makes the sessions; None where they are the user's own. `in_memory`: whether there is
         nothing to make; None: where they have an end, for then they are those of a file."""
         super().__init__(first, step)
-        if tokenizer is not None:
-            tokenizer.get_ready()  # A turn may be made, and counted, while the load goes on.
         self.ways = ways
         self.names_models = names_models
         self.at_once = at_once

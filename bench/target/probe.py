@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import orjson
 
@@ -241,8 +242,6 @@ async def ask(
 
 def _proxy_hint(url: str) -> str:
     """Where the environment names a proxy for such a URL: that it is not used. Empty where none is named."""
-    from urllib.request import getproxies_environment, proxy_bypass
-
     parts = urlsplit(url)
     if parts.scheme not in getproxies_environment() or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""

@@ -51,17 +51,11 @@ def _page(url: str, own: Target) -> ScrapePage:
     return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
 
 
-def _be_scraper(descriptor: int) -> int:
-    from bench.target import scrape_program  # With what only that process needs.
-
-    return scrape_program.main(descriptor)
-
-
 class Scraper:
     """`begin`, then `finish` or `close`. Where the process dies, the run goes on, and a note says so."""
 
     def __init__(self, task: ScrapeTask) -> None:
-        self.process, ours = child_process.copy_or_start(PROGRAM, _be_scraper)
+        self.process, ours = child_process.start(PROGRAM)
         self._connection = Connection(ours.detach())
         self._task = task
         self._reading = False

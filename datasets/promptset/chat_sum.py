@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
-from promptset.measured import measured
 from promptset.rng import Random, stream
 from promptset.sentences import LEAST_TOKENS, SentenceBank, sentence_bank
 
@@ -62,7 +61,6 @@ class ChatSum:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     """The constants of a tokenizer's template, measured once. Raises NotASum; SpecError where there is no template."""
     bank = bank_of_chats(tokenizer)
@@ -85,7 +83,6 @@ def chat_sum(tokenizer: Tokenizer) -> ChatSum:
     return found
 
 
-@measured
 def bank_of_chats(tokenizer: Tokenizer) -> SentenceBank:
     """The sentences, where texts begin with the words that cost least in each role: behind a line break a word may be two
     tokens that is one behind a space."""

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from importlib.metadata import version
 from typing import NoReturn
 
 from promptset import recipes
@@ -86,8 +87,6 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset"
     try:
         options, unknown = parser.parse_known_args(argv)
         if options.version:
-            from importlib.metadata import version
-
             print(f"promptset {version('trueload')}")
             return 0
         if options.recipe == "list":

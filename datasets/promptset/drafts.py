@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptset.kinds import RANDOM, Style, kind_of
-from promptset.measured import measured
 from promptset.rng import Random, stream
 from promptset.text import Opening, WordBank, script_bank, vocabulary_bank, without_leading_space, word_bank
 
@@ -144,7 +143,6 @@ def draft(
 
 
 @functools.lru_cache(maxsize=32)
-@measured
 def units_of(tokenizer: Tokenizer, name: str) -> Units | None:
     """The units of a kind, generated and measured once; None for kinds without units. Raises SpecError for an unknown kind,
     or if the tokenizer has no words for it."""
@@ -184,7 +182,6 @@ def different_texts(tokenizer: Tokenizer, style: Style, bank: WordBank, tokens: 
 
 
 @functools.lru_cache(maxsize=32)
-@measured
 def _words(tokenizer: Tokenizer, name: str) -> WordBank | None:
     """The words that fill a text of this kind; None if it uses those of the tokenizer or the turn."""
     if name == RANDOM:

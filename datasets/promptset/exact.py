@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import orjson
@@ -22,7 +21,6 @@ import orjson
 from promptset.drafts import draft
 from promptset.errors import ImpossibleLength, SpecError
 from promptset.kinds import PLAIN, WORDS, Style
-from promptset.measured import measured
 from promptset.rng import stream
 from promptset.sums import adds_up
 from promptset.text import WordBank, without_leading_space, word_bank
@@ -124,15 +122,13 @@ def _chat_start(tokenizer: Tokenizer, before: bytes) -> tuple[WordBank, int]:
     head, tools = orjson.loads(before)
     bank = word_bank(tokenizer)
     openers = bank.openers[: _ASKED_OPENERS if tokenizer.is_remote else _TRIED_OPENERS]
-    with _remembering(tokenizer, head):
-        counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
+    counts = tokenizer.count_chats([_turn(head, opener.removeprefix(" ")) for opener in openers], tools)
     least = min(counts)
     cheap = tuple(opener for opener, count in zip(openers, counts, strict=True) if count == least)
     return dataclasses.replace(bank, openers=cheap), least
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def _prompts_add_up(tokenizer: Tokenizer) -> bool:
     """Whether completion prompts of plain words have the tokens of their pieces."""
     bank = word_bank(tokenizer)
@@ -151,18 +147,12 @@ def _chats_add_up(tokenizer: Tokenizer, before: bytes) -> tuple[str, str] | None
         return None
     head, tools = orjson.loads(before)
     texts = _trial_texts(bank)
-    with _remembering(tokenizer, head):
-        counts = tokenizer.count_chats([_turn(head, text) for text in texts], tools)
+    counts = tokenizer.count_chats([_turn(head, text) for text in texts], tools)
     if counts != [least - 1 + n for n in range(1, _TRIED_SUMS + 1)]:
         return None
     # The longest stands nowhere but where the template puts it.
     first, text, last = tokenizer.render_chat(_turn(head, texts[-1]), tools).partition(texts[-1])
     return (first, last) if text else None
-
-
-def _remembering(tokenizer: Tokenizer, head: Sequence[Message]) -> AbstractContextManager[None]:
-    """What stands ahead of a prompt is drawn anew in every run: only without it is the same asked again."""
-    return nullcontext() if head else tokenizer.remembering()
 
 
 def _always(text: str) -> bool:

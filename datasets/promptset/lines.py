@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -148,7 +149,6 @@ def lines_in_order(maker: LineMaker, spec: DataSetSpec, todo: Iterator[Task], pr
     if processes == 1:
         yield from (maker.lines(first, times) for first, times in todo)
         return
-    import multiprocessing  # Costs 10 ms, and is rarely needed.
 
     room = Semaphore(processes * _AHEAD)
     over = False

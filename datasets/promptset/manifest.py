@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 from array import array
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -83,9 +85,6 @@ class FileSummary:
 
 def _versions() -> dict[str, str | None]:
     """Versions of everything that affects the bytes."""
-    import platform
-    from importlib import metadata  # Slow imports.
-
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in ("trueload", "tokenizers"):
         try:

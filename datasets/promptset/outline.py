@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,13 +89,12 @@ class PromptMaker:
         does not tell words apart (a small vocabulary, in which nearly all of them are the unknown token).
         """
         first, *rest = self._bank.fresh(_TRIED_PIECES, stream(0, "head"))
-        with nullcontext() if self._system else self.tokenizer.remembering():  # A system prompt is drawn anew.
-            tried = (self._ids("".join(without_leading_space([first, last]))) for last in dict.fromkeys(rest))
-            one = next(tried)
-            for other in tried:
-                differ = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
-                if differ:
-                    return differ[0] - 1
+        tried = (self._ids("".join(without_leading_space([first, last]))) for last in dict.fromkeys(rest))
+        one = next(tried)
+        for other in tried:
+            differ = [i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+            if differ:
+                return differ[0] - 1
         template = ", or its chat template leaves the words out" if self.chat else ""
         raise SpecError(
             f"{self.tokenizer.name} has the same tokens for different words{template}, so that all prompts would share "

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 NEEDS = frozenset({"bos_token", "eos_token"})
@@ -17,7 +17,7 @@ _FIELDS = {"role", "content"}
 @cache
 def source() -> str:
     """The embedded template."""
-    return resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
+    return Path(__file__).with_name("default_chat_template.jinja").read_text(encoding="utf-8")
 
 
 def render(

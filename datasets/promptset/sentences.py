@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
-from promptset.measured import measured
 from promptset.rng import Random, stream
 from promptset.text import word_bank
 
@@ -93,7 +92,6 @@ class SentenceBank:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def sentence_bank(tokenizer: Tokenizer) -> SentenceBank:
     """The bank of a tokenizer, measured once (about half a second). Raises SpecError where its sentences do not add up."""
     words = word_bank(tokenizer)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from promptset.measured import measured
 from promptset.rng import Random, stream
 from promptset.text import WordBank, without_leading_space
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 
 @functools.lru_cache(maxsize=16)
-@measured
 def adds_up(tokenizer: Tokenizer, bank: WordBank) -> bool:
     """Whether each text of these pieces, from its second piece on, has as many more tokens as it has more pieces."""
     if tokenizer.is_remote:

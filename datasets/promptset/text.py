@@ -10,11 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptset.errors import SpecError
-from promptset.measured import measured
 from promptset.rng import Random, stream
 
 if TYPE_CHECKING:
@@ -115,13 +114,12 @@ def without_leading_space(pieces: list[str]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def word_bank(tokenizer: Tokenizer) -> WordBank:
     """The bank of a tokenizer, measured once: English words, or its own tokens if it does not know English words.
 
     Raises SpecError if it has too few pieces.
     """
-    words = resources.files("promptset").joinpath("words.txt").read_text(encoding="utf-8").split()
+    words = Path(__file__).with_name("words.txt").read_text(encoding="utf-8").split()
     if tokenizer.is_remote:
         words = words[:_ASKED_WORDS]
     plain = additive(tokenizer, [f" {word}" for word in words])
@@ -220,7 +218,6 @@ class TokenText:
 
 
 @functools.lru_cache(maxsize=8)
-@measured
 def _ring(tokenizer: Tokenizer) -> tuple[list[str], list[int]]:
     """Whole sentences, and where they start."""
     bank = word_bank(tokenizer)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from promptset.errors import SpecError
 if TYPE_CHECKING:
     from promptset.chat import Message, Tool
     from promptset.chat_template import ChatTemplate
-    from promptset.library import Counting
+    from promptset.library import Library
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -33,13 +32,6 @@ class Tokenizer(ABC):
     """The tokens that `count` adds to those of the text."""
     is_remote = False
     """Whether each count is a request to a server."""
-
-    def get_ready(self) -> None:  # noqa: B027 (most have nothing to do)
-        """From here on no count of a short text takes long: what is loaded late is loaded now."""
-
-    def remembering(self) -> AbstractContextManager[None]:
-        """What is asked meanwhile is asked in every process: its answers may be kept for the next one."""
-        return nullcontext()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, fingerprint={self.fingerprint!r})"
@@ -102,7 +94,7 @@ class LocalTokenizer(Tokenizer):
     def __init__(
         self,
         name: str,
-        backend: Counting,
+        backend: Library,
         *,
         fingerprint: str,
         config: Mapping[str, Any],
@@ -134,14 +126,6 @@ class LocalTokenizer(Tokenizer):
         from promptset.chat_template import ChatTemplate  # With Jinja, which the embedded template does not need.
 
         return ChatTemplate(self._template, self._special_tokens, self.name)
-
-    def get_ready(self) -> None:
-        """Load the library, where it is not."""
-        self._backend.get_ready()
-
-    def remembering(self) -> AbstractContextManager[None]:
-        """What is asked meanwhile is asked in every process."""
-        return self._backend.remembering()
 
     def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """The ids of `text`."""

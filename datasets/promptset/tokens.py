@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from promptset import hub
+from promptset import hub, own_template
 from promptset.errors import SpecError
-from promptset.library import FORM, Library, Memory, Remembered, library_stamp
+from promptset.library import Library
 from promptset.tokenizer import LocalTokenizer, Tokenizer, named_template
+from promptset.tokenizer_files import convert
 
 __all__ = ["DEFAULT", "SERVER", "Tokenizer", "load_tokenizer"]
 
@@ -25,27 +25,23 @@ SERVER = "server"
 """The name for the tokenizer of the server under test."""
 
 
-def load_tokenizer(
-    spec: str | None = None, *, server: str | None = None, api_key: str | None = None, memory: Memory | None = None
-) -> Tokenizer:
+def load_tokenizer(spec: str | None = None, *, server: str | None = None, api_key: str | None = None) -> Tokenizer:
     """The tokenizer that `spec` names; None is the embedded default, which needs no network.
 
     `spec` is a directory (with a tokenizer's file and, optionally, tokenizer_config.json and chat_template.jinja), the file
     itself (tokenizer.json, vocab.txt), the URL of a server that counts (or the word "server" for the one given as `server`,
     with its key), or, with the extra `hf`, the id of a model on a hub. The extra also reads directories without
-    tokenizer.json that have a SentencePiece, tiktoken or tekken file. With a
-    `memory`, what is asked of each tokenizer.json in every process is remembered in it, and the library that reads such files
-    is loaded only for what was never asked. Raises SpecError.
+    tokenizer.json that have a SentencePiece, tiktoken or tekken file. Raises SpecError.
     """
     if spec is None:
-        return _load_default(memory)
+        return _load_default()
     if spec == SERVER or spec.startswith(("http://", "https://")):
         return _ask(spec, server, api_key)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return _load_directory(path, memory)
+        return _load_directory(path)
     if path.is_file():
-        return _load_file(path, path.parent, str(path.parent if path.name == "tokenizer.json" else path), memory)
+        return _load_file(path, path.parent, str(path.parent if path.name == "tokenizer.json" else path))
     if spec.startswith((".", "/", "~")):
         raise SpecError(f"the tokenizer {spec} does not exist: give a tokenizer's directory, or the file itself")
     return hub.load(spec)
@@ -61,14 +57,14 @@ def _ask(spec: str, server: str | None, api_key: str | None) -> Tokenizer:
     return server_tokens.connect(server, api_key)
 
 
-def _load_directory(folder: Path, memory: Memory | None) -> Tokenizer:
+def _load_directory(folder: Path) -> Tokenizer:
     if (file := folder / "tokenizer.json").is_file():
-        return _load_file(file, folder, str(folder), memory)
+        return _load_file(file, folder, str(folder))
     for pattern in hub.FILES:
         if names := sorted(file.name for file in folder.glob(pattern)):
             return hub.load_directory(folder, names[0])
     if (file := folder / "vocab.txt").is_file():
-        return _load_file(file, folder, str(folder), memory)
+        return _load_file(file, folder, str(folder))
     raise SpecError(
         f"the tokenizer {folder} has no tokenizer.json (it holds: {_listing(folder)}): give a directory with one, or the "
         "file itself"
@@ -81,26 +77,25 @@ def _listing(folder: Path) -> str:
 
 
 @functools.cache
-def _load_default(memory: Memory | None = None) -> Tokenizer:
+def _load_default() -> Tokenizer:
     # find_spec runs no code: importing the package would load regex tables that are not needed here.
     package = importlib.util.find_spec(DEFAULT.replace("-", "_"))
     if package is None or not package.submodule_search_locations:
         raise SpecError(f"the embedded tokenizer is missing: install {DEFAULT}, or name a tokenizer")
     folder = Path(package.submodule_search_locations[0])
-    template = resources.files("promptset").joinpath("default_chat_template.jinja").read_text(encoding="utf-8")
-    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", template, memory)
+    return _read(DEFAULT, folder / "tokenizer.json", folder / "tokenizer_config.json", own_template.source())
 
 
-def _load_file(file: Path, folder: Path, name: str, memory: Memory | None) -> Tokenizer:
+def _load_file(file: Path, folder: Path, name: str) -> Tokenizer:
     template_file = folder / "chat_template.jinja"
     try:
         template = template_file.read_text(encoding="utf-8") if template_file.is_file() else None
     except UnicodeDecodeError as e:
         raise SpecError(f"the chat template {template_file} is not UTF-8 ({e.reason}): save it as UTF-8") from e
-    return _read(name, file, folder / "tokenizer_config.json", template, memory)
+    return _read(name, file, folder / "tokenizer_config.json", template)
 
 
-def _read(name: str, file: Path, config_file: Path, template: str | None, memory: Memory | None) -> Tokenizer:
+def _read(name: str, file: Path, config_file: Path, template: str | None) -> Tokenizer:
     content = file.read_bytes()
     digest = hashlib.sha256(content)
     config: dict[str, Any] = {}
@@ -120,21 +115,11 @@ def _read(name: str, file: Path, config_file: Path, template: str | None, memory
             raise SpecError(f"{config_file}: {e}") from e
     digest.update((template or "").encode())
 
-    def load() -> Library:
-        from promptset.tokenizer_files import convert  # With the libraries that count, which few processes need.
-
-        backend = convert(content, config, str(file))
-        return Library(backend.tokenizer, backend.special_tokens)
-
+    backend = convert(content, config, str(file))
     whole = digest.hexdigest()
-    # Only this form is the library's own: what others are made of is also up to us.
-    stamp = library_stamp() if memory is not None and file.name == "tokenizer.json" else None
-    backend = (
-        load() if memory is None or stamp is None else Remembered(load, memory, whole[:32], f"{FORM} {whole} {stamp}")
-    )
     return LocalTokenizer(
         name,
-        backend,
+        Library(backend.tokenizer, backend.special_tokens),
         fingerprint=whole[:12],
         # The configuration wins: one that names no BOS ("bos_token": null) is right about that.
         config={**backend.special_tokens, **config},

@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -40,8 +41,6 @@ def woken_by_parents_end() -> None:
     """Have the kernel continue this process, should it be stopped (SIGSTOP), when its parent ends: then it sees that, and
     ends too. Only Linux can do it."""
     if sys.platform == "linux":
-        import ctypes
-
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
 
 

@@ -26,9 +26,9 @@ from bench.errors import BenchError, Exit, UsageError
 from bench.load import worker as worker_module
 from bench.load.assignment import Assignment
 from bench.load.components import source_of, tokenizer_of
-from bench.load.feed import ProcessFeed
+from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.supervision import Defects
-from bench.load.worker import Worker
+from bench.load.worker import Worker, needs_feed
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare
 from bench.sources.sessions import SessionSource
@@ -88,7 +88,7 @@ def test_another_process_makes_the_requests_that_this_one_would(rows: int, tmp_p
     made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> list[Request]:
-        process = ProcessFeed(given, made, copied=False)
+        process = ProcessFeed(given, made)
         try:
             ahead = made.stock.make_ahead(10)
             await process.begin(ahead)
@@ -119,7 +119,7 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
     made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", real=True)
 
     async def feed() -> list[Session]:
-        process = ProcessFeed(given, made, copied=False)
+        process = ProcessFeed(given, made)
         try:
             ahead = made.stock.make_ahead(10)
             await process.begin(ahead)
@@ -189,7 +189,7 @@ def test_a_feed_makes_nothing_beside_a_load_that_has_enough() -> None:
     made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, copied=False)
+        process = ProcessFeed(given, made)
         try:
             await process.begin(made.stock.make_ahead(300))
             made.stock.feed_from(process, requests=300, most_bytes=10**8)
@@ -261,7 +261,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
     made = supply(given, source_of(given.config, tokenizer_of(given.config), given.share))
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, copied=False)
+        process = ProcessFeed(given, made)
         try:
             await process.begin(0)
             made.stock.feed_from(process, requests=5, most_bytes=10**6)
@@ -315,7 +315,7 @@ def test_what_a_feed_cannot_make_is_said(tmp_path: Path, capfd: pytest.CaptureFi
     path.write_text('{"nothing": 1}\n')
 
     async def feed() -> None:
-        process = ProcessFeed(given, made, copied=False)
+        process = ProcessFeed(given, made)
         try:
             with pytest.raises(BenchError, match="its error is above"):
                 await process.begin(0)
@@ -337,13 +337,13 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--duration", "600s", "--concurrency", "6", "--workers", workers, "--quiet"]
         words += ["--input-tokens", "uniform:10..30", "--output-tokens", "2", "--out", str(tmp_path / "run")]
-        # A new interpreter, and no copy of one: only that has its own environment in /proc.
+        # No copy of a process that is ready made: only a new interpreter has its own environment in /proc.
         command, env = [sys.executable, "-m", "bench", *words], os.environ | {MARK: str(tmp_path)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
             try:
                 # Far more than those that are made before the run.
                 wait_for(lambda: len(ended()) > 100)
-                beside = processes_marked(tmp_path)
+                beside = commands_marked(tmp_path)
                 run.send_signal(signal.SIGINT)
                 _, said = run.communicate(timeout=PATIENCE_S)
             finally:
@@ -357,8 +357,8 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     asked = [sample.input_tokens for sample in islice(source_of(config, tokenizer_of(config)), most + 1)]
     for record in records:
         assert record["input_tokens"] == record["input_tokens_asked"] == asked[record["index"]]
-    if workers == "1" and sys.platform == "linux":
-        assert "feed_program" in beside, "it is a copy of the process that sends, which runs Python in one thread"
+    if sys.platform == "linux":
+        assert sum("bench.load.feed_program" in line for _, line in beside) == int(workers)
 
 
 def processes_marked(mark: Path) -> list[str]:
@@ -379,3 +379,55 @@ def marked(mark: Path, file: str) -> list[tuple[int, str]]:
             if f"{MARK}={mark}\0" in (path / "environ").read_text(errors="replace"):
                 found.append((int(path.name), (path / file).read_text().replace("\0", " ").strip()))
     return found
+
+
+def test_a_process_that_was_started_ahead_and_is_not_needed_says_nothing_of_its_tokenizer(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    feed = FeedProcess(configured(tokenizer="./nowhere"))
+    feed.connection.close()
+    feed.socket.close()
+    assert feed.process.wait(PATIENCE_S) == 0
+    assert capfd.readouterr().err == "", "the process that sends says it, once"
+    feed.end()
+    feed.end()
+
+
+def test_a_process_whose_tokenizer_cannot_be_loaded_says_so_when_it_is_needed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    config = configured(tokenizer="./nowhere")
+
+    async def feed() -> None:
+        process = ProcessFeed(assignment(config), supply(assignment(config), iter(())), FeedProcess(config))
+        try:
+            with pytest.raises(BenchError, match="the process that makes prompts ended with status 2"):
+                await process.begin(0)
+        finally:
+            process.close()
+
+    in_loop(feed())
+    assert "making prompts: --tokenizer: the tokenizer ./nowhere does not exist" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({"duration": "5m"}, True),
+        ({"duration": None, "requests": "5000"}, False),
+        ({"duration": None, "requests": "5000", "warmup": "1"}, True),
+        ({"dataset": "rows.jsonl"}, False),
+        ({"dataset": "chatbot"}, True),
+        ({"tokenizer": "server"}, False),
+        ({"tokenizer": "http://127.0.0.1:1"}, False),
+        ({"tokenizer": "model"}, True),
+    ],
+    ids=str,
+)
+def test_a_process_is_started_ahead_where_more_texts_are_made_than_before_the_load(
+    settings: dict[str, str | None], needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"prompt": "hello", "output_tokens": 4}\n')
+    fields = {"url": "http://127.0.0.1:1", "duration": "1", **settings}
+    assert needs_feed(resolve({name: value for name, value in fields.items() if value is not None})) is needed

@@ -21,12 +21,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
-    "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
+    "bench.process.child_process": frozenset({"bench.clock"}),
     "bench.documents": frozenset(),
     "bench.errors": frozenset(),
-    "bench.process.interpreter": frozenset({"bench.machine.machine_cache", "bench.process.generated_code"}),
-    "bench.process.generated_code": frozenset({"bench.process.kept_file"}),
-    "bench.process.kept_file": frozenset(),
+    "bench.process.interpreter": frozenset(),
     "bench.process.beside": frozenset({"bench.process.interpreter"}),
     "bench.clock": frozenset(),
     # The compiled core: its users are told what is in it by a stub.
@@ -215,7 +213,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
-         "bench.process.kept_file", "bench.process.priority", "bench.records", "bench.run_files.load_change",
+         "bench.process.priority", "bench.records", "bench.run_files.load_change",
          "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.stock", "bench.transport",
          "bench.workload", "promptset"}
     ),
@@ -224,7 +222,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
-        {"bench.clock", "bench.load.progress_tally", "bench.load.replies_in_flight", "bench.load.worker_health", "bench.metrics", "bench.records",
+        {"bench.clock", "bench.load.progress_tally", "bench.load.replies_in_flight", "bench.load.worker_health",
+         "bench.metrics", "bench.records",
          "bench.run_files.run_state"}
     ),
     "bench.load.worker_health": frozenset(),

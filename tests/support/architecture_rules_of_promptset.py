@@ -22,14 +22,13 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.tokenizer": frozenset(
         {"promptset.chat", "promptset.chat_template", "promptset.errors", "promptset.library", "promptset.own_template"}
     ),
-    "promptset.measured": frozenset({"promptset.tokenizer"}),
     "promptset.hub": frozenset({"promptset.errors", "promptset.library", "promptset.tokenizer"}),
     "promptset.server_tokens": frozenset(
         {"promptset.chat", "promptset.errors", "promptset.header_values", "promptset.tokenizer"}
     ),
     "promptset.tokens": frozenset(
-        {"promptset.errors", "promptset.hub", "promptset.library", "promptset.server_tokens", "promptset.tokenizer",
-         "promptset.tokenizer_files"}
+        {"promptset.errors", "promptset.hub", "promptset.library", "promptset.own_template", "promptset.server_tokens",
+         "promptset.tokenizer", "promptset.tokenizer_files"}
     ),
     "promptset.answers": frozenset({"promptset.chat"}),
     "promptset.tools": frozenset(
@@ -37,21 +36,21 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     # Text of a given length:
     "promptset.kinds": frozenset({"promptset.errors", "promptset.rng"}),
-    "promptset.text": frozenset({"promptset.errors", "promptset.measured", "promptset.rng", "promptset.tokenizer"}),
+    "promptset.text": frozenset({"promptset.errors", "promptset.rng", "promptset.tokenizer"}),
     "promptset.drafts": frozenset(
-        {"promptset.kinds", "promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}
+        {"promptset.kinds", "promptset.rng", "promptset.text", "promptset.tokenizer"}
     ),
     "promptset.exact": frozenset(
-        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds", "promptset.measured",
+        {"promptset.chat", "promptset.drafts", "promptset.errors", "promptset.kinds",
          "promptset.rng", "promptset.sums",
          "promptset.text", "promptset.tokenizer"}
     ),
-    "promptset.sums": frozenset({"promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}),
+    "promptset.sums": frozenset({"promptset.rng", "promptset.text", "promptset.tokenizer"}),
     "promptset.sentences": frozenset(
-        {"promptset.errors", "promptset.measured", "promptset.rng", "promptset.text", "promptset.tokenizer"}
+        {"promptset.errors", "promptset.rng", "promptset.text", "promptset.tokenizer"}
     ),
     "promptset.chat_sum": frozenset(
-        {"promptset.chat", "promptset.errors", "promptset.measured", "promptset.rng", "promptset.sentences",
+        {"promptset.chat", "promptset.errors", "promptset.rng", "promptset.sentences",
          "promptset.tokenizer"}
     ),
     # A way of sharing names segments of text and never sees one.

@@ -1,7 +1,7 @@
-"""What processes keep in the user's cache and would make again in each empty one: compiled code, what tokenizers answered.
+"""What processes keep in the user's cache and would make again in each empty one: compiled templates.
 
-It is the same whoever made it, and costs each first process of a cache half a second. So what one file's processes have
-learned is there for those of the next file; results of this machine (ceilings, certificates) are not.
+They are the same whoever made them, and cost each first process of a cache a quarter of a second. So what one file's
+processes have learned is there for those of the next file; results of this machine (ceilings, certificates) are not.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-LEARNED = ("generated-code", "templates", "tokenizers")
-"""Files and folders of files in trueload/, each of which is replaced as a whole and never written into."""
+LEARNED = ("templates",)
+"""Folders of files in trueload/, each of which is replaced as a whole and never written into."""
 
 
 def give(learned: Path, cache: Path) -> Path:

@@ -20,10 +20,10 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def test_what_is_the_same_everywhere_goes_on_and_what_a_machine_measured_stays(tmp_path: Path) -> None:
-    first = kept(tmp_path / "first", generated_code="code", tokenizers__a="answers", limits__json="a ceiling")
+    first = kept(tmp_path / "first", templates__a="a page", templates__b="another", limits__json="a ceiling")
     take(tmp_path / "learned", first)
     second = give(tmp_path / "learned", tmp_path / "second")
-    assert files(second) == {"trueload/generated-code": "code", "trueload/tokenizers/a": "answers"}
+    assert files(second) == {"trueload/templates/a": "a page", "trueload/templates/b": "another"}
 
 
 def test_nothing_is_learned_from_an_empty_cache(tmp_path: Path) -> None:
@@ -32,18 +32,18 @@ def test_nothing_is_learned_from_an_empty_cache(tmp_path: Path) -> None:
 
 
 def test_what_a_later_file_learns_is_added_and_changes_no_cache_before_it(tmp_path: Path) -> None:
-    first = kept(tmp_path / "first", generated_code="code", tokenizers__a="answers")
+    first = kept(tmp_path / "first", templates__a="a page", templates__b="another")
     take(tmp_path / "learned", first)
     second = give(tmp_path / "learned", tmp_path / "second")
     # As bench replaces them: a new file takes the old one's name.
-    kept(tmp_path / "draft", generated_code="more code")
-    (tmp_path / "draft" / "trueload" / "generated-code").replace(second / "trueload" / "generated-code")
-    kept(second, tokenizers__b="others")
+    kept(tmp_path / "draft", templates__b="changed")
+    (tmp_path / "draft" / "trueload" / "templates" / "b").replace(second / "trueload" / "templates" / "b")
+    kept(second, templates__c="a third")
     take(tmp_path / "learned", second)
     take(tmp_path / "learned", second)
-    assert files(first) == {"trueload/generated-code": "code", "trueload/tokenizers/a": "answers"}
+    assert files(first) == {"trueload/templates/a": "a page", "trueload/templates/b": "another"}
     assert files(give(tmp_path / "learned", tmp_path / "third")) == {
-        "trueload/generated-code": "more code",
-        "trueload/tokenizers/a": "answers",
-        "trueload/tokenizers/b": "others",
+        "trueload/templates/a": "a page",
+        "trueload/templates/b": "changed",
+        "trueload/templates/c": "a third",
     }

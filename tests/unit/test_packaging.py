@@ -167,19 +167,18 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
         "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal",
         {"bench.accuracy", "bench.conversations.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
          "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
-         "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2",
-         "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.outline",
-         "promptset.recipes", "promptset.sessions", "rich", "tokenizers"},
+          "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2",
+          "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.sessions", "rich"},
     ),
     (
         "prompts that are made",
         "import bench.sources.simulated, promptset.tokens",
-        {"jinja2", "promptset.loaders.dataset", "promptset.sessions", "tokenizers"},
+        {"jinja2", "promptset.loaders.dataset", "promptset.sessions"},
     ),
     (
         "an evaluation",
         "import bench.evaluate",
-        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "tokenizers", "bench.accuracy.compare"},
+        {"jinja2", "prometheus_client", "promptset.loaders.dataset", "bench.accuracy.compare"},
     ),
     (
         "what a run asks of certificates before its load",

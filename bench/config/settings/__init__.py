@@ -25,6 +25,7 @@ from bench.modes.interface import AUTO_WARMUP
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
 from bench.traffic.classes import TrafficMix, masked, mix_of
+from promptset import recipes
 
 
 class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic puts the fields of the last one first
@@ -37,7 +38,6 @@ class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic put
         """The recipe that the data set is; None where it is a file of rows, or there is none."""
         if self.dataset is None:
             return None
-        from promptset import recipes
 
         return self.dataset if recipes.is_recipe(self.dataset) else None
 

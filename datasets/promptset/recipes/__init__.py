@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from importlib import resources
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from promptset import distributions
 from promptset.agents.recipe import AgentRecipe, is_of_sessions, read_recipe
@@ -24,7 +25,7 @@ from promptset.whole_file import read_text
 if TYPE_CHECKING:
     from promptset.distributions import Dimension, Distribution
 
-_FOLDER = Path(str(resources.files("promptset.recipes")))
+_FOLDER = Path(__file__).parent
 _SUFFIXES = (".yaml", ".yml")
 _NS_PER_S = 1e9
 
@@ -130,8 +131,6 @@ def _path_of(text: str) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     """The keys of a recipe, with those of the recipe that it is `like` below them."""
-    import yaml  # Costs 20 ms, and is rarely needed.
-
     try:
         content = yaml.safe_load(read_text(path))
     except OSError as e:

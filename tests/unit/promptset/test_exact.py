@@ -162,7 +162,6 @@ class OffByOne:
         self._tokenizer, self._lies, self.name = tokenizer, lies, "off-by-one"
         self.special_tokens_added = tokenizer.special_tokens_added
         self.count_plain = tokenizer.count_plain
-        self.remembering = tokenizer.remembering
 
     def parts(self, text: str) -> None:
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -89,28 +88,3 @@ def test_a_server_that_counts_is_asked_of_few_openers(is_remote: bool, most: int
     assert 0 < counting.counted <= most
     assert counting.counted > 30 or is_remote
     assert 0 < len(bank.openers) <= counting.counted
-
-
-@pytest.mark.parametrize("system", [None, "You answer in one sentence."])
-def test_what_the_template_adds_to_a_bare_prompt_is_remembered_and_behind_other_messages_it_is_not(
-    system: str | None,
-) -> None:
-    inside: list[bool] = []
-
-    class Noting(Counting):
-        remembers = 0
-
-        @contextmanager
-        def remembering(self) -> Iterator[None]:
-            self.remembers += 1
-            yield
-            self.remembers -= 1
-
-        def count_chats(self, chats: Sequence[Sequence[dict[str, str]]], tools: object = None) -> list[int]:
-            inside.append(self.remembers > 0)
-            return super().count_chats(chats, tools)
-
-    noting = Noting(local())
-    exact_messages(noting, 100, stream(1), system)  # type: ignore[arg-type]
-    # The openers, and the texts that are tried: what stands before them is drawn anew in each run.
-    assert inside == [system is None] * 2

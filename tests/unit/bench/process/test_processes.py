@@ -1,4 +1,4 @@
-"""Copies of this process, and how a process ends."""
+"""How a process of ours ends, and what it starts."""
 
 from __future__ import annotations
 
@@ -13,60 +13,6 @@ import pytest
 from bench.process.interpreter import leave
 
 pytestmark = pytest.mark.processes
-
-COPY = """
-import fcntl, os, signal, socket, sys, threading, time, warnings
-from multiprocessing.connection import Connection
-from bench import native
-from bench.process import child_process
-
-lock = open(sys.argv[1], "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-ours, theirs = socket.socketpair()
-
-def beside(fd):
-    open_now = sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if os.path.exists(f"/proc/self/fd/{fd}"))
-    connection = Connection(fd)
-    name = open("/proc/self/comm").read().strip()
-    connection.send((name, os.getsid(0) == os.getpid(), [one for one in open_now if one not in (0, 1, 2, fd)]))
-    status = connection.recv()
-    if status is None:
-        raise RuntimeError("it failed")
-    return status
-
-print(child_process.may_copy())
-process = child_process.copy("scrape_program", theirs.detach(), beside)
-connection = Connection(ours.detach())
-print(*connection.recv())
-connection.send({"well": 0, "badly": 3, "raises": None}[sys.argv[2]])
-print(process.wait())
-process.kill()
-receiver = native.core.Receiver() if native.core else None  # It reads without the interpreter: no lock of a copy is its own.
-print(child_process.may_copy())
-beside_it, theirs = socket.socketpair()
-with warnings.catch_warnings(record=True) as warned:
-    warnings.simplefilter("always")
-    once_more = child_process.copy("feed_program", theirs.detach(), lambda fd: len(Connection(fd).recv()))
-Connection(beside_it.detach()).send("four")
-print(once_more.wait(), warned)
-threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-print(child_process.may_copy())
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is copied")
-@pytest.mark.parametrize(("how", "status"), [("well", 0), ("badly", 3), ("raises", 1)])
-def test_a_copy_has_its_descriptor_and_its_name_and_nothing_else_of_ours(tmp_path: Path, how: str, status: int) -> None:
-    ran = subprocess.run(
-        [sys.executable, "-W", "error", "-c", COPY, str(tmp_path / "lock"), how], capture_output=True, text=True
-    )
-    lines = ran.stdout.splitlines()
-
-    assert lines == ["True", "scrape_program True []", str(status), "True", "4 []", "False"]
-    assert ("it failed" in ran.stderr) == (how == "raises")
-
 
 LEAVE = """
 import atexit, sys, threading, time
