@@ -5,10 +5,10 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import orjson
 
@@ -27,11 +27,15 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
-from bench.metrics.summary import Summary, rounded
+from bench.metrics.summary import Summary
 from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.base import rounded
+from bench.results.server import Gpu, PrefixCache
+from bench.results.summary import Counts, JudgedClass, PartVerdict, Reach, RunSummary, SummaryNumbers
+from bench.results.summary import Verdict as JudgedRun
 from bench.run_files.run_directory import (
     CERTIFICATE,
     CERTIFICATE_PAGE,
@@ -57,9 +61,6 @@ from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
 
-if TYPE_CHECKING:
-    from bench.documents.summary import Counts, NumbersDocument, SummaryDocument
-
 OPEN_END_NS = 2**62
 """Where a number of requests ends the load: its last part ends with the last of them."""
 PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
@@ -71,7 +72,7 @@ class Result:
     """What came of a run: where it is, its summary (the content of summary.json), and the exit status it stands for."""
 
     directory: RunDirectory
-    summary: SummaryDocument
+    summary: RunSummary
     verdict: Verdict
     exit: Exit
     problems: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ class Result:
     @property
     def interrupted(self) -> bool:
         """Whether the user ended it, with Ctrl-C."""
-        return bool(self.summary["run"]["stop_reason"] == "interrupted")
+        return bool(self.summary.run["stop_reason"] == "interrupted")
 
 
 @explained
@@ -121,11 +122,11 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
         if earlier is not None:
             found = earlier.on_run(_certifiable(numbers), ended)
-    said_share = numbers["tokens"]["cached"]["share"]
+    said_share = numbers.tokens.cached.share
     cache = prefix_cache.use(run.manifest.prefix_cache, server, summary.cache_plan, said_share)
     urls = urls_in(directory.scraped_lines(SERVER))
     # A run that was ended in its warm-up has no time of which the server could have said anything.
-    began = numbers["throughput"]["duration_s"] is not None
+    began = numbers.throughput.duration_s is not None
     said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped and began else None
     evidence = RunEvidence(
         summary=numbers,
@@ -144,16 +145,29 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     )
     verdict = judge(evidence, run.config.limits)
     gpu = _gpu(gpus, numbers, facts.start_ns, run.config)
-    added = {
-        **_classes(run.config, numbers, verdict, evidence),
-        "run": _run_block(run),
-        "verdict": {**verdict.to_json(), **headline.of(numbers, verdict.status).to_json()},
-        "calibration": _without_plots(found),
-        "prefix_cache": None if cache is None else rounded(cache.to_json()),
-        "server": None if said is None else rounded(said),
-        "gpu": None if gpu is None else rounded(gpu),
-    }
-    whole = cast("SummaryDocument", {**numbers, **added})  # tests hold it to the schema, of which the type is made
+    line = headline.of(numbers, verdict.status)
+    whole = RunSummary(
+        **_fields(numbers),
+        classes=_classes(run.config, numbers, verdict),
+        run=_run_block(run),
+        verdict=JudgedRun(
+            status=verdict.status,
+            reasons=verdict.reasons,
+            headline=str(line),
+            reach=Reach(
+                metric=line.reach.metric,
+                requests=line.reach.requests,
+                independent=line.reach.independent,
+                percentiles=list(line.reach.percentiles),
+                highest=line.reach.highest,
+            ),
+        ),
+        calibration=_without_plots(found),
+        prefix_cache=None if cache is None else rounded(PrefixCache(**asdict(cache))),
+        server=rounded(said),
+        gpu=rounded(gpu),
+    )
+    plain = whole.plain()
     if found is not None and found["from"] == "ledger":
         certificate = {
             "schema": accuracy.SCHEMA,
@@ -162,7 +176,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             "shape": shape.to_json(),
             "verdict": verdict.to_json(),
             "accuracy": str(verdict.of("calibration")),
-            "run": whole["run"],
+            "run": whole.run,
             **found,
         }
         from bench.report import certificate_page
@@ -178,36 +192,40 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
         page["gpu"] = rounded(gpu_block.over_steps(gpus, series["t_s"], series["step_s"], facts.start_ns))
     if server_charts:
         page["server_named"] = _named(directory, server_charts, page["series"], facts.start_ns)
-    directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(whole, page).encode())
+    directory.write(SUMMARY, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(REPORT, html.render(plain, page).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 
 
-def _classes(
-    config: RunConfig, numbers: NumbersDocument, verdict: Verdict, evidence: RunEvidence
-) -> dict[str, list[dict[str, Any]]]:
+def _fields(numbers: SummaryNumbers) -> dict[str, Any]:
+    """The values of a summary, but for those of its classes, which get more."""
+    return {name: getattr(numbers, name) for name in numbers.__struct_fields__ if name != "classes"}
+
+
+def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> list[JudgedClass] | None:
     """The classes of the summary with what was planned of each, its verdict, and whether its objectives held."""
     if not config.classes:
-        return {}
+        return None
     weights = [one.traffic.weight for one in config.classes]
     planned = {one.name: weight / fsum(weights) for one, weight in zip(config.classes, weights, strict=True)}
-    judged = list(zip(config.objectives, numbers["slo"]["objectives"], strict=True))
+    judged = list(zip(config.objectives, numbers.slo.objectives, strict=True))
     found = []
-    for part in numbers["classes"]:
-        own = [row["held"] for objective, row in judged if objective.part == ("class", part["class"])]
+    for part in numbers.classes or ():
+        own = [row.held for objective, row in judged if objective.part == ("class", part.name)]
+        of_part = of_class(part.succeeded, part.failed, verdict, config.limits)
         found.append(
-            {
-                **part,
-                "planned_share": planned.get(part["class"]),
-                "slo_held": all(own) if own else None,
-                "verdict": of_class(part, verdict, evidence, config.limits).to_json(),
-            }
+            JudgedClass(
+                **{name: getattr(part, name) for name in part.__struct_fields__},
+                planned_share=planned.get(part.name),
+                slo_held=all(own) if own else None,
+                verdict=PartVerdict(status=of_part.status, reasons=of_part.reasons),
+            )
         )
-    return {"classes": found}
+    return found
 
 
-def _gpu(gpus: ServerSeries, numbers: NumbersDocument, start_ns: int, config: RunConfig) -> dict[str, Any] | None:
+def _gpu(gpus: ServerSeries, numbers: SummaryNumbers, start_ns: int, config: RunConfig) -> Gpu | None:
     return gpu_block.describe(gpus, numbers, start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost)
 
 
@@ -231,7 +249,7 @@ def _sharing_known(run: StoredRun) -> bool:
 
 
 def _calibration(
-    directory: RunDirectory, numbers: NumbersDocument, start_ns: int, run: StoredRun
+    directory: RunDirectory, numbers: SummaryNumbers, start_ns: int, run: StoredRun
 ) -> dict[str, Any] | None:
     """What the ledger says of the numbers; None where there is none."""
     mock = directory.mock()
@@ -253,12 +271,17 @@ def _measured(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
     return {key: values.tolist() for key, values in request_values(RecordTable(records)).items()}
 
 
-def _certifiable(numbers: NumbersDocument) -> dict[str, Any]:
-    """The numbers of which certificates know the error: latencies, and job seconds as one."""
-    found: dict[str, Any] = dict(numbers["latency"])
-    return (
-        found if "jobs" not in numbers else found | {accuracy_of_jobs.METRIC: accuracy_of_jobs.in_ms(numbers["jobs"])}
-    )
+def _certifiable(numbers: SummaryNumbers) -> Callable[[str, str], float | None]:
+    """Gives the numbers of which certificates know the error: statistics of latencies, and of job seconds in ms."""
+    jobs = {} if numbers.jobs is None else accuracy_of_jobs.in_ms(numbers.jobs)
+
+    def of(metric: str, stat: str) -> float | None:
+        if metric == accuracy_of_jobs.METRIC:
+            return jobs.get(stat)
+        row = numbers.latency.get(metric)
+        return None if row is None else row.of(stat)
+
+    return of
 
 
 def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
@@ -272,17 +295,17 @@ def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
     return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
-def exit_status(summary: SummaryDocument, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
+def exit_status(summary: RunSummary, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
     """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
-    counts = summary["counts"]
+    counts = summary.counts
     found = {Exit.GOOD}
     if stop_reason == "interrupted":
         found.add(Exit.INTERRUPTED)
-    if summary["verdict"]["status"] == Status.FAILED or (not counts["succeeded"] and counts["failed"]):
+    if summary.verdict.status == Status.FAILED or (not counts.succeeded and counts.failed):
         found.add(Exit.TARGET)
-    if summary["verdict"]["status"] == Status.INVALID:
+    if summary.verdict.status == Status.INVALID:
         found.add(Exit.INVALID)
-    if summary["slo"]["held"] is False or too_many_errors(counts, max_errors):
+    if summary.slo.held is False or too_many_errors(counts, max_errors):
         found.add(Exit.OBJECTIVE_FAILED)
     return next(status for status in PRECEDENCE if status in found)
 
@@ -291,9 +314,9 @@ def too_many_errors(counts: Counts, limit: str | None) -> bool:
     """Whether more requests failed than --max-errors allows."""
     if limit is None:
         return False
-    failed = counts["failed"]
+    failed = counts.failed
     if limit.endswith("%"):
-        tried = failed + counts["succeeded"]
+        tried = failed + counts.succeeded
         return bool(tried) and failed / tried > float(limit[:-1]) / 100
     return bool(failed > int(limit))
 

@@ -123,7 +123,7 @@ class Bench:
                 cpu_s += row["cpu"] * (row["t_ns"] - before) / 1e9
             before = row["t_ns"]
         command_cpu_s = used.ru_utime + used.ru_stime
-        return Run(evaluate(directory).summary, cpu_s, command_cpu_s, used.ru_maxrss / 1024)
+        return Run(evaluate(directory).summary.plain(), cpu_s, command_cpu_s, used.ru_maxrss / 1024)
 
     def other_client_us(self, *command: object) -> float:
         """CPU for a chunk, in us, of a client that is not ours: 500 streams of 128 tokens at once."""

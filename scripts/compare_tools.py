@@ -39,6 +39,7 @@ from bench.metrics.summary import Summary
 from bench.process.mock_process import running_mock
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.base import to_plain
 
 if TYPE_CHECKING:
     pass
@@ -252,7 +253,7 @@ def _truth(records: list[RequestRecord], load: Load) -> Mapping[str, Any]:
     start_ns = min(record.intended_ns for record in records)
     summary = Summary(RunFacts(mode=mode, open_loop=mode == "rate", endpoint="chat", start_ns=start_ns, seed=0))
     summary.add(RecordTable(list(records)))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def _own(tool: Tool, truth: Mapping[str, Any]) -> dict[str, dict[str, float]]:

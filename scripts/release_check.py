@@ -30,23 +30,44 @@ def promises(schema: Mapping[str, Any]) -> dict[str, str]:
     need not be there any more does.
     """
     found: dict[str, str] = {}
+    parts: Mapping[str, Mapping[str, Any]] = schema.get("$defs", {})
+
+    def forms(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The node, or what it refers to, or each of its choices."""
+        if "$ref" in node:
+            return forms(parts[node["$ref"].rsplit("/", 1)[1]])
+        choices = (*node.get("anyOf", ()), *node.get("oneOf", ()))
+        return [form for choice in choices for form in forms(choice)] or [node]
 
     def walk(node: Mapping[str, Any], path: str, always: bool) -> None:
-        kind = node.get("type", node.get("$ref", node.get("const", "")))
-        found[path] = ("|".join(sorted(kind)) if isinstance(kind, list) else str(kind)) + "!" * always
-        required = set(node.get("required", ()))
-        for name, child in node.get("properties", {}).items():
-            walk(child, f"{path}/{name}", name in required)
-        for name, shown in (("items", "[]"), ("additionalProperties", "*")):
-            if isinstance(child := node.get(name), dict):
-                walk(child, f"{path}/{shown}", False)
-        for number, child in enumerate((*node.get("anyOf", ()), *node.get("oneOf", ()))):
-            walk(child, f"{path}|{number}", False)
-        for name, child in node.get("$defs", {}).items():
-            walk(child, f"{path}#{name}", False)
+        kinds = {kind for form in forms(node) for kind in _kinds(form)}
+        kinds -= {"integer"} if "number" in kinds else set()
+        found[path] = "|".join(sorted(kinds)) + "!" * always
+        for form in forms(node):
+            required = set(form.get("required", ()))
+            for name, child in form.get("properties", {}).items():
+                walk(child, f"{path}/{name}", name in required)
+            for name, shown in (("items", "[]"), ("additionalProperties", "*")):
+                if isinstance(child := form.get(name), dict):
+                    walk(child, f"{path}/{shown}", False)
 
     walk(schema, "", False)
     return found
+
+
+_OF_VALUES = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+def _kinds(form: Mapping[str, Any]) -> Iterator[str]:
+    """The types that a form of a key allows; of a constant its value."""
+    if "const" in form:
+        yield str(form["const"])
+    elif "enum" in form:
+        yield from (_OF_VALUES[type(value)] for value in form["enum"])
+    elif isinstance(kind := form.get("type", ""), list):
+        yield from kind
+    else:
+        yield kind
 
 
 def schema_name(schema: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
+
 from bench.accuracy import plots
 from bench.accuracy.causes import Cause, MetricComparison, Stats, cause_of, causes_of_outcomes, rate_cause, step_of
 from bench.accuracy.certificate import Certificate
@@ -23,7 +25,8 @@ from bench.records import RequestRecord
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+    from bench.results.numbers import Latency, Metric, Throughput
+    from bench.results.summary import SummaryNumbers
 
 THROUGHPUT = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
@@ -42,7 +45,7 @@ FAILED_COUNTED = "failed requests are counted"
 
 def certify(
     directory: RunDirectory,
-    summary: NumbersDocument,
+    summary: SummaryNumbers,
     measured: MeasuredOf,
     *,
     start_ns: int,
@@ -63,7 +66,7 @@ def certify(
         return None
     with path.open("rb") as file:
         joining = Join(Ledger(file, str(path)), endpoint)
-        duration_s = summary["throughput"]["duration_s"]
+        duration_s = summary.throughput.duration_s
         pairs = PairStatistics(
             shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
         )
@@ -75,10 +78,10 @@ def certify(
             for row, pair in enumerate(several):
                 pairs.add(pair, {metric: of_requests[row] for metric, of_requests in values.items()})
                 jobs.add(pair)
-    of_jobs, wrong_jobs, causes_of_jobs = jobs.compared(summary.get("jobs"))
+    of_jobs, wrong_jobs, causes_of_jobs = jobs.compared(summary.jobs)
     slip = None if arrivals is None else arrivals.slip()
-    throughput = _throughput(summary["throughput"], pairs)
-    problems = [*joining.problems(), *_numbers_of_values(summary["latency"], pairs), *wrong_jobs]
+    throughput = _throughput(summary.throughput, pairs)
+    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs), *wrong_jobs]
     causes = [
         *_causes(summary, pairs),
         *causes_of_jobs,
@@ -91,7 +94,7 @@ def certify(
         causes.append(slip.cause)
     return Certificate(
         clock="shared" if shared_clock else "other",
-        metrics=(*_metrics(summary["latency"], pairs), *of_jobs),
+        metrics=(*_metrics(summary.latency, pairs), *of_jobs),
         throughput=tuple(throughput),
         observation_lag_ms=_spread(pairs.lag),
         way_in_ms=_spread(pairs.way_in),
@@ -103,7 +106,7 @@ def certify(
         problems=tuple(problems),
         causes=tuple(causes),
         worst=tuple(pairs.worst()),
-        plots=plots.build(pairs, summary["latency"], duration_s),
+        plots=plots.build(pairs, summary.latency, duration_s),
     )
 
 
@@ -115,31 +118,33 @@ def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) 
         yield record
 
 
-def _metrics(latency: Mapping[str, Any], pairs: PairStatistics) -> list[NumberError]:
+def _metrics(latency: Latency, pairs: PairStatistics) -> list[NumberError]:
     rows: list[NumberError] = []
     for metric, unit in METRICS.items():
-        found, true = latency.get(metric) or {"n": 0}, pairs.true[metric].stats()
+        found, true = latency.get(metric), pairs.true[metric].stats()
+        if found is None:
+            continue
         allowed = _allowed(metric, found, pairs)
         rows += [
             NumberError(
                 metric=metric,
                 stat=stat,
                 unit=unit,
-                measured=found[stat],
+                measured=value,
                 true=true[stat],
                 spread=true["p99"] - true["p50"],
                 allowed=allowed.get(stat),
             )
             for stat in STATS
-            if stat in true and found.get(stat) is not None
+            if stat in true and (value := found.of(stat)) is not None
         ]
     return rows
 
 
-def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> dict[str, tuple[float, float]]:
+def _allowed(metric: str, found: Metric, pairs: PairStatistics) -> dict[str, tuple[float, float]]:
     """The least and the greatest number of each statistic that the stamps, where they are bounds, and the report's histogram
     allow."""
-    from_histogram = found.get("quantiles", "exact") != "exact"
+    from_histogram = found.quantiles != "exact"
     if not pairs.least[metric].n and not from_histogram:
         return {}
     ends = []
@@ -160,7 +165,7 @@ def _allowed(metric: str, found: Mapping[str, Any], pairs: PairStatistics) -> di
     }
 
 
-def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[NumberError]:
+def _throughput(found: Throughput, pairs: PairStatistics) -> list[NumberError]:
     span_s = pairs.span_s
     if span_s is None:
         return []
@@ -172,9 +177,9 @@ def _throughput(found: Mapping[str, Any], pairs: PairStatistics) -> list[NumberE
         "inputs_per_s": pairs.inputs,
     }
     return [
-        NumberError(metric=name, stat="mean", unit="1/s", measured=found[name], true=amounts[name] / span_s)
+        NumberError(metric=name, stat="mean", unit="1/s", measured=value, true=amounts[name] / span_s)
         for name in THROUGHPUT
-        if found.get(name) is not None
+        if (value := getattr(found, name)) not in (None, UNSET)
     ]
 
 
@@ -187,29 +192,26 @@ def _network(pairs: PairStatistics) -> float | None:
     return max(min(least), 0.0) if least else None
 
 
-def _numbers_of_values(latency: Mapping[str, Any], pairs: PairStatistics) -> list[str]:
+def _numbers_of_values(latency: Latency, pairs: PairStatistics) -> list[str]:
     problems = []
     for metric in METRICS:
-        found, true = (latency.get(metric) or {"n": 0})["n"], pairs.true[metric].n
+        found, true = latency[metric].n if metric in latency else 0, pairs.true[metric].n
         if found != true:
             problems.append(f"{metric}: {found} values measured, and {true} in the ledger")
     return problems
 
 
-def _causes(summary: NumbersDocument, pairs: PairStatistics) -> list[Cause]:
-    counts = summary.get("counts", {})
-    extra = {
-        "failed requests": counts.get("failed", 0),
-        "warm-up requests": counts.get("warmup", {}).get("requests", 0),
-    }
+def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[Cause]:
+    counts = summary.counts
+    extra = {"failed requests": counts.failed, "warm-up requests": counts.warmup.requests}
     workers = sorted({worker for _, worker in pairs.of_worker})
     lags = [pairs.over_time["lag_ms", i] for i in range(SLICES)]
     step_ms = step_of([d.quantile(0.5) if d.n else None for d in lags])
     early = pairs.sent_before_connecting
     found = []
     for metric, unit in METRICS.items():
-        measured: Mapping[str, Any] = summary["latency"].get(metric) or {"n": 0}
-        if not measured["n"]:
+        measured = summary.latency.get(metric)
+        if measured is None or not measured.n:
             continue
         recounted = Distribution()
         recounted.add_all(pairs.exact[metric])
@@ -221,9 +223,9 @@ def _causes(summary: NumbersDocument, pairs: PairStatistics) -> list[Cause]:
             others[AVERAGED] = _averaged([pairs.of_worker[metric, worker].stats() for worker in workers])
         comparison = MetricComparison(
             unit=unit,
-            n=measured["n"],
+            n=measured.n,
             true_n=pairs.true[metric].n,
-            measured={s: measured[s] for s in STATS if measured.get(s) is not None},
+            measured={s: value for s in STATS if (value := measured.of(s)) is not None},
             true=pairs.true[metric].stats(),
             allowed=_allowed(metric, measured, pairs),
             recounted=recounted.stats(),

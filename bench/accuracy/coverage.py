@@ -8,7 +8,7 @@ only: a smaller load may be measured well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from math import log
@@ -96,11 +96,12 @@ class CertificateBrief:
         rows = [asdict(error) for error in self.errors]
         return {**self._head(), "metrics": rows}
 
-    def on_run(self, latency: Mapping[str, Any], ended: str) -> dict[str, Any]:
-        """`calibration` in the summary of a run that it covers: the errors found then, as shares of what is measured now."""
+    def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> dict[str, Any]:
+        """`calibration` in the summary of a run that it covers: the errors found then, as shares of what is measured now.
+        `measured_of` gives a statistic of a metric."""
         rows = []
         for error in self.errors:
-            measured = (latency.get(error.metric) or {}).get(error.stat)
+            measured = measured_of(error.metric, error.stat)
             if measured is not None:
                 share = error.error / measured if measured else None
                 rows.append({**asdict(error), "measured": measured, "error_share": share})

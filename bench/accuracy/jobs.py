@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.accuracy.causes import Cause, MetricComparison, cause_of
 from bench.accuracy.distribution import STATS, Distribution
@@ -21,6 +20,7 @@ from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
 from bench.accuracy.number_error import NumberError
 from bench.accuracy.truth import NS_PER_MS, TEXT, sent_on_ledger_clock_ns
 from bench.records import Outcome
+from bench.results.sessions import Jobs
 
 METRIC = "job_ms"
 
@@ -88,9 +88,9 @@ class JobTruth:
             )
         )
 
-    def compared(self, jobs: Mapping[str, Any] | None) -> tuple[list[NumberError], list[str], list[Cause]]:
+    def compared(self, jobs: Jobs | None) -> tuple[list[NumberError], list[str], list[Cause]]:
         """The errors of job seconds, what disagrees, and why. `jobs`: that of the summary; None where it has none."""
-        found = {"n": 0} if jobs is None else in_ms(jobs)
+        n, found = (0, {}) if jobs is None else (jobs.job_s.n, in_ms(jobs))
         true, others, extra = Distribution(), defaultdict[str, Distribution](Distribution), Counter[str]()
         recounted = Distribution()
         for key, steps in self._steps.items():
@@ -105,16 +105,16 @@ class JobTruth:
             others[SIDE_BY_SIDE].add([sum(step.end - step.due + step.tool for step in steps) / NS_PER_MS])
             others[HUMAN].add([(ns - first + sum(step.human for step in steps)) / NS_PER_MS])
             others[RESPONSE_END].add([(max(step.closed for step in steps) - first) / NS_PER_MS])
-        if not true.n and not found["n"]:
+        if not true.n and not n:
             return [], [], []
         problems = []
-        if found["n"] != true.n:
-            problems.append(f"{METRIC}: {found['n']} values measured, and {true.n} in the ledger")
+        if n != true.n:
+            problems.append(f"{METRIC}: {n} values measured, and {true.n} in the ledger")
         comparison = MetricComparison(
             unit="ms",
-            n=found["n"],
+            n=n,
             true_n=true.n,
-            measured={s: found[s] for s in STATS if found.get(s) is not None},
+            measured=found,
             true=true.stats() if true.n else {},
             recounted=recounted.stats() if recounted.n else {},
             mistaken={mistake: d.stats() for mistake, d in others.items()},
@@ -134,15 +134,12 @@ class JobTruth:
         return None if whole else CUT
 
 
-def in_ms(jobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Job seconds of a summary as a latency: `n`, and the statistics in ms."""
-    row = jobs["job_s"]
-    return {"n": row["n"], **{stat: None if row[stat] is None else 1000 * row[stat] for stat in STATS}}
+def in_ms(jobs: Jobs) -> dict[str, float]:
+    """Job seconds of a summary as a latency: the statistics in ms, as far as they are known."""
+    return {stat: 1000 * value for stat in STATS if (value := jobs.job_s.of(stat)) is not None}
 
 
-def _rows(found: Mapping[str, Any], true: Mapping[str, float]) -> list[NumberError]:
-    if not true or not found["n"]:
-        return []
+def _rows(found: Mapping[str, float], true: Mapping[str, float]) -> list[NumberError]:
     return [
         NumberError(
             metric=METRIC,
@@ -153,5 +150,5 @@ def _rows(found: Mapping[str, Any], true: Mapping[str, float]) -> list[NumberErr
             spread=true["p99"] - true["p50"],
         )
         for stat in STATS
-        if stat in true and found.get(stat) is not None
+        if stat in true and stat in found
     ]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+    from bench.results.summary import SummaryNumbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +52,17 @@ class LoadShape(LoadKind):
     """Chunks that bear text."""
 
     @classmethod
-    def measured(cls, summary: NumbersDocument, kind: LoadKind) -> LoadShape:
+    def measured(cls, summary: SummaryNumbers, kind: LoadKind) -> LoadShape:
         """The shape of a run, from its summary and its kind."""
-        load, duration_s = summary["load"], summary["throughput"]["duration_s"]
-        clocks: Mapping[str, Any] = summary["instrument"]["clock"]
-        chunks = summary["tokens"]["chunks"]["with_tokens"]
+        load, duration_s = summary.load, summary.throughput.duration_s
+        clock = summary.instrument.clock
+        clocks = {"kernel": clock.kernel, "user": clock.user, "mixed": clock.mixed}
+        chunks = summary.tokens.chunks.with_tokens
         return cls(
             **asdict(kind),
             clock=max(clocks, key=lambda name: clocks[name]),
-            streams=load["concurrency_max"],
-            requests_per_s=load["achieved_rps"],
+            streams=load.concurrency_max,
+            requests_per_s=load.achieved_rps,
             chunks_per_s=chunks / duration_s if duration_s else None,
         )
 

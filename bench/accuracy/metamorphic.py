@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 SCHEMA = "trueload/full/1"
 TOKENS = 32
@@ -33,16 +33,14 @@ class Observation:
     """The run of a check: its summary, the problems of its certificate, and the chunks that waited in the mock: of the slow
     reader (None without one), and of the load."""
 
-    summary: SummaryDocument
+    summary: RunSummary
     problems: Sequence[str] = ()
     blocked_slow: int | None = None
     blocked: int = 0
 
     def ms(self, metric: str, stat: str = "p50") -> float | None:
         """A statistic of a metric; None if it has no values."""
-        row: Mapping[str, Any] = self.summary["latency"][metric]
-        value = row[stat]
-        return None if value is None else float(value)
+        return self.summary.latency[metric].of(stat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +95,8 @@ def _latencies(seen: Observation, ttft_ms: float, tpot_ms: float, tokens: int = 
 
 def _output_tokens(seen: Observation) -> int | None:
     """The output tokens of the whole run: rate times duration."""
-    found = seen.summary["throughput"]
-    rate, duration_s = found["output_tokens_per_s"], found["duration_s"]
+    found = seen.summary.throughput
+    rate, duration_s = found.output_tokens_per_s, found.duration_s
     return None if rate is None or duration_s is None else round(rate * duration_s)
 
 
@@ -109,7 +107,7 @@ def _as_first(seen: Observation, first: Observation, *metrics: str) -> list[Expe
 
 def _outcomes(seen: Observation, outcome: str, n: int) -> list[Expectation]:
     expected = {"ok": REQUESTS - n, outcome: n}
-    return [equal("outcomes", dict(seen.summary["counts"]["by_outcome"]), expected)]
+    return [equal("outcomes", dict(seen.summary.counts.by_outcome), expected)]
 
 
 def profile(ttft_ms: float, tpot_ms: float, tokens: int = TOKENS) -> Rule:
@@ -133,16 +131,16 @@ def failures(outcome: str, n: int) -> Rule:
 
 def bursts(seen: Observation, first: Observation) -> list[Expectation]:
     """Requests leave as bursty as drawn, and the mock is as fast as before."""
-    plan = seen.summary["load"]["plan"]
+    plan = seen.summary.load.plan
     assert plan is not None
-    bursty, sent_rps, planned_rps = plan["dispersion_sent"], plan["sent_rps"], plan["planned_rps"]
+    bursty, sent_rps, planned_rps = plan.dispersion_sent, plan.sent_rps, plan.planned_rps
     assert sent_rps is not None
     assert planned_rps
     return [
         Expectation(
             "dispersion of the counts, at least (Poisson: 1)", 2.0, bursty, bursty is not None and bursty >= 2.0
         ),
-        _share("dispersion, of that of the plan", plan["dispersion_ratio"], 1.0, DISPERSION_SHARE),
+        _share("dispersion, of that of the plan", plan.dispersion_ratio, 1.0, DISPERSION_SHARE),
         _share("rate, of that of the plan", sent_rps / planned_rps, 1.0),
         *_as_first(seen, first, "ttft_ms", "tpot_ms"),
     ]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from bench.accuracy.distribution import STATS
 from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
+from bench.results.numbers import Latency
 
 LAG_BORDERS_MS = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 50.0)
 QQ_LEVELS = tuple(i / 40 for i in range(41))
 
 
-def build(pairs: PairStatistics, latency: Mapping[str, Any], duration_s: float | None) -> dict[str, Any]:
+def build(pairs: PairStatistics, latency: Latency, duration_s: float | None) -> dict[str, Any]:
     """The key `plots` of certificate.json. `latency`: that of the summary."""
     return {"over_time": _over_time(pairs, duration_s), "qq": _qq(pairs, latency), "lag": _lags(pairs)}
 
@@ -31,7 +31,7 @@ def _over_time(pairs: PairStatistics, duration_s: float | None) -> dict[str, Any
     return series
 
 
-def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
+def _qq(pairs: PairStatistics, latency: Latency) -> dict[str, Any]:
     """Quantiles of the same order, true and measured: from the values of requests, and for tokens from the summary."""
     found: dict[str, Any] = {}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
@@ -41,10 +41,10 @@ def _qq(pairs: PairStatistics, latency: Mapping[str, Any]) -> dict[str, Any]:
                 "true": [true.quantile(p) for p in QQ_LEVELS],
                 "measured": [measured.quantile(p) for p in QQ_LEVELS],
             }
-    of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms") or {"n": 0}
-    if of_tokens and row["n"]:
-        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.get(s) is not None]
-        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row[s] for s in stats]}
+    of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms")
+    if of_tokens and row is not None and row.n:
+        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.of(s) is not None]
+        found["itl_ms"] = {"true": [of_tokens[s] for s in stats], "measured": [row.of(s) for s in stats]}
     return found
 
 

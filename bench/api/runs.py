@@ -17,13 +17,14 @@ from bench.metrics import objectives
 from bench.metrics.run_numbers import number_of
 from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
+from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
 from bench.verdict import headline
 from bench.verdict.finding import Status
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 T = TypeVar("T")
 
@@ -45,7 +46,7 @@ class ObjectiveResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run. `summary` is the content of summary.json, which bench/report/summary.schema.json describes."""
+    """What came of a run."""
 
     path: Path
     """The run directory."""
@@ -58,12 +59,18 @@ class RunResult:
     interrupted: bool
     problems: tuple[str, ...]
     """What could not be written, for example on a full disk."""
-    summary: SummaryDocument
+    numbers: RunSummary
+    """The content of summary.json as typed values: `result.numbers.counts.sent`."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The content of summary.json, which bench/report/summary.schema.json describes."""
+        return to_plain(self.numbers)
 
     @property
     def headline(self) -> str:
         """The verdict with what the numbers can bear: "VALID, 240 requests: median and P90 can be given, no P99"."""
-        return str(headline.of(self.summary, self.verdict))
+        return str(headline.of(self.numbers, self.verdict))
 
     @property
     def report(self) -> Path:
@@ -73,25 +80,25 @@ class RunResult:
     @property
     def succeeded(self) -> int:
         """Requests that got their whole reply."""
-        return int(self.summary["counts"]["succeeded"])
+        return int(self.numbers.counts.succeeded)
 
     @property
     def failed(self) -> int:
         """Requests that did not."""
-        return int(self.summary["counts"]["failed"])
+        return int(self.numbers.counts.failed)
 
     @property
     def objectives(self) -> tuple[ObjectiveResult, ...]:
         """Every objective of `slo`."""
         return tuple(
-            ObjectiveResult(row["objective"], row["value"], _interval(row["ci95"]), row["held"], row["shown"])
-            for row in self.summary["slo"]["objectives"]
+            ObjectiveResult(row.objective, row.value, _interval(row.ci95), row.held, row.shown)
+            for row in self.numbers.slo.objectives
         )
 
     @property
     def held(self) -> bool | None:
         """Whether every objective held; None where there are none."""
-        held: bool | None = self.summary["slo"]["held"]
+        held: bool | None = self.numbers.slo.held
         return held
 
     def value(self, name: str) -> float | None:
@@ -101,12 +108,12 @@ class RunResult:
         unknown name.
         """
         metric, stat = _named(name)
-        return number_of(self.summary, metric, stat).value
+        return number_of(self.numbers, metric, stat).value
 
     def interval(self, name: str) -> tuple[float, float] | None:
         """The 95% interval of a latency's statistic, in its unit, or of a rate; None where there is none."""
         metric, stat = _named(name)
-        ends = number_of(self.summary, metric, stat).ci95
+        ends = number_of(self.numbers, metric, stat).ci95
         return None if ends is None else (ends[0], ends[1])
 
     def records(self) -> Iterator[RequestRecord]:
@@ -146,11 +153,11 @@ def result_of(result: evaluate.Result) -> RunResult:
     return RunResult(
         path=result.directory.path,
         verdict=result.verdict.status,
-        reasons=tuple(result.summary["verdict"]["reasons"]),
+        reasons=tuple(result.summary.verdict.reasons),
         exit=result.exit,
         interrupted=result.interrupted,
         problems=result.problems,
-        summary=result.summary,
+        numbers=result.summary,
     )
 
 

@@ -97,7 +97,7 @@ def keep(result: Result) -> bool:
     of a cluster sent the load, and it says nothing of this machine."""
     if manifest.read(result.directory).manifest.places:
         return False
-    calibration = result.summary["calibration"]
+    calibration = result.summary.calibration
     if (
         result.exit == Exit.INTERRUPTED
         or calibration is None
@@ -217,7 +217,7 @@ def check_all(
 
 
 def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:
-    calibration = result.summary["calibration"]
+    calibration = result.summary.calibration
     assert calibration is not None, "a run against the mock has its ledger"
     blocked = None
     if check.slow_reader:

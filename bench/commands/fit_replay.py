@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from bench import load_test, manifest
 from bench.errors import Interrupted, TargetError, UsageError
 from bench.evaluate import evaluate
@@ -17,12 +15,14 @@ from bench.fit.curves import curves_of
 from bench.fit.streams import streams_of
 from bench.process.mock_process import running_mock
 from bench.report.formatting import number
+from bench.results.numbers import Latency
+from bench.results.summary import from_json
 from bench.run_files.run_directory import SUMMARY, RunDirectory
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
-    from bench.documents.summary import SummaryDocument
     from bench.observer import Observer
+    from bench.results.summary import RunSummary
 
 NUMBERS = (("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"), ("e2el_ms", "E2EL"))
 QUANTILES = ("p50", "p90", "p99")
@@ -55,7 +55,7 @@ def replay(
             if again.interrupted:
                 raise Interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
             before = _summary(directory)
-            numbers = compared(before["latency"], again.summary["latency"])
+            numbers = compared(before.latency, again.summary.latency)
             curves = _curves(directory, RunDirectory.open(Path(again.directory.path)))
             found.append({"name": path.name, "held_out": path in held_out, "numbers": numbers, "curves": curves})
     return found, problems
@@ -71,10 +71,9 @@ def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
     )  # fmt: skip
 
 
-def _summary(directory: RunDirectory) -> SummaryDocument:
+def _summary(directory: RunDirectory) -> RunSummary:
     path = directory.path / SUMMARY
-    summary: SummaryDocument = orjson.loads(path.read_bytes()) if path.exists() else evaluate(directory).summary
-    return summary
+    return from_json(path.read_bytes()) if path.exists() else evaluate(directory).summary
 
 
 def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, Any]]:
@@ -90,14 +89,12 @@ def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, An
     ]
 
 
-def compared(
-    measured: Mapping[str, Mapping[str, Any]], replayed: Mapping[str, Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def compared(measured: Latency, replayed: Latency) -> list[dict[str, Any]]:
     """A row for each number and quantile that both have: ms, and the difference as a share."""
     rows = []
     for name, _ in NUMBERS:
         for quantile in QUANTILES:
-            one, two = ((side.get(name) or {}).get(quantile) for side in (measured, replayed))
+            one, two = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
             if one is not None and two is not None:
                 off = two / one - 1 if one > 0 else None
                 rows.append({"number": name, "quantile": quantile, "measured": one, "replayed": two, "off": off})

@@ -122,17 +122,19 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
     if form in ("csv", "markdown"):
         from bench.report import metric_table
 
-        sys.stdout.write({"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary))
+        sys.stdout.write(
+            {"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary.plain())
+        )
     elif form == "json":
         import orjson  # Only now: without Trueload's packages, this module prints what is missing.
 
-        print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(result.summary.plain(), option=orjson.OPT_INDENT_2).decode())
     else:
         from bench.report import certificate_text, text  # With rich, which no other form needs.
 
-        text.show(result.summary, brief=quiet)
+        text.show(result.summary.plain(), brief=quiet)
         if not quiet:
-            calibration = result.summary["calibration"]
+            calibration = result.summary.calibration
             if calibration is not None and calibration["from"] == "ledger":
                 certificate_text.show(calibration)
             print(f"\nreport: {result.directory.path / 'report.html'}")

@@ -21,7 +21,7 @@ from bench.statistics.autocorrelation import act
 from bench.statistics.between_runs import BATCHES, LEAST_IN_BATCH, Difference, batches, one_run_each
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 SPREAD_UNKNOWN = (
     "one run each: the spread between runs is not known, and two runs of the same setup may differ as much; make several "
@@ -60,17 +60,17 @@ def compare(
     return OfBatches(of_a, of_b, one_run_each(of_a, of_b, ratio=not number.is_share)), None
 
 
-def _series(number: Number, summary: SummaryDocument, values: RequestValues) -> Sequence[float] | None:
+def _series(number: Number, summary: RunSummary, values: RequestValues) -> Sequence[float] | None:
     """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
     if number is ERRORS:
         return values.failed
     if number is OUTPUT or number is INPUTS:
-        series, window = summary["series"], summary["window"]
-        start_s, end_s = window["start_s"], window["end_s"]
+        series, window = summary.series, summary.window
+        start_s, end_s = window.start_s, window.end_s
         if start_s is None or end_s is None:
             return []
-        step = series["step_s"]
-        inside = zip(series["t_s"], series["output_tokens" if number is OUTPUT else "inputs"], strict=True)
+        step = series.step_s
+        inside = zip(series.t_s, (series.output_tokens if number is OUTPUT else series.inputs) or (), strict=True)
         return [n / step for at, n in inside if start_s <= at and at + step <= end_s]
     return values.metrics.get(number.metric) if number.stat in ("mean", *QUANTILES) else None
 

@@ -11,19 +11,18 @@ ones by Benjamini and Hochberg.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from math import exp, fsum, log
 from pathlib import Path
-from typing import Any
 
 from bench.comparison import batches, numbers, settings
 from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.request_values import RequestValues, read_values
 from bench.comparison.settings import Variation
-from bench.comparison.sides import MeasuredRun, Side, damaged_summaries_told
+from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS
 from bench.metrics.run_numbers import JOB
@@ -124,13 +123,7 @@ def compare(
     """
     if len(sides) < 2:
         raise UsageError("a comparison needs two sides: name two or more directories")
-    with damaged_summaries_told(run for side in sides for run in side.runs):
-        return _compare(sides, margin, tuple(allow), values_of)
-
-
-def _compare(
-    sides: Sequence[Side], margin: float, allow: tuple[str, ...], values_of: Callable[[Path], RequestValues]
-) -> Comparison:
+    allow = tuple(allow)
     unknown = [name for name in allow if name not in settings.workload_of(sides[0].runs[0])]
     if unknown:
         raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; see docs/compare.md")
@@ -281,7 +274,7 @@ def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
         (
             abs(row["error_share"])
             for run in runs
-            for row in (run.summary["calibration"] or {}).get("metrics", ())
+            for row in (run.summary.calibration or {}).get("metrics", ())
             if row["metric"] == key and row["stat"] == number.stat and row["error_share"] is not None
         ),
         default=0.0,
@@ -312,14 +305,11 @@ def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> t
         said += [f"{side.name}: {path} is left out, {why}" for path, why in side.left_out]
         suspect = [run for run in side.runs if run.status == "SUSPECT"]
         if suspect:
-            reasons: Mapping[str, Any] = suspect[0].summary["verdict"]
             said.append(
                 f"{side.name}: {len(suspect)} of {len(side.runs)} runs SUSPECT, such as {suspect[0].directory}: "
-                f"{reasons['reasons'][0]}"
+                f"{suspect[0].summary.verdict.reasons[0]}"
             )
-        short = [run for run in side.runs if run.summary["run"]["stop_reason"] in ("interrupted", "killed")]
+        short = [run for run in side.runs if run.summary.run["stop_reason"] in ("interrupted", "killed")]
         if short:
-            said.append(
-                f"{side.name}: {short[0].directory} was {short[0].summary['run']['stop_reason']} before its end"
-            )
+            said.append(f"{side.name}: {short[0].directory} was {short[0].summary.run['stop_reason']} before its end")
     return tuple(said)

@@ -14,7 +14,7 @@ from bench.metrics.catalog import METRICS
 from bench.metrics.run_numbers import JOB, number_of
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 LATENCY_FLOOR_MS = 0.5
 """A latency of a request that moved by less is the same: a scheduler's tick, and no user's experience."""
@@ -49,10 +49,10 @@ class Number:
         """Compared by its difference, not by its ratio: zero is a value of it."""
         return self.unit == "share"
 
-    def of(self, summary: SummaryDocument) -> float | None:
+    def of(self, summary: RunSummary) -> float | None:
         """Its value in a run, over the whole run; None where the run has none."""
         if self.metric == "goodput":
-            value: float | None = None if summary["goodput"] is None else summary["goodput"]["share"]
+            value: float | None = None if summary.goodput is None else summary.goodput.share
             return value
         return number_of(summary, self.metric, self.stat).value
 

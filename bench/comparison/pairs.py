@@ -9,7 +9,7 @@ goes on where it stopped: runs that are finished are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,13 @@ def refuse_other_loads(settings: Sequence[dict[str, Any]], allow: Sequence[str])
 
 
 def _numbers(result: Result) -> str:
-    latency: Mapping[str, Mapping[str, Any]] = result.summary["latency"]
-    throughput = result.summary["throughput"]
-    tokens = throughput["output_tokens_per_s"] is not None
+    latency, throughput = result.summary.latency, result.summary.throughput
+    tokens = throughput.output_tokens_per_s is not None
     shown = (
         [("TTFT p90", "ttft_ms", "p90"), ("TPOT p50", "tpot_ms", "p50")] if tokens else [("E2EL p90", "e2el_ms", "p90")]
     )
-    numbers = [f"{title} {latency[key][stat]:.4g} ms" for title, key, stat in shown if latency[key][stat] is not None]
+    numbers = [f"{title} {value:.4g} ms" for title, key, stat in shown if (value := latency[key].of(stat)) is not None]
     rate, unit = (
-        (throughput["output_tokens_per_s"], "tokens/s") if tokens else (throughput.get("inputs_per_s"), "inputs/s")
+        (throughput.output_tokens_per_s, "tokens/s") if tokens else (throughput.inputs_per_s or None, "inputs/s")
     )
     return ", ".join([str(result.verdict.status), *numbers, *([] if rate is None else [f"{rate:.4g} {unit}"])])

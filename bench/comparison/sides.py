@@ -7,24 +7,21 @@ where there is none, or one of another format, they are made from the run's file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import orjson
+from msgspec import MsgspecError
 
 from bench import manifest
-from bench.damage import OF_WRONG_VALUES
 from bench.errors import BenchError, Exit, UsageError
 from bench.evaluate import evaluate
 from bench.manifest import Manifest
-from bench.metrics.summary import SCHEMA
+from bench.results.summary import from_json
 from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
-from bench.verdict.finding import Status
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """The names of sides, in the order in which they were given."""
@@ -45,12 +42,12 @@ class MeasuredRun:
     directory: Path
     settings: Mapping[str, Any]
     manifest: Manifest
-    summary: SummaryDocument
+    summary: RunSummary
 
     @property
     def status(self) -> str:
         """VALID, SUSPECT, INVALID or FAILED."""
-        return str(self.summary["verdict"]["status"])
+        return str(self.summary.verdict.status)
 
     @property
     def when(self) -> tuple[str, int]:
@@ -145,42 +142,12 @@ def read_run(path: Path) -> MeasuredRun:
     return MeasuredRun(path, stored.config.public(), stored.manifest, _summary(directory))
 
 
-def _summary(directory: RunDirectory) -> SummaryDocument:
+def _summary(directory: RunDirectory) -> RunSummary:
     try:
-        kept = orjson.loads((directory.path / SUMMARY).read_bytes())
-        if is_summary(kept):
-            return cast("SummaryDocument", kept)
-    except (FileNotFoundError, orjson.JSONDecodeError):
+        return from_json((directory.path / SUMMARY).read_bytes())
+    except (FileNotFoundError, MsgspecError):
         pass
     return evaluate(directory).summary
-
-
-def is_summary(content: object) -> bool:
-    """Whether the content of a summary.json is in the format of this version, as far as its verdict shows."""
-    verdict = content.get("verdict") if isinstance(content, dict) and content.get("schema") == SCHEMA else None
-    return (
-        isinstance(verdict, dict) and verdict.get("status") in (*Status,) and isinstance(verdict.get("reasons"), list)
-    )
-
-
-@contextmanager
-def damaged_summaries_told(runs: Iterable[MeasuredRun]) -> Iterator[None]:
-    """Where what is done meanwhile fails because a summary.json is not what its run says, make it again, and raise UsageError
-    that says so. Summaries are not checked while they are read: what Trueload wrote is right."""
-    try:
-        yield
-    except (BenchError, OSError):
-        raise
-    except OF_WRONG_VALUES as e:
-        damaged = []
-        for run in runs:
-            made = orjson.loads(orjson.dumps(evaluate(RunDirectory.open(run.directory)).summary))
-            if made != run.summary:
-                again = "has been made again of the run's records: give the command again"
-                damaged.append(f"{run.directory / SUMMARY} was damaged, and {again}")
-        if damaged:
-            raise UsageError(damaged) from e
-        raise
 
 
 def usable(side: Side) -> Side:
@@ -200,5 +167,5 @@ def usable(side: Side) -> Side:
 
 
 def _reason(run: MeasuredRun) -> str:
-    reasons = run.summary["verdict"]["reasons"]
+    reasons = run.summary.verdict.reasons
     return str(reasons[0]) if reasons else "no reason was written down"

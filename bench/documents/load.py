@@ -1,4 +1,4 @@
-"""summary.json: the load, and the state of the client. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: the load, and the state of the client. As the pages take it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""summary.json: numbers that stand in several places. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: numbers that stand in several places. As the pages take it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""summary.json: the run over time. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: the run over time. As the pages take it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""summary.json: what the server says. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: what the server says. As the pages take it."""
 
 from __future__ import annotations
 

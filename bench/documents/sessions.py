@@ -1,4 +1,4 @@
-"""summary.json: sessions and jobs. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: sessions and jobs. As the pages take it."""
 
 from __future__ import annotations
 

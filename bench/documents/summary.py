@@ -1,4 +1,4 @@
-"""summary.json: the whole, and its parts. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: the whole, and its parts. As the pages take it."""
 
 from __future__ import annotations
 

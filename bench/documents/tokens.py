@@ -1,4 +1,4 @@
-"""summary.json: tokens and inputs. Made of bench/report/summary.schema.json by scripts/document-types."""
+"""summary.json: tokens and inputs. As the pages take it."""
 
 from __future__ import annotations
 

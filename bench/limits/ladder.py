@@ -14,7 +14,7 @@ from bench.series.drive import End
 from bench.verdict.finding import Status, Verdict
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 CLIENT_SIGNS = {
     "cpu": "the client's processor",
@@ -93,22 +93,22 @@ class Step:
 
 
 def judge_step(
-    ladder: Ladder, asked: int, summary: SummaryDocument, verdict: Verdict, server: str, cpu_s: float | None
+    ladder: Ladder, asked: int, summary: RunSummary, verdict: Verdict, server: str, cpu_s: float | None
 ) -> Step:
     """The step of a run: from its summary, its verdict, and the processor time that the server used meanwhile."""
-    instrument, throughput = summary["instrument"], summary["throughput"]
-    duration_s = throughput["duration_s"]
+    instrument, throughput = summary.instrument, summary.throughput
+    duration_s = throughput.duration_s
     server_cpu = None if cpu_s is None or not duration_s else cpu_s / duration_s
     signs = {f.sign: f.sentence for f in verdict.findings if f.status is not Status.VALID}
-    p50_ms, p99_ms = instrument["send_lateness_ms"]["p50"], instrument["send_lateness_ms"]["p99"]
+    p50_ms, p99_ms = instrument.send_lateness_ms.p50, instrument.send_lateness_ms.p99
     if ladder.kind == "rate":
-        load = summary["load"]["achieved_rps"]
+        load = summary.load.achieved_rps
     else:
-        load = float(asked) if ladder.unit == "streams" else throughput["output_tokens_per_s"]
+        load = float(asked) if ladder.unit == "streams" else throughput.output_tokens_per_s
     return Step(
         asked=asked,
         load=0.0 if load is None else load,
-        client_cpu=None if instrument["cpu"] is None else instrument["cpu"]["mean"],
+        client_cpu=None if instrument.cpu is None else instrument.cpu.mean,
         server_cpu=server_cpu,
         lateness_ms=None if ladder.kind != "rate" or p50_ms is None or p99_ms is None else (p50_ms, p99_ms),
         disturbed="run_queue" in signs,
@@ -117,10 +117,10 @@ def judge_step(
     )
 
 
-def pace_off(ladder: Ladder, summary: SummaryDocument) -> float | None:
+def pace_off(ladder: Ladder, summary: RunSummary) -> float | None:
     """The share by which the server's mean gap differs from the configured one; for one token, its time to first token."""
-    latency = summary["latency"]
-    mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"]["mean"]
+    latency = summary.latency
+    mean_ms = latency["ttft_ms" if ladder.kind == "rate" else "chunk_gap_ms"].mean
     return None if mean_ms is None else mean_ms / ladder.gap_ms - 1
 
 

@@ -15,6 +15,7 @@ from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
 from bench.loads import KINDS
 from bench.report.formatting import measured, share
+from bench.results.summary import ObjectiveResult
 
 Numbers = Mapping[int, VisitNumbers]
 SHORT_S = 20.0
@@ -194,8 +195,8 @@ def _how(text: str, change: float) -> str:
 def _seen(goal: Goal, result: Result, numbers: Numbers) -> str:
     """What a visit saw of an objective: its value where the summary is there, else the share that broke it."""
     row = numbers.get(result.n, VisitNumbers()).objectives.get(goal.text)
-    if row is not None and isinstance(row["value"], int | float):
-        return measured(float(row["value"]), str(row["unit"]))
+    if row is not None and row.value is not None:
+        return measured(row.value, row.unit)
     if goal.allowed is None:
         return _off(result.means[goal.text].log_ratio) if goal.text in result.means else "no value"
     broken = result.share(goal.text)
@@ -323,7 +324,7 @@ def _broken(search: Search, result: Result, numbers: Numbers) -> str:
     rows = numbers.get(result.n, VisitNumbers()).objectives
     for goal in search.settings.goals:
         row = rows.get(goal.text)
-        if row is not None and not row["held"]:
+        if row is not None and not row.held:
             return _value(row)
     for goal in search.settings.goals:
         mean, broken = result.means.get(goal.text), result.share(goal.text)
@@ -352,13 +353,12 @@ def _values(search: Search, result: Result, numbers: Numbers) -> str:
     return ", ".join(told or shares) or "no value"
 
 
-def _value(row: Mapping[str, object]) -> str:
+def _value(row: ObjectiveResult) -> str:
     """What was measured of an objective."""
-    name = f"{row['metric']}" if row["stat"] is None else f"{row['metric']}:{row['stat']}"
-    value = row["value"]
-    if not isinstance(value, int | float):
+    name = row.metric if row.stat is None else f"{row.metric}:{row.stat}"
+    if row.value is None:
         return f"{name} has no value, since every request failed"
-    return f"{name} is {measured(float(value), str(row['unit']))}"
+    return f"{name} is {measured(row.value, row.unit)}"
 
 
 def _exit(

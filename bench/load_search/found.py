@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from bench.errors import Exit
 from bench.load_search.conclusion import Conclusion, Kind
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.visits import Result
-
-if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +42,13 @@ class SearchResult:
     exit: Exit
     """The exit status that the command would have."""
     visits: tuple[Result, ...]
-    summary: SummaryDocument
+    summary: Mapping[str, Any]
     """The content of search.json."""
 
     @classmethod
     def of(
         cls, path: Path, headline: str, search: Search, found: Conclusion, stopped_by: Ending, exit_status: Exit,
-        summary: SummaryDocument,
+        summary: Mapping[str, Any],
     ) -> SearchResult:  # fmt: skip
         """From what is concluded at the end."""
         known = found.known

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import orjson
+from msgspec import MsgspecError
 
 from bench.load_search.visits import Result
+from bench.results.numbers import Metric
+from bench.results.summary import ObjectiveResult, RunSummary, from_json
 from bench.run_files.run_directory import SUMMARY
-
-if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
 
 LATENCIES = ("ttft_ms", "tpot_ms", "e2el_ms")
 
@@ -25,8 +23,8 @@ class VisitNumbers:
     `latency`: by metric key, its statistics. `objectives`: the rows of `slo` in the summary, by the text of the objective.
     """
 
-    latency: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    objectives: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    latency: Mapping[str, Metric] = field(default_factory=dict)
+    objectives: Mapping[str, ObjectiveResult] = field(default_factory=dict)
     requests_per_s: float | None = None
     output_tokens_per_s: float | None = None
     inputs_per_s: float | None = None
@@ -36,8 +34,8 @@ class VisitNumbers:
 
     def stat(self, key: str, stat: str) -> float | None:
         """A statistic of a latency."""
-        value = self.latency.get(key, {}).get(stat)
-        return None if value is None else float(value)
+        row = self.latency.get(key)
+        return None if row is None else row.of(stat)
 
 
 def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
@@ -45,16 +43,16 @@ def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
     return any(found.inputs_per_s is not None for found in numbers.values())
 
 
-def of_summary(summary: SummaryDocument) -> VisitNumbers:
+def of_summary(summary: RunSummary) -> VisitNumbers:
     """The numbers in a summary."""
     return VisitNumbers(
-        latency={key: summary["latency"][key] for key in LATENCIES if key in summary["latency"]},
-        objectives={row["objective"]: row for row in summary["slo"]["objectives"]},
-        requests_per_s=summary["throughput"]["requests_per_s"],
-        output_tokens_per_s=summary["throughput"]["output_tokens_per_s"],
-        inputs_per_s=summary["throughput"].get("inputs_per_s"),
-        failed=summary["counts"]["failed"],
-        reasons=tuple(summary["verdict"]["reasons"]),
+        latency={key: summary.latency[key] for key in LATENCIES if key in summary.latency},
+        objectives={row.objective: row for row in summary.slo.objectives},
+        requests_per_s=summary.throughput.requests_per_s,
+        output_tokens_per_s=summary.throughput.output_tokens_per_s,
+        inputs_per_s=summary.throughput.inputs_per_s or None,
+        failed=summary.counts.failed,
+        reasons=tuple(summary.verdict.reasons),
     )
 
 
@@ -63,7 +61,7 @@ def read(path: Path, results: Sequence[Result]) -> dict[int, VisitNumbers]:
     found = {}
     for result in results:
         try:
-            found[result.n] = of_summary(orjson.loads((path / result.run_dir / SUMMARY).read_bytes()))
-        except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+            found[result.n] = of_summary(from_json((path / result.run_dir / SUMMARY).read_bytes()))
+        except (OSError, MsgspecError):
             found[result.n] = VisitNumbers()
     return found

@@ -24,7 +24,7 @@ from bench.series.lengths import settle_and_measure_s
 from bench.series.runs import RunSeries
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 SWEEP, PAGE = "sweep.json", "sweep.html"
 LENGTH = ("requests", "duration", "warmup")
@@ -83,7 +83,7 @@ def sweep(
         made = series.make(visit.name, step.config, before=before, again=again)
         summary = made.result.summary
         run = RunNumbers.of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
-        return _Measured(run, summary["run"]["model"], _p90_s(summary), made.took_ns)
+        return _Measured(run, summary.run["model"], _p90_s(summary), made.took_ns)
 
     def write_file(measured: Sequence[_Measured], end: End | None) -> None:
         facts = SweepFacts(
@@ -206,10 +206,10 @@ class _Plan:
         return f"; about {left_s:.0f} s left" if left_s < 100 else f"; about {left_s / 60:.0f} min left"
 
 
-def _p90_s(summary: SummaryDocument) -> float | None:
+def _p90_s(summary: RunSummary) -> float | None:
     """How long nine of ten of what users wait for take: their requests, or jobs where there are some."""
-    p90_ms = summary["latency"]["e2el_ms"]["p90"]
-    p90_s: float | None = None if "jobs" not in summary else summary["jobs"]["job_s"]["p90"]
+    p90_ms = summary.latency["e2el_ms"].p90
+    p90_s: float | None = None if summary.jobs is None else summary.jobs.job_s.p90
     return p90_s if p90_s is not None else None if p90_ms is None else float(p90_ms) / 1000
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
 
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
 from bench.statistics.keeps_up import InFlight
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary
 
 LATENCIES = tuple(f"{name}:{stat}" for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p90", "p99"))
 RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodput_per_s")
@@ -57,14 +59,14 @@ class RunNumbers:
     """Of an open loop: False where requests in flight kept rising, so that the server may be behind for good."""
 
     @classmethod
-    def of(cls, name: str, load: float, repeat: int, summary: SummaryDocument, *, open_loop: bool) -> RunNumbers:
+    def of(cls, name: str, load: float, repeat: int, summary: RunSummary, *, open_loop: bool) -> RunNumbers:
         """From the summary.json of a run."""
         return cls(
             name=name,
             load=load,
             repeat=repeat,
-            status=summary["verdict"]["status"],
-            reasons=tuple(summary["verdict"]["reasons"]),
+            status=summary.verdict.status,
+            reasons=tuple(summary.verdict.reasons),
             numbers=numbers_of(summary),
             kept_up=kept_up(summary) if open_loop else None,
         )
@@ -97,42 +99,42 @@ class Point:
         return self.usable_runs > 0
 
 
-def numbers_of(summary: SummaryDocument) -> dict[str, Number]:
+def numbers_of(summary: RunSummary) -> dict[str, Number]:
     """The numbers of a summary.json: of its steady window, or of the whole run where there is none."""
-    scope = summary if summary["steady"] is None else summary["steady"]
-    throughput: Mapping[str, Any] = scope["throughput"]
-    goodput, counts = scope["goodput"], summary["counts"]
-    found = {name: _with(throughput[name], throughput["ci95"][name]) for name in RATES[:3]}
-    if INPUTS in throughput:
-        found[INPUTS] = _with(throughput[INPUTS], throughput["ci95"].get(INPUTS))
-    found["goodput_per_s"] = Number(None if goodput is None else goodput["requests_per_s"])
+    scope = summary if summary.steady is None else summary.steady
+    throughput = scope.throughput
+    goodput, counts = scope.goodput, summary.counts
+    found = {name: _with(getattr(throughput, name), throughput.ci95[name]) for name in RATES[:3]}
+    if throughput.inputs_per_s is not UNSET:
+        found[INPUTS] = _with(throughput.inputs_per_s, throughput.ci95.get(INPUTS))
+    found["goodput_per_s"] = Number(None if goodput is None else goodput.requests_per_s)
     for name in LATENCIES:
         metric, stat = name.split(":")
-        row: Mapping[str, Any] = scope["latency"][f"{metric}_ms"]
-        found[name] = _with(row[stat], row["ci95"].get(stat))
-    if (jobs := summary.get("jobs")) is not None:
-        row, rates = jobs["job_s"], jobs["rates"]
-        found["job:p50"], found["job:p90"] = (_with(row[stat], row["ci95"].get(stat)) for stat in ("p50", "p90"))
-        found["jobs_per_hour"] = _with(rates["jobs_per_hour"], rates["ci95"]["jobs_per_hour"])
-    tried = counts["succeeded"] + counts["failed"]
-    found["in_flight"] = Number(summary["load"]["concurrency_mean"])
-    found["goodput"] = Number(None if goodput is None else goodput["share"])
-    found["error_rate"] = Number(counts["failed"] / tried if tried else None)
+        row = scope.latency[f"{metric}_ms"]
+        found[name] = _with(row.of(stat), row.ci95.get(stat))
+    if (jobs := summary.jobs) is not None:
+        row, rates = jobs.job_s, jobs.rates
+        found["job:p50"], found["job:p90"] = (_with(row.of(stat), row.ci95.get(stat)) for stat in ("p50", "p90"))
+        found["jobs_per_hour"] = _with(rates.jobs_per_hour, rates.ci95["jobs_per_hour"])
+    tried = counts.succeeded + counts.failed
+    found["in_flight"] = Number(summary.load.concurrency_mean)
+    found["goodput"] = Number(None if goodput is None else goodput.share)
+    found["error_rate"] = Number(counts.failed / tried if tried else None)
     return found
 
 
-def kept_up(summary: SummaryDocument) -> bool | None:
+def kept_up(summary: RunSummary) -> bool | None:
     """Whether the requests in flight did not keep rising, by the seconds of a summary in which requests were sent.
 
     Requests of the warm-up are not in the series, so it is looked at from the p90 of E2EL on; at the latest from a third of
     the run on, since E2EL grows too where a server is behind. None for fewer than three seconds.
     """
-    series, e2el_ms = summary["series"], summary["latency"]["e2el_ms"]["p90"]
-    last_s = max((at_s for at_s, sent in zip(series["t_s"], series["sent"], strict=True) if sent), default=0.0)
+    series, e2el_ms = summary.series, summary.latency["e2el_ms"].p90
+    last_s = max((at_s for at_s, sent in zip(series.t_s, series.sent, strict=True) if sent), default=0.0)
     begin_s = 0.0 if e2el_ms is None else min(e2el_ms / 1000, last_s / 3)
     rows = [
         (in_flight, sent)
-        for at_s, in_flight, sent in zip(series["t_s"], series["in_flight"], series["sent"], strict=True)
+        for at_s, in_flight, sent in zip(series.t_s, series.in_flight, series.sent, strict=True)
         if at_s >= begin_s
     ]
     while rows and not rows[-1][1]:  # What comes after the last send is drain.

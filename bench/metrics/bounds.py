@@ -21,6 +21,7 @@ from bench.metrics.arrays import view
 from bench.metrics.columns import Columns
 from bench.metrics.quantile import QUANTILES
 from bench.records.record_table import Ints
+from bench.results.numbers import Metric, Statistics
 
 BOUNDED = ("mean", "min", "max", *QUANTILES)
 """The statistics that have bounds."""
@@ -42,11 +43,11 @@ def of_request_metric(columns: Columns, key: str, rows: Ints) -> tuple[list[floa
     return least, greatest
 
 
-def worth_saying(values: Mapping[str, Any], least: Mapping[str, Any], most: Mapping[str, Any], *, unit: str) -> Bounds:
+def worth_saying(values: Statistics, least: Statistics, most: Statistics, *, unit: str) -> Bounds:
     """The bounds of each statistic, of those that are further apart than a reader would expect."""
     found: Bounds = {}
     for stat in BOUNDED:
-        value, low, high = values[stat], least[stat], most[stat]
+        value, low, high = (statistics.of(stat) for statistics in (values, least, most))
         if value is None or low is None or high is None:
             continue
         if high - low > WORTH_SAYING_SHARE * value and (unit != "ms" or high - low > WORTH_SAYING_MS):
@@ -54,7 +55,11 @@ def worth_saying(values: Mapping[str, Any], least: Mapping[str, Any], most: Mapp
     return found
 
 
-def meaningless(row: Mapping[str, Any], stat: str) -> bool:
+def meaningless(row: Metric | Mapping[str, Any], stat: str) -> bool:
     """Whether the bounds of a statistic are further apart than it is large: then it is not to be printed as a number."""
-    found = row.get("bounds", {}).get(stat)
-    return found is not None and (found[1] is None or found[1] - found[0] > row[stat])
+    bounds, value = (row.bounds, row.of(stat)) if isinstance(row, Metric) else (row.get("bounds", {}), row[stat])
+    found = bounds.get(stat)
+    if found is None or value is None:
+        return False
+    least, greatest = found
+    return least is None or greatest is None or greatest - least > value

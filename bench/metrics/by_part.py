@@ -7,10 +7,12 @@ parts add up to the run's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.metrics.objectives import PARTS
+from bench.metrics.run_numbers import Numbers
 from bench.records.record_table import RecordTable
+from bench.results.summary import PartNumbers
 
 if TYPE_CHECKING:
     from bench.metrics.summary import Summary
@@ -28,7 +30,7 @@ class ByPart:
     def __init__(self, kind: str, make: Callable[[], Summary], *, usual: str, known: Sequence[str] = ()) -> None:
         """`usual` is the part of requests that name none. The `known` parts have numbers even without requests, and stand
         first."""
-        self._field = PARTS[kind]
+        self._kind, self._field = kind, PARTS[kind]
         self._make = make
         self._usual = usual
         self._known = known
@@ -47,12 +49,12 @@ class ByPart:
         for name, of_part in rows.items():
             self._summaries[name].add(RecordTable([table.records[row] for row in of_part]))
 
-    def numbers(self, over: tuple[float, float] | None) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The numbers of each part, by name; `over` is the time of the whole run."""
+    def numbers(self, over: tuple[float, float] | None) -> Iterator[PartNumbers]:
+        """The numbers of each part; `over` is the time of the whole run."""
         names = [*self._known, *sorted(self._summaries.keys() - set(self._known))]
-        return ((name, self._summaries[name].part(over)) for name in names)
+        return (self._summaries[name].part(self._kind, name, over) for name in names)
 
 
-def of_objectives(parts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+def of_objectives(parts: Mapping[str, Sequence[PartNumbers]]) -> dict[tuple[str, str], Numbers]:
     """The numbers of parts as objectives look for them: by kind and name."""
-    return {(kind, name): numbers for kind, of_kind in parts.items() for name, numbers in of_kind.items()}
+    return {(kind, part.name): Numbers.of(part) for kind, of_kind in parts.items() for part in of_kind}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import NS_PER_MS
 from bench.records.record_table import CANCELLED, RecordTable
+from bench.results.sessions import CancelledRequests
 
 
 class Cancelled:
@@ -28,17 +27,15 @@ class Cancelled:
         self._chunks += int(chunks.sum())
         self._bytes += int(table.ints("bytes_received")[rows].sum())
 
-    def describe(self, duration_s: float | None) -> dict[str, Any]:
-        """`cancelled` of a summary, where there are such requests."""
+    def describe(self, duration_s: float | None) -> CancelledRequests | None:
+        """Returns None if there are no such requests."""
         if not self._after_ms:
-            return {}
-        return {
-            "cancelled": {
-                "requests": len(self._after_ms),
-                "with_tokens": self._answered,
-                "token_chunks": self._chunks,
-                "token_chunks_per_s": self._chunks / duration_s if duration_s else None,
-                "bytes_received": self._bytes,
-                "after_ms": describe(sorted(self._after_ms)),
-            }
-        }
+            return None
+        return CancelledRequests(
+            requests=len(self._after_ms),
+            with_tokens=self._answered,
+            token_chunks=self._chunks,
+            token_chunks_per_s=self._chunks / duration_s if duration_s else None,
+            bytes_received=self._bytes,
+            after_ms=describe(sorted(self._after_ms)),
+        )

@@ -17,7 +17,8 @@ from itertools import accumulate, repeat
 from operator import mul, rshift
 from typing import TYPE_CHECKING, Any
 
-from bench.metrics.quantile import QUANTILES, STATISTICS, quantile
+from bench.metrics.quantile import NO_VALUES, QUANTILES, quantile
+from bench.results.numbers import Statistics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -270,21 +271,14 @@ class Snapshot:
         below = position if self._cumulative is None else (self._cumulative[position - 1] if position else 0)
         return below / self.n
 
-    def describe(self, scale: float = 1.0) -> dict[str, Any]:
+    def describe(self, scale: float = 1.0) -> Statistics:
         """The statistics of `quantile.describe`, each value times the scale."""
         h = self._histogram
         if not h.count:
-            return {"n": 0, **dict.fromkeys(STATISTICS)}
+            return NO_VALUES
         mean = h.total / h.count
         # Whole numbers until the division: a difference of two large floats would have nothing left of a small spread.
         spread = max(h.count * h.total_of_squares - h.total * h.total, 0) / h.count
         std = math.sqrt(spread / (h.count - 1)) * scale if h.count > 1 else None
         quantiles = {name: self.quantile(p) * scale for name, p in QUANTILES.items()}
-        return {
-            "n": h.count,
-            "mean": mean * scale,
-            "std": std,
-            "min": h.min * scale,
-            "max": h.max * scale,
-            **quantiles,
-        }
+        return Statistics(n=h.count, mean=mean * scale, std=std, min=h.min * scale, max=h.max * scale, **quantiles)

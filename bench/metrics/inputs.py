@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from typing import Any
 
 from bench.metrics.quantile import describe
 from bench.records.record_table import RecordTable
+from bench.results.tokens import InputCounts
 
 
 class Inputs:
@@ -22,12 +22,12 @@ class Inputs:
         self._each.frombytes(table.ints("inputs").tobytes())
         self._dimensions.update(number for number in table.column("dimensions") if number is not None)
 
-    def describe(self, inputs_are: str) -> dict[str, Any]:
+    def describe(self, inputs_are: str) -> InputCounts:
         """`inputs` of a summary: what they are, how many, their distribution over the requests, and the replies by their
         dimensions."""
-        return {
-            "are": inputs_are,
-            "total": sum(self._each),
-            "per_request": describe(sorted(self._each)),
-            "dimensions": {str(dimensions): self._dimensions[dimensions] for dimensions in sorted(self._dimensions)},
-        }
+        return InputCounts(
+            are=inputs_are,
+            total=sum(self._each),
+            per_request=describe(sorted(self._each)),
+            dimensions={str(dimensions): self._dimensions[dimensions] for dimensions in sorted(self._dimensions)},
+        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
+from math import fsum
 from typing import Any
 
 from bench.metrics.histogram import LogHistogram
-from bench.metrics.quantile import describe, quantile
+from bench.metrics.quantile import quantile
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
+from bench.results.load import CpuShare, LongestPause, LoopLag, RunQueueShare
 
 BUSY_SHARE = 0.9
 """A second in which a worker used more of a processor than this was a busy one."""
@@ -91,37 +93,44 @@ class WorkerSamples:
             total += (integral[-1] - integral[0]) / (end - begin)
         return total
 
-    def loop_lag_ms(self) -> dict[str, Any] | None:
+    def loop_lag_ms(self) -> LoopLag | None:
         """How late the loops were. Where workers sent quantiles of each second, these are of the worst second."""
         if self._lag.count:
             rows = self._lag.snapshot().describe(1e-6)
-            return {key: rows[key] for key in ("n", "p50", "p99", "max")} | {"of": "every wake-up"}
+            return LoopLag(n=rows.n, p50=rows.p50, p99=rows.p99, max=rows.max, of="every wake-up")
         if self._worst_lags["p99"]:
             worst = {key: max(values) if values else None for key, values in self._worst_lags.items()}
-            return {"n": len(self._worst_lags["p99"]), **worst, "of": "the worst second"}
+            return LoopLag(n=len(self._worst_lags["p99"]), **worst, of="the worst second")
         return None
 
-    def cpu(self) -> dict[str, Any] | None:
+    def cpu(self) -> CpuShare | None:
         """Share of one processor, over seconds and workers; of the busiest worker, the share of seconds over 90%."""
         rows = [sorted(worker.cpu) for worker in self._workers.values() if len(worker.cpu)]
         if not rows:
             return None
-        everything = describe(sorted(x for row in rows for x in row))
+        every = sorted(x for row in rows for x in row)
         busiest = max(sum(x > BUSY_SHARE for x in row) / len(row) for row in rows)
-        return {key: everything[key] for key in ("n", "mean", "p50", "p99", "max")} | {"seconds_over_90": busiest}
+        return CpuShare(
+            n=len(every),
+            mean=fsum(every) / len(every),
+            p50=quantile(every, 0.5),
+            p99=quantile(every, 0.99),
+            max=every[-1],
+            seconds_over_90=busiest,
+        )
 
-    def run_queue(self) -> dict[str, Any] | None:
+    def run_queue(self) -> RunQueueShare | None:
         """Share of its time that a worker was ready and did not run: mean of the worst worker, and worst second."""
         rows = [sorted(worker.run_queue) for worker in self._workers.values() if len(worker.run_queue)]
         if not rows:
             return None
-        return {
-            "mean": max(sum(row) / len(row) for row in rows),
-            "p99": max(quantile(row, 0.99) for row in rows),
-            "max": max(row[-1] for row in rows),
-        }
+        return RunQueueShare(
+            mean=max(sum(row) / len(row) for row in rows),
+            p99=max(quantile(row, 0.99) for row in rows),
+            max=max(row[-1] for row in rows),
+        )
 
-    def longest_pause(self, start_ns: int, duration_s: float | None) -> dict[str, Any] | None:
+    def longest_pause(self, start_ns: int, duration_s: float | None) -> LongestPause | None:
         """The longest time that a worker's loop did nothing although it was due, after the run began; of the worst worker."""
         if not self._workers:
             return None
@@ -132,18 +141,12 @@ class WorkerSamples:
             if end > start_ns
         ]
         length_ns, number = max(pauses, key=lambda pause: (pause[0], -pause[1]), default=(0, None))
-        return {
-            "longest_ms": length_ns / NS_PER_MS,
-            "worker": number,
-            "share_of_run": length_ns / NS_PER_S / duration_s if duration_s else None,
-        }
+        return LongestPause(
+            longest_ms=length_ns / NS_PER_MS,
+            worker=number,
+            share_of_run=length_ns / NS_PER_S / duration_s if duration_s else None,
+        )
 
-    def describe(self, start_ns: int, duration_s: float | None) -> dict[str, Any]:
-        """The samples' part of `instrument`, for a run that began at this instant and took so long."""
-        return {
-            "loop_lag_ms": self.loop_lag_ms(),
-            "cpu": self.cpu(),
-            "run_queue": self.run_queue(),
-            "pause": self.longest_pause(start_ns, duration_s),
-            "workers": len(self._workers),
-        }
+    def workers(self) -> int:
+        """How many workers there are samples of."""
+        return len(self._workers)

@@ -14,13 +14,26 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
-from typing import Any
 
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import NS_PER_S, input_tokens, output_tokens, ttft_ms
 from bench.metrics.run_numbers import JOB_RATES
+from bench.metrics.scope import metric_of
 from bench.records.record_table import RecordTable
+from bench.results.numbers import Metric, Statistics
+from bench.results.sessions import (
+    AllAndFresh,
+    CachedFrom,
+    JobCounts,
+    JobRates,
+    Jobs,
+    JobTime,
+    JobTokens,
+    SpeedQuantiles,
+    TimeShare,
+    TtftBin,
+)
 
 S_PER_H = 3600
 PER_USER = ("p50", "p75", "p90", "p95", "p99")
@@ -55,9 +68,7 @@ class JobNumbers:
                 if record.turn is not None:
                     self._by_turn.add(record.turn + 1, ms)
 
-    def describe(
-        self, span: tuple[float, float] | None, tpot_ms: Mapping[str, Any], gpus: int | None
-    ) -> dict[str, Any] | None:
+    def describe(self, span: tuple[float, float] | None, tpot_ms: Statistics, gpus: int | None) -> Jobs | None:
         """`jobs` of a summary; None of a run without jobs.
 
         `span`: from the first send to the last end, in ns from the start of the run; `tpot_ms`: the numbers of TPOT.
@@ -69,18 +80,20 @@ class JobNumbers:
         ends = Counter(job.ended for job in jobs)
         duration_s = None if span is None else (span[1] - span[0]) / NS_PER_S
         seconds = _seconds(completed, duration_s)
-        return {
-            "counts": {str(end): ends[end] for end in JobEnd},
-            "sessions": len({job.session for job in jobs}),
-            "job_s": seconds,
-            "rates": _rates(self._ended_s(jobs, span), seconds, duration_s, gpus),
-            "steps": describe(sorted(job.steps for job in completed)),
-            "time": _time(completed),
-            "tokens": self._fresh.describe(completed, duration_s),
-            "tokens_per_s_per_user": {name: 1000 / tpot_ms[name] if tpot_ms.get(name) else None for name in PER_USER},
-            "ttft_by_context": self._by_context.describe(),
-            "ttft_by_turn": self._by_turn.describe(),
-        }
+        return Jobs(
+            counts=JobCounts(**{str(end): ends[end] for end in JobEnd}),
+            sessions=len({job.session for job in jobs}),
+            job_s=seconds,
+            rates=_rates(self._ended_s(jobs, span), seconds, duration_s, gpus),
+            steps=describe(sorted(job.steps for job in completed)),
+            time=_time(completed),
+            tokens=self._fresh.describe(completed, duration_s),
+            tokens_per_s_per_user=SpeedQuantiles(
+                **{name: 1000 / ms if (ms := tpot_ms.of(name)) else None for name in SpeedQuantiles.__struct_fields__}
+            ),
+            ttft_by_context=self._by_context.describe(),
+            ttft_by_turn=self._by_turn.describe(),
+        )
 
     def _ended_s(self, jobs: Sequence[Job], span: tuple[float, float] | None) -> list[float]:
         """When jobs ended, in s from the first send: those that were begun in the warm-up too, about as many as are cut."""
@@ -91,16 +104,14 @@ class JobNumbers:
 _ENDED = (JobEnd.COMPLETED, JobEnd.BEGUN_BEFORE)
 
 
-def _rates(
-    ended_s: Sequence[float], seconds: Mapping[str, Any], duration_s: float | None, gpus: int | None
-) -> dict[str, Any]:
+def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, gpus: int | None) -> JobRates:
     """Jobs an hour: of one user, who asks for the next when one is done, of the whole run, and of one GPU."""
-    mean = seconds["mean"]
+    mean = seconds.mean
     values: dict[str, float | None] = dict.fromkeys(JOB_RATES)
     ci95: dict[str, list[float] | None] = dict.fromkeys(JOB_RATES)
     if mean:
         values["jobs_per_hour_per_user"] = S_PER_H / mean
-        ci95["jobs_per_hour_per_user"] = _inverse(seconds["ci95"]["mean"])
+        ci95["jobs_per_hour_per_user"] = _inverse(seconds.ci95["mean"])
     if duration_s:
         from bench.metrics import sureness
 
@@ -109,15 +120,15 @@ def _rates(
         for at_s in ended_s:
             if 0 <= at_s < len(each_second):
                 each_second[int(at_s)] += S_PER_H
-        ends = sureness.of_rates({"jobs_per_hour": per_hour}, {"jobs_per_hour": each_second})["ci95"]["jobs_per_hour"]
+        ends = sureness.of_rates({"jobs_per_hour": per_hour}, {"jobs_per_hour": each_second}).ci95["jobs_per_hour"]
         ci95["jobs_per_hour"] = ends
         if gpus is not None:
             values["jobs_per_hour_per_gpu"] = per_hour / gpus
             ci95["jobs_per_hour_per_gpu"] = None if ends is None else [end / gpus for end in ends]
-    return {"ended": len(ended_s), **values, "ci95": ci95}
+    return JobRates(ended=len(ended_s), **values, ci95=ci95)
 
 
-def _seconds(completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
+def _seconds(completed: Sequence[Job], duration_s: float | None) -> Metric:
     """Job seconds, with intervals that take the jobs of a session for one group."""
     from bench.metrics import sureness
 
@@ -125,7 +136,7 @@ def _seconds(completed: Sequence[Job], duration_s: float | None) -> dict[str, An
     for job in completed:
         groups.setdefault(job.session, []).append(job.seconds)
     sure = sureness.of_groups(list(groups.values()), duration_s)
-    return describe(sorted(job.seconds for job in completed)) | sure | {"quantiles": "exact", "bounds": {}}
+    return metric_of(describe(sorted(job.seconds for job in completed)), sure, "exact", {})
 
 
 def _inverse(ends: Sequence[float] | None) -> list[float] | None:
@@ -133,7 +144,7 @@ def _inverse(ends: Sequence[float] | None) -> list[float] | None:
     return None if ends is None or ends[0] <= 0 else [S_PER_H / ends[1], S_PER_H / ends[0]]
 
 
-def _time(completed: Sequence[Job]) -> dict[str, Any]:
+def _time(completed: Sequence[Job]) -> JobTime:
     """Where the time of completed jobs went, with the pauses of their users before them: seconds, and shares of all."""
     of: dict[str, Callable[[Job], int]] = {
         "model": lambda job: job.model_ns,
@@ -143,7 +154,7 @@ def _time(completed: Sequence[Job]) -> dict[str, Any]:
     }
     sums = {name: sum(map(one, completed)) / NS_PER_S for name, one in of.items()}
     whole = fsum(sums.values())
-    return {name: {"s": s, "share": s / whole if whole else None} for name, s in sums.items()}
+    return JobTime(**{name: TimeShare(s=s, share=s / whole if whole else None) for name, s in sums.items()})
 
 
 class FreshTokens:
@@ -169,7 +180,7 @@ class FreshTokens:
         self._from["plan"] += int(by_plan.sum())
         self._from["none"] += int((~by_server & ~by_plan).sum())
 
-    def describe(self, completed: Sequence[Job], duration_s: float | None) -> dict[str, Any]:
+    def describe(self, completed: Sequence[Job], duration_s: float | None) -> JobTokens:
         """Sums over the run, per second of it, and per completed job."""
         of_all = {"input": self._input, "cached": self._cached, "output": self._output}
         of_jobs = {
@@ -177,18 +188,18 @@ class FreshTokens:
             "cached": sum(job.cached_tokens for job in completed),
             "output": sum(job.output_tokens for job in completed),
         }
-        return {
+        return JobTokens(
             **of_all,
-            "cached_from": {name: self._from[name] for name in ("server", "plan", "none")},
-            "per_s": _all_and_fresh(of_all, duration_s),
-            "per_job": _all_and_fresh(of_jobs, len(completed)),
-        }
+            cached_from=CachedFrom(**{name: self._from[name] for name in CachedFrom.__struct_fields__}),
+            per_s=_all_and_fresh(of_all, duration_s),
+            per_job=_all_and_fresh(of_jobs, len(completed)),
+        )
 
 
-def _all_and_fresh(tokens: Mapping[str, int], over: float | None) -> dict[str, float | None]:
+def _all_and_fresh(tokens: Mapping[str, int], over: float | None) -> AllAndFresh:
     every = tokens["input"] + tokens["output"]
-    amounts = {"all": every, "fresh": every - tokens["cached"]}
-    return {name: amount / over if over else None for name, amount in amounts.items()}
+    fresh = every - tokens["cached"]
+    return AllAndFresh(all=every / over if over else None, fresh=fresh / over if over else None)
 
 
 class TtftBins:
@@ -201,9 +212,9 @@ class TtftBins:
         """A TTFT at this number, which is at least 1."""
         self._bins.setdefault((number - 1).bit_length(), array("d")).append(ms)
 
-    def describe(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[TtftBin]:
         """The bins that have values, rising: `from` and `to` are in it."""
         return [
-            {"from": 1 if not k else 2 ** (k - 1) + 1, "to": 2**k, "ttft_ms": describe(sorted(self._bins[k]))}
+            TtftBin(from_=1 if not k else 2 ** (k - 1) + 1, to=2**k, ttft_ms=describe(sorted(self._bins[k])))
             for k in sorted(self._bins)
         ]

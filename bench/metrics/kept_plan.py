@@ -18,12 +18,12 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.metrics.columns import Columns
 from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.request_metrics import NS_PER_S
 from bench.metrics.session_counts import SessionCounts
+from bench.results.load import OffPlan
 
 ARRIVALS, USERS = "arrivals", "users"
 
@@ -43,7 +43,7 @@ class KeptPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class OffPlan:
+class _PartOff:
     """How much of a part was not as planned: a share of its arrivals, or of its users' time."""
 
     part: PlannedLoad
@@ -56,7 +56,7 @@ def describe(
     spans: Sequence[tuple[Sequence[int], Sequence[int]]],
     start_ns: int,
     sessions: SessionCounts,
-) -> dict[str, Any] | None:
+) -> OffPlan | None:
     """`off_plan` of a summary: the part that was least as planned; None where nothing could change the load, or was sent.
 
     `spans`: from when to when requests were in flight, of each worker, in absolute ns; the run began at `start_ns`.
@@ -74,17 +74,17 @@ def describe(
     if worst is None:
         return None
     last_ns = max(columns.intended)
-    return {
-        "of": USERS if plan.arrivals is None else ARRIVALS,
-        "share": worst.share,
-        "start_s": worst.part.start_ns / NS_PER_S,
-        "end_s": min(worst.part.end_ns, last_ns) / NS_PER_S,
-    }
+    return OffPlan(
+        of=USERS if plan.arrivals is None else ARRIVALS,
+        share=worst.share,
+        start_s=worst.part.start_ns / NS_PER_S,
+        end_s=min(worst.part.end_ns, last_ns) / NS_PER_S,
+    )
 
 
 def _arrivals_off(
     plan: KeptPlan, arrivals: Iterator[int], rows: Mapping[int, float], until_ns: float = math.inf
-) -> Iterator[OffPlan]:
+) -> Iterator[_PartOff]:
     """`rows`: when the requests, or sessions, with these numbers came. Those that should have come later than `until_ns` may
     be missing."""
     borders = [part.start_ns for part in plan.parts]
@@ -99,12 +99,12 @@ def _arrivals_off(
         seen = rows.get(index)
         due[part] += 1
         wrong[part] += (plan.whole and planned_ns <= until_ns) if seen is None else seen != planned_ns
-    return (OffPlan(p, bad / n) for p, bad, n in zip(plan.parts, wrong, due, strict=True) if n)
+    return (_PartOff(p, bad / n) for p, bad, n in zip(plan.parts, wrong, due, strict=True) if n)
 
 
 def _users_off(
     parts: Iterable[PlannedLoad], spans: Sequence[tuple[Sequence[int], Sequence[int]]], start_ns: int
-) -> Iterator[OffPlan]:
+) -> Iterator[_PartOff]:
     if not spans or not all(len(begins) for begins, _ in spans):
         return
     # Of a worker that has begun its last request nothing is known: no user waits for the next one any more.
@@ -123,7 +123,7 @@ def _users_off(
             ends = sorted([*going_on, *own])
             missing = _area(came, ends, len(going_on), part.start_ns, end_ns, users, -1)
             too_many = _area(came, own, 0, part.start_ns, end_ns, users, 1)
-            yield OffPlan(part, (missing + too_many) / (users * (end_ns - part.start_ns)))
+            yield _PartOff(part, (missing + too_many) / (users * (end_ns - part.start_ns)))
         going_on, at = [*going_on, *own], last
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
 from bench.records.record_table import Ints, RecordTable
+from bench.results.tokens import KindCount, Kinds, ToolCalls
 
 KINDS = {"content": "c", "reasoning": "t", "tool_calls": "f"}
 """The kinds of text, and their letters in a record."""
@@ -43,23 +43,25 @@ class KindTally:
         count["calling"] += int((calls > 0).sum())
         count["calls"] += int(calls.sum())
 
-    def to_json(self) -> dict[str, Any]:
-        """`kinds` and `tool_calls` of a summary's tokens."""
+    def kinds(self) -> Kinds:
+        """The chunks that bear text, and their tokens, by what the text is."""
         count = self._count
-        return {
-            "kinds": {
-                **{
-                    name: {"chunks": self._chunks[letter], "tokens": self._tokens[letter]}
-                    for name, letter in KINDS.items()
-                },
-                "requests_with_unknown_tokens": count["unknown"],
-                "reasoning_by_usage": count["reasoning"] if count["reasoning_said"] else None,
+        return Kinds(
+            **{
+                name: KindCount(chunks=self._chunks[letter], tokens=self._tokens[letter])
+                for name, letter in KINDS.items()
             },
-            "tool_calls": {
-                "judged": count["judged"],
-                "replies": count["calling"],
-                "share": count["calling"] / count["judged"] if count["judged"] else None,
-                "calls": count["calls"],
-                "calls_per_reply": count["calls"] / count["calling"] if count["calling"] else None,
-            },
-        }
+            requests_with_unknown_tokens=count["unknown"],
+            reasoning_by_usage=count["reasoning"] if count["reasoning_said"] else None,
+        )
+
+    def tool_calls(self) -> ToolCalls:
+        """The replies that call tools."""
+        count = self._count
+        return ToolCalls(
+            judged=count["judged"],
+            replies=count["calling"],
+            share=count["calling"] / count["judged"] if count["judged"] else None,
+            calls=count["calls"],
+            calls_per_reply=count["calls"] / count["calling"] if count["calling"] else None,
+        )

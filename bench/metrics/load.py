@@ -6,7 +6,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import fsum
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.load import LittlesLaw, Load, ReadyNotSent, WaitedAtCap
+from bench.results.numbers import PlanAgainstSent
 
 _SLOT_ARRIVALS = 10
 _MIN_SLOTS = 10
@@ -110,7 +111,7 @@ class Readiness:
         spent += record.end_ns - record.intended_ns
         self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns), spent
 
-    def describe(self) -> dict[str, Any] | None:
+    def describe(self) -> ReadyNotSent | None:
         """`ready_not_sent` of a summary; None without a request.
 
         `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
@@ -123,11 +124,11 @@ class Readiness:
         begin, wait = view(self._intended), view(self._waits)
         waits = np.where(begin >= first_ns, wait, np.maximum(0, begin + wait - first_ns))
         total = int(waits.sum())
-        return {
-            "share": total / user_ns,
-            "typical_ms": sum_of_squares(waits) / total / NS_PER_MS if total else 0.0,
-            "longest_ms": int(waits.max()) / NS_PER_MS,
-        }
+        return ReadyNotSent(
+            share=total / user_ns,
+            typical_ms=sum_of_squares(waits) / total / NS_PER_MS if total else 0.0,
+            longest_ms=int(waits.max()) / NS_PER_MS,
+        )
 
 
 def overlap_ns(begins: Iterable[float], ends: Iterable[float], start_ns: float, end_ns: float) -> float:
@@ -179,26 +180,26 @@ def describe_load(
     samples: WorkerSamples,
     readiness: Readiness,
     sessions: SessionCounts,
-) -> dict[str, Any]:
+) -> Load:
     """`load` of a summary. Means in flight are over the whole run, from the first send to the last end."""
     sent = happened(columns.sent)
     mean = None
     if sent and max(columns.end) > min(sent):
         mean = spans.mean(min(sent) + facts.start_ns, max(columns.end) + facts.start_ns)
-    return {
-        "mode": facts.mode,
-        "offered_rps": facts.offered_rps,
-        "achieved_rps": None if _at_once(facts, columns.intended, len(sent), spans.most()) else rate(sent),
-        "concurrency": facts.concurrency,
-        "max_concurrency": facts.max_concurrency,
-        "concurrency_mean": mean,
-        "concurrency_max": spans.most(),
-        "plan": plan_against_sent(list(columns.intended), sent) if facts.open_loop else None,
-        "off_plan": kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns, sessions),
-        "waited_at_cap": _waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
-        "ready_not_sent": None if facts.open_loop else readiness.describe(),
-        "littles_law": _littles_law(spans, samples),
-    }
+    return Load(
+        mode=facts.mode,
+        offered_rps=facts.offered_rps,
+        achieved_rps=None if _at_once(facts, columns.intended, len(sent), spans.most()) else rate(sent),
+        concurrency=facts.concurrency,
+        max_concurrency=facts.max_concurrency,
+        concurrency_mean=mean,
+        concurrency_max=spans.most(),
+        plan=plan_against_sent(list(columns.intended), sent) if facts.open_loop else None,
+        off_plan=kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns, sessions),
+        waited_at_cap=_waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
+        ready_not_sent=None if facts.open_loop else readiness.describe(),
+        littles_law=_littles_law(spans, samples),
+    )
 
 
 def _at_once(facts: RunFacts, intended: Sequence[float], sent: int, in_flight: int) -> bool:
@@ -212,22 +213,22 @@ def _at_once(facts: RunFacts, intended: Sequence[float], sent: int, in_flight: i
     return sent <= max(in_flight, users)
 
 
-def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> dict[str, Any]:
+def plan_against_sent(intended: Sequence[float], sent: Sequence[float]) -> PlanAgainstSent:
     """Did the load go out as it was drawn? Rates over the spans of both; dispersion of the counts per 10/rate."""
     planned_rps, sent_rps = rate(intended), rate(sent)
     planned, done = (dispersion(times, intended) for times in (intended, sent))
-    return {
-        "planned_rps": planned_rps,
-        "sent_rps": sent_rps,
-        "rate_difference": sent_rps / planned_rps - 1 if planned_rps and sent_rps else None,
-        "span_difference_ms": _span_difference_ms(intended, sent),
-        "dispersion_planned": planned,
-        "dispersion_sent": done,
+    return PlanAgainstSent(
+        planned_rps=planned_rps,
+        sent_rps=sent_rps,
+        rate_difference=sent_rps / planned_rps - 1 if planned_rps and sent_rps else None,
+        span_difference_ms=_span_difference_ms(intended, sent),
+        dispersion_planned=planned,
+        dispersion_sent=done,
         # The summand keeps the ratio of two metronomes at 1 when neither has any dispersion.
-        "dispersion_ratio": None
+        dispersion_ratio=None
         if planned is None or done is None
         else (done + _NO_DISPERSION) / (planned + _NO_DISPERSION),
-    }
+    )
 
 
 def _span_difference_ms(intended: Sequence[float], sent: Sequence[float]) -> float | None:
@@ -238,18 +239,18 @@ def _span_difference_ms(intended: Sequence[float], sent: Sequence[float]) -> flo
     return (len(sent) - 1) * (1 / sent_rps - 1 / planned_rps) * NS_PER_S / NS_PER_MS
 
 
-def _waits(columns: Columns) -> dict[str, Any]:
+def _waits(columns: Columns) -> WaitedAtCap:
     """Arrivals that waited for a slot under the cap."""
     rows = zip(columns.eligible, columns.intended, strict=True)
     waits = [(eligible - intended) / NS_PER_MS for eligible, intended in rows if eligible > intended]
-    return {
-        "n": len(waits),
-        "share": len(waits) / len(columns) if len(columns) else None,
-        "wait_ms": describe(sorted(waits)),
-    }
+    return WaitedAtCap(
+        n=len(waits),
+        share=len(waits) / len(columns) if len(columns) else None,
+        wait_ms=describe(sorted(waits)),
+    )
 
 
-def _littles_law(spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
+def _littles_law(spans: Spans, samples: WorkerSamples) -> LittlesLaw:
     """Mean in flight as the dispatchers counted it, and as the records give it for the same windows.
 
     Each worker's window reaches from its first sample, at which nothing was in flight yet, to its last, at which nothing was
@@ -261,10 +262,10 @@ def _littles_law(spans: Spans, samples: WorkerSamples) -> dict[str, Any]:
         records = fsum(spans.mean(start, end, worker) for worker, (start, end) in samples.windows().items())
     difference = None if records is None or not dispatcher else records / dispatcher - 1
     sent = samples.sent()
-    return {
-        "dispatcher_mean": dispatcher,
-        "records_mean": records,
-        "difference": difference,
-        "dispatched": sent,
-        "records": None if sent is None else spans.count(samples.windows()),
-    }
+    return LittlesLaw(
+        dispatcher_mean=dispatcher,
+        records_mean=records,
+        difference=difference,
+        dispatched=sent,
+        records=None if sent is None else spans.count(samples.windows()),
+    )

@@ -22,7 +22,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -32,8 +31,9 @@ from bench.metrics.bounds import meaningless
 from bench.metrics.catalog import METRICS, RequestMetric
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.metrics.request_metrics import NS_PER_MS
-from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, number_of
+from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
+from bench.results.summary import ObjectiveResult, Slo
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -248,17 +248,10 @@ def _statistic(ascending: Sequence[float], stat: str) -> float:
 
 
 def evaluate(
-    objectives: Iterable[Objective],
-    latency: Mapping[str, Mapping[str, Any]],
-    throughput: Mapping[str, Any],
-    error_rate: float | None,
-    error_rate_ci95: Sequence[float] | None = None,
-    parts: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({}),
-    jobs: Mapping[str, Any] | None = None,
-    goodput: Mapping[str, Any] | None = None,
-    goodput_ci95: Sequence[float] | None = None,
-) -> dict[str, Any]:
-    """Each objective with the value it is held against and whether it held: `slo` of a summary.
+    objectives: Iterable[Objective], whole: Numbers, parts: Mapping[tuple[str, str], Numbers] = MappingProxyType({})
+) -> Slo:
+    """Each objective with the value it is held against and whether it held: `slo` of a summary. `parts`: the numbers of the
+    parts of the run, by kind and name.
 
     `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
     lies inside or there are too few independent values.
@@ -266,40 +259,32 @@ def evaluate(
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
     is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
     """
-    whole: Mapping[str, Any] = {
-        "latency": latency,
-        "throughput": throughput,
-        "error_rate": error_rate,
-        "error_rate_ci95": error_rate_ci95,
-        "jobs": jobs,
-        "goodput": goodput,
-        "goodput_ci95": goodput_ci95,
-    }
-    rows: list[dict[str, Any]] = []
-    for objective in objectives:
-        # None: no request is of that part.
-        part = whole if objective.part is None else parts.get(objective.part)
-        found = NO_NUMBER if part is None else number_of(part, objective.metric, objective.stat)
-        value, row, stat = found.value, found.row, objective.stat
-        between = row["bounds"][stat] if row is not None and stat is not None and meaningless(row, stat) else None
-        rows.append(
-            {
-                "objective": objective.text,
-                "metric": objective.metric,
-                "stat": objective.stat,
-                "op": objective.op,
-                "limit": objective.limit,
-                "unit": objective.unit,
-                "value": value,
-                "ci95": found.ci95,
-                "between": between,
-                "held": value is not None and all(objective.holds(end) for end in _ends(value, between)),
-                "shown": sureness.shown(
-                    found.ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
-                ),
-            }
-        )
-    return {"held": all(row["held"] for row in rows) if rows else None, "objectives": rows}
+    rows = [
+        _judged(objective, whole if objective.part is None else parts.get(objective.part)) for objective in objectives
+    ]
+    return Slo(held=all(row.held for row in rows) if rows else None, objectives=rows)
+
+
+def _judged(objective: Objective, part: Numbers | None) -> ObjectiveResult:
+    """An objective against the numbers of what it speaks of; None: no request is of that part."""
+    found = NO_NUMBER if part is None else part.number(objective.metric, objective.stat)
+    value, row, stat = found.value, found.row, objective.stat
+    between = row.bounds[stat] if row is not None and stat is not None and meaningless(row, stat) else None
+    return ObjectiveResult(
+        objective=objective.text,
+        metric=objective.metric,
+        stat=objective.stat,
+        op=objective.op,
+        limit=objective.limit,
+        unit=objective.unit,
+        value=value,
+        ci95=found.ci95,
+        between=between,
+        held=value is not None and all(objective.holds(end) for end in _ends(value, between)),
+        shown=sureness.shown(
+            found.ci95 if between is None else None, objective.limit, upper=objective.op in ("<", "<=")
+        ),
+    )
 
 
 def _ends(value: float, between: Sequence[float | None] | None) -> tuple[float, float]:

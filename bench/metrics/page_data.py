@@ -14,6 +14,8 @@ from bench.metrics.columns import Columns
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
+from bench.results.base import to_plain
+from bench.results.series import Series
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints
@@ -27,12 +29,12 @@ def page_data(
     bytes_in: Arrivals,
     itl: StepHistograms,
     chosen: ChosenRequests,
-    summary_series: Mapping[str, Any],
+    summary_series: Series,
 ) -> dict[str, Any]:
     """`series` (those of the summary where they are short enough, and ITL), `histograms` (of each step, bin: count) and
     `requests`."""
     steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns, itl.width_ns), MOST_STEPS)
-    same = summary_series["step_s"] * NS_PER_S == steps.ns
+    same = summary_series.step_s * NS_PER_S == steps.ns
     series = summary_series if same else over_time(columns, tokens, bytes_in, steps)
     histograms = {"itl_ms": itl.per_step(steps.start_ns, steps.ns, steps.count)}
     for metric in ("ttft_ms", "tpot_ms", "e2el_ms"):
@@ -40,7 +42,7 @@ def page_data(
         found.extend(*_times_and_values(columns, metric))
         histograms[metric] = found.per_step(steps.start_ns, steps.ns, steps.count)
     return {
-        "series": {**series, "itl_ms": _quantiles(histograms["itl_ms"])},
+        "series": {**to_plain(series), "itl_ms": _quantiles(histograms["itl_ms"])},
         "histograms": histograms,
         "requests": chosen.describe(),
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from bench.metrics.request_metrics import NS_PER_S
+from bench.results.summary import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class ChangedLoad:
     after: float
     by: str
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> Change:
         """An entry of `changes` in a summary."""
-        return {"at_s": self.at_ns / NS_PER_S, "from": self.before, "to": self.after, "by": self.by}
+        return Change(at_s=self.at_ns / NS_PER_S, from_=self.before, to=self.after, by=self.by)
 
 
 def parts_between(first: float, changes: Sequence[ChangedLoad], end_ns: int) -> tuple[PlannedLoad, ...]:

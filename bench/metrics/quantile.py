@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+
+from bench.results.numbers import Statistics
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 """The quantiles of every metric, by the name they are reported under."""
@@ -19,6 +20,7 @@ _MANY = 10_000
 """From so many values on numpy, which then is there, is quicker."""
 
 STATISTICS = ("mean", "std", "min", "max", *QUANTILES)
+NO_VALUES = Statistics(n=0, **dict.fromkeys(STATISTICS))
 
 
 def quantile(ordered: Sequence[float], p: float) -> float:
@@ -46,12 +48,12 @@ def _squares(values: Sequence[float], mean: float) -> float:
     return math.fsum(chain.from_iterable(squares[at : at + _MANY].tolist() for at in range(0, len(squares), _MANY)))
 
 
-def describe(ordered: Sequence[float]) -> dict[str, Any]:
+def describe(ordered: Sequence[float]) -> Statistics:
     """n, mean, std (of a sample, n - 1), min, max and quantiles of values in ascending order; None where undefined."""
     n = len(ordered)
     if not n:
-        return {"n": 0, **dict.fromkeys(STATISTICS)}
+        return NO_VALUES
     mean = math.fsum(ordered) / n
     std = math.sqrt(_squares(ordered, mean) / (n - 1)) if n > 1 else None
     quantiles = {name: quantile(ordered, p) for name, p in QUANTILES.items()}
-    return {"n": n, "mean": mean, "std": std, "min": ordered[0], "max": ordered[-1], **quantiles}
+    return Statistics(n=n, mean=mean, std=std, min=ordered[0], max=ordered[-1], **quantiles)

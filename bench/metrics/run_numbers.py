@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
+
+from msgspec import UNSET
 
 from bench.metrics.catalog import METRICS
+from bench.results.numbers import Goodput, Latency, Metric, Throughput
+from bench.results.sessions import JobRates, Jobs
+from bench.results.summary import PartNumbers, SummaryNumbers
 
 JOB = "job"
 """The metric of job seconds, which takes a statistic as latencies do."""
@@ -19,11 +24,11 @@ JOB_NUMBERS = (JOB, *JOB_RATES)
 
 @dataclass(frozen=True, slots=True)
 class RunNumber:
-    """A value and its 95% interval, None where there is none; `row`: all statistics of the metric, where it has some."""
+    """A value and its 95% interval, None if there is none; `row`: all statistics of the metric, if it has some."""
 
     value: float | None = None
     ci95: Sequence[float] | None = None
-    row: Mapping[str, Any] | None = None
+    row: Metric | None = None
 
 
 NO_NUMBER = RunNumber()
@@ -31,44 +36,85 @@ LISTS = {"model": "models", "class": "classes"}
 """Where the numbers of the parts of a run stand in its summary, by their kind."""
 
 
-def part_of(summary: Mapping[str, Any], part: tuple[str, str] | None) -> Mapping[str, Any] | None:
-    """What of a summary an objective speaks of: all of it, or a part by kind and name; None where it has no such part."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What objectives can be about: of a run, or of a part of one."""
+
+    latency: Latency
+    throughput: Throughput
+    goodput: Goodput | None
+    goodput_ci95: Sequence[float] | None = None
+    error_rate: float | None
+    error_rate_ci95: Sequence[float] | None = None
+    jobs: Jobs | None = None
+
+    @classmethod
+    def of(cls, part: SummaryNumbers | PartNumbers) -> Numbers:
+        """Those of a summary, which has no intervals of shares, or of a part of one."""
+        jobs, ends = None, None
+        if isinstance(part, PartNumbers):
+            error_rate, ends = part.error_rate, part.error_rate_ci95
+        else:
+            tried = part.counts.succeeded + part.counts.failed
+            error_rate, jobs = part.counts.failed / tried if tried else None, part.jobs
+        return cls(
+            latency=part.latency,
+            throughput=part.throughput,
+            goodput=part.goodput,
+            error_rate=error_rate,
+            error_rate_ci95=ends,
+            jobs=jobs,
+        )
+
+    def number(self, metric: str, stat: str | None) -> RunNumber:
+        """The number with this name."""
+        if metric in JOB_NUMBERS:
+            if self.jobs is None:
+                return NO_NUMBER
+            return _of_row(self.jobs.job_s, stat) if metric == JOB else _of_rates(self.jobs.rates, metric)
+        if stat is not None:
+            return _of_row(self.latency[METRICS[metric].key], stat)
+        if metric == "goodput":
+            return NO_NUMBER if self.goodput is None else RunNumber(self.goodput.share, self.goodput_ci95)
+        if metric != "error_rate":
+            return _of_rates(self.throughput, metric)
+        return RunNumber(self.error_rate, self.error_rate_ci95)
+
+
+def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNumbers | PartNumbers | None:
+    """What an objective is about: the whole summary, or a part by kind and name. Returns None if there is no such part."""
     if part is None:
         return summary
     kind, name = part
-    return next((one for one in parts_of(summary, kind) if one[kind] == name), None)
+    return next((one for one in parts_of(summary, kind) if one.name == name), None)
 
 
-def parts_of(summary: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any]]:
-    """The numbers of each model or each class, by the kind of part; none of a run without such parts."""
-    return summary.get(LISTS[kind]) or ()
+@overload
+def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]: ...
 
 
-def number_of(part: Mapping[str, Any], metric: str, stat: str | None) -> RunNumber:
-    """The number of a summary, or of a part of one. The error rate needs the keys `error_rate` and `error_rate_ci95`, or
-    `counts`; goodput has an interval where there is a key `goodput_ci95`."""
-    if metric in JOB_NUMBERS:
-        jobs = part.get("jobs")
-        if jobs is None:
-            return NO_NUMBER
-        return _of_row(jobs["job_s"], stat) if metric == JOB else _of_rates(jobs["rates"], metric)
-    if stat is not None:
-        return _of_row(part["latency"][METRICS[metric].key], stat)
-    if metric == "goodput":
-        good = part.get("goodput")
-        return NO_NUMBER if good is None else RunNumber(good["share"], part.get("goodput_ci95"))
-    if metric != "error_rate":
-        return _of_rates(part["throughput"], metric)
-    if "error_rate" in part:
-        return RunNumber(part["error_rate"], part["error_rate_ci95"])
-    tried = part["counts"]["succeeded"] + part["counts"]["failed"]
-    return RunNumber(part["counts"]["failed"] / tried if tried else None)
+@overload
+def parts_of(summary: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any]]: ...
 
 
-def _of_row(row: Mapping[str, Any], stat: str | None) -> RunNumber:
+def parts_of(summary: SummaryNumbers | Mapping[str, Any], kind: str) -> Sequence[PartNumbers | Mapping[str, Any]]:
+    """The numbers of each model or each class, by the kind of part; none of a run without such parts. Pages have a summary as
+    plain content."""
+    name = LISTS[kind]
+    parts = summary.get(name) if isinstance(summary, Mapping) else getattr(summary, name)
+    return parts or ()
+
+
+def number_of(part: SummaryNumbers | PartNumbers, metric: str, stat: str | None) -> RunNumber:
+    """The number of a summary, or of a part of one."""
+    return Numbers.of(part).number(metric, stat)
+
+
+def _of_row(row: Metric, stat: str | None) -> RunNumber:
     assert stat is not None
-    return RunNumber(row[stat], row["ci95"].get(stat), row)
+    return RunNumber(row.of(stat), row.ci95.get(stat), row)
 
 
-def _of_rates(rates: Mapping[str, Any], name: str) -> RunNumber:
-    return RunNumber(rates.get(name), rates["ci95"].get(name))
+def _of_rates(rates: Throughput | JobRates, name: str) -> RunNumber:
+    value = getattr(rates, name)
+    return RunNumber(None if value is UNSET else value, rates.ci95.get(name))

@@ -8,10 +8,13 @@ their end. How sure each number is comes from sureness.py, with which numpy come
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, inf
 from operator import add
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from bench.metrics import bounds
 from bench.metrics.arrivals import Arrivals
@@ -23,8 +26,10 @@ from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records.record_table import CANCELLED
+from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 
 if TYPE_CHECKING:
+    from bench.metrics.sureness import Sureness
     from bench.records.record_table import Floats, Ints
 
     Amounts = tuple[Floats, Floats]
@@ -86,7 +91,7 @@ class Scope:
             return None
         return (self._end_ns - self._start_ns) / NS_PER_S
 
-    def latency(self) -> dict[str, Any]:
+    def latency(self) -> dict[str, Metric]:
         """Every metric of the catalog."""
         columns, tokens, from_ns = self._data.columns, self._data.tokens, self._tokens_from_ns
         sample = tokens.sample(from_ns)
@@ -95,42 +100,37 @@ class Scope:
             "chunk_gap": (tokens.gaps(from_ns), [request.gaps for request in sample]),
         }
         between = {"itl": tokens.itl_between, "chunk_gap": tokens.gaps_between}
-        result: dict[str, Any] = {}
+        result: dict[str, Metric] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
                 result[metric.key] = self._request_metric(metric)
                 continue
-            found = self._of_tokens(*of_tokens[metric.name])
+            histogram, values = of_tokens[metric.name]
+            found = histogram.snapshot().describe(1 / NS_PER_MS)
             lies = None
             if columns.bounded:
                 least, most = between[metric.name](from_ns)
                 lies = least.snapshot().describe(1 / NS_PER_MS), most.snapshot().describe(1 / NS_PER_MS)
-            found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
-            result[metric.key] = found
+            how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
+            result[metric.key] = _metric(found, self._sure_of_tokens(histogram, values), how, lies, unit=metric.unit)
         return result
 
-    def of_requests(self) -> dict[str, Any]:
+    def of_requests(self) -> dict[str, Metric]:
         """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
         return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values()}
 
-    def _request_metric(self, metric: RequestMetric) -> dict[str, Any]:
-        from bench.metrics import arrays
-
-        columns = self._data.columns
-        found = self._of_requests(arrays.known(arrays.view(columns.metrics[metric.key])[self._rows]))
-        ends = bounds.of_request_metric(columns, metric.key, self._rows)
-        lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
-        found["bounds"] = {} if lies is None else bounds.worth_saying(found, *lies, unit=metric.unit)
-        return found
-
-    def _of_requests(self, values: Floats) -> dict[str, Any]:
+    def _request_metric(self, metric: RequestMetric) -> Metric:
         from bench.metrics import arrays, sureness
 
+        columns = self._data.columns
+        values = arrays.known(arrays.view(columns.metrics[metric.key])[self._rows])
         ordered = arrays.ascending(values)
         sure = sureness.of_requests(values, ordered, self.duration_s)
-        return describe(ordered) | sure | {"quantiles": "exact"}
+        ends = bounds.of_request_metric(columns, metric.key, self._rows)
+        lies = None if ends is None else (describe(ends[0]), describe(ends[1]))
+        return _metric(describe(ordered), sure, "exact", lies, unit=metric.unit)
 
-    def _of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> dict[str, Any]:
+    def _sure_of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> Sureness:
         from bench.metrics import arrays, sureness
         from bench.statistics.intervals import Whole
 
@@ -138,9 +138,7 @@ class Scope:
         # What has a TPOT has gaps.
         requests = len(arrays.known(arrays.view(self._data.columns.metrics["tpot_ms"])[self._rows]))
         mean_ns = histogram.total / histogram.count if histogram.count else 0.0
-        sure = sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
-        how = "exact" if histogram.exact else f"log histogram, relative error <= {RELATIVE_ERROR:.2%}"
-        return snapshot.describe(1 / NS_PER_MS) | sure | {"quantiles": how}
+        return sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
 
     def _ended_inside(self, start: float, end: float) -> Ints:
         from bench.metrics import arrays
@@ -155,12 +153,12 @@ class Scope:
             return arrivals.between(-inf, inf)
         return arrivals.between(self._start_ns, self._end_ns)
 
-    def throughput(self) -> dict[str, Any]:
+    def throughput(self) -> Throughput:
         """Requests and tokens per second, with intervals from the seconds of the scope."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
-            return {"duration_s": None, **none, "ci95": {**none}, "too_few": {}}
+            return Throughput(duration_s=None, **none, ci95={**none}, too_few={})
         from bench.metrics import arrays, sureness
 
         rows = self._ended_inside(start, end)
@@ -178,7 +176,7 @@ class Scope:
         }
         seconds = int(span)
         if self._data.of_inputs:
-            return {"duration_s": span, **self._rates_of_inputs(rows, prompts, start, span)}
+            return self._throughput_of_inputs(rows, prompts, start, span)
         input_of, output_of = (
             _per_second(prompts, start, seconds),
             self._data.arrivals.per_step(int(start), NS_PER_S, seconds),
@@ -189,9 +187,10 @@ class Scope:
             "output_tokens_per_s": output_of,
             "total_tokens_per_s": list(map(add, input_of, output_of)),
         }
-        return {"duration_s": span, **rates, **sureness.of_rates(rates, amounts)}
+        sure = sureness.of_rates(rates, amounts)
+        return Throughput(duration_s=span, **rates, ci95=sure.ci95, too_few=sure.too_few)
 
-    def _rates_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> dict[str, Any]:
+    def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
         from bench.metrics import arrays, sureness
 
@@ -203,24 +202,44 @@ class Scope:
         amounts = {name: _per_second(of, start, int(span)) for name, of in sums.items()}
         sure = sureness.of_rates(rates, amounts)
         none = dict.fromkeys(name for name in RATES if name not in rates)
-        return {**rates, **none, **sure, "ci95": {**sure["ci95"], **none}}
+        return Throughput(duration_s=span, **rates, **none, ci95={**sure.ci95, **none}, too_few=sure.too_few)
 
-    def goodput(self) -> dict[str, Any]:
+    def goodput(self) -> Goodput:
         """What met every objective, per second, and its share in the requests that ended."""
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
-            return {"requests_per_s": None, "output_tokens_per_s": None, "share": None}
+            return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
         from bench.metrics import arrays
 
         # Who left as planned neither met the objectives nor missed them.
         ended = self._ended_inside(start, end)
         ended = ended[arrays.view(columns.outcome)[ended] != CANCELLED]
         good = int(arrays.view(columns.good)[ended].sum())
-        return {
-            "requests_per_s": good / span,
-            "output_tokens_per_s": None if self._data.of_inputs else self._amount(self._data.good_arrivals) / span,
-            "share": good / len(ended) if len(ended) else None,
-        }
+        return Goodput(
+            requests_per_s=good / span,
+            output_tokens_per_s=None if self._data.of_inputs else self._amount(self._data.good_arrivals) / span,
+            share=good / len(ended) if len(ended) else None,
+        )
+
+
+def _metric(
+    statistics: Statistics, sure: Sureness, how: str, between: tuple[Statistics, Statistics] | None, *, unit: str
+) -> Metric:
+    """The statistics of a metric with all that is known of them; `between`: of the least and of the greatest values."""
+    lies = {} if between is None else bounds.worth_saying(statistics, *between, unit=unit)
+    return metric_of(statistics, sure, how, lies)
+
+
+def metric_of(statistics: Statistics, sure: Sureness, how: str, lies: Mapping[str, Sequence[float]]) -> Metric:
+    """Statistics with how sure they are, how the quantiles were read, and their bounds."""
+    return Metric(
+        **structs.asdict(statistics),
+        independent=sure.independent,
+        ci95=sure.ci95,
+        too_few=sure.too_few,
+        quantiles=how,
+        bounds=lies,
+    )
 
 
 def in_send_order(columns: Columns) -> Ints:

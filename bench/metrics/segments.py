@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from bench.metrics.columns import happened
 from bench.metrics.facts import RunFacts
@@ -21,6 +20,7 @@ from bench.metrics.quantile import quantile
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.scope import RunData, Scope
 from bench.metrics.window import Window
+from bench.results.summary import Segment
 
 PARTS_OF_A_LINE = 10
 SETTLE_S = 10.0
@@ -28,7 +28,7 @@ SETTLE_REQUESTS = 2.5
 """Times the p90 of E2EL."""
 
 
-def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[dict[str, Any]] | None:
+def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[Segment] | None:
     """`segments` of a summary; None of a load that stays. Of a load that ended early, those that it came to."""
     if not facts.segments:
         return None
@@ -42,31 +42,29 @@ def describe_segments(facts: RunFacts, data: RunData, spans: Spans) -> list[dict
     return [_describe(s, data, spans, facts) for s in shown]
 
 
-def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts) -> dict[str, Any]:
+def _describe(segment: PlannedLoad, data: RunData, spans: Spans, facts: RunFacts) -> Segment:
     columns = data.columns
     rows = [row for row, at in enumerate(columns.intended) if segment.start_ns <= at < segment.end_ns]
     begin_ns = segment.start_ns + _settle_ns(segment, happened([columns.metrics["e2el_ms"][row] for row in rows]))
     # A window holds its end, and what is sent at the border is of the next segment.
     scope = Scope(data, Window(begin_ns, segment.end_ns - 1, "segment"))
-    return {
-        "first": segment.first,
-        "last": segment.last,
-        "start_s": segment.start_ns / NS_PER_S,
-        "end_s": segment.end_ns / NS_PER_S,
-        "measured_from_s": begin_ns / NS_PER_S,
-        "sent": sum(columns.sent[row] == columns.sent[row] for row in rows),
-        "succeeded": sum(columns.ok[row] for row in rows),
-        "failed": sum(columns.failed[row] for row in rows),
-        "plan": plan_against_sent(
-            [columns.intended[row] for row in rows], happened([columns.sent[row] for row in rows])
-        )
+    return Segment(
+        first=segment.first,
+        last=segment.last,
+        start_s=segment.start_ns / NS_PER_S,
+        end_s=segment.end_ns / NS_PER_S,
+        measured_from_s=begin_ns / NS_PER_S,
+        sent=sum(columns.sent[row] == columns.sent[row] for row in rows),
+        succeeded=sum(columns.ok[row] for row in rows),
+        failed=sum(columns.failed[row] for row in rows),
+        plan=plan_against_sent([columns.intended[row] for row in rows], happened([columns.sent[row] for row in rows]))
         if facts.open_loop
         else None,
-        "concurrency_mean": spans.mean(facts.start_ns + begin_ns, facts.start_ns + segment.end_ns),
-        "latency": scope.of_requests(),
-        "throughput": scope.throughput(),
-        "goodput": scope.goodput() if facts.has_latency_objectives else None,
-    }
+        concurrency_mean=spans.mean(facts.start_ns + begin_ns, facts.start_ns + segment.end_ns),
+        latency=scope.of_requests(),
+        throughput=scope.throughput(),
+        goodput=scope.goodput() if facts.has_latency_objectives else None,
+    )
 
 
 def _settle_ns(segment: PlannedLoad, e2el_ms: Sequence[float]) -> int:

@@ -13,12 +13,22 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
+from bench.results.numbers import QuantilesOverTime, Statistics
+from bench.results.series import (
+    Distributions,
+    MedianOverTime,
+    Series,
+    SpeedOverTime,
+    TimeInterval,
+    TimeQuantile,
+    Traffic,
+)
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints
@@ -79,7 +89,7 @@ class Steps:
                 spent[step] += sign * (before * at - total)
         return [(later - earlier) / self.ns for earlier, later in pairwise(spent)]
 
-    def quantiles(self, times_ns: Floats, values_of: Floats) -> dict[str, list[float | None]]:
+    def quantiles(self, times_ns: Floats, values_of: Floats) -> QuantilesOverTime:
         """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""
         from bench.metrics.arrays import grouped
 
@@ -91,7 +101,7 @@ class Steps:
             result["mean"].append(math.fsum(values) / len(values) if values else None)
             for name, p in _OVER_TIME.items():
                 result[name].append(quantile(values, p) if values else None)
-        return result
+        return QuantilesOverTime(**result)
 
 
 def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
@@ -104,7 +114,7 @@ def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
     return Steps(min(sent.min(initial=math.inf), end.min()), float(end.max()), widest_ns, most)
 
 
-def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Steps | None = None) -> dict[str, Any]:
+def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Steps | None = None) -> Series:
     """`series` of a summary, or the same over other steps."""
     import numpy as np
 
@@ -115,41 +125,45 @@ def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Ste
         steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns))
     ended = end[~np.isnan(view(columns.sent))]
     status = view(columns.status)
-    return {
-        "step_s": steps.ns // NS_PER_S,
-        "t_s": [(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
-        "end_s": max(columns.end) / NS_PER_S if len(columns) else None,
-        "planned": steps.counts(columns.intended),
-        "sent": steps.counts(sent),
-        "completed": steps.counts(end[view(columns.ok)]),
-        "failed": steps.counts(end[view(columns.failed)]),
-        "failed_by_outcome": {
+    inputs, input_tokens = _inputs(columns, steps)
+    return Series(
+        step_s=steps.ns // NS_PER_S,
+        t_s=[(steps.first + step) * steps.ns / NS_PER_S for step in range(steps.count)],
+        end_s=max(columns.end) / NS_PER_S if len(columns) else None,
+        planned=steps.counts(columns.intended),
+        sent=steps.counts(sent),
+        completed=steps.counts(end[view(columns.ok)]),
+        failed=steps.counts(end[view(columns.failed)]),
+        failed_by_outcome={
             str(outcome): steps.counts(end[failed]) for outcome, failed in columns.failed_rows().items()
         },
-        "in_flight": steps.in_flight(sent, ended),
-        "ttft_ms": steps.quantiles(
+        in_flight=steps.in_flight(sent, ended),
+        ttft_ms=steps.quantiles(
             view(columns.sent) + view(columns.metrics["ttft_ms"]) * NS_PER_MS, view(columns.metrics["ttft_ms"])
         ),
-        **{key: steps.quantiles(end, view(columns.metrics[key])) for key in ("tpot_ms", "e2el_ms", "tps")},
-        "output_tokens": tokens.per_step(steps.start_ns, steps.ns, steps.count),
-        **_inputs(columns, steps),
-        "bytes_in": bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
-        "bytes_out": _amounts(steps, columns.sent, columns.bytes_sent),
-        "status": {
+        tpot_ms=steps.quantiles(end, view(columns.metrics["tpot_ms"])),
+        e2el_ms=steps.quantiles(end, view(columns.metrics["e2el_ms"])),
+        tps=steps.quantiles(end, view(columns.metrics["tps"])),
+        output_tokens=tokens.per_step(steps.start_ns, steps.ns, steps.count),
+        inputs=inputs,
+        input_tokens=input_tokens,
+        bytes_in=bytes_in.per_step(steps.start_ns, steps.ns, steps.count),
+        bytes_out=_amounts(steps, columns.sent, columns.bytes_sent),
+        status={
             status_name(one): steps.counts(end[status == one])
             for one in sorted(set(columns.status))
             if one != NEVER_ASKED
         },
-    }
+    )
 
 
-def _inputs(columns: Columns, steps: Steps) -> dict[str, list[float]]:
+def _inputs(columns: Columns, steps: Steps) -> tuple[list[float] | None, list[float] | None]:
     """The inputs and input tokens of the successful requests that ended in each step, where no text is generated."""
     if not any(columns.inputs):
-        return {}
+        return None, None
     ended = array("d", (end if ok else math.nan for end, ok in zip(columns.end, columns.ok, strict=True)))
     tokens = array("d", (0.0 if n != n else n for n in columns.input_tokens))
-    return {"inputs": _amounts(steps, ended, columns.inputs), "input_tokens": _amounts(steps, ended, tokens)}
+    return _amounts(steps, ended, columns.inputs), _amounts(steps, ended, tokens)
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:
@@ -170,7 +184,7 @@ def by_status(columns: Columns) -> dict[str, int]:
     return {status_name(status): counted[status] for status in sorted(counted) if status != NEVER_ASKED}
 
 
-def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
+def distributions(columns: Columns, series: Series) -> Distributions:
     """`distributions` of a summary: the nine of a report.
 
     Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
@@ -179,27 +193,27 @@ def distributions(columns: Columns, series: dict[str, Any]) -> dict[str, Any]:
 
     times = ascending(view(columns.metrics["e2el_ms"]))
 
-    def rates(name: str) -> dict[str, Any]:
-        return describe(sorted(amount / series["step_s"] for amount in series[name]))
+    def rates(amounts: Sequence[float]) -> Statistics:
+        return describe(sorted(amount / series.step_s for amount in amounts))
 
-    return {
-        "requests_per_s": rates("sent"),
-        "responses_per_s": rates("completed"),
-        "traffic": {"bytes_in_per_s": rates("bytes_in"), "bytes_out_per_s": rates("bytes_out")},
-        "response_time_intervals": intervals(times),
-        "response_time_quantiles": [{"q": q / 100, "ms": quantile(times, q / 100)} for q in _QUANTILES if times],
-        "status_codes": by_status(columns),
-        "ttft": {"p50_ms": _over_steps(series, "ttft_ms")},
-        "tpot": {"p50_ms": _over_steps(series, "tpot_ms")},
-        "tps": {"output_tokens_per_s": rates("output_tokens"), "p50_of_requests": _over_steps(series, "tps")},
-    }
-
-
-def _over_steps(series: dict[str, Any], name: str) -> dict[str, Any]:
-    return describe(sorted(x for x in series[name]["p50"] if x is not None))
+    return Distributions(
+        requests_per_s=rates(series.sent),
+        responses_per_s=rates(series.completed),
+        traffic=Traffic(bytes_in_per_s=rates(series.bytes_in), bytes_out_per_s=rates(series.bytes_out)),
+        response_time_intervals=intervals(times),
+        response_time_quantiles=[TimeQuantile(q=q / 100, ms=quantile(times, q / 100)) for q in _QUANTILES if times],
+        status_codes=by_status(columns),
+        ttft=MedianOverTime(p50_ms=_medians(series.ttft_ms)),
+        tpot=MedianOverTime(p50_ms=_medians(series.tpot_ms)),
+        tps=SpeedOverTime(output_tokens_per_s=rates(series.output_tokens), p50_of_requests=_medians(series.tps)),
+    )
 
 
-def intervals(ordered_ms: Sequence[float]) -> list[dict[str, Any]]:
+def _medians(quantiles: QuantilesOverTime) -> Statistics:
+    return describe(sorted(x for x in quantiles.p50 if x is not None))
+
+
+def intervals(ordered_ms: Sequence[float]) -> list[TimeInterval]:
     """Shares of the response times in about a dozen intervals with round borders; the last one is open to the maximum.
 
     Each interval holds its lower border and not its upper one.
@@ -209,15 +223,19 @@ def intervals(ordered_ms: Sequence[float]) -> list[dict[str, Any]]:
     low, high = ordered_ms[0], quantile(ordered_ms, 0.99)
     width = _round_width(max(high - low, high * 1e-3, 1e-6) / _INTERVALS)
     first, last = math.floor(low / width), math.floor(high / width) + 1
-    rows: list[dict[str, Any]] = []
+    rows: list[TimeInterval] = []
     counted = 0
     for k in range(first, last):
         below = bisect_left(ordered_ms, (k + 1) * width)
-        rows.append({"from_ms": k * width, "to_ms": (k + 1) * width, "n": below - counted})
+        rows.append(_interval(k * width, (k + 1) * width, below - counted, len(ordered_ms)))
         counted = below
     if counted < len(ordered_ms):
-        rows.append({"from_ms": last * width, "to_ms": None, "n": len(ordered_ms) - counted})
-    return [row | {"share": row["n"] / len(ordered_ms)} for row in rows]
+        rows.append(_interval(last * width, None, len(ordered_ms) - counted, len(ordered_ms)))
+    return rows
+
+
+def _interval(from_ms: float, to_ms: float | None, n: int, of: int) -> TimeInterval:
+    return TimeInterval(from_ms=from_ms, to_ms=to_ms, n=n, share=n / of)
 
 
 def _round_width(width: float) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, zip_longest
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from bench.metrics.arrays import known
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import ttft_ms
 from bench.records.record_table import RecordTable
+from bench.results.server import DraftPosition, SaidCached, SaidDrafts, ServerSaid, StepsByTokens
 
 TIMES = ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms", "outside_ms")
 """Of the server's own clock, but for the last: what the client's TTFT has more than the server's, which is the sum of queue
@@ -37,13 +37,13 @@ class ServerRequests:
         for name, values in zip(TIMES, (queue, prefill, decode, server, ttft_ms(table) - server), strict=True):
             self._times[name].frombytes(known(values).tobytes())
 
-    def describe(self) -> dict[str, Any] | None:
+    def describe(self) -> ServerSaid | None:
         """As summary.json holds it; None where no reply says more than its cached tokens: `tokens` has those too."""
         drafts = self._drafts.describe()
         if drafts is None and not any(self._times.values()):
             return None
         times = {name: describe(sorted(values)) for name, values in self._times.items()}
-        return {**times, "cached": self._cached.describe(), "drafts": drafts}
+        return ServerSaid(**times, cached=self._cached.describe(), drafts=drafts)
 
 
 class _Cached:
@@ -59,12 +59,12 @@ class _Cached:
         self._tokens += int(cached[rows].sum())
         self._of += int(tokens[rows].sum())
 
-    def describe(self) -> dict[str, Any] | None:
+    def describe(self) -> SaidCached | None:
         """None where no reply says it."""
         if not self._replies:
             return None
         share = self._tokens / self._of if self._of else None
-        return {"replies": self._replies, "tokens": self._tokens, "of": self._of, "share": share}
+        return SaidCached(replies=self._replies, tokens=self._tokens, of=self._of, share=share)
 
 
 class _Drafts:
@@ -95,21 +95,27 @@ class _Drafts:
                 self._position_steps += int(steps[row])
                 self._at = [known + more for known, more in zip_longest(self._at, acceptance[row], fillvalue=0)]
 
-    def describe(self) -> dict[str, Any] | None:
+    def describe(self) -> SaidDrafts | None:
         """None where no reply says it."""
         if not self._replies:
             return None
         steps = self._steps if self._counted_replies else None
-        return {
-            "replies": self._replies,
-            "steps": steps,
-            "tokens": self._tokens,
-            "accepted": self._accepted,
-            "acceptance_rate": self._accepted / self._tokens if self._tokens else None,
-            "tokens_per_step": 1 + self._accepted_of_steps / steps if steps else None,
-            "positions": _shares("position", "accepted", self._at, self._position_steps),
-            "steps_by_tokens": _shares("tokens", "steps", self._exactly(), self._position_steps),
-        }
+        return SaidDrafts(
+            replies=self._replies,
+            steps=steps,
+            tokens=self._tokens,
+            accepted=self._accepted,
+            acceptance_rate=self._accepted / self._tokens if self._tokens else None,
+            tokens_per_step=1 + self._accepted_of_steps / steps if steps else None,
+            positions=[
+                DraftPosition(position=n, accepted=count, share=share)
+                for n, count, share in _shares(self._at, self._position_steps)
+            ],
+            steps_by_tokens=[
+                StepsByTokens(tokens=n, steps=count, share=share)
+                for n, count, share in _shares(self._exactly(), self._position_steps)
+            ],
+        )
 
     def _exactly(self) -> list[int]:
         """Steps that gave exactly 1, 2, ... tokens."""
@@ -118,5 +124,6 @@ class _Drafts:
         return [before - after for before, after in pairwise([self._position_steps, *self._at, 0])]
 
 
-def _shares(name: str, what: str, counts: Sequence[int], of: int) -> list[dict[str, Any]]:
-    return [{name: n, what: count, "share": count / of if of else None} for n, count in enumerate(counts, 1)]
+def _shares(counts: Sequence[int], of: int) -> Iterator[tuple[int, int, float | None]]:
+    """From 1 on: the number, how many there are of it, and their share."""
+    return ((n, count, count / of if of else None) for n, count in enumerate(counts, 1))

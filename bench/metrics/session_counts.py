@@ -13,10 +13,10 @@ them, unless a turn of their session failed too.
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.sessions import Sessions
 
 _SENT_WELL = (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)
 """All others end a session."""
@@ -99,19 +99,19 @@ class SessionCounts:
         pause_ns = max((session.first_pause_ns for session in self._sessions.values()), default=0)
         return found, min(last.values(), default=0.0) - pause_ns
 
-    def describe(self, offered_per_s: float | None) -> dict[str, Any] | None:
+    def describe(self, offered_per_s: float | None) -> Sessions | None:
         """`sessions` of a summary; None of a run without them. `offered_per_s`: new sessions, where a rate decides."""
         held = [session for session in self._sessions.values() if session.in_run]
         if not held:
             return None
         failed = [session for session in held if session.failed]
         whole = sum(not session.failed and session.is_whole for session in held)
-        return {
-            "offered_per_s": offered_per_s,
-            "held": len(held),
-            "whole": whole,
-            "failed": len(failed),
-            "unfinished": len(held) - whole - len(failed),
-            "begun_in_middle": sum(session.turns_before > 0 for session in held),
-            "turns_not_sent": sum(session.not_sent for session in failed),
-        }
+        return Sessions(
+            offered_per_s=offered_per_s,
+            held=len(held),
+            whole=whole,
+            failed=len(failed),
+            unfinished=len(held) - whole - len(failed),
+            begun_in_middle=sum(session.turns_before > 0 for session in held),
+            turns_not_sent=sum(session.not_sent for session in failed),
+        )

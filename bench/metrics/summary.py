@@ -6,11 +6,10 @@ kept of a request is a few numbers (columns.py); what is kept of its tokens is c
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -32,7 +31,7 @@ from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import page_data
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, hidden_tokens, output_tokens
-from bench.metrics.run_numbers import LISTS
+from bench.metrics.run_numbers import Numbers
 from bench.metrics.scope import RunData, Scope, in_send_order
 from bench.metrics.segments import describe_segments
 from bench.metrics.server_requests import ServerRequests
@@ -44,11 +43,30 @@ from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
 from bench.records import NO_FAILURE, Outcome
 from bench.records.record_table import CANCELLED, Ints, Mask, RecordTable
+from bench.results.base import rounded
+from bench.results.load import Instrument
+from bench.results.numbers import Goodput, Metric, Throughput, ToolColumn
+from bench.results.series import Series
+from bench.results.summary import (
+    SCHEMA,
+    ClassNumbers,
+    Counts,
+    ModelNumbers,
+    PartNumbers,
+    Steady,
+    SummaryNumbers,
+    WarmupCounts,
+)
 
-if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+_PARTS = {"model": ModelNumbers, "class": ClassNumbers}
 
-SCHEMA = "trueload/summary/1"
+
+class _ScopeNumbers(NamedTuple):
+    """The numbers of a scope of time."""
+
+    latency: Mapping[str, Metric]
+    throughput: Throughput
+    goodput: Goodput | None
 
 
 class Summary:
@@ -79,7 +97,7 @@ class Summary:
         self._said = ServerRequests()
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
-        self._result: NumbersDocument | None = None
+        self._result: SummaryNumbers | None = None
         alone = replace(facts, models=(), classes=())
         usual = USUAL if facts.model is None else USUAL | {"model": facts.model}
         self._parts = {
@@ -150,99 +168,105 @@ class Summary:
         self._result = None
         self._samples.add(row)
 
-    def close(self) -> NumbersDocument:
+    def close(self) -> SummaryNumbers:
         """The summary of all that was added. Closing again, without adding, gives the same."""
         if self._result is None:
             self._columns.sort()
-            self._result = cast("NumbersDocument", rounded(self._summarize()))
+            self._result = rounded(self._summarize())
         return self._result
 
     def page_data(self) -> dict[str, Any]:
         """What the page of the run needs beyond the summary."""
-        over_time = self.close()["series"]
+        over_time = self.close().series
         return rounded(page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time))
 
-    def _summarize(self) -> dict[str, Any]:
+    def _summarize(self) -> SummaryNumbers:
         facts, columns, tally = self._facts, self._columns, self._tally
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        of_inputs = facts.inputs_are is not None
-        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, of_inputs)
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are is not None)
         scope = Scope(data, None)
-        whole = self._numbers(scope)
-        parts = {kind: dict(by_part.numbers(scope.span)) for kind, by_part in self._parts.items()}
-        said = self._said.describe()
-        sessions = self._sessions.describe(facts.sessions_per_s)
-        jobs = self._jobs.describe(scope.span, whole["latency"]["tpot_ms"], facts.gpus)
-        tried = counts["succeeded"] + counts["failed"]
-        error_rate = counts["failed"] / tried if tried else None
-        return {
-            "schema": SCHEMA,
-            "slo": evaluate(
-                facts.objectives,
-                whole["latency"],
-                whole["throughput"],
-                error_rate,
-                self._error_rate_interval() if facts.limits_errors else None,
-                of_objectives(parts),
-                jobs,
-                whole["goodput"],
-                self._goodput_interval() if facts.limits_goodput else None,
-            ),
-            **{
-                LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]
-                for kind, of_kind in parts.items()
-            },
-            "counts": counts,
-            "errors": tally.errors(),
-            "load": describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions),
-            **whole,
-            **({} if sessions is None else {"sessions": sessions}),
-            **({} if jobs is None else {"jobs": jobs}),
-            **({} if said is None else {"server_requests": said}),
-            **self._cancelled.describe(scope.duration_s),
-            "latency_of_failures_ms": describe(sorted(happened(columns.failed_after_ms))),
-            "stalls": tally.stalls(),
-            "window": describe_window(
+        latency, throughput, goodput = self._numbers(scope)
+        parts = {kind: [*by_part.numbers(scope.span)] for kind, by_part in self._parts.items()}
+        jobs = self._jobs.describe(scope.span, latency["tpot_ms"], facts.gpus)
+        whole = Numbers(
+            latency=latency,
+            throughput=throughput,
+            goodput=goodput,
+            goodput_ci95=self._goodput_interval() if facts.limits_goodput else None,
+            error_rate=_error_rate(counts),
+            error_rate_ci95=self._error_rate_interval() if facts.limits_errors else None,
+            jobs=jobs,
+        )
+        return SummaryNumbers(
+            schema=SCHEMA,
+            slo=evaluate(facts.objectives, whole, of_objectives(parts)),
+            models=cast("list[ModelNumbers] | None", parts.get("model")),
+            classes=cast("list[ClassNumbers] | None", parts.get("class")),
+            counts=counts,
+            errors=tally.errors(),
+            load=describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions),
+            latency=latency,
+            throughput=throughput,
+            goodput=goodput,
+            sessions=self._sessions.describe(facts.sessions_per_s),
+            jobs=jobs,
+            server_requests=self._said.describe(),
+            cancelled=self._cancelled.describe(scope.duration_s),
+            latency_of_failures_ms=describe(sorted(happened(columns.failed_after_ms))),
+            stalls=tally.stalls(),
+            window=describe_window(
                 window, self._e2el_inside(window), over_time, facts.open_loop, changes=bool(facts.segments)
             ),
-            "steady": None if window is None else self._numbers(Scope(data, window)),
-            "segments": describe_segments(facts, data, self._spans),
-            "changes": [change.to_json() for change in facts.changes],
-            "series": over_time,
-            "distributions": series.distributions(columns, over_time),
-            "tokens": tally.tokens(),
-            **({} if facts.inputs_are is None else {"inputs": self._inputs.describe(facts.inputs_are)}),
-            "instrument": {
-                "send_lateness_ms": describe(sorted(happened(columns.lateness_ms))),
-                **tally.stamps(self._tokens.gaps().snapshot()),
-                **self._samples.describe(facts.start_ns, whole["throughput"]["duration_s"]),
-            },
-            "compat": self._compat(whole),
-        }
+            steady=None if window is None else Steady(**self._numbers(Scope(data, window))._asdict()),
+            segments=describe_segments(facts, data, self._spans),
+            changes=[change.result() for change in facts.changes],
+            series=over_time,
+            distributions=series.distributions(columns, over_time),
+            tokens=tally.tokens(),
+            inputs=None if facts.inputs_are is None else self._inputs.describe(facts.inputs_are),
+            instrument=self._instrument(throughput.duration_s),
+            compat=self._compat(latency, throughput),
+        )
 
-    def part(self, over: tuple[float, float] | None) -> dict[str, Any]:
+    def _instrument(self, duration_s: float | None) -> Instrument:
+        tally, samples = self._tally, self._samples
+        return Instrument(
+            send_lateness_ms=describe(sorted(happened(self._columns.lateness_ms))),
+            connect_ms=tally.connect_ms(),
+            clock=tally.clock(),
+            coalesced=tally.coalesced(),
+            stamp_bounds=tally.stamp_bounds(self._tokens.gaps().snapshot()),
+            loop_lag_ms=samples.loop_lag_ms(),
+            cpu=samples.cpu(),
+            run_queue=samples.run_queue(),
+            pause=samples.longest_pause(self._facts.start_ns, duration_s),
+            workers=samples.workers(),
+        )
+
+    def part(self, kind: str, name: str, over: tuple[float, float] | None) -> PartNumbers:
         """The numbers of what was added, as a part of a run that took this time."""
         self._columns.sort()
         counts = self._counts()
         data = RunData(
             self._columns, self._tokens, self._arrivals, self._good_arrivals, self._facts.inputs_are is not None
         )
-        tried = counts["succeeded"] + counts["failed"]
-        return {
-            **{key: counts[key] for key in ("sent", "succeeded", "failed", "by_outcome")},
-            "error_rate": counts["failed"] / tried if tried else None,
-            "error_rate_ci95": self._error_rate_interval() if tried else None,
-            **self._numbers(Scope(data, None, over)),
-        }
+        error_rate = _error_rate(counts)
+        return _PARTS[kind](
+            name=name,
+            sent=counts.sent,
+            succeeded=counts.succeeded,
+            failed=counts.failed,
+            by_outcome=counts.by_outcome,
+            error_rate=error_rate,
+            error_rate_ci95=None if error_rate is None else self._error_rate_interval(),
+            **self._numbers(Scope(data, None, over))._asdict(),
+        )
 
-    def _numbers(self, scope: Scope) -> dict[str, Any]:
-        return {
-            "latency": scope.latency(),
-            "throughput": scope.throughput(),
-            "goodput": scope.goodput() if self._facts.has_latency_objectives else None,
-        }
+    def _numbers(self, scope: Scope) -> _ScopeNumbers:
+        goodput = scope.goodput() if self._facts.has_latency_objectives else None
+        return _ScopeNumbers(scope.latency(), scope.throughput(), goodput)
 
     def _error_rate_interval(self) -> list[float] | None:
         columns = self._columns
@@ -259,40 +283,37 @@ class Summary:
         latencies = known(view(columns.metrics["e2el_ms"])[rows])
         return sureness.of_error_rate(view(columns.good)[rows], latencies)
 
-    def _compat(self, whole: dict[str, Any]) -> dict[str, Any]:
+    def _compat(self, latency: Mapping[str, Metric], throughput: Throughput) -> dict[str, ToolColumn]:
         if self._facts.inputs_are is not None:
-            rate = whole["throughput"]["requests_per_s"]
-            return compat.numbers_of_inputs(self._facts.inputs_are, rate, whole["latency"]["e2el_ms"])
-        ours = {"latency": whole["latency"], "output_tokens": self._tally.output_tokens}
-        duration_s = whole["throughput"]["duration_s"]
-        return compat.numbers_of_tools(
-            self._readings, self._tokens.gaps(), duration_s, ours, endpoint=self._facts.endpoint
-        )
+            return compat.numbers_of_inputs(self._facts.inputs_are, throughput.requests_per_s, latency["e2el_ms"])
+        ours = compat.OurNumbers(latency, self._tally.output_tokens)
+        gaps, duration_s = self._tokens.gaps(), throughput.duration_s
+        return compat.numbers_of_tools(self._readings, gaps, duration_s, ours, endpoint=self._facts.endpoint)
 
-    def _counts(self) -> dict[str, Any]:
+    def _counts(self) -> Counts:
         columns, outcomes = self._columns, self._columns.outcomes
         apart = {o: outcomes[o] for o in NO_FAILURE}
-        return {
-            "planned": self._facts.planned,
-            "sent": len(happened(columns.sent)),
-            "succeeded": apart[Outcome.OK],
-            "failed": outcomes.total() - sum(apart.values()),
-            "failed_unsent": self._tally.unsent,
-            "target_gone": self._tally.target_gone(self._facts.start_ns),
-            "interrupted": apart[Outcome.INTERRUPTED],
-            "dropped": apart[Outcome.DROPPED],
-            **({"cancelled": apart[Outcome.CANCELLED]} if apart[Outcome.CANCELLED] else {}),
-            "retried": self._tally.retried,
-            **({"retried_late": self._tally.retried_late} if self._tally.retried_late else {}),
-            "by_outcome": {str(o): outcomes[o] for o in Outcome if outcomes[o]},
-            "by_status": series.by_status(columns),
-            "warmup": {
-                "requests": self._warmup.total(),
-                "by_outcome": {str(o): self._warmup[o] for o in Outcome if self._warmup[o]},
-            },
-        }
+        return Counts(
+            planned=self._facts.planned,
+            sent=len(happened(columns.sent)),
+            succeeded=apart[Outcome.OK],
+            failed=outcomes.total() - sum(apart.values()),
+            failed_unsent=self._tally.unsent,
+            target_gone=self._tally.target_gone(self._facts.start_ns),
+            interrupted=apart[Outcome.INTERRUPTED],
+            dropped=apart[Outcome.DROPPED],
+            cancelled=apart[Outcome.CANCELLED] or None,
+            retried=self._tally.retried,
+            retried_late=self._tally.retried_late or None,
+            by_outcome={str(o): outcomes[o] for o in Outcome if outcomes[o]},
+            by_status=series.by_status(columns),
+            warmup=WarmupCounts(
+                requests=self._warmup.total(),
+                by_outcome={str(o): self._warmup[o] for o in Outcome if self._warmup[o]},
+            ),
+        )
 
-    def _window(self, over_time: dict[str, Any]) -> Window | None:
+    def _window(self, over_time: Series) -> Window | None:
         sent = known(view(self._columns.sent))
         if not len(sent) or self._facts.segments:
             return None
@@ -341,14 +362,6 @@ def _add_arrivals(arrivals: Arrivals, table: RecordTable, n: Ints, start_ns: int
     arrivals.add(chunks.first(times)[hidden > 0], hidden[hidden > 0])
 
 
-def rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers to twelve digits: a picosecond in a second, and no noise of the last bit."""
-    return {key: _rounded(value) for key, value in numbers.items()}
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.12g}") if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+def _error_rate(counts: Counts) -> float | None:
+    tried = counts.succeeded + counts.failed
+    return counts.failed / tried if tried else None

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.metrics.quantile import QUANTILES
+from bench.results.numbers import TooFewValues
 from bench.statistics.autocorrelation import Dependence, Floats, Values, dependence
 from bench.statistics.gate import objective as judge_objective
 from bench.statistics.intervals import (
@@ -34,19 +35,31 @@ from bench.statistics.intervals import (
 Mask = npt.NDArray[np.bool_]
 
 Found = dict[str, Interval | TooFew]
+Ends = list[float] | None
+"""The two ends of a 95% interval; None: there are too few values."""
 
 
-def of_requests(values: Values, ordered: Sequence[float], duration_s: float | None) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """How sure the statistics of a metric, or rates, are: the number of independent values, the 95% interval of each, and
+    what is missing for one."""
+
+    independent: float
+    ci95: dict[str, Ends]
+    too_few: dict[str, TooFewValues]
+
+
+def of_requests(values: Values, ordered: Sequence[float], duration_s: float | None) -> Sureness:
     """Of a metric with one value a request: `values` in send order, and the same in ascending order."""
     values = np.asarray(values, dtype=np.float64)
     known = dependence(values)
     found: Found = {"mean": mean_interval(values)}
     for name, p in QUANTILES.items():
         found[name] = quantile_interval(ordered, p, known)
-    return {"independent": known.effective if len(values) else 0.0, **_told(found, len(values), duration_s)}
+    return _told(known.effective if len(values) else 0.0, found, len(values), duration_s)
 
 
-def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> dict[str, Any]:
+def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, duration_s: float | None) -> Sureness:
     """Of a metric with many values a request: those of a `sample` of requests, in send order, of the `whole`.
 
     `independent` counts requests. Ends of intervals are multiplied by `scale`.
@@ -58,10 +71,10 @@ def of_tokens(sample: Sequence[array[float]], whole: Whole, scale: float, durati
         for name, one in grouped_intervals(flat, sizes, QUANTILES, whole).items()
     }
     known = grouped_dependence(flat, sizes, whole.groups)
-    return {"independent": known.effective, **_told(found, sum(size > 0 for size in sizes), duration_s)}
+    return _told(known.effective, found, sum(size > 0 for size in sizes), duration_s)
 
 
-def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> dict[str, Any]:
+def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> Sureness:
     """Of values that come in groups, each of which is one piece of evidence: `groups` in the order in which they began.
 
     `independent` counts groups.
@@ -70,10 +83,10 @@ def of_groups(groups: Sequence[Sequence[float]], duration_s: float | None) -> di
     flat = array("d", chain.from_iterable(groups))
     known = grouped_dependence(flat, sizes)
     found = grouped_intervals(flat, sizes, QUANTILES)
-    return {"independent": known.effective, **_told(found, len(groups), duration_s)}
+    return _told(known.effective, found, len(groups), duration_s)
 
 
-def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float]]) -> Sureness:
     """Of rates, from what came in each second."""
     found: Found = {}
     seconds = 0
@@ -84,7 +97,7 @@ def of_rates(rates: Mapping[str, float], per_second: Mapping[str, Sequence[float
             reach = (one.high - one.low) / 2
             one = Interval(rates[name] - reach, rates[name] + reach)
         found[name] = one
-    return _told(found, seconds, float(seconds))
+    return _told(float(seconds), found, seconds, float(seconds))
 
 
 def of_error_rate(failed: Sequence[int] | Mask, latencies: Sequence[float] | Floats) -> list[float] | None:
@@ -103,18 +116,17 @@ def shown(interval: Sequence[float] | None, limit: float, upper: bool) -> str:
     return str(judge_objective(ends, limit, upper))
 
 
-def _told(found: Found, n: int, duration_s: float | None) -> dict[str, Any]:
-    """`ci95` and `too_few` of a summary. No number of a result can be negative, so no interval is."""
-    return {
-        "ci95": {
-            name: None if isinstance(one, TooFew) else [max(0.0, one.low), one.high] for name, one in found.items()
-        },
-        "too_few": {
-            name: {"independent": one.effective, "needed": one.needed, "run_s": _run_s(one, n, duration_s)}
+def _told(independent: float, found: Found, n: int, duration_s: float | None) -> Sureness:
+    """No number of a result can be negative, so no interval is."""
+    return Sureness(
+        independent,
+        {name: None if isinstance(one, TooFew) else [max(0.0, one.low), one.high] for name, one in found.items()},
+        {
+            name: TooFewValues(independent=one.effective, needed=one.needed, run_s=_run_s(one, n, duration_s))
             for name, one in found.items()
             if isinstance(one, TooFew) and n
         },
-    }
+    )
 
 
 def _run_s(missing: TooFew, n: int, duration_s: float | None) -> float | None:

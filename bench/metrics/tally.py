@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from itertools import compress
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,22 @@ from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.token_gaps import Pauses, stalls
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints, Mask, RecordTable
+from bench.results.load import Coalesced, Stalls, StampBounds, StampClocks
+from bench.results.numbers import Statistics
+from bench.results.summary import ErrorCount, TargetGone
+from bench.results.tokens import (
+    AskedAgainstGot,
+    CachedTokens,
+    CountedBy,
+    CountedTokens,
+    Difference,
+    InputOutput,
+    Mismatch,
+    OverLimit,
+    Reported,
+    TokenChunks,
+    Tokens,
+)
 
 WIDE_BOUND_NS = 100_000
 """A stamp whose bound is wider than this, and than 1% of the median gap, is a wide one."""
@@ -55,7 +70,7 @@ class RecordTally:
         self._total: Counter[str] = Counter()
         self._clocks: Counter[str] = Counter()
         self._counted_by: Counter[str] = Counter()
-        self._errors: Counter[tuple[str, int, str]] = Counter()
+        self._errors: Counter[tuple[Outcome, int, str]] = Counter()
         self._kinds = KindTally()
         self._bounds = LogHistogram()
         self._bounds.fold()
@@ -175,7 +190,7 @@ class RecordTally:
 
     def _add_error(self, record: RequestRecord) -> None:
         text = "" if record.error is None else record.error[:_ERROR_TEXT_LENGTH]
-        key = (str(record.outcome), 0 if record.status is None else record.status, text)
+        key = (record.outcome, 0 if record.status is None else record.status, text)
         if key not in self._errors and len(self._errors) >= _ERROR_TEXTS_HELD:
             # A server that puts an id into each message must not fill our memory.
             key = (*key[:2], "(other messages)")
@@ -196,7 +211,7 @@ class RecordTally:
         """Failed requests of which no byte was sent: no connection came about."""
         return self._count["unsent"]
 
-    def target_gone(self, start_ns: int) -> dict[str, Any] | None:
+    def target_gone(self, start_ns: int) -> TargetGone | None:
         """Since when nothing but lost connections came, until the end of the run; None where the target was there at the end.
 
         `since_s` is the end of the last answer, in s from the start of the run; None where there never was one.
@@ -205,96 +220,105 @@ class RecordTally:
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)
         if lost < GONE_FROM:
             return None
-        return {"since_s": None if heard is None else (heard - start_ns) / NS_PER_S, "requests": lost}
+        return TargetGone(since_s=None if heard is None else (heard - start_ns) / NS_PER_S, requests=lost)
 
     @property
     def output_tokens(self) -> int:
         """Output tokens of the successful requests."""
         return self._total["output"]
 
-    def errors(self) -> list[dict[str, Any]]:
+    def errors(self) -> list[ErrorCount]:
         """The messages that failures came with, the most frequent first."""
         rows = sorted(self._errors.items(), key=lambda item: (-item[1], item[0]))
         return [
-            {"outcome": outcome, "status": status if status else None, "error": text if text else None, "n": n}
+            ErrorCount(outcome=outcome, status=status if status else None, error=text if text else None, n=n)
             for (outcome, status, text), n in rows[:_ERRORS_SHOWN]
         ]
 
-    def stalls(self) -> dict[str, Any]:
+    def stalls(self) -> Stalls:
         """Gaps that a reader would notice."""
-        return {
-            "requests": self._count["stalled_requests"],
-            "stalls": self._count["stalls"],
-            "max_ms": self._stall_max_ns / NS_PER_MS if self._stall_max_ns else None,
-        }
+        return Stalls(
+            requests=self._count["stalled_requests"],
+            stalls=self._count["stalls"],
+            max_ms=self._stall_max_ns / NS_PER_MS if self._stall_max_ns else None,
+        )
 
-    def tokens(self) -> dict[str, Any]:
+    def tokens(self) -> Tokens:
         """`tokens` of a summary: sums over the successful requests, and how often two counts of one thing differ."""
         count, total = self._count, self._total
 
         def known(name: str) -> int | None:
             return total[name] if count[name] else None
 
-        def differing(name: str) -> dict[str, Any]:
+        def share(part: int, of: int) -> float | None:
+            return part / of if of else None
+
+        def differing(name: str) -> Difference:
             compared, differ = count[f"{name}_compared"], count[f"{name}_differ"]
-            return {"compared": compared, "differ": differ, "share": differ / compared if compared else None}
+            return Difference(compared=compared, differ=differ, share=share(differ, compared))
 
-        return {
-            "asked": {"input": known("input_asked"), "output": known("output_asked")},
-            "usage": {"input": known("input_usage"), "output": known("output_usage")},
-            "counted": {"output": known("output_counted")},
-            "cached": {
-                "tokens": total["cached"],
-                "of": total["cached_of"],
-                "share": total["cached"] / total["cached_of"] if total["cached_of"] else None,
-                "share_beyond_head": total["cached_beyond"] / total["cached_of"] if total["cached_of"] else None,
-            },
-            "output": total["output"],
-            "counted_by": {name: self._counted_by[name] for name in ("usage", "tokenizer", "limit", "chunks")},
-            "chunks": {
-                "with_tokens": total["token_chunks"],
-                "requests_with_several_tokens_a_chunk": count["several_tokens"],
-                "requests_with_unknown_tokens_a_chunk": count["unknown_chunks"],
-            },
-            **self._kinds.to_json(),
-            "asked_against_got": {"input": differing("input"), "output": differing("output")},
-            "contradicted": {
-                "judged": count["usage_judged"],
-                "requests": count["usage_contradicted"],
-                "share": count["usage_contradicted"] / count["usage_judged"] if count["usage_judged"] else None,
-                "first": None if self._first_contradiction is None else self._first_contradiction[1],
-            },
-            "doubted": {
-                "judged": count["texts"],
-                "requests": count["doubted"],
-                "share": count["doubted"] / count["texts"] if count["texts"] else None,
-                "first": None if self._first_doubt is None else self._first_doubt[1],
-            },
-            "over_limit": {
-                "judged": count["output_compared"],
-                "requests": count["over_limit"],
-                "share": count["over_limit"] / count["output_compared"] if count["output_compared"] else None,
-            },
-            "mismatch": differing("usage")
-            | {
-                "off_by_one": count["usage_off_by_one"],
-                "usage_over_counted": total["usage_said"] / total["usage_counted"] if total["usage_counted"] else None,
-            },
-        }
+        def reported(requests: int, judged: int, first: tuple[int, str] | None) -> Reported:
+            first_reason = None if first is None else first[1]
+            return Reported(judged=judged, requests=requests, share=share(requests, judged), first=first_reason)
 
-    def stamps(self, gaps: Snapshot) -> dict[str, Any]:
-        """What the client's time stamps are worth, given the gaps between tokens: part of `instrument`."""
-        chunks, coalesced, widths = self._count["chunks"], self._count["coalesced"], self._bounds.snapshot()
+        usage = differing("usage")
+        return Tokens(
+            asked=InputOutput(input=known("input_asked"), output=known("output_asked")),
+            usage=InputOutput(input=known("input_usage"), output=known("output_usage")),
+            counted=CountedTokens(output=known("output_counted")),
+            cached=CachedTokens(
+                tokens=total["cached"],
+                of=total["cached_of"],
+                share=share(total["cached"], total["cached_of"]),
+                share_beyond_head=share(total["cached_beyond"], total["cached_of"]),
+            ),
+            output=total["output"],
+            counted_by=CountedBy(**{name: self._counted_by[name] for name in CountedBy.__struct_fields__}),
+            chunks=TokenChunks(
+                with_tokens=total["token_chunks"],
+                requests_with_several_tokens_a_chunk=count["several_tokens"],
+                requests_with_unknown_tokens_a_chunk=count["unknown_chunks"],
+            ),
+            kinds=self._kinds.kinds(),
+            tool_calls=self._kinds.tool_calls(),
+            asked_against_got=AskedAgainstGot(input=differing("input"), output=differing("output")),
+            contradicted=reported(count["usage_contradicted"], count["usage_judged"], self._first_contradiction),
+            doubted=reported(count["doubted"], count["texts"], self._first_doubt),
+            over_limit=OverLimit(
+                judged=count["output_compared"],
+                requests=count["over_limit"],
+                share=share(count["over_limit"], count["output_compared"]),
+            ),
+            mismatch=Mismatch(
+                compared=usage.compared,
+                differ=usage.differ,
+                share=usage.share,
+                off_by_one=count["usage_off_by_one"],
+                usage_over_counted=share(total["usage_said"], total["usage_counted"]),
+            ),
+        )
+
+    def connect_ms(self) -> Statistics:
+        """What requests waited for new connections."""
+        return describe(sorted(self._connects_ms))
+
+    def clock(self) -> StampClocks:
+        """Requests by the clock that stamped their chunks."""
+        return StampClocks(**{name: self._clocks[name] for name in StampClocks.__struct_fields__})
+
+    def coalesced(self) -> Coalesced:
+        """Chunks that shared a read with a later one."""
+        chunks, coalesced = self._count["chunks"], self._count["coalesced"]
+        return Coalesced(chunks=coalesced, of=chunks, share=coalesced / chunks if chunks else None)
+
+    def stamp_bounds(self, gaps: Snapshot) -> StampBounds:
+        """Token chunks whose arrival is known within bounds alone, given the gaps between tokens."""
+        widths = self._bounds.snapshot()
         limit_ns = max(WIDE_BOUND_NS, 0.01 * gaps.quantile(0.5)) if gaps.n else WIDE_BOUND_NS
         wide, token_chunks = widths.count_above(limit_ns), self._total["token_chunks"]
-        return {
-            "connect_ms": describe(sorted(self._connects_ms)),
-            "clock": {name: self._clocks[name] for name in ("kernel", "user", "mixed")},
-            "coalesced": {"chunks": coalesced, "of": chunks, "share": coalesced / chunks if chunks else None},
-            "stamp_bounds": {
-                "chunks": widths.n,
-                "wide": wide,
-                "wide_share": wide / token_chunks if token_chunks else None,
-                "width_ms": widths.describe(1 / NS_PER_MS),
-            },
-        }
+        return StampBounds(
+            chunks=widths.n,
+            wide=wide,
+            wide_share=wide / token_chunks if token_chunks else None,
+            width_ms=widths.describe(1 / NS_PER_MS),
+        )

@@ -12,12 +12,14 @@ open loop, whatever the server does, so there TPOT and TTFT per second count, an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench.metrics.quantile import quantile
 from bench.metrics.request_metrics import NS_PER_S
+from bench.results.load import HalvesTest, SteadyWindow
+from bench.results.numbers import QuantilesOverTime
+from bench.results.series import Series as SeriesOverTime
 
 MSER_FROM_S = 54.0
 """From the first send to the last in a run of a minute: with few users the last send may be some seconds before its end."""
@@ -51,14 +53,14 @@ Series = dict[str, dict[int, float]]
 """By name: the values of the steps that have one."""
 
 
-def _that_show(over_time: dict[str, Any], open_loop: bool, from_step: int, until_step: int) -> Series:
+def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until_step: int) -> Series:
     """The series that can show whether a run is steady, between two steps."""
 
     def between(name: str) -> dict[int, float]:
-        row = over_time[name]
-        values = row["mean"] if isinstance(row, dict) else row
+        row = getattr(over_time, name)
+        values: Sequence[float | None] = row.mean if isinstance(row, QuantilesOverTime) else row
         steps = range(max(from_step, 0), min(until_step, len(values)))
-        return {step: values[step] for step in steps if values[step] is not None}
+        return {step: value for step in steps if (value := values[step]) is not None}
 
     found = {name: between(name) for name in (_OPEN if open_loop else _CLOSED)}
     if found["tpot_ms"]:
@@ -84,22 +86,22 @@ def _cut(series: Series) -> tuple[int | None, list[str]]:
     return cut_step, unsettled
 
 
-def _halves(series: Series) -> dict[str, Any]:
+def _halves(series: Series) -> dict[str, HalvesTest | None]:
     """The test of the halves of each series: `stationarity` of a summary; None of what is too short to say anything."""
     from bench.statistics import steady_state
 
-    result: dict[str, Any] = {}
+    result: dict[str, HalvesTest | None] = {}
     for name, values in series.items():
         tested = steady_state.halves(list(values.values()))
-        result[name] = None if tested is None else {"change": tested.change, "p": tested.p, "drifted": tested.drifted}
+        result[name] = None if tested is None else HalvesTest(change=tested.change, p=tested.p, drifted=tested.drifted)
     return result
 
 
-def _drifts(tests: dict[str, Any]) -> list[str]:
+def _drifts(tests: Mapping[str, HalvesTest | None]) -> list[str]:
     warnings = []
     for name, test in tests.items():
-        if test is not None and test["drifted"]:
-            change = f"{abs(test['change']):.0%} {'lower' if test['change'] < 0 else 'higher'}"
+        if test is not None and test.drifted:
+            change = f"{abs(test.change):.0%} {'lower' if test.change < 0 else 'higher'}"
             where = "in the second half of the steady window than in the first"
             warnings.append(f"{SERIES[name]} was {change} {where}: the run was not steady.")
     return warnings
@@ -110,7 +112,7 @@ def steady_window(
     last_ns: float,
     begin_ns: float,
     request_ns: float,
-    over_time: dict[str, Any],
+    over_time: SeriesOverTime,
     border: Callable[[float], int],
     open_loop: bool,
 ) -> Window | None:
@@ -124,7 +126,7 @@ def steady_window(
     method, warnings = "after ramp and warm-up", []
     if (last_ns - first_ns) / NS_PER_S >= MSER_FROM_S:
         method = "MSER-5 after ramp and warm-up"
-        step_ns, zero_ns = over_time["step_s"] * NS_PER_S, over_time["t_s"][0] * NS_PER_S
+        step_ns, zero_ns = over_time.step_s * NS_PER_S, over_time.t_s[0] * NS_PER_S
         from_step = math.ceil((begin - zero_ns) / step_ns)
         until_step = math.floor((last_ns - zero_ns) / step_ns)
         series = _that_show(over_time, open_loop, from_step, until_step)
@@ -143,17 +145,17 @@ def steady_window(
 def describe_window(
     window: Window | None,
     e2el_ms: Sequence[float],
-    over_time: dict[str, Any],
+    over_time: SeriesOverTime,
     open_loop: bool,
     *,
     changes: bool = False,
-) -> dict[str, Any]:
+) -> SteadyWindow:
     """`window` of a summary; `e2el_ms` are the latencies of the requests sent inside, in ascending order. `changes`: the
     load was planned to change."""
     if window is None:
         too_short = "none: after ramp and warm-up, all was sent within the time that one request takes"
         why = CHANGES if changes else too_short
-        return {"start_s": None, "end_s": None, "method": why, "rounds": None, "stationarity": None, "warnings": []}
+        return SteadyWindow(start_s=None, end_s=None, method=why, rounds=None, stationarity=None, warnings=[])
     warnings = list(window.warnings)
     rounds = window.duration_s * 1000 / quantile(e2el_ms, 0.5) if e2el_ms and e2el_ms[-1] > 0 else None
     if rounds is not None and rounds < MIN_ROUNDS and not open_loop:
@@ -161,14 +163,14 @@ def describe_window(
             f"The window holds {rounds:.1f} rounds of requests: streams in step come in waves, and a cut wave can move "
             f"its rates by up to {100 / max(rounds, 1):.0f}%."
         )
-    step_ns, zero_ns = over_time["step_s"] * NS_PER_S, over_time["t_s"][0] * NS_PER_S
+    step_ns, zero_ns = over_time.step_s * NS_PER_S, over_time.t_s[0] * NS_PER_S
     first, last = math.ceil((window.start_ns - zero_ns) / step_ns), math.floor((window.end_ns - zero_ns) / step_ns)
     tests = _halves(_that_show(over_time, open_loop, first, last))
-    return {
-        "start_s": window.start_ns / NS_PER_S,
-        "end_s": window.end_ns / NS_PER_S,
-        "method": window.method,
-        "rounds": rounds,
-        "stationarity": tests,
-        "warnings": warnings + _drifts(tests),
-    }
+    return SteadyWindow(
+        start_s=window.start_ns / NS_PER_S,
+        end_s=window.end_ns / NS_PER_S,
+        method=window.method,
+        rounds=rounds,
+        stationarity=tests,
+        warnings=warnings + _drifts(tests),
+    )

@@ -75,14 +75,12 @@ Entry = Mapping[str, Any]
 def entry_of(run: MeasuredRun) -> dict[str, Any]:
     """What a baseline keeps of a run."""
     values, summary = read_values(run.directory), run.summary
-    load = summary["load"]
-    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
     return {
         "id": run.manifest.run_id,
         "started": run.manifest.started,
         "verdict": run.status,
-        "load": {name: load[name] for name in ("mode", "offered_rps", "achieved_rps", "concurrency")},
-        "seconds": summary["throughput"]["duration_s"],
+        "load": {name: getattr(summary.load, name) for name in ("mode", "offered_rps", "achieved_rps", "concurrency")},
+        "seconds": summary.throughput.duration_s,
         "requests": len(values.failed),
         "independent_requests": values.independent_requests(),
         "error_rate": ERRORS.of(summary),
@@ -90,8 +88,8 @@ def entry_of(run: MeasuredRun) -> dict[str, Any]:
         **({} if (inputs := INPUTS.of(summary)) is None else {"inputs_per_s": inputs}),
         "stats": {
             metric.key: {
-                **{stat: latency[metric.key][stat] for stat in STATS},
-                "n": latency[metric.key]["n"],
+                **{stat: summary.latency[metric.key].of(stat) for stat in STATS},
+                "n": summary.latency[metric.key].n,
                 "act": values.act_of(name),
             }
             for name, metric in REQUEST_METRICS.items()
@@ -119,7 +117,7 @@ def independent_values(entry: Entry, metric: str) -> float:
 
 def new(run: MeasuredRun) -> dict[str, Any]:
     """A baseline without runs, for the workload of this one."""
-    calibration = run.summary["calibration"]
+    calibration = run.summary.calibration
     return {
         "schema": SCHEMA,
         "created": run.manifest.started,

@@ -24,8 +24,8 @@ def to_json(gate: Gate, *, baseline: Path | None, command: Sequence[str], notes:
                 "directory": str(run.directory),
                 "id": run.manifest.run_id,
                 "verdict": run.status,
-                "reasons": list(run.summary["verdict"]["reasons"]),
-                "seconds": run.summary["throughput"]["duration_s"],
+                "reasons": list(run.summary.verdict.reasons),
+                "seconds": run.summary.throughput.duration_s,
             }
             for run in (*gate.runs, *gate.unusable)
         ],

@@ -16,7 +16,7 @@ from typing import Any
 from bench.comparison import numbers
 from bench.comparison.numbers import SHARE_MARGIN, Number
 from bench.comparison.settings import refuse_several_loads, text_of
-from bench.comparison.sides import MeasuredRun, damaged_summaries_told
+from bench.comparison.sides import MeasuredRun
 from bench.errors import Exit, UsageError
 from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
@@ -89,17 +89,6 @@ def decide(
 
     `updating`: a baseline with too few runs is being begun, and is no reason to refuse.
     """
-    with damaged_summaries_told(runs):
-        return _decide(runs, rules, baseline_path, baseline, updating)
-
-
-def _decide(
-    runs: Sequence[MeasuredRun],
-    rules: Rules,
-    baseline_path: Path | None,
-    baseline: Mapping[str, Any] | None,
-    updating: bool,
-) -> Gate:
     usable = tuple(run for run in runs if run.status not in ("INVALID", "FAILED"))
     unusable = tuple(run for run in runs if run not in usable)
     if not usable:
@@ -111,9 +100,7 @@ def _decide(
     held = tuple(objectives.judge(one, usable, entries) for one in wanted)
     notes = [f"{run.directory} is left out: {run.status}" for run in unusable]
     notes += [
-        f"{run.directory} is SUSPECT: {run.summary['verdict']['reasons'][0]}"
-        for run in usable
-        if run.status == "SUSPECT"
+        f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
     ]
     metrics: tuple[MetricVerdict, ...] = ()
     if baseline is not None:

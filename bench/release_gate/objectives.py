@@ -12,10 +12,9 @@ Of an objective that speaks of a class or a model alone, all that is so for its 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Any
 
 from bench.comparison.request_values import good_requests
 from bench.comparison.sides import MeasuredRun
@@ -25,6 +24,7 @@ from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import QUANTILES
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
 from bench.release_gate.baseline import Entry, independent_values
+from bench.results.summary import PartNumbers, SummaryNumbers
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
 from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, mean_dependence, values_needed
 from bench.statistics.student import t_quantile
@@ -61,7 +61,7 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
             continue
         assert one.part is not None, "every run has the whole of itself"
         kind, name = one.part
-        known = dict.fromkeys(str(part[kind]) for run in runs for part in parts_of(run.summary, kind))
+        known = dict.fromkeys(part.name for run in runs for part in parts_of(run.summary, kind))
         has = f"have {', '.join(known)}" if known else f"name no {LISTS[kind]}"
         problems.append(f'--slo "{one.text}": no request is of the {kind} {name!r}: the runs {has}')
     if problems:
@@ -140,7 +140,7 @@ def _value(wanted: Objective, run: MeasuredRun) -> float | None:
     return number_of(_part(wanted, run), wanted.metric, wanted.stat).value
 
 
-def _part(wanted: Objective, run: MeasuredRun) -> Mapping[str, Any]:
+def _part(wanted: Objective, run: MeasuredRun) -> SummaryNumbers | PartNumbers:
     part = part_of(run.summary, wanted.part)
     assert part is not None
     return part
@@ -185,8 +185,8 @@ def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequen
 def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
     """Of the run's values of a metric, those that the objective speaks of."""
     key = METRICS[wanted.metric].key
-    whole = run.summary["latency"][key]["n"]
-    return float(_part(wanted, run)["latency"][key]["n"] / whole) if whole else 0.0
+    whole = run.summary.latency[key].n
+    return float(_part(wanted, run).latency[key].n / whole) if whole else 0.0
 
 
 def _error_rate(
@@ -200,7 +200,8 @@ def _error_rate(
         mine, lost = entry["requests"], entry["error_rate"] * entry["requests"]
         if wanted.part is not None:
             part = _part(wanted, run)
-            mine, lost = part["succeeded"] + part["failed"], part["failed"]
+            assert isinstance(part, PartNumbers)
+            mine, lost = part.succeeded + part.failed, part.failed
         requests, failed = requests + mine, failed + lost
         n += entry["independent_requests"] * mine / entry["requests"]
     return _pooled(failed, requests, n)

@@ -7,47 +7,22 @@ client's has more is what the server does not see.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from bench.metrics.quantile import quantile
+from bench.results.server import (
+    BucketAndValue,
+    BucketQuantiles,
+    ReconciledCount,
+    ReconciledTtft,
+    Reconciliation,
+    ServerAndClient,
+)
 from bench.server_metrics.client_totals import ClientTotals, Said
 from bench.server_metrics.role_series import Histogram, ServerSeries
 from bench.server_metrics.roles import TITLES, Role
 
 _MS = 1e3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountLine:
-    """One count by both. `agree`: None where it cannot be told, because the server may count it in another way."""
-
-    what: str
-    server: float
-    client: float | None
-    agree: bool | None
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciliation:
-    """Counts, and TTFT by both. `mismatch`: the first count that should agree and does not, as a sentence."""
-
-    counts: Sequence[CountLine]
-    ttft: dict[str, Any] | None
-    mismatch: str | None
-    off: float
-    """By how much, as a share of what the client counted: the largest of the counts that should agree."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As summary.json holds it."""
-        return {
-            "counts": [asdict(line) for line in self.counts],
-            "ttft": self.ttft,
-            "mismatch": self.mismatch,
-            "off": self.off,
-        }
 
 
 def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | None:
@@ -56,7 +31,7 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
     if first is None or last is None or last <= first:
         return None
     exact = bool(series.found) and series.found[0].exact and series.restarts == 0
-    found: list[CountLine] = []
+    found: list[ReconciledCount] = []
     finished = series.rise(Role.FINISHED, first, last)
     if finished is not None:
         found.append(_requests(finished, client, exact=exact))
@@ -76,7 +51,9 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
             f"the server aborted {aborted:,.0f} requests; {client.unsure - client.sent_again:,} of the client's did not "
             f"succeed{gave_up}{again}"
         )
-        found.append(CountLine(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence))
+        found.append(
+            ReconciledCount(what="aborted", server=aborted, client=client.unsure, agree=None, sentence=sentence)
+        )
     wrong = [line for line in found if line.agree is False]
     return Reconciliation(
         counts=found,
@@ -86,12 +63,12 @@ def reconcile(series: ServerSeries, client: ClientTotals) -> Reconciliation | No
     )
 
 
-def _off(line: CountLine) -> float:
+def _off(line: ReconciledCount) -> float:
     assert line.client is not None
     return abs(line.server - line.client) / max(line.client, 1.0)
 
 
-def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLine:
+def _requests(finished: float, client: ClientTotals, *, exact: bool) -> ReconciledCount:
     if client.inputs is not None:
         return _requests_of_inputs(finished, client, client.inputs)
     more = finished - client.succeeded
@@ -118,10 +95,10 @@ def _requests(finished: float, client: ClientTotals, *, exact: bool) -> CountLin
     else:
         sentence = f"both counted {client.succeeded:,} requests"
     agree = None if not exact or (client.incomplete and more > client.unsure) else 0 <= more <= client.unsure
-    return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
+    return ReconciledCount(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
 
 
-def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> CountLine:
+def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> ReconciledCount:
     """Servers count a request of several inputs as one, or each of its inputs: what is neither may be right all the same."""
     if finished in (client.succeeded, inputs) and not client.unsure:
         each = "" if finished == client.succeeded else f", each of their {inputs:,} inputs as one"
@@ -129,36 +106,38 @@ def _requests_of_inputs(finished: float, client: ClientTotals, inputs: int) -> C
     else:
         ours = f"{client.succeeded:,} of the client's succeeded, with {inputs:,} inputs"
         sentence, agree = f"the server finished {finished:,.0f} requests; {ours}", None
-    return CountLine(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
+    return ReconciledCount(what="requests", server=finished, client=client.succeeded, agree=agree, sentence=sentence)
 
 
-def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, *, exact: bool) -> CountLine:
+def _tokens(role: Role, said: float, counted: int | None, client: ClientTotals, *, exact: bool) -> ReconciledCount:
     title = TITLES[role].lower()
     if counted is None:
         sentence = f"the server counted {said:,.0f} {title}; its replies do not say theirs"
-        return CountLine(what=role, server=said, client=None, agree=None, sentence=sentence)
+        return ReconciledCount(what=str(role), server=said, client=None, agree=None, sentence=sentence)
     if not exact:
         sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by its replies"
-        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
     if client.unsure:
         sentence = (
             f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that came; the "
             f"{client.unsure_text} have some too"
         )
-        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
     if client.incomplete and said > counted:
         sentence = f"{title}: {said:,.0f} by the server's metrics, {counted:,} by the replies that have a record"
-        return CountLine(what=role, server=said, client=counted, agree=None, sentence=sentence)
+        return ReconciledCount(what=str(role), server=said, client=counted, agree=None, sentence=sentence)
     agree = said == counted
     sentence = (
         f"both counted {counted:,} {title}"
         if agree
         else f"the server counted {said:,.0f} {title}, and its replies say {counted:,}"
     )
-    return CountLine(what=role, server=said, client=counted, agree=agree, sentence=sentence)
+    return ReconciledCount(what=str(role), server=said, client=counted, agree=agree, sentence=sentence)
 
 
-def _details(series: ServerSeries, client: ClientTotals, first: int, last: int, *, exact: bool) -> Iterator[CountLine]:
+def _details(
+    series: ServerSeries, client: ClientTotals, first: int, last: int, *, exact: bool
+) -> Iterator[ReconciledCount]:
     """What replies say of themselves, request by request: their sums against the server's counters."""
     hits = [series.rise(role, first, last) for role in (Role.PREFIX_HITS, Role.EXTERNAL_HITS)]
     cached = None if hits[0] is None else sum(rise for rise in hits if rise is not None)
@@ -192,7 +171,7 @@ def _excuse(said: Said, client: ClientTotals, *, twice: bool) -> str | None:
     return "; the server preempted requests, and may count their prompts again" if twice else None
 
 
-def _detail(what: str, title: str, server: float, client: int, excuse: str | None) -> CountLine:
+def _detail(what: str, title: str, server: float, client: int, excuse: str | None) -> ReconciledCount:
     """`excuse` empty: the server counts in its own way."""
     agree: bool | None = server == client
     if agree and excuse != "":
@@ -201,7 +180,7 @@ def _detail(what: str, title: str, server: float, client: int, excuse: str | Non
         sentence, agree = f"{title}: {server:,.0f} by the server's metrics, {client:,} by its replies{excuse}", None
     else:
         sentence = f"the server counted {server:,.0f} {title}, and its replies say {client:,}"
-    return CountLine(what=what, server=server, client=client, agree=agree, sentence=sentence)
+    return ReconciledCount(what=what, server=server, client=client, agree=agree, sentence=sentence)
 
 
 def _mean_queue_s(series: ServerSeries, first: int, last: int) -> float | None:
@@ -209,7 +188,7 @@ def _mean_queue_s(series: ServerSeries, first: int, last: int) -> float | None:
     return None if found is None else found.mean_s
 
 
-def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None) -> dict[str, Any] | None:
+def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None) -> ReconciledTtft | None:
     """TTFT by both, in ms. A quantile of the server's is known to the width of a bucket; its mean is exact."""
     mean, ours = (None if server is None else server.mean_s), client.ttft_mean_s
     if server is None or mean is None or ours is None:
@@ -223,18 +202,20 @@ def _ttft(server: Histogram | None, client: ClientTotals, queue_s: float | None)
         if more >= 0
         else "the server's clock starts before the request was sent, or the page counts requests that are not this run's"
     )
-    return {
-        "requests": {"server": server.count, "client": len(client.ttfts_s)},
-        "same_requests": same,
-        "mean_ms": {"server": mean * _MS, "client": ours * _MS},
-        "quantiles_ms": {
-            name: {"server": _bounds_ms(server.quantile_s(p)), "client": quantile(client.ttfts_s, p) * _MS}
-            for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
-        },
-        "queue_mean_ms": None if queue_s is None else queue_s * _MS,
-        "difference_ms": more,
-        "sentence": f"the client's mean TTFT is {more:+.2f} ms from the server's{': ' if same else ', '}{beyond}",
-    }
+    return ReconciledTtft(
+        requests=ServerAndClient(server=server.count, client=len(client.ttfts_s)),
+        same_requests=same,
+        mean_ms=ServerAndClient(server=mean * _MS, client=ours * _MS),
+        quantiles_ms=BucketQuantiles(
+            **{
+                name: BucketAndValue(server=_bounds_ms(server.quantile_s(p)), client=quantile(client.ttfts_s, p) * _MS)
+                for name, p in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+            }
+        ),
+        queue_mean_ms=None if queue_s is None else queue_s * _MS,
+        difference_ms=more,
+        sentence=f"the client's mean TTFT is {more:+.2f} ms from the server's{': ' if same else ', '}{beyond}",
+    )
 
 
 def _bounds_ms(bounds: tuple[float, float | None] | None) -> list[float | None] | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.metrics.request_metrics import NS_PER_S
 
 if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+    from bench.results.numbers import Throughput
+    from bench.results.summary import SummaryNumbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class RunWindow:
     steady: bool
     begin_ns: int
     end_ns: int
-    rates: Mapping[str, Any]
+    rates: Throughput
 
     @property
     def seconds(self) -> float:
@@ -29,10 +29,10 @@ class RunWindow:
         return self.end_s - self.start_s
 
 
-def window_of(summary: NumbersDocument, start_ns: int) -> RunWindow:
+def window_of(summary: SummaryNumbers, start_ns: int) -> RunWindow:
     """The steady window of a summary; the whole run where it has none, which of a run ended in its warm-up is nothing."""
-    window, whole_s, steady = summary["window"], summary["throughput"]["duration_s"], summary["steady"]
-    first, last = window["start_s"], window["end_s"]
+    window, whole_s, steady = summary.window, summary.throughput.duration_s, summary.steady
+    first, last = window.start_s, window.end_s
     inside = first is not None
     if first is None or last is None:
         first, last = 0.0, 0.0 if whole_s is None else whole_s
@@ -42,5 +42,5 @@ def window_of(summary: NumbersDocument, start_ns: int) -> RunWindow:
         steady=inside,
         begin_ns=start_ns + round(first * NS_PER_S),
         end_ns=start_ns + round(last * NS_PER_S),
-        rates=summary["throughput"] if steady is None else steady["throughput"],
+        rates=summary.throughput if steady is None else steady.throughput,
     )

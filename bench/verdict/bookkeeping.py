@@ -9,9 +9,9 @@ from bench.verdict.limits import Limits
 
 def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Two independent accounts of what was in flight, and of how many requests there were: a check of our own bookkeeping."""
-    law = evidence.summary["load"]["littles_law"]
+    law = evidence.summary.load.littles_law
     findings = []
-    dispatched, records = law["dispatched"], law["records"]
+    dispatched, records = law.dispatched, law.records
     if dispatched and records is not None:
         missing = abs(dispatched - records)
         sentence = (
@@ -20,12 +20,12 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         )
         share = missing / dispatched
         findings.append(Finding("littles_law", limits.records_missing.of(share), share, sentence))
-    if law["difference"] is None:
+    if law.difference is None:
         return findings
-    off = abs(law["difference"])
+    off = abs(law.difference)
     sentence = (
-        f"Little's law is {off:.2%} off: the dispatcher counted {law['dispatcher_mean']:.3f} requests in flight, "
-        f"the records add up to {law['records_mean']:.3f}"
+        f"Little's law is {off:.2%} off: the dispatcher counted {law.dispatcher_mean:.3f} requests in flight, "
+        f"the records add up to {law.records_mean:.3f}"
     )
     return [*findings, Finding("littles_law", limits.littles_law_off.of(off), off, sentence)]
 

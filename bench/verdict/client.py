@@ -11,12 +11,12 @@ from bench.verdict.stamps import user_stamps
 
 def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A worker that stood still sent nothing and read nothing meanwhile."""
-    row = evidence.summary["instrument"]["pause"]
-    if row is None or row["share_of_run"] is None:
+    row = evidence.summary.instrument.pause
+    if row is None or row.share_of_run is None:
         return []
-    length_ms, share = row["longest_ms"], row["share_of_run"]
+    length_ms, share = row.longest_ms, row.share_of_run
     status = milder(limits.pause_ms.of(length_ms), limits.pause_of_run.of(share))
-    who = f"worker {row['worker']}" if evidence.summary["instrument"]["workers"] > 1 else "the client"
+    who = f"worker {row.worker}" if evidence.summary.instrument.workers > 1 else "the client"
     sentence = (
         f"{who} stood still for {length_ms / 1000:.2f} s, {share:.1%} of the run: it sent and read nothing meanwhile"
     )
@@ -25,10 +25,10 @@ def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A worker that has no processor time left measures itself."""
-    row = evidence.summary["instrument"]["cpu"]
+    row = evidence.summary.instrument.cpu
     if row is None:
         return []
-    share = row["seconds_over_90"]
+    share = row.seconds_over_90
     sentence = f"the client used over 90% of a processor in {share:.0%} of its seconds: it may be the bottleneck"
     return [Finding("cpu", limits.cpu_busy_seconds.of(share), share, sentence)]
 
@@ -39,7 +39,7 @@ def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if not died:
         return []
     # A worker that died before its first sample is in no other count.
-    share = len(died) / max(evidence.summary["instrument"]["workers"], len(died))
+    share = len(died) / max(evidence.summary.instrument.workers, len(died))
     whose = "its" if len(died) == 1 else "their"
     sentence = f"{'; '.join(died)}: {whose} share of the load was not sent from then on"
     return [Finding("workers", limits.workers_died.of(share), share, sentence)]
@@ -63,10 +63,10 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
     and this one says why they speak.
     """
-    row = evidence.summary["instrument"]["run_queue"]
+    row = evidence.summary.instrument.run_queue
     if row is None:
         return []
-    share = row["mean"]
+    share = row.mean
     sends = worst(f.status for sign in (send_lateness, ready_not_sent) for f in sign(evidence, limits))
     harm = worst((user_stamps(evidence, limits), sends))
     what = "what it sent" if harm is sends else "its time stamps"

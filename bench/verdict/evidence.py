@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+    from bench.results.server import Server
+    from bench.results.summary import SummaryNumbers
 
 
 class CacheAgainstPlan(Protocol):
@@ -37,7 +38,7 @@ class RunEvidence:
     `open_loop`: a schedule decided when requests were sent. `exact_lengths`: the server was told to ignore end tokens.
     """
 
-    summary: NumbersDocument
+    summary: SummaryNumbers
     open_loop: bool
     exact_lengths: bool
     calibration: Mapping[str, Any] | None = None
@@ -59,10 +60,10 @@ class RunEvidence:
     priority_remedy: str | None = None
     """How the client would get the priority that wakes it at once; None if it had it."""
 
-    server: Mapping[str, Any] | None = None
+    server: Server | None = None
     """What the server's own metrics say: the `server` block of the summary."""
 
     def p50(self, metric: str) -> float | None:
         """The median of a latency in ms; None if no request has it."""
-        value = self.summary["latency"][metric]["p50"]
+        value = self.summary.latency[metric].p50
         return None if value is None else float(value)

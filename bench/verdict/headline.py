@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from bench.documents.summary import NumbersDocument
+    from bench.results.summary import SummaryNumbers
 
 PERCENTILES = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9"}
 """Those of the tables, ascending."""
@@ -78,45 +78,57 @@ class Headline:
         return {"headline": str(self), "reach": self.reach.to_json()}
 
 
-def of(summary: NumbersDocument, status: str) -> Headline:
+class _ByName:
+    """The plain content of a summary.json, which the pages have, with its keys as attributes."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+
+    def __getattr__(self, name: str) -> object:
+        value = self._content.get(name)
+        if name == "latency":
+            return {metric: _ByName(row) for metric, row in self._content["latency"].items()}
+        return _ByName(value) if isinstance(value, Mapping) and name != "ci95" else value
+
+
+def of(summary: SummaryNumbers | Mapping[str, Any], status: str) -> Headline:
     """The headline of a run that has this verdict."""
+    summary = cast("SummaryNumbers", _ByName(summary)) if isinstance(summary, Mapping) else summary
     reach = reach_of(summary)
     parts = [text for part in PARTS if (text := part(summary)) is not None]
     rest = "".join(f", {text}" for text in parts)
     return Headline(status, f"{rest}: {reach}" if status in _BEARING else rest, reach)
 
 
-def reach_of(summary: NumbersDocument) -> Reach:
+def reach_of(summary: SummaryNumbers) -> Reach:
     """What the numbers can bear, by the intervals that the summary has."""
-    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
-    metric = "ttft" if latency["ttft_ms"]["n"] else "e2el"
-    row = latency[f"{metric}_ms"]
-    intervals = row["ci95"]
+    metric = "ttft" if summary.latency["ttft_ms"].n else "e2el"
+    row = summary.latency[f"{metric}_ms"]
     return Reach(
         metric=metric,
-        requests=row["n"],
-        independent=row["independent"],
-        percentiles=tuple(name for name in PERCENTILES if intervals.get(name) is not None),
+        requests=row.n,
+        independent=row.independent,
+        percentiles=tuple(name for name in PERCENTILES if row.ci95.get(name) is not None),
     )
 
 
-def _requests(summary: NumbersDocument) -> str:
-    counts = summary["counts"]
-    n = counts["sent"] + counts["failed_unsent"]
+def _requests(summary: SummaryNumbers) -> str:
+    counts = summary.counts
+    n = counts.sent + counts.failed_unsent
     return f"{n:,} request{'' if n == 1 else 's'}" if n else "no request"
 
 
-def _failed(summary: NumbersDocument) -> str | None:
-    failed = summary["counts"]["failed"]
+def _failed(summary: SummaryNumbers) -> str | None:
+    failed = summary.counts.failed
     return f"{failed:,} failed" if failed else None
 
 
-def _sent_again(summary: NumbersDocument) -> str | None:
-    again = summary["counts"].get("retried")
+def _sent_again(summary: SummaryNumbers) -> str | None:
+    again = summary.counts.retried
     return f"{again:,} sent again" if again else None
 
 
-PARTS: tuple[Callable[[NumbersDocument], str | None], ...] = (_requests, _failed, _sent_again)
+PARTS: tuple[Callable[[SummaryNumbers], str | None], ...] = (_requests, _failed, _sent_again)
 """What stands between the verdict and the reach, in this order. A new part is a function that returns its words, or None
 where it has nothing to say, and its name here."""
 

@@ -10,7 +10,7 @@ from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
 
 if TYPE_CHECKING:
-    from bench.documents.numbers import Plan
+    from bench.results.numbers import PlanAgainstSent
 
 ENOUGH_SENDS = 1_000
 """From so many on, the dispersion of the sends is judged by its band; of fewer the band is wider in proportion."""
@@ -18,14 +18,14 @@ ENOUGH_SENDS = 1_000
 
 def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A run in which no request has ended has no number that could be good."""
-    counts = evidence.summary["counts"]
-    if counts["succeeded"] or counts["failed"] or counts.get("cancelled"):
+    counts = evidence.summary.counts
+    if counts.succeeded or counts.failed or counts.cancelled:
         return []
-    if interrupted := counts["interrupted"]:
+    if interrupted := counts.interrupted:
         why = f"the run was stopped before any of its {interrupted:,} requests had ended"
-    elif dropped := counts["dropped"]:
+    elif dropped := counts.dropped:
         why = f"all {dropped:,} requests were dropped before they were sent"
-    elif warmup := counts["warmup"]["requests"]:
+    elif warmup := counts.warmup.requests:
         why = f"the run ended during its warm-up, after {warmup:,} requests"
     else:
         why = "the run has no record of any request"
@@ -34,7 +34,7 @@ def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: requests that left late were not the load that was asked for."""
-    p99 = evidence.summary["instrument"]["send_lateness_ms"]["p99"]
+    p99 = evidence.summary.instrument.send_lateness_ms.p99
     if not evidence.open_loop or p99 is None:
         return []
     status = limits.send_lateness_p99_ms.of(p99)
@@ -50,14 +50,14 @@ def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Closed loop: a user whose next request waits in the client is not the load that was asked for."""
-    row = evidence.summary["load"]["ready_not_sent"]
+    row = evidence.summary.load.ready_not_sent
     if row is None:
         return []
-    share = row["share"]
-    status = milder(limits.ready_not_sent.of(share), limits.ready_not_sent_ms.of(row["typical_ms"]))
+    share = row.share
+    status = milder(limits.ready_not_sent.of(share), limits.ready_not_sent_ms.of(row.typical_ms))
     sentence = (
         f"users were ready and their next request was not sent in {share:.1%} of their time (up to "
-        f"{row['longest_ms']:.0f} ms at once): the client was busy or stood still"
+        f"{row.longest_ms:.0f} ms at once): the client was busy or stood still"
     )
     return [Finding("ready_not_sent", status, share, sentence)]
 
@@ -66,15 +66,15 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
     findings = []
     for plan, where, _ in _plans(evidence):
-        if plan["rate_difference"] is None or plan["span_difference_ms"] is None:
+        if plan.rate_difference is None or plan.span_difference_ms is None:
             continue
-        off = abs(plan["rate_difference"])
+        off = abs(plan.rate_difference)
         sentence = (
-            f"{where}sent {plan['sent_rps']:.2f} requests/s where the drawn plan has {plan['planned_rps']:.2f} "
+            f"{where}sent {plan.sent_rps:.2f} requests/s where the drawn plan has {plan.planned_rps:.2f} "
             f"({off:.1%} apart)"
         )
         # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.
-        status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan["span_difference_ms"])))
+        status = milder(limits.sent_rate_off.of(off), limits.sent_rate_off_ms.of(abs(plan.span_difference_ms)))
         findings.append(Finding("sent_rate", status, off, sentence))
     return _first_and_bad(findings)
 
@@ -83,9 +83,9 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop: whether bursts were made or smoothed away. Index of dispersion of the counts per 10 mean gaps."""
     findings = []
     for plan, where, sends in _plans(evidence):
-        if plan["dispersion_ratio"] is None:
+        if plan.dispersion_ratio is None:
             continue
-        ratio = plan["dispersion_ratio"]
+        ratio = plan.dispersion_ratio
         sentence = (
             f"{where}the sent requests are {ratio:.2f} times as bursty as the drawn plan (dispersion of the counts)"
         )
@@ -96,18 +96,18 @@ def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return _first_and_bad(findings)
 
 
-def _plans(evidence: RunEvidence) -> Iterator[tuple[Plan, str, int]]:
+def _plans(evidence: RunEvidence) -> Iterator[tuple[PlanAgainstSent, str, int]]:
     """The plan against what was sent: of the whole run, and of each segment of a load that changes; in which part, and how
     many sends that has."""
     summary = evidence.summary
-    plan = summary["load"]["plan"]
+    plan = summary.load.plan
     if plan is None:
         return
-    yield plan, "", sum(summary["counts"]["by_outcome"].values())
-    for segment in summary.get("segments") or ():
-        plan = segment.get("plan")
+    yield plan, "", sum(summary.counts.by_outcome.values())
+    for segment in summary.segments or ():
+        plan = segment.plan
         if plan is not None:
-            yield plan, f"from {segment['start_s']:.1f} to {segment['end_s']:.1f} s: ", segment["sent"]
+            yield plan, f"from {segment.start_s:.1f} to {segment.end_s:.1f} s: ", segment.sent
 
 
 def _first_and_bad(findings: list[Finding]) -> list[Finding]:
@@ -117,12 +117,12 @@ def _first_and_bad(findings: list[Finding]) -> list[Finding]:
 
 def off_plan(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Was the load what its settings, and the changes while it ran, say? Of the part in which it was least so."""
-    row = evidence.summary["load"].get("off_plan")
+    row = evidence.summary.load.off_plan
     if row is None:
         return []
-    share = row["share"]
-    where = f"from {row['start_s']:.1f} to {row['end_s']:.1f} s"
-    if row["of"] == "arrivals":
+    share = row.share
+    where = f"from {row.start_s:.1f} to {row.end_s:.1f} s"
+    if row.of == "arrivals":
         sentence = f"{where}, {share:.1%} of the arrivals were not due when the settings and the recorded changes say"
     else:
         sentence = (
@@ -134,11 +134,11 @@ def off_plan(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def waited_at_cap(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Open loop with a cap: where arrivals wait at it, or are dropped there, the cap set the rate and not the schedule."""
-    waits = evidence.summary["load"]["waited_at_cap"]
-    counts = evidence.summary["counts"]
-    arrivals = sum(counts["by_outcome"].values())
+    waits = evidence.summary.load.waited_at_cap
+    counts = evidence.summary.counts
+    arrivals = sum(counts.by_outcome.values())
     if waits is None or not arrivals:
         return []
-    share = (waits["n"] + counts["dropped"]) / arrivals
+    share = (waits.n + counts.dropped) / arrivals
     sentence = f"{share:.1%} of the arrivals found no free slot under --max-concurrency: the cap set the rate"
     return [Finding("waited_at_cap", limits.waited_at_cap.of(share), share, sentence)]

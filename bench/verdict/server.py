@@ -9,20 +9,23 @@ from bench.verdict.limits import Limits
 
 def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Failed requests have no latency: a server that sheds its load looks fast."""
-    counts = evidence.summary["counts"]
-    tried = counts["succeeded"] + counts["failed"]
+    counts = evidence.summary.counts
+    return errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
+
+
+def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -> list[Finding]:
+    """The same of any requests: so many succeeded and failed, of which some were never sent."""
+    tried = succeeded + failed
     if not tried:
         return []
-    share = counts["failed"] / tried
-    if counts["succeeded"]:
-        sentence = (
-            f"{counts['failed']:,} of {tried:,} requests failed ({share:.1%}): the latencies are those of the others"
-        )
+    share = failed / tried
+    if succeeded:
+        sentence = f"{failed:,} of {tried:,} requests failed ({share:.1%}): the latencies are those of the others"
     else:
         sentence = f"every request failed, all {tried:,}: there are no latencies"
-    if counts["failed_unsent"]:
+    if failed_unsent:
         sentence += (
-            f"; of the failed, {counts['failed'] - counts['failed_unsent']:,} were sent and {counts['failed_unsent']:,} were "
+            f"; of the failed, {failed - failed_unsent:,} were sent and {failed_unsent:,} were "
             "not, because no connection could be made"
         )
     return [Finding("errors", limits.errors.of(share), share, sentence)]
@@ -31,8 +34,8 @@ def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Second attempts after the server kept the first for a while. It may have worked on both, so that its load is not the
     one that was asked for. A connection that was closed already costs its request a moment, and the server nothing."""
-    counts = evidence.summary["counts"]
-    again, sent = counts.get("retried_late", 0), counts["sent"]
+    counts = evidence.summary.counts
+    again, sent = counts.retried_late or 0, counts.sent
     if not sent:
         return []
     share = again / sent
@@ -46,15 +49,13 @@ def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """A target that is gone for the rest of the run: what was measured before is not the run that was asked for."""
-    counts = evidence.summary["counts"]
-    gone, tried = counts["target_gone"], counts["succeeded"] + counts["failed"]
+    counts = evidence.summary.counts
+    gone, tried = counts.target_gone, counts.succeeded + counts.failed
     if gone is None or not tried:
         return []
-    share = gone["requests"] / tried
-    since = (
-        "never answered" if gone["since_s"] is None else f"gave its last answer {gone['since_s']:.1f} s into the run"
-    )
-    sentence = f"the target {since}: the last {gone['requests']:,} requests got no answer or lost their connection"
+    share = gone.requests / tried
+    since = "never answered" if gone.since_s is None else f"gave its last answer {gone.since_s:.1f} s into the run"
+    sentence = f"the target {since}: the last {gone.requests:,} requests got no answer or lost their connection"
     return [Finding("target_gone", limits.target_gone.of(share), share, sentence)]
 
 
@@ -69,7 +70,7 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         return _against_plan(cache, limits)
     if not evidence.sharing_known:
         return []
-    said = evidence.summary["tokens"]["cached"]["share_beyond_head"]
+    said = evidence.summary.tokens.cached.share_beyond_head
     shares = [share for share in (evidence.cached_share, said) if share is not None]
     if not shares:
         return []
@@ -98,8 +99,8 @@ def _against_plan(cache: CacheAgainstPlan, limits: Limits) -> list[Finding]:
 
 def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Requests and tokens by the server's own count against the client's: they must be the same requests."""
-    reconciled = None if evidence.server is None else evidence.server["reconciliation"]
+    reconciled = None if evidence.server is None else evidence.server.reconciliation
     if reconciled is None:
         return []
-    sentence = reconciled["mismatch"] or "the server's own counts of requests and tokens are the client's"
-    return [Finding("server_counts", limits.server_counts_off.of(reconciled["off"]), reconciled["off"], sentence)]
+    sentence = reconciled.mismatch or "the server's own counts of requests and tokens are the client's"
+    return [Finding("server_counts", limits.server_counts_off.of(reconciled.off), reconciled.off, sentence)]

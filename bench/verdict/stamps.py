@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import product
-from typing import Any
 
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, badness, milder
@@ -13,11 +11,11 @@ from bench.verdict.limits import Limits
 
 def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """User stamps are late by what the loop is late; kernel stamps are not."""
-    instrument = evidence.summary["instrument"]
-    lag = instrument["loop_lag_ms"]
-    if lag is None or lag["p99"] is None or user_stamps(evidence, limits) is Status.VALID:
+    instrument = evidence.summary.instrument
+    lag = instrument.loop_lag_ms
+    if lag is None or lag.p99 is None or user_stamps(evidence, limits) is Status.VALID:
         return []
-    p99 = lag["p99"]
+    p99 = lag.p99
     status = limits.loop_lag_p99_ms.of(p99)
     gap = evidence.p50("chunk_gap_ms")
     of = ""
@@ -29,21 +27,23 @@ def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 def user_stamps(evidence: RunEvidence, limits: Limits) -> Status:
     """Whether enough requests have stamps of the client's own to harm a number where the client is late."""
-    clock = evidence.summary["instrument"]["clock"]
-    requests = clock["kernel"] + clock["user"] + clock["mixed"]
-    return limits.user_stamps.of((clock["user"] + clock["mixed"]) / requests) if requests else Status.VALID
+    clock = evidence.summary.instrument.clock
+    requests = clock.kernel + clock.user + clock.mixed
+    return limits.user_stamps.of((clock.user + clock.mixed) / requests) if requests else Status.VALID
 
 
 def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Chunks that shared a read have one stamp for several: a latency that this leaves open is known within bounds only."""
-    latency = evidence.summary["latency"]
+    latency = evidence.summary.latency
     findings = []
     for key, stat in product(_TIMED, _OPEN_STATS):
-        row: Mapping[str, Any] = latency[key]
-        value = row.get(stat)
+        row = latency[key]
+        value = row.of(stat)
         if value is None:
             continue
-        least, greatest = row.get("bounds", {}).get(stat, (value, value))
+        least, greatest = row.bounds.get(stat, (value, value))
+        if least is None or greatest is None:
+            continue
         absolute, relative = limits.wide_stamps_ms, limits.wide_stamps
         if stat in _OF_FEW:
             absolute, relative = limits.wide_stamps_p99_ms, limits.wide_stamps_p99

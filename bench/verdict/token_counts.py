@@ -9,7 +9,7 @@ from bench.verdict.limits import Limits
 
 def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Where lengths were asked for exactly, other lengths are another load."""
-    share = evidence.summary["tokens"]["asked_against_got"]["output"]["share"]
+    share = evidence.summary.tokens.asked_against_got.output.share
     if not evidence.exact_lengths or share is None:
         return []
     sentence = f"{share:.1%} of the replies do not have the output tokens that were asked for"
@@ -23,45 +23,43 @@ def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     tokens than the server generated: a model does not always choose the tokens that its text would be cut into. Then only
     counts that are far apart are a sign.
     """
-    tokens = evidence.summary["tokens"]
-    found, prompts = tokens["mismatch"], tokens["asked_against_got"]["input"]
-    share, times = found["share"], found["usage_over_counted"]
+    tokens = evidence.summary.tokens
+    found, prompts = tokens.mismatch, tokens.asked_against_got.input
+    share, times = found.share, found.usage_over_counted
     if share is None:
         return []
     sentence = f"the server's usage differs from our count of the text in {share:.1%} of the replies"
     status = limits.usage_off.of(share)
-    if prompts["compared"] and not prompts["differ"]:
+    if prompts.compared and not prompts.differ:
         sentence += ", while every prompt has the tokens that we counted"
         far = limits.usage_over_counted.of(max(times, 1 / times)) if times else status
         status = milder(status, far)
         if times:
             sentence += f"; over all replies it says {times:.2f} times our count"
-    elif prompts["compared"]:
-        sentence += (
-            f", and that of {prompts['differ']:,} of {prompts['compared']:,} prompts too: it uses another tokenizer"
-        )
+    elif prompts.compared:
+        sentence += f", and that of {prompts.differ:,} of {prompts.compared:,} prompts too: it uses another tokenizer"
     return [Finding("usage", status, share, sentence)]
 
 
 def usage_contradicted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Token counts that cannot be true. They are not used, but a server that sends them may be wrong elsewhere too."""
-    row = evidence.summary["tokens"]["contradicted"]
-    if row["share"] is None:
+    row = evidence.summary.tokens.contradicted
+    if row.share is None:
         return []
     sentence = (
-        f"the server's usage is impossible in {row['share']:.1%} of the replies and was not used there "
-        f"(for example: {row['first']})"
+        f"the server's usage is impossible in {row.share:.1%} of the replies and was not used there "
+        f"(for example: {row.first})"
     )
-    return [Finding("usage_contradicted", limits.usage_contradicted.of(row["share"]), row["share"], sentence)]
+    return [Finding("usage_contradicted", limits.usage_contradicted.of(row.share), row.share, sentence)]
 
 
 def tokens_doubted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """Token counts that the replies themselves make doubtful, where nothing better is known."""
-    row = evidence.summary["tokens"]["doubted"]
-    if row["share"] is None:
+    row = evidence.summary.tokens.doubted
+    if row.share is None:
         return []
     sentence = (
-        f"the output tokens of {row['share']:.1%} of the replies may be wrong, and with them TPOT and all rates of tokens "
-        f"(for example: {row['first']})"
+        f"the output tokens of {row.share:.1%} of the replies may be wrong, and with them TPOT and all rates of tokens "
+        f"(for example: {row.first})"
     )
-    return [Finding("tokens_doubted", limits.tokens_doubted.of(row["share"]), row["share"], sentence)]
+    return [Finding("tokens_doubted", limits.tokens_doubted.of(row.share), row.share, sentence)]

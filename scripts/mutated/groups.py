@@ -79,8 +79,8 @@ GROUPS: dict[str, Group] = {
     ),
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
-        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py", "bench/documents/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_UNIT}/test_document*.py"),
+        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py", "bench/results/*.py"),
+        (f"{_BENCH}/test_*.py", f"{_BENCH}/results"),
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),

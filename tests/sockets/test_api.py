@@ -67,15 +67,15 @@ def test_a_run_gives_a_typed_result_that_can_be_read_again(tmp_path: Path, capfd
     assert (result.succeeded, result.failed, result.held, result.interrupted) == (6, 0, True, False)
     assert result.exit in (Exit.GOOD, Exit.INVALID)
     assert (result.exit is Exit.INVALID) == (result.verdict is Status.INVALID)
-    assert result.headline == result.summary["verdict"]["headline"]
+    assert result.headline == result.numbers.verdict.headline
     assert result.headline.startswith(f"{result.verdict}, ")
     assert [(row.objective, row.held, row.shown) for row in result.objectives] == [
         ("ttft:p99<100s", True, "not shown"),  # Six requests show nothing of a p99, nor of one error in a hundred.
         ("error_rate<1%", True, "not shown"),
     ]
-    assert result.value("ttft:p99") == result.objectives[0].value == result.summary["latency"]["ttft_ms"]["p99"]
+    assert result.value("ttft:p99") == result.objectives[0].value == result.numbers.latency["ttft_ms"].p99
     assert result.value("error_rate") == 0
-    assert result.value("requests_per_s") == result.summary["throughput"]["requests_per_s"]
+    assert result.value("requests_per_s") == result.numbers.throughput.requests_per_s
     assert sum(record.phase == "run" for record in result.records()) == 6
     assert following.told[0].startswith("probing ")
     assert following.numbers[-1].done == 6

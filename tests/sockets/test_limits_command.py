@@ -83,11 +83,11 @@ def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None
                      "out": str(tmp_path / "run"), "quiet": True})
         )  # fmt: skip
         used_s = source.cpu_s()
-    counts, latency = result.summary["counts"], result.summary["latency"]
-    assert (counts["succeeded"], counts["failed"]) == (60, 0)
-    assert result.summary["tokens"]["output"] == result.summary["tokens"]["usage"]["output"] == 600
-    assert latency["chunk_gap_ms"]["n"] == 540
-    assert (latency["ttft_ms"]["min"] or 0.0) > 4.9
+    counts, latency = result.summary.counts, result.summary.latency
+    assert (counts.succeeded, counts.failed) == (60, 0)
+    assert result.summary.tokens.output == result.summary.tokens.usage.output == 600
+    assert latency["chunk_gap_ms"].n == 540
+    assert (latency["ttft_ms"].min or 0.0) > 4.9
     assert used_s is not None
     assert 0 < used_s < 5
 
@@ -153,5 +153,5 @@ def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
         )  # fmt: skip
     lines = [line for line in noting.said if line.startswith("warning: ")]
     notes = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())["run"]["notes"]
-    assert [line.removeprefix("warning: ") for line in lines] == notes == result.summary["run"]["notes"]
+    assert [line.removeprefix("warning: ") for line in lines] == notes == result.summary.run["notes"]
     assert ["4 streams at once" in note for note in notes] == ([True] if warned else [])

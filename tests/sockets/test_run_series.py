@@ -31,7 +31,7 @@ def test_a_finished_run_is_read_again_and_not_run_again(tmp_path: Path) -> None:
             series.run("a", config)
     assert found is not None
     assert found.summary == measured.summary
-    assert found.summary["counts"]["succeeded"] == 3
+    assert found.summary.counts.succeeded == 3
 
 
 @pytest.mark.parametrize("stopped", [None, "interrupted"])

@@ -61,9 +61,9 @@ def follow_a_change(load: tuple[str, str], tmp_path: Path) -> None:
     # Without the record of the first change, the same requests are not what was planned.
     (run / CHANGES).write_bytes((run / CHANGES).read_bytes().split(b"\n", 1)[1])
     again = evaluate.evaluate(RunDirectory.open(run))
-    off_plan = again.summary["load"]["off_plan"]
+    off_plan = again.summary.load.off_plan
     assert off_plan is not None
-    assert off_plan["share"] > 0.05
+    assert off_plan.share > 0.05
     assert any("recorded changes" in reason for reason in again.verdict.reasons)
     assert manifest.read(RunDirectory.open(run)).manifest.workers == 2
 

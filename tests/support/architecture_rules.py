@@ -23,6 +23,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process": frozenset(),
     "bench.process.child_process": frozenset({"bench.clock"}),
     "bench.documents": frozenset(),
+    # Types and nothing else: whoever makes, writes or reads a result has them.
+    "bench.results": frozenset({"bench.documents", "bench.records", "bench.verdict.finding"}),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset(),
     "bench.process.beside": frozenset({"bench.process.interpreter"}),
@@ -324,8 +326,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **PROMPTSET,
 }  # fmt: skip
 
-FOR_ALL_OF_BENCH = "bench.documents"
-"""Types of what is published: nothing of them is loaded while bench runs."""
+FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
+"""Types of what is published."""
 
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
@@ -353,7 +355,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         }
     ),
     frozenset({"machine", "notices", "records", "schedule", "traffic", "workload"}),
-    frozenset({"conversations", "process", "run_files"}),
+    frozenset({"conversations", "process", "results", "run_files"}),
     frozenset({"endpoints", "metrics"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),

@@ -11,6 +11,8 @@ from bench.accuracy import certify
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line
+from bench.results.base import to_plain
+from bench.results.summary import SummaryNumbers
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.verdict.certificate import calibration
@@ -20,6 +22,7 @@ from bench.verdict.limits import Limits
 from tests.support.changed import replace
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import filled
 from tests.support.tables import measured, table_of
 
 N = 100
@@ -45,7 +48,7 @@ def summary_of(records: list[RequestRecord]) -> Any:
         RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0, concurrency=10)
     )
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def latency_of(records: list[RequestRecord]) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def certified(
     summary = SUMMARY if records is RECORDS else summary_of(records)
     if latency is not None:
         summary = summary | {"latency": latency}
-    found = certify(directory, summary, measured, start_ns=START_NS, **more)
+    found = certify(directory, filled(SummaryNumbers, summary), measured, start_ns=START_NS, **more)
     assert found is not None
     return found.to_json()
 

@@ -14,6 +14,7 @@ from typing import Any
 from bench.dispatch import OpenLoop
 from bench.metrics.quantile import QUANTILES, describe
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
+from bench.results.base import to_plain
 from bench.rng import stream
 from bench.schedule import ARRIVALS
 from bench.transport.exchange import Exchange
@@ -36,7 +37,7 @@ def reported(
     def numbers(summary: dict[str, Any], records: Sequence[RequestRecord]) -> dict[str, Any]:
         mine = [r for r in records if r.phase == "run" and (failed or r.outcome is Outcome.OK)]
         values = sorted(value for value in map(of, mine) if value is not None)
-        return summary | {"latency": summary["latency"] | {metric: describe(values)}}
+        return summary | {"latency": summary["latency"] | {metric: to_plain(describe(values))}}
 
     return Client(numbers=numbers, transport=transport)
 
@@ -71,7 +72,7 @@ def ttfts(records: Sequence[RequestRecord]) -> list[float]:
 
 
 def averaged_over_workers(summary: dict[str, Any], records: Sequence[RequestRecord]) -> dict[str, Any]:
-    rows = [describe(ttfts([r for r in records if r.worker == worker])) for worker in range(WORKERS)]
+    rows = [to_plain(describe(ttfts([r for r in records if r.worker == worker]))) for worker in range(WORKERS)]
     averaged = {key: sum(row[key] for row in rows) / WORKERS for key in rows[0]}
     averaged["n"] = sum(row["n"] for row in rows)
     return summary | {"latency": summary["latency"] | {"ttft_ms": averaged}}
@@ -79,7 +80,9 @@ def averaged_over_workers(summary: dict[str, Any], records: Sequence[RequestReco
 
 def at_a_truncated_index(summary: dict[str, Any], records: Sequence[RequestRecord]) -> dict[str, Any]:
     values = ttfts(records)
-    row = describe(values) | {name: values[min(int(len(values) * p), len(values) - 1)] for name, p in QUANTILES.items()}
+    row = to_plain(describe(values)) | {
+        name: values[min(int(len(values) * p), len(values) - 1)] for name, p in QUANTILES.items()
+    }
     return summary | {"latency": summary["latency"] | {"ttft_ms": row}}
 
 

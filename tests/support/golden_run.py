@@ -12,8 +12,9 @@ import orjson
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
-from bench.metrics.summary import Summary, rounded
+from bench.metrics.summary import Summary
 from bench.records import RequestRecord, from_line
+from bench.results.base import rounded, to_plain
 from bench.server_metrics import block, gpu_block
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS
@@ -92,11 +93,11 @@ def _summary() -> dict[str, Any]:
     )
     gpu = gpu_block.describe(made_gpu(START_NS, SECONDS), numbers, START_NS, gpus=2, hour_cost=2.5)
     assert gpu is not None
-    return numbers | {
+    return to_plain(numbers) | {
         "run": RUN,
         "verdict": {"status": "SUSPECT", "reasons": reasons},
         "calibration": None,
         "prefix_cache": None,
-        "server": rounded(server),
-        "gpu": rounded(gpu),
+        "server": to_plain(rounded(server)),
+        "gpu": to_plain(rounded(gpu)),
     }

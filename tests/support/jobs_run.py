@@ -11,6 +11,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import START_NS
@@ -61,7 +62,7 @@ def _folded() -> Summary:
 
 def summary_of_jobs() -> Any:
     """The content of its summary.json."""
-    return copy.deepcopy(_folded().close()) | copy.deepcopy(ADDED)
+    return to_plain(_folded().close()) | copy.deepcopy(ADDED)
 
 
 def page_data_of_jobs() -> dict[str, Any]:

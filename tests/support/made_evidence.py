@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, cast
+from typing import Any
 
+from bench.results.server import Server
+from bench.results.summary import SummaryNumbers
 from bench.server_metrics.prefix_cache import ComparedCache
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Verdict
 from bench.verdict.limits import Limits
+from tests.support.results import filled
 
 CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}
 
@@ -114,7 +117,9 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
         assert last in place, path
         place[last] = value
     facts = {"open_loop": True, "exact_lengths": True} | facts
-    return RunEvidence(summary=cast(Any, summary), calibration=calibration, **facts)
+    if isinstance(facts.get("server"), dict):
+        facts["server"] = filled(Server, facts["server"])
+    return RunEvidence(summary=filled(SummaryNumbers, summary), calibration=calibration, **facts)
 
 
 def verdict(changes: dict[str, object] | None = None, limits: Limits | None = None, **more: Any) -> Verdict:

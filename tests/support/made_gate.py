@@ -10,6 +10,8 @@ from bench.comparison.sides import MeasuredRun
 from bench.config import resolve
 from bench.manifest import Manifest
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.results.summary import RunSummary
+from tests.support.results import filled
 
 SETTINGS: Mapping[str, Any] = resolve({}, {"url": "http://127.0.0.1:8000", "rate": 10.0, "requests": 60}).public()
 
@@ -48,7 +50,7 @@ def run_of(
         directory or Path("runs") / run_id,
         {**SETTINGS, **(settings or {})},
         Manifest.stored({**told, **(manifest or {})}),
-        {**content, **summary},  # type: ignore[typeddict-item]
+        filled(RunSummary, {**content, **summary}),
     )
 
 

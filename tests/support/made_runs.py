@@ -17,6 +17,7 @@ from bench.manifest import Manifest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord, to_line
+from bench.results.base import to_plain
 from bench.run_files.run_directory import REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_records import START_NS, made_record
 from tests.support.tables import table_of
@@ -82,11 +83,13 @@ def write_run(
         planned=len(records), offered_rps=config.rate, concurrency=config.concurrency,
         classes=tuple(one.name for one in config.classes),
     )  # fmt: skip
-    whole = _numbers(facts_of_load, tuple(records)) | {
+    whole = to_plain(_numbers(facts_of_load, tuple(records))) | {
         "run": {"stop_reason": stored.stop_reason},
         "verdict": {"status": "VALID", "reasons": []},
         "calibration": None,
         "prefix_cache": None,
+        "server": None,
+        "gpu": None,
     }
     directory.write(SUMMARY, orjson.dumps(whole))
     return path

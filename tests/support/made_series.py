@@ -10,10 +10,12 @@ from bench.config import RunConfig
 from bench.errors import Exit
 from bench.evaluate import Result
 from bench.observer import Observer
+from bench.results.summary import RunSummary
 from bench.run_files.run_directory import RunDirectory
 from bench.series.runs import RunSeries
 from bench.verdict.finding import Status, Verdict
 from tests.support.golden_run import golden_summary
+from tests.support.results import filled
 
 
 class Noting(Observer):
@@ -62,4 +64,4 @@ def made_result(path: Path, *, interrupted: bool = False) -> Result:
     summary["verdict"] |= {"status": "VALID", "reasons": []}
     summary["run"]["stop_reason"] = "interrupted" if interrupted else "requests"
     exit_status = Exit.INTERRUPTED if interrupted else Exit.GOOD
-    return Result(RunDirectory(path), summary, Verdict(Status.VALID, ()), exit_status)
+    return Result(RunDirectory(path), filled(RunSummary, summary), Verdict(Status.VALID, ()), exit_status)

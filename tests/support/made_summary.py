@@ -7,6 +7,7 @@ from typing import Any
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
+from bench.results.base import to_plain
 from tests.support.made_records import START_NS
 from tests.support.tables import table_of
 
@@ -26,5 +27,5 @@ def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any)
     } | facts
     summary = Summary(RunFacts(**given))
     summary.add(table_of(*records))
-    whole = summary.close() | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
+    whole = to_plain(summary.close()) | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
     return whole, summary.page_data()

@@ -65,7 +65,7 @@ class FormulaVisits:
         summary = golden_summary()
         rows = [
             {"objective": text, "metric": "ttft", "stat": "p99", "op": "<", "limit": 500.0, "unit": "ms", "ci95": None,
-             "value": 500 * (1 + share), "held": share <= 0.01}
+             "between": None, "value": 500 * (1 + share), "held": share <= 0.01, "shown": "not shown"}
             for text, share in found.items()
         ]  # fmt: skip
         summary["slo"] = {"held": None, "objectives": rows}

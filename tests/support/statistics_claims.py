@@ -23,6 +23,7 @@ from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records import RequestRecord
+from bench.results.base import to_plain
 from bench.statistics.autocorrelation import act, dependence
 from bench.statistics.between_runs import Answer, batches, one_run_each, paired, welch
 from bench.statistics.gate import Metric, Verdict, judge
@@ -128,7 +129,7 @@ def reported(served: Served, start_s: float, end_s: float, gaps: bool = False) -
         table = table_of(*(_record(index, columns.sent[index] / 1e6, served.gaps_ms(index)) for index in range(n)))
         times.add(table, TokenGaps(table), START_NS)
     scope = Scope(RunData(columns, times, tokens, Arrivals()), Window(int(start_s * 1e9), int(end_s * 1e9), "given"))
-    return {"latency": scope.latency(), "throughput": scope.throughput()}
+    return {"latency": to_plain(scope.latency()), "throughput": to_plain(scope.throughput())}
 
 
 def _record(index: int, sent_ms: float, gaps_ms: Any) -> RequestRecord:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -26,6 +26,8 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.modes.share import RunLength, deal, draw
 from bench.records import RequestRecord, to_line
+from bench.results.base import to_plain
+from bench.results.summary import RunSummary
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.schedule import ARRIVALS
@@ -38,6 +40,7 @@ from bench.verdict.limits import Limits
 from bench.workload import Encoded, Request, Supply
 from promptset.samples import Sample
 from tests.support.changed import replace
+from tests.support.results import filled
 from tests.support.tables import measured, table_of
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
@@ -347,14 +350,15 @@ def calibrated(
         RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=start_ns, seed=seed, offered_rps=RATE)
     )
     summary.add(table_of(*records))
-    numbers: Any = client.numbers(cast(Any, summary.close()), records)
+    numbers = client.numbers(to_plain(summary.close()), records)
+    typed = filled(RunSummary, numbers)
     directory = RunDirectory.create(folder / f"run-{seed}")
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
-    certificate = certify(directory, numbers, measured, start_ns=start_ns,
+    certificate = certify(directory, typed, measured, start_ns=start_ns,
                         truth=truth, planned=planned(seed), begun_ns=START)  # fmt: skip
     assert certificate is not None
     found = certificate.to_json()
-    verdict = judge(RunEvidence(summary=numbers, open_loop=True, exact_lengths=False, calibration=found), Limits())
-    told: Any = {**numbers, "verdict": verdict.to_json()}
+    verdict = judge(RunEvidence(summary=typed, open_loop=True, exact_lengths=False, calibration=found), Limits())
+    told = filled(RunSummary, {**numbers, "verdict": verdict.to_json()})
     return Calibrated(found, verdict, exit_status(told), numbers)

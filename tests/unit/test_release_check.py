@@ -76,7 +76,7 @@ def _raised(schema: dict[str, Any]) -> None:
     ("change", "said"),
     [
         (_gone, ["/rows/[]/at is gone"]),
-        (_retyped, ["#part/x was number and is null|number"]),
+        (_retyped, ["/part/x was number and is null|number"]),
         (_loosened, ["/n need not be there any more"]),
         (_added, []),
         (_raised, ["is trueload/thing/2 and"]),

@@ -34,16 +34,16 @@ def littles_law_of(
         summary.add_sample(row)
     numbers = summary.close()
     verdict = judge(RunEvidence(summary=numbers, open_loop=mode == "rate", exact_lengths=False), Limits())
-    return numbers["load"]["littles_law"], [f for f in verdict.findings if f.sign == "littles_law"]
+    return numbers.load.littles_law, [f for f in verdict.findings if f.sign == "littles_law"]
 
 
 @pytest.mark.parametrize("late_ms", [0, 3, 203, 1_700])
 @pytest.mark.parametrize("requests", [1, 6, 50])
 def test_a_short_run_that_began_late_agrees_to_the_last_digit(late_ms: int, requests: int) -> None:
     law, found = littles_law_of(Load(ANSWER, requests=requests, begins_late_ns=late_ms * MS).closed(2))
-    assert law["difference"] == 0
-    assert law["dispatcher_mean"] <= 2
-    assert law["dispatched"] == law["records"] == requests
+    assert law.difference == 0
+    assert law.dispatcher_mean <= 2
+    assert law.dispatched == law.records == requests
     assert [f.status for f in found] == [Status.VALID] * 2
 
 
@@ -51,13 +51,13 @@ def test_a_short_run_that_began_late_agrees_to_the_last_digit(late_ms: int, requ
 def test_arrivals_that_were_due_before_anybody_counted_are_counted(late_ms: int) -> None:
     load = Load(ANSWER, requests=6, begins_late_ns=late_ms * MS).open([i * 7 * MS for i in range(6)], cap=2)
     law, found = littles_law_of(load, mode="rate")
-    assert law["difference"] == 0
+    assert law.difference == 0
     assert {f.status for f in found} == {Status.VALID}
 
 
 def test_records_that_come_long_after_their_ends_change_nothing() -> None:
     law, _ = littles_law_of(Load(ANSWER, requests=6, records_late_ns=300 * MS, begins_late_ns=0).closed(2))
-    assert law["difference"] == 0
+    assert law.difference == 0
 
 
 def test_a_dispatcher_that_forgets_to_count_one_request_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +79,6 @@ def test_a_record_that_is_lost_is_missed_however_long_the_run(requests: int, sta
     law, found = littles_law_of(
         Load(ANSWER, requests=requests, begins_late_ns=0).closed(2), lose=lambda records: records[1:]
     )
-    assert law["records"] == law["dispatched"] - 1
+    assert law.records == law.dispatched - 1
     assert max((f.status for f in found), key=list(Status).index) is status
     assert any("is in no number" in f.sentence for f in found if f.status is not Status.VALID)

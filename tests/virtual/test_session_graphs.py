@@ -108,7 +108,7 @@ def not_sent(load: Load, oracle: dict[tuple[int, int], Sent], fails: float) -> t
     assert found is not None
     failed = {number for number, turn in oracle if reply(number, turn).fails}
     sent = Counter(number for number, _ in oracle)
-    return found["turns_not_sent"], sum(len(GRAPHS[number].turns) - sent[number] for number in failed)
+    return found.turns_not_sent, sum(len(GRAPHS[number].turns) - sent[number] for number in failed)
 
 
 def test_turns_that_were_not_sent_are_counted() -> None:

@@ -53,9 +53,9 @@ def off_plan(records: Sequence[RequestRecord], changes: Sequence[ChangedLoad], *
     )  # fmt: skip
     summary = Summary(facts)
     summary.add(table_of(*records))
-    off_plan = summary.close()["load"]["off_plan"]
+    off_plan = summary.close().load.off_plan
     assert off_plan is not None
-    return off_plan["share"]
+    return off_plan.share
 
 
 USERS = (ChangedLoad(1 * S, 3, 6, "terminal"), ChangedLoad(2 * S, 6, 2, "terminal"))

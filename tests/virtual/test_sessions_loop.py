@@ -92,7 +92,7 @@ def test_a_new_session_begins_when_the_last_answer_has_ended_and_not_when_its_re
     readiness.add(table_of(*load.records))
     found = readiness.describe()
     assert found is not None
-    assert found["share"] == 0
+    assert found.share == 0
 
 
 def test_a_last_turn_that_fails_begins_one_session_and_not_two() -> None:

@@ -8,9 +8,6 @@ columns.py    the numbers of each tool out, and a sentence for each that is anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from bench.metrics.compat import (
     aiperf,
     evalscope,
@@ -24,10 +21,11 @@ from bench.metrics.compat import (
 )
 from bench.metrics.compat.readings import Readings
 from bench.metrics.compat.tool import Tool
-from bench.metrics.compat.tool_numbers import ToolNumbers
+from bench.metrics.compat.tool_numbers import OurNumbers, ToolNumbers
 from bench.metrics.histogram import LogHistogram
+from bench.results.numbers import Metric, Printed, ToolColumn
 
-__all__ = ["TOOLS", "Readings", "Tool", "numbers_of_inputs", "numbers_of_tools"]
+__all__ = ["TOOLS", "OurNumbers", "Readings", "Tool", "numbers_of_inputs", "numbers_of_tools"]
 
 TOOLS: dict[str, Tool] = {
     "vllm": vllm.TOOL,
@@ -47,11 +45,11 @@ def numbers_of_tools(
     readings: Readings,
     between_tokens: LogHistogram,
     duration_s: float | None,
-    ours: Mapping[str, Any],
+    ours: OurNumbers,
     endpoint: str = "chat",
-) -> dict[str, Any]:
+) -> dict[str, ToolColumn]:
     """`compat` of a summary. `between_tokens` are the gaps between token chunks of the same requests, `ours` our own
-    numbers: `latency` and `output_tokens`."""
+    numbers."""
     found = ToolNumbers(readings, between_tokens)
     numbers = {}
     for key, tool in TOOLS.items():
@@ -60,41 +58,41 @@ def numbers_of_tools(
     return numbers
 
 
-def _nothing(tool: Tool, endpoint: str) -> dict[str, Any]:
+def _nothing(tool: Tool, endpoint: str) -> ToolColumn:
     """The row of a tool that cannot send such requests, as far as is known."""
     names = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
-    return {
-        "title": tool.title,
-        "version": tool.version,
+    return ToolColumn(
+        title=tool.title,
+        version=tool.version,
         **dict.fromkeys(names),
-        "output_tokens": 0,
-        "requests_per_s": None,
-        "output_tokens_per_s": None,
-        "missing": dict.fromkeys(names, f"it has no known definition for the endpoint {endpoint}"),
-        "differences": [],
-    }
+        output_tokens=0,
+        requests_per_s=None,
+        output_tokens_per_s=None,
+        missing=dict.fromkeys(names, f"it has no known definition for the endpoint {endpoint}"),
+        differences=[],
+    )
 
 
-def numbers_of_inputs(inputs_are: str, requests_per_s: float | None, e2el_ms: Mapping[str, Any]) -> dict[str, Any]:
+def numbers_of_inputs(inputs_are: str, requests_per_s: float | None, e2el_ms: Metric) -> dict[str, ToolColumn]:
     """`compat` of a summary whose replies are no generated text: a tool prints E2EL, of what it can send at all."""
     return {key: _of_inputs(tool, inputs_are, requests_per_s, e2el_ms) for key, tool in TOOLS.items()}
 
 
-def _of_inputs(tool: Tool, inputs_are: str, requests_per_s: float | None, e2el_ms: Mapping[str, Any]) -> dict[str, Any]:
+def _of_inputs(tool: Tool, inputs_are: str, requests_per_s: float | None, e2el_ms: Metric) -> ToolColumn:
     sends = inputs_are in tool.inputs
     missing = {} if sends else {"e2el_ms": f"it sends no requests of {inputs_are}"}
-    if sends and not e2el_ms["n"]:
+    if sends and not e2el_ms.n:
         missing = {"e2el_ms": "no request gave a value"}
-    return {
-        "title": tool.title,
-        "version": tool.version,
-        "ttft_ms": None,
-        "e2el_ms": None if missing else {name: e2el_ms[name] for name in ("n", "mean", "p50", "p99")},
-        "tpot_ms": None,
-        "itl_ms": None,
-        "output_tokens": 0,
-        "requests_per_s": requests_per_s if sends else None,
-        "output_tokens_per_s": None,
-        "missing": missing,
-        "differences": [],
-    }
+    return ToolColumn(
+        title=tool.title,
+        version=tool.version,
+        ttft_ms=None,
+        e2el_ms=None if missing else Printed(n=e2el_ms.n, mean=e2el_ms.mean, p50=e2el_ms.p50, p99=e2el_ms.p99),
+        tpot_ms=None,
+        itl_ms=None,
+        output_tokens=0,
+        requests_per_s=requests_per_s if sends else None,
+        output_tokens_per_s=None,
+        missing=missing,
+        differences=[],
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
@@ -12,6 +13,7 @@ from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
 from bench.metrics.histogram import LogHistogram, Snapshot
 from bench.metrics.quantile import quantile
 from bench.metrics.request_metrics import NS_PER_MS
+from bench.results.numbers import Metric, Printed, ToolColumn
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints
@@ -37,6 +39,14 @@ _NONE = "no request gave a value"
 Numbers = dict[str, float | int | None]
 
 
+@dataclass(frozen=True, slots=True)
+class OurNumbers:
+    """Our own numbers of the same run."""
+
+    latency: Mapping[str, Metric]
+    output_tokens: int
+
+
 class ToolNumbers:
     """The numbers of every tool; each distribution that several tools share is computed once."""
 
@@ -46,9 +56,8 @@ class ToolNumbers:
         self._known: dict[tuple[object, ...], Numbers] = {}
         self._gaps: dict[Gaps, tuple[LogHistogram, Snapshot]] = {}
 
-    def of(self, tool: Tool, duration_s: float | None, ours: Mapping[str, Any]) -> dict[str, Any]:
-        """What a tool would have printed of the run. `ours` are our own numbers, as they stand in a summary: `latency`,
-        and `output_tokens`."""
+    def of(self, tool: Tool, duration_s: float | None, ours: OurNumbers) -> ToolColumn:
+        """What a tool would have printed of the run."""
         n = self._total(tool.tokens)
         values: dict[str, Numbers | None] = {
             "ttft_ms": self._ttft(tool),
@@ -67,19 +76,19 @@ class ToolNumbers:
         told = {name: None if name in missing else found for name, found in values.items()}
         for name, found in told.items():
             if found is not None:
-                told[name], unknown = _as_known(found, ours["latency"][_same_times(tool, name)])
+                told[name], unknown = _as_known(found, ours.latency[_same_times(tool, name)])
                 if unknown:
                     differences.append(_UNKNOWN.format(name=name.removesuffix("_ms").upper(), stats=", ".join(unknown)))
-        return {
-            "title": tool.title,
-            "version": tool.version,
-            **told,
-            "output_tokens": n,
-            "requests_per_s": self._readings.requests / duration_s if duration_s else None,
-            "output_tokens_per_s": n / duration_s if duration_s else None,
-            "missing": missing,
-            "differences": differences,
-        }
+        return ToolColumn(
+            title=tool.title,
+            version=tool.version,
+            **{name: None if found is None else _printed(found) for name, found in told.items()},
+            output_tokens=n,
+            requests_per_s=self._readings.requests / duration_s if duration_s else None,
+            output_tokens_per_s=n / duration_s if duration_s else None,
+            missing=missing,
+            differences=differences,
+        )
 
     def _differences(
         self,
@@ -87,22 +96,22 @@ class ToolNumbers:
         values: Mapping[str, Numbers | None],
         n: int,
         missing: Mapping[str, str],
-        ours: Mapping[str, Any],
+        ours: OurNumbers,
     ) -> list[str]:
         """A sentence for each number that differs from ours in this run because it is another kind of number."""
         said = []
         for name, sentence in tool.differs.items():
             found = values.get(name)
             if name == "output_tokens":
-                differs = _differ(n, ours["output_tokens"])
+                differs = _differ(n, ours.output_tokens)
             elif found is None or name in missing:
                 continue
             else:
-                differs = any(_differ(found[stat], ours["latency"][name][stat]) for stat in STATS)
+                differs = any(_differ(found[stat], ours.latency[name].of(stat)) for stat in STATS)
             if differs:
                 said.append(sentence)
         if tool.quantiles == "rank" and any(
-            found is not None and _differ(found["p99"], ours["latency"][name]["p99"]) for name, found in values.items()
+            found is not None and _differ(found["p99"], ours.latency[name].p99) for name, found in values.items()
         ):
             said.append(_RANKS)
         if self._readings.without[tool.tokens]:
@@ -164,6 +173,12 @@ class ToolNumbers:
         return {"n": snapshot.n, **{name: value / NS_PER_MS for name, value in told.items()}}
 
 
+def _printed(numbers: Numbers) -> Printed:
+    n = numbers["n"]
+    assert isinstance(n, int)
+    return Printed(n=n, mean=numbers["mean"], p50=numbers["p50"], p99=numbers["p99"])
+
+
 def _same_times(tool: Tool, name: str) -> str:
     """Our metric that is made of the same stamps as a tool's number."""
     rule = {"tpot_ms": tool.tpot, "itl_ms": tool.itl}.get(name)
@@ -172,7 +187,7 @@ def _same_times(tool: Tool, name: str) -> str:
     return name
 
 
-def _as_known(found: Numbers, ours: Mapping[str, Any]) -> tuple[Numbers, list[str]]:
+def _as_known(found: Numbers, ours: Metric) -> tuple[Numbers, list[str]]:
     """The numbers without those that the stamps do not tell, and the names of these."""
     unknown = [stat for stat in STATS if found[stat] is not None and meaningless(ours, stat)]
     return found | dict.fromkeys(unknown), unknown

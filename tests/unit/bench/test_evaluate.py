@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,8 +11,10 @@ from bench.config import resolve
 from bench.errors import PRECEDENCE, Exit
 from bench.evaluate import evaluate, exit_status, too_many_errors
 from bench.records import Outcome, to_line
+from bench.results.summary import Counts, RunSummary
 from bench.run_files.run_directory import RunDirectory
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import filled
 
 MANIFEST = {
     "run_id": "run-1", "started": "2030-01-01T00:00:00+00:00", "command": ["python"], "model": "m", "notes": [],
@@ -43,13 +45,13 @@ def test_a_run_that_was_killed_is_evaluated_from_what_it_wrote(tmp_path: Path) -
     with (directory.path / "requests.jsonl").open("ab") as file:
         file.write(to_line(made_record(9))[:-30])
     result = evaluate(directory)
-    assert result.summary["counts"]["succeeded"] == 5
+    assert result.summary.counts.succeeded == 5
     assert result.exit is Exit.GOOD
 
 
 def test_a_run_in_which_nothing_ended_has_a_report_too(tmp_path: Path) -> None:
     result = evaluate(run_directory(tmp_path / "run"))
-    assert result.summary["counts"]["sent"] == 0
+    assert result.summary.counts.sent == 0
     assert (tmp_path / "run" / "report.html").stat().st_size > 1_000
 
 
@@ -85,7 +87,7 @@ STATUSES: list[tuple[str, dict[str, Any], dict[str, Any], Exit]] = [
 def test_of_all_that_holds_the_first_in_the_order_is_the_exit_status(
     what: str, changes: dict[str, Any], manifest: dict[str, Any], status: Exit
 ) -> None:
-    assert exit_status(GOOD_RUN | changes, stop_reason=manifest.get("stop_reason")) is status
+    assert exit_status(filled(RunSummary, GOOD_RUN | changes), stop_reason=manifest.get("stop_reason")) is status
 
 
 def test_the_order_of_the_exit_statuses_is_the_promised_one() -> None:
@@ -100,9 +102,9 @@ def test_the_order_of_the_exit_statuses_is_the_promised_one() -> None:
     ],
 )  # fmt: skip
 def test_max_errors_is_a_number_or_a_share(limit: str | None, failed: int, succeeded: int, too_many: bool) -> None:
-    assert too_many_errors(cast(Any, {"failed": failed, "succeeded": succeeded}), limit) is too_many
+    assert too_many_errors(filled(Counts, failed=failed, succeeded=succeeded), limit) is too_many
 
 
 def test_too_many_errors_fail_a_run() -> None:
-    assert exit_status(GOOD_RUN, max_errors="9") is Exit.OBJECTIVE_FAILED
-    assert exit_status(GOOD_RUN, max_errors="10") is Exit.GOOD
+    assert exit_status(filled(RunSummary, GOOD_RUN), max_errors="9") is Exit.OBJECTIVE_FAILED
+    assert exit_status(filled(RunSummary, GOOD_RUN), max_errors="10") is Exit.GOOD

@@ -9,10 +9,12 @@ import pytest
 
 from bench.metrics.quantile import QUANTILES
 from bench.report import html, metric_table, text
+from bench.results.summary import RunSummary
 from bench.verdict import headline
 from bench.verdict.headline import PERCENTILES
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.results import filled
 
 
 def _summary(n: int, status: str = "VALID", **fields: Any) -> Any:
@@ -43,7 +45,7 @@ def test_the_headline_names_the_percentiles_that_have_an_interval(n: int, words:
     summary = _summary(n)
     assert _words(summary) == words
     row = summary["latency"]["ttft_ms"]
-    reach = headline.reach_of(summary)
+    reach = headline.reach_of(filled(RunSummary, summary))
     assert reach.to_json() == {
         "metric": "ttft" if n else "e2el",
         "requests": n,
@@ -68,7 +70,7 @@ def test_requests_that_depend_on_each_other_reach_less_far() -> None:
 def test_replies_that_are_not_streamed_have_e2el_as_their_latency() -> None:
     ends = [START_NS + i * 9 * MS + (500 + i * 7919 % 1009) * MS // 10 for i in range(100)]
     summary = made_summary([made_record(i, sent_ms=i * 9.0, chunks_ms=(), end_ns=end) for i, end in enumerate(ends)])
-    assert headline.reach_of(summary).metric == "e2el"
+    assert headline.reach_of(filled(RunSummary, summary)).metric == "e2el"
     assert _words(summary) == "VALID, 100 requests: median and P90 can be given, no P99"
 
 

@@ -277,8 +277,8 @@ def test_objectives_in_the_file_speak_of_their_class() -> None:
 def test_the_verdict_on_a_class_is_that_of_the_run_but_for_its_own_failures() -> None:
     evidence = made_evidence()
     run = judge(evidence, limits := resolve({"url": "http://h"}).limits)
-    good = of_class({"succeeded": 30, "failed": 0}, run, evidence, limits)
-    bad = of_class({"succeeded": 0, "failed": 10}, run, evidence, limits)
+    good = of_class(30, 0, run, limits)
+    bad = of_class(0, 10, run, limits)
     assert (good.status, bad.status) == (run.status, "FAILED")
     assert "every request failed, all 10" in bad.reasons[0]
 

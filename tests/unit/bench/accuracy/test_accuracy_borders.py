@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy
 import pytest
@@ -32,10 +32,12 @@ from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
 from bench.errors import RecordError
 from bench.records import Outcome
+from bench.results.summary import RunSummary
 from tests.support.certified_run import LATENCY, LINES, RECORDS, certified
 from tests.support.changed import replace
 from tests.support.made_ledger import LAG_NS, ledger_of, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import filled
 from tests.support.tables import measured_of
 from tests.unit.bench.accuracy.test_metamorphic import RIGHT
 
@@ -239,7 +241,7 @@ def test_chunks_that_one_side_lacks_are_told_by_how_many_most_requests_lack(tmp_
 def test_a_metric_that_the_report_lacks_is_compared_with_nothing(tmp_path: Path) -> None:
     whole = certified(tmp_path / "a")
     latency = dict(LATENCY)
-    latency["tpot_ms"] = None
+    del latency["tpot_ms"]
     latency["itl_ms"] = {"n": 0}
     rows = certified(tmp_path / "b", latency=latency)
     assert {row["metric"] for row in whole["metrics"]} - {row["metric"] for row in rows["metrics"]} == {
@@ -263,7 +265,7 @@ def test_a_time_is_near_within_half_a_millisecond_or_a_fiftieth() -> None:
 def seen(**plan: Any) -> Observation:
     whole = {"dispersion_sent": 2.0, "dispersion_ratio": 1.04, "sent_rps": 61.1, "planned_rps": 60.0}
     latency = {name: {"p50": 30.0, "mean": 30.0} for name in ("ttft_ms", "tpot_ms")}
-    return Observation(cast(Any, {"latency": latency, "load": {"plan": whole | plan}}), blocked_slow=1)
+    return Observation(filled(RunSummary, {"latency": latency, "load": {"plan": whole | plan}}), blocked_slow=1)
 
 
 def test_bursts_are_at_least_twice_as_bursty_as_chance_and_as_planned() -> None:

@@ -13,6 +13,7 @@ from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS, true_values
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import act
 from bench.verdict.finding import Status
@@ -215,7 +216,9 @@ def test_quantiles_averaged_over_workers_are_named(tmp_path: Path) -> None:
                            chunks_ms=[(90 if i % 5 == 0 else 50) + i * 0.05 + 10 * k for k in range(4)])
                for i in range(200)]  # fmt: skip
     summary = summary_of(records)
-    by_worker = [describe(sorted(slow_metrics.ttft_ms(r) or 0.0 for r in records if r.worker == w)) for w in (0, 1)]
+    by_worker = [
+        to_plain(describe(sorted(slow_metrics.ttft_ms(r) or 0.0 for r in records if r.worker == w))) for w in (0, 1)
+    ]
     averaged = {key: sum(row[key] for row in by_worker) / 2 for key in by_worker[0] if key != "n"}
     latency = summary["latency"] | {"ttft_ms": averaged | {"n": 200}}
     rows = certified(tmp_path, records, [made_line(r) for r in records], latency)

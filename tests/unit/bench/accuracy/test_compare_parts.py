@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.accuracy.compare import (
@@ -23,8 +25,12 @@ from bench.accuracy.distribution import Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS
+from bench.results.numbers import Metric, Throughput
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import filled
+
+EXACT = filled(Metric, quantiles="exact")
 
 
 def statistics() -> PairStatistics:
@@ -40,40 +46,40 @@ def of(*values: float) -> Distribution:
 def test_a_statistic_is_compared_where_both_sides_have_it() -> None:
     pairs = statistics()
     pairs.true["ttft_ms"].add([10.0, 20.0, 30.0])
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "ttft_ms": {"n": 3, "mean": 21.0, "p50": 22.0, "p999": 30.0, "max": None},
         "tpot_ms": {"n": 3, "mean": 5.0},
     }
-    rows = _metrics(found, pairs)
+    rows = _metrics({metric: filled(Metric, row) for metric, row in found.items()}, pairs)
     assert [(row.metric, row.stat, row.unit, row.measured, row.true) for row in rows] == [
         ("ttft_ms", "mean", "ms", 21.0, 20.0), ("ttft_ms", "p50", "ms", 22.0, 20.0),
     ]  # fmt: skip
     # From the median to the 99th percentile: 20 to 29.8.
     assert [row.spread for row in rows] == [pytest.approx(9.8)] * 2
     assert [row.allowed for row in rows] == [None, None]
-    assert _metrics({"ttft_ms": None}, pairs) == _metrics({"ttft_ms": {"n": 0}}, pairs) == _metrics({}, pairs) == []
+    assert _metrics({"ttft_ms": filled(Metric)}, pairs) == _metrics({}, pairs) == []
 
 
 def test_stamps_that_are_bounds_allow_what_lies_between_with_all_that_is_exact() -> None:
     pairs = statistics()
-    assert _allowed("itl_ms", {}, pairs) == {}
+    assert _allowed("itl_ms", EXACT, pairs) == {}
     pairs.exact["itl_ms"].add([10.0])
-    assert _allowed("itl_ms", {}, pairs) == {}
+    assert _allowed("itl_ms", EXACT, pairs) == {}
     pairs.least["itl_ms"].add([2.0])
     pairs.greatest["itl_ms"].add([6.0])
-    allowed = _allowed("itl_ms", {}, pairs)
+    allowed = _allowed("itl_ms", EXACT, pairs)
     assert allowed["mean"] == (6.0, 8.0)
     assert allowed["p50"] == (6.0, 8.0)
     assert allowed["max"] == (10.0, 10.0)
-    rough = _allowed("itl_ms", {"quantiles": "log histogram"}, pairs)
+    rough = _allowed("itl_ms", filled(Metric, quantiles="log histogram"), pairs)
     assert rough["mean"] == (6.0, 8.0)
     assert rough["p50"] == (6.0 * (1 - 2**-10), 8.0 * (1 + 2**-10))
-    assert _allowed("itl_ms", {"quantiles": "exact"}, pairs) == allowed
+    assert _allowed("itl_ms", EXACT, pairs) == allowed
     # Bounds that change nothing are none.
     same = statistics()
     for side in (same.least, same.greatest):
         side["itl_ms"].add([4.0])
-    assert _allowed("itl_ms", {}, same) == {}
+    assert _allowed("itl_ms", EXACT, same) == {}
 
 
 def sent(pairs: PairStatistics) -> PairStatistics:
@@ -88,12 +94,14 @@ def test_rates_are_amounts_of_the_ledger_over_the_span() -> None:
     assert pairs.span_s == 2.0
     pairs.served, pairs.output_tokens, pairs.input_tokens, pairs.inputs = 10, 60, 40, 14
     found = dict.fromkeys(("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s"), 1.0)
-    rows = _throughput({**found, "inputs_per_s": None}, pairs)
+    rows = _throughput(filled(Throughput, {**found, "inputs_per_s": None}), pairs)
     assert {row.metric: row.true for row in rows} == {
         "requests_per_s": 5.0, "output_tokens_per_s": 30.0, "input_tokens_per_s": 20.0, "total_tokens_per_s": 50.0
     }  # fmt: skip
-    assert {row.metric: row.true for row in _throughput({"inputs_per_s": 3.0}, pairs)} == {"inputs_per_s": 7.0}
-    assert _throughput(found, statistics()) == []
+    assert {row.metric: row.true for row in _throughput(filled(Throughput, inputs_per_s=3.0), pairs)} == {
+        "inputs_per_s": 7.0
+    }
+    assert _throughput(filled(Throughput, found), statistics()) == []
 
 
 @pytest.mark.parametrize(("counted", "sentence"), [("warmup", WARMUP_COUNTED), ("failed", FAILED_COUNTED)])
@@ -107,7 +115,7 @@ def test_rates_that_count_what_no_rate_may_are_told_by_their_size(counted: str, 
         "input_tokens_per_s": 235.0,
         "total_tokens_per_s": 580.0,
     }
-    causes = _causes_of_rates(_throughput(wrong, pairs), pairs)
+    causes = _causes_of_rates(_throughput(filled(Throughput, wrong), pairs), pairs)
     assert [(cause.metric, cause.sentence) for cause in causes] == [(name, sentence) for name in wrong]
     right = {
         "requests_per_s": 50.0,
@@ -115,7 +123,7 @@ def test_rates_that_count_what_no_rate_may_are_told_by_their_size(counted: str, 
         "input_tokens_per_s": 200.0,
         "total_tokens_per_s": 500.0,
     }
-    assert _causes_of_rates(_throughput(right, pairs), pairs) == []
+    assert _causes_of_rates(_throughput(filled(Throughput, right), pairs), pairs) == []
     assert _causes_of_rates([], statistics()) == []
 
 
@@ -138,7 +146,7 @@ def test_values_that_one_side_lacks_are_a_problem_metric_by_metric() -> None:
     pairs = statistics()
     pairs.true["ttft_ms"].add([1.0, 2.0])
     pairs.true["itl_ms"].add([1.0])
-    assert _numbers_of_values({"ttft_ms": {"n": 2}, "itl_ms": {"n": 3}, "tpot_ms": None}, pairs) == [
+    assert _numbers_of_values({"ttft_ms": filled(Metric, n=2), "itl_ms": filled(Metric, n=3)}, pairs) == [
         "itl_ms: 3 values measured, and 1 in the ledger"
     ]
     assert _numbers_of_values({}, pairs) == [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from bench.accuracy import coverage
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.results.summary import RunSummary
+from tests.support.results import filled
 
 SHAPE: dict[str, Any] = {
     "loop": "closed loop",
@@ -144,15 +146,15 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
         "tokens": {"chunks": {"with_tokens": 600}},
     }
     kind = LoadKind.of(open_loop=open_loop, transport="wire", stream=False, tls=True, workers=2, endpoint="messages")
-    assert LoadShape.measured(cast(Any, summary), kind).to_json() == {
+    assert LoadShape.measured(filled(RunSummary, summary), kind).to_json() == {
         "loop": loop, "transport": "wire", "workers": 2, "stream": "whole", "tls": True,
         "endpoint": "messages", "clock": "kernel", "streams": 12, "requests_per_s": 3.0, "chunks_per_s": 60.0,
     }  # fmt: skip
 
 
 def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured() -> None:
-    latency = {"ttft_ms": {"p50": 20.0}, "e2el_ms": {"p99": None}}
-    found = brief().on_run(latency, "2026-01-02T01:00:05+00:00")
+    measured = {("ttft_ms", "p50"): 20.0}
+    found = brief().on_run(lambda *number: measured.get(number), "2026-01-02T01:00:05+00:00")
     assert (found["from"], found["age_s"], found["status"]) == ("certificate", 3_605.0, "VALID")
     assert found["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]
 

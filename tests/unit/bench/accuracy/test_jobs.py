@@ -16,6 +16,9 @@ from bench.accuracy.join import Pair
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord, to_line
 from bench.report import certificate_text
+from bench.results.base import to_plain
+from bench.results.sessions import Jobs
+from bench.results.summary import RunSummary
 from bench.run_files.run_directory import RunDirectory
 from bench.verdict.finding import Status
 from tests.support.certified_run import judged, summary_of
@@ -23,6 +26,7 @@ from tests.support.changed import replace
 from tests.support.made_jobs import two_agents
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS
+from tests.support.results import filled
 from tests.support.tables import measured
 
 MS = 1e6
@@ -59,7 +63,9 @@ def _certified(
     lines = [made_line(record, **({"status": 500} if record.status == 500 else {})) for record in RECORDS]
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, RECORDS)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    found = certify(directory, change(summary_of(RECORDS)), measured, start_ns=START_NS, shared_clock=shared)
+    found = certify(
+        directory, filled(RunSummary, change(summary_of(RECORDS))), measured, start_ns=START_NS, shared_clock=shared
+    )
     assert found is not None
     return found.to_json()
 
@@ -72,7 +78,7 @@ def _reported(seconds: Sequence[float]) -> Callable[[dict[str, Any]], dict[str, 
     """A report with these job seconds in place of its own."""
 
     def changed(summary: Any) -> Any:
-        job_s = summary["jobs"]["job_s"] | describe(sorted(seconds))
+        job_s = summary["jobs"]["job_s"] | to_plain(describe(sorted(seconds)))
         return summary | {"jobs": summary["jobs"] | {"job_s": job_s}}
 
     return changed
@@ -137,7 +143,7 @@ def test_a_job_that_the_run_entered_in_its_middle_is_known_among_the_values() ->
     for record in [*two_agents(0, 0.0, session=0), *two_agents(4, 2000.0, session=1), *begun]:
         truth.add(Pair(record, made_line(record)))
     seconds = 1.0 - LAG_NS / 1e9
-    reported = {"job_s": {"n": 3, **dict.fromkeys(STATS, seconds), "p999": None}}
+    reported = filled(Jobs, job_s={"n": 3, **dict.fromkeys(STATS, seconds), "p999": None})
     rows, problems, causes = truth.compared(reported)
     assert {row.stat: row.error for row in rows} == dict.fromkeys(set(STATS) - {"p999"}, pytest.approx(0.0, abs=1e-6))
     assert problems == ["job_ms: 3 values measured, and 2 in the ledger"]
@@ -160,7 +166,7 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
     whole = (max(end for _, end, _, _ in steps) - min(due for due, _, _, _ in steps)) / MS
 
     def caused(mean_ms: float, n: int = 1) -> str:
-        reported = {"job_s": {"n": n, **dict.fromkeys(STATS, mean_ms / 1000), "p999": None}}
+        reported = filled(Jobs, job_s={"n": n, **dict.fromkeys(STATS, mean_ms / 1000), "p999": None})
         (cause,) = truth.compared(reported)[2]
         return cause.sentence
 
@@ -170,9 +176,12 @@ def test_each_mistake_gives_job_seconds_of_its_own_and_what_is_left_out_is_count
     assert SIDE_BY_SIDE in caused(sum((end - due) / MS - lag for due, end, _, _ in steps) + tools)
     assert HUMAN in caused(whole - lag + human)
     assert RESPONSE_END in caused(whole + 90)
-    assert truth.compared({"job_s": {"n": 1, **dict.fromkeys(STATS, (whole - lag) / 1000), "p999": None}})[2] == []
+    assert (
+        truth.compared(filled(Jobs, job_s={"n": 1, **dict.fromkeys(STATS, (whole - lag) / 1000), "p999": None}))[2]
+        == []
+    )
     # Nothing is compared where the report has no value, and that is said.
-    none = truth.compared({"job_s": {"n": 0, **dict.fromkeys(STATS)}})
+    none = truth.compared(filled(Jobs, job_s={"n": 0, **dict.fromkeys(STATS)}))
     assert (none[0], none[1]) == ([], ["job_ms: 0 values measured, and 1 in the ledger"])
     assert truth.compared(None)[1] == none[1]
 
@@ -193,7 +202,7 @@ def test_a_job_of_steps_that_were_not_served_is_left_out(change: dict[str, Any],
         truth.add(Pair(replace(record, **change), made_line(record)))
     seconds = max(r.chunk_ns[-1] for r in two_agents(0, 0.0, session=0)) - START_NS - LAG_NS
     for n, cause in ((1, None), (2, sentence)):
-        reported = {"job_s": {"n": n, **dict.fromkeys(STATS, seconds / 1e9), "p999": None}}
+        reported = filled(Jobs, job_s={"n": n, **dict.fromkeys(STATS, seconds / 1e9), "p999": None})
         _, problems, causes = truth.compared(reported)
         assert len(problems) == n - 1
         assert (
@@ -219,7 +228,7 @@ def test_stamps_that_are_late_give_the_job_seconds_that_are_reported_by_their_la
         served = replace(record, chunk_ns=(first, last, last + after_ns), chunk_kind="ccu", chunk_tokens=(1, 1, 0))
         seen = replace(served, chunk_ns=(first, last + late_ns, last + late_ns + after_ns))
         truth.add(Pair(seen, made_line(served)))
-    reported = {"job_s": {"n": 1, **dict.fromkeys(STATS, 1.08), "p999": None}}
+    reported = filled(Jobs, job_s={"n": 1, **dict.fromkeys(STATS, 1.08), "p999": None})
     rows, problems, (cause,) = truth.compared(reported)
     assert problems == []
     assert [row.error for row in rows] == [pytest.approx(80 + LAG_NS / MS)] * len(rows)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -25,21 +24,25 @@ from bench.accuracy.metamorphic import (
 )
 from bench.errors import UsageError
 from bench.report.metamorphic_table import text
+from bench.results.base import to_plain
+from bench.results.summary import RunSummary
+from tests.support.results import filled
 
 
 def report(ttft: float = 30.0, tpot: float = 6.0, *, tokens: int = TOKENS, failed: dict[str, int] | None = None,
-           ttfo: float | None = None, gap: float | None = None) -> Any:  # fmt: skip
+           ttfo: float | None = None, gap: float | None = None) -> RunSummary:  # fmt: skip
     """A summary as far as the checks look at it."""
     e2el = ttft + (tokens - 1) * tpot
     values = {"ttft_ms": ttft, "tpot_ms": tpot, "itl_ms": tpot, "e2el_ms": e2el, "ttfo_ms": ttft if ttfo is None else ttfo,
               "chunk_gap_ms": tpot if gap is None else gap}  # fmt: skip
     failed = failed or {}
-    return {
+    content = {
         "latency": {metric: {"p50": value, "mean": value} for metric, value in values.items()},
         "counts": {"by_outcome": {"ok": REQUESTS - sum(failed.values()), **failed}},
         "throughput": {"duration_s": 2.0, "output_tokens_per_s": REQUESTS * tokens / 2.0},
         "load": {"plan": {"dispersion_sent": 4.0, "dispersion_ratio": 1.0, "sent_rps": 60.0, "planned_rps": 60.0}},
     }
+    return filled(RunSummary, content)
 
 
 RIGHT: dict[str, Observation] = {
@@ -73,7 +76,7 @@ def times(metrics: str, factor: float = 1.0, more: float = 0.0) -> Change:
     def change(summary: Any) -> None:
         for metric in metrics.split():
             row = summary["latency"][f"{metric}_ms"]
-            row.update({stat: value * factor + more for stat, value in row.items()})
+            row.update({stat: row[stat] * factor + more for stat in ("p50", "mean")})
 
     return change
 
@@ -138,9 +141,9 @@ PLANTED: list[tuple[str, Change, set[str]]] = [
 def test_a_planted_defect_fails_the_checks_that_are_for_it(defect: str, change: Change, caught_by: set[str]) -> None:
     wrong = {}
     for name, seen in RIGHT.items():
-        summary = copy.deepcopy(dict(seen.summary))
+        summary = to_plain(seen.summary)
         change(summary)
-        wrong[name] = Observation(cast(Any, summary), seen.problems, seen.blocked_slow, seen.blocked)
+        wrong[name] = Observation(filled(RunSummary, summary), seen.problems, seen.blocked_slow, seen.blocked)
     found = failing(wrong)
     assert caught_by <= found
     if defect not in ("scaled by 1.05", "0.6 ms more on every time", "TTFT 5 ms late", "TPOT that includes TTFT"):
@@ -212,4 +215,4 @@ def test_the_json_names_what_does_not_hold() -> None:
     ],
 )
 def test_the_output_tokens_of_a_run_are_its_rate_times_its_duration(throughput: Any, tokens: int | None) -> None:
-    assert _output_tokens(Observation(report() | {"throughput": throughput})) == tokens
+    assert _output_tokens(Observation(filled(RunSummary, throughput=throughput))) == tokens

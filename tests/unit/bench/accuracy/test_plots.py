@@ -6,7 +6,9 @@ import pytest
 
 from bench.accuracy import plots
 from bench.accuracy.pair_statistics import PairStatistics
+from bench.results.numbers import Metric
 from tests.support.made_records import START_NS
+from tests.support.results import filled
 
 
 def statistics() -> PairStatistics:
@@ -32,18 +34,18 @@ def test_quantiles_stand_against_each_other_from_the_least_to_the_greatest_in_fo
     pairs.measured["ttft_ms"].add([1.0, 41.0])
     pairs.true["e2el_ms"].add([1.0])
     pairs.measured["tpot_ms"].add([1.0])
-    found = plots.build(pairs, {"itl_ms": None}, 30.0)["qq"]
+    found = plots.build(pairs, {}, 30.0)["qq"]
     assert found == {"ttft_ms": {"true": [float(i) for i in range(41)], "measured": [float(i + 1) for i in range(41)]}}
 
 
 def test_quantiles_of_gaps_are_those_that_the_report_and_the_ledger_have() -> None:
     pairs = statistics()
     pairs.true["itl_ms"].add([10.0, 20.0])
-    row = {"n": 2, "mean": 15.0, "p50": 16.0, "p75": None, "p999": 21.0, "max": 22.0}
+    row = filled(Metric, n=2, mean=15.0, p50=16.0, p999=21.0, max=22.0)
     assert plots.build(pairs, {"itl_ms": row}, 30.0)["qq"] == {
         "itl_ms": {"true": [15.0, 20.0], "measured": [16.0, 22.0]}
     }
-    for missing in ({"itl_ms": row | {"n": 0}}, {"itl_ms": None}, {}):
+    for missing in ({"itl_ms": filled(Metric)}, {}):
         assert plots.build(pairs, missing, 30.0)["qq"] == {}
     assert plots.build(statistics(), {"itl_ms": row}, 30.0)["qq"] == {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -19,8 +19,11 @@ from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.planned_arrivals import GATED, PlannedArrivals
 from bench.accuracy.truth import true_values
 from bench.records import Outcome, RequestRecord
+from bench.results.sessions import Jobs
+from bench.results.summary import RunSummary
 from tests.support.made_ledger import LAG_NS, ledger_of, made_line
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import filled
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 LAG_MS = LAG_NS / MS
@@ -89,11 +92,11 @@ def step(number: int = 0, of: int = 1, **fields: Any) -> RequestRecord:
     return made_record(number, session_number=0, job=0, job_step=number, job_steps=of, **fields)
 
 
-def reported(seconds: Sequence[float]) -> dict[str, Any]:
+def reported(seconds: Sequence[float]) -> Jobs:
     stats: dict[str, Any] = dict.fromkeys(("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max"))
     if seconds:
         stats = dict.fromkeys(stats, seconds[0]) | {"p999": None}
-    return {"job_s": {"n": len(seconds), **stats}}
+    return filled(Jobs, job_s={"n": len(seconds), **stats})
 
 
 def test_jobs_that_one_side_alone_has_are_a_problem() -> None:
@@ -231,7 +234,7 @@ def test_a_reply_that_never_began_says_nothing_of_the_mock_s_speed() -> None:
 
 def test_a_slow_reader_leaves_one_chunk_marked_at_least() -> None:
     latency = {name: {"p50": 30.0, "mean": 30.0} for name in ("ttft_ms", "tpot_ms")}
-    seen = Observation(cast(Any, {"latency": latency}), blocked_slow=3, blocked=0)
+    seen = Observation(filled(RunSummary, {"latency": latency}), blocked_slow=3, blocked=0)
     marked, others, *_ = slow_reader(seen, seen)
     assert (marked.expected, marked.seen, marked.held) == (1, 3, True)
     assert (others.expected, others.seen, others.held) == (0, 0, True)
@@ -241,7 +244,7 @@ def test_a_slow_reader_leaves_one_chunk_marked_at_least() -> None:
 def test_reasoning_cannot_be_judged_by_a_first_run_without_its_numbers(ttft: float | None, tpot: float | None) -> None:
     def seen(ttft: float | None, tpot: float | None) -> Observation:
         values = {"ttft_ms": ttft, "tpot_ms": tpot, "ttfo_ms": 90.0, "e2el_ms": 200.0}
-        return Observation(cast(Any, {"latency": {name: {"p50": value} for name, value in values.items()}}))
+        return Observation(filled(RunSummary, {"latency": {name: {"p50": value} for name, value in values.items()}}))
 
     output, *_ = reasoning(10)(seen(30.0, 6.0), seen(ttft, tpot))
     assert (output.what, output.expected, output.held) == ("median TTFO (ms)", None, False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,9 @@ from bench.accuracy.load_shape import LoadShape
 from bench.accuracy.metamorphic import Observation, doubled
 from bench.accuracy.pair_statistics import PairStatistics, _with
 from bench.records import Outcome
+from bench.results.summary import RunSummary
 from tests.support.changed import replace
+from tests.support.results import filled
 from tests.unit.bench.accuracy.test_coverage import CERTIFICATE, SHAPE
 
 
@@ -56,7 +58,7 @@ def test_a_check_without_one_of_its_two_numbers_fails_and_does_not_break(missing
     def seen(tpot: float | None, ttft: float = 30.0) -> Observation:
         values = {"ttft_ms": ttft, "tpot_ms": tpot, "itl_ms": tpot}
         return Observation(
-            cast(Any, {"latency": {name: {"p50": value, "mean": value} for name, value in values.items()}})
+            filled(RunSummary, {"latency": {name: {"p50": value, "mean": value} for name, value in values.items()}})
         )
 
     now, before = (None, 6.0) if missing == "now" else (12.0, None)

@@ -10,6 +10,7 @@ import pytest
 
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from bench.verdict.finding import Status
 from tests.support import slow_metrics
 from tests.support.certified_run import LATENCY, LINES, RECORDS, N, certified, judged, latency_of
@@ -77,7 +78,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
     defect: str, metric: str, wrong: Metric, cause: str, tmp_path: Path
 ) -> None:
     latency = dict(LATENCY)
-    latency[metric] = describe(sorted(value for value in map(wrong, RECORDS) if value is not None))
+    latency[metric] = to_plain(describe(sorted(value for value in map(wrong, RECORDS) if value is not None)))
     rows = certified(tmp_path, latency=latency)
     found = judged(rows)
     assert found.status is not Status.VALID
@@ -96,7 +97,7 @@ def test_a_wrong_metric_is_caught_and_named_with_its_size_and_cause(
 def test_whole_milliseconds_are_within_the_bands_where_the_value_is_large(tmp_path: Path) -> None:
     # 0.5 ms of some 540 ms is 0.1%: the bands ask for both, and the certificate shows the error all the same.
     latency = dict(LATENCY)
-    latency["e2el_ms"] = describe(sorted(float(int(slow_metrics.e2el_ms(r) or 0)) for r in RECORDS))
+    latency["e2el_ms"] = to_plain(describe(sorted(float(int(slow_metrics.e2el_ms(r) or 0)) for r in RECORDS)))
     rows = certified(tmp_path, latency=latency)
     assert judged(rows).status is Status.VALID
     (p50,) = [row for row in rows["metrics"] if (row["metric"], row["stat"]) == ("e2el_ms", "p50")]
@@ -113,7 +114,7 @@ def test_the_latency_of_failures_mixed_in_is_caught(tmp_path: Path) -> None:
     assert certified(tmp_path / "right", [*refused, *served], lines)["problems"] == []
     latency = latency_of([*refused, *served])
     ttfts = [slow_metrics.ttft_ms(r) or 0.0 for r in served] + [2.0] * len(refused)
-    latency["ttft_ms"] = describe(sorted(ttfts))
+    latency["ttft_ms"] = to_plain(describe(sorted(ttfts)))
     rows = certified(tmp_path / "wrong", [*refused, *served], lines, latency)
     assert rows["problems"] == [f"ttft_ms: {N} values measured, and {N - N // 10} in the ledger"]
     assert [c["cause"] for c in rows["causes"]] == [

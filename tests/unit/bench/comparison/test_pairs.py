@@ -13,8 +13,10 @@ from bench import cli
 from bench.comparison.pairs import _numbers, make_pairs, order, refuse_other_loads, run_pairs
 from bench.config import RunConfig, resolve
 from bench.errors import Interrupted, UsageError
+from bench.results.summary import RunSummary
 from tests.support.made_gate import row
 from tests.support.made_series import MadeSeries, Noting
+from tests.support.results import filled
 
 
 def test_pairs_are_there_and_back() -> None:
@@ -43,7 +45,7 @@ def numbers(latency: dict[str, Any], **throughput: Any) -> str:
     """What is said of a run with these numbers."""
     nothing = {key: row(0) for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
     summary = {"latency": nothing | latency, "throughput": {"output_tokens_per_s": None, **throughput}}
-    result: Any = SimpleNamespace(summary=summary, verdict=SimpleNamespace(status="VALID"))
+    result: Any = SimpleNamespace(summary=filled(RunSummary, summary), verdict=SimpleNamespace(status="VALID"))
     return _numbers(result)
 
 

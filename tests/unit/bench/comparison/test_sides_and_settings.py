@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,15 @@ from bench.comparison.sides import (
     Side,
     UnusableRuns,
     copies,
-    damaged_summaries_told,
-    is_summary,
     read_run,
     read_side,
     read_sides,
     run_directories,
     usable,
 )
-from bench.errors import BenchError, Exit, UsageError
-from bench.metrics.summary import SCHEMA
-from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY
+from bench.errors import Exit, UsageError
+from bench.evaluate import evaluate
+from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_gate import run_of
 from tests.support.made_runs import made_run, made_side
 
@@ -168,49 +165,32 @@ def test_a_copy_is_a_directory_with_the_id_and_the_start_of_another() -> None:
     assert copies([first, later, again]) == ["y is a copy of x, the same run: leave one of the two out"]
 
 
-GOOD = {"status": "VALID", "reasons": ["late"]}
+def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
+    path = made_run(tmp_path / "run", requests=2)
+    summary = orjson.loads((path / SUMMARY).read_bytes())
+    summary["stalls"]["stalls"] = 1_234
+    (path / SUMMARY).write_bytes(orjson.dumps(summary))
+    assert read_run(path).summary.plain() == summary
 
 
 @pytest.mark.parametrize(
-    ("summary", "whole"),
+    "change",
     [
-        ({"schema": SCHEMA, "verdict": GOOD}, True),
-        ({"schema": SCHEMA, "verdict": {"status": "SUSPECT", "reasons": []}}, True),
-        ([], False),
-        ({"schema": 0, "verdict": GOOD}, False),
-        ({"verdict": GOOD}, False),
-        ({"schema": SCHEMA}, False),
-        ({"schema": SCHEMA, "verdict": ["VALID"]}, False),
-        ({"schema": SCHEMA, "verdict": {**GOOD, "status": "FINE"}}, False),
-        ({"schema": SCHEMA, "verdict": {**GOOD, "reasons": "none"}}, False),
+        {"schema": 0},
+        {"schema": "trueload/summary/0"},
+        {"verdict": ["VALID"]},
+        {"verdict": {"status": "FINE", "reasons": []}},
+        {"verdict": {"status": "VALID", "reasons": "none"}},
+        {"latency": "of another hand"},
+        {"counts": {}},
     ],
 )
-def test_a_summary_is_taken_as_it_is_where_it_has_the_format_and_a_verdict(summary: object, whole: bool) -> None:
-    assert is_summary(summary) is whole
-
-
-def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Path, change: dict[str, object]) -> None:
     path = made_run(tmp_path / "run", requests=2)
-    summary = orjson.loads((path / SUMMARY).read_bytes()) | {"latency": "of another hand"}
-    (path / SUMMARY).write_bytes(orjson.dumps(summary))
-    assert read_run(path).summary == summary
-
-
-def test_a_damaged_summary_is_named_and_other_failures_are_told_as_they_are(tmp_path: Path) -> None:
-    path = made_run(tmp_path / "run", requests=2)
-    (path / SUMMARY).unlink()
-    run = read_run(path)
-    broken = dataclasses.replace(run, summary={**run.summary, "latency": {}})
-    with pytest.raises(UsageError) as caught, damaged_summaries_told([broken]):
-        raise KeyError("ttft_ms")
-    assert caught.value.problems == [
-        f"{path / SUMMARY} was damaged, and has been made again of the run's records: give the command again"
-    ]
-    with pytest.raises(KeyError, match="ours"), damaged_summaries_told([run]):
-        raise KeyError("ours")
-    for error in (BenchError("told"), OSError("full")):
-        with pytest.raises(type(error), match=r"told|full"), damaged_summaries_told([broken]):
-            raise error
+    whole = evaluate(RunDirectory.open(path)).summary.plain()
+    (path / SUMMARY).write_bytes(orjson.dumps(whole | change))
+    assert read_run(path).summary.plain() == whole
+    assert orjson.loads((path / SUMMARY).read_bytes()) == whole
 
 
 def judged_run(name: str, status: str, *reasons: str) -> MeasuredRun:

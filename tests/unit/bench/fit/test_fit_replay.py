@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from bench.commands.fit_replay import compared, far_off
+from bench.results.numbers import Metric
+from tests.support.results import filled
 
 
 def replay(name: str, **off: float | None) -> dict[str, Any]:
@@ -28,6 +30,6 @@ def test_loads_whose_medians_are_far_off_are_named() -> None:
 
 
 def test_a_difference_is_a_share_of_what_was_measured() -> None:
-    (row, *_) = compared({"ttft_ms": {"p50": 20.0}}, {"ttft_ms": {"p50": 25.0}})
+    (row, *_) = compared({"ttft_ms": filled(Metric, p50=20.0)}, {"ttft_ms": filled(Metric, p50=25.0)})
     assert row["off"] == pytest.approx(0.25)
-    assert compared({"ttft_ms": {"p50": 20.0}}, {}) == []
+    assert compared({"ttft_ms": filled(Metric, p50=20.0)}, {}) == []

@@ -19,9 +19,11 @@ from bench.limits.ladder import (
     judge_step,
     next_load,
 )
+from bench.results.summary import RunSummary
 from bench.series.drive import End
 from bench.verdict import SIGNS
 from bench.verdict.finding import Finding, Status, Verdict
+from tests.support.results import filled
 
 STREAMS = Ladder("", "chunks/s", "streams", 20.0, (10, 20))
 RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
@@ -30,12 +32,13 @@ RATE = Ladder("", "requests/s", "rate", 20.0, (10, 20))
 def summary(**changes: Any) -> Any:
     """What a good step of ten streams leaves: a chunk every 20 ms, and half a processor used."""
     numbers = {"chunk_gap_ms": 20.0, "ttft_ms": 20.0, "duration_s": 2.0, "cpu": 0.5, **changes}
-    return {
+    content = {
         "latency": {name: {"mean": numbers[name]} for name in ("chunk_gap_ms", "ttft_ms")},
         "throughput": {"duration_s": numbers["duration_s"], "output_tokens_per_s": 490.0},
         "load": {"achieved_rps": 9.8},
         "instrument": {"cpu": {"mean": numbers["cpu"]}, "send_lateness_ms": {"n": 5, "p50": 0.1, "p99": 0.3}},
     }
+    return filled(RunSummary, content)
 
 
 def verdict(*signs: str, status: Status = Status.SUSPECT) -> Verdict:

@@ -15,8 +15,10 @@ from bench.load_search.decisions import Ending, Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Visit
+from bench.results.summary import ObjectiveResult
 from bench.statistics.capacity import Mean
 from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, in_turn, made_search, made_visit
+from tests.support.results import filled
 from tests.unit.bench.load_search.test_conclusion import CALM, CHANGES, CLOSE, SCOUTS
 
 
@@ -223,7 +225,9 @@ def test_a_server_that_changed(goal: Goal, back: bool, how: str) -> None:
 def test_a_server_that_changed_is_shown_by_its_values_where_there_are_summaries() -> None:
     search = made_search(*(made_visit(n, 30.0, share) for n, (_, share) in enumerate(CHANGES[1:], 1)))
     row = {"metric": "ttft", "stat": "p99", "unit": "ms", "held": True}
-    numbers = {n: VisitNumbers(objectives={P99.text: row | {"value": 60.0 * n}}) for n in range(1, 8)}
+    numbers = {
+        n: VisitNumbers(objectives={P99.text: filled(ObjectiveResult, row, value=60.0 * n)}) for n in range(1, 8)
+    }
     assert told(search, numbers=numbers).headline.startswith(
         "No capacity is named: at 30/s, ttft:p99<500ms: 60 ms in visit 1, 420 ms in visit 7. "
     )
@@ -387,14 +391,14 @@ def test_how_to_go_on(ending: Ending | None, more: str | None) -> None:
 # What a visit broke, and what it kept.
 
 
-def row(value: float | None, *, held: bool, stat: str | None = "p99") -> dict[str, object]:
-    return {"metric": "ttft", "stat": stat, "unit": "ms", "value": value, "held": held}
+def row(value: float | None, *, held: bool, stat: str | None = "p99") -> ObjectiveResult:
+    return filled(ObjectiveResult, metric="ttft", stat=stat, unit="ms", value=value, held=held)
 
 
 def test_the_objective_that_a_visit_broke_is_shown_with_its_value() -> None:
     search = made_search(*in_turn(("scout", 50.0, 0.9), ("visit", 35.0, 0.5)), goals=(TPOT, P99))
 
-    def broken(**rows: dict[str, object]) -> str:
+    def broken(**rows: ObjectiveResult) -> str:
         by_text = {goal.text: rows[name] for name, goal in (("tpot", TPOT), ("ttft", P99)) if name in rows}
         return told(search, numbers={2: VisitNumbers(objectives=by_text)}).headline.partition(" and there ")[2]
 

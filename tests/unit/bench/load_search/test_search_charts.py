@@ -14,7 +14,9 @@ from bench.load_search.conclusion import conclude
 from bench.load_search.decisions import Known, Search
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.report import plot
+from bench.results.numbers import Metric
 from tests.support.made_visits import MEAN, TPOT, in_turn, made_search, made_visit
+from tests.support.results import filled
 from tests.unit.bench.load_search.test_conclusion import CLOSE, SCOUTS
 from tests.unit.bench.load_search.test_follower import P99, searched
 
@@ -56,7 +58,7 @@ def test_every_valid_visit_is_a_point_from_the_lowest_load_to_the_highest() -> N
     search = searched(9)
     numbers = {
         result.n: VisitNumbers(
-            latency={"ttft_ms": {"p50": result.load, "p99": 2 * result.load}}, requests_per_s=result.load,
+            latency={"ttft_ms": filled(Metric, {"p50": result.load, "p99": 2 * result.load})}, requests_per_s=result.load,
             output_tokens_per_s=100 * result.load,
         )
         for result in search.results
@@ -147,12 +149,12 @@ def test_an_objective_on_a_mean_has_no_share_and_a_visit_that_judged_nothing_has
 
 def test_latency_is_that_of_streams_where_one_visit_has_one_and_else_of_whole_replies() -> None:
     search = two_visits()
-    whole = {"e2el_ms": {"p50": 900.0, "p99": 990.0}}
+    whole = {"e2el_ms": filled(Metric, {"p50": 900.0, "p99": 990.0})}
     numbers = {n: VisitNumbers(latency=whole) for n in (1, 2)}
     (panel,) = charts.latency(search, search.results, numbers, None).panels
     assert panel.unit == "E2EL, ms"
     assert [list(line.values) for line in panel.lines] == [[900.0, 900.0], [990.0, 990.0]]
-    numbers[1] = VisitNumbers(latency={**whole, "ttft_ms": {"p50": 50.0}})
+    numbers[1] = VisitNumbers(latency={**whole, "ttft_ms": filled(Metric, {"p50": 50.0})})
     ttft, tpot = charts.latency(search, search.results, numbers, None).panels
     assert (ttft.unit, tpot.unit) == ("TTFT, ms", "TPOT, ms")
     assert list(ttft.lines[0].values) == [None, 50.0]

@@ -13,8 +13,10 @@ from bench.load_search import page
 from bench.load_search.answer import Answer
 from bench.load_search.decisions import Search
 from bench.load_search.visit_numbers import VisitNumbers
+from bench.results.numbers import Metric
 from bench.statistics.capacity import Mean
 from tests.support.made_visits import MEAN, P99, TPOT, in_turn, made_search, made_visit
+from tests.support.results import filled
 from tests.unit.bench.load_search.test_conclusion import CALM, CLOSE, SCOUTS
 
 BRACKET = made_search(*in_turn(*SCOUTS, *CLOSE))
@@ -160,7 +162,9 @@ def test_every_visit_is_a_row_with_what_it_broke() -> None:
         goals=(P99, MEAN, TPOT),
     )  # fmt: skip
     numbers = {
-        1: VisitNumbers(latency={"ttft_ms": {"p50": 40.0, "p99": 300.0}}, output_tokens_per_s=640.0, reasons=("x",)),
+        1: VisitNumbers(
+            latency={"ttft_ms": filled(Metric, {"p50": 40.0, "p99": 300.0})}, output_tokens_per_s=640.0, reasons=("x",)
+        ),
         2: VisitNumbers(reasons=("busy", "late", "more")),
     }
     shown = rendered(search, numbers=numbers)
@@ -178,7 +182,10 @@ def test_every_visit_is_a_row_with_what_it_broke() -> None:
 
 def test_visits_whose_replies_are_no_text_have_inputs_and_whole_replies_in_the_table() -> None:
     search = made_search(made_visit(1, 12.0, kept_up=None), load_kind="concurrency")
-    latency = {"ttft_ms": {"p50": 40.0, "p99": 300.0}, "e2el_ms": {"p50": 50.0, "p99": 400.0}}
+    latency = {
+        "ttft_ms": filled(Metric, {"p50": 40.0, "p99": 300.0}),
+        "e2el_ms": filled(Metric, {"p50": 50.0, "p99": 400.0}),
+    }
     numbers = {1: VisitNumbers(latency=latency, output_tokens_per_s=640.0, inputs_per_s=32.0)}
     head, row = visits_table(rendered(search, numbers=numbers))
     assert head[4:] == ["E2EL median / P99, ms", "Inputs/s", "Verdict", "Took"]

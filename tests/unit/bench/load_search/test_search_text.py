@@ -8,7 +8,9 @@ from bench.errors import Exit
 from bench.load_search import text
 from bench.load_search.answer import Answer
 from bench.load_search.visit_numbers import VisitNumbers
+from bench.results.numbers import Metric
 from tests.support.made_visits import ERRORS, MEAN, P99, TPOT, made_search, made_visit
+from tests.support.results import filled
 
 FOUND = Answer("It holds a load that is told in a sentence of more than eighty columns, so that it goes on below.",
                ("held: what stands under it is longer than that too, and is set in by four where it goes on", "end"),
@@ -35,7 +37,7 @@ def test_visits_are_a_table_with_a_column_for_as_many_objectives_as_there_is_roo
         made_visit(1, 12.5, 0.02, phase="scout", requests=1_000), made_visit(2, 100.0, verdict="INVALID"),
         goals=(P99, MEAN, TPOT, ERRORS),
     )  # fmt: skip
-    numbers = {1: VisitNumbers(latency={"ttft_ms": {"p50": 40.0, "p99": 300.0}})}
+    numbers = {1: VisitNumbers(latency={"ttft_ms": filled(Metric, {"p50": 40.0, "p99": 300.0})})}
     *_, head, first, second, others = text.render(FOUND, search, numbers).splitlines()
     assert head.split()[:3] == ["visit", "load", "requests"]
     assert head.endswith("  TTFT p50 / p99  verdict")
@@ -44,7 +46,7 @@ def test_visits_are_a_table_with_a_column_for_as_many_objectives_as_there_is_roo
     assert others == f"on the page as well: {TPOT.text}, {ERRORS.text}"
     two = made_search(*search.results, goals=(P99, MEAN))
     assert text.render(FOUND, two, numbers).splitlines()[-1] == second
-    inputs = {1: VisitNumbers(latency={"e2el_ms": {"p50": 50.0, "p99": 400.0}}, inputs_per_s=3.0)}
+    inputs = {1: VisitNumbers(latency={"e2el_ms": filled(Metric, {"p50": 50.0, "p99": 400.0})}, inputs_per_s=3.0)}
     assert "E2EL p50 / p99  verdict" in text.render(FOUND, two, inputs)
 
 
@@ -64,7 +66,7 @@ def test_wide_numbers_leave_room_for_fewer_objectives_and_are_never_cut(
     goals = (P99, TPOT, ERRORS)
     judged = {goal.text: 12_000 for goal in goals[:2]}
     visit = made_visit(1, load, requests=123_456, jobs=judged, violations=judged, phase="scout", verdict="INVALID")
-    numbers = {1: VisitNumbers(latency={"ttft_ms": {"p50": p99_ms, "p99": p99_ms}})}
+    numbers = {1: VisitNumbers(latency={"ttft_ms": filled(Metric, {"p50": p99_ms, "p99": p99_ms})})}
     lines = text.render(FOUND, made_search(visit, goals=goals, load_kind=kind), numbers).splitlines()
     assert max(map(len, lines)) <= 80
     (row,) = [line for line in lines if line.startswith("    1  scout  ")]

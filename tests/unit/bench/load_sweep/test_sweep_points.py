@@ -29,10 +29,12 @@ from bench.load_sweep.points import (
 from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, parse
 from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.results.summary import RunSummary
 from bench.statistics.between_runs import spread
 from tests.support import scipy_stats as stats
 from tests.support.golden_run import golden_summary
 from tests.support.jobs_run import summary_of_jobs
+from tests.support.results import filled
 
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
 
@@ -105,7 +107,7 @@ def test_loads_that_are_none_are_refused(text: str, repeats: int, said: str) -> 
 
 def test_the_numbers_of_a_run_are_those_of_its_steady_window() -> None:
     summary = golden_summary()
-    found = numbers_of(summary)
+    found = numbers_of(filled(RunSummary, summary))
     assert set(found) == set(NUMBERS)
     steady = summary["steady"]
     assert found["ttft:p90"].value == steady["latency"]["ttft_ms"]["p90"]
@@ -113,7 +115,7 @@ def test_the_numbers_of_a_run_are_those_of_its_steady_window() -> None:
     assert found["error_rate"].value == summary["counts"]["failed"] / (
         summary["counts"]["failed"] + summary["counts"]["succeeded"]
     )
-    whole = numbers_of(summary | {"steady": None})
+    whole = numbers_of(filled(RunSummary, summary | {"steady": None}))
     assert whole["ttft:p90"].value == summary["latency"]["ttft_ms"]["p90"]
 
 
@@ -213,18 +215,17 @@ def test_the_exit_status_says_whether_anything_was_measured(
     assert exit_of(content(runs, ended=ended)) == status
 
 
-def in_flight(values: list[float], per_s: int = 10) -> Any:
+def in_flight(values: list[float], per_s: int = 10, e2el_ms: float = 2_000.0) -> RunSummary:
     """As much of a summary as says whether the server kept up: sends in every second but the last two."""
     n = len(values)
     series = {"t_s": list(range(n)), "in_flight": values, "sent": [per_s] * (n - 2) + [0, 0]}
-    return {"series": series, "latency": {"e2el_ms": {"p90": 2_000.0}}}
+    return filled(RunSummary, series=series, latency={"e2el_ms": {"p90": e2el_ms}})
 
 
 def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     assert kept_up(in_flight([0, 5, *[20.0] * 30])) is True
     assert kept_up(in_flight([20.0 + 4 * k for k in range(32)])) is False
-    overloaded = in_flight([20.0 + 4 * k for k in range(32)])
-    overloaded["latency"]["e2el_ms"]["p90"] = 60_000.0
+    overloaded = in_flight([20.0 + 4 * k for k in range(32)], e2el_ms=60_000.0)
     assert kept_up(overloaded) is False
     # It rises in the first seconds, before the first replies can come, and while it drains it falls: neither counts.
     assert kept_up(in_flight([0, 9, *[20.0] * 20, 10, 0])) is True
@@ -336,7 +337,7 @@ def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
 
 
 def test_a_sweep_over_sessions_shows_their_jobs() -> None:
-    found = numbers_of(summary_of_jobs())
+    found = numbers_of(filled(RunSummary, summary_of_jobs()))
     jobs = summary_of_jobs()["jobs"]
     assert set(found) == {*NUMBERS, *OF_JOBS}
     assert (found["job:p90"].value, found["jobs_per_hour"].low) == (

@@ -112,12 +112,12 @@ def test_widths_of_bounds_are_those_of_the_slow_form(seed: int, count: int) -> N
     widths = [width for record in table.records for width in slow_metrics.stamp_bound_widths_ns(record)]
     tally = RecordTally()
     tally.add(table)
-    found = tally.stamps(LogHistogram().snapshot())["stamp_bounds"]["width_ms"]
+    found = tally.stamp_bounds(LogHistogram().snapshot()).width_ms
 
-    assert found["n"] == len(widths)
+    assert found.n == len(widths)
     if widths:
-        assert (found["min"], found["max"]) == pytest.approx((min(widths) / 1e6, max(widths) / 1e6))
-        assert found["mean"] == pytest.approx(sum(widths) / len(widths) / 1e6)
+        assert (found.min, found.max) == pytest.approx((min(widths) / 1e6, max(widths) / 1e6))
+        assert found.mean == pytest.approx(sum(widths) / len(widths) / 1e6)
 
 
 @given(SEEDS, COUNTS)

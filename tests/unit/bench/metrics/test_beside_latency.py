@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from bench.metrics.arrays import grouped, in_order, per_bin, sum_of_squares
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
@@ -17,16 +18,21 @@ from bench.metrics.inputs import Inputs
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.run_numbers import NO_NUMBER, RunNumber, number_of, part_of
 from bench.metrics.session_counts import FAR_NS, SessionCounts
-from bench.metrics.summary import Summary, rounded
+from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import RecordTable
+from bench.results.base import rounded
+from bench.results.numbers import Metric
+from bench.results.sessions import CancelledRequests, Jobs
+from bench.results.summary import ClassNumbers, ModelNumbers, PartNumbers, SummaryNumbers
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import filled
 from tests.support.tables import ints, table_of
 
 S = 1_000_000_000
 
 
-def cancelled(*records: RequestRecord, duration_s: float | None = 4.0) -> dict[str, Any]:
+def cancelled(*records: RequestRecord, duration_s: float | None = 4.0) -> CancelledRequests | None:
     found = Cancelled()
     found.add(table_of(*records))
     return found.describe(duration_s)
@@ -40,25 +46,23 @@ def test_of_requests_whose_users_left_the_time_the_chunks_and_the_bytes_are_kept
         made_record(2, chunks_ms=(10,), kinds="r", bytes_received=30, **left | {"end_ns": START_NS + 20 * MS}),
         made_record(3, bytes_received=999),
         made_record(4, outcome=Outcome.RESET),
-    )["cancelled"]
-    after = found.pop("after_ms")
+    )
+    assert found is not None
+    after = found.after_ms
     # The role of the third is no text.
-    assert found == {
-        "requests": 3,
-        "with_tokens": 2,
-        "token_chunks": 5,
-        "token_chunks_per_s": 5 / 4,
-        "bytes_received": 1030,
-    }
-    assert (after["n"], after["min"], after["mean"], after["p50"]) == (3, 20.0, 60.0, 80.0)
+    assert (found.requests, found.with_tokens, found.token_chunks) == (3, 2, 5)
+    assert (found.token_chunks_per_s, found.bytes_received) == (5 / 4, 1030)
+    assert (after.n, after.min, after.mean, after.p50) == (3, 20.0, 60.0, 80.0)
 
 
 def test_without_such_requests_or_without_their_sending_nothing_is_said() -> None:
-    assert cancelled(made_record(0)) == {}
+    assert cancelled(made_record(0)) is None
     unsent = made_record(2, outcome=Outcome.CANCELLED, chunks_ms=(), sent_ns=None)
-    assert cancelled(unsent) == {}
+    assert cancelled(unsent) is None
     sent = made_record(3, outcome=Outcome.CANCELLED, chunks_ms=(1,))
-    assert cancelled(sent, duration_s=None)["cancelled"]["token_chunks_per_s"] is None
+    found = cancelled(sent, duration_s=None)
+    assert found is not None
+    assert found.token_chunks_per_s is None
 
 
 def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
@@ -66,26 +70,26 @@ def test_inputs_are_counted_with_their_dimensions_in_ascending_order() -> None:
     for inputs, dimensions in ((3, 1024), (1, 256), (8, 1024), (4, None)):
         found.add(table_of(made_record(inputs=inputs, dimensions=dimensions)))
     described = found.describe("texts")
-    per_request = described.pop("per_request")
-    assert described == {"are": "texts", "total": 16, "dimensions": {"256": 1, "1024": 2}}
-    assert list(described["dimensions"]) == ["256", "1024"]
-    assert (per_request["n"], per_request["mean"], per_request["p50"], per_request["max"]) == (4, 4.0, 3.5, 8)
+    per_request = described.per_request
+    assert (described.are, described.total, described.dimensions) == ("texts", 16, {"256": 1, "1024": 2})
+    assert list(described.dimensions) == ["256", "1024"]
+    assert (per_request.n, per_request.mean, per_request.p50, per_request.max) == (4, 4.0, 3.5, 8)
 
 
-def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
+def by_model(*models: str | None, known: tuple[str, ...] = ()) -> dict[str, PartNumbers]:
     facts = RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=1)
     parts = ByPart("model", lambda: Summary(facts), usual="(usual)", known=known)
     for index, model in enumerate(models):
         parts.add(table_of(made_record(index, model=model)))
-    return dict(parts.numbers((0.0, 2.0 * S)))
+    return {part.name: part for part in parts.numbers((0.0, 2.0 * S))}
 
 
 def test_each_part_has_the_numbers_of_its_own_requests_over_the_whole_time() -> None:
     found = by_model("b", "a", "b", None, known=("z", "b"))
     # The known ones first, in their order, even without requests.
     assert list(found) == ["z", "b", "(usual)", "a"]
-    assert [numbers["sent"] for numbers in found.values()] == [0, 2, 1, 1]
-    assert [numbers["throughput"]["requests_per_s"] for numbers in found.values()] == [0.0, 1.0, 0.5, 0.5]
+    assert [numbers.sent for numbers in found.values()] == [0, 2, 1, 1]
+    assert [numbers.throughput.requests_per_s for numbers in found.values()] == [0.0, 1.0, 0.5, 0.5]
 
 
 class Sent:
@@ -97,68 +101,71 @@ class Sent:
     def add(self, table: RecordTable) -> None:
         self.n += len(table)
 
-    def part(self, over: tuple[float, float] | None) -> dict[str, Any]:
-        return {"sent": self.n, "over": over}
+    def part(self, kind: str, name: str, over: tuple[float, float] | None) -> tuple[str, str, int, object]:
+        return kind, name, self.n, over
 
 
 def test_beyond_a_hundred_parts_the_rest_is_one() -> None:
     parts = ByPart("model", cast(Any, Sent), usual="(usual)")
     for index in range(100):
         parts.add(table_of(made_record(index, model=f"m{index:03}")))
-    assert OTHERS not in dict(parts.numbers(None))
+    assert len(list(parts.numbers(None))) == 100
     for model in ("x", "y", "m000"):
         parts.add(table_of(made_record(model=model)))
-    found = dict(parts.numbers((0.0, 5.0)))
+    found = cast(Any, list(parts.numbers((0.0, 5.0))))
     assert len(found) == 101
-    assert found[OTHERS] == {"sent": 2, "over": (0.0, 5.0)}
-    assert found["m000"]["sent"] == 2
+    assert ("model", OTHERS, 2, (0.0, 5.0)) in found
+    assert ("model", "m000", 2, (0.0, 5.0)) in found
 
 
 def test_objectives_look_for_parts_by_kind_and_name() -> None:
-    numbers: dict[str, Any] = {"a": {"sent": 1}, "b": {"sent": 2}}
-    assert of_objectives({"model": numbers, "class": {"a": {"sent": 3}}}) == {
-        ("model", "a"): {"sent": 1}, ("model", "b"): {"sent": 2}, ("class", "a"): {"sent": 3},
+    models = [filled(ModelNumbers, name=name, error_rate=rate) for name, rate in (("a", 0.1), ("b", 0.2))]
+    found = of_objectives({"model": models, "class": [filled(ClassNumbers, name="a", error_rate=0.3)]})
+    assert {part: numbers.error_rate for part, numbers in found.items()} == {
+        ("model", "a"): 0.1, ("model", "b"): 0.2, ("class", "a"): 0.3,
     }  # fmt: skip
 
 
-ROW: dict[str, Any] = {"p50": 7.0, "p99": 9.0, "ci95": {"p50": [6.0, 8.0]}}
-PART: dict[str, Any] = {
+ROW = filled(Metric, p50=7.0, p99=9.0, ci95={"p50": [6.0, 8.0]})
+VALUES: dict[str, Any] = {
     "latency": {"ttft_ms": ROW},
     "throughput": {"requests_per_s": 5.0, "ci95": {"requests_per_s": [4.0, 6.0]}},
-    "counts": {"succeeded": 30, "failed": 10},
 }
-JOBS: dict[str, Any] = {"job_s": ROW, "rates": {"jobs_per_hour": 60.0, "ci95": {}}}
+RUN = filled(SummaryNumbers, VALUES, counts={"succeeded": 30, "failed": 10})
+JOBS = structs.replace(RUN, jobs=filled(Jobs, job_s=ROW, rates={"jobs_per_hour": 60.0}))
+PART = filled(ModelNumbers, VALUES, error_rate=0.2, error_rate_ci95=[0.1, 0.3])
 
 
 @pytest.mark.parametrize(
     ("part", "metric", "stat", "expected"),
     [
-        (PART, "ttft", "p50", RunNumber(7.0, [6.0, 8.0], ROW)),
-        (PART, "ttft", "p99", RunNumber(9.0, None, ROW)),
-        (PART, "requests_per_s", None, RunNumber(5.0, [4.0, 6.0])),
-        (PART, "inputs_per_s", None, NO_NUMBER),
-        (PART, "error_rate", None, RunNumber(0.25)),
-        (PART | {"error_rate": 0.2, "error_rate_ci95": [0.1, 0.3]}, "error_rate", None, RunNumber(0.2, [0.1, 0.3])),
-        (PART | {"counts": {"succeeded": 0, "failed": 0}}, "error_rate", None, NO_NUMBER),
-        (PART, "job", "p50", NO_NUMBER),
-        (PART | {"jobs": JOBS}, "job", "p99", RunNumber(9.0, None, ROW)),
-        (PART | {"jobs": JOBS}, "jobs_per_hour", None, RunNumber(60.0)),
-        (PART | {"jobs": JOBS}, "jobs_per_hour_per_gpu", None, NO_NUMBER),
+        (RUN, "ttft", "p50", RunNumber(7.0, [6.0, 8.0], ROW)),
+        (RUN, "ttft", "p99", RunNumber(9.0, None, ROW)),
+        (RUN, "requests_per_s", None, RunNumber(5.0, [4.0, 6.0])),
+        (RUN, "inputs_per_s", None, NO_NUMBER),
+        (RUN, "error_rate", None, RunNumber(0.25)),
+        (PART, "error_rate", None, RunNumber(0.2, [0.1, 0.3])),
+        (filled(SummaryNumbers), "error_rate", None, NO_NUMBER),
+        (RUN, "job", "p50", NO_NUMBER),
+        (JOBS, "job", "p99", RunNumber(9.0, None, ROW)),
+        (JOBS, "jobs_per_hour", None, RunNumber(60.0)),
+        (JOBS, "jobs_per_hour_per_gpu", None, NO_NUMBER),
     ],
 )
 def test_a_number_is_found_by_its_name(
-    part: dict[str, Any], metric: str, stat: str | None, expected: RunNumber
+    part: SummaryNumbers | PartNumbers, metric: str, stat: str | None, expected: RunNumber
 ) -> None:
     assert number_of(part, metric, stat) == expected
 
 
 def test_a_part_is_found_by_kind_and_name() -> None:
-    summary: dict[str, Any] = {"models": [{"model": "a", "n": 1}, {"model": "b", "n": 2}], "classes": None}
+    models = [filled(ModelNumbers, name="a"), filled(ModelNumbers, name="b")]
+    summary = structs.replace(RUN, models=models)
     assert part_of(summary, None) is summary
-    assert part_of(summary, ("model", "b")) == {"model": "b", "n": 2}
+    assert part_of(summary, ("model", "b")) is models[1]
     assert part_of(summary, ("model", "c")) is None
     assert part_of(summary, ("class", "a")) is None
-    assert part_of({}, ("model", "a")) is None
+    assert part_of(RUN, ("model", "a")) is None
 
 
 def session(number: int, turn: int, **fields: Any) -> RequestRecord:
@@ -195,12 +202,12 @@ def test_a_quantile_of_many_values_is_that_of_few() -> None:
     few = many[:1000]
     found = describe(sorted(many))
     # Twenty times 0 to 999: the variance of these is (1000^2 - 1) / 12, of a sample a little more.
-    assert found["std"] == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 20_000 / 19_999))
-    assert describe(sorted(few))["std"] == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 1_000 / 999))
-    assert describe([3.0])["std"] is None
-    assert describe([2.0, 4.0])["std"] == pytest.approx(math.sqrt(2))
+    assert found.std == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 20_000 / 19_999))
+    assert describe(sorted(few)).std == pytest.approx(math.sqrt((1000**2 - 1) / 12 * 1_000 / 999))
+    assert describe([3.0]).std is None
+    assert describe([2.0, 4.0]).std == pytest.approx(math.sqrt(2))
     endless = [1.0] * 10_000 + [math.inf]
-    assert math.isnan(describe(endless)["std"])
+    assert math.isnan(describe(endless).std or 0.0)
 
 
 def test_a_quantile_of_no_values_does_not_exist() -> None:
@@ -270,5 +277,5 @@ def test_a_spread_amount_is_shared_by_its_times_in_whole_numbers() -> None:
 
 def test_results_are_rounded_to_twelve_digits_and_what_is_not_finite_is_nothing() -> None:
     assert rounded({"a": [1 / 3, math.inf, math.nan], "b": (1, "x"), "c": None}) == {
-        "a": [0.333333333333, None, None], "b": (1, "x"), "c": None,
+        "a": [0.333333333333, None, None], "b": [1, "x"], "c": None,
     }  # fmt: skip

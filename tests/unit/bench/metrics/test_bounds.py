@@ -17,6 +17,7 @@ from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
 from bench.report import html, other_tools, text
 from bench.report.formatting import statistic
+from bench.results.base import to_plain
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.tables import pauses_of, sums_of, table_of, value_of
@@ -34,7 +35,7 @@ def loose(record: RequestRecord) -> LooseGaps | None:
 def summarized(*records: RequestRecord) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]:

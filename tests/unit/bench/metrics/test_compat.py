@@ -14,6 +14,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import LogHistogram
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
@@ -190,11 +191,11 @@ def test_gaps_of_another_kind_are_the_same_whatever_is_folded(folded: tuple[str,
     found = other.over(base)
     assert found.exact is not bool(folded)
     told, values = found.snapshot().describe(), kept + more
-    assert told["n"] == len(values)
-    assert told["mean"] == pytest.approx(np.mean(values))
-    assert told["std"] == pytest.approx(np.std(values, ddof=1))
+    assert told.n == len(values)
+    assert told.mean == pytest.approx(np.mean(values))
+    assert told.std == pytest.approx(np.std(values, ddof=1))
     for stat, p in (("min", 0), ("p50", 0.5), ("p99", 0.99), ("max", 1)):
-        assert told[stat] == pytest.approx(np.quantile(values, p), rel=0.002)
+        assert told.of(stat) == pytest.approx(np.quantile(values, p), rel=0.002)
     assert base.count == len(kept) + len(less)
 
 
@@ -208,13 +209,13 @@ def test_all_gaps_of_a_histogram_can_be_taken_out() -> None:
         base.remove(gone)
         assert base.snapshot().n == 0
         base.extend([3e6])
-        assert base.snapshot().describe()["max"] == 3e6
+        assert base.snapshot().describe().max == 3e6
 
 
 def _summary(records: list[RequestRecord]) -> Any:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def _like_vllm(index: int, n: int = 8) -> RequestRecord:

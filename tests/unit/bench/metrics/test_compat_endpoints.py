@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from bench.metrics.compat import TOOLS, Readings, numbers_of_tools
+from bench.metrics.compat import TOOLS, OurNumbers, Readings, numbers_of_tools
 from bench.metrics.histogram import LogHistogram
+from bench.results.base import to_plain
+from bench.results.numbers import Metric
 from tests.support.made_records import made_record
+from tests.support.results import filled
 from tests.support.tables import table_of
 
 KINDS = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
-OURS: dict[str, Any] = {
-    "latency": {name: {"n": 1, "mean": 1.0, "p50": 1.0, "p99": 1.0, "bounds": {}} for name in KINDS}, "output_tokens": 4
-}  # fmt: skip
+OURS = OurNumbers({name: filled(Metric, n=1, mean=1.0, p50=1.0, p99=1.0) for name in KINDS}, 4)
 
 
 def numbers(endpoint: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def numbers(endpoint: str) -> dict[str, Any]:
     # A tool's name, reasoning, text, text, and the last event with the usage.
     readings.add(table_of(made_record(chunks_ms=(10, 20, 40, 60, 90, 100), kinds="ofctcu", tokens=(0, 1, 1, 1, 1, 0))))
     gaps.extend([20_000_000, 20_000_000, 30_000_000])
-    return numbers_of_tools(readings, gaps, 1.0, OURS, endpoint)
+    return to_plain(numbers_of_tools(readings, gaps, 1.0, OURS, endpoint))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from bench.metrics.jobs import Job, JobEnd, covered_ns, jobs_of
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import MS, START_NS, made_record
@@ -35,7 +36,7 @@ def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
     }
     summary = Summary(RunFacts(**(facts | fields)))
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def test_what_sub_agents_do_side_by_side_counts_once() -> None:

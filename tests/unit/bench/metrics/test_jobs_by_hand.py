@@ -9,8 +9,11 @@ import pytest
 from bench.metrics.job_numbers import JobNumbers, _inverse
 from bench.metrics.jobs import GatheredJobs, JobEnd, StepEnd
 from bench.records import Outcome
+from bench.results.base import to_plain
+from bench.results.numbers import Statistics
 from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import START_NS
+from tests.support.results import filled
 from tests.support.tables import table_of
 
 S = 1_000_000_000
@@ -20,9 +23,9 @@ def described(*more: Any) -> dict[str, Any]:
     numbers = JobNumbers(START_NS)
     jobs = [*two_agents(0, 0.0, session=0, cached_tokens=30), *two_agents(4, 1500.0, session=1, cached_tokens=30)]
     numbers.add(table_of(*jobs, *more))
-    found = numbers.describe((0.0, 4.0 * S), {"p50": 20.0}, None)
+    found = numbers.describe((0.0, 4.0 * S), filled(Statistics, p50=20.0), None)
     assert found is not None
-    return found
+    return to_plain(found)
 
 
 # A job that was over before the run began, and the first half of one that went on.
@@ -65,7 +68,7 @@ def test_the_time_of_jobs_is_that_of_the_model_of_tools_and_of_their_users(more:
 def test_a_warm_up_alone_has_no_jobs() -> None:
     numbers = JobNumbers(START_NS)
     numbers.add(table_of(*WARM_UP))
-    assert numbers.describe((0.0, 4.0 * S), {}, None) is None
+    assert numbers.describe((0.0, 4.0 * S), filled(Statistics), None) is None
 
 
 def test_a_step_that_failed_is_in_no_sum_of_tokens() -> None:

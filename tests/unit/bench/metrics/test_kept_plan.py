@@ -15,6 +15,7 @@ from bench.metrics.planned_load import ChangedLoad, parts_between
 from bench.metrics.summary import Summary
 from bench.modes.rate import Rate
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from bench.schedule.changing import RateChange
 from tests.support.changed import replace
 from tests.support.made_records import START_NS, made_record
@@ -63,7 +64,7 @@ def judged(
     )
     summary = Summary(facts)
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def sent(due: Sequence[int], workers: int = 2) -> list[RequestRecord]:
@@ -197,7 +198,7 @@ def test_the_end_of_the_load_is_nobodys_fault() -> None:
 def test_a_run_that_could_not_be_changed_or_sent_nothing_is_not_judged() -> None:
     plain = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=3))
     plain.add(table_of(record(0, 0, 50 * MS)))
-    assert plain.close()["load"]["off_plan"] is None
+    assert plain.close().load.off_plan is None
     assert judged([], open_loop=True)["load"]["off_plan"] is None
 
 

@@ -16,7 +16,9 @@ from bench.metrics.load import Readiness, Spans, _littles_law, dispersion, most_
 from bench.metrics.series import Steps, intervals
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import described, known
 from tests.support.tables import table_of
 
 S = 1_000_000_000
@@ -85,17 +87,17 @@ def test_response_times_fall_into_round_intervals() -> None:
     rng = random.Random(2)
     times = sorted(rng.lognormvariate(5, 1) for _ in range(5_000))
     rows = intervals(times)
-    assert sum(row["n"] for row in rows) == 5_000
-    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert sum(row.n for row in rows) == 5_000
+    assert sum(row.share for row in rows) == pytest.approx(1)
     assert 6 <= len(rows) <= 16
     for row in rows:
-        upper = float("inf") if row["to_ms"] is None else row["to_ms"]
-        assert row["n"] == sum(row["from_ms"] <= x < upper for x in times)
+        upper = float("inf") if row.to_ms is None else row.to_ms
+        assert row.n == sum(row.from_ms <= x < upper for x in times)
 
 
 @pytest.mark.parametrize("times", [[5.0], [5.0] * 40, [0.0, 0.0], [1e-3, 1e6]])
 def test_odd_response_times_have_intervals_too(times: list[float]) -> None:
-    assert sum(row["n"] for row in intervals(times)) == len(times)
+    assert sum(row.n for row in intervals(times)) == len(times)
     assert intervals([]) == []
 
 
@@ -142,24 +144,37 @@ def test_only_what_a_pause_takes_of_the_run_counts_and_the_worst_worker_is_named
 
     samples.add(_sample(0, 0, 0, pause_ns=pause(-2.0, 0.1)))
     samples.add(_sample(1, 0, 0, pause_ns=pause(0.5, 0.6)))
-    assert samples.longest_pause(START_NS, 4.0) == {
+    assert to_plain(known(samples.longest_pause(START_NS, 4.0))) == {
         "longest_ms": pytest.approx(100), "worker": 0, "share_of_run": pytest.approx(0.025)
     }  # fmt: skip
     samples.add(_sample(5, 2, 0, pause_ns=pause(1.5, 4.5)))
-    assert samples.longest_pause(START_NS, 12.0) == {"longest_ms": 3000, "worker": 2, "share_of_run": 0.25}
-    assert samples.longest_pause(START_NS, None) == {"longest_ms": 3000, "worker": 2, "share_of_run": None}
+    assert to_plain(known(samples.longest_pause(START_NS, 12.0))) == {
+        "longest_ms": 3000,
+        "worker": 2,
+        "share_of_run": 0.25,
+    }
+    assert to_plain(known(samples.longest_pause(START_NS, None))) == {
+        "longest_ms": 3000,
+        "worker": 2,
+        "share_of_run": None,
+    }
 
 
 def test_a_run_that_never_paused_says_so() -> None:
     samples = WorkerSamples()
     samples.add(_sample(0, 0, 0))
-    assert samples.longest_pause(START_NS, 1.0) == {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0}
+    assert to_plain(known(samples.longest_pause(START_NS, 1.0))) == {
+        "longest_ms": 0.0,
+        "worker": None,
+        "share_of_run": 0.0,
+    }
 
 
 def readiness(*records: RequestRecord) -> dict[str, Any] | None:
     found = Readiness()
     found.add(table_of(*records))
-    return found.describe()
+    described = found.describe()
+    return None if described is None else to_plain(described)
 
 
 def test_a_user_that_waits_in_the_client_is_ready_and_not_sent() -> None:
@@ -233,7 +248,7 @@ def test_the_busiest_worker_counts_and_not_the_average_one() -> None:
     for second in range(10):
         samples.add(_sample(second, 0, 0, cpu=0.1, run_queue_share=0.0, loop_lag_ms=[0.1] * 99 + [5.0]))
         samples.add(_sample(second, 1, 0, cpu=0.95 if second < 4 else 0.5, run_queue_share=0.2, loop_lag_ms=[]))
-    told = samples.describe(START_NS, 9.0)
+    told = described(samples, START_NS, 9.0)
     assert told["cpu"]["seconds_over_90"] == 0.4
     assert told["run_queue"]["mean"] == pytest.approx(0.2)
     assert told["loop_lag_ms"]["max"] == 5
@@ -245,7 +260,7 @@ def test_quantiles_of_seconds_are_never_averaged() -> None:
     samples = WorkerSamples()
     for p99 in (1.0, 9.0):
         samples.add(_sample(p99, 0, 0, loop_lag_ms={"p50": 0.1, "p99": p99, "max": p99 + 1}))
-    assert samples.describe(START_NS, 9.0)["loop_lag_ms"] == {
+    assert described(samples, START_NS, 9.0)["loop_lag_ms"] == {
         "n": 2,
         "p50": 0.1,
         "p99": 9.0,
@@ -253,7 +268,7 @@ def test_quantiles_of_seconds_are_never_averaged() -> None:
         "of": "the worst second",
     }
     nothing = {"loop_lag_ms": None, "cpu": None, "run_queue": None, "pause": None, "workers": 0}
-    assert WorkerSamples().describe(START_NS, 9.0) == nothing
+    assert described(WorkerSamples(), START_NS, 9.0) == nothing
 
 
 def test_made_records_count_in_ms() -> None:
@@ -270,14 +285,14 @@ def test_littles_law_is_held_by_workers_that_said_what_was_in_flight() -> None:
     for worker, begin, end in ((0, 1, 3), (0, 2, 4), (1, 0, 9)):
         spans.add(table_of(made_record(0, worker=worker, eligible_ns=begin * S, end_ns=end * S)))
     silent = _littles_law(spans, samples)
-    assert silent == dict.fromkeys(("dispatcher_mean", "records_mean", "difference", "dispatched", "records"))
+    assert to_plain(silent) == dict.fromkeys(("dispatcher_mean", "records_mean", "difference", "dispatched", "records"))
     samples.add(said(0, 0, 0))
     samples.add(said(0, 8, 5, sent=2))
     law = _littles_law(spans, samples)
     # Four seconds of requests in a window of eight, where the dispatcher counted five.
-    assert (law["dispatcher_mean"], law["records_mean"]) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
-    assert law["difference"] == pytest.approx(-1 / 5)
-    assert (law["dispatched"], law["records"]) == (2, 2)
+    assert (law.dispatcher_mean, law.records_mean) == (pytest.approx(5 / 8), pytest.approx(4 / 8))
+    assert law.difference == pytest.approx(-1 / 5)
+    assert (law.dispatched, law.records) == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -295,6 +310,6 @@ def test_what_waited_at_a_cap_is_told_of_an_open_loop_with_one(open_loop: bool, 
     )
     summary = Summary(facts)
     summary.add(table_of(made_record(0)))
-    load = summary.close()["load"]
-    assert (load["waited_at_cap"] is not None) is told
-    assert (load["plan"] is not None) is open_loop
+    load = summary.close().load
+    assert (load.waited_at_cap is not None) is told
+    assert (load.plan is not None) is open_loop

@@ -16,8 +16,11 @@ from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
+from bench.results.load import Coalesced
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import described, known
 from tests.support.tables import table_of, value_of
 
 S = 1_000_000_000
@@ -35,7 +38,7 @@ def samples(*rows: dict[str, Any]) -> WorkerSamples:
 
 def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
     nothing = samples({"t_ns": START_NS})
-    assert nothing.describe(START_NS, 2.0) == {
+    assert described(nothing, START_NS, 2.0) == {
         "loop_lag_ms": None, "cpu": None, "run_queue": None, "workers": 1,
         "pause": {"longest_ms": 0.0, "worker": None, "share_of_run": 0.0},
     }  # fmt: skip
@@ -44,8 +47,8 @@ def test_lines_that_say_nothing_of_a_kind_leave_it_out() -> None:
 
 
 def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busiest() -> None:
-    found = samples(*({"worker": 0, "cpu": x, "run_queue_share": 0.5} for x in (0.9, 0.2, 0.4, 0.1)),
-                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.0))).describe(0, 1.0)  # fmt: skip
+    found = described(samples(*({"worker": 0, "cpu": x, "run_queue_share": 0.5} for x in (0.9, 0.2, 0.4, 0.1)),
+                    *({"worker": 1, "cpu": x, "run_queue_share": x} for x in (0.91, 1.0, 0.0))), 0, 1.0)  # fmt: skip
     cpu = found["cpu"]
     assert (cpu["n"], cpu["mean"], cpu["p50"], cpu["max"]) == (7, pytest.approx(3.51 / 7), 0.4, 1.0)
     assert cpu["seconds_over_90"] == pytest.approx(2 / 3)
@@ -57,16 +60,22 @@ def test_processors_are_those_of_all_workers_and_busy_seconds_those_of_the_busie
 def test_lags_are_of_every_wake_up_or_of_the_worst_second() -> None:
     every = samples({"loop_lag_ms": [1.0, 3.0]}, {"loop_lag_ms": []}, {"loop_lag_ms": [2.0]}).loop_lag_ms()
     assert every is not None
-    assert (every["n"], every["p50"], every["max"], every["of"]) == (3, 2.0, 3.0, "every wake-up")
+    assert (every.n, every.p50, every.max, every.of) == (3, 2.0, 3.0, "every wake-up")
     worst = samples({"loop_lag_ms": {"p50": 1.0, "p99": 5.0, "max": 9.0}},
                     {"loop_lag_ms": {"p50": 2.0, "p99": 4.0, "max": None}},
                     {"loop_lag_ms": {"p50": None}})  # fmt: skip
-    assert worst.loop_lag_ms() == {"n": 2, "p50": 2.0, "p99": 5.0, "max": 9.0, "of": "the worst second"}
+    assert to_plain(known(worst.loop_lag_ms())) == {
+        "n": 2,
+        "p50": 2.0,
+        "p99": 5.0,
+        "max": 9.0,
+        "of": "the worst second",
+    }
     many = samples({"loop_lag_ms": [1.0] * EXACT_LIMIT}, {"loop_lag_ms": [1.001]})
     found = many.loop_lag_ms()
     assert found is not None
-    assert (found["n"], found["max"]) == (EXACT_LIMIT + 1, 1.001)
-    assert found["p50"] == pytest.approx(1.0, rel=0.001)
+    assert (found.n, found.max) == (EXACT_LIMIT + 1, 1.001)
+    assert found.p50 == pytest.approx(1.0, rel=0.001)
 
 
 def test_a_window_needs_two_instants_and_all_that_was_sent() -> None:
@@ -125,7 +134,7 @@ def test_arrays_are_added_as_values_are_folded_or_not() -> None:
         other.extend_array(np.array([], dtype=np.int64))
         assert one.snapshot().describe() == other.snapshot().describe()
         assert (one.total, one.total_of_squares) == (other.total, other.total_of_squares) == (10 + 2**41, 58 + 2**82)
-    assert folded(1, 2, fold=False).snapshot().describe(0.5)["max"] == 1.0
+    assert folded(1, 2, fold=False).snapshot().describe(0.5).max == 1.0
     known = LogHistogram()
     known.extend([1.4, 1.4], total=2.9)
     assert known.total == 3
@@ -201,12 +210,12 @@ def test_the_dispersion_needs_a_hundred_arrivals_that_are_apart() -> None:
 def test_a_plan_and_what_was_sent_of_it_are_compared_by_rate_and_span() -> None:
     plan, sent = [k * 10.0 * MS for k in range(5)], [k * 12.5 * MS for k in range(5)]
     found = plan_against_sent(plan, sent)
-    assert (found["planned_rps"], found["sent_rps"]) == (100.0, 80.0)
-    assert found["rate_difference"] == pytest.approx(-0.2)
-    assert found["span_difference_ms"] == pytest.approx(10.0)
-    assert found["dispersion_ratio"] is None
+    assert (found.planned_rps, found.sent_rps) == (100.0, 80.0)
+    assert found.rate_difference == pytest.approx(-0.2)
+    assert found.span_difference_ms == pytest.approx(10.0)
+    assert found.dispersion_ratio is None
     none = plan_against_sent(plan, [])
-    assert (none["rate_difference"], none["span_difference_ms"], none["sent_rps"]) == (None, None, None)
+    assert (none.rate_difference, none.span_difference_ms, none.sent_rps) == (None, None, None)
 
 
 def test_a_wait_counts_from_the_first_send_of_all() -> None:
@@ -214,7 +223,7 @@ def test_a_wait_counts_from_the_first_send_of_all() -> None:
     # Free at 0 and sent at 40 ms; the other began at 30 ms: 10 of the 40 are after the first send.
     found.add(table_of(made_record(0, sent_ms=40, chunks_ms=(60,), intended_ns=START_NS, eligible_ns=START_NS)))
     found.add(table_of(made_record(1, sent_ms=30, chunks_ms=(70,))))
-    assert found.describe() == {"share": 10 / 170, "typical_ms": 10.0, "longest_ms": 10.0}
+    assert to_plain(known(found.describe())) == {"share": 10 / 170, "typical_ms": 10.0, "longest_ms": 10.0}
     unsent = Readiness()
     unsent.add(table_of(made_record(0, sent_ns=None, chunks_ms=())))
     assert unsent.describe() is None
@@ -223,7 +232,11 @@ def test_a_wait_counts_from_the_first_send_of_all() -> None:
     for number, at in ((0, 0), (1, 300)):
         session.add(table_of(made_record(number, sent_ms=at + 10, chunks_ms=(90,), intended_ns=START_NS + at * MS,
                                 eligible_ns=START_NS + at * MS, session="s")))  # fmt: skip
-    assert session.describe() == {"share": pytest.approx(10 / 400), "typical_ms": 10.0, "longest_ms": 10.0}
+    assert to_plain(known(session.describe())) == {
+        "share": pytest.approx(10 / 400),
+        "typical_ms": 10.0,
+        "longest_ms": 10.0,
+    }
 
 
 # ---- Requests and tallies ------------------------------------------------------------------------------------------
@@ -256,8 +269,8 @@ def test_the_target_is_gone_where_five_requests_and_more_were_lost_after_the_las
     four = [lost(200.0 + k) for k in range(4)]
     assert tally(answer, *four).target_gone(START_NS) is None
     assert tally(answer, *four, lost(150)).target_gone(START_NS) is None  # It was lost with the last answer.
-    assert tally(answer, *four, lost(151)).target_gone(START_NS) == {"since_s": 0.15, "requests": 5}
-    assert tally(*four, lost(1)).target_gone(START_NS) == {"since_s": None, "requests": 5}
+    assert to_plain(known(tally(answer, *four, lost(151)).target_gone(START_NS))) == {"since_s": 0.15, "requests": 5}
+    assert to_plain(known(tally(*four, lost(1)).target_gone(START_NS))) == {"since_s": None, "requests": 5}
     # An error that the server tells is an answer; what we ended ourselves is none, and no loss either.
     assert tally(answer, *four, lost(151), lost(300, Outcome.HTTP_ERROR)).target_gone(START_NS) is None
     assert tally(answer, *four, lost(300, Outcome.INTERRUPTED)).target_gone(START_NS) is None
@@ -284,20 +297,19 @@ def test_counts_of_unsent_retried_and_coalesced_add_up() -> None:
         made_record(4, outcome=Outcome.DROPPED, sent_ns=None, chunks_ms=()),
     )
     assert (found.retried, found.unsent) == (2, 1)
-    stamps = found.stamps(LogHistogram().snapshot())
-    assert stamps["coalesced"] == {"chunks": 3, "of": 6, "share": 0.5}
-    assert (stamps["connect_ms"]["n"], stamps["connect_ms"]["max"]) == (1, 3.0)
-    assert sum(stamps["clock"].values()) == 3
-    assert stamps["stamp_bounds"]["wide_share"] == 0.0
+    assert found.coalesced() == Coalesced(chunks=3, of=6, share=0.5)
+    assert (found.connect_ms().n, found.connect_ms().max) == (1, 3.0)
+    assert sum(to_plain(found.clock()).values()) == 3
+    assert found.stamp_bounds(LogHistogram().snapshot()).wide_share == 0.0
 
 
 def test_a_bound_is_wide_beyond_a_tenth_of_a_millisecond_and_a_hundredth_of_the_gap() -> None:
     bounds = (START_NS + 50 * MS - 90_000, START_NS + 60 * MS - 110_000, START_NS + 70 * MS - 300_000)
     found = tally(made_record(0, chunk_bound_ns=bounds), made_record(1))
-    none = found.stamps(LogHistogram().snapshot())["stamp_bounds"]
+    none = to_plain(found.stamp_bounds(LogHistogram().snapshot()))
     assert (none["chunks"], none["wide"], none["wide_share"]) == (3, 2, pytest.approx(2 / 6))
     # Of gaps of 20 ms a hundredth is 0.2 ms.
-    assert found.stamps(folded(20 * MS, fold=False).snapshot())["stamp_bounds"]["wide"] == 1
+    assert found.stamp_bounds(folded(20 * MS, fold=False).snapshot()).wide == 1
 
 
 def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
@@ -312,20 +324,26 @@ def test_counts_of_one_thing_are_compared_where_both_are_there() -> None:
         made_record(5, usage_contradiction="earlier", tokens=(1, 2, 1)),
         made_record(6, tokens=None, n=3),
     ).tokens()
-    assert found["asked"] == {"input": 240, "output": 7}
-    assert found["usage"] == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
-    assert found["counted"] == {"output": 21}
-    assert found["counted_by"] == {"usage": 6, "tokenizer": 1, "limit": 0, "chunks": 0}
+    assert to_plain(found.asked) == {"input": 240, "output": 7}
+    assert to_plain(found.usage) == {"input": 600, "output": 3 + 3 + 7 + 3 + 4 + 3}
+    assert to_plain(found.counted) == {"output": 21}
+    assert to_plain(found.counted_by) == {"usage": 6, "tokenizer": 1, "limit": 0, "chunks": 0}
     # 15 tokens of a head may be shared by any two prompts.
-    assert found["cached"] == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
-    assert found["asked_against_got"]["input"] == {"compared": 2, "differ": 1, "share": 0.5}
-    assert found["asked_against_got"]["output"] == {"compared": 2, "differ": 1, "share": 0.5}
-    assert found["mismatch"] == {"compared": 2, "differ": 1, "share": 0.5, "off_by_one": 1, "usage_over_counted": 6 / 7}
-    assert found["contradicted"] == {"judged": 6, "requests": 3, "share": 0.5, "first": "7 of 6"}
-    assert found["chunks"] == {
+    assert to_plain(found.cached) == {"tokens": 30, "of": 200, "share": 0.15, "share_beyond_head": 5 / 200}
+    assert to_plain(found.asked_against_got.input) == {"compared": 2, "differ": 1, "share": 0.5}
+    assert to_plain(found.asked_against_got.output) == {"compared": 2, "differ": 1, "share": 0.5}
+    assert to_plain(found.mismatch) == {
+        "compared": 2,
+        "differ": 1,
+        "share": 0.5,
+        "off_by_one": 1,
+        "usage_over_counted": 6 / 7,
+    }
+    assert to_plain(found.contradicted) == {"judged": 6, "requests": 3, "share": 0.5, "first": "7 of 6"}
+    assert to_plain(found.chunks) == {
         "with_tokens": 18, "requests_with_several_tokens_a_chunk": 1, "requests_with_unknown_tokens_a_chunk": 1,
     }  # fmt: skip
-    assert RecordTally().tokens()["usage"] == {"input": None, "output": None}
+    assert to_plain(RecordTally().tokens().usage) == {"input": None, "output": None}
 
 
 def test_replies_in_doubt_and_over_their_limit_are_counted() -> None:
@@ -335,18 +353,18 @@ def test_replies_in_doubt_and_over_their_limit_are_counted() -> None:
         made_record(5, output_tokens_asked=2, output_tokens_from="limit", output_tokens_doubt="earlier"),
         made_record(7),
     ).tokens()
-    assert found["doubted"] == {"judged": 4, "requests": 2, "share": 0.5, "first": "earlier"}
-    assert found["over_limit"] == {"judged": 3, "requests": 2, "share": pytest.approx(2 / 3)}
-    assert found["counted_by"]["limit"] == 1
+    assert to_plain(found.doubted) == {"judged": 4, "requests": 2, "share": 0.5, "first": "earlier"}
+    assert to_plain(found.over_limit) == {"judged": 3, "requests": 2, "share": pytest.approx(2 / 3)}
+    assert found.counted_by.limit == 1
     none = RecordTally().tokens()
-    assert none["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
-    assert none["over_limit"] == {"judged": 0, "requests": 0, "share": None}
+    assert to_plain(none.doubted) == {"judged": 0, "requests": 0, "share": None, "first": None}
+    assert to_plain(none.over_limit) == {"judged": 0, "requests": 0, "share": None}
 
 
 def test_usage_of_inputs_is_judged_where_it_is_there_or_was_not_believed() -> None:
     def judged(**fields: Any) -> int:
         found = tally(made_record(0, chunks_ms=(), output_tokens_from=None, **fields)).tokens()
-        return int(found["contradicted"]["judged"])
+        return int(found.contradicted.judged)
 
     wrong = {"usage_contradiction": "-1 input tokens"}
     assert [judged(inputs=2), judged(inputs=2, input_tokens=None)] == [1, 0]
@@ -358,14 +376,14 @@ def test_errors_are_told_by_how_often_they_came() -> None:
         return made_record(0, outcome=Outcome.HTTP_ERROR, status=status, error=error, chunks_ms=())
 
     found = tally(*[failed("b")] * 2, *[failed("a")] * 2, failed(None, None), failed("x" * 600), failed("c"))
-    rows = [(row["error"], row["status"], row["n"]) for row in found.errors()]
+    rows = [(row.error, row.status, row.n) for row in found.errors()]
     assert rows[:2] == [("a", 500, 2), ("b", 500, 2)]
     assert (None, None, 1) in rows
     assert ("x" * 500, 500, 1) in rows
     many = tally(*(failed(f"id {i:04}") for i in range(1_002)), failed("id 0000"))
     assert len(many.errors()) == 50
-    assert many.errors()[0] == {"outcome": "http_error", "status": 500, "error": "(other messages)", "n": 2}
-    assert many.errors()[1]["n"] == 2
+    assert to_plain(many.errors()[0]) == {"outcome": "http_error", "status": 500, "error": "(other messages)", "n": 2}
+    assert many.errors()[1].n == 2
 
 
 # ---- Jobs ------

@@ -1,27 +1,45 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
+from bench.metrics.run_numbers import Numbers
 from bench.records import Outcome, RequestRecord
 from bench.report import formatting
+from bench.results.base import to_plain
+from bench.results.numbers import Metric, Throughput
+from bench.results.summary import Slo
 from tests.support.made_records import made_record
+from tests.support.results import filled
 from tests.support.tables import table_of
+
+
+def numbers(
+    latency: Mapping[str, Any] = MappingProxyType({}), throughput: Mapping[str, Any] = MappingProxyType({}), **more: Any
+) -> Numbers:
+    """The numbers of a run, as far as objectives look at them."""
+    return Numbers(
+        latency={metric: filled(Metric, row) for metric, row in latency.items()},
+        throughput=filled(Throughput, throughput),
+        goodput=None,
+        **{"error_rate": None, **more},
+    )
 
 
 def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_worse_end() -> None:
     open_ = {"p50": 0.0, "p90": 20.0, "ci95": {}, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.5]}}
     speed = {"p50": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None]}}
-    latency = {"itl_ms": open_, "tps": speed}
+    whole = numbers({"itl_ms": open_, "tps": speed})
     texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200"]
-    rows = evaluate(parse(texts), latency, {}, 0.0)["objectives"]
-    assert [row["held"] for row in rows] == [False, True, True, True, False]
-    assert [row["between"] for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
-    assert [formatting.objective_value(row) for row in rows] == [
+    rows = evaluate(parse(texts), whole).objectives
+    assert [row.held for row in rows] == [False, True, True, True, False]
+    assert [row.between for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
+    assert [formatting.objective_value(to_plain(row)) for row in rows] == [
         "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s"
     ]  # fmt: skip
 
@@ -128,9 +146,11 @@ def _latency(p99: float | None) -> dict[str, Any]:
 
 def test_objectives_are_evaluated_with_their_values() -> None:
     throughput = {"requests_per_s": 9, "ci95": {"requests_per_s": None}}
-    slo = evaluate(parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _latency(499), throughput, 0)
-    assert [(row["value"], row["held"]) for row in slo["objectives"]] == [(499, True), (0, True), (9, False)]
-    assert slo["held"] is False
+    slo = evaluate(
+        parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), numbers(_latency(499), throughput, error_rate=0)
+    )
+    assert [(row.value, row.held) for row in slo.objectives] == [(499, True), (0, True), (9, False)]
+    assert slo.held is False
 
 
 @pytest.mark.parametrize(
@@ -146,24 +166,25 @@ def test_an_objective_is_shown_by_the_whole_of_its_interval(ends: list[float] | 
     latency = {"ttft_ms": {"p50": 99.5, "ci95": {"p50": ends}}}
     throughput = {"requests_per_s": 99.5, "ci95": {"requests_per_s": ends}}
     texts = ["ttft:p50<100ms", "ttft:p50>=100ms", "requests_per_s<=100", "requests_per_s>100"]
-    slo = evaluate(parse(texts), latency, throughput, None)
-    assert [row["shown"] for row in slo["objectives"]] == [upper, lower, upper, lower]
-    assert [row["held"] for row in slo["objectives"]] == [True, False, True, False]
+    slo = evaluate(parse(texts), numbers(latency, throughput))
+    assert [row.shown for row in slo.objectives] == [upper, lower, upper, lower]
+    assert [row.held for row in slo.objectives] == [True, False, True, False]
 
 
 def test_an_objective_on_errors_is_held_against_their_interval() -> None:
     rows = [
-        evaluate(parse(["error_rate<1%"]), {}, {}, 0.0, ends)["objectives"][0] for ends in ([0.0, 0.004], [0.0, 0.03])
+        evaluate(parse(["error_rate<1%"]), numbers(error_rate=0.0, error_rate_ci95=ends)).objectives[0]
+        for ends in ([0.0, 0.004], [0.0, 0.03])
     ]
-    assert [(row["held"], row["shown"], row["ci95"]) for row in rows] == [
+    assert [(row.held, row.shown, row.ci95) for row in rows] == [
         (True, "held", [0.0, 0.004]),
         (True, "not shown", [0.0, 0.03]),
     ]
 
 
 def test_an_objective_without_a_value_did_not_hold() -> None:
-    assert evaluate(parse(["ttft<1s"]), _latency(None), {}, None)["held"] is False
+    assert evaluate(parse(["ttft<1s"]), numbers(_latency(None))).held is False
 
 
 def test_no_objectives_hold_nothing() -> None:
-    assert evaluate((), {}, {}, None) == {"held": None, "objectives": []}
+    assert evaluate((), numbers()) == Slo(held=None, objectives=[])

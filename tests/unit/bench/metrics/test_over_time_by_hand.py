@@ -19,9 +19,12 @@ from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, 
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
 from bench.metrics.server_requests import ServerRequests
 from bench.metrics.step_histograms import RELATIVE_ERROR, bin_of, lower_border, representative
-from bench.metrics.sureness import of_error_rate, of_groups, of_rates, of_requests, shown
+from bench.metrics.sureness import Sureness, of_error_rate, of_groups, of_rates, of_requests, shown
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
+from bench.results.summary import Change
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import known
 from tests.support.tables import ints, table_of
 
 S = 1_000_000_000
@@ -49,28 +52,28 @@ def test_every_request_is_in_the_step_in_which_it_happened() -> None:
     tokens, bytes_in = Arrivals(), Arrivals(S)
     tokens.add(ints(500 * MS, 600 * MS, 1_100 * MS, 1_500 * MS))
     found = over_time(columns, tokens, bytes_in)
-    assert (found["step_s"], found["t_s"], found["end_s"]) == (1, [0.0, 1.0, 2.0], 2.1)
-    assert (found["planned"], found["sent"], found["completed"], found["failed"]) == (
+    assert (found.step_s, found.t_s, found.end_s) == (1, [0.0, 1.0, 2.0], 2.1)
+    assert (found.planned, found.sent, found.completed, found.failed) == (
         [2, 2, 1],
         [2, 1, 1],
         [1, 1, 0],
         [0, 1, 1],
     )
-    assert found["failed_by_outcome"] == {"http_error": [0, 1, 0], "reset": [0, 0, 1]}
+    assert found.failed_by_outcome == {"http_error": [0, 1, 0], "reset": [0, 0, 1]}
     # 100 to 600 ms and 900 to 1,500 ms; 1,200 to 1,300; 2,000 to 2,100.
-    assert found["in_flight"] == pytest.approx([0.6, 0.6, 0.1])
+    assert found.in_flight == pytest.approx([0.6, 0.6, 0.1])
     # First tokens at 500 and 1,100 ms.
-    assert found["ttft_ms"]["p50"] == [pytest.approx(400), pytest.approx(200), None]
-    assert found["e2el_ms"]["mean"] == [pytest.approx(500), pytest.approx(600), None]
-    assert found["output_tokens"] == [2, 2, 0]
-    assert found["bytes_out"] == [120, 500, 500]
-    assert found["status"] == {"none": [0, 0, 1], "200": [1, 1, 0], "500": [0, 1, 0]}
+    assert found.ttft_ms.p50 == [pytest.approx(400), pytest.approx(200), None]
+    assert found.e2el_ms.mean == [pytest.approx(500), pytest.approx(600), None]
+    assert found.output_tokens == [2, 2, 0]
+    assert found.bytes_out == [120, 500, 500]
+    assert found.status == {"none": [0, 0, 1], "200": [1, 1, 0], "500": [0, 1, 0]}
     assert by_status(columns) == {"none": 1, "200": 2, "500": 1}
     told = distributions(columns, found)
-    assert (told["requests_per_s"]["mean"], told["responses_per_s"]["max"]) == (pytest.approx(4 / 3), 1)
-    assert told["ttft"]["p50_ms"]["mean"] == pytest.approx(300)
-    assert told["response_time_quantiles"][0]["ms"] >= 500
-    assert over_time(columns_of(), tokens, bytes_in)["t_s"] == []
+    assert (told.requests_per_s.mean, told.responses_per_s.max) == (pytest.approx(4 / 3), 1)
+    assert told.ttft.p50_ms.mean == pytest.approx(300)
+    assert told.response_time_quantiles[0].ms >= 500
+    assert over_time(columns_of(), tokens, bytes_in).t_s == []
 
 
 def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
@@ -83,8 +86,8 @@ def test_inputs_are_in_the_step_in_which_their_request_ended_well() -> None:
         Arrivals(),
         Arrivals(S),
     )
-    assert (found["inputs"], found["input_tokens"]) == ([3, 4], [30, 0])
-    assert "inputs" not in over_time(columns_of(*RUN), Arrivals(), Arrivals(S))
+    assert (found.inputs, found.input_tokens) == ([3, 4], [30, 0])
+    assert over_time(columns_of(*RUN), Arrivals(), Arrivals(S)).inputs is None
 
 
 def test_steps_begin_at_whole_ones_and_widen_with_the_run() -> None:
@@ -93,16 +96,16 @@ def test_steps_begin_at_whole_ones_and_widen_with_the_run() -> None:
     assert steps.in_flight([-S // 2, 0], [S // 2, S]) == pytest.approx([0.5, 1.5, 0.0])
     assert steps.counts([-2 * S, -0.2 * S, 1.9 * S, 2 * S]) == [1, 0, 1]
     values = steps.quantiles(np.array([0.0, 0.5 * S, 1.2 * S]), np.array([4.0, 8.0, math.nan]))
-    assert (values["mean"], values["p50"]) == ([None, 6.0, None], [None, 6.0, None])
+    assert (values.mean, values.p50) == ([None, 6.0, None], [None, 6.0, None])
 
 
 def test_intervals_have_round_borders_and_the_last_is_open() -> None:
     rows = intervals([float(k) for k in range(100)] + [500.0])
     # From 0 to the p99 of 99 in twelve pieces: 10 is the round width above 8.25.
-    assert [row["from_ms"] for row in rows] == [10.0 * k for k in range(11)]
-    assert [row["n"] for row in rows] == [10] * 10 + [1]
-    assert (rows[-1]["to_ms"], rows[-1]["share"]) == (None, pytest.approx(1 / 101))
-    assert [(row["from_ms"], row["n"]) for row in intervals([5.0])] == [(pytest.approx(5.0), 1)]
+    assert [row.from_ms for row in rows] == [10.0 * k for k in range(11)]
+    assert [row.n for row in rows] == [10] * 10 + [1]
+    assert (rows[-1].to_ms, rows[-1].share) == (None, pytest.approx(1 / 101))
+    assert [(row.from_ms, row.n) for row in intervals([5.0])] == [(pytest.approx(5.0), 1)]
 
 
 # ---- What servers say ----------------------------------------------------------------------------------------------
@@ -119,15 +122,17 @@ def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() 
     )
     found = said.describe()
     assert found is not None
-    drafts = found["drafts"]
-    assert (drafts["replies"], drafts["steps"], drafts["tokens"], drafts["accepted"]) == (4, 7, 19, 11)
-    assert (drafts["acceptance_rate"], drafts["tokens_per_step"]) == (11 / 19, 1 + 8 / 7)
-    assert drafts["positions"] == [
+    drafts = found.drafts
+    assert drafts is not None
+    assert (drafts.replies, drafts.steps, drafts.tokens, drafts.accepted) == (4, 7, 19, 11)
+    assert (drafts.acceptance_rate, drafts.tokens_per_step) == (11 / 19, 1 + 8 / 7)
+    assert to_plain(drafts)["positions"] == [
         {"position": 1, "accepted": 4, "share": 0.8}, {"position": 2, "accepted": 2, "share": 0.4},
     ]  # fmt: skip
     # Of 5 steps one gave a token, two gave two, and two gave three.
-    assert [(row["tokens"], row["steps"]) for row in drafts["steps_by_tokens"]] == [(1, 1), (2, 2), (3, 2)]
-    assert found["cached"] == {"replies": 1, "tokens": 25, "of": 100, "share": 0.25}
+    assert [(row.tokens, row.steps) for row in drafts.steps_by_tokens] == [(1, 1), (2, 2), (3, 2)]
+    assert found.cached is not None
+    assert to_plain(found.cached) == {"replies": 1, "tokens": 25, "of": 100, "share": 0.25}
     silent = ServerRequests()
     silent.add(table_of(made_record(0, cached_tokens=5)))
     assert silent.describe() is None
@@ -135,12 +140,14 @@ def test_drafts_of_which_steps_or_positions_are_not_said_count_where_they_can() 
     none.add(table_of(made_record(0, draft_tokens=0, accepted_tokens=0, cached_tokens=0, input_tokens=0)))
     described = none.describe()
     assert described is not None
-    assert (described["drafts"]["acceptance_rate"], described["drafts"]["steps"], described["drafts"]["positions"]) == (
+    assert described.drafts is not None
+    assert described.cached is not None
+    assert (described.drafts.acceptance_rate, described.drafts.steps, described.drafts.positions) == (
         None,
         None,
         [],
     )
-    assert described["cached"]["share"] is None
+    assert described.cached.share is None
 
 
 # ---- Planned loads -------------------------------------------------------------------------------------------------
@@ -153,7 +160,7 @@ def test_a_line_is_cut_into_parts_of_equal_length_and_steps_begin_where_they_wer
     changes = (ChangedLoad(-5, 1.0, 2.0, "me"), ChangedLoad(40, 2.0, 3.0, "me"), ChangedLoad(90, 3.0, 4.0, "me"))
     assert parts_between(1.0, changes, 60) == (PlannedLoad(2.0, 2.0, 0, 40), PlannedLoad(3.0, 3.0, 40, 60))
     assert parts_between(1.0, (), 60) == (PlannedLoad(1.0, 1.0, 0, 60),)
-    assert ChangedLoad(2_500_000_000, 1.0, 2.0, "me").to_json() == {"at_s": 2.5, "from": 1.0, "to": 2.0, "by": "me"}
+    assert ChangedLoad(2_500_000_000, 1.0, 2.0, "me").result() == Change(at_s=2.5, from_=1.0, to=2.0, by="me")
 
 
 # ---- Goals ---------------------------------------------------------------------------------------------------------
@@ -233,31 +240,31 @@ def test_a_judge_takes_good_requests_of_the_run_in_the_order_in_which_they_were_
 
 def test_too_few_values_say_how_long_a_run_would_do() -> None:
     few = of_requests([5.0] * 19, [5.0] * 19, 10.0)
-    assert few["ci95"]["mean"] is None
+    assert few.ci95["mean"] is None
     # One more is needed for a mean, 349 more for a p99: 20 and 368 of 19 values in 10 s.
-    assert few["too_few"]["mean"] == {"independent": 1.0, "needed": 10, "run_s": 11}
-    assert few["too_few"]["p99"] == {"independent": 1.0, "needed": 368, "run_s": 194}
-    assert of_requests([5.0] * 19, [5.0] * 19, None)["too_few"]["mean"]["run_s"] is None
-    assert of_requests([], [], 10.0) == {"independent": 0.0, "ci95": dict.fromkeys(few["ci95"]), "too_few": {}}
+    assert to_plain(few.too_few["mean"]) == {"independent": 1.0, "needed": 10, "run_s": 11}
+    assert to_plain(few.too_few["p99"]) == {"independent": 1.0, "needed": 368, "run_s": 194}
+    assert of_requests([5.0] * 19, [5.0] * 19, None).too_few["mean"].run_s is None
+    assert of_requests([], [], 10.0) == Sureness(0.0, dict.fromkeys(few.ci95), {})
 
 
 def test_no_interval_of_a_result_goes_below_zero() -> None:
     values = [0.0, 0.0, 0.0, 40.0] * 10
-    low, high = of_rates({"x": 10.0}, {"x": values})["ci95"]["x"]
+    low, high = known(of_rates({"x": 10.0}, {"x": values}).ci95["x"])
     assert low >= 0.0
     assert high > 10.0
     rates = of_rates({"x": 1.0}, {"x": [1.0, 30.0] * 40})
-    assert rates["ci95"]["x"][0] == 0.0
-    assert of_rates({}, {}) == {"ci95": {}, "too_few": {}}
+    assert (rates.ci95["x"] or [1])[0] == 0.0
+    assert (of_rates({}, {}).ci95, of_rates({}, {}).too_few) == ({}, {})
 
 
 def test_groups_are_each_one_piece_of_evidence() -> None:
     groups = [[9.0, 9.0, 9.0], [11.0, 11.0, 11.0]] * 30
     found = of_groups(groups, 60.0)
-    low, high = found["ci95"]["mean"]
+    low, high = known(found.ci95["mean"])
     assert (low + high) / 2 == pytest.approx(10.0)
-    assert found["independent"] == pytest.approx(30.0)
-    assert of_groups([], 60.0)["too_few"] == {}
+    assert found.independent == pytest.approx(30.0)
+    assert of_groups([], 60.0).too_few == {}
 
 
 def test_an_error_rate_where_nothing_failed_rests_on_the_dependence_of_the_latencies() -> None:

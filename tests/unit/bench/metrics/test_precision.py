@@ -15,6 +15,7 @@ from bench.metrics.precision import Judge, Known, Look, PrecisionGoal, known_to,
 from bench.metrics.sureness import of_requests
 from bench.records import Outcome, RequestRecord
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import known
 from tests.support.tables import table_of
 
 URL = {"url": "http://h"}
@@ -142,7 +143,7 @@ def test_the_interval_is_the_one_of_the_report() -> None:
     ordered = sorted(values)
     reported = of_requests(values, ordered, None)
     for stat in ("mean", "p50", "p90", "p99"):
-        low, high = reported["ci95"][stat]
+        low, high = known(reported.ci95[stat])
         position = {"p50": 0.5, "p90": 0.9, "p99": 0.99}.get(stat)
         value = math.fsum(values) / 900
         if position is not None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench.metrics.histogram import RELATIVE_ERROR, LogHistogram
 from bench.metrics.quantile import QUANTILES, describe, quantile
+from bench.results.base import to_plain
 
 DURATIONS = st.lists(st.integers(0, 10**12), min_size=1, max_size=300)
 
@@ -30,18 +31,18 @@ def test_no_values_have_no_quantile() -> None:
 def test_statistics_are_those_of_numpy() -> None:
     values = sorted(numpy.random.default_rng(3).gamma(2.0, 10.0, 500).tolist())
     described = describe(values)
-    assert described["n"] == 500
-    assert described["mean"] == pytest.approx(numpy.mean(values))
-    assert described["std"] == pytest.approx(numpy.std(values, ddof=1))
-    assert (described["min"], described["max"]) == (min(values), max(values))
+    assert described.n == 500
+    assert described.mean == pytest.approx(numpy.mean(values))
+    assert described.std == pytest.approx(numpy.std(values, ddof=1))
+    assert (described.min, described.max) == (min(values), max(values))
     for name, p in QUANTILES.items():
-        assert described[name] == pytest.approx(numpy.quantile(values, p))
+        assert described.of(name) == pytest.approx(numpy.quantile(values, p))
 
 
 def test_one_value_has_no_spread_and_no_values_have_nothing() -> None:
-    assert describe([4.0])["std"] is None
-    assert describe([])["n"] == 0
-    assert set(describe([]).values()) == {0, None}
+    assert describe([4.0]).std is None
+    assert describe([]).n == 0
+    assert set(to_plain(describe([])).values()) == {0, None}
 
 
 @given(DURATIONS)
@@ -102,12 +103,12 @@ def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int],
         assert not histogram.exact
         found.append(histogram.snapshot().describe())
     for row in found:
-        assert row["n"] == len(values)
+        assert row.n == len(values)
         # Squares of floats are rounded: of a spread that is small beside its mean, the last digits are not known.
-        rounding = {"std": 1e-7 * row["max"]}
-        assert row == {
+        rounding = {"std": 1e-7 * (row.max or 0.0)}
+        assert to_plain(row) == {
             name: None if x is None else pytest.approx(x, rel=1e-9, abs=rounding.get(name, 0.0))
-            for name, x in found[0].items()
+            for name, x in to_plain(found[0]).items()
         }
 
 
@@ -116,9 +117,9 @@ def test_a_histogram_describes_like_numpy(values: list[int]) -> None:
     histogram = LogHistogram()
     histogram.extend(values)
     described = histogram.snapshot().describe()
-    assert described["mean"] == pytest.approx(numpy.mean(values))
+    assert described.mean == pytest.approx(numpy.mean(values))
     if len(values) > 1:
-        assert described["std"] == pytest.approx(numpy.std(values, ddof=1), rel=1e-6, abs=1e-6)
+        assert described.std == pytest.approx(numpy.std(values, ddof=1), rel=1e-6, abs=1e-6)
 
 
 def test_values_above_a_limit_are_counted() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from bench.metrics.summary import Summary
 from bench.metrics.tokens import TokenTimes
 from bench.records import Outcome, RequestRecord
 from bench.records.record_table import Ints
+from bench.results.base import to_plain
 from tests.support.made_jobs import step_of
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.slow_metrics import NS_PER_S
@@ -56,7 +57,7 @@ def summary_of(*records: RequestRecord, **facts: Any) -> dict[str, Any]:
     given = {"mode": "concurrency", "open_loop": False, "endpoint": "chat", "start_ns": START_NS, "seed": 0}
     summary = Summary(RunFacts(**{**given, "concurrency": 1, **facts}))
     summary.add(table_of(*records))
-    return cast("dict[str, Any]", summary.close())
+    return to_plain(summary.close())
 
 
 def test_the_parts_of_a_run_have_its_requests_and_none_of_the_warm_up() -> None:
@@ -130,8 +131,8 @@ def test_a_record_that_does_not_know_its_job_is_no_step(missing: str) -> None:
 )
 def test_response_times_lie_in_a_dozen_intervals_of_a_round_width(greatest: float, width: float) -> None:
     rows = intervals([0.0, *[greatest] * 100])
-    assert rows[0] == {"from_ms": 0.0, "to_ms": pytest.approx(width), "n": 1, "share": 1 / 101}
-    assert (rows[-1]["n"], rows[-1]["from_ms"]) == (100, pytest.approx(greatest // width * width, abs=width))
+    assert to_plain(rows[0]) == {"from_ms": 0.0, "to_ms": pytest.approx(width), "n": 1, "share": 1 / 101}
+    assert (rows[-1].n, rows[-1].from_ms) == (100, pytest.approx(greatest // width * width, abs=width))
     assert 6 <= len(rows) <= 13
 
 
@@ -198,12 +199,12 @@ def test_rates_over_time_are_amounts_of_a_step_by_its_length() -> None:
     of_tokens.add(ints(100 * MS), ints(2))
     of_bytes.add(ints(100 * MS), ints(400))
     two = over_time(columns, of_tokens, of_bytes, Steps(0, 1, widest_ns=2 * NS_PER_S))
-    assert (two["step_s"], two["sent"], two["output_tokens"]) == (2, [1], [2.0])
+    assert (two.step_s, two.sent, two.output_tokens) == (2, [1], [2.0])
     found = distributions(columns, two)
-    assert [found[name]["mean"] for name in ("requests_per_s", "responses_per_s")] == [0.5, 0.5]
-    assert found["traffic"]["bytes_in_per_s"]["mean"] == 200.0
-    assert found["traffic"]["bytes_out_per_s"]["mean"] == 250.0
-    assert found["tps"]["output_tokens_per_s"]["mean"] == 1.0
+    assert [found.requests_per_s.mean, found.responses_per_s.mean] == [0.5, 0.5]
+    assert found.traffic.bytes_in_per_s.mean == 200.0
+    assert found.traffic.bytes_out_per_s.mean == 250.0
+    assert found.tps.output_tokens_per_s.mean == 1.0
 
 
 def test_the_mean_gap_of_a_second_is_in_ms_within_a_hundredth() -> None:
@@ -292,4 +293,5 @@ def test_cached_tokens_are_of_the_replies_that_say_both_numbers() -> None:
     said.add(table_of(drafted))
     found = said.describe()
     assert found is not None
-    assert found["cached"] == {"replies": 2, "tokens": 30, "of": 150, "share": 0.2}
+    assert found.cached is not None
+    assert to_plain(found.cached) == {"replies": 2, "tokens": 30, "of": 150, "share": 0.2}

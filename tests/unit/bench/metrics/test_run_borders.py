@@ -9,10 +9,15 @@ from bench.metrics.job_numbers import FreshTokens, JobNumbers, TtftBins
 from bench.metrics.jobs import GatheredJobs
 from bench.metrics.objectives import parse, parse_one
 from bench.metrics.precision import Known, Look
+from bench.metrics.quantile import NO_VALUES
 from bench.metrics.summary import Summary
 from bench.metrics.window import Window, describe_window
+from bench.results.base import to_plain
+from bench.results.numbers import Goodput, Statistics
+from bench.results.series import Series
 from tests.support.made_jobs import made_step, step_of, two_agents
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.results import filled
 from tests.support.tables import table_of
 
 S = 1_000_000_000
@@ -45,18 +50,18 @@ def test_tokens_are_fresh_where_no_cache_had_them() -> None:
     )
     fresh.add(table_of(made_record(4, input_tokens=None, cached_tokens=9)))
     found = fresh.describe([], 2.0)
-    assert (found["input"], found["cached"], found["output"]) == (350, 90, 15)
-    assert found["cached_from"] == {"server": 2, "plan": 1, "none": 2}
-    assert found["per_s"] == {"all": 365 / 2, "fresh": 275 / 2}
-    assert found["per_job"] == {"all": None, "fresh": None}
-    assert fresh.describe([], None)["per_s"] == {"all": None, "fresh": None}
+    assert (found.input, found.cached, found.output) == (350, 90, 15)
+    assert to_plain(found.cached_from) == {"server": 2, "plan": 1, "none": 2}
+    assert to_plain(found.per_s) == {"all": 365 / 2, "fresh": 275 / 2}
+    assert to_plain(found.per_job) == {"all": None, "fresh": None}
+    assert to_plain(fresh.describe([], None).per_s) == {"all": None, "fresh": None}
 
 
 def test_first_tokens_are_gathered_by_powers_of_two() -> None:
     bins = TtftBins()
     for number in (1, 2, 3, 4, 5, 8, 9):
         bins.add(number, 10.0 * number)
-    assert [(row["from"], row["to"], row["ttft_ms"]["n"]) for row in bins.describe()] == [
+    assert [(row.from_, row.to, row.ttft_ms.n) for row in bins.describe()] == [
         (1, 1, 1), (2, 2, 1), (3, 4, 2), (5, 8, 2), (9, 16, 1),
     ]  # fmt: skip
 
@@ -69,18 +74,18 @@ def test_jobs_an_hour_are_those_that_ended_and_those_of_a_user_follow_from_their
         )
     )
     numbers.add(table_of(made_record(99)))
-    found = numbers.describe((0.0, 4.0 * S), {"p50": 20.0, "p90": 0.0}, 2)
+    found = numbers.describe((0.0, 4.0 * S), filled(Statistics, p50=20.0, p90=0.0), 2)
     assert found is not None
-    rates = found["rates"]
+    rates = found.rates
     # Two jobs of a second in four seconds.
-    assert (rates["ended"], rates["jobs_per_hour_per_user"], rates["jobs_per_hour"]) == (2, 3600.0, 1800.0)
-    assert rates["jobs_per_hour_per_gpu"] == 900.0
-    assert (found["counts"]["completed"], found["counts"]["cut"], found["sessions"]) == (2, 1, 3)
-    assert (found["tokens_per_s_per_user"]["p50"], found["tokens_per_s_per_user"]["p90"]) == (50.0, None)
-    none = numbers.describe(None, {}, None)
+    assert (rates.ended, rates.jobs_per_hour_per_user, rates.jobs_per_hour) == (2, 3600.0, 1800.0)
+    assert rates.jobs_per_hour_per_gpu == 900.0
+    assert (found.counts.completed, found.counts.cut, found.sessions) == (2, 1, 3)
+    assert (found.tokens_per_s_per_user.p50, found.tokens_per_s_per_user.p90) == (50.0, None)
+    none = numbers.describe(None, NO_VALUES, None)
     assert none is not None
-    assert (none["rates"]["jobs_per_hour"], none["rates"]["jobs_per_hour_per_gpu"]) == (None, None)
-    assert JobNumbers(START_NS).describe(None, {}, None) is None
+    assert (none.rates.jobs_per_hour, none.rates.jobs_per_hour_per_gpu) == (None, None)
+    assert JobNumbers(START_NS).describe(None, NO_VALUES, None) is None
     gathered = GatheredJobs()
     gathered.add(table_of(*reversed(two_agents(0, 0.0, session=0))))
     assert [(job.steps, job.seconds) for job in gathered.jobs()] == [(4, 1.0)]
@@ -97,23 +102,24 @@ def test_a_run_of_inputs_has_rates_of_inputs_and_none_of_output() -> None:
         summary.add(table_of(made_record(index, sent_ms=100.0 * index, chunks_ms=(), n=0, inputs=3, input_tokens=30,
                                 end_ns=START_NS + round((100.0 * index + 100) * MS))))  # fmt: skip
     found = summary.close()
-    rates = found["throughput"]
-    assert (rates["duration_s"], rates["requests_per_s"], rates["inputs_per_s"], rates["input_tokens_per_s"]) == (
+    rates = found.throughput
+    assert (rates.duration_s, rates.requests_per_s, rates.inputs_per_s, rates.input_tokens_per_s) == (
         4,
         10,
         30,
         300,
     )
-    assert (rates["output_tokens_per_s"], rates["total_tokens_per_s"]) == (None, None)
-    assert rates["ci95"]["output_tokens_per_s"] is None
-    assert found["goodput"] == {"requests_per_s": 10, "output_tokens_per_s": None, "share": 1}
-    assert found["inputs"]["total"] == 120
+    assert (rates.output_tokens_per_s, rates.total_tokens_per_s) == (None, None)
+    assert rates.ci95["output_tokens_per_s"] is None
+    assert found.goodput == Goodput(requests_per_s=10, output_tokens_per_s=None, share=1)
+    assert found.inputs is not None
+    assert found.inputs.total == 120
 
 
 def test_a_run_of_nothing_has_no_rates() -> None:
     facts = RunFacts(mode="rate", open_loop=True, endpoint="embeddings", start_ns=START_NS, seed=1, inputs_are="texts")
-    found = Summary(facts).close()["throughput"]
-    assert (found["duration_s"], found["requests_per_s"], found["inputs_per_s"], found["too_few"]) == (
+    found = Summary(facts).close().throughput
+    assert (found.duration_s, found.requests_per_s, found.inputs_per_s, found.too_few) == (
         None,
         None,
         None,
@@ -147,13 +153,12 @@ def test_how_well_a_number_is_known_is_said_in_words() -> None:
 
 
 def test_few_rounds_are_warned_of_in_a_closed_loop_alone() -> None:
-    over_time = {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
-                 **{name: {"mean": [None]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}}  # fmt: skip
+    over_time = filled(Series, {"step_s": 1, "t_s": [0.0], "output_tokens": [1.0],
+                 **{name: {"mean": [None]} for name in ("ttft_ms", "tpot_ms", "e2el_ms")}})  # fmt: skip
 
     def warned(open_loop: bool, e2el_ms: float) -> list[str]:
         window = Window(0, 10 * S, "all", [])
-        found: list[str] = describe_window(window, [e2el_ms], over_time, open_loop)["warnings"]
-        return found
+        return list(describe_window(window, [e2el_ms], over_time, open_loop).warnings)
 
     (few,) = warned(False, 2_000.0)
     assert few == (
@@ -163,5 +168,5 @@ def test_few_rounds_are_warned_of_in_a_closed_loop_alone() -> None:
     assert warned(True, 2_000.0) == []
     assert warned(False, 10.0) == []
     nothing = describe_window(None, [], over_time, False)
-    assert nothing["method"].startswith("none: after ramp and warm-up")
-    assert describe_window(None, [], over_time, False, changes=True)["method"] != nothing["method"]
+    assert nothing.method.startswith("none: after ramp and warm-up")
+    assert describe_window(None, [], over_time, False, changes=True).method != nothing.method

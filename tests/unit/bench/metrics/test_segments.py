@@ -16,6 +16,7 @@ from bench.metrics.planned_load import PlannedLoad
 from bench.metrics.summary import Summary
 from bench.metrics.window import CHANGES
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.made_records import START_NS, made_record
 from tests.support.tables import table_of
 
@@ -27,7 +28,7 @@ def summarize(records: list[RequestRecord], **fields: Any) -> Any:
     facts = {"mode": "rate", "open_loop": True, "endpoint": "chat", "start_ns": START_NS, "seed": 7, "segments": STEPS}
     summary = Summary(RunFacts(**{**facts, **fields}))
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def two_steps() -> list[RequestRecord]:

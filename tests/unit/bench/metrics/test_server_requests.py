@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bench.metrics.server_requests import ServerRequests
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
@@ -21,7 +22,7 @@ def described(*records: RequestRecord) -> dict[str, Any]:
     said.add(table_of(*records))
     found = said.describe()
     assert found is not None
-    return found
+    return to_plain(found)
 
 
 def timed(index: int, queue: float | None, prefill: float, decode: float, ttft: float) -> RequestRecord:

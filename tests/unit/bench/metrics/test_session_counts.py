@@ -7,6 +7,7 @@ from typing import Any, cast
 from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome, RequestRecord
 from bench.report.jobs import rows
+from bench.results.base import to_plain
 from tests.support.made_records import made_record
 from tests.support.tables import table_of
 
@@ -27,7 +28,7 @@ def counted(*records: RequestRecord) -> dict[str, Any]:
     counts.add(table_of(*records))
     found = counts.describe(None)
     assert found is not None
-    return found
+    return to_plain(found)
 
 
 def numbers(**given: int) -> dict[str, Any]:

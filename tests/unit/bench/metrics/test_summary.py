@@ -14,6 +14,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
+from bench.results.base import to_plain
 from tests.support import slow_metrics as per_request
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
@@ -30,7 +31,7 @@ def _facts(**fields: Any) -> RunFacts:
 def _summarize(records: list[RequestRecord], **fields: Any) -> Any:
     summary = Summary(_facts(**fields))
     summary.add(table_of(*records))
-    return summary.close()
+    return to_plain(summary.close())
 
 
 def _load(count: int, seed: int = 1, every_ms: float = 50.0, chunks: int = 12) -> list[RequestRecord]:
@@ -80,7 +81,7 @@ def test_closing_again_gives_the_same() -> None:
     first = summary.close()
     assert summary.close() == first
     summary.add(table_of(made_record(1)))
-    assert summary.close()["counts"]["sent"] == 2
+    assert summary.close().counts.sent == 2
 
 
 def test_warm_up_is_in_no_number() -> None:
@@ -309,7 +310,7 @@ def test_little_s_law_holds_for_true_accounts_and_shows_a_false_one() -> None:
         for second in (0.5, 1.0, 1.5):
             row = {"t_ns": START_NS + round(second * S), "worker": 0, "in_flight_ns": (second * 10 - 0.5) * S * counted}
             summary.add_sample(row)
-        return summary.close()["load"]["littles_law"]
+        return to_plain(summary.close().load.littles_law)
 
     assert run(1.0)["difference"] == pytest.approx(0, abs=1e-9)
     assert run(1.0)["records_mean"] == pytest.approx(10)

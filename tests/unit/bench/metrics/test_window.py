@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from bench.metrics.window import Window, describe_window, steady_window
+from bench.results.load import HalvesTest
+from bench.results.series import Series
 from bench.statistics.steady_state import halves
+from tests.support.results import filled
 
 S = 1_000_000_000
 
@@ -17,15 +19,16 @@ def _noise(n: int, level: float = 100.0, seed: int = 1) -> list[float]:
     return [level + rng.gauss(0, 3) for _ in range(n)]
 
 
-def _over_time(n: int, **series: Sequence[float | None]) -> dict[str, Any]:
+def _over_time(n: int, **series: Sequence[float | None]) -> Series:
     """The series of a run of n seconds; those that are not given are even."""
     rows = {name: series.get(name, [100.0] * n) for name in ("ttft_ms", "tpot_ms", "e2el_ms")}
-    return {
-        "step_s": 1,
-        "t_s": list(map(float, range(n))),
-        "output_tokens": series.get("output_tokens", [100.0] * n),
+    return filled(
+        Series,
+        step_s=1,
+        t_s=list(map(float, range(n))),
+        output_tokens=series.get("output_tokens", [100.0] * n),
         **{name: {"mean": values} for name, values in rows.items()},
-    }
+    )
 
 
 def _border(at: float) -> int:
@@ -34,7 +37,7 @@ def _border(at: float) -> int:
 
 
 def _steady(
-    over_time: dict[str, Any], until_s: float, begin_s: float = 0, request_s: float = 1, open_loop: bool = True
+    over_time: Series, until_s: float, begin_s: float = 0, request_s: float = 1, open_loop: bool = True
 ) -> Window:
     window = steady_window(0, until_s * S, begin_s * S, request_s * S, over_time, _border, open_loop)
     assert window is not None
@@ -91,7 +94,7 @@ def test_where_nothing_was_streamed_the_whole_response_shows_it() -> None:
     assert _steady(over_time, 99).start_ns == 20 * S
     assert _steady(over_time, 99, open_loop=False).start_ns == 20 * S
     found = describe_window(_steady(over_time, 99), [1_000.0], over_time, open_loop=True)
-    assert list(found["stationarity"]) == ["e2el_ms"]
+    assert list(found.stationarity or ()) == ["e2el_ms"]
 
 
 def test_drain_is_outside() -> None:
@@ -102,24 +105,24 @@ def test_drain_is_outside() -> None:
 def test_no_window_is_shorter_than_a_request() -> None:
     assert steady_window(0, S, 0, 2 * S, _over_time(3), _border, True) is None
     assert steady_window(0, 10 * S, 11 * S, S, _over_time(12), _border, True) is None
-    assert describe_window(None, [], _over_time(0), True)["start_s"] is None
+    assert describe_window(None, [], _over_time(0), True).start_s is None
 
 
 def test_few_rounds_of_a_closed_loop_are_warned_of() -> None:
     over_time = _over_time(30)
     window = _steady(over_time, 30, open_loop=False)
     closed = describe_window(window, [5_000.0] * 9, over_time, open_loop=False)
-    assert closed["rounds"] == 6
-    assert "6.0 rounds" in closed["warnings"][0]
-    assert "17%" in closed["warnings"][0]
-    assert describe_window(window, [5_000.0] * 9, over_time, open_loop=True)["warnings"] == []
+    assert closed.rounds == 6
+    assert "6.0 rounds" in closed.warnings[0]
+    assert "17%" in closed.warnings[0]
+    assert describe_window(window, [5_000.0] * 9, over_time, open_loop=True).warnings == []
 
 
 def test_many_rounds_of_a_closed_loop_are_no_warning() -> None:
     over_time = _over_time(30)
     window = _steady(over_time, 30, open_loop=False)
     found = describe_window(window, [3_000.0] * 9, over_time, open_loop=False)
-    assert (found["rounds"], found["warnings"]) == (10, [])
+    assert (found.rounds, found.warnings) == (10, [])
 
 
 def test_a_long_run_that_never_settled_is_warned_of_and_one_that_did_is_not() -> None:
@@ -142,7 +145,7 @@ def test_a_long_run_that_never_settled_is_warned_of_and_one_that_did_is_not() ->
 def test_a_drop_is_warned_of_in_the_series_that_can_show_it(series: str, open_loop: bool, speaks: str) -> None:
     over_time = _over_time(120, **{series: [level + (-1) ** step for level in (100, 80) for step in range(60)]})
     window = Window(0, 120 * S, "given")
-    warnings = describe_window(window, [1_000.0], over_time, open_loop)["warnings"]
+    warnings = describe_window(window, [1_000.0], over_time, open_loop).warnings
     assert len(warnings) == bool(speaks)
     assert all(
         warning.startswith(speaks) and warning.endswith("than in the first: the run was not steady.")
@@ -155,13 +158,14 @@ def test_the_halves_are_those_of_the_statistics() -> None:
     tested = halves(values)
     found = describe_window(Window(0, 100 * S, "given"), [1_000.0], _over_time(100, tpot_ms=values), open_loop=True)
     assert tested is not None
-    assert found["stationarity"]["tpot_ms"] == {"change": tested.change, "p": tested.p, "drifted": False}
+    assert found.stationarity is not None
+    assert found.stationarity["tpot_ms"] == HalvesTest(change=tested.change, p=tested.p, drifted=False)
 
 
 def test_a_steady_series_has_no_warning() -> None:
     for seed in range(50):
         over_time = _over_time(120, tpot_ms=_noise(120, seed=seed), ttft_ms=_noise(120, seed=seed + 100))
-        assert describe_window(Window(0, 120 * S, "given"), [1_000.0], over_time, True)["warnings"] == []
+        assert describe_window(Window(0, 120 * S, "given"), [1_000.0], over_time, True).warnings == []
 
 
 def test_only_the_steps_inside_the_window_are_tested() -> None:
@@ -171,13 +175,14 @@ def test_only_the_steps_inside_the_window_are_tested() -> None:
     window = _steady(over_time, 50, begin_s=20)
     assert (window.start_ns, window.end_ns) == (20 * S, 50 * S)
     found = describe_window(window, [1_000.0], over_time, open_loop=True)
-    assert found["stationarity"]["tpot_ms"] == {"change": 0, "p": 1, "drifted": False}
-    assert found["warnings"] == []
+    assert found.stationarity is not None
+    assert found.stationarity["tpot_ms"] == HalvesTest(change=0, p=1, drifted=False)
+    assert found.warnings == []
 
 
 def test_a_short_series_is_not_tested() -> None:
     found = describe_window(Window(0, 19 * S, "given"), [1_000.0], _over_time(19), open_loop=True)
-    assert found["stationarity"] == {"ttft_ms": None, "tpot_ms": None}
+    assert found.stationarity == {"ttft_ms": None, "tpot_ms": None}
 
 
 @pytest.mark.parametrize(("until_s", "start_s"), [(53.999, 0), (54.0, 20), (54.001, 20), (59.9, 20)])
@@ -197,7 +202,7 @@ def test_a_window_is_longer_than_a_request_takes(request_s: float, any_window: b
 def test_ten_rounds_are_enough(e2el_ms: float, rounds: float, warned: bool) -> None:
     window = Window(0, 10 * S, "after ramp and warm-up", [])
     found = describe_window(window, [e2el_ms], _over_time(12), False)
-    assert found["rounds"] == pytest.approx(rounds)
-    assert bool(found["warnings"]) is warned
-    assert (found["start_s"], found["end_s"], found["method"]) == (0.0, 10.0, "after ramp and warm-up")
-    assert describe_window(window, [e2el_ms], _over_time(12), True)["warnings"] == []
+    assert found.rounds == pytest.approx(rounds)
+    assert bool(found.warnings) is warned
+    assert (found.start_s, found.end_s, found.method) == (0.0, 10.0, "after ramp and warm-up")
+    assert describe_window(window, [e2el_ms], _over_time(12), True).warnings == []

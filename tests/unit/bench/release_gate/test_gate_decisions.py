@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bench.comparison.sides import MeasuredRun, read_run
 from bench.errors import Exit, UsageError
@@ -16,8 +17,10 @@ from bench.release_gate import baseline as baselines
 from bench.release_gate.document import to_json
 from bench.release_gate.gate import Gate, Rules, against, decide, notes_on
 from bench.release_gate.objectives import Objectively
+from bench.results.summary import Verdict as JudgedRun
 from bench.statistics.gate import Verdict
 from bench.statistics.intervals import Interval
+from bench.verdict.finding import Status
 from tests.support.made_gate import entry_with, run_of
 from tests.support.made_runs import made_run, made_side
 
@@ -184,8 +187,8 @@ def test_a_baseline_of_too_few_runs_is_refused_unless_it_is_being_begun(
 
 def test_runs_that_are_left_out_and_runs_that_are_suspect_are_noted(five: list[MeasuredRun]) -> None:
     def with_verdict(run: MeasuredRun, status: str) -> MeasuredRun:
-        verdict: Any = {"status": status, "reasons": ["sends were late", "and more"]}
-        return dataclasses.replace(run, summary={**run.summary, "verdict": verdict})
+        verdict = JudgedRun(status=Status(status), reasons=["sends were late", "and more"])
+        return dataclasses.replace(run, summary=structs.replace(run.summary, verdict=verdict))
 
     invalid, failed, suspect = (
         with_verdict(run, status) for run, status in zip(five, ("INVALID", "FAILED", "SUSPECT"), strict=False)

@@ -8,10 +8,13 @@ import orjson
 import pytest
 
 from bench.records import Outcome
+from bench.results.base import to_plain
+from bench.results.summary import ModelNumbers
 from bench.run_files.run_directory import SUMMARY
 from tests.support.gating import gate, judged, spoil, verdicts
 from tests.support.made_records import made_record
 from tests.support.made_runs import made_run, made_side, write_run
+from tests.support.results import filled
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +120,7 @@ def test_an_objective_of_a_model_that_one_of_the_runs_lacks_failed(
 ) -> None:
     runs = [made_run(tmp_path / str(number), at=number) for number in range(2)]
     summary = orjson.loads((runs[0] / SUMMARY).read_bytes())
-    summary["models"] = [{"model": "b", "latency": summary["latency"]}]
+    summary["models"] = [to_plain(filled(ModelNumbers, model="b", latency=summary["latency"]))]
     (runs[0] / SUMMARY).write_bytes(orjson.dumps(summary))
     status, document = judged(capsys, *runs, "--slo", "ttft{model=b}:p50<1s")
     assert (status, document["objectives"][0]["why"]) == (1, "no request is of it")

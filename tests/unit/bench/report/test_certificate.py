@@ -173,15 +173,15 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     assert summary_of(run)["calibration"] is None
     run.write("certificates.json", orjson.dumps([kept]))
     result = evaluate(run)
-    calibration = result.summary["calibration"]
+    calibration = result.summary.calibration
     assert calibration is not None
     assert (calibration["from"], calibration["age_s"], calibration["status"]) == ("certificate", 7_200.0, "VALID")
     assert {row["metric"] for row in calibration["metrics"]} == set(METRICS) - {"tps"}
     (p50,) = [r for r in calibration["metrics"] if (r["metric"], r["stat"]) == ("ttft_ms", "p50")]
-    assert p50["measured"] == result.summary["latency"]["ttft_ms"]["p50"]
+    assert p50["measured"] == result.summary.latency["ttft_ms"].p50
     assert result.verdict.of("calibration") == "VALID"
     bad = kept | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
     run.write("certificates.json", orjson.dumps([bad]))
     assert evaluate(run).verdict.of("calibration") == "INVALID"
     run.write("certificates.json", orjson.dumps([kept | {"version": "9.9.9"}]))
-    assert evaluate(run).summary["calibration"] is None
+    assert evaluate(run).summary.calibration is None

@@ -18,11 +18,13 @@ from bench.records import Outcome, RequestRecord
 from bench.report import html, metric_table, run_charts, text
 from bench.report.server import server_view
 from bench.report.time_charts import RunNumbers
+from bench.results.summary import RunSummary
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_page
+from tests.support.results import filled
 
 TOKEN_WORDS = (
     "TTFT",
@@ -125,7 +127,7 @@ def test_no_token_is_counted_that_never_came(summary: Any) -> None:
 
 
 def test_no_sign_of_the_verdict_needs_tokens(summary: Any) -> None:
-    evidence = RunEvidence(summary=summary, open_loop=False, exact_lengths=False)
+    evidence = RunEvidence(summary=filled(RunSummary, summary), open_loop=False, exact_lengths=False)
     signs = {finding.sign for finding in judge(evidence, Limits()).findings}
     assert "errors" in signs
     assert signs.isdisjoint({"output_tokens", "usage", "loop_lag", "cache_hits"})

@@ -20,8 +20,10 @@ from bench.load_sweep.sweep_file import SweepFacts, to_json
 from bench.load_sweep.visits import Loads
 from bench.records import RequestRecord
 from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.results.summary import RunSummary
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.results import filled
 
 USERS = (1, 2, 4, 8, 16)
 
@@ -50,7 +52,12 @@ SUMMARIES = {users: made_summary(replies(users), inputs_are="texts", endpoint="e
 def sweep() -> dict[str, Any]:
     runs = [
         RunNumbers(
-            name=f"concurrency-{users}-1", load=users, repeat=1, status="VALID", reasons=(), numbers=numbers_of(summary)
+            name=f"concurrency-{users}-1",
+            load=users,
+            repeat=1,
+            status="VALID",
+            reasons=(),
+            numbers=numbers_of(filled(RunSummary, summary)),
         )
         for users, summary in SUMMARIES.items()
     ]
@@ -86,14 +93,14 @@ def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
 
 
 def test_a_sweep_of_generated_text_has_no_inputs() -> None:
-    runs = [RunNumbers(name="r", load=1, repeat=1, status="VALID", reasons=(),
-                       numbers=numbers_of(made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)])))]  # fmt: skip
+    summary = filled(RunSummary, made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)]))
+    runs = [RunNumbers(name="r", load=1, repeat=1, status="VALID", reasons=(), numbers=numbers_of(summary))]
     assert "inputs_per_s" not in points_of(runs, None)[0].numbers
     assert knee_of(runs) is None
 
 
 def test_the_visits_of_a_search_show_inputs_and_e2el() -> None:
-    found = of_summary(SUMMARIES[2] | {"verdict": {"reasons": []}})
+    found = of_summary(filled(RunSummary, SUMMARIES[2] | {"verdict": {"reasons": []}}))
     assert found.inputs_per_s == SUMMARIES[2]["throughput"]["inputs_per_s"]
     assert found.stat("e2el_ms", "p50") == 70.0
     assert of_inputs({1: VisitNumbers(), 2: found})
@@ -107,15 +114,17 @@ def test_a_rate_that_rises_with_the_load_is_no_objective_of_a_search(metric: str
 
 
 def test_comparisons_decide_by_e2el_inputs_and_errors() -> None:
+    summary = filled(RunSummary, SUMMARIES[4])
+
     def known(number: compared.Number) -> bool:
-        return number.of(SUMMARIES[4]) is not None
+        return number.of(summary) is not None
 
     decided = compared.primary(known)
     assert [number.name for number in decided] == ["e2el:p90", "inputs_per_s", "error_rate"]
     explored = {number.name for number in compared.explored(known, decided)}
     assert {"input_tokens_per_s", "requests_per_s"} < explored
     assert not any(name.startswith(("ttft", "tpot", "itl", "total")) for name in explored)
-    text = made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)])
+    text = filled(RunSummary, made_summary([made_record(i, sent_ms=100.0 * i) for i in range(9)]))
     of_text = compared.primary(lambda number: number.of(text) is not None)
     assert [number.name for number in of_text] == ["ttft:p90", "tpot:p50", "output_tokens_per_s", "error_rate"]
 

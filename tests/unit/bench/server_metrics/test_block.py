@@ -25,9 +25,9 @@ START_NS = 1_000_000_000_000
 def test_a_run_that_ended_in_its_warm_up_has_a_block() -> None:
     facts = RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0)
     numbers = Summary(facts).close()
-    assert numbers["throughput"]["duration_s"] is None
+    assert numbers.throughput.duration_s is None
     found = block.describe(made_server(START_NS, 5), ["http://h/metrics"], ClientTotals(), numbers, START_NS)
-    assert (found["window"]["of"], found["window"]["end_s"]) == ("the whole run", 0.0)
+    assert (found.window.of, found.window.end_s) == ("the whole run", 0.0)
 
 
 @pytest.mark.parametrize(("late_ns", "compared"), [(0, True), (1, False)])
@@ -38,7 +38,7 @@ def test_counts_are_compared_only_where_the_page_was_read_when_all_had_ended(lat
     client = ClientTotals()
     client.add(table_of(replace(made_record(), end_ns=server.last_ns + late_ns)))
     found = block.describe(server, ["http://h/metrics"], client, Summary(facts).close(), START_NS)
-    assert (found["reconciliation"] is not None) == compared
+    assert (found.reconciliation is not None) == compared
 
 
 @pytest.mark.parametrize("seen", [True, False])
@@ -55,5 +55,5 @@ def test_levels_before_and_after_a_load_say_nothing_of_it(seen: bool) -> None:
     numbers.add(table_of(record))
     found = block.describe(server, ["http://h/metrics"], client, numbers.close(), START_NS)
     drawn = block.over_steps(server, [0.0], 0.6, START_NS)
-    assert ("running" in found["levels"], "running" in drawn, NOT_SEEN in found["limits"]) == (seen, seen, not seen)
-    assert "prompt_tokens" in found["counters"]
+    assert ("running" in found.levels, "running" in drawn, NOT_SEEN in found.limits) == (seen, seen, not seen)
+    assert "prompt_tokens" in found.counters

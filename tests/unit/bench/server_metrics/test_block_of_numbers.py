@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from bench.results.base import to_plain
+from bench.results.summary import SummaryNumbers
 from bench.server_metrics import block
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
 from tests.support.made_records import made_record
+from tests.support.results import filled
 from tests.support.tables import table_of
 
 S = 1_000_000_000
@@ -58,7 +61,7 @@ def client(end_s: float = 8.0) -> ClientTotals:
 
 
 def described(series: ServerSeries, numbers: Any, **of: float) -> dict[str, Any]:
-    return block.describe(series, ["http://h/metrics"], client(**of), numbers, START)
+    return to_plain(block.describe(series, ["http://h/metrics"], client(**of), filled(SummaryNumbers, numbers), START))
 
 
 def test_a_steady_window_has_the_levels_counters_and_times_of_its_seconds() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bench.results.base import to_plain
+from bench.results.summary import SummaryNumbers
 from bench.server_metrics.exposition import read_page
 from bench.server_metrics.gpu_block import describe, over_steps
 from bench.server_metrics.gpus import GPUS
@@ -13,6 +15,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import Role
 from bench.server_metrics.scrapes import Scrape
 from tests.support.made_scrapes import made_gpu
+from tests.support.results import filled
 
 DCGM = b"""# HELP DCGM_FI_DEV_SM_CLOCK SM clock frequency (in MHz).
 # TYPE DCGM_FI_DEV_SM_CLOCK gauge
@@ -37,29 +40,30 @@ DCGM_FI_DEV_FB_USED{gpu="1",UUID="GPU-2"} 30000
 
 def summary(tokens_per_s: float) -> Any:
     rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": 10 * tokens_per_s, "duration_s": 4.0}
-    return {"window": {"start_s": 1.0, "end_s": 3.0}, "steady": {"throughput": rates}, "throughput": rates}
+    window = {"start_s": 1.0, "end_s": 3.0}
+    return filled(SummaryNumbers, window=window, steady={"throughput": rates}, throughput=rates)
 
 
 def test_energy_is_the_area_under_the_power_of_all_gpus() -> None:
     found = describe(made_gpu(0, 4), summary(500.0), 0, gpus=None, hour_cost=None)
     assert found is not None
     # 310 to 330 W and 311 to 331 W over two seconds: 320 and 321 on average.
-    assert found["levels"]["gpu_power_w"] == {"mean": pytest.approx(641.0), "max": pytest.approx(661.0)}
-    assert found["energy_j"] == pytest.approx(1_282.0)
-    assert found["joules_per_output_token"] == pytest.approx(1_282.0 / 1_000)
-    assert found["levels"]["gpu_utilisation"]["mean"] == pytest.approx(0.905)
-    assert found["levels"]["gpu_memory_bytes"]["mean"] == pytest.approx(2 * 2.0**34 + 1)
-    assert (found["source"], found["output_tokens_per_s_per_gpu"]) == ("NVML", None)
+    assert to_plain(found.levels["gpu_power_w"]) == {"mean": pytest.approx(641.0), "max": pytest.approx(661.0)}
+    assert found.energy_j == pytest.approx(1_282.0)
+    assert found.joules_per_output_token == pytest.approx(1_282.0 / 1_000)
+    assert found.levels["gpu_utilisation"].mean == pytest.approx(0.905)
+    assert found.levels["gpu_memory_bytes"].mean == pytest.approx(2 * 2.0**34 + 1)
+    assert (found.source, found.output_tokens_per_s_per_gpu) == ("NVML", None)
 
 
 def test_what_a_million_tokens_cost_needs_no_gpu_to_be_read() -> None:
     found = describe(ServerSeries(GPUS), summary(500.0), 0, gpus=2, hour_cost=3.6)
     assert found is not None
-    assert found["output_tokens_per_s_per_gpu"] == 250.0
+    assert found.output_tokens_per_s_per_gpu == 250.0
     # 7.2 an hour for 1.8 million tokens an hour.
-    assert found["cost_per_million_output_tokens"] == pytest.approx(4.0)
-    assert found["cost_per_million_tokens"] == pytest.approx(0.4)
-    assert (found["energy_j"], found["levels"]) == (None, {})
+    assert found.cost_per_million_output_tokens == pytest.approx(4.0)
+    assert found.cost_per_million_tokens == pytest.approx(0.4)
+    assert (found.energy_j, found.levels) == (None, {})
 
 
 def test_nothing_known_is_nothing() -> None:
@@ -83,38 +87,37 @@ def test_a_page_of_dcgm_has_the_roles_of_gpus() -> None:
 def whole_run(tokens_per_s: float | None) -> Any:
     """A summary without a steady window, of 4 s."""
     rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": None, "duration_s": 4.0}
-    return {"window": {"start_s": None, "end_s": None}, "steady": None, "throughput": rates}
+    return filled(SummaryNumbers, throughput=rates)
 
 
 def test_without_a_steady_window_energy_is_that_of_the_whole_run() -> None:
     found = describe(made_gpu(0, 4), whole_run(500.0), 0, gpus=2, hour_cost=None)
     assert found is not None
     # 300 to 340 W, and 301 to 341 W, over four seconds.
-    assert found["energy_j"] == pytest.approx((320 + 321) * 4)
-    assert found["joules_per_output_token"] == pytest.approx((320 + 321) * 4 / 2000)
-    assert (found["gpus"], found["output_tokens_per_s_per_gpu"]) == (2, 250)
-    assert (found["cost_per_million_output_tokens"], found["cost_per_million_tokens"]) == (None, None)
+    assert found.energy_j == pytest.approx((320 + 321) * 4)
+    assert found.joules_per_output_token == pytest.approx((320 + 321) * 4 / 2000)
+    assert (found.gpus, found.output_tokens_per_s_per_gpu) == (2, 250)
+    assert (found.cost_per_million_output_tokens, found.cost_per_million_tokens) == (None, None)
 
 
 @pytest.mark.parametrize("tokens_per_s", [None, 0.0])
 def test_without_tokens_nothing_costs_anything_for_each(tokens_per_s: float | None) -> None:
     found = describe(made_gpu(0, 4), whole_run(tokens_per_s), 0, gpus=2, hour_cost=3.6)
     assert found is not None
-    assert found["joules_per_output_token"] is None
-    assert found["cost_per_million_output_tokens"] is None
-    assert found["cost_per_million_tokens"] is None
-    assert found["output_tokens_per_s_per_gpu"] == tokens_per_s
+    assert found.joules_per_output_token is None
+    assert found.cost_per_million_output_tokens is None
+    assert found.cost_per_million_tokens is None
+    assert found.output_tokens_per_s_per_gpu == tokens_per_s
 
 
 def test_a_cost_an_hour_needs_the_number_of_gpus() -> None:
     found = describe(made_gpu(0, 4), summary(500.0), 0, gpus=None, hour_cost=3.6)
     assert found is not None
-    assert (found["gpus"], found["cost_per_million_output_tokens"]) == (None, None)
+    assert (found.gpus, found.cost_per_million_output_tokens) == (None, None)
 
 
 def test_a_run_that_ended_in_its_warm_up_has_none() -> None:
-    numbers = whole_run(None)
-    numbers["throughput"]["duration_s"] = None
+    numbers = filled(SummaryNumbers)
     assert describe(made_gpu(0, 4), numbers, 0, gpus=2, hour_cost=3.6) is None
 
 
@@ -123,7 +126,7 @@ def test_pages_that_have_nothing_of_a_gpu_are_none() -> None:
     assert describe(other, summary(500.0), 0, gpus=None, hour_cost=None) is None
     found = describe(other, summary(500.0), 0, gpus=1, hour_cost=None)
     assert found is not None
-    assert (found["source"], found["levels"], found["energy_j"]) == (None, {}, None)
+    assert (found.source, found.levels, found.energy_j) == (None, {}, None)
 
 
 def test_a_chart_has_the_levels_at_the_middle_of_its_steps() -> None:

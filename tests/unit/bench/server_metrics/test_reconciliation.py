@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
+from bench.results.server import Reconciliation
 from bench.server_metrics.bottleneck import Sent, sentences
 from bench.server_metrics.client_totals import ClientTotals
-from bench.server_metrics.reconciliation import Reconciliation, reconcile
+from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
@@ -147,16 +148,16 @@ def test_the_difference_of_the_means_is_what_the_server_does_not_see() -> None:
     assert totalled.ttft_mean_s is not None
     said = found(page(0, 0, 0), page(4, 40, 12, ttft_sum=4 * (totalled.ttft_mean_s - 0.005)), *records)
     assert said.ttft is not None
-    assert said.ttft["difference_ms"] == pytest.approx(5.0)
-    assert said.ttft["same_requests"]
-    assert said.ttft["quantiles_ms"]["p50"]["server"] == [0.0, 1000.0]
+    assert said.ttft.difference_ms == pytest.approx(5.0)
+    assert said.ttft.same_requests
+    assert said.ttft.quantiles_ms.p50.server == [0.0, 1000.0]
 
 
 def test_the_means_of_different_requests_are_not_explained() -> None:
     said = found(page(0, 0, 0), page(6, 60, 18, ttft_sum=0.3), *answered(4))
     assert said.ttft is not None
-    assert not said.ttft["same_requests"]
-    assert said.ttft["sentence"].endswith(
+    assert not said.ttft.same_requests
+    assert said.ttft.sentence.endswith(
         "from the server's, but of 6 requests there and 4 here, so that this says little"
     )
 

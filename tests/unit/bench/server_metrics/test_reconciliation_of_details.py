@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
+from bench.results.server import ReconciledCount
 from bench.server_metrics.client_totals import ClientTotals
-from bench.server_metrics.reconciliation import CountLine, reconcile
+from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
@@ -38,7 +39,7 @@ def rises(n: int, **changes: float) -> dict[str, float]:
     return {**{name: n * value for name, value in REQUESTS.items()}, **of_details}
 
 
-def lines(rise: dict[str, float], *records: RequestRecord) -> dict[str, CountLine]:
+def lines(rise: dict[str, float], *records: RequestRecord) -> dict[str, ReconciledCount]:
     series, client = ServerSeries(SERVERS), ClientTotals()
     # The counters stand at what came before: the probe, others, an earlier run.
     for second, share in enumerate((0.0, 1.0)):

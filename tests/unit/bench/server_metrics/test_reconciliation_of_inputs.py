@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.records import Outcome
-from bench.server_metrics.reconciliation import Reconciliation
+from bench.results.server import Reconciliation
 from tests.support.made_records import made_record
 from tests.unit.bench.server_metrics.test_reconciliation import found, page
 

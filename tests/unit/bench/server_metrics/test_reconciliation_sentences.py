@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.server_metrics.reconciliation import CountLine, Reconciliation, reconcile
+from bench.results.base import to_plain
+from bench.results.server import ReconciledCount, Reconciliation
+from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS
@@ -26,7 +28,7 @@ def reconciled(series: ServerSeries, *records: RequestRecord, incomplete: bool =
 
 def counted(
     finished: float, prompts: float, outputs: float, *records: RequestRecord, incomplete: bool = False, **of: float
-) -> dict[str, CountLine]:
+) -> dict[str, ReconciledCount]:
     series = between(page(0, 0, 0), page(finished, prompts, outputs, **of))  # type: ignore[arg-type]
     return {line.what: line for line in reconciled(series, *records, incomplete=incomplete).counts}
 
@@ -101,7 +103,7 @@ def test_a_server_that_counts_in_its_own_way_has_sentences_without_a_judgement()
 def test_a_page_of_no_known_server_counts_nothing() -> None:
     found = reconciled(between({"up": 1.0}, {"up": 1.0}), *answered(4))
     assert (found.counts, found.ttft, found.mismatch, found.off) == ([], None, None, 0.0)
-    assert found.to_json() == {"counts": [], "ttft": None, "mismatch": None, "off": 0.0}
+    assert to_plain(found) == {"counts": [], "ttft": None, "mismatch": None, "off": 0.0}
 
 
 def test_a_page_that_was_read_once_is_no_account() -> None:
@@ -144,7 +146,7 @@ def test_the_mismatch_is_the_first_and_off_is_the_largest() -> None:
     assert (less.mismatch, less.off) == ("the server counted 30 prompt tokens, and its replies say 40", 0.25)
     nothing = reconciled(between(page(0, 0, 0), page(3, 0, 0)))
     assert nothing.off == 3
-    assert nothing.to_json()["counts"][0] == {
+    assert to_plain(nothing)["counts"][0] == {
         "what": "requests", "server": 3.0, "client": 0, "agree": False, "sentence": nothing.mismatch,
     }  # fmt: skip
 
@@ -212,7 +214,7 @@ def ttft(mean_s: float, *, requests: int = 4, queue_s: float | None = None) -> d
     records = [made_record(place, sent_ms=place, chunks_ms=(20.0 * (place + 1), 900.0)) for place in range(4)]
     found = reconciled(between(scraped(0), scraped(requests)), *records).ttft
     assert found is not None
-    return found
+    return to_plain(found)
 
 
 def test_ttft_by_both_is_in_ms() -> None:

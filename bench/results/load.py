@@ -1,0 +1,191 @@
+"""The load of a run, and the state of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from bench.results.base import Amount, Count, Number, Portion, Result, keys, one_of
+from bench.results.numbers import PlanAgainstSent, Statistics
+
+
+class OffPlan(Result, frozen=True, kw_only=True):
+    """The part of a run, between two changes of its load, that was furthest below the settings and the recorded
+    changes."""
+
+    of: Annotated[str, one_of("arrivals", "users")]
+    share: Amount
+    """Of its arrivals, or of its users' time."""
+    start_s: Number
+    end_s: Number
+
+
+class WaitedAtCap(Result, frozen=True, kw_only=True):
+    """Arrivals that waited for a slot under --max-concurrency."""
+
+    n: Count
+    share: Portion | None
+    wait_ms: Statistics
+    """How long they waited."""
+
+
+class ReadyNotSent(Result, frozen=True, kw_only=True):
+    """Closed loops: users that were free while their next request was not sent, through the fault of the client."""
+
+    share: Amount
+    """Of the users' time."""
+    typical_ms: Amount
+    """Sum of squares over sum of the waits."""
+    longest_ms: Amount
+
+
+class LittlesLaw(Result, frozen=True, kw_only=True):
+    """Mean requests in flight: as the dispatchers counted them, and as the records give them for the same time."""
+
+    dispatcher_mean: Number | None
+    records_mean: Number | None
+    difference: Number | None
+    """Records / dispatchers - 1."""
+    dispatched: int | None
+    records: int | None
+
+
+class Load(Result, frozen=True, kw_only=True):
+    """The load that the server was under."""
+
+    mode: str
+    offered_rps: Number | None
+    """Requests per second by the settings, if a rate decides."""
+    achieved_rps: Number | None
+    """Requests sent per second. null: there was one, or none waited for a response or for its time."""
+    concurrency: int | None
+    max_concurrency: int | None
+    concurrency_mean: Number | None
+    """Requests in flight, over the whole run."""
+    concurrency_max: Count
+    plan: PlanAgainstSent | None
+    """Open loops only."""
+    off_plan: OffPlan | None
+    waited_at_cap: WaitedAtCap | None
+    ready_not_sent: ReadyNotSent | None
+    littles_law: LittlesLaw
+
+
+class Stalls(Result, frozen=True, kw_only=True):
+    """Gaps between tokens that a reader would notice."""
+
+    requests: Count
+    """Requests that have one."""
+    stalls: Count
+    max_ms: Number | None
+    """The longest one."""
+
+
+class HalvesTest(Result, frozen=True, kw_only=True):
+    """The second half of the steady window against the first."""
+
+    change: Number
+    """As a share of the mean."""
+    p: Number
+    """How often chance does that."""
+    drifted: bool
+    """Whether it is worth a warning."""
+
+
+class SteadyWindow(Result, frozen=True, kw_only=True):
+    """The steady part of the run, in s from its start. docs/metrics.md, The steady window."""
+
+    start_s: Number | None
+    end_s: Number | None
+    method: str
+    """How it was found, or why there is none."""
+    rounds: Number | None
+    """Its length in medians of E2EL."""
+    stationarity: (
+        Annotated[Mapping[str, HalvesTest | None], keys(pattern=r"^(ttft_ms|tpot_ms|e2el_ms|output_tokens)$")] | None
+    )
+    """By series: the second half of the window against the first, as a share of the mean, how often chance does that,
+    and whether it is worth a warning. null: too short to say."""
+    warnings: Sequence[str]
+
+
+class StampClocks(Result, frozen=True, kw_only=True):
+    """Requests by the clock that stamped their chunks."""
+
+    kernel: Count
+    user: Count
+    mixed: Count
+
+
+class Coalesced(Result, frozen=True, kw_only=True):
+    """Chunks that shared a read with a later one, of all chunks."""
+
+    chunks: Count
+    of: Count
+    share: Portion | None
+
+
+class StampBounds(Result, frozen=True, kw_only=True):
+    """Token chunks whose arrival is known within bounds alone."""
+
+    chunks: Count
+    wide: Count
+    """Those whose bounds are over 0.1 ms and 1% of the median gap apart."""
+    wide_share: Portion | None
+    width_ms: Statistics
+
+
+class LoopLag(Result, frozen=True, kw_only=True):
+    """How late the event loops woke, in ms."""
+
+    n: Count
+    p50: Number | None
+    p99: Number | None
+    max: Number | None
+    of: Literal["every wake-up", "the worst second"]
+
+
+class CpuShare(Result, frozen=True, kw_only=True):
+    """Share of one processor that a worker used, over seconds and workers."""
+
+    n: Count
+    mean: Number
+    p50: Number
+    p99: Number
+    max: Number
+    seconds_over_90: Portion
+    """Of the busiest worker: the share of its seconds above 90%."""
+
+
+class RunQueueShare(Result, frozen=True, kw_only=True):
+    """Share of the time that a worker was ready to run and did not: of the worst worker, and its worst second."""
+
+    mean: Number
+    p99: Number
+    max: Number
+
+
+class LongestPause(Result, frozen=True, kw_only=True):
+    """The longest time that a worker's loop was due and did nothing, since the run began."""
+
+    longest_ms: Amount
+    worker: Count | None
+    share_of_run: Amount | None
+
+
+class Instrument(Result, frozen=True, kw_only=True):
+    """What the client knows of itself: whether it measured well."""
+
+    send_lateness_ms: Statistics
+    """How much later than due requests were sent, without the wait for a slot and for a connection."""
+    connect_ms: Statistics
+    """What requests waited for new connections."""
+    clock: StampClocks
+    coalesced: Coalesced
+    stamp_bounds: StampBounds
+    loop_lag_ms: LoopLag | None
+    cpu: CpuShare | None
+    run_queue: RunQueueShare | None
+    pause: LongestPause | None
+    workers: Count
+    """Worker processes that sent samples."""

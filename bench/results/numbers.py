@@ -1,0 +1,159 @@
+"""Statistics, latencies and rates: numbers that stand in several places of a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from msgspec import UNSET, UnsetType
+
+from bench.records import Outcome
+from bench.results.base import Amount, Between, Count, Interval, Number, Portion, Positive, Result, every_key, keys
+
+QUANTILES = ("p50", "p75", "p90", "p95", "p99", "p999")
+RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
+LATER: frozenset[str] = frozenset()
+"""Metrics that files of version 0.1 lack: no file must have them."""
+LATENCIES = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
+"""The latencies that other tools print."""
+
+ByOutcome = Annotated[Mapping[str, Count], keys(*Outcome)]
+ByStatus = Annotated[Mapping[str, Count], keys(pattern=r"^([1-9][0-9]{2}|none)$")]
+"""By status of the response; `none`: there was no response."""
+
+
+class TooFewValues(Result, frozen=True, kw_only=True):
+    """Why there is no interval: how many independent values there are, how many it takes, and how long a run would
+    do."""
+
+    independent: Amount
+    needed: Positive
+    run_s: Number | None
+
+
+class Statistics(Result, frozen=True, kw_only=True):
+    """Number, mean, standard deviation (n - 1), least, greatest value and quantiles. All but `n` are null if there is
+    no value."""
+
+    n: Count
+    """How many values there are."""
+    mean: Number | None
+    std: Number | None
+    """Of a sample: divided by n - 1."""
+    min: Number | None
+    max: Number | None
+    p50: Number | None
+    p75: Number | None
+    p90: Number | None
+    p95: Number | None
+    p99: Number | None
+    p999: Number | None
+    """The quantile of order 0.999."""
+
+    def of(self, stat: str) -> float | None:
+        """The statistic with this name."""
+        value: float | None = getattr(self, stat)
+        return value
+
+
+class Metric(Statistics, frozen=True, kw_only=True):
+    """The statistics of one metric, and how sure they are. The unit is in the name of the metric; `tps` is in tokens
+    per second."""
+
+    independent: Amount
+    """How many independent values the n are worth, of token metrics: requests."""
+    ci95: Annotated[Mapping[str, Interval | None], every_key("mean", *QUANTILES)]
+    """95% intervals of the mean and of quantiles. null: too few independent values."""
+    too_few: Annotated[Mapping[str, TooFewValues], keys(pattern=r"^(mean|p50|p75|p90|p95|p99|p999)$")]
+    """For each statistic without an interval: what is missing."""
+    quantiles: str
+    """`exact`, or the histogram that they were read from."""
+    bounds: Annotated[Mapping[str, Between], keys(pattern=r"^(mean|min|max|p50|p75|p90|p95|p99|p999)$")]
+    """Statistics that stamps leave open by over 1% and 0.1 ms: the least and the greatest that each can be (null: no
+    limit)."""
+
+
+class Throughput(Result, frozen=True, kw_only=True):
+    """What arrived per second, over the whole run or the steady window."""
+
+    duration_s: Number | None
+    """From the first send to the last end, in s, or the length of the window."""
+    requests_per_s: Number | None
+    inputs_per_s: Number | UnsetType | None = UNSET
+    """Where replies are no generated text."""
+    input_tokens_per_s: Number | None
+    output_tokens_per_s: Number | None
+    total_tokens_per_s: Number | None
+    ci95: Annotated[Mapping[str, Interval | None], every_key(*RATES, optional=("inputs_per_s",))]
+    too_few: Annotated[
+        Mapping[str, TooFewValues], keys(pattern=r"^(requests|inputs|input_tokens|output_tokens|total_tokens)_per_s$")
+    ]
+
+
+class Goodput(Result, frozen=True, kw_only=True):
+    """The requests that kept every limit on a latency. Only runs with such objectives have it."""
+
+    requests_per_s: Number | None
+    output_tokens_per_s: Number | None
+    share: Portion | None
+    """Of the requests that ended."""
+
+
+class PlanAgainstSent(Result, frozen=True, kw_only=True):
+    """Arrivals as they were drawn, against the sends. Rates are per second; the dispersion is that of counts per ten
+    mean gaps: 1 for Poisson, 0 for a metronome."""
+
+    planned_rps: Number | None
+    sent_rps: Number | None
+    rate_difference: Number | None
+    """Sent / planned - 1."""
+    span_difference_ms: Number | None
+    """How much longer the sends took than planned, in ms."""
+    dispersion_planned: Number | None
+    dispersion_sent: Number | None
+    dispersion_ratio: Number | None
+
+
+class Printed(Result, frozen=True, kw_only=True):
+    """One latency in ms, as another tool would print it."""
+
+    n: Count
+    mean: Number | None
+    """null here and below: tokens shared reads, so it cannot be told; differences says so."""
+    p50: Number | None
+    p99: Number | None
+
+
+class ToolColumn(Result, frozen=True, kw_only=True):
+    """What another tool would have printed of this run."""
+
+    title: str
+    version: str
+    ttft_ms: Printed | None
+    e2el_ms: Printed | None
+    tpot_ms: Printed | None
+    itl_ms: Printed | None
+    output_tokens: Count
+    requests_per_s: Number | None
+    output_tokens_per_s: Number | None
+    missing: Annotated[Mapping[str, str], keys(*LATENCIES)]
+    """Why a latency is null."""
+    differences: Sequence[str]
+    """What the tool defines in another way than Trueload."""
+
+
+class QuantilesOverTime(Result, frozen=True, kw_only=True):
+    """Mean and quantiles of a latency in each step; null in steps without a value."""
+
+    mean: Sequence[Number | None]
+    p50: Sequence[Number | None]
+    p90: Sequence[Number | None]
+    p99: Sequence[Number | None]
+
+
+Latency = Annotated[Mapping[str, Metric], every_key(of="metrics")]
+"""Every metric, by its key."""
+RequestLatency = Annotated[Mapping[str, Metric], every_key(of="request metrics")]
+"""The metrics of whole requests."""
+Compat = Annotated[Mapping[str, ToolColumn], every_key(of="tools")]
+"""What other tools would have printed, by the key of the tool."""

@@ -1,0 +1,127 @@
+"""The JSON schema of a file, made of the types of its content: what msgspec says, with descriptions and no other keys."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bench.results.base import Result
+from bench.results.numbers import LATER
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+
+
+def schema_of(content: type[Result], title: str, lists: Mapping[str, Sequence[str]]) -> Schema:
+    """The schema of a file with this content. `lists`: the keys of tables that always have the same ones, by the name that
+    `every_key(of=...)` gives."""
+    (root,), parts = msgspec.json.schema_components([content], ref_template="#/$defs/{name}")
+    types = {one.__name__: one for one in _results(content)}
+    found = {
+        name: _object(part, types[name], lists) if name in types else {"enum": sorted(part["enum"])}
+        for name, part in parts.items()
+    }
+    own = found.pop(root["$ref"].rsplit("/", 1)[1])
+    described = {"$schema": DRAFT, "title": title, "description": own.pop("description")}
+    return {**described, **own, **({"$defs": dict(sorted(found.items()))} if found else {})}
+
+
+def _results(content: type[Result]) -> set[type[Result]]:
+    """The types of all parts of a content."""
+    found: set[type[Result]] = set()
+
+    def walk(kind: msgspec.inspect.Type) -> None:
+        if isinstance(kind, msgspec.inspect.StructType) and kind.cls not in found:
+            found.add(kind.cls)  # type: ignore[arg-type]
+            for field in kind.fields:
+                walk(field.type)
+        for name in getattr(kind, "__struct_fields__", ()):
+            inner = getattr(kind, name)
+            for one in inner if isinstance(inner, tuple) else (inner,):
+                if isinstance(one, msgspec.inspect.Type):
+                    walk(one)
+
+    walk(msgspec.inspect.type_info(content))
+    return found
+
+
+def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]) -> Schema:
+    """The schema of one type: each field with its description, and no other keys."""
+    words, properties = descriptions(kind), {}
+    names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+    for key, value in part["properties"].items():
+        field = dict(value)
+        if field.pop("default", ...) is None:  # It may be missing, and is never null.
+            field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
+        field = _short(field, lists)
+        properties[key] = {**field, **({"description": words[names[key]]} if names[key] in words else {})}
+    described = {"description": " ".join(part["description"].split())} if "description" in part else {}
+    return {
+        **described,
+        "type": "object",
+        "additionalProperties": False,
+        "required": part["required"],
+        "properties": properties,
+    }
+
+
+def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
+    """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
+    node = dict(node)
+    for name in ("items", "additionalProperties"):
+        if isinstance(node.get(name), dict):
+            node[name] = _short(node[name], lists)
+    choices = [_short(one, lists) for one in node.pop("anyOf", ())]
+    if choices:
+        node = {**_together(choices), **node}
+    if "enum" in node:
+        node.pop("type", None)
+    if len(node.get("enum", ())) == 1:
+        node["const"] = node.pop("enum")[0]
+    if "x-every-key" in node:
+        names = node.pop("x-every-key")
+        every, optional = lists[names] if isinstance(names, str) else names, {*node.pop("x-optional"), *LATER}
+        node["properties"] = dict.fromkeys([*every, *(optional - LATER)], node["additionalProperties"])
+        node |= {"required": [key for key in every if key not in optional], "additionalProperties": False}
+    return node
+
+
+def _together(choices: list[Schema]) -> Schema:
+    """What one of these describes."""
+    if {"type": "number"} in choices:
+        choices = [one for one in choices if one != {"type": "integer"}]
+    nullable = {"type": "null"} in choices
+    others = [one for one in choices if one != {"type": "null"}]
+    if len(others) != 1:
+        return {"anyOf": choices}
+    (only,) = others
+    if not nullable:
+        return only
+    if "enum" in only:
+        return {"enum": [*only["enum"], None]}
+    return {**only, "type": [only["type"], "null"]} if "type" in only else {"anyOf": [only, {"type": "null"}]}
+
+
+def descriptions(kind: type[Result]) -> dict[str, str]:
+    """What the string below each field of a type says, of inherited ones too."""
+    found: dict[str, str] = {}
+    for one in reversed(kind.__mro__):
+        if issubclass(one, Result) and one is not Result:
+            found |= _described(one)
+    return found
+
+
+def _described(kind: type[Result]) -> dict[str, str]:
+    (declared,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(declared, ast.ClassDef)
+    found = {}
+    for field, below in zip(declared.body, declared.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            assert isinstance(below.value, ast.Constant)
+            found[field.target.id] = " ".join(str(below.value.value).split())
+    return found

@@ -1,0 +1,231 @@
+"""What the server says: in its replies, in its metrics, of its GPUs and its prefix cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from bench.results.base import Amount, Between, Count, FromOne, Number, Portion, Positive, Result, keys, one_of
+from bench.results.numbers import Statistics
+
+
+class SaidCached(Result, frozen=True, kw_only=True):
+    """Prompt tokens from the cache, of the prompt tokens of the replies that say it."""
+
+    replies: Count
+    tokens: Count
+    of: Count
+    share: Portion | None
+
+
+class DraftPosition(Result, frozen=True, kw_only=True):
+    """Drafts at one position, the first one being 0."""
+
+    position: Count
+    accepted: Count
+    share: Portion | None
+
+
+class StepsByTokens(Result, frozen=True, kw_only=True):
+    """Steps that gave this number of tokens."""
+
+    tokens: Count
+    steps: Count
+    share: Portion | None
+
+
+class SaidDrafts(Result, frozen=True, kw_only=True):
+    """Speculative decoding, by the replies."""
+
+    replies: Count
+    steps: Count | None
+    tokens: Count
+    accepted: Count
+    acceptance_rate: Portion | None
+    tokens_per_step: FromOne | None
+    positions: Sequence[DraftPosition]
+    steps_by_tokens: Sequence[StepsByTokens]
+
+
+class ServerSaid(Result, frozen=True, kw_only=True):
+    """What the server says of requests in its replies, over the successful ones. docs/metrics.md."""
+
+    queue_ms: Statistics
+    prefill_ms: Statistics
+    decode_ms: Statistics
+    ttft_ms: Statistics
+    outside_ms: Statistics
+    """The client's TTFT less ttft_ms, request by request."""
+    cached: SaidCached | None
+    drafts: SaidDrafts | None
+
+
+class PrefixCache(Result, frozen=True, kw_only=True):
+    """The prefix cache: what was planned to be in it, against what was. Shares are of the prompt tokens."""
+
+    said_share: Portion | None
+    """What replies say."""
+    counted_by: Literal["replies", "metrics"] | None
+    """Who counted what is held against the plan of each request: replies, else the server's metrics. null: nobody, or
+    there is no such plan."""
+    off_share: Number | None
+    """Counted less planned, of the same requests."""
+    rounding_share: Number | None
+    """What rounding to blocks of 16 tokens may make of it."""
+    planned_share: Portion | None
+    measured_share: Portion | None
+    queried_tokens: Amount | None
+    hit_tokens: Amount | None
+
+
+class ServerWindow(Result, frozen=True, kw_only=True):
+    """The time that the numbers of the server are about, in s from the start of the run. `covered`: samples reach
+    over all of it."""
+
+    start_s: Number
+    end_s: Number
+    of: Literal["the steady window", "the whole run"]
+    covered: bool
+
+
+class Level(Result, frozen=True, kw_only=True):
+    """A level of a server or a GPU over the window."""
+
+    mean: Number
+    max: Number
+
+
+class Counter(Result, frozen=True, kw_only=True):
+    """What a counter of the server rose by over the window."""
+
+    total: Number
+    per_s: Number | None
+
+
+class ServerLatency(Result, frozen=True, kw_only=True):
+    """A histogram of the server over the window, in ms. Quantiles are known as the two borders of their bucket."""
+
+    n: Number
+    mean: Number | None
+    p50: Between | None
+    p90: Between | None
+    p99: Between | None
+
+
+class ReconciledCount(Result, frozen=True, kw_only=True):
+    """One count of the server against that of the client."""
+
+    what: Annotated[
+        str,
+        one_of(
+            "requests",
+            "prompt_tokens",
+            "generation_tokens",
+            "cached_tokens",
+            "draft_steps",
+            "draft_tokens",
+            "accepted_tokens",
+            "aborted",
+        ),
+    ]
+    server: Number
+    client: Number | None
+    agree: bool | None
+    sentence: str
+
+
+class ServerAndClient(Result, frozen=True, kw_only=True):
+    """The same number from both sides."""
+
+    server: Number
+    client: Number
+
+
+class BucketAndValue(Result, frozen=True, kw_only=True):
+    """The bucket of the server's quantile, and the client's value."""
+
+    server: Between | None
+    client: Number
+
+
+class BucketQuantiles(Result, frozen=True, kw_only=True):
+    """Quantiles of TTFT in ms from both sides."""
+
+    p50: BucketAndValue
+    p90: BucketAndValue
+    p99: BucketAndValue
+
+
+class ReconciledTtft(Result, frozen=True, kw_only=True):
+    """The server's TTFT against the client's, in ms."""
+
+    requests: ServerAndClient
+    same_requests: bool
+    mean_ms: ServerAndClient
+    quantiles_ms: BucketQuantiles
+    queue_mean_ms: Number | None
+    difference_ms: Number
+    sentence: str
+
+
+class Reconciliation(Result, frozen=True, kw_only=True):
+    """The server's numbers against the client's."""
+
+    counts: Sequence[ReconciledCount]
+    ttft: ReconciledTtft | None
+    mismatch: str | None
+    off: Amount
+
+
+class Server(Result, frozen=True, kw_only=True):
+    """What the server's own metrics say, over the steady window. docs/metrics.md, The server's own metrics."""
+
+    kind: str | None
+    urls: Sequence[str]
+    scrapes: Count
+    failed_scrapes: Count
+    restarts: Count
+    window: ServerWindow
+    error: str | None
+    levels: Annotated[Mapping[str, Level], keys("running", "waiting", "kv_cache_used", "prefix_hit_rate")]
+    counters: Annotated[
+        Mapping[str, Counter],
+        keys(
+            "prompt_tokens",
+            "generation_tokens",
+            "prefix_queries",
+            "prefix_hits",
+            "external_hits",
+            "draft_steps",
+            "draft_tokens",
+            "accepted_tokens",
+            "preemptions",
+            "finished",
+            "aborted",
+        ),
+    ]
+    latency: Annotated[
+        Mapping[str, ServerLatency],
+        keys("ttft_ms", "itl_ms", "tpot_ms", "e2el_ms", "queue_ms", "prefill_ms", "decode_ms"),
+    ]
+    limits: Sequence[str]
+    reconciliation: Reconciliation | None
+
+
+class Gpu(Result, frozen=True, kw_only=True):
+    """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
+    docs/metrics.md, The GPU."""
+
+    source: str | None
+    gpus: Positive | None
+    levels: Annotated[
+        Mapping[str, Level],
+        keys(
+            "gpu_power_w", "gpu_memory_bytes", "gpu_utilisation", "gpu_clock_mhz", "gpu_temperature_c", "gpu_throttled"
+        ),
+    ]
+    energy_j: Number | None
+    joules_per_output_token: Number | None
+    output_tokens_per_s_per_gpu: Number | None
+    cost_per_million_output_tokens: Number | None
+    cost_per_million_tokens: Number | None

@@ -1,0 +1,304 @@
+"""summary.json: the whole, and what stands in it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+
+import msgspec
+from msgspec import Meta
+
+from bench.records import Outcome
+from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of, to_plain
+from bench.results.load import Instrument, Load, Stalls, SteadyWindow
+from bench.results.numbers import (
+    ByOutcome,
+    ByStatus,
+    Compat,
+    Goodput,
+    Latency,
+    PlanAgainstSent,
+    RequestLatency,
+    Statistics,
+    Throughput,
+)
+from bench.results.series import Distributions, Series
+from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
+from bench.results.sessions import CancelledRequests, Jobs, Sessions
+from bench.results.tokens import InputCounts, Tokens
+from bench.verdict.finding import Status
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+SCHEMA: Final = "trueload/summary/1"
+Percentile = Annotated[str, one_of("p50", "p90", "p95", "p99", "p999")]
+CALIBRATION = {
+    "required": ["from", "metrics", "problems", "observation_lag_ms", "way_in_ms"],
+    "properties": {"from": {"enum": ["ledger", "certificate"]}},
+}
+"""What both forms of a calibration have."""
+
+
+class ObjectiveResult(Result, frozen=True, kw_only=True):
+    """One objective of --slo, the value that it was held against, in its unit, and what came of it."""
+
+    objective: str
+    """As it was given."""
+    metric: str
+    stat: str | None
+    """null for a number of the run, which takes no statistic."""
+    op: Annotated[str, one_of("<", "<=", ">", ">=")]
+    limit: Number
+    unit: str
+    value: Number | None
+    ci95: Interval | None
+    between: Between | None
+    """What stamps leave open of a value that is smaller than that: its worse end is judged. Else null."""
+    held: bool
+    """Whether the value itself keeps to the limit."""
+    shown: Annotated[str, one_of("held", "failed", "not shown")]
+    """What the whole interval says."""
+
+
+class Slo(Result, frozen=True, kw_only=True):
+    """The objectives of the run."""
+
+    held: bool | None
+    """Whether all objectives held; null: there are none."""
+    objectives: Sequence[ObjectiveResult]
+
+
+class PartVerdict(Result, frozen=True, kw_only=True):
+    """Whether the numbers of a class of traffic are good: as of the run, with the failures of its own requests."""
+
+    status: Status
+    reasons: Sequence[str]
+    """A sentence for each finding."""
+
+
+class PartNumbers(Result, frozen=True, kw_only=True):
+    """The numbers of a part of the requests: over the whole run, and rates per second of the whole run."""
+
+    name: str
+    sent: Count
+    succeeded: Count
+    failed: Count
+    by_outcome: ByOutcome
+    error_rate: Number | None
+    """Failed requests, of those that succeeded or failed."""
+    error_rate_ci95: Interval | None
+    latency: Latency
+    throughput: Throughput
+    goodput: Goodput | None
+
+
+class ModelNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "model"}):
+    """The numbers of one model of a run that sends to several."""
+
+    name: str
+
+
+class ClassNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "class"}):
+    """The numbers of one class of traffic, as the records give them."""
+
+    name: str
+
+
+class JudgedClass(ClassNumbers, frozen=True, kw_only=True):
+    """The numbers of one class of traffic of a run with --mix, and its verdict."""
+
+    planned_share: Number | None
+    """Its share of the requests, by the plan; of rates, its share of the rate. null: requests without a class."""
+    slo_held: bool | None
+    """Whether its own objectives held; null: it has none."""
+    verdict: PartVerdict
+
+
+class TargetGone(Result, frozen=True, kw_only=True):
+    """Nothing but lost connections came from the last answer to the end of the run."""
+
+    since_s: Number | None
+    """The end of the last answer, in s from the start of the run; null: there was none."""
+    requests: Positive
+
+
+class WarmupCounts(Result, frozen=True, kw_only=True):
+    """The requests of the warm-up. No other number contains them."""
+
+    requests: Count
+    by_outcome: ByOutcome
+
+
+class Counts(Result, frozen=True, kw_only=True):
+    """How many requests there were, and how they ended."""
+
+    planned: Count | None
+    """Requests that the run was to send; null: no number was set."""
+    sent: Count
+    succeeded: Count
+    failed: Count
+    """All but ok, interrupted, dropped and cancelled."""
+    failed_unsent: Count
+    """Failed requests of which no byte was sent: no connection came about."""
+    target_gone: TargetGone | None
+    interrupted: Count
+    """Cut off by the end of the run."""
+    dropped: Count
+    """Due, and never sent."""
+    cancelled: Count | None = None
+    """Their users left, as planned (--cancel). Left out where there are none."""
+    retried: Count
+    """Requests that took a second attempt."""
+    retried_late: Count | None = None
+    """Of these, requests whose first attempt the server kept for over 10 ms before it closed the connection. Left out
+    where there are none."""
+    by_outcome: ByOutcome
+    by_status: ByStatus
+    warmup: WarmupCounts
+
+
+class ErrorCount(Result, frozen=True, kw_only=True):
+    """How often one error message came. A server that puts an ID into each message fills "(other messages)"."""
+
+    outcome: Outcome
+    status: int | None
+    error: str | None
+    n: Positive
+    """How often it came."""
+
+
+class Steady(Result, frozen=True, kw_only=True):
+    """The numbers of the steady window."""
+
+    latency: Latency
+    throughput: Throughput
+    goodput: Goodput | None
+
+
+class Segment(Result, frozen=True, kw_only=True):
+    """One part of a load that changes over time."""
+
+    first: Number
+    last: Number
+    start_s: Number
+    end_s: Number
+    measured_from_s: Number
+    sent: Count
+    succeeded: Count
+    failed: Count
+    plan: PlanAgainstSent | None
+    concurrency_mean: Number | None
+    latency: RequestLatency
+    throughput: Throughput
+    goodput: Goodput | None
+
+
+class Change(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """One change of the load while it went on: when, in s, from which load to which, and by whom."""
+
+    at_s: Number
+    from_: Number
+    to: Number
+    by: str
+
+
+class Reach(Result, frozen=True, kw_only=True):
+    """What the numbers can bear: the percentiles of `metric` that have a 95% interval, ascending, and the highest of
+    them."""
+
+    metric: Annotated[str, one_of("ttft", "e2el")]
+    requests: Count
+    """Requests that have a value of the metric."""
+    independent: Amount
+    """How many independent values these are worth."""
+    percentiles: Sequence[Percentile]
+    highest: Percentile | None
+
+
+class Verdict(PartVerdict, frozen=True, kw_only=True):
+    """Whether the measurement is good, and why not."""
+
+    headline: str | None = None
+    """The verdict in one line, with what the numbers can bear. Files of version 0.1 lack it."""
+    reach: Reach | None = None
+    """Files of version 0.1 lack it."""
+
+
+class SummaryNumbers(Result, frozen=True, kw_only=True):
+    """The numbers of the records and of the client, without what bench/evaluate.py adds."""
+
+    schema: Literal["trueload/summary/1"]
+    slo: Slo
+    models: Sequence[ModelNumbers] | None = None
+    """The numbers of each model of a run that sends to several, by name: of the whole run, and rates per second of
+    the whole run. Left out where there is one model."""
+    classes: Sequence[ClassNumbers] | None = None
+    """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
+    second of the whole run. Left out where there are none."""
+    counts: Counts
+    errors: Sequence[ErrorCount]
+    load: Load
+    latency: Latency
+    throughput: Throughput
+    goodput: Goodput | None
+    sessions: Sessions | None = None
+    """The sessions of a run, by how they ended. Left out where no request belongs to one. docs/metrics.md."""
+    jobs: Jobs | None = None
+    """The jobs of sessions. Left out where no request belongs to one."""
+    server_requests: ServerSaid | None = None
+    """What the server says of requests in its replies, over the successful ones. Left out where no reply says its
+    times or drafts. docs/metrics.md."""
+    cancelled: CancelledRequests | None = None
+    """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
+    no throughput. Left out where there are none."""
+    latency_of_failures_ms: Statistics
+    stalls: Stalls
+    window: SteadyWindow
+    steady: Steady | None
+    segments: Sequence[Segment] | None
+    """The parts of a load that changes over time (--steps; ten of a --ramp that rises; between changes that were
+    asked for while it ran), in users or, in mode rate, requests per second. Numbers are of the time from
+    measured_from_s to end_s. null: the load stays."""
+    changes: Sequence[Change]
+    """What set the load while it went on (python -m bench load, the console, a script), in the order of time."""
+    series: Series
+    distributions: Distributions
+    tokens: Tokens
+    inputs: InputCounts | None = None
+    """What requests were made of whose replies are no generated text. Missing where text is generated."""
+    instrument: Instrument
+    compat: Compat
+    """What other tools would have printed of this run: docs/metrics.md, Compatible columns."""
+
+
+class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
+    """Times are in ms or s as the names say; series and windows count from the start of the run. null means: did not
+    happen, or cannot be known."""
+
+    classes: Sequence[JudgedClass] | None = None
+    """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
+    second of the whole run. Left out where there are none."""
+    run: Mapping[str, Any]
+    """What was run: name, url, model, command, versions, host, config."""
+    verdict: Verdict
+    calibration: Annotated[Mapping[str, Any], Meta(extra_json_schema=CALIBRATION)] | None
+    """Null: not known. from ledger: as in certificate.json (certificate.schema.json), without its plots. from
+    certificate: what an earlier calibration on this machine found at such a load, with its date, age_s, shape and
+    status; its errors, as shares of what this run measured."""
+    prefix_cache: PrefixCache | None
+    server: Server | None
+    """What the server's own metrics say, over the steady window; null where they were not read. docs/metrics.md, The
+    server's own metrics."""
+    gpu: Gpu | None
+    """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
+    docs/metrics.md, The GPU."""
+
+    def plain(self) -> SummaryDocument:
+        """The content of summary.json as dicts and lists."""
+        return cast("SummaryDocument", to_plain(self))
+
+
+def from_json(content: bytes) -> RunSummary:
+    """The summary that a summary.json holds. Raises msgspec.MsgspecError if it is none."""
+    return msgspec.json.decode(content, type=RunSummary)

@@ -1,0 +1,54 @@
+"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/.
+
+tests/unit/bench/results/test_schemas.py fails where a committed one is old.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.metrics.compat import TOOLS
+from bench.results.base import Result
+from bench.results.schema import schema_of
+from bench.results.summary import RunSummary
+
+WIDTH = 160
+ROOT = Path(__file__).parents[1]
+LISTS: Mapping[str, Sequence[str]] = {
+    "metrics": [metric.key for metric in METRICS.values()],
+    "request metrics": [metric.key for metric in REQUEST_METRICS.values()],
+    "tools": [*TOOLS],
+}
+"""Keys that tables always have, and that other lists decide."""
+SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
+    "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
+}
+"""Each schema: the type of the content, and the title."""
+
+
+def texts() -> dict[str, str]:
+    """The schemas by their path, made anew."""
+    made = {path: schema_of(content, title, LISTS) for path, (content, title) in SCHEMAS.items()}
+    return {path: _text(schema) + "\n" for path, schema in made.items()}
+
+
+def _text(value: object, depth: int = 0) -> str:
+    """JSON with what is short on one line."""
+    line = json.dumps(value, ensure_ascii=False)
+    if len(line) + 2 * depth <= WIDTH or not isinstance(value, dict | list):
+        return line
+    inner, outer = "\n" + "  " * (depth + 1), "\n" + "  " * depth
+    if isinstance(value, list):
+        return f"[{inner}" + f",{inner}".join(_text(item, depth + 1) for item in value) + f"{outer}]"
+    rows = (f"{json.dumps(key)}: {_text(item, depth + 1)}" for key, item in value.items())
+    return f"{{{inner}" + f",{inner}".join(rows) + f"{outer}}}"
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for path, text in texts().items():
+        (ROOT / path).write_text(text, encoding="utf-8")
