@@ -251,7 +251,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
-         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.target"}
+         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.sources", "bench.target",
+         "bench.transport.interface", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
