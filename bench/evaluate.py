@@ -298,6 +298,7 @@ def _calibration(measured: _Measured) -> dict[str, Any] | None:
     """The errors of the numbers against the mock's ledger; None without a ledger."""
     directory, run = measured.directory, measured.run
     mock = directory.mock()
+    offsets = run.config.load.planned_arrivals(_rate_changes(run, directory))
     certificate = accuracy.certify(
         directory,
         measured.numbers,
@@ -305,8 +306,7 @@ def _calibration(measured: _Measured) -> dict[str, Any] | None:
         start_ns=measured.start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
-        planned=run.config.load.planned_arrivals(_rate_changes(run, directory)),
-        begun_ns=run.manifest.start_ns,
+        planned=None if offsets is None else (run.manifest.start_ns + offset_ns for offset_ns in offsets),
         endpoint=run.config.endpoint,
     )
     return None if certificate is None else certificate.to_json()

@@ -18,6 +18,7 @@ from bench.process.event_loop import loop_factory
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
 from bench.target.probe import (
+    AskedServer,
     ProbeResult,
     ask,
     choose_model,
@@ -152,12 +153,12 @@ async def probe_server(
         extra=config.extra_body,
         websocket=config.websocket,
     )
+    authorized = any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers)
     return await probe(
         transport,
         clock,
         options,
         run_id=run_id,
-        url=public_url(target.url),
         samples=samples_to_ask(
             config.endpoint,
             source.ways if config.classes else _apart(source, config),
@@ -165,9 +166,8 @@ async def probe_server(
             models=_drawn(config),
             all_named=source.names_models or bool(config.classes),
         ),
-        listed=listed,
+        server=AskedServer(public_url(target.url), listed, authorized),
         classes=_classes_of_ways(config, source),
-        authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
         timeout_s=config.probe_timeout,
     )
 

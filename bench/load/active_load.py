@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -25,33 +26,41 @@ if TYPE_CHECKING:
     from bench.transport.interface import Transport
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyWorker:
+    """What a worker sends, over which transport, and the files that it writes."""
+
+    assignment: Assignment
+    load: WorkerLoad
+    source: Source[Any]
+    records: LineLog
+    samples: LineLog
+    transport: Transport
+    clock: Clock
+
+
 class ActiveLoad:
-    """From its creation on it can be told to stop; `run` sends."""
+    """Can be told to stop from its creation on; `run` sends."""
 
     def __init__(
         self,
-        assignment: Assignment,
-        load: WorkerLoad,
-        source: Source[Any],
-        records: LineLog,
-        samples: LineLog,
-        transport: Transport,
-        clock: Clock,
+        worker: ReadyWorker,
         *,
         start_ns: int,
         on_record: Callable[[RequestRecord], None],
         on_change: Callable[[float], None],
     ) -> None:
-        """`on_record` is handed every record, `on_change` every load that will be another one."""
+        """`on_record` is called with every record, `on_change` with the load after each change."""
+        assignment, load, transport, clock = worker.assignment, worker.load, worker.transport, worker.clock
         share = self._share = assignment.share
         self._mode = assignment.config.load
         self._number = share.worker
         self._alone = assignment.alone
         self._priority = assignment.config.priority
         self._backlog = load.backlog
-        self._source = source
-        self._records = records
-        self._samples = samples
+        self._source = worker.source
+        self._records = worker.records
+        self._samples = worker.samples
         self._transport = transport
         self._clock = clock
         self._start_ns = start_ns
@@ -73,7 +82,7 @@ class ActiveLoad:
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded
         )
         self._dispatcher = load.dispatcher(sending)
-        self._sampler = Sampler(clock, self.counts, samples.append, share.worker)
+        self._sampler = Sampler(clock, self.counts, worker.samples.append, share.worker)
 
     @property
     def in_flight(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
 from bench.errors import UsageError
-from bench.load.active_load import ActiveLoad
+from bench.load.active_load import ActiveLoad, ReadyWorker
 from bench.load.feed import ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
@@ -145,7 +145,7 @@ class Worker:
 
     def begin(self, start_ns: int, on_record: Callable[[RequestRecord], None]) -> ActiveLoad:
         """The load begins at this instant; `on_record` is handed every record."""
-        return ActiveLoad(
+        ready = ReadyWorker(
             self._assignment,
             self._load,
             self._source,
@@ -153,6 +153,9 @@ class Worker:
             self._samples,
             self._transport,
             self._clock,
+        )
+        return ActiveLoad(
+            ready,
             start_ns=start_ns,
             on_record=on_record,
             on_change=lambda load: None if self._on_change is None else self._on_change.load_changes(load),

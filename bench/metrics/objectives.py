@@ -249,16 +249,13 @@ def _statistic(ascending: Sequence[float], stat: str) -> float:
 
 def evaluate(
     objectives: Iterable[Objective],
-    latency: Mapping[str, Mapping[str, Any]],
-    throughput: Mapping[str, Any],
-    error_rate: float | None,
-    error_rate_ci95: Sequence[float] | None = None,
+    whole: Mapping[str, Any],
     parts: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType({}),
-    jobs: Mapping[str, Any] | None = None,
-    goodput: Mapping[str, Any] | None = None,
-    goodput_ci95: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """Each objective with the value it is held against and whether it held: `slo` of a summary.
+    """Each objective with its value and whether it held: `slo` of a summary.
+
+    `whole` has the numbers of the run (latency, throughput, error_rate, jobs, goodput and the intervals of the last two
+    shares), `parts` those of its models and classes.
 
     `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
     lies inside or there are too few independent values.
@@ -266,15 +263,6 @@ def evaluate(
     An objective whose value does not exist (every request failed) did not hold. A value that stamps leave more open than it
     is large is judged by that end of its bounds which is worse. `held` of all is None where there are no objectives.
     """
-    whole: Mapping[str, Any] = {
-        "latency": latency,
-        "throughput": throughput,
-        "error_rate": error_rate,
-        "error_rate_ci95": error_rate_ci95,
-        "jobs": jobs,
-        "goodput": goodput,
-        "goodput_ci95": goodput_ci95,
-    }
     rows: list[dict[str, Any]] = []
     for objective in objectives:
         # None: no request is of that part.

@@ -181,14 +181,14 @@ class Summary:
             "schema": SCHEMA,
             "slo": evaluate(
                 facts.objectives,
-                whole["latency"],
-                whole["throughput"],
-                error_rate,
-                self._error_rate_interval() if facts.limits_errors else None,
+                {
+                    **whole,
+                    "jobs": jobs,
+                    "error_rate": error_rate,
+                    "error_rate_ci95": self._error_rate_interval() if facts.limits_errors else None,
+                    "goodput_ci95": self._goodput_interval() if facts.limits_goodput else None,
+                },
                 of_objectives(parts),
-                jobs,
-                whole["goodput"],
-                self._goodput_interval() if facts.limits_goodput else None,
             ),
             **{
                 LISTS[kind]: [{kind: name, **numbers} for name, numbers in of_kind.items()]

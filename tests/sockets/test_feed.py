@@ -19,7 +19,7 @@ import yaml
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
-from bench.conversations.turns import Conversations
+from bench.conversations.turns import Conversations, History
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
@@ -116,7 +116,7 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
         assert isinstance(made, SessionSource)
         return made
 
-    made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", real=True)
+    made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", History(real=True))
 
     async def feed() -> list[Session]:
         process = ProcessFeed(given, made, copied=False)

@@ -374,6 +374,22 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 
+MOST_LINES = 60
+"""Of a function, with its signature and its docstring."""
+MOST_PARAMETERS = 8
+"""Of a function: values that belong together are one frozen value with a name."""
+
+_OPTIONS = "options of the public interface: users name the few that they need, and docs describe each"
+MORE_PARAMETERS = {
+    "bench.api.searches.search": _OPTIONS,
+    "bench.config.fields.option": "the keywords of a declared setting, as pydantic's Field has them",
+    "promptset.exact.exact_messages": _OPTIONS,
+    "promptset.loaders.dataset.DataSet.__init__": _OPTIONS,
+    "promptset.sessions.simulated.simulated_sessions": _OPTIONS,
+    "promptset.simulated.simulated_prompts": _OPTIONS,
+}
+"""Functions that take more, and why."""
+
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {
     "random",

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from bench.clock import LoopClock
-from bench.conversations.turns import Conversations
+from bench.conversations.turns import Conversations, History
 from bench.dispatch import (
     ClosedLoop,
     InFlightCounter,
@@ -144,7 +144,7 @@ class Load:
 
     def _conversations(self, sessions: Iterable[Session], real: bool) -> Conversations:
         encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
-        self.backlog = Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
+        self.backlog = Conversations(iter(sessions), encode, "made", History(real), cancel=self._cancel)
         return self.backlog
 
     def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | SessionsLoop]) -> None:

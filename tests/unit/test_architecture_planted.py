@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.architecture_rules import CHANCE, CLOCKS
+from tests.support.function_sizes import FunctionSize, function_sizes
 from tests.support.imports import (
     arrows_upwards,
     circle,
@@ -36,6 +37,24 @@ def test_a_circle_and_an_arrow_upwards_are_seen(module: str, line: str, found: i
     planted = sources()
     planted[module] += f"\n{line}\n"
     assert len(arrows_upwards(planted)) + bool(circle(planted)) == found
+
+
+def test_a_long_function_and_one_of_many_parameters_are_seen() -> None:
+    source = (
+        "def short(a, b): ...\n"
+        "class Room:\n"
+        "    def __init__(self, a, *rest, b=1, **more):\n"
+        "        async def inner(c):\n"
+        "            return c\n"
+        "    @staticmethod\n"
+        "    def of(a): ...\n"
+    )
+    assert function_sizes({"m": source}) == [
+        FunctionSize("m.short", 1, 2),
+        FunctionSize("m.Room.__init__", 3, 2),
+        FunctionSize("m.Room.__init__.inner", 2, 1),
+        FunctionSize("m.Room.of", 1, 1),
+    ]
 
 
 def test_a_circle_is_found_whichever_way_it_is_closed() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.turns import Conversations
+from bench.conversations.turns import Conversations, History
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import BodyOptions
@@ -36,7 +36,7 @@ ROW: dict[str, Any] = {
 
 def told(answers: dict[int, Answer], turn: int, row: dict[str, Any] = ROW) -> tuple[dict[str, Any], Request]:
     made = Conversations(
-        iter([read_session(row, "x")]), lambda sample: encode(sample, OPTIONS), "run", real=True, stored=True
+        iter([read_session(row, "x")]), lambda sample: encode(sample, OPTIONS), "run", History(True, stored=True)
     )
     conversation = made.begin()
     for number, answer in answers.items():

@@ -11,7 +11,7 @@ import pytest
 from bench.clock import process_clock
 from bench.config import RunConfig, resolve
 from bench.load.components import source_of, tokenizer_of, transport_of
-from bench.sources.sessions import SessionSource
+from bench.sources.sessions import SessionData, SessionSource
 from promptset.library import Remembered
 from promptset.sessions import Session, Turn
 from promptset.tokenizer import LocalTokenizer
@@ -68,10 +68,10 @@ def test_sessions_whose_turns_are_counted_during_the_load_have_the_library_befor
     asked_before(config)
     tokenizer, backend = in_a_new_process(config)
     session = Session(id="s", turns=(Turn(content="hello"),))
-    SessionSource(lambda index: session, size=1)
+    SessionSource(SessionData(session_at=lambda index: session, size=1))
     assert not backend.loaded
 
-    SessionSource(lambda index: session, size=None, tokenizer=tokenizer)
+    SessionSource(SessionData(session_at=lambda index: session, size=None, tokenizer=tokenizer))
 
     assert backend.loaded
 

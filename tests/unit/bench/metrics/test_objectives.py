@@ -18,7 +18,7 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
     speed = {"p50": 100.0, "ci95": {}, "bounds": {"p50": [100.0, None]}}
     latency = {"itl_ms": open_, "tps": speed}
     texts = ["itl:p50<20ms", "itl:p50<22ms", "itl:p90<20.2ms", "tps:p50>90", "tps:p50<200"]
-    rows = evaluate(parse(texts), latency, {}, 0.0)["objectives"]
+    rows = evaluate(parse(texts), _run(latency, {}, 0.0))["objectives"]
     assert [row["held"] for row in rows] == [False, True, True, True, False]
     assert [row["between"] for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
     assert [formatting.objective_value(row) for row in rows] == [
@@ -122,13 +122,19 @@ def test_a_failed_request_meets_nothing() -> None:
     assert not meets_all(made_record(outcome=Outcome.TRUNCATED), parse(["ttft<1s"]))
 
 
+def _run(
+    latency: dict[str, Any], throughput: dict[str, Any], error_rate: float | None, ends: list[float] | None = None
+) -> dict[str, Any]:
+    return {"latency": latency, "throughput": throughput, "error_rate": error_rate, "error_rate_ci95": ends}
+
+
 def _latency(p99: float | None) -> dict[str, Any]:
     return {"ttft_ms": {"p99": p99, "ci95": {"p99": None}}}
 
 
 def test_objectives_are_evaluated_with_their_values() -> None:
     throughput = {"requests_per_s": 9, "ci95": {"requests_per_s": None}}
-    slo = evaluate(parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _latency(499), throughput, 0)
+    slo = evaluate(parse(["ttft:p99<500ms", "error_rate<1%", "requests_per_s>9"]), _run(_latency(499), throughput, 0))
     assert [(row["value"], row["held"]) for row in slo["objectives"]] == [(499, True), (0, True), (9, False)]
     assert slo["held"] is False
 
@@ -146,14 +152,15 @@ def test_an_objective_is_shown_by_the_whole_of_its_interval(ends: list[float] | 
     latency = {"ttft_ms": {"p50": 99.5, "ci95": {"p50": ends}}}
     throughput = {"requests_per_s": 99.5, "ci95": {"requests_per_s": ends}}
     texts = ["ttft:p50<100ms", "ttft:p50>=100ms", "requests_per_s<=100", "requests_per_s>100"]
-    slo = evaluate(parse(texts), latency, throughput, None)
+    slo = evaluate(parse(texts), _run(latency, throughput, None))
     assert [row["shown"] for row in slo["objectives"]] == [upper, lower, upper, lower]
     assert [row["held"] for row in slo["objectives"]] == [True, False, True, False]
 
 
 def test_an_objective_on_errors_is_held_against_their_interval() -> None:
     rows = [
-        evaluate(parse(["error_rate<1%"]), {}, {}, 0.0, ends)["objectives"][0] for ends in ([0.0, 0.004], [0.0, 0.03])
+        evaluate(parse(["error_rate<1%"]), _run({}, {}, 0.0, ends))["objectives"][0]
+        for ends in ([0.0, 0.004], [0.0, 0.03])
     ]
     assert [(row["held"], row["shown"], row["ci95"]) for row in rows] == [
         (True, "held", [0.0, 0.004]),
@@ -162,8 +169,8 @@ def test_an_objective_on_errors_is_held_against_their_interval() -> None:
 
 
 def test_an_objective_without_a_value_did_not_hold() -> None:
-    assert evaluate(parse(["ttft<1s"]), _latency(None), {}, None)["held"] is False
+    assert evaluate(parse(["ttft<1s"]), _run(_latency(None), {}, None))["held"] is False
 
 
 def test_no_objectives_hold_nothing() -> None:
-    assert evaluate((), {}, {}, None) == {"held": None, "objectives": []}
+    assert evaluate((), {}) == {"held": None, "objectives": []}
