@@ -315,10 +315,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
-    "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
-    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     **MOCKSERVER,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.records import Outcome, RequestRecord
-from bench.server_metrics.bottleneck import Sent, sentences
+from bench.server_metrics.block import Sent, sentences
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import Reconciliation, reconcile
 from bench.server_metrics.role_series import ServerSeries
