@@ -19,6 +19,7 @@ import orjson
 
 from bench import ceiling, manifest
 from bench.clock import process_clock, utc_now
+from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
@@ -166,8 +167,8 @@ async def _measure(
             crew: Crew = ThisProcess(Worker(assignments[0], supply.source, transport, run.clock), wrote_ns=wrote_ns)
         else:
             crew = await _several(run, supply.plan, workers, assignments)
-        may_change = changeable and config.fixed_load is None
-        return await WatchedLoad(run, supply.plan, first, crew, changeable=may_change).measure()
+        door = open_door if changeable and config.fixed_load is None else None
+        return await WatchedLoad(run, supply.plan, first, crew, door).measure()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench import manifest
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, utc_now
-from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.crew import Crew, CrewReport, Order, Progress
 from bench.load.live import Live, LiveNumbers, LoadGoal
@@ -23,17 +22,28 @@ from bench.machine import preflight
 from bench.manifest import Warmup
 from bench.metrics.precision import PRECISE_ENOUGH, Look
 from bench.modes.interface import LoadPlan, inputs_of
+from bench.run_files import shards
 from bench.run_files.run_directory import CHANGES, LIVE, MANIFEST, LineLog, RunDirectory
 from bench.run_files.run_state import RunState
-from bench.scale import shards
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bench.config import RunConfig
     from bench.machine.worker_place import WorkerPlace
     from bench.manifest import Manifest
     from bench.observer import Observer
     from bench.target.scraper import Scraper
 
+
+class Door(Protocol):
+    """The way in for processes that set the load."""
+
+    def close(self) -> None: ...
+
+
+OpenDoor = Callable[["Path", LoadControl, Clock, Callable[[str], None]], Door | None]
+"""Opens it for the run directory. None: the system has no such sockets."""
 
 ABANDONED = "the load was abandoned after Ctrl-C: requests that were still in flight have no record"
 
@@ -87,13 +97,16 @@ class RunContext:
 class WatchedLoad:
     """The load itself, with the manifest, live.jsonl, changes from outside and the limit on errors around it."""
 
-    def __init__(self, run: RunContext, plan: LoadPlan, first: Manifest, crew: Crew, *, changeable: bool) -> None:
-        """`first` is the manifest without what only the load can tell."""
+    def __init__(
+        self, run: RunContext, plan: LoadPlan, first: Manifest, crew: Crew, open_door: OpenDoor | None = None
+    ) -> None:
+        """`first` is the manifest without what only the load can tell. `open_door` lets other processes set the load.
+        If it is None, the load stays."""
         self._run = run
         self._plan = plan
         self._first = first
         self._crew = crew
-        self._changeable = changeable
+        self._open_door = open_door
         self._problems: list[str] = []
         config = run.config
         task = PrecisionTask(config.until, str(run.directory.path), first.workers, config.lasts_s)
@@ -162,7 +175,10 @@ class WatchedLoad:
             log = self._live_log(written)
             watching.callback(self._close_log, log)
             control = self._control(live, log, interrupts, start_ns)
-            if self._changeable and (door := open_door(run.directory.path, control, run.clock, run.observer.say)):
+            door = None
+            if self._open_door is not None:
+                door = self._open_door(run.directory.path, control, run.clock, run.observer.say)
+            if door is not None:
                 watching.callback(door.close)
             run.observer.load_begins(control)
             watching.callback(run.observer.load_ended)
@@ -185,7 +201,7 @@ class WatchedLoad:
         return LiveLog(
             directory.path / LIVE,
             write_state=lambda state: manifest.mark(directory, state, written),
-            changes=LineLog(directory.path / CHANGES) if self._changeable else None,
+            changes=None if self._open_door is None else LineLog(directory.path / CHANGES),
         )
 
     def _close_log(self, log: LiveLog) -> None:
@@ -194,7 +210,7 @@ class WatchedLoad:
 
     def _control(self, live: Live, log: LiveLog, interrupts: Interrupts, start_ns: int) -> LoadControl:
         run, crew = self._run, self._crew
-        begun = BegunLoad(run.config, start_ns, self._first.workers, self._changeable)
+        begun = BegunLoad(run.config, start_ns, self._first.workers, self._open_door is not None)
         control = LoadControl(begun, crew, run.clock, interrupts, numbers=live.numbers, note=log.note)
         live.load_at = control.load_at
         live.workers = lambda: crew.health

@@ -23,8 +23,8 @@ from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.clock import Timer
-    from bench.conversations.turns import Conversation, Conversations
     from bench.dispatch.sending import Sending
+    from bench.workload.turns import Conversation, Conversations
 
 
 class _Session:

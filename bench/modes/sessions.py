@@ -259,8 +259,8 @@ class Sessions(UsersMode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a session; or of the share's arrivals."""
-        from bench.conversations.turns import Conversations, History
         from bench.dispatch import SessionArrivals, SessionUsers
+        from bench.workload.turns import Conversations, History
 
         conversations = Conversations(
             source,

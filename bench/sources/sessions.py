@@ -8,8 +8,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.conversations.mid_session import planned_times
 from bench.sources.in_order import InOrder
+from bench.workload.mid_session import planned_times
 from promptset import distributions
 from promptset.errors import SpecError
 from promptset.samples import Sample

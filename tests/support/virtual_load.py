@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from bench.clock import LoopClock
-from bench.conversations.turns import Conversations, History
 from bench.dispatch import (
     ClosedLoop,
     InFlightCounter,
@@ -27,6 +26,7 @@ from bench.schedule.users import coming_in
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
+from bench.workload.turns import Conversations, History
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bench import endpoints
-from bench.conversations.kept_messages import KeptMessage
-from bench.conversations.turns import Conversation, History
 from bench.endpoints.interface import BodyOptions
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
+from bench.workload.kept_messages import KeptMessage
+from bench.workload.turns import Conversation, History
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.turns import Conversations, History
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome, from_line, to_line
@@ -16,6 +15,7 @@ from bench.target.probe import choose_model, samples_to_ask
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, Reading, Target
 from bench.workload import Encoded, Request, RequestDraft, Route, draft_of
+from bench.workload.turns import Conversations, History
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import read_session

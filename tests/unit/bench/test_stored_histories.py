@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.turns import Conversations, History
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import BodyOptions
@@ -15,6 +14,7 @@ from bench.records import Outcome
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Reading
 from bench.workload import Continuation, Request
+from bench.workload.turns import Conversations, History
 from promptset.answers import Answer, ToolCall
 from promptset.sessions import Session, Turn, read_session
 from tests.support.dialect_streams import CREATED, ended, framed, part, usage

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.conversations import turns as turns_module
-from bench.conversations.mid_session import FRESH, Beginning
-from bench.conversations.turns import Conversation, Conversations, History, _weight
 from bench.rng import stream
 from bench.workload import Encoded, TurnPlace
+from bench.workload import turns as turns_module
+from bench.workload.mid_session import FRESH, Beginning
+from bench.workload.turns import Conversation, Conversations, History, _weight
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.conversations.kept_messages import Keeper, KeptMessage
-from bench.conversations.mid_session import (
+from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload.kept_messages import Keeper, KeptMessage
+from bench.workload.mid_session import (
     FRESH,
     NS_PER_S,
     Beginning,
@@ -25,8 +26,7 @@ from bench.conversations.mid_session import (
     rest_ns,
     without_doubles,
 )
-from bench.stock import Stock
-from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload.stock import Stock
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions.packed import unpack_session

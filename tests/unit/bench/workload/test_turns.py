@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from bench.conversations.turns import Conversations, History
 from bench.workload import Encoded
+from bench.workload.turns import Conversations, History
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
 
