@@ -33,7 +33,7 @@ from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
 from bench.results.base import rounded
-from bench.results.server import Gpu, PrefixCache
+from bench.results.server import PrefixCache, Server
 from bench.results.summary import Counts, JudgedClass, PartVerdict, Reach, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
 from bench.run_files.run_directory import (
@@ -53,6 +53,7 @@ from bench.server_metrics import block, gpu_block, prefix_cache
 from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.gpus import GPUS
+from bench.server_metrics.prefix_cache import ComparedCache
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import read_scrapes, urls_in
 from bench.server_metrics.servers import SERVERS
@@ -69,7 +70,7 @@ PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run: where it is, its summary (the content of summary.json), and the exit status it stands for."""
+    """A run after evaluation: its directory, its summary (the content of summary.json), its verdict and its exit status."""
 
     directory: RunDirectory
     summary: RunSummary
@@ -92,15 +93,61 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     from bench.report import html  # Only now: a run imports this module before its first request.
 
     directory.clear_drafts()
+    measured = _read(directory)
+    run, numbers = measured.run, measured.numbers
+    calibration = _calibration(measured) or _calibrated_earlier(measured)
+    cached_share = numbers.tokens.cached.share
+    cache = prefix_cache.use(run.manifest.prefix_cache, measured.server, measured.summary.cache_plan, cached_share)
+    evidence = _evidence(measured, calibration, cache)
+    verdict = judge(evidence, run.config.limits)
+    whole = _whole(measured, evidence, verdict, cache)
+    if calibration is not None and calibration["from"] == "ledger":
+        _write_certificate(measured, whole, verdict, calibration)
+    document = whole.plain()
+    page = _page_data(measured, server_charts)
+    directory.write(SUMMARY, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(REPORT, html.render(document, page).encode())
+    status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
+    return Result(directory, whole, verdict, status)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """The files of a run, read once. `summary` is closed; `numbers` is its result."""
+
+    directory: RunDirectory
+    run: StoredRun
+    start_ns: int
+    summary: Summary
+    numbers: SummaryNumbers
+    server: ServerSeries
+    gpus: ServerSeries
+    totals: ClientTotals
+
+    @property
+    def ended(self) -> str:
+        stored = self.run.manifest
+        return stored.started if stored.ended is None else stored.ended
+
+    @property
+    def shape(self) -> LoadShape:
+        return LoadShape.measured(self.numbers, kind_of(self.run.config, self.run.manifest.workers))
+
+    @property
+    def version(self) -> str:
+        return self.run.manifest.versions.get("trueload", "")
+
+
+def _read(directory: RunDirectory) -> _Measured:
+    """Read every file of a run. Raises UsageError if it sent no load, RecordError if its times contradict each other."""
     run = manifest.read(directory)
     if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")
     facts = _facts(run, directory)
-    summary = Summary(facts)
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
-    totals, span = ClientTotals(incomplete=run.manifest.may_lack_records), Span()
+    summary, totals, span = Summary(facts), ClientTotals(incomplete=run.manifest.may_lack_records), Span()
     for table in directory.record_tables():
         span.add(table)
         summary.add(table)
@@ -113,43 +160,56 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     is_over = run.manifest.state in (RunState.EVALUATING, RunState.ENDED)
     if (problem := span.outside(run.manifest.start_ns or None, last_ns if is_over else None)) is not None:
         raise RecordError(f"{directory.path / REQUESTS}: {problem}")
-    numbers = summary.close()
-    ended = run.manifest.started if run.manifest.ended is None else run.manifest.ended
-    shape = LoadShape.measured(numbers, kind_of(run.config, run.manifest.workers))
-    found = _calibration(directory, numbers, facts.start_ns, run)
-    version = run.manifest.versions.get("trueload", "")
-    if found is None:
-        earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
-        if earlier is not None:
-            found = earlier.on_run(_certifiable(numbers), ended)
-    said_share = numbers.tokens.cached.share
-    cache = prefix_cache.use(run.manifest.prefix_cache, server, summary.cache_plan, said_share)
-    urls = urls_in(directory.scraped_lines(SERVER))
-    # A run that was ended in its warm-up has no time of which the server could have said anything.
-    began = numbers.throughput.duration_s is not None
-    said = block.describe(server, urls, totals, numbers, facts.start_ns) if scraped and began else None
-    evidence = RunEvidence(
-        summary=numbers,
+    return _Measured(directory, run, facts.start_ns, summary, summary.close(), server, gpus, totals)
+
+
+def _calibrated_earlier(measured: _Measured) -> dict[str, Any] | None:
+    """The calibration from the certificate that fits this load best; None if no certificate covers it."""
+    briefs = coverage.read_briefs(measured.directory.certificates())
+    earlier = coverage.closest(briefs, measured.shape, measured.version)
+    return None if earlier is None else earlier.on_run(_certifiable(measured.numbers), measured.ended)
+
+
+def _evidence(measured: _Measured, calibration: Mapping[str, Any] | None, cache: ComparedCache | None) -> RunEvidence:
+    """All that the verdict looks at."""
+    run = measured.run
+    return RunEvidence(
+        summary=measured.numbers,
         open_loop=run.config.load.open_loop,
         exact_lengths=run.manifest.exact_lengths,
-        calibration=found,
+        calibration=calibration,
         planned_share=None if cache is None else cache.planned_share,
         cached_share=None if cache is None else cache.measured_share,
         sharing_known=_sharing_known(run),
         cache=cache,
-        lost=directory.lost(run.manifest.files),
+        lost=measured.directory.lost(run.manifest.files),
         died=run.manifest.died,
         clock_drift=_clock_drift(run),
         priority_remedy=priority.remedy(run.manifest.priority),
-        server=said,
+        server=_server_block(measured),
     )
-    verdict = judge(evidence, run.config.limits)
-    gpu = _gpu(gpus, numbers, facts.start_ns, run.config)
+
+
+def _server_block(measured: _Measured) -> Server | None:
+    """The `server` block of the summary; None if no metrics were read, or if the run was ended in its warm-up."""
+    server, numbers = measured.server, measured.numbers
+    if not (server.scrapes or server.failed) or numbers.throughput.duration_s is None:
+        return None
+    urls = urls_in(measured.directory.scraped_lines(SERVER))
+    return block.describe(server, urls, measured.totals, numbers, measured.start_ns)
+
+
+def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: ComparedCache | None) -> RunSummary:
+    """The content of summary.json."""
+    numbers, config = measured.numbers, measured.run.config
+    gpu = gpu_block.describe(
+        measured.gpus, numbers, measured.start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost
+    )
     line = headline.of(numbers, verdict.status)
-    whole = RunSummary(
+    return RunSummary(
         **_fields(numbers),
-        classes=_classes(run.config, numbers, verdict),
-        run=_run_block(run),
+        classes=_classes(config, numbers, verdict),
+        run=_run_block(measured.run),
         verdict=JudgedRun(
             status=verdict.status,
             reasons=verdict.reasons,
@@ -162,59 +222,63 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
                 highest=line.reach.highest,
             ),
         ),
-        calibration=_without_plots(found),
+        calibration=_without_plots(evidence.calibration),
         prefix_cache=None if cache is None else rounded(PrefixCache(**asdict(cache))),
-        server=rounded(said),
+        server=rounded(evidence.server),
         gpu=rounded(gpu),
     )
-    plain = whole.plain()
-    if found is not None and found["from"] == "ledger":
-        certificate = {
-            "schema": accuracy.SCHEMA,
-            "date": ended,
-            "version": version,
-            "shape": shape.to_json(),
-            "verdict": verdict.to_json(),
-            "accuracy": str(verdict.of("calibration")),
-            "run": whole.run,
-            **found,
-        }
-        from bench.report import certificate_page
 
-        directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
-    page = summary.page_data()
-    if server.scrapes:
-        series = page["series"]
-        page["server"] = rounded(block.over_steps(server, series["t_s"], series["step_s"], facts.start_ns))
-    if gpus.scrapes:
-        series = page["series"]
-        page["gpu"] = rounded(gpu_block.over_steps(gpus, series["t_s"], series["step_s"], facts.start_ns))
+
+def _write_certificate(measured: _Measured, whole: RunSummary, verdict: Verdict, calibration: dict[str, Any]) -> None:
+    from bench.report import certificate_page
+
+    directory = measured.directory
+    certificate = {
+        "schema": accuracy.SCHEMA,
+        "date": measured.ended,
+        "version": measured.version,
+        "shape": measured.shape.to_json(),
+        "verdict": verdict.to_json(),
+        "accuracy": str(verdict.of("calibration")),
+        "run": whole.run,
+        **calibration,
+    }
+    directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+
+
+def _page_data(measured: _Measured, server_charts: Sequence[str]) -> dict[str, Any]:
+    """What report.html shows beside the content of summary.json."""
+    page = measured.summary.page_data()
+    series = page["series"]
+    times = (series["t_s"], series["step_s"], measured.start_ns)
+    if measured.server.scrapes:
+        page["server"] = rounded(block.over_steps(measured.server, *times))
+    if measured.gpus.scrapes:
+        page["gpu"] = rounded(gpu_block.over_steps(measured.gpus, *times))
     if server_charts:
-        page["server_named"] = _named(directory, server_charts, page["series"], facts.start_ns)
-    directory.write(SUMMARY, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(plain, page).encode())
-    status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
-    return Result(directory, whole, verdict, status)
+        page["server_named"] = _named(measured.directory, server_charts, series, measured.start_ns)
+    return page
 
 
 def _fields(numbers: SummaryNumbers) -> dict[str, Any]:
-    """The values of a summary, but for those of its classes, which get more."""
+    """The values of a summary, except its classes, which get more."""
     return {name: getattr(numbers, name) for name in numbers.__struct_fields__ if name != "classes"}
 
 
 def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> list[JudgedClass] | None:
-    """The classes of the summary with what was planned of each, its verdict, and whether its objectives held."""
+    """The classes of the summary, each with its planned share, its verdict, and whether its objectives held."""
     if not config.classes:
         return None
-    weights = [one.traffic.weight for one in config.classes]
-    planned = {one.name: weight / fsum(weights) for one, weight in zip(config.classes, weights, strict=True)}
+    weights = [traffic_class.traffic.weight for traffic_class in config.classes]
+    names = [traffic_class.name for traffic_class in config.classes]
+    planned = {name: weight / fsum(weights) for name, weight in zip(names, weights, strict=True)}
     judged = list(zip(config.objectives, numbers.slo.objectives, strict=True))
-    found = []
+    rows = []
     for part in numbers.classes or ():
         own = [row.held for objective, row in judged if objective.part == ("class", part.name)]
         of_part = of_class(part.succeeded, part.failed, verdict, config.limits)
-        found.append(
+        rows.append(
             JudgedClass(
                 **{name: getattr(part, name) for name in part.__struct_fields__},
                 planned_share=planned.get(part.name),
@@ -222,52 +286,47 @@ def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> li
                 verdict=PartVerdict(status=of_part.status, reasons=of_part.reasons),
             )
         )
-    return found
-
-
-def _gpu(gpus: ServerSeries, numbers: SummaryNumbers, start_ns: int, config: RunConfig) -> Gpu | None:
-    return gpu_block.describe(gpus, numbers, start_ns, gpus=config.gpus, hour_cost=config.gpu_hour_cost)
+    return rows
 
 
 def _named(
     directory: RunDirectory, names: Sequence[str], series: Mapping[str, Any], start_ns: int
 ) -> list[dict[str, Any]]:
     try:
-        found = named_series(
+        series_of_names = named_series(
             read_scrapes(directory.scraped_lines(SERVER)), names, series["t_s"], series["step_s"], start_ns
         )
     except UnknownName as e:
         near = f": did you mean {' or '.join(e.near)}?" if e.near else ""
         raise UsageError(f"{directory.path}: the server's metrics have no {e.name!r}{near}") from e
-    return [asdict(one) for one in found]
+    return [asdict(named) for named in series_of_names]
 
 
 def _sharing_known(run: StoredRun) -> bool:
-    """Whether it is known what prompts share on purpose: of turns of a session, and of rows that do not say it, it is not."""
+    """Whether the planned sharing of prompts is known. It is not for turns of sessions, nor for rows without it."""
     cache = run.manifest.prefix_cache
     return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 
 
-def _calibration(
-    directory: RunDirectory, numbers: SummaryNumbers, start_ns: int, run: StoredRun
-) -> dict[str, Any] | None:
-    """What the ledger says of the numbers; None where there is none."""
+def _calibration(measured: _Measured) -> dict[str, Any] | None:
+    """The errors of the numbers against the mock's ledger; None without a ledger."""
+    directory, run = measured.directory, measured.run
     mock = directory.mock()
+    offsets = run.config.load.planned_arrivals(_rate_changes(run, directory))
     certificate = accuracy.certify(
         directory,
-        numbers,
-        _measured,
-        start_ns=start_ns,
+        measured.numbers,
+        _request_values,
+        start_ns=measured.start_ns,
         shared_clock=mock.get("clock") != "other",
         truth=mock.get("truth"),
-        planned=run.config.load.planned_arrivals(_rate_changes(run, directory)),
-        begun_ns=run.manifest.start_ns,
+        planned=None if offsets is None else (run.manifest.start_ns + offset_ns for offset_ns in offsets),
         endpoint=run.config.endpoint,
     )
     return None if certificate is None else certificate.to_json()
 
 
-def _measured(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
+def _request_values(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
     return {key: values.tolist() for key, values in request_values(RecordTable(records)).items()}
 
 
@@ -285,29 +344,29 @@ def _certifiable(numbers: SummaryNumbers) -> Callable[[str, str], float | None]:
 
 
 def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
-    """Of the node whose clock went astray most, in ms, and its name."""
+    """The largest clock drift of a node, in ms, and the name of that node."""
     drifts = [(place.clock_drift_ns, place.node) for place in run.manifest.places if place.clock_drift_ns is not None]
     return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
 
 
-def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The plots of a certificate stand in certificate.json alone."""
+def _without_plots(calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Leave out the plots: only certificate.json has them."""
     return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
 def exit_status(summary: RunSummary, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:
     """The exit status that a run stands for: of all that hold, the first in PRECEDENCE."""
     counts = summary.counts
-    found = {Exit.GOOD}
+    statuses = {Exit.GOOD}
     if stop_reason == "interrupted":
-        found.add(Exit.INTERRUPTED)
+        statuses.add(Exit.INTERRUPTED)
     if summary.verdict.status == Status.FAILED or (not counts.succeeded and counts.failed):
-        found.add(Exit.TARGET)
+        statuses.add(Exit.TARGET)
     if summary.verdict.status == Status.INVALID:
-        found.add(Exit.INVALID)
+        statuses.add(Exit.INVALID)
     if summary.slo.held is False or too_many_errors(counts, max_errors):
-        found.add(Exit.OBJECTIVE_FAILED)
-    return next(status for status in PRECEDENCE if status in found)
+        statuses.add(Exit.OBJECTIVE_FAILED)
+    return next(status for status in PRECEDENCE if status in statuses)
 
 
 def too_many_errors(counts: Counts, limit: str | None) -> bool:
@@ -365,11 +424,11 @@ def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
 
 
 def _changes(directory: RunDirectory, start_ns: int) -> tuple[ChangedLoad, ...] | None:
-    """The changes of the load while it went on; None where it could not be changed."""
-    found = directory.changes()
-    if found is None:
+    """The changes of the load while it ran; None if it could not be changed."""
+    changes = directory.changes()
+    if changes is None:
         return None
-    return tuple(ChangedLoad(change.t_ns - start_ns, change.before, change.after, change.by) for change in found)
+    return tuple(ChangedLoad(change.t_ns - start_ns, change.before, change.after, change.by) for change in changes)
 
 
 def _rate_changes(run: StoredRun, directory: RunDirectory) -> list[RateChange]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench import ceiling, manifest
-from bench.clock import Clock, process_clock, utc_now
-from bench.endpoints.interface import BodyOptions
+from bench.clock import process_clock, utc_now
+from bench.control import open_door
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
@@ -30,18 +31,16 @@ from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
-from bench.readiness import wait_for_server
+from bench.readiness import models_of_run, probe_server, wait_for_server
 from bench.rng import fresh_salt, unique_id
 from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
-from bench.target import scraper
-from bench.target.probe import ProbeResult, choose_model, list_models, probe, samples_to_ask
 from bench.target.scrape_task import ScrapeTask
-from bench.target.scraper import Scraper
-from bench.watched_load import Measurement, WatchedLoad, abandoned, write_manifest
+from bench.target.scraper import Scraper, pages_of
+from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
@@ -50,11 +49,13 @@ if TYPE_CHECKING:
     from bench.load.crew import Crew
     from bench.load.feed import FeedProcess
     from bench.modes.interface import LoadPlan
+    from bench.modes.share import WorkerShare
     from bench.scale.cluster.ray_cluster import RayCluster
     from bench.sources.interface import Source
+    from bench.target.probe import ProbeResult
     from bench.transport.interface import Transport
-    from promptset.samples import Sample
     from promptset.sharing import SharingTally
+    from promptset.tokens import Tokenizer
 
 SHARING_PLANNED_OVER = 10_000
 """Requests at most that the planned sharing of a run is computed of: it hardly changes after them."""
@@ -84,10 +85,13 @@ def run(
     with directory.held():
         # Both import what they need while this process loads its tokenizer.
         feed = feed_ahead(config) if config.cluster is None else None
-        server = _scraper(config, directory)
+        scraper = _scraper(config, directory)
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measured = runner.run(_measure(config, directory, command, observer, server, feed, changeable, wait_s))
+                measuring = _measure(
+                    config, directory, command, observer, scraper, feed, changeable=changeable, wait_s=wait_s
+                )
+                measured = runner.run(measuring)
         except BaseException as e:
             if not manifest.load_began(directory):
                 directory.discard()
@@ -96,8 +100,8 @@ def run(
                 raise
             measured = abandoned(directory, config, observer)
         finally:
-            if server is not None:
-                server.close()
+            if scraper is not None:
+                scraper.close()
             if feed is not None:
                 feed.end()
         try:
@@ -136,16 +140,65 @@ async def _measure(
     directory: RunDirectory,
     command: Sequence[str],
     observer: Observer,
-    server: Scraper | None,
+    scraper: Scraper | None,
     feed: FeedProcess | None,
+    *,
     changeable: bool,
     wait_s: float | None,
 ) -> Measurement:
-    clock = process_clock()
-    defects = Defects()
-    url = public_url(target_of(config).url)
+    """Prepare a run and send its load, step by step. Whatever a step opens is closed at the end."""
+    async with AsyncExitStack() as opened:
+        run = RunContext(config, directory, observer, process_clock(), Defects(), scraper)
+        opened.callback(run.clock.close)
+        preparing, wrote_ns = _begin(run, command)
+        tokenizer, transport = await _connect(run, opened)
+        if scraper is not None:
+            opened.callback(scraper.close)  # In the event loop that reads its messages.
+        supply = _supply(run, tokenizer)
+        environment = _environment(config)
+        doubts = _check_machine(config, supply.plan)
+        manifest.mark(directory, RunState.PROBING)
+        await wait_for_server(config, wait_s, run.clock, observer)
+        probed = await _probe(run, transport, preparing.run_id, supply.source)
+        notes = _notes(run, supply.source, probed)
+        workers = await _workers(run, supply.plan, environment, opened)
+        warnings = _warnings(run, workers, probed, doubts)
+        first = _manifest(run, preparing, supply, probed, workers.count, (*notes, *warnings))
+        assignments = _assignments(run, supply, probed, workers, preparing.run_id)
+        if workers.count == 1 and workers.cluster is None:
+            worker = Worker(assignments[0], supply.source, transport, run.clock, feed)
+            crew: Crew = ThisProcess(worker, wrote_ns=wrote_ns)
+        else:
+            if feed is not None:
+                feed.end()  # Each worker has its own.
+            crew = await _several(run, supply.plan, workers, assignments)
+        door = open_door if changeable and config.fixed_load is None else None
+        return await WatchedLoad(run, supply.plan, first, crew, door).measure()
+
+
+@dataclass(frozen=True, slots=True)
+class _Supply:
+    """What a run sends, and how much of it."""
+
+    tokenizer: Tokenizer | None
+    salt: str | None
+    source: Source[Any]
+    plan: LoadPlan
+
+
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """How many send the load, the share of each, and the cluster that they run on, if they run on one."""
+
+    count: int
+    shares: Sequence[WorkerShare]
+    cluster: RayCluster | None
+
+
+def _begin(run: RunContext, command: Sequence[str]) -> tuple[Manifest, int]:
+    """Write the first manifest. Returns it and the time that the disk took."""
     preparing = Manifest(
-        run_id=f"{config.name}-{unique_id()}",
+        run_id=f"{run.config.name}-{unique_id()}",
         started=utc_now().isoformat(timespec="seconds"),
         command=tuple(public_command(command)),
         model=None,
@@ -153,130 +206,163 @@ async def _measure(
         start_ns=0,
         state=RunState.PREPARING,
     )
-    before_ns = clock.now_ns()
-    write_manifest(directory, config, preparing)
-    wrote_ns = clock.now_ns() - before_ns
-    with observer.waiting("loading the tokenizer"):
-        tokenizer = tokenizer_of(config)
-    transport = transport_of(config, tokenizer, clock)
-    cluster: RayCluster | None = None
-    with observer.waiting(f"looking up the address of {url}"):
+    before_ns = run.clock.now_ns()
+    write_manifest(run.directory, run.config, preparing)
+    return preparing, run.clock.now_ns() - before_ns
+
+
+async def _connect(run: RunContext, opened: AsyncExitStack) -> tuple[Tokenizer | None, Transport]:
+    """Load the tokenizer and open the transport."""
+    with run.observer.waiting("loading the tokenizer"):
+        tokenizer = tokenizer_of(run.config)
+    transport = transport_of(run.config, tokenizer, run.clock)
+    with run.observer.waiting(f"looking up the address of {public_url(target_of(run.config).url)}"):
         await transport.open()
-    try:
-        run_id = preparing.run_id
-        salt = None if config.same_prompts else fresh_salt()
-        with observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
-            source = source_of(config, tokenizer, salt=salt)
-            plan = config.load.plan(config.length, source)
-        # How many an open loop without a cap will have in flight is up to the server: then nothing is refused.
-        doubt = None
-        environment = None
-        if config.runtime_env is not None:
-            from bench.scale.cluster.environment import environment_of
+    opened.push_async_callback(transport.close)
+    return tokenizer, transport
 
-            environment = environment_of(config.runtime_env, run_secrets(config, target_of(config).headers))
-        if config.cluster is None:  # Else each node looks at its own limits.
-            doubt = preflight.check(plan.at_once, certain=plan.bounded)
-            priority.ensure_allowed(config.priority, priority.scheduler())
-        manifest.mark(directory, RunState.PROBING)
-        await wait_for_server(config, wait_s, clock, observer)
-        observer.say(f"probing {url}")
-        with observer.waiting(f"waiting for {url} to answer the probe"):
-            try:
-                probed = await _probe(config, transport, clock, run_id, source)
-            finally:
-                defects.raise_first()
-        notes = [*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes]
-        for note in notes:
-            observer.say(f"note: {note}")
-        if config.cluster is not None:
-            from bench.scale.cluster.ray_cluster import RayCluster
 
-            with observer.waiting(f"joining the cluster ({config.cluster})"):
-                cluster = await RayCluster.join(config.cluster, config.workers_per_node, environment)
-        workers = workers_of(
-            plan,
-            config.workers if cluster is None else cluster.workers(config.workers),
-            identity.processors() if cluster is None else cluster.processors,
-        )
-        shares = plan.shares(workers)
-        host = identity.host()
-        # What is known of this machine says nothing of the nodes of a cluster.
-        held = None if cluster is not None else ceiling.read(ceiling.default_path(), host)
-        warnings = (*ceiling.warnings(config, held, workers=workers, probe=probed.record), *filter(None, [doubt]))
-        for warning in warnings:
-            observer.say(f"warning: {warning}")
-        if cluster is None:
-            _copy_certificates(config, workers, host, directory)
-        made_by = tokenizer if tokenizer is not None else source.tokenizer
-        with observer.waiting("planning what prompts share"):
-            sharing = _planned_sharing(source, plan)
-        first = Manifest(
+def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
+    """Open the data and plan the load."""
+    config = run.config
+    salt = None if config.same_prompts else fresh_salt()
+    with run.observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
+        source = source_of(config, tokenizer, salt=salt)
+        return _Supply(tokenizer, salt, source, config.load.plan(config.length, source))
+
+
+def _environment(config: RunConfig) -> dict[str, Any] | None:
+    if config.runtime_env is None:
+        return None
+    from bench.scale.cluster.environment import environment_of
+
+    return environment_of(config.runtime_env, run_secrets(config, target_of(config).headers))
+
+
+def _check_machine(config: RunConfig, plan: LoadPlan) -> list[str]:
+    """Doubts about the limits of this machine. Raises UsageError if the load cannot fit. Cluster nodes check their own."""
+    if config.cluster is not None:
+        return []
+    # How many requests an open loop without a cap has in flight depends on the server: then nothing is refused.
+    doubt = preflight.check(plan.at_once, certain=plan.bounded)
+    priority.ensure_allowed(config.priority, priority.scheduler())
+    return [] if doubt is None else [doubt]
+
+
+async def _probe(run: RunContext, transport: Transport, run_id: str, source: Source[Any]) -> ProbeResult:
+    url = public_url(target_of(run.config).url)
+    run.observer.say(f"probing {url}")
+    with run.observer.waiting(f"waiting for {url} to answer the probe"):
+        try:
+            return await probe_server(run.config, transport, run.clock, run_id, source)
+        finally:
+            run.defects.raise_first()
+
+
+def _notes(run: RunContext, source: Source[Any], probed: ProbeResult) -> tuple[str, ...]:
+    config = run.config
+    notes = (*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes)
+    for note in notes:
+        run.observer.say(f"note: {note}")
+    return notes
+
+
+async def _workers(
+    run: RunContext, plan: LoadPlan, environment: dict[str, Any] | None, opened: AsyncExitStack
+) -> _Workers:
+    """Divide the load among workers, here or on the nodes of a cluster."""
+    config = run.config
+    if config.cluster is None:
+        count = workers_of(plan, config.workers, identity.processors())
+        return _Workers(count, plan.shares(count), None)
+    from bench.scale.cluster.ray_cluster import RayCluster
+
+    with run.observer.waiting(f"joining the cluster ({config.cluster})"):
+        cluster = await RayCluster.join(config.cluster, config.workers_per_node, environment)
+    opened.callback(cluster.release)
+    count = workers_of(plan, cluster.workers(config.workers), cluster.processors)
+    return _Workers(count, plan.shares(count), cluster)
+
+
+def _warnings(run: RunContext, workers: _Workers, probed: ProbeResult, doubts: Sequence[str]) -> tuple[str, ...]:
+    """Warn about a load near the limits of this machine, and copy its certificates into the run directory."""
+    host = identity.host()
+    # The limits of this machine tell nothing about the nodes of a cluster.
+    limits = None if workers.cluster is not None else ceiling.read(ceiling.default_path(), host)
+    warnings = (*ceiling.warnings(run.config, limits, workers=workers.count, probe=probed.record), *doubts)
+    for warning in warnings:
+        run.observer.say(f"warning: {warning}")
+    if workers.cluster is None:
+        _copy_certificates(run.config, workers.count, host, run.directory)
+    return warnings
+
+
+def _manifest(
+    run: RunContext, preparing: Manifest, supply: _Supply, probed: ProbeResult, workers: int, notes: tuple[str, ...]
+) -> Manifest:
+    """The manifest of a run that is about to send its load."""
+    config, source = run.config, supply.source
+    tokenizer = supply.tokenizer if supply.tokenizer is not None else source.tokenizer
+    with run.observer.waiting("planning what prompts share"):
+        sharing = _planned_sharing(source, supply.plan)
+    return Manifest(
+        run_id=preparing.run_id,
+        started=utc_now().isoformat(timespec="seconds"),
+        command=preparing.command,
+        model=probed.options.model,
+        models=models_of_run(source, config, probed.options.model),
+        notes=notes,
+        exact_lengths=probed.options.exact_lengths,
+        tokenizer=None if tokenizer is None else TokenizerName(name=tokenizer.name, fingerprint=tokenizer.fingerprint),
+        prompts=_prompt_texts(source, supply.salt),
+        clock=run.clock.name,
+        event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
+        workers=workers,
+        versions=identity.versions(),
+        host=identity.host(),
+        planned=supply.plan.requests,
+        prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
+        start_ns=0,
+        state=RunState.WARMING_UP if config.warmup_requests or config.length.warmup_ns else RunState.RUNNING,
+    )
+
+
+def _assignments(
+    run: RunContext, supply: _Supply, probed: ProbeResult, workers: _Workers, run_id: str
+) -> list[Assignment]:
+    return [
+        Assignment(
+            config=run.config,
+            share=share,
             run_id=run_id,
-            started=utc_now().isoformat(timespec="seconds"),
-            command=preparing.command,
-            model=probed.options.model,
-            models=_several_models(source, config, probed.options.model),
-            notes=(*notes, *warnings),
-            exact_lengths=probed.options.exact_lengths,
-            tokenizer=None if made_by is None else TokenizerName(name=made_by.name, fingerprint=made_by.fingerprint),
-            prompts=_prompt_texts(source, salt),
-            clock=clock.name,
-            event_loop=type(asyncio.get_running_loop()).__module__.partition(".")[0],
-            workers=workers,
-            versions=identity.versions(),
-            host=host,
-            planned=plan.requests,
-            prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
-            start_ns=0,
-            state=RunState.WARMING_UP if config.warmup_requests or config.length.warmup_ns else RunState.RUNNING,
+            options=probed.options,
+            directory=run.directory.path,
+            salt=supply.salt,
         )
-        assignments = [
-            Assignment(
-                config=config,
-                share=share,
-                run_id=run_id,
-                options=probed.options,
-                directory=directory.path,
-                salt=salt,
-            )
-            for share in shares
-        ]
-        crew: Crew
-        if cluster is not None:
-            from bench.scale.cluster.crew import ClusterCrew
+        for share in workers.shares
+    ]
 
-            observer.say(f"starting {workers} {'worker' if workers == 1 else 'workers'} on the cluster")
-            with observer.waiting("waiting for room on the cluster"):
-                handles = await cluster.place(workers)
-            crew = ClusterCrew(handles, assignments, clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
-        elif workers == 1:
-            crew = ThisProcess(Worker(assignments[0], source, transport, clock, feed), wrote_ns=wrote_ns)
-        else:
-            from bench.scale.processes import WorkerProcesses
 
-            observer.say(f"starting {workers} workers")
-            if feed is not None:
-                feed.end()  # Each worker has its own.
-            crew = WorkerProcesses(assignments)
-        may_change = changeable and config.fixed_load is None
-        load = WatchedLoad(
-            config, plan, directory, first, crew, clock, defects, observer, server, changeable=may_change
-        )
-        return await load.measure()
-    finally:
-        if server is not None:
-            server.close()  # In the event loop that reads what it says.
-        if cluster is not None:
-            cluster.release()
-        await transport.close()
-        clock.close()
+async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignments: Sequence[Assignment]) -> Crew:
+    """A crew of worker processes, here or on the cluster."""
+    if workers.cluster is None:
+        from bench.scale.processes import WorkerProcesses
+
+        run.observer.say(f"starting {workers.count} workers")
+        return WorkerProcesses(assignments)
+    from bench.scale.cluster.crew import ClusterCrew
+
+    cluster, count = workers.cluster, workers.count
+    run.observer.say(f"starting {count} {'worker' if count == 1 else 'workers'} on the cluster")
+    with run.observer.waiting("waiting for room on the cluster"):
+        handles = await cluster.place(count)
+    return ClusterCrew(handles, assignments, run.clock, cluster.release, at_once=plan.at_once, certain=plan.bounded)
 
 
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
     target = target_of(config)
-    pages = scraper.pages_of(config.server_metrics, config.gpu_metrics, target)
+    pages = pages_of(config.server_metrics, config.gpu_metrics, target)
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
@@ -319,80 +405,6 @@ def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | in
     if earlier := coverage.for_run(coverage.in_entry(entry), kind, identity.versions().get("trueload", "")):
         rows = [certificate.to_json() for certificate in earlier]
         directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
-
-
-async def _probe(
-    config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[Any]
-) -> ProbeResult:
-    target = target_of(config)
-    listed = await list_models(config.url, target, config.probe_timeout)
-    options = BodyOptions(
-        endpoint=config.endpoint,
-        model=choose_model(
-            None if config.models is None else config.models.names[0], listed, all_named=source.names_models
-        ),
-        keep_models=config.model is None,
-        stream=config.stream,
-        ignore_eos=config.ignore_eos,
-        tool_choice=config.tool_choice,
-        extra=config.extra_body,
-        websocket=config.websocket,
-    )
-    return await probe(
-        transport,
-        clock,
-        options,
-        run_id=run_id,
-        url=public_url(target.url),
-        samples=samples_to_ask(
-            config.endpoint,
-            source.ways if config.classes else _apart(source, config),
-            source.own_body,
-            models=_drawn(config),
-            all_named=source.names_models or bool(config.classes),
-        ),
-        listed=listed,
-        classes=_classes_of_ways(config, source),
-        authorized=any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers),
-        timeout_s=config.probe_timeout,
-    )
-
-
-def _classes_of_ways(config: RunConfig, source: Source[Any]) -> Sequence[str]:
-    """Of each way that the source has, the class of its requests; none where there are no classes."""
-    if not config.classes:
-        return ()
-    from bench.sources.mixed import Mixed
-
-    return source.classes_of_ways if isinstance(source, Mixed) else ()
-
-
-def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
-    """Samples that go elsewhere than the run. --model replaces the models of whole bodies: then these are all alike."""
-    replaced = config.model is not None
-    return [
-        way
-        for way in source.ways
-        if not (replaced and way.body is not None and way.endpoint is None and way.model is None)
-    ]
-
-
-def _drawn(config: RunConfig) -> tuple[str, ...]:
-    """The models among which the run draws; none where there are not several."""
-    mix = config.models
-    return () if mix is None or len(mix.names) == 1 or config.classes else mix.names
-
-
-def _several_models(source: Source[Any], config: RunConfig, usual: str | None) -> tuple[str, ...]:
-    """The models that the run sends to, where they are several: those among which it draws, and those that its data names."""
-    named = [
-        way.model if way.model is not None or way.body is None else way.body.get("model")
-        for way in _apart(source, config)
-    ]
-    found = dict.fromkeys(str(name) for name in [*_drawn(config), *named] if name is not None)
-    if usual is not None and not source.names_models:
-        found.setdefault(usual)
-    return tuple(found) if len(found) > 1 else ()
 
 
 def _planned_sharing(source: Source[Any], plan: LoadPlan) -> SharingTally | None:

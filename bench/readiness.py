@@ -1,7 +1,8 @@
-"""Waits until a server can be measured (--wait-for-server): a short request each second, until one is answered.
+"""Before the load: waits until a server can be measured (--wait-for-server), then probes it.
 
-What a server says while it starts is waited on: nothing, a broken connection, or a status of `_STARTING`. Every other answer
-ends the wait, also a refusal: the probe of the run asks next, and has a sentence for whatever is wrong.
+Waiting sends a short request each second, until one is answered.
+A server that starts gives no answer, breaks the connection, or answers with a status of `_STARTING`. Any other answer ends
+the wait, even a refusal: the probe comes next and has a sentence for whatever is wrong.
 """
 
 from __future__ import annotations
@@ -16,13 +17,28 @@ from bench.load.components import target_of, transport_of
 from bench.process.event_loop import loop_factory
 from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
-from bench.target.probe import ask, choose_model, diagnose, is_of_tls, list_models, samples_to_ask, what_came
+from bench.target.probe import (
+    AskedServer,
+    ProbeResult,
+    ask,
+    choose_model,
+    diagnose,
+    is_of_tls,
+    list_models,
+    probe,
+    samples_to_ask,
+    what_came,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from bench.config import RunConfig
     from bench.observer import Observer
+    from bench.sources.interface import Source
+    from bench.transport.interface import Transport
+    from promptset.samples import Sample
 
 _EVERY_NS = NS_PER_S
 _LEAST_S = 1.0
@@ -117,3 +133,77 @@ async def _answer(
         return await ask(transport, clock, hello, options, f"probe-ready-{number}", timeout_s), listed, options
     finally:
         await transport.close()
+
+
+async def probe_server(
+    config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[Any]
+) -> ProbeResult:
+    """Send the probe of a run before its load. Raises TargetError."""
+    target = target_of(config)
+    listed = await list_models(config.url, target, config.probe_timeout)
+    options = BodyOptions(
+        endpoint=config.endpoint,
+        model=choose_model(
+            None if config.models is None else config.models.names[0], listed, all_named=source.names_models
+        ),
+        keep_models=config.model is None,
+        stream=config.stream,
+        ignore_eos=config.ignore_eos,
+        tool_choice=config.tool_choice,
+        extra=config.extra_body,
+        websocket=config.websocket,
+    )
+    authorized = any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers)
+    return await probe(
+        transport,
+        clock,
+        options,
+        run_id=run_id,
+        samples=samples_to_ask(
+            config.endpoint,
+            source.ways if config.classes else _apart(source, config),
+            source.own_body,
+            models=_drawn(config),
+            all_named=source.names_models or bool(config.classes),
+        ),
+        server=AskedServer(public_url(target.url), listed, authorized),
+        classes=_classes_of_ways(config, source),
+        timeout_s=config.probe_timeout,
+    )
+
+
+def _classes_of_ways(config: RunConfig, source: Source[Any]) -> Sequence[str]:
+    """The class of each of the source's ways; empty without classes."""
+    if not config.classes:
+        return ()
+    from bench.sources.mixed import Mixed
+
+    return source.classes_of_ways if isinstance(source, Mixed) else ()
+
+
+def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
+    """Samples with another model or endpoint than the run. --model makes whole bodies alike: it replaces their models."""
+    replaced = config.model is not None
+    return [
+        way
+        for way in source.ways
+        if not (replaced and way.body is not None and way.endpoint is None and way.model is None)
+    ]
+
+
+def _drawn(config: RunConfig) -> tuple[str, ...]:
+    """The models among which the run draws; empty if it sends to one."""
+    mix = config.models
+    return () if mix is None or len(mix.names) == 1 or config.classes else mix.names
+
+
+def models_of_run(source: Source[Any], config: RunConfig, usual: str | None) -> tuple[str, ...]:
+    """The models that the run draws and those that its data names. Empty if there is only one."""
+    named = [
+        way.model if way.model is not None or way.body is None else way.body.get("model")
+        for way in _apart(source, config)
+    ]
+    names = dict.fromkeys(str(name) for name in [*_drawn(config), *named] if name is not None)
+    if usual is not None and not source.names_models:
+        names.setdefault(usual)
+    return tuple(names) if len(names) > 1 else ()

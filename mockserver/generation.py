@@ -23,7 +23,7 @@ from mockserver.engine import EngineRequest
 from mockserver.entries import RequestContext
 from mockserver.intake import EngineKeys, Intake, raise_refusal
 from mockserver.plans.arrival import key_of_choice
-from mockserver.plans.plan import Plan, StreamKey, draw_plan
+from mockserver.plans.plan import Plan, ReplyLength, StreamKey, draw_plan
 from mockserver.replies.choice import scripted_choice, text_choice, writer_of
 from mockserver.replies.content import Choice
 from mockserver.replies.logprobs import Logprobs
@@ -103,14 +103,16 @@ class Generation:
                 overrides.over(version.latencies),
                 config.seed,
                 key,
-                asked_tokens=params.asked_tokens,
-                ends_itself=ends_itself or overrides.output_tokens is not None,
+                ReplyLength(
+                    limit_tokens,
+                    asked=params.asked_tokens,
+                    ends_itself=ends_itself or overrides.output_tokens is not None,
+                    exact=exact_tokens,
+                ),
                 reasons=endpoint.is_chat,
                 faults=faults,
                 at_ns=facts.at_ns,
-                limit_tokens=limit_tokens,
                 input_tokens=input_tokens,
-                exact_tokens=exact_tokens,
             )
 
         context.plan = draw(context.arrival.key, limit_tokens=config.max_model_len)

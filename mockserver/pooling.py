@@ -15,7 +15,7 @@ from mockserver.dialect.pooling import PoolingEndpoint, PoolingRequest, too_long
 from mockserver.engine import EngineRequest
 from mockserver.entries import RequestContext
 from mockserver.intake import EngineKeys, Intake, raise_refusal
-from mockserver.plans.plan import draw_plan
+from mockserver.plans.plan import ReplyLength, draw_plan
 from mockserver.replies.pooled import pooled_content
 from mockserver.replies.reply import Reply
 from mockserver.replies.whole import WholeWriter
@@ -40,8 +40,7 @@ class Pooling:
             overrides.over(version.latencies),
             config.seed,
             context.arrival.key,
-            asked_tokens=1,
-            limit_tokens=1,
+            ReplyLength(1, asked=1),
             input_tokens=tokens,
             faults=faults,
             at_ns=facts.at_ns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -16,10 +17,12 @@ from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.pooling import PoolingEndpoint
 from mockserver.errors import UsageError
 from mockserver.expect.background import ExpectationCache
-from mockserver.handler import RequestHandler
+from mockserver.generation import Generation
 from mockserver.intake import Intake
 from mockserver.plain.head import PlainHeads
 from mockserver.plain.requests import ENDPOINTS as PLAIN_ENDPOINTS
+from mockserver.plain.requests import PlainRequests
+from mockserver.pooling import Pooling
 from mockserver.record.ledger import Ledger
 from mockserver.record.ledger_file import LedgerFile
 from mockserver.record.metrics import ServerMetrics, render
@@ -30,6 +33,26 @@ from mockserver.workers.peers import Peers, sum_counts
 from mockserver.workers.shared_state import SharedState
 from promptset.errors import SpecError
 from promptset.tokens import Tokenizer, load_tokenizer
+
+
+class RequestHandler:
+    """Handles the requests of one process."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._generation = Generation(intake)
+        self._pooling = Pooling(intake)
+        self.plain = PlainRequests(intake, self._generation)
+
+    async def generate(self, request: Request, endpoint: Endpoint, handled_ns: int) -> Response:
+        """Handle a request for text."""
+        serve = partial(self._generation.serve, endpoint)
+        return await self._intake.handle(request, handled_ns, serve, endpoint.refused)
+
+    async def pool(self, request: Request, endpoint: PoolingEndpoint, handled_ns: int) -> Response:
+        """Handle a request for embeddings or scores."""
+        return await self._intake.handle(request, handled_ns, partial(self._pooling.serve, endpoint))
+
 
 Result = TypeVar("Result")
 

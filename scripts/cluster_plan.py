@@ -22,8 +22,8 @@ from bench.load.assignment import Assignment
 from bench.load.live import Live, LoadGoal
 from bench.load.live_log import live_line
 from bench.modes.share import WorkerShare
+from bench.run_files import shards
 from bench.run_files.run_directory import RunDirectory
-from bench.scale import shards
 from bench.scale.cluster.crew import ClusterCrew
 from bench.scale.cluster.node_worker import TAKE_S, Delivery
 from tests.support.made_records import made_record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -52,49 +53,33 @@ def certify(
     shared_clock: bool = True,
     truth: Mapping[str, Any] | None = None,
     planned: Iterator[int] | None = None,
-    begun_ns: int | None = None,
     endpoint: str = "chat",
 ) -> Certificate | None:
-    """How wrong the numbers of a summary are; None where the run has no ledger.
+    """How wrong the numbers of a summary are. Returns None if the run has no ledger.
 
-    `measured`: what gives the metrics of requests that have one value each. `start_ns`: the zero of the summary's times.
-    `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: the arrivals of an
-    open loop, drawn again, in ns from `begun_ns`, the start of the load with its warm-up. `endpoint`: that of the run.
+    `measured` computes the metrics that have one value per request. `start_ns`: the zero of the summary's times.
+    `truth`: the body of the mock's GET /truth. Without a shared clock, durations are compared. `planned`: when each
+    arrival of an open loop is due, drawn again. `endpoint`: the endpoint of the run.
     """
-    path = directory.path / LEDGER
-    if not path.exists():
+    if not (directory.path / LEDGER).exists():
         return None
-    with path.open("rb") as file:
-        joining = Join(Ledger(file, str(path)), endpoint)
-        duration_s = summary.throughput.duration_s
-        pairs = PairStatistics(
-            shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
-        )
-        jobs = JobTruth(shared_clock=shared_clock)
-        arrivals = None if planned is None or begun_ns is None else PlannedArrivals(planned, begun_ns)
-        joined = joining.pairs(_passed(directory.records(), arrivals))
-        while several := list(islice(joined, MEASURED_AT_ONCE)):
-            values = measured([pair.record for pair in several])
-            for row, pair in enumerate(several):
-                pairs.add(pair, {metric: of_requests[row] for metric, of_requests in values.items()})
-                jobs.add(pair)
-    of_jobs, wrong_jobs, causes_of_jobs = jobs.compared(summary.jobs)
+    arrivals = None if planned is None else PlannedArrivals(planned)
+    compared = _compared(directory, summary, measured, start_ns, shared_clock, arrivals, endpoint)
+    joining, pairs = compared.joining, compared.pairs
+    job_errors, job_problems, job_causes = compared.jobs.compared(summary.jobs)
     slip = None if arrivals is None else arrivals.slip()
     throughput = _throughput(summary.throughput, pairs)
-    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs), *wrong_jobs]
+    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs), *job_problems]
     causes = [
         *_causes(summary, pairs),
-        *causes_of_jobs,
+        *job_causes,
         *_causes_of_rates(throughput, pairs),
         *_causes_of_chunks(joining),
         *causes_of_outcomes(joining.confused()),
     ]
-    if slip is not None:
-        problems.append(slip.problem)
-        causes.append(slip.cause)
     return Certificate(
         clock="shared" if shared_clock else "other",
-        metrics=(*_metrics(summary.latency, pairs), *of_jobs),
+        metrics=(*_metrics(summary.latency, pairs), *job_errors),
         throughput=tuple(throughput),
         observation_lag_ms=_spread(pairs.lag),
         way_in_ms=_spread(pairs.way_in),
@@ -103,11 +88,47 @@ def certify(
         closed_form=tuple(against_closed_form(truth, pairs.mock, pairs.mock_series)),
         counts=joining.counts(),
         agreement=tuple(joining.agreement()),
-        problems=tuple(problems),
-        causes=tuple(causes),
+        problems=(*problems, *([] if slip is None else [slip.problem])),
+        causes=(*causes, *([] if slip is None else [slip.cause])),
         worst=tuple(pairs.worst()),
-        plots=plots.build(pairs, summary.latency, duration_s),
+        plots=plots.build(pairs, summary.latency, summary.throughput.duration_s),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The records of a run beside the ledger."""
+
+    joining: Join
+    pairs: PairStatistics
+    jobs: JobTruth
+
+
+def _compared(
+    directory: RunDirectory,
+    summary: SummaryNumbers,
+    measured: MeasuredOf,
+    start_ns: int,
+    shared_clock: bool,
+    arrivals: PlannedArrivals | None,
+    endpoint: str,
+) -> _Compared:
+    """Read the ledger and the records, and join them."""
+    path = directory.path / LEDGER
+    with path.open("rb") as file:
+        joining = Join(Ledger(file, str(path)), endpoint)
+        duration_s = summary.throughput.duration_s
+        pairs = PairStatistics(
+            shared_clock=shared_clock, start_ns=start_ns, duration_s=1.0 if duration_s is None else duration_s
+        )
+        jobs = JobTruth(shared_clock=shared_clock)
+        joined = joining.pairs(_passed(directory.records(), arrivals))
+        while several := list(islice(joined, MEASURED_AT_ONCE)):
+            values = measured([pair.record for pair in several])
+            for row, pair in enumerate(several):
+                pairs.add(pair, {metric: of_requests[row] for metric, of_requests in values.items()})
+                jobs.add(pair)
+    return _Compared(joining, pairs, jobs)
 
 
 def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) -> Iterator[RequestRecord]:

@@ -37,11 +37,10 @@ class Slip:
 
 
 class PlannedArrivals:
-    """Compares the arrivals of an open loop with the schedule: `offsets` in ns from `start_ns`, without end."""
+    """Compares the arrivals of an open loop with the schedule: when each is due, without end."""
 
-    def __init__(self, offsets: Iterator[int], start_ns: int) -> None:
-        self._offsets = offsets
-        self._start_ns = start_ns
+    def __init__(self, due_ns: Iterator[int]) -> None:
+        self._due_ns = due_ns
         self._seen: list[tuple[int, int, int, int]] = []
 
     def add(self, record: RequestRecord) -> None:
@@ -54,8 +53,8 @@ class PlannedArrivals:
         if not seen:
             return None
         # A damaged index may be of any size.
-        planned = list(islice(self._offsets, min(seen[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(seen))))
-        late_ns = [due - self._start_ns - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
+        planned = list(islice(self._due_ns, min(seen[-1][0] + 1, _MOST_WITHOUT_A_RECORD + 10 * len(seen))))
+        late_ns = [due - planned[index] if index < len(planned) else None for index, due, _, _ in seen]
         off = [ns for ns in late_ns if ns is None or ns]
         if not off:
             return None

@@ -2,5 +2,4 @@
 
 measure      one calibration, a sweep of loads, or the metamorphic checks: starts the mock, runs the load, keeps the result
 remote       a mock that runs elsewhere, over HTTP
-slow_reader  the client of one of the metamorphic checks
 """

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from bench import manifest
 from bench.accuracy import coverage, metamorphic
+from bench.accuracy.ledger import PROBE
 from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, next_point
-from bench.calibrate import remote, slow_reader
+from bench.calibrate import remote
 from bench.clock import clock_identity
 from bench.config import RunConfig
 from bench.endpoints import urls
@@ -31,6 +35,13 @@ from bench.series.runs import unless_interrupted
 
 ANYWHERE = "http://127.0.0.1:1"
 """Stands for the mock's address before it is known: a wrong load is refused before the mock starts."""
+
+SLOW_READER_ID = f"{PROBE}slow-reader"
+"""The id of the request of `read_slowly`, which is not part of the load."""
+_SLOW_READER_TOKENS = 40_000
+"""About 8 MB: more than a sender's buffer may grow to on Linux (4 MiB, tcp_wmem)."""
+_PAUSE_S = 1.0
+_RECEIVE_BYTES = 4_096
 
 
 def calibrate(
@@ -198,7 +209,7 @@ def check_all(
                 mock_flags=check.mock,
                 command=command,
                 observer=LoadOnly(observer),
-                afterwards=slow_reader.read_slowly if check.slow_reader else lambda base_url: None,
+                afterwards=read_slowly if check.slow_reader else lambda base_url: None,
             )
         )
         observations.append(_observation(result, check))
@@ -222,7 +233,7 @@ def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observ
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:
-            rows = [row for row in map(orjson.loads, file) if row["id"] == slow_reader.ID]
+            rows = [row for row in map(orjson.loads, file) if row["id"] == SLOW_READER_ID]
         blocked = sum(len(row["blocked"]) for row in rows)
     return metamorphic.Observation(
         summary=result.summary,
@@ -230,3 +241,32 @@ def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observ
         blocked_slow=blocked,
         blocked=calibration["counts"]["blocked"],
     )
+
+
+def read_slowly(base_url: str) -> None:
+    """Ask for a long reply, wait, then read all of it, so that the mock must wait. Raises OSError if it cannot be reached."""
+    address = urlsplit(base_url)
+    assert address.hostname is not None
+    assert address.port is not None
+    body = orjson.dumps(
+        {
+            "model": "mock-model",
+            "messages": [{"role": "user", "content": "x"}],
+            "max_tokens": _SLOW_READER_TOKENS,
+            "stream": True,
+        }
+    )
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\n"
+        f"x-request-id: {SLOW_READER_ID}\r\nx-mock-ttft: 1ms\r\nx-mock-tpot: 10us\r\nconnection: close\r\n"
+        f"content-length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        connection.settimeout(20)
+        connection.connect((address.hostname, address.port))
+        connection.sendall(head.encode() + body)
+        threading.Event().wait(_PAUSE_S)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        while connection.recv(1 << 16):
+            pass

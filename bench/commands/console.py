@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import webbrowser
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,50 +28,12 @@ examples:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    parser = Parser(
-        prog="python -m bench console",
-        description="Serves the console: one page to start load tests, watch them live, keep and compare them.",
-        epilog=EXAMPLES,
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", default="8600", help="port to listen on; 0 takes a free one (default: 8600)")
-    parser.add_argument(
-        "--runs", metavar="DIR", default="runs", help="the folder of the run directories (default: runs)"
-    )
-    parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
-    parser.add_argument("--no-browser", action="store_true", help="open no browser")
-    given = parser.parse_args(list(argv))
+    given = _parser().parse_args(list(argv))
     if not given.port.isdecimal() or int(given.port) > 65535:
         raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
-    token = given.token or os.environ.get("TRUELOAD_TOKEN")
-    token = None if token is None else token.strip()  # A file that it was read from ends in a line break.
-    if not is_loopback(given.host):
-        if token is None:
-            raise UsageError(
-                f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
-            )
-        print(
-            f"warning: {given.host} can be reached from other machines, without encryption: whoever has the token can send "
-            "load from this machine",
-            file=sys.stderr,
-        )
-    if token is not None and len(token) < SHORTEST_TOKEN:
-        where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
-        raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+    token = _token(given)
     refuse_directory("--runs", Path(given.runs))
-    try:
-        given.host.encode("idna")
-        family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
-        listening = socket.create_server((given.host, int(given.port)), family=family)
-    except UnicodeError as e:
-        raise UsageError(
-            f"--host {given.host}: no host has such a name (a part of it is empty, or over 63 long)"
-        ) from e
-    except OSError as e:
-        why = (
-            os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
-        )  # Python's own words say the address once more.
-        raise UsageError(f"cannot listen on {given.host}:{given.port} ({why}): choose another --port") from e
+    listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
     keys, console = Keys(token), Console(Path(given.runs))
     public, private = urls_of(given.host, port, keys.token)
@@ -87,3 +50,51 @@ def main(argv: Sequence[str]) -> int:
     finally:
         forget(console.runs)
     return Exit.GOOD
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m bench console",
+        description="Serves the console: one page to start load tests, watch them live, keep and compare them.",
+        epilog=EXAMPLES,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
+    parser.add_argument("--port", default="8600", help="port to listen on; 0 takes a free one (default: 8600)")
+    parser.add_argument(
+        "--runs", metavar="DIR", default="runs", help="the folder of the run directories (default: runs)"
+    )
+    parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
+    parser.add_argument("--no-browser", action="store_true", help="open no browser")
+    return parser
+
+
+def _token(given: Namespace) -> str | None:
+    """The token that the user chose. Raises UsageError if it is too short, or missing although other machines are let in."""
+    token: str | None = given.token or os.environ.get("TRUELOAD_TOKEN")
+    token = None if token is None else token.strip()  # A file that it was read from ends in a line break.
+    if not is_loopback(given.host):
+        if token is None:
+            raise UsageError(
+                f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
+            )
+        print(
+            f"warning: {given.host} can be reached from other machines, without encryption: whoever has the token can send "
+            "load from this machine",
+            file=sys.stderr,
+        )
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
+        raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        host.encode("idna")
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except UnicodeError as e:
+        raise UsageError(f"--host {host}: no host has such a name (a part of it is empty, or over 63 long)") from e
+    except OSError as e:
+        # Python's own words repeat the address.
+        why = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
+        raise UsageError(f"cannot listen on {host}:{port} ({why}): choose another --port") from e

@@ -25,8 +25,7 @@ from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command. Returns its exit status; raises BenchError."""
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench report",
         description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. "
@@ -63,7 +62,12 @@ def main(argv: Sequence[str]) -> int:
         "its workers left on a node (docs/cluster.md); may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
-    given = parser.parse_args(list(argv))
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    given = _parser().parse_args(list(argv))
     paths = [Path(run) for run in given.run]
     of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
     if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):

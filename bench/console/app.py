@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from bench.console import api, pages
 from bench.console.errors import ConsoleError, Refused
+from bench.console.pages.site import Site
 from bench.console.security import Guard, Keys
 from bench.console.service import Console
 
@@ -43,15 +44,16 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.include_router(api.router(console))
-    app.include_router(pages.router(console, keys.csrf))
+    app.state.console, app.state.site = console, Site(console, keys.csrf)
+    app.include_router(api.router)
+    app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
-    app.add_exception_handler(ConsoleError, _told)
+    app.add_exception_handler(ConsoleError, _answer_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     return Guard(app, keys, host=host, cookie=f"trueload_{port}")
 
 
-def _told(request: Request, error: Exception) -> Response:
+def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConsoleError)
     if request.url.path.startswith("/api/"):
         content: dict[str, object] = {"error": str(error)}
@@ -67,14 +69,14 @@ def _told(request: Request, error: Exception) -> Response:
 
 
 def _invalid(request: Request, error: Exception) -> Response:
-    """What is wrong with a JSON body, without what it holds: it may hold a key."""
+    """Names the problems of a JSON body and leaves its values out: they may be secret."""
     assert isinstance(error, RequestValidationError)
     problems = [
-        {"field": ".".join(str(part) for part in one["loc"][1:]) or None, "problem": one["msg"]}
-        for one in error.errors()
+        {"field": ".".join(str(part) for part in problem["loc"][1:]) or None, "problem": problem["msg"]}
+        for problem in error.errors()
     ]
-    told = "; ".join(f"{one['field'] or 'body'}: {one['problem']}" for one in problems)
-    return JSONResponse({"error": told, "problems": problems}, status_code=422)
+    sentences = "; ".join(f"{problem['field'] or 'body'}: {problem['problem']}" for problem in problems)
+    return JSONResponse({"error": sentences, "problems": problems}, status_code=422)
 
 
 def _version() -> str:

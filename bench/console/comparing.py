@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,16 +48,26 @@ class Comparison:
     allow: tuple[str, ...] = ()
 
 
+def in_order(tasks: Iterable[Task]) -> list[Task]:
+    """The baseline first, then by the time of their start."""
+    return sorted(tasks, key=lambda task: (not task.marks.baseline, task.started or "", task.id))
+
+
+def differing_settings(tasks: Sequence[Task]) -> list[str]:
+    """The settings that these tasks do not share."""
+    names = dict.fromkeys(name for task in tasks for name in task.settings)
+    return [name for name in names if len({str(task.settings.get(name)) for task in tasks}) > 1]
+
+
 def grouped(tasks: Sequence[Task], by: str) -> list[Group]:
     """The sides, the baseline first, then by their time. `by`: task, or label (tasks without one stand for themselves)."""
-    ordered = sorted(tasks, key=lambda task: (not task.marks.baseline, task.started or "", task.id))
-    found: dict[str, list[Task]] = {}
-    for task in ordered:
+    sides: dict[str, list[Task]] = {}
+    for task in in_order(tasks):
         label = task.marks.label if by == "label" else None
-        found.setdefault(f"label {label}" if label else task.id, []).append(task)
+        sides.setdefault(f"label {label}" if label else task.id, []).append(task)
     return [
         Group(members[0].marks.label or name if name.startswith("label ") else members[0].title, tuple(members))
-        for name, members in found.items()
+        for name, members in sides.items()
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import shlex
@@ -43,7 +42,7 @@ from bench.run_files.run_directory import LIVE
 from bench.run_files.writable import make_directory
 
 PROBE_WITHIN_S = 60.0
-PROBE = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4}
+_SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
 MOST_ZIP_BYTES = 512 * 1024 * 1024
@@ -349,34 +348,33 @@ class Console:
         self.store.save_target(target)
         return target
 
-    async def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
-        """Ask a server for one short reply, as a run does first. Returns what it said; raises ConsoleError."""
+    def remove_target(self, name: str) -> None:
+        """Forget a saved server. Raises NotFound."""
+        self.store.remove_target(self.target(name).name)
+
+    def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
+        """Ask a server for one short reply, as a run does first. Returns a sentence; raises ConsoleError."""
         given = {**({} if target is None else _of_target(target)), **settings}
         paths = settings_form.check(given, secrets, self.files)
         environment = dict(os.environ)
         if target is not None and target.key_variable and os.environ.get(target.key_variable):
             own = urls.key_variable(str(given.get("url", "")), given.get("endpoint"))
             environment[own] = os.environ[target.key_variable]
-        small = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
-        content = yaml.safe_dump({**paths, **secrets, **small})
+        content = yaml.safe_dump({**paths, **secrets, **_SMALL_RUN})
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
             command = [sys.executable, "-m", "bench", "run", "--config", "-", "--out", f"{folder}/run", "--quiet"]
-
-            def ask() -> tuple[int, str]:
-                ran = subprocess.run(
+            try:
+                process = subprocess.run(
                     command, input=content, capture_output=True, text=True, timeout=PROBE_WITHIN_S, env=environment,
                     check=False,
                 )  # fmt: skip
-                return ran.returncode, ran.stderr.strip().removeprefix("error: ")
-
-            try:
-                status, said = await asyncio.to_thread(ask)
             except subprocess.TimeoutExpired:
                 raise ConsoleError(f"no answer within {PROBE_WITHIN_S:.0f} s") from None
             try:
                 model = yaml.safe_load((Path(folder) / "run" / "run.yaml").read_text())["manifest"]["model"]
             except OSError:
-                raise ConsoleError(said or f"the probe ended with status {status}") from None
+                reason = process.stderr.strip().removeprefix("error: ")
+                raise ConsoleError(reason or f"the probe ended with status {process.returncode}") from None
         return "it answers" + (f", with the model {model}" if model else "")
 
 

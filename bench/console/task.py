@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.console.store import Marks
@@ -106,6 +106,24 @@ class Task:
     def over(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.state in OVER
+
+    def to_json(self) -> dict[str, Any]:
+        """The task for the API, with title and marks beside the other fields."""
+        fields = asdict(self)
+        marks = fields.pop("marks")
+        return {**fields, **marks, "title": self.title, "active": self.active}
+
+
+def selected(tasks: Sequence[Task], state: str | None, label: str | None, search: str) -> list[Task]:
+    """The tasks with this state and this label that contain a text."""
+    wanted = search.lower().strip()
+    return [
+        task
+        for task in tasks
+        if (not state or task.state == state)
+        and (not label or task.marks.label == label)
+        and wanted in f"{task.id} {task.title} {task.target} {task.load} {task.marks.note or ''}".lower()
+    ]
 
 
 def headlines(tasks: Sequence[Task]) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from bench.dispatch.sessions import SessionsLoop
 
 if TYPE_CHECKING:
     from bench.clock import Timer
-    from bench.conversations.turns import Conversations
     from bench.dispatch.sending import Sending
+    from bench.workload.turns import Conversations
 
 
 class SessionArrivals(SessionsLoop):

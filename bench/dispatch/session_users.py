@@ -13,8 +13,8 @@ from bench.dispatch.sessions import SessionsLoop
 from bench.dispatch.users import Users
 
 if TYPE_CHECKING:
-    from bench.conversations.turns import Conversations
     from bench.dispatch.sending import Sending
+    from bench.workload.turns import Conversations
 
 
 class SessionUsers(SessionsLoop):

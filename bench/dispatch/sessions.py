@@ -16,16 +16,15 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.dispatch.course import Course
 from bench.records import Outcome, RequestRecord
 
 if TYPE_CHECKING:
     from bench.clock import Timer
-    from bench.conversations.turns import Conversation, Conversations
     from bench.dispatch.sending import Sending
+    from bench.workload.turns import Conversation, Conversations
 
 
 class _Session:
@@ -205,3 +204,58 @@ class SessionsLoop(ABC):
     def _check_end(self) -> None:
         if self._sending.stop.stopped and self.done == self.sent and not self._ended.done():
             self._ended.set_result(None)
+
+
+Due = tuple[int, int]
+"""The number of a turn, and the instant at which it is due."""
+
+
+class Course:
+    """Decides which turns of a session are due, and when, from the turns that have ended. Returns each turn once.
+
+    A turn is due when all turns that it comes after have ended and its pause is over. The pause begins with the last of
+    these ends, or with the session if the turn comes after none.
+    """
+
+    def __init__(
+        self,
+        after: Sequence[Sequence[int]],
+        pauses_ns: Sequence[int],
+        *,
+        began_ns: int,
+        ended_ns: Mapping[int, int],
+    ) -> None:
+        """`after`: of each turn, those that it comes after. `ended_ns`: when turns ended that are not sent."""
+        self._after = after
+        self._pauses_ns = pauses_ns
+        self._began_ns = began_ns
+        self._ended_ns = dict(ended_ns)
+        self._children: dict[int, list[int]] = {}
+        for turn, before in enumerate(after):
+            for one in before:
+                self._children.setdefault(one, []).append(turn)
+        self.left = len(after) - len(ended_ns)
+        """Turns that were not named yet."""
+
+    def first(self) -> list[Due]:
+        """The turns that are due whatever else happens."""
+        return self._due(turn for turn in range(len(self._after)) if turn not in self._ended_ns)
+
+    def ended(self, turn: int, end_ns: int) -> list[Due]:
+        """A turn has ended: the turns that only waited for that."""
+        self._ended_ns[turn] = end_ns
+        return self._due(self.children(turn))
+
+    def children(self, turn: int) -> Sequence[int]:
+        """The turns that come after this one."""
+        return self._children.get(turn, ())
+
+    def _due(self, turns: Iterable[int]) -> list[Due]:
+        found = []
+        for turn in turns:
+            ends = [self._ended_ns.get(before) for before in self._after[turn]]
+            known = [end for end in ends if end is not None]
+            if len(known) == len(ends):
+                self.left -= 1
+                found.append((turn, max(known, default=self._began_ns) + self._pauses_ns[turn]))
+        return found

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from bench.conversations.kept_messages import array_of
 from bench.endpoints.answer_parts import CallParts
 from bench.endpoints.openai import OpenAIEndpoint
+from bench.workload.kept_messages import array_of
 from promptset.samples import Sample
 
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")

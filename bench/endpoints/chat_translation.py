@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from bench.conversations.kept_messages import array_of
 from bench.endpoints import decoding
 from bench.endpoints.interface import TOOL_CHOICES
+from bench.workload.kept_messages import array_of
 
 Fields = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
     streams     what a record says of the server's work
     steps       the steps of the server, as token arrivals show them, and the work in each
-    coarse      the same where a chunk holds the tokens of several steps
     robust      non-negative least squares, with weights that leave outliers out
     coefficients  b0 to b3 with their intervals, and which of them these loads could not tell
     front_end   a0, a1 and w0, from the TTFT that the steps leave

@@ -2,8 +2,7 @@
 
 ladder   pure: loads that rise step by step, when a step no longer holds, and what gave way first
 source   a server that costs almost nothing: precomputed bytes from bare sockets, in a process of its own
-servers  starts that source or our mock, and says how much of a processor it used
-measure  climbs the ladders: a series of runs
+measure  starts that source or our mock, and climbs the ladders: a series of runs
 result   the limits that a measurement found
 table    the limits as text for a terminal
 """

@@ -7,7 +7,6 @@ components    what a worker sends and with what, made of the configuration
 worker        makes requests and connections ahead
 active_load   the load of a worker under way
 feed          requests made by a process beside the load (feed_program), as frames (frames)
-collector     the garbage collector while the load runs
 sampling      the client's own state, once a second
 live          the progress line
 warmup_finder the end of the warm-up, where the run finds it itself

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 from bench.dispatch.in_flight import InFlightCounter
 from bench.dispatch.sending import Sending
 from bench.dispatch.stop import Stop
 from bench.load.assignment import Assignment, WorkerReport
-from bench.load.collector import collector_at_rest
 from bench.load.crew import Followed, Order
 from bench.load.replies_in_flight import RepliesInFlight
 from bench.load.sampling import ClientState, Sampler
@@ -26,33 +29,41 @@ if TYPE_CHECKING:
     from bench.transport.interface import Transport
 
 
+@dataclass(frozen=True, slots=True)
+class ReadyWorker:
+    """What a worker sends, over which transport, and the files that it writes."""
+
+    assignment: Assignment
+    load: WorkerLoad
+    source: Source[Any]
+    records: LineLog
+    samples: LineLog
+    transport: Transport
+    clock: Clock
+
+
 class ActiveLoad:
-    """From its creation on it can be told to stop; `run` sends."""
+    """Can be told to stop from its creation on; `run` sends."""
 
     def __init__(
         self,
-        assignment: Assignment,
-        load: WorkerLoad,
-        source: Source[Any],
-        records: LineLog,
-        samples: LineLog,
-        transport: Transport,
-        clock: Clock,
+        worker: ReadyWorker,
         *,
         start_ns: int,
         followed: Followed,
         on_change: Callable[[float], None],
     ) -> None:
-        """`on_change` is handed every load that will be another one."""
+        """`on_change` is called with the load after each change."""
+        assignment, load, transport, clock = worker.assignment, worker.load, worker.transport, worker.clock
         share = self._share = assignment.share
         self._mode = assignment.config.load
         self._number = share.worker
         self._alone = assignment.alone
         self._priority = assignment.config.priority
         self._backlog = load.backlog
-        self._source = source
-        self._records = records
-        self._samples = samples
+        self._source = worker.source
+        self._records = worker.records
+        self._samples = worker.samples
         self._transport = transport
         self._clock = clock
         self._start_ns = start_ns
@@ -75,7 +86,7 @@ class ActiveLoad:
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded
         )
         self._dispatcher = load.dispatcher(sending)
-        self._sampler = Sampler(clock, self.counts, samples.append, share.worker)
+        self._sampler = Sampler(clock, self.counts, worker.samples.append, share.worker)
 
     @property
     def in_flight(self) -> int:
@@ -143,3 +154,39 @@ class ActiveLoad:
             "sent": self._dispatcher.sent,
             "done": self._dispatcher.done,
         }
+
+
+QUIET_SHARE = 0.3
+"""A process that used less of a second than this has time to collect garbage."""
+MANY_OBJECTS = 50_000
+"""Fewer that were made and are not gone are no garbage worth a look: it would stop the loop for some ms."""
+
+
+@contextlib.contextmanager
+def collector_at_rest(clock: Clock) -> Iterator[None]:
+    """Keep the garbage collector from stopping the loop: what there was before is frozen, what is new waits for quiet.
+
+    Nothing is collected first: that would take 50 ms before the load, and finds a thousand objects of half a million.
+
+    The measuring path leaves no reference cycles behind; other libraries may, so a second in which the process was mostly
+    idle ends with a look at what was made since the last look, where it is much.
+    """
+    gc.freeze()
+    gc.disable()
+    timer: Timer
+    used_ns = cpu_ns()
+
+    def look() -> None:
+        nonlocal timer, used_ns
+        before_ns, used_ns = used_ns, cpu_ns()
+        if used_ns - before_ns < QUIET_SHARE * NS_PER_S and gc.get_count()[0] >= MANY_OBJECTS:
+            gc.collect(0)
+        timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
+
+    timer = clock.call_at(clock.now_ns() + NS_PER_S, look)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        gc.enable()
+        gc.unfreeze()

@@ -22,7 +22,7 @@ from bench.process import child_process
 if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.load.assignment import Assignment
-    from bench.stock import Backlog
+    from bench.workload.stock import Backlog
 
 PROGRAM = "bench.load.feed_program"
 

@@ -18,7 +18,7 @@ from bench.load.feed import ProcessFeed
 if TYPE_CHECKING:
     from bench.load.assignment import Assignment
     from bench.modes.share import WorkerShare
-    from bench.stock import Backlog
+    from bench.workload.stock import Backlog
 
 READY_NS = 2 * NS_PER_S
 """So long after its start a feed is taken to be ready. It needs some 0.5 s of a processor that nobody else wants."""

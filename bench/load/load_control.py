@@ -1,13 +1,13 @@
-"""The load of a running run, set from outside: what may be asked for, when it begins, and who is told.
+"""Sets the load of a run while it runs: which loads it accepts, when a change begins, and what it tells the crew.
 
-Everything here is called in the measuring loop and does no I/O. Whoever asks from elsewhere comes through
-`bench/control.py`.
+Everything here is called in the measuring loop and does no I/O. Other processes come in through `bench/control.py`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, Clock
@@ -29,30 +29,35 @@ TOO_LATE_S = 1.0
 """A change this short before the planned end would be in no number."""
 
 
+@dataclass(frozen=True, slots=True)
+class BegunLoad:
+    """A load as it began. `changeable`: others may set it, if its mode and settings allow that."""
+
+    config: RunConfig
+    start_ns: int
+    workers: int
+    changeable: bool
+
+
 class LoadControl:
     """Sets the load of a run whose load may be changed, and ends it: a `Control` of bench/observer.py."""
 
     def __init__(
         self,
-        config: RunConfig,
+        load: BegunLoad,
         crew: Crew,
         clock: Clock,
         interrupts: Interrupts,
         *,
-        start_ns: int,
-        workers: int,
-        changeable: bool,
         numbers: Callable[[int], LiveNumbers],
         note: Callable[[LoadChange], None],
     ) -> None:
-        """`numbers` gives the load at an instant, `note` writes a change down, and does not wait for that."""
-        self._config = config
+        """`numbers` gives the load at an instant. `note` records a change, without waiting for the disk."""
+        self._load = load
+        self._config = load.config
         self._crew = crew
         self._clock = clock
         self._interrupts = interrupts
-        self._start_ns = start_ns
-        self._workers = workers
-        self._changeable = changeable
         self._numbers = numbers
         self._note = note
         self._changes: list[LoadChange] = []
@@ -68,7 +73,7 @@ class LoadControl:
     def load_at(self, now_ns: int) -> float | None:
         """The load as it is planned by now; None in a mode that plans no number."""
         made = [change.after for change in self._changes if change.t_ns <= now_ns]
-        return made[-1] if made else self._config.load.load_at(now_ns - self._start_ns)
+        return made[-1] if made else self._config.load.load_at(now_ns - self._load.start_ns)
 
     @property
     def unit(self) -> str:
@@ -78,7 +83,7 @@ class LoadControl:
     def set_load(self, load: float, by: str = "python") -> LoadChange:
         """Set users or requests per second. Returns the change; raises UsageError with one sentence where it is refused."""
         now_ns = self._clock.now_ns()
-        before = self._changes[-1].after if self._changes else self._config.load.load_at(now_ns - self._start_ns)
+        before = self._changes[-1].after if self._changes else self._config.load.load_at(now_ns - self._load.start_ns)
         lead_ns = self._crew.lead_ns(load)
         problem = self._problem(load, before, now_ns, lead_ns)
         if problem is not None or before is None:
@@ -94,12 +99,12 @@ class LoadControl:
 
     def since_start_s(self, change: LoadChange) -> float:
         """When it begins, in seconds from the start of the load."""
-        return (change.t_ns - self._start_ns) / NS_PER_S
+        return (change.t_ns - self._load.start_ns) / NS_PER_S
 
     def _problem(self, load: float, before: float | None, now_ns: int, lead_ns: int) -> str | None:
         if (why := self._config.fixed_load) is not None:
             return why
-        if not self._changeable:
+        if not self._load.changeable:
             return NO_CHANGES
         if (wrong := self._out_of_range(load)) is not None:
             return wrong
@@ -132,10 +137,10 @@ class LoadControl:
             return None
         if not float(load).is_integer():
             return f"{load:g} {self.unit} do not exist: give a whole number"
-        if load < self._workers:
-            return f"this run has {self._workers} workers: give at least {self._workers} {self.unit}"
+        if load < self._load.workers:
+            return f"this run has {self._load.workers} workers: give at least {self._load.workers} {self.unit}"
         try:
-            preflight.check(-(-round(load) // self._workers))
+            preflight.check(-(-round(load) // self._load.workers))
         except UsageError as e:
             return " ".join(e.problems)
         return None

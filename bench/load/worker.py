@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
 from bench.errors import UsageError
-from bench.load.active_load import ActiveLoad
+from bench.load.active_load import ActiveLoad, ReadyWorker
 from bench.load.feed import FeedProcess, ProcessFeed
 from bench.load.feed_on_change import FeedOnChange, may_need_more
 from bench.machine import preflight
@@ -170,7 +170,7 @@ class Worker:
 
     def begin(self, start_ns: int, followed: Followed) -> ActiveLoad:
         """The load begins at this instant; `followed` is told what arrives and every record."""
-        return ActiveLoad(
+        ready = ReadyWorker(
             self._assignment,
             self._load,
             self._source,
@@ -178,6 +178,9 @@ class Worker:
             self._samples,
             self._transport,
             self._clock,
+        )
+        return ActiveLoad(
+            ready,
             start_ns=start_ns,
             followed=followed,
             on_change=lambda load: None if self._on_change is None else self._on_change.load_changes(load),

@@ -250,8 +250,9 @@ def _statistic(ascending: Sequence[float], stat: str) -> float:
 def evaluate(
     objectives: Iterable[Objective], whole: Numbers, parts: Mapping[tuple[str, str], Numbers] = MappingProxyType({})
 ) -> Slo:
-    """Each objective with the value it is held against and whether it held: `slo` of a summary. `parts`: the numbers of the
-    parts of the run, by kind and name.
+    """Each objective with its value and whether it held: `slo` of a summary.
+
+    `whole` has the numbers of the run, `parts` those of its models and classes, by kind and name.
 
     `held` is about the value itself, `shown` about its whole interval: "held", "failed", or "not shown" where the limit
     lies inside or there are too few independent values.

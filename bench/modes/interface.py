@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bench.dispatch.interface import Dispatcher
     from bench.schedule.changing import RateChange
     from bench.sources.interface import Source, SourceSpec
-    from bench.stock import Backlog
+    from bench.workload.stock import Backlog
     from promptset.samples import Sample
 
 DEFAULT_REQUESTS = 100

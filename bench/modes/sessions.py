@@ -259,16 +259,14 @@ class Sessions(UsersMode):
         self, source: Source[Any], encode: Callable[[Sample], Encoded], numbering: Numbering, share: WorkerShare
     ) -> WorkerLoad:
         """A loop of the share's users, each in a session; or of the share's arrivals."""
-        from bench.conversations.turns import Conversations
         from bench.dispatch import SessionArrivals, SessionUsers
+        from bench.workload.turns import Conversations, History
 
         conversations = Conversations(
             source,
             encode,
             numbering.run_id,
-            real=self.real_history,
-            reasoning=self.reasoning,
-            stored=self.stored,
+            History(self.real_history, self.reasoning, self.stored),
             first=numbering.first,
             step=numbering.step,
             cancel=numbering.cancel,

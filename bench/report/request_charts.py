@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.report.charts import Chart, Line, Panel, round_step
 from bench.report.details import has_tokens
@@ -27,20 +27,21 @@ def _which(run: RunNumbers, shown: int) -> str:
     return "All of them." if shown >= succeeded else f"{shown:,} of {succeeded:,}: the slowest, and an even sample."
 
 
+class _Fields(NamedTuple):
+    """Two fields of a request: y against x."""
+
+    x: str
+    y: str
+    x_title: str
+    unit: str
+    name: str
+
+
 def _against(
-    run: RunNumbers,
-    key: str,
-    title: str,
-    meaning: str,
-    x: str,
-    y: str,
-    x_title: str,
-    unit: str,
-    name: str,
-    *,
-    diagonal: bool = False,
+    run: RunNumbers, key: str, title: str, meaning: str, fields: _Fields, *, diagonal: bool = False
 ) -> Chart | None:
-    """Points: one field of a request against another; `diagonal` shows where both are the same."""
+    """A chart with a point for each request. `diagonal` shows where both fields are equal."""
+    x, y, x_title, unit, name = fields
     if run.page is None:
         return None
     rows = [row for row in _shown(run) if row.get(x) is not None and row[y] is not None and row["outcome"] == "ok"]
@@ -72,15 +73,15 @@ def _against(
 def ttft_by_prompt(run: RunNumbers) -> Chart | None:
     """TTFT against the length of the prompt."""
     meaning = "Each point is a request: a prompt takes the longer to read, the longer it is."
-    return _against(run, "ttft_by_prompt", "TTFT against prompt tokens", meaning, "input_tokens", "ttft_ms",
-                    "prompt tokens", "ms", "TTFT")  # fmt: skip
+    fields = _Fields("input_tokens", "ttft_ms", "prompt tokens", "ms", "TTFT")
+    return _against(run, "ttft_by_prompt", "TTFT against prompt tokens", meaning, fields)
 
 
 def e2el_by_output(run: RunNumbers) -> Chart | None:
     """E2EL against the length of the response."""
     meaning = "Each point is a request: its slope is the time per token."
-    return _against(run, "e2el_by_output", "E2EL against output tokens", meaning, "output_tokens", "e2el_ms",
-                    "output tokens", "ms", "E2EL")  # fmt: skip
+    fields = _Fields("output_tokens", "e2el_ms", "output tokens", "ms", "E2EL")
+    return _against(run, "e2el_by_output", "E2EL against output tokens", meaning, fields)
 
 
 def e2el_by_inputs(run: RunNumbers) -> Chart | None:
@@ -90,22 +91,22 @@ def e2el_by_inputs(run: RunNumbers) -> Chart | None:
         return None
     are = run.summary["inputs"]["are"]
     meaning = "Each point is a request: its slope is the time that another input takes."
-    return _against(run, "e2el_by_inputs", f"E2EL against {are} a request", meaning, "inputs", "e2el_ms",
-                    f"{are} a request", "ms", "E2EL")  # fmt: skip
+    fields = _Fields("inputs", "e2el_ms", f"{are} a request", "ms", "E2EL")
+    return _against(run, "e2el_by_inputs", f"E2EL against {are} a request", meaning, fields)
 
 
 def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
     """E2EL against the tokens of all inputs of the request."""
     meaning = "Each point is a request: its slope is the time per input token."
-    return _against(run, "e2el_by_input_tokens", "E2EL against input tokens", meaning, "input_tokens", "e2el_ms",
-                    "input tokens", "ms", "E2EL")  # fmt: skip
+    fields = _Fields("input_tokens", "e2el_ms", "input tokens", "ms", "E2EL")
+    return _against(run, "e2el_by_input_tokens", "E2EL against input tokens", meaning, fields)
 
 
 def tokens_asked(run: RunNumbers) -> Chart | None:
     """Output tokens received against those that were asked for."""
     meaning = "Each point is a request. Where the server keeps to what is asked, points lie on the diagonal."
-    return _against(run, "tokens_asked", "Output tokens, asked against received", meaning, "output_tokens_asked",
-                    "output_tokens", "tokens asked for", "tokens received", "received", diagonal=True)  # fmt: skip
+    fields = _Fields("output_tokens_asked", "output_tokens", "tokens asked for", "tokens received", "received")
+    return _against(run, "tokens_asked", "Output tokens, asked against received", meaning, fields, diagonal=True)
 
 
 def timeline(run: RunNumbers) -> Chart | None:

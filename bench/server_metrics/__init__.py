@@ -8,8 +8,7 @@ role_series.py     the samples of a role over time: levels, counters and histogr
 run_window.py      the stretch of the run that the numbers are of
 client_totals.py   what the client counted, for the same requests
 reconciliation.py  both accounts beside each other, and what explains the difference
-bottleneck.py      plain sentences of what limited the server, each with its evidence
-block.py           all of that, as summary.json holds it
+block.py           all of that, as summary.json holds it, with plain sentences on what limited the server
 by_name.py         any sample by its own name, for charts that somebody asks for
 gpus/, gpu_block.py  the same of GPUs: their tables, energy and cost
 """

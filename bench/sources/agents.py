@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.sources.sessions import SessionSource
+from bench.sources.sessions import SessionData, SessionSource
 from promptset import recipes
 from promptset.agents.made import agent_sessions
 
@@ -38,9 +38,8 @@ class AgentSpec:
         recipe = recipes.load_sessions(self.recipe)
         recipe = recipe if self.context_limit is None else recipe.within(self.context_limit)
         made = agent_sessions(tokenizer, recipe, seed=seed, salt=salt, speed=self.speed)
-        return SessionSource(
-            made.session_at, size=None, tokenizer=tokenizer, at_once=_at_once(recipe), first=first, step=step
-        )
+        data = SessionData(session_at=made.session_at, size=None, tokenizer=tokenizer, at_once=_at_once(recipe))
+        return SessionSource(data, first, step)
 
 
 def _at_once(recipe: AgentRecipe) -> int:

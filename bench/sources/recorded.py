@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.sources.sessions import SessionSource
+from bench.sources.sessions import SessionData, SessionSource
 from promptset.sessions.recorded import Pace, RecordedSessions
 from promptset.tokens import Tokenizer, load_tokenizer
 
@@ -48,8 +48,8 @@ class RecordingSpec:
         )
         skipped = recorded.skipped_rows
         note = f"{skipped} rows of the data set are wrong and left out; the first: {''.join(recorded.skipped[:1])}"
-        return SessionSource(
-            recorded.session_at,
+        data = SessionData(
+            session_at=recorded.session_at,
             size=len(recorded),
             notes=(note,) if skipped else (),
             in_memory=False,
@@ -57,6 +57,5 @@ class RecordingSpec:
             times_s=recorded.begins_s,
             at_once=recorded.at_once,
             tokenizer=recorded.tokenizer,
-            first=first,
-            step=step,
         )
+        return SessionSource(data, first, step)

@@ -8,8 +8,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.conversations.mid_session import planned_times
 from bench.sources.in_order import InOrder
+from bench.workload.mid_session import planned_times
 from promptset import distributions
 from promptset.errors import SpecError
 from promptset.samples import Sample
@@ -62,7 +62,8 @@ class SessionSpec:
         )
         note = ignored_note(tokenizer, made.maker.tools)
         notes = () if note is None else (note,)
-        return SessionSource(made.session_at, size=None, tokenizer=tokenizer, notes=notes, first=first, step=step)
+        data = SessionData(session_at=made.session_at, size=None, tokenizer=tokenizer, notes=notes)
+        return SessionSource(data, first, step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +90,14 @@ class SessionFileSpec:
             _check_answers(sessions, self.path, self.answers_for)
         named = {(s.endpoint, s.model): s for s in reversed(sessions)}
         named.pop((None, None), None)
-        return SessionSource(
-            lambda index: sessions[index % len(sessions)],
+        data = SessionData(
+            session_at=lambda index: sessions[index % len(sessions)],
             size=len(sessions),
             ways=tuple(_own_sample(session) for session in [*named.values()][:MOST_WAYS]),
             names_models=all(session.model is not None for session in sessions),
             at_once=max(map(_most_at_once, sessions)),
-            first=first,
-            step=step,
         )
+        return SessionSource(data, first, step)
 
 
 def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
@@ -131,61 +131,58 @@ def _own_sample(session: Session) -> Sample:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionData:
+    """Sessions by their numbers, and what is known of all of them."""
+
+    session_at: Callable[[int], Session]
+    size: int | None
+    """How many there are before they repeat; None: they never do."""
+    tokenizer: Tokenizer | None = None
+    """Makes the sessions; None if they are the user's own."""
+    ways: tuple[Sample, ...] = ()
+    names_models: bool = False
+    at_once: int = 1
+    notes: tuple[str, ...] = ()
+    in_memory: bool | None = None
+    """Whether there is nothing to make; None: yes if they have an end, because then they come from a file."""
+    untimed: str | None = "sessions have none"
+    times_s: Callable[[], Iterator[float]] = lambda: iter(())
+
+
 class SessionSource(InOrder[Session]):
-    """Every `step`-th session; `size` None is without end."""
+    """Every `step`-th session, from `first` on."""
 
     own_body = None
 
-    def __init__(
-        self,
-        session_at: Callable[[int], Session],
-        *,
-        size: int | None,
-        tokenizer: Tokenizer | None = None,
-        ways: tuple[Sample, ...] = (),
-        names_models: bool = False,
-        at_once: int = 1,
-        notes: tuple[str, ...] = (),
-        in_memory: bool | None = None,
-        untimed: str | None = "sessions have none",
-        times_s: Callable[[], Iterator[float]] = lambda: iter(()),
-        first: int = 0,
-        step: int = 1,
-    ) -> None:
-        """`tokenizer` is the one that makes the sessions; None where they are the user's own. `in_memory`: whether there is
-        nothing to make; None: where they have an end, for then they are those of a file."""
+    def __init__(self, data: SessionData, first: int = 0, step: int = 1) -> None:
         super().__init__(first, step)
-        self.ways = ways
-        self.names_models = names_models
-        self.at_once = at_once
-        self.notes = notes
-        self.in_memory = size is not None if in_memory is None else in_memory
-        self._untimed = untimed
-        self._times_s = times_s
-        self._session_at = session_at
-        self._size = size
-        self.tokenizer = tokenizer
+        self._data = data
+        self.tokenizer = data.tokenizer
+        self.ways = data.ways
+        self.names_models = data.names_models
+        self.at_once = data.at_once
+        self.notes = data.notes
+        self.in_memory = data.size is not None if data.in_memory is None else data.in_memory
 
     @property
     def size(self) -> int | None:
-        """How many sessions there are before they repeat."""
-        return self._size
+        return self._data.size
 
     def planned_sharing(self, requests: int) -> None:
         """None: what turns share with those before them depends on the answers."""
 
     def untimed(self) -> str | None:
-        """Why it is not known when each begins; None where it is."""
-        return self._untimed
+        """Why the times at which sessions begin are unknown; None if they are known."""
+        return self._data.untimed
 
     def times_s(self) -> Iterator[float]:
-        """When each begins, where that is known."""
-        return self._times_s()
+        """When each session begins, if that is known."""
+        return self._data.times_s()
 
     def at(self, number: int) -> Session:
-        """The session with this number."""
-        return self._session_at(number)
+        return self._data.session_at(number)
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next session, packed."""
+        """Pack the next session."""
         return pack_session(next(self))

@@ -34,6 +34,15 @@ MORE_TIMES, MOST_TOKENS = 8, 2048
 
 
 @dataclass(frozen=True, slots=True)
+class AskedServer:
+    """A server as the probe knows it. `listed`: the models that it lists, if it does. `authorized`: a key is sent."""
+
+    url: str
+    listed: Sequence[str] | None
+    authorized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What the probe found out: the options that the server takes, the model, and what the report has to say of it."""
 
@@ -70,18 +79,17 @@ async def probe(
     options: BodyOptions,
     *,
     run_id: str,
-    url: str,
+    server: AskedServer,
     samples: Sequence[Sample],
-    listed: Sequence[str] | None,
     classes: Sequence[str] = (),
-    authorized: bool = False,
     timeout_s: float | None = None,
 ) -> ProbeResult:
     """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
 
-    One request for each of `samples`, one after the other; the first finds out which options the server takes.
-    `classes`: of each sample the class of traffic, where there are some. `authorized`: a key is sent.
+    Sends one request for each of `samples`, one after the other; the first finds out which options the server takes.
+    `classes`: the class of traffic of each sample, if the run has classes.
     """
+    url, listed, authorized = server.url, server.listed, server.authorized
     notes: list[str] = []
     sample, *others = samples
     record = await ask(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)

@@ -1,7 +1,7 @@
 """One connection of the wire transport: connects, sends one request at a time, and ends it.
 
-How it is read is for who inherits it: polled_connection.py reads here, when the socket has something; received_connection.py
-leaves it to the compiled receiver.
+Subclasses decide how it is read: polled_connection.py reads here, when the socket has something; received_connection.py
+leaves that to the compiled receiver.
 
 States, in order: connecting, handshaking (TLS), idle, busy (a job is set), closed.
 """
@@ -15,22 +15,24 @@ import select
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.clock import now_ns
 from bench.records import Outcome
-from bench.transport.chunkwise_reads import (
-    is_loopback,
-)
+from bench.transport.chunkwise_reads import is_loopback
 from bench.transport.exchange import Undecodable
 from bench.transport.head import HeadTooLarge, ProtocolError
 from bench.transport.http1 import ResponseParser
 from bench.transport.tls import TlsChannel
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from bench.clock import Timer
     from bench.transport.exchange import Exchange
+    from bench.transport.interface import OnEnd, OnRecord, Target
     from bench.transport.websocket import ClientSocket
-    from bench.transport.wire import Job, WireTransport
 
     Parser = ResponseParser | ClientSocket
 
@@ -44,6 +46,58 @@ Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 """A family and what `connect` takes in it."""
 
 
+class Job:
+    """A request on its way: through one connection, or two."""
+
+    __slots__ = ("connection", "done", "ended", "exchange", "leaves", "started_ns")
+
+    def __init__(self, exchange: Exchange, done: OnRecord, ended: OnEnd) -> None:
+        self.exchange = exchange
+        self.done = done
+        self.ended = ended
+        self.started_ns = now_ns()
+        self.connection: Connection | None = None
+        self.leaves: Timer | None = None
+        """When its user gives up."""
+
+
+class Engine(Protocol):
+    """What a connection needs of the transport that it is part of."""
+
+    host: str
+    target: Target
+    tls: ssl.SSLContext | None
+    loop: asyncio.AbstractEventLoop
+    offset_ns: int
+    """Between the kernel's clock and ours."""
+    last_poll_ns: int
+    unhurried: bool
+    """Whether there is time to read chunk by chunk."""
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Do this when sockets have been looked at."""
+
+    def watch(self, connection: Connection, call: Callable[[int], None], events: int) -> None:
+        """Call when one of the events happens."""
+
+    def unwatch(self, connection: Connection) -> None: ...
+
+    def connected(self, connection: Connection) -> None: ...
+
+    def connect_failed(self, connection: Connection, error: str) -> None: ...
+
+    def forget_idle(self, connection: Connection) -> None:
+        """An idle connection is closed."""
+
+    def served(self, connection: Connection, job: Job, keep: bool) -> None:
+        """The response is complete. `keep`: the connection can take another request."""
+
+    def failed(self, job: Job, outcome: Outcome, error: str | None) -> None: ...
+
+    def retry(self, job: Job) -> None:
+        """Send the request again over another connection."""
+
+
 class Connection(ABC):
     """A socket and what it is doing. `job` is the request being served, None while the connection is idle."""
 
@@ -52,7 +106,7 @@ class Connection(ABC):
         "pooled", "quiet_since_ns", "reads", "reads_at_sweep", "sock",
     )  # fmt: skip
 
-    def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
+    def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._engine = engine
         self.job = job
         self.connected = self.closed = False

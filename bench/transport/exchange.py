@@ -283,7 +283,7 @@ class Exchange:
         return failed is None and self.status is not None and 200 <= self.status < 300
 
     def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
-        """The record. `failed` is what broke the exchange, None where the response came to its end."""
+        """Make the record. `failed` is what broke the exchange; None if the response came to its end."""
         try:
             self.digest()
         except Undecodable as e:
@@ -294,14 +294,17 @@ class Exchange:
         except Exception as defect:
             self._give_up_reading(defect)
             reply, failed, error = ParsedReply(), Outcome.MALFORMED, DEFECT
-        outcome, said = self._judge(reply, failed)
-        request = self.request
-        if request.on_answer is not None:
-            request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
-        stamps = [] if self._refused else self._chunk_ns  # A refusal has no chunks over HTTP either.
-        message = error if outcome is failed and error is not None else said
+        outcome, server_message = self._judge(reply, failed)
+        if self.request.on_answer is not None:
+            self.request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
+        message = error if outcome is failed and error is not None else server_message
         if message is not None and outcome in _LATE and reply.complete:
             message += f"; {_NOT_ENDED}"
+        return self._record(end_ns, reply, outcome, None if message is None else self._redacted(message))
+
+    def _record(self, end_ns: int, reply: ParsedReply, outcome: Outcome, error: str | None) -> RequestRecord:
+        request = self.request
+        stamps = [] if self._refused else self._chunk_ns  # A refusal has no chunks over HTTP either.
         return RequestRecord(
             id=request.id,
             index=request.index,
@@ -316,7 +319,7 @@ class Exchange:
             attempts=self.attempts,
             status=self.status,
             outcome=outcome,
-            error=None if message is None else self._redacted(message),
+            error=error,
             chunk_ns=tuple(stamps),
             chunk_bound_ns=tuple([self._bounds.get(i) for i in range(len(stamps))]) if self._bounds else None,
             chunk_tokens=None if self._refused else reply.chunk_tokens,

@@ -10,7 +10,7 @@ from bench.records import Outcome
 from bench.transport.interface import Target
 
 if TYPE_CHECKING:
-    from bench.transport.wire import Job
+    from bench.transport.connection import Job
 
 LONGEST_NS = NS_PER_S
 SHORTEST_NS = 5 * NS_PER_MS

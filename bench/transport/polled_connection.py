@@ -25,8 +25,7 @@ from bench.transport.connection import Address, Connection
 from bench.transport.head import ProtocolError
 
 if TYPE_CHECKING:
-    from bench.transport.connection import Parser
-    from bench.transport.wire import Job, WireTransport
+    from bench.transport.connection import Engine, Job, Parser
 
 _STAMP = struct.Struct("qq")
 _CONTROL_SIZE = socket.CMSG_SPACE(_STAMP.size) if sys.platform != "win32" else 0
@@ -48,7 +47,7 @@ class PolledConnection(Connection):
 
     __slots__ = ("_lazy", "_more", "_put", "_put_by", "_put_by_bytes", "_recvmsg_into")
 
-    def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
+    def __init__(self, engine: Engine, address: Address, job: Job | None) -> None:
         self._put_by: list[_Read] = []
         self._put_by_bytes = 0  # of reads that may be large: those of whole chunks
         self._put = self._put_by.append

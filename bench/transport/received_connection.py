@@ -1,34 +1,45 @@
 """A connection that the compiled receiver reads: a thread of its own, which never waits for Python.
 
-It connects and sends as any other (connection.py). What comes is read, stamped and kept by `_core.c`, by the same rules; the
-engine is told when a response may have ended, when much has been put by, and when the connection has ended. Events that look
-as servers mostly write them are cut there too; everything else goes through the same parsers as without it.
+It connects and sends like any other connection (connection.py). `_core.c` reads, stamps and keeps what arrives, by the same
+rules. It tells the engine when a response may have ended, when much is waiting, and when the connection has ended. It also
+cuts events in their usual form; everything else goes through the same parsers as without it.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bench.native import core
-from bench.transport.connection import WRITABLE, Address, Connection
+from bench.transport.connection import WRITABLE, Address, Connection, Engine
 from bench.transport.head import ProtocolError
 
 if TYPE_CHECKING:
     from bench.native._core import Stream
-    from bench.transport.connection import Parser
-    from bench.transport.wire import Job, WireTransport
+    from bench.transport.connection import Job, Parser
 
 _names = itertools.count(1)
 
 
+class ReceivingEngine(Engine, Protocol):
+    """A transport with a compiled receiver."""
+
+    def receive(self, connection: ReceivedConnection, patient: bool) -> Stream:
+        """Let the receiver read the connection from now on."""
+
+    def forget_name(self, name: int) -> None:
+        """The connection with this name is closed."""
+
+
 class ReceivedConnection(Connection):
-    """See the module docstring. `name` is how the receiver speaks of it."""
+    """See the module docstring. `name` identifies it to the receiver."""
+
+    _engine: ReceivingEngine
 
     __slots__ = ("_stream", "name")
 
-    def __init__(self, engine: WireTransport, address: Address, job: Job | None) -> None:
+    def __init__(self, engine: ReceivingEngine, address: Address, job: Job | None) -> None:
         self._stream: Stream | None = None
         self.name = next(_names)
         super().__init__(engine, address, job)

@@ -17,12 +17,12 @@ import orjson
 from bench.clock import Clock, now_ns
 from bench.endpoints.responses_reader import is_last, may_be_last
 from bench.records import Outcome, RequestRecord
-from bench.transport.connection import READABLE, WRITABLE, Address, Connection
+from bench.transport.connection import READABLE, WRITABLE, Address, Connection, Job
 from bench.transport.exchange import Undecodable
 from bench.transport.interface import OnEnd, OnRecord, Reading, Target, ignore
 from bench.transport.polled_connection import PolledConnection
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
-from bench.transport.wire import Job, WireTransport
+from bench.transport.wire import WireTransport
 from bench.workload import Request, Route
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bench import clock as clocks
-from bench.clock import NS_PER_MS, Clock, StepWatch, Timer, now_ns
+from bench.clock import NS_PER_MS, Clock, StepWatch, now_ns
 from bench.native import core, receivers
 from bench.records import Outcome
 from bench.transport import tls
-from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection
+from bench.transport.connection import SO_TIMESTAMPNS, Address, Connection, Job
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, OnEnd, OnRecord, Reading, ReplyInFlight, Target, ignore
 from bench.transport.overdue import Sweep
@@ -49,21 +49,6 @@ READS_AT_ONCE = 16
 """After so many reads it is looked whether something is to be sent."""
 UNHURRIED_NS, FEW = NS_PER_MS // 4, 2
 """Where so few sockets are ready after a pause of so long, there is time to read what came chunk by chunk."""
-
-
-class Job:
-    """A request on its way: through one connection, or two."""
-
-    __slots__ = ("connection", "done", "ended", "exchange", "leaves", "started_ns")
-
-    def __init__(self, exchange: Exchange, done: OnRecord, ended: OnEnd) -> None:
-        self.exchange = exchange
-        self.done = done
-        self.ended = ended
-        self.started_ns = now_ns()
-        self.connection: Connection | None = None
-        self.leaves: Timer | None = None
-        """When its user gives up."""
 
 
 class WireTransport:

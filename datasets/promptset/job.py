@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from promptset import recipes
 from promptset.agents.recipe import LEAST_LIMIT
-from promptset.distributions import parse
+from promptset.distributions import Distribution, parse
 from promptset.errors import SpecError
 from promptset.kinds import WORDS, parse_style
 from promptset.lines import DataSetSpec, LineMaker
@@ -21,9 +21,13 @@ from promptset.sharing import parse_prefix
 from promptset.tokens import load_tokenizer
 from promptset.tools import load_tools
 
+if TYPE_CHECKING:
+    from promptset.chat import Tool
+
 BAD_ROWS: tuple[str, ...] = get_args(BadRows)
 
 _MOST_PROCESSES = 256
+_RECIPE_KEYS = ("input_tokens", "output_tokens", "prefix", "gaps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,47 +46,70 @@ class Job:
 
 
 def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
-    """The options as values. Raises SpecError with every problem."""
+    """Turn the options into a job. Raises SpecError with every problem."""
     count = None if options.count is None else _whole("--count", options.count, 1, problems)
     seed = _whole("--seed", options.seed, None, problems)
     processes = _whole("--processes", options.processes, 1, problems, _MOST_PROCESSES)
-    given: dict[str, str] = {
-        key: getattr(options, key)
-        for key in ("input_tokens", "output_tokens", "prefix", "gaps")
-        if getattr(options, key) is not None
-    }
+    given = {key: value for key in _RECIPE_KEYS if (value := getattr(options, key)) is not None}
     problems += _conflicts(options, given)
     of_sessions = options.recipe is not None and recipes.makes_sessions(options.recipe)
     limit = _context_limit(options, given, of_sessions, problems)
-    recipe: dict[str, str] = {}
-    if (
-        options.recipe is not None
-        and not of_sessions
-        and (loaded := _read_or_note("--recipe", recipes.load, problems, options.recipe))
-    ):
-        recipe = {key: value for key in ("input_tokens", "output_tokens", "prefix", "gaps")
-                  if (value := getattr(loaded, key)) is not None}  # fmt: skip
+    recipe = {} if of_sessions else _recipe(options, problems)
     asked = {"input_tokens": "1024", "output_tokens": "128", **recipe, **given}
-    for key in ("input_tokens", "output_tokens"):
-        _read_or_note(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
-    for flag, dimension in (("turns", "tokens"), ("think_time", "time")):
-        if getattr(options, flag) is not None:
-            _read_or_note(f"--{flag.replace('_', '-')}", parse, problems, getattr(options, flag), dimension)
-    gaps = _read_or_note("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
-    if "prefix" in asked:
-        _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
-    if options.columns is not None:
-        _read_or_note("--columns", parse_columns, problems, options.columns)
-    _read_or_note(
-        f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat
-    )
+    gaps = _check_distributions(options, asked, problems)
     tools = None if options.tools is None else _read_or_note("--tools", load_tools, problems, Path(options.tools))
     tokenizer = _read_or_note("--tokenizer:", load_tokenizer, problems, options.tokenizer)
     out = None if options.out in (None, "-") else Path(options.out)
     problems += [] if out is None else _out_problems(out, options.force)
     if problems or tokenizer is None or seed is None or processes is None:
         raise SpecError(problems)
-    spec = DataSetSpec(
+    spec = _spec(options, asked, seed, tools, limit, of_sessions=of_sessions)
+    maker = LineMaker(spec, tokenizer)
+    rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
+    if rows is not None and count is not None and count > rows:
+        raise SpecError(f"--count {count}: {options.source} has {rows} rows")
+    if count is None:
+        count = 100 if rows is None else rows
+    times_s = None if gaps is None else recipes.times_s(gaps, seed)
+    return Job(spec, maker, count, times_s, processes, out, _manifest_options(spec, count, options, asked))
+
+
+def _recipe(options: argparse.Namespace, problems: list[str]) -> dict[str, str]:
+    """The values of a recipe of prompts."""
+    if options.recipe is None or not (recipe := _read_or_note("--recipe", recipes.load, problems, options.recipe)):
+        return {}
+    return {key: value for key in _RECIPE_KEYS if (value := getattr(recipe, key)) is not None}
+
+
+def _check_distributions(
+    options: argparse.Namespace, asked: Mapping[str, str], problems: list[str]
+) -> Distribution | None:
+    """Note the values that cannot be parsed. Returns the gaps between rows, if rows have times."""
+    for key in ("input_tokens", "output_tokens"):
+        _read_or_note(f"--{key.replace('_', '-')}", parse, problems, asked[key], "tokens")
+    for key, dimension in (("turns", "tokens"), ("think_time", "time")):
+        if getattr(options, key) is not None:
+            _read_or_note(f"--{key.replace('_', '-')}", parse, problems, getattr(options, key), dimension)
+    gaps = _read_or_note("--gaps", parse, problems, asked["gaps"], "time") if "gaps" in asked else None
+    if "prefix" in asked:
+        _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
+    if options.columns is not None:
+        _read_or_note("--columns", parse_columns, problems, options.columns)
+    style = f"--text {options.text} --repeat {options.repeat}:"
+    _read_or_note(style, parse_style, problems, options.text, options.repeat)
+    return gaps
+
+
+def _spec(
+    options: argparse.Namespace,
+    asked: Mapping[str, str],
+    seed: int,
+    tools: tuple[Tool, ...] | None,
+    limit: int | None,
+    *,
+    of_sessions: bool,
+) -> DataSetSpec:
+    return DataSetSpec(
         tokenizer=options.tokenizer,
         chat=options.chat,
         seed=seed,
@@ -103,14 +130,6 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
         sessions_of=options.recipe if of_sessions else None,
         context_limit=limit,
     )
-    maker = LineMaker(spec, tokenizer)
-    rows = len(maker.samples) if isinstance(maker.samples, DataSet) else None
-    if rows is not None and count is not None and count > rows:
-        raise SpecError(f"--count {count}: {options.source} has {rows} rows")
-    if count is None:
-        count = 100 if rows is None else rows
-    times_s = None if gaps is None else recipes.times_s(gaps, seed)
-    return Job(spec, maker, count, times_s, processes, out, _manifest_options(spec, count, options, asked))
 
 
 def _context_limit(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mockserver import clock
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.access import require_key, require_trusted_page
@@ -25,9 +27,7 @@ from mockserver.dialect.refusals import Refusal
 from mockserver.expect import RequestLengths
 from mockserver.http.admin import routes_of_admin
 from mockserver.http.routes import JSON, numbers_of_query, refused_by_router, route
-from mockserver.http.stored_responses import routes_of_responses
 from mockserver.http.tokenization import routes_of_tokenization
-from mockserver.http.truth import truth_of
 from mockserver.plans.latencies import latencies_of
 from mockserver.record import metrics
 from mockserver.record.ledger_file import LedgerFile, open_file
@@ -175,3 +175,47 @@ async def _truth(request: Request) -> Response:
     expected = await worker.expectations.of(worker.config, lengths)
     counts = await worker.all_counts()
     return Response(orjson.dumps(truth_of(worker, expected, counts)), media_type=JSON)
+
+
+def truth_of(worker: Worker, expected: dict[str, Any], counts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The body of GET /truth. `expected` belongs to the current configuration, `counts` are the sums over all workers."""
+    return {
+        "config": worker.config.model_dump(mode="json"),
+        "expected": expected,
+        "configurations": worker.settings.history(),
+        "clock": clock.identity(),
+        **counts,
+        "stored_responses": asdict(worker.shared.responses.state()),
+        "sender": "python" if worker.sender is None else "compiled",
+        "ledger_lines": worker.ledger.lines,
+        "tokenizer": {"name": worker.tokenizer.name, "fingerprint": worker.tokenizer.fingerprint},
+    }
+
+
+def routes_of_responses() -> list[Route]:
+    """The routes."""
+    path = "/v1/responses/{response_id}"
+    return [route("GET", path, _show), route("DELETE", path, _remove)]
+
+
+async def _show(request: Request) -> Response:
+    response_id = request.path_params["response_id"]
+    found = _admitted(request).shared.responses.get(response_id)
+    if found is None:
+        raise refusals.lost_response(response_id, "vllm")
+    return Response(found.body, media_type=JSON)
+
+
+async def _remove(request: Request) -> Response:
+    response_id = request.path_params["response_id"]
+    if not _admitted(request).shared.responses.remove(response_id):
+        raise refusals.lost_response(response_id, "vllm")
+    body = {"id": response_id, "object": "response", "deleted": True}
+    return Response(orjson.dumps(body), media_type=JSON)
+
+
+def _admitted(request: Request) -> Worker:
+    worker: Worker = request.app.state.worker
+    worker.sync()
+    require_key(request, worker.config)
+    return worker

@@ -25,7 +25,7 @@ from mockserver.engine import Engine
 from mockserver.entries import RequestContext
 from mockserver.generation import Generation, most_tokens
 from mockserver.intake import Intake
-from mockserver.plans.plan import Plan, StreamKey, draw_plan, index_of
+from mockserver.plans.plan import Plan, ReplyLength, StreamKey, draw_plan, index_of
 from mockserver.replies.wire import Connection, DirectWire
 from mockserver.settings import ConfigVersion
 from promptset.errors import SpecError
@@ -118,7 +118,7 @@ class PlainRequests:
         plan = None if self._plans is None or asked is None else self._plans.get(asked)
         if plan is None:
             config = version.config
-            plan = draw_plan(version.latencies, config.seed, key, asked_tokens=asked, limit_tokens=config.max_model_len)
+            plan = draw_plan(version.latencies, config.seed, key, ReplyLength(config.max_model_len, asked=asked))
             if self._plans is not None and asked is not None:
                 if len(self._plans) >= _REMEMBERED_PLANS:
                     self._plans.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mockserver import rng
 from mockserver.faults import ArrivalFacts, Fault, Rule, choose
@@ -150,41 +150,54 @@ def index_of(request_id: str | None) -> int | None:
     return None if match is None else int(match[1])
 
 
+class ReplyLength(NamedTuple):
+    """What limits the length of a reply, in tokens."""
+
+    limit: int
+    """What fits into the context."""
+    asked: int | None = None
+    """The `max_tokens` of the request: the length of the reply, or its maximum if the reply ends itself. If None, the reply
+    ends itself."""
+    ends_itself: bool = False
+    exact: int | None = None
+    """The length of a reply whose content is known already."""
+
+    def draw(
+        self, latencies: Latencies, seed: int, key: StreamKey, faults: tuple[Fault, ...]
+    ) -> tuple[int, Literal["stop", "length"]]:
+        """The tokens of a reply, and whether it ends by itself or at a limit."""
+        if self.exact is not None:
+            return self.exact, "stop"
+        most = self.limit
+        if self.asked is not None:
+            longer = sum(fault.number("more") for fault in faults if fault.name == "length")
+            most = min(self.asked + longer, self.limit)
+        if self.asked is None or self.ends_itself:
+            own = latencies.length(seed, key)
+            if own < most or (self.asked is None and own == most):
+                return max(1, own), "stop"
+        return max(1, most), "length"
+
+
 def draw_plan(
     latencies: Latencies,
     seed: int,
     key: StreamKey,
+    length: ReplyLength,
     *,
-    asked_tokens: int | None = None,
-    limit_tokens: int,
     input_tokens: int = 0,
-    ends_itself: bool = False,
     reasons: bool = False,
     faults: tuple[Fault, ...] = (),
     at_ns: int = 0,
-    exact_tokens: int | None = None,
 ) -> Plan:
     """The plan for one request.
 
-    `asked_tokens` is the `max_tokens` of the request: the length of the reply, or its maximum if the reply `ends_itself`.
-    None means that the reply ends by itself. `limit_tokens` is what fits into the context. `input_tokens` are the tokens
-    of the prompt, for a TTFT that depends on them. `at_ns` is the arrival, counted from the start of this configuration,
-    for faults that depend on it. `exact_tokens` is the length of a reply whose content is known already.
+    `input_tokens` are the tokens of the prompt, for a TTFT that depends on them. `at_ns` is the arrival, counted from the
+    start of this configuration, for faults that depend on it.
     """
     if any(fault.kind.status is not None for fault in faults):
         return Plan(None, (), 0, faults)
-    most = limit_tokens
-    if asked_tokens is not None:
-        longer = sum(fault.number("more") for fault in faults if fault.name == "length")
-        most = min(asked_tokens + longer, limit_tokens)
-    tokens = max(1, most)
-    finish: Literal["stop", "length"] = "length"
-    if asked_tokens is None or ends_itself:
-        own = latencies.length(seed, key)
-        if own < most or (asked_tokens is None and own == most):
-            tokens, finish = max(1, own), "stop"
-    if exact_tokens is not None:
-        tokens, finish = exact_tokens, "stop"
+    tokens, finish = length.draw(latencies, seed, key, faults)
     reasoning_tokens = 0
     if reasons and latencies.reasoning_tokens is not None:
         drawn = int(latencies.reasoning_tokens.sample(rng.stream(seed, "reasoning_tokens", key)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,7 +13,6 @@ from mockserver.dialect.params import RequestParams
 from mockserver.documents.script import Scripted
 from mockserver.plans.plan import Plan
 from mockserver.replies.content import Choice, Content
-from mockserver.replies.stop import cut_at_stop
 from mockserver.replies.stream import ScriptWriter, StreamWriter
 from mockserver.replies.whole import WholeWriter
 from mockserver.tokencount import TokenCount
@@ -85,3 +84,38 @@ def scripted_choice(plan: Plan, reasoning: list[str], said: Scripted) -> Choice:
 def writer_of(content: Content, now_ns: Callable[[], int]) -> ScriptWriter:
     """What writes the script of this content."""
     return StreamWriter(content, now_ns) if content.params.stream else WholeWriter(content, now_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedText:
+    """The text to send for each token (it may be empty), and the stop string that ended it."""
+
+    texts: list[str]
+    stop: str | None
+
+
+def cut_at_stop(pieces: Sequence[str], stops: Sequence[str], keep: bool) -> StoppedText:
+    """The texts up to the token that completes a stop string, or all texts. Stop strings work as in vLLM.
+
+    After each token, the text so far is searched for every stop string, in the given order, as far back as a new one can
+    begin. The first match ends the reply. Its text is cut before the stop string (after it with `keep`, which is
+    `include_stop_str_in_output`), `finish_reason` is "stop" and `stop_reason` is the string. To never stream a part of a
+    stop string, the last (longest stop string - 1) characters are held back until the end. A token whose characters are all
+    held back gives an empty delta.
+    """
+    held = 0 if keep else max(map(len, stops)) - 1
+    text, shown = "", 0
+    texts: list[str] = []
+    for piece in pieces:
+        text += piece
+        for stop in stops:
+            at = text.find(stop, max(0, len(text) + 1 - len(piece) - len(stop)))
+            if at >= 0:
+                end = at + len(stop) if keep else at
+                return StoppedText([*texts, text[shown:end]], stop)
+        until = max(shown, len(text) - held)
+        texts.append(text[shown:until])
+        shown = until
+    if texts:
+        texts[-1] += text[shown:]
+    return StoppedText(texts, None)

@@ -56,8 +56,8 @@ GROUPS: dict[str, Group] = {
     "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
     "sessions": Group(
-        ("bench/conversations/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),
-        (f"{_BENCH}/conversations", f"{_UNIT}/promptset/test_sess*.py", f"{_UNIT}/promptset/test_record*.py",
+        ("bench/workload/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),
+        (f"{_BENCH}/workload", f"{_UNIT}/promptset/test_sess*.py", f"{_UNIT}/promptset/test_record*.py",
          f"{_UNIT}/promptset/test_agents.py", f"{_VIRTUAL}/test_sess*.py", f"{_VIRTUAL}/test_mid_session.py",
          f"{_BENCH}/test_kept_histories.py", f"{_BENCH}/test_turn_place.py"),
     ),

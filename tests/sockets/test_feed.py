@@ -19,7 +19,6 @@ import yaml
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock
 from bench.config import RunConfig, resolve
-from bench.conversations.turns import Conversations
 from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import BenchError, Exit, UsageError
@@ -32,9 +31,10 @@ from bench.load.worker import Worker, needs_feed
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare
 from bench.sources.sessions import SessionSource
-from bench.stock import Backlog
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Request, Supply
+from bench.workload.stock import Backlog
+from bench.workload.turns import Conversations, History
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
@@ -116,7 +116,7 @@ def test_another_process_makes_the_sessions_that_this_one_would() -> None:
         assert isinstance(made, SessionSource)
         return made
 
-    made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", real=True)
+    made = Conversations(sessions(), lambda sample: encode(sample, OPTIONS), "run", History(real=True))
 
     async def feed() -> list[Session]:
         process = ProcessFeed(given, made)

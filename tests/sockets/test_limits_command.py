@@ -17,8 +17,7 @@ import pytest
 from bench.ceiling import default_path, write
 from bench.config import resolve
 from bench.limits.ladder import CLIENT_SIGNS, LADDERS
-from bench.limits.measure import climb
-from bench.limits.servers import SERVERS, bare_source
+from bench.limits.measure import SERVERS, bare_source, climb
 from bench.load_test import run
 from bench.machine import identity
 from bench.observer import Observer
@@ -94,7 +93,7 @@ def test_a_run_against_the_bare_source_reads_every_token(tmp_path: Path) -> None
 
 def test_the_source_ends_with_whoever_started_it() -> None:
     starts = (
-        "from bench.limits.servers import bare_source as s\nwith s(5.0) as source:\n print(source.pid, flush=True)\n"
+        "from bench.limits.measure import bare_source as s\nwith s(5.0) as source:\n print(source.pid, flush=True)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", f"{starts} input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

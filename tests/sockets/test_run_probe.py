@@ -15,7 +15,7 @@ import pytest
 from bench import cli
 from bench.endpoints.interface import BodyOptions
 from bench.errors import Exit, TargetError
-from bench.target.probe import probe
+from bench.target.probe import AskedServer, probe
 from bench.transport import TRANSPORTS
 from promptset.samples import Sample
 from tests.support.literal_replies import (
@@ -185,7 +185,13 @@ def test_a_probe_whose_time_is_over_says_how_far_it_came(
         options, samples = BodyOptions(endpoint="chat", model="m"), [Sample(prompt="x", output_tokens=4)]
         with pytest.raises(TargetError, match=re.escape(f"http://x did not answer the probe in time: {how_far}. Is")):
             await probe(
-                client.transport, clock, options, run_id="r", url="http://x", samples=samples, listed=["m"], timeout_s=3
+                client.transport,
+                clock,
+                options,
+                run_id="r",
+                server=AskedServer("http://x", ["m"]),
+                samples=samples,
+                timeout_s=3,
             )
         assert clock.deadlines == [3_000_000_005]
 

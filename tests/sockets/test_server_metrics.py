@@ -18,7 +18,7 @@ from bench import cli
 from bench.errors import Exit
 from bench.load.live import LiveNumbers
 from bench.observer import Cadence, Control, Observer
-from bench.server_metrics.bottleneck import NOT_SEEN
+from bench.server_metrics.block import NOT_SEEN
 from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Received, Responder, Step, Until
 from tests.support.mock_process import MockProcess, mock_process

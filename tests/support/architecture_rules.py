@@ -49,38 +49,28 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.run_files.writable": frozenset({"bench.errors"}),
     "bench.run_files.span": frozenset({"bench.records"}),
     "bench.records": frozenset({"bench.errors"}),
-    "bench.stock": frozenset(),
-    "bench.workload": frozenset({"bench.stock", "promptset.answers", "promptset.samples"}),
+    "bench.workload": frozenset({"promptset.answers", "promptset.samples"}),
+    "bench.workload.kept_messages": frozenset(),
+    "bench.workload.mid_session": frozenset({"bench.rng", "promptset"}),
+    "bench.workload.stock": frozenset(),
+    "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
-    "bench.conversations": frozenset(),
-    "bench.conversations.kept_messages": frozenset(),
     "bench.endpoints": frozenset(
-        {"bench.conversations.kept_messages", "bench.native", "bench.records", "bench.workload", "promptset.answers",
-         "promptset.samples"}
+        {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.samples"}
     ),
     "bench.transport": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
          "bench.workload", "promptset.answers", "promptset.samples"}
     ),
-    "bench.conversations.mid_session": frozenset({"bench.rng", "promptset"}),
-    "bench.conversations.turns": frozenset(
-        {"bench.conversations.kept_messages", "bench.conversations.mid_session", "bench.rng", "bench.stock",
-         "bench.workload", "promptset"}
-    ),
-    "bench.sources": frozenset(
-        {"bench.conversations.mid_session", "bench.conversations.turns", "bench.traffic.shares", "bench.workload",
-         "promptset"}
-    ),
+    "bench.sources": frozenset({"bench.traffic.shares", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
-        {"bench.clock", "bench.conversations.turns", "bench.lazy_exports", "bench.records",
-         "bench.transport.interface", "bench.workload"}
+        {"bench.clock", "bench.lazy_exports", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
     # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
     "bench.modes": frozenset(
-        {"bench.clock", "bench.config.settings", "bench.conversations.turns", "bench.dispatch", "bench.endpoints",
-         "bench.errors", "bench.rng", "bench.schedule", "bench.sources", "bench.stock", "bench.workload",
-         "promptset"}
+        {"bench.clock", "bench.config.settings", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng",
+         "bench.schedule", "bench.sources", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
@@ -216,11 +206,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
          "bench.process.priority", "bench.records", "bench.run_files.load_change",
-         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.stock", "bench.transport",
-         "bench.workload", "promptset"}
+         "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
+         "promptset"}
     ),
     "bench.load.feed_on_change": frozenset(
-        {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.stock"}
+        {"bench.clock", "bench.errors", "bench.load", "bench.modes", "bench.workload"}
     ),
     "bench.load.sampling": frozenset({"bench.clock"}),
     "bench.load.live": frozenset(
@@ -253,7 +243,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
-         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.target"}
+         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.sources", "bench.target",
+         "bench.transport.interface", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
@@ -316,10 +307,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
-    "bench.calibrate.slow_reader": frozenset({"bench.accuracy.ledger"}),
     "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
-    "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
     "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
     **MOCKSERVER,
@@ -340,40 +329,41 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {
-            "clock",
-            "documents",
-            "errors",
-            "lazy_exports",
-            "loads",
-            "native",
-            "rng",
-            "secrets",
-            "statistics",
-            "stock",
-            "verdict",
-        }
+        {"clock", "documents", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "verdict",
+         "workload"}
     ),
-    frozenset({"machine", "notices", "records", "schedule", "traffic", "workload"}),
-    frozenset({"conversations", "process", "results", "run_files"}),
-    frozenset({"endpoints", "metrics"}),
-    frozenset({"accuracy", "server_metrics", "sources", "transport"}),
-    frozenset({"dispatch", "report", "target"}),
-    frozenset({"modes"}),
-    frozenset({"config"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest"}),
-    frozenset({"control", "evaluate", "fit", "observer", "scale"}),
-    frozenset({"readiness", "terminal", "watched_load"}),
+    frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
+    frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
+    frozenset({"metrics", "modes"}),
+    frozenset({"accuracy", "server_metrics", "transport"}),
+    frozenset({"config", "report", "target"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer"}),
+    frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"calibrate", "comparison", "limits", "load_search", "load_sweep"}),
-    frozenset({"release_gate"}),
-    frozenset({"api", "console"}),
+    frozenset({"api", "console", "release_gate"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
-)
+)  # fmt: skip
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
+MOST_LINES = 60
+"""Of a function, with its signature and its docstring."""
+MOST_PARAMETERS = 8
+"""Of a function: values that belong together are one frozen value with a name."""
+
+_OPTIONS = "options of the public interface: users name the few that they need, and docs describe each"
+MORE_PARAMETERS = {
+    "bench.api.searches.search": _OPTIONS,
+    "bench.config.fields.option": "the keywords of a declared setting, as pydantic's Field has them",
+    "promptset.exact.exact_messages": _OPTIONS,
+    "promptset.loaders.dataset.DataSet.__init__": _OPTIONS,
+    "promptset.sessions.simulated.simulated_sessions": _OPTIONS,
+    "promptset.simulated.simulated_prompts": _OPTIONS,
+}
+"""Functions that take more, and why."""
 
 CLOCKS = {"time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "asyncio.sleep"}
 CHANCE = {

@@ -92,13 +92,9 @@ MOCKSERVER: dict[str, frozenset[str]] = {
         {"mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.generation", "mockserver.intake",
          "mockserver.plans", "mockserver.replies", "mockserver.settings", "promptset"}
     ),
-    "mockserver.handler": frozenset(
-        {"mockserver.dialect", "mockserver.generation", "mockserver.intake", "mockserver.plain",
-         "mockserver.pooling"}
-    ),
     "mockserver.worker": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.handler", "mockserver.intake", "mockserver.plain", "mockserver.record",
+         "mockserver.generation", "mockserver.intake", "mockserver.plain", "mockserver.pooling", "mockserver.record",
          "mockserver.replies.sender", "mockserver.replies.wire", "mockserver.settings", "mockserver.workers", "promptset"}
     ),
     "mockserver.http": frozenset(

@@ -112,7 +112,8 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     "promptset.manifest": frozenset({"promptset.output_formats", "promptset.sharing", "promptset.tokenizer"}),
     "promptset.job": frozenset(
-        {"promptset.agents.recipe", "promptset.distributions", "promptset.errors", "promptset.kinds", "promptset.lines",
+        {"promptset.agents.recipe", "promptset.chat", "promptset.distributions", "promptset.errors", "promptset.kinds",
+         "promptset.lines",
          "promptset.loaders", "promptset.output_formats", "promptset.recipes", "promptset.sharing", "promptset.tokens",
          "promptset.tools"}
     ),

@@ -356,7 +356,7 @@ def calibrated(
     (directory.path / "requests.jsonl").write_bytes(b"".join(map(to_line, records)))
     (directory.path / "ledger.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in server.lines))
     certificate = certify(directory, typed, measured, start_ns=start_ns,
-                        truth=truth, planned=planned(seed), begun_ns=START)  # fmt: skip
+                        truth=truth, planned=(START + offset_ns for offset_ns in planned(seed)))  # fmt: skip
     assert certificate is not None
     found = certificate.to_json()
     verdict = judge(RunEvidence(summary=typed, open_loop=True, exact_lengths=False, calibration=found), Limits())

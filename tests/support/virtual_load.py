@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 
 from bench.clock import LoopClock
-from bench.conversations.turns import Conversations
 from bench.dispatch import (
     ClosedLoop,
     InFlightCounter,
@@ -27,6 +26,7 @@ from bench.schedule.users import coming_in
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply, ScriptedTransport
 from bench.workload import Encoded, Request, Supply
+from bench.workload.turns import Conversations, History
 from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
@@ -144,7 +144,7 @@ class Load:
 
     def _conversations(self, sessions: Iterable[Session], real: bool) -> Conversations:
         encode = lambda sample: Encoded(orjson.dumps(sample.messages), True, sample.output_tokens)  # noqa: E731
-        self.backlog = Conversations(iter(sessions), encode, "made", real=real, cancel=self._cancel)
+        self.backlog = Conversations(iter(sessions), encode, "made", History(real), cancel=self._cancel)
         return self.backlog
 
     def _run(self, make: Callable[[Supply, Sending], OpenLoop | ClosedLoop | SessionsLoop]) -> None:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.architecture_rules import CHANCE, CLOCKS, LAYER_OF, LAYERS, MAY_IMPORT, PACKAGES, ROOT
+from tests.support.architecture_rules import (
+    CHANCE,
+    CLOCKS,
+    LAYER_OF,
+    LAYERS,
+    MAY_IMPORT,
+    MORE_PARAMETERS,
+    MOST_LINES,
+    MOST_PARAMETERS,
+    PACKAGES,
+    ROOT,
+)
+from tests.support.function_sizes import function_sizes
 from tests.support.imports import (
     arrows_upwards,
     circle,
@@ -84,6 +96,19 @@ def test_the_rooms_of_the_mock_stand_above_each_other() -> None:
     # Only for the type checker: these two name the class whose fields they read.
     rooms["mockserver.combinations"].discard("mockserver.config")
     assert circles({room: others - {room} for room, others in rooms.items()}) == []
+
+
+def test_functions_are_short() -> None:
+    long = {size.name: size.lines for size in function_sizes(sources()) if size.lines > MOST_LINES}
+    assert long == {}, f"make it a list of named steps: a function has at most {MOST_LINES} lines"
+
+
+def test_functions_take_few_parameters() -> None:
+    many = {size.name: size.parameters for size in function_sizes(sources()) if size.parameters > MOST_PARAMETERS}
+    assert {name: n for name, n in many.items() if name not in MORE_PARAMETERS} == {}, (
+        f"a function has at most {MOST_PARAMETERS} parameters: make a frozen value of those that belong together"
+    )
+    assert MORE_PARAMETERS.keys() - many.keys() == set(), "these need no exception any more"
 
 
 @pytest.mark.parametrize("package", ["bench", "mockserver"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.architecture_rules import CHANCE, CLOCKS
+from tests.support.function_sizes import FunctionSize, function_sizes
 from tests.support.imports import (
     arrows_upwards,
     circle,
@@ -36,6 +37,24 @@ def test_a_circle_and_an_arrow_upwards_are_seen(module: str, line: str, found: i
     planted = sources()
     planted[module] += f"\n{line}\n"
     assert len(arrows_upwards(planted)) + bool(circle(planted)) == found
+
+
+def test_a_long_function_and_one_of_many_parameters_are_seen() -> None:
+    source = (
+        "def short(a, b): ...\n"
+        "class Room:\n"
+        "    def __init__(self, a, *rest, b=1, **more):\n"
+        "        async def inner(c):\n"
+        "            return c\n"
+        "    @staticmethod\n"
+        "    def of(a): ...\n"
+    )
+    assert function_sizes({"m": source}) == [
+        FunctionSize("m.short", 1, 2),
+        FunctionSize("m.Room.__init__", 3, 2),
+        FunctionSize("m.Room.__init__.inner", 2, 1),
+        FunctionSize("m.Room.of", 1, 1),
+    ]
 
 
 def test_a_circle_is_found_whichever_way_it_is_closed() -> None:
@@ -97,9 +116,9 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("bench.accuracy.coverage", "from bench.records import Outcome"),
         ("bench.accuracy.compare", "from bench.calibrate.measure import keep"),
         ("bench.accuracy.compare", "from bench import mock_process"),
-        ("bench.limits.servers", "from bench.calibrate import remote"),
+        ("bench.limits.measure", "from bench.calibrate import remote"),
         ("bench.limits.measure", "from bench.accuracy.sweep import Point"),
-        ("bench.calibrate.measure", "from bench.limits.servers import Server"),
+        ("bench.calibrate.measure", "from bench.limits.measure import Server"),
         ("bench.process.mock_process", "from bench.load_test import run"),
         ("bench.ceiling", "from bench.load_test import run"),
         ("bench.load.worker", "from bench.scale import plan"),
@@ -144,7 +163,6 @@ def test_a_circle_of_imports_is_seen(line: str, is_a_circle: bool) -> None:
         ("mockserver.record.ledger", "from mockserver.replies.reply import Reply"),
         ("mockserver.expect.sampled", "from mockserver.engine import ENGINES"),
         ("mockserver.workers.peers", "from mockserver.config import MockConfig"),
-        ("mockserver.handler", "from mockserver.worker import Worker"),
         ("mockserver.worker", "from mockserver.http.app import create_app"),
         ("mockserver.config", "from mockserver.engine import ENGINES"),
         ("mockserver.api", "from mockserver.config import MockConfig"),

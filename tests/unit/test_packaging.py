@@ -165,7 +165,7 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
     (
         "a run before its load",
         "from bench.cli import main; import bench.commands.run, bench.load_test, bench.transport.wire, bench.terminal",
-        {"bench.accuracy", "bench.conversations.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
+        {"bench.accuracy", "bench.workload.turns", "bench.dispatch.sessions", "bench.evaluate", "bench.metrics.summary",
          "bench.report", "bench.scale.cluster", "bench.scale.processes", "bench.server_metrics.block",
           "bench.sources.changed", "bench.sources.rows", "fastapi", "httpcore", "httpx", "jinja2",
           "prometheus_client", "promptset.agents.made", "promptset.loaders.dataset", "promptset.sessions", "rich"},

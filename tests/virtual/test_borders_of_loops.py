@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bench.clock import LoopClock, Timer
-from bench.conversations.turns import Conversation
 from bench.records import Outcome, RequestRecord
 from bench.schedule.changing import ChangingArrivals
 from bench.transport.interface import OnEnd, OnRecord, ignore
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request, RequestDraft
+from bench.workload.turns import Conversation
 from promptset.sessions import Session, Turn
 from tests.support import virtual_load
 from tests.support.changed import replace

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.clock import LoopClock, sleep_until
-from bench.load.collector import MANY_OBJECTS, collector_at_rest
+from bench.load.active_load import MANY_OBJECTS, collector_at_rest
 from tests.support.virtual_time import VirtualTimeLoop, run_virtual
 
 S = 1_000_000_000
@@ -23,7 +23,7 @@ def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
     asked: list[int] = []
     nothing = lambda: None  # noqa: E731
     monkeypatch.setattr(
-        "bench.load.collector.gc",
+        "bench.load.active_load.gc",
         SimpleNamespace(
             get_count=lambda: (objects, 0, 0), collect=asked.append,
             freeze=nothing, disable=nothing, enable=nothing, unfreeze=nothing,
@@ -32,7 +32,7 @@ def test_a_quiet_second_after_many_new_objects_ends_with_a_look(
 
     async def main(_loop: VirtualTimeLoop) -> None:
         clock = LoopClock()
-        monkeypatch.setattr("bench.load.collector.cpu_ns", lambda: round(clock.now_ns() * busy_s))
+        monkeypatch.setattr("bench.load.active_load.cpu_ns", lambda: round(clock.now_ns() * busy_s))
         with collector_at_rest(clock):
             await sleep_until(clock, clock.now_ns() + 3 * S + S // 2)
 

@@ -6,10 +6,10 @@ import itertools
 
 import orjson
 
-from bench.conversations.mid_session import ANSWER_NS_PER_TOKEN, planned_times
 from bench.records import RequestRecord
 from bench.transport.scripted import ScriptedReply
 from bench.workload import Request
+from bench.workload.mid_session import ANSWER_NS_PER_TOKEN, planned_times
 from promptset.sessions import Session
 from tests.support.session_graphs import random_session
 from tests.support.virtual_load import MS, START, Load

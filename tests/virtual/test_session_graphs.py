@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.dispatch import sessions as dispatch
-from bench.dispatch.course import Course
+from bench.dispatch.sessions import Course
 from bench.metrics import session_counts
 from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bench import endpoints
-from bench.conversations.kept_messages import KeptMessage
-from bench.conversations.turns import Conversation
 from bench.endpoints.interface import BodyOptions
 from bench.sources.agents import AgentSpec
 from bench.workload import Encoded
+from bench.workload.kept_messages import KeptMessage
+from bench.workload.turns import Conversation, History
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
@@ -59,7 +59,7 @@ class Recorder:
 
 def held(session: Session, encode: Recorder, *, real: bool) -> list[bytes]:
     """The bodies of all turns, in their order; each real answer has words of its own."""
-    conversation = Conversation(session, 0, encode, real=real)
+    conversation = Conversation(session, 0, encode, History(real))
     bodies = []
     for turn in range(len(session.turns)):
         request = conversation.request(turn, f"r-{turn}", turn, "run")

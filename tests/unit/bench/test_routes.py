@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.turns import Conversations
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.interface import BodyOptions
 from bench.records import Outcome, from_line, to_line
@@ -16,6 +15,7 @@ from bench.target.probe import choose_model, samples_to_ask
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Destination, Reading, Target
 from bench.workload import Encoded, Request, RequestDraft, Route, draft_of
+from bench.workload.turns import Conversations, History
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import read_session
@@ -119,7 +119,7 @@ def test_a_reply_is_read_as_its_own_endpoint_reads_it() -> None:
 def test_the_turns_of_a_session_go_where_it_says() -> None:
     row = {"turns": [{"content": "a", "answer": "b"}, {"content": "c"}], "model": "own", "headers": {"x-user": "7"}}
     sessions = iter([read_session(row, "s")])
-    made = Conversations(sessions, lambda sample: encode(sample, CHAT), "run", real=False)
+    made = Conversations(sessions, lambda sample: encode(sample, CHAT), "run", History(False))
     conversation = made.begin()
     first = made.request(conversation, 0, "run")
     conversation.answered(0)

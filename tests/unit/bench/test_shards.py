@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from bench.evaluate import evaluate
 from bench.records import to_line
+from bench.run_files import shards
 from bench.run_files.run_directory import RunDirectory, shard_names
-from bench.scale import shards
 from tests.support.made_records import made_record
 
 END_NS = re.compile(rb'"end_ns":(-?[0-9]+)')

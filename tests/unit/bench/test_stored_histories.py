@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.turns import Conversations
 from bench.endpoints import ENDPOINTS, encode
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import BodyOptions
@@ -15,6 +14,7 @@ from bench.records import Outcome
 from bench.transport.exchange import Exchange
 from bench.transport.interface import Reading
 from bench.workload import Continuation, Request
+from bench.workload.turns import Conversations, History
 from promptset.answers import Answer, ToolCall
 from promptset.sessions import Session, Turn, read_session
 from tests.support.dialect_streams import CREATED, ended, framed, part, usage
@@ -36,7 +36,7 @@ ROW: dict[str, Any] = {
 
 def told(answers: dict[int, Answer], turn: int, row: dict[str, Any] = ROW) -> tuple[dict[str, Any], Request]:
     made = Conversations(
-        iter([read_session(row, "x")]), lambda sample: encode(sample, OPTIONS), "run", real=True, stored=True
+        iter([read_session(row, "x")]), lambda sample: encode(sample, OPTIONS), "run", History(True, stored=True)
     )
     conversation = made.begin()
     for number, answer in answers.items():

@@ -10,8 +10,8 @@ import pytest
 
 from bench.rng import stream, unique_id
 from bench.sources.rows import RowsSpec
-from bench.stock import Stock
 from bench.workload import Encoded, RequestDraft, Supply
+from bench.workload.stock import Stock
 from promptset.errors import SpecError
 from promptset.samples import Sample
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mockserver import rng
 from mockserver.documents.grammar import Impossible, check_schema
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
-from mockserver.documents.pieces import pieces_of
+from mockserver.documents.script import pieces_of
 from promptset.text import TokenText
 from promptset.tokens import load_tokenizer
 

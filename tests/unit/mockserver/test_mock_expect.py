@@ -18,7 +18,7 @@ from mockserver.engine import ENGINES
 from mockserver.expect import EXPECTATIONS, RequestLengths
 from mockserver.expect.sampled import SHARES
 from mockserver.expect.sums import inverse, product_sum, repeated_sum, transform
-from mockserver.plans.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, ReplyLength, draw_plan
 
 MS = 1e6
 N = 40_000
@@ -145,7 +145,7 @@ def test_the_expectation_is_that_of_the_plans_that_are_drawn() -> None:
     )  # fmt: skip
     told = EXPECTATIONS["sampled"](config, RequestLengths())
     latencies = Latencies(config.ttft, config.tpot, config.itl, config.output_tokens)
-    plans = [draw_plan(latencies, 3, i, limit_tokens=config.max_model_len) for i in range(3000)]
+    plans = [draw_plan(latencies, 3, i, ReplyLength(config.max_model_len)) for i in range(3000)]
     ttft = np.array([plan.ttft_ns for plan in plans]) / MS
     decode = np.array([sum(plan.gaps_ns) for plan in plans]) / MS
     n = np.array([plan.output_tokens for plan in plans])

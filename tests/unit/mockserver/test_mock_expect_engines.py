@@ -13,7 +13,7 @@ from mockserver.config import MockConfig
 from mockserver.engine import ENGINES, EngineRequest
 from mockserver.expect import EXPECTATIONS, RequestLengths
 from mockserver.plans.latencies import latencies_of
-from mockserver.plans.plan import draw_plan
+from mockserver.plans.plan import ReplyLength, draw_plan
 
 MS = 1e6
 
@@ -22,9 +22,11 @@ def expect(config: MockConfig, **asked: int) -> dict[str, Any]:
     return EXPECTATIONS[config.engine](config, RequestLengths(**asked))
 
 
-def plans(config: MockConfig, n: int, **of: Any) -> list[Any]:
+def plans(config: MockConfig, n: int, *, asked_tokens: int, input_tokens: int = 0) -> list[Any]:
     latencies = latencies_of(config)
-    return [draw_plan(latencies, 7, key, limit_tokens=10_000, **of) for key in range(n)]
+    return [
+        draw_plan(latencies, 7, key, ReplyLength(10_000, asked_tokens), input_tokens=input_tokens) for key in range(n)
+    ]
 
 
 def below(values: list[float], quantile: float) -> float:
@@ -125,7 +127,7 @@ def test_each_engine_has_an_expectation_and_can_be_made(tmp_path: Path) -> None:
     for name, make in ENGINES.items():
         config = MockConfig(engine=name, **({"replay": tmp_path / "x"} if name == "replay" else {}))
         engine = make(config)
-        plan = draw_plan(latencies_of(MockConfig()), 0, 1, asked_tokens=3, limit_tokens=9)
+        plan = draw_plan(latencies_of(MockConfig()), 0, 1, ReplyLength(9, asked=3))
         engine.admit(1, EngineRequest(0, plan, 5))
         tokens = 0
         while (at := engine.next_ns()) is not None:

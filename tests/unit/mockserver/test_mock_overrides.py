@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from mockserver.dialect.overrides import NO_OVERRIDES, read_overrides
 from mockserver.dialect.refusals import Refusal
 from mockserver.faults import fault
-from mockserver.plans.plan import Latencies, draw_plan
+from mockserver.plans.plan import Latencies, ReplyLength, draw_plan
 from promptset.distributions import parse
 
 MS = 1_000_000
@@ -43,7 +43,7 @@ def test_a_header_takes_the_place_of_what_is_configured(
 ) -> None:
     overrides = read_overrides(headers(*pairs))
     own = overrides.output_tokens is not None
-    plan = draw_plan(overrides.over(CONFIGURED), 0, 1, asked_tokens=9, limit_tokens=100, ends_itself=own)
+    plan = draw_plan(overrides.over(CONFIGURED), 0, 1, ReplyLength(100, asked=9, ends_itself=own))
     assert (plan.ttft_ns, set(plan.gaps_ns), plan.output_tokens) == (ttft * MS, {gap * MS}, tokens)
     assert plan.finish == finish
 
@@ -51,7 +51,7 @@ def test_a_header_takes_the_place_of_what_is_configured(
 def test_a_distribution_is_drawn_from_as_a_configured_one_is() -> None:
     asked = read_overrides(headers(("x-mock-ttft", "exp:mean=100ms"))).over(CONFIGURED)
     configured = Latencies(parse("exp:mean=100ms", "time"), CONFIGURED.tpot, CONFIGURED.itl, CONFIGURED.output_tokens)
-    draws = [draw_plan(of, 3, 7, limit_tokens=100).ttft_ns for of in (asked, configured)]
+    draws = [draw_plan(of, 3, 7, ReplyLength(100)).ttft_ns for of in (asked, configured)]
     assert draws[0] == draws[1]
 
 

@@ -8,7 +8,7 @@ import statistics
 import pytest
 
 from mockserver.faults import ArrivalFacts, fault, parse_rule
-from mockserver.plans.plan import Latencies, Plan, StreamKey, draw_faults, draw_plan, index_of
+from mockserver.plans.plan import Latencies, Plan, ReplyLength, StreamKey, draw_faults, draw_plan, index_of
 from promptset.distributions import parse
 from tests.support import scipy_stats as stats
 
@@ -28,7 +28,7 @@ RANDOM = latencies("exp:mean=100ms", "gamma:mean=20ms,cv=0.3", tokens="uniform:2
 
 
 def plan_of(key: StreamKey, seed: int = 0, of: Latencies = RANDOM) -> Plan:
-    return draw_plan(of, seed, key, limit_tokens=100_000)
+    return draw_plan(of, seed, key, ReplyLength(100_000))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_index_is_the_number_an_id_ends_in(request_id: str | None, index: in
 
 
 def test_constants_give_the_plain_plan() -> None:
-    assert draw_plan(latencies(), 0, 3, asked_tokens=4, limit_tokens=100) == Plan(50 * MS, (20 * MS,) * 3, 4)
+    assert draw_plan(latencies(), 0, 3, ReplyLength(100, asked=4)) == Plan(50 * MS, (20 * MS,) * 3, 4)
 
 
 def test_a_plan_does_not_depend_on_what_else_is_drawn() -> None:
@@ -69,8 +69,8 @@ def test_an_index_an_id_and_an_order_of_arrival_are_different_keys() -> None:
 
 
 def test_tpot_is_drawn_once_a_request_and_itl_for_each_gap() -> None:
-    one = draw_plan(RANDOM, 0, 1, asked_tokens=50, limit_tokens=1000)
-    each = draw_plan(latencies(itl="exp:mean=20ms"), 0, 1, asked_tokens=50, limit_tokens=1000)
+    one = draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=50))
+    each = draw_plan(latencies(itl="exp:mean=20ms"), 0, 1, ReplyLength(1000, asked=50))
     assert len(set(one.gaps_ns)) == 1
     assert len(set(each.gaps_ns)) == len(each.gaps_ns) == 49
 
@@ -86,20 +86,18 @@ def test_what_is_drawn_follows_the_distributions() -> None:
 
 
 def test_what_was_asked_for_is_planned_and_the_context_is_the_limit() -> None:
-    assert draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000).output_tokens == 7
-    assert draw_plan(latencies(tokens="500"), 0, 1, limit_tokens=30).output_tokens == 30
+    assert draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=7)).output_tokens == 7
+    assert draw_plan(latencies(tokens="500"), 0, 1, ReplyLength(30)).output_tokens == 30
 
 
 def test_a_refusal_plans_no_token() -> None:
-    plan = draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000, faults=(fault("429"),))
+    plan = draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=7), faults=(fault("429"),))
     assert (plan.ttft_ns, plan.gaps_ns, plan.output_tokens) == (None, (), 0)
 
 
 def test_a_stall_changes_nothing_but_its_own_gap() -> None:
-    plain = draw_plan(RANDOM, 0, 1, asked_tokens=4, limit_tokens=1000)
-    stalled = draw_plan(
-        RANDOM, 0, 1, asked_tokens=4, limit_tokens=1000, faults=(parse_rule("stall:after=2,for=3s").fault,)
-    )
+    plain = draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=4))
+    stalled = draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=4), faults=(parse_rule("stall:after=2,for=3s").fault,))
     assert stalled.ttft_ns == plain.ttft_ns
     assert [b - a for a, b in zip(plain.gaps_ns, stalled.gaps_ns, strict=True)] == [0, 3_000_000_000, 0]
 
@@ -135,30 +133,28 @@ def test_a_reply_ends_by_itself_or_at_a_limit(
     own: int | None, asked: int | None, limit: int, tokens: int, finish: str
 ) -> None:
     of = latencies(tokens="500" if own is None else str(own))
-    plan = draw_plan(
-        of, 0, 1, asked_tokens=asked, limit_tokens=limit, ends_itself=own is not None and asked is not None
-    )
+    plan = draw_plan(of, 0, 1, ReplyLength(limit, asked=asked, ends_itself=own is not None and asked is not None))
     assert (plan.output_tokens, len(plan.gaps_ns), plan.finish) == (tokens, tokens - 1, finish)
 
 
 def test_a_length_that_ignores_the_limit_of_the_request_keeps_that_of_the_model() -> None:
     longer = (parse_rule("length:more=5").fault,)
-    assert draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=1000, faults=longer).output_tokens == 12
-    assert draw_plan(RANDOM, 0, 1, asked_tokens=7, limit_tokens=9, faults=longer).output_tokens == 9
+    assert draw_plan(RANDOM, 0, 1, ReplyLength(1000, asked=7), faults=longer).output_tokens == 12
+    assert draw_plan(RANDOM, 0, 1, ReplyLength(9, asked=7), faults=longer).output_tokens == 9
 
 
 def test_delays_add_up() -> None:
-    plain = draw_plan(latencies(), 0, 1, asked_tokens=2, limit_tokens=1000)
+    plain = draw_plan(latencies(), 0, 1, ReplyLength(1000, asked=2))
     both = tuple(parse_rule(spec).fault for spec in ("slow:factor=2", "stall:for=1ms"))
-    late = draw_plan(latencies(), 0, 1, asked_tokens=2, limit_tokens=1000, faults=both)
+    late = draw_plan(latencies(), 0, 1, ReplyLength(1000, asked=2), faults=both)
     assert (plain.ttft_ns, late.ttft_ns, late.gaps_ns) == (50 * MS, 101 * MS, (40 * MS,))
 
 
 def test_reasoning_is_a_part_of_the_reply_and_only_where_it_can_be() -> None:
     of = dataclasses.replace(latencies(), reasoning_tokens=parse("10", "tokens"))
-    assert draw_plan(of, 0, 1, asked_tokens=30, limit_tokens=1000, reasons=True).reasoning_tokens == 10
-    assert draw_plan(of, 0, 1, asked_tokens=4, limit_tokens=1000, reasons=True).reasoning_tokens == 4
-    assert draw_plan(of, 0, 1, asked_tokens=30, limit_tokens=1000).reasoning_tokens == 0
+    assert draw_plan(of, 0, 1, ReplyLength(1000, asked=30), reasons=True).reasoning_tokens == 10
+    assert draw_plan(of, 0, 1, ReplyLength(1000, asked=4), reasons=True).reasoning_tokens == 4
+    assert draw_plan(of, 0, 1, ReplyLength(1000, asked=30)).reasoning_tokens == 0
 
 
 def test_a_plan_that_ends_earlier_keeps_its_beginning() -> None:

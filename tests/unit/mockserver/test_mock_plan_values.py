@@ -9,7 +9,7 @@ import pytest
 from mockserver.config import MockConfig
 from mockserver.plans.arrival import Arrivals
 from mockserver.plans.latencies import latencies_of
-from mockserver.plans.plan import draw_plan
+from mockserver.plans.plan import ReplyLength, draw_plan
 from mockserver.plans.speculation import Speculation
 from mockserver.workers.shared_state import SharedState
 from tests.unit.mockserver.test_mock_plan import latencies
@@ -30,21 +30,21 @@ def test_requests_are_counted_by_how_they_were_identified() -> None:
 
 @pytest.mark.parametrize(("asked", "limit", "tokens"), [(1, 100, 1), (0, 100, 1), (5, 3, 3), (None, 1, 1), (3, 0, 1)])
 def test_a_reply_has_a_token_at_least_and_never_more_than_fit(asked: int | None, limit: int, tokens: int) -> None:
-    plan = draw_plan(latencies(), 0, 3, asked_tokens=asked, limit_tokens=limit)
+    plan = draw_plan(latencies(), 0, 3, ReplyLength(limit, asked=asked))
     assert (plan.output_tokens, len(plan.gaps_ns)) == (tokens, tokens - 1)
     # The reply would have 128 tokens by itself: it was cut.
     assert plan.finish == "length"
 
 
 def test_no_times_are_drawn_for_an_engine_that_computes_them() -> None:
-    plan = draw_plan(latencies_of(MockConfig(engine="batching")), 0, 3, asked_tokens=4, limit_tokens=9)
+    plan = draw_plan(latencies_of(MockConfig(engine="batching")), 0, 3, ReplyLength(9, asked=4))
     assert (plan.ttft_ns, plan.gaps_ns) == (0, (0, 0, 0))
 
 
 def test_a_reply_that_ends_by_itself_says_so_where_it_fits() -> None:
-    assert draw_plan(latencies(tokens="7"), 0, 3, limit_tokens=8).finish == "stop"
-    assert draw_plan(latencies(tokens="7"), 0, 3, limit_tokens=7).finish == "stop"
-    assert draw_plan(latencies(tokens="7"), 0, 3, limit_tokens=6).finish == "length"
+    assert draw_plan(latencies(tokens="7"), 0, 3, ReplyLength(8)).finish == "stop"
+    assert draw_plan(latencies(tokens="7"), 0, 3, ReplyLength(7)).finish == "stop"
+    assert draw_plan(latencies(tokens="7"), 0, 3, ReplyLength(6)).finish == "length"
 
 
 def test_steps_of_speculation_are_those_of_the_geometric_series() -> None:

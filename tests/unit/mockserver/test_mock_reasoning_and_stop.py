@@ -7,8 +7,7 @@ import json
 import pytest
 
 from mockserver.dialect.openai import COMPLETION
-from mockserver.replies.choice import ReplyStyle
-from mockserver.replies.stop import cut_at_stop
+from mockserver.replies.choice import ReplyStyle, cut_at_stop
 from mockserver.tokencount import TokenCount
 from tests.support.paper_wire import PaperWire
 from tests.support.played_reply import MS, Played

@@ -11,7 +11,7 @@ import pytest
 from mockserver.cli import read_arguments
 from mockserver.errors import UsageError
 from mockserver.plans.latencies import latencies_of
-from mockserver.plans.plan import Plan, StreamKey, draw_plan
+from mockserver.plans.plan import Plan, ReplyLength, StreamKey, draw_plan
 from mockserver.plans.replay import RecordedReply, read_source
 
 MS = 1_000_000
@@ -45,7 +45,7 @@ def write(path: Path, *rows: dict[str, Any]) -> Path:
 
 def plan(path: Path, key: StreamKey, *flags: str, asked: int | None = None) -> Plan:
     latencies = latencies_of(read_arguments([f"--replay={path}", *flags]))
-    return draw_plan(latencies, 3, key, asked_tokens=asked, limit_tokens=1000)
+    return draw_plan(latencies, 3, key, ReplyLength(1000, asked=asked))
 
 
 def test_a_ledger_gives_its_times_from_arrival_to_each_chunk_of_text(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_profile_gives_distributions_in_place_of_the_flags(tmp_path: Path) -> 
     path = tmp_path / "profile.json"
     path.write_text(json.dumps({"ttft": "30ms", "tpot": "4ms", "ttft_per_input_token": "10us", "output_tokens": "6"}))
     latencies = latencies_of(read_arguments([f"--replay={path}", "--itl=9ms"]))
-    drawn = draw_plan(latencies, 0, 1, limit_tokens=100, input_tokens=50)
+    drawn = draw_plan(latencies, 0, 1, ReplyLength(100), input_tokens=50)
     assert drawn == Plan(int(30.5 * MS), (4 * MS,) * 5, 6, finish="stop")
 
 

@@ -17,7 +17,7 @@ from mockserver.engine.timeline import TimelineEngine
 from mockserver.errors import UsageError
 from mockserver.expect import EXPECTATIONS, RequestLengths
 from mockserver.plans.latencies import latencies_of
-from mockserver.plans.plan import Plan, draw_plan
+from mockserver.plans.plan import Plan, ReplyLength, draw_plan
 from mockserver.rng import stream
 from mockserver.sampled_times import SampledTimes, sampled_times_of
 
@@ -92,7 +92,7 @@ def test_requests_that_run_beside_each_other_are_stretched_by_their_number() -> 
 def test_plans_and_truth_are_of_these_times() -> None:
     config = read_arguments(["--sampled-times", str(TIMES)])
     assert config.model_dump(mode="json")["sampled_times"] == str(TIMES)
-    plan = draw_plan(latencies_of(config), 7, 3, asked_tokens=4, limit_tokens=99, input_tokens=1000)
+    plan = draw_plan(latencies_of(config), 7, 3, ReplyLength(99, asked=4), input_tokens=1000)
     assert plan.ttft_ns == times().ttft(stream(7, "ttft", 3).random(), 1000)
     assert plan.gaps_ns == times().gaps(3, stream(7, "itl", 3))
     assert isinstance(ENGINES["sampled"](config), TimelineEngine)

@@ -13,7 +13,7 @@ from mockserver.engine import EngineRequest
 from mockserver.engine.timeline import TimelineEngine
 from mockserver.engine.work import Drafts
 from mockserver.faults import parse_demand
-from mockserver.plans.plan import Latencies, Plan, draw_plan
+from mockserver.plans.plan import Latencies, Plan, ReplyLength, draw_plan
 from mockserver.plans.speculation import Speculation
 from mockserver.replies.stream_interval import StreamInterval
 from mockserver.rng import stream
@@ -125,18 +125,18 @@ def latencies(**more: object) -> Latencies:
 
 def test_with_speculation_the_plan_holds_steps_and_a_gap_for_each() -> None:
     drawn = latencies(speculation=Speculation(3, 0.8), itl=parse("uniform:1ms..9ms", "time"))
-    plan = draw_plan(drawn, 0, 5, asked_tokens=100, limit_tokens=1000)
+    plan = draw_plan(drawn, 0, 5, ReplyLength(1000, asked=100))
     assert sum(plan.step_tokens) == plan.output_tokens == len(plan.gaps_ns) + 1 == 100
     ends = list(itertools.accumulate(plan.step_tokens))
     between = {end - 1 for end in ends[:-1]}
     assert all((gap > 0) == (i in between) for i, gap in enumerate(plan.gaps_ns))
-    assert plan == draw_plan(drawn, 0, 5, asked_tokens=100, limit_tokens=1000)
+    assert plan == draw_plan(drawn, 0, 5, ReplyLength(1000, asked=100))
 
 
 def test_a_stall_within_a_step_holds_up_the_whole_step() -> None:
     drawn = latencies(speculation=Speculation(4, 1.0))
     plans = [
-        draw_plan(drawn, 0, 1, asked_tokens=11, limit_tokens=99, faults=parse_demand(f"stall:after={after},for=1s"))
+        draw_plan(drawn, 0, 1, ReplyLength(99, asked=11), faults=parse_demand(f"stall:after={after},for=1s"))
         for after in (2, 6, 8)
     ]
     # Steps of 1, 5 and 5 tokens.
@@ -149,7 +149,7 @@ def test_ttft_grows_with_the_input_by_what_was_drawn_for_the_request() -> None:
     drawn = latencies(ttft_per_input_token=parse("uniform:10us..30us", "time"))
     slopes = set()
     for key in range(20):
-        none, some, more = (draw_plan(drawn, 0, key, limit_tokens=99, input_tokens=n) for n in (0, 1000, 3000))
+        none, some, more = (draw_plan(drawn, 0, key, ReplyLength(99), input_tokens=n) for n in (0, 1000, 3000))
         assert none.ttft_ns == 50 * MS
         assert none.gaps_ns == some.gaps_ns == more.gaps_ns
         assert some.ttft_ns is not None

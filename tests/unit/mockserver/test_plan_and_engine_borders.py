@@ -20,7 +20,7 @@ from mockserver.engine.work import DraftCounts, Drafts, Work
 from mockserver.errors import UsageError
 from mockserver.faults import fault
 from mockserver.plans.arrival import key_of_choice
-from mockserver.plans.plan import Latencies, Plan, draw_plan
+from mockserver.plans.plan import Latencies, Plan, ReplyLength, draw_plan
 from mockserver.plans.replay import RecordedReplies, RecordedReply, read_source
 from mockserver.plans.speculation import Speculation
 from mockserver.rng import UNUSED, stream
@@ -136,7 +136,7 @@ def test_times_come_from_each_distribution_by_its_own_stream() -> None:
             "itl": None,
             "output_tokens": parse("4", "tokens"),
         }
-        return draw_plan(Latencies(**(given | fields)), 0, 3, limit_tokens=100, input_tokens=7, reasons=True)
+        return draw_plan(Latencies(**(given | fields)), 0, 3, ReplyLength(100), input_tokens=7, reasons=True)
 
     assert of(ttft_per_input_token=parse("2ms", "time")).ttft_ns == 64 * MS
     assert of(itl=parse("3ms", "time")).gaps_ns == (3 * MS,) * 3
@@ -158,17 +158,18 @@ def test_only_a_time_per_token_of_the_prompt_makes_a_plan_depend_on_it() -> None
 
 
 def test_faults_delay_whole_steps_and_lengthen_a_reply() -> None:
-    stalled = draw_plan(
-        Latencies(parse("50ms", "time"), parse("20ms", "time"), None, parse("4", "tokens"), speculation=Speculation(1, 1.0)),
-        0, 3, limit_tokens=100, faults=(fault("stall", **{"after": 2, "for": 100 * MS}),),
-    )  # fmt: skip
+    drawn = Latencies(
+        parse("50ms", "time"), parse("20ms", "time"), None, parse("4", "tokens"), speculation=Speculation(1, 1.0)
+    )
+    faults = (fault("stall", **{"after": 2, "for": 100 * MS}),)
+    stalled = draw_plan(drawn, 0, 3, ReplyLength(100), faults=faults)
     assert stalled.step_tokens == (1, 2, 1)
     assert stalled.ttft_ns == 50 * MS
     assert sum(stalled.gaps_ns) == 140 * MS
     assert stalled.gaps_ns[1] == 0  # The second of a step still comes with the first.
-    longer = draw_plan(latencies(), 0, 3, asked_tokens=4, limit_tokens=100, faults=(fault("length", more=3),))
+    longer = draw_plan(latencies(), 0, 3, ReplyLength(100, asked=4), faults=(fault("length", more=3),))
     assert longer.output_tokens == 7
-    assert draw_plan(latencies(), 0, 3, limit_tokens=100, faults=(fault("429"),)) == Plan(None, (), 0, (fault("429"),))
+    assert draw_plan(latencies(), 0, 3, ReplyLength(100), faults=(fault("429"),)) == Plan(None, (), 0, (fault("429"),))
 
 
 @pytest.mark.parametrize(
@@ -178,18 +179,18 @@ def test_a_stall_within_a_later_step_delays_that_step(after: int, gaps_ms: tuple
     times = Latencies(
         parse("50ms", "time"), parse("20ms", "time"), None, parse("8", "tokens"), speculation=Speculation(2, 1.0)
     )
-    plan = draw_plan(times, 0, 3, limit_tokens=100, faults=(fault("stall", **{"after": after, "for": 5 * MS}),))
+    plan = draw_plan(times, 0, 3, ReplyLength(100), faults=(fault("stall", **{"after": after, "for": 5 * MS}),))
     assert plan.step_tokens == (1, 3, 3, 1)
     assert (plan.ttft_ns, plan.gaps_ns) == (50 * MS, tuple(gap * MS for gap in gaps_ms))
 
 
 def test_a_reply_whose_content_is_known_has_its_length_and_ends_by_itself() -> None:
-    plan = draw_plan(latencies(), 0, 3, asked_tokens=4, limit_tokens=100, exact_tokens=9)
+    plan = draw_plan(latencies(), 0, 3, ReplyLength(100, asked=4, exact=9))
     assert (plan.output_tokens, plan.finish, len(plan.gaps_ns)) == (9, "stop", 8)
-    own = draw_plan(latencies(tokens="3"), 0, 3, asked_tokens=4, limit_tokens=100, ends_itself=True)
+    own = draw_plan(latencies(tokens="3"), 0, 3, ReplyLength(100, asked=4, ends_itself=True))
     assert (own.output_tokens, own.finish) == (3, "stop")
     # As long as was asked for: at the limit, unless nobody asked.
-    at_limit = draw_plan(latencies(tokens="4"), 0, 3, asked_tokens=4, limit_tokens=100, ends_itself=True)
+    at_limit = draw_plan(latencies(tokens="4"), 0, 3, ReplyLength(100, asked=4, ends_itself=True))
     assert (at_limit.output_tokens, at_limit.finish) == (4, "length")
 
 

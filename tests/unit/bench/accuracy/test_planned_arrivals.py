@@ -14,7 +14,7 @@ from tests.support.made_records import MS, START_NS, made_record
 
 def slip(due_ms: Sequence[float], planned_ms: Sequence[float], *, took_ms: float = 1.0, worker: int = 0) -> Slip | None:
     """Request i was due at `due_ms[i]`, and the schedule has `planned_ms`; each request took so long."""
-    arrivals = PlannedArrivals((round(ms * MS) for ms in planned_ms), START_NS)
+    arrivals = PlannedArrivals(START_NS + round(ms * MS) for ms in planned_ms)
     # The order of records is that of their ends, not of their numbers.
     for index in reversed(range(len(due_ms))):
         arrivals.add(made_record(index, sent_ms=due_ms[index], chunks_ms=(took_ms,), worker=worker))
@@ -30,7 +30,7 @@ def test_arrivals_that_were_due_as_planned_have_no_slip_and_none_has_none() -> N
 
 
 def test_only_as_much_of_an_endless_schedule_is_drawn_as_was_sent() -> None:
-    arrivals = PlannedArrivals((10 * MS * i for i in count()), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in count())
     for index in range(3):
         arrivals.add(made_record(index, sent_ms=10.0 * index))
     assert arrivals.slip() is None
@@ -39,7 +39,7 @@ def test_only_as_much_of_an_endless_schedule_is_drawn_as_was_sent() -> None:
 def test_a_damaged_index_has_no_plan_drawn_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned_arrivals, "_MOST_WITHOUT_A_RECORD", 100)
     drawn = count()
-    arrivals = PlannedArrivals((10 * MS * i for i in drawn), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in drawn)
     for index, sent_ms in ((0, 0.0), (1, 10.0), (2**40, 20.0)):
         arrivals.add(made_record(index, sent_ms=sent_ms))
     found = arrivals.slip()
@@ -106,7 +106,7 @@ def test_late_arrivals_before_any_request_has_ended_were_not_gated() -> None:
 )
 def test_the_same_moment_in_each_worker_is_one_seed_for_all(workers: int, expected: str) -> None:
     # Arrivals come in pairs; of one worker that is a schedule with pairs.
-    arrivals = PlannedArrivals((10 * MS * i for i in range(20)), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index in range(20):
         arrivals.add(made_record(index, sent_ms=9.5 * (index // 2), chunks_ms=(3.0,), worker=index % workers))
     assert cause(arrivals.slip()) == expected
@@ -115,12 +115,12 @@ def test_the_same_moment_in_each_worker_is_one_seed_for_all(workers: int, expect
 def test_half_of_the_arrivals_at_the_same_moment_is_chance() -> None:
     # 4 moments of 8 arrivals are shared by two workers: 4 that are more than one, not more than half of 8.
     due = [0.0, 0.0, 9.0, 9.0, 18.0, 18.0, 27.0, 27.0]
-    arrivals = PlannedArrivals((10 * MS * i for i in range(20)), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index, at in enumerate(due):
         arrivals.add(made_record(index, sent_ms=at, chunks_ms=(3.0,), worker=index % 2))
     # 8 of the 8 arrivals share their moment.
     assert cause(arrivals.slip()) == planned_arrivals.SAME_IN_EACH_WORKER
-    arrivals = PlannedArrivals((10 * MS * i for i in range(20)), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in range(20))
     for index, at in enumerate([0.0, 0.0, 9.0, 9.0, 18.0, 19.0, 27.0, 28.0]):
         arrivals.add(made_record(index, sent_ms=at, chunks_ms=(3.0,), worker=index % 2))
     assert cause(arrivals.slip()) == planned_arrivals.ANOTHER_PLAN

@@ -182,7 +182,7 @@ def test_a_speed_below_one_token_a_second_is_judged_as_any_other(measured: float
 
 def test_as_many_arrivals_are_drawn_again_as_were_sent_and_none_more() -> None:
     drawn = count()
-    arrivals = PlannedArrivals((10 * MS * i for i in drawn), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in drawn)
     for index in range(3):
         arrivals.add(made_record(index, sent_ms=10.0 * index))
     assert arrivals.slip() is None
@@ -211,7 +211,7 @@ def test_a_cause_is_told_of_the_statistic_that_stamps_do_not_explain() -> None:
 
 def test_a_delay_of_a_nanosecond_is_one() -> None:
     # Each is due one nanosecond late, and a hundredth of a millisecond after the one before has ended.
-    arrivals = PlannedArrivals((10 * MS * i for i in count()), START_NS)
+    arrivals = PlannedArrivals(START_NS + 10 * MS * i for i in count())
     for index in range(20):
         due = START_NS + 10 * MS * index + (index > 0)
         arrivals.add(made_record(index, intended_ns=due, end_ns=due + 9_990_000))

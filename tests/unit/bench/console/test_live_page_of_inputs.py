@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jinja2 import Undefined
 
-from bench.console import pages
+from bench.console.pages import site
 from bench.console.task import Task
 
 ALWAYS, BELOW = ["rates", "flight"], ["errors", "server_requests", "server_memory"]
@@ -27,7 +27,7 @@ def test_the_live_page_has_the_charts_and_tiles_of_its_endpoint(
     task = Task(id="a", state="running", settings={"url": "http://h", **settings})
     line = {"second": {"inputs": 3, "output_tokens": 7}, "sent": 1, "done": 1, "in_flight": 0, "failed": 0,
             "share_done": 0.1, "left_s": 3}  # fmt: skip
-    environment = pages._environment()
+    environment = site.templates()
     environment.undefined = Undefined  # What stands around the live numbers is not looked at.
     shown = environment.get_template("task.html.j2").render(task=task, line=line, series=False, warnings=[])
     assert re.findall(r'data-chart="(\w+)"', shown) == [*ALWAYS, *charts, *BELOW]

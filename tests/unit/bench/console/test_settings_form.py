@@ -12,7 +12,7 @@ from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
-from bench.console.page_texts import setting
+from bench.console.pages.site import setting
 from bench.endpoints import ENDPOINTS
 
 GOOD = {"url": "http://127.0.0.1:8000"}

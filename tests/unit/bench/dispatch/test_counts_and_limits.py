@@ -8,9 +8,9 @@ from typing import cast
 import pytest
 
 from bench.clock import Timer
-from bench.dispatch.course import Course
 from bench.dispatch.in_flight import InFlightCounter
 from bench.dispatch.sending import Sending
+from bench.dispatch.sessions import Course
 from bench.dispatch.stop import Stop
 from bench.dispatch.users import Users
 

@@ -10,10 +10,10 @@ import orjson
 import pytest
 
 from bench import endpoints
-from bench.conversations import kept_messages
-from bench.conversations.kept_messages import Keeper, KeptMessage
 from bench.endpoints import chat_translation
 from bench.endpoints.interface import BodyOptions
+from bench.workload import kept_messages
+from bench.workload.kept_messages import Keeper, KeptMessage
 from promptset.samples import Sample
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a"}'}}

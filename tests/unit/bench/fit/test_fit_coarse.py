@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.fit.coarse import chunk_kind, coarse_rows, drafts_of
+from bench.fit.batching import chunk_kind, coarse_rows, drafts_of
 from bench.fit.streams import Stream
 
 

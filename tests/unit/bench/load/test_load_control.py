@@ -10,7 +10,7 @@ import pytest
 from bench.config import resolve
 from bench.errors import UsageError
 from bench.load.live import LiveNumbers, LoadGoal
-from bench.load.load_control import LoadControl
+from bench.load.load_control import BegunLoad, LoadControl
 from bench.run_files.load_change import LoadChange
 
 S = 1_000_000_000
@@ -33,13 +33,10 @@ class MadeRun:
         config = resolve({"url": "http://127.0.0.1:1", "duration": "60s", **settings})
         made: Any = self
         self.control = LoadControl(
-            config,
+            BegunLoad(config, start_ns=START, workers=workers, changeable=changeable),
             made,
             made,
             made,
-            start_ns=START,
-            workers=workers,
-            changeable=changeable,
             numbers=lambda now_ns: self.numbers,
             note=self.noted.append,
         )

@@ -140,6 +140,12 @@ def test_a_failed_request_meets_nothing() -> None:
     assert not meets_all(made_record(outcome=Outcome.TRUNCATED), parse(["ttft<1s"]))
 
 
+def _run(
+    latency: dict[str, Any], throughput: dict[str, Any], error_rate: float | None, ends: list[float] | None = None
+) -> dict[str, Any]:
+    return {"latency": latency, "throughput": throughput, "error_rate": error_rate, "error_rate_ci95": ends}
+
+
 def _latency(p99: float | None) -> dict[str, Any]:
     return {"ttft_ms": {"p99": p99, "ci95": {"p99": None}}}
 

@@ -12,8 +12,8 @@ from bench.endpoints.interface import BodyOptions
 from bench.load.assignment import Assignment
 from bench.load.crew import CrewReport
 from bench.modes.share import WorkerShare
+from bench.run_files import shards
 from bench.run_files.run_directory import RunDirectory
-from bench.scale import shards
 from bench.scale.cluster.crew import ClusterCrew
 from bench.scale.cluster.node_worker import Delivery
 from bench.scale.cluster.remote_worker import PINGS, NodeLostError

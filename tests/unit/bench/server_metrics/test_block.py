@@ -7,7 +7,7 @@ import pytest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.server_metrics import block
-from bench.server_metrics.bottleneck import NOT_SEEN
+from bench.server_metrics.block import NOT_SEEN
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape

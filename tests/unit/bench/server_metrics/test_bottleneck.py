@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.server_metrics.bottleneck import NOT_SEEN, Sent, sentences
+from bench.server_metrics.block import NOT_SEEN, Sent, sentences
 from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.scrapes import Scrape
 from bench.server_metrics.servers import SERVERS

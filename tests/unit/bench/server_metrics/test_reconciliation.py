@@ -8,7 +8,7 @@ import pytest
 
 from bench.records import Outcome, RequestRecord
 from bench.results.server import Reconciliation
-from bench.server_metrics.bottleneck import Sent, sentences
+from bench.server_metrics.block import Sent, sentences
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import ServerSeries

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.conversations.mid_session import (
+from bench.rng import Random, stream
+from bench.workload.mid_session import (
     ANSWER_NS_PER_TOKEN,
     ANSWER_TOKENS,
     Beginning,
@@ -19,7 +20,6 @@ from bench.conversations.mid_session import (
     rest_ns,
     without_doubles,
 )
-from bench.rng import Random, stream
 from promptset.sessions import Session, Turn
 
 S = 1_000_000_000

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.conversations import turns as turns_module
-from bench.conversations.mid_session import FRESH, Beginning
-from bench.conversations.turns import Conversation, Conversations, _weight
 from bench.rng import stream
 from bench.workload import Encoded, TurnPlace
+from bench.workload import turns as turns_module
+from bench.workload.mid_session import FRESH, Beginning
+from bench.workload.turns import Conversation, Conversations, History, _weight
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
@@ -47,7 +47,7 @@ def talk(
     *, real: bool = False, beginning: Beginning = FRESH, stored: bool = False, session: Session = GRAPH
 ) -> tuple[Conversation, Encoder]:
     encoder = Encoder()
-    return Conversation(session, 4, encoder, real=real, beginning=beginning, stored=stored), encoder
+    return Conversation(session, 4, encoder, History(real, stored=stored), beginning=beginning), encoder
 
 
 def places(beginning: Beginning = FRESH) -> list[TurnPlace]:
@@ -214,7 +214,7 @@ def sessions(count: int) -> list[Session]:
 
 def made(count: int, *, in_memory: bool = True, **more: object) -> tuple[Conversations, Encoder]:
     encoder = Encoder()
-    return Conversations(iter(sessions(count)), encoder, "run", real=False, in_memory=in_memory, **more), encoder  # type: ignore[arg-type]
+    return Conversations(iter(sessions(count)), encoder, "run", History(False), in_memory=in_memory, **more), encoder  # type: ignore[arg-type]
 
 
 def test_sessions_and_requests_are_numbered_from_the_first_by_the_step() -> None:
@@ -310,7 +310,7 @@ def test_a_user_whose_session_ends_with_what_is_under_way_comes_back_with_a_new_
     # One turn of 2 s: whoever is in it has nothing left to send.
     encoder = Encoder()
     one = [Session(id=f"s{n}", turns=(Turn(content=f"only {n}", output_tokens=100),)) for n in range(3)]
-    conversations = Conversations(iter(one), encoder, "run", real=False, in_memory=False)
+    conversations = Conversations(iter(one), encoder, "run", History(False), in_memory=False)
     conversations.stock.make_ahead(0, more=3)
     conversations.begin_in_middle(1, stream(1, "middle"), 1)
     assert not conversations.must_wait

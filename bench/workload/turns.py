@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.conversations.kept_messages import Keeper, KeptMessage
-from bench.conversations.mid_session import (
+from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload.kept_messages import Keeper, KeptMessage
+from bench.workload.mid_session import (
     FRESH,
     NS_PER_S,
     Beginning,
@@ -24,8 +26,7 @@ from bench.conversations.mid_session import (
     rest_ns,
     without_doubles,
 )
-from bench.stock import Stock
-from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload.stock import Stock
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions.packed import unpack_session
@@ -39,6 +40,18 @@ READY_BYTES = 64 * 1024 * 1024
 """Of bodies that are made before the sessions begin that they are the first of."""
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a turn carries of the turns before it."""
+
+    real: bool
+    """The answers of the server; else planned ones."""
+    reasoning: bool = False
+    """With their reasoning."""
+    stored: bool = False
+    """The server keeps the history, and a request has only what is new."""
+
+
 class Conversation:
     """One session under way: makes the requests of its turns, which are known by their numbers."""
 
@@ -47,22 +60,19 @@ class Conversation:
         session: Session,
         number: int,
         encode: Callable[[Sample], Encoded],
+        history: History,
         *,
-        real: bool,
-        reasoning: bool = False,
-        stored: bool = False,
         beginning: Beginning = FRESH,
     ) -> None:
-        """`number` of the session in its run. `real`: histories are made of the server's answers, else of planned ones;
-        `reasoning`: with their reasoning. `stored`: the server keeps them, and a request says only what is new."""
+        """`number` of the session in its run."""
         self._session = session
         self._number = number
         no_route = session.endpoint is None and not session.headers
         self._route = None if no_route else Route(session.endpoint, session.headers)
         self._encode = encode
-        self._real = real
-        self._reasoning = reasoning
-        self._stored = stored
+        self._real = history.real
+        self._reasoning = history.reasoning
+        self._stored = history.stored
         self._lines = session.lines
         self._answers: dict[int, Answer | None] = {}
         self._heard: dict[int, Answer] = {}
@@ -223,25 +233,21 @@ class Conversations:
         sessions: Iterator[Session],
         encode: Callable[[Sample], Encoded],
         run_id: str,
+        history: History,
         *,
-        real: bool,
-        reasoning: bool = False,
-        stored: bool = False,
         first: int = 0,
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
         in_memory: bool = False,
     ) -> None:
-        """`cancel` says of the number of a request how long after its send the user leaves. `in_memory`: sessions need not be
-        made."""
+        """`cancel` returns how long after its send the user of a request, given by its number, leaves. `in_memory`: sessions
+        need not be made."""
         self._cancel = cancel
         self._in_memory = in_memory
         self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
         self._encode = encode
         self._run_id = run_id
-        self._real = real
-        self._reasoning = reasoning
-        self._stored = stored
+        self._history = history
         self._first = first
         self._next = first
         self._step = step
@@ -316,15 +322,7 @@ class Conversations:
             session = self._left.popleft() if self._left else self.stock.take()
         number = self._first + self._begun * self._step
         self._begun += 1
-        return Conversation(
-            session,
-            number,
-            self._encode,
-            real=self._real,
-            reasoning=self._reasoning,
-            stored=self._stored,
-            beginning=beginning,
-        )
+        return Conversation(session, number, self._encode, self._history, beginning=beginning)
 
     def request(self, conversation: Conversation, turn: int, phase: Phase) -> Request:
         """The request of a turn of a conversation, with the next number."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from bench.conversations.turns import Conversations
 from bench.workload import Encoded
+from bench.workload.turns import Conversations, History
 from promptset.samples import Sample
 from promptset.sessions import Session, Turn
 
@@ -26,7 +26,7 @@ class Made:
 
     def __init__(self, *, real: bool, in_memory: bool = True) -> None:
         self.texts: list[str] = []
-        self.conversations = Conversations(self._sessions(), self._encode, "r", real=real, in_memory=in_memory)
+        self.conversations = Conversations(self._sessions(), self._encode, "r", History(real), in_memory=in_memory)
 
     def _sessions(self) -> Iterator[Session]:
         return itertools.repeat(GRAPH)

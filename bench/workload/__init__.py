@@ -1,7 +1,12 @@
 """What is sent: an endless or finite supply of Request values, made of samples (bench/sources/).
 
 A Request is ready to go: its body is encoded before the run, because encoding inside the measuring loop would delay
-other requests' stamps. Those that are not made before the run come from another process (bench/load/feed.py).
+other requests' stamps. Requests that are not made before the run come from another process (bench/load/feed.py).
+
+stock           requests that are made and not sent yet
+turns           requests of sessions: each carries the turns before it, and is made while its user thinks
+kept_messages   messages that many requests carry, written as JSON once
+mid_session     sessions that begin in their middle
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from bench.stock import Stock
+from bench.workload.stock import Stock
 
 if TYPE_CHECKING:
     from promptset.answers import Answer

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bench.conversations.kept_messages import Keeper, KeptMessage, array_of
+from bench.workload.kept_messages import Keeper, KeptMessage, array_of
 
 
 def message(role: str, content: str, **more: Any) -> dict[str, Any]:

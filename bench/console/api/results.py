@@ -1,0 +1,137 @@
+"""The results of tasks: live numbers, reports, files, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.console.access import TheConsole
+from bench.console.comparing import DEFAULT_MARGIN
+from bench.console.errors import Conflict, NotFound
+from bench.console.health import warnings_of
+from bench.console.kinds import KINDS
+from bench.console.report_text import report_text
+from bench.console.security import REPORT_POLICY
+from bench.console.service import Console
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+
+EVENT_EVERY_NS = NS_PER_S // 2
+_SANDBOX = {"content-security-policy": REPORT_POLICY}
+
+routes = APIRouter()
+
+
+@routes.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
+def live(console: TheConsole, task: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
+    return console.live(task, max(after, 0), run)
+
+
+@routes.get("/tasks/{task}/summary", summary="summary.json, search.json or sweep.json: every number of the report")
+def summary(console: TheConsole, task: str) -> Response:
+    path = console.folder.file(task, KINDS[console.task(task).kind].numbers)
+    return FileResponse(path, media_type="application/json")
+
+
+@routes.get("/tasks/{task}/requests", summary="requests.jsonl: every request")
+def requests(console: TheConsole, task: str) -> Response:
+    path = console.folder.file(task, REQUESTS)
+    return FileResponse(path, media_type="application/jsonl", filename=f"{task}.jsonl")
+
+
+@routes.get("/tasks/{task}/report", summary="The page of the report")
+def report(console: TheConsole, task: str, download: bool = False) -> Response:
+    path = console.folder.file(task, KINDS[console.task(task).kind].page)
+    return FileResponse(path, media_type="text/html", filename=f"{task}.html" if download else None, headers=_SANDBOX)
+
+
+@routes.get("/tasks/{task}/text", summary="The report as text to copy: Markdown of a run, else what a terminal shows")
+def text(console: TheConsole, task: str) -> Response:
+    kind = console.task(task).kind
+    path = console.folder.file(task, KINDS[kind].numbers)
+    return PlainTextResponse(report_text(kind, path.parent))
+
+
+@routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
+def report_of_run(console: TheConsole, task: str, run: str) -> Response:
+    return FileResponse(console.folder.file(task, REPORT, run), media_type="text/html", headers=_SANDBOX)
+
+
+@routes.get("/tasks/{task}/certificate", summary="The page of the certificate of a calibration")
+def certificate(console: TheConsole, task: str) -> Response:
+    return FileResponse(console.folder.file(task, CERTIFICATE_PAGE), media_type="text/html", headers=_SANDBOX)
+
+
+@routes.get("/tasks/{task}/zip", summary="The run directory as a ZIP")
+def archive(console: TheConsole, task: str) -> Response:
+    name = f'attachment; filename="{task}.zip"'
+    return Response(console.archive(task), media_type="application/zip", headers={"content-disposition": name})
+
+
+@routes.get(
+    "/tasks/{task}/events",
+    summary="Server-sent events: `task` when it changes, `line` for each line of live.jsonl, `run` for a new run in it",
+)
+async def events(console: TheConsole, task: str, request: Request, after: int = 0) -> EventSourceResponse:
+    console.task(task)
+    resumed, _, run = request.headers.get("last-event-id", "").partition(" ")
+    lines_sent = int(resumed) if resumed.isdecimal() else max(after, 0)
+    return EventSourceResponse(_events(console, task, lines_sent, run or None))
+
+
+@routes.get("/compare", summary="Tasks against the first, or the baseline: compare.json, and why some are left out")
+def compare(
+    console: TheConsole,
+    task: Annotated[list[str], Query()],
+    by: str = "task",
+    margin: str = DEFAULT_MARGIN,
+    allow: str = "",
+) -> dict[str, Any]:
+    comparison = console.compared(task, by=by, margin=margin, allow=allow)
+    return {"comparison": comparison.document, "left_out": comparison.left_out, "allow": comparison.allow}
+
+
+@routes.get("/compare/page", summary="The same as a page: that of python -m bench compare")
+def compare_page(
+    console: TheConsole,
+    task: Annotated[list[str], Query()],
+    by: str = "task",
+    margin: str = DEFAULT_MARGIN,
+    allow: str = "",
+) -> Response:
+    comparison = console.compared(task, by=by, margin=margin, allow=allow)
+    if comparison.page is None:
+        raise Conflict("; ".join(comparison.left_out))
+    return HTMLResponse(comparison.page, headers=_SANDBOX)
+
+
+async def _events(console: Console, name: str, after: int, run: str | None) -> AsyncIterator[ServerSentEvent]:
+    """The events of a task until it is over. `run`: the run of a search or a sweep of which `after` lines were sent."""
+    clock, last_state = LoopClock(), b""
+    while True:
+        try:
+            task = await run_in_threadpool(console.task, name)
+            if task.run is not None and task.run != run:
+                run, after = task.run, 0
+                yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
+            rows = await run_in_threadpool(console.live, name, after, run)
+        except NotFound:
+            return
+        for row in rows:
+            after += 1
+            line = {**row, "warnings": warnings_of(row["client"])}
+            event_id = f"{after}" if run is None else f"{after} {run}"
+            yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)
+        state = orjson.dumps(task.to_json())
+        if state != last_state:
+            last_state = state
+            yield ServerSentEvent(state.decode(), event="task")
+        if task.over:
+            return
+        await sleep_until(clock, clock.now_ns() + EVENT_EVERY_NS)

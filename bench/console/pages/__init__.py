@@ -1,0 +1,11 @@
+"""The pages: rendered here, whole without JavaScript. Each form posts to one route, which does one operation."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from bench.console.pages import about_api, comparing, data, new_task, reports, targets, task, tasks
+
+router = APIRouter(include_in_schema=False)
+for page in (tasks, task, reports, comparing, new_task, targets, data, about_api):
+    router.include_router(page.routes)

@@ -1,0 +1,51 @@
+"""Uploaded data files."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, Response
+from starlette.datastructures import UploadFile
+
+from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
+from bench.console.errors import ConsoleError
+from bench.console.pages.site import Site, TheSite, back
+
+routes = APIRouter()
+
+
+@routes.get("/data")
+def data(site: TheSite) -> HTMLResponse:
+    return _page(site)
+
+
+@routes.post("/data")
+async def upload(request: Request, site: TheSite) -> Response:
+    try:
+        name, content, whole = await _posted_file(request)
+        await run_in_threadpool(site.console.files.add, name, content, whole=whole)
+    except ConsoleError as e:
+        return _page(site, str(e), e.status)
+    return back("/data")
+
+
+@routes.post("/data/{name}/remove")
+def remove(name: str, site: TheSite) -> Response:
+    site.console.files.remove(name)
+    return back("/data")
+
+
+async def _posted_file(request: Request) -> tuple[str, bytes, bool]:
+    """Name and content of an uploaded file or of the file at a URL, and whether all of it is one request."""
+    async with request.form(max_files=1, max_fields=10) as form:
+        file, whole = form.get("file"), form.get("split") == "whole"
+        if isinstance(file, UploadFile) and file.filename:
+            return file.filename, await file.read(), whole
+        if url := str(form.get("url") or "").strip():
+            return *await fetch(url), whole
+    raise ConsoleError("choose a file, or give a URL")
+
+
+def _page(site: Site, problem: str | None = None, status: int = 200) -> HTMLResponse:
+    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
+    return site.page("data", status, files=files, problem=problem, most_mib=MOST_BYTES // 2**20, most_files=MOST_FILES)

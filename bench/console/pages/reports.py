@@ -1,0 +1,83 @@
+"""Reports as the pages show them: in a sandbox, whose links the page around it opens.
+
+A report in a sandbox has no origin: the pages that it opens by itself come without the cookie and are refused. So it only
+tells the page of the console which link was clicked, and that page opens it if it names a file beside the report.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, HTMLResponse, Response
+
+from bench.console.access import TheConsole
+from bench.console.errors import NotFound
+from bench.console.kinds import KINDS
+from bench.console.pages.site import TheSite, back
+from bench.console.security import REPORT_POLICY
+from bench.console.service import Console
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+
+_SCRIPT = b"""
+document.addEventListener("click", (event) => {
+  const href = event.target.closest?.("a[href]")?.getAttribute("href");
+  if (!href || parent === window || !/^[\\w-][\\w.-]*(\\/[\\w-][\\w.-]*)?$/.test(href)) return;
+  event.preventDefault();
+  parent.postMessage({ beside: href }, "*");
+});
+"""
+TELLS_LINKS = b"<script>" + _SCRIPT + b"</script>\n"
+_ALLOWED = b"script-src 'sha256-" + b64encode(sha256(_SCRIPT).digest()) + b"' "
+
+
+routes = APIRouter()
+
+
+@routes.get("/tasks/{name}/report")
+def report(name: str, console: TheConsole) -> Response:
+    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page))
+
+
+@routes.get("/tasks/{name}/runs/{run}")
+def run_page(name: str, run: str, site: TheSite) -> Response:
+    site.console.folder.file(name, REPORT, run)
+    task = site.console.task(name)
+    step = next((step for step in task.steps if step.run == run), None)
+    return site.page("run", task=task, run=run, step=step)
+
+
+@routes.get("/tasks/{name}/runs/{run}/report")
+def report_of_run(name: str, run: str, console: TheConsole) -> Response:
+    return _framed(console.folder.file(name, REPORT, run))
+
+
+@routes.get("/tasks/{name}/beside/{file}")
+def beside(name: str, file: str, console: TheConsole) -> Response:
+    if file == CERTIFICATE_PAGE:
+        return back(f"/api/tasks/{quote(name)}/certificate")
+    return _requests(console, name, file)
+
+
+@routes.get("/tasks/{name}/beside/{run}/{file}")
+def beside_run(name: str, run: str, file: str, console: TheConsole) -> Response:
+    if file == REPORT:
+        return back(f"/tasks/{quote(name)}/runs/{quote(run)}")
+    return _requests(console, name, file, run)
+
+
+def _requests(console: Console, name: str, file: str, run: str | None = None) -> Response:
+    if file != REQUESTS:
+        raise NotFound(f"beside the report of {name!r} there is no {file!r} to show")
+    filename = f"{name}.jsonl" if run is None else f"{name}-{run}.jsonl"
+    path = console.folder.file(name, REQUESTS, run)
+    return FileResponse(path, media_type="application/jsonl", filename=filename)
+
+
+def _framed(path: Path) -> Response:
+    # The report's own policy names the one script that it has: ours is named beside it.
+    content = path.read_bytes().replace(b"script-src ", _ALLOWED, 1)
+    return HTMLResponse(content + TELLS_LINKS, headers={"content-security-policy": REPORT_POLICY})

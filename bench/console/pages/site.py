@@ -1,0 +1,100 @@
+"""What every page needs: the templates, the values as people write them, the fields of a form that was posted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bench.console.service import Console
+
+
+def number(value: float | None) -> str:
+    """A value with three or four digits that count."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def setting(value: object) -> str:
+    """The value of a setting, as a person would write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    return str(value)
+
+
+def spark(values: tuple[float, ...]) -> str:
+    """The points of a sparkline 80 by 20."""
+    if len(values) < 2:
+        return ""
+    return " ".join(f"{i * 80 / (len(values) - 1):.1f},{19 - value * 18:.1f}" for i, value in enumerate(values))
+
+
+def when(text: str | None, between: str = " ") -> str:
+    """A time in ISO 8601 and UTC, to the minute; `between` stands between the date and the time of day."""
+    return (text or "")[:16].replace("T", between)
+
+
+def change(base: float | None, value: float | None) -> str:
+    """By how much a number differs from that of the first task."""
+    if base is None or value is None or not base:
+        return ""
+    return f"{(value - base) / base:+.1%}"
+
+
+def templates() -> Environment:
+    """All templates, compiled now, so that the first page does not wait for it."""
+    environment = Environment(
+        loader=PackageLoader("bench.console", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting}
+    for name in environment.list_templates():
+        environment.get_template(name)
+    return environment
+
+
+class Site:
+    """The pages of one console. `csrf` goes into every form."""
+
+    def __init__(self, console: Console, csrf: str) -> None:
+        self.console = console
+        self._csrf = csrf
+        self._templates = templates()
+
+    def page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
+        """Render a template with these values, and with the values that every page has."""
+        common = {
+            "csrf": self._csrf,
+            "mock": self.console.mock,
+            "running": self.console.runner.current,
+            "message": None,
+            "problem": None,
+        }
+        return HTMLResponse(self._templates.get_template(f"{name}.html.j2").render(**(common | values)), status)
+
+
+def back(path: str) -> Response:
+    """After a form: the browser loads this page."""
+    return RedirectResponse(path, status_code=303)
+
+
+async def _site(request: Request) -> Site:
+    return cast(Site, request.app.state.site)
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    return {name: value.strip() for name, value in (await request.form()).items() if isinstance(value, str)}
+
+
+TheSite = Annotated[Site, Depends(_site)]
+Fields = Annotated[Mapping[str, str], Depends(_fields)]
+"""The texts of a posted form, without spaces around them. An empty field is an empty text."""

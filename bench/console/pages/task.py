@@ -1,0 +1,113 @@
+"""The page of a task, and the buttons on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, Response
+
+from bench.console.errors import ConsoleError
+from bench.console.health import warnings_of
+from bench.console.kinds import KINDS
+from bench.console.pages.site import Fields, Site, TheSite, back
+from bench.console.service import Console
+from bench.console.set_load import number_of, unit_of
+from bench.console.settings_form import secrets_of
+from bench.console.task import Task
+
+Action = Callable[[Console, str, Mapping[str, str]], str | None]
+"""Takes the console, the name of the task and the fields of the form. Returns the next page, if it is not the task's."""
+
+routes = APIRouter()
+
+
+@routes.get("/tasks/{name}")
+def show(name: str, site: TheSite) -> HTMLResponse:
+    return _page(site, site.console.task(name))
+
+
+@routes.post("/tasks/{name}/{action}")
+def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
+    try:
+        if action not in ACTIONS:
+            raise ConsoleError(f"a task has no action {action!r}")
+        return back(ACTIONS[action](site.console, name, fields) or _path(name))
+    except ConsoleError as e:
+        return _page(site, site.console.task(name), str(e), e.status)
+
+
+def _page(site: Site, task: Task, problem: str | None = None, status: int = 200) -> HTMLResponse:
+    console = site.console
+    lines = console.live(task.id, run=task.run)
+    return site.page(
+        "task",
+        status,
+        task=task,
+        line=lines[-1] if lines else None,
+        warnings=warnings_of(lines[-1]["client"]) if lines else [],
+        command=console.command(task.settings, task.kind),
+        yaml=console.yaml(task.settings),
+        load_unit=unit_of(task),
+        order=list(console.runner.queue),
+        series=KINDS[task.kind].sign is not None,
+        problem=problem,
+    )
+
+
+def _path(name: str) -> str:
+    return f"/tasks/{quote(name)}"
+
+
+def _stop(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.stop(name)
+
+
+def _load(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.set_load(name, number_of(fields.get("load")))
+
+
+def _start(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.start(name, secrets_of(fields.get("api_key"), fields.get("headers")))
+
+
+def _go_on(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.go_on(name, secrets_of(fields.get("api_key"), fields.get("headers")))
+
+
+def _clone(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    return _path(console.clone(name, {}).id)
+
+
+def _mark(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.mark(name, {key: fields[key] for key in ("title", "label", "note") if key in fields})
+
+
+def _baseline(console: Console, name: str, fields: Mapping[str, str]) -> None:
+    console.mark(name, {"baseline": fields.get("baseline") == "on"})
+
+
+def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    console.move(name, -1 if fields.get("to") == "front" else 1)
+    return "/"
+
+
+def _remove(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    if fields.get("sure") != "yes":
+        raise ConsoleError("tick the box that says so to delete the task")
+    console.remove(name, files=fields.get("files") == "yes")
+    return "/"
+
+
+ACTIONS: dict[str, Action] = {
+    "stop": _stop,
+    "load": _load,
+    "start": _start,
+    "go-on": _go_on,
+    "clone": _clone,
+    "mark": _mark,
+    "baseline": _baseline,
+    "move": _move,
+    "remove": _remove,
+}
