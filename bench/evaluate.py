@@ -88,7 +88,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
     The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
     """
-    from bench.report import html  # Only now: a run imports this module before its first request.
+    # Only now: a run imports this module before its first request.
+    from bench.documents.run_document import run_document
+    from bench.report import html
 
     directory.clear_drafts()
     run = manifest.read(directory)
@@ -147,7 +149,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     added = {
         **_classes(run.config, numbers, verdict, evidence),
         "run": _run_block(run),
-        "verdict": {**verdict.to_json(), **headline.of(numbers, verdict.status).to_json()},
+        "verdict": {**verdict.to_json(), **headline.of(numbers, verdict.status).to_json(), "signs": verdict.signs},
         "calibration": _without_plots(found),
         "prefix_cache": None if cache is None else rounded(cache.to_json()),
         "server": None if said is None else rounded(said),
@@ -179,7 +181,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     if server_charts:
         page["server_named"] = _named(directory, server_charts, page["series"], facts.start_ns)
     directory.write(SUMMARY, orjson.dumps(whole, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(whole, page).encode())
+    directory.write(REPORT, html.render(run_document(whole, page)).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 

@@ -14,6 +14,7 @@ import orjson
 from bench.clock import utc_now
 from bench.commands import fit_replay
 from bench.config.flags import Parser
+from bench.documents.formatting import number
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import to_document, to_sampled_document
@@ -22,7 +23,6 @@ from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
 from bench.report import fit_page
 from bench.report.fit_page import COEFFICIENTS, SOURCES
-from bench.report.formatting import number
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file

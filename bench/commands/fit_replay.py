@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench import load_test, manifest
+from bench.documents.formatting import number
 from bench.errors import Interrupted, TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
 from bench.fit.streams import streams_of
 from bench.process.mock_process import running_mock
-from bench.report.formatting import number
 from bench.run_files.run_directory import SUMMARY, RunDirectory
 
 if TYPE_CHECKING:

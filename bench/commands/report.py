@@ -13,13 +13,14 @@ from bench import manifest
 from bench.commands import request_table
 from bench.commands.output import print_result, print_search
 from bench.config.flags import Parser
+from bench.documents import load_curves
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
 from bench.load_search.files import SETTINGS
 from bench.load_search.render import render_again
 from bench.load_sweep import measure, stored
 from bench.load_sweep.measure import SWEEP
-from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.report import load_sweep_page, load_sweep_text
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
         "its workers left on a node (docs/cluster.md); may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
+    parser.add_argument("--details", action="store_true", help="print every number of a run, not only the first screen")
     given = parser.parse_args(list(argv))
     paths = [Path(run) for run in given.run]
     of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
@@ -85,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
     if given.requests is not None:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)
-    return print_result(result, given.format, quiet=given.quiet)
+    return print_result(result, given.format, quiet=given.quiet, details=given.details)
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:

@@ -11,9 +11,10 @@ from bench.console.kinds import KINDS
 
 
 def _run(path: Path) -> str:
-    from bench.report.metric_table import to_markdown
+    from bench.documents.run_document import run_document
+    from bench.report import markdown
 
-    return to_markdown(orjson.loads(path.read_bytes()))
+    return markdown.render(run_document(orjson.loads(path.read_bytes())))
 
 
 def _search(path: Path) -> str:

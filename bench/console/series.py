@@ -145,8 +145,8 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 @lru_cache(maxsize=8)
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
+    from bench.documents.sweep_words import progress_line, sentences
     from bench.load_sweep import measure, stored
-    from bench.report.load_sweep_text import progress_line, sentences
     from bench.series.drive import INTERRUPTED
 
     content = stored.read(path / measure.SWEEP)
@@ -180,7 +180,7 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 
 def _most(content: Mapping[str, Any]) -> list[str]:
     """Where the output was greatest."""
-    from bench.report.load_sweep_text import UNITS, delivered_by
+    from bench.documents.sweep_words import UNITS, delivered_by
 
     name = delivered_by(content)
     values = [

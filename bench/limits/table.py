@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bench.documents.formatting import NOTHING, number
 from bench.limits.ladder import LADDERS, Climb
 from bench.limits.result import MachineLimits
-from bench.report.formatting import NOTHING, number
 from bench.report.text import render_plain
 
 WIDTH = 100

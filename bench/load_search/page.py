@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.documents.details import flat, joined
+from bench.documents.document import Tile
+from bench.documents.formatting import NOTHING
 from bench.errors import Exit
 from bench.load_search import charts
 from bench.load_search.answer import Answer, Numbers, duration, load_number, load_text, percent
@@ -14,9 +17,8 @@ from bench.load_search.evidence import counts
 from bench.load_search.visit_numbers import of_inputs
 from bench.load_search.visit_table import allowed, rows
 from bench.loads import KINDS
-from bench.report.details import flat, joined
-from bench.report.formatting import NOTHING
-from bench.report.page import Tile, chart_view, document
+from bench.report.page import chart_view
+from bench.report.page import page as document
 
 NONE = "no load tried is sure"
 _LOADS = {

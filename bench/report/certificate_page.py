@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.documents import certificate_charts
+from bench.documents.calibration_words import STATS, THROUGHPUT, cause_sentence
+from bench.documents.details import joined
+from bench.documents.document import Fact, Tile
+from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.metrics.catalog import METRICS
-from bench.report import certificate_charts
-from bench.report.calibration_words import STATS, THROUGHPUT, cause_sentence
 from bench.report.certificate_text import OTHER_CLOCK, wide
-from bench.report.details import Detail, joined
-from bench.report.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.report.page import Tile, chart_view, document
+from bench.report.page import chart_view
+from bench.report.page import page as document
 
 MEANINGS = {
     "VALID": "On this machine, the numbers of this load are right within the errors below.",
@@ -187,20 +189,20 @@ _LIMITS = {
 _BANDS = ("suspect", "invalid", "failed")
 
 
-def _limits(bands: Mapping[str, Any]) -> list[Detail]:
+def _limits(bands: Mapping[str, Any]) -> list[Fact]:
     """The errors above which the verdict is SUSPECT or INVALID."""
     found = []
     for key, (name, unit) in _LIMITS.items():
         given = bands.get(key) or {}
         words = [f"over {measured(over, unit)} {what}" for what in _BANDS if (over := given.get(what)) is not None]
-        found += [Detail(name, ", ".join(words), "")] if words else []
+        found += [Fact(name, ", ".join(words), "")] if words else []
     return found
 
 
-def _load(certificate: Mapping[str, Any]) -> list[Detail]:
+def _load(certificate: Mapping[str, Any]) -> list[Fact]:
     shape, run = certificate["shape"], certificate["run"]
-    rows = [Detail(name, NOTHING if shape[key] is None else number(shape[key]), "") for key, name in _SIZE]
-    rows += [Detail(name, str(shape[key]), "") for key, name in _KIND]
+    rows = [Fact(name, NOTHING if shape[key] is None else number(shape[key]), "") for key, name in _SIZE]
+    rows += [Fact(name, str(shape[key]), "") for key, name in _KIND]
     command = run.get("command")
-    rows.append(Detail("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command), ""))
+    rows.append(Fact("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command), ""))
     return rows

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.calibration_words import NAMES, STATS, THROUGHPUT, cause_sentence
-from bench.report.formatting import NOTHING, number, signed, signed_share
+from bench.documents.calibration_words import NAMES, STATS, THROUGHPUT, cause_sentence
+from bench.documents.formatting import NOTHING, number, signed, signed_share
 from bench.report.text import NARROW, WIDE, first_that_fits, render_plain
 
 _STAMPS = (

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import comparison
-from bench.report.charts import Chart, Line, Panel, Tone
-from bench.report.comparison import Row
-from bench.report.page import chart_view, document
+from bench.documents import comparison
+from bench.documents.charts import Chart, Line, Panel, Tone
+from bench.documents.comparison import Row
+from bench.report.page import chart_view
+from bench.report.page import page as document
 
 _TONES: tuple[Tone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.comparison import (
+from bench.documents.comparison import (
     Row,
     answer_text,
     change_text,

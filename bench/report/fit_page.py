@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, Tone, categories, round_values
-from bench.report.formatting import number
-from bench.report.page import Tile, chart_view, document
+from bench.documents.charts import Chart, Line, Panel, Tone, categories, round_values
+from bench.documents.document import Tile
+from bench.documents.formatting import number
+from bench.report.page import chart_view
+from bench.report.page import page as document
 
 TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",

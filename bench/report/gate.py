@@ -11,9 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.report.comparison import change_text, interval_text, seen_text, title, value
+from bench.documents.comparison import change_text, interval_text, seen_text, title, value
+from bench.documents.formatting import measured, number, share
 from bench.report.comparison_text import escape
-from bench.report.formatting import measured, number, share
 from bench.report.text import NARROW, printable, render_plain
 
 Document = Mapping[str, Any]

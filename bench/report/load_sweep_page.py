@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import load_curves
-from bench.report.formatting import interval, number, share
-from bench.report.load_sweep_text import (
+from bench.documents import load_curves
+from bench.documents.formatting import interval, number, share
+from bench.documents.sweep_words import (
     FELL_BEHIND,
     OUTPUT,
     TITLES,
@@ -22,7 +22,8 @@ from bench.report.load_sweep_text import (
     sentences,
     written,
 )
-from bench.report.page import chart_view, document
+from bench.report.page import chart_view
+from bench.report.page import page as document
 
 SHOWN = (
     "output_tokens_per_s",

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.accuracy.metamorphic import ChecksResult
-from bench.report.formatting import NOTHING, number
+from bench.documents.formatting import NOTHING, number
 from bench.report.text import render_plain
 
 WIDTH = 110

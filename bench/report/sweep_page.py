@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.accuracy.sweep import Sweep, SweepRow
-from bench.report.calibration_words import NAMES
-from bench.report.charts import Chart, Line, Panel, Tone
-from bench.report.details import joined
-from bench.report.formatting import NOTHING, number, signed
-from bench.report.page import chart_view, document
+from bench.documents.calibration_words import NAMES
+from bench.documents.charts import Chart, Line, Panel, Tone
+from bench.documents.details import joined
+from bench.documents.formatting import NOTHING, number, signed
+from bench.report.page import chart_view
+from bench.report.page import page as document
 from bench.report.text import COLOURS, render_plain
 
 WIDTH = 110

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from bench.report import html
-from bench.report.run_charts import CHARTS
+from bench.documents.run_charts import CHARTS
 from tests.support.golden_certificate import golden_calibration
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.pages import open_page
+from tests.support.rendered import run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -159,9 +159,7 @@ def test_charts_and_tables_are_there_without_scripts(browser: Browser, report: P
 def test_the_page_allows_no_script_but_its_own(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "planted.html"
     path.write_text(
-        html.render(golden_summary(), golden_page_data()).replace(
-            "</body>", "<script>window.planted = 1</script></body>"
-        )
+        run_page(golden_summary(), golden_page_data()).replace("</body>", "<script>window.planted = 1</script></body>")
     )
     page, complaints = open_page(browser, path, "light")
     assert page.evaluate("window.planted") is None

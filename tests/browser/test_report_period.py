@@ -16,10 +16,10 @@ import pytest
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.quantile import quantile
 from bench.records import Outcome, RequestRecord
-from bench.report import html
 from tests.support.made_records import START_NS, made_record
 from tests.support.made_summary import made_page
 from tests.support.pages import open_page
+from tests.support.rendered import run_page
 from tests.support.slow_metrics import NS_PER_MS, NS_PER_S, itl_ns
 from tests.support.tables import value_of
 
@@ -56,7 +56,7 @@ RECORDS = _records()
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("period") / "report.html"
-    found.write_text(html.render(*made_page(RECORDS)), encoding="utf-8")
+    found.write_text(run_page(*made_page(RECORDS)), encoding="utf-8")
     return found
 
 

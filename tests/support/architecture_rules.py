@@ -22,7 +22,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
-    "bench.documents": frozenset(),
+    # What pages say, as data: of the results alone.
+    "bench.documents": frozenset(
+        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
+         "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
+    ),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset({"bench.machine.machine_cache", "bench.process.generated_code"}),
     "bench.process.generated_code": frozenset({"bench.process.kept_file"}),
@@ -105,12 +109,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
-        {"bench.errors", "bench.load_search", "bench.loads", "bench.report.formatting"}
+        {"bench.errors", "bench.load_search", "bench.loads", "bench.documents.formatting"}
     ),
-    "bench.load_search.charts": frozenset({"bench.load_search", "bench.loads", "bench.report"}),
-    "bench.load_search.visit_table": frozenset({"bench.load_search", "bench.report"}),
-    "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
-    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.loads", "bench.report"}),
+    "bench.load_search.charts": frozenset({"bench.documents", "bench.load_search", "bench.loads", "bench.report"}),
+    "bench.load_search.visit_table": frozenset({"bench.documents", "bench.load_search", "bench.report"}),
+    "bench.load_search.text": frozenset({"bench.documents", "bench.load_search", "bench.report"}),
+    "bench.load_search.page": frozenset(
+        {"bench.documents", "bench.errors", "bench.load_search", "bench.loads", "bench.report"}
+    ),
     "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
@@ -124,22 +130,20 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_sweep", "bench.loads",
+        {"bench.clock", "bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.loads",
          "bench.report", "bench.run_files.run_directory", "bench.secrets", "bench.series"}
     ),
     "bench.load_sweep.repeats": frozenset(
-        {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
+        {"bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets",
+         "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset(
-        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
-         "bench.metrics.step_histograms", "bench.verdict.headline"}
-    ),
+    "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
-    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
-    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
+    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.documents", "bench.report"}),
+    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.documents", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.load_change",
          "bench.run_files.shape", "bench.run_files.writable"}
@@ -281,9 +285,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
-        {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest",
-         "bench.metrics", "bench.observer", "bench.records", "bench.report", "bench.run_files.run_directory",
-         "bench.series", "bench.statistics", "bench.verdict.finding"}
+        {"bench.config", "bench.damage", "bench.documents", "bench.errors", "bench.evaluate", "bench.loads",
+         "bench.manifest", "bench.metrics", "bench.observer", "bench.records", "bench.report",
+         "bench.run_files.run_directory", "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
@@ -300,10 +304,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
-    "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
+    "bench.console.report_text": frozenset({"bench.console", "bench.documents", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
-        {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.series.drive"}
+        {"bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
+         "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.series.drive"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -319,7 +324,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
+    "bench.limits.table": frozenset({"bench.documents", "bench.limits.ladder", "bench.limits.result", "bench.report"}),
     **MOCKSERVER,
     **PROMPTSET,
 }  # fmt: skip
@@ -340,7 +345,6 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "clock",
-            "documents",
             "errors",
             "lazy_exports",
             "loads",
@@ -355,7 +359,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"machine", "notices", "records", "schedule", "traffic", "workload"}),
     frozenset({"conversations", "process", "run_files"}),
     frozenset({"endpoints", "metrics"}),
-    frozenset({"accuracy", "server_metrics", "sources", "transport"}),
+    frozenset({"accuracy", "documents", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),
     frozenset({"config"}),

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 import bench.report
+from bench.documents import load_curves
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import exit_of
 from bench.load_sweep.points import (
@@ -28,7 +29,7 @@ from bench.load_sweep.points import (
 )
 from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, parse
-from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.report import load_sweep_page, load_sweep_text
 from bench.statistics.between_runs import spread
 from tests.support import scipy_stats as stats
 from tests.support.golden_run import golden_summary

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from bench.documents import formatting
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
 from bench.records import Outcome, RequestRecord
-from bench.report import formatting
 from tests.support.made_records import made_record
 from tests.support.tables import table_of
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report.formatting import NOTHING, number, seconds
+from bench.documents.formatting import NOTHING, number, seconds
 
 SHOWN = 20
 _ERROR_WIDTH = 200

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report import formatting
-from bench.report.details import Detail, has_tokens
+from bench.documents import formatting
+from bench.documents.details import has_tokens
+from bench.documents.document import Fact
 
 if TYPE_CHECKING:
-    from bench.documents.server import ServerLevelsValue
     from bench.documents.summary import SummaryDocument
 
 _LEVELS = {
@@ -66,7 +66,7 @@ class ServerView:
     span: str
     sentences: tuple[str, ...]
     mismatch: str | None
-    levels: tuple[Detail, ...]
+    levels: tuple[Fact, ...]
     times: tuple[TimeRow, ...]
 
 
@@ -105,45 +105,22 @@ _GPU_NUMBERS = {
 }
 
 
-def gpu_rows(summary: SummaryDocument) -> list[Detail]:
+def gpu_rows(summary: SummaryDocument) -> list[Fact]:
     """What the GPUs did, and what a token cost; none where nothing is known of them."""
     gpu = summary.get("gpu")
     if gpu is None:
         return []
-    rows = [Detail("Read by", gpu["source"])] if gpu["source"] is not None else []
+    rows = [Fact("Read by", gpu["source"])] if gpu["source"] is not None else []
     for key, (title, scale, unit) in _GPU_LEVELS.items():
         if (level := gpu["levels"].get(key)) is not None:
             mean, most = (formatting.number(scale * level[stat]) for stat in ("mean", "max"))
             gap = "" if unit.startswith("%") else " "
-            rows.append(Detail(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
+            rows.append(Fact(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
     numbers: Mapping[str, Any] = gpu
     for key, (title, unit) in _GPU_NUMBERS.items():
         if numbers[key] is not None:
-            rows.append(Detail(title, f"{formatting.number(numbers[key])} {unit}".strip()))
+            rows.append(Fact(title, f"{formatting.number(numbers[key])} {unit}".strip()))
     return rows
-
-
-def gpu_lines(summary: SummaryDocument) -> list[str]:
-    """The same for a terminal, in one line."""
-    rows = [row for row in gpu_rows(summary) if row.name != "Read by"]
-    return [f"GPU: {'; '.join(f'{row.name.lower()} {row.value}' for row in rows)}"] if rows else []
-
-
-def text_lines(summary: SummaryDocument) -> list[str]:
-    """The same for a terminal: the levels in one line, then the sentences."""
-    view = server_view(summary)
-    server = summary.get("server")
-    if view is None or server is None:
-        return []
-    levels = ", ".join(_level(key, level) for key, level in server["levels"].items())
-    return [f"server ({view.kind}): {levels}" if levels else f"server ({view.kind})", *view.sentences]
-
-
-def _level(key: str, level: ServerLevelsValue) -> str:
-    name = _LEVELS[key].removeprefix("Requests ")
-    if key in _SHARES:
-        return f"{name} {formatting.share(level['mean'])} (at most {formatting.share(level['max'])})"
-    return f"{formatting.number(level['mean'])} {name} (at most {formatting.number(level['max'])})"
 
 
 def _agreement(server: Mapping[str, Any]) -> list[str]:
@@ -171,25 +148,23 @@ def _trouble(server: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _level_rows(server: Mapping[str, Any], *, generates: bool) -> list[Detail]:
+def _level_rows(server: Mapping[str, Any], *, generates: bool) -> list[Fact]:
     rows = []
     for key, title in _LEVELS.items():
         if (level := server["levels"].get(key)) is not None:
             write = formatting.share if key in _SHARES else formatting.number
-            rows.append(Detail(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
+            rows.append(Fact(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
     for key, (title, unit) in _RATES.items():
         if key == "generation_tokens" and not generates:
             continue
         if (counter := server["counters"].get(key)) is not None and counter["per_s"] is not None:
-            rows.append(Detail(title, f"{formatting.number(counter['per_s'])} {unit}"))
+            rows.append(Fact(title, f"{formatting.number(counter['per_s'])} {unit}"))
     counters = server["counters"]
     queries, hits = counters.get("prefix_queries"), counters.get("prefix_hits")
     if queries is not None and hits is not None and queries["total"]:
-        rows.append(
-            Detail("Prefix cache", f"{formatting.share(hits['total'] / queries['total'])} of the prompt tokens")
-        )
+        rows.append(Fact("Prefix cache", f"{formatting.share(hits['total'] / queries['total'])} of the prompt tokens"))
     if (preempted := counters.get("preemptions")) is not None:
-        rows.append(Detail("Preemptions", formatting.number(preempted["total"])))
+        rows.append(Fact("Preemptions", formatting.number(preempted["total"])))
     return rows
 
 

@@ -6,46 +6,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from bench.documents.document import Fact
+from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
-from bench.report.formatting import NOTHING, interval, measured, missing, number, seconds, share
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
 
 
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """One row: `value` is text, ready to show."""
-
-    name: str
-    value: str
-    meaning: str = ""
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[Detail]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
     """Nested values as rows with dotted names, without those that are empty or None."""
-    rows: list[Detail] = []
+    rows: list[Fact] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
             rows += flat(value, f"{name}.")
         elif isinstance(value, bool):
-            rows.append(Detail(name, "yes" if value else "no"))
+            rows.append(Fact(name, "yes" if value else "no"))
         elif isinstance(value, (list, tuple)):
             if value:
-                rows.append(Detail(name, ", ".join(map(str, value))))
+                rows.append(Fact(name, ", ".join(map(str, value))))
         elif value is not None and value != "":
-            rows.append(Detail(name, f"{value:g}" if isinstance(value, float) else str(value)))
+            rows.append(Fact(name, f"{value:g}" if isinstance(value, float) else str(value)))
     return rows
 
 
-def joined(values: Mapping[str, Any]) -> list[Detail]:
+def joined(values: Mapping[str, Any]) -> list[Fact]:
     """The same with one row per key: the values nested below it share one line."""
-    rows: list[Detail] = []
+    rows: list[Fact] = []
     for key, value in values.items():
         if isinstance(value, Mapping):
             inner = " · ".join(f"{fact.name} {fact.value}" for fact in flat(value))
-            rows += [Detail(key, inner)] if inner else []
+            rows += [Fact(key, inner)] if inner else []
         else:
             rows += flat({key: value})
     return rows
@@ -59,41 +51,37 @@ def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
     return " · ".join(f"{titles[name]} {number(values[name])}{unit}" for name in names)
 
 
-def counts(summary: SummaryDocument) -> list[Detail]:
+def counts(summary: SummaryDocument) -> list[Fact]:
     """The requests of the run, by how they ended."""
     row = summary["counts"]
     tried = row["succeeded"] + row["failed"]
     failed = f"{row['failed']:,}" + (f" ({share(row['failed'] / tried)})" if tried else "")
     rows = [
-        Detail("Planned", number(row["planned"]), "Requests in the plan; a dash if only time ends the run."),
-        Detail("Sent", number(row["sent"]), "Requests whose first byte was sent."),
-        Detail(
-            "Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."
-        ),
-        Detail("Failed", failed, "All other requests. They have no latency."),
+        Fact("Planned", number(row["planned"]), "Requests in the plan; a dash if only time ends the run."),
+        Fact("Sent", number(row["sent"]), "Requests whose first byte was sent."),
+        Fact("Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."),
+        Fact("Failed", failed, "All other requests. They have no latency."),
     ]
     if row["failed_unsent"]:
-        rows.append(Detail("Failed and not sent", number(row["failed_unsent"]), "No connection could be made."))
+        rows.append(Fact("Failed and not sent", number(row["failed_unsent"]), "No connection could be made."))
     if (gone := row["target_gone"]) is not None:
         since = "it never answered" if gone["since_s"] is None else f"last answer at {seconds(gone['since_s'])}"
         found = f"{since}, then {requests_text(gone['requests'])} lost"
-        rows.append(Detail("Target gone", found, "Until the end of the run."))
+        rows.append(Fact("Target gone", found, "Until the end of the run."))
     if row["interrupted"]:
-        rows.append(Detail("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
+        rows.append(Fact("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
     if row.get("cancelled"):
-        rows.append(Detail("Cancelled", number(row["cancelled"]), "Their users left, as planned; no failures."))
+        rows.append(Fact("Cancelled", number(row["cancelled"]), "Their users left, as planned; no failures."))
         got = summary["cancelled"]
         received = (
             f"{got['token_chunks']:,} token chunks ({number(got['token_chunks_per_s'])}/s) to {got['with_tokens']:,}"
         )
-        rows.append(Detail("Received by them", received, "Until they left; in no throughput."))
+        rows.append(Fact("Received by them", received, "Until they left; in no throughput."))
     if row["dropped"]:
-        rows.append(
-            Detail("Dropped", number(row["dropped"]), "Arrivals that found no free slot, so they were not sent.")
-        )
+        rows.append(Fact("Dropped", number(row["dropped"]), "Arrivals that found no free slot, so they were not sent."))
     if row["retried"]:
         rows.append(
-            Detail(
+            Fact(
                 "Sent again",
                 number(row["retried"]),
                 "A reused connection died before any byte of a response. Latencies count from the first attempt.",
@@ -103,11 +91,11 @@ def counts(summary: SummaryDocument) -> list[Detail]:
         found_warmup = summary.get("run", {}).get("warmup")
         ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup['lasted_s'])}."
         meaning = f"Sent before the run; not in its numbers.{ended}"
-        rows.append(Detail("Warm-up", number(row["warmup"]["requests"]), meaning))
+        rows.append(Fact("Warm-up", number(row["warmup"]["requests"]), meaning))
     failures = summary["latency_of_failures_ms"]
     if failures["n"]:
         rows.append(
-            Detail(
+            Fact(
                 "Time until failure",
                 _of(failures, "p50", "max", unit=" ms"),
                 "No latency includes it.",
@@ -116,7 +104,7 @@ def counts(summary: SummaryDocument) -> list[Detail]:
     stalls = summary["stalls"]
     if stalls["stalls"]:
         found = f"{stalls['stalls']:,} in {requests_text(stalls['requests'])}, longest {number(stalls['max_ms'])} ms"
-        rows.append(Detail("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
+        rows.append(Fact("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
 
@@ -126,29 +114,29 @@ def sent_rate(summary: SummaryDocument, unit: str = "requests/s") -> str:
     return f"{number(achieved_rps)} {unit}" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
 
 
-def load(summary: SummaryDocument) -> list[Detail]:
+def load(summary: SummaryDocument) -> list[Fact]:
     """The load on the server."""
     row = summary["load"]
-    rows = [Detail("Mode", row["mode"], "What decides when a request is sent.")]
+    rows = [Fact("Mode", row["mode"], "What decides when a request is sent.")]
     if row["offered_rps"] is not None:
-        rows.append(Detail("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
-    rows.append(Detail("Achieved", sent_rate(summary), "Sends, from the first to the last."))
+        rows.append(Fact("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
+    rows.append(Fact("Achieved", sent_rate(summary), "Sends, from the first to the last."))
     if row["concurrency"] is not None:
-        rows.append(Detail("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
+        rows.append(Fact("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
     in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"
-    rows.append(Detail("In flight", in_flight, "Requests in flight, from the first send to the last end."))
+    rows.append(Fact("In flight", in_flight, "Requests in flight, from the first send to the last end."))
     if row["ready_not_sent"] is not None:
         found = f"{share(row['ready_not_sent']['share'])} · max {number(row['ready_not_sent']['longest_ms'])} ms"
         rows.append(
-            Detail("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
+            Fact("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
         )
     if row["waited_at_cap"] is not None:
         found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
-        rows.append(Detail("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
+        rows.append(Fact("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
     if row["plan"] is not None:
         found, ratio = f"rate {_change(row['plan']['rate_difference'])}", row["plan"]["dispersion_ratio"]
         found += "" if ratio is None else f" · dispersion × {number(ratio)}"
-        rows.append(Detail("Sent against planned", found, "Whether requests left as the drawn schedule says."))
+        rows.append(Fact("Sent against planned", found, "Whether requests left as the drawn schedule says."))
     return rows
 
 
@@ -156,19 +144,19 @@ def _change(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:+.2f}%"
 
 
-def window(summary: SummaryDocument) -> list[Detail]:
+def window(summary: SummaryDocument) -> list[Fact]:
     """The steady part of the run."""
     row = summary["window"]
     if row["start_s"] is None:
-        return [Detail("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
+        return [Fact("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
     span = f"{seconds(row['start_s'])} to {seconds(row['end_s'])}"
-    rows = [Detail("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
+    rows = [Fact("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
     tested = {name: test for name, test in (row["stationarity"] or {}).items() if test is not None}
     if tested:
         found = " · ".join(f"{_SERIES[name]} {_change(test['change'])}" for name, test in tested.items())
         chance = min(test["p"] for test in tested.values())
         rows.append(
-            Detail("Second half against first", found, f"Chance alone does that in {share(chance)} of steady windows.")
+            Fact("Second half against first", found, f"Chance alone does that in {share(chance)} of steady windows.")
         )
     return rows
 
@@ -181,47 +169,45 @@ def requests_text(n: int) -> str:
     return f"{n:,} request{'' if n == 1 else 's'}"
 
 
-def client(summary: SummaryDocument) -> list[Detail]:
+def client(summary: SummaryDocument) -> list[Fact]:
     """The client's own state: was it fast enough to trust its numbers?"""
     row, law = summary["instrument"], summary["load"]["littles_law"]
     clocks = ", ".join(f"{name} {n:,}" for name, n in row["clock"].items() if n)
     bounds = row["stamp_bounds"]
     rows = [
-        Detail("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
+        Fact("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
              "How late the client sent requests, by its own fault."),
-        Detail("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
-        Detail("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
-        *([Detail("Chunks that shared a read", share(row["coalesced"]["share"]),
+        Fact("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
+        Fact("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
+        *([Fact("Chunks that shared a read", share(row["coalesced"]["share"]),
                   f"{bounds['wide']:,} token chunks have a time known only within wide bounds.")]
           if has_tokens(summary) else []),
-        Detail("Little's law", _change(law["difference"]),
+        Fact("Little's law", _change(law["difference"]),
              "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
     if (pause := row["pause"]) is not None and pause["share_of_run"] is not None:
         found = f"{number(pause['longest_ms'])} ms · {share(pause['share_of_run'])} of the run"
-        rows.append(Detail("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
+        rows.append(Fact("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
     if row["cpu"] is not None:
         found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
-        rows.append(Detail("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
+        rows.append(Fact("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
     if row["run_queue"] is not None:
         rows.append(
-            Detail(
+            Fact(
                 "Waited for a processor",
                 share(row["run_queue"]["mean"]),
                 "Ready to run, but waiting.",
             )
         )
     if (priority := summary["run"].get("priority")) is not None:
-        rows.append(
-            Detail("Scheduling priority", priority, "Real-time wakes the client at once beside other programs.")
-        )
+        rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once beside other programs."))
     if row["connect_ms"]["n"]:
         found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
-        rows.append(Detail("New connections", found, "No latency includes their set-up."))
+        rows.append(Fact("New connections", found, "No latency includes their set-up."))
     return rows
 
 
-def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
+def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
     """The client's stamps and counts, compared with the mock's ledger."""
     lags = (
         (certificate["observation_lag_ms"], "Observation lag",
@@ -230,11 +216,11 @@ def calibration(certificate: Mapping[str, Any]) -> list[Detail]:
         (certificate.get("mock", {}).get("done_minus_planned_ms", {"n": 0}), "The mock's own accuracy",
          "The mock's time of a write minus the planned time."),
     )  # fmt: skip
-    rows = [Detail(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
+    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
     for row in certificate.get("agreement", ()):
         same = row["here"] == row["there"]
         value = f"{row['here']:,}" if same else f"{row['here']:,} here, {row['there']:,} there"
-        rows.append(Detail(row["what"].capitalize(), value, "" if same else "Must agree with the mock's ledger."))
+        rows.append(Fact(row["what"].capitalize(), value, "" if same else "Must agree with the mock's ledger."))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, categories, round_step
+from bench.documents.charts import Chart, Line, Panel, categories, round_step
 
 _LEAST_SPAN = 0.01
 """The axes of true against measured span at least this share of the value: a smaller difference needs no picture."""

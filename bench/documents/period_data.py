@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.documents import packing
+from bench.documents.details import has_tokens
+from bench.documents.time_charts import RunNumbers
 from bench.metrics.step_histograms import BORDERS, PER_OCTAVE
-from bench.report import packing
-from bench.report.details import has_tokens
-from bench.report.time_charts import RunNumbers
 
 BUDGET = 64_000
 """Characters for histograms: slices double in width until they fit, so that a page of many requests stays small."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, round_step
-from bench.report.details import has_tokens
-from bench.report.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
+from bench.documents.charts import Chart, Line, Panel, round_step
+from bench.documents.details import has_tokens
+from bench.documents.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
 
 _TIMELINE_SAMPLE = 100
 _SLOWEST_POINTS = 100

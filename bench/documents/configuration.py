@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from bench.report import details
-from bench.report.details import Detail
+from bench.documents import details
+from bench.documents.document import Fact
 
 UNITS = {
     "rate": "requests/s", "concurrency": "users", "max_concurrency": "requests in flight", "requests": "requests",
@@ -31,9 +31,9 @@ class Configuration:
     `to_copy`: (title, text) of what starts such a run again.
     """
 
-    changed: list[Detail]
-    whole: list[Detail]
-    run: list[Detail]
+    changed: list[Fact]
+    whole: list[Fact]
+    run: list[Fact]
     to_copy: list[tuple[str, str]]
 
 
@@ -48,13 +48,13 @@ def configuration(run: Mapping[str, Any]) -> Configuration:
     )
 
 
-def _with_units(settings: Mapping[str, Any]) -> list[Detail]:
+def _with_units(settings: Mapping[str, Any]) -> list[Fact]:
     # A distribution (uniform:8..16) and a time that is written as a text (8s) say it themselves.
     units = {name: f" {unit}" for name, unit in UNITS.items()}
     mix = settings.get("mix")
     shown = settings if mix is None else {**settings, "mix": {row["name"]: _class(row) for row in mix["classes"]}}
     return [
-        Detail(row.name, row.value + (units.get(row.name, "") if row.value.replace(".", "").isdecimal() else ""))
+        Fact(row.name, row.value + (units.get(row.name, "") if row.value.replace(".", "").isdecimal() else ""))
         for row in details.joined(shown)
     ]
 

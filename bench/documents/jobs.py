@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.report.charts import Chart, Line, Panel, categories
-from bench.report.details import Detail
-from bench.report.formatting import NOTHING, interval, number, share
-from bench.report.page import Tile
-from bench.report.time_charts import RunNumbers
+from bench.documents.charts import Chart, Line, Panel, categories
+from bench.documents.document import Fact
+from bench.documents.formatting import NOTHING, interval, number, share
+from bench.documents.time_charts import RunNumbers
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -25,20 +24,6 @@ HEADS = ("", "TTFT p50", "p90", "p99", "requests")
 NOTE = "TTFT in ms, of successful requests. Bins end at powers of two."
 
 
-def tiles(summary: SummaryDocument) -> list[Tile]:
-    """The headline numbers of a run with jobs."""
-    found = summary.get("jobs")
-    if found is None:
-        return []
-    job_s, rates = found["job_s"], found["rates"]
-    return [
-        Tile("Job, median", number(job_s["p50"]), "s", f"P90 {number(job_s['p90'])}",
-             interval=interval(job_s["ci95"]["p50"])),
-        Tile("Jobs an hour", number(rates["jobs_per_hour"]), "", f"one user {number(rates['jobs_per_hour_per_user'])}",
-             interval=interval(rates["ci95"]["jobs_per_hour"])),
-    ]  # fmt: skip
-
-
 def _one_line(row: Mapping[str, Any], unit: str = "") -> str:
     return " · ".join(f"{title} {number(row[stat])}{unit}" for stat, title in STATS.items()) if row["n"] else NOTHING
 
@@ -48,7 +33,7 @@ def _with_interval(rates: Mapping[str, Any], name: str) -> str:
     return number(rates[name]) + (f" ({ends})" if ends else "")
 
 
-def _rows_of_sessions(summary: SummaryDocument) -> list[Detail]:
+def _rows_of_sessions(summary: SummaryDocument) -> list[Fact]:
     """How many sessions there were, and how they ended."""
     sessions = summary.get("sessions")
     if sessions is None:  # Of an older run.
@@ -56,17 +41,17 @@ def _rows_of_sessions(summary: SummaryDocument) -> list[Detail]:
     parts = [f"{sessions['held']:,}", f"{sessions['whole']:,} whole"]
     parts += [f"{sessions[key]:,} {key}" for key in ("failed", "unfinished") if sessions[key]]
     parts += [f"{sessions['begun_in_middle']:,} begun in their middle"] if sessions["begun_in_middle"] else []
-    found = [Detail("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
+    found = [Fact("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
     if sessions["offered_per_s"] is not None:
         new = f"{number(sessions['offered_per_s'])}/s"
-        found.append(Detail("New sessions", new, "The rate that was asked for."))
+        found.append(Fact("New sessions", new, "The rate that was asked for."))
     if sessions["turns_not_sent"]:
         meaning = "Of failed sessions: a turn that fails ends its session."
-        found.append(Detail("Turns not sent", f"{sessions['turns_not_sent']:,}", meaning))
+        found.append(Fact("Turns not sent", f"{sessions['turns_not_sent']:,}", meaning))
     return found
 
 
-def rows(summary: SummaryDocument) -> list[Detail]:
+def rows(summary: SummaryDocument) -> list[Fact]:
     """What is said of sessions and their jobs; nothing of a run without them."""
     jobs = summary.get("jobs")
     if jobs is None:
@@ -76,15 +61,15 @@ def rows(summary: SummaryDocument) -> list[Detail]:
     rates, tokens = jobs["rates"], jobs["tokens"]
     found = [
         *_rows_of_sessions(summary),
-        Detail("Completed", f"{counts['completed']:,} in {jobs['sessions']:,} sessions", "Begun and ended in the run."),
-        *(Detail(f"Jobs {name}", f"{counts[end]:,}", meaning) for end, (name, meaning) in _ENDS.items() if counts[end]),
-        Detail("Job seconds", _one_line(jobs["job_s"], " s"),
+        Fact("Completed", f"{counts['completed']:,} in {jobs['sessions']:,} sessions", "Begun and ended in the run."),
+        *(Fact(f"Jobs {name}", f"{counts[end]:,}", meaning) for end, (name, meaning) in _ENDS.items() if counts[end]),
+        Fact("Job seconds", _one_line(jobs["job_s"], " s"),
                "From when its first step was due to its last token, tools in it. Of completed jobs."),
-        Detail("Jobs an hour, one user", _with_interval(rates, "jobs_per_hour_per_user"), "3,600 s by the average job."),
-        Detail("Jobs an hour, all", _with_interval(rates, "jobs_per_hour"), "Jobs that ended in the run."),
+        Fact("Jobs an hour, one user", _with_interval(rates, "jobs_per_hour_per_user"), "3,600 s by the average job."),
+        Fact("Jobs an hour, all", _with_interval(rates, "jobs_per_hour"), "Jobs that ended in the run."),
     ]  # fmt: skip
     if rates["jobs_per_hour_per_gpu"] is not None:
-        found.append(Detail("Jobs an hour, a GPU", _with_interval(rates, "jobs_per_hour_per_gpu"), "By --gpus."))
+        found.append(Fact("Jobs an hour, a GPU", _with_interval(rates, "jobs_per_hour_per_gpu"), "By --gpus."))
     parts = " · ".join(
         f"{name} {share(time[key]['share'])}"
         for key, name in (("model", "model"), ("tools", "tools"), ("human", "human"), ("other", "other"))
@@ -92,12 +77,12 @@ def rows(summary: SummaryDocument) -> list[Detail]:
     per_s, per_job, cached_from = tokens["per_s"], tokens["per_job"], tokens["cached_from"]
     speed = jobs["tokens_per_s_per_user"]
     found += [
-        Detail("Steps a job", _one_line(jobs["steps"]), "Requests, those of sub-agents among them."),
-        Detail("Where the time went", parts, "Of completed jobs and the pauses of their users before them."),
-        Detail("Fresh tokens", f"{number(per_s['fresh'])}/s of {number(per_s['all'])}/s",
+        Fact("Steps a job", _one_line(jobs["steps"]), "Requests, those of sub-agents among them."),
+        Fact("Where the time went", parts, "Of completed jobs and the pauses of their users before them."),
+        Fact("Fresh tokens", f"{number(per_s['fresh'])}/s of {number(per_s['all'])}/s",
                f"Input that no cache had, and output. Cached: {_said_by(cached_from)}."),
-        Detail("Fresh tokens a job", f"{number(per_job['fresh'])} of {number(per_job['all'])}", "Of completed jobs."),
-        Detail("Tokens/s for a user", " · ".join(f"{STATS[p]} {number(speed[p])}" for p in ("p50", "p90", "p99")),
+        Fact("Fresh tokens a job", f"{number(per_job['fresh'])} of {number(per_job['all'])}", "Of completed jobs."),
+        Fact("Tokens/s for a user", " · ".join(f"{STATS[p]} {number(speed[p])}" for p in ("p50", "p90", "p99")),
                "The inverse of that percentile of TPOT: P90 is what nine of ten requests had at least."),
     ]  # fmt: skip
     return found
@@ -129,12 +114,6 @@ def warnings(summary: SummaryDocument) -> list[str]:
         f"{cut:,} jobs were cut off by the end of the run beside {completed:,} that were completed, long ones more often "
         "than short ones: job seconds are too low. Make the run many times as long as a job."
     ]
-
-
-def lines(summary: SummaryDocument) -> list[str]:
-    """The rows as a terminal shows them."""
-    found = [f"{row.name[0].lower()}{row.name[1:]}: {row.value}" for row in rows(summary)]
-    return ["jobs", *(f"  {line}" for line in found)] if found else []
 
 
 def _bin(row: Mapping[str, Any]) -> str:

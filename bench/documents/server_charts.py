@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, Tone
-from bench.report.details import has_tokens
-from bench.report.time_charts import RunNumbers, over_time
+from bench.documents.charts import Chart, Line, Panel, Tone
+from bench.documents.details import has_tokens
+from bench.documents.time_charts import RunNumbers, over_time
 
 
 def _series(run: RunNumbers) -> Mapping[str, Sequence[float | None]]:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from bench.documents import packing
+from bench.documents.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
+from bench.documents.formatting import number
+from bench.documents.time_charts import RunNumbers, over_time
 from bench.metrics.step_histograms import lower_border
-from bench.report import packing
-from bench.report.charts import Cells, Chart, Line, Panel, Tone, categories, round_values
-from bench.report.formatting import number
-from bench.report.time_charts import RunNumbers, over_time
 
 _NS_PER_MS = 1e6
 _BARS, _ROWS = 48, 24

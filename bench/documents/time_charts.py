@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report import segments_table
-from bench.report.charts import NONE, Chart, Line, Panel, Tone, round_step
-from bench.report.formatting import number
+from bench.documents import segments_table
+from bench.documents.charts import NONE, Chart, Line, Panel, Tone, round_step
+from bench.documents.formatting import number
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.details import has_tokens
-from bench.report.formatting import NOTHING, number, statistic
+from bench.documents.details import has_tokens
+from bench.documents.formatting import NOTHING, number, statistic
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument

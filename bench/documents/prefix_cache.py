@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.formatting import share
+from bench.documents.formatting import share
 
 MEANING = (
     "Planned: what the prompts share. By replies, measured: what the server says in each reply, and in its metrics."

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.documents.details import has_tokens
+from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
-from bench.report.details import has_tokens
-from bench.report.formatting import number, statistic
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument

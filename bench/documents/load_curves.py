@@ -7,9 +7,9 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from bench.report.charts import Chart, Line, Panel, Style, Tone, round_step
-from bench.report.formatting import number
-from bench.report.load_sweep_text import UNITS, delivered_by, has_jobs
+from bench.documents.charts import Chart, Line, Panel, Style, Tone, round_step
+from bench.documents.formatting import number
+from bench.documents.sweep_words import UNITS, delivered_by, has_jobs
 
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.report.charts import Chart, Line, Panel, categories
-from bench.report.details import Detail
-from bench.report.formatting import number, share
-from bench.report.time_charts import RunNumbers
+from bench.documents.charts import Chart, Line, Panel, categories
+from bench.documents.document import Fact
+from bench.documents.formatting import number, share
+from bench.documents.time_charts import RunNumbers
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -46,7 +46,7 @@ def times(summary: SummaryDocument) -> list[TimeRow]:
     ]
 
 
-def facts(summary: SummaryDocument) -> list[Detail]:
+def facts(summary: SummaryDocument) -> list[Fact]:
     """Cache and drafts."""
     said = summary.get("server_requests")
     if said is None:
@@ -54,28 +54,17 @@ def facts(summary: SummaryDocument) -> list[Detail]:
     rows = []
     if (cached := said["cached"]) is not None:
         text = f"{share(cached['share'])} of {number(cached['of'])} prompt tokens"
-        rows.append(Detail("Cached", text, f"As {cached['replies']:,} replies say."))
+        rows.append(Fact("Cached", text, f"As {cached['replies']:,} replies say."))
     if (drafts := said["drafts"]) is not None:
         text = f"{number(drafts['accepted'])} of {number(drafts['tokens'])} ({share(drafts['acceptance_rate'])})"
-        rows.append(Detail("Accepted drafts", text, f"As {drafts['replies']:,} replies say."))
+        rows.append(Fact("Accepted drafts", text, f"As {drafts['replies']:,} replies say."))
         if drafts["tokens_per_step"] is not None:
             steps = f"{number(drafts['tokens_per_step'])} in {number(drafts['steps'])} steps"
-            rows.append(Detail("Tokens a step", steps, "The accepted drafts and one token of the model's own."))
+            rows.append(Fact("Tokens a step", steps, "The accepted drafts and one token of the model's own."))
         if drafts["positions"]:
             each = ", ".join(share(row["share"]) for row in drafts["positions"])
-            rows.append(Detail("Accepted at each position", each, "Of all steps that verified drafts."))
+            rows.append(Fact("Accepted at each position", each, "Of all steps that verified drafts."))
     return rows
-
-
-def lines(summary: SummaryDocument) -> list[str]:
-    """The same for a terminal: a line of medians, and one of the rest."""
-    found = []
-    median = list(STATS).index("p50")
-    if medians := [f"{row.name} {row.cells[median]} ms" for row in times(summary)]:
-        found.append(f"the server by its replies, medians: {', '.join(medians)}")
-    if rest := [f"{row.name.lower()} {row.value}" for row in facts(summary)]:
-        found.append(f"the server by its replies: {'; '.join(rest)}")
-    return found
 
 
 def _drafts(run: RunNumbers) -> Mapping[str, Any]:

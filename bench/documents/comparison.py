@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.formatting import NOTHING, number, share
+from bench.documents.formatting import NOTHING, number, share
 
 Row = Mapping[str, Any]
 SHORT = {

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.report import distribution_charts, jobs, request_charts, server_charts, server_requests, time_charts
-from bench.report.charts import Chart
-from bench.report.details import has_tokens
-from bench.report.time_charts import RunNumbers
+from bench.documents import distribution_charts, jobs, request_charts, server_charts, server_requests, time_charts
+from bench.documents.charts import Chart
+from bench.documents.details import has_tokens
+from bench.documents.time_charts import RunNumbers
 
 CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,

@@ -1,4 +1,4 @@
-"""The numbers that other tools would print, as rows: for the table of a report, and for a terminal."""
+"""The numbers that other tools would print, as rows of a table."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.documents import formatting
+from bench.documents.details import has_tokens
 from bench.metrics.catalog import METRICS
-from bench.report import formatting
-from bench.report.details import has_tokens
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -18,16 +18,13 @@ SHOWN = ("ttft", "tpot", "itl", "e2el")
 APART = 0.001
 """A number this share away from ours, or further, is marked."""
 
-WORTH_A_LINE = 0.01
-"""The same, for a terminal."""
-
 
 @dataclass(frozen=True, slots=True)
 class ToolCell:
-    """One number of a tool: its median, the rest in small; `apart`: it differs from ours."""
+    """One number of a tool: its median, average and P99 in small; `apart`: it differs from ours."""
 
     value: str
-    beside: str
+    beside: tuple[str, ...]
     apart: bool
 
 
@@ -81,12 +78,12 @@ def _cells(
         key = METRICS[name].key
         stats = tool[key]
         if stats is None:
-            cells.append(ToolCell(formatting.NOTHING, "", False))
+            cells.append(ToolCell(formatting.NOTHING, (), False))
             continue
         mean, p50, p99 = (formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))
-        cells.append(ToolCell(p50, f"mean {mean} · P99 {p99}", _furthest(stats, ours[key]) >= APART))
+        cells.append(ToolCell(p50, (mean, p99), _furthest(stats, ours[key]) >= APART))
     for key in rates:
-        cells.append(ToolCell(formatting.number(tool[key]), "", _away(tool[key], ours[key]) >= APART))
+        cells.append(ToolCell(formatting.number(tool[key]), (), _away(tool[key], ours[key]) >= APART))
     return tuple(cells)
 
 
@@ -99,20 +96,3 @@ def _away(value: float | None, ours: float | None) -> float:
 
 def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
     return max(_away(found[stat], ours[stat]) for stat in ("mean", "p50", "p99"))
-
-
-def lines(summary: SummaryDocument) -> list[tuple[str, str, str, str]]:
-    """(tool, metric, its average / median / p99, ours) for numbers that are at least 1% apart."""
-    found = []
-    for tool in summary["compat"].values():
-        numbers: Mapping[str, Any] = tool
-        for name in SHOWN:
-            metric = METRICS[name]
-            theirs, ours = numbers[metric.key], summary["latency"][metric.key]
-            if theirs is not None and _furthest(theirs, ours) >= WORTH_A_LINE:
-                found.append((tool["title"], f"{metric.title} ({metric.unit})", _pair(theirs), _pair(ours)))
-    return found
-
-
-def _pair(stats: Mapping[str, Any]) -> str:
-    return " / ".join(formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))

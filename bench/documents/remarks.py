@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from bench.report import details, jobs
-from bench.report.formatting import share
+from bench.documents import details, jobs
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -25,21 +24,6 @@ def outcome(objective: Mapping[str, Any]) -> str:
     """The same, and why the interval does not show it, where it does not."""
     unsure = details.uncertainty(objective)
     return f"{held(objective)}, {unsure}" if unsure else held(objective)
-
-
-def sent(summary: SummaryDocument) -> str:
-    """How many requests were sent, and how they ended."""
-    counts = summary["counts"]
-    tried = counts["succeeded"] + counts["failed"]
-    text = f"{counts['sent']:,} sent, {counts['succeeded']:,} succeeded, {counts['failed']:,} failed"
-    if tried and counts["failed"]:
-        unsent = f", {counts['failed_unsent']:,} of them without a connection" if counts["failed_unsent"] else ""
-        text += f" ({share(counts['failed'] / tried)}{unsent})"
-    named = {"cancelled": "cancelled", "interrupted": "interrupted", "dropped": "dropped", "retried": "sent again"}
-    for name, words in named.items():
-        if n := counts.get(name):
-            text += f", {n:,} {words}"
-    return text
 
 
 def no_errors(summary: SummaryDocument) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.documents.formatting import age, signed
 from bench.metrics.catalog import METRICS
-from bench.report.formatting import age, signed
 
 STATS = {"mean": "average", "p50": "median", "p75": "p75", "p90": "p90", "p95": "p95", "p99": "p99", "p999": "p99.9",
          "max": "max"}  # fmt: skip
