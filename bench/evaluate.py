@@ -89,6 +89,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
     """
     # Only now: a run imports this module before its first request.
+    from bench.documents.certificate_document import certificate_document
     from bench.documents.run_document import run_document
     from bench.report import html
 
@@ -167,10 +168,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             "run": whole["run"],
             **found,
         }
-        from bench.report import certificate_page
-
         directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+        directory.write(CERTIFICATE_PAGE, html.render(certificate_document(certificate)).encode())
     page = summary.page_data()
     if server.scrapes:
         series = page["series"]

@@ -133,16 +133,18 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
 
         print(orjson.dumps(result.summary, option=orjson.OPT_INDENT_2).decode())
     else:
+        from bench.documents.certificate_document import ledger_document
         from bench.documents.document import Level
         from bench.documents.run_document import run_document
-        from bench.report import certificate_text, text  # With rich, which no other form needs.
+        from bench.report import text  # With rich, which no other form needs.
 
         level = Level.BRIEF if quiet else Level.DETAILS if details else Level.FIRST
         text.show(run_document(result.summary), level)
         if not quiet:
             calibration = result.summary["calibration"]
             if calibration is not None and calibration["from"] == "ledger":
-                certificate_text.show(calibration)
+                print()
+                text.show(ledger_document(calibration), Level.DETAILS if details else Level.USUAL)
             print(f"\nreport: {result.directory.path / 'report.html'}")
             if calibration is not None and calibration["from"] == "ledger":
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

@@ -18,7 +18,6 @@ from bench.documents.document import (
     Level,
     Reason,
     Row,
-    Section,
     Table,
     Tone,
 )
@@ -41,16 +40,15 @@ VERDICTS: dict[str, tuple[Tone, str]] = {
 ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN = 4, 160, 6
 
 
-def first_screen(summary: SummaryDocument) -> Section:
-    """The first section of a run's document."""
-    blocks: list[Block] = [
+def first_screen(summary: SummaryDocument) -> Sequence[Block]:
+    """The blocks that a run's document begins with."""
+    return (
         *_warnings(summary),
         *_objectives(summary),
         _numbers(summary),
         *_errors(summary),
         *_next(summary),
-    ]
-    return Section("", tuple(blocks))
+    )
 
 
 def sent_words(summary: SummaryDocument) -> str:

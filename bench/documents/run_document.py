@@ -64,9 +64,12 @@ def run_document(summary: SummaryDocument, page: Mapping[str, Any] | None = None
     run = summary.get("run", {})
     numbers = RunNumbers(summary, page)
     name = str(run.get("name") or "Load test")
+    counts = Facts("Requests", tuple(details.counts(summary)), half=True)
+    # Beside the first table is room for them, unless there are objectives or errors.
+    above = not summary["errors"] and not summary["slo"]["objectives"]
     sections = (
-        first_screen(summary),
-        Section("Numbers", tuple(_numbers(summary))),
+        Section("", (*first_screen(summary), *((counts,) if above else ()))),
+        Section("Numbers", tuple(_numbers(summary, () if above else (counts,)))),
         Section("Charts", tuple(_charts(numbers)), level=Level.PAGE),
         *_requests(summary, page),
         *_server(summary),
@@ -80,13 +83,13 @@ def run_document(summary: SummaryDocument, page: Mapping[str, Any] | None = None
     return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
 
 
-def _numbers(summary: SummaryDocument) -> Iterator[Block]:
+def _numbers(summary: SummaryDocument, counts: Sequence[Block]) -> Iterator[Block]:
     latency, steady, window = summary["latency"], summary["steady"], summary["window"]
     yield _latency_table("Latency over the whole run", summary, latency, meanings=True)
     if steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items()):
         yield _latency_table(f"Latency in the steady window, {_span(window)}", summary, steady["latency"])
     yield _throughput(summary)
-    yield Facts("Requests", tuple(details.counts(summary)), half=True)
+    yield from counts
     yield from _segments(summary)
     for table in parts_table.tables(summary):
         yield _table(table.title, table.heads, table.rows, tuple(table.notes), wrap=True)

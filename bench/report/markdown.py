@@ -31,7 +31,7 @@ def render(document: Document, level: Level = Level.USUAL) -> str:
     for text in filter(None, (document.subtitle, document.about)):
         lines += [escaped(text), ""]
     for banner in document.banners:
-        lines += _banner(banner)
+        lines += _banner(banner, heads=not document.title)
     for section in document.sections:
         blocks = [block for block in section.blocks if shown(block, level)] if shown(section, level) else []
         written = [line for block in blocks for line in _block(block)]
@@ -48,10 +48,11 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\|`*\[])", r"\\\1", plain).replace("<", "&lt;")
 
 
-def _banner(banner: Banner) -> list[str]:
+def _banner(banner: Banner, *, heads: bool) -> list[str]:
     reasons = [reason.text + (f" (to do: {reason.advice})" if reason.advice else "") for reason in banner.reasons]
-    status = f"**{escaped(banner.status)}**" if banner.status else ""
-    return [f"{status}{escaped(banner.rest)}", "", *_list(reasons)]
+    status = f"### {MARKS.get(banner.tone, '')}{escaped(banner.status)}" if heads else f"**{escaped(banner.status)}**"
+    meaning = [escaped(banner.meaning), ""] if banner.meaning else []
+    return [f"{status}{escaped(banner.rest)}", "", *meaning, *_list(reasons)]
 
 
 def _block(block: Block) -> Iterator[str]:
@@ -108,4 +109,4 @@ def _cell(row: Row, k: int, below: Sequence[str]) -> str:
     if cell.code and cell.text:
         text = f"`{cell.text}`" if text == cell.text else text
     lines = [line if not j else f"{below[j]} {line}" for j, line in enumerate(cell.below) if line]
-    return text + (f" ({escaped('; '.join(lines))})" if lines else "")
+    return (MARKS.get(cell.tone, "") if k else "") + text + (f" ({escaped('; '.join(lines))})" if lines else "")

@@ -48,15 +48,15 @@ def render_plain(page: RenderableType, width: int) -> str:
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = None) -> None:
-    """Print the document to a file (standard output): in colour on a terminal."""
+def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = None, *, width: int = 100) -> None:
+    """Print the document to a file (standard output): in colour on a terminal, and `width` columns wide elsewhere."""
     console = Console(file=file)
     if console.is_terminal:
         console.width = min(max(console.width, NARROW), WIDE)
         console.print(_page(document, level, console.width))
     else:
         # A file or pipe gets a fixed width, whatever the terminal.
-        console.file.write(render(document, level))
+        console.file.write(render(document, level, width=width))
 
 
 def printable(text: str) -> str:
@@ -70,7 +70,7 @@ def _page(document: Document, level: Level, columns: int) -> Group:
         parts.append(Text(printable(document.title), "bold"))
     if document.subtitle and level > Level.BRIEF:
         parts.append(Text(printable(document.subtitle)))
-    parts += [_banner(banner) for banner in document.banners]
+    parts += [_banner(banner, level) for banner in document.banners]
     for section in document.sections:
         blocks = [block for block in section.blocks if shown(block, level)] if shown(section, level) else []
         drawn = [part for block in blocks if (part := _block(block, columns, level)) is not None]
@@ -82,10 +82,12 @@ def _page(document: Document, level: Level, columns: int) -> Group:
     return Group(*parts)
 
 
-def _banner(banner: Banner) -> RenderableType:
+def _banner(banner: Banner, level: Level) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble((printable(banner.status), f"bold {_STYLES[banner.tone]}".strip()), printable(banner.rest))
     ]
+    if banner.meaning and level > Level.FIRST:
+        parts.append(Text(printable(banner.meaning), "dim"))
     for reason in banner.reasons:
         parts.append(Padding(Text(f"- {printable(reason.text)}"), (0, 0, 0, 2)))
         if reason.advice:
@@ -162,10 +164,11 @@ def _layouts(table: Table) -> Iterator[Grid]:
     if table.beside:
         yield _grid(table, left_out, beside=True)
     yield _grid(table, left_out)
+    yield _grid(table, left_out, tight=True)
     droppable = sorted((column.drop, k) for k, column in enumerate(table.columns) if column.drop)
     for _, k in droppable:
         left_out = left_out | {k}
-        yield _grid(table, left_out)
+        yield _grid(table, left_out, tight=True)
 
 
 def first_that_fits(grids: Iterable[Grid], columns: int) -> Grid:
@@ -177,10 +180,10 @@ def first_that_fits(grids: Iterable[Grid], columns: int) -> Grid:
     return grid
 
 
-def _grid(table: Table, left_out: set[int], *, beside: bool = False) -> Grid:
+def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool = False) -> Grid:
     kept = [k for k in range(len(table.columns)) if k not in left_out]
     lines = [j for j in range(len(table.below)) if any(_line(row, k, j) for row in table.rows for k in kept if k)]
-    grid = Grid(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
+    grid = Grid(box=None, pad_edge=False, padding=(0, 1, 0, 0 if tight else 1), header_style="dim")
     grid.show_header = any(table.columns[k].title for k in kept)
     for k in kept:
         column = table.columns[k]

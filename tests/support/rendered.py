@@ -1,10 +1,12 @@
-"""A run's document in each form, as the commands write it."""
+"""The documents of results in each form, as the commands write them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from bench.documents.certificate_document import certificate_document, ledger_document
+from bench.documents.comparison_document import comparison_document
 from bench.documents.document import Level
 from bench.documents.run_document import run_document
 from bench.report import html, markdown, text
@@ -20,3 +22,23 @@ def run_text(summary: Any, *, level: Level = Level.DETAILS, width: int = 100) ->
 
 def run_markdown(summary: Any) -> str:
     return markdown.render(run_document(summary))
+
+
+def certificate_text(calibration: Mapping[str, Any], width: int = 100) -> str:
+    return text.render(ledger_document(calibration), Level.USUAL, width=width)
+
+
+def certificate_page(certificate: Mapping[str, Any]) -> str:
+    return html.render(certificate_document(certificate))
+
+
+def comparison_text(content: Mapping[str, Any]) -> str:
+    return text.render(comparison_document(content), Level.DETAILS, width=80)
+
+
+def comparison_page(content: Mapping[str, Any]) -> str:
+    return html.render(comparison_document(content))
+
+
+def comparison_markdown(content: Mapping[str, Any]) -> str:
+    return markdown.render(comparison_document(content))

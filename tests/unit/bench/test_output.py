@@ -22,7 +22,7 @@ from bench.errors import Exit
 result = SimpleNamespace(
     summary={"many": ["words"] * 100_000}, exit=Exit(int(sys.argv[1])), directory=SimpleNamespace(path="runs/a"), problems=()
 )
-sys.exit(output.finish(SimpleNamespace(format="json", quiet=False), result))
+sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False), result))
 """
 
 
