@@ -18,9 +18,12 @@ def _run(path: Path) -> str:
 
 
 def _search(path: Path) -> str:
-    from bench.load_search import search_file, text, visit_numbers
+    from bench.documents.document import Level
+    from bench.load_search import search_file, visit_numbers
     from bench.load_search.answer import answer
     from bench.load_search.decisions import Ending
+    from bench.load_search.search_document import search_document
+    from bench.report import text
 
     kept = orjson.loads(path.read_bytes())
     search = search_file.from_json(kept, kept["config_sha256"])
@@ -32,13 +35,15 @@ def _search(path: Path) -> str:
         numbers,
         require=None if required is None else required["load"],
     )
-    return text.render(found, search, numbers)
+    return text.render(search_document(found, search, numbers), Level.USUAL, width=text.NARROW)
 
 
 def _sweep(path: Path) -> str:
-    from bench.report.load_sweep_text import render
+    from bench.documents.document import Level
+    from bench.documents.sweep_document import sweep_document
+    from bench.report import text
 
-    return render(orjson.loads(path.read_bytes()))
+    return text.render(sweep_document([orjson.loads(path.read_bytes())]), Level.USUAL)
 
 
 _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search, "sweep": _sweep}

@@ -46,6 +46,8 @@ class Cell:
     meaning: str = ""
     hint: str = ""
     href: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+    """Titles and where they lead, under the text. Only a page has them."""
     code: bool = False
     key: str = ""
     drawn: DrawnInterval | None = None

@@ -31,7 +31,6 @@ from bench.documents.document import (
 )
 
 NARROW, WIDE = 80, 120
-COLOURS = {"VALID": "bold green", "SUSPECT": "bold yellow", "INVALID": "bold red", "FAILED": "bold red"}
 _STYLES: dict[Tone, str] = {"": "", "good": "green", "warn": "yellow", "bad": "red", "quiet": "dim", "apart": "cyan"}
 
 
@@ -86,14 +85,14 @@ def _banner(banner: Banner, level: Level) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble((printable(banner.status), f"bold {_STYLES[banner.tone]}".strip()), printable(banner.rest))
     ]
-    if banner.meaning and level > Level.FIRST:
-        parts.append(Text(printable(banner.meaning), "dim"))
     for reason in banner.reasons:
         parts.append(Padding(Text(f"- {printable(reason.text)}"), (0, 0, 0, 2)))
         if reason.advice:
             parts.append(Padding(Text(f"to do: {printable(reason.advice)}", "bold"), (0, 0, 0, 4)))
     if banner.more and not banner.reasons[-1].advice:
         parts.append(Padding(Text(printable(banner.more), "dim"), (0, 0, 0, 2)))
+    if banner.meaning and level > Level.FIRST:
+        parts.append(Text(printable(banner.meaning), "dim"))
     return Group(*parts)
 
 
@@ -101,7 +100,9 @@ def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
     """A block below a blank line; None for what only a page draws."""
     match block:
         case Table():
-            return _below_a_line(_titled(block.title, level), _table(block, columns), *_notes(block.notes))
+            grid, left_out = _table(block, columns)
+            notes = [f"Left out for want of room: {', '.join(left_out)}."] if left_out else []
+            return _below_a_line(_titled(block.title, level), grid, *_notes([*notes, *block.notes]))
         case Facts():
             found = _facts(block)
             return None if found is None else _below_a_line(_titled(block.title, level), found, *_notes(block.notes))
@@ -154,30 +155,26 @@ def _facts(block: Facts) -> RenderableType | None:
     return grid
 
 
-def _table(table: Table, columns: int) -> Grid:
-    return first_that_fits(_layouts(table), columns)
+def _table(table: Table, columns: int) -> tuple[Grid, list[str]]:
+    """The first way to write a table that is not too wide, or the last; and the columns that it leaves out."""
+    endless, layouts = Console(width=1000), list(_layouts(table))
+    grid, left_out = next(
+        ((grid, left_out) for grid, left_out in layouts if endless.measure(grid).maximum <= columns), layouts[-1]
+    )
+    return grid, [table.columns[k].title for k in sorted(left_out) if not table.columns[k].page_only]
 
 
-def _layouts(table: Table) -> Iterator[Grid]:
+def _layouts(table: Table) -> Iterator[tuple[Grid, set[int]]]:
     """The ways to write a table, the widest first: no number is broken over two lines while a column can be left out."""
     left_out: set[int] = {k for k, column in enumerate(table.columns) if column.page_only}
     if table.beside:
-        yield _grid(table, left_out, beside=True)
-    yield _grid(table, left_out)
-    yield _grid(table, left_out, tight=True)
+        yield _grid(table, left_out, beside=True), left_out
+    yield _grid(table, left_out), left_out
+    yield _grid(table, left_out, tight=True), left_out
     droppable = sorted((column.drop, k) for k, column in enumerate(table.columns) if column.drop)
     for _, k in droppable:
         left_out = left_out | {k}
-        yield _grid(table, left_out, tight=True)
-
-
-def first_that_fits(grids: Iterable[Grid], columns: int) -> Grid:
-    """The first table that is not too wide; the last if all are."""
-    endless = Console(width=1000)
-    for grid in grids:
-        if endless.measure(grid).maximum <= columns:
-            break
-    return grid
+        yield _grid(table, left_out, tight=True), left_out
 
 
 def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool = False) -> Grid:

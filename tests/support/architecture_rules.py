@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process": frozenset(),
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     # What pages say, as data: of the results alone.
+    "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
     "bench.documents": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
          "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
@@ -113,11 +114,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.charts": frozenset({"bench.documents", "bench.load_search", "bench.loads", "bench.report"}),
     "bench.load_search.visit_table": frozenset({"bench.documents", "bench.load_search", "bench.report"}),
-    "bench.load_search.text": frozenset({"bench.documents", "bench.load_search", "bench.report"}),
-    "bench.load_search.page": frozenset(
-        {"bench.documents", "bench.errors", "bench.load_search", "bench.loads", "bench.report"}
+    "bench.load_search.search_document": frozenset(
+        {"bench.documents", "bench.errors", "bench.load_search", "bench.loads"}
     ),
-    "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.render": frozenset({"bench.documents", "bench.errors", "bench.load_search", "bench.report"}),
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
@@ -142,7 +142,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
-    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.documents", "bench.report"}),
     "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.documents", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.load_change",

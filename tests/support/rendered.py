@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.accuracy.sweep import Sweep
+from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.certificate_document import certificate_document, ledger_document
 from bench.documents.comparison_document import comparison_document
 from bench.documents.document import Level
+from bench.documents.fit_document import fit_document
 from bench.documents.run_document import run_document
+from bench.documents.sweep_document import repeats_document, sweep_document
 from bench.report import html, markdown, text
 
 
@@ -42,3 +46,27 @@ def comparison_page(content: Mapping[str, Any]) -> str:
 
 def comparison_markdown(content: Mapping[str, Any]) -> str:
     return markdown.render(comparison_document(content))
+
+
+def sweep_text(content: Mapping[str, Any]) -> str:
+    return text.render(sweep_document([content]), Level.USUAL)
+
+
+def sweep_page(contents: Sequence[Mapping[str, Any]], places: Sequence[str] = ()) -> str:
+    return html.render(sweep_document(contents, places))
+
+
+def repeats_text(content: Mapping[str, Any]) -> str:
+    return text.render(repeats_document(content), width=80)
+
+
+def calibration_sweep_text(sweep: Sweep) -> str:
+    return text.render(calibration_sweep_document(sweep), Level.USUAL)
+
+
+def calibration_sweep_page(sweep: Sweep) -> str:
+    return html.render(calibration_sweep_document(sweep))
+
+
+def fit_page(profile: Mapping[str, Any]) -> str:
+    return html.render(fit_document(profile))

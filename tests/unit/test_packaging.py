@@ -57,8 +57,6 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
         "bench/report/junit.xsd",
         "bench/report/template/document.html.j2",
         "bench/report/template/blocks.html.j2",
-        "bench/report/template/sweep.html.j2",
-        "bench/report/template/search.html.j2",
         "bench/load_search/search.schema.json",
         "bench/fit/profile.schema.json",
         "mockserver/py.typed",

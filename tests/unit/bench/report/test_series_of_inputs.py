@@ -20,9 +20,9 @@ from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
 from bench.load_sweep.sweep_file import SweepFacts, to_json
 from bench.load_sweep.visits import Loads
 from bench.records import RequestRecord
-from bench.report import load_sweep_page, load_sweep_text
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.rendered import sweep_page, sweep_text
 
 USERS = (1, 2, 4, 8, 16)
 
@@ -71,12 +71,12 @@ def test_a_sweep_has_inputs_and_a_knee_of_them(sweep: dict[str, Any]) -> None:
 
 
 def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
-    shown = load_sweep_text.render(sweep)
+    shown = sweep_text(sweep)
     assert "inputs/s" in shown
     assert "E2EL" in shown
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in shown
-    page = load_sweep_page.render([sweep]).partition("<main>")[2].partition("<script>")[0]
+    page = sweep_page([sweep]).partition("<main>")[2].partition("<script>")[0]
     assert "Inputs/s" in page
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in page
