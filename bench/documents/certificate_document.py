@@ -89,7 +89,7 @@ def certificate_document(certificate: Mapping[str, Any]) -> Document:
         (Banner(verdict["status"], "", tone, meaning, tuple(map(Reason, verdict["reasons"]))),),
         (
             Section("", (Tiles(tuple(_tiles(certificate))),)),
-            *certificate_sections(certificate),
+            Section("How wrong is each number?", tuple(_compared(certificate))),
             Section("Plots", charts, level=Level.PAGE),
             Section("About this certificate", tuple(_about(certificate))),
         ),
@@ -101,21 +101,18 @@ def certificate_document(certificate: Mapping[str, Any]) -> Document:
 
 def ledger_document(calibration: Mapping[str, Any]) -> Document:
     """What a terminal shows of a certificate below the run that it is about."""
-    return Document("Against the mock's ledger", (), certificate_sections(calibration), heading=True)
+    return Document("Against the mock's ledger", (), (Section("", tuple(_compared(calibration))),), heading=True)
 
 
-def certificate_sections(calibration: Mapping[str, Any]) -> tuple[Section, ...]:
+def _compared(calibration: Mapping[str, Any]) -> Iterator[Block]:
     """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
-    blocks: list[Block] = [
-        Findings(tuple(_sentences(calibration))),
-        _errors(calibration["metrics"]),
-        _throughput(calibration["throughput"]),
-        *_stamps(calibration),
-        *_agreement(calibration["agreement"]),
-        *_closed_form(calibration["mock"]["closed_form"]),
-        *_worst(calibration.get("worst", ())),
-    ]
-    return (Section("How wrong is each number?", tuple(blocks)),)
+    yield Findings(tuple(_sentences(calibration)))
+    yield _errors(calibration["metrics"])
+    yield _throughput(calibration["throughput"])
+    yield from _stamps(calibration)
+    yield from _agreement(calibration["agreement"])
+    yield from _closed_form(calibration["mock"]["closed_form"])
+    yield from _worst(calibration.get("worst", ()))
 
 
 def agreed(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -222,7 +219,7 @@ def _stamps(calibration: Mapping[str, Any]) -> Iterator[Table]:
         if row["n"]
     ]
     if cells:
-        columns = (Column("", unit="ms"), *map(Column, ("Number", "Median", "P99", "Max")))
+        columns = (Column("Time stamps, ms"), *map(Column, ("Number", "Median", "P99", "Max")))
         yield Table("Time stamps", columns, tuple(cells), half=True)
 
 
@@ -266,7 +263,7 @@ def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
         "What the mock did, compared with what its configuration promises, from the arrival of a request to its writes. The "
         "client's errors are not in it. By chance: two standard errors."
     )
-    yield Table("The mock against its closed form", columns, cells, notes=(note,), half=True)
+    yield Table("The mock against its closed form", columns, cells, notes=(note,), half=True, level=Level.DETAILS)
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:

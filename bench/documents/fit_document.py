@@ -76,7 +76,7 @@ def _steps(profile: Mapping[str, Any]) -> Iterator[Block]:
     note = f"{fit['steps']:,} steps in {fit['rows']:,} rows; {fit['left_out']:.1%} of the rows lie far off and were left out."
     if decode:
         note += " The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it."
-    columns = (Column("us"), Column("For"), Column("Fitted"), Column("95% interval"))
+    columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
     yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in profile["limits"].items()), half=True)
     yield ChartBlock(_residuals(fit["residuals"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from bench.documents.document import Block, ChartBlock, Document, Period, Section, Table, Tiles
+from bench.documents.document import Block, ChartBlock, Document, Findings, Period, Section, Table, Tiles
 from bench.report.page import chart_view, page
 
 
@@ -65,6 +65,8 @@ def _kind(block: Block) -> str:
         return "charts"
     if block.half:
         return "pair"
+    if isinstance(block, Findings) and not all(finding.tone for finding in block.sentences):
+        return "plain" if block.folded else "card"
     plain = isinstance(block, (Period, Tiles)) or (not getattr(block, "title", "") or getattr(block, "folded", False))
     return "plain" if plain else "card"
 
