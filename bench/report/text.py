@@ -58,41 +58,40 @@ def show(document: Document, level: Level = Level.FIRST, file: IO[str] | None = 
         console.file.write(render(document, level, width=width))
 
 
-def printable(text: str) -> str:
-    """Text from outside must not steer the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _plain(text: str, style: str = "") -> Text:
+    """Text from outside must not steer the terminal, nor be markup: every text goes through here."""
+    return Text("".join(c if c.isprintable() else " " for c in text), style)
 
 
 def _page(document: Document, level: Level, columns: int) -> Group:
     parts: list[RenderableType] = []
     if document.heading:
-        parts.append(Text(printable(document.title), "bold"))
+        parts.append(_plain(document.title, "bold"))
     if document.subtitle and level > Level.BRIEF:
-        parts.append(Text(printable(document.subtitle)))
+        parts.append(_plain(document.subtitle))
     parts += [_banner(banner, level) for banner in document.banners]
     for section in document.sections:
         blocks = [block for block in section.blocks if shown(block, level)] if shown(section, level) else []
         drawn = [part for block in blocks if (part := _block(block, columns, level)) is not None]
         if drawn and section.title and level > Level.FIRST:
-            parts.append(Padding(Text(printable(section.title), "bold underline"), (1, 0, 0, 0)))
+            parts.append(Padding(_plain(section.title, "bold underline"), (1, 0, 0, 0)))
             if section.subtitle:
-                parts.append(Text(printable(section.subtitle), "dim"))
+                parts.append(_plain(section.subtitle, "dim"))
         parts += drawn
     return Group(*parts)
 
 
 def _banner(banner: Banner, level: Level) -> RenderableType:
-    parts: list[RenderableType] = [
-        Text.assemble((printable(banner.status), f"bold {_STYLES[banner.tone]}".strip()), printable(banner.rest))
-    ]
+    status = _plain(banner.status, f"bold {_STYLES[banner.tone]}".strip())
+    parts: list[RenderableType] = [Text.assemble(status, _plain(banner.rest))]
     for reason in banner.reasons:
-        parts.append(Padding(Text(f"- {printable(reason.text)}"), (0, 0, 0, 2)))
+        parts.append(Padding(_plain(f"- {reason.text}"), (0, 0, 0, 2)))
         if reason.advice:
-            parts.append(Padding(Text(f"to do: {printable(reason.advice)}", "bold"), (0, 0, 0, 4)))
+            parts.append(Padding(_plain(f"to do: {reason.advice}", "bold"), (0, 0, 0, 4)))
     if banner.more and not banner.reasons[-1].advice:
-        parts.append(Padding(Text(printable(banner.more), "dim"), (0, 0, 0, 2)))
+        parts.append(Padding(_plain(banner.more, "dim"), (0, 0, 0, 2)))
     if banner.meaning and level > Level.FIRST:
-        parts.append(Text(printable(banner.meaning), "dim"))
+        parts.append(_plain(banner.meaning, "dim"))
     return Group(*parts)
 
 
@@ -110,12 +109,11 @@ def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
             return _below_a_line(*map(_finding, block.sentences))
         case Paragraph():
             link = "" if block.link is None else f" {block.link[1]}"
-            return _below_a_line(Text(printable(block.text + link)))
+            return _below_a_line(_plain(block.text + link))
         case Tiles():
-            return _below_a_line(*(Text(printable(line)) for line in _tile_lines(block)))
+            return _below_a_line(*(_plain(line) for line in _tile_lines(block)))
         case Code():
-            text = "\n".join(map(printable, block.text.splitlines()))
-            return _below_a_line(Text(printable(block.title), "bold"), Text(text, overflow="fold"))
+            return _below_a_line(_plain(block.title, "bold"), *map(_plain, block.text.splitlines()))
         case _:
             return None
 
@@ -126,16 +124,16 @@ def _below_a_line(*parts: RenderableType | None) -> RenderableType:
 
 def _titled(title: str, level: Level) -> RenderableType | None:
     """A title, which the first screen has no line for."""
-    return Text(printable(title), "bold") if title and level > Level.FIRST else None
+    return _plain(title, "bold") if title and level > Level.FIRST else None
 
 
 def _notes(notes: Iterable[str]) -> list[RenderableType]:
-    return [Text(printable(note), "dim") for note in notes]
+    return [_plain(note, "dim") for note in notes]
 
 
 def _finding(finding: Finding) -> RenderableType:
-    text = Text(printable(finding.text), _STYLES[finding.tone])
-    return Text.assemble("next: ", (printable(finding.command), "bold"), " ", text) if finding.command else text
+    text = _plain(finding.text, _STYLES[finding.tone])
+    return Text.assemble("next: ", _plain(finding.command, "bold"), " ", text) if finding.command else text
 
 
 def _tile_lines(block: Tiles) -> Iterator[str]:
@@ -146,12 +144,12 @@ def _tile_lines(block: Tiles) -> Iterator[str]:
 
 def _facts(block: Facts) -> RenderableType | None:
     if not block.rows:
-        return Text(block.none, "dim") if block.none else None
+        return _plain(block.none, "dim") if block.none else None
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     grid.add_column(overflow="fold", max_width=32, style="dim")
     grid.add_column(overflow="fold")
     for fact in block.rows:
-        grid.add_row(Text(printable(fact.name)), Text(printable(fact.value)))
+        grid.add_row(_plain(fact.name), _plain(fact.value))
     return grid
 
 
@@ -191,7 +189,7 @@ def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool
         )  # fmt: skip
         if beside and k:
             for j in lines:
-                grid.add_column(printable(table.below[j]), justify="right", no_wrap=True)
+                grid.add_column(_plain(table.below[j]), justify="right", no_wrap=True)
     for row in table.rows:
         style = "dim" if row.group or row.quiet else None
         cells = [_cell(row, k) for k in kept]
@@ -199,20 +197,20 @@ def _grid(table: Table, left_out: set[int], *, beside: bool = False, tight: bool
             cells = [cells[0]] + [
                 text
                 for k, cell in zip(kept[1:], cells[1:], strict=True)
-                for text in (cell, *(Text(printable(_line(row, k, j)), "dim") for j in lines))
+                for text in (cell, *(_plain(_line(row, k, j), "dim") for j in lines))
             ]
         grid.add_row(*cells, style=style)
         if not beside:
             for j in lines:
                 under = [_line(row, k, j) for k in kept[1:]]
                 if any(under):
-                    grid.add_row(f"  {table.below[j]}", *map(printable, under), style="dim")
+                    grid.add_row(_plain(f"  {table.below[j]}"), *map(_plain, under), style="dim")
     return grid
 
 
-def _head(column: Column) -> str:
+def _head(column: Column) -> Text:
     head = f"{column.title} ({column.unit})" if column.unit else column.title
-    return "\n".join(map(printable, filter(None, (head, column.below))))
+    return Text("\n").join(map(_plain, filter(None, (head, column.below))))
 
 
 def _cell(row: Row, k: int) -> Text:
@@ -220,7 +218,7 @@ def _cell(row: Row, k: int) -> Text:
         return Text("")
     cell: Cell = row.cells[k]
     text = f"{cell.text} ({cell.unit})" if cell.unit else cell.text
-    return Text(printable(text), _STYLES[cell.tone])
+    return _plain(text, _STYLES[cell.tone])
 
 
 def _line(row: Row, k: int, j: int) -> str:
