@@ -14,10 +14,11 @@ from bench.calibrate import measure
 from bench.commands.options import parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish
 from bench.documents.calibration_sweep_document import calibration_sweep_document
+from bench.documents.checks_document import checks_document
 from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
-from bench.report import metamorphic_table, text
+from bench.report import text
 from bench.terminal import terminal
 
 if TYPE_CHECKING:
@@ -175,6 +176,6 @@ def _metamorphic(
     if flags.get("format") == "json":
         print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(metamorphic_table.text(found), end="")
+        text.show(checks_document(found), Level.USUAL)
         print(f"\nchecks: {folder / 'full.json'}")
     return Exit.GOOD if found.holds else Exit.INVALID

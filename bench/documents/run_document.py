@@ -289,7 +289,7 @@ def _replies(summary: SummaryDocument) -> Iterator[Section]:
 def _gpu(summary: SummaryDocument) -> Iterator[Section]:
     if rows := server_facts.gpu_rows(summary):
         note = "Energy is the area under the power, sampled once a second. Levels are those of the server's window."
-        yield Section("The GPU", (Facts("The GPU", tuple(rows), (note,)),))
+        yield Section("The GPU", (Facts("Levels and costs", tuple(rows), (note,)),))
 
 
 def _measurement(summary: SummaryDocument) -> Iterator[Block]:
@@ -309,7 +309,7 @@ def _calibration(certificate: Mapping[str, Any] | None) -> Iterator[Block]:
     """The calibration of this run, or of an earlier run that covers it."""
     if certificate is None:
         text = calibration_words.certainty(None)
-        yield Paragraph(f"{text[:1].upper()}{text[1:]}.", half=True)
+        yield Findings((Finding(f"{text[:1].upper()}{text[1:]}."),), "Calibration", half=True)
         return
     own = certificate["from"] == "ledger"
     sentences = [Finding(problem, "warn") for problem in certificate["problems"]]
@@ -361,7 +361,7 @@ def _other_tools(summary: SummaryDocument) -> Iterator[Section]:
         "The same requests, measured by the definitions of other load testers: the median, and under it average and P99. "
         "Coloured figures are at least 0.1% away from ours."
     )
-    table = Table("What other tools would print", columns, cells, below=("average", "P99"), notes=(note,))
+    table = Table("The same requests by their definitions", columns, cells, below=("average", "P99"), notes=(note,))
     why = tuple(Finding(f"{row.title}: {sentence}") for row in rows for sentence in row.why)
     blocks: list[Block] = [table]
     if why:

@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process": frozenset(),
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     # What pages say, as data: of the results alone.
+    "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
     "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
     "bench.documents": frozenset(
         {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
@@ -142,7 +143,6 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.verdict": frozenset(),
     "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
-    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.documents", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.load_change",
          "bench.run_files.shape", "bench.run_files.writable"}
@@ -323,7 +323,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.servers": frozenset({"bench.errors", "bench.limits.source", "bench.process.mock_process"}),
     "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.table": frozenset({"bench.documents", "bench.limits.ladder", "bench.limits.result", "bench.report"}),
+    "bench.limits.limits_document": frozenset({"bench.documents", "bench.limits.ladder", "bench.limits.result"}),
     **MOCKSERVER,
     **PROMPTSET,
 }  # fmt: skip

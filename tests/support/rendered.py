@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.accuracy.metamorphic import ChecksResult
 from bench.accuracy.sweep import Sweep
 from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.certificate_document import certificate_document, ledger_document
+from bench.documents.checks_document import checks_document
 from bench.documents.comparison_document import comparison_document
 from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
@@ -70,3 +72,7 @@ def calibration_sweep_page(sweep: Sweep) -> str:
 
 def fit_page(profile: Mapping[str, Any]) -> str:
     return html.render(fit_document(profile))
+
+
+def checks_text(result: ChecksResult) -> str:
+    return text.render(checks_document(result), Level.USUAL)

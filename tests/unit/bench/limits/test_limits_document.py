@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.limits.ladder import CLIENT_SIGNS, LADDERS, NO_MORE, NO_TIME, Climb, Step
+from bench.limits.limits_document import limits_document
 from bench.limits.result import MachineLimits
-from bench.limits.table import WIDTH, render
+from bench.report import text as report
 
 
 def climb(*loads: tuple[float, str | None], late: bool = False, ended: str, disturbed: bool = False) -> Climb:
@@ -45,6 +46,10 @@ def result(**climbs: Climb) -> MachineLimits:
     )
 
 
+def render(limits: MachineLimits) -> str:
+    return report.render(limits_document(limits))
+
+
 def row(text: str, start: str, after: str) -> list[str]:
     """The words of the first line that begins so, below the line that begins with `after`."""
     below = text.partition(after)[2]
@@ -64,7 +69,7 @@ def test_each_ladder_shows_what_held_and_what_gave_way() -> None:
 
 def test_lateness_is_shown_for_each_rate() -> None:
     text = render(result())
-    assert row(text, "  against the mock", "send lateness")[3:] == ["2,037", "0.042", "0.305"]
+    assert row(text, "  against the mock", "Send lateness")[3:] == ["2,037", "0.042", "0.305"]
     assert len([line for line in text.splitlines() if line.endswith("0.305")]) == 2
 
 
@@ -84,7 +89,7 @@ def test_a_busy_machine_is_mentioned(disturbed: bool) -> None:
 def test_a_long_reason_is_broken_and_no_line_is_too_wide() -> None:
     long = "40,000 requests in flight need 40,064 open files, and the limit here is 20,000: raise it"
     text = render(result(streams=climb(ended=long)))
-    assert max(map(len, text.splitlines())) <= WIDTH
+    assert max(map(len, text.splitlines())) <= 100
     assert all(word in text for word in long.split())
 
 
