@@ -37,6 +37,19 @@ def test_every_chart_is_visible_and_nothing_is_asked_for(
     page.close()
 
 
+def test_latencies_and_errors_are_on_the_first_screen(browser: Browser, report: Path) -> None:
+    page, _ = open_page(browser, report, "light", 1440)
+    for title in ("Objectives", "Latency and throughput", "Errors", "Next", "Latency over the whole run"):
+        box = page.get_by_role("heading", name=title, exact=True).bounding_box()
+        assert box is not None
+        assert box["y"] < 1_200, title
+    for name in ("Latency and throughput", "Errors"):
+        table = page.get_by_role("table", name=name, exact=True).bounding_box()
+        assert table is not None
+        assert table["y"] + table["height"] < 1_500, name
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_of_a_certificate_shows_its_plots_and_asks_for_nothing(
