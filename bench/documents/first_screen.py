@@ -204,10 +204,14 @@ def _job_rows(summary: SummaryDocument) -> Iterator[Row]:
     if found is None:
         return
     job_s, rates = found["job_s"], found["rates"]
-    cells = (Cell(number(job_s[stat]), below=(interval(job_s["ci95"].get(stat)), "")) for stat in ("p50", "p99"))
+    cells = (_of_jobs(job_s[stat], job_s["ci95"].get(stat)) for stat in ("p50", "p99"))
     yield Row((Cell("Job", unit="s"), *cells))
-    value = Cell(number(rates["jobs_per_hour"]), below=(interval(rates["ci95"]["jobs_per_hour"]), ""))
-    yield Row((Cell("Jobs/h"), value))
+    yield Row((Cell("Jobs/h"), _of_jobs(rates["jobs_per_hour"], rates["ci95"]["jobs_per_hour"])))
+
+
+def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
+    missing = "" if value is None else remarks.TOO_FEW
+    return Cell(number(value), below=(interval(ends) or missing,))
 
 
 def _rates(summary: SummaryDocument) -> list[tuple[str, str]]:
@@ -288,7 +292,8 @@ def _longer(summary: SummaryDocument) -> Iterator[Finding]:
         if missing is not None and missing["run_s"] is not None:
             requests = summary.get("run", {}).get("config", {}).get("requests")
             instead = "in place of --requests " if requests is not None else ""
-            text = f"{instead}gives {headline.PERCENTILES[stat]} its interval"
+            name = headline.PERCENTILES[stat]
+            text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"
             yield Finding(text, command=f"--duration {math.ceil(missing['run_s'])}s")
             return
 
