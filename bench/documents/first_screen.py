@@ -58,7 +58,8 @@ def sent_words(summary: SummaryDocument) -> str:
     parts = [_load_words(summary, config), details.requests_text(counts["sent"] + counts["failed_unsent"])]
     if has_tokens(summary):
         tokens, n = summary["tokens"], counts["succeeded"]
-        sides = (("in", tokens["usage"]["input"] or tokens["asked"]["input"]), ("out", tokens["output"]))
+        counted = tokens["usage" if tokens["counted_by"].get("usage") == n else "asked"]["input"]
+        sides = (("in", counted), ("out", tokens["output"]))
         means = [(side, total / n) for side, total in sides if total and n]
         parts += [
             f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
@@ -124,16 +125,28 @@ def _warnings(summary: SummaryDocument) -> list[Block]:
 
 
 def _objectives(summary: SummaryDocument) -> list[Block]:
-    """The objectives, missed ones first. Of many that held only some are here, and the rest in a table below."""
+    """The objectives, missed ones first; of many only some."""
     rows = sorted(summary["slo"]["objectives"], key=lambda row: bool(row["held"]))
     if not rows:
         return []
-    missed = sum(not row["held"] for row in rows)
-    shown = rows[: max(missed, _OBJECTIVES_SHOWN)]
+    shown = rows[: _objectives_shown(rows)]
     left = len(rows) - len(shown)
     notes = (f"{left} more held",) if left else ()
     level = Level.BRIEF if summary["slo"]["held"] is False else Level.FIRST
     return [objective_table("Objectives", shown, summary, level=level, notes=notes)]
+
+
+def _objectives_shown(rows: Sequence[Mapping[str, Any]]) -> int:
+    return max(sum(not row["held"] for row in rows), _OBJECTIVES_SHOWN)
+
+
+def left_out(summary: SummaryDocument) -> Iterator[Table]:
+    """What the first screen has shortened, in full: objectives and errors."""
+    objectives, errors = summary["slo"]["objectives"], summary["errors"]
+    if len(objectives) > _objectives_shown(objectives):
+        yield objective_table("All objectives", objectives, summary)
+    if len(errors) > ERRORS_SHOWN + 1 or any(len(row["error"] or "") > _ERROR_WIDTH for row in errors):
+        yield error_table("All errors", [error_row(row) for row in errors])
 
 
 def objective_table(
@@ -157,7 +170,7 @@ def objective_table(
         )
         for row in rows
     )
-    return Table(title, columns, cells, level=level, notes=notes, half=True)
+    return Table(title, columns, cells, level=level, notes=notes, half=level < Level.USUAL)
 
 
 def _numbers(summary: SummaryDocument) -> Table:

@@ -43,7 +43,7 @@ from bench.documents.document import (
     Table,
     text_cells,
 )
-from bench.documents.first_screen import ERRORS_SHOWN, banner, error_row, error_table, first_screen, sent_words
+from bench.documents.first_screen import banner, first_screen, left_out, sent_words
 from bench.documents.formatting import signed, signed_share
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
@@ -97,8 +97,7 @@ def _numbers(summary: SummaryDocument, counts: Sequence[Block]) -> Iterator[Bloc
         yield Facts("Jobs" if "jobs" in summary else "Sessions", tuple(rows))
     for title, heads, bins in jobs.tables(summary):
         yield _table(title, heads, bins, (jobs.NOTE,), half=True)
-    if len(summary["errors"]) > ERRORS_SHOWN + 1:
-        yield error_table("All errors", [error_row(row) for row in summary["errors"]])
+    yield from left_out(summary)
 
 
 def _table(

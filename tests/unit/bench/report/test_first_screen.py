@@ -39,8 +39,11 @@ def test_a_first_screen_has_24_lines_at_80_columns() -> None:
         lines = first_lines(summary)
         assert len(lines) <= 24
         assert max(map(len, lines)) <= 80
-    lines = first_lines(many(objectives=objectives))
-    assert "2 more held" in lines
+    summary = many(objectives=objectives)
+    assert "2 more held" in first_lines(summary)
+    for objective in objectives:
+        assert str(objective.text) in run_text(summary)
+        assert str(objective.text).replace("<", "&lt;") in run_page(summary)
 
 
 def test_missed_objectives_stand_first() -> None:
@@ -59,6 +62,9 @@ def test_many_errors_are_shortened_on_the_first_screen_and_whole_in_the_details(
     assert "e8" not in shown
     assert "e8" in run_text(summary)
     assert "e8" in run_page(summary)
+    long = made_summary([made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="x" * 200 + "end")])
+    assert "end" not in "\n".join(first_lines(long))
+    assert "end" in run_page(long).partition("All errors")[2]
 
 
 def test_the_advice_of_a_sign_stands_below_its_reason_and_only_once() -> None:
