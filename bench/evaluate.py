@@ -90,7 +90,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
 
     The page also shows the samples of the server's metrics with these names. Raises UsageError where they have none.
     """
-    from bench.report import html  # Only now: a run imports this module before its first request.
+    # Only now: a run imports this module before its first request.
+    from bench.documents.run_document import run_document
+    from bench.report import html
 
     directory.clear_drafts()
     measured = _read(directory)
@@ -106,7 +108,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     document = whole.plain()
     page = _page_data(measured, server_charts)
     directory.write(SUMMARY, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(document, page).encode())
+    directory.write(REPORT, html.render(run_document(document, page)).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 
@@ -213,6 +215,7 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
         verdict=JudgedRun(
             status=verdict.status,
             reasons=verdict.reasons,
+            signs=verdict.signs,
             headline=str(line),
             reach=Reach(
                 metric=line.reach.metric,
@@ -230,7 +233,8 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
 
 
 def _write_certificate(measured: _Measured, whole: RunSummary, verdict: Verdict, calibration: dict[str, Any]) -> None:
-    from bench.report import certificate_page
+    from bench.documents.certificate_document import certificate_document
+    from bench.report import html
 
     directory = measured.directory
     certificate = {
@@ -244,7 +248,7 @@ def _write_certificate(measured: _Measured, whole: RunSummary, verdict: Verdict,
         **calibration,
     }
     directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+    directory.write(CERTIFICATE_PAGE, html.render(certificate_document(certificate)).encode())
 
 
 def _page_data(measured: _Measured, server_charts: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from bench.accuracy.sweep import UNITS, LoadPoint, Sweep, SweepRow, next_point
 from bench.calibrate import remote
 from bench.clock import clock_identity
 from bench.config import RunConfig
+from bench.documents.calibration_sweep_document import calibration_sweep_document, progress_line
 from bench.endpoints import urls
 from bench.errors import Exit
 from bench.evaluate import Result
@@ -26,7 +27,7 @@ from bench.machine import identity, machine_cache
 from bench.observer import LoadOnly, Observer
 from bench.process.mock_process import running_mock
 from bench.readiness import wait_until_ready
-from bench.report import sweep_page
+from bench.report import html
 from bench.run_files.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 from bench.run_files.writable import make_directory
 from bench.series import files
@@ -171,12 +172,12 @@ def sweep(
     def next_step(rows: Sequence[SweepRow]) -> LoadPoint | End:
         return next_point(points, rows) or End()
 
-    rows, end = drive(next_step, measure, tell=lambda _, row: observer.say(sweep_page.progress_line(row)))
+    rows, end = drive(next_step, measure, tell=lambda _, row: observer.say(progress_line(row)))
     end.refuse_interrupted("interrupted: the sweep is incomplete, and its result was not kept")
     swept = Sweep(**files.stamp(), rows=tuple(rows))
     make_directory("--out", folder)
     files.write(folder, "sweep.json", swept.to_json())
-    RunDirectory(folder).write("sweep.html", sweep_page.render(swept).encode())
+    RunDirectory(folder).write("sweep.html", html.render(calibration_sweep_document(swept)).encode())
     if store:
         keep_sweep(swept)
     return swept

@@ -13,9 +13,12 @@ from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
 from bench.commands.options import parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish
+from bench.documents.calibration_sweep_document import calibration_sweep_document
+from bench.documents.checks_document import checks_document
+from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
-from bench.report import metamorphic_table, sweep_page
+from bench.report import text
 from bench.terminal import terminal
 
 if TYPE_CHECKING:
@@ -138,7 +141,7 @@ def _sweep(
     if flags.get("format") == "json":
         print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(sweep_page.text(found), end="")
+        text.show(calibration_sweep_document(found), Level.USUAL)
         print(f"\nsweep: {folder / 'sweep.html'}")
     return Exit.INVALID if all(row is None for row in found.trusted.values()) else Exit.GOOD
 
@@ -173,6 +176,6 @@ def _metamorphic(
     if flags.get("format") == "json":
         print(orjson.dumps(found.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(metamorphic_table.text(found), end="")
+        text.show(checks_document(found), Level.USUAL)
         print(f"\nchecks: {folder / 'full.json'}")
     return Exit.GOOD if found.holds else Exit.INVALID

@@ -14,9 +14,11 @@ from bench.comparison.kinds import compare_directories
 from bench.comparison.margin import share_of
 from bench.comparison.pairs import MOST_PAIRS, run_pairs
 from bench.config.flags import Parser
+from bench.documents.comparison_document import comparison_document
+from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
-from bench.report import comparison_page, comparison_text
+from bench.report import html, markdown
 from bench.run_files.writable import make_directory, refuse_directory, write_file
 from bench.terminal import terminal
 
@@ -126,23 +128,19 @@ def _measured(
 
 def finish(document: Mapping[str, Any], form: str, out: Path | None) -> int:
     """Write the files and print the comparison."""
+    page = comparison_document(document)
     if out is not None:
         make_directory("--out", out)
         write_file("--out", out / "compare.json", to_bytes(document))
-        write_file("--out", out / "compare.html", comparison_page.render(document).encode())
+        write_file("--out", out / "compare.html", html.render(page).encode())
     if form == "json":
         sys.stdout.write(to_bytes(document).decode())
     elif form == "markdown":
-        sys.stdout.write(comparison_text.markdown(document))
+        sys.stdout.write(markdown.render(page))
     else:
-        from rich.console import Console
+        from bench.report import text  # With rich, which no other form needs.
 
-        console = Console()
-        if console.is_terminal:
-            console.width = 80
-            console.print(comparison_text.page(document))
-        else:
-            sys.stdout.write(comparison_text.render(document))
+        text.show(page, Level.DETAILS, width=text.NARROW)
         if out is not None:
             print(f"\npage: {out / 'compare.html'}")
     return Exit.GOOD

@@ -14,15 +14,15 @@ import orjson
 from bench.clock import utc_now
 from bench.commands import fit_replay
 from bench.config.flags import Parser
+from bench.documents.fit_document import COEFFICIENTS, SOURCES, fit_document
+from bench.documents.formatting import number
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import to_document, to_sampled_document
 from bench.fit.read import read_runs
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
-from bench.report import fit_page
-from bench.report.fit_page import COEFFICIENTS, SOURCES
-from bench.report.formatting import number
+from bench.report import html
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file
@@ -111,7 +111,7 @@ def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
     if out is not None:
         try:
             out.write_bytes(content)
-            page_of(out).write_text(fit_page.render(document), encoding="utf-8")
+            page_of(out).write_text(html.render(fit_document(document)), encoding="utf-8")
         except OSError as e:
             raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
     return content

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import load_test, manifest
+from bench.documents.formatting import number
 from bench.errors import Interrupted, TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
 from bench.fit.streams import streams_of
 from bench.process.mock_process import running_mock
-from bench.report.formatting import number
 from bench.results.numbers import Latency
 from bench.results.summary import from_json
 from bench.run_files.run_directory import SUMMARY, RunDirectory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +12,15 @@ import orjson
 from bench.comparison.margin import share_of
 from bench.comparison.sides import copies, read_run, run_directories
 from bench.config.flags import Parser
+from bench.documents.document import Level
+from bench.documents.gate_document import gate_document
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, parse_one
 from bench.release_gate import baseline as baselines
 from bench.release_gate.document import to_json
 from bench.release_gate.gate import Rules, decide
 from bench.release_gate.objectives import steady
-from bench.report import gate, junit
+from bench.report import junit, markdown, text
 from bench.run_files.writable import refuse_file
 from bench.statistics.gate import Verdict
 
@@ -94,9 +95,9 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
         problems.append("there is nothing to hold the runs to: give --slo, --baseline, or both")
     if given.update and given.baseline is None:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
-    for text in given.slo:
+    for slo in given.slo:
         try:
-            objectives.append(steady(parse_one(text)))
+            objectives.append(steady(parse_one(slo)))
         except UsageError as e:
             problems += e.problems
     for name in shares:
@@ -133,7 +134,7 @@ def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
 def _write(document: dict[str, Any], given: Namespace) -> None:
     for flag, name, content, mode in (
         ("--junit", given.junit, junit.render(document), "wb"),
-        ("--summary", given.summary, gate.markdown(document).encode(), "ab"),
+        ("--summary", given.summary, markdown.render(gate_document(document)).encode(), "ab"),
     ):
         if name is not None:
             try:
@@ -145,4 +146,4 @@ def _write(document: dict[str, Any], given: Namespace) -> None:
     if given.format == "json":
         print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
-        sys.stdout.write(gate.render(document))
+        text.show(gate_document(document), Level.FIRST, width=text.NARROW)

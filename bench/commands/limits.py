@@ -11,7 +11,9 @@ import orjson
 from bench import ceiling
 from bench.config.flags import Parser
 from bench.errors import Exit, UsageError
-from bench.limits import measure, table
+from bench.limits import measure
+from bench.limits.limits_document import limits_document
+from bench.report import text
 from bench.run_files.writable import refuse_file
 from bench.terminal import terminal
 
@@ -55,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     if given.format == "json":
         print(orjson.dumps(result.to_json(), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(table.render(result), end="")
+        text.show(limits_document(result))
     if not given.no_store:
         path = ceiling.default_path() if given.out is None else Path(given.out)
         ceiling.write(path, result.to_json())

@@ -66,7 +66,7 @@ def finish(config: RunConfig, result: Result) -> int:
     """Print what came of a run. Returns its exit status."""
     for problem in result.problems:
         print(f"warning: {_readable(problem)}", file=sys.stderr)
-    return print_result(result, config.format, quiet=config.quiet)
+    return print_result(result, config.format, quiet=config.quiet, details=config.details)
 
 
 _PLAIN = {"–": "-", "−": "-", "±": "+-", "×": "x", "·": "|", "…": "...", "≥": ">=", "≤": "<=", "→": "->", "µ": "u"}
@@ -94,10 +94,10 @@ def forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def print_result(result: Result, form: str, *, quiet: bool) -> int:
+def print_result(result: Result, form: str, *, quiet: bool, details: bool = False) -> int:
     """Print the result. Returns its exit status, which a reader that has gone (`| head`) leaves alone; 2 on a full disk."""
     try:
-        _write(result, form, quiet=quiet)
+        _write(result, form, quiet=quiet, details=details)
         sys.stdout.flush()
     except BrokenPipeError:
         forget_output()
@@ -118,25 +118,33 @@ def print_search(found: Rendered, form: str, *, quiet: bool) -> int:
     return found.exit
 
 
-def _write(result: Result, form: str, *, quiet: bool) -> None:
-    if form in ("csv", "markdown"):
+def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
+    if form == "csv":
         from bench.report import metric_table
 
-        sys.stdout.write(
-            {"csv": metric_table.to_csv, "markdown": metric_table.to_markdown}[form](result.summary.plain())
-        )
+        sys.stdout.write(metric_table.to_csv(result.summary.plain()))
+    elif form == "markdown":
+        from bench.documents.run_document import run_document
+        from bench.report import markdown
+
+        sys.stdout.write(markdown.render(run_document(result.summary.plain())))
     elif form == "json":
         import orjson  # Only now: without Trueload's packages, this module prints what is missing.
 
         print(orjson.dumps(result.summary.plain(), option=orjson.OPT_INDENT_2).decode())
     else:
-        from bench.report import certificate_text, text  # With rich, which no other form needs.
+        from bench.documents.certificate_document import ledger_document
+        from bench.documents.document import Level
+        from bench.documents.run_document import run_document
+        from bench.report import text  # With rich, which no other form needs.
 
-        text.show(result.summary.plain(), brief=quiet)
+        level = Level.BRIEF if quiet else Level.DETAILS if details else Level.FIRST
+        text.show(run_document(result.summary.plain()), level)
         if not quiet:
             calibration = result.summary.calibration
             if calibration is not None and calibration["from"] == "ledger":
-                certificate_text.show(calibration)
+                print()
+                text.show(ledger_document(calibration), Level.DETAILS if details else Level.USUAL)
             print(f"\nreport: {result.directory.path / 'report.html'}")
             if calibration is not None and calibration["from"] == "ledger":
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

@@ -13,13 +13,16 @@ from bench import manifest
 from bench.commands import request_table
 from bench.commands.output import print_result, print_search
 from bench.config.flags import Parser
+from bench.documents import load_curves
+from bench.documents.document import Level
+from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
 from bench.load_search.files import SETTINGS
 from bench.load_search.render import render_again
 from bench.load_sweep import measure, stored
 from bench.load_sweep.measure import SWEEP
-from bench.report import load_curves, load_sweep_page, load_sweep_text
+from bench.report import html, text
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
@@ -62,6 +65,7 @@ def _parser() -> Parser:
         "its workers left on a node (docs/cluster.md); may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
+    parser.add_argument("--details", action="store_true", help="print every number of a run, not only the first screen")
     return parser
 
 
@@ -89,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     if given.requests is not None:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)
-    return print_result(result, given.format, quiet=given.quiet)
+    return print_result(result, given.format, quiet=given.quiet, details=given.details)
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:
@@ -111,7 +115,7 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
     else:
         refuse_file("--out", page)
         places = [os.path.relpath(path, page.parent) for path in paths]
-        write_file("--out", page, load_sweep_page.render(contents, places).encode())
+        write_file("--out", page, html.render(sweep_document(contents, places)).encode())
     if form == "json":
         found = contents[0] if len(contents) == 1 else contents
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
@@ -119,7 +123,7 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
     for path, content in zip(paths, contents, strict=True):
         if len(paths) > 1:
             print(f"{path}")
-        load_sweep_text.show(content)
+        text.show(sweep_document([content]), Level.USUAL)
         print()
     print(f"page: {page}")
     return Exit.GOOD

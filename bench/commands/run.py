@@ -58,8 +58,9 @@ def _repeats(text: str | None) -> tuple[int | None, list[str]]:
 
 
 def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
+    from bench.documents.sweep_document import repeats_document
     from bench.load_sweep.repeats import REPEATS, repeat
-    from bench.report import load_sweep_text
+    from bench.report import text
     from bench.series.runs import RunSeries
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
@@ -68,6 +69,6 @@ def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
     if config.format == "json":
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
     elif found.content["runs"]:
-        load_sweep_text.show_repeats(found.content)
+        text.show(repeats_document(found.content))
         print(f"\nrepeats: {folder / REPEATS}")
     return found.exit

@@ -11,10 +11,12 @@ import orjson
 
 from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
 from bench.config.flags import Option, add_options
+from bench.documents.document import Level
+from bench.documents.sweep_document import sweep_document
 from bench.load_sweep import measure
 from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
 from bench.load_test import default_directory
-from bench.report import load_sweep_text
+from bench.report import text
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
@@ -70,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     if made.base.format == "json":
         print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
     else:
-        load_sweep_text.show(found.content)
+        text.show(sweep_document([found.content]), Level.USUAL)
         print(f"\nsweep: {folder / measure.PAGE}")
         if found.content["ended"] is not None:
             print(f"to go on: the same command with --resume {folder}")

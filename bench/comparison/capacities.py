@@ -23,9 +23,9 @@ import orjson
 from bench.comparison.document import SCHEMA, side_to_json, variations_to_json
 from bench.comparison.settings import Variation, refuse_other_loads, variations
 from bench.comparison.sides import Side, read_side, usable
+from bench.documents.comparison import change_text, interval_text, one_each_shows_no_change, seen_text
 from bench.errors import UsageError
 from bench.loads import KINDS
-from bench.report.comparison import change_text, interval_text, one_each_shows_no_change, seen_text
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"

@@ -15,9 +15,9 @@ from bench.comparison.compare import compare as compare_runs
 from bench.comparison.document import SCHEMA, row_of, side_to_json, variations_to_json
 from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side, read_side, usable
+from bench.documents.comparison import change_text, interval_text, one_each_shows_no_change
 from bench.errors import UsageError
 from bench.loads import KINDS
-from bench.report.comparison import change_text, interval_text, one_each_shows_no_change
 from bench.statistics.between_runs import Answer
 from bench.statistics.multiple import holm
 

@@ -11,7 +11,7 @@ from bench.comparison.compare import Compared, Comparison, Method, Versus
 from bench.comparison.numbers import ERRORS
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
-from bench.report.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
+from bench.documents.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
 from bench.statistics.between_runs import Answer
 
 SCHEMA = "trueload/compare/1"

@@ -14,7 +14,7 @@ from typing import Any
 from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
 
-LABELS = frozenset({"out", "name", "format", "quiet", "model", "api_key", "header"})
+LABELS = frozenset({"out", "name", "format", "quiet", "details", "model", "api_key", "header"})
 """Of no meaning for a number. The model counts as the run found it, in the manifest; secrets are not stored."""
 
 MAY_DIFFER = {

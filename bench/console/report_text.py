@@ -8,15 +8,18 @@ from pathlib import Path
 import orjson
 
 from bench.console.kinds import KINDS
-from bench.load_search import search_file, text, visit_numbers
+from bench.documents.document import Level
+from bench.documents.run_document import run_document
+from bench.documents.sweep_document import sweep_document
+from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer
 from bench.load_search.decisions import Ending
-from bench.report.load_sweep_text import render
-from bench.report.metric_table import to_markdown
+from bench.load_search.search_document import search_document
+from bench.report import markdown, text
 
 
 def _run(path: Path) -> str:
-    return to_markdown(orjson.loads(path.read_bytes()))
+    return markdown.render(run_document(orjson.loads(path.read_bytes())))
 
 
 def _search(path: Path) -> str:
@@ -30,11 +33,11 @@ def _search(path: Path) -> str:
         numbers,
         require=None if required is None else required["load"],
     )
-    return text.render(found, search, numbers)
+    return text.render(search_document(found, search, numbers), Level.USUAL, width=text.NARROW)
 
 
 def _sweep(path: Path) -> str:
-    return render(orjson.loads(path.read_bytes()))
+    return text.render(sweep_document([orjson.loads(path.read_bytes())]), Level.USUAL)
 
 
 _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search, "sweep": _sweep}

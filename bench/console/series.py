@@ -15,6 +15,7 @@ from bench import loads
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
+from bench.documents.sweep_words import UNITS, delivered_by, progress_line, sentences
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer, load_text
 from bench.load_search.decisions import Ending
@@ -22,7 +23,6 @@ from bench.load_search.evidence import counts
 from bench.load_search.follower import outcome
 from bench.load_search.visit_table import broke
 from bench.load_sweep import measure, stored
-from bench.report.load_sweep_text import UNITS, delivered_by, progress_line, sentences
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
 from bench.series.drive import INTERRUPTED

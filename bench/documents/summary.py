@@ -27,6 +27,7 @@ class VerdictReach(TypedDict):
 class Verdict(TypedDict):
     status: str
     reasons: Sequence[str]
+    signs: NotRequired[Sequence[str]]
     headline: NotRequired[str]
     reach: NotRequired[VerdictReach]
 

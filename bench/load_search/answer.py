@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.documents.formatting import measured, share
 from bench.errors import BenchError, Exit
 from bench.load_search.conclusion import Conclusion, Kind, apart_in_time, conclude, holds
 from bench.load_search.decisions import SURE, UNSURE, Ending, Known, Search
@@ -14,7 +15,6 @@ from bench.load_search.goals import KEEPS_UP, Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
 from bench.loads import KINDS
-from bench.report.formatting import measured, share
 from bench.results.summary import ObjectiveResult
 
 Numbers = Mapping[int, VisitNumbers]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bench.documents.charts import Chart, Line, Panel, Tone
 from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
 from bench.load_search.evidence import counts
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs
 from bench.load_search.visits import Result
 from bench.loads import KINDS
-from bench.report.charts import Chart, Line, Panel, Tone
 
 TONES: tuple[Tone, ...] = ("main", "second", "good", "warn", "bad", "quiet")
 _TICKS = 6

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bench.documents.document import Level
 from bench.errors import BenchError, Exit, UsageError
-from bench.load_search import page, search_file, text, visit_numbers
+from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer
 from bench.load_search.decisions import Ending, Search
 from bench.load_search.files import PAGE, SEARCH, SearchDirectory
+from bench.load_search.search_document import search_document
+from bench.report import html, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,12 @@ def render(
     """Write search.html, and give the rest."""
     numbers = visit_numbers.read(directory.path, search.results)
     found = answer(search, stopped_by, numbers, require=require, error=error, directory=directory.path)
-    directory.write_page(page.render(found, search, numbers, _settings(directory)))
-    whole = text.render(found, search, numbers)
+    document = search_document(found, search, numbers, _settings(directory))
+    directory.write_page(html.render(document))
+    whole = text.render(document, Level.USUAL, width=text.NARROW)
     return Rendered(
         text=f"{whole}\npage: {directory.path / PAGE}\n",
-        brief=text.render(found, search, numbers, brief=True),
+        brief=textwrap.fill(found.headline, text.NARROW) + "\n",
         json=(directory.path / SEARCH).read_text(encoding="utf-8"),
         exit=found.exit,
     )

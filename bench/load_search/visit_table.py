@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bench.documents.formatting import number, share
 from bench.load_search.answer import Numbers, duration, load_text
 from bench.load_search.decisions import Search
 from bench.load_search.goals import Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
-from bench.report.formatting import number, share
 
 
 @dataclass(frozen=True, slots=True)

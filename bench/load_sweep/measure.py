@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
+from bench.documents import sweep_words
+from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_sweep.points import RunNumbers
 from bench.load_sweep.stored import read
 from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
-from bench.report import load_sweep_page, load_sweep_text
+from bench.report import html
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
 from bench.series import files
@@ -106,7 +108,7 @@ def sweep(
             plan.next,
             measure,
             write=write_file,
-            tell=lambda _, row: series.say(load_sweep_text.progress_line(row.run.status, row.run.numbers)),
+            tell=lambda _, row: series.say(sweep_words.progress_line(row.run.status, row.run.numbers)),
             why_error_ends=why_error_ends,
         )
     content = read(series.path / SWEEP)
@@ -217,7 +219,7 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
     """Put sweep.json and its page in place."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write(folder, SWEEP, content)
-    RunDirectory(folder).write(PAGE, load_sweep_page.render([content]).encode())
+    RunDirectory(folder).write(PAGE, html.render(sweep_document([content])).encode())
 
 
 def exit_of(content: Mapping[str, Any]) -> Exit:

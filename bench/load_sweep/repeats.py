@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import RunConfig
+from bench.documents import sweep_words
 from bench.errors import PRECEDENCE, Exit
 from bench.load_sweep.points import RunNumbers, together
-from bench.report import load_sweep_text
 from bench.secrets import public_command
 from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive, in_order
@@ -50,7 +50,7 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
         in_order(range(1, repeats + 1)),
         measure,
         write=write,
-        tell=lambda _, run: series.say(load_sweep_text.progress_line(run.status, run.numbers)),
+        tell=lambda _, run: series.say(sweep_words.progress_line(run.status, run.numbers)),
     )
     if end.why is not None:
         statuses.add(Exit.INTERRUPTED)

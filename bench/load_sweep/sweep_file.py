@@ -20,6 +20,7 @@ _ELSEWHERE = frozenset(
         "name",
         "format",
         "quiet",
+        "details",
         "concurrency",
         "rate",
         "mode",

@@ -10,7 +10,7 @@ import math
 import struct
 import zlib
 
-from bench.report.charts import Cells
+from bench.documents.charts import Cells
 
 _LEVELS = 16
 _COLOUR = (58, 118, 226)

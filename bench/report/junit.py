@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
-from bench.report.comparison import change_text, interval_text, seen_text
-from bench.report.formatting import measured
-from bench.report.gate import allowed_text, objective_interval
+from bench.documents.comparison import change_text, interval_text, seen_text
+from bench.documents.formatting import measured
+from bench.documents.gate_document import allowed_text, objective_interval
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -1,18 +1,14 @@
-"""The numbers of a run as a table for other tools: CSV in full precision, Markdown for a ticket. One row a metric."""
+"""The numbers of a run as a table for other tools: CSV in full precision, one row a metric."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.report import jobs, parts_table, remarks, segments_table, server, server_requests
-from bench.report.details import failures, latencies, rate_names, throughput
-from bench.report.formatting import NOTHING, interval, number, objective_value, seconds, statistic
-from bench.verdict import headline
+from bench.documents import parts_table
+from bench.documents.details import latencies, rate_names
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
@@ -27,8 +23,6 @@ COLUMNS = (
     *(f"{stat}_{end}" for stat in WITH_INTERVAL for end in ("low", "high")),
 )
 """`values` is how many there are, `..._low` and `..._high` the ends of the 95% interval. A rate stands under `mean`."""
-
-_SHOWN = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "max": "Max"}
 
 
 def rows(summary: SummaryDocument) -> list[dict[str, Any]]:
@@ -126,95 +120,3 @@ def to_csv(summary: SummaryDocument) -> str:
     writer.writeheader()
     writer.writerows(rows(summary))
     return out.getvalue()
-
-
-def to_markdown(summary: SummaryDocument) -> str:
-    """Verdict, warnings and notes, latencies with their 95% intervals, rates, segments, objectives and errors."""
-    run, verdict = summary.get("run", {}), summary.get("verdict")
-    parts = [f"# {_cell(run.get('name') or 'Load test')}", ""]
-    what = " · ".join(_cell(run[key]) for key in ("model", "url", "mode", "started") if run.get(key))
-    parts += [what, ""] if what else []
-    if verdict is not None:
-        line = headline.of(summary, verdict["status"])
-        parts += [f"**{line.status}**{line.rest}", "", *_list([*failures(summary), *verdict["reasons"]])]
-    parts += _list([*remarks.warnings(summary), *remarks.notes(summary)])
-    parts += [f"{remarks.sent(summary)} in {seconds(summary['throughput']['duration_s'])}.", ""]
-    parts += _table(
-        ["Metric", "Unit", *_SHOWN.values(), "Values"],
-        [[metric.title, metric.unit, *(_with_interval(of, stat) for stat in _SHOWN), _values(of)]
-         for metric in latencies(summary).values() if (of := summary["latency"][metric.key])["n"]],
-    )  # fmt: skip
-    parts += _table(
-        ["Rate", "Unit", "Whole run", "95%", "Steady window", "95%"],
-        [
-            [
-                row.name,
-                row.unit,
-                row.whole,
-                row.whole_ci or (remarks.TOO_FEW if row.whole_missing else ""),
-                row.steady,
-                row.steady_ci or (remarks.TOO_FEW if row.steady_missing else ""),
-            ]
-            for row in throughput(summary)
-        ],
-    )
-    parts += _table(
-        [segments_table.unit(summary), "Measured", *segments_table.heads(summary)],
-        [[row.load, row.time, *row.cells] for row in segments_table.rows(summary)],
-    )
-    parts += _list(segments_table.changes(summary))
-    parts += _table(["Jobs", ""], [[row.name, row.value] for row in jobs.rows(summary)])
-    for title, heads, body in jobs.tables(summary):
-        parts += _table([f"{title}: {heads[0].lower()}", *heads[1:]], [list(row) for row in body])
-    parts += _table(
-        ["The server, by its replies", *(f"{stat} (ms)" for stat in server_requests.STATS.values())],
-        [[row.name, *row.cells] for row in server_requests.times(summary)],
-    )
-    parts += _table(["Cache and drafts", ""], [[row.name, row.value] for row in server_requests.facts(summary)])
-    for table in parts_table.tables(summary):
-        parts += _table(list(table.heads), [list(row) for row in table.rows])
-        parts += _list(table.notes[1:])
-    parts += _table(
-        ["Objective", "Measured", ""],
-        [[row["objective"], objective_value(row), remarks.outcome(row)] for row in summary["slo"]["objectives"]],
-    )
-    parts += _table(
-        ["Outcome", "Status", "Message", "Requests"],
-        [
-            [row["outcome"], NOTHING if row["status"] is None else row["status"], row["error"] or "", f"{row['n']:,}"]
-            for row in summary["errors"]
-        ],
-    )
-    parts += [] if summary["errors"] else [f"{remarks.no_errors(summary).capitalize()}.", ""]
-    parts += _list([*server.text_lines(summary), *server.gpu_lines(summary)])
-    return "\n".join(parts).rstrip("\n") + "\n"
-
-
-def _with_interval(of: Mapping[str, Any], stat: str) -> str:
-    ends = interval(of["ci95"].get(stat))
-    beside = ends or (remarks.TOO_FEW if stat in of["too_few"] else "")
-    return statistic(of, stat) + (f" ({beside})" if beside else "")
-
-
-def _values(of: Mapping[str, Any]) -> str:
-    """How many values there are, and how many independent ones they are worth."""
-    return f"{number(of['n'])} (~{math.floor(of['independent']):,})"
-
-
-def _list(sentences: Sequence[str]) -> list[str]:
-    """Sentences, one a line; nothing where there are none."""
-    return [*(f"- {_cell(sentence)}" for sentence in sentences), ""] if sentences else []
-
-
-def _table(head: list[str], body: list[list[Any]]) -> list[str]:
-    """A table; nothing where it would have no rows. The first column is left, the others right."""
-    if not body:
-        return []
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    return [*lines, *("| " + " | ".join(map(_cell, row)) + " |" for row in body), ""]
-
-
-def _cell(value: object) -> str:
-    """Text of a server must not end a cell or a line, nor be markup."""
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return re.sub(r"([\\|`*\[])", r"\\\1", text).replace("<", "&lt;")

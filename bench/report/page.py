@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
-from bench.report import charts, formatting, plot
+from bench.documents import charts, formatting
+from bench.report import plot
 from bench.report.compiled_templates import KeptTemplates
 
 TABLE_ROWS = 16
@@ -25,20 +25,8 @@ TABLE_ROWS = 16
 SCRIPTS = ("chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """A number to see first, with its 95% interval. Where a page computes it again for a period, `key` names it."""
-
-    title: str
-    value: str
-    unit: str
-    beside: str
-    key: str = ""
-    interval: str = ""
-
-
-def document(template: str, **values: object) -> str:
-    """A page from a template of ours, with the style sheet and the script that all pages share."""
+def page(template: str, **values: object) -> str:
+    """A page from a template, with the style sheet and the script that all pages share."""
     script = "".join(map(_script, SCRIPTS))
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file),

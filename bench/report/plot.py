@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from bench.documents.charts import FEW, Chart, Line, Panel, round_step
+from bench.documents.formatting import number, si
 from bench.report import heat_map
-from bench.report.charts import FEW, Chart, Line, Panel, round_step
-from bench.report.formatting import number, si
 
 WIDTH, HEIGHT = 10_000, 1_000
 _GRID_LINES = 4

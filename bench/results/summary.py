@@ -219,6 +219,8 @@ class Reach(Result, frozen=True, kw_only=True):
 class Verdict(PartVerdict, frozen=True, kw_only=True):
     """Whether the measurement is good, and why not."""
 
+    signs: Sequence[str] | None = None
+    """The sign of each reason, in the same order. Files of version 0.1 lack it."""
     headline: str | None = None
     """The verdict in one line, with what the numbers can bear. Files of version 0.1 lack it."""
     reach: Reach | None = None

@@ -38,8 +38,16 @@ class Verdict:
     @property
     def reasons(self) -> list[str]:
         """The sentences of what is not as it should be, the worst first."""
+        return [f.sentence for f in self._bad()]
+
+    @property
+    def signs(self) -> list[str]:
+        """The sign of each reason."""
+        return [f.sign for f in self._bad()]
+
+    def _bad(self) -> list[Finding]:
         bad = [f for f in self.findings if f.status is not Status.VALID]
-        return [f.sentence for f in sorted(bad, key=lambda f: badness(f.status), reverse=True)]
+        return sorted(bad, key=lambda f: badness(f.status), reverse=True)
 
     def of(self, sign: str) -> Status:
         """The worst finding of one sign; VALID where it found nothing."""

@@ -53,7 +53,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py"),
     ),
-    "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
+    "report": Group(("bench/documents/*.py", "bench/report/*.py"), (f"{_BENCH}/report",)),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
     "sessions": Group(
         ("bench/workload/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),

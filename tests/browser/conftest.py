@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.report import html
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
+from tests.support.rendered import run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -78,7 +78,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the golden run."""
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(html.render(golden_summary(), golden_page_data()), encoding="utf-8")
+    path.write_text(run_page(golden_summary(), golden_page_data()), encoding="utf-8")
     return path
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from bench.report import html
-from bench.report.run_charts import CHARTS
+from bench.documents.run_charts import CHARTS
 from tests.support.golden_certificate import golden_calibration
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.pages import open_page
+from tests.support.rendered import run_page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,6 +34,19 @@ def test_every_chart_is_visible_and_nothing_is_asked_for(
         assert box["height"] > 60
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert complaints == []
+    page.close()
+
+
+def test_latencies_and_errors_are_on_the_first_screen(browser: Browser, report: Path) -> None:
+    page, _ = open_page(browser, report, "light", 1440)
+    for title in ("Objectives", "Latency and throughput", "Errors", "Next", "Latency over the whole run"):
+        box = page.get_by_role("heading", name=title, exact=True).bounding_box()
+        assert box is not None
+        assert box["y"] < 1_200, title
+    for name in ("Latency and throughput", "Errors"):
+        table = page.get_by_role("table", name=name, exact=True).bounding_box()
+        assert table is not None
+        assert table["y"] + table["height"] < 1_500, name
     page.close()
 
 
@@ -159,9 +172,7 @@ def test_charts_and_tables_are_there_without_scripts(browser: Browser, report: P
 def test_the_page_allows_no_script_but_its_own(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "planted.html"
     path.write_text(
-        html.render(golden_summary(), golden_page_data()).replace(
-            "</body>", "<script>window.planted = 1</script></body>"
-        )
+        run_page(golden_summary(), golden_page_data()).replace("</body>", "<script>window.planted = 1</script></body>")
     )
     page, complaints = open_page(browser, path, "light")
     assert page.evaluate("window.planted") is None

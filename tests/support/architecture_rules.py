@@ -21,8 +21,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
-    "bench.process.child_process": frozenset({"bench.clock"}),
-    "bench.documents": frozenset(),
+    # What pages say, as data: of the results alone.
+    "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
+    "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
+    "bench.documents": frozenset(
+        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
+         "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
+    ),
     # Types and nothing else: whoever makes, writes or reads a result has them.
     "bench.results": frozenset({"bench.documents", "bench.records", "bench.verdict.finding"}),
     "bench.errors": frozenset(),
@@ -95,13 +100,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
-        {"bench.errors", "bench.load_search", "bench.loads", "bench.report.formatting"}
+        {"bench.errors", "bench.load_search", "bench.loads", "bench.documents.formatting"}
     ),
-    "bench.load_search.charts": frozenset({"bench.load_search", "bench.loads", "bench.report"}),
-    "bench.load_search.visit_table": frozenset({"bench.load_search", "bench.report"}),
-    "bench.load_search.text": frozenset({"bench.load_search", "bench.report"}),
-    "bench.load_search.page": frozenset({"bench.errors", "bench.load_search", "bench.loads", "bench.report"}),
-    "bench.load_search.render": frozenset({"bench.errors", "bench.load_search"}),
+    "bench.load_search.charts": frozenset({"bench.documents", "bench.load_search", "bench.loads", "bench.report"}),
+    "bench.load_search.visit_table": frozenset({"bench.documents", "bench.load_search", "bench.report"}),
+    "bench.load_search.search_document": frozenset(
+        {"bench.documents", "bench.errors", "bench.load_search", "bench.loads"}
+    ),
+    "bench.load_search.render": frozenset({"bench.documents", "bench.errors", "bench.load_search", "bench.report"}),
     "bench.load_search.found": frozenset({"bench.errors", "bench.load_search"}),
     "bench.load_search.whole": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_test", "bench.loads",
@@ -114,22 +120,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
-        {"bench.clock", "bench.config", "bench.errors", "bench.load_sweep", "bench.loads",
+        {"bench.clock", "bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.loads",
          "bench.report", "bench.run_files.run_directory", "bench.secrets", "bench.series"}
     ),
     "bench.load_sweep.repeats": frozenset(
-        {"bench.config", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets", "bench.series"}
+        {"bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets",
+         "bench.series"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
-    "bench.report": frozenset(
-        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
-         "bench.metrics.step_histograms", "bench.verdict.headline"}
-    ),
+    "bench.report": frozenset({"bench.documents", "bench.metrics.catalog", "bench.verdict.headline"}),
     "bench.report.compiled_templates": frozenset({"bench.machine.machine_cache"}),
-    "bench.report.sweep_page": frozenset({"bench.accuracy.sweep", "bench.report"}),
-    "bench.report.metamorphic_table": frozenset({"bench.accuracy.metamorphic", "bench.report"}),
     "bench.run_files.run_directory": frozenset(
         {"bench.errors", "bench.records", "bench.run_files.load_change",
          "bench.run_files.shape", "bench.run_files.writable"}
@@ -274,9 +276,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.api": frozenset({"bench"}),
     "bench.comparison": frozenset(
-        {"bench.config", "bench.damage", "bench.errors", "bench.evaluate", "bench.loads", "bench.manifest",
-         "bench.metrics", "bench.observer", "bench.records", "bench.report", "bench.run_files.run_directory",
-         "bench.series", "bench.statistics", "bench.verdict.finding"}
+        {"bench.config", "bench.damage", "bench.documents", "bench.errors", "bench.evaluate", "bench.loads",
+         "bench.manifest", "bench.metrics", "bench.observer", "bench.records", "bench.report",
+         "bench.run_files.run_directory", "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
@@ -293,10 +295,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
-    "bench.console.report_text": frozenset({"bench.console", "bench.load_search", "bench.report"}),
+    "bench.console.report_text": frozenset({"bench.console", "bench.documents", "bench.load_search", "bench.report"}),
     "bench.console.series": frozenset(
-        {"bench.config", "bench.console", "bench.load_search", "bench.load_sweep", "bench.loads", "bench.report",
-         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.series.drive"}
+        {"bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
+         "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.series.drive"}
     ),
     # Which modes have a load that can be set is for the modes to say.
     "bench.console.set_load": frozenset(
@@ -310,7 +313,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.limits.ladder": frozenset({"bench.series.drive", "bench.verdict"}),
     "bench.limits.result": frozenset({"bench.limits.ladder"}),
     "bench.limits.source": frozenset({"bench.clock"}),
-    "bench.limits.table": frozenset({"bench.limits.ladder", "bench.limits.result", "bench.report"}),
+    "bench.limits.limits_document": frozenset({"bench.documents", "bench.limits.ladder", "bench.limits.result"}),
     **MOCKSERVER,
     **PROMPTSET,
 }  # fmt: skip
@@ -329,13 +332,12 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {"clock", "documents", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "verdict",
-         "workload"}
+        {"clock", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "verdict", "workload"}
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
     frozenset({"metrics", "modes"}),
-    frozenset({"accuracy", "server_metrics", "transport"}),
+    frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer"}),
     frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),

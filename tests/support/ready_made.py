@@ -45,7 +45,6 @@ IMPORTED = (
     "bench.transport.wire",
     "bench.terminal",
     "bench.report.html",
-    "bench.report.certificate_text",
     "bench.accuracy.compare",
     "bench.statistics.steady_state",
     "bench.metrics.arrays",

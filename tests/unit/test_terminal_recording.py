@@ -42,7 +42,7 @@ def test_a_row_is_shown_for_as_long_as_it_looks_the_same(script: ModuleType) -> 
 def test_a_cast_is_read_as_it_was_written(script: ModuleType) -> None:
     outputs = [*script.typed("ls -l"), script.Output(1.5, 'total "0"\r\n\x1b[32mé\x1b[0m')]
     text = script.cast(outputs)
-    assert text.startswith('{"version": 2, "width": 96, "height": 52')
+    assert text.startswith('{"version": 2, "width": 96, "height": 24')
     assert [(round(o.at_s, 3), o.text) for o in outputs] == [(o.at_s, o.text) for o in script.read_cast(text)]
 
 

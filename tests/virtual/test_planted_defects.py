@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import Exit
-from bench.report.certificate_text import render
 from bench.verdict.finding import Status
 from tests.support.defects import DEFECTS, Defect
+from tests.support.rendered import certificate_text
 from tests.support.virtual_calibration import PLAIN_TRUTH, Answer, Client, Written, calibrated, plain
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_planted_defect_is_caught_and_named(defect: Defect, tmp_path: Path) ->
     causes = [c for c in found.certificate["causes"] if c["metric"] == defect.metric and defect.cause in c["cause"]]
     assert len(causes) == 1, found.certificate["causes"]
     assert causes[0]["size"] == pytest.approx(defect.size, rel=0.1)
-    assert defect.cause in " ".join(render(found.certificate).split())
+    assert defect.cause in " ".join(certificate_text(found.certificate).split())
     assert any(reason.startswith("calibration: ") for reason in found.verdict.reasons)
 
 

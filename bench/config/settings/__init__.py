@@ -101,5 +101,5 @@ class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic put
         """Of the settings as they may be shown, those that differ from their defaults. Where results go is left out."""
         defaults = Settings.model_construct(url="").public()
         shown = self.public()
-        apart = ("out", "format", "quiet")
+        apart = ("out", "format", "quiet", "details")
         return {key: shown[key] for key in Settings.model_fields if key not in apart and shown[key] != defaults[key]}

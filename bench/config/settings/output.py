@@ -21,3 +21,4 @@ class Output(BaseModel):
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
     quiet: bool = option(False, "print only the verdict and the errors", group="output")
+    details: bool = option(False, "print every number at the end, not only the first screen", group="output")

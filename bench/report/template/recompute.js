@@ -144,17 +144,11 @@ class PeriodNumbers {
     return this.found.get(metric);
   }
 
-  // value, beside: of each tile.
-  tile(key) {
-    if (key === "success") {
-      const [succeeded, failed] = [this.sum(RUN.completed), this.sum(RUN.failed)];
-      const tried = succeeded + failed;
-      const share = tried ? Number(((succeeded / tried) * 100).toPrecision(3)) : null;
-      return [share === null ? "–" : String(share), `${WHOLE.format(failed)} of ${WHOLE.format(tried)} failed`];
-    }
-    if (key in RUN.rates) return [number(this.sum(RUN.rates[key]) / this.seconds), ""];
-    const found = this.histogram(`${key}_ms`);
-    return [number(found.quantile(0.5)), `P99 ${number(found.quantile(0.99))}`];
+  // The number of a cell: a rate, or a statistic of a latency (ttft:p99).
+  value(key) {
+    if (key in RUN.rates) return number(this.sum(RUN.rates[key]) / this.seconds);
+    const [metric, stat] = key.split(":");
+    return number(this.histogram(`${metric}_ms`).stat(stat));
   }
 }
 
@@ -205,23 +199,18 @@ if (RUN) {
   const bar = document.querySelector("#period");
   const [from, to] = bar.querySelectorAll("input");
   const table = document.querySelector("#period-numbers");
-  const tiles = [...document.querySelectorAll("[data-tile]")].map((tile) => ({ tile, html: tile.innerHTML }));
+  const cells = [...document.querySelectorAll("[data-key]")].map((cell) => ({ cell, own: [...cell.childNodes] }));
   const words = (numbers) =>
     `${ABOUT.format(numbers.from)} s to ${ABOUT.format(numbers.to)} s: ${WHOLE.format(numbers.sum(RUN.completed))} responses`;
 
-  const showTiles = (numbers) => {
-    for (const { tile, html } of tiles) {
-      const before = tile.querySelector(".figure span").textContent;
-      tile.innerHTML = html;
-      const was = tile.querySelector(".figure span").textContent;
-      if (!numbers) continue;
-      const [value, beside] = numbers.tile(tile.dataset.tile);
-      tile.querySelector(".figure span").textContent = value;
-      const [first, ...rest] = tile.querySelectorAll(".beside");
-      first.textContent = beside || "in the period";
-      rest.forEach((line) => line.remove());
-      tile.append(element("p", `whole run ${was}`, "beside"));
-      tile.classList.toggle("changed", before !== value);
+  const showCells = (numbers) => {
+    for (const { cell, own } of cells) {
+      cell.classList.toggle("changed", Boolean(numbers));
+      if (!numbers) cell.replaceChildren(...own);
+      else {
+        const whole = element("span", `whole run ${own[0].textContent}`, "ci");
+        cell.replaceChildren(element("span", numbers.value(cell.dataset.key)), whole);
+      }
     }
   };
 
@@ -250,7 +239,7 @@ if (RUN) {
 
   PERIOD_LISTENERS.push((chosen) => {
     const numbers = chosen && new PeriodNumbers(chosen);
-    showTiles(numbers);
+    showCells(numbers);
     showTable(numbers);
     for (const chart of CHARTS) if (chart.data.recompute) replaceValues(chart, numbers);
     [from.value, to.value] = chosen ?? [RUN.start, RUN.start + RUN.steps * RUN.step];

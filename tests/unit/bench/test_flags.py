@@ -113,6 +113,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "name": (URL, ["--name", "n"], "n"),
     "format": (URL, ["--format", "json"], "json"),
     "quiet": (URL, ["--quiet"], True),
+    "details": (URL, ["--details"], True),
 }
 NO_FLAG = {"limits"}
 """A table of bands is no flag: it is set in the file of --config."""
@@ -294,7 +295,7 @@ def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[
     relied_on = """
         url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp requests duration warmup
         timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
-        max-errors ca-file insecure drop-late out config name format quiet
+        max-errors ca-file insecure drop-late out config name format quiet details
     """
     assert {f"--{name}" for name in relied_on.split()} <= flags_in(help_of("run", capsys))
 

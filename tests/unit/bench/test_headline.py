@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from bench.documents import run_document
+from bench.documents.document import Level
 from bench.metrics.quantile import QUANTILES
-from bench.report import html, metric_table, text
 from bench.results.summary import RunSummary
 from bench.verdict import headline
 from bench.verdict.headline import PERCENTILES
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.rendered import run_markdown, run_page, run_text
 from tests.support.results import filled
 
 
@@ -86,20 +88,18 @@ def test_a_part_of_the_headline_stands_between_the_requests_and_the_reach(monkey
 
 
 def test_every_named_percentile_is_one_of_the_summary() -> None:
-    assert list(PERCENTILES) == [name for name in QUANTILES if name in text.STATS]
+    assert list(PERCENTILES) == [name for name in QUANTILES if name in run_document.STATS]
 
 
 def _shown(summary: Any) -> dict[str, str]:
     """The headline as each renderer writes it."""
-    heading = re.search(r'<h2 id="verdict">(.*?)</h2>', html.render(summary))
+    heading = re.search(r'<h2 id="verdict">(.*?)</h2>', run_page(summary))
     assert heading is not None
     return {
-        "text": text.render(summary).splitlines()[0],
-        "quiet": text.render(summary, brief=True).splitlines()[0],
+        "text": run_text(summary).splitlines()[1],
+        "quiet": run_text(summary, level=Level.BRIEF).splitlines()[0],
         "page": re.sub(r"<span class=\"mark\".*?</span>|<[^>]*>", "", heading[1]),
-        "markdown": next(
-            line for line in metric_table.to_markdown(summary).splitlines() if line.startswith("**")
-        ).replace("*", ""),
+        "markdown": next(line for line in run_markdown(summary).splitlines() if line.startswith("**")).replace("*", ""),
     }
 
 

@@ -23,7 +23,7 @@ result = SimpleNamespace(
     summary=SimpleNamespace(plain=lambda: {"many": ["words"] * 100_000}),
     exit=Exit(int(sys.argv[1])), directory=SimpleNamespace(path="runs/a"), problems=()
 )
-sys.exit(output.finish(SimpleNamespace(format="json", quiet=False), result))
+sys.exit(output.finish(SimpleNamespace(format="json", quiet=False, details=False), result))
 """
 
 

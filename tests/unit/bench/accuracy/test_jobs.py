@@ -15,7 +15,6 @@ from bench.accuracy.jobs import BEGUN_BEFORE, CUT, HUMAN, RESPONSE_END, SIDE_BY_
 from bench.accuracy.join import Pair
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord, to_line
-from bench.report import certificate_text
 from bench.results.base import to_plain
 from bench.results.sessions import Jobs
 from bench.results.summary import RunSummary
@@ -26,6 +25,7 @@ from tests.support.changed import replace
 from tests.support.made_jobs import two_agents
 from tests.support.made_ledger import LAG_NS, WAY_IN_NS, made_line
 from tests.support.made_records import START_NS
+from tests.support.rendered import certificate_text
 from tests.support.results import filled
 from tests.support.tables import measured
 
@@ -102,7 +102,7 @@ def test_a_report_that_is_right_is_off_by_the_lag_of_one_stamp(tmp_path: Path) -
     assert set(rows) == {"mean", "p50", "p75", "p90", "p95", "p99", "max"}
     assert all(row["error"] == pytest.approx(LAG_NS / MS, abs=1e-6) for row in rows.values())
     assert rows["max"]["true"] == pytest.approx(1080.0, abs=0.01)
-    printed = certificate_text.render(certificate)
+    printed = certificate_text(certificate)
     assert "Job (ms)" in printed
 
 

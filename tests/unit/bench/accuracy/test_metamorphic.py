@@ -23,9 +23,9 @@ from bench.accuracy.metamorphic import (
     load_of,
 )
 from bench.errors import UsageError
-from bench.report.metamorphic_table import text
 from bench.results.base import to_plain
 from bench.results.summary import RunSummary
+from tests.support.rendered import checks_text
 from tests.support.results import filled
 
 
@@ -187,10 +187,10 @@ def result(seen: dict[str, Observation]) -> ChecksResult:
 
 
 def test_the_table_says_what_does_not_hold() -> None:
-    right = " ".join(text(result(RIGHT)).split())
+    right = " ".join(checks_text(result(RIGHT)).split())
     assert right.startswith(f"What must follow when the mock changes: all {len(CHECKS)} checks hold. fast: ")
     refused = RIGHT | {"refused": Observation(report(failed={"http_error": 7}))}
-    wrong = " ".join(text(result(refused)).split())
+    wrong = " ".join(checks_text(result(refused)).split())
     assert wrong.startswith("What must follow when the mock changes: refused: does not hold.")
     assert "outcomes 56 ok, 8 http_error 57 ok, 7 http_error DOES NOT HOLD" in wrong
 

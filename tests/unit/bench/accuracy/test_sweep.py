@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, next_point, points_of
+from bench.documents.calibration_sweep_document import sentence
 from bench.errors import UsageError
-from bench.report import sweep_page
+from tests.support.rendered import calibration_sweep_page, calibration_sweep_text
 
 
 def test_loads_are_taken_by_rising_size() -> None:
@@ -108,16 +109,14 @@ SWEPT = swept(
 
 
 def test_the_text_says_up_to_where_to_trust_the_machine_and_why_not_further() -> None:
-    text = sweep_page.text(SWEPT)
+    text = calibration_sweep_text(SWEPT)
     assert " ".join(text.split()).startswith(
         "Loads that this machine measures correctly: up to 10 streams at once (500 chunks/s); "
         "up to 20 requests/s (1,000 chunks/s), the largest load tried."
     )
     assert "100 streams at once: too much" in text
     assert "+7.500 ms (TTFT)" in text
-    assert "none of the tried numbers of streams at once" in sweep_page.sentence(
-        swept(row("concurrency", 1, good=False))
-    )
+    assert "none of the tried numbers of streams at once" in sentence(swept(row("concurrency", 1, good=False)))
 
 
 def test_the_json_of_a_sweep_has_every_point_and_the_trusted_ones() -> None:
@@ -132,15 +131,18 @@ def test_the_json_of_a_sweep_has_every_point_and_the_trusted_ones() -> None:
 
 
 def test_the_page_shows_every_point_with_a_link_to_its_certificate() -> None:
-    page = sweep_page.render(SWEPT)
+    page = calibration_sweep_page(SWEPT)
     for name in ("concurrency-1", "concurrency-10", "concurrency-100", "rate-20"):
         assert f'href="{name}/certificate.html"' in page
     assert page.count("<figure") == page.count('class="area"><svg') == 2  # The rate has one point, which is no line.
 
 
+TONES = {"VALID": "good", "SUSPECT": "warn", "INVALID": "bad"}
+
+
 @pytest.mark.parametrize(("accuracy", "status"), [("VALID", "SUSPECT"), ("VALID", "VALID"), ("INVALID", "INVALID")])
 def test_only_a_valid_load_has_the_colour_of_a_valid_one(accuracy: str, status: str) -> None:
-    page = sweep_page.render(swept(replace(row("rate", 20), accuracy=accuracy, status=status)))
-    assert page.count(f'<span class="status {status.lower()}">{status}</span>') == 1
-    assert page.count('class="status valid"') == (status == "VALID")
+    page = calibration_sweep_page(swept(replace(row("rate", 20), accuracy=accuracy, status=status)))
+    assert page.count(f'<span class="tone {TONES[status]}">{status}</span>') == 1
+    assert page.count('class="tone good"') == (status == "VALID")
     assert "<figure" not in page

@@ -17,10 +17,10 @@ from bench.comparison.document import to_bytes, to_json
 from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
 from bench.errors import Exit, UsageError
-from bench.report import comparison_page, comparison_text
 from bench.run_files.run_directory import SUMMARY
 from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
 from tests.support.made_runs import made_run, made_side
+from tests.support.rendered import comparison_markdown, comparison_page, comparison_text
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compare.schema.json").read_bytes()))
 
@@ -69,7 +69,7 @@ def test_a_sure_change_that_may_be_below_the_margin_is_said_to_be_one(tmp_path: 
     assert row["answer"] == "not shown"
     assert row["p"] < 0.05
     assert content["versus"][0]["headline"].startswith("B changed against A, by about the margin of 5%: TPOT p50 +4.")
-    (line,) = [line for line in comparison_text.render(content).splitlines() if line.startswith("TPOT p50 (ms)")]
+    (line,) = [line for line in comparison_text(content).splitlines() if line.startswith("TPOT p50 (ms)")]
     assert line.endswith("at margin")
 
 
@@ -157,12 +157,12 @@ def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(
     # TPOT changes by 10%, E2EL by 4%: with several runs "worse" and "at margin".
     a = made_run(tmp_path / "a", requests=1_000)
     content = to_json(compared(a, made_run(tmp_path / "b", at=1, requests=1_000, tpot_ms=5.2, ttft_ms=60.0)))
-    forms = (comparison_text.render(content), comparison_text.markdown(content), comparison_page.render(content))
+    forms = (comparison_text(content), comparison_markdown(content), comparison_page(content))
     for form in forms:
         assert "two differ" in form
         assert "is not shown: the spread between runs" in " ".join(form.split())
         assert not re.search(r"(> *|[%s]  +|\| )(worse|better|same|differs|at margin) *(<|\||\n)", form)
-    assert 'class="verdict suspect"' in forms[2]
+    assert 'class="verdict warn"' in forms[2]
 
 
 @pytest.mark.parametrize(("runs", "requests"), [(1, 1_000), (3, 100)])
@@ -266,7 +266,7 @@ def test_versions_machine_and_address_are_shown_and_not_refused(tmp_path: Path) 
     assert found[("machine", "name")] == ("somewhere", "elsewhere")
     assert found[("length", "requests")] == ("60", "90")
     assert any("different length" in warning for warning in whole.versus[0].warnings)
-    text = comparison_text.render(to_json(whole))
+    text = comparison_text(to_json(whole))
     assert text.index("0.2.0") < text.index("TTFT p90")
 
 
@@ -364,21 +364,21 @@ def test_an_error_that_calibration_found_widens_the_margin(tmp_path: Path) -> No
 def test_the_document_keeps_its_schema_and_is_rendered_in_80_columns(tmp_path: Path, runs: int) -> None:
     content = orjson.loads(to_bytes(to_json(compared(*pairs(tmp_path, runs, tpot_ms=5.4)))))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
-    text = comparison_text.render(content)
+    text = comparison_text(content)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert comparison_page.render(content) == comparison_page.render(content)
+    assert comparison_page(content) == comparison_page(content)
 
 
 def test_what_came_from_outside_is_escaped(tmp_path: Path) -> None:
     a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, model="<script>|alert")
     content = to_json(compared(a, b, allow=["model"]))
-    assert "<script>|alert" not in comparison_page.render(content)
-    assert "&lt;script>\\|alert" in comparison_text.markdown(content)
+    assert "<script>|alert" not in comparison_page(content)
+    assert "&lt;script>\\|alert" in comparison_markdown(content)
 
 
 def test_markdown_has_a_row_a_number_that_decides(tmp_path: Path) -> None:
-    text = comparison_text.markdown(to_json(compared(*pairs(tmp_path, tpot_ms=5.5))))
+    text = comparison_markdown(to_json(compared(*pairs(tmp_path, tpot_ms=5.5))))
     (row,) = [line for line in text.splitlines() if line.startswith("| TPOT p50 (ms)")]
-    assert row.endswith("| worse |")
+    assert row.endswith("| ❌ worse |")
     assert len(row.split(" | ")) == 7

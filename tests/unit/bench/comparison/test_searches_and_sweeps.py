@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from bench.comparison.capacities import difference_of
 from bench.comparison.kinds import compare_directories
 from bench.errors import UsageError
-from bench.report import comparison_page, comparison_text
 from tests.support.made_runs import made_run, made_side
+from tests.support.rendered import comparison_markdown, comparison_page, comparison_text
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compare.schema.json").read_bytes()))
 
@@ -25,11 +25,11 @@ def compared(*paths: Path, **options: Any) -> dict[str, Any]:
     """The comparison, which keeps its schema and can be rendered."""
     content: dict[str, Any] = orjson.loads(orjson.dumps(compare_directories(paths, **{"margin": 0.05, **options})))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
-    text = comparison_text.render(content)
+    text = comparison_text(content)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert comparison_text.markdown(content)
-    assert content["versus"][0]["headline"][:20] in comparison_page.render(content).replace("&#39;", "'")
+    assert comparison_markdown(content)
+    assert content["versus"][0]["headline"][:20] in comparison_page(content).replace("&#39;", "'")
     return content
 
 

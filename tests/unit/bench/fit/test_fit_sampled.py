@@ -16,9 +16,9 @@ from bench.commands.fit import lines_of
 from bench.fit.profile import to_sampled_document
 from bench.fit.sampled import SampledFit, fit_sampled
 from bench.fit.streams import Stream
-from bench.report.fit_page import render
 from mockserver.cli import read_arguments
 from tests.support.made_runs_of_fit import made_runs
+from tests.support.rendered import fit_page
 
 
 def streams(
@@ -119,7 +119,7 @@ def test_the_profile_keeps_the_schema_is_served_by_the_mock_and_has_a_page(tmp_p
     config = read_arguments(["--profile", str(path)])
     assert config.sampled_times is not None
     assert config.sampled_times.factors(8) == pytest.approx((2.75, 2.75), rel=0.05)
-    page = render(document)
+    page = fit_page(document)
     assert "What its times are" in page
     assert "What a step costs" not in page
     assert any(line.startswith("requests under way") for line in lines_of(document))

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 import bench.report
+from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import exit_of
 from bench.load_sweep.points import (
@@ -28,12 +29,12 @@ from bench.load_sweep.points import (
 )
 from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
 from bench.load_sweep.visits import Loads, parse
-from bench.report import load_curves, load_sweep_page, load_sweep_text
 from bench.results.summary import RunSummary
 from bench.statistics.between_runs import spread
 from tests.support import scipy_stats as stats
 from tests.support.golden_run import golden_summary
 from tests.support.jobs_run import summary_of_jobs
+from tests.support.rendered import sweep_page, sweep_text
 from tests.support.results import filled
 
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
@@ -235,23 +236,23 @@ def test_a_rate_that_the_server_does_not_keep_up_with_is_named() -> None:
     assert [point.kept_up for point in points_of(runs, None)] == [True, False]
     assert [point.kept_up for point in points_of([made_run(20)], None)] == [None]
     rates = {**content(runs), "kind": "rate", "unit": "requests/s"}
-    text = " ".join(load_sweep_text.render(rates).split())
+    text = " ".join(sweep_text(rates).split())
     assert "At 40 requests/s: requests in flight kept rising" in text
-    assert "served" in text
-    assert load_sweep_page.render([rates]).count("requests in flight kept rising") == 1
+    assert "Served" in text
+    assert sweep_page([rates]).count("requests in flight kept rising") == 1
 
 
 # How it is shown
 
 
-def test_the_table_fits_eighty_columns_and_marks_what_was_not_measured() -> None:
+def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
     runs = [*LADDER, made_run(512, 1, "INVALID")]
-    text = load_sweep_text.render(content(runs, ended="interrupted"))
-    assert max(map(len, text.splitlines())) <= 80
+    text = sweep_text(content(runs, ended="interrupted"))
+    assert max(map(len, text.splitlines())) <= 100
     assert "Not complete (interrupted): 10 of 10 runs." in text
     assert "Half of the greatest throughput is reached with 20.00 users (95%: 20.00–20.00)" in text.replace("\n", " ")
     assert "512 users is INVALID; its numbers count for nothing else: the client was busy" in " ".join(text.split())
-    assert "±2.0%" in text
+    assert "909.0–946.1" in text
 
 
 @pytest.mark.parametrize(
@@ -284,24 +285,24 @@ def test_no_load_above_the_highest_that_was_measured_is_given_as_a_number(
     swept = content([*(run for run in LADDER if run.load <= upto), made_run(512, 1, "INVALID")])
     jsonschema.validate(swept, SCHEMA)
     assert swept["knee"]["ninety_percent_at"] == (None if kept is None else pytest.approx(kept))
-    assert text in " ".join(load_sweep_text.render(swept).split())
-    page = load_sweep_page.render([swept])
-    assert tuple(re.findall(r"of the ceiling</p><p class=.figure.>([^<]*)<", page)) == tiles
+    assert text in " ".join(sweep_text(swept).split())
+    page = sweep_page([swept])
+    assert tuple(re.findall(r"of the ceiling</p><p class=.figure.><span>([^<]*)<", page)) == tiles
     assert ("No load above" in page) == (kept is None)
 
 
 def test_the_interval_of_half_the_ceiling_ends_at_the_highest_load() -> None:
     swept = content([run for run in LADDER if run.load <= 64])
     swept["knee"]["half_at_interval"] = [15.0, 90.0]
-    assert "with 20.00 users (95%: 15 to beyond 64), 90% beyond 64" in " ".join(load_sweep_text.render(swept).split())
+    assert "with 20.00 users (95%: 15 to beyond 64), 90% beyond 64" in " ".join(sweep_text(swept).split())
 
 
 def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measured() -> None:
-    page = load_sweep_page.render([content([*LADDER, made_run(512, 1, "INVALID")])])
+    page = sweep_page([content([*LADDER, made_run(512, 1, "INVALID")])])
     for title in ("Throughput", "TTFT", "TPOT", "E2EL", "Goodput", "Throughput of a GPU against speed for a user"):
         assert f"<h3>{title}</h3>" in page
     assert len(re.findall(r'<g class="bad" data-line="\d+"><path class="points', page)) == 5
-    assert '<span class="status invalid">INVALID</span>' in page
+    assert '<span class="tone bad">INVALID</span>' in page
     assert 'href="concurrency-512-1/report.html"' in page
     assert "INVALID or FAILED" in page
 
@@ -329,11 +330,11 @@ def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
     assert len(charts[0].x) == 12
     assert sum(value is not None for value in drawn["b"].values) == 3
     assert drawn["b"].over_gaps
-    page = load_sweep_page.render([content(LADDER), other], ["x/one", "x/two"])
+    page = sweep_page([content(LADDER), other], ["x/one", "x/two"])
     assert "<h2>a</h2>" in page
     assert "<h2>b</h2>" in page
     assert 'href="x/two/concurrency-30-1/report.html"' in page
-    assert load_sweep_page.names_of([content(LADDER)] * 2, ["x", "y"]) == ["x", "y"]
+    assert sweep_document.names_of([content(LADDER)] * 2, ["x", "y"]) == ["x", "y"]
 
 
 def test_a_sweep_over_sessions_shows_their_jobs() -> None:
@@ -350,11 +351,11 @@ def test_a_sweep_over_sessions_shows_their_jobs() -> None:
     ]
     swept = content(runs) | {"kind": "sessions", "unit": "sessions"}
     jsonschema.validate(swept, SCHEMA)
-    printed = load_sweep_text.render(swept)
+    printed = sweep_text(swept)
     assert printed.startswith("sessions") or "\nsessions " in printed
-    for head in ("jobs/h", "job s"):
+    for head in ("Jobs/hour", "Job p50 (s)"):
         assert head in printed
-    page = load_sweep_page.render([swept])
+    page = sweep_page([swept])
     for said in ("Job p90 (s)", "Job seconds", "Jobs an hour"):
         assert said in page
 

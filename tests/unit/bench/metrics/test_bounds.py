@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.documents import other_tools
+from bench.documents.formatting import statistic
 from bench.metrics.bounds import meaningless
 from bench.metrics.facts import RunFacts
 from bench.metrics.loose_gaps import LooseGaps, loose_gaps
@@ -15,11 +17,10 @@ from bench.metrics.request_metrics import first_open_ms, last_open_ms, output_op
 from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
-from bench.report import html, other_tools, text
-from bench.report.formatting import statistic
 from bench.results.base import to_plain
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.rendered import run_page, run_text
 from tests.support.tables import pauses_of, sums_of, table_of, value_of
 
 
@@ -196,12 +197,12 @@ def test_a_number_that_stamps_leave_more_open_than_it_is_large_is_printed_as_wha
 
 def test_no_page_prints_a_median_of_nothing() -> None:
     summary = itl_of_nothing()
-    page = html.render(summary)
-    assert page.count("0–21.30") >= 5  # A tile, and two rows in each table.
-    lines = text.render(summary).splitlines()
-    for name in ("ITL (ms)", "TPOT (ms)"):
-        (row,) = [line for line in lines if line.startswith(name)]
-        assert "0–21.30" in row
+    page = run_page(summary)
+    assert page.count("0–21.30") >= 5  # The table to see first, and two rows in each table.
+    lines = run_text(summary).splitlines()
+    rows = [line for line in lines if line.startswith(("ITL (ms)", "TPOT (ms)"))]
+    assert len(rows) == 5
+    assert all("0–21.30" in row for row in rows)
     ours = other_tools.rows(summary)[0]
     assert [cell.value for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
 

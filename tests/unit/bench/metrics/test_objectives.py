@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from bench.documents import formatting
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
 from bench.metrics.run_numbers import Numbers
 from bench.records import Outcome, RequestRecord
-from bench.report import formatting
 from bench.results.base import to_plain
 from bench.results.numbers import Metric, Throughput
 from bench.results.summary import Slo

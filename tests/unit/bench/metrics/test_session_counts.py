@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from bench.documents.jobs import rows
 from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome, RequestRecord
-from bench.report.jobs import rows
 from bench.results.base import to_plain
 from tests.support.made_records import made_record
 from tests.support.tables import table_of

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.documents.document import Level
+from bench.documents.gate_document import gate_document
 from bench.release_gate.document import to_json
 from bench.release_gate.gate import Gate, Rules, against, notes_on
-from bench.report import gate as report
+from bench.report import text as report
 from bench.statistics.gate import Metric as Judged
 from bench.statistics.gate import Verdict, judge
 
@@ -63,8 +65,9 @@ def test_what_is_not_shown_says_which_change_these_runs_find() -> None:
     rows = gated(0.1, 0.3, 3)
     (tail,) = [row for row in rows if row["name"] == "ttft:p99"]
     assert (tail["verdict"], tail["seen_from"] > 0.3) == ("not shown", True)
-    text = report.render({"exit": 0, "counts": {"failed": 0, "held": 0, "not shown": len(rows)}, "objectives": [],
-                          "metrics": rows, "notes": []})  # fmt: skip
+    page = gate_document({"exit": 0, "counts": {"failed": 0, "held": 0, "not shown": len(rows)}, "objectives": [],
+                          "metrics": rows, "notes": [], "runs": [], "command": []})  # fmt: skip
+    text = report.render(page, Level.FIRST, width=80)
     said = f"TTFT p99: not shown; these runs find a change of +{tail['seen_from']:.0%} or more in four gates of five"
     assert said in " ".join(text.split())
 

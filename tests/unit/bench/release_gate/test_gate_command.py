@@ -225,7 +225,7 @@ def test_the_summary_is_appended_and_says_how_to_do_it_again(tmp_path: Path, bas
     gate(slow, "--baseline", baseline, "--slo", "tpot:p50<5ms", "--summary", path)
     text = path.read_text()
     assert text.startswith("before\n### ❌ The gate failed: 3 failed, 4 held\n")
-    assert "| metric | baseline | now | change [95%] | found from | allowed | verdict |" in text
+    assert "| Against the baseline | Before | Now | Change | 95% interval | Found from | Allowed |  |" in text
     (row,) = [line for line in text.splitlines() if line.startswith("| TPOT p50 (ms)")]
     assert row.endswith("| +5% | ❌ failed |")
     assert f"python -m bench gate {slow} --baseline {baseline}" in text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from bench.documents.charts import Chart, Line, Panel
 from bench.report import plot
-from bench.report.charts import Chart, Line, Panel
 
 
 def axis(values: list[float], *, from_zero: bool = True) -> dict[str, float]:

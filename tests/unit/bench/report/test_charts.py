@@ -13,24 +13,15 @@ from typing import Any
 
 import pytest
 
+from bench.documents import charts, distribution_charts, packing, period_data, request_tables, run_charts, time_charts
+from bench.documents.charts import Cells
+from bench.documents.time_charts import RunNumbers
 from bench.records import Outcome
-from bench.report import (
-    charts,
-    distribution_charts,
-    heat_map,
-    html,
-    packing,
-    period_data,
-    plot,
-    request_tables,
-    run_charts,
-    time_charts,
-)
-from bench.report.charts import Cells
-from bench.report.time_charts import RunNumbers
+from bench.report import heat_map, plot
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
+from tests.support.rendered import run_page
 
 GOLDEN = RunNumbers(golden_summary(), golden_page_data())
 
@@ -139,7 +130,7 @@ def test_errors_stand_by_outcome_and_the_rarest_together() -> None:
     assert [(line.name, sum(v or 0 for v in line.values)) for line in panel.lines] == [
         *((str(outcome), 10 - k) for k, outcome in enumerate(outcomes[:5])), ("others", 5 + 4 + 3 + 2 + 1 + 1 + 1)
     ]  # fmt: skip
-    assert "No request failed." in html.render(made_summary([made_record()]))
+    assert "No request failed." in run_page(made_summary([made_record()]))
 
 
 def test_packed_histograms_are_what_they_were() -> None:
@@ -208,7 +199,7 @@ def test_the_slowest_and_the_failed_requests_have_their_ids() -> None:
     assert (failed.id, failed.error, dict(failed.cells)["Outcome"], dict(failed.cells)["Status"]) == (
         "made-30", "busy <b>", "http_error", "503"
     )  # fmt: skip
-    shown = html.render(summary, page)
+    shown = run_page(summary, page)
     assert '<a href="requests.jsonl">' in shown
     assert "busy &lt;b&gt;" in shown
 
@@ -252,7 +243,7 @@ def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
         records.append(made_record(index, sent_ms=index * 98.0, chunks_ms=chunks, outcome=outcome, **tokens))
     summary, page = made_page(records)
     assert len(page["series"]["t_s"]) > 390
-    shown = html.render(summary, page).encode()
+    shown = run_page(summary, page).encode()
     assert 250_000 < len(shown) <= 400_000, (
         f"a page of a long run may have 400 KB, and has {len(shown):,} bytes: a new chart draws fewer lines, or replaces one"
     )

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from bench.documents.fit_document import cdf, share_below
 from bench.fit.curves import SHARES, curves_of
 from bench.fit.streams import Stream
-from bench.report.fit_page import cdf, render, share_below
+from tests.support.rendered import fit_page
 
 PROFILE = json.loads((Path(__file__).parents[3] / "support" / "made_profile.json").read_text())
 
@@ -72,7 +73,7 @@ def test_both_distributions_stand_over_one_axis() -> None:
 
 def test_the_page_shows_held_out_loads_first_and_escapes_what_came_from_outside() -> None:
     profile = made_profile(server="<b>lab</b>", replays=(("one", False), ("eight", True)))
-    page = render(profile)
+    page = fit_page(profile)
     assert "&lt;b&gt;lab&lt;/b&gt;" in page
     assert "<b>lab</b>" not in page
     assert page.index("eight, held out") < page.index("<h2>one</h2>")
@@ -81,6 +82,6 @@ def test_the_page_shows_held_out_loads_first_and_escapes_what_came_from_outside(
 
 
 def test_a_profile_without_replays_has_a_page_too() -> None:
-    page = render(made_profile())
+    page = fit_page(made_profile())
     assert "Quantile by quantile" not in page
     assert "What a step costs" in page

@@ -11,6 +11,7 @@ from bench.report import metric_table
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
+from tests.support.rendered import run_markdown
 
 
 def test_csv_has_every_metric_in_full_precision() -> None:
@@ -33,30 +34,29 @@ def test_csv_has_every_metric_in_full_precision() -> None:
 def test_markdown_has_verdict_numbers_objectives_and_errors() -> None:
     summary = golden_summary()
     summary["latency"]["ttft_ms"]["ci95"]["mean"] = [48.56, 52.11]
-    shown = metric_table.to_markdown(summary)
+    shown = run_markdown(summary)
     lines = shown.splitlines()
     assert lines[0] == "# golden"
     assert "**SUSPECT**, 42 requests, 3 failed: median can be given, no P90" in lines
-    assert any(line.startswith("| TTFT | ms | 50.37 (48.56–52.11) | ") for line in lines)
+    assert any(line.startswith("| TTFT (ms) | 50.37 (48.56–52.11) | ") for line in lines)
     assert any(
         line.startswith("| ttft:p90&lt;100ms | 58.07 ms | held, not shown: too few independent values |")
         for line in lines
     )
     assert "made &lt;by> hand & small" in shown
-    widths = [line.count("|") for line in lines if line.startswith("| TTFT") or line.startswith("| Metric")]
+    latency = lines[lines.index("### Latency over the whole run") :]
+    widths = [line.count("|") for line in latency[:6] if line.startswith("|")]
     assert len(set(widths)) == 1
 
 
 def test_what_a_server_says_breaks_no_table() -> None:
     evil = "a | b\n<img src=x>![y](http://z)`c`"
     summary = made_summary([made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=evil)])
-    assert "| http_error | 500 | a \\| b &lt;img src=x>!\\[y](http://z)\\`c\\` | 1 |" in metric_table.to_markdown(
-        summary
-    )
+    assert "| 1 | `http_error` | 500 | a \\| b &lt;img src=x>!\\[y](http://z)\\`c\\` |" in run_markdown(summary)
 
 
-def test_a_run_without_numbers_has_tables_without_rows() -> None:
+def test_a_run_without_numbers_has_no_values() -> None:
     summary = made_summary([])
-    assert "| TTFT" not in metric_table.to_markdown(summary)
+    assert "| TTFT (ms) | – | – |" in run_markdown(summary)
     (ttft,) = [row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary))) if row["metric"] == "ttft"]
     assert (ttft["values"], ttft["p50"]) == ("0", "")

@@ -9,14 +9,18 @@ import pytest
 import yaml
 
 from bench.config import Settings
+from bench.documents import details, formatting, other_tools, run_charts
+from bench.documents.configuration import UNITS, configuration
+from bench.documents.details import flat
+from bench.documents.document import Level
+from bench.documents.run_document import run_document
 from bench.metrics.objectives import parse
 from bench.records import Outcome, RequestRecord
-from bench.report import details, formatting, html, other_tools, run_charts, text
-from bench.report.configuration import UNITS, configuration
-from bench.report.details import flat
+from bench.report import text
 from tests.support.golden_run import golden_page_data, golden_summary
-from tests.support.made_records import START_NS, made_record
+from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
+from tests.support.rendered import run_page, run_text
 
 ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
 
@@ -43,8 +47,8 @@ def test_a_run_that_ended_early_says_so(stop_reason: str, planned: int | None, s
     summary["counts"]["planned"] = planned
     assert details.ended_early(summary) == ([] if sentence is None else [sentence])
     said = "the numbers are about these"
-    shown = " ".join(text.render(summary).split())
-    assert (said in shown, said in html.render(summary)) == (sentence is not None,) * 2
+    shown = " ".join(run_text(summary).split())
+    assert (said in shown, said in run_page(summary)) == (sentence is not None,) * 2
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
     assert command == "python -m bench --slo 'a b'"
     assert text.splitlines()[0] == "# Never stored, so give them again: api_key"
     assert yaml.safe_load(text) == changed
-    page = html.render(made_summary([made_record()]) | {"run": run | {"changed": changed}})
+    page = run_page(made_summary([made_record()]) | {"run": run | {"changed": changed}})
     for shown in ("python -m bench --slo &#39;a b&#39;", "cpus 2 · name n", "duration: 30.0"):
         assert shown in page
 
@@ -128,7 +132,7 @@ class _Page(HTMLParser):
 
 
 def test_a_page_is_well_formed_and_asks_for_nothing() -> None:
-    page = _Page(html.render(golden_summary(), golden_page_data()))
+    page = _Page(run_page(golden_summary(), golden_page_data()))
     assert page.open == []
     for tag, attributes in page.tags:
         assert tag not in ("iframe", "object", "embed", "form", "img")
@@ -145,29 +149,29 @@ def test_what_a_server_says_is_never_code() -> None:
     evil = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
     record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=evil)
     summary = made_summary([record]) | {"run": {"name": evil, "model": evil, "config": {"headers": [evil]}}}
-    page = html.render(summary)
+    page = run_page(summary)
     assert "<img" not in page
     assert page.count("<script>") == 1
     assert "&lt;img src=x" in page
 
 
 def test_the_same_summary_gives_the_same_bytes() -> None:
-    pages = [html.render(golden_summary(), golden_page_data()) for _ in range(2)]
+    pages = [run_page(golden_summary(), golden_page_data()) for _ in range(2)]
     assert pages[0] == pages[1]
-    assert text.render(golden_summary()) == text.render(golden_summary())
+    assert run_text(golden_summary()) == run_text(golden_summary())
 
 
 @pytest.mark.parametrize("records", [[], ALL_FAILED, [made_record()], [made_record(chunks_ms=())]])
 def test_every_run_has_a_report(records: list[RequestRecord]) -> None:
     summary = made_summary(records)
-    assert "Latency over the whole run" in html.render(*made_page(records))
-    assert "TTFT" in text.render(summary)
+    assert "Latency over the whole run" in run_page(*made_page(records))
+    assert "TTFT" in run_text(summary)
 
 
 def test_the_steady_window_has_a_table_of_its_own_where_it_differs() -> None:
     records = [made_record(i, sent_ms=i * 10.0) for i in range(300)]
-    assert "Latency in the steady window" not in html.render(made_summary(records))
-    assert "Latency in the steady window, 1.0 s to 3.0 s" in html.render(made_summary(records, ramp_s=1.0))
+    assert "Latency in the steady window" not in run_page(made_summary(records))
+    assert "Latency in the steady window, 1.0 s to 3.0 s" in run_page(made_summary(records, ramp_s=1.0))
 
 
 def test_a_certificate_is_shown() -> None:
@@ -185,7 +189,7 @@ def test_a_certificate_is_shown() -> None:
         "problems": ["one is missing"],
         "causes": [cause],
     }
-    page = html.render(made_summary([made_record()]) | {"calibration": calibration})
+    page = run_page(made_summary([made_record()]) | {"calibration": calibration})
     for shown in ("TTFT median", "+0.010", "+0.02%", "median 0.004 ms", "3 here, 4 there", "one is missing",
                   "TTFT is +1.500 ms off at p99; likely cause: some mistake", "certificate.html"):  # fmt: skip
         assert shown in page
@@ -206,36 +210,42 @@ def test_the_errors_of_an_earlier_calibration_are_shown_with_their_age() -> None
     }
     summary = made_summary([made_record()]) | {"calibration": calibration}
     sentence = "p50 -0.020 ms (calibrated at such a load on this machine 2 hours ago: VALID)"
-    assert sentence in html.render(summary)
-    assert "certificate.html" not in html.render(summary)
-    assert sentence in " ".join(text.render(summary, width=120).split())
+    assert sentence in run_page(summary)
+    assert "certificate.html" not in run_page(summary)
+    assert sentence in " ".join(run_text(summary, width=120).split())
 
 
 def test_the_verdict_stands_first() -> None:
     summary = golden_summary()
     headline = "SUSPECT, 42 requests, 3 failed: median can be given, no P90"
-    assert text.render(summary).startswith(f"{headline}\n  - 7.1% of the requests failed")
-    page = html.render(summary)
+    assert run_text(summary).splitlines()[1:3] == [
+        headline,
+        "  - 7.1% of the requests failed: the latencies are those of the others",
+    ]
+    page = run_page(summary)
     order = (
-        'class="verdict suspect"',
-        'class="tiles"',
+        "<h1>golden",
+        "10 requests/s, 42 requests, 100 tokens in, about 13 out, model made &lt;by&gt; hand",
+        'class="verdict warn"',
         "<h3>Objectives",
-        "<h2>Charts",
+        "<h3>Latency and throughput",
+        "<h3>Errors</h3>",
+        "<h3>Next</h3>",
         "<h3>Latency over",
         "<h3>Throughput",
-        "<h3>Errors</h3>",
         "<h3>Requests</h3>",
+        "<h2>Charts",
         "<h2>What other tools",
         "<h2>Configuration and",
         "YAML, for",
     )
     places = [page.index(part) for part in order]
     assert places == sorted(places)
-    assert '<details class="card fold" id="configuration">' in page
+    assert page.count('<details class="card fold">') == 2
 
 
 def test_every_table_has_a_caption() -> None:
-    page = html.render(golden_summary())
+    page = run_page(golden_summary())
     assert page.count("<table") == len(re.findall(r"<table[^>]*>\s*<caption>[^<]+</caption>", page)) > 10
 
 
@@ -245,7 +255,7 @@ def test_text_keeps_to_its_width_and_cuts_no_number(width: int) -> None:
         made_record(i, sent_ms=i * 90_000.0, chunks_ms=(123_456.7 + i * 777, 234_567.8 + i * 999)) for i in range(60)
     ]
     for summary in (golden_summary(), made_summary(slow)):
-        shown = text.render(summary, width=width)
+        shown = run_text(summary, width=width)
         assert max(map(len, shown.splitlines())) <= min(max(width, 80), 120)
         assert "…" not in shown
 
@@ -257,36 +267,30 @@ def test_columns_are_left_out_before_a_number_is_broken_over_two_lines() -> None
         )
         for i in range(400)
     ]
-    shown = text.render(made_summary(wide), width=80)
-    table = shown[shown.index("average") : shown.index("per second")]
-    assert "p95" not in table
+    shown = run_text(made_summary(wide), width=80)
+    table = shown[shown.index("Average") : shown.index("Left out for want of room")]
+    assert "P95" not in table
     assert [line for line in table.splitlines() if line.startswith(" " * 10) and line.strip()] == []
 
 
 def test_brief_text_is_verdict_and_errors() -> None:
-    shown = text.render(golden_summary(), brief=True)
+    shown = run_text(golden_summary(), level=Level.BRIEF)
     assert "SUSPECT" in shown
     assert "reset" in shown
     assert "TTFT" not in shown
 
 
-def test_text_shows_latency_from_due_where_requests_waited() -> None:
-    waited = [made_record(i, sent_ms=i * 50.0, intended_ns=START_NS - 10**9) for i in range(30)]
-    assert "TTFT from due" in text.render(made_summary(waited))
-    assert "TTFT from due" not in text.render(made_summary([made_record()]))
-
-
 def test_a_server_cannot_steer_the_terminal() -> None:
     record = made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="\x1b[2J[red]gone[/red]\r\nx")
-    shown = text.render(made_summary([record]))
+    shown = run_text(made_summary([record]))
     assert "\x1b" not in shown
     assert "[2J[red]gone[/red]  x" in shown
 
 
 def test_text_is_plain_where_there_is_no_terminal() -> None:
     out = io.StringIO()
-    text.show(golden_summary(), out)
-    assert out.getvalue() == text.render(golden_summary())
+    text.show(run_document(golden_summary()), file=out)
+    assert out.getvalue() == run_text(golden_summary(), level=Level.FIRST)
 
 
 class _Terminal(io.StringIO):
@@ -298,9 +302,9 @@ def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pyte
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     coloured, plain = _Terminal(), _Terminal()
-    text.show(golden_summary(), coloured)
+    text.show(run_document(golden_summary()), file=coloured)
     monkeypatch.setenv("NO_COLOR", "1")
-    text.show(golden_summary(), plain)
+    text.show(run_document(golden_summary()), file=plain)
     assert "\x1b[1;33mSUSPECT" in coloured.getvalue()
     assert "33m" not in plain.getvalue()
 
@@ -309,7 +313,7 @@ def shown_on_a_terminal(summary: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = _Terminal()
-    text.show(summary, terminal)
+    text.show(run_document(summary), file=terminal)
     return terminal.getvalue()
 
 
@@ -317,14 +321,18 @@ def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(m
     reset = made_record(9, outcome=Outcome.RESET, chunks_ms=(), error="\x1b[2Jgone")
     summary = made_summary([*ALL_FAILED, reset], "FAILED")
     summary["verdict"]["reasons"] = ["every request failed"]
-    assert text.render(summary).startswith(
-        "FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n"
-        "  what to do, reason by reason: docs/"
+    assert (
+        run_text(summary)
+        .partition("\n")[2]
+        .startswith(
+            "FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n"
+            "  What to do, reason by reason: docs/"
+        )
     )
-    assert text.render(summary, brief=True).startswith("FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n")
+    assert run_text(summary, level=Level.BRIEF).startswith("FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n")
     assert "\x1b[1;31mFAILED\x1b[0m" in shown_on_a_terminal(summary, monkeypatch)
-    page = html.render(summary)
-    assert page.index('class="verdict failed"') < page.index("<li>5 failed: busy</li>") < page.index('class="tiles"')
+    page = run_page(summary)
+    assert page.index('class="verdict bad"') < page.index("<li>5 failed: busy</li>") < page.index("Latency and")
     assert "The target failed" in page
 
 
@@ -332,11 +340,11 @@ def test_nothing_good_is_green_where_the_run_is_not_valid(monkeypatch: pytest.Mo
     facts = {"objectives": parse(["ttft:p99<5s", "ttft:p99<1ms"])}
     for status, green in (("VALID", True), ("SUSPECT", False), ("INVALID", False)):
         summary = made_summary([made_record()], status, **facts)
-        told, page = shown_on_a_terminal(summary, monkeypatch), html.render(summary)
+        told, page = shown_on_a_terminal(summary, monkeypatch), run_page(summary)
         assert (re.search(r"\x1b\[32m *held", told) is not None) is green
         assert re.search(r"\x1b\[31m *missed", told)
-        assert ('class="held yes">✓ held' in page) is green
-        assert 'class="held no">✕ missed' in page
+        assert ('class="tone good">held' in page) is green
+        assert 'class="tone bad">missed' in page
 
 
 def _streamed(n: int = 40) -> list[RequestRecord]:
@@ -347,35 +355,19 @@ def _streamed(n: int = 40) -> list[RequestRecord]:
 
 def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
     rows = {row.title: row for row in other_tools.rows(made_summary(_streamed()))}
-    assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", "mean 50 · P99 50", apart=False)
+    assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", ("50", "50"), apart=False)
     marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
     assert marked["Trueload"] == [False, False, False, False, False, False]
     assert marked["vllm bench serve"] == [False, False, True, False, False, False]
     assert marked["guidellm"] == [False, True, False, True, False, False]
     assert marked["genai-bench"] == [False, True, False, True, False, False]
-    assert rows["genai-bench"].cells[2] == other_tools.ToolCell(formatting.NOTHING, "", apart=False)
+    assert rows["genai-bench"].cells[2] == other_tools.ToolCell(formatting.NOTHING, (), apart=False)
     assert "No ITL: it prints no such number." in rows["genai-bench"].why
     assert any(why.startswith("E2EL ends when the usage chunk has come") for why in rows["genai-bench"].why)
 
 
-def test_a_terminal_shows_only_what_other_tools_print_otherwise() -> None:
-    written = text.render(made_summary(_streamed()))
-    shown = written.partition("other tools print")[2]
-    assert "guidellm" in shown
-    assert "vllm bench serve (Python)" not in shown
-    assert other_tools.lines(made_summary(_streamed()))[0] == (
-        "vllm bench serve",
-        "ITL (ms)",
-        "18.75 / 20 / 20",
-        "20 / 20 / 20",
-    )
-    whole = [made_record(i, chunks_ms=()) for i in range(30)]
-    assert "other tools" not in text.render(made_summary(ALL_FAILED))
-    assert "other tools" not in text.render(made_summary(whole))
-
-
 def test_a_page_without_numbers_has_no_other_tools() -> None:
     assert other_tools.rows(made_summary(ALL_FAILED)) == []
-    assert "What other tools would print" not in html.render(made_summary(ALL_FAILED))
-    assert "What other tools would print" in html.render(made_summary(_streamed()))
+    assert "What other tools would print" not in run_page(made_summary(ALL_FAILED))
+    assert "What other tools would print" in run_page(made_summary(_streamed()))

@@ -13,17 +13,19 @@ import jsonschema
 import pytest
 
 import bench.report
+from bench.documents import run_charts
+from bench.documents.server_facts import server_view
+from bench.documents.time_charts import RunNumbers
 from bench.metrics.objectives import parse
 from bench.records import Outcome, RequestRecord
-from bench.report import html, metric_table, run_charts, text
-from bench.report.server import server_view
-from bench.report.time_charts import RunNumbers
+from bench.report import metric_table
 from bench.results.summary import RunSummary
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_page
+from tests.support.rendered import run_markdown, run_page, run_text
 from tests.support.results import filled
 
 TOKEN_WORDS = (
@@ -134,19 +136,19 @@ def test_no_sign_of_the_verdict_needs_tokens(summary: Any) -> None:
 
 
 def test_the_terminal_shows_inputs_and_nothing_about_tokens_that_come_out(summary: Any) -> None:
-    shown = text.render(summary)
+    shown = run_text(summary)
     assert "E2EL (ms)" in shown
     assert "Inputs (texts)" in shown
     assert "Input tokens" in shown
-    assert "inputs a request: average 2.500 · median 2.500 · max 4\n" in shown
-    assert "dimensions: 8 (40)\n" in shown
+    assert re.search(r"Inputs a request +average 2.500 · median 2.500 · max 4\n", shown)
+    assert re.search(r"Dimensions +8 \(40\)\n", shown)
     assert [word for word in TOKEN_WORDS if word in shown] == []
 
 
 def test_the_page_shows_inputs_and_nothing_about_tokens_that_come_out(
     page: tuple[Any, Any],
 ) -> None:
-    shown = html.render(*page)
+    shown = run_page(*page)
     body = re.sub(r"<script.*?</script>", "", shown, flags=re.DOTALL).partition("<main>")[2]
     charts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', shown, flags=re.DOTALL)
     assert [word for word in TOKEN_WORDS for chart in charts if word in chart] == []
@@ -192,8 +194,8 @@ def test_tables_for_other_tools_have_a_row_for_what_there_is(summary: Any) -> No
         "e2el", "e2el_from_intended", "requests_per_s", "inputs_per_s", "input_tokens_per_s", "error_rate"
     ]  # fmt: skip
     assert float(rows["inputs_per_s"]["mean"]) == summary["throughput"]["inputs_per_s"]
-    markdown = metric_table.to_markdown(summary)
-    assert "| Inputs (texts) | texts/s |" in markdown
+    markdown = run_markdown(summary)
+    assert "| Inputs (texts) (texts/s) |" in markdown
     assert [word for word in TOKEN_WORDS if word in markdown] == []
 
 
@@ -207,8 +209,8 @@ def test_other_tools_print_e2el_of_what_they_can_send(summary: Any) -> None:
 
 
 def test_segments_have_the_columns_that_have_numbers() -> None:
+    from bench.documents import segments_table
     from bench.metrics.planned_load import PlannedLoad
-    from bench.report import segments_table
 
     loads = (PlannedLoad(1.0, 1.0, 0, 2_000 * MS), PlannedLoad(2.0, 2.0, 2_000 * MS, 4_200 * MS))
     found, _ = made_page(RECORDS, inputs_are="texts", endpoint="embeddings", segments=loads)

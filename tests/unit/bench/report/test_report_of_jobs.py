@@ -10,17 +10,18 @@ from importlib.resources import files
 import orjson
 from jsonschema import Draft202012Validator
 
-from bench.report import html, jobs, run_charts, text
-from bench.report.metric_table import to_csv, to_markdown
-from bench.report.time_charts import RunNumbers
+from bench.documents import jobs, run_charts
+from bench.documents.time_charts import RunNumbers
+from bench.report.metric_table import to_csv
 from tests.support.golden_run import golden_summary
 from tests.support.jobs_run import page_data_of_jobs, summary_of_jobs
+from tests.support.rendered import run_markdown, run_page, run_text
 
 SCHEMA = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 
 
 def test_the_text_is_the_golden_one(golden: Callable[[str, str], None]) -> None:
-    golden("jobs.txt", text.render(summary_of_jobs()))
+    golden("jobs.txt", run_text(summary_of_jobs()))
 
 
 def test_the_numbers_are_the_golden_ones(golden: Callable[[str, str], None]) -> None:
@@ -39,7 +40,7 @@ def test_the_summary_keeps_the_schema_and_the_schema_knows_no_more() -> None:
 
 
 def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
-    page = html.render(summary_of_jobs(), page_data_of_jobs())
+    page = run_page(summary_of_jobs(), page_data_of_jobs())
     assert "<h3>Jobs</h3>" in page
     for row in jobs.rows(summary_of_jobs()):
         assert row.name in page
@@ -53,7 +54,7 @@ def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
 def test_a_run_without_jobs_says_nothing_of_them() -> None:
     assert "jobs" not in golden_summary()
     assert jobs.rows(golden_summary()) == []
-    assert "Jobs" not in html.render(golden_summary())
+    assert "Jobs" not in run_page(golden_summary())
 
 
 def test_csv_and_markdown_have_them() -> None:
@@ -61,7 +62,7 @@ def test_csv_and_markdown_have_them() -> None:
     found = summary_of_jobs()["jobs"]
     assert float(rows["job"]["p90"]) == found["job_s"]["p90"]
     assert float(rows["jobs_per_hour_per_gpu"]["mean"]) == found["rates"]["jobs_per_hour_per_gpu"]
-    assert "| Job seconds | average " in to_markdown(summary_of_jobs())
+    assert "| Job seconds | average " in run_markdown(summary_of_jobs())
 
 
 def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
@@ -70,8 +71,8 @@ def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     whole["jobs"]["counts"] |= {"completed": 90, "cut": 5}
     (said,) = jobs.warnings(whole)
     assert said.startswith("5 jobs were cut off by the end of the run beside 90 that were completed")
-    assert said in html.render(whole, page_data_of_jobs())
-    assert said in " ".join(text.render(whole).split())
+    assert said in run_page(whole, page_data_of_jobs())
+    assert said in " ".join(run_text(whole).split())
     assert jobs.warnings(golden_summary()) == []
     # Where the others failed, nothing is said of seconds that there are not.
     whole["jobs"]["counts"] |= {"completed": 0, "failed": 5, "cut": 1}

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bench.report import html, metric_table, run_charts, server_requests, text
-from bench.report.time_charts import RunNumbers
+from bench.documents import run_charts, server_requests
+from bench.documents.document import Level
+from bench.documents.time_charts import RunNumbers
+from bench.report import metric_table
 from tests.support.changed import replace
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
+from tests.support.rendered import run_markdown, run_page, run_text
 from tests.unit.bench.report.test_schema import ADDED, _problems
 
 
@@ -38,7 +41,7 @@ def test_the_block_keeps_the_schema() -> None:
 
 
 def test_a_page_has_a_section_with_times_cache_and_drafts() -> None:
-    page = re.sub(r"<[^>]+>", " ", html.render(said()))
+    page = re.sub(r"<[^>]+>", " ", run_page(said()))
     assert "What the server says of each request" in page
     rows = {row.name: row.cells for row in server_requests.times(said())}
     assert {name: cells[0] for name, cells in rows.items()} == {
@@ -61,11 +64,11 @@ def test_charts_show_acceptance_by_position_and_tokens_a_step() -> None:
     assert list(charts["tokens_a_step"].panels[0].lines[0].values) == [20, 40, 40]
 
 
-def test_a_terminal_has_it_in_two_lines() -> None:
-    lines = server_requests.lines(said())
-    assert lines[0].startswith("the server by its replies, medians: Queue 2 ms, Prefill 25 ms, TTFT 27 ms")
-    assert "tokens a step 2.200 in 100 steps" in lines[1]
-    assert "the server by its replies" in text.render(said())
+def test_a_terminal_has_it_in_its_details() -> None:
+    shown = run_text(said())
+    assert re.search(r"Queue +2 +2 +2 +2 +20\n", shown)
+    assert re.search(r"Tokens a step +2.200 in 100 steps\n", shown)
+    assert "by its replies" not in run_text(said(), level=Level.FIRST)
 
 
 def test_tables_for_other_tools_have_rows_of_it() -> None:
@@ -74,7 +77,7 @@ def test_tables_for_other_tools_have_rows_of_it() -> None:
     assert rows["server_outside"] == ("ms", 20, 3.0)
     assert rows["cached_share"] == ("share", 20, 0.64)
     assert (rows["draft_acceptance"], rows["tokens_per_step"]) == (("share", 20, 0.6), ("tokens", 20, 2.2))
-    markdown = metric_table.to_markdown(said())
+    markdown = run_markdown(said())
     assert "| Prefill | 25 | 25 | 25 | 25 |" in markdown
     assert "| Accepted drafts | 120 of 200 (60%) |" in markdown
     assert len(metric_table.rows(golden_summary())) == len(
@@ -87,8 +90,7 @@ OURS = {"server_queue", "server_prefill", "server_decode", "server_ttft", "serve
 
 
 def test_other_runs_say_nothing_of_it() -> None:
-    assert server_requests.lines(golden_summary()) == []
-    assert "What the server says of each request" not in html.render(golden_summary())
+    assert "What the server says of each request" not in run_page(golden_summary())
     assert not run_charts.OF_DRAFTS.keys() & {
         chart.key for chart in run_charts.build(RunNumbers(golden_summary(), None))
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from bench.report import segments_table
-from bench.report.formatting import NOTHING
+from bench.documents import segments_table
+from bench.documents.formatting import NOTHING
 
 
 def metric(**values: Any) -> dict[str, Any]:

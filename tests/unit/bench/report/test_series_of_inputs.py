@@ -12,6 +12,7 @@ import pytest
 import bench.report
 from bench.comparison import numbers as compared
 from bench.console.task import Task, headlines
+from bench.documents import load_curves, sweep_words
 from bench.errors import UsageError
 from bench.load_search import goals
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_summary
@@ -19,10 +20,10 @@ from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
 from bench.load_sweep.sweep_file import SweepFacts, to_json
 from bench.load_sweep.visits import Loads
 from bench.records import RequestRecord
-from bench.report import load_curves, load_sweep_page, load_sweep_text
 from bench.results.summary import RunSummary
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
+from tests.support.rendered import sweep_page, sweep_text
 from tests.support.results import filled
 
 USERS = (1, 2, 4, 8, 16)
@@ -77,17 +78,17 @@ def test_a_sweep_has_inputs_and_a_knee_of_them(sweep: dict[str, Any]) -> None:
 
 
 def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
-    shown = load_sweep_text.render(sweep)
+    shown = sweep_text(sweep)
     assert "inputs/s" in shown
     assert "E2EL" in shown
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in shown
-    page = load_sweep_page.render([sweep]).partition("<main>")[2].partition("<script>")[0]
+    page = sweep_page([sweep]).partition("<main>")[2].partition("<script>")[0]
     assert "Inputs/s" in page
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in page
     assert [chart.key for chart in load_curves.build([sweep], [""])] == ["throughput", "e2el"]
-    line = load_sweep_text.progress_line("VALID", sweep["points"][0]["numbers"])
+    line = sweep_words.progress_line("VALID", sweep["points"][0]["numbers"])
     assert line.startswith("  VALID: ")
     assert "inputs/s, E2EL p50" in line
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bench.report import text
 from tests.support.golden_run import golden_summary
+from tests.support.rendered import run_text
 
 
 @pytest.mark.parametrize("width", [80, 90, 100, 110, 120])
@@ -17,12 +17,13 @@ def test_no_number_is_broken_over_two_lines(width: int) -> None:
     for row in summary["latency"].values():
         if isinstance(row, dict) and "ci95" in row:
             row["too_few"] = {}
-            row["ci95"] = {key: [1234.5, 9876.5] for key in ("mean", "p50", "p90", "p95", "p99", "p999", "max")}
-    lines = text.render(summary, width=width).splitlines()
+            row["ci95"] = {key: [1234.5, 9876.5] for key in ("mean", "p50", "p90", "p95", "P99", "p999", "max")}
+    lines = run_text(summary, width=width).splitlines()
+    lines = lines[lines.index("Latency over the whole run") :]
     first = next(n for n, line in enumerate(lines) if line.startswith("TTFT (ms)"))
     assert lines[first + 1].startswith("  95% interval")
     assert lines[first + 1].count("–") >= 2
     assert set(re.findall(r"\S+–\S+", lines[first + 1])) == {"1,234–9,876"}
     assert lines[first + 2][:1].isalpha()  # The next metric, and no rest of a number.
-    assert "median" in lines[first - 1]
-    assert "p99" in lines[first - 1]
+    assert "Median" in lines[first - 1]
+    assert "P99" in lines[first - 1]

@@ -1,0 +1,333 @@
+"""The document of a certificate: the true value of each number, and the error of the measured one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.documents import certificate_charts
+from bench.documents.calibration_words import STATS, THROUGHPUT, cause_sentence
+from bench.documents.details import joined
+from bench.documents.document import (
+    Banner,
+    Block,
+    Cell,
+    ChartBlock,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Finding,
+    Findings,
+    Level,
+    Reason,
+    Row,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+    Tone,
+    text_cells,
+)
+from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
+from bench.metrics.catalog import METRICS
+
+MEANINGS: dict[str, tuple[Tone, str]] = {
+    "VALID": ("good", "On this machine, the numbers of this load are right within the errors below."),
+    "SUSPECT": ("warn", "Some numbers of this load are off, or something in the measurement may have gone wrong."),
+    "INVALID": ("bad", "On this machine, the numbers of this load are wrong: do not use them."),
+}
+OTHER_CLOCK = (
+    "The mock runs on another machine, so clocks are not compared. TTFT and E2EL are compared with the mock's time from the "
+    "arrival of a request to its writes: their errors include the network, both ways. The lags of the stamps are not known. "
+    "TPOT, ITL and chunk gaps are compared as they are."
+)
+FOOTER = (
+    "Made by Trueload from the run's records and the mock's ledger. Numbers are compared as docs/calibration.md says."
+)
+_WORTH, _WORTH_SHARE = 0.0005, 0.0025
+"""The interval that stamps allow is shown if it is wider than both; the first is in the unit of the metric. A histogram of
+token times alone makes an interval of 0.2%."""
+_DROP = {"p75": 1, "p999": 2, "max": 3, "p95": 4}
+"""What a narrow terminal leaves out first."""
+_SAME_AS = {
+    "ttft_from_intended_ms": "ttft_ms",
+    "e2el_from_intended_ms": "e2el_ms",
+    "ttfo_ms": "ttft_ms",
+    "chunk_gap_ms": "itl_ms",
+}
+"""Without waits, without reasoning and with one token per chunk, these are the same numbers: the table has them once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A metric's words."""
+
+    title: str
+    unit: str
+    description: str
+
+
+_METRIC = {metric.key: _Named(metric.title, metric.unit, metric.description) for metric in METRICS.values()} | {
+    "job_ms": _Named("Job", "ms", "From when the first step of a job was due to the last token of its last step.")
+}
+_SIZE = (("streams", "Most streams at once"), ("requests_per_s", "Requests/s"), ("chunks_per_s", "Chunks of text/s"))
+_KIND = (("loop", "Kind of load"), ("transport", "Transport"), ("workers", "Workers"), ("stream", "Replies"),
+         ("clock", "Time stamps"))  # fmt: skip
+
+
+def certificate_document(certificate: Mapping[str, Any]) -> Document:
+    """The document of certificate.json."""
+    run, verdict = certificate["run"], certificate["verdict"]
+    tone, meaning = MEANINGS[verdict["status"]]
+    about = " · ".join(map(str, (run["host"].get("name", "a machine"), run["name"], certificate["date"])))
+    charts = tuple(ChartBlock(chart, Level.PAGE) for chart in certificate_charts.build(certificate))
+    return Document(
+        "Calibration certificate",
+        (Banner(verdict["status"], "", tone, meaning, tuple(map(Reason, verdict["reasons"]))),),
+        (
+            Section("", (Tiles(tuple(_tiles(certificate))),)),
+            Section("How wrong is each number?", tuple(_compared(certificate))),
+            Section("Plots", charts, level=Level.PAGE),
+            Section("About this certificate", tuple(_about(certificate))),
+        ),
+        about=about,
+        name=f"Certificate: {run.get('name') or 'calibration'}",
+        footer=FOOTER,
+    )
+
+
+def ledger_document(calibration: Mapping[str, Any]) -> Document:
+    """What a terminal shows of a certificate below the run that it is about."""
+    return Document("Against the mock's ledger", (), (Section("", tuple(_compared(calibration))),), heading=True)
+
+
+def _compared(calibration: Mapping[str, Any]) -> Iterator[Block]:
+    """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
+    yield Findings(tuple(_sentences(calibration)))
+    yield _errors(calibration["metrics"])
+    yield _throughput(calibration["throughput"])
+    yield from _stamps(calibration)
+    yield from _agreement(calibration["agreement"])
+    yield from _closed_form(calibration["mock"]["closed_form"])
+    yield from _worst(calibration.get("worst", ()))
+
+
+def agreed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sums of both sides in words, by the ledger."""
+    return ", ".join(
+        f"{row['there']:,} {row['what']}" for row in rows if not row["what"].startswith(("outcome", "status"))
+    )
+
+
+def _sentences(calibration: Mapping[str, Any]) -> Iterator[Finding]:
+    rows, problems = calibration["agreement"], calibration["problems"]
+    kinds = ", ".join(row["what"] for row in rows if row["what"].startswith(("outcome", "status")))
+    if problems:
+        yield Finding(f"Compared: {agreed(rows)} ({kinds})")
+        yield from (Finding(problem, "bad") for problem in problems)
+    else:
+        yield Finding(f"{agreed(rows)}: all agree ({kinds})")
+    yield from (Finding(cause_sentence(cause), "warn") for cause in calibration["causes"])
+    if blocked := calibration["counts"]["blocked"]:
+        text = "chunks waited in the mock because the client read too slowly; the lag leaves them out"
+        yield Finding(f"{blocked:,} {text}")
+    if calibration["clock"] != "shared":
+        network = calibration["network_ms"]
+        least = "" if network is None else f" The network takes at least {network:.3f} ms."
+        yield Finding(OTHER_CLOCK + least, "warn")
+
+
+def _errors(metrics: Sequence[Mapping[str, Any]]) -> Table:
+    shown: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in metrics:
+        shown.setdefault(row["metric"], {})[row["stat"]] = row
+    same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
+    stats = [stat for stat in STATS if any(stat in of for of in shown.values())]
+    rows = tuple(
+        Row(
+            (
+                Cell(_METRIC[key].title, unit=_METRIC[key].unit, meaning=_METRIC[key].description),
+                *(_error(of.get(stat)) for stat in stats),
+            )
+        )
+        for key, of in shown.items()
+        if key not in same
+    )
+    names = {stat: f"{name[:1].upper()}{name[1:]}" for stat, name in STATS.items()}
+    columns = (Column("Metric"), *(Column(names[stat], drop=_DROP.get(stat, 0)) for stat in stats))
+    note = (
+        "Measured less true. Under each error: the true value, from the mock's ledger of what it wrote and when, and the "
+        "error as a share of it. A range is what the time stamps allow if several chunks came in one read, so that only "
+        "bounds are known. Quantiles of tokens may come from a histogram of ± 0.1%."
+    )
+    left_out = [f"{_METRIC[key].title} has the values of {_METRIC[_SAME_AS[key]].title}" for key in same]
+    notes = (note, *([f"Left out: {', '.join(left_out)}."] if left_out else []))
+    return Table("Error of each number", columns, rows, ("true", "of the value", "stamps allow"), notes=notes)
+
+
+def _error(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return Cell("too few", "quiet")
+    allowed = interval(row["allowed"]) if wide(row) else ""
+    return Cell(signed(row["error"]), below=(number(row["true"]), signed_share(row["error_share"]), allowed))
+
+
+def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]] | None) -> bool:
+    return other is not None and all(
+        stat in other and all(row[key] == other[stat][key] for key in ("measured", "true")) for stat, row in of.items()
+    )
+
+
+def wide(row: Mapping[str, Any]) -> bool:
+    """Whether the interval that the stamps allow is worth showing."""
+    allowed = row["allowed"]
+    if allowed is None:
+        return False
+    return allowed[1] is None or bool(allowed[1] - allowed[0] > max(_WORTH, _WORTH_SHARE * abs(row["true"])))
+
+
+def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:
+    cells = (
+        (THROUGHPUT[row["metric"]], number(row["measured"]), number(row["true"]), signed_share(row["error_share"]))
+        for row in rows
+    )
+    columns = tuple(map(Column, ("Per second", "Measured", "True", "Error")))
+    return Table("Throughput", columns, tuple(Row(text_cells(*row)) for row in cells), half=True)
+
+
+def _stamps(calibration: Mapping[str, Any]) -> Iterator[Table]:
+    rows = (
+        ("Observation lag", "The client's time of a chunk minus the mock's time of its write.",
+         calibration["observation_lag_ms"]),
+        ("Way in", "The mock's time of a request's arrival minus the client's time of its send.",
+         calibration["way_in_ms"]),
+        ("The mock's own accuracy", "Its time of a write minus the planned time. No error above includes it.",
+         calibration["mock"]["done_minus_planned_ms"]),
+    )  # fmt: skip
+    cells = [
+        Row(
+            (
+                Cell(name, meaning=meaning),
+                Cell(f"{row['n']:,}"),
+                *(Cell(f"{row[s]:.4f}") for s in ("p50", "p99", "max")),
+            )
+        )
+        for name, meaning, row in rows
+        if row["n"]
+    ]
+    if cells:
+        columns = (Column("Time stamps, ms"), *map(Column, ("Number", "Median", "P99", "Max")))
+        yield Table("Time stamps", columns, tuple(cells), half=True)
+
+
+def _agreement(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    cells = tuple(
+        Row(
+            (
+                *text_cells(row["what"].capitalize(), f"{row['here']:,}", f"{row['there']:,}"),
+                Cell("agrees", "good") if row["here"] == row["there"] else Cell("differs", "bad"),
+            )
+        )
+        for row in rows
+    )
+    columns = (Column("What must agree exactly"), Column("Here"), Column("Ledger"), Column("", left=True))
+    yield Table("What must agree exactly", columns, cells, half=True, level=Level.DETAILS)
+
+
+def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    if not rows:
+        return
+    cells = tuple(
+        Row(
+            (
+                Cell(
+                    f"{_METRIC[row['metric']].title if row['metric'] in _METRIC else 'Output tokens'} "
+                    f"{STATS[row['stat']]}",
+                    unit=row["unit"],
+                ),
+                *text_cells(
+                    number(row["expected"]),
+                    number(row["done"]),
+                    signed(row["difference"]),
+                    NOTHING if row["noise"] is None else f"± {number(row['noise'])}",
+                ),
+            )
+        )
+        for row in rows
+    )
+    columns = (Column("The mock"), *map(Column, ("Expected", "Done", "Difference", "By chance")))
+    note = (
+        "What the mock did, compared with what its configuration promises, from the arrival of a request to its writes. The "
+        "client's errors are not in it. By chance: two standard errors."
+    )
+    yield Table("The mock against its closed form", columns, cells, notes=(note,), half=True, level=Level.DETAILS)
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    if not rows:
+        return
+    cells = tuple(
+        Row(
+            (
+                Cell(row["id"], code=True),
+                *text_cells(
+                    _METRIC[row["metric"]].title, number(row["measured"]), number(row["true"]), signed(row["error"])
+                ),
+            )
+        )
+        for row in rows
+    )
+    columns = tuple(map(Column, ("Request", "", "Measured", "True", "Error")))
+    yield Table("The largest errors of single requests", columns, cells, half=True, level=Level.PAGE)
+
+
+def _tiles(certificate: Mapping[str, Any]) -> Iterator[Tile]:
+    for stat in ("p50", "p90", "p99"):
+        rows = [row for row in certificate["metrics"] if row["stat"] == stat and row["unit"] == "ms"]
+        if rows:
+            worst = max(rows, key=lambda row: abs(row["error"]))
+            title = f"Largest error, {STATS[stat]}"
+            yield Tile(title, signed(worst["error"]), "ms", f"of {_METRIC[worst['metric']].title}")
+    lag = certificate["observation_lag_ms"]
+    if lag["n"]:
+        yield Tile("Observation lag", number(lag["p50"]), "ms", f"P99 {number(lag['p99'])}")
+    compared = {row["what"]: row["there"] for row in certificate["agreement"]}
+    for what in ("requests", "chunks"):
+        if what in compared:
+            differing = certificate["counts"]["differing"]
+            beside = "all agree" if not differing else f"{differing:,} differ"
+            yield Tile(f"{what.capitalize()} compared", number(compared[what]), "", beside)
+
+
+_LIMITS = {
+    "calibration_p50_p90_ms": ("Median and p90", "ms"),
+    "calibration_p50_p90_share": ("and their share", "share"),
+    "calibration_p99_ms": ("P99", "ms"),
+    "calibration_p99_share": ("and its share", "share"),
+    "calibration_throughput_share": ("Rates per second", "share"),
+}
+_BANDS = ("suspect", "invalid", "failed")
+
+
+def _about(certificate: Mapping[str, Any]) -> Iterator[Block]:
+    shape, run = certificate["shape"], certificate["run"]
+    load = [Fact(name, NOTHING if shape[key] is None else number(shape[key])) for key, name in _SIZE]
+    load += [Fact(name, str(shape[key])) for key, name in _KIND]
+    command = run.get("command")
+    load.append(Fact("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command)))
+    yield Facts("The load", tuple(load), half=True)
+    yield Facts("The machine", tuple(joined({**run["host"], **run["versions"]})), half=True)
+    if limits := list(_limits(run["config"].get("limits", {}))):
+        yield Facts("Limits of errors", tuple(limits), half=True)
+
+
+def _limits(bands: Mapping[str, Any]) -> Iterator[Fact]:
+    """The errors above which the verdict is SUSPECT or INVALID."""
+    for key, (name, unit) in _LIMITS.items():
+        given = bands.get(key) or {}
+        words = [f"over {measured(over, unit)} {what}" for what in _BANDS if (over := given.get(what)) is not None]
+        if words:
+            yield Fact(name, ", ".join(words))

@@ -1,0 +1,112 @@
+"""How the numbers of a comparison are written, in text, Markdown and page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.documents.formatting import NOTHING, number, share
+
+Row = Mapping[str, Any]
+SHORT = {
+    "differs": "differs",
+    "same within the margin": "same",
+    "not shown": "not shown",
+    "these two differ": "two differ",
+    "these two agree": "two agree",
+}
+SURE = 0.05
+"""Level of the tests, over all numbers."""
+UNITS = {"1/s": "/s", "share": ""}
+MEANINGS = {
+    "differs": "the interval excludes no change, and the change is at least the margin",
+    "same": "the whole interval lies inside the margin",
+    "at the margin": "the interval excludes no change, but the change may be below the margin",
+    "not shown": "none of these: make more runs to know",
+}
+MORE_RUNS = {
+    "runs": "make several runs of each: run --repeats, or compare --run A.yaml B.yaml --pairs 5",
+    "sweeps": "make several runs of each load: sweep --repeats 3",
+    "searches": "compare runs at one load: compare --run A.yaml B.yaml --pairs 5",
+}
+"""How the spread between them becomes known."""
+MEANINGS_OF_TWO = {
+    "two differ": "these two differ by more than chance within a run, which need not come from a change of the setup",
+    "two agree": "these two are the same within the margin, which others of the same setups need not be",
+    "not shown": "neither",
+}
+"""Of one run, or search, on each side."""
+METHODS = {
+    "pairs": "{a} runs each, made in turn: t over the pairs",
+    "runs": "{a} and {b} runs: Welch's t over the runs",
+    "one run against several": "{a} and {b} runs: the spread comes from the side with several",
+    "searches": "one search each: the intervals of both capacities",
+    "sweeps": "load by load; corrected over all of them",
+    "one run each": "one run each: Welch's t over ten batches of each run; the values are the means of the batches",
+}
+
+
+def title(row: Row) -> str:
+    """The number's name, with its unit where the name does not say it."""
+    unit = UNITS.get(row["unit"], row["unit"])
+    return f"{row['title']} ({unit})" if unit and not row["title"].endswith("/s") else str(row["title"])
+
+
+def value(row: Row, side: str) -> str:
+    """A side's value."""
+    return share(row[side]) if row["unit"] == "share" else number(row[side])
+
+
+def percent(value: float, *, sign: bool = True) -> str:
+    """A share as a change in percent: one decimal, none from 100% on. One that rounds to zero is 0.0%."""
+    shown = round(value * 100, 1) + 0.0
+    digits = 0 if abs(shown) >= 100 else 1
+    return f"{shown:+.{digits}f}%" if sign and shown else f"{shown:.{digits}f}%"
+
+
+def change_text(row: Row, *, sign: bool = True) -> str:
+    """The change: of a ratio in percent, of a share in points of a hundred."""
+    if row["change"] is None:
+        return NOTHING
+    written = percent(row["change"], sign=sign)
+    return written if row["ratio"] else f"{written.removesuffix('%')} pts"
+
+
+def interval_text(row: Row) -> str:
+    """The 95% interval of the change, in its unit; empty where there is none."""
+    if row["low"] is None:
+        return ""
+    low, high = (percent(row[end]).removesuffix("%") for end in ("low", "high"))
+    return f"[{low}, {high}]"
+
+
+def seen_text(row: Row) -> str:
+    """The smallest change that would have been found in four of five comparisons."""
+    return NOTHING if row["seen_from"] is None else change_text({**row, "change": row["seen_from"]}, sign=False)
+
+
+def at_the_margin(row: Row) -> bool:
+    """Whether it changed for sure, but perhaps by less than the margin."""
+    return row["answer"] == "not shown" and row["spread_known"] and row["p"] is not None and row["p"] < SURE
+
+
+def answer_text(row: Row) -> str:
+    """The answer in a word or two."""
+    if row["answer"] is None:
+        return "too few" if "too few" in (row["missing"] or "") else NOTHING
+    if at_the_margin(row):
+        return "at margin"
+    if row["worse"] is None:
+        return SHORT[row["answer"]]
+    return "worse" if row["worse"] else "better"
+
+
+def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
+    """What one of them on each side cannot show."""
+    return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
+
+
+def method_text(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the comparison of two sides rests on."""
+    a, b = (len(sides[versus[name]]["runs"]) for name in ("a", "b"))
+    return METHODS[versus["method"]].format(a=a, b=b)

@@ -1,0 +1,317 @@
+"""The first screen of a run: what was sent, the verdict, objectives, one table of numbers, errors, and what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.documents import details, formatting, remarks
+from bench.documents.details import has_tokens
+from bench.documents.document import (
+    Banner,
+    Block,
+    Cell,
+    Column,
+    Finding,
+    Findings,
+    Level,
+    Reason,
+    Row,
+    Table,
+    Tone,
+)
+from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
+from bench.metrics.catalog import METRICS
+from bench.verdict import headline
+from bench.verdict.advice import advice_of
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+TROUBLESHOOTING = "docs/troubleshooting.md"
+VERDICTS: dict[str, tuple[Tone, str]] = {
+    "VALID": ("good", "The client measured correctly: nothing suggests that the client or the load went wrong."),
+    "SUSPECT": ("warn", "Read the numbers with care: something in the measurement may have gone wrong."),
+    "INVALID": ("bad", "Do not use these numbers: the run did not measure what was asked for."),
+    "FAILED": ("bad", "The target failed: these numbers cover only the requests that it answered."),
+}
+"""The tone of each verdict, and what it means."""
+ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN = 4, 160, 6
+
+
+def first_screen(summary: SummaryDocument) -> Sequence[Block]:
+    """The blocks that a run's document begins with."""
+    return (
+        *_warnings(summary),
+        *_objectives(summary),
+        _numbers(summary),
+        *_errors(summary),
+        *_next(summary),
+    )
+
+
+def sent_words(summary: SummaryDocument) -> str:
+    """What was sent, in a line: the load, the requests, their tokens, the kind of reply and the model."""
+    run, counts = summary.get("run", {}), summary["counts"]
+    config = run.get("config", {})
+    parts = [_load_words(summary, config), details.requests_text(counts["sent"] + counts["failed_unsent"])]
+    if has_tokens(summary):
+        tokens, n = summary["tokens"], counts["succeeded"]
+        counted = tokens["usage" if tokens["counted_by"].get("usage") == n else "asked"]["input"]
+        sides = (("in", counted), ("out", tokens["output"]))
+        means = [(side, total / n) for side, total in sides if total and n]
+        parts += [
+            f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
+            for k, (side, mean) in enumerate(means)
+        ]
+    else:
+        parts.append(f"{number(summary['inputs']['per_request']['mean'])} {summary['inputs']['are']} each")
+    if endpoint := run.get("endpoint"):
+        streamed = "streamed " if has_tokens(summary) and config.get("stream", True) else ""
+        parts.append(f"{streamed}{endpoint}")
+    if model := run.get("model"):
+        parts.append(f"model {model}" if ", " not in str(model) else f"models {model}")
+    return ", ".join(parts)
+
+
+def _load_words(summary: SummaryDocument, config: Mapping[str, Any]) -> str:
+    load, segments = summary["load"], summary["segments"] or ()
+    if len(segments) > 1:
+        ends = [end for segment in segments for end in (segment["first"], segment["last"])]
+        unit = "requests/s" if load["mode"] == "rate" else "users"
+        return f"{number(min(ends))} to {number(max(ends))} {unit}"
+    if load["offered_rps"] is not None:
+        return f"{number(load['offered_rps'])} requests/s"
+    if load["concurrency"] is not None:
+        return f"{number(load['concurrency'])} user{'' if load['concurrency'] == 1 else 's'}"
+    sessions = summary.get("sessions")
+    if sessions is not None and sessions["offered_per_s"] is not None:
+        return f"{number(sessions['offered_per_s'])} sessions/s"
+    if config.get("concurrency"):
+        return f"{number(config['concurrency'])} users"
+    return "all at once" if load["mode"] == "throughput" else f"mode {load['mode']}"
+
+
+def banner(summary: SummaryDocument) -> tuple[Banner, ...]:
+    """The verdict with its reach, its reasons, and what to do about each."""
+    verdict = summary.get("verdict")
+    if verdict is None:
+        return ()
+    line = headline.of(summary, verdict["status"])
+    tone, meaning = VERDICTS.get(line.status, ("", ""))
+    reasons = [Reason(failure) for failure in details.failures(summary)]
+    reasons += [Reason(text, advice) for text, advice in zip(verdict["reasons"], advice_of(verdict), strict=True)]
+    more = f"What to do, reason by reason: {TROUBLESHOOTING}" if reasons else ""
+    return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more),)
+
+
+def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
+    """The reasons, each advice only at the last reason that has it."""
+    return tuple(
+        Reason(reason.text) if any(reason.advice == later.advice for later in reasons[k + 1 :]) else reason
+        for k, reason in enumerate(reasons)
+    )
+
+
+def _warnings(summary: SummaryDocument) -> list[Block]:
+    early = details.ended_early(summary)
+    found: list[Block] = []
+    if early:
+        found.append(Findings(tuple(Finding(text, "warn") for text in early), level=Level.BRIEF))
+    if others := [text for text in remarks.warnings(summary) if text not in early]:
+        found.append(Findings(tuple(Finding(text, "warn") for text in others), level=Level.FIRST))
+    return found
+
+
+def _objectives(summary: SummaryDocument) -> list[Block]:
+    """The objectives, missed ones first; of many only some."""
+    rows = sorted(summary["slo"]["objectives"], key=lambda row: bool(row["held"]))
+    if not rows:
+        return []
+    shown = rows[: _objectives_shown(rows)]
+    left = len(rows) - len(shown)
+    notes = (f"{left} more held",) if left else ()
+    level = Level.BRIEF if summary["slo"]["held"] is False else Level.FIRST
+    return [objective_table("Objectives", shown, summary, level=level, notes=notes)]
+
+
+def _objectives_shown(rows: Sequence[Mapping[str, Any]]) -> int:
+    return max(sum(not row["held"] for row in rows), _OBJECTIVES_SHOWN)
+
+
+def left_out(summary: SummaryDocument) -> Iterator[Table]:
+    """What the first screen has shortened, in full: objectives and errors."""
+    objectives, errors = summary["slo"]["objectives"], summary["errors"]
+    if len(objectives) > _objectives_shown(objectives):
+        yield objective_table("All objectives", objectives, summary)
+    if len(errors) > ERRORS_SHOWN + 1 or any(len(row["error"] or "") > _ERROR_WIDTH for row in errors):
+        yield error_table("All errors", [error_row(row) for row in errors])
+
+
+def objective_table(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    summary: SummaryDocument,
+    *,
+    level: Level = Level.USUAL,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Objectives: the value of each, and whether it held."""
+    good: Tone = "good" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
+    columns = (Column("Objective"), Column("Measured"), Column("", left=True, wrap=True))
+    cells = tuple(
+        Row(
+            (
+                Cell(row["objective"], code=True),
+                Cell(formatting.objective_value(row)),
+                Cell(remarks.outcome(row), good if row["held"] else "bad"),
+            )
+        )
+        for row in rows
+    )
+    return Table(title, columns, cells, level=level, notes=notes, half=level < Level.USUAL)
+
+
+def _numbers(summary: SummaryDocument) -> Table:
+    """The table to see first: latencies and rates with their intervals, and the error that a calibration found."""
+    calibration = summary.get("calibration")
+    known = details.latencies(summary)
+    rows = [_latency(summary, name, calibration) for name in ("ttft", "tpot", "e2el") if name in known]
+    rows += _job_rows(summary)
+    rates = _rates(summary)
+    throughput: Mapping[str, Any] = summary["throughput"]
+    for key, title in rates:
+        error = _error(calibration, "throughput", key)
+        missing = throughput["too_few"].get(key)
+        beside = _below(throughput["ci95"][key], missing)
+        value = Cell(
+            number(throughput[key]), below=(beside, error),
+            hint="" if missing is None else formatting.missing(missing), key=key,
+        )  # fmt: skip
+        rows.append(Row((Cell(title), value)))
+    columns = (Column(""), Column("Median"), Column("P99"))
+    notes = () if summary["errors"] else (f"{remarks.no_errors(summary).capitalize()}.",)
+    return Table(
+        "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=notes,
+        level=Level.FIRST, half=True, lead=True,
+    )  # fmt: skip
+
+
+def _latency(summary: SummaryDocument, name: str, calibration: Mapping[str, Any] | None) -> Row:
+    metric, row = METRICS[name], summary["latency"][METRICS[name].key]
+    cells = []
+    for stat in ("p50", "p99"):
+        missing = row["too_few"].get(stat)
+        error = _error(calibration, "metrics", metric.key, stat)
+        hint = "" if missing is None else formatting.missing(missing)
+        cells.append(
+            Cell(statistic(row, stat), below=(_below(row["ci95"].get(stat), missing), error), hint=hint,
+                 key=f"{name}:{stat}")
+        )  # fmt: skip
+    return Row((Cell(metric.title, unit=metric.unit), *cells))
+
+
+def _job_rows(summary: SummaryDocument) -> Iterator[Row]:
+    found: Mapping[str, Any] | None = summary.get("jobs")
+    if found is None:
+        return
+    job_s, rates = found["job_s"], found["rates"]
+    cells = (_of_jobs(job_s[stat], job_s["ci95"].get(stat)) for stat in ("p50", "p99"))
+    yield Row((Cell("Job", unit="s"), *cells))
+    yield Row((Cell("Jobs/h"), _of_jobs(rates["jobs_per_hour"], rates["ci95"]["jobs_per_hour"])))
+
+
+def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
+    missing = "" if value is None else remarks.TOO_FEW
+    return Cell(number(value), below=(interval(ends) or missing,))
+
+
+def _rates(summary: SummaryDocument) -> list[tuple[str, str]]:
+    if has_tokens(summary):
+        return [("output_tokens_per_s", "Output tokens/s"), ("requests_per_s", "Requests/s")]
+    are = f"{str(summary['inputs']['are']).capitalize()}/s"
+    return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
+
+
+def _below(ends: Sequence[float] | None, missing: Mapping[str, Any] | None) -> str:
+    return interval(ends) or (remarks.TOO_FEW if missing is not None else "")
+
+
+def _error(calibration: Mapping[str, Any] | None, where: str, metric: str, stat: str | None = None) -> str:
+    """The error of a number that a calibration found; empty if none did."""
+    for row in (calibration or {}).get(where, ()):
+        if row["metric"] == metric and (stat is None or row["stat"] == stat):
+            return signed_share(row["error_share"]) if stat is None else signed(row["error"])
+    return ""
+
+
+def _errors(summary: SummaryDocument) -> Iterator[Block]:
+    """The most frequent errors."""
+    rows = summary["errors"]
+    if not rows:
+        return
+    shown = rows[:ERRORS_SHOWN] if len(rows) > ERRORS_SHOWN + 1 else rows
+    left = rows[len(shown) :]
+    cells = [error_row(row, _ERROR_WIDTH) for row in shown]
+    if left:
+        rest = sum(row["n"] for row in left)
+        cells.append(Row((Cell(f"{rest:,}"), Cell(""), Cell(""), Cell(f"with {len(left)} other messages"))))
+    yield error_table("Errors", cells, level=Level.BRIEF)
+
+
+def error_table(title: str, rows: Sequence[Row], *, level: Level = Level.USUAL) -> Table:
+    """Errors, the most frequent first."""
+    columns = (
+        Column("Requests", left=True), Column("Outcome", left=True), Column("Status", left=True),
+        Column("Message", left=True, wrap=True),
+    )  # fmt: skip
+    return Table(title, columns, tuple(rows), level=level, half=level is Level.BRIEF)
+
+
+def error_row(row: Mapping[str, Any], width: int | None = None) -> Row:
+    """An error: how often it came, and what the server said, at most `width` characters of it."""
+    message = row["error"] or ""
+    if width is not None and len(message) > width:
+        message = message[:width] + "…"
+    status = NOTHING if row["status"] is None else str(row["status"])
+    return Row((Cell(f"{row['n']:,}"), Cell(row["outcome"], code=True), Cell(status), Cell(message)))
+
+
+def _next(summary: SummaryDocument) -> list[Block]:
+    """What helps next after a run whose numbers may be read: at most two commands."""
+    verdict = summary.get("verdict") or {}
+    if verdict.get("status") not in ("VALID", "SUSPECT") or not summary["counts"]["succeeded"]:
+        return []
+    found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
+    if not found:
+        found = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
+    most = 2 if verdict["status"] == "VALID" else 1
+    return [Findings(tuple(found[:most]), title="Next", level=Level.FIRST, half=True)]
+
+
+def _keep_objectives(summary: SummaryDocument) -> Iterator[Finding]:
+    if summary["slo"]["held"] is False:
+        text = "(same flags) finds the largest load that keeps them"
+        yield Finding(text, command="python -m bench search")
+
+
+def _longer(summary: SummaryDocument) -> Iterator[Finding]:
+    """How long a run has to be for the first percentile that has no interval."""
+    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
+    row = latency["ttft_ms"] if latency["ttft_ms"]["n"] else latency["e2el_ms"]
+    for stat in ("p50", "p90", "p99"):
+        missing = row["too_few"].get(stat)
+        if missing is not None and missing["run_s"] is not None:
+            requests = summary.get("run", {}).get("config", {}).get("requests")
+            instead = "in place of --requests " if requests is not None else ""
+            name = headline.PERCENTILES[stat]
+            text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"
+            yield Finding(text, command=f"--duration {math.ceil(missing['run_s'])}s")
+            return
+
+
+def _calibrate(summary: SummaryDocument) -> Iterator[Finding]:
+    if summary.get("calibration") is None:
+        text = "(same flags) measures the error of these numbers"
+        yield Finding(text, command="python -m bench calibrate")

@@ -1,0 +1,214 @@
+"""The document of a fit: what was found, how well it describes the steps, and each load beside its replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from bench.documents.charts import Chart, Line, Panel, Tone, categories, round_values
+from bench.documents.document import (
+    Block,
+    Cell,
+    ChartBlock,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Finding,
+    Findings,
+    Row,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+    text_cells,
+)
+from bench.documents.formatting import NOTHING, number
+
+TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
+COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
+                "a0": "a request", "a1": "a prompt token", "w0": "an idle server"}  # fmt: skip
+SOURCES = {
+    "waiting": "where waiting begins",
+    "steps": "full steps",
+    "server": "the server's metrics",
+    "given": "given",
+}
+
+
+def fit_document(profile: Mapping[str, Any]) -> Document:
+    """The document of a profile."""
+    replays = sorted(profile.get("replay", []), key=lambda replay: not replay["held_out"])
+    origin = profile["provenance"]
+    tiles = tuple(_tile(replay, key) for replay in replays if replay["held_out"] for key in ("ttft_ms", "tpot_ms"))
+    first: list[Block] = [Tiles(tiles)] if tiles else []
+    if profile["warnings"]:
+        warnings = tuple(Finding(sentence, "warn") for sentence in profile["warnings"])
+        first.append(Findings(warnings, "Where it does not describe the server"))
+    found = _steps if profile["engine"] == "batching" else _times
+    title = "What a step costs" if profile["engine"] == "batching" else "What its times are"
+    sections = (
+        Section("", tuple(first)),
+        *(Section(_named(replay), tuple(_replay(place, replay))) for place, replay in enumerate(replays)),
+        Section(title, tuple(found(profile))),
+        Section("", (*_unknown(profile["unknown"]), _runs(origin["runs"]))),
+    )
+    words = (profile["model"], f"engine {profile['engine']}", origin["date"])
+    subtitle = " · ".join(word for word in words if word)
+    footer = "Made by Trueload. How a server is fitted: docs/fit.md."
+    return Document(f"Profile of {origin['server'] or 'A server'}", (), sections, subtitle, footer=footer)
+
+
+def _named(replay: Mapping[str, Any]) -> str:
+    return f"{replay['name']}, held out" if replay["held_out"] else str(replay["name"])
+
+
+def _steps(profile: Mapping[str, Any]) -> Iterator[Block]:
+    """What a step of the server costs, and how well that describes its steps."""
+    fit, decode = profile["fit"], profile["decode"]
+    rows = [_coefficient(name, row) for name, row in profile["coefficients"].items()]
+    rows += [
+        ("D", f"{row['tokens']} decodes together", number(row["us"]), f"{number(row['low'])} to {number(row['high'])}")
+        for row in decode
+    ]
+    note = f"{fit['steps']:,} steps in {fit['rows']:,} rows; {fit['left_out']:.1%} of the rows lie far off and were left out."
+    if decode:
+        note += " The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it."
+    columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
+    yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
+    yield Facts("Limits", tuple(_limit(name, limit) for name, limit in profile["limits"].items()), half=True)
+    yield ChartBlock(_residuals(fit["residuals"]))
+
+
+def _times(profile: Mapping[str, Any]) -> Iterator[Block]:
+    """What TTFT and gaps were."""
+    times, seen = profile["sampled_times"], profile["seen"]
+    rows = tuple(
+        Row(
+            text_cells(
+                title, *(number(times[key][round(share * (len(times[key]) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))
+            )
+        )
+        for title, key in (("TTFT without its prompt, ms", "ttft_ms"), ("Gap between tokens, ms", "gap_ms"))
+    )
+    note = f"{seen['requests']:,} requests with {seen['gaps']:,} gaps. Steps of this server were not looked for."
+    columns = (Column("At the least load"), *map(Column, ("p10", "p50", "p90", "p99")))
+    yield Table("Times at the least load", columns, rows, notes=(note,))
+    facts = (
+        Fact("A prompt token adds to TTFT", f"{number(times['ttft_per_input_token_us'])} us"),
+        Fact("Variance of gaps between requests", f"{times['between']:.0%}"),
+        Fact("Correlation of neighbouring gaps in the rest", f"{times['follows']:.2f}"),
+    )
+    yield Facts("Between them", facts, half=True)
+    loads = tuple(
+        Row(text_cells(f"{under_way:g}", number(ttft), number(gap), f"{count:,}"))
+        for (under_way, ttft, gap), count in zip(times["load"], seen["requests_by_load"], strict=True)
+    )
+    heads = ("Requests under way", "TTFT times", "Gaps times", "Requests")
+    yield Table("What the load does", tuple(map(Column, heads)), loads, half=True)
+
+
+def _unknown(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+    if rows:
+        told = tuple(Finding(f"{row['what']}: {row['why']}", command=row["command"]) for row in rows)
+        yield Findings(told, "What these loads do not tell, and the run that would")
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Facts:
+    facts = (
+        Fact(
+            run["name"],
+            f"{run['run_id']} · {run['started']} · {run['requests']:,} requests, {run['most_in_flight']} at most in flight",
+        )
+        for run in runs
+    )
+    return Facts("The runs", tuple(facts))
+
+
+def _tile(replay: Mapping[str, Any], key: str) -> Tile:
+    row = next((row for row in replay["numbers"] if (row["number"], row["quantile"]) == (key, "p50")), None)
+    value = NOTHING if row is None or row["off"] is None else f"{row['off']:+.1%}"
+    beside = "" if row is None else f"{number(row['measured'])} measured, {number(row['replayed'])} replayed, ms"
+    return Tile(f"{TITLES[key]} p50 of {replay['name']}, held out", value, "", beside)
+
+
+def _coefficient(name: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    low, high = ("?" if one[side] is None else number(one[side]) for side in ("low", "high"))
+    return (
+        name,
+        COEFFICIENTS[name],
+        number(one["value"]),
+        f"{low} to {high}" if one["told"] else "not told by these loads",
+    )
+
+
+def _limit(name: str, limit: Mapping[str, Any]) -> Fact:
+    return Fact(name, "unknown" if limit["value"] is None else f"{limit['value']:,} ({SOURCES[limit['source']]})")
+
+
+def _residuals(bins: Sequence[Mapping[str, Any]]) -> Chart:
+    """Measured less fitted, by the decodes in a step."""
+    names = [
+        str(one["least_decodes"]) if one["most_decodes"] == 1 else f"{one['least_decodes']}-{one['most_decodes']}"
+        for one in bins
+    ]
+    lines = tuple(
+        Line(name, [100 * one[name] for one in bins], "points", "main" if name == "p50" else "quiet")
+        for name in ("p10", "p50", "p90")
+    )
+    tips = [f"{name} decodes, {one['rows']:,} rows" for name, one in zip(names, bins, strict=True)]
+    return categories(
+        "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from what is fitted.",
+        "decodes in a step", names, tips, Panel("% of a step", lines),
+    )  # fmt: skip
+
+
+def _replay(place: int, replay: Mapping[str, Any]) -> Iterator[Block]:
+    yield from (ChartBlock(cdf(f"load-{place}", curve)) for curve in replay.get("curves", ()))
+    quantiles = list(dict.fromkeys(row["quantile"] for row in replay["numbers"]))
+    cells: dict[str, list[Cell]] = {}
+    for row in replay["numbers"]:
+        off = NOTHING if row["off"] is None else f"{row['off']:+.1%}"
+        below = f"{number(row['measured'])} measured, {number(row['replayed'])} replayed, ms"
+        cells.setdefault(TITLES[row["number"]], []).append(Cell(off, below=(below,)))
+    rows = tuple(Row((Cell(title), *of)) for title, of in cells.items())
+    columns = (Column("Replayed less measured"), *map(Column, quantiles))
+    yield Table("Quantile by quantile", columns, rows, ("both",))
+
+
+def cdf(key: str, curve: Mapping[str, Any]) -> Chart:
+    """Both distributions of one number: the share of the values that are at most so large, over a logarithmic axis."""
+    sides = {side: curve[side] for side in ("measured", "replayed")}
+    values = sorted({max(value, 1e-3) for side in sides.values() for value in side})
+    x = [math.log10(value) for value in values]
+    room = 0.03 * max(x[-1] - x[0], 0.1)
+    tones: tuple[Tone, ...] = ("main", "second")
+    lines = tuple(
+        Line(side, [100 * share_below(quantiles, value) for value in values], tone=tone, dashed=side == "replayed")
+        for (side, quantiles), tone in zip(sides.items(), tones, strict=True)
+    )
+    return Chart(
+        key=f"{key}-{curve['number']}",
+        title=TITLES[curve["number"]],
+        meaning="The share of values that are at most so large, in the run and against the mock with this profile.",
+        x_title="ms, logarithmic",
+        x=x,
+        x_span=(x[0] - room, x[-1] + room),
+        x_names=[f"{number(value)} ms" for value in values],
+        ticks=tuple((math.log10(value), f"{value:g}") for value in round_values(values[0], values[-1], 7)),
+        step=0,
+        panels=(Panel("% of the values", lines),),
+    )
+
+
+def share_below(quantiles: Sequence[float], value: float) -> float:
+    """The share of values that are at most this, from quantiles at even shares: straight lines between them."""
+    if value >= quantiles[-1]:
+        return 1.0
+    for place, (low, high) in enumerate(pairwise(quantiles)):
+        if value < high:
+            inside = (value - low) / (high - low) if value > low else 0.0
+            return (place + inside) / (len(quantiles) - 1)
+    return 1.0

@@ -1,0 +1,80 @@
+"""The charts of a run, in the order of its report.
+
+A new chart is a function from the numbers of a run to a Chart, and a line in CHARTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.documents import distribution_charts, jobs, request_charts, server_charts, server_requests, time_charts
+from bench.documents.charts import Chart
+from bench.documents.details import has_tokens
+from bench.documents.time_charts import RunNumbers
+
+CHARTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "requests_per_s": time_charts.requests_per_s,
+    "responses_per_s": time_charts.responses_per_s,
+    "in_flight": time_charts.in_flight,
+    "ttft": time_charts.ttft,
+    "tpot": time_charts.tpot,
+    "itl": time_charts.itl,
+    "tps": time_charts.tps,
+    "errors": time_charts.errors,
+    "traffic": time_charts.traffic,
+    "server_requests": server_charts.requests,
+    "server_memory": server_charts.memory,
+    "server_tokens": server_charts.tokens,
+    "gpu": server_charts.gpu,
+    "ttft_heat_map": distribution_charts.ttft_heat_map,
+    "ttft_distribution": distribution_charts.ttft_distribution,
+    "tpot_distribution": distribution_charts.tpot_distribution,
+    "itl_distribution": distribution_charts.itl_distribution,
+    "response_time_intervals": distribution_charts.response_time_intervals,
+    "response_time_quantiles": distribution_charts.response_time_quantiles,
+    "status_codes": distribution_charts.status_codes,
+    "ttft_by_prompt": request_charts.ttft_by_prompt,
+    "e2el_by_output": request_charts.e2el_by_output,
+    "tokens_asked": request_charts.tokens_asked,
+    "timeline": request_charts.timeline,
+}
+"""A chart is left out where a run has not what it is made of."""
+
+OF_JOBS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "ttft_by_context": jobs.ttft_by_context,
+    "ttft_by_turn": jobs.ttft_by_turn,
+}
+"""Beside these, those of a run of sessions."""
+
+OF_DRAFTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "draft_acceptance": server_requests.acceptance,
+    "tokens_a_step": server_requests.tokens_a_step,
+}
+"""And of one whose replies say what their drafts were worth."""
+
+OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "requests_per_s": time_charts.requests_per_s,
+    "responses_per_s": time_charts.responses_per_s,
+    "inputs_per_s": time_charts.inputs_per_s,
+    "in_flight": time_charts.in_flight,
+    "errors": time_charts.errors,
+    "traffic": time_charts.traffic,
+    "server_requests": server_charts.requests,
+    "server_memory": server_charts.memory,
+    "server_tokens": server_charts.tokens,
+    "gpu": server_charts.gpu,
+    "response_time_intervals": distribution_charts.response_time_intervals,
+    "response_time_quantiles": distribution_charts.response_time_quantiles,
+    "status_codes": distribution_charts.status_codes,
+    "e2el_by_inputs": request_charts.e2el_by_inputs,
+    "e2el_by_input_tokens": request_charts.e2el_by_input_tokens,
+    "timeline": request_charts.timeline,
+}
+"""Those of a run whose replies are no generated text."""
+
+
+def build(run: RunNumbers) -> tuple[Chart, ...]:
+    """All charts of a run."""
+    charts = {**CHARTS, **OF_DRAFTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS
+    found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
+    return (*found, *server_charts.named(run))

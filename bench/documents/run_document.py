@@ -1,0 +1,382 @@
+"""The document of a run: the first screen, then every number, the charts, the server, the measurement itself.
+
+`page` is what only a page needs (`Summary.page_data`); without it there are fewer charts, and no numbers of periods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.documents import (
+    calibration_words,
+    details,
+    formatting,
+    jobs,
+    other_tools,
+    parts_table,
+    remarks,
+    request_tables,
+    run_charts,
+    segments_table,
+    server_facts,
+    server_requests,
+    token_details,
+)
+from bench.documents.configuration import configuration
+from bench.documents.document import (
+    Block,
+    Cell,
+    ChartBlock,
+    Code,
+    Column,
+    Document,
+    Facts,
+    Finding,
+    Findings,
+    Level,
+    Paragraph,
+    Period,
+    Row,
+    Section,
+    Table,
+    text_cells,
+)
+from bench.documents.first_screen import banner, first_screen, left_out, sent_words
+from bench.documents.formatting import signed, signed_share
+from bench.documents.period_data import period_data
+from bench.documents.time_charts import RunNumbers
+from bench.metrics.catalog import METRICS
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
+STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "Max"}
+_DROP = {"p999": 1, "p95": 2, "max": 3, "mean": 4, "p90": 5}
+"""What a narrow terminal leaves out first; median and P99 stay."""
+FOOTER = "Made by Trueload from the records of the run. Definitions of every number: docs/metrics.md."
+
+
+def run_document(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> Document:
+    """The document of a summary. `run`, `verdict` and `calibration` may be missing."""
+    run = summary.get("run", {})
+    numbers = RunNumbers(summary, page)
+    name = str(run.get("name") or "Load test")
+    counts = Facts("Requests", tuple(details.counts(summary)), half=True)
+    # Beside the first table is room for them, unless there are objectives or errors.
+    above = not summary["errors"] and not summary["slo"]["objectives"]
+    sections = (
+        Section("", (*first_screen(summary), *((counts,) if above else ()))),
+        Section("Numbers", tuple(_numbers(summary, () if above else (counts,)))),
+        Section("Charts", tuple(_charts(numbers)), level=Level.PAGE),
+        *_requests(summary, page),
+        *_server(summary),
+        *_replies(summary),
+        *_gpu(summary),
+        Section("How good is the measurement?", tuple(_measurement(summary))),
+        *_other_tools(summary),
+        _configuration(run),
+    )
+    about = " · ".join(str(run[key]) for key in ("url", "started") if run.get(key))
+    return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
+
+
+def _numbers(summary: SummaryDocument, counts: Sequence[Block]) -> Iterator[Block]:
+    latency, steady, window = summary["latency"], summary["steady"], summary["window"]
+    yield _latency_table("Latency over the whole run", summary, latency, meanings=True)
+    if steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items()):
+        yield _latency_table(f"Latency in the steady window, {_span(window)}", summary, steady["latency"])
+    yield _throughput(summary)
+    yield from counts
+    yield from _segments(summary)
+    for table in parts_table.tables(summary):
+        yield _table(table.title, table.heads, table.rows, tuple(table.notes), wrap=True)
+    if rows := jobs.rows(summary):
+        yield Facts("Jobs" if "jobs" in summary else "Sessions", tuple(rows))
+    for title, heads, bins in jobs.tables(summary):
+        yield _table(title, heads, bins, (jobs.NOTE,), half=True)
+    yield from left_out(summary)
+
+
+def _table(
+    title: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: tuple[str, ...] = (),
+    *,
+    half: bool = False,
+    wrap: bool = False,
+    level: Level = Level.USUAL,
+) -> Table:
+    """A table of texts."""
+    columns = tuple(Column(head, wrap=wrap and not k) for k, head in enumerate(heads))
+    return Table(title, columns, tuple(Row(text_cells(*row)) for row in rows), notes=notes, half=half, level=level)
+
+
+def _span(window: Mapping[str, Any]) -> str:
+    return f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
+
+
+LATENCY_NOTE = (
+    "Small figures under a value are its 95% confidence interval, or “too few” where there are not enough independent "
+    "values for one. Requests wait in one queue, so that n values are worth fewer independent ones: ~ says how many "
+    "(docs/statistics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
+    "neighbours, as in numpy."
+)
+
+
+def _latency_table(
+    title: str, summary: SummaryDocument, latency: Mapping[str, Any], *, meanings: bool = False
+) -> Table:
+    rows = []
+    for metric in sorted(details.latencies(summary).values(), key=lambda m: m.name not in MAIN_METRICS):
+        row = latency[metric.key]
+        independent = f"~{math.floor(row['independent']):,}" if row["n"] else ""
+        precision = "" if row["quantiles"] == "exact" else "± 0.1%"
+        cells = [_statistic(row, stat) for stat in STATS]
+        cells.append(
+            Cell(formatting.number(row["n"]), below=(" ".join(filter(None, (independent, precision))),),
+                 hint="Independent values that these are worth")
+        )  # fmt: skip
+        head = Cell(metric.title, unit=metric.unit, meaning=metric.description if meanings else "")
+        rows.append(Row((head, *cells)))
+    columns = (
+        Column("Metric"), *(Column(name, drop=_DROP.get(stat, 0)) for stat, name in STATS.items()), Column("Values")
+    )  # fmt: skip
+    notes = (LATENCY_NOTE, *_too_few(summary)) if meanings else ()
+    return Table(title, columns, tuple(rows), below=("95% interval",), notes=notes)
+
+
+def _statistic(row: Mapping[str, Any], stat: str) -> Cell:
+    missing = row["too_few"].get(stat)
+    below = formatting.interval(row["ci95"].get(stat)) or (remarks.TOO_FEW if missing is not None else "")
+    hint = "" if missing is None else formatting.missing(missing)
+    return Cell(formatting.statistic(row, stat), below=(below,), hint=hint)
+
+
+def _too_few(summary: SummaryDocument) -> list[str]:
+    """For each statistic without an interval, the metric that would take the longest run."""
+    longest: dict[str, Mapping[str, Any]] = {}
+    known = details.latencies(summary)
+    for name in (name for name in MAIN_METRICS if name in known):
+        for stat, missing in summary["latency"][METRICS[name].key]["too_few"].items():
+            if stat in STATS and (stat not in longest or _run_s(missing) > _run_s(longest[stat])):
+                longest[stat] = missing
+    parts = [
+        f"{name} {math.floor(longest[stat]['independent']):,} of {longest[stat]['needed']:,}"
+        + ("" if longest[stat]["run_s"] is None else f" (a run of {formatting.about(longest[stat]['run_s'])})")
+        for stat, name in STATS.items()
+        if stat in longest
+    ]
+    return [f"Too few independent values, and the run that would do: {' · '.join(parts)}."] if parts else []
+
+
+def _run_s(missing: Mapping[str, Any]) -> float:
+    return -1.0 if missing["run_s"] is None else float(missing["run_s"])
+
+
+def _throughput(summary: SummaryDocument) -> Table:
+    steady = "none" if summary["steady"] is None else _span(summary["window"])
+    rows = tuple(
+        Row(
+            (
+                Cell(row.name, unit=row.unit),
+                _rate(row.whole, row.whole_ci, row.whole_missing),
+                _rate(row.steady, row.steady_ci, row.steady_missing),
+            )
+        )
+        for row in details.throughput(summary)
+    )
+    columns = (
+        Column("Per second"),
+        Column("Whole run", below=formatting.seconds(summary["throughput"]["duration_s"])),
+        Column("Steady window", below=steady),
+    )
+    note = (
+        "Successful requests only. The whole run lasts from the first send to the last end; the steady window leaves out "
+        "ramp, warm-up and drain."
+    )
+    return Table("Throughput", columns, rows, below=("95% interval",), beside=True, notes=(note,), half=True)
+
+
+def _rate(value: str, ends: str, missing: str) -> Cell:
+    return Cell(value, below=(ends or (remarks.TOO_FEW if missing else ""),), hint=missing)
+
+
+def _segments(summary: SummaryDocument) -> Iterator[Block]:
+    rows = segments_table.rows(summary)
+    if not rows:
+        return
+    cells = []
+    for row in rows:
+        *numbers, failed = row.cells
+        cells.append(
+            Row((Cell(row.load, meaning=row.time), *map(Cell, numbers), Cell(failed, "bad" if row.failed else "")))
+        )
+    columns = (Column(segments_table.unit(summary)), *map(Column, segments_table.heads(summary)))
+    yield Table("Segment by segment", columns, tuple(cells), notes=(segments_table.NOTE,))
+    if changes := segments_table.changes(summary):
+        yield Findings(tuple(Finding(f"Load changed at {change}", "quiet") for change in changes))
+
+
+def _charts(numbers: RunNumbers) -> Iterator[Block]:
+    if (data := period_data(numbers)) is not None:
+        yield Period(data, Level.PAGE)
+    yield from (ChartBlock(chart, Level.PAGE) for chart in run_charts.build(numbers))
+
+
+def _requests(summary: SummaryDocument, page: Mapping[str, Any] | None) -> Iterator[Section]:
+    tokens = details.has_tokens(summary)
+    tables = (
+        ("The slowest requests", request_tables.slowest(page, tokens=tokens)),
+        ("Failed requests", request_tables.failed(page, tokens=tokens)),
+    )
+    blocks: list[Block] = [_request_table(title, rows) for title, rows in tables if rows]
+    if blocks:
+        link = ("requests.jsonl", "requests.jsonl")
+        text = "Every request is a line of this file, beside this page in the directory of the run:"
+        blocks.append(Paragraph(text, link, Level.PAGE))
+        yield Section("Requests one by one", tuple(blocks), level=Level.PAGE)
+
+
+def _request_table(title: str, rows: Sequence[request_tables.RequestRow]) -> Table:
+    columns = (Column("Request"), *(Column(name) for name, _ in rows[0].cells))
+    cells = tuple(
+        Row((Cell(row.id, code=True, meaning=row.error), *(Cell(value) for _, value in row.cells))) for row in rows
+    )
+    return Table(title, columns, cells, level=Level.PAGE)
+
+
+def _server(summary: SummaryDocument) -> Iterator[Section]:
+    server = server_facts.server_view(summary)
+    if server is None:
+        return
+    tones: list[Finding] = [Finding(server.mismatch, "warn")] if server.mismatch else []
+    tones += [Finding(sentence[:1].upper() + sentence[1:], "quiet") for sentence in server.sentences
+              if sentence != server.mismatch]  # fmt: skip
+    blocks: list[Block] = [Findings(tuple(tones))] if tones else []
+    if server.levels:
+        blocks.append(Facts("Levels and rates", server.levels, half=True))
+    if server.times:
+        rows = [(row.name, row.mean, *row.quantiles, row.n) for row in server.times]
+        note = (
+            "A server counts times in buckets: a quantile lies between two bounds. Its averages are exact. Between scrapes, "
+            "once a second, counts are taken to rise evenly."
+        )
+        heads = ("ms", "Average", "Median", "P90", "P99", "Values")
+        blocks.append(_table("Times by its own clock", heads, rows, (note,), half=True))
+    subtitle = f"{server.kind}, by its own metrics at {server.where}, over {server.span}"
+    yield Section("Inside the server", tuple(blocks), subtitle)
+
+
+def _replies(summary: SummaryDocument) -> Iterator[Section]:
+    times, facts = server_requests.times(summary), server_requests.facts(summary)
+    blocks: list[Block] = []
+    if times:
+        columns = (Column("ms"), *map(Column, server_requests.STATS.values()), Column("Replies"))
+        rows = tuple(Row((Cell(row.name, meaning=row.meaning), *text_cells(*row.cells, row.n))) for row in times)
+        blocks.append(Table("Times that replies say", columns, rows, half=True))
+    if facts:
+        blocks.append(Facts("Cache and drafts", tuple(facts), half=True))
+    if blocks:
+        subtitle = "In its replies: its own clock and counts, over the whole run"
+        yield Section("What the server says of each request", tuple(blocks), subtitle)
+
+
+def _gpu(summary: SummaryDocument) -> Iterator[Section]:
+    if rows := server_facts.gpu_rows(summary):
+        note = "Energy is the area under the power, sampled once a second. Levels are those of the server's window."
+        yield Section("The GPU", (Facts("Levels and costs", tuple(rows), (note,)),))
+
+
+def _measurement(summary: SummaryDocument) -> Iterator[Block]:
+    if notes := remarks.notes(summary):
+        yield Findings(tuple(Finding(note, "quiet") for note in notes))
+    yield Facts("Load", (*details.load(summary), *details.window(summary)), half=True)
+    tokens = "Tokens" if details.has_tokens(summary) else "Inputs"
+    yield Facts(tokens, tuple(token_details.tokens(summary)), half=True)
+    yield Facts("The client itself", tuple(details.client(summary)), half=True, level=Level.DETAILS)
+    yield from _calibration(summary.get("calibration"))
+
+
+CALIBRATED = {metric.key: metric.title for metric in METRICS.values()} | {"job_ms": "Job"}
+
+
+def _calibration(certificate: Mapping[str, Any] | None) -> Iterator[Block]:
+    """The calibration of this run, or of an earlier run that covers it."""
+    if certificate is None:
+        text = calibration_words.certainty(None)
+        yield Findings((Finding(f"{text[:1].upper()}{text[1:]}."),), "Calibration", half=True)
+        return
+    own = certificate["from"] == "ledger"
+    sentences = [Finding(problem, "warn") for problem in certificate["problems"]]
+    sentences += [Finding(calibration_words.cause_sentence(cause), "warn") for cause in certificate.get("causes", ())]
+    sentences += [] if own else [Finding(calibration_words.certainty(certificate))]
+    if sentences:
+        yield Findings(tuple(sentences), half=True)
+    rows = [
+        (
+            f"{CALIBRATED[row['metric']]} {calibration_words.STATS[row['stat']]}",
+            formatting.number(row["measured"]),
+            *((formatting.number(row["true"]),) if own else ()),
+            signed(row["error"]),
+            signed_share(row["error_share"]),
+        )
+        for row in certificate["metrics"]
+        if row["stat"] in ("p50", "p90", "p99") and row["unit"] == "ms"
+    ]
+    if rows:
+        heads = ("ms", "Measured", *(("True",) if own else ()), "Error", "of it")
+        yield _table("Calibration", heads, rows, half=True)
+    if facts := details.calibration(certificate):
+        yield Facts("Stamps and counts against the mock's ledger", tuple(facts), half=True)
+    if own:
+        yield Paragraph(
+            "The whole certificate, with plots:", ("certificate.html", "certificate.html"), Level.PAGE, half=True
+        )
+
+
+def _other_tools(summary: SummaryDocument) -> Iterator[Section]:
+    rows = other_tools.rows(summary)
+    if not rows:
+        return
+    heads = other_tools.columns(summary)
+    cells = tuple(
+        Row(
+            (
+                Cell(row.title, meaning=row.version),
+                *(Cell(cell.value, "apart" if cell.apart else "", cell.beside) for cell in row.cells),
+            )
+        )
+        for row in rows
+    )
+    columns = (
+        Column("Tool"),
+        *(Column(title, unit=unit, drop=len(heads) - k if k >= 4 else 0) for k, (title, unit) in enumerate(heads)),
+    )
+    note = (
+        "The same requests, measured by the definitions of other load testers: the median, and under it average and P99. "
+        "Coloured figures are at least 0.1% away from ours."
+    )
+    table = Table("The same requests by their definitions", columns, cells, below=("average", "P99"), notes=(note,))
+    why = tuple(Finding(f"{row.title}: {sentence}") for row in rows for sentence in row.why)
+    blocks: list[Block] = [table]
+    if why:
+        blocks.append(Findings(why, "Why they differ, tool by tool", Level.PAGE, folded=True))
+    yield Section("What other tools would print", tuple(blocks), folded=True)
+
+
+def _configuration(run: Mapping[str, Any]) -> Section:
+    found = configuration(run)
+    blocks: list[Block] = [
+        Facts("Settings that differ from the defaults", tuple(found.changed), none="None.", half=True,
+              level=Level.DETAILS),
+        Facts("The run", tuple(found.run), none="The run recorded nothing about itself.", half=True, level=Level.PAGE),
+    ]  # fmt: skip
+    if found.whole:
+        title = f"All settings ({len(found.whole)})"
+        blocks.append(Facts(title, tuple(found.whole), folded=True, level=Level.PAGE))
+    blocks += [Code(title, text, Level.PAGE) for title, text in found.to_copy]
+    return Section("Configuration and versions", tuple(blocks), folded=True, level=Level.DETAILS)

@@ -1,0 +1,76 @@
+"""The segments of a load that changes over time: one row each, for the page and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.documents.details import has_tokens
+from bench.documents.formatting import NOTHING, number, statistic
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+_HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
+_HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
+NOTE = (
+    "Latencies in ms, of requests sent in the measured time: a step is measured once it has settled (10 s, or 2.5 times the "
+    "p90 of E2EL; at most half of it). A rising load is shown in ten parts, none of them settled: read no capacity from it."
+)
+
+
+CHANGED_BY = {"terminal": "in a terminal", "console": "in the console", "python": "by a script"}
+
+
+def changes(summary: SummaryDocument) -> list[str]:
+    """A sentence for each change of the load that was asked for while it went on."""
+    return [
+        f"{change['at_s']:.1f} s: from {number(change['from'])} to {number(change['to'])} {unit(summary)}, "
+        f"set {CHANGED_BY.get(change['by'], 'by ' + change['by'])}"
+        for change in summary.get("changes") or ()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment, as text ready to show; `cells` stand under the heads."""
+
+    load: str
+    time: str
+    cells: tuple[str, ...]
+    failed: bool
+
+
+def unit(summary: SummaryDocument) -> str:
+    """What the loads of the segments are in."""
+    return "requests/s" if summary["load"]["mode"] == "rate" else "users"
+
+
+def heads(summary: SummaryDocument) -> tuple[str, ...]:
+    """What stands over the cells of a row."""
+    return _HEADS if has_tokens(summary) else _HEADS_OF_INPUTS
+
+
+def rows(summary: SummaryDocument) -> list[SegmentRow]:
+    """The rows of a summary; none where the load stays."""
+    return [_row(segment, tokens=has_tokens(summary)) for segment in summary["segments"] or ()]
+
+
+def _row(segment: Mapping[str, Any], *, tokens: bool) -> SegmentRow:
+    latency, throughput = segment["latency"], segment["throughput"]
+    first, last = (number(segment[key]) for key in ("first", "last"))
+    keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
+    times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
+    return SegmentRow(
+        load=first if first == last else f"{first}–{last}",
+        time=f"{segment['measured_from_s']:.1f}–{segment['end_s']:.1f} s",
+        cells=(
+            *times,
+            number(throughput["requests_per_s"]),
+            number(throughput["output_tokens_per_s" if tokens else "inputs_per_s"]),
+            number(segment["concurrency_mean"]),
+            f"{segment['failed']:,}" if segment["sent"] else NOTHING,
+        ),
+        failed=segment["failed"] > 0,
+    )

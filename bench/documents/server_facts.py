@@ -1,0 +1,188 @@
+"""What the server said of itself, for every form of report: sentences, and rows of the levels and times that it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.documents import formatting
+from bench.documents.details import has_tokens
+from bench.documents.document import Fact
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+_LEVELS = {
+    "running": "Requests running",
+    "waiting": "Requests waiting",
+    "kv_cache_used": "KV cache used",
+    "prefix_hit_rate": "Prefix cache hit rate",
+}
+_SHARES = ("kv_cache_used", "prefix_hit_rate")
+_RATES = {
+    "prompt_tokens": ("Prompt tokens", "tokens/s"),
+    "generation_tokens": ("Output tokens", "tokens/s"),
+    "finished": ("Requests finished", "/s"),
+}
+_TIMES = {
+    "ttft_ms": "TTFT",
+    "itl_ms": "ITL",
+    "tpot_ms": "TPOT",
+    "e2el_ms": "E2EL",
+    "queue_ms": "Time in the queue",
+    "prefill_ms": "Prefill",
+    "decode_ms": "Decode",
+}
+
+
+_COUNTED = {
+    "requests": "requests",
+    "prompt_tokens": "prompt tokens",
+    "generation_tokens": "output tokens",
+    "cached_tokens": "cached prompt tokens",
+    "draft_steps": "steps with drafts",
+    "draft_tokens": "draft tokens",
+    "accepted_tokens": "accepted draft tokens",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """A time by the server's own clock: its mean, and between which bounds of its histogram each quantile lies."""
+
+    name: str
+    n: str
+    mean: str
+    quantiles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """What a page shows of the server. `sentences`: what limited it, and whether it counted what the client did."""
+
+    kind: str
+    where: str
+    span: str
+    sentences: tuple[str, ...]
+    mismatch: str | None
+    levels: tuple[Fact, ...]
+    times: tuple[TimeRow, ...]
+
+
+def server_view(summary: SummaryDocument) -> ServerView | None:
+    """The server's side of a run; None where its metrics were not read."""
+    server = summary.get("server")
+    if server is None or not server["scrapes"]:
+        return None
+    window = server["window"]
+    span = f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
+    return ServerView(
+        kind=server["kind"] or "a server of an unknown kind",
+        where=", ".join(server["urls"]),
+        span=f"{window['of']}, {span}" + ("" if window["covered"] else ", of which only a part was seen"),
+        sentences=(*server["limits"], *_agreement(server), *_trouble(server)),
+        mismatch=None if server["reconciliation"] is None else server["reconciliation"]["mismatch"],
+        levels=tuple(_level_rows(server, generates=has_tokens(summary))),
+        times=tuple(_time_rows(server)),
+    )
+
+
+_GPU_LEVELS: dict[str, tuple[str, float, str]] = {
+    "gpu_utilisation": ("Utilisation", 100.0, "%"),
+    "gpu_power_w": ("Power", 1.0, "W"),
+    "gpu_memory_bytes": ("Memory used", 1 / 2**30, "GiB"),
+    "gpu_clock_mhz": ("Clock", 1.0, "MHz"),
+    "gpu_temperature_c": ("Temperature", 1.0, "°C"),
+    "gpu_throttled": ("Share of time at a lowered clock", 100.0, "%"),
+}
+_GPU_NUMBERS = {
+    "energy_j": ("Energy", "J"),
+    "joules_per_output_token": ("Energy of an output token", "J"),
+    "output_tokens_per_s_per_gpu": ("Output of a GPU", "tokens/s"),
+    "cost_per_million_output_tokens": ("Cost of a million output tokens", ""),
+    "cost_per_million_tokens": ("Cost of a million tokens, in and out", ""),
+}
+
+
+def gpu_rows(summary: SummaryDocument) -> list[Fact]:
+    """What the GPUs did, and what a token cost; none where nothing is known of them."""
+    gpu = summary.get("gpu")
+    if gpu is None:
+        return []
+    rows = [Fact("Read by", gpu["source"])] if gpu["source"] is not None else []
+    for key, (title, scale, unit) in _GPU_LEVELS.items():
+        if (level := gpu["levels"].get(key)) is not None:
+            mean, most = (formatting.number(scale * level[stat]) for stat in ("mean", "max"))
+            gap = "" if unit.startswith("%") else " "
+            rows.append(Fact(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
+    numbers: Mapping[str, Any] = gpu
+    for key, (title, unit) in _GPU_NUMBERS.items():
+        if numbers[key] is not None:
+            rows.append(Fact(title, f"{formatting.number(numbers[key])} {unit}".strip()))
+    return rows
+
+
+def _agreement(server: Mapping[str, Any]) -> list[str]:
+    reconciled = server["reconciliation"]
+    if reconciled is None:
+        return []
+    counts = reconciled["counts"]
+    same = [line for line in counts if line["agree"]]
+    found = [line["sentence"] for line in counts if not line["agree"]]
+    if same:
+        parts = ", ".join(f"{line['client']:,} {_COUNTED[line['what']]}" for line in same)
+        found.insert(0, f"server and client counted the same: {parts}")
+    if (ttft := reconciled["ttft"]) is not None:
+        found.append(ttft["sentence"])
+    return found
+
+
+def _trouble(server: Mapping[str, Any]) -> list[str]:
+    found = []
+    if server["restarts"]:
+        found.append("the server began to count anew while the load ran: it was started again")
+    if server["failed_scrapes"]:
+        asked = server["failed_scrapes"] + server["scrapes"]
+        found.append(f"{server['failed_scrapes']} of {asked} times the server gave no metrics ({server['error']})")
+    return found
+
+
+def _level_rows(server: Mapping[str, Any], *, generates: bool) -> list[Fact]:
+    rows = []
+    for key, title in _LEVELS.items():
+        if (level := server["levels"].get(key)) is not None:
+            write = formatting.share if key in _SHARES else formatting.number
+            rows.append(Fact(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
+    for key, (title, unit) in _RATES.items():
+        if key == "generation_tokens" and not generates:
+            continue
+        if (counter := server["counters"].get(key)) is not None and counter["per_s"] is not None:
+            rows.append(Fact(title, f"{formatting.number(counter['per_s'])} {unit}"))
+    counters = server["counters"]
+    queries, hits = counters.get("prefix_queries"), counters.get("prefix_hits")
+    if queries is not None and hits is not None and queries["total"]:
+        rows.append(Fact("Prefix cache", f"{formatting.share(hits['total'] / queries['total'])} of the prompt tokens"))
+    if (preempted := counters.get("preemptions")) is not None:
+        rows.append(Fact("Preemptions", formatting.number(preempted["total"])))
+    return rows
+
+
+def _time_rows(server: Mapping[str, Any]) -> list[TimeRow]:
+    return [
+        TimeRow(
+            title,
+            formatting.number(round(row["n"])),
+            formatting.number(row["mean"]),
+            tuple(_bounds(row[stat]) for stat in ("p50", "p90", "p99")),
+        )
+        for key, title in _TIMES.items()
+        if (row := server["latency"].get(key)) is not None
+    ]
+
+
+def _bounds(bounds: Sequence[float | None] | None) -> str:
+    if bounds is None:
+        return formatting.NOTHING
+    low, high = bounds
+    return f"over {formatting.number(low)}" if high is None else f"{formatting.number(low)}–{formatting.number(high)}"

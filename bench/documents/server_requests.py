@@ -1,0 +1,103 @@
+"""What servers say of single requests, for page and terminal: their times, their cache, and what their drafts were worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.documents.charts import Chart, Line, Panel, categories
+from bench.documents.document import Fact
+from bench.documents.formatting import number, share
+from bench.documents.time_charts import RunNumbers
+
+if TYPE_CHECKING:
+    from bench.documents.summary import SummaryDocument
+
+STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
+_TIMES = {
+    "queue_ms": ("Queue", "From its queue to the first step."),
+    "prefill_ms": ("Prefill", "From the first step to the first token."),
+    "ttft_ms": ("TTFT", "Queue and prefill."),
+    "decode_ms": ("Decode", "From the first token to the last."),
+    "outside_ms": ("TTFT outside", "What the client's TTFT has more: network, HTTP, and the server's front end."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRow:
+    """A time of the requests: its name, what it is, a cell for each of STATS, and how many replies say it."""
+
+    name: str
+    meaning: str
+    cells: tuple[str, ...]
+    n: str
+
+
+def times(summary: SummaryDocument) -> list[TimeRow]:
+    """The times that replies say; none of a run whose replies say none."""
+    said: Mapping[str, Any] | None = summary.get("server_requests")
+    if said is None:
+        return []
+    return [
+        TimeRow(name, meaning, tuple(number(said[key][stat]) for stat in STATS), f"{said[key]['n']:,}")
+        for key, (name, meaning) in _TIMES.items()
+        if said[key]["n"]
+    ]
+
+
+def facts(summary: SummaryDocument) -> list[Fact]:
+    """Cache and drafts."""
+    said = summary.get("server_requests")
+    if said is None:
+        return []
+    rows = []
+    if (cached := said["cached"]) is not None:
+        text = f"{share(cached['share'])} of {number(cached['of'])} prompt tokens"
+        rows.append(Fact("Cached", text, f"As {cached['replies']:,} replies say."))
+    if (drafts := said["drafts"]) is not None:
+        text = f"{number(drafts['accepted'])} of {number(drafts['tokens'])} ({share(drafts['acceptance_rate'])})"
+        rows.append(Fact("Accepted drafts", text, f"As {drafts['replies']:,} replies say."))
+        if drafts["tokens_per_step"] is not None:
+            steps = f"{number(drafts['tokens_per_step'])} in {number(drafts['steps'])} steps"
+            rows.append(Fact("Tokens a step", steps, "The accepted drafts and one token of the model's own."))
+        if drafts["positions"]:
+            each = ", ".join(share(row["share"]) for row in drafts["positions"])
+            rows.append(Fact("Accepted at each position", each, "Of all steps that verified drafts."))
+    return rows
+
+
+def _drafts(run: RunNumbers) -> Mapping[str, Any]:
+    said = run.summary.get("server_requests")
+    drafts: Mapping[str, Any] | None = None if said is None else said["drafts"]
+    return {"positions": (), "steps_by_tokens": ()} if drafts is None else drafts
+
+
+def acceptance(run: RunNumbers) -> Chart | None:
+    """How often the draft at each position was accepted."""
+    rows = _drafts(run)["positions"]
+    if not rows:
+        return None
+    names = [str(row["position"]) for row in rows]
+    tips = [f"draft {name}, accepted {row['accepted']:,} times" for name, row in zip(names, rows, strict=True)]
+    bars = Line("accepted", [_percent(row["share"]) for row in rows], "bars")
+    meaning = "Steps that accepted the draft at this position, of all steps that verified drafts, as the replies say."
+    return categories(
+        "draft_acceptance", "Accepted drafts by position", meaning, "position", names, tips, Panel("%", (bars,))
+    )
+
+
+def tokens_a_step(run: RunNumbers) -> Chart | None:
+    """How many tokens a step gave."""
+    rows = _drafts(run)["steps_by_tokens"]
+    if not rows:
+        return None
+    names = [str(row["tokens"]) for row in rows]
+    tips = [f"{name} tokens, {row['steps']:,} steps" for name, row in zip(names, rows, strict=True)]
+    bars = Line("steps", [_percent(row["share"]) for row in rows], "bars")
+    meaning = "Steps that verified drafts by the tokens that they gave: the accepted drafts and one of the model's own."
+    return categories("tokens_a_step", "Tokens a step", meaning, "tokens", names, tips, Panel("%", (bars,)))
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

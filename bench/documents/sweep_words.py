@@ -1,0 +1,142 @@
+"""What is said of sweeps and of repeats: sentences, the names of their numbers, and how these are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from bench.documents.formatting import interval, number, share
+
+OUTPUT = "output_tokens_per_s"
+UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s"}
+
+
+def delivered(numbers: Mapping[str, Any]) -> str:
+    """The number of a load that says what was delivered: output tokens, or inputs where replies are no generated text."""
+    return "inputs_per_s" if "inputs_per_s" in numbers else OUTPUT
+
+
+def delivered_by(content: Mapping[str, Any]) -> str:
+    """The same of a whole sweep."""
+    return delivered(content["points"][0]["numbers"]) if content["points"] else OUTPUT
+
+
+def progress_line(status: str, numbers: Mapping[str, Any]) -> str:
+    """One line about a run that has just ended."""
+    parts = [f"{number(_value(numbers[delivered(numbers)]))} {UNITS[delivered(numbers)]}"]
+    for name in ("ttft", "tpot", "e2el") if delivered(numbers) == OUTPUT else ("e2el",):
+        p50, p99 = (number(_value(numbers[f"{name}:{stat}"])) for stat in ("p50", "p99"))
+        parts.append(f"{name.upper()} p50 {p50} p99 {p99} ms")
+    return f"  {status}: {', '.join(parts)}"
+
+
+class _Number(Protocol):
+    """A number of a point, as it is measured."""
+
+    @property
+    def value(self) -> float | None: ...
+
+
+def _value(found: _Number | Mapping[str, Any]) -> float | None:
+    value: float | None = found["value"] if isinstance(found, Mapping) else found.value
+    return value
+
+
+FELL_BEHIND = (
+    "requests in flight kept rising, so the server may not keep up, and latencies grow with the length of the run"
+)
+
+
+def sentences(content: Mapping[str, Any]) -> list[str]:
+    """What the sweep says: how far it came, and its knee."""
+    found = []
+    runs, planned = len(content["runs"]), len(content["loads"]) * content["repeats"]
+    if content["ended"] is not None:
+        found.append(f"Not complete ({content['ended']}): {runs} of {planned} runs.")
+    knee = content["knee"]
+    if knee is None:
+        return [*found, *([content["no_knee"][0].upper() + content["no_knee"][1:] + "."] if content["no_knee"] else [])]
+    unit, half, at_most = UNITS[delivered_by(content)], half_interval(content), knee["ceiling_interval"]
+    sure = "" if half is None else f" (95%: {half})"
+    ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
+    reached, ninety = load_within(content, knee["half_at"]), ninety_percent(content)
+    found.append(
+        f"Half of the greatest throughput is reached {_with(reached)} {content['unit']}{sure}, 90% {_with(ninety)}; "
+        f"the ceiling of the fitted curve is {number(knee['ceiling'])} {unit}{ceiling}."
+    )
+    if ninety.startswith(BEYOND):
+        found.append(
+            f"No load above {highest_load(content):,g} {content['unit']} was measured: sweep further up to see it."
+        )
+    if knee["warning"] is not None:
+        found.append(knee["warning"][0].upper() + knee["warning"][1:] + ".")
+    return found
+
+
+BEYOND = "beyond"
+
+
+def highest_load(content: Mapping[str, Any]) -> float:
+    """The highest load that was measured: what a curve says of loads above it was not."""
+    return max((float(point["load"]) for point in content["points"] if point["usable"]), default=0.0)
+
+
+def load_within(content: Mapping[str, Any], load: float | None) -> str:
+    """A load that follows from the fitted curve; beyond the highest that was measured no number is given."""
+    highest = highest_load(content)
+    return f"{BEYOND} {highest:,g}" if load is None or load > highest else number(load)
+
+
+def _with(load: str) -> str:
+    return load if load.startswith(BEYOND) else f"with {load}"
+
+
+def ninety_percent(content: Mapping[str, Any]) -> str:
+    """The load that reaches 90% of the ceiling."""
+    return load_within(content, 9 * content["knee"]["half_at"])
+
+
+def half_interval(content: Mapping[str, Any]) -> str | None:
+    """The 95% interval of the load that reaches half of the ceiling; None where there is none."""
+    ends = content["knee"]["half_at_interval"]
+    if ends is None or None in ends:
+        return None
+    low, high = (load_within(content, end) for end in ends)
+    return low if low.startswith(BEYOND) else f"{low} to {high}" if high.startswith(BEYOND) else interval(ends)
+
+
+def written(value: float | None, name: str) -> str:
+    """A number of a point: shares in percent."""
+    return share(value) if name in ("goodput", "error_rate") else number(value)
+
+
+def has_goodput(content: Mapping[str, Any]) -> bool:
+    """Whether there were objectives to hold requests against."""
+    return any(point["numbers"]["goodput"]["value"] is not None for point in content["points"])
+
+
+def has_jobs(content: Mapping[str, Any]) -> bool:
+    """Whether every load had jobs of sessions."""
+    points = content["points"]
+    return bool(points) and all("jobs_per_hour" in point["numbers"] for point in points)
+
+
+TITLES = {
+    "output_tokens_per_s": "Output tokens/s",
+    "inputs_per_s": "Inputs/s",
+    "requests_per_s": "Requests/s",
+    "ttft:p50": "TTFT p50 (ms)",
+    "ttft:p90": "TTFT p90 (ms)",
+    "ttft:p99": "TTFT p99 (ms)",
+    "tpot:p50": "TPOT p50 (ms)",
+    "tpot:p90": "TPOT p90 (ms)",
+    "tpot:p99": "TPOT p99 (ms)",
+    "e2el:p50": "E2EL p50 (ms)",
+    "e2el:p90": "E2EL p90 (ms)",
+    "e2el:p99": "E2EL p99 (ms)",
+    "job:p50": "Job p50 (s)",
+    "job:p90": "Job p90 (s)",
+    "jobs_per_hour": "Jobs/hour",
+    "goodput": "Goodput",
+    "error_rate": "Failed",
+}

@@ -1,0 +1,131 @@
+"""A document made by hand in every form: what each level shows, how tables find their width, and that no text is markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from bench.documents.document import (
+    Banner,
+    Block,
+    Cell,
+    Code,
+    Column,
+    Document,
+    DrawnInterval,
+    Fact,
+    Facts,
+    Finding,
+    Findings,
+    Level,
+    Paragraph,
+    Reason,
+    Row,
+    Section,
+    Table,
+    Tile,
+    Tiles,
+)
+from bench.report import html, markdown, text
+
+EVIL = "\x1b[2J <script>alert(1)</script> a|b [x](y) `c`"
+
+
+def document(*blocks: Block, title: str = "t") -> Document:
+    return Document(title, (Banner("GOOD", ", all of it", "good"),), (Section("s", blocks),))
+
+
+def blocks_with(words: str) -> tuple[Block, ...]:
+    """A block of each kind that takes text."""
+    return (
+        Table(words, (Column(words), Column("v", below=words)),
+              (Row((Cell(words, unit=words), Cell(words, below=(words,), hint=words, meaning=words))),), (words,),
+              notes=(words,)),
+        Facts(words, (Fact(words, words, words),), notes=(words,)),
+        Findings((Finding(words, "warn"), Finding(words, command="x")), words),
+        Paragraph(words, ("there", "there.html")),
+        Tiles((Tile(words, words, words, words, words),)),
+    )  # fmt: skip
+
+
+FORMS: list[Callable[[Document, Level], str]] = [text.render, markdown.render]
+
+
+@pytest.mark.parametrize("write", FORMS, ids=["text", "markdown"])
+def test_a_form_shows_blocks_up_to_its_level(write: Callable[[Document, Level], str]) -> None:
+    page = document(*(Paragraph(f"of level {level.name}", level=level) for level in Level))
+    for level in Level:
+        shown = re.findall(r"of level (\w+)", write(page, level))
+        assert shown == [other.name for other in Level if other <= level]
+
+
+def test_a_page_shows_every_level() -> None:
+    page = document(*(Paragraph(f"of level {level.name}", level=level) for level in Level))
+    assert re.findall(r"of level (\w+)", html.render(page)) == [level.name for level in Level]
+
+
+def test_a_section_above_the_level_is_left_out_with_all_its_blocks() -> None:
+    section = Section("far", (Paragraph("deep", level=Level.BRIEF),), level=Level.PAGE)
+    page = Document("t", (), (section,))
+    assert "deep" not in text.render(page, Level.DETAILS) + markdown.render(page)
+    assert "deep" in html.render(page)
+
+
+def test_no_text_steers_a_terminal_or_is_markup() -> None:
+    page = Document(EVIL, (Banner(EVIL, EVIL, "bad", EVIL, (Reason(EVIL, EVIL),), EVIL),),
+                    (Section(EVIL, blocks_with(EVIL), EVIL),), EVIL, EVIL, EVIL, EVIL)  # fmt: skip
+    assert "\x1b" not in text.render(page, Level.PAGE)
+    written = markdown.render(page, Level.PAGE)
+    assert "\x1b" not in written
+    assert "<script" not in written
+    assert re.search(r"(?<!\\)\[x\]", written) is None
+    assert all(line.count("|") - line.count("\\|") == 3 for line in written.splitlines() if line.startswith("| "))
+    shown = html.render(page)
+    assert shown.count("<script>") == 1  # Our own.
+    assert "&lt;script&gt;alert(1)" in shown
+
+
+def table(**settings: object) -> Table:
+    columns = (Column("name"), Column("first"), Column("second", drop=1), Column("hidden", page_only=True))
+    row = Row((Cell("a"), Cell("1", below=("0–2",)), Cell("2" * 40, below=("3" * 40,)), Cell("drawn")))
+    return Table("numbers", columns, (row,), ("interval",), **settings)  # type: ignore[arg-type]
+
+
+def test_intervals_stand_beside_their_numbers_if_there_is_room_else_below() -> None:
+    wide = text.render(document(table(beside=True)), Level.USUAL, width=120)
+    assert re.search(r"^a +1 +0–2 +2{40} +3{40}$", wide, re.MULTILINE)
+    narrow = text.render(document(table(beside=True)), Level.USUAL, width=80)
+    assert re.search(r"^a +1 +2{40}\n  interval +0–2 +3{40}$", narrow, re.MULTILINE)
+
+
+def test_a_column_that_finds_no_room_is_left_out_and_named() -> None:
+    row = Row((Cell("a"), Cell("1" * 50), Cell("2" * 50), Cell("drawn")))
+    page = document(Table("numbers", table().columns, (row,)))
+    shown = text.render(page, Level.USUAL, width=80)
+    assert "2222" not in shown
+    assert "Left out for want of room: second." in shown
+    assert "2222" in text.render(page, Level.USUAL, width=120)
+    assert "drawn" in html.render(page)
+    assert "drawn" not in markdown.render(page)
+
+
+def test_a_period_can_replace_a_cell_that_has_a_key() -> None:
+    page = document(Table("n", (Column("a"), Column("b")), (Row((Cell("x"), Cell("1", key="ttft:p50"))),)))
+    assert '<td data-key="ttft:p50"><span>1</span></td>' in html.render(page)
+
+
+def test_an_interval_is_drawn_around_zero_and_never_too_narrow_to_see() -> None:
+    drawn = DrawnInterval(-0.1, 0.0, 0.3, margin=0.05, reach=0.2)
+    assert (drawn.place(-0.1), drawn.place(0.0), drawn.place(0.3)) == (25.0, 50.0, 100.0)
+    assert drawn.wide(0.0, 0.0) == 0.6
+    assert drawn.wide(-0.05, 0.05) == 25.0
+
+
+def test_marks_of_markdown_are_those_of_the_tone() -> None:
+    rows = tuple(Row((Cell(tone), Cell("x", tone))) for tone in ("good", "warn", "bad", ""))
+    shown = markdown.render(document(Table("n", (Column("a"), Column("b")), rows)))
+    assert re.findall(r"\| \w* \| (.*) \|", shown)[1:] == ["✅ x", "❔ x", "❌ x", "x"]
+    untitled = markdown.render(document(Code("", "a <b>"), title=""))
+    assert untitled == "### ✅ GOOD, all of it\n\n## s\n\n```sh\na <b>\n```\n"

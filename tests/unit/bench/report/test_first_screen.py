@@ -1,0 +1,125 @@
+"""The first screen of a run: in 24 lines what was sent, the verdict, objectives, one table, errors, and what to do next."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bench.documents.document import Level
+from bench.documents.first_screen import sent_words
+from bench.metrics.objectives import parse
+from bench.records import Outcome
+from bench.verdict import SIGNS
+from bench.verdict.advice import ADVICE
+from tests.support.golden_run import golden_summary
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_summary
+from tests.support.rendered import run_page, run_text
+
+
+def first_lines(summary: Any, width: int = 80) -> list[str]:
+    return run_text(summary, level=Level.FIRST, width=width).splitlines()
+
+
+def many(n: int = 60, **facts: Any) -> Any:
+    return made_summary(
+        [made_record(i, sent_ms=i * 90.0, chunks_ms=(50.0 + i % 7, 70.0 + i % 5)) for i in range(n)], **facts
+    )
+
+
+def test_every_sign_has_its_advice() -> None:
+    assert ADVICE.keys() == SIGNS.keys()
+
+
+def test_a_first_screen_has_24_lines_at_80_columns() -> None:
+    objectives = parse([f"ttft:p99<{limit}ms" for limit in (20, 90, 100, 110, 120, 130, 140, 150)])
+    for summary in (golden_summary(), many(), many(objectives=objectives[:4])):
+        lines = first_lines(summary)
+        assert len(lines) <= 24
+        assert max(map(len, lines)) <= 80
+    summary = many(objectives=objectives)
+    assert "2 more held" in first_lines(summary)
+    for objective in objectives:
+        assert str(objective.text) in run_text(summary)
+        assert str(objective.text).replace("<", "&lt;") in run_page(summary)
+
+
+def test_missed_objectives_stand_first() -> None:
+    lines = first_lines(many(objectives=parse(["ttft:p50<90ms", "ttft:mean<5ms"])))
+    (first, second) = [line for line in lines if line.startswith("ttft:")]
+    assert first.startswith("ttft:mean<5ms")
+    assert "missed" in first
+    assert "held" in second
+
+
+def test_many_errors_are_shortened_on_the_first_screen_and_whole_in_the_details() -> None:
+    records = [made_record(i, outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error=f"e{i}") for i in range(9)]
+    summary = made_summary(records)
+    shown = "\n".join(first_lines(summary))
+    assert re.search(r"^5 +with 5 other messages$", shown, re.MULTILINE)
+    assert "e8" not in shown
+    assert "e8" in run_text(summary)
+    assert "e8" in run_page(summary)
+    long = made_summary([made_record(outcome=Outcome.HTTP_ERROR, status=500, chunks_ms=(), error="x" * 200 + "end")])
+    assert "end" not in "\n".join(first_lines(long))
+    assert "end" in run_page(long).partition("All errors")[2]
+
+
+def test_the_advice_of_a_sign_stands_below_its_reason_and_only_once() -> None:
+    summary = many(status="SUSPECT")
+    summary["verdict"] |= {"reasons": ["p50 is off", "p99 is off"], "signs": ["calibration", "calibration"]}
+    lines = first_lines(summary, 120)
+    place = lines.index("  - p99 is off")
+    assert lines[place - 1] == "  - p50 is off"
+    assert lines[place + 1] == f"    to do: {ADVICE['calibration']}"
+    del summary["verdict"]["signs"]
+    assert "    to do" not in "\n".join(first_lines(summary))
+
+
+def test_the_error_of_a_calibration_stands_beside_its_number() -> None:
+    summary = many()
+    rows = [{"metric": "ttft_ms", "stat": stat, "unit": "ms", "measured": 50.0, "error": error, "error_share": 0.001}
+            for stat, error in (("p50", 0.012), ("p99", -0.3))]  # fmt: skip
+    summary["calibration"] = {
+        "from": "certificate", "date": "2026-01-02T03:04:05+00:00", "age_s": 7_300.0, "status": "VALID", "metrics": rows,
+        "observation_lag_ms": {"n": 0}, "way_in_ms": {"n": 0}, "problems": [],
+    }  # fmt: skip
+    head, ttft = (line for line in first_lines(summary) if "Median" in line or line.startswith("TTFT"))
+    assert head.count("error") == 2
+    assert "+0.012" in ttft
+    assert "-0.300" in ttft
+    assert "error" not in "\n".join(first_lines(many())).partition("calibrate")[0]
+
+
+@pytest.mark.parametrize(
+    ("run", "changes", "words"),
+    [
+        (
+            {"endpoint": "chat", "model": "m", "config": {"stream": True}}, {"concurrency": 8},
+            "8 users, 60 requests, 100 tokens in, 2 out, streamed chat, model m",
+        ),
+        ({"endpoint": "chat", "config": {"stream": False}}, {"concurrency": 1},
+         "1 user, 60 requests, 100 tokens in, 2 out, chat"),
+        ({"model": "a, b"}, {"offered_rps": 12.5}, "12.50 requests/s, 60 requests, 100 tokens in, 2 out, models a, b"),
+        ({}, {"mode": "throughput"}, "all at once, 60 requests, 100 tokens in, 2 out"),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_what_was_sent(run: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+    summary = many()
+    summary["run"] = run
+    summary["load"] |= changes
+    assert sent_words(summary) == words
+
+
+def test_what_helps_next_depends_on_the_run() -> None:
+    def next_of(summary: Any) -> list[str]:
+        return [line for line in first_lines(summary, 120) if line.startswith("next: ")]
+
+    short = many(20)
+    assert [line.split()[1] for line in next_of(short)] == ["--duration", "python"]
+    assert "P90" in next_of(short)[0]
+    missed = many(objectives=parse(["ttft:p50<1ms"]))
+    assert next_of(missed)[0].startswith("next: python -m bench search ")
+    assert next_of(made_summary([], "INVALID")) == []
