@@ -47,6 +47,7 @@ def test_without_an_answer_there_is_no_number(tmp_path: Path) -> None:
     assert (found.capacity, found.low, found.high, found.held, found.exit) == (None, None, None, None, Exit.INTERRUPTED)
 
 
+@pytest.mark.processes
 def test_wrong_settings_and_servers_that_are_not_there_raise(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a search needs an objective"):
         bench.search(url="http://127.0.0.1:1", out=str(tmp_path / "a"))
@@ -74,6 +75,7 @@ def test_settings_that_the_command_refuses_are_refused_with_all_other_problems(t
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.processes
 def test_a_file_of_a_run_may_say_how_hard_it_was(tmp_path: Path) -> None:
     file = tmp_path / "load.yaml"
     off = "server_metrics: ['off']\ngpu_metrics: 'off'\n"

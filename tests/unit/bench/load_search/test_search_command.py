@@ -97,6 +97,7 @@ def test_a_search_is_resumed_with_the_settings_that_it_had(tmp_path: Path, capsy
     assert len(lines) == 3
 
 
+@pytest.mark.processes
 def test_a_search_of_a_server_that_is_not_there_ends_with_status_4(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_search_of_a_server_that_is_not_there_ends_with_status_4(
     assert "127.0.0.1:1" in said.err
 
 
+@pytest.mark.processes
 def test_a_file_may_say_how_hard_an_earlier_run_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "load.yaml"
     # Its metrics would be read by a process that begins before the server is looked for.
