@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -32,7 +32,8 @@ from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.base import rounded
+from bench.results.base import rounded, to_plain
+from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
 from bench.results.server import Gpu, PrefixCache
 from bench.results.summary import Counts, JudgedClass, PartVerdict, Reach, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
@@ -60,6 +61,9 @@ from bench.verdict import headline, judge
 from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
+
+if TYPE_CHECKING:
+    from bench.accuracy.certificate import Certificate as MadeCertificate
 
 OPEN_END_NS = 2**62
 """Where a number of requests ends the load: its last part ends with the last of them."""
@@ -116,7 +120,8 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     numbers = summary.close()
     ended = run.manifest.started if run.manifest.ended is None else run.manifest.ended
     shape = LoadShape.measured(numbers, kind_of(run.config, run.manifest.workers))
-    found = _calibration(directory, numbers, facts.start_ns, run)
+    certificate = _certificate(directory, numbers, facts.start_ns, run)
+    found: LedgerCalibration | KnownCalibration | None = None if certificate is None else certificate.calibration()
     version = run.manifest.versions.get("trueload", "")
     if found is None:
         earlier = coverage.closest(coverage.read_briefs(directory.certificates()), shape, version)
@@ -162,27 +167,14 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
                 highest=line.reach.highest,
             ),
         ),
-        calibration=_without_plots(found),
+        calibration=found,
         prefix_cache=None if cache is None else rounded(PrefixCache(**asdict(cache))),
         server=rounded(said),
         gpu=rounded(gpu),
     )
     plain = whole.plain()
-    if found is not None and found["from"] == "ledger":
-        certificate = {
-            "schema": accuracy.SCHEMA,
-            "date": ended,
-            "version": version,
-            "shape": shape.to_json(),
-            "verdict": verdict.to_json(),
-            "accuracy": str(verdict.of("calibration")),
-            "run": whole.run,
-            **found,
-        }
-        from bench.report import certificate_page
-
-        directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        directory.write(CERTIFICATE_PAGE, certificate_page.render(certificate).encode())
+    if certificate is not None:
+        _write_certificate(directory, certificate, whole, shape, ended, version, verdict)
     page = summary.page_data()
     if server.scrapes:
         series = page["series"]
@@ -248,12 +240,12 @@ def _sharing_known(run: StoredRun) -> bool:
     return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 
 
-def _calibration(
+def _certificate(
     directory: RunDirectory, numbers: SummaryNumbers, start_ns: int, run: StoredRun
-) -> dict[str, Any] | None:
-    """What the ledger says of the numbers; None where there is none."""
+) -> MadeCertificate | None:
+    """What the ledger says of the numbers. Returns None if there is no ledger."""
     mock = directory.mock()
-    certificate = accuracy.certify(
+    return accuracy.certify(
         directory,
         numbers,
         _measured,
@@ -264,7 +256,6 @@ def _calibration(
         begun_ns=run.manifest.start_ns,
         endpoint=run.config.endpoint,
     )
-    return None if certificate is None else certificate.to_json()
 
 
 def _measured(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
@@ -290,9 +281,34 @@ def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
     return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
 
 
-def _without_plots(calibration: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The plots of a certificate stand in certificate.json alone."""
-    return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
+def _write_certificate(
+    directory: RunDirectory,
+    found: MadeCertificate,
+    whole: RunSummary,
+    shape: LoadShape,
+    ended: str,
+    version: str,
+    verdict: Verdict,
+) -> None:
+    """certificate.json and its page."""
+    from bench.report import certificate_page
+
+    calibration = found.calibration()
+    certificate = Certificate(
+        schema=SCHEMA,
+        date=ended,
+        version=version,
+        shape=shape.result(),
+        verdict=CertifiedVerdict(status=verdict.status, reasons=verdict.reasons),
+        accuracy=verdict.of("calibration"),
+        run=whole.run,
+        from_="ledger",
+        **{name: getattr(calibration, name) for name in calibration.__struct_fields__},
+        plots=found.plots,
+    )
+    plain = to_plain(certificate)
+    directory.write(CERTIFICATE, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(CERTIFICATE_PAGE, certificate_page.render(plain).encode())
 
 
 def exit_status(summary: RunSummary, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:

@@ -132,11 +132,12 @@ def _write(result: Result, form: str, *, quiet: bool) -> None:
     else:
         from bench.report import certificate_text, text  # With rich, which no other form needs.
 
-        text.show(result.summary.plain(), brief=quiet)
+        plain = result.summary.plain()
+        text.show(plain, brief=quiet)
         if not quiet:
             calibration = result.summary.calibration
-            if calibration is not None and calibration["from"] == "ledger":
-                certificate_text.show(calibration)
+            if calibration is not None and calibration.own:
+                certificate_text.show(plain["calibration"] or {})
             print(f"\nreport: {result.directory.path / 'report.html'}")
-            if calibration is not None and calibration["from"] == "ledger":
+            if calibration is not None and calibration.own:
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

@@ -59,7 +59,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
         if field.pop("default", ...) is None:  # It may be missing, and is never null.
             field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
         field = _short(field, lists)
-        properties[key] = {**field, **({"description": words[names[key]]} if names[key] in words else {})}
+        properties[key] = {**field, **({"description": words[names[key]]} if names.get(key) in words else {})}
     described = {"description": " ".join(part["description"].split())} if "description" in part else {}
     return {
         **described,
@@ -72,7 +72,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
 
 def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
-    node = dict(node)
+    node = {name: value for name, value in node.items() if name != "discriminator"}
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _short(node[name], lists)

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from bench.results.status import Status
 
-class Status(StrEnum):
-    """What a verdict can be, from good to bad."""
-
-    VALID = "VALID"
-    SUSPECT = "SUSPECT"
-    INVALID = "INVALID"
-    FAILED = "FAILED"
-    """The target failed: what there is of numbers is not about the load that was asked for."""
+__all__ = ["Finding", "Status", "Verdict", "badness", "milder", "worst"]
 
 
 @dataclass(frozen=True, slots=True)

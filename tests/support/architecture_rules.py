@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     "bench.documents": frozenset(),
     # Types and nothing else: whoever makes, writes or reads a result has them.
-    "bench.results": frozenset({"bench.documents", "bench.records", "bench.verdict.finding"}),
+    "bench.results": frozenset({"bench.documents", "bench.records"}),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset({"bench.machine.machine_cache", "bench.process.generated_code"}),
     "bench.process.generated_code": frozenset({"bench.process.kept_file"}),
@@ -351,12 +351,11 @@ LAYERS: tuple[frozenset[str], ...] = (
             "secrets",
             "statistics",
             "stock",
-            "verdict",
         }
     ),
     frozenset({"machine", "notices", "records", "schedule", "traffic", "workload"}),
     frozenset({"conversations", "process", "results", "run_files"}),
-    frozenset({"endpoints", "metrics"}),
+    frozenset({"endpoints", "metrics", "verdict"}),
     frozenset({"accuracy", "server_metrics", "sources", "transport"}),
     frozenset({"dispatch", "report", "target"}),
     frozenset({"modes"}),

@@ -20,6 +20,8 @@ def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: An
     given = {**(values or {}), **more}
     declared = inspect.type_info(kind)
     assert isinstance(declared, inspect.StructType)
+    if declared.tag_field in given and given[declared.tag_field] == declared.tag:
+        del given[declared.tag_field]
     unknown = (
         given.keys() - {field.name for field in declared.fields} - {field.encode_name for field in declared.fields}
     )
@@ -48,6 +50,8 @@ def _made(declared: inspect.Type, value: Any) -> Any:
     """A value as the type has it: dicts become results."""
     for one in _choices(declared):
         if isinstance(one, inspect.StructType) and isinstance(value, Mapping):
+            if one.tag_field in value and value[one.tag_field] != one.tag:
+                continue
             return filled(one.cls, value)
         if isinstance(one, inspect.DictType) and isinstance(value, Mapping):
             return {key: _made(one.value_type, item) for key, item in value.items()}
