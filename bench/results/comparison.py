@@ -50,7 +50,7 @@ class Difference(Result, frozen=True, kw_only=True):
     values: Annotated[Sequence[str], Meta(min_length=2)]
 
 
-class ComparedNumber(Result, frozen=True, kw_only=True):
+class ComparedNumber(Result, frozen=True, kw_only=True, omit_defaults=False):
     """One number of two sides."""
 
     name: str
@@ -80,7 +80,7 @@ class ComparedNumber(Result, frozen=True, kw_only=True):
         | None
     )
     """These two: of one run, or search, on each side, whose difference shows no change of the setup."""
-    spread_known: bool | None
+    spread_known: bool | None = None
     """Whether the spread between runs is in the interval; null: there is no change."""
     worse: bool | None
     """Of what differs: whether it got worse."""
