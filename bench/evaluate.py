@@ -35,7 +35,7 @@ from bench.records.record_table import RecordTable
 from bench.results.base import rounded, to_plain
 from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
 from bench.results.server import Gpu, PrefixCache
-from bench.results.summary import Counts, JudgedClass, PartVerdict, Reach, RunSummary, SummaryNumbers
+from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
 from bench.run_files.run_directory import (
     CERTIFICATE,
@@ -159,13 +159,7 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
             status=verdict.status,
             reasons=verdict.reasons,
             headline=str(line),
-            reach=Reach(
-                metric=line.reach.metric,
-                requests=line.reach.requests,
-                independent=line.reach.independent,
-                percentiles=list(line.reach.percentiles),
-                highest=line.reach.highest,
-            ),
+            reach=line.reach.result(),
         ),
         calibration=found,
         prefix_cache=None if cache is None else rounded(PrefixCache(**asdict(cache))),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from bench.results.status import Status
 
@@ -37,10 +36,6 @@ class Verdict:
     def of(self, sign: str) -> Status:
         """The worst finding of one sign; VALID where it found nothing."""
         return worst(f.status for f in self.findings if f.sign == sign)
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
-        return {"status": str(self.status), "reasons": self.reasons}
 
 
 def badness(status: Status) -> int:

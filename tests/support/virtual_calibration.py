@@ -358,5 +358,5 @@ def calibrated(
     calibration = certificate.calibration()
     found = to_plain(calibration) | {"plots": to_plain(certificate.plots)}
     verdict = judge(RunEvidence(summary=typed, open_loop=True, exact_lengths=False, calibration=calibration), Limits())
-    told = filled(RunSummary, {**numbers, "verdict": verdict.to_json()})
+    told = filled(RunSummary, {**numbers, "verdict": {"status": verdict.status, "reasons": verdict.reasons}})
     return Calibrated(found, verdict, exit_status(told), numbers)
