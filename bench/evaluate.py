@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -32,9 +32,10 @@ from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.base import rounded
+from bench.results.base import rounded, to_plain
+from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
 from bench.results.server import PrefixCache, Server
-from bench.results.summary import Counts, JudgedClass, PartVerdict, Reach, RunSummary, SummaryNumbers
+from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
 from bench.run_files.run_directory import (
     CERTIFICATE,
@@ -61,6 +62,9 @@ from bench.verdict import headline, judge
 from bench.verdict.classes import of_class
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Status, Verdict
+
+if TYPE_CHECKING:
+    from bench.accuracy.certificate import Certificate as MadeCertificate
 
 OPEN_END_NS = 2**62
 """Where a number of requests ends the load: its last part ends with the last of them."""
@@ -97,14 +101,16 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     directory.clear_drafts()
     measured = _read(directory)
     run, numbers = measured.run, measured.numbers
-    calibration = _calibration(measured) or _calibrated_earlier(measured)
+    certificate = _certificate(measured)
+    own = None if certificate is None else certificate.calibration()
+    calibration = own or _calibrated_earlier(measured)
     cached_share = numbers.tokens.cached.share
     cache = prefix_cache.use(run.manifest.prefix_cache, measured.server, measured.summary.cache_plan, cached_share)
     evidence = _evidence(measured, calibration, cache)
     verdict = judge(evidence, run.config.limits)
     whole = _whole(measured, evidence, verdict, cache)
-    if calibration is not None and calibration["from"] == "ledger":
-        _write_certificate(measured, whole, verdict, calibration)
+    if certificate is not None and own is not None:
+        _write_certificate(measured, certificate, own, whole, verdict)
     document = whole.plain()
     page = _page_data(measured, server_charts)
     directory.write(SUMMARY, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -165,14 +171,16 @@ def _read(directory: RunDirectory) -> _Measured:
     return _Measured(directory, run, facts.start_ns, summary, summary.close(), server, gpus, totals)
 
 
-def _calibrated_earlier(measured: _Measured) -> dict[str, Any] | None:
-    """The calibration from the certificate that fits this load best; None if no certificate covers it."""
+def _calibrated_earlier(measured: _Measured) -> KnownCalibration | None:
+    """The calibration from the certificate that fits this load best. Returns None if no certificate covers it."""
     briefs = coverage.read_briefs(measured.directory.certificates())
     earlier = coverage.closest(briefs, measured.shape, measured.version)
     return None if earlier is None else earlier.on_run(_certifiable(measured.numbers), measured.ended)
 
 
-def _evidence(measured: _Measured, calibration: Mapping[str, Any] | None, cache: ComparedCache | None) -> RunEvidence:
+def _evidence(
+    measured: _Measured, calibration: LedgerCalibration | KnownCalibration | None, cache: ComparedCache | None
+) -> RunEvidence:
     """All that the verdict looks at."""
     run = measured.run
     return RunEvidence(
@@ -217,38 +225,38 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
             reasons=verdict.reasons,
             signs=verdict.signs,
             headline=str(line),
-            reach=Reach(
-                metric=line.reach.metric,
-                requests=line.reach.requests,
-                independent=line.reach.independent,
-                percentiles=list(line.reach.percentiles),
-                highest=line.reach.highest,
-            ),
+            reach=line.reach.result(),
         ),
-        calibration=_without_plots(evidence.calibration),
+        calibration=evidence.calibration,
         prefix_cache=None if cache is None else rounded(PrefixCache(**asdict(cache))),
         server=rounded(evidence.server),
         gpu=rounded(gpu),
     )
 
 
-def _write_certificate(measured: _Measured, whole: RunSummary, verdict: Verdict, calibration: dict[str, Any]) -> None:
+def _write_certificate(
+    measured: _Measured, made: MadeCertificate, calibration: LedgerCalibration, whole: RunSummary, verdict: Verdict
+) -> None:
+    """Write certificate.json and its page."""
     from bench.documents.certificate_document import certificate_document
     from bench.report import html
 
+    certificate = Certificate(
+        schema=SCHEMA,
+        date=measured.ended,
+        version=measured.version,
+        shape=measured.shape.result(),
+        verdict=CertifiedVerdict(status=verdict.status, reasons=verdict.reasons),
+        accuracy=verdict.of("calibration"),
+        run=whole.run,
+        from_="ledger",
+        **{name: getattr(calibration, name) for name in calibration.__struct_fields__},
+        plots=made.plots,
+    )
+    plain = to_plain(certificate)
     directory = measured.directory
-    certificate = {
-        "schema": accuracy.SCHEMA,
-        "date": measured.ended,
-        "version": measured.version,
-        "shape": measured.shape.to_json(),
-        "verdict": verdict.to_json(),
-        "accuracy": str(verdict.of("calibration")),
-        "run": whole.run,
-        **calibration,
-    }
-    directory.write(CERTIFICATE, orjson.dumps(certificate, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(CERTIFICATE_PAGE, html.render(certificate_document(certificate)).encode())
+    directory.write(CERTIFICATE, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(CERTIFICATE_PAGE, html.render(certificate_document(plain)).encode())
 
 
 def _page_data(measured: _Measured, server_charts: Sequence[str]) -> dict[str, Any]:
@@ -312,12 +320,12 @@ def _sharing_known(run: StoredRun) -> bool:
     return (cache is not None and cache.planned_share is not None) or run.config.plans_sharing
 
 
-def _calibration(measured: _Measured) -> dict[str, Any] | None:
-    """The errors of the numbers against the mock's ledger; None without a ledger."""
+def _certificate(measured: _Measured) -> MadeCertificate | None:
+    """The errors of the numbers against the mock's ledger. Returns None without a ledger."""
     directory, run = measured.directory, measured.run
     mock = directory.mock()
     offsets = run.config.load.planned_arrivals(_rate_changes(run, directory))
-    certificate = accuracy.certify(
+    return accuracy.certify(
         directory,
         measured.numbers,
         _request_values,
@@ -327,7 +335,6 @@ def _calibration(measured: _Measured) -> dict[str, Any] | None:
         planned=None if offsets is None else (run.manifest.start_ns + offset_ns for offset_ns in offsets),
         endpoint=run.config.endpoint,
     )
-    return None if certificate is None else certificate.to_json()
 
 
 def _request_values(records: Sequence[RequestRecord]) -> dict[str, list[float]]:
@@ -351,11 +358,6 @@ def _clock_drift(run: StoredRun) -> tuple[float, str] | None:
     """The largest clock drift of a node, in ms, and the name of that node."""
     drifts = [(place.clock_drift_ns, place.node) for place in run.manifest.places if place.clock_drift_ns is not None]
     return max(((drift_ns / NS_PER_MS, node) for drift_ns, node in drifts), default=None)
-
-
-def _without_plots(calibration: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Leave out the plots: only certificate.json has them."""
-    return None if calibration is None else {key: value for key, value in calibration.items() if key != "plots"}
 
 
 def exit_status(summary: RunSummary, *, stop_reason: str | None = None, max_errors: str | None = None) -> Exit:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,19 +39,21 @@ def promises(schema: Mapping[str, Any]) -> dict[str, str]:
         choices = (*node.get("anyOf", ()), *node.get("oneOf", ()))
         return [form for choice in choices for form in forms(choice)] or [node]
 
-    def walk(node: Mapping[str, Any], path: str, always: bool) -> None:
-        kinds = {kind for form in forms(node) for kind in _kinds(form)}
+    def walk(nodes: Sequence[Mapping[str, Any]], path: str, always: bool) -> None:
+        """What a key holds: one of these nodes, of which each choice of a file has one."""
+        choices = [form for node in nodes for form in forms(node)]
+        kinds = {kind for form in choices for kind in _kinds(form)}
         kinds -= {"integer"} if "number" in kinds else set()
         found[path] = "|".join(sorted(kinds)) + "!" * always
-        for form in forms(node):
-            required = set(form.get("required", ()))
-            for name, child in form.get("properties", {}).items():
-                walk(child, f"{path}/{name}", name in required)
-            for name, shown in (("items", "[]"), ("additionalProperties", "*")):
-                if isinstance(child := form.get(name), dict):
-                    walk(child, f"{path}/{shown}", False)
+        objects = [form for form in choices if "properties" in form]
+        for name in dict.fromkeys(name for form in objects for name in form["properties"]):
+            children = [form["properties"][name] for form in objects if name in form["properties"]]
+            walk(children, f"{path}/{name}", all(name in form.get("required", ()) for form in objects))
+        for name, shown in (("items", "[]"), ("additionalProperties", "*")):
+            if children := [form[name] for form in choices if isinstance(form.get(name), dict)]:
+                walk(children, f"{path}/{shown}", False)
 
-    walk(schema, "", False)
+    walk([schema], "", False)
     return found
 
 
@@ -59,11 +61,9 @@ _OF_VALUES = {bool: "boolean", int: "integer", float: "number", str: "string", t
 
 
 def _kinds(form: Mapping[str, Any]) -> Iterator[str]:
-    """The types that a form of a key allows; of a constant its value."""
-    if "const" in form:
-        yield str(form["const"])
-    elif "enum" in form:
-        yield from (_OF_VALUES[type(value)] for value in form["enum"])
+    """The types that a form of a key allows."""
+    if "const" in form or "enum" in form:
+        yield from (_OF_VALUES[type(value)] for value in form.get("enum", [form.get("const")]))
     elif isinstance(kind := form.get("type", ""), list):
         yield from kind
     else:

@@ -13,6 +13,8 @@ from pathlib import Path
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.compat import TOOLS
 from bench.results.base import Result
+from bench.results.certificate import Certificate
+from bench.results.comparison import ComparisonResult
 from bench.results.schema import schema_of
 from bench.results.summary import RunSummary
 
@@ -26,6 +28,8 @@ LISTS: Mapping[str, Sequence[str]] = {
 """Keys that tables always have, and that other lists decide."""
 SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
+    "bench/report/compare.schema.json": (ComparisonResult, "compare.json of Trueload"),
+    "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
 }
 """Each schema: the type of the content, and the title."""
 

@@ -26,10 +26,7 @@ from bench.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from bench.accuracy.compare import certify
 
-SCHEMA = "trueload/certificate/1"
-"""Of certificate.json; bench/report/certificate.schema.json says what is in one."""
-
-__all__ = ["SCHEMA", "certify"]
+__all__ = ["certify"]
 
 # Only where there is a ledger: most runs have none.
 __getattr__ = lazy_exports(__name__, {"certify": "bench.accuracy.compare"})

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
 from bench.accuracy.number_error import NumberError
+from bench.results.certificate import CauseRow
 
 Stats = Mapping[str, float]
 
@@ -61,15 +61,9 @@ class Cause:
     unit: str
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> CauseRow:
         """As it stands in a certificate."""
-        return {
-            "metric": self.metric,
-            "stat": self.stat,
-            "size": self.size,
-            "unit": self.unit,
-            "cause": self.sentence,
-        }
+        return CauseRow(metric=self.metric, stat=self.stat, size=self.size, unit=self.unit, cause=self.sentence)
 
 
 def cause_of(metric: str, comparison: MetricComparison) -> Cause | None:

@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 from bench.accuracy.causes import Cause
-from bench.accuracy.closed_form import Deviation
-from bench.accuracy.join import Agreement, JoinCounts
 from bench.accuracy.number_error import NumberError
-from bench.accuracy.pair_statistics import RequestError
+from bench.results.certificate import (
+    Agreement,
+    Clock,
+    Deviation,
+    JoinCounts,
+    LedgerCalibration,
+    MockAccuracy,
+    Plots,
+    RequestError,
+    Spread,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """Errors of all numbers, disagreements with the ledger, their likely causes, and data for plots.
+    """Errors of all numbers, disagreements with the ledger, their likely causes, and data for plots."""
 
-    Lags are statistics by name, with `n`; only `n` where there are no values. `plots`: as in certificate.schema.json.
-    """
-
-    clock: Literal["shared", "other"]
+    clock: Clock
     metrics: tuple[NumberError, ...]
     throughput: tuple[NumberError, ...]
-    observation_lag_ms: Mapping[str, float]
-    way_in_ms: Mapping[str, float]
+    observation_lag_ms: Spread
+    way_in_ms: Spread
     network_ms: float | None
-    mock_lateness_ms: Mapping[str, float]
+    mock_lateness_ms: Spread
     closed_form: tuple[Deviation, ...]
     counts: JoinCounts
     agreement: tuple[Agreement, ...]
     problems: tuple[str, ...]
     causes: tuple[Cause, ...]
     worst: tuple[RequestError, ...]
-    plots: Mapping[str, Any]
+    plots: Plots
 
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in certificate.json."""
-        return {
-            "from": "ledger",
-            "clock": self.clock,
-            "metrics": [row.to_json() for row in self.metrics],
-            "throughput": [row.to_json() for row in self.throughput],
-            "observation_lag_ms": self.observation_lag_ms,
-            "way_in_ms": self.way_in_ms,
-            "network_ms": self.network_ms,
-            "mock": {
-                "done_minus_planned_ms": self.mock_lateness_ms,
-                "closed_form": [asdict(row) for row in self.closed_form],
-            },
-            "counts": asdict(self.counts),
-            "agreement": [asdict(row) for row in self.agreement],
-            "problems": list(self.problems),
-            "causes": [cause.to_json() for cause in self.causes],
-            "worst": [asdict(row) for row in self.worst],
-            "plots": self.plots,
-        }
+    def calibration(self) -> LedgerCalibration:
+        """As it stands in summary.json."""
+        return LedgerCalibration(
+            clock=self.clock,
+            metrics=[row.result() for row in self.metrics],
+            throughput=[row.result() for row in self.throughput],
+            observation_lag_ms=self.observation_lag_ms,
+            way_in_ms=self.way_in_ms,
+            network_ms=self.network_ms,
+            mock=MockAccuracy(done_minus_planned_ms=self.mock_lateness_ms, closed_form=list(self.closed_form)),
+            counts=self.counts,
+            agreement=list(self.agreement),
+            problems=list(self.problems),
+            causes=[cause.result() for cause in self.causes],
+            worst=list(self.worst),
+        )

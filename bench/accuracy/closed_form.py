@@ -9,29 +9,15 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bench.accuracy.distribution import Distribution
+from bench.results.certificate import Deviation
 from bench.statistics.intervals import Interval, mean_interval, ratio_interval
 
 UNITS = {"ttft_ms": "ms", "tpot_ms": "ms", "itl_ms": "ms", "e2el_ms": "ms", "output_tokens": "tokens"}
 _STATS = ("mean", "p50", "p90", "p95", "p99")
 _SAME_LENGTH = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Deviation:
-    """What the mock did against what it promises. `noise`: what chance exceeds in no more than 5 of 100 runs; None
-    where not known."""
-
-    metric: str
-    stat: str
-    unit: str
-    expected: float
-    done: float
-    difference: float
-    noise: float | None
 
 
 class MockSeries:
@@ -96,7 +82,17 @@ def against_closed_form(
             if says is not None and stat in stats:
                 noise = series.noise(metric) if stat == "mean" else None
                 done_stat = stats[stat]
-                rows.append(Deviation(metric, stat, unit, says, done_stat, done_stat - says, noise))
+                rows.append(
+                    Deviation(
+                        metric=metric,
+                        stat=stat,
+                        unit=unit,
+                        expected=says,
+                        done=done_stat,
+                        difference=done_stat - says,
+                        noise=noise,
+                    )
+                )
     return rows
 
 

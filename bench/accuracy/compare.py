@@ -23,6 +23,7 @@ from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
 from bench.accuracy.truth import FROM_SENT, METRICS
 from bench.records import RequestRecord
+from bench.results.certificate import Spread
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:
@@ -308,7 +309,5 @@ def _causes_of_chunks(joining: Join) -> list[Cause]:
     return [Cause(metric="chunks", stat="number", size=size, unit="chunks", sentence=sentence)]
 
 
-def _spread(values: Distribution) -> dict[str, float]:
-    if not values.n:
-        return {"n": 0}
-    return {"n": values.n, "min": values.min, **values.stats()}
+def _spread(values: Distribution) -> Spread:
+    return Spread(n=values.n, min=values.min, **values.stats()) if values.n else Spread(n=0)

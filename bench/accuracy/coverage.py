@@ -14,7 +14,11 @@ from datetime import datetime
 from math import log
 from typing import Any
 
+import msgspec
+
 from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.results.base import to_plain
+from bench.results.certificate import Certificate, KnownCalibration, KnownErrorRow, Spread
 from bench.run_files.shape import misfits
 
 MAX_LOAD_RATIO = 1.1
@@ -57,18 +61,30 @@ class CertificateBrief:
     date: str
     version: str
     shape: LoadShape
-    observation_lag_ms: Mapping[str, float]
-    way_in_ms: Mapping[str, float]
+    observation_lag_ms: Spread
+    way_in_ms: Spread
     problems: tuple[str, ...]
     status: str
     """The verdict of the errors alone."""
     errors: tuple[KnownError, ...]
 
     @classmethod
-    def of(cls, certificate: Mapping[str, Any]) -> CertificateBrief:
+    def of(cls, certificate: Certificate) -> CertificateBrief:
         """Of a whole certificate (certificate.json)."""
-        times = [row for row in certificate["metrics"] if row["unit"] == "ms"]
-        return cls.from_json({**certificate, "status": certificate["accuracy"], "metrics": times})
+        return cls(
+            date=certificate.date,
+            version=certificate.version,
+            shape=LoadShape.from_json(to_plain(certificate.shape)),
+            observation_lag_ms=certificate.observation_lag_ms,
+            way_in_ms=certificate.way_in_ms,
+            problems=tuple(certificate.problems),
+            status=str(certificate.accuracy),
+            errors=tuple(
+                KnownError(metric=row.metric, stat=row.stat, unit=row.unit, error=float(row.error))
+                for row in certificate.metrics
+                if row.unit == "ms"
+            ),
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> CertificateBrief:
@@ -81,8 +97,8 @@ class CertificateBrief:
             date=_dated(value["date"]),
             version=value["version"],
             shape=LoadShape.from_json(value["shape"]),
-            observation_lag_ms=value["observation_lag_ms"],
-            way_in_ms=value["way_in_ms"],
+            observation_lag_ms=msgspec.convert(value["observation_lag_ms"], Spread),
+            way_in_ms=msgspec.convert(value["way_in_ms"], Spread),
             problems=tuple(value["problems"]),
             status=value["status"],
             errors=tuple(
@@ -93,10 +109,18 @@ class CertificateBrief:
 
     def to_json(self) -> dict[str, Any]:
         """As the cache keeps it."""
-        rows = [asdict(error) for error in self.errors]
-        return {**self._head(), "metrics": rows}
+        return {
+            "date": self.date,
+            "version": self.version,
+            "shape": self.shape.to_json(),
+            "observation_lag_ms": to_plain(self.observation_lag_ms),
+            "way_in_ms": to_plain(self.way_in_ms),
+            "problems": list(self.problems),
+            "status": self.status,
+            "metrics": [asdict(error) for error in self.errors],
+        }
 
-    def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> dict[str, Any]:
+    def on_run(self, measured_of: Callable[[str, str], float | None], ended: str) -> KnownCalibration:
         """`calibration` in the summary of a run that it covers: the errors found then, as shares of what is measured now.
         `measured_of` gives a statistic of a metric."""
         rows = []
@@ -104,20 +128,18 @@ class CertificateBrief:
             measured = measured_of(error.metric, error.stat)
             if measured is not None:
                 share = error.error / measured if measured else None
-                rows.append({**asdict(error), "measured": measured, "error_share": share})
-        age_s = max(_seconds(ended) - _seconds(self.date), 0.0)
-        return {"from": "certificate", **self._head(), "age_s": age_s, "metrics": rows}
-
-    def _head(self) -> dict[str, Any]:
-        return {
-            "date": self.date,
-            "version": self.version,
-            "shape": self.shape.to_json(),
-            "observation_lag_ms": self.observation_lag_ms,
-            "way_in_ms": self.way_in_ms,
-            "problems": list(self.problems),
-            "status": self.status,
-        }
+                rows.append(KnownErrorRow(**asdict(error), measured=measured, error_share=share))
+        return KnownCalibration(
+            date=self.date,
+            version=self.version,
+            shape=self.shape.result(),
+            observation_lag_ms=self.observation_lag_ms,
+            way_in_ms=self.way_in_ms,
+            problems=list(self.problems),
+            status=self.status,
+            age_s=max(_seconds(ended) - _seconds(self.date), 0.0),
+            metrics=rows,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.accuracy.ledger import Ledger
 from bench.records import Outcome, RequestRecord
+from bench.results.certificate import Agreement, JoinCounts
 
 NEVER_ARRIVED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT, Outcome.DROPPED, Outcome.INTERRUPTED})
 """Outcomes of requests that may never have reached the server."""
@@ -114,25 +115,6 @@ def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """One sum of both sides: of the records, and of the ledger."""
-
-    what: str
-    here: int
-    there: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinCounts:
-    """How much was compared, how much of it differs, and how many chunks waited in the mock for a slow client."""
-
-    requests: int
-    unmatched: int
-    differing: int
-    blocked: int
-
-
 @dataclass(slots=True)
 class _Disagreement:
     """Requests with one kind of disagreement: counts all, names the first few."""
@@ -217,7 +199,7 @@ class Join:
         """
         found = self._here.keys() | self._there.keys()
         return [
-            Agreement(what, self._here[what], self._there[what])
+            Agreement(what=what, here=self._here[what], there=self._there[what])
             for what in [*(what for what in SUMS if what in found), *sorted(found.difference(SUMS))]
         ]
 

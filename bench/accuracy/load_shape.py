@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from bench.results.certificate import LoadShape as ShapeOfLoad
+
 if TYPE_CHECKING:
     from bench.results.summary import SummaryNumbers
 
@@ -76,6 +78,10 @@ class LoadShape(LoadKind):
                 if name != "endpoint" or name in value
             }
         )
+
+    def result(self) -> ShapeOfLoad:
+        """As it stands in a certificate."""
+        return ShapeOfLoad(**asdict(self))
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in a certificate."""

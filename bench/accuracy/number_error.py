@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+
+from bench.results.certificate import NumberRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +27,16 @@ class NumberError:
         """Measured less true."""
         return self.measured - self.true
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> NumberRow:
         """A row of `metrics` or `throughput`, with the error as shares of the true value and of the spread."""
-        return {
-            "metric": self.metric,
-            "stat": self.stat,
-            "unit": self.unit,
-            "measured": self.measured,
-            "true": self.true,
-            "error": self.error,
-            "allowed": None if self.allowed is None else [end if math.isfinite(end) else None for end in self.allowed],
-            "error_share": self.error / self.true if self.true else None,
-            "share_of_spread": self.error / self.spread if self.spread is not None and self.spread > 0 else None,
-        }
+        return NumberRow(
+            metric=self.metric,
+            stat=self.stat,
+            unit=self.unit,
+            measured=self.measured,
+            true=self.true,
+            error=self.error,
+            allowed=None if self.allowed is None else [end if math.isfinite(end) else None for end in self.allowed],
+            error_share=self.error / self.true if self.true else None,
+            share_of_spread=self.error / self.spread if self.spread is not None and self.spread > 0 else None,
+        )

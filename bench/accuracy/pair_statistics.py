@@ -7,7 +7,6 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import sub
 from types import MappingProxyType
@@ -27,6 +26,7 @@ from bench.accuracy.truth import (
     was_served,
 )
 from bench.records import Outcome, RequestRecord
+from bench.results.certificate import RequestError
 
 _NOTICED_NS, _LIKE = 100_000, 1.1
 SLICES = 60
@@ -37,17 +37,6 @@ _SLICE_EXACT = 2_000
 
 Measured = Mapping[str, float]
 """The metrics of a request as the report has them, by their key in summary.json; NaN: it has none."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class RequestError:
-    """The error of one metric of one request: measured less true."""
-
-    id: str
-    metric: str
-    measured: float
-    true: float
-    error: float
 
 
 class PairStatistics:
@@ -151,7 +140,7 @@ class PairStatistics:
             if metric in OVER_TIME and metric in true:
                 error = value - true[metric][0]
                 self.over_time[metric, at].add([error])
-                row = RequestError(record.id, metric, value, true[metric][0], error)
+                row = RequestError(id=record.id, metric=metric, measured=value, true=true[metric][0], error=error)
                 entry = (abs(error), f"{record.id} {metric}", row)
                 if len(self._worst) < WORST:
                     heapq.heappush(self._worst, entry)

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import loads
 from bench.errors import UsageError
+from bench.results.certificate import Certificate
 
 SCHEMA = "trueload/sweep/1"
 TOKENS = "64"
@@ -89,24 +90,24 @@ class SweepRow:
     directory: str
 
     @classmethod
-    def of(cls, point: LoadPoint, certificate: Mapping[str, Any], directory: str) -> SweepRow:
+    def of(cls, point: LoadPoint, certificate: Certificate, directory: str) -> SweepRow:
         """The row of a point, from its certificate.json."""
         errors: dict[str, dict[str, float]] = {}
-        for row in certificate["metrics"]:
-            if row["unit"] == "ms" and row["stat"] in ("p50", "p90", "p99"):
-                errors.setdefault(row["metric"], {})[row["stat"]] = row["error"]
-        lag, shape = certificate["observation_lag_ms"], certificate["shape"]
+        for row in certificate.metrics:
+            if row.unit == "ms" and row.stat in ("p50", "p90", "p99"):
+                errors.setdefault(row.metric, {})[row.stat] = row.error
+        lag, shape = certificate.observation_lag_ms, certificate.shape
         return cls(
             kind=point.kind,
             asked=point.value,
-            streams=shape["streams"],
-            requests_per_s=shape["requests_per_s"],
-            chunks_per_s=shape["chunks_per_s"],
-            status=certificate["verdict"]["status"],
-            accuracy=certificate["accuracy"],
-            reasons=tuple(certificate["verdict"]["reasons"]),
+            streams=shape.streams,
+            requests_per_s=shape.requests_per_s,
+            chunks_per_s=shape.chunks_per_s,
+            status=str(certificate.verdict.status),
+            accuracy=str(certificate.accuracy),
+            reasons=tuple(certificate.verdict.reasons),
             errors_ms=errors,
-            lag_ms={stat: lag.get(stat) for stat in ("p50", "p99", "max")},
+            lag_ms={stat: lag.of(stat) for stat in ("p50", "p99", "max")},
             directory=directory,
         )
 

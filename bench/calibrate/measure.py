@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import orjson
 
 from bench import manifest
@@ -28,6 +29,7 @@ from bench.observer import LoadOnly, Observer
 from bench.process.mock_process import running_mock
 from bench.readiness import wait_until_ready
 from bench.report import html
+from bench.results.certificate import Certificate, LedgerCalibration
 from bench.run_files.run_directory import CERTIFICATE, LEDGER, MOCK, RunDirectory
 from bench.run_files.writable import make_directory
 from bench.series import files
@@ -112,17 +114,21 @@ def keep(result: Result) -> bool:
     calibration = result.summary.calibration
     if (
         result.exit == Exit.INTERRUPTED
-        or calibration is None
-        or not calibration["metrics"]
-        or calibration["clock"] == "other"
+        or not isinstance(calibration, LedgerCalibration)
+        or not calibration.metrics
+        or calibration.clock == "other"
     ):
         return False
-    new = coverage.CertificateBrief.of(orjson.loads((result.directory.path / CERTIFICATE).read_bytes()))
+    new = coverage.CertificateBrief.of(_certificate(result))
     path, host = default_path(), identity.host()
     entry = machine_cache.read_entry(path, host)
     certificates = coverage.kept_with(coverage.in_entry(entry), new)
     machine_cache.write_entry(path, host, _entry(certificates, entry.get("sweep") if isinstance(entry, dict) else None))
     return True
+
+
+def _certificate(result: Result) -> Certificate:
+    return msgspec.json.decode((result.directory.path / CERTIFICATE).read_bytes(), type=Certificate)
 
 
 def keep_sweep(sweep: Sweep) -> None:
@@ -167,7 +173,7 @@ def sweep(
         )
         if store:
             keep(result)
-        return SweepRow.of(point, orjson.loads((result.directory.path / CERTIFICATE).read_bytes()), point.name)
+        return SweepRow.of(point, _certificate(result), point.name)
 
     def next_step(rows: Sequence[SweepRow]) -> LoadPoint | End:
         return next_point(points, rows) or End()
@@ -230,7 +236,7 @@ def check_all(
 
 def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observation:
     calibration = result.summary.calibration
-    assert calibration is not None, "a run against the mock has its ledger"
+    assert isinstance(calibration, LedgerCalibration), "a run against the mock has its ledger"
     blocked = None
     if check.slow_reader:
         with (result.directory.path / LEDGER).open("rb") as file:
@@ -238,9 +244,9 @@ def _observation(result: Result, check: metamorphic.Check) -> metamorphic.Observ
         blocked = sum(len(row["blocked"]) for row in rows)
     return metamorphic.Observation(
         summary=result.summary,
-        problems=calibration["problems"],
+        problems=calibration.problems,
         blocked_slow=blocked,
-        blocked=calibration["counts"]["blocked"],
+        blocked=calibration.counts.blocked,
     )
 
 

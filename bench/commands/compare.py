@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.commands.options import resolve_flags
 from bench.comparison.document import to_bytes
@@ -19,6 +18,8 @@ from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
 from bench.report import html, markdown
+from bench.results.base import to_plain
+from bench.results.comparison import ComparisonResult
 from bench.run_files.writable import make_directory, refuse_directory, write_file
 from bench.terminal import terminal
 
@@ -71,8 +72,8 @@ def main(argv: Sequence[str]) -> int:
         out, sides = _measured(given, pairs, allow, out, argv)
     else:
         sides = _sides([Path(side) for side in given.sides])
-    document = compare_directories(sides, margin=margin, allow=allow)
-    return finish(document, given.format, out)
+    result = compare_directories(sides, margin=margin, allow=allow)
+    return finish(result, given.format, out)
 
 
 def _checked(given: Namespace) -> tuple[float, int, list[str]]:
@@ -126,15 +127,15 @@ def _measured(
     return place, run_pairs(configs, pairs, place, allow=allow, command=command, observer=terminal(given.quiet))
 
 
-def finish(document: Mapping[str, Any], form: str, out: Path | None) -> int:
+def finish(result: ComparisonResult, form: str, out: Path | None) -> int:
     """Write the files and print the comparison."""
-    page = comparison_document(document)
+    page = comparison_document(to_plain(result))
     if out is not None:
         make_directory("--out", out)
-        write_file("--out", out / "compare.json", to_bytes(document))
+        write_file("--out", out / "compare.json", to_bytes(result))
         write_file("--out", out / "compare.html", html.render(page).encode())
     if form == "json":
-        sys.stdout.write(to_bytes(document).decode())
+        sys.stdout.write(to_bytes(result).decode())
     elif form == "markdown":
         sys.stdout.write(markdown.render(page))
     else:

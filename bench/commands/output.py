@@ -138,13 +138,14 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
         from bench.documents.run_document import run_document
         from bench.report import text  # With rich, which no other form needs.
 
+        plain = result.summary.plain()
         level = Level.BRIEF if quiet else Level.DETAILS if details else Level.FIRST
-        text.show(run_document(result.summary.plain()), level)
+        text.show(run_document(plain), level)
         if not quiet:
             calibration = result.summary.calibration
-            if calibration is not None and calibration["from"] == "ledger":
+            if calibration is not None and calibration.own:
                 print()
-                text.show(ledger_document(calibration), Level.DETAILS if details else Level.USUAL)
+                text.show(ledger_document(plain["calibration"] or {}), Level.DETAILS if details else Level.USUAL)
             print(f"\nreport: {result.directory.path / 'report.html'}")
-            if calibration is not None and calibration["from"] == "ledger":
+            if calibration is not None and calibration.own:
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

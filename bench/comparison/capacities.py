@@ -20,12 +20,14 @@ from typing import Any
 
 import orjson
 
-from bench.comparison.document import SCHEMA, side_to_json, variations_to_json
+from bench.comparison.document import change_of, differences_of, side_of
 from bench.comparison.settings import Variation, refuse_other_loads, variations
 from bench.comparison.sides import Side, read_side, usable
-from bench.documents.comparison import change_text, interval_text, one_each_shows_no_change, seen_text
+from bench.documents.comparison import one_each_shows_no_change, seen_text
 from bench.errors import UsageError
 from bench.loads import KINDS
+from bench.results.base import to_plain
+from bench.results.comparison import SCHEMA, ComparedNumber, ComparisonResult, SideAgainstSide
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
@@ -40,23 +42,21 @@ WIDTH_IN_ERRORS = 2 * NormalDist().inv_cdf(0.95)
 """The interval of a search holds 90%."""
 
 
-def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> dict[str, Any]:
+def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> ComparisonResult:
     """Directories of searches, by their names. Raises UsageError where they did not search for the same thing."""
     found = [_read(path) for _, path in sides]
     _refuse_other_goals(sides, found)
     visits = [usable(read_side(name, path)) for name, path in sides]
     differing = variations([_of_any_load(side) for side in visits], allow)
     refuse_other_loads(differing, visits)
-    return {
-        "schema": SCHEMA,
-        "kind": "searches",
-        "margin": margin,
-        "sides": [side_to_json(side) for side in visits],
-        "variations": variations_to_json(differing + _loads(found)),
-        "versus": [
-            _versus(visits[0], b, found[0], of_b, margin) for b, of_b in zip(visits[1:], found[1:], strict=True)
-        ],
-    }
+    return ComparisonResult(
+        schema=SCHEMA,
+        kind="searches",
+        margin=margin,
+        sides=[side_of(side) for side in visits],
+        variations=differences_of(differing + _loads(found)),
+        versus=[_versus(visits[0], b, found[0], of_b, margin) for b, of_b in zip(visits[1:], found[1:], strict=True)],
+    )
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
     ).of_one_run_each()
 
 
-def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
+def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> SideAgainstSide:
     warnings = [
         f"{side.name}: the search found no capacity ({search['stopped_by']}): give it more time, or other loads"
         for side, search in ((a, of_a), (b, of_b))
@@ -122,53 +122,53 @@ def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], 
     rows = [] if warnings else [_row(of_a, of_b, margin)]
     warnings += [SPREAD_UNKNOWN] if rows else []
     warnings += [f"{side.name}: {path} is left out, {why}" for side in (a, b) for path, why in side.left_out]
-    return {
-        "a": a.name,
-        "b": b.name,
-        "method": "searches",
-        "headline": _headline(a.name, b.name, rows, margin),
-        "warnings": warnings,
-        "numbers": rows,
-    }
+    return SideAgainstSide(
+        a=a.name,
+        b=b.name,
+        method="searches",
+        headline=_headline(a.name, b.name, rows, margin),
+        warnings=warnings,
+        numbers=rows,
+    )
 
 
-def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> dict[str, Any]:
+def _row(of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> ComparedNumber:
     found = difference_of(of_a["capacity"], of_b["capacity"])
-    return {
-        "name": "capacity",
-        "title": "Capacity",
-        "unit": UNITS[of_a["load_kind"]],
-        "primary": True,
-        "ratio": True,
-        "a": of_a["capacity"]["estimate"],
-        "b": of_b["capacity"]["estimate"],
-        "runs_a": [],
-        "runs_b": [],
-        "change": found.change,
-        "low": found.low,
-        "high": found.high,
-        "p": found.p,
-        "seen_from": found.seen_from,
-        "margin": margin,
-        "answer": str(found.answer(margin)),
-        "spread_known": found.spread_known,
-        "worse": None,
-        "missing": None,
-    }
+    return ComparedNumber(
+        name="capacity",
+        title="Capacity",
+        unit=UNITS[of_a["load_kind"]],
+        primary=True,
+        ratio=True,
+        a=of_a["capacity"]["estimate"],
+        b=of_b["capacity"]["estimate"],
+        runs_a=[],
+        runs_b=[],
+        change=found.change,
+        low=found.low,
+        high=found.high,
+        p=found.p,
+        seen_from=found.seen_from,
+        margin=margin,
+        answer=str(found.answer(margin)),
+        spread_known=found.spread_known,
+        worse=None,
+        missing=None,
+    )
 
 
-def _headline(a: str, b: str, rows: Sequence[Mapping[str, Any]], margin: float) -> str:
+def _headline(a: str, b: str, rows: Sequence[ComparedNumber], margin: float) -> str:
     if not rows:
         return f"Nothing can be said of {a} and {b}: a search has no answer."
     (row,) = rows
-    change = f"{change_text(row)} {interval_text(row)}"
+    change = change_of(row)
     unknown = one_each_shows_no_change(a, b, "searches")
-    if row["answer"] == Answer.THESE_DIFFER:
-        how = "less" if row["change"] < 0 else "more"
+    if row.answer == Answer.THESE_DIFFER:
+        how = "less" if (row.change or 0.0) < 0 else "more"
         return f"These two searches differ, that of {b} found {how} load: {change}. {unknown}"
-    if row["answer"] == Answer.THESE_AGREE:
+    if row.answer == Answer.THESE_AGREE:
         return f"These two searches agree within {margin * 100:g}%: {change}. {unknown}"
     return (
-        f"No difference of capacity is shown between these two searches: {change}; {seen_text(row)} would have been found. "
-        f"{unknown}"
+        f"No difference of capacity is shown between these two searches: {change}; {seen_text(to_plain(row))} would have "
+        f"been found. {unknown}"
     )

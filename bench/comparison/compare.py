@@ -272,10 +272,11 @@ def _certified(number: Number, runs: Iterable[MeasuredRun]) -> float:
     key = "job_ms" if number.metric == JOB else METRICS[number.metric].key
     return max(
         (
-            abs(row["error_share"])
+            abs(row.error_share)
             for run in runs
-            for row in (run.summary.calibration or {}).get("metrics", ())
-            if row["metric"] == key and row["stat"] == number.stat and row["error_share"] is not None
+            if run.summary.calibration is not None
+            for row in run.summary.calibration.metrics
+            if row.metric == key and row.stat == number.stat and row.error_share is not None
         ),
         default=0.0,
     )

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+from msgspec import structs
 
 from bench.comparison.compare import Compared, Versus
 from bench.comparison.compare import compare as compare_runs
-from bench.comparison.document import SCHEMA, row_of, side_to_json, variations_to_json
+from bench.comparison.document import change_of, differences_of, row_of, side_of
 from bench.comparison.settings import Variation
 from bench.comparison.sides import MeasuredRun, Side, read_side, usable
-from bench.documents.comparison import change_text, interval_text, one_each_shows_no_change
+from bench.documents.comparison import one_each_shows_no_change
 from bench.errors import UsageError
 from bench.loads import KINDS
+from bench.results.comparison import SCHEMA, ComparedNumber, ComparisonResult, SideAgainstSide
 from bench.statistics.between_runs import Answer
 from bench.statistics.multiple import holm
 
@@ -26,7 +28,7 @@ LENGTH = ("requests", "duration", "warmup", "seed")
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
 
 
-def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> dict[str, Any]:
+def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[str]) -> ComparisonResult:
     """Directories of sweeps, by their names. Raises UsageError where they have no load in common."""
     read = [usable(read_side(name, path)) for name, path in sides]
     kind = _kind(read)
@@ -42,17 +44,17 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
     unique: dict[tuple[str, str], Variation] = {}
     for comparison in found.values():
         unique |= {(v.group, v.name): v for v in comparison.variations if v.name not in LENGTH}
-    return {
-        "schema": SCHEMA,
-        "kind": "sweeps",
-        "margin": margin,
-        "sides": [side_to_json(side) for side in read],
-        "variations": variations_to_json(list(unique.values())),
-        "versus": [
+    return ComparisonResult(
+        schema=SCHEMA,
+        kind="sweeps",
+        margin=margin,
+        sides=[side_of(side) for side in read],
+        variations=differences_of(list(unique.values())),
+        versus=[
             _versus({load: comparison.versus[at] for load, comparison in found.items()}, kind)
             for at in range(len(read) - 1)
         ],
-    }
+    )
 
 
 def _kind(sides: Sequence[Side]) -> str:
@@ -72,7 +74,7 @@ def _by_load(side: Side, kind: str) -> dict[float, Side]:
     return {load: Side(side.name, side.path, tuple(of), side.left_out) for load, of in sorted(runs.items())}
 
 
-def _versus(by_load: dict[float, Versus], kind: str) -> dict[str, Any]:
+def _versus(by_load: dict[float, Versus], kind: str) -> SideAgainstSide:
     first = next(iter(by_load.values()))
     decided = [
         (load, versus, compared) for load, versus in by_load.items() for compared in versus.numbers if compared.primary
@@ -83,16 +85,16 @@ def _versus(by_load: dict[float, Versus], kind: str) -> dict[str, Any]:
     for load, versus, compared in decided:
         p = None if compared.difference is None else next(corrected)
         row = row_of(_with_p(compared, p), versus)
-        rows.append({**row, "name": f"{row['name']} at {load:g}", "title": f"{load:g}: {row['title']}"})
+        rows.append(structs.replace(row, name=f"{row.name} at {load:g}", title=f"{load:g}: {row.title}"))
     warnings = dict.fromkeys(warning for versus in by_load.values() for warning in versus.warnings)
-    return {
-        "a": first.a.name,
-        "b": first.b.name,
-        "method": "sweeps",
-        "headline": _headline(first.a.name, first.b.name, rows, len(by_load), UNITS[kind]),
-        "warnings": list(warnings),
-        "numbers": rows,
-    }
+    return SideAgainstSide(
+        a=first.a.name,
+        b=first.b.name,
+        method="sweeps",
+        headline=_headline(first.a.name, first.b.name, rows, len(by_load), UNITS[kind]),
+        warnings=list(warnings),
+        numbers=rows,
+    )
 
 
 def _with_p(compared: Compared, p: float | None) -> Compared:
@@ -108,16 +110,16 @@ def _with_p(compared: Compared, p: float | None) -> Compared:
     )
 
 
-def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, unit: str) -> str:
+def _headline(a: str, b: str, rows: Sequence[ComparedNumber], loads: int, unit: str) -> str:
     over = f"{loads} load{'s' if loads > 1 else ''}"
     unknown = one_each_shows_no_change(a, b, "sweeps")
-    one_each = any(row["spread_known"] is False for row in rows)
-    differing = [row for row in rows if row["answer"] == Answer.DIFFERS]
+    one_each = any(row.spread_known is False for row in rows)
+    differing = [row for row in rows if row.answer == Answer.DIFFERS]
     if differing:
-        worse = {row["worse"] for row in differing}
+        worse = {row.worse for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
         return f"{b} is {how} {a} in {len(differing)} of {len(rows)} numbers over {over}; {_most(differing, unit)}."
-    of_two = [row for row in rows if row["answer"] == Answer.THESE_DIFFER]
+    of_two = [row for row in rows if row.answer == Answer.THESE_DIFFER]
     if of_two:
         return (
             f"These two sweeps differ in {len(of_two)} of {len(rows)} numbers over {over}, by more than chance within a run; "
@@ -127,8 +129,8 @@ def _headline(a: str, b: str, rows: Sequence[dict[str, Any]], loads: int, unit: 
     return f"{found} {unknown}" if one_each else found
 
 
-def _most(differing: Sequence[dict[str, Any]], unit: str) -> str:
+def _most(differing: Sequence[ComparedNumber], unit: str) -> str:
     """The largest change, in words."""
-    largest = max(differing, key=lambda row: abs(row["change"]))
-    load, _, title = largest["title"].partition(": ")
-    return f"most at {load} {unit}: {title} {change_text(largest)} {interval_text(largest)}"
+    largest = max(differing, key=lambda row: abs(row.change or 0.0))
+    load, _, title = largest.title.partition(": ")
+    return f"most at {load} {unit}: {title} {change_of(largest)}"

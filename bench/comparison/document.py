@@ -2,140 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 
 from bench.comparison.compare import Compared, Comparison, Method, Versus
-from bench.comparison.numbers import ERRORS
+from bench.comparison.numbers import ERRORS, Number
 from bench.comparison.settings import Variation
 from bench.comparison.sides import Side
 from bench.documents.comparison import at_the_margin, change_text, interval_text, one_each_shows_no_change, seen_text
+from bench.results.base import to_plain
+from bench.results.comparison import (
+    SCHEMA,
+    ComparedNumber,
+    ComparedSide,
+    ComparisonResult,
+    Difference,
+    LeftOut,
+    SideAgainstSide,
+    SideRun,
+)
 from bench.statistics.between_runs import Answer
 
-SCHEMA = "trueload/compare/1"
 
-
-def to_json(comparison: Comparison) -> dict[str, Any]:
+def result_of(comparison: Comparison) -> ComparisonResult:
     """The content of compare.json."""
-    return {
-        "schema": SCHEMA,
-        "kind": "runs",
-        "margin": comparison.margin,
-        "sides": [side_to_json(side) for side in comparison.sides],
-        "variations": variations_to_json(comparison.variations),
-        "versus": [_versus(versus, comparison.margin) for versus in comparison.versus],
-    }  # fmt: skip
+    return ComparisonResult(
+        schema=SCHEMA,
+        kind="runs",
+        margin=comparison.margin,
+        sides=[side_of(side) for side in comparison.sides],
+        variations=differences_of(comparison.variations),
+        versus=[_versus(versus, comparison.margin) for versus in comparison.versus],
+    )
 
 
-def variations_to_json(found: Sequence[Variation]) -> list[dict[str, Any]]:
+def differences_of(found: Sequence[Variation]) -> list[Difference]:
     """What is not the same on all sides."""
-    return [{"group": v.group, "name": v.name, "values": list(v.values)} for v in found]
+    return [Difference(group=v.group, name=v.name, values=list(v.values)) for v in found]
 
 
-def to_bytes(document: Mapping[str, Any]) -> bytes:
+def to_bytes(result: ComparisonResult) -> bytes:
     """As it is written to a file."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(to_plain(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
-def side_to_json(side: Side) -> dict[str, Any]:
+def side_of(side: Side) -> ComparedSide:
     """A side, with its runs."""
-    return {
-        "name": side.name,
-        "path": str(side.path),
-        "model": side.runs[0].manifest.model,
-        "runs": [
-            {
-                "directory": str(run.directory),
-                "id": run.manifest.run_id,
-                "started": run.manifest.started,
-                "verdict": run.status,
-            }
+    return ComparedSide(
+        name=side.name,
+        path=str(side.path),
+        model=side.runs[0].manifest.model,
+        runs=[
+            SideRun(
+                directory=str(run.directory), id=run.manifest.run_id, started=run.manifest.started, verdict=run.status
+            )
             for run in side.runs
         ],
-        "left_out": [{"directory": str(path), "why": why} for path, why in side.left_out],
-    }
+        left_out=[LeftOut(directory=str(path), why=why) for path, why in side.left_out],
+    )
 
 
-def _versus(versus: Versus, margin: float) -> dict[str, Any]:
+def _versus(versus: Versus, margin: float) -> SideAgainstSide:
     rows = [row_of(compared, versus) for compared in versus.numbers]
-    return {
-        "a": versus.a.name,
-        "b": versus.b.name,
-        "method": str(versus.method),
-        "headline": headline(versus.a.name, versus.b.name, versus.method, rows, margin),
-        "warnings": list(versus.warnings),
-        "numbers": rows,
-    }
+    return SideAgainstSide(
+        a=versus.a.name,
+        b=versus.b.name,
+        method=str(versus.method),
+        headline=headline(versus.a.name, versus.b.name, versus.method, rows, margin),
+        warnings=list(versus.warnings),
+        numbers=rows,
+    )
 
 
-def row_of(compared: Compared, versus: Versus) -> dict[str, Any]:
+def row_of(compared: Compared, versus: Versus) -> ComparedNumber:
     """One number of two sides."""
     number, found = compared.number, compared.difference
     per_run = versus.method is not Method.BATCHES
-    return {
-        "name": number.name,
-        "title": number.title,
-        "unit": number.unit,
-        "primary": compared.primary,
-        "ratio": not number.is_share,
-        "a": compared.a,
-        "b": compared.b,
-        "runs_a": [number.of(run.summary) for run in versus.a.runs] if per_run else [],
-        "runs_b": [number.of(run.summary) for run in versus.b.runs] if per_run else [],
-        "change": None if found is None else found.change,
-        "low": None if found is None else found.low,
-        "high": None if found is None else found.high,
-        "p": compared.p,
-        "seen_from": None if found is None else found.seen_from,
-        "margin": compared.margin,
-        "answer": None if compared.answer is None else str(compared.answer),
-        "spread_known": None if found is None else found.spread_known,
-        "worse": compared.worse,
-        "missing": compared.missing,
-    }
+    return ComparedNumber(
+        name=number.name,
+        title=number.title,
+        unit=number.unit,
+        primary=compared.primary,
+        ratio=not number.is_share,
+        a=compared.a,
+        b=compared.b,
+        runs_a=_of_runs(number, versus.a) if per_run else [],
+        runs_b=_of_runs(number, versus.b) if per_run else [],
+        change=None if found is None else found.change,
+        low=None if found is None else found.low,
+        high=None if found is None else found.high,
+        p=compared.p,
+        seen_from=None if found is None else found.seen_from,
+        margin=compared.margin,
+        answer=None if compared.answer is None else str(compared.answer),
+        spread_known=None if found is None else found.spread_known,
+        worse=compared.worse,
+        missing=compared.missing,
+    )
 
 
-def headline(a: str, b: str, method: Method, rows: list[dict[str, Any]], margin: float) -> str:
+def _of_runs(number: Number, side: Side) -> list[float]:
+    return [value for run in side.runs if (value := number.of(run.summary)) is not None]
+
+
+def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], margin: float) -> str:
     """The answer in a sentence, from the primary numbers."""
-    decided = [row for row in rows if row["primary"]]
-    answered = [row for row in decided if row["answer"] is not None]
+    decided = [row for row in rows if row.primary]
+    answered = [row for row in decided if row.answer is not None]
     if not answered:
         return f"Nothing can be said of {a} and {b}: too few independent values."
     if method is Method.BATCHES:
         return _of_two_runs(a, b, answered)
-    differing = [row for row in decided if row["answer"] == Answer.DIFFERS]
-    said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in differing)
+    differing = [row for row in decided if row.answer == Answer.DIFFERS]
+    said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
     if differing:
-        worse = {row["worse"] for row in differing}
+        worse = {row.worse for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
         return f"{b} is {how} {a}: {said}."
-    changed = [row for row in decided if at_the_margin(row)]
+    changed = [row for row in decided if at_the_margin(to_plain(row))]
     if changed:
-        said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in changed)
+        said = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
         return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}."
-    unsure = [row for row in decided if row["answer"] != Answer.SAME and not _no_error(row)]
+    unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
-        errors = next((row for row in decided if _no_error(row) and row["answer"] != Answer.SAME), None)
-        beside = "" if errors is None else f" No request failed, which leaves room for {seen_text(errors)} of errors."
+        errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
+        room = "" if errors is None else seen_text(to_plain(errors))
+        beside = f" No request failed, which leaves room for {room} of errors." if room else ""
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
-    reach = [f"{row['title']} {seen_text(row)}" for row in answered]
+    reach = [f"{row.title} {seen_text(to_plain(row))}" for row in answered]
     return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}."
 
 
-def _of_two_runs(a: str, b: str, answered: Sequence[Mapping[str, Any]]) -> str:
+def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
     """Of one run each: whatever they show, it is about these two runs."""
-    differing = [row for row in answered if row["answer"] == Answer.THESE_DIFFER]
+    differing = [row for row in answered if row.answer == Answer.THESE_DIFFER]
     if differing:
-        said = "; ".join(f"{row['title']} {change_text(row)} {interval_text(row)}" for row in differing)
+        said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
         return f"These two runs differ by more than chance within a run: {said}. {one_each_shows_no_change(a, b)}"
-    reach = ", ".join(f"{row['title']} {seen_text(row)}" for row in answered)
+    reach = ", ".join(f"{row.title} {seen_text(to_plain(row))}" for row in answered)
     return (
         f"No difference is shown between these two runs; these would have been found: {reach}. "
         f"{one_each_shows_no_change(a, b)}"
     )
 
 
-def _no_error(row: Mapping[str, Any]) -> bool:
-    return bool(row["name"] == ERRORS.name and row["a"] == row["b"] == 0)
+def _no_error(row: ComparedNumber) -> bool:
+    return row.name == ERRORS.name and row.a == row.b == 0
+
+
+def change_of(row: ComparedNumber) -> str:
+    """The change and its interval, in words."""
+    plain = to_plain(row)
+    return f"{change_text(plain)} {interval_text(plain)}"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.comparison import capacities, curves, document
 from bench.comparison.compare import compare
 from bench.comparison.sides import LETTERS, read_sides
 from bench.errors import UsageError
+from bench.results.comparison import ComparisonResult
 
-KINDS: dict[str, tuple[str, Callable[[Sequence[tuple[str, Path]], float, Iterable[str]], dict[str, Any]]]] = {
+KINDS: dict[str, tuple[str, Callable[[Sequence[tuple[str, Path]], float, Iterable[str]], ComparisonResult]]] = {
     "searches": (capacities.FILE, capacities.compare),
     "sweeps": (curves.FILE, curves.compare),
 }
 """By kind: the file that its directory has, and what compares such directories."""
 
 
-def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable[str] = ()) -> dict[str, Any]:
+def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable[str] = ()) -> ComparisonResult:
     """The content of compare.json. Raises UsageError where the directories cannot be compared."""
     kinds = [next((kind for kind, (file, _) in KINDS.items() if (path / file).is_file()), "runs") for path in paths]
     if len({*kinds}) > 1:
@@ -34,7 +34,7 @@ def compare_directories(paths: Sequence[Path], *, margin: float, allow: Iterable
         file, compare_kind = KINDS[kinds[0]]
         _refuse_copies(paths, file)
         return compare_kind(list(zip(LETTERS, paths, strict=False)), margin, allow)
-    return document.to_json(compare(read_sides(paths), margin=margin, allow=allow))
+    return document.result_of(compare(read_sides(paths), margin=margin, allow=allow))
 
 
 def _refuse_copies(paths: Sequence[Path], file: str) -> None:

@@ -21,6 +21,7 @@ from bench.comparison.sides import MeasuredRun
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.run_files.shape import misfits
 from bench.statistics.autocorrelation import SAFETY
 from promptset.whole_file import read_bytes
@@ -127,9 +128,16 @@ def new(run: MeasuredRun) -> dict[str, Any]:
         "workload": workload_of(run),
         "target": {"model": run.manifest.model, "server": run.settings["url"], "gpus": None},
         "machine": run.manifest.host,
-        "certificate": None if calibration is None else {key: calibration.get(key) for key in ("from", "status")},
+        "certificate": None if calibration is None else _origin(calibration),
         "runs": [],
     }
+
+
+def _origin(calibration: LedgerCalibration | KnownCalibration) -> dict[str, str | None]:
+    """Who says how wrong the numbers are."""
+    if isinstance(calibration, KnownCalibration):
+        return {"from": "certificate", "status": calibration.status}
+    return {"from": "ledger", "status": None}
 
 
 def read(path: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ A result is a tree of frozen values. Its types say what a file holds: msgspec re
 - A key that every file has stands without a default, and is written as null if its value is None.
 - A key that may be missing has the default None, and None is not written. Where null means something else, the default
   is UNSET.
+- A key that older files lack, and every new one has, has a default and stands in a type with omit_defaults=False.
 - The string below a field describes it, in the schema and on the reference page.
 - Numbers stay as they are: a whole number is written as 1 and not as 1.0.
 """

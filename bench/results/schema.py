@@ -53,26 +53,28 @@ def _results(content: type[Result]) -> set[type[Result]]:
 def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]) -> Schema:
     """The schema of one type: each field with its description, and no other keys."""
     words, properties = descriptions(kind), {}
+    always = not kind.__struct_config__.omit_defaults
     names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     for key, value in part["properties"].items():
         field = dict(value)
-        if field.pop("default", ...) is None:  # It may be missing, and is never null.
+        default = field.pop("default", ...)
+        if default is None and not always:  # It may be missing, and is never null.
             field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
         field = _short(field, lists)
-        properties[key] = {**field, **({"description": words[names[key]]} if names[key] in words else {})}
+        properties[key] = {**field, **({"description": words[names[key]]} if names.get(key) in words else {})}
     described = {"description": " ".join(part["description"].split())} if "description" in part else {}
     return {
         **described,
         "type": "object",
         "additionalProperties": False,
-        "required": part["required"],
+        "required": [*properties] if always else part["required"],
         "properties": properties,
     }
 
 
 def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
-    node = dict(node)
+    node = {name: value for name, value in node.items() if name != "discriminator"}
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _short(node[name], lists)

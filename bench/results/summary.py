@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
-from msgspec import Meta
 
 from bench.records import Outcome
 from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of, to_plain
+from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.load import Instrument, Load, Stalls, SteadyWindow
 from bench.results.numbers import (
     ByOutcome,
@@ -25,19 +25,14 @@ from bench.results.numbers import (
 from bench.results.series import Distributions, Series
 from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
+from bench.results.status import Status
 from bench.results.tokens import InputCounts, Tokens
-from bench.verdict.finding import Status
 
 if TYPE_CHECKING:
     from bench.documents.summary import SummaryDocument
 
 SCHEMA: Final = "trueload/summary/1"
 Percentile = Annotated[str, one_of("p50", "p90", "p95", "p99", "p999")]
-CALIBRATION = {
-    "required": ["from", "metrics", "problems", "observation_lag_ms", "way_in_ms"],
-    "properties": {"from": {"enum": ["ledger", "certificate"]}},
-}
-"""What both forms of a calibration have."""
 
 
 class ObjectiveResult(Result, frozen=True, kw_only=True):
@@ -284,10 +279,8 @@ class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
     run: Mapping[str, Any]
     """What was run: name, url, model, command, versions, host, config."""
     verdict: Verdict
-    calibration: Annotated[Mapping[str, Any], Meta(extra_json_schema=CALIBRATION)] | None
-    """Null: not known. from ledger: as in certificate.json (certificate.schema.json), without its plots. from
-    certificate: what an earlier calibration on this machine found at such a load, with its date, age_s, shape and
-    status; its errors, as shares of what this run measured."""
+    calibration: LedgerCalibration | KnownCalibration | None
+    """null: not known. `from` says whether the ledger of this run or an earlier certificate of this machine tells it."""
     prefix_cache: PrefixCache | None
     server: Server | None
     """What the server's own metrics say, over the steady window; null where they were not read. docs/metrics.md, The

@@ -32,12 +32,12 @@ class CachedTokens(Result, frozen=True, kw_only=True):
     """The same without the first 15 of each prompt, which a chat template may have put there."""
 
 
-class CountedBy(Result, frozen=True, kw_only=True):
+class CountedBy(Result, frozen=True, kw_only=True, omit_defaults=False):
     """Replies by the source of their number of output tokens."""
 
     usage: Count
     tokenizer: Count
-    limit: Count
+    limit: Count = 0
     """Replies that nobody counted and that ended at the limit of tokens: they have as many."""
     chunks: Count
 
@@ -122,7 +122,7 @@ class Mismatch(Result, frozen=True, kw_only=True):
     """Tokens of the usage / tokens counted."""
 
 
-class Tokens(Result, frozen=True, kw_only=True):
+class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
     """Tokens of the successful requests."""
 
     asked: InputOutput
@@ -137,10 +137,10 @@ class Tokens(Result, frozen=True, kw_only=True):
     asked_against_got: AskedAgainstGot
     """Replies whose tokens differ from what was asked for."""
     contradicted: Reported
-    doubted: Reported
+    doubted: Reported = Reported(judged=0, requests=0, share=None, first=None)
     """Replies whose output tokens may be wrong though nothing better is known, of all replies; and what speaks
     against the first of them."""
-    over_limit: OverLimit
+    over_limit: OverLimit = OverLimit(judged=0, requests=0, share=None)
     mismatch: Mismatch
 
 

@@ -28,10 +28,6 @@ class PrefixCacheUse:
     queried_tokens: float | None = None
     hit_tokens: float | None = None
 
-    def to_json(self) -> dict[str, float | None]:
-        """As summary.json holds it."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedCache(PrefixCacheUse):

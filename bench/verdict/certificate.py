@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration, NumberRow
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status, milder
 from bench.verdict.limits import Limits
@@ -12,84 +10,99 @@ from bench.verdict.limits import Limits
 
 def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     """What the mock's ledger says of the numbers at this load on this machine: of this run's own, or of an earlier one's."""
-    certificate = evidence.calibration
-    if certificate is None:
-        return []
-    own = certificate.get("from") != "certificate"
+    found = evidence.calibration
+    if isinstance(found, LedgerCalibration):
+        return [*_of_ledger(found, limits), *_problems(found, "", Status.INVALID)]
+    if isinstance(found, KnownCalibration):
+        return [*_of_earlier(found, limits), *_problems(found, f" of {found.date[:10]}", Status.SUSPECT)]
+    return []
+
+
+def _of_ledger(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     findings = []
-    for row in certificate.get("metrics", []):
-        off_ms = _off_ms(row, certificate.get("network_ms"))
-        share = abs(row["error_share"] or 0.0)
-        if row["unit"] == "ms" and off_ms < abs(row["error"]):
-            share *= off_ms / abs(row["error"])
-        if own and _said_to_be_open(row):
+    for row in found.metrics:
+        off_ms = _off_ms(row, found.network_ms)
+        if _said_to_be_open(row) or (status := _status(row, off_ms, limits)) is None:
             continue
-        if row["stat"] in ("p50", "p90"):
-            status = milder(limits.calibration_p50_p90_ms.of(off_ms), limits.calibration_p50_p90_share.of(share))
-        elif row["stat"] == "p99":
-            status = milder(limits.calibration_p99_ms.of(off_ms), limits.calibration_p99_share.of(share))
-        else:
-            continue
-        unit = row["unit"]
-        if own:
-            sentence = (
-                f"calibration: {row['stat']} of {row['metric']} reads {row['measured']:.3f} {unit} "
-                f"where the truth is {row['true']:.3f} {unit} ({row['error']:+.3f} {unit})"
-            )
-        else:
-            sentence = (
-                f"calibration: at this load this machine read {row['stat']} of {row['metric']} {row['error']:+.3f} {unit} "
-                f"wrong on {certificate['date'][:10]} ({share:.1%} of what it reads now)"
-            )
+        sentence = (
+            f"calibration: {row.stat} of {row.metric} reads {row.measured:.3f} {row.unit} "
+            f"where the truth is {row.true:.3f} {row.unit} ({row.error:+.3f} {row.unit})"
+        )
         findings.append(Finding("calibration", status, off_ms, sentence))
-    findings += _way_in(certificate, limits) if own else []
-    for row in certificate.get("throughput", []):
-        share = abs(row["error_share"] or 0.0)
+    findings += _way_in(found, limits)
+    for row in found.throughput:
+        share = abs(row.error_share or 0.0)
         status = limits.calibration_throughput_share.of(share)
         sentence = (
-            f"calibration: {row['metric']} reads {row['measured']:.2f} where the truth is {row['true']:.2f} "
-            f"({share:.1%} off)"
+            f"calibration: {row.metric} reads {row.measured:.2f} where the truth is {row.true:.2f} ({share:.1%} off)"
         )
         findings.append(Finding("calibration", status, share, sentence))
-    when, status = ("", Status.INVALID) if own else (f" of {certificate['date'][:10]}", Status.SUSPECT)
-    findings += [
-        Finding("calibration", status, 1.0, f"calibration{when}: {problem}")
-        for problem in certificate.get("problems", [])
-    ]
     return findings
 
 
-def _said_to_be_open(row: Mapping[str, Any]) -> bool:
+def _of_earlier(found: KnownCalibration, limits: Limits) -> list[Finding]:
+    findings = []
+    for row in found.metrics:
+        off_ms = abs(float(row.error))
+        if (status := _status(row, off_ms, limits)) is not None:
+            sentence = (
+                f"calibration: at this load this machine read {row.stat} of {row.metric} {row.error:+.3f} {row.unit} "
+                f"wrong on {found.date[:10]} ({_share(row, off_ms):.1%} of what it reads now)"
+            )
+            findings.append(Finding("calibration", status, off_ms, sentence))
+    return findings
+
+
+def _problems(found: LedgerCalibration | KnownCalibration, when: str, status: Status) -> list[Finding]:
+    return [Finding("calibration", status, 1.0, f"calibration{when}: {problem}") for problem in found.problems]
+
+
+def _share(row: NumberRow | KnownErrorRow, off_ms: float) -> float:
+    """The error as a share, less the part of it that is not held against the run."""
+    share = abs(row.error_share or 0.0)
+    return share * off_ms / abs(row.error) if row.unit == "ms" and off_ms < abs(row.error) else share
+
+
+def _status(row: NumberRow | KnownErrorRow, off_ms: float, limits: Limits) -> Status | None:
+    """What the band of the row's statistic says. Returns None for statistics without a band."""
+    share = _share(row, off_ms)
+    if row.stat in ("p50", "p90"):
+        return milder(limits.calibration_p50_p90_ms.of(off_ms), limits.calibration_p50_p90_share.of(share))
+    if row.stat == "p99":
+        return milder(limits.calibration_p99_ms.of(off_ms), limits.calibration_p99_share.of(share))
+    return None
+
+
+def _said_to_be_open(row: NumberRow) -> bool:
     """Whether stamps leave the number more open than it is large, and the truth is inside: reports then print what it lies
     between in its place."""
-    if row.get("allowed") is None:
+    if row.allowed is None:
         return False
-    least, greatest = row["allowed"]
-    if greatest is None:
-        return bool(row["true"] >= least)
-    return bool(greatest - least > row["measured"] and least <= row["true"] <= greatest)
+    least, greatest = row.allowed
+    if least is not None and row.true < least:
+        return False
+    if greatest is None or least is None:
+        return True
+    return greatest - least > row.measured and row.true <= greatest
 
 
-def _way_in(certificate: Mapping[str, Any], limits: Limits) -> list[Finding]:
+def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
     """When requests were sent, against when the mock got them. The truth of a TTFT begins with the client's own `sent`: were
     that taken too early (before a connection is made) or too late, every other comparison would be blind to it."""
-    ttft = [
-        row["true"]
-        for row in certificate["metrics"]
-        if row["metric"].startswith(("ttft", "e2el")) and row["stat"] == "p50"
-    ]
-    way_in = certificate.get("way_in_ms", {"n": 0})
-    if not ttft or not way_in["n"]:
+    ttft = [row.true for row in found.metrics if row.metric.startswith(("ttft", "e2el")) and row.stat == "p50"]
+    way_in = found.way_in_ms
+    if not ttft or not way_in.n:
         return []
     findings = []
     for stat in ("min", "p50", "p90", "p99"):
-        off_ms = max(-way_in[stat], 0.0) if stat == "min" else abs(way_in[stat])
+        value = way_in.of(stat) or 0.0
+        off_ms = max(-value, 0.0) if stat == "min" else abs(value)
         tail = stat in ("min", "p99")
         absolute = limits.calibration_p99_ms if tail else limits.calibration_p50_p90_ms
         relative = limits.calibration_p99_share if tail else limits.calibration_p50_p90_share
         status = milder(absolute.of(off_ms), relative.of(off_ms / ttft[0] if ttft[0] else 0.0))
         sentence = (
-            f"calibration: the mock got requests {way_in[stat]:+.3f} ms after the client says it sent them ({stat}): "
+            f"calibration: the mock got requests {value:+.3f} ms after the client says it sent them ({stat}): "
             "every latency from `sent` on has this in it"
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
@@ -99,11 +112,11 @@ def _way_in(certificate: Mapping[str, Any], limits: Limits) -> list[Finding]:
 _FROM_SENT = ("ttft", "ttfo", "e2el", "job")
 
 
-def _off_ms(row: Mapping[str, Any], network_ms: float | None) -> float:
+def _off_ms(row: NumberRow, network_ms: float | None) -> float:
     """The error in ms: of a speed that of its time per token; without a shared clock what lies beyond the network's least."""
-    if row["unit"] != "ms":
-        measured, true = row["measured"], row["true"]
+    if row.unit != "ms":
+        measured, true = row.measured, row.true
         return abs(1000 / measured - 1000 / true) if measured and true else 0.0
-    if network_ms is not None and row["metric"].startswith(_FROM_SENT):
-        return abs(float(row["error"]) - network_ms)
-    return abs(float(row["error"]))
+    if network_ms is not None and row.metric.startswith(_FROM_SENT):
+        return abs(float(row.error) - network_ms)
+    return abs(float(row.error))

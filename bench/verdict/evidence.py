@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from bench.results.certificate import KnownCalibration, LedgerCalibration
     from bench.results.server import Server
     from bench.results.summary import SummaryNumbers
 
@@ -41,7 +42,7 @@ class RunEvidence:
     summary: SummaryNumbers
     open_loop: bool
     exact_lengths: bool
-    calibration: Mapping[str, Any] | None = None
+    calibration: LedgerCalibration | KnownCalibration | None = None
     planned_share: float | None = None
     """The share of the prompt tokens that prompts share on purpose."""
     cached_share: float | None = None

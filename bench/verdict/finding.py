@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
+from bench.results.status import Status
 
-class Status(StrEnum):
-    """What a verdict can be, from good to bad."""
-
-    VALID = "VALID"
-    SUSPECT = "SUSPECT"
-    INVALID = "INVALID"
-    FAILED = "FAILED"
-    """The target failed: what there is of numbers is not about the load that was asked for."""
+__all__ = ["Finding", "Status", "Verdict", "badness", "milder", "worst"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +44,6 @@ class Verdict:
     def of(self, sign: str) -> Status:
         """The worst finding of one sign; VALID where it found nothing."""
         return worst(f.status for f in self.findings if f.sign == sign)
-
-    def to_json(self) -> dict[str, Any]:
-        """As it stands in summary.json."""
-        return {"status": str(self.status), "reasons": self.reasons}
 
 
 def badness(status: Status) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from bench.results.summary import Reach as ReachResult
+
 if TYPE_CHECKING:
     from bench.results.summary import SummaryNumbers
 
@@ -43,15 +45,15 @@ class Reach:
     def highest(self) -> str | None:
         return self.percentiles[-1] if self.percentiles else None
 
-    def to_json(self) -> dict[str, Any]:
+    def result(self) -> ReachResult:
         """`verdict.reach` of summary.json."""
-        return {
-            "metric": self.metric,
-            "requests": self.requests,
-            "independent": self.independent,
-            "percentiles": list(self.percentiles),
-            "highest": self.highest,
-        }
+        return ReachResult(
+            metric=self.metric,
+            requests=self.requests,
+            independent=self.independent,
+            percentiles=list(self.percentiles),
+            highest=self.highest,
+        )
 
     def __str__(self) -> str:
         """What can be given, and the first percentile that cannot."""
@@ -72,10 +74,6 @@ class Headline:
 
     def __str__(self) -> str:
         return self.status + self.rest
-
-    def to_json(self) -> dict[str, Any]:
-        """What it adds to `verdict` of summary.json."""
-        return {"headline": str(self), "reach": self.reach.to_json()}
 
 
 class _ByName:

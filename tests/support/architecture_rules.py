@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
+    "bench.process.child_process": frozenset({"bench.clock", "bench.process.interpreter"}),
     # What pages say, as data: of the results alone.
     "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
     "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
@@ -29,7 +30,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
     ),
     # Types and nothing else: whoever makes, writes or reads a result has them.
-    "bench.results": frozenset({"bench.documents", "bench.records", "bench.verdict.finding"}),
+    "bench.results": frozenset({"bench.documents", "bench.records"}),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset(),
     "bench.process.beside": frozenset({"bench.process.interpreter"}),
@@ -332,11 +333,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {"clock", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "verdict", "workload"}
+        {"clock", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "workload"}
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
-    frozenset({"metrics", "modes"}),
+    frozenset({"metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer"}),

@@ -12,6 +12,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, to_line
 from bench.results.base import to_plain
+from bench.results.certificate import LedgerCalibration
 from bench.results.summary import SummaryNumbers
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
@@ -77,11 +78,12 @@ def certified(
         summary = summary | {"latency": latency}
     found = certify(directory, filled(SummaryNumbers, summary), measured, start_ns=START_NS, **more)
     assert found is not None
-    return found.to_json()
+    return to_plain(found.calibration()) | {"plots": to_plain(found.plots)}
 
 
 def judged(rows: dict[str, Any]) -> Verdict:
+    read = filled(LedgerCalibration, {key: value for key, value in rows.items() if key != "plots"})
     findings = tuple(
-        calibration(RunEvidence(summary=cast(Any, {}), open_loop=False, exact_lengths=True, calibration=rows), Limits())
+        calibration(RunEvidence(summary=cast(Any, {}), open_loop=False, exact_lengths=True, calibration=read), Limits())
     )
     return Verdict(max((f.status for f in findings), key=list(Status).index, default=Status.VALID), findings)

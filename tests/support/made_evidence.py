@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from bench.results.certificate import KnownCalibration, KnownErrorRow, LedgerCalibration
 from bench.results.server import Server
 from bench.results.summary import SummaryNumbers
 from bench.server_metrics.prefix_cache import ComparedCache
@@ -119,6 +120,13 @@ def evidence(changes: dict[str, object] | None = None, *, calibration: Any = Non
     facts = {"open_loop": True, "exact_lengths": True} | facts
     if isinstance(facts.get("server"), dict):
         facts["server"] = filled(Server, facts["server"])
+    if isinstance(calibration, dict):
+        kind: Any = KnownCalibration if calibration.get("from") == "certificate" else LedgerCalibration
+        if kind is KnownCalibration:  # Which says what was wrong, and not the truth of this run.
+            known = KnownErrorRow.__struct_fields__
+            rows = [{key: value for key, value in row.items() if key in known} for row in calibration["metrics"]]
+            calibration = calibration | {"metrics": rows}
+        calibration = filled(kind, calibration)
     return RunEvidence(summary=filled(SummaryNumbers, summary), calibration=calibration, **facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -18,8 +19,9 @@ R = TypeVar("R", bound=msgspec.Struct)
 def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: Any) -> R:
     """A result with these values, parts as results or as dicts; all others are null where they may be, else empty."""
     given = {**(values or {}), **more}
-    declared = inspect.type_info(kind)
-    assert isinstance(declared, inspect.StructType)
+    declared = _declared(kind)
+    if declared.tag_field in given and given[declared.tag_field] == declared.tag:
+        del given[declared.tag_field]
     unknown = (
         given.keys() - {field.name for field in declared.fields} - {field.encode_name for field in declared.fields}
     )
@@ -32,6 +34,13 @@ def filled(kind: type[R], values: Mapping[str, Any] | None = None, /, **more: An
         if field.name not in made and field.required:
             made[field.name] = _empty(field.type)
     return kind(**made)
+
+
+@functools.cache
+def _declared(kind: type[msgspec.Struct]) -> inspect.StructType:
+    declared = inspect.type_info(kind)
+    assert isinstance(declared, inspect.StructType)
+    return declared
 
 
 def _choices(declared: inspect.Type) -> list[inspect.Type]:
@@ -48,6 +57,8 @@ def _made(declared: inspect.Type, value: Any) -> Any:
     """A value as the type has it: dicts become results."""
     for one in _choices(declared):
         if isinstance(one, inspect.StructType) and isinstance(value, Mapping):
+            if one.tag_field in value and value[one.tag_field] != one.tag:
+                continue
             return filled(one.cls, value)
         if isinstance(one, inspect.DictType) and isinstance(value, Mapping):
             return {key: _made(one.value_type, item) for key, item in value.items()}

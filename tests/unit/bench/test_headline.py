@@ -10,6 +10,7 @@ import pytest
 from bench.documents import run_document
 from bench.documents.document import Level
 from bench.metrics.quantile import QUANTILES
+from bench.results.base import to_plain
 from bench.results.summary import RunSummary
 from bench.verdict import headline
 from bench.verdict.headline import PERCENTILES
@@ -48,7 +49,7 @@ def test_the_headline_names_the_percentiles_that_have_an_interval(n: int, words:
     assert _words(summary) == words
     row = summary["latency"]["ttft_ms"]
     reach = headline.reach_of(filled(RunSummary, summary))
-    assert reach.to_json() == {
+    assert to_plain(reach.result()) == {
         "metric": "ttft" if n else "e2el",
         "requests": n,
         "independent": row["independent"],

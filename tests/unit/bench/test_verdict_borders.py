@@ -10,8 +10,10 @@ import pytest
 
 from bench.config import resolve
 from bench.errors import UsageError
+from bench.results.certificate import NumberRow
 from bench.verdict.certificate import _said_to_be_open
 from bench.verdict.limits import Limits
+from tests.support.results import filled
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ from bench.verdict.limits import Limits
 def test_a_number_is_open_where_it_may_lie_further_apart_than_it_is_large(
     allowed: list[Any] | None, measured: float, true: float, is_open: bool
 ) -> None:
-    assert _said_to_be_open({"allowed": allowed, "measured": measured, "true": true}) is is_open
+    assert _said_to_be_open(filled(NumberRow, allowed=allowed, measured=measured, true=true)) is is_open
 
 
 def test_limits_that_are_no_table_are_refused_in_a_sentence() -> None:

@@ -32,6 +32,7 @@ from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import stamped_values, true_values, was_served
 from bench.errors import RecordError
 from bench.records import Outcome
+from bench.results.base import to_plain
 from bench.results.summary import RunSummary
 from tests.support.certified_run import LATENCY, LINES, RECORDS, certified
 from tests.support.changed import replace
@@ -381,11 +382,11 @@ def test_what_must_follow_from_the_flags_of_a_mock(name: str, expected: dict[str
 
 def test_lags_are_counted_between_borders_that_rise() -> None:
     pairs = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=2.0)
-    empty = plots.build(pairs, {}, None)
+    empty = to_plain(plots.build(pairs, {}, None))
     assert (empty["qq"], empty["lag"], empty["over_time"].keys()) == ({}, [], {"step_s", "t_s"})
     assert empty["over_time"]["t_s"] == pytest.approx([i / 60 for i in range(60)])
     pairs.lag.add([-0.5, 0.0005, 0.0015, 0.3, 0.3, 60.0])
-    rows = [(row["from_ms"], row["to_ms"], row["n"]) for row in plots.build(pairs, {}, 2.0)["lag"]]
+    rows = [(row["from_ms"], row["to_ms"], row["n"]) for row in to_plain(plots.build(pairs, {}, 2.0))["lag"]]
     assert [row for row in rows if row[2]] == [
         (None, 0.0, 1), (0.0, 0.001, 1), (0.001, 0.002, 1), (0.2, 0.5, 2), (50.0, None, 1),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bench.accuracy.causes import BODY, UNKNOWN, MetricComparison, Stats, cause_of
+from bench.results.base import to_plain
 
 TRUE: dict[str, float] = {"mean": 50.37, "p50": 50.21, "p75": 51.43, "p90": 53.17, "p95": 55.91, "p99": 60.63,
                           "max": 71.77}  # fmt: skip
@@ -54,7 +55,7 @@ def test_a_pattern_names_its_cause(what: str, comparison: MetricComparison, sent
     errors = {s: comparison.measured[s] - comparison.true[s] for s in BODY if s in comparison.true}
     assert abs(found.size) == max(map(abs, errors.values()))
     assert found.size == errors[found.stat]
-    assert found.to_json() == {
+    assert to_plain(found.result()) == {
         "metric": "ttft_ms",
         "stat": found.stat,
         "size": found.size,

@@ -25,6 +25,7 @@ from bench.accuracy.distribution import Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
 from bench.accuracy.truth import METRICS
+from bench.results.base import to_plain
 from bench.results.numbers import Metric, Throughput
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record
@@ -171,6 +172,6 @@ def test_an_average_of_workers_is_of_what_all_of_them_have() -> None:
 
 
 def test_a_spread_of_nothing_says_so() -> None:
-    assert _spread(of()) == {"n": 0}
+    assert to_plain(_spread(of())) == {"n": 0}
     spread = _spread(of(3.0, 1.0))
-    assert (spread["n"], spread["min"], spread["max"], spread["mean"]) == (2, 1.0, 3.0, 2.0)
+    assert (spread.n, spread.min, spread.max, spread.mean) == (2, 1.0, 3.0, 2.0)

@@ -10,6 +10,8 @@ import pytest
 from bench.accuracy import coverage
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.load_shape import LoadKind, LoadShape
+from bench.results.base import to_plain
+from bench.results.certificate import Certificate
 from bench.results.summary import RunSummary
 from tests.support.results import filled
 
@@ -120,10 +122,11 @@ def test_an_entry_of_another_form_holds_no_certificate(entry: Any) -> None:
 
 
 def test_a_kept_certificate_is_read_as_it_was_written() -> None:
-    whole = {**CERTIFICATE, "accuracy": "SUSPECT", "run": {}, "plots": {}, "metrics": [
+    head = {key: value for key, value in CERTIFICATE.items() if key != "status"}
+    whole = {**head, "accuracy": "SUSPECT", "run": {}, "plots": {}, "metrics": [
         row | {"measured": 50.0, "true": 49.0, "allowed": None} for row in [*ROWS, ROWS[0] | {"metric": "tps", "unit": "1/s"}]
     ]}  # fmt: skip
-    kept = CertificateBrief.of(whole)
+    kept = CertificateBrief.of(filled(Certificate, whole))
     assert kept.to_json() == CERTIFICATE | {"status": "SUSPECT"}
     assert coverage.in_entry({"certificates": [kept.to_json(), {"half": 1}]}) == [kept]
 
@@ -155,8 +158,8 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
 def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured() -> None:
     measured = {("ttft_ms", "p50"): 20.0}
     found = brief().on_run(lambda *number: measured.get(number), "2026-01-02T01:00:05+00:00")
-    assert (found["from"], found["age_s"], found["status"]) == ("certificate", 3_605.0, "VALID")
-    assert found["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]
+    assert (found.own, found.age_s, found.status) == (False, 3_605.0, "VALID")
+    assert to_plain(found)["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]
 
 
 def test_a_certificate_of_before_endpoints_is_of_chats() -> None:

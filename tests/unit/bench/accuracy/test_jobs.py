@@ -67,7 +67,7 @@ def _certified(
         directory, filled(RunSummary, change(summary_of(RECORDS))), measured, start_ns=START_NS, shared_clock=shared
     )
     assert found is not None
-    return found.to_json()
+    return to_plain(found.calibration()) | {"plots": to_plain(found.plots)}
 
 
 def _of_jobs(certificate: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 
-from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, JoinCounts, Pair, expected_outcome
+from bench.accuracy.join import NAMED_AT_MOST, OUTCOME_OF_FAULT, Join, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
+from bench.results.certificate import JoinCounts
 from mockserver.faults import FAULTS
 from tests.support.changed import replace
 from tests.support.made_ledger import ledger_of, made_line

@@ -6,6 +6,7 @@ import pytest
 
 from bench.accuracy import plots
 from bench.accuracy.pair_statistics import PairStatistics
+from bench.results.base import to_plain
 from bench.results.numbers import Metric
 from tests.support.made_records import START_NS
 from tests.support.results import filled
@@ -19,7 +20,7 @@ def test_errors_over_time_have_a_point_each_half_second_of_half_a_minute_and_gap
     pairs = statistics()
     pairs.over_time["tpot_ms", 2].add([1.0, 3.0])
     pairs.over_time["tpot_ms", 59].add([5.0])
-    found = plots.build(pairs, {}, 30.0)["over_time"]
+    found = to_plain(plots.build(pairs, {}, 30.0))["over_time"]
     assert found["step_s"] == 0.5
     assert (found["t_s"][0], found["t_s"][2], found["t_s"][59], len(found["t_s"])) == (0.0, 1.0, 29.5, 60)
     assert found.keys() == {"step_s", "t_s", "tpot_ms"}
@@ -34,7 +35,7 @@ def test_quantiles_stand_against_each_other_from_the_least_to_the_greatest_in_fo
     pairs.measured["ttft_ms"].add([1.0, 41.0])
     pairs.true["e2el_ms"].add([1.0])
     pairs.measured["tpot_ms"].add([1.0])
-    found = plots.build(pairs, {}, 30.0)["qq"]
+    found = to_plain(plots.build(pairs, {}, 30.0))["qq"]
     assert found == {"ttft_ms": {"true": [float(i) for i in range(41)], "measured": [float(i + 1) for i in range(41)]}}
 
 
@@ -42,18 +43,18 @@ def test_quantiles_of_gaps_are_those_that_the_report_and_the_ledger_have() -> No
     pairs = statistics()
     pairs.true["itl_ms"].add([10.0, 20.0])
     row = filled(Metric, n=2, mean=15.0, p50=16.0, p999=21.0, max=22.0)
-    assert plots.build(pairs, {"itl_ms": row}, 30.0)["qq"] == {
+    assert to_plain(plots.build(pairs, {"itl_ms": row}, 30.0))["qq"] == {
         "itl_ms": {"true": [15.0, 20.0], "measured": [16.0, 22.0]}
     }
     for missing in ({"itl_ms": filled(Metric)}, {}):
-        assert plots.build(pairs, missing, 30.0)["qq"] == {}
-    assert plots.build(statistics(), {"itl_ms": row}, 30.0)["qq"] == {}
+        assert to_plain(plots.build(pairs, missing, 30.0))["qq"] == {}
+    assert to_plain(plots.build(statistics(), {"itl_ms": row}, 30.0))["qq"] == {}
 
 
 def test_each_lag_is_in_one_interval() -> None:
     pairs = statistics()
     pairs.lag.add([-1.0, 0.0, 0.001, 0.0015, 49.9, 50.0, 70.0])
-    rows = plots.build(pairs, {}, 30.0)["lag"]
+    rows = to_plain(plots.build(pairs, {}, 30.0))["lag"]
     assert [(row["from_ms"], row["to_ms"], row["n"]) for row in rows if row["n"]] == [
         (None, 0.0, 1), (0.0, 0.001, 1), (0.001, 0.002, 2), (10.0, 50.0, 1), (50.0, None, 2)
     ]  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bench.accuracy.sweep import LoadPoint, Sweep, SweepRow, next_point, points_of
 from bench.documents.calibration_sweep_document import sentence
 from bench.errors import UsageError
+from bench.results.certificate import Certificate
 from tests.support.rendered import calibration_sweep_page, calibration_sweep_text
+from tests.support.results import filled
 
 
 def test_loads_are_taken_by_rising_size() -> None:
@@ -44,7 +47,7 @@ def test_a_point_sets_its_load_and_what_was_not_given() -> None:
 
 
 def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> SweepRow:
-    certificate = {
+    certificate: dict[str, Any] = {
         "shape": {"streams": asked, "requests_per_s": asked, "chunks_per_s": asked * 50},
         "verdict": {"status": "VALID" if good else "INVALID", "reasons": [] if good else ["too much"]},
         "accuracy": "VALID",
@@ -55,17 +58,17 @@ def row(kind: str, asked: float, good: bool = True, error: float = 0.01) -> Swee
         ],
         "observation_lag_ms": {"n": 0} if kind == "rate" else {"n": 1, "p50": 0.002, "p99": 0.01, "max": 0.1},
     }
-    return SweepRow.of(LoadPoint(kind, asked), certificate, f"{kind}-{asked:g}")
+    return SweepRow.of(LoadPoint(kind, asked), filled(Certificate, certificate), f"{kind}-{asked:g}")
 
 
 def test_a_point_is_trusted_where_its_errors_are_small_and_its_run_is_not_invalid() -> None:
-    certificate = {"shape": dict.fromkeys(("streams", "requests_per_s", "chunks_per_s"), 1.0), "metrics": [],
+    certificate: dict[str, Any] = {"shape": dict.fromkeys(("streams", "requests_per_s", "chunks_per_s"), 1.0), "metrics": [],
                    "observation_lag_ms": {"n": 0}}  # fmt: skip
     for status, accuracy, good in (("VALID", "VALID", True), ("SUSPECT", "VALID", True), ("INVALID", "VALID", False),
                                    ("SUSPECT", "SUSPECT", False), ("INVALID", "INVALID", False)):  # fmt: skip
         found = SweepRow.of(
             LoadPoint("rate", 1),
-            certificate | {"verdict": {"status": status, "reasons": []}, "accuracy": accuracy},
+            filled(Certificate, certificate, verdict={"status": status, "reasons": []}, accuracy=accuracy),
             "rate-1",
         )
         assert found.trusted is good

@@ -12,6 +12,7 @@ from bench.accuracy import coverage, plots
 from bench.accuracy.compare import AVERAGED, TRUNCATED
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.pair_statistics import PairStatistics
+from bench.results.base import to_plain
 from tests.support.certified_run import LATENCY, RECORDS, certified, latency_of
 from tests.support.changed import replace
 from tests.support.made_ledger import made_line
@@ -53,7 +54,7 @@ def test_the_intervals_of_lags_are_one_two_and_five_times_the_powers_of_ten() ->
     pairs = PairStatistics(shared_clock=True, start_ns=START_NS, duration_s=30.0)
     borders = [0.0, *(float(f"{m}e{power}") for power in range(-3, 1) for m in (1, 2, 5)), 10.0, 50.0]
     pairs.lag.add([-1.0, *(border * 1.01 for border in borders[1:]), 0.0001])
-    rows = plots.build(pairs, {}, 30.0)["lag"]
+    rows = to_plain(plots.build(pairs, {}, 30.0))["lag"]
     assert [(row["from_ms"], row["to_ms"], row["n"]) for row in rows] == [
         (low, high, 1) for low, high in zip([None, *borders], [*borders, None], strict=True)
     ]

@@ -13,16 +13,24 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.comparison.compare import Comparison, Method, compare
-from bench.comparison.document import to_bytes, to_json
+from bench.comparison.document import result_of, to_bytes
 from bench.comparison.kinds import compare_directories
 from bench.comparison.sides import UnusableRuns, read_sides
 from bench.errors import Exit, UsageError
+from bench.results.base import to_plain
+from bench.results.certificate import LedgerCalibration
 from bench.run_files.run_directory import SUMMARY
 from bench.statistics.between_runs import NOT_INTERLEAVED, Answer
 from tests.support.made_runs import made_run, made_side
 from tests.support.rendered import comparison_markdown, comparison_page, comparison_text
+from tests.support.results import filled
 
 SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compare.schema.json").read_bytes()))
+
+
+def plain(comparison: Comparison) -> dict[str, Any]:
+    """compare.json, as the pages take it."""
+    return to_plain(result_of(comparison))
 
 
 def compared(*paths: Path, **options: Any) -> Comparison:
@@ -45,7 +53,7 @@ def test_a_real_change_is_found_and_its_interval_holds_it(tmp_path: Path) -> Non
 
 
 def test_the_same_thing_is_the_same_within_the_margin(tmp_path: Path) -> None:
-    content = to_json(compared(*pairs(tmp_path)))
+    content = plain(compared(*pairs(tmp_path)))
     (versus,) = content["versus"]
     answers = {row["name"]: row["answer"] for row in versus["numbers"] if row["primary"]}
     assert answers["tpot:p50"] == "same within the margin"
@@ -53,7 +61,7 @@ def test_the_same_thing_is_the_same_within_the_margin(tmp_path: Path) -> None:
 
 
 def test_a_change_that_is_better_is_called_better(tmp_path: Path) -> None:
-    (versus,) = to_json(compared(*pairs(tmp_path, tpot_ms=4.5)))["versus"]
+    (versus,) = plain(compared(*pairs(tmp_path, tpot_ms=4.5)))["versus"]
     assert versus["headline"].startswith("B is better than A: TPOT p50 -")
 
 
@@ -64,7 +72,7 @@ def test_a_change_below_the_margin_does_not_differ(tmp_path: Path) -> None:
 
 
 def test_a_sure_change_that_may_be_below_the_margin_is_said_to_be_one(tmp_path: Path) -> None:
-    content = to_json(compared(*pairs(tmp_path, tpot_ms=5.24)))
+    content = plain(compared(*pairs(tmp_path, tpot_ms=5.24)))
     (row,) = [row for row in content["versus"][0]["numbers"] if row["name"] == "tpot:p50"]
     assert row["answer"] == "not shown"
     assert row["p"] < 0.05
@@ -136,7 +144,7 @@ def test_three_sides_are_each_compared_with_the_first_under_one_correction(tmp_p
 def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path) -> None:
     a = made_run(tmp_path / "a", requests=400, spread=0.3)
     b = made_run(tmp_path / "b", at=1, requests=400, spread=0.3, tpot_ms=5.5)
-    (versus,) = to_json(compared(a, b))["versus"]
+    (versus,) = plain(compared(a, b))["versus"]
     assert versus["headline"].startswith("These two runs differ by more than chance within a run: TPOT p50 +10.0% [")
     assert versus["headline"].endswith(
         "A change of the setup from A to B is not shown: the spread between runs is not known (make several runs of each: "
@@ -156,7 +164,7 @@ def test_one_run_each_claims_nothing_of_what_two_runs_cannot_show(tmp_path: Path
 def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(tmp_path: Path) -> None:
     # TPOT changes by 10%, E2EL by 4%: with several runs "worse" and "at margin".
     a = made_run(tmp_path / "a", requests=1_000)
-    content = to_json(compared(a, made_run(tmp_path / "b", at=1, requests=1_000, tpot_ms=5.2, ttft_ms=60.0)))
+    content = plain(compared(a, made_run(tmp_path / "b", at=1, requests=1_000, tpot_ms=5.2, ttft_ms=60.0)))
     forms = (comparison_text(content), comparison_markdown(content), comparison_page(content))
     for form in forms:
         assert "two differ" in form
@@ -168,7 +176,7 @@ def test_every_form_of_one_run_each_says_two_and_none_says_worse_better_or_same(
 @pytest.mark.parametrize(("runs", "requests"), [(1, 1_000), (3, 100)])
 def test_the_values_shown_are_those_whose_ratio_is_the_change(tmp_path: Path, runs: int, requests: int) -> None:
     sides = pairs(tmp_path, runs, requests=requests, spread=0.4, tpot_ms=5.5)
-    rows = to_json(compared(*sides))["versus"][0]["numbers"]
+    rows = plain(compared(*sides))["versus"][0]["numbers"]
     changed = [row for row in rows if row["change"] is not None]
     assert {"ttft:mean", "tpot:p50", "error_rate"} <= {row["name"] for row in changed}
     for row in changed:
@@ -266,7 +274,7 @@ def test_versions_machine_and_address_are_shown_and_not_refused(tmp_path: Path) 
     assert found[("machine", "name")] == ("somewhere", "elsewhere")
     assert found[("length", "requests")] == ("60", "90")
     assert any("different length" in warning for warning in whole.versus[0].warnings)
-    text = comparison_text(to_json(whole))
+    text = comparison_text(plain(whole))
     assert text.index("0.2.0") < text.index("TTFT p90")
 
 
@@ -344,17 +352,17 @@ def test_one_run_against_three_is_refused(tmp_path: Path) -> None:
 
 def test_numbers_without_a_summary_are_made_from_the_files(tmp_path: Path) -> None:
     a, b = pairs(tmp_path)
-    before = to_json(compared(a, b))["versus"][0]["numbers"]
+    before = plain(compared(a, b))["versus"][0]["numbers"]
     (a / "1" / SUMMARY).unlink()
     (b / "2" / SUMMARY).write_text("{")
-    assert to_json(compared(a, b))["versus"][0]["numbers"] == before
+    assert plain(compared(a, b))["versus"][0]["numbers"] == before
 
 
 def test_an_error_that_calibration_found_widens_the_margin(tmp_path: Path) -> None:
     a, b = pairs(tmp_path, tpot_ms=5.5)
     summary = orjson.loads((a / "1" / SUMMARY).read_bytes())
     row = {"metric": "tpot_ms", "stat": "p50", "error_share": -0.2}
-    summary["calibration"] = {"metrics": [row]}
+    summary["calibration"] = to_plain(filled(LedgerCalibration, metrics=[row]))
     (a / "1" / SUMMARY).write_bytes(orjson.dumps(summary))
     found = compared(a, b).versus[0].of("tpot:p50")
     assert (found.margin, found.answer) == (0.2, Answer.SAME)
@@ -362,7 +370,7 @@ def test_an_error_that_calibration_found_widens_the_margin(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("runs", [1, 2, 4])
 def test_the_document_keeps_its_schema_and_is_rendered_in_80_columns(tmp_path: Path, runs: int) -> None:
-    content = orjson.loads(to_bytes(to_json(compared(*pairs(tmp_path, runs, tpot_ms=5.4)))))
+    content = orjson.loads(to_bytes(result_of(compared(*pairs(tmp_path, runs, tpot_ms=5.4)))))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
     text = comparison_text(content)
     assert max(map(len, text.splitlines())) <= 80
@@ -372,13 +380,13 @@ def test_the_document_keeps_its_schema_and_is_rendered_in_80_columns(tmp_path: P
 
 def test_what_came_from_outside_is_escaped(tmp_path: Path) -> None:
     a, b = made_run(tmp_path / "a"), made_run(tmp_path / "b", at=1, model="<script>|alert")
-    content = to_json(compared(a, b, allow=["model"]))
+    content = plain(compared(a, b, allow=["model"]))
     assert "<script>|alert" not in comparison_page(content)
     assert "&lt;script>\\|alert" in comparison_markdown(content)
 
 
 def test_markdown_has_a_row_a_number_that_decides(tmp_path: Path) -> None:
-    text = comparison_markdown(to_json(compared(*pairs(tmp_path, tpot_ms=5.5))))
+    text = comparison_markdown(plain(compared(*pairs(tmp_path, tpot_ms=5.5))))
     (row,) = [line for line in text.splitlines() if line.startswith("| TPOT p50 (ms)")]
     assert row.endswith("| ❌ worse |")
     assert len(row.split(" | ")) == 7

@@ -7,29 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from bench.comparison import capacities, curves, document
 from bench.comparison.compare import Compared, Method, Versus
 from bench.comparison.numbers import ERRORS, TPOT
 from bench.comparison.sides import Side
 from bench.errors import UsageError
+from bench.results.comparison import ComparedNumber, LeftOut
 from bench.statistics.between_runs import Difference
 from tests.support.made_gate import row as latency
 from tests.support.made_gate import run_of
+from tests.support.results import filled
 
 
 def row(
     answer: str | None, change: float = 0.1, *, name: str = "tpot:p50", worse: bool | None = None, primary: bool = True,
     p: float | None = 0.5, seen_from: float = 0.03, spread_known: bool = True, value: float = 5.0,
-) -> dict[str, Any]:  # fmt: skip
+) -> ComparedNumber:  # fmt: skip
     """A row of compare.json."""
     is_share = name == "error_rate"
-    return {
+    values: dict[str, Any] = {
         "name": name, "title": "Error rate" if is_share else name.upper(), "unit": "share" if is_share else "ms",
         "primary": primary, "ratio": not is_share, "a": value, "b": value, "change": change, "low": change - 0.02,
         "high": change + 0.02, "p": p, "seen_from": seen_from, "answer": answer, "spread_known": spread_known,
         "worse": worse,
     }  # fmt: skip
+    return filled(ComparedNumber, values)
 
 
 SAME, DIFFERS, NOT_SHOWN = "same within the margin", "differs", "not shown"
@@ -71,7 +75,7 @@ NO_ERRORS: dict[str, Any] = {"name": "error_rate", "value": 0.0, "change": 0.0, 
         ),
     ],
 )
-def test_the_answer_of_several_runs(rows: list[dict[str, Any]], said: str) -> None:
+def test_the_answer_of_several_runs(rows: list[ComparedNumber], said: str) -> None:
     assert document.headline("A", "B", Method.RUNS, rows, 0.05) == said
 
 
@@ -94,7 +98,7 @@ UNKNOWN = (
         ),
     ],
 )
-def test_the_answer_of_one_run_each_is_of_these_two(rows: list[dict[str, Any]], said: str) -> None:
+def test_the_answer_of_one_run_each_is_of_these_two(rows: list[ComparedNumber], said: str) -> None:
     assert document.headline("A", "B", Method.BATCHES, rows, 0.05) == f"{said} {UNKNOWN}"
 
 
@@ -108,30 +112,30 @@ def test_a_row_holds_the_value_of_each_run_unless_there_is_one_each() -> None:
     compared = Compared(TPOT, False, 5.1, 5.6, 0.05, found, 0.02)
     for method, of_a, of_b in ((Method.RUNS, [5.0, 5.2], [5.6]), (Method.BATCHES, [], [])):
         made = document.row_of(compared, Versus(side("A", 5.0, 5.2), side("B", 5.6), method, (), ()))
-        assert (made["runs_a"], made["runs_b"]) == (of_a, of_b)
-    assert [made[key] for key in ("change", "low", "high", "p", "seen_from", "margin")] == [
+        assert (made.runs_a, made.runs_b) == (of_a, of_b)
+    assert [getattr(made, key) for key in ("change", "low", "high", "p", "seen_from", "margin")] == [
         0.1, 0.05, 0.15, 0.02, 0.04, 0.05
     ]  # fmt: skip
-    assert (made["answer"], made["worse"], made["spread_known"], made["ratio"]) == (DIFFERS, True, True, True)
+    assert (made.answer, made.worse, made.spread_known, made.ratio) == (DIFFERS, True, True, True)
     nothing = Compared(ERRORS, True, 0.0, 0.0, 0.01, None, None, "too few")
     made = document.row_of(nothing, Versus(side("A", 5.0), side("B", 5.6), Method.BATCHES, (), ()))
     keys = ("change", "low", "high", "p", "seen_from", "answer", "worse", "spread_known")
-    assert [made[key] for key in keys] == [None] * len(keys)
-    assert (made["missing"], made["ratio"], made["primary"]) == ("too few", False, True)
+    assert [getattr(made, key) for key in keys] == [None] * len(keys)
+    assert (made.missing, made.ratio, made.primary) == ("too few", False, True)
 
 
 def test_a_side_is_written_with_its_runs_and_those_left_out() -> None:
-    made = document.side_to_json(side("A", 5.0, 5.1))
-    assert (made["name"], made["path"], made["model"], [run["id"] for run in made["runs"]]) == (
+    made = document.side_of(side("A", 5.0, 5.1))
+    assert (made.name, made.path, made.model, [run.id for run in made.runs]) == (
         "A", "A", "made", ["A0", "A1"]
     )  # fmt: skip
-    assert made["left_out"] == [{"directory": "A/9", "why": "INVALID: x"}]
+    assert made.left_out == [LeftOut(directory="A/9", why="INVALID: x")]
 
 
-def at(load: int, *args: Any, **fields: Any) -> dict[str, Any]:
+def at(load: int, *args: Any, **fields: Any) -> ComparedNumber:
     """A row of a load."""
     made = row(*args, **fields)
-    return made | {"title": f"{load}: {made['title']}"}
+    return structs.replace(made, title=f"{load}: {made.title}")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,7 @@ def at(load: int, *args: Any, **fields: Any) -> dict[str, Any]:
         ([at(1, SAME)], 1, "No difference is shown between A and B at any of 1 load."),
     ],
 )  # fmt: skip
-def test_the_answer_of_sweeps(rows: list[dict[str, Any]], loads: int, said: str) -> None:
+def test_the_answer_of_sweeps(rows: list[ComparedNumber], loads: int, said: str) -> None:
     assert curves._headline("A", "B", rows, loads, "users") == said
 
 
@@ -206,12 +210,12 @@ def versus_of(ps: list[float | None], load: int, warnings: tuple[str, ...]) -> V
 def test_numbers_of_all_loads_are_corrected_together_by_holm() -> None:
     by_load = {4.0: versus_of([0.01, None], 4, ("w",)), 8.5: versus_of([0.02, 0.04], 8, ("w",))}
     found = curves._versus(by_load, "rate")
-    assert [row["p"] for row in found["numbers"]] == pytest.approx([0.03, None, 0.04, 0.04])
-    assert [row["name"] for row in found["numbers"]] == ["tpot:p50 at 4"] * 2 + ["tpot:p50 at 8.5"] * 2
-    assert found["numbers"][2]["title"] == "8.5: TPOT p50"
-    assert found["warnings"] == ["w", "of 4", "of 8"]
-    assert [row["missing"] for row in found["numbers"]] == ["m"] * 4
-    assert "most at 4 requests/s" in found["headline"]
+    assert [row.p for row in found.numbers] == pytest.approx([0.03, None, 0.04, 0.04])
+    assert [row.name for row in found.numbers] == ["tpot:p50 at 4"] * 2 + ["tpot:p50 at 8.5"] * 2
+    assert found.numbers[2].title == "8.5: TPOT p50"
+    assert found.warnings == ["w", "of 4", "of 8"]
+    assert [row.missing for row in found.numbers] == ["m"] * 4
+    assert "most at 4 requests/s" in found.headline
 
 
 def searched(estimate: float | None, low: float = 0.0, high: float = 0.0, **fields: Any) -> dict[str, Any]:
@@ -246,17 +250,17 @@ def test_the_change_of_capacity_is_taken_for_normal() -> None:
 def test_a_comparison_of_searches_has_one_row() -> None:
     a, b = side("A", 5.0), side("B", 5.5)
     found = capacities._versus(a, b, searched(20.0, 18.0, 22.0), searched(20.0, 18.0, 22.0), 0.05)
-    assert found["warnings"] == [
+    assert found.warnings == [
         capacities.SPREAD_UNKNOWN, "A: A/9 is left out, INVALID: x", "B: B/9 is left out, INVALID: x"
     ]  # fmt: skip
-    (row,) = found["numbers"]
-    assert [row[key] for key in ("primary", "ratio", "a", "b", "change", "worse", "missing", "margin")] == [
+    (row,) = found.numbers
+    assert [getattr(row, key) for key in ("primary", "ratio", "a", "b", "change", "worse", "missing", "margin")] == [
         True, True, 20.0, 20.0, 0.0, None, None, 0.05
     ]  # fmt: skip
-    assert found["headline"].startswith("No difference of capacity is shown between these two searches: 0.0% [")
+    assert found.headline.startswith("No difference of capacity is shown between these two searches: 0.0% [")
     nothing = capacities._versus(a, b, searched(None), searched(20.0, 18.0, 22.0), 0.05)
-    assert nothing["warnings"][0] == "A: the search found no capacity (budget): give it more time, or other loads"
-    assert len(nothing["warnings"]) == 3
+    assert nothing.warnings[0] == "A: the search found no capacity (budget): give it more time, or other loads"
+    assert len(nothing.warnings) == 3
 
 
 def test_how_searches_ended_is_listed_where_it_differs() -> None:

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from bench.comparison.capacities import difference_of
 from bench.comparison.kinds import compare_directories
 from bench.errors import UsageError
+from bench.results.base import to_plain
 from tests.support.made_runs import made_run, made_side
 from tests.support.rendered import comparison_markdown, comparison_page, comparison_text
 
@@ -23,7 +24,7 @@ SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("compa
 
 def compared(*paths: Path, **options: Any) -> dict[str, Any]:
     """The comparison, which keeps its schema and can be rendered."""
-    content: dict[str, Any] = orjson.loads(orjson.dumps(compare_directories(paths, **{"margin": 0.05, **options})))
+    content: dict[str, Any] = to_plain(compare_directories(paths, **{"margin": 0.05, **options}))
     assert [error.message for error in SCHEMA.iter_errors(content)] == []
     text = comparison_text(content)
     assert max(map(len, text.splitlines())) <= 80
@@ -178,28 +179,28 @@ def test_three_sweeps_are_each_compared_with_the_first_and_their_length_is_no_va
     a, b = sweep(tmp_path / "a", {1: 5.0}, 2, requests=4), sweep(tmp_path / "b", {1: 5.0}, 2, first=1, requests=5)
     c = sweep(tmp_path / "c", {1: 5.0, 2: 5.0}, 2, first=9, requests=4, host={"processors": 64})
     content = compare_directories([a, b, c], margin=0.05)
-    assert [(versus["a"], versus["b"]) for versus in content["versus"]] == [("A", "B"), ("A", "C")]
-    assert [(one["group"], one["name"]) for one in content["variations"]] == [
+    assert [(versus.a, versus.b) for versus in content.versus] == [("A", "B"), ("A", "C")]
+    assert [(one.group, one.name) for one in content.variations] == [
         ("machine", "name"),
         ("machine", "processors"),
     ]
     # The second load is none of all three.
-    assert {row["name"].partition(" at ")[2] for versus in content["versus"] for row in versus["numbers"]} == {"1"}
+    assert {row.name.partition(" at ")[2] for versus in content.versus for row in versus.numbers} == {"1"}
 
 
 def test_three_searches_are_each_compared_with_the_first(tmp_path: Path) -> None:
     paths = [search(tmp_path / name, (20.0 + at, 18.0, 24.0), requests=2) for at, name in enumerate("abc")]
     content = compare_directories(paths, margin=0.05)
-    assert [(versus["a"], versus["b"]) for versus in content["versus"]] == [("A", "B"), ("A", "C")]
-    assert [versus["numbers"][0]["b"] for versus in content["versus"]] == [21.0, 22.0]
-    assert [side["name"] for side in content["sides"]] == ["A", "B", "C"]
+    assert [(versus.a, versus.b) for versus in content.versus] == [("A", "B"), ("A", "C")]
+    assert [versus.numbers[0].b for versus in content.versus] == [21.0, 22.0]
+    assert [side.name for side in content.sides] == ["A", "B", "C"]
 
 
 def test_directories_of_runs_are_compared_as_runs(tmp_path: Path) -> None:
     a, b = made_run(tmp_path / "a", requests=2), made_run(tmp_path / "b", at=1, requests=2, model="other")
     content = compare_directories([a, b], margin=0.25, allow=["model"])
-    assert (content["kind"], content["margin"]) == ("runs", 0.25)
-    assert [side["name"] for side in content["sides"]] == ["A", "B"]
-    assert content["variations"][0]["name"] == "model"
+    assert (content.kind, content.margin) == ("runs", 0.25)
+    assert [side.name for side in content.sides] == ["A", "B"]
+    assert content.variations[0].name == "model"
     with pytest.raises(UsageError, match="a comparison needs two sides"):
         compare_directories([a], margin=0.25)

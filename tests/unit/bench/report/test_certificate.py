@@ -9,15 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from bench.accuracy import SCHEMA
 from bench.accuracy.coverage import CertificateBrief
 from bench.accuracy.truth import METRICS
 from bench.evaluate import evaluate
 from bench.metrics import catalog
+from bench.results.certificate import SCHEMA, Certificate, KnownCalibration
 from bench.run_files.run_directory import RunDirectory
 from tests.support.golden_certificate import golden_calibration
 from tests.support.rendered import certificate_page, certificate_text
@@ -58,13 +59,13 @@ def test_the_certificate_keeps_its_schema(made: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(SCHEMA_JSON)
     assert [f"{e.json_path}: {e.message}" for e in VALIDATOR.iter_errors(made)] == []
     assert SCHEMA_JSON["properties"]["schema"]["const"] == SCHEMA
-    assert SCHEMA_JSON["$defs"]["metric"]["enum"] == list(METRICS)
+    assert SCHEMA_JSON["$defs"]["RequestError"]["properties"]["metric"]["enum"] == list(METRICS)
 
 
 def test_every_metric_of_a_result_is_calibrated_in_its_unit() -> None:
     assert {metric.key: metric.unit for metric in catalog.METRICS.values()} == METRICS, (
         "each metric has its truth in bench/accuracy/truth.py (METRICS, and its values by the definition alone) and "
-        "its name in bench/report/certificate.schema.json"
+        "its name in METRICS of bench/results/certificate.py"
     )
 
 
@@ -166,7 +167,9 @@ def test_a_certificate_without_a_shared_clock_says_what_it_leaves_out(made: dict
 
 
 def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunDirectory, tmp_path: Path) -> None:
-    kept = CertificateBrief.of(orjson.loads((directory.path / "certificate.json").read_bytes())).to_json()
+    kept = CertificateBrief.of(
+        msgspec.json.decode((directory.path / "certificate.json").read_bytes(), type=Certificate)
+    ).to_json()
     run = golden_calibration(tmp_path / "run", ended="2026-01-01T02:00:02+00:00")
     (run.path / "ledger.jsonl").unlink()
     evaluate(run)
@@ -174,11 +177,11 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     run.write("certificates.json", orjson.dumps([kept]))
     result = evaluate(run)
     calibration = result.summary.calibration
-    assert calibration is not None
-    assert (calibration["from"], calibration["age_s"], calibration["status"]) == ("certificate", 7_200.0, "VALID")
-    assert {row["metric"] for row in calibration["metrics"]} == set(METRICS) - {"tps"}
-    (p50,) = [r for r in calibration["metrics"] if (r["metric"], r["stat"]) == ("ttft_ms", "p50")]
-    assert p50["measured"] == result.summary.latency["ttft_ms"].p50
+    assert isinstance(calibration, KnownCalibration)
+    assert (calibration.age_s, calibration.status) == (7_200.0, "VALID")
+    assert {row.metric for row in calibration.metrics} == set(METRICS) - {"tps"}
+    (p50,) = [r for r in calibration.metrics if (r.metric, r.stat) == ("ttft_ms", "p50")]
+    assert p50.measured == result.summary.latency["ttft_ms"].p50
     assert result.verdict.of("calibration") == "VALID"
     bad = kept | {"metrics": [{"metric": "ttft_ms", "stat": "p50", "unit": "ms", "error": 5.0}]}
     run.write("certificates.json", orjson.dumps([bad]))

@@ -78,7 +78,7 @@ def test_what_happened_between_is_told(
 ) -> None:
     stored = None if planned is None else PrefixCacheUse(planned_share=planned)
     found = use(stored, between(*pages))
-    assert (None if found is None else tuple(found.to_json().values())[:4]) == expected
+    assert (None if found is None else tuple(asdict(found).values())[:4]) == expected
 
 
 def test_a_run_of_an_older_version_has_what_its_manifest_measured() -> None:
@@ -118,7 +118,7 @@ def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     assert "Prefix cache" not in [fact.name for fact in token_details.tokens(summary)]
     shares = use(PrefixCacheUse(planned_share=0.6), between(BEFORE, AFTER))
     assert shares is not None
-    summary["prefix_cache"] = shares.to_json()
+    summary["prefix_cache"] = asdict(shares)
     (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value == "planned 60% · measured 50% of the prompt tokens"
     words = "Prefix cache planned 60% · measured 50% of the prompt tokens"
@@ -171,7 +171,7 @@ def test_the_report_tells_three_shares_and_the_difference() -> None:
     summary = golden_summary()
     found = use(None, between(BEFORE, AFTER), plan_of(session(0, planned=900, said=800)))
     assert found is not None
-    summary["prefix_cache"] = found.to_json()
+    summary["prefix_cache"] = asdict(found)
     said = "planned 90% · by replies 80% · measured 50% of the prompt tokens · -10.00 points off the plan"
     (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
     assert fact.value.startswith(said)

@@ -1,0 +1,290 @@
+"""certificate.json, and `calibration` of summary.json: how wrong the numbers of a run are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from bench.results.base import Between, Count, Number, Positive, Result, keys, one_of
+from bench.results.status import Status
+
+SCHEMA: Final = "trueload/certificate/1"
+STATS = ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
+METRICS = (
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2el_ms",
+    "tps",
+    "ttft_from_intended_ms",
+    "e2el_from_intended_ms",
+    "ttfo_ms",
+    "chunk_gap_ms",
+)
+RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
+
+MetricName = Annotated[str, one_of(*METRICS)]
+NumberName = Annotated[str, one_of(*METRICS, "job_ms", *RATES)]
+Stat = Annotated[str, one_of(*STATS)]
+Unit = Annotated[str, one_of("ms", "tokens/s", "1/s")]
+Clock = Literal["shared", "other"]
+
+
+class LoadShape(Result, frozen=True, kw_only=True):
+    """The load as it was measured: it decides which later runs the certificate covers."""
+
+    loop: Annotated[str, one_of("open loop", "closed loop")]
+    transport: str
+    workers: Positive
+    stream: Annotated[str, one_of("streamed", "whole")]
+    tls: bool
+    endpoint: str
+    clock: Annotated[str, one_of("kernel", "user", "mixed")]
+    """The usual source of its time stamps."""
+    streams: Number | None
+    """Most requests in flight at once."""
+    requests_per_s: Number | None
+    chunks_per_s: Number | None
+    """Chunks that bear text."""
+
+
+class CertifiedVerdict(Result, frozen=True, kw_only=True):
+    """Whether the measurement is good, and why not."""
+
+    status: Status
+    reasons: Sequence[str]
+    """A sentence for each finding."""
+
+
+class NumberRow(Result, frozen=True, kw_only=True):
+    """One number of the report, measured and true, in its unit."""
+
+    metric: NumberName
+    stat: Stat
+    unit: Unit
+    measured: Number
+    true: Number
+    error: Number
+    """Measured less true."""
+    allowed: Between | None
+    """The least and the greatest number that the time stamps, and the histogram of token times, allow (null: no limit);
+    null where all are exact."""
+    error_share: Number | None
+    """Of the true value."""
+    share_of_spread: Number | None
+    """Of true p99 - p50."""
+
+
+class Spread(Result, frozen=True, kw_only=True):
+    """Statistics in ms. Only `n` is there if there are no values; p99.9 only of 1,000 values and more."""
+
+    n: Count
+    min: Number | None = None
+    mean: Number | None = None
+    p50: Number | None = None
+    p75: Number | None = None
+    p90: Number | None = None
+    p95: Number | None = None
+    p99: Number | None = None
+    p999: Number | None = None
+    max: Number | None = None
+
+    def of(self, stat: str) -> float | None:
+        """The statistic with this name."""
+        value: float | None = getattr(self, stat)
+        return value
+
+
+class Deviation(Result, frozen=True, kw_only=True):
+    """A number of the mock against what its configuration promises."""
+
+    metric: str
+    stat: str
+    unit: Annotated[str, one_of("ms", "tokens")]
+    expected: Number
+    done: Number
+    difference: Number
+    noise: Number | None
+    """What chance exceeds in no more than 5 of 100 runs; null: not known."""
+
+
+class MockAccuracy(Result, frozen=True, kw_only=True):
+    """What the mock did, against what it planned and what its configuration promises."""
+
+    done_minus_planned_ms: Spread
+    closed_form: Sequence[Deviation]
+
+
+class JoinCounts(Result, frozen=True, kw_only=True):
+    """How much was compared, how much of it differs, and how many chunks waited in the mock for a slow client."""
+
+    requests: Count
+    unmatched: Count
+    differing: Count
+    blocked: Count
+
+
+class Agreement(Result, frozen=True, kw_only=True):
+    """One sum of both sides: of the records, and of the ledger."""
+
+    what: str
+    here: Count
+    there: Count
+
+
+class CauseRow(Result, frozen=True, kw_only=True):
+    """The likely cause of a metric's error; `size` is the error, in the unit of the metric."""
+
+    metric: str
+    stat: str
+    size: Number
+    unit: str
+    cause: str
+
+
+class RequestError(Result, frozen=True, kw_only=True, order=True):
+    """The error of one metric of one request: measured less true."""
+
+    id: str
+    metric: MetricName
+    measured: Number
+    true: Number
+    error: Number
+
+
+class ErrorsOverTime(Result, frozen=True, kw_only=True):
+    """Quantiles of errors in ms in each step; null in steps without a value."""
+
+    p50: Sequence[Number | None]
+    p99: Sequence[Number | None]
+    max: Sequence[Number | None]
+
+
+class OverTime(Result, frozen=True, kw_only=True):
+    """Errors over the run, in steps of `step_s` seconds. A metric without values is left out."""
+
+    step_s: Number
+    t_s: Sequence[Number | None]
+    ttft_ms: ErrorsOverTime | None = None
+    tpot_ms: ErrorsOverTime | None = None
+    e2el_ms: ErrorsOverTime | None = None
+    lag_ms: ErrorsOverTime | None = None
+    """The observation lag of chunks."""
+
+
+class TrueAndMeasured(Result, frozen=True, kw_only=True):
+    """Quantiles of the same orders."""
+
+    true: Sequence[Number | None]
+    measured: Sequence[Number | None]
+
+
+class LagCount(Result, frozen=True, kw_only=True):
+    """How many chunks have a lag from `from_ms` up to `to_ms`; null: open."""
+
+    from_ms: Number | None
+    to_ms: Number | None
+    n: Count
+
+
+class Plots(Result, frozen=True, kw_only=True):
+    """The data of the plots."""
+
+    over_time: OverTime
+    qq: Annotated[Mapping[str, TrueAndMeasured], keys(*METRICS)]
+    lag: Sequence[LagCount]
+
+
+class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag="ledger"):
+    """What the ledger of the mock says of this run: as certificate.json, without its plots."""
+
+    clock: Clock
+    """Whether the mock's times are on the client's clock. If not, durations are compared."""
+    metrics: Sequence[NumberRow]
+    throughput: Sequence[NumberRow]
+    observation_lag_ms: Spread
+    """The client's stamp of a chunk less the mock's write of it."""
+    way_in_ms: Spread
+    """The mock's receipt of a request less the client's send."""
+    network_ms: Number | None
+    """Without a shared clock: what both ways of the network take at the least."""
+    mock: MockAccuracy
+    counts: JoinCounts
+    agreement: Sequence[Agreement]
+    problems: Sequence[str]
+    causes: Sequence[CauseRow]
+    worst: Sequence[RequestError]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of this run."""
+        return True
+
+
+class KnownErrorRow(Result, frozen=True, kw_only=True):
+    """The error of one number that an earlier calibration found."""
+
+    metric: str
+    stat: str
+    unit: str
+    error: Number
+    """Measured less true, then."""
+    measured: Number
+    """What this run measured."""
+    error_share: Number | None
+    """Of what this run measured."""
+
+
+class KnownCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag="certificate"):
+    """What an earlier calibration on this machine found at such a load."""
+
+    date: str
+    version: str
+    shape: LoadShape
+    observation_lag_ms: Spread
+    way_in_ms: Spread
+    problems: Sequence[str]
+    status: str
+    """The verdict of its errors alone."""
+    age_s: Number
+    metrics: Sequence[KnownErrorRow]
+
+    @property
+    def own(self) -> bool:
+        """Whether it is of this run."""
+        return False
+
+
+class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """What the numbers of a run are worth, measured against the ledger of a mock. Times are in ms where the names say
+    nothing else; error is measured less true. null means: did not happen, or cannot be known."""
+
+    schema: Literal["trueload/certificate/1"]
+    date: str
+    """When the run ended, ISO 8601."""
+    version: str
+    """Of Trueload."""
+    shape: LoadShape
+    verdict: CertifiedVerdict
+    accuracy: Status
+    """The verdict of the errors alone, whatever else was wrong with the run."""
+    run: Mapping[str, Any]
+    """As in summary.json: command, versions, host, configuration."""
+    from_: Literal["ledger"]
+    clock: Clock
+    """Whether the mock's times are on the client's clock. If not, durations are compared."""
+    metrics: Sequence[NumberRow]
+    throughput: Sequence[NumberRow]
+    observation_lag_ms: Spread
+    """The client's stamp of a chunk less the mock's write of it."""
+    way_in_ms: Spread
+    """The mock's receipt of a request less the client's send."""
+    network_ms: Number | None
+    """Without a shared clock: what both ways of the network take at the least."""
+    mock: MockAccuracy
+    counts: JoinCounts
+    agreement: Sequence[Agreement]
+    problems: Sequence[str]
+    causes: Sequence[CauseRow]
+    worst: Sequence[RequestError]
+    plots: Plots
