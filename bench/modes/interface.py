@@ -20,9 +20,9 @@ from bench.schedule.segments import Segment, after_warmup
 from bench.workload import Encoded, Supply
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
     from bench.dispatch import Sending
     from bench.dispatch.interface import Dispatcher
+    from bench.modes.settings import Settings
     from bench.schedule.changing import RateChange
     from bench.sources.interface import Source, SourceSpec
     from bench.workload.stock import Backlog

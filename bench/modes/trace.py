@@ -13,7 +13,7 @@ from bench.schedule import trace
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
     from bench.sources.interface import Source, SourceSpec
 
 

@@ -67,10 +67,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.lazy_exports", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
-    # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
     "bench.modes": frozenset(
-        {"bench.clock", "bench.config.settings", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng",
-         "bench.schedule", "bench.sources", "bench.workload", "promptset"}
+        {"bench.clock", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng", "bench.schedule",
+         "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
@@ -345,6 +344,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )  # fmt: skip
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
+TIES = (
+    ("bench.endpoints.stream_reader", "bench.endpoints.openai"),
+    ("bench.endpoints.whole_reply", "bench.endpoints.openai"),
+    ("bench.metrics.by_part", "bench.metrics.summary"),
+)
+"""Files of bench that name the type of what they are part of: which, and its file. No other file does."""
 
 MOST_LINES = 60
 """Of a function, with its signature and its docstring."""
