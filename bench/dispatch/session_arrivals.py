@@ -49,7 +49,7 @@ class SessionArrivals(SessionsLoop):
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
     def _arrivals(self) -> None:
-        """Begin the sessions that are due, those that are late among them."""
+        """Begin all sessions that are due, late ones too."""
         while self._due_ns is not None and self._due_ns <= self._sending.clock.now_ns():
             if self._sending.stop.stopped:
                 return

@@ -1,4 +1,4 @@
-"""How many users a closed loop has at each instant: by its plan, and by changes that are told while it goes on."""
+"""How many users a closed loop has at each instant, by its plan and by changes during the load."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Users:
     """Lets users come when they are due; one who has to go finishes what was begun, and then asks whether it stays."""
 
     def __init__(self, sending: Sending, changes: Iterator[tuple[int, int]], come: Callable[[int], None]) -> None:
-        """`changes`: offsets in ns from the start, ascending, and how many users there are from then on. `come` is told the
-        instant from which on a user that comes is free."""
+        """`changes`: ascending offsets in ns from the start, and the number of users from then on. `come` is called with the
+        instant from which a new user is free."""
         self._sending = sending
         self._changes = changes
         self._come = come
         self._change: tuple[int, int] | None = None
         self._told: deque[tuple[int, int]] = deque()
-        """Changes that were told while the load goes on, and are not due yet."""
+        """Changes made during the load that are not due yet."""
         self._wanted = self._here = 0
 
     def start(self, start_ns: int) -> None:

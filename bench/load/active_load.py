@@ -1,4 +1,4 @@
-"""A worker's load under way: what it sends, writes, counts, and can be told."""
+"""A worker's load under way: it sends, writes, counts and obeys orders."""
 
 from __future__ import annotations
 

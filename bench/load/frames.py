@@ -19,7 +19,7 @@ class Frames:
         self._bytes = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """What is whole with this piece."""
+        """The frames that this piece completes."""
         buffer = self._bytes
         buffer += piece
         found, at = [], 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.load.worker import Worker
 
 LEAD_OF_WRITING = 8
-"""So many times as long as run.yaml took to write, a load is told before its beginning: on a busy machine, longer."""
+"""A load is announced this many times the time that run.yaml took to write: earlier on a busy machine."""
 
 
 class ThisProcess:
@@ -50,7 +50,7 @@ class ThisProcess:
         return CrewReport((await self._begun.run(),))
 
     def close(self) -> None:
-        """End what was started beside."""
+        """End the processes that were started for the load."""
         self._worker.close()
 
     @property
@@ -87,7 +87,7 @@ class ThisProcess:
         self._begun.warmup_ends(at_ns)
 
     def lead_ns(self, load: float) -> int:
-        """A change is made at once, where there are requests for it."""
+        """A change takes effect at once if there are requests for it."""
         return lead_ns([self._worker.stocked], load, self._worker.planned_load)
 
     def change(self, at_ns: int, load: float) -> None:

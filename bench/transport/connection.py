@@ -271,7 +271,7 @@ class Connection(ABC):
     @property
     @abstractmethod
     def put_by(self) -> int:
-        """Reads that nobody has looked at."""
+        """Reads that are not parsed yet."""
 
     @abstractmethod
     def _holds_reads(self) -> bool:

@@ -4,7 +4,7 @@ The transports frame bodies with different parsers, and these disagree about hea
 are here, once, and the parsers get a head on which there is nothing to decide:
 
 - lines may end with LF alone; a folded line is joined to the one before it (RFC 9112, 2.2 and 5.2);
-- interim responses (1xx) are dropped; 101 is refused, because nobody asked to switch protocols;
+- interim responses (1xx) are dropped; 101 is refused, because no request asks to switch protocols;
 - `Content-Length` must be digits; several must be equal; together with `Transfer-Encoding` it is refused (RFC 9112, 6.3);
 - the only transfer encoding is `chunked`, once;
 - a line without a colon, a name that is no token, a control character in a value, and any version but HTTP/1.0 and
@@ -112,7 +112,7 @@ def checked(head: bytes) -> bytes:
 
 
 def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """Each line with those that go on with it."""
+    """Join folded lines."""
     whole: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and whole:

@@ -42,7 +42,7 @@ CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
 
 MOST_HEADS = 4096
-"""Heads of requests that are kept, of those that name their own headers or endpoint."""
+"""How many heads are cached of requests that name their own headers or endpoint."""
 
 POLL_MAX = 512
 READS_AT_ONCE = 16
@@ -108,7 +108,7 @@ class WireTransport:
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)
 
     async def prepare(self, connections: int) -> None:
-        """Make connections until so many are idle; those that fail are left to the requests that need them."""
+        """Make connections until so many are idle. A failed one is made again by the request that needs it."""
         missing = connections - len(self._idle)
         while missing > 0 and self._addresses:
             address = self._addresses[0]
@@ -354,7 +354,7 @@ class WireTransport:
     # Once in a while.
 
     def _clock_stepped(self) -> None:
-        """CLOCK_REALTIME was set: what came before keeps the old offset, and every request under way says so."""
+        """CLOCK_REALTIME was set: earlier stamps keep the old offset, and requests under way are marked."""
         for job in list(self._jobs):
             job.exchange.clock = "mixed"
             if job.connection is not None and job.connection.connected and job.connection.job is job:
