@@ -1,4 +1,4 @@
-"""What is known of workers elsewhere: what each last said, and the sum of it."""
+"""The last reports of workers in other processes, and their sum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANGE_LEAD_NS = 250 * NS_PER_MS
 
 
 class Heard:
-    """What one worker last said; `report` is its last word, `died` how it died."""
+    """The last message of a worker. `report`: its final one. `died`: how it died."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -49,11 +49,11 @@ class Heard:
 
 
 class Member(Protocol):
-    """A worker that can be told something."""
+    """A worker that takes messages."""
 
     @property
     def heard(self) -> Heard:
-        """What it last said."""
+        """Its last message."""
 
     def send(self, message: object) -> None:
         """Tell it something; a worker that has died hears nothing."""
@@ -80,7 +80,7 @@ class Together:
         )
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """What the workers last said, added up."""
+        """The sum of the workers' last messages."""
         return {key: sum(one.counts[key] for one in self._heard) for key in NO_COUNTS}
 
     @property

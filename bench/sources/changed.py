@@ -87,7 +87,7 @@ IMAGES_NOTE = "requests have images: their input tokens are what the server says
 
 
 def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
-    """A prompt becomes a message of its text and images, whose tokens nobody but the server knows."""
+    """A prompt becomes a message of its text and images. Only the server knows their tokens."""
 
     def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.body is not None:

@@ -26,7 +26,7 @@ class InOrder(ABC, Iterator[Item]):
     @property
     @abstractmethod
     def size(self) -> int | None:
-        """How many items there are before they repeat; None where they never do."""
+        """How many items there are before they repeat; None if they never do."""
 
     def repeats(self, numbers: range) -> int:
         """How many of the items with these numbers repeat one with a lower number."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """A class: its name, what it sends, where that goes unless an item says so itself, and the models among which it draws
-    (none: the run's own)."""
+    """A class: its name, its source, where its requests go unless an item names its own place, and the models among which it
+    draws (none: the model of the run)."""
 
     name: str
     source: Source[Sample]
@@ -99,7 +99,7 @@ class Mixed(SamplesInOrder):
         return next((one.source.tokenizer for one in self._classes if one.source.tokenizer is not None), None)
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """Prompts of different classes share nothing. None where no class plans anything."""
+        """Returns None if no class plans sharing. Prompts of different classes share nothing."""
         counts = Counter(self._place(number)[0] for number in range(requests))
         found = [one.source.planned_sharing(counts[which]) for which, one in enumerate(self._classes)]
         if all(tally is None for tally in found):

@@ -59,7 +59,7 @@ class PromptSpec:
 
 
 class PromptSource(SamplesInOrder):
-    """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
+    """Every `step`-th sample of simulated data. `times_s`: when samples are sent, if they have times."""
 
     size = None
     in_memory = False
@@ -90,7 +90,7 @@ class PromptSource(SamplesInOrder):
         return self._made.maker.tokenizer
 
     def untimed(self) -> str | None:
-        """Why it is not known when each is sent; None where it is."""
+        """Why the times of requests are unknown; None if they are known."""
         return "simulated prompts have none" if self._times_s is None else None
 
     def times_s(self) -> Iterator[float]:

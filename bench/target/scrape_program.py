@@ -1,9 +1,9 @@
 """The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
 `scraper.py`.
 
-It scrapes before the load, once a second at fixed times, and once more when it is told that the load is over. The first and
-the last wait until the server has nothing left to count. It is of the idle kind, so it delays nobody; a late scrape has the
-time at which it was made.
+It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
+wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
+scrape has the time at which it was made.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Watch:
         return series
 
     def _settle(self) -> None:
-        """Scrape until nothing runs and the counters stand still, as far as that comes in time."""
+        """Scrape until nothing runs and the counters stay the same, or until the time is over."""
         until_ns = clock.now_ns() + round(SETTLED_WITHIN_S * NS_PER_S)
         before: Mapping[Role, float] | None = None
         while True:

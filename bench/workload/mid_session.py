@@ -1,12 +1,11 @@
-"""Sessions that begin in their middle, as one finds them in a service that has run for long.
+"""Sessions that begin in their middle, as in a service that has run for a long time.
 
-Who looks at a service at some instant finds a session in proportion to how long it lasts, at an instant of it of which none
-is likelier than another. So the sessions are laid end to end, and as many equally spaced instants as there are users are
-drawn of that line. How long answers will last is not known beforehand: each is taken to need ANSWER_NS_PER_TOKEN for each
-token that it is asked for.
+At a random instant, a service is in a session with a probability proportional to its length, and all instants of the session
+are equally likely. So the sessions are laid end to end, and equally spaced instants are drawn from that line, one per user.
+The length of answers is not known beforehand: each is assumed to need ANSWER_NS_PER_TOKEN per requested token.
 
-Turns that had begun at that instant were before the run: they are not sent, and their planned answers stand in the history.
-The others are due as if those had ended when the plan says. So no burst of requests begins the run.
+Turns that had begun by that instant belong to the time before the run: they are not sent, and their planned answers are in
+the history. The other turns are due as if the earlier ones had ended by plan. So no burst of requests begins the run.
 """
 
 from __future__ import annotations
@@ -71,8 +70,8 @@ def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[
 
 
 def without_doubles(found: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
-    """The same, but that of two users in one session the second goes to the longest that nobody is in, as far into it for its
-    length. Two that say the same would share a cache. Where there are fewer sessions than users, some stay together."""
+    """The same, but if two users are in one session, the second moves to the longest empty session, to the same relative
+    place. Two users with the same texts would share a cache. If there are fewer sessions than users, some stay together."""
     taken = {number for number, _ in found}
     free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
     kept: list[tuple[int, int]] = []
@@ -88,7 +87,7 @@ def without_doubles(found: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -
 
 
 def beginning_at(session: Session, at_ns: int) -> Beginning | None:
-    """How a session begins that is so far into its plan; None where no turn is left to send."""
+    """How a session begins at this instant of its plan; None if no turn is left to send."""
     starts, ends = planned_times(session)
     before = {number: ends[number] - at_ns for number, start in enumerate(starts) if start <= at_ns}
     return None if len(before) == len(starts) else Beginning(-at_ns, before)

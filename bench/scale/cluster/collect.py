@@ -15,7 +15,7 @@ CLOCKS = "clock-*.json"
 
 
 def clock_name(worker: int) -> str:
-    """The file in which a worker's offset to the driver's clock stands beside its shards."""
+    """The file with a worker's offset to the driver's clock, next to its shards."""
     return CLOCKS.replace("*", str(worker))
 
 

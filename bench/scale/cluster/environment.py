@@ -26,7 +26,7 @@ def packages() -> tuple[Path, Path]:
 
 
 def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
-    """What Ray is told to make on the nodes. `secrets`: of the run. Raises UsageError where something must not be in it."""
+    """The environment that Ray makes on the nodes. Raises UsageError for forbidden content. `secrets`: of the run."""
     asked = {} if given == CODE else _read(Path(given))
     problems = [
         f"--runtime-env {given}: {path} has the name of a secret, and Ray writes it to its logs and its dashboard: set it on "
