@@ -232,8 +232,8 @@ class Course:
         self._ended_ns = dict(ended_ns)
         self._children: dict[int, list[int]] = {}
         for turn, before in enumerate(after):
-            for one in before:
-                self._children.setdefault(one, []).append(turn)
+            for earlier in before:
+                self._children.setdefault(earlier, []).append(turn)
         self.left = len(after) - len(ended_ns)
         """Turns that were not named yet."""
 
@@ -251,11 +251,11 @@ class Course:
         return self._children.get(turn, ())
 
     def _due(self, turns: Iterable[int]) -> list[Due]:
-        found = []
+        due = []
         for turn in turns:
             ends = [self._ended_ns.get(before) for before in self._after[turn]]
             known = [end for end in ends if end is not None]
             if len(known) == len(ends):
                 self.left -= 1
-                found.append((turn, max(known, default=self._began_ns) + self._pauses_ns[turn]))
-        return found
+                due.append((turn, max(known, default=self._began_ns) + self._pauses_ns[turn]))
+        return due

@@ -47,9 +47,9 @@ class Users:
         return True
 
     def _next_change(self) -> None:
-        found = next(self._changes, None)
-        if found is not None:
-            self._change = (self._start_ns + found[0], found[1])
+        change = next(self._changes, None)
+        if change is not None:
+            self._change = (self._start_ns + change[0], change[1])
         else:
             self._change = self._told.popleft() if self._told else None
 

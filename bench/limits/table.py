@@ -43,9 +43,9 @@ def _ceilings(ladders: Mapping[str, Mapping[str, Climb]]) -> Table:
         table.add_row(Text(LADDERS[name].title))
         for server, climb in servers.items():
             best = max((step for step in climb.steps if step.cause is None), key=lambda step: step.load, default=None)
-            held = "nothing" if best is None else number(round(best.load))
+            best_load = "nothing" if best is None else number(round(best.load))
             cpu = (NOTHING, NOTHING) if best is None else (_percent(best.client_cpu), _percent(best.server_cpu))
-            table.add_row(f"  against {server}", held, *cpu, Text(climb.ended))
+            table.add_row(f"  against {server}", best_load, *cpu, Text(climb.ended))
     return table
 
 
@@ -70,7 +70,7 @@ def _sentence(result: MachineLimits) -> str:
     known = [f"{number(round(load))} {unit}" for key, unit in units if (load := ceiling[key]) is not None]
     if not known:
         return "Not even the first steps held: this machine is too busy, or too small, to measure with."
-    said = f"Trust one worker of this machine up to {', '.join(known)}. No higher load was seen to hold."
+    sentence = f"Trust one worker of this machine up to {', '.join(known)}. No higher load was seen to hold."
     if result.disturbed:
-        said += " Other programs kept the machine busy during the measurement: an idle machine may do better."
-    return said
+        sentence += " Other programs kept the machine busy during the measurement: an idle machine may do better."
+    return sentence

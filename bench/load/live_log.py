@@ -68,7 +68,7 @@ def live_line(
         ],
         "client": asdict(client),
         **(
-            {"workers": [asdict(one) for one in slowest_first(numbers.workers)[:MOST_LISTED]]}
+            {"workers": [asdict(worker) for worker in slowest_first(numbers.workers)[:MOST_LISTED]]}
             if numbers.workers
             else {}
         ),

@@ -26,4 +26,4 @@ class WorkerHealth:
 
 def slowest_first(workers: Iterable[WorkerHealth]) -> list[WorkerHealth]:
     """Dead workers first, then the living by the lag of their loops."""
-    return sorted(workers, key=lambda one: (one.died is None, -one.loop_lag_ms))
+    return sorted(workers, key=lambda worker: (worker.died is None, -worker.loop_lag_ms))

@@ -99,12 +99,12 @@ class Source:
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""
         asked_ns = clock.now_ns()
-        found = self._reader.read()
+        samples = self._reader.read()
         t_ns = clock.now_ns()
-        line = self._lines.line(asked_ns, t_ns, found)
-        if isinstance(found, str):
-            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=found), line
-        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=found.values), line
+        line = self._lines.line(asked_ns, t_ns, samples)
+        if isinstance(samples, str):
+            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=samples), line
+        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
     def is_good(self, scrape: Scrape) -> bool:
         """Whether the page is to be read on."""
@@ -205,8 +205,8 @@ def _level(series: ServerSeries, role: Role) -> float | None:
 
 
 def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
-    found = series.level(role, at_ns, at_ns)
-    return None if found is None else found[0]
+    level = series.level(role, at_ns, at_ns)
+    return None if level is None else level[0]
 
 
 def _counts(series: ServerSeries) -> Mapping[Role, float]:

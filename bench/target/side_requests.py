@@ -24,12 +24,12 @@ async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes
     thread = ThreadPoolExecutor(1)
     answered = False
     try:
-        found = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
+        content = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
         answered = True
     finally:
         # It ends with the request: this process has one thread again (child_process.py). Who is cancelled waits for none.
         thread.shutdown(wait=answered)
-    return found
+    return content
 
 
 def _get(url: str, target: Target, timeout_s: float) -> bytes | None:

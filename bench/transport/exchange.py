@@ -207,8 +207,8 @@ class Exchange:
         events: list[bytes] = []
         stamps, bounds = self._chunk_ns, self._bounds
         cut = self._parser.feed_all([piece for piece, _, _ in pieces])
-        for found, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
-            for event in found:
+        for events_of_piece, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
+            for event in events_of_piece:
                 # One stamp for several chunks of a read: exact for the last, the latest moment for those before.
                 if stamps and stamps[-1] == stamp_ns:
                     bounds[len(stamps) - 1] = bound_ns

@@ -55,8 +55,8 @@ class Target:
         """Where requests of this route go. A header of the route replaces the target's headers of the same name."""
         whole = Destination(self.url, self.headers) if route.endpoint is None else self.others[route.endpoint]
         own = {name.lower() for name, _ in route.headers}
-        kept = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
-        return Destination(whole.url, kept + route.headers)
+        shared = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
+        return Destination(whole.url, shared + route.headers)
 
 
 def _without_credentials(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, tuple[tuple[str, str], ...]]:

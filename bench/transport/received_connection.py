@@ -124,9 +124,9 @@ class ReceivedConnection(Connection):
             return
         while True:
             if parser.status is not None and not parser.complete and exchange.takes_events():
-                found = stream.events(offset_ns, exchange.last_chunk_ns)
-                if found is not None:
-                    events, stamps, bounds, size, exchange.last_read_ns = found
+                plain_events = stream.events(offset_ns, exchange.last_chunk_ns)
+                if plain_events is not None:
+                    events, stamps, bounds, size, exchange.last_read_ns = plain_events
                     exchange.feed_events(events, stamps, bounds, size)
             taken = stream.take(offset_ns, exchange.first_byte_ns is None)
             if taken is None:

@@ -107,12 +107,12 @@ class ClientSocket:
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that these bytes complete, up to the end of the reply. One that comes behind it ends the
         connection (`keep_alive`), as do a close and what is no text (`error`)."""
-        found: list[bytes] = []
+        pieces: list[bytes] = []
         try:
             self._frames.receive_data(data)
             for event in self._frames.events():
                 if isinstance(event, TextMessage):
-                    self._take(event, found)
+                    self._take(event, pieces)
                 elif isinstance(event, Ping):
                     self.outgoing += self._frames.send(event.response())
                 elif isinstance(event, CloseConnection):
@@ -121,9 +121,9 @@ class ClientSocket:
                     self._fail("a binary message came, and events are texts")
         except (RemoteProtocolError, LocalProtocolError) as e:
             self._fail(str(e))
-        return found
+        return pieces
 
-    def _take(self, event: TextMessage, found: list[bytes]) -> None:
+    def _take(self, event: TextMessage, pieces: list[bytes]) -> None:
         self._message.append(event.data)
         self._size += len(event.data)
         if self._size > MAX_EVENT_BYTES:
@@ -139,7 +139,7 @@ class ClientSocket:
             self.keep_alive = False
             return
         self.status = 200
-        found.append(message)
+        pieces.append(message)
         if self._ends(message):
             self.complete = True
 

@@ -101,8 +101,8 @@ class WireTransport:
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
         try:
-            found = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
-            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
+            addresses = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
         except OSError as e:
             self._unresolved = f"the name {self.host} is not known ({e.strerror})"
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)

@@ -42,10 +42,10 @@ class Keeper:
         # The texts of a session are there once, so that of two messages with the same text both have the same object. Whoever
         # is found here holds its text, so no other text has its number meanwhile.
         key = (message.get("role"), id(message.get("content")))
-        found = self._by_text.get(key)
-        if found is None or found != message:
-            found = self._by_text[key] = KeptMessage(message)
-        return found
+        message_object = self._by_text.get(key)
+        if message_object is None or message_object != message:
+            message_object = self._by_text[key] = KeptMessage(message)
+        return message_object
 
 
 Write = Callable[[Sequence[Mapping[str, Any]]], Sequence[Any]]
@@ -78,10 +78,10 @@ def array_of(
 
 def _written(some: Sequence[Mapping[str, Any]], form: str, write: Write) -> bytes:
     """The elements of these messages, joined by commas. They are cached for a single message only."""
-    one = some[0] if len(some) == 1 else None
-    if isinstance(one, KeptMessage) and (piece := one.written.get(form)) is not None:
+    single = some[0] if len(some) == 1 else None
+    if isinstance(single, KeptMessage) and (piece := single.written.get(form)) is not None:
         return piece
     piece = orjson.dumps(write(some))[1:-1]
-    if isinstance(one, KeptMessage):
-        one.written[form] = piece
+    if isinstance(single, KeptMessage):
+        single.written[form] = piece
     return piece

@@ -57,33 +57,33 @@ def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[
     """For each user, which session it is in and how far into it, in ns; `lasts_ns`: how long the sessions last."""
     total = sum(lasts_ns)
     at = chance.random()
-    found: list[tuple[int, int]] = []
+    drawn: list[tuple[int, int]] = []
     number, begin = 0, 0
     for user in range(users):
         instant = min(int((user + at) * total / users), total - 1)
         while instant >= begin + lasts_ns[number]:
             begin += lasts_ns[number]
             number += 1
-        found.append((number, instant - begin))
-    chance.shuffle(found)
-    return found
+        drawn.append((number, instant - begin))
+    chance.shuffle(drawn)
+    return drawn
 
 
-def without_doubles(found: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
+def without_doubles(drawn: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
     """The same, but if two users are in one session, the second moves to the longest empty session, to the same relative
     place. Two users with the same texts would share a cache. If there are fewer sessions than users, some stay together."""
-    taken = {number for number, _ in found}
+    taken = {number for number, _ in drawn}
     free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
-    kept: list[tuple[int, int]] = []
+    placed: list[tuple[int, int]] = []
     seen: set[int] = set()
-    for number, at_ns in found:
+    for number, at_ns in drawn:
         if number in seen and free:
             other = free.pop()
             at_ns = at_ns * lasts_ns[other] // lasts_ns[number]
             number = other
         seen.add(number)
-        kept.append((number, at_ns))
-    return kept
+        placed.append((number, at_ns))
+    return placed
 
 
 def beginning_at(session: Session, at_ns: int) -> Beginning | None:

@@ -92,8 +92,8 @@ class Conversation:
 
     def is_ready(self, turn: int) -> bool:
         """Whether the answers in the history of a turn are there."""
-        said = self._session.nodes[turn].continues
-        return not self._real or said is None or said in self._answers or said in self._before
+        continued = self._session.nodes[turn].continues
+        return not self._real or continued is None or continued in self._answers or continued in self._before
 
     def make(self, turn: int) -> None:
         """Make the body of a turn, if its answers are there and it was not made."""
@@ -120,25 +120,25 @@ class Conversation:
         if before is not None and self._previous(turn) is not None:
             return tuple(self._new_messages(turn, before))
         messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
-        said = self._keeper.kept(messages, self._said.get(before or 0, ()))
+        shared = self._keeper.kept(messages, self._said.get(before or 0, ()))
         self._continued[before] -= 1
         if before and not self._continued[before]:  # The first turn's begin other conversations too.
             self._said.pop(before, None)
         if turn == 0 or self._continued[turn]:
-            self._said[turn] = said
-        return said
+            self._said[turn] = shared
+        return shared
 
-    def _new_messages(self, turn: int, said: int) -> list[Message]:
+    def _new_messages(self, turn: int, continued: int) -> list[Message]:
         """The messages of a turn in addition to the response that it continues: system messages, and new ones."""
         session = self._session
         opening = session.opening_of(session.line_to(turn)[0])
         system = itertools.takewhile(lambda message: message.get("role") in ("system", "developer"), opening)
-        return [*system, *session.said_at(turn, session.answer_to(said, self._answers[said]))]
+        return [*system, *session.said_at(turn, session.answer_to(continued, self._answers[continued]))]
 
     def _previous(self, turn: int) -> str | None:
         """The response that a turn goes on with where the server keeps it; None: it brings its history."""
-        said = self._session.nodes[turn].continues
-        answer = None if said is None else self._answers.get(said)
+        continued = self._session.nodes[turn].continues
+        answer = None if continued is None else self._answers.get(continued)
         return answer.response_id if self._stored and answer is not None else None
 
     def _continuation(self, turn: int) -> Continuation:
@@ -164,9 +164,9 @@ class Conversation:
         self.make(turn)
         encoded, self._made[turn] = self._made[turn], None
         assert encoded is not None
-        said = self._session.nodes[turn].continues
+        continued = self._session.nodes[turn].continues
         # With real answers nobody knows the length of a history beforehand.
-        known = not self._real or said is None or said in self._before
+        known = not self._real or continued is None or continued in self._before
         return Request(
             id=request_id,
             index=index,

@@ -176,7 +176,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list[str]:
     """What differs on the nodes from here: a sentence for each node that does."""
-    found = {}
+    counts = {}
     for node, theirs in nodes:
         packages = ours.versions.keys() | theirs.versions.keys()
         if theirs.code == ours.code:
@@ -191,5 +191,5 @@ def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list
                 f"other source code of trueload {ours.versions.get('trueload', '')} ({theirs.code}, here: {ours.code})"
             ]
         if differ:
-            found[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
-    return list(found.values())
+            counts[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
+    return list(counts.values())
