@@ -46,7 +46,6 @@ class BuiltInMock:
             return self._mock.url
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
         with self._lock:
             self._mock = None
             self._stack.close()

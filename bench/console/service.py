@@ -69,7 +69,6 @@ class Console:
     # Tasks.
 
     def tasks(self) -> list[Task]:
-        """All tasks, the latest first."""
         return [self._completed(task) for task in self.folder.tasks(self.runner.queue, self.runner.starting)]
 
     def task(self, name: str) -> Task:
@@ -220,7 +219,6 @@ class Console:
             path.rename(removed / name)
 
     def move(self, name: str, places: int) -> None:
-        """Move a task in the queue."""
         if name not in self.runner.queue:
             raise Conflict(f"{name} does not wait in the queue")
         self.store.move(name, places)

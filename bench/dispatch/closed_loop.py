@@ -37,7 +37,6 @@ class ClosedLoop:
         await self._ended
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on there are so many users."""
         self._users.change(at_ns, load)
 
     def _user_free(self, intended_ns: int) -> None:

@@ -24,7 +24,6 @@ class SessionArrivals(SessionsLoop):
         self._timer: Timer | None = None
 
     def start(self, start_ns: int) -> None:
-        """Arrivals come from this instant on."""
         self._start_ns = start_ns
         self._due_ns: int | None = None
         self._next(next(self._offsets, None))

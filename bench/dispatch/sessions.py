@@ -93,7 +93,6 @@ class SessionsLoop(ABC):
         await self._ended
 
     def _begin(self, at_ns: int, on_over: Callable[[int], None]) -> None:
-        """A session begins at this instant."""
         if self._sending.stop.stopped:
             return
         if self._conversations.must_wait:
@@ -247,7 +246,6 @@ class Course:
         return self._due(self.children(turn))
 
     def children(self, turn: int) -> Sequence[int]:
-        """The turns that come after this one."""
         return self._children.get(turn, ())
 
     def _due(self, turns: Iterable[int]) -> list[Due]:

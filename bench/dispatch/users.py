@@ -25,14 +25,12 @@ class Users:
         self._wanted = self._here = 0
 
     def start(self, start_ns: int) -> None:
-        """The load begins at this instant."""
         self._start_ns = start_ns
         self._next_change()
         if self._change is not None:
             self._sending.clock.call_at(self._change[0], self._change_due)
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on there are so many users."""
         self._told.append((at_ns, round(load)))
         if self._change is None and not self._sending.stop.stopped:
             self._change = self._told.popleft()

@@ -90,7 +90,6 @@ class InputsEndpoint(ABC):
         return ParsedReply(input_tokens=tokens, usage_contradiction=wrong, dimensions=dimensions, complete=True)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         return failure.error_message(body)
 
 

@@ -92,11 +92,9 @@ class OpenAIEndpoint(ABC):
         return StreamReader(self, options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """So do whole replies."""
         return whole_reply.read_whole(body, self, options)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         return failure.error_message(body)
 
 

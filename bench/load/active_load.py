@@ -88,7 +88,6 @@ class ActiveLoad:
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight now."""
         return self._in_flight.now
 
     @property
@@ -124,7 +123,6 @@ class ActiveLoad:
         self._on_record(record)
 
     def tell(self, order: Order, reason: str = "") -> None:
-        """Obey an order."""
         if order is Order.STOP:
             self._stop.now(reason)
             return
@@ -133,7 +131,6 @@ class ActiveLoad:
             self._transport.cut()
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up is over at this instant."""
         self._stop.warmup_ends(at_ns)
 
     def change(self, at_ns: int, load: float) -> None:
@@ -142,7 +139,6 @@ class ActiveLoad:
         self._on_change(load)
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """The dispatcher's numbers at an instant."""
         return {
             "in_flight": self._in_flight.now,
             "in_flight_ns": self._in_flight.integral_ns(at_ns),

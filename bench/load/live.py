@@ -179,7 +179,6 @@ class Live:
         """How each of several workers is."""
 
     def add(self, record: RequestRecord) -> None:
-        """A request of this process has ended."""
         self._new.add(record)
 
     def merge(self, tally: ProgressTally) -> None:
@@ -187,7 +186,6 @@ class Live:
         self._new.merge(tally)
 
     def start(self) -> None:
-        """The load begins now."""
         self._start_ns = self._clock.now_ns()
         self._warmup_until_ns = self._start_ns + round(self._goal.warmup_s * NS_PER_S)
 
@@ -228,7 +226,6 @@ class Live:
         )
 
     def numbers(self, now_ns: int) -> LiveNumbers:
-        """The load at this instant."""
         counts, goal = self._counts(now_ns), self._goal
         recent, span_s = self._take(now_ns)
         begun = counts["sent"] > goal.warmup_requests and now_ns >= self._warmup_until_ns

@@ -86,7 +86,6 @@ class PrecisionWatch:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
 
     def close(self) -> None:
-        """End the process."""
         self._stop()
         self._connection.close()
         self.process.kill()  # It has nothing to save, and may be stopped.

@@ -48,7 +48,6 @@ class PhaseTally:
         self.bytes_sent = self.bytes_received = 0
 
     def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
         self.outcomes[record.outcome] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
@@ -104,7 +103,6 @@ class PhaseTally:
 
     @property
     def failures(self) -> Counter[Outcome]:
-        """How many failed, by outcome."""
         return Counter({outcome: n for outcome, n in self.outcomes.items() if outcome not in NO_FAILURE})
 
     @property
@@ -148,7 +146,6 @@ class ProgressTally:
         self.run, self.warmup = PhaseTally(metrics), PhaseTally(metrics)
 
     def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
         (self.run if record.phase == "run" else self.warmup).add(record)
 
     def merge(self, other: ProgressTally) -> None:
@@ -157,7 +154,6 @@ class ProgressTally:
         self.warmup.merge(other.warmup)
 
     def fold(self) -> None:
-        """As `PhaseTally.fold`."""
         self.run.fold()
         self.warmup.fold()
 

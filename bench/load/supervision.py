@@ -51,7 +51,6 @@ class Interrupts:
         self.seen = False
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
         if self.seen:
             self._crew.tell(Order.CUT)
             return
@@ -82,12 +81,10 @@ class ErrorWatch:
         self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
     def add(self, record: RequestRecord) -> None:
-        """A request has ended."""
         self._progress.add(record)
         self._check()
 
     def merge(self, tally: ProgressTally) -> None:
-        """Several requests have ended."""
         self._progress.merge(tally)
         self._check()
 
@@ -102,5 +99,4 @@ class ErrorWatch:
             self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
     def stop(self) -> None:
-        """No more looking."""
         self._timer.cancel()

@@ -53,11 +53,9 @@ class WarmupFinder:
         self.found: FoundWarmup | None = None
 
     def start(self) -> None:
-        """Begin to look."""
         self._timer = self._clock.call_at(self._start_ns + LOOK_EVERY_NS, self._look)
 
     def stop(self) -> None:
-        """Look no more: the load has ended."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -72,7 +72,6 @@ class Together:
         return [member.heard for member in self._members]
 
     def report(self) -> CrewReport:
-        """How the load ended."""
         heard = self._heard
         return CrewReport(
             workers=tuple(worker.report for worker in heard if worker.report is not None),
@@ -80,7 +79,6 @@ class Together:
         )
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """The sum of the workers' last messages."""
         return {key: sum(worker.counts[key] for worker in self._heard) for key in NO_COUNTS}
 
     @property
@@ -107,21 +105,17 @@ class Together:
 
     @property
     def failures(self) -> int:
-        """Failed requests of the run, as last heard."""
         return sum(worker.failures for worker in self._heard)
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight, as last heard."""
         return sum(worker.counts["in_flight"] for worker in self._heard)
 
     def tell(self, order: Order, reason: str = "") -> None:
-        """Give an order to all."""
         for member in self._members:
             member.send(Command(order, reason))
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up of all is over at this instant."""
         for member in self._members:
             member.send(WarmupEnds(at_ns))
 

@@ -119,7 +119,6 @@ class Changed(InOrder[Item]):
         return item
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next item, packed."""
         item = next(self)
         return pack_session(item) if isinstance(item, Session) else draft_of(item, encode).pack()
 

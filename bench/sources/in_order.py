@@ -42,5 +42,4 @@ class SamplesInOrder(InOrder[Sample]):
     """Samples by their numbers."""
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next sample's request, packed."""
         return draft_of(next(self), encode).pack()

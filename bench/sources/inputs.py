@@ -83,12 +83,10 @@ class InputSource(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing to say of the data."""
         return ()
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that makes the texts."""
         return self._made.prompts.maker.tokenizer
 
     def untimed(self) -> str | None:

@@ -68,7 +68,6 @@ class Mixed(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Those of all classes."""
         return tuple(f"class {member.name}: {note}" for member in self._classes for note in member.source.notes)
 
     @property
@@ -90,7 +89,6 @@ class Mixed(SamplesInOrder):
 
     @property
     def names_models(self) -> bool:
-        """Whether every request names its model."""
         return all(member.models or member.source.names_models for member in self._classes)
 
     @property
@@ -125,5 +123,4 @@ class Mixed(SamplesInOrder):
         return "classes have none"
 
     def times_s(self) -> Iterator[float]:
-        """No times."""
         return iter(())

@@ -179,12 +179,10 @@ class SessionSource(InOrder[Session]):
         return self._data.untimed
 
     def times_s(self) -> Iterator[float]:
-        """When each session begins, if that is known."""
         return self._data.times_s()
 
     def at(self, number: int) -> Session:
         return self._data.session_at(number)
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """Pack the next session."""
         return pack_session(next(self))

@@ -80,13 +80,11 @@ class PromptSource(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of the data."""
         note = ignored_note(self._made.maker.tokenizer, self._made.maker.tools)
         return () if note is None else (note,)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that makes the prompts."""
         return self._made.maker.tokenizer
 
     def untimed(self) -> str | None:

@@ -32,7 +32,6 @@ class Sweep:
         self._timer: Timer = clock.call_at(now_ns() + self._every_ns, self._look)
 
     def close(self) -> None:
-        """Look no more."""
         self._timer.cancel()
 
     def _look(self) -> None:

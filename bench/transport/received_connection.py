@@ -150,13 +150,11 @@ class ReceivedConnection(Connection):
         self._bound_memory(exchange)
 
     def read_out(self) -> None:
-        """Look at what has arrived until now."""
         if self._stream is not None:
             self._stream.read()
         self._parse_what_came()
 
     def close(self) -> None:
-        """Close the socket. Safe to call again."""
         if self._stream is not None:
             self._stream.forget()
             self._engine.forget_name(self.name)

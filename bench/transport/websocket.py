@@ -172,7 +172,6 @@ class ClientSocket:
         """A WebSocket that ends without a goodbye completes no reply."""
 
     def close(self) -> None:
-        """A reply is over."""
         self._ends = lambda message: False
 
 

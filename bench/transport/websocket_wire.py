@@ -92,7 +92,6 @@ class SocketConnection(PolledConnection):
     # One request.
 
     def send(self, job: Job, payload: bytes) -> None:
-        """Send a request: its message, in a frame."""
         try:
             framed = self._client.message(payload)
         except BrokenSocket as e:

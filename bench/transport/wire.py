@@ -225,7 +225,6 @@ class WireTransport:
     # What connections report.
 
     def connected(self, connection: Connection) -> None:
-        """A connection is ready for its first request."""
         made = self._ahead.pop(connection, None)
         if made is not None and not made.done():
             made.set_result(True)
@@ -237,7 +236,6 @@ class WireTransport:
         self._send(job, connection)
 
     def connect_failed(self, connection: Connection, error: str) -> None:
-        """No connection came about."""
         if len(self._addresses) > 1 and connection.address == self._addresses[0]:
             # A name with several addresses: go on without the one that refuses.
             del self._addresses[0]
@@ -258,13 +256,11 @@ class WireTransport:
         self._idle.pop(connection.fd, None)
 
     def served(self, connection: Connection, job: Job, keep: bool) -> None:
-        """A response has come to its end."""
         if keep:
             self._idle[connection.fd] = connection
         self._conclude(job, job.exchange.last_read_ns, None, None)
 
     def failed(self, job: Job, outcome: Outcome, error: str | None) -> None:
-        """A request has failed; its connection is closed."""
         self._conclude(job, now_ns(), outcome, error)
 
     def _conclude(self, job: Job, end_ns: int, failed: Outcome | None, error: str | None) -> None:

@@ -77,7 +77,6 @@ class TurnPlace:
     job_cut: bool | None = None
 
     def record_fields(self) -> dict[str, Any]:
-        """The fields of its record."""
         return {
             "session_number": self.number,
             "session_turns": self.turns,
@@ -178,7 +177,6 @@ class RequestDraft:
     model: str | None = None
 
     def pack(self) -> bytes:
-        """The draft as bytes."""
         session = None if self.session is None else self.session.encode()
         own = b"" if self.route is None and self.model is None else self._pack_own()
         head = _DRAFT.pack(
@@ -197,7 +195,6 @@ class RequestDraft:
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:
-        """The draft in these bytes."""
         session_bytes, own_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
         own_at = _DRAFT.size + max(0, session_bytes)
         body_at = own_at + own_bytes

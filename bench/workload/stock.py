@@ -106,7 +106,6 @@ class Stock(Generic[T]):
         self.made += 1
 
     def put(self, thing: T) -> None:
-        """One more is there."""
         requests, size = self._weigh(thing)
         self.requests += requests
         self.bytes += size

@@ -63,7 +63,6 @@ class ClusterCrew(Together):
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
-        """Where the workers run."""
         return tuple(worker.place for worker in self._workers)
 
     async def prepare(self) -> None:
@@ -135,7 +134,6 @@ class ClusterCrew(Together):
         return None
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """Let them begin at this instant."""
         for worker in self._workers:
             worker.send(Begin(start_ns))
         self._followed = [asyncio.create_task(worker.follow(progress, start_ns)) for worker in self._workers]

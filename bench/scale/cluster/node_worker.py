@@ -131,7 +131,6 @@ class NodeWorker:
         return node_facts()
 
     def now_ns(self) -> int:
-        """This node's clock."""
         return now_ns()
 
     def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> Started | Refused:

@@ -125,7 +125,6 @@ class RemoteWorker:
         self.place = replace(self.place, clock_drift_ns=drift_ns)
 
     def send(self, message: object) -> None:
-        """Tell the program something."""
         self._handle.tell("send", message)
 
     async def follow(self, progress: Progress, start_ns: int) -> None:
