@@ -237,6 +237,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
+    "bench.run_facts": frozenset(
+        {"bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
+         "bench.run_files.run_directory", "bench.schedule"}
+    ),
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
@@ -333,7 +337,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"dispatch", "endpoints", "metrics", "process", "run_files"}),
     frozenset({"accuracy", "modes", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
     frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
