@@ -5,7 +5,7 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,14 @@ from bench import accuracy, manifest
 from bench.accuracy import coverage
 from bench.accuracy import jobs as accuracy_of_jobs
 from bench.accuracy.load_shape import LoadShape
-from bench.clock import NS_PER_MS, NS_PER_S
+from bench.clock import NS_PER_MS
 from bench.config import RunConfig
 from bench.damage import explained
 from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
 from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import request_values
-from bench.metrics.facts import RunFacts
-from bench.metrics.kept_plan import KeptPlan
-from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
-from bench.metrics.precision import PRECISE_ENOUGH
 from bench.metrics.summary import Summary
-from bench.modes.interface import inputs_of
 from bench.process import priority
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
@@ -37,6 +32,7 @@ from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, Kno
 from bench.results.server import PrefixCache, Server
 from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
+from bench.run_facts import facts_of, rate_changes
 from bench.run_files.run_directory import (
     CERTIFICATE,
     CERTIFICATE_PAGE,
@@ -49,7 +45,6 @@ from bench.run_files.run_directory import (
 )
 from bench.run_files.run_state import RunState
 from bench.run_files.span import Span
-from bench.schedule.changing import RateChange
 from bench.server_metrics import block, gpu_block, prefix_cache
 from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.client_totals import ClientTotals
@@ -65,11 +60,6 @@ from bench.verdict.finding import Status, Verdict
 
 if TYPE_CHECKING:
     from bench.accuracy.certificate import Certificate as MadeCertificate
-
-OPEN_END_NS = 2**62
-"""Where a number of requests ends the load: its last part ends with the last of them."""
-PLANNED_ENDS = ("requests", "duration", PRECISE_ENOUGH)
-"""Reasons to stop that are no surprise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +141,7 @@ def _read(directory: RunDirectory) -> _Measured:
     run = manifest.read(directory)
     if run.manifest.state in (RunState.PREPARING, RunState.PROBING):
         raise UsageError(f"{directory.path}: the run was ended while {run.manifest.state}, before it sent any load")
-    facts = _facts(run, directory)
+    facts = facts_of(run, directory)
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
@@ -324,7 +314,7 @@ def _certificate(measured: _Measured) -> MadeCertificate | None:
     """The errors of the numbers against the mock's ledger. Returns None without a ledger."""
     directory, run = measured.directory, measured.run
     mock = directory.mock()
-    offsets = run.config.load.planned_arrivals(_rate_changes(run, directory))
+    offsets = run.config.load.planned_arrivals(rate_changes(run, directory))
     return accuracy.certify(
         directory,
         measured.numbers,
@@ -384,86 +374,6 @@ def too_many_errors(counts: Counts, limit: str | None) -> bool:
         tried = failed + counts.succeeded
         return bool(tried) and failed / tried > float(limit[:-1]) / 100
     return bool(failed > int(limit))
-
-
-def run_start_ns(run: StoredRun, directory: RunDirectory) -> int:
-    """Zero of all times of a run: when its warm-up was over."""
-    stored = run.manifest
-    # The segments of a load have their own clock, which no request starts.
-    start_ns = stored.segments[0].start_ns if stored.segments else stored.run_start_ns
-    if start_ns is not None:
-        return start_ns
-    # The run was killed before it could say: its first request will do.
-    return min((r.intended_ns for r in directory.records() if r.phase == "run"), default=stored.start_ns)
-
-
-def _facts(run: StoredRun, directory: RunDirectory) -> RunFacts:
-    config, stored = run.config, run.manifest
-    start_ns = run_start_ns(run, directory)
-    changes = _changes(directory, start_ns)
-    planned = tuple(PlannedLoad(s.first, s.last, s.start_ns - start_ns, s.end_ns - start_ns) for s in stored.segments)
-    plan = None if changes is None or stored.died else _kept_plan(run, directory, changes, start_ns)
-    return RunFacts(
-        mode=config.mode,
-        open_loop=config.load.open_loop,
-        endpoint=config.endpoint,
-        start_ns=start_ns,
-        seed=config.seed,
-        planned=config.requests if stored.planned is None else stored.planned,
-        offered_rps=None if config.mode == "sessions" else config.rate,
-        sessions_per_s=config.rate if config.mode == "sessions" else None,
-        concurrency=config.concurrency,
-        max_concurrency=config.max_concurrency,
-        ramp_s=config.ramp_in_s,
-        ended_early=stored.stop_reason not in PLANNED_ENDS,
-        segments=_parts(config, changes) if changes else planned,
-        open_end=bool(changes) and config.requests is not None,
-        changes=changes or (),
-        kept_plan=plan,
-        objectives=config.objectives,
-        classes=tuple(one.name for one in config.classes),
-        model=stored.model,
-        models=stored.models,
-        gpus=config.gpus,
-        inputs_are=inputs_of(config),
-    )
-
-
-def _changes(directory: RunDirectory, start_ns: int) -> tuple[ChangedLoad, ...] | None:
-    """The changes of the load while it ran; None if it could not be changed."""
-    changes = directory.changes()
-    if changes is None:
-        return None
-    return tuple(ChangedLoad(change.t_ns - start_ns, change.before, change.after, change.by) for change in changes)
-
-
-def _rate_changes(run: StoredRun, directory: RunDirectory) -> list[RateChange]:
-    """The changes, in ns from the start of the load."""
-    return [RateChange(c.t_ns - run.manifest.start_ns, c.after) for c in directory.changes() or ()]
-
-
-def _parts(config: RunConfig, changes: tuple[ChangedLoad, ...]) -> tuple[PlannedLoad, ...]:
-    """The load between the changes, from the start of the run on."""
-    first = changes[0].before if changes else float(config.load.load_at(0) or 0)
-    return parts_between(first, changes, OPEN_END_NS if config.duration is None else round(config.duration * NS_PER_S))
-
-
-def _kept_plan(run: StoredRun, directory: RunDirectory, changes: tuple[ChangedLoad, ...], start_ns: int) -> KeptPlan:
-    """What every request must keep to, made again of the settings and the changes."""
-    config, begun_ns = run.config, run.manifest.start_ns
-    made = _rate_changes(run, directory)
-
-    def arrivals() -> Iterator[int]:
-        of_sessions = config.load.planned_sessions(made)
-        offsets = (config.load.planned_arrivals(made) if of_sessions is None else of_sessions) or iter(())
-        return (begun_ns + offset - start_ns for offset in offsets)
-
-    return KeptPlan(
-        parts=_parts(config, changes),
-        arrivals=arrivals if config.load.open_loop else None,
-        whole=run.manifest.stop_reason in PLANNED_ENDS,
-        of_sessions=config.mode == "sessions",
-    )
 
 
 def _run_block(run: StoredRun) -> dict[str, Any]:

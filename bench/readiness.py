@@ -86,8 +86,8 @@ async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Cl
             if not is_starting(record, listed):
                 break
             if clock.now_ns() >= until_ns:
-                said = diagnose(record, public_url(target_of(config).url), options, listed, authorized=True)
-                raise TargetError(f"the server was not ready within {patience_s:g} s (--wait-for-server): {said}")
+                sentence = diagnose(record, public_url(target_of(config).url), options, listed, authorized=True)
+                raise TargetError(f"the server was not ready within {patience_s:g} s (--wait-for-server): {sentence}")
             reason = _reason(record)
             await sleep_until(clock, min(until_ns, asked_ns + _EVERY_NS))
     if number > 1:

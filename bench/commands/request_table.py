@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bench import manifest
 from bench.damage import explained
 from bench.errors import UsageError
-from bench.evaluate import run_start_ns
 from bench.metrics.request_rows import request_rows
+from bench.run_facts import run_start_ns
 
 if TYPE_CHECKING:
     from bench.run_files.run_directory import RunDirectory

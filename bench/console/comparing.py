@@ -85,11 +85,11 @@ class Comparer:
             raise ConsoleError(f"choose 2 to {MOST_SIDES} tasks to compare, and not {len(groups)}")
         key = (tuple((group.name, *((t.id, t.state) for t in group.tasks)) for group in groups), margin, allow)
         with self._lock:
-            if (kept := self._kept.get(key)) is None:
-                kept = self._compared(groups, margin, allow)
+            if (comparison := self._kept.get(key)) is None:
+                comparison = self._compared(groups, margin, allow)
                 if all(task.over for group in groups for task in group.tasks):
-                    self._kept = dict([*self._kept.items(), (key, kept)][-_KEPT:])
-            return kept
+                    self._kept = dict([*self._kept.items(), (key, comparison)][-_KEPT:])
+            return comparison
 
     def _compared(self, groups: Sequence[Group], margin: str, allow: str) -> Comparison:
         left_out = []
@@ -146,24 +146,24 @@ class Comparer:
                 if sys.platform != "win32":
                     os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
             try:
-                _, said = process.communicate(timeout=_WITHIN_S)
+                _, errors = process.communicate(timeout=_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
                 return f"the comparison took more than {_WITHIN_S:.0f} s: run python -m bench compare in a terminal"
             shown = _Shorter(folder, self._runs)
             if process.returncode != Exit.GOOD:
-                return shown.text(said.strip()) or f"the comparison ended with status {process.returncode}"
+                return shown.text(errors.strip()) or f"the comparison ended with status {process.returncode}"
             page = shown.text(Path(out, "compare.html").read_text(encoding="utf-8"))
             return page, orjson.loads(shown.text(Path(out, "compare.json").read_text(encoding="utf-8")))
 
-    def _named(self, said: str, groups: Sequence[Group]) -> str:
+    def _named(self, message: str, groups: Sequence[Group]) -> str:
         """What a command said of A and B, of the tasks by their names."""
-        lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in said.splitlines()]
-        told = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
+        lines = [line.strip().removeprefix("error: ").removeprefix("- ") for line in message.splitlines()]
+        sentences = "; ".join(line for line in lines if not re.fullmatch(r"\d+ problems", line))
         names = dict(zip("AB", (group.name for group in groups), strict=False))
-        told = re.sub(r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda found: names[found[0]], told)
-        return re.sub(r", say --allow \S+$", ", compare them all the same", told)
+        sentences = re.sub(r"\b[AB]\b(?= (?:and|cannot|\())|(?<=and )B\b", lambda match: names[match[0]], sentences)
+        return re.sub(r", say --allow \S+$", ", compare them all the same", sentences)
 
 
 class _Shorter:
@@ -176,9 +176,9 @@ class _Shorter:
         return self._pattern.sub("", text)
 
 
-def _to_allow(said: str) -> tuple[str, ...]:
-    found = re.search(r"--allow ([\w,]+)", said)
-    return () if found is None else tuple(found[1].split(","))
+def _to_allow(message: str) -> tuple[str, ...]:
+    match = re.search(r"--allow ([\w,]+)", message)
+    return () if match is None else tuple(match[1].split(","))
 
 
 def _not_ready(group: Group) -> str | None:

@@ -14,16 +14,16 @@ BUSY = 0.9
 def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list[str]:
     """What is wrong with the client of a line of live.jsonl; empty where all is well."""
     bands = Limits() if limits is None else limits
-    found = []
+    warnings = []
     slowest = client.get("slowest")  # Older lines have none.
     who = "The client" if slowest is None else slowest[:1].upper() + slowest[1:]
     lag, busy, waited = client["loop_lag_ms"], client["cpu"], client["run_queue_share"]
     if lag > (bands.loop_lag_p99_ms.invalid or 0):
-        found.append(f"{who} was up to {lag:.0f} ms late in the last second: its machine is too busy.")
+        warnings.append(f"{who} was up to {lag:.0f} ms late in the last second: its machine is too busy.")
     if busy is not None and busy > BUSY:
-        found.append(f"A sender uses {busy:.0%} of a processor: lower the load, or give the run more workers.")
+        warnings.append(f"A sender uses {busy:.0%} of a processor: lower the load, or give the run more workers.")
     if waited is not None and waited > (bands.run_queue_wait.suspect or 0):
-        found.append(
+        warnings.append(
             f"A sender waited {waited:.0%} of the time for a processor: other programs keep this machine busy."
         )
-    return found
+    return warnings

@@ -38,15 +38,14 @@ class BuiltInMock:
             try:
                 self._mock = self._stack.enter_context(running_mock(flags, seed=0, tokenizer=None))
             except UsageError as e:
-                said = [problem.removeprefix("--mock: ") for problem in e.problems]
-                raise Refused([("flags", sentence) for sentence in said]) from e
+                sentences = [problem.removeprefix("--mock: ") for problem in e.problems]
+                raise Refused([("flags", sentence) for sentence in sentences]) from e
             except BenchError as e:
                 raise Conflict(str(e)) from e
             self.flags = flags
             return self._mock.url
 
     def stop(self) -> None:
-        """Stop it, if it runs."""
         with self._lock:
             self._mock = None
             self._stack.close()

@@ -23,10 +23,10 @@ def _run(path: Path) -> str:
 
 
 def _search(path: Path) -> str:
-    kept = orjson.loads(path.read_bytes())
-    search = search_file.from_json(kept, kept["config_sha256"])
+    content = orjson.loads(path.read_bytes())
+    search = search_file.from_json(content, content["config_sha256"])
     numbers = visit_numbers.read(path.parent, search.results)
-    stopped_by, required = kept["stopped_by"], kept["required"]
+    stopped_by, required = content["stopped_by"], content["required"]
     found = answer(
         search,
         None if stopped_by is None else Ending(stopped_by),

@@ -104,7 +104,9 @@ class Runner:
             given["name"] = planned["name"]
         given |= self.secrets.get(name, {})
         variables: Mapping[str, str] = planned.get("header_variables") or {}
-        if headers := [f"{header}: {os.environ[held]}" for header, held in variables.items() if os.environ.get(held)]:
+        if headers := [
+            f"{header}: {os.environ[held_in]}" for header, held_in in variables.items() if os.environ.get(held_in)
+        ]:
             given["header"] = [*given.get("header", []), *headers]
         where = "--resume" if can_resume(path, kind) else "--out"
         command = [sys.executable, "-m", "bench", kind, "--config", "-", where, str(path.resolve())]

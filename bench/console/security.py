@@ -213,13 +213,13 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes) -> Receive:
-    told = False
+    delivered = False
 
     async def receive() -> Message:
-        nonlocal told
-        if told:
+        nonlocal delivered
+        if delivered:
             return {"type": "http.disconnect"}
-        told = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return receive

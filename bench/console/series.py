@@ -48,14 +48,14 @@ class Progress:
 def read(task: Task, path: Path) -> Task | None:
     """A search or a sweep as it is now; None where it has left nothing yet."""
     kind = KINDS[task.kind]
-    held = is_series_held(path)
+    is_held = is_series_held(path)
     if not (path / str(kind.sign)).is_file():
-        return replace(task, state=str(RunState.PREPARING)) if held else None
+        return replace(task, state=str(RunState.PREPARING)) if is_held else None
     try:
         stat = (path / kind.numbers).stat()
-        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size, held))
+        progress = READERS[task.kind](path, (stat.st_mtime_ns, stat.st_size, is_held))
     except OSError:
-        return replace(task, state=str(RunState.PREPARING) if held else FAILED)
+        return replace(task, state=str(RunState.PREPARING) if is_held else FAILED)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
         said = " ".join(str(e).split())[:300]
         return replace(task, state=KILLED, headline=f"{kind.numbers} cannot be read: {said}")
@@ -68,7 +68,7 @@ def read(task: Task, path: Path) -> Task | None:
         headline=progress.headline,
         steps=progress.steps,
     )
-    if held:
+    if is_held:
         run = _going_on(path, {step.run for step in progress.steps})
         return replace(found, state=str(RunState.RUNNING), share_done=progress.share_done, run=run)
     return replace(found, state=progress.over, has_report=progress.over != FAILED and (path / kind.page).is_file())
@@ -110,36 +110,38 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp  # A part of the key: the file as it was, and whether a process was there, which hides how it ended.
 
     settings = _yaml(path / "search.yaml")
-    kept = orjson.loads((path / "search.json").read_bytes())
-    search = search_file.from_json(kept, kept["config_sha256"])
-    kind, goals, required = search.settings.load_kind, search.settings.goals, kept["required"]
-    stopped_by = None if kept["stopped_by"] is None else Ending(kept["stopped_by"])
+    content = orjson.loads((path / "search.json").read_bytes())
+    search = search_file.from_json(content, content["config_sha256"])
+    kind, goals, required = search.settings.load_kind, search.settings.goals, content["required"]
+    stopped_by = None if content["stopped_by"] is None else Ending(content["stopped_by"])
     steps = []
     for result in search.results:
         broken = ", ".join(f"{goal.text} {broke(result, goal)[0]}" for goal in goals)
         fell_behind = ", and requests pile up" if result.kept_up is False else ""
-        said = f"{outcome(search, result)} (broken: {broken}; {result.requests:,} requests{fell_behind})"
-        said = said if counts(result) else f"{result.verdict}: it counts for nothing"
+        sentence = f"{outcome(search, result)} (broken: {broken}; {result.requests:,} requests{fell_behind})"
+        sentence = sentence if counts(result) else f"{result.verdict}: it counts for nothing"
         steps.append(
             Step(
                 run=result.run_dir,
                 load=f"{load_text(result.load, kind)}{'' if result.phase == 'visit' else f', {result.phase}'}",
                 verdict=result.verdict,
-                said=said,
+                said=sentence,
             )
         )
     over = KILLED if stopped_by is None else STOPPED if stopped_by is Ending.INTERRUPTED else ENDED
     if not steps and stopped_by in (None, Ending.TARGET):
         over = FAILED
     numbers = visit_numbers.read(path, search.results)
-    found = answer(search, stopped_by, numbers, require=None if required is None else required["load"])
-    lines = [line for line in found.lines if line.startswith("required: ")]
+    conclusion = answer(search, stopped_by, numbers, require=None if required is None else required["load"])
+    lines = [line for line in conclusion.lines if line.startswith("required: ")]
     manifest = settings.get("manifest", {})
     return Progress(
         config={**settings.get("config", {}), "load": kind},
         started=manifest.get("started"),
         over=over,
-        headline=" ".join([found.headline, *(f"{line[0].upper()}{line[1:]}." for line in lines)]) if steps else None,
+        headline=" ".join([conclusion.headline, *(f"{line[0].upper()}{line[1:]}." for line in lines)])
+        if steps
+        else None,
         steps=tuple(steps),
         share_done=min(1.0, search.seconds / search.settings.budget_s),
     )
@@ -165,13 +167,13 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)
         over = KILLED if killed else STOPPED if left else FAILED
-    told = sentences({**content, "no_knee": None}) if over != FAILED else []
+    lines = sentences({**content, "no_knee": None}) if over != FAILED else []
     kind_of_loads = f"{content['kind']}={','.join(f'{load:g}' for load in content['loads'])}"
     return Progress(
         config={**content["config"], "loads": kind_of_loads, "repeats": content["repeats"]},
         started=content["date"],
         over=over,
-        headline=" ".join([*_most(content), *told]) or None,
+        headline=" ".join([*_most(content), *lines]) or None,
         steps=steps,
         share_done=len(runs) / planned,
     )

@@ -69,7 +69,6 @@ class Console:
     # Tasks.
 
     def tasks(self) -> list[Task]:
-        """All tasks, the latest first."""
         return [self._completed(task) for task in self.folder.tasks(self.runner.queue, self.runner.starting)]
 
     def task(self, name: str) -> Task:
@@ -166,8 +165,8 @@ class Console:
         if not task.can_go_on:
             if task.state in (STOPPED, KILLED) and can_resume(self.folder.directory(name), task.kind):
                 raise Conflict(f"{name} was started in a terminal: go on there, with --resume {self.runs / name}")
-            said = "only a search or a sweep that was stopped or killed can go on"
-            raise Conflict(f"{said}; {name} is a {task.kind}, and {task.state}")
+            rule = "only a search or a sweep that was stopped or killed can go on"
+            raise Conflict(f"{rule}; {name} is a {task.kind}, and {task.state}")
         return self._enqueue(name, secrets)
 
     def stop(self, name: str) -> Task:
@@ -215,12 +214,11 @@ class Console:
         if files:
             shutil.rmtree(path)
         else:
-            kept = self.runs / OWN_FOLDER / "removed"
-            kept.mkdir(parents=True, exist_ok=True)
-            path.rename(kept / name)
+            removed = self.runs / OWN_FOLDER / "removed"
+            removed.mkdir(parents=True, exist_ok=True)
+            path.rename(removed / name)
 
     def move(self, name: str, places: int) -> None:
-        """Move a task in the queue."""
         if name not in self.runner.queue:
             raise Conflict(f"{name} does not wait in the queue")
         self.store.move(name, places)
@@ -277,7 +275,7 @@ class Console:
             if isinstance(value, bool):
                 words.append(flag if value else f"--no-{key.replace('_', '-')}")
             elif isinstance(value, list | tuple):
-                words += [word for one in value for word in (flag, str(one))]
+                words += [word for item in value for word in (flag, str(item))]
             else:
                 words += [flag, orjson.dumps(value).decode() if isinstance(value, dict) else str(value)]
         return shlex.join(words)

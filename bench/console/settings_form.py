@@ -59,7 +59,7 @@ class FormField:
 def fields(kind: str = "run") -> list[FormField]:
     """Every setting that a task of a kind can have, in the order of the declaration; first those of the kind."""
     form = KINDS[kind].form
-    found = [_of_option(option) for option in form.options]
+    form_fields = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
     for name, declared in Settings.model_fields.items():
         extra = declared.json_schema_extra
@@ -89,8 +89,8 @@ def fields(kind: str = "run") -> list[FormField]:
         label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
         label = label.replace("Gpu", "GPU").replace(" eos", " EOS")
         doc = (declared.description or "").replace("%%", "%")
-        found.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
-    return found
+        form_fields.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
+    return form_fields
 
 
 def _of_option(option: Option) -> FormField:
@@ -218,7 +218,7 @@ def _names_secrets(value: object) -> bool:
     if isinstance(value, str):
         return any(is_secret_name(word) for word in re.findall(r'"([^"]+)"\s*:', value))
     if isinstance(value, dict):
-        return any(is_secret_name(str(key)) or _names_secrets(held) for key, held in value.items())
+        return any(is_secret_name(str(key)) or _names_secrets(inner) for key, inner in value.items())
     return isinstance(value, list) and any(map(_names_secrets, value))
 
 
@@ -230,12 +230,12 @@ def _is_tokenizer_name(text: str) -> bool:
 
 def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
     """What was typed into the fields of secrets: a key, and headers, one a line. Raises ConsoleError."""
-    found: dict[str, Any] = {}
+    secrets: dict[str, Any] = {}
     if api_key and api_key.strip():
-        found["api_key"] = api_key.strip()
+        secrets["api_key"] = api_key.strip()
     lines = [line.strip() for line in (headers or "").splitlines() if line.strip()]
     if any(":" not in line for line in lines):
         raise ConsoleError("write each header as NAME: VALUE, one on a line")
     if lines:
-        found["header"] = lines
-    return found
+        secrets["header"] = lines
+    return secrets

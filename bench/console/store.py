@@ -97,7 +97,6 @@ class Store:
             return cursor.fetchall()
 
     def close(self) -> None:
-        """No more."""
         with self._lock:
             self._connection.close()
 
@@ -151,7 +150,6 @@ class Store:
             db.execute("INSERT OR REPLACE INTO targets VALUES (?, ?)", (target.name, orjson.dumps(target)))
 
     def remove_target(self, name: str) -> None:
-        """Forget a server."""
         with self._write() as db:
             db.execute("DELETE FROM targets WHERE name = ?", (name,))
 
@@ -166,7 +164,6 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 
     def forget(self, task: str) -> None:
-        """A task is gone."""
         with self._write() as db:
             for table in ("marks", "queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))

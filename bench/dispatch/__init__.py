@@ -1,13 +1,12 @@
-"""Who waits for whom: the loop that starts requests, knowing neither the schedule's inside nor the transport's.
+"""The loops that start requests. They know neither how the schedule works nor how the transport does.
 
-- `open_loop`: arrivals come when the schedule says, whatever the server does.
-- `closed_loop`: N users, each of whom sends again when the answer to the last request has come.
-- `sessions`: graphs of turns under way. `session_users`: N users, each of whom holds one session after the other;
-  `session_arrivals`: new sessions come when the schedule says.
+- `open_loop`: requests arrive by the schedule, whatever the server does.
+- `closed_loop`: N users. Each sends its next request when the reply to the last one has come.
+- `sessions`: graphs of turns under way. `session_users`: N users with one session after the other; `session_arrivals`: new
+  sessions arrive by the schedule.
 
-Each is a `Dispatcher` (`interface`) and is given a `Sending`: it takes its limits from the `Stop`, counts what is in flight
-in the `InFlightCounter`, and hands every record to one callback. Each file is loaded when it is asked
-for: a run has one loop.
+Each is a `Dispatcher` (`interface`) and gets a `Sending`: it takes its limits from the `Stop`, counts requests in flight in
+the `InFlightCounter`, and passes every record to one callback. A run has one loop, so each file is loaded on first use.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Fixed concurrency: N users, each of whom sends again as soon as the answer to the last request has come.
+"""Fixed concurrency: N users. Each sends its next request as soon as the reply to the last one has come.
 
-A user's next request is intended for the instant at which the last one ended. The number of users may change: those who
-come send at that instant. Where it falls, the users whose requests end next leave, and send nothing more. Maximum
-throughput is the same loop with as many users as may be in flight at once.
+A user's next request is intended for the instant at which the last one ended. The number of users may change. New
+users send at the instant of the change. If the number falls, the users whose requests end next leave and send nothing more.
+Maximum throughput is the same loop with as many users as requests may be in flight.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ClosedLoop:
-    """`planned` counts requests that a user was ready to send, `sent` those handed to the transport, `done` records."""
+    """`planned` counts requests that a user was ready to send, `sent` requests handed to the transport, `done` records."""
 
     def __init__(self, supply: Supply, sending: Sending, *, changes: Iterator[tuple[int, int]]) -> None:
         """`changes`: offsets in ns from the start, rising, and how many users there are from then on."""
@@ -30,14 +30,13 @@ class ClosedLoop:
         self.planned = self.sent = self.done = 0
 
     async def run(self, start_ns: int) -> None:
-        """Send until the stop says so, and return when nothing is in flight any more."""
+        """Send until the stop ends the sending. Return when nothing is in flight."""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sending.stop.on_stop(lambda reason: self._check_end())
         self._users.start(start_ns)
         await self._ended
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on there are so many users."""
         self._users.change(at_ns, load)
 
     def _user_free(self, intended_ns: int) -> None:

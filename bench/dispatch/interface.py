@@ -1,4 +1,4 @@
-"""What every dispatcher is: it sends until the stop says so, and counts what it does."""
+"""The interface of all dispatchers: they send until the stop ends the sending, and count."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Protocol, runtime_checkable
 
 
 class Dispatcher(Protocol):
-    """`planned` counts requests that were due, `sent` those handed to the transport, `done` their records."""
+    """`planned` counts requests that were due, `sent` requests handed to the transport, `done` their records."""
 
     planned: int
     sent: int
     done: int
 
     async def run(self, start_ns: int) -> None:
-        """Send until the stop says so, and return when nothing is in flight any more."""
+        """Send until the stop ends the sending. Return when nothing is in flight."""
 
     def change(self, at_ns: int, load: float) -> None:
         """The load from this instant on. Raises TypeError where it cannot be changed."""
@@ -28,4 +28,4 @@ class ChangingOffsets(Iterator[int], Protocol):
         """The rate from this instant on."""
 
     def again(self) -> int | None:
-        """The arrival that was given last, by now; None where there is none any more."""
+        """Where the last arrival moves to after the changes so far; None if that is too late."""

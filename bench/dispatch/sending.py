@@ -1,4 +1,4 @@
-"""What every loop is given, whoever waits for whom."""
+"""What every loop is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """Where requests go, when sending ends, and who is told of them; `on_record` is handed every record."""
+    """Where requests go and when sending ends. `on_record` is called with every record."""
 
     transport: Transport
     clock: Clock

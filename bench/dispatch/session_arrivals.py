@@ -24,7 +24,6 @@ class SessionArrivals(SessionsLoop):
         self._timer: Timer | None = None
 
     def start(self, start_ns: int) -> None:
-        """Arrivals come from this instant on."""
         self._start_ns = start_ns
         self._due_ns: int | None = None
         self._next(next(self._offsets, None))
@@ -49,7 +48,7 @@ class SessionArrivals(SessionsLoop):
             self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
     def _arrivals(self) -> None:
-        """Begin the sessions that are due, those that are late among them."""
+        """Begin all sessions that are due, late ones too."""
         while self._due_ns is not None and self._due_ns <= self._sending.clock.now_ns():
             if self._sending.stop.stopped:
                 return

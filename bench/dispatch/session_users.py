@@ -26,11 +26,9 @@ class SessionUsers(SessionsLoop):
         self._users = Users(sending, changes, self._free)
 
     def start(self, start_ns: int) -> None:
-        """The users come."""
         self._users.start(start_ns)
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on there are so many users."""
         self._users.change(at_ns, load)
 
     def _free(self, at_ns: int) -> None:

@@ -1,14 +1,14 @@
-"""Sessions under way: each sends its turns when they are due, and tells when it is over.
+"""Sessions under way: each sends its turns when they are due, and reports its end.
 
-A turn is intended for the instant at which its pause ends, which began when the last of the turns that it comes after had
-ended. What needs no answer's text (a history of planned answers, a conversation of its own) waits for these ends alone; a
-history of real answers waits for the record of the answer: with pauses shorter than that takes, the difference is lateness.
+A turn is intended for the instant at which its pause ends. The pause begins when the last of the turns before it has ended.
+A turn that needs no answer's text (a history of planned answers, a conversation of its own) waits for these ends alone. A
+history of real answers waits for the record of the answer. If a pause is shorter than that takes, the difference is lateness.
 
-A session is over with its last turn, or with the first one that fails or is cancelled: then nothing more of it is sent, and
-what is in flight ends by itself. A reply can look whole and be found wrong when it is read: turns that waited for its end
-alone may have been sent by then.
+A session ends with its last turn, or with the first turn that fails or is cancelled. Then it sends nothing more, and requests
+in flight end by themselves. A reply can look complete and turn out wrong when it is read: turns that waited only for its end
+may have been sent by then.
 
-Who begins sessions is another matter: `session_users` and `session_arrivals`.
+`session_users` and `session_arrivals` begin sessions.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class _Session:
-    """One session under way. `on_over` is told the instant at which the last of it ended, once."""
+    """One session under way. `on_over` is called once, with the instant at which its last request ended."""
 
     def __init__(self, conversation: Conversation, at_ns: int, on_over: Callable[[int], None]) -> None:
         beginning = conversation.beginning
@@ -67,7 +67,7 @@ class _Session:
 
 
 class SessionsLoop(ABC):
-    """`planned` counts turns that came due, `sent` those handed to the transport, `done` their records."""
+    """`planned` counts turns that came due, `sent` turns handed to the transport, `done` their records."""
 
     def __init__(self, conversations: Conversations, sending: Sending) -> None:
         self._conversations = conversations
@@ -85,7 +85,7 @@ class SessionsLoop(ABC):
         """The load from this instant on."""
 
     async def run(self, start_ns: int) -> None:
-        """Send until the stop says so, and return when nothing is in flight any more."""
+        """Send until the stop ends the sending. Return when nothing is in flight."""
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._sending.stop.on_stop(lambda reason: self._check_end())
@@ -93,7 +93,6 @@ class SessionsLoop(ABC):
         await self._ended
 
     def _begin(self, at_ns: int, on_over: Callable[[int], None]) -> None:
-        """A session begins at this instant."""
         if self._sending.stop.stopped:
             return
         if self._conversations.must_wait:
@@ -168,7 +167,7 @@ class SessionsLoop(ABC):
         self._check_over(session)
 
     def _go_on(self, session: _Session, turn: int, end_ns: int) -> None:
-        """A turn has ended, and those that come after it may be due."""
+        """A turn has ended: turns that come after it may be due."""
         if not session.failed and not self._sending.stop.stopped:
             self._wait(session, session.course.ended(turn, end_ns))
 
@@ -225,15 +224,15 @@ class Course:
         began_ns: int,
         ended_ns: Mapping[int, int],
     ) -> None:
-        """`after`: of each turn, those that it comes after. `ended_ns`: when turns ended that are not sent."""
+        """`after`: the turns that each turn comes after. `ended_ns`: when turns ended that are not sent."""
         self._after = after
         self._pauses_ns = pauses_ns
         self._began_ns = began_ns
         self._ended_ns = dict(ended_ns)
         self._children: dict[int, list[int]] = {}
         for turn, before in enumerate(after):
-            for one in before:
-                self._children.setdefault(one, []).append(turn)
+            for earlier in before:
+                self._children.setdefault(earlier, []).append(turn)
         self.left = len(after) - len(ended_ns)
         """Turns that were not named yet."""
 
@@ -247,15 +246,14 @@ class Course:
         return self._due(self.children(turn))
 
     def children(self, turn: int) -> Sequence[int]:
-        """The turns that come after this one."""
         return self._children.get(turn, ())
 
     def _due(self, turns: Iterable[int]) -> list[Due]:
-        found = []
+        due = []
         for turn in turns:
             ends = [self._ended_ns.get(before) for before in self._after[turn]]
             known = [end for end in ends if end is not None]
             if len(known) == len(ends):
                 self.left -= 1
-                found.append((turn, max(known, default=self._began_ns) + self._pauses_ns[turn]))
-        return found
+                due.append((turn, max(known, default=self._began_ns) + self._pauses_ns[turn]))
+        return due

@@ -1,8 +1,7 @@
-"""When sending ends: by a number of requests, by a time, by whichever comes first, or because somebody said so.
+"""When sending ends: after a number of requests, after a time, after whichever comes first, or by an order.
 
-Warm-up comes on top: its requests are the first ones sent, they count towards no limit, and the duration begins when the
-warm-up is over. Its end may be told while the load goes on (`warmup_ends`). Sending that stops leaves what is in
-flight alone.
+Warm-up comes on top: its requests are sent first and count towards no limit, and the duration begins when the warm-up is
+over. `warmup_ends` may set its end while the load runs. When sending stops, requests in flight continue.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class Stop:
         self.now("interrupted")
 
     def next_phase(self, at_ns: int) -> Phase | None:
-        """The phase of the request that would be taken at this instant; None, and stopped, where there is none."""
+        """The phase of a request taken at this instant. Returns None, and stops, if no more may be taken."""
         if self.stopped:
             return None
         if self.run_start_ns is None:

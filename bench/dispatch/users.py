@@ -1,4 +1,4 @@
-"""How many users a closed loop has at each instant: by its plan, and by changes that are told while it goes on."""
+"""How many users a closed loop has at each instant, by its plan and by changes during the load."""
 
 from __future__ import annotations
 
@@ -14,25 +14,23 @@ class Users:
     """Lets users come when they are due; one who has to go finishes what was begun, and then asks whether it stays."""
 
     def __init__(self, sending: Sending, changes: Iterator[tuple[int, int]], come: Callable[[int], None]) -> None:
-        """`changes`: offsets in ns from the start, ascending, and how many users there are from then on. `come` is told the
-        instant from which on a user that comes is free."""
+        """`changes`: ascending offsets in ns from the start, and the number of users from then on. `come` is called with the
+        instant from which a new user is free."""
         self._sending = sending
         self._changes = changes
         self._come = come
         self._change: tuple[int, int] | None = None
         self._told: deque[tuple[int, int]] = deque()
-        """Changes that were told while the load goes on, and are not due yet."""
+        """Changes made during the load that are not due yet."""
         self._wanted = self._here = 0
 
     def start(self, start_ns: int) -> None:
-        """The load begins at this instant."""
         self._start_ns = start_ns
         self._next_change()
         if self._change is not None:
             self._sending.clock.call_at(self._change[0], self._change_due)
 
     def change(self, at_ns: int, load: float) -> None:
-        """From this instant on there are so many users."""
         self._told.append((at_ns, round(load)))
         if self._change is None and not self._sending.stop.stopped:
             self._change = self._told.popleft()
@@ -47,9 +45,9 @@ class Users:
         return True
 
     def _next_change(self) -> None:
-        found = next(self._changes, None)
-        if found is not None:
-            self._change = (self._start_ns + found[0], found[1])
+        change = next(self._changes, None)
+        if change is not None:
+            self._change = (self._start_ns + change[0], change[1])
         else:
             self._change = self._told.popleft() if self._told else None
 

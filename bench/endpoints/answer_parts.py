@@ -1,6 +1,6 @@
-"""What a reply says beside its text, put together for the next request of its conversation: calls of tools and reasoning.
+"""Tool calls and reasoning of a reply, put together for the next request of its conversation.
 
-Only a reply that is answered needs it (`ReadOptions.keep_answer`).
+Only replies that a later request continues need them (`ReadOptions.keep_answer`).
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class CallParts:
             call.arguments.append(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
 
     def calls(self) -> tuple[ToolCall, ...]:
-        """The calls that can be answered: those with a name."""
+        """The calls that can be answered: they have a name."""
         return tuple(ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls if call.name)
 
 
 def chat_answer(content: str, calls: CallParts, reasoning: str, reasoning_field: str) -> Answer:
-    """An answer of chat completions. The reasoning stands under the name that the server gave it; one that
-    was in parts is not given back."""
+    """An answer of chat completions. The reasoning keeps the field name that the server used; reasoning
+    in parts is not returned."""
     return Answer(
         content=content,
         tool_calls=calls.calls(),

@@ -13,11 +13,11 @@ from bench.workload.kept_messages import array_of
 from promptset.samples import Sample
 
 _REASONING = ("reasoning", "reasoning_content", "reasoning_text", "thinking")
-"""The fields of reasoning: vLLM's and OpenRouter's; that of DeepSeek, SGLang and llama.cpp; those of some gateways."""
+"""The fields of reasoning: of vLLM and OpenRouter; of DeepSeek, SGLang and llama.cpp; of some gateways."""
 
 
 class ChatCompletions(OpenAIEndpoint):
-    """`POST /v1/chat/completions`. Text stands in the `delta` of a choice, or in its `message`."""
+    """`POST /v1/chat/completions`. The text is in the `delta` of a choice, or in its `message`."""
 
     path = "/chat/completions"
     takes_messages = True
@@ -122,7 +122,7 @@ def _parts_of(content: object) -> tuple[str, str]:
 
 
 def _detailed(message: Mapping[str, Any]) -> str:
-    """Reasoning that stands in `reasoning_details` alone (MiniMax; others repeat it in a field of its own)."""
+    """Reasoning that is only in `reasoning_details` (MiniMax; other servers repeat it in its own field)."""
     details = message.get("reasoning_details")
     found = [part for part in details if isinstance(part, dict)] if isinstance(details, list) else []
     return "".join(_text_in(part.get("text")) or _text_in(part.get("summary")) for part in found)

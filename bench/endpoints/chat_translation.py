@@ -1,7 +1,7 @@
-"""Chats of OpenAI's shape, which all data has, in the shapes of Messages and Responses.
+"""Translates chats from OpenAI's shape, which all data has, to the shapes of Messages and Responses.
 
-Both shapes say the same: a server that renders them with its chat template gets the prompt of the very same chat, so that its
-tokens are those that were counted. What has no counterpart is left as it is, and the server may refuse it.
+A server that renders either shape with its chat template gets the same prompt, with the tokens that were counted. Parts
+without a counterpart stay unchanged, and the server may refuse them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from promptset.samples import Sample
 
 
 class Completions(OpenAIEndpoint):
-    """`POST /v1/completions`. Text stands in the choice itself."""
+    """`POST /v1/completions`. The text is in the choice itself."""
 
     path = "/completions"
     takes_messages = False

@@ -58,7 +58,7 @@ def _model_of(reply: object) -> str:
 
 
 def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int]) -> None:
-    """The dimensions that were asked for; where none were, those of the model's earlier replies. Raises ReplyError."""
+    """The requested dimensions, or else the dimensions of the model's earlier replies. Raises ReplyError."""
     if asked is not None:
         if found != asked:
             raise ReplyError(f"the embeddings have {found} dimensions, and {asked} were asked for")

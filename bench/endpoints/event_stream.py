@@ -56,7 +56,7 @@ class EventStream(ABC):
     )  # fmt: skip
 
     ordinary_lines: frozenset[bytes] = frozenset()
-    """Lines that stand with nearly every event and need no look."""
+    """Lines that come with nearly every event and can be skipped."""
 
     def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
         self._options = options
@@ -131,7 +131,7 @@ class EventStream(ABC):
         return frozenset(failed)
 
     def _decode(self, events: Sequence[bytes], failed: frozenset[int] = frozenset()) -> None:
-        """Read events by JSON. Those whose numbers are in `failed` are errors, whatever they hold."""
+        """Decode events as JSON. Events whose numbers are in `failed` are errors, whatever their content."""
         first, self._number = self._number, self._number + len(events)
         for number in sorted(failed):
             self._fail(self._words_of(events[number - first]))
@@ -189,7 +189,7 @@ class EventStream(ABC):
         return next((number for number, kind in enumerate(self._kinds) if kind in TOKEN_KINDS or kind == "n"), None)
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """What the response said. `unfinished` is what came of an event that did not end."""
+        """The parsed response. `unfinished`: the bytes of an event that did not end."""
         # What follows a malformed event is kept as chunks, unread.
         internal = "".join(self._kinds).ljust(self._number, "o")
         chunk_kind = internal.replace("e", "o").replace("n", "f")
@@ -296,7 +296,7 @@ def most_bytes(text: str) -> int:
 
 
 def _error_in(text: bytes) -> str | None:
-    """The words of an error object that stands where no event is; None where there is none."""
+    """The message of an error object outside of any event; None if there is none."""
     if not text:
         return None
     try:
@@ -311,7 +311,7 @@ _BETWEEN = b',"\x7f",'
 
 
 def _decode(events: Sequence[bytes], first: int) -> tuple[list[Event | None], str | None]:
-    """All events as objects, `[DONE]` as None; and what is wrong with the first that is none, where decoding stops."""
+    """All events as objects, `[DONE]` as None; and the problem of the first event that is not JSON, where decoding stops."""
     joined = _BETWEEN.join([b"null" if event == DONE else event for event in events])
     # The mark stands between two events and nowhere else, or each event is looked at alone. Where it then stands between any
     # two items, each item is one event: events that are broken, and good only when joined, would swallow a mark.

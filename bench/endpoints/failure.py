@@ -63,7 +63,7 @@ def choices_of(event: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def place_of(choice: Mapping[str, Any], number: int) -> int:
-    """Which choice it is, by what it calls itself; where it says nothing, by where it stands."""
+    """The number of a choice: its own, or else its position."""
     index = choice.get("index")
     return index if type(index) is int else number
 
@@ -95,7 +95,7 @@ def error_of(event: Mapping[str, Any]) -> str | None:
 
 
 def _is_marked_failed(event: Mapping[str, Any]) -> bool:
-    """Whether a field beside the choices, or the usage, says that the reply failed: iFlytek, Baidu and FastChat do so."""
+    """Whether a field next to the choices, or the usage, reports a failure, as iFlytek, Baidu and FastChat do."""
     code, status = event.get("code"), event.get("status")
     return bool(
         event.get("success") is False

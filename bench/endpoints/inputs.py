@@ -30,7 +30,7 @@ class ReplyError(Exception):
 
 
 class InputsEndpoint(ABC):
-    """An endpoint whose requests are made of inputs. A subclass says where they stand, and checks what came back."""
+    """An endpoint whose requests have inputs. Subclasses place them in the body and check the reply."""
 
     path: ClassVar[str]
     takes_messages: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class InputsEndpoint(ABC):
         return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
-        """The JSON body for a sample. One that is a full body keeps its own fields, but for those of generated text."""
+        """The JSON body for a sample. A full body keeps its own fields, except fields for generated text."""
         body = dict(sample.body) if sample.body is not None else self.fields(sample)
         own_model = put_own(body, sample, options)
         if options.extra:
@@ -90,7 +90,6 @@ class InputsEndpoint(ABC):
         return ParsedReply(input_tokens=tokens, usage_contradiction=wrong, dimensions=dimensions, complete=True)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         return failure.error_message(body)
 
 

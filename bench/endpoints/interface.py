@@ -13,7 +13,7 @@ from promptset.answers import Answer
 from promptset.samples import Sample
 
 TOOL_CHOICES = ("auto", "required", "none")
-"""What `--tool-choice` may be, beside the name of a tool."""
+"""Values of `--tool-choice` other than the name of a tool."""
 _MOST_ASKED = 2**40
 """Beyond this it is no number of tokens that a record could keep for all its replies together."""
 
@@ -64,9 +64,9 @@ def put_own(body: dict[str, Any], sample: Sample, options: BodyOptions) -> str |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What a reader must know of the request. `count` is the target's tokenizer, if there is one.
+    """What a reader needs of the request. `count` is the target's tokenizer, if there is one.
 
-    Without it the text is kept only if `keep_answer` says so, which asks for `ParsedReply.answer` too.
+    Without it, the text is kept only with `keep_answer`, which also asks for `ParsedReply.answer`.
     """
 
     count: Callable[[str], int] | None = None
@@ -88,13 +88,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReply:
-    """What a response said. The chunk fields have one entry an event; `counted` is our own count over the text."""
+    """A parsed response. The chunk fields have one entry per event; `counted` is our own count over the text."""
 
     chunk_kind: str = ""
     chunk_tokens: tuple[int, ...] | None = None
     input_tokens: int | None = None
     cached_tokens: int | None = None
-    """Of the input tokens, those from the server's cache."""
+    """Input tokens from the server's cache."""
     output_tokens: int | None = None
     output_tokens_from: TokensFrom | None = None
     counted: int | None = None
@@ -106,17 +106,17 @@ class ParsedReply:
     output_tokens_doubt: str | None = None
     """Why `output_tokens` may be wrong, though nothing better is known."""
     reasoning_tokens: int | None = None
-    """Of the output tokens, those of reasoning, where the server says so."""
+    """Output tokens of reasoning, if the server reports them."""
     tool_calls: int | None = None
-    """Calls of tools in the reply; None where the API has none."""
+    """Tool calls in the reply; None if the API has none."""
     dimensions: int | None = None
     """Numbers in each embedding of the reply."""
     server: ServerWords = SILENT
-    """What the server says of the request, beside its usage."""
+    """The server's own numbers for the request, besides its usage."""
     answer: Answer | None = None
     """What the next request of the conversation says of the reply, where that was asked for."""
     complete: bool = False
-    """Whether the reply itself said that it was over: a connection that is lost afterwards takes nothing away."""
+    """Whether the reply itself marked its end: then a lost connection changes nothing."""
     problem: Problem | None = None
     refused: int | None = None
     """The status that its first event says, where that is a refusal: what HTTP would say before a reply."""
@@ -125,7 +125,7 @@ class ParsedReply:
 class OtherLine(NamedTuple):
     """A line of an event stream that is neither data nor a comment: `event: NAME`, or something that no stream should have.
 
-    `event` is the number of the event that it belongs to, counted over the whole stream; None where its block has no data.
+    `event` is the number of the event that it belongs to, counted over the whole stream; None if its block has no data.
     """
 
     event: int | None
@@ -147,7 +147,7 @@ class EventReader(Protocol):
         """The number of the first event with text."""
 
     def close(self, unfinished: bytes = b"") -> ParsedReply:
-        """What the response said. `unfinished` is what came of an event that did not end."""
+        """The parsed response. `unfinished`: the bytes of an event that did not end."""
 
 
 class Endpoint(Protocol):
@@ -183,7 +183,7 @@ class Endpoint(Protocol):
         """How long a reply the probe asks for: as short as servers allow."""
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        """The headers of every request, those that carry the key included."""
+        """The headers of every request, including the headers with the key."""
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The body of a sample."""

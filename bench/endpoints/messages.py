@@ -70,11 +70,9 @@ class Messages:
         )
 
     def event_reader(self, options: ReadOptions) -> MessagesReader:
-        """A reader for one streamed response."""
         return MessagesReader(options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """Decode a response that came in one piece."""
         response = json_object(body)
         if isinstance(response, ParsedReply):
             return response
@@ -102,6 +100,5 @@ class Messages:
         return parsed(whole, body, options)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         response = json_object(body)
         return excerpt(body) if isinstance(response, ParsedReply) else words(response)

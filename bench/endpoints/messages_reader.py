@@ -8,7 +8,7 @@
     message_stop           the last event
     ping, error            at any time
 
-Of a prompt's tokens those from the cache, and those put into it, stand beside `input_tokens`: the prompt has all three.
+The prompt's tokens read from the cache and written to it are not in `input_tokens`: the prompt has all three.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def usage_of(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wrong_reason(reason: object) -> str | None:
-    """What is wrong with a stop reason that does not mean an end."""
+    """The problem of a stop reason that does not mean an end."""
     if isinstance(reason, str) and reason.lower() in END_REASONS:
         return None
     return f"the reply ended with stop_reason {str(reason)[:100]!r}"

@@ -17,7 +17,7 @@ from promptset.samples import Sample
 
 
 class OpenAIEndpoint(ABC):
-    """An endpoint of the dialect. A subclass says what a prompt is, and where the generated text stands in a choice."""
+    """An endpoint of the dialect. Subclasses define the prompt, and where a choice has its text."""
 
     path: ClassVar[str]
     takes_messages: ClassVar[bool]
@@ -27,7 +27,7 @@ class OpenAIEndpoint(ABC):
     usage_on_request: ClassVar[bool] = True
     probe_tokens: ClassVar[int] = 4
     text_field: ClassVar[bytes]
-    """What stands before the text in an event that is nothing but a piece of text."""
+    """The bytes before the text in an event that has only a piece of text."""
 
     @abstractmethod
     def prompt_fields(self, sample: Sample) -> dict[str, Any]:
@@ -88,15 +88,13 @@ class OpenAIEndpoint(ABC):
         )
 
     def event_reader(self, options: ReadOptions) -> StreamReader:
-        """Streams of this dialect differ only in where the text stands."""
+        """Streams of this dialect differ only in the place of the text."""
         return StreamReader(self, options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """So do whole replies."""
         return whole_reply.read_whole(body, self, options)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         return failure.error_message(body)
 
 

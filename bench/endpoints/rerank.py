@@ -48,7 +48,7 @@ class Rerank(InputsEndpoint):
 
 
 def _place(reply: object) -> tuple[str, Any]:
-    """Where the results stand: `results`; `data` in Voyage's dialect; a bare list in that of TEI."""
+    """The list of results: in `results`, in `data` (Voyage), or the body itself (TEI)."""
     if isinstance(reply, list):
         return "results", {"results": reply}
     if isinstance(reply, dict) and "results" not in reply and isinstance(reply.get("data"), list):

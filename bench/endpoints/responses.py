@@ -76,11 +76,9 @@ class Responses:
         )
 
     def event_reader(self, options: ReadOptions) -> ResponsesReader:
-        """A reader for one streamed response."""
         return ResponsesReader(options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """Decode a response that came in one piece."""
         response = json_object(body)
         if isinstance(response, ParsedReply):
             return response
@@ -105,6 +103,5 @@ class Responses:
         return parsed(whole, body, options)
 
     def error_message(self, body: bytes) -> str:
-        """What an error response says, for people."""
         response = json_object(body)
         return excerpt(body) if isinstance(response, ParsedReply) else words(response)

@@ -1,4 +1,4 @@
-"""What a server says of a single request, beside its usage: how long it waited and computed, and what its drafts were worth.
+"""A server's own numbers for one request, besides its usage: how long it waited and computed, and how good its drafts were.
 
     vLLM          `metrics` (--enable-per-request-metrics): queue_time_ms, time_to_first_token_ms (from the first step on: the
                   prefill), generation_time_ms (first token to last); `metrics.speculative_decoding`
@@ -6,7 +6,7 @@
                   acceptance_histogram (entry j: steps that accepted j drafts)
     llama.cpp     `timings`: prompt_ms (prefill), predicted_ms (first token to last), draft_n, draft_n_accepted
 
-Both stand at the root of a reply, or of the last chunk that has choices or usage. What cannot be is not believed: it is None.
+Both are at the root of a reply, or of the last chunk that has choices or usage. Impossible values become None.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ServerWords:
     accepted_tokens: int | None = None
     """Of the drafts; the token that the model adds to them is none."""
     acceptance: tuple[int, ...] | None = None
-    """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
+    """How many of the `draft_steps` accepted the draft at each position, in order."""
 
 
 SILENT = ServerWords()

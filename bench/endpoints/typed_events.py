@@ -1,4 +1,4 @@
-"""Streams whose events say their type, as those of Messages and Responses: no `[DONE]`, one last event."""
+"""Streams with typed events, as of Messages and Responses: no `[DONE]`, one last event."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bench.endpoints.usage import whole_number
 
 
 class TypedStream(EventStream):
-    """Reads events by their type, which stands in the data, else in the `event:` line before it. Types that are not known
-    say nothing: both APIs add new ones.
+    """Reads events by their type, which is in the data or else in the `event:` line before it. Unknown types are ignored:
+    both APIs add new ones.
 
-    A stream ends with its last event. A `[DONE]` behind it, which some proxies send, is no harm.
+    A stream ends with its last event. A `[DONE]` behind it, which some proxies send, is ignored.
     """
 
     __slots__ = ()
@@ -62,7 +62,7 @@ class TypedStream(EventStream):
 
     @abstractmethod
     def _plain_text(self, event: Event) -> str | None:
-        """The text of an event of `text_type`; None where it has none, or says more."""
+        """The text of an event of `text_type`; None if it has no text, or other content too."""
 
     @abstractmethod
     def _take(self, kind: str, event: Event) -> None:

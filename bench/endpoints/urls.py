@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 from bench.endpoints import DEFAULT, ENDPOINTS
 
 _WITHOUT_V1 = re.compile(r"/v\d+((alpha|beta|preview)\d*)?(/|$)|/openai/deployments/[^/]+$")
-"""Roots below which an API stands: those that say a version (/v1, /api/v3, /v1beta/openai), and Azure's deployments."""
+"""Roots of an API: paths with a version (/v1, /api/v3, /v1beta/openai), and Azure's deployments."""
 
 
 def endpoint_of(url: str) -> str | None:
@@ -40,7 +40,7 @@ def models_url(url: str) -> str:
 
 
 def metrics_url(url: str) -> str:
-    """Where the server shows its metrics: beside the API's root, not below it."""
+    """The URL of the server's metrics: next to the API's root, not below it."""
     root = urlsplit(_api_url(url, ""))
     return urlunsplit(root._replace(path=root.path.removesuffix("/v1") + "/metrics"))
 

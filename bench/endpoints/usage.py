@@ -43,7 +43,7 @@ _HIDDEN = ("reasoning_tokens", "rejected_prediction_tokens", "audio_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyText:
-    """What came of a reply, as evidence for its usage. `counted` is our own count, where there is a tokenizer."""
+    """The content of a reply, as evidence for its usage. `counted`: our own count, if there is a tokenizer."""
 
     asked: int | None
     most_bytes: int
@@ -52,7 +52,7 @@ class ReplyText:
     """None for a reply in one piece."""
     chunks_without_text: int = 0
     chunks_behind_usage: int = 0
-    """Token chunks that came when the usage had been said: it may be that of the text until then."""
+    """Token chunks that came after the usage, which may count only the text before them."""
     choices: int = 1
     tool_calls: bool = False
     counted: int | None = None
@@ -70,7 +70,7 @@ class ReplyText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
-    """The tokens of a reply, who says so, and why the server's own count was not believed (None unless it was not)."""
+    """The tokens of a reply, their source, and why the server's count was rejected (None if it was not)."""
 
     input_tokens: int | None
     output_tokens: int | None
@@ -227,8 +227,8 @@ def says_each(running: Sequence[int | None]) -> bool:
 
 
 def _is_partial(tokens: int, text: ReplyText) -> bool:
-    """Whether a usage that more text followed is less than the whole reply has, as far as that can be told. A server says
-    nothing wrong with it."""
+    """Whether a usage before the last text is smaller than the whole reply, as far as can be known. Such a usage is not
+    wrong."""
     return tokens < (text.counted if text.counted is not None else text.token_chunks or 0)
 
 

@@ -1,4 +1,4 @@
-"""Replies that come in one piece: those of OpenAI's dialect, and what all of them share."""
+"""Replies in one piece, of OpenAI's dialect, and the code that all dialects share."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _answer(choice: Mapping[str, Any], content: str, endpoint: OpenAIEndpoint) -
 
 
 def json_object(body: bytes) -> dict[str, Any] | ParsedReply:
-    """The body as a JSON object, or the reply of one that is none."""
+    """The body as a JSON object, or the reply for an invalid body."""
     try:
         response = decoding.loads(body)
     except orjson.JSONDecodeError as e:

@@ -60,10 +60,10 @@ def bare_source(gap_ms: float) -> Iterator[Server]:
     )
     with process:  # Leaving closes its standard input, which ends it, and waits.
         assert process.stdout is not None
-        said = process.stdout.readline()
-        if not said.startswith(READY):
+        line = process.stdout.readline()
+        if not line.startswith(READY):
             raise BenchError(f"the source ended with status {process.wait()} before it was ready: its error is above")
-        yield Server(said.removeprefix(READY).strip(), process.pid)
+        yield Server(line.removeprefix(READY).strip(), process.pid)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A worker's load under way: what it sends, writes, counts, and can be told."""
+"""A worker's load under way: it sends, writes, counts and obeys orders."""
 
 from __future__ import annotations
 
@@ -90,7 +90,6 @@ class ActiveLoad:
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight now."""
         return self._in_flight.now
 
     @property
@@ -128,7 +127,6 @@ class ActiveLoad:
         self._followed.add(record, self._replies.take(record.id))
 
     def tell(self, order: Order, reason: str = "") -> None:
-        """Obey an order."""
         if order is Order.STOP:
             self._stop.now(reason)
             return
@@ -137,7 +135,6 @@ class ActiveLoad:
             self._transport.cut()
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up is over at this instant."""
         self._stop.warmup_ends(at_ns)
 
     def change(self, at_ns: int, load: float) -> None:
@@ -146,7 +143,6 @@ class ActiveLoad:
         self._on_change(load)
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """The dispatcher's numbers at an instant."""
         return {
             "in_flight": self._in_flight.now,
             "in_flight_ns": self._in_flight.integral_ns(at_ns),

@@ -23,7 +23,7 @@ class Assignment:
     options: BodyOptions
     directory: Path
     salt: str | None = None
-    """Selects the texts of the run's prompts; None: those of the seed alone."""
+    """Selects the texts of the run's prompts; if None, the seed alone does."""
 
     @property
     def alone(self) -> bool:

@@ -1,5 +1,5 @@
-"""A crew: whoever sends a load, seen from the run. This process alone (`this_process.py`), or worker processes
-(`bench/scale/processes.py`); `load_test.py` and those who watch over a load know no difference."""
+"""A crew sends a load: this process alone (`this_process.py`), or worker processes (`bench/scale/processes.py`).
+`load_test.py` and the files that watch a load treat both alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Order(StrEnum):
-    """What a crew can be told while it loads."""
+    """Orders to a crew during the load."""
 
     STOP = "stop"
     """End the sending, for a reason that the manifest names; requests in flight finish."""
@@ -77,7 +77,7 @@ class Crew(Protocol):
 
     @property
     def begin_lead_ns(self) -> int:
-        """How long before its beginning a load must be told: then every worker hears of it in time."""
+        """How long in advance the start of a load must be announced, so that every worker knows it in time."""
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
@@ -88,7 +88,7 @@ class Crew(Protocol):
         """What may go wrong, as was seen while it was prepared."""
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """The load begins at this instant: from now on it can be told to stop."""
+        """Begin the load at this instant. From now on it takes orders."""
 
     async def load(self) -> CrewReport:
         """Send, until all of it has ended."""
@@ -122,7 +122,7 @@ class Crew(Protocol):
         """The warm-up of all workers is over at this instant, which is far enough ahead for each to hear of it."""
 
     def lead_ns(self, load: float) -> int:
-        """How long before it begins a change to this load must be told: then every worker knows it, and has requests."""
+        """How long in advance a change to this load must be announced, so that every worker knows it and has requests."""
 
     def change(self, at_ns: int, load: float) -> None:
         """The load of all workers together from this instant on."""

@@ -19,16 +19,16 @@ class Frames:
         self._bytes = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """What is whole with this piece."""
+        """The frames that this piece completes."""
         buffer = self._bytes
         buffer += piece
-        found, at = [], 0
+        frames, at = [], 0
         while len(buffer) - at >= _LENGTH.size:
             begin = at + _LENGTH.size
             end = begin + _LENGTH.unpack_from(buffer, at)[0]
             if len(buffer) < end:
                 break
-            found.append(bytes(buffer[begin:end]))
+            frames.append(bytes(buffer[begin:end]))
             at = end
         del buffer[:at]
-        return found
+        return frames

@@ -1,7 +1,7 @@
-"""The numbers of a load while it runs: how far it is, what is left, what users feel now, and the objectives so far.
+"""The numbers of a load while it runs: its progress, the time left, the latencies of now, and the objectives so far.
 
-They are handed to whoever follows the run (`bench/observer.py`): the terminal, a search, a page. Nothing of a report is made
-of them: that reads the records.
+Observers of the run get them (`bench/observer.py`): the terminal, a search, a page. Reports do not use them: they read the
+records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.metrics.objectives import Objective
 
 RECENT_NS = 10 * NS_PER_S
-"""Rates and latencies shown are those of the last so many seconds: a live view shows now, the report shows all."""
+"""Rates and latencies cover the last so many seconds: a live view shows the present, the report shows everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +73,21 @@ class Second:
     latencies: dict[str, Quantiles]
     """By metric (ttft, tpot, itl, e2el); a metric without values is left out."""
     errors: dict[Outcome, str]
-    """What the first failed request of each outcome said."""
+    """The error of the first failed request of each outcome."""
     inputs: int | None = None
-    """None where text is generated."""
+    """None if text is generated."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveSoFar:
-    """An objective, and its value over the run so far, in the objective's unit; None where there is nothing yet."""
+    """An objective and its value over the run so far, in the objective's unit; None if there is none yet."""
 
     objective: Objective
     value: float | None
 
     @property
     def held(self) -> bool | None:
-        """Whether it holds so far; None where there is nothing yet."""
+        """Whether it holds so far; None if there is no value yet."""
         return None if self.value is None else self.objective.holds(self.value)
 
 
@@ -104,9 +104,9 @@ class LiveNumbers:
     warming_up: bool
     all_sent: bool
     share_done: float | None
-    """From 0 to 1; None where nothing is known to end the load."""
+    """From 0 to 1; None if the end of the load is unknown."""
     left_s: float | None
-    """Until the load ends, about; None where that is not known."""
+    """About how long until the load ends; None if unknown."""
     planned: int
     sent: int
     done: int
@@ -116,7 +116,7 @@ class LiveNumbers:
     """The most frequent first."""
     failed: int
     failed_share: float | None
-    """Of the requests that ended by themselves; None where there are none."""
+    """Share of the requests that ended by themselves; None if there are none."""
     requests_per_s: float
     output_tokens_per_s: float
     latencies: dict[str, RecentLatency]
@@ -139,7 +139,7 @@ class LiveNumbers:
 
     @property
     def state(self) -> RunState:
-        """Where the load is by its own limits: whoever ends it sooner knows better."""
+        """The state of the load by its own limits. An earlier end is not known here."""
         if self.all_sent:
             return RunState.DRAINING
         return RunState.WARMING_UP if self.warming_up else RunState.RUNNING
@@ -151,7 +151,7 @@ SECOND_METRICS = ("ttft", "tpot", "itl", "e2el")
 
 @dataclass(slots=True)
 class _Follower:
-    """Who is told the numbers, how often, and when next."""
+    """A follower of the numbers: how often it gets them, and when next."""
 
     tell: Callable[[LiveNumbers], None]
     every_ns: int
@@ -182,19 +182,16 @@ class Live:
         """How each of several workers is."""
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight in this process have had tokens."""
         self._new.arrive(arrived)
 
     def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
-        """A request of this process has ended."""
         self._new.add(record, counted)
 
     def merge(self, tally: ProgressTally) -> None:
-        """What ended in another process since it last said so."""
+        """Requests that ended in another process since its last report."""
         self._new.merge(tally)
 
     def start(self) -> None:
-        """The load begins now."""
         self._start_ns = self._clock.now_ns()
         self._warmup_until_ns = self._start_ns + round(self._goal.warmup_s * NS_PER_S)
 
@@ -221,7 +218,7 @@ class Live:
             follower.tell(self.numbers(self._clock.now_ns()))
 
     def second(self) -> Second:
-        """What has ended since this was asked the last time, up to the numbers that were told last."""
+        """Requests that ended between the last call and the last numbers."""
         ended, self._second = self._second, PhaseTally(SECOND_METRICS).fold()
         return Second(
             succeeded=ended.succeeded,
@@ -235,7 +232,6 @@ class Live:
         )
 
     def numbers(self, now_ns: int) -> LiveNumbers:
-        """The load at this instant."""
         counts, goal = self._counts(now_ns), self._goal
         recent, span_s = self._take(now_ns)
         begun = counts["sent"] > goal.warmup_requests and now_ns >= self._warmup_until_ns

@@ -1,7 +1,7 @@
-"""live.jsonl: a line a second of a load while it runs, for whoever watches it from another process.
+"""live.jsonl: one line per second of a running load, for programs that watch it from another process.
 
-The lines are made in the measuring loop, of tallies that are there already, and written by a thread: a slow disk stops
-nothing. They are for watching. No number of a report is made of them, so a line that cannot be written is dropped.
+The measuring loop makes the lines from existing tallies, and a thread writes them: a slow disk delays nothing. Reports do not
+use them, so a line that cannot be written is dropped.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def live_line(
         ],
         "client": asdict(client),
         **(
-            {"workers": [asdict(one) for one in slowest_first(numbers.workers)[:MOST_LISTED]]}
+            {"workers": [asdict(worker) for worker in slowest_first(numbers.workers)[:MOST_LISTED]]}
             if numbers.workers
             else {}
         ),

@@ -63,7 +63,6 @@ class LoadControl:
         self._changes: list[LoadChange] = []
 
     def interrupt(self) -> None:
-        """Ctrl-C: the first ends the sending, the second cuts."""
         self._interrupts.interrupt()
 
     def terminate(self) -> None:

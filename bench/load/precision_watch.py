@@ -1,8 +1,8 @@
 """Ends the sending when the numbers of `--until` are known well enough.
 
-Intervals take numpy and tens of ms, in which no stamp could be taken: so a process beside the load (`precision_program.py`)
-reads the records as they are written, and this one reads a few words of it every 20 s. Where that process dies, the run goes
-on to its cap, and a note says so.
+Computing intervals takes numpy and tens of ms, in which no stamp could be taken. So another process (`precision_program.py`)
+reads the records as they are written, and this one reads a short message from it every 20 s. If that process dies, the run
+continues to its cap, and a note in the report mentions it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from bench.process.event_loop import add_message_reader
 
 @dataclass(frozen=True, slots=True)
 class PrecisionTask:
-    """What is to be judged: goals as they are written, and where the workers write their records.
+    """The goals to judge, as the user wrote them, and where the workers write their records.
 
-    `longest_s`: how long the load may take after the warm-up; None where only requests end it.
+    `longest_s`: how long the load may take after the warm-up; None if only requests end it.
     """
 
     goals: tuple[str, ...]
@@ -34,7 +34,7 @@ class PrecisionWatch:
     """The process that judges, seen from the one that sends. `ready`, `begin`, `close`, in this order."""
 
     def __init__(self, task: PrecisionTask) -> None:
-        """Starts the process, which gets ready beside whatever is done meanwhile."""
+        """Starts the process, which gets ready in the background."""
         self.process, ours = child_process.start("bench.load.precision_program")
         self._connection = Connection(ours.detach())
         self._task = task
@@ -86,7 +86,6 @@ class PrecisionWatch:
             asyncio.get_running_loop().remove_reader(self._connection.fileno())
 
     def close(self) -> None:
-        """End the process."""
         self._stop()
         self._connection.close()
         self.process.kill()  # It has nothing to save, and may be stopped.

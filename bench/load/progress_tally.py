@@ -35,7 +35,7 @@ _TOKEN_METRICS = {name: metric for name, metric in METRICS.items() if isinstance
 
 
 class PhaseTally:
-    """What has ended in a while. Metrics are those of the catalog, by name; the latencies are histograms in ns."""
+    """Requests that ended within some time. Metrics have their names of the catalog; latencies are histograms in ns."""
 
     def __init__(self, metrics: Iterable[str] = ALWAYS) -> None:
         self._values = {name: LogHistogram() for name in dict.fromkeys((*ALWAYS, *metrics))}
@@ -47,7 +47,7 @@ class PhaseTally:
                 histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
         self.outcomes = Counter[Outcome]()
         self.errors: dict[Outcome, str] = {}
-        """What the first failed request of each outcome said."""
+        """The error of the first failed request of each outcome."""
         self.input_tokens = self.output_tokens = 0
         self.tokens_arrived = 0
         """Output tokens that have come, those of requests in flight included."""
@@ -128,18 +128,17 @@ class PhaseTally:
 
     @property
     def failures(self) -> Counter[Outcome]:
-        """How many failed, by outcome."""
         return Counter({outcome: n for outcome, n in self.outcomes.items() if outcome not in NO_FAILURE})
 
     @property
     def failed_share(self) -> float | None:
-        """Of the requests that ended by themselves; None where there are none."""
+        """Share of the requests that ended by themselves; None if there are none."""
         failed = self.failures.total()
         tried = failed + self.succeeded
         return failed / tried if tried else None
 
     def value_of(self, objective: Objective, elapsed_s: float) -> float | None:
-        """What an objective is held against so far, in its unit; None where there is nothing yet."""
+        """The value of an objective so far, in its unit; None if there is none yet."""
         if objective.metric == "goodput":
             return None  # The live view keeps no request: the report says it.
         if objective.of_jobs:
@@ -188,11 +187,10 @@ class ProgressTally:
         self.warmup.merge(other.warmup)
 
     def fold(self) -> None:
-        """As `PhaseTally.fold`."""
         self.run.fold()
         self.warmup.fold()
 
 
 def metrics_of(objectives: Iterable[Objective]) -> tuple[str, ...]:
-    """The metrics that live.jsonl and these objectives need beside those that are always there."""
+    """The metrics that live.jsonl and these objectives need in addition to the standard ones."""
     return ("itl", *(objective.metric for objective in objectives if objective.of_requests))

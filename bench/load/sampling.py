@@ -42,7 +42,7 @@ class RunQueue(NamedTuple):
 
 
 def run_queue() -> RunQueue | None:
-    """The run queue as this thread has seen it; None where Linux does not say."""
+    """The run queue as this thread sees it; None if Linux does not report it."""
     if sys.platform != "linux":
         return None
     try:
@@ -58,9 +58,9 @@ def run_queue() -> RunQueue | None:
 def waited_ns(before: RunQueue, after: RunQueue) -> int:
     """How long the thread waited for others between the two.
 
-    A thread that is woken thousands of times a second waits some us each time, with nobody else on the machine: that is
-    the cost of waking, and no sign of other programs, whose turns last for milliseconds. It is the greater where processors
-    sleep in between, which they do where much of their time is idle.
+    A thread that is woken thousands of times a second waits some us each time, even on an empty machine. That is the cost
+    of waking and no sign of other programs, whose turns last for milliseconds. The cost is higher if processors sleep in
+    between, as they do when they are mostly idle.
     """
     all_time = after.all_time - before.all_time
     idle = all_time > 0 and (after.idle_time - before.idle_time) / all_time >= MUCH_IDLE

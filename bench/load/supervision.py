@@ -1,6 +1,6 @@
-"""Who watches over a load while it runs: Ctrl-C, the limit on errors, and exceptions that nobody caught.
+"""Watches a load while it runs: Ctrl-C, the limit on errors, and uncaught exceptions.
 
-Each of them can only tell the crew to stop; what has been measured is written and evaluated all the same.
+Each can only order the crew to stop. The records until then are written and evaluated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ERRORS_SEEN_EVERY_NS = NS_PER_S // 10
 
 
 class Defects:
-    """Exceptions that nobody was there to catch: the first cuts the load, and ends the command when all is saved."""
+    """Uncaught exceptions: the first cuts the load, and ends the command when everything is saved."""
 
     def __init__(self) -> None:
         self._first: Exception | None = None
@@ -35,11 +35,10 @@ class Defects:
             self.on_first()
 
     def notes(self) -> tuple[str, ...]:
-        """What the report of the run says of it: the command has ended by then."""
+        """A note for the report: the command has ended by then."""
         return () if self._first is None else (f"the load was cut: {self._first}",)
 
     def raise_first(self) -> None:
-        """Raise the first one, if there is any."""
         if self._first is not None:
             raise self._first
 
@@ -53,7 +52,6 @@ class Interrupts:
         self.seen = False
 
     def interrupt(self) -> None:
-        """Ctrl-C."""
         if self.seen:
             self._crew.tell(Order.CUT)
             return
@@ -84,16 +82,13 @@ class ErrorWatch:
         self._timer = clock.call_at(clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
     def arrive(self, arrived: Arrived) -> None:
-        """Requests in flight have had tokens."""
         self._progress.arrive(arrived)
 
     def add(self, record: RequestRecord, counted: Counted) -> None:
-        """A request has ended."""
         self._progress.add(record, counted)
         self._check()
 
     def merge(self, tally: ProgressTally) -> None:
-        """Several requests have ended."""
         self._progress.merge(tally)
         self._check()
 
@@ -108,5 +103,4 @@ class ErrorWatch:
             self._timer = self._clock.call_at(self._clock.now_ns() + ERRORS_SEEN_EVERY_NS, self._look)
 
     def stop(self) -> None:
-        """No more looking."""
         self._timer.cancel()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.load.worker import Worker
 
 LEAD_OF_WRITING = 8
-"""So many times as long as run.yaml took to write, a load is told before its beginning: on a busy machine, longer."""
+"""A load is announced this many times the time that run.yaml took to write: earlier on a busy machine."""
 
 
 class ThisProcess:
@@ -34,7 +34,6 @@ class ThisProcess:
 
     @property
     def preparing(self) -> str:
-        """What the worker makes now."""
         return self._worker.preparing
 
     async def prepare(self) -> None:
@@ -42,15 +41,13 @@ class ThisProcess:
         await self._worker.prepare()
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """The load begins at this instant."""
         self._load = self._worker.begin(start_ns, progress)
 
     async def load(self) -> CrewReport:
-        """Send, until all of it has ended."""
         return CrewReport((await self._begun.run(),))
 
     def close(self) -> None:
-        """End what was started beside."""
+        """End the processes that were started for the load."""
         self._worker.close()
 
     @property
@@ -61,35 +58,28 @@ class ThisProcess:
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight now."""
         return 0 if self._load is None else self._load.in_flight
 
     @property
     def failures(self) -> int:
-        """Failed requests until now."""
         return 0 if self._load is None else self._load.failures
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """The dispatcher's numbers at an instant."""
         return dict(NO_COUNTS) if self._load is None else self._load.counts(at_ns)
 
     @property
     def client(self) -> ClientState:
-        """How this process was in the last second."""
         return ClientState() if self._load is None else self._load.client
 
     def tell(self, order: Order, reason: str = "") -> None:
-        """Give an order to the worker."""
         self._begun.tell(order, reason)
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up is over at this instant."""
         self._begun.warmup_ends(at_ns)
 
     def lead_ns(self, load: float) -> int:
-        """A change is made at once, where there are requests for it."""
+        """A change takes effect at once if there are requests for it."""
         return lead_ns([self._worker.stocked], load, self._worker.planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
-        """The load from this instant on."""
         self._begun.change(at_ns, load)

@@ -1,15 +1,14 @@
 """Finds the end of the warm-up while the load goes on (`--warmup auto`).
 
-The first round of replies is the cold one: the server compiles, fills its caches and makes connections, and all that wait
-meanwhile begin late together. So the warm-up is over when as many replies have come as requests had been sent when the
-first reply came: a full round of the users, or in an open loop all that queued up behind the first request.
+The first round of replies is cold: the server compiles, fills its caches and makes connections, and all requests that wait
+meanwhile begin late together. So the warm-up ends when as many replies have come as requests had been sent when the first
+reply came: a full round of the users, or, in an open loop, all requests that queued up behind the first.
 
-It counts replies, and does not wait for certain ones, so that a request that hangs holds up nothing. A failed request is a
-reply too: a server that answers nothing is measured as that. `most_ns` ends the warm-up in any case, and `least_ns` keeps it
-going until all users have come.
+It counts replies and waits for no particular one, so a request that hangs delays nothing. A failed request counts as a reply.
+`most_ns` ends the warm-up in any case. `least_ns` extends it until all users have started.
 
-A timer looks at the counts, twenty times a second and only during the warm-up. What is unsteady after it is for MSER-5 to
-cut (`bench/metrics/window.py`).
+A timer compares the counts twenty times a second, only during the warm-up. MSER-5 cuts what is unsteady after it
+(`bench/metrics/window.py`).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class WarmupFinder:
     def __init__(
         self, clock: Clock, crew: Crew, *, start_ns: int, least_ns: int, most_ns: int, tell: Callable[[int], None]
     ) -> None:
-        """`tell` is told the instant at which the warm-up ends, as the crew is."""
+        """`tell` is called with the instant at which the warm-up ends, and so is the crew."""
         self._clock = clock
         self._crew = crew
         self._start_ns = start_ns
@@ -54,11 +53,9 @@ class WarmupFinder:
         self.found: FoundWarmup | None = None
 
     def start(self) -> None:
-        """Begin to look."""
         self._timer = self._clock.call_at(self._start_ns + LOOK_EVERY_NS, self._look)
 
     def stop(self) -> None:
-        """Look no more: the load has ended."""
         if self._timer is not None:
             self._timer.cancel()
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_LISTED = 64
-"""So many workers at most are told one by one."""
+"""At most so many workers are listed one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerHealth:
-    """One worker. `name` says where it is too, on a cluster. The three numbers of the last second are those of `ClientState`;
-    `died`: how it died, None while it lives."""
+    """One worker. On a cluster, `name` includes its node. The three numbers of the last second come from `ClientState`.
+    `died`: how it died; None while it lives."""
 
     worker: int
     name: str
@@ -25,5 +25,5 @@ class WorkerHealth:
 
 
 def slowest_first(workers: Iterable[WorkerHealth]) -> list[WorkerHealth]:
-    """Those that died, then those that live, by the lag of their loops."""
-    return sorted(workers, key=lambda one: (one.died is None, -one.loop_lag_ms))
+    """Dead workers first, then the living by the lag of their loops."""
+    return sorted(workers, key=lambda worker: (worker.died is None, -worker.loop_lag_ms))

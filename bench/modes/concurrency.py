@@ -12,7 +12,7 @@ from bench.modes.share import WorkerShare, part
 from bench.schedule.segments import Segment, after_warmup, level_at, most
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
 
 DEFAULT_USERS = 10
 

@@ -25,9 +25,9 @@ from bench.workload import Encoded, Supply
 from promptset import recipes
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
     from bench.dispatch import Sending
     from bench.dispatch.interface import Dispatcher
+    from bench.modes.settings import Settings
     from bench.schedule.changing import RateChange
     from bench.sources.interface import Source, SourceSpec
     from bench.workload.stock import Backlog

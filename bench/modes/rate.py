@@ -29,7 +29,7 @@ from bench.schedule.merged import merged
 from bench.schedule.segments import Segment, after_warmup, arrivals, level_at, most
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
     from bench.sources.interface import Source
 
 DEFAULT_ARRIVALS = "poisson"

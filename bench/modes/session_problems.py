@@ -13,7 +13,7 @@ from bench.modes.rate import shape_problems
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
 
 
 def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str]:

@@ -30,7 +30,7 @@ from bench.schedule import trace
 from bench.schedule.changing import ChangingArrivals, RateChange
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
     from bench.sources.interface import Source, SourceSpec
     from bench.workload import Encoded
     from promptset.samples import Sample

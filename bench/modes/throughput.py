@@ -10,7 +10,7 @@ from bench.errors import UsageError
 from bench.modes.interface import UsersMode, ramp_ns
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
 
 _HOW_MUCH = (
     "--mode throughput sends everything at once: say how much with --requests (or cap it with --max-concurrency and "

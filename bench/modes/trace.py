@@ -14,7 +14,7 @@ from promptset import recipes
 from promptset.errors import SpecError
 
 if TYPE_CHECKING:
-    from bench.config.settings import Settings
+    from bench.modes.settings import Settings
     from bench.sources.interface import Source, SourceSpec
 
 

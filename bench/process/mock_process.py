@@ -86,9 +86,9 @@ def _address(process: subprocess.Popen[str], log: Path, words: Sequence[str]) ->
     status = process.wait()
     assert process.stdin is not None
     process.stdin.close()
-    said = log.read_text().strip()
+    log_text = log.read_text().strip()
     if status == 2:
-        raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in said.splitlines()])
+        raise UsageError([f"--mock: {problem.removeprefix('mockserver: ')}" for problem in log_text.splitlines()])
     if status < 0:  # No defect of ours.
         raise UsageError(f"the mock {death(status)} before it was ready: no load was sent")
-    raise BenchError(f"the mock {death(status)} before it was ready: {said[-2000:]}")
+    raise BenchError(f"the mock {death(status)} before it was ready: {log_text[-2000:]}")

@@ -2,8 +2,8 @@
 
 A server that computes on the same machine keeps its processors, and the ordinary scheduler wakes a process that only sleeps
 and stamps up to a second late beside it. Under SCHED_RR (sched(7)) that process runs the moment it is woken. But it then goes
-before everything else, the measured server included, so `auto` gives the priority back where the process needs most of a
-processor: whoever needs little takes little from the server.
+before everything else, the measured server included, so `auto` gives the priority back if the process needs most of a
+processor: a process that needs little takes little from the server.
 
 The priority is that of the thread which runs the event loop, of the one that receives for it (bench/native), and of no child
 (SCHED_RESET_ON_FORK).
@@ -126,7 +126,7 @@ def ensure_allowed(choice: PriorityChoice, scheduler: Scheduler) -> None:
 
 
 def described(uses: Sequence[PriorityUse]) -> str | None:
-    """The priority of a run's workers, in words; None where it is not known."""
+    """The priority of a run's workers, in words; None if it is unknown."""
     if not uses:
         return None
     refused = next((use.refused for use in uses if use.refused is not None), None)
@@ -140,7 +140,7 @@ def described(uses: Sequence[PriorityUse]) -> str | None:
 
 
 def remedy(uses: Sequence[PriorityUse]) -> str | None:
-    """What to do where workers waited for a processor; None where priority cannot help, or is not known."""
+    """What to do if workers waited for a processor; None if priority cannot help or is unknown."""
     if any(use.refused is not None for use in uses):
         return f"the client may not take real-time priority. {REMEDY}"
     if any(use.asked == "normal" for use in uses):
@@ -172,7 +172,7 @@ def give_way() -> None:
 
 
 class LinuxScheduler:
-    """SCHED_RR at its lowest priority for the calling thread, and for those that receive."""
+    """SCHED_RR at its lowest priority for the calling thread and for the threads that receive."""
 
     def thread_cpu_ns(self) -> int:
         return thread_cpu_ns() + sum(receiver.cpu_ns() for receiver in receivers)

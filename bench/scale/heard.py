@@ -1,4 +1,4 @@
-"""What is known of workers elsewhere: what each last said, and the sum of it."""
+"""The last reports of workers in other processes, and their sum."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANGE_LEAD_NS = 250 * NS_PER_MS
 
 
 class Heard:
-    """What one worker last said; `report` is its last word, `died` how it died."""
+    """The last message of a worker. `report`: its final one. `died`: how it died."""
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
@@ -49,11 +49,11 @@ class Heard:
 
 
 class Member(Protocol):
-    """A worker that can be told something."""
+    """A worker that takes messages."""
 
     @property
     def heard(self) -> Heard:
-        """What it last said."""
+        """Its last message."""
 
     def send(self, message: object) -> None:
         """Tell it something; a worker that has died hears nothing."""
@@ -72,62 +72,56 @@ class Together:
         return [member.heard for member in self._members]
 
     def report(self) -> CrewReport:
-        """How the load ended."""
         heard = self._heard
         return CrewReport(
-            workers=tuple(one.report for one in heard if one.report is not None),
-            died=tuple(f"{one.name} {one.died}" for one in heard if one.died is not None),
+            workers=tuple(worker.report for worker in heard if worker.report is not None),
+            died=tuple(f"{worker.name} {worker.died}" for worker in heard if worker.died is not None),
         )
 
     def counts(self, at_ns: int) -> dict[str, int]:
-        """What the workers last said, added up."""
-        return {key: sum(one.counts[key] for one in self._heard) for key in NO_COUNTS}
+        return {key: sum(worker.counts[key] for worker in self._heard) for key in NO_COUNTS}
 
     @property
     def client(self) -> ClientState:
         """The worst of the workers, as last heard, and which of them it is."""
-        return worst(replace(one.client, slowest=one.name) for one in self._heard)
+        return worst(replace(worker.client, slowest=worker.name) for worker in self._heard)
 
     @property
     def health(self) -> tuple[WorkerHealth, ...]:
         """How each worker was, as last heard."""
         return tuple(
             WorkerHealth(
-                worker=one.number,
-                name=one.name,
-                loop_lag_ms=one.client.loop_lag_ms,
-                cpu=one.client.cpu,
-                run_queue_share=one.client.run_queue_share,
-                in_flight=one.counts["in_flight"],
-                done=one.counts["done"],
-                died=one.died,
+                worker=worker.number,
+                name=worker.name,
+                loop_lag_ms=worker.client.loop_lag_ms,
+                cpu=worker.client.cpu,
+                run_queue_share=worker.client.run_queue_share,
+                in_flight=worker.counts["in_flight"],
+                done=worker.counts["done"],
+                died=worker.died,
             )
-            for one in self._heard
+            for worker in self._heard
         )
 
     @property
     def failures(self) -> int:
-        """Failed requests of the run, as last heard."""
-        return sum(one.failures for one in self._heard)
+        return sum(worker.failures for worker in self._heard)
 
     @property
     def in_flight(self) -> int:
-        """Requests in flight, as last heard."""
-        return sum(one.counts["in_flight"] for one in self._heard)
+        return sum(worker.counts["in_flight"] for worker in self._heard)
 
     def tell(self, order: Order, reason: str = "") -> None:
-        """Give an order to all."""
         for member in self._members:
             member.send(Command(order, reason))
 
     def warmup_ends(self, at_ns: int) -> None:
-        """The warm-up of all is over at this instant."""
         for member in self._members:
             member.send(WarmupEnds(at_ns))
 
     def lead_ns(self, load: float) -> int:
         """Time for a message, also where a worker has much to do; and for more requests, where they would run out."""
-        return CHANGE_LEAD_NS + lead_ns([one.stocked for one in self._heard], load, self._planned_load)
+        return CHANGE_LEAD_NS + lead_ns([worker.stocked for worker in self._heard], load, self._planned_load)
 
     def change(self, at_ns: int, load: float) -> None:
         """The load of all together: each takes its part, as it took that of the first load."""

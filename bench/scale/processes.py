@@ -84,7 +84,6 @@ class WorkerProcesses(Together):
     warnings = ()
 
     def __init__(self, assignments: Sequence[Assignment]) -> None:
-        """Starts them."""
         self.workers = [WorkerProcess(assignment) for assignment in assignments]
         super().__init__(self.workers, assignments[0].config.load.load_at(0))
         self._ready = 0
@@ -108,7 +107,6 @@ class WorkerProcesses(Together):
             raise refusals[0]
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """Let them begin at this instant."""
         loop = asyncio.get_running_loop()
         left = set(self.workers)
 

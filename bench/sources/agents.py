@@ -43,7 +43,7 @@ class AgentSpec:
 
 
 def _at_once(recipe: AgentRecipe) -> int:
-    """Requests of a session that may be in flight together: those of its sub-agents, while the main agent waits."""
+    """How many requests of a session may be in flight together: its sub-agents send while the main agent waits."""
     if recipe.sub_agents is None or recipe.sub_agents.share == 0:
         return 1
     return max(1, int(recipe.sub_agents.agents.quantile(0.999)))

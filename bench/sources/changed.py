@@ -87,7 +87,7 @@ IMAGES_NOTE = "requests have images: their input tokens are what the server says
 
 
 def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
-    """A prompt becomes a message of its text and images, whose tokens nobody but the server knows."""
+    """A prompt becomes a message of its text and images. Only the server knows their tokens."""
 
     def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.body is not None:
@@ -119,7 +119,6 @@ class Changed(InOrder[Item]):
         return item
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next item, packed."""
         item = next(self)
         return pack_session(item) if isinstance(item, Session) else draft_of(item, encode).pack()
 

@@ -26,7 +26,7 @@ class InOrder(ABC, Iterator[Item]):
     @property
     @abstractmethod
     def size(self) -> int | None:
-        """How many items there are before they repeat; None where they never do."""
+        """How many items there are before they repeat; None if they never do."""
 
     def repeats(self, numbers: range) -> int:
         """How many of the items with these numbers repeat one with a lower number."""
@@ -42,5 +42,4 @@ class SamplesInOrder(InOrder[Sample]):
     """Samples by their numbers."""
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """The next sample's request, packed."""
         return draft_of(next(self), encode).pack()

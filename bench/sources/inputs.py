@@ -62,7 +62,7 @@ class InputSpec:
 
 
 class InputSource(SamplesInOrder):
-    """Every `step`-th request of simulated inputs; `times_s` are when all of them are sent, where there are such times."""
+    """Every `step`-th request of simulated inputs. `times_s`: when they are sent, if they have times."""
 
     size = None
     in_memory = False
@@ -83,16 +83,14 @@ class InputSource(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing to say of the data."""
         return ()
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that makes the texts."""
         return self._made.prompts.maker.tokenizer
 
     def untimed(self) -> str | None:
-        """Why it is not known when each is sent; None where it is."""
+        """Why the times of requests are unknown; None if they are known."""
         return "simulated inputs have none" if self._times_s is None else None
 
     def times_s(self) -> Iterator[float]:

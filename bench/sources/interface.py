@@ -22,7 +22,7 @@ class Source(Protocol[Item_co]):
     def __next__(self) -> Item_co: ...
 
     def at(self, number: int) -> Item_co:
-        """The item with this number: the iterator hands out those of its worker, in their order."""
+        """The item with this number. The iterator returns the items of its worker, in their order."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -30,7 +30,7 @@ class Source(Protocol[Item_co]):
 
     @property
     def size(self) -> int | None:
-        """How many items there are before they repeat; None where they never do."""
+        """How many items there are before they repeat; None if they never do."""
 
     def repeats(self, numbers: range) -> int:
         """How many of the items with these numbers repeat one with a lower number."""
@@ -53,7 +53,7 @@ class Source(Protocol[Item_co]):
 
     @property
     def tokenizer(self) -> Tokenizer | None:
-        """The tokenizer that makes the prompts; None where they are texts of the user's own."""
+        """The tokenizer that makes the prompts; None if they are the user's own texts."""
 
     @property
     def at_once(self) -> int:
@@ -63,7 +63,7 @@ class Source(Protocol[Item_co]):
         """What of the prompt tokens of the first requests a prefix cache could serve; None: none is planned."""
 
     def untimed(self) -> str | None:
-        """Why it is not known when each is sent; None where it is."""
+        """Why the times of requests are unknown; None if they are known."""
 
     def times_s(self) -> Iterator[float]:
         """When each is sent, in the order of sending, in seconds; may be called once."""
@@ -73,7 +73,7 @@ class Source(Protocol[Item_co]):
 
 
 class SourceSpec(Protocol):
-    """What the data of a run is. `plans_sharing`: what its prompts share is planned, and nothing where no plan is told."""
+    """The data of a run. `plans_sharing`: the data plans what its prompts share; without a plan they share nothing."""
 
     @property
     def plans_sharing(self) -> bool: ...
@@ -81,7 +81,7 @@ class SourceSpec(Protocol):
     def open(
         self, tokenizer: Tokenizer | None, *, seed: int, salt: str | None, chat: bool, first: int, step: int
     ) -> Source[object]:
-        """The items numbered `first`, `first` + `step`, and so on. Raises SpecError where they cannot be made.
+        """The items numbered `first`, `first` + `step`, and so on. Raises SpecError if they cannot be made.
 
-        The seed decides lengths, order and sharing. The salt selects the texts; None: those of the seed alone.
+        The seed decides lengths, order and sharing. The salt selects the texts; if it is None, the seed alone does.
         """

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassSource:
-    """A class: its name, what it sends, where that goes unless an item says so itself, and the models among which it draws
-    (none: the run's own)."""
+    """A class: its name, its source, where its requests go unless an item names its own place, and the models among which it
+    draws (none: the model of the run)."""
 
     name: str
     source: Source[Sample]
@@ -60,7 +60,7 @@ class Mixed(SamplesInOrder):
 
     def repeats(self, numbers: range) -> int:
         """As of each class, whose items have numbers of their own."""
-        sizes = [one.source.size for one in self._classes]
+        sizes = [member.source.size for member in self._classes]
         if sizes == [None] * len(sizes):
             return 0
         places = map(self._place, numbers)
@@ -68,8 +68,7 @@ class Mixed(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Those of all classes."""
-        return tuple(f"class {one.name}: {note}" for one in self._classes for note in one.source.notes)
+        return tuple(f"class {member.name}: {note}" for member in self._classes for note in member.source.notes)
 
     @property
     def ways(self) -> tuple[Sample, ...]:
@@ -82,30 +81,29 @@ class Mixed(SamplesInOrder):
         return tuple(name for name, _ in self._ways())
 
     def _ways(self) -> list[tuple[str, Sample]]:
-        found: dict[object, tuple[str, Sample]] = {}
-        for one in self._classes:
-            for way in one.ways():
-                found.setdefault((way.endpoint, way.model, way.headers, way.priority), (one.name, way))
-        return list(found.values())
+        ways: dict[object, tuple[str, Sample]] = {}
+        for member in self._classes:
+            for way in member.ways():
+                ways.setdefault((way.endpoint, way.model, way.headers, way.priority), (member.name, way))
+        return list(ways.values())
 
     @property
     def names_models(self) -> bool:
-        """Whether every request names its model."""
-        return all(one.models or one.source.names_models for one in self._classes)
+        return all(member.models or member.source.names_models for member in self._classes)
 
     @property
     def tokenizer(self) -> Tokenizer | None:
         """The tokenizer that makes the prompts of the first class that has made ones."""
-        return next((one.source.tokenizer for one in self._classes if one.source.tokenizer is not None), None)
+        return next((member.source.tokenizer for member in self._classes if member.source.tokenizer is not None), None)
 
     def planned_sharing(self, requests: int) -> SharingTally | None:
-        """Prompts of different classes share nothing. None where no class plans anything."""
+        """Returns None if no class plans sharing. Prompts of different classes share nothing."""
         counts = Counter(self._place(number)[0] for number in range(requests))
-        found = [one.source.planned_sharing(counts[which]) for which, one in enumerate(self._classes)]
-        if all(tally is None for tally in found):
+        plans = [one.source.planned_sharing(counts[which]) for which, one in enumerate(self._classes)]
+        if all(tally is None for tally in plans):
             return None
         whole = SharingTally(0)
-        for which, tally in enumerate(found):
+        for which, tally in enumerate(plans):
             if tally is None:
                 whole.tokens += self._tokens(which, counts[which])
             else:
@@ -125,5 +123,4 @@ class Mixed(SamplesInOrder):
         return "classes have none"
 
     def times_s(self) -> Iterator[float]:
-        """No times."""
         return iter(())

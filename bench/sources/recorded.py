@@ -30,7 +30,7 @@ class RecordingSpec:
 
     @property
     def plans_sharing(self) -> bool:
-        """Each request says what it shares with those before it; no share of the whole is told."""
+        """Each request records what it shares with earlier ones; there is no planned share of the run."""
         return False
 
     def open(

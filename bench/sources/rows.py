@@ -112,12 +112,10 @@ class RowSource(SamplesInOrder):
 
     @property
     def names_models(self) -> bool:
-        """Whether every row names its model."""
         return self._rows.ways.unnamed is None
 
     @property
     def size(self) -> int:
-        """How many rows there are."""
         return len(self._rows)
 
     @property

@@ -1,4 +1,4 @@
-"""Sessions of several turns: simulated ones, or those of a file."""
+"""Sessions of several turns: simulated, or from a file."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class SessionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFileSpec:
-    """A file of sessions, from the start again when they are used up. `endpoints`: those that rows may name; None: any.
-    `answers_for`: the flag for which its rows must have answers."""
+    """A file of sessions. When they are used up, it starts again. `endpoints`: the endpoints that rows may name; None: any.
+    `answers_for`: the flag that needs answers in the rows."""
 
     path: Path
     endpoints: tuple[str, ...] | None = None
@@ -101,7 +101,7 @@ class SessionFileSpec:
 
 
 def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
-    """Raises SpecError where an answer is missing that a history may need."""
+    """Raises SpecError if an answer is missing that a history may need."""
     missing = []
     for session in sessions:
         needed = sorted({node.continues for node in session.nodes if node.continues is not None})
@@ -114,14 +114,14 @@ def _check_answers(sessions: Sequence[Session], path: Path, flag: str) -> None:
 
 
 def _most_at_once(session: Session) -> int:
-    """Requests of a session that are in flight at the same time, by its plan."""
+    """How many requests of a session are in flight at the same time, by its plan."""
     starts, ends = planned_times(session)
     events = sorted([*((at, 1) for at in starts), *((at, -1) for at in ends)])  # Who ends, ends before others begin.
     return max(accumulate(step for _, step in events))
 
 
 def _own_sample(session: Session) -> Sample:
-    """What a session says of where its requests go."""
+    """A sample that goes where the requests of a session go."""
     return Sample(
         prompt="",
         endpoint=session.endpoint,
@@ -170,19 +170,17 @@ class SessionSource(InOrder[Session]):
         return self._data.size
 
     def planned_sharing(self, requests: int) -> None:
-        """None: what turns share with those before them depends on the answers."""
+        """Returns None: what turns share with earlier ones depends on the answers."""
 
     def untimed(self) -> str | None:
         """Why the times at which sessions begin are unknown; None if they are known."""
         return self._data.untimed
 
     def times_s(self) -> Iterator[float]:
-        """When each session begins, if that is known."""
         return self._data.times_s()
 
     def at(self, number: int) -> Session:
         return self._data.session_at(number)
 
     def pack_next(self, encode: Callable[[Sample], Encoded]) -> bytes:
-        """Pack the next session."""
         return pack_session(next(self))

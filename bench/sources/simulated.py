@@ -59,7 +59,7 @@ class PromptSpec:
 
 
 class PromptSource(SamplesInOrder):
-    """Every `step`-th sample of simulated data; `times_s` are when all of them are sent, where there are such times."""
+    """Every `step`-th sample of simulated data. `times_s`: when samples are sent, if they have times."""
 
     size = None
     in_memory = False
@@ -80,17 +80,15 @@ class PromptSource(SamplesInOrder):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the report must say of the data."""
         note = ignored_note(self._made.maker.tokenizer, self._made.maker.tools)
         return () if note is None else (note,)
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer that makes the prompts."""
         return self._made.maker.tokenizer
 
     def untimed(self) -> str | None:
-        """Why it is not known when each is sent; None where it is."""
+        """Why the times of requests are unknown; None if they are known."""
         return "simulated prompts have none" if self._times_s is None else None
 
     def times_s(self) -> Iterator[float]:

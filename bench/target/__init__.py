@@ -1,1 +1,1 @@
-"""What the server is asked beside the load: the probe before it, small GETs, and its counters of the prefix cache."""
+"""Requests to the server that are not part of the load: the probe before it, small GETs, and its metrics."""

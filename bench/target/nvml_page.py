@@ -42,7 +42,7 @@ class NvmlPage:
             self._problem = "NVML finds no GPU"
 
     def read(self) -> Page | str:
-        """Every number that each GPU has; those that it does not support are left out."""
+        """Every number of each GPU, without the numbers that it does not support."""
         if self._problem is not None:
             return self._problem
         values: dict[str, float] = {}

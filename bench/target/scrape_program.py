@@ -1,9 +1,9 @@
 """The program that reads a server's metrics beside a load: `python -m bench.target.scrape_program DESCRIPTOR`, started by
 `scraper.py`.
 
-It scrapes before the load, once a second at fixed times, and once more when it is told that the load is over. The first and
-the last wait until the server has nothing left to count. It is of the idle kind, so it delays nobody; a late scrape has the
-time at which it was made.
+It scrapes before the load, once a second at fixed times, and once more when the load is over. The first and the last scrape
+wait until the server has nothing left to count. The process has the idle scheduling class, so it delays nothing; a late
+scrape has the time at which it was made.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ class Source:
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""
         asked_ns = clock.now_ns()
-        found = self._reader.read()
+        samples = self._reader.read()
         t_ns = clock.now_ns()
-        line = self._lines.line(asked_ns, t_ns, found)
-        if isinstance(found, str):
-            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=found), line
-        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=found.values), line
+        line = self._lines.line(asked_ns, t_ns, samples)
+        if isinstance(samples, str):
+            return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values={}, error=samples), line
+        return Scrape(t_ns=t_ns, asked_ns=asked_ns, page=self._number, values=samples.values), line
 
     def is_good(self, scrape: Scrape) -> bool:
         """Whether the page is to be read on."""
@@ -156,7 +156,7 @@ class Watch:
         return series
 
     def _settle(self) -> None:
-        """Scrape until nothing runs and the counters stand still, as far as that comes in time."""
+        """Scrape until nothing runs and the counters stay the same, or until the time is over."""
         until_ns = clock.now_ns() + round(SETTLED_WITHIN_S * NS_PER_S)
         before: Mapping[Role, float] | None = None
         while True:
@@ -205,8 +205,8 @@ def _level(series: ServerSeries, role: Role) -> float | None:
 
 
 def _last(series: ServerSeries, role: Role, at_ns: int) -> float | None:
-    found = series.level(role, at_ns, at_ns)
-    return None if found is None else found[0]
+    level = series.level(role, at_ns, at_ns)
+    return None if level is None else level[0]
 
 
 def _counts(series: ServerSeries) -> Mapping[Role, float]:

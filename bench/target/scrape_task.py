@@ -10,19 +10,19 @@ EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ScrapePage:
-    """A page to read. The headers go to the target's own host alone: a key of its API is nobody else's business."""
+    """A page to read. The headers, which may have a key, go only to the target's own host."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     looked_for: bool = False
     """Nobody named it: where it has no known metrics, it is left without a word."""
     gpu: bool = False
-    """Whether it is about GPUs: these stand in a file of their own."""
+    """Whether it is about GPUs: their samples have their own file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTask:
-    """What is to be read, and where it is written: the server's pages, and those of GPUs."""
+    """The pages to read, of the server and of GPUs, and the files to write."""
 
     pages: tuple[ScrapePage, ...]
     path: str
@@ -34,7 +34,7 @@ class ScrapeTask:
 
 @dataclass(frozen=True, slots=True)
 class FirstScrape:
-    """What the pages had before the load. `problems`: what is wrong with those that were named and had nothing."""
+    """The content of the pages before the load. `problems`: why named pages had none."""
 
     problems: tuple[str, ...]
     goes_on: bool

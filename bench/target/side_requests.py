@@ -1,4 +1,4 @@
-"""Small GETs beside the load, before it and after it: never while it goes on, and never part of a measurement."""
+"""Small GETs before and after the load: never during it, and never part of a measurement."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MOST_BYTES = 16 << 20
 
 
 async def get(url: str, target: Target, timeout_s: float | None = None) -> bytes | None:
-    """What the server says at this URL, with the headers and certificates of the target; None where it says nothing,
-    or nothing within TIMEOUT_S or a shorter time."""
+    """The content at this URL, read with the headers and certificates of the target. Returns None without an answer within
+    TIMEOUT_S, or a shorter time."""
     timeout_s = TIMEOUT_S if timeout_s is None else min(timeout_s, TIMEOUT_S)
     thread = ThreadPoolExecutor(1)
     answered = False
     try:
-        found = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
+        content = await asyncio.get_running_loop().run_in_executor(thread, _get, url, target, timeout_s)
         answered = True
     finally:
         # It ends with the request: this process has one thread again (child_process.py). Who is cancelled waits for none.
         thread.shutdown(wait=answered)
-    return found
+    return content
 
 
 def _get(url: str, target: Target, timeout_s: float) -> bytes | None:

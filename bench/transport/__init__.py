@@ -41,7 +41,7 @@ DEFAULT = "wire" if sys.platform == "linux" else "httpx"
 
 
 def missing(name: str) -> str | None:
-    """Why this system has no such transport, and what to do; None where it has."""
+    """Why this system lacks the transport, and what to do; None if it has it."""
     if name == "wire" and sys.platform != "linux":
         return "wire needs Linux (epoll, and the kernel's time stamps): leave --transport out, and httpx sends the requests"
     return None

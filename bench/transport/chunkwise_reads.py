@@ -62,12 +62,12 @@ def announces_chunks(data: bytes, end: int) -> bool:
 def left_of_chunk(glance: bytes) -> int:
     """How many bytes of an HTTP chunk follow these first few of it, its line end included: 0 where none do, never more than
     `MOST`, and `MOST` where they do not look like the first bytes of a chunk: a wrong guess costs a stamp its exactness."""
-    line, found, _ = glance.partition(b"\r\n")
+    line, line_end, _ = glance.partition(b"\r\n")
     try:
         size = int(line.partition(b";")[0], 16)
     except ValueError:
         return MOST
-    return min(MOST, max(0, len(line) + 2 + size + 2 - len(glance))) if found else MOST
+    return min(MOST, max(0, len(line) + 2 + size + 2 - len(glance))) if line_end else MOST
 
 
 def read_chunkwise(

@@ -216,11 +216,9 @@ class Connection(ABC):
         self._engine.watch(self, self._sending, READABLE | WRITABLE)
 
     def _watch_reading(self) -> None:
-        """Read what comes from now on."""
         self._engine.watch(self, self._arrived, READABLE)
 
     def _new_parser(self) -> Parser:
-        """What reads the reply that comes next."""
         return ResponseParser()
 
     def _unsendable(self, job: Job, error: str) -> None:
@@ -271,7 +269,7 @@ class Connection(ABC):
     @property
     @abstractmethod
     def put_by(self) -> int:
-        """Reads that nobody has looked at."""
+        """Reads that are not parsed yet."""
 
     @abstractmethod
     def _holds_reads(self) -> bool:

@@ -36,7 +36,7 @@ _Piece = tuple[bytes, int, int]
 MOST_PUT_BY, MOST_PIECES = 4 * 1024 * 1024, 4096
 """Bytes, and pieces, of a body that may wait to be read."""
 MAX_ERROR_BYTES = 1024 * 1024
-"""Kept of the body of an error: its words stand at the beginning."""
+"""How much of the body of an error is kept: its message comes first."""
 STALE_WITHIN_NS = 1_000_000_000
 """A connection that the server had given up before a request came dies within a round trip of it. One that dies later dies of
 the request, which is not sent again."""
@@ -113,8 +113,8 @@ class Exchange:
     def head(
         self, status: int, content_type: str, content_encoding: str, location: str | None, *, sized: bool = False
     ) -> None:
-        """The response head has come; `sized` if it has a Content-Length. Raises Undecodable for an encoding that nobody
-        asked for."""
+        """The response head has come; `sized` if it has a Content-Length. Raises Undecodable for an encoding that was
+        not asked for."""
         self._sized = sized
         self.status = status
         self.location = location
@@ -140,7 +140,7 @@ class Exchange:
 
     @property
     def last_chunk_ns(self) -> int:
-        """The stamp of the last chunk that was given; -1 where there is none."""
+        """The stamp of the last chunk; -1 if there is none."""
         return self._chunk_ns[-1] if self._chunk_ns else -1
 
     def takes_events(self) -> bool:
@@ -152,8 +152,8 @@ class Exchange:
         return self._parser.between_events
 
     def feed_events(self, events: list[bytes], stamps: list[int], bounds: list[tuple[int, int]], size: int) -> None:
-        """Whole events, each with its stamp; `size` bytes of the body. `bounds` has those that share the stamp of the next:
-        their numbers from here on, -1 the one before, and how early they may have come."""
+        """Whole events, each with its stamp; `size` bytes of the body. `bounds` lists the events that share the stamp of the
+        next one: their numbers, counted from these events (-1: the event before), and how early they may have come."""
         assert isinstance(self._parser, SSEParser)
         self._parser.passed(len(events))
         self.bytes_received += size
@@ -223,8 +223,8 @@ class Exchange:
         events: list[bytes] = []
         stamps, bounds = self._chunk_ns, self._bounds
         cut = self._parser.feed_all([piece for piece, _, _ in pieces])
-        for found, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
-            for event in found:
+        for events_of_piece, (_, stamp_ns, bound_ns) in zip(cut, pieces, strict=True):
+            for event in events_of_piece:
                 # One stamp for several chunks of a read: exact for the last, the latest moment for those before.
                 if stamps and stamps[-1] == stamp_ns:
                     bounds[len(stamps) - 1] = bound_ns
@@ -380,7 +380,7 @@ class Exchange:
         return ParsedReply()
 
     def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
-        """The outcome, and what the response itself says of it. What the server said outranks how the connection ended."""
+        """The outcome, and the error that the response itself names. The response outranks the end of the connection."""
         if self.status is not None and self.status >= 300 and failed in (None, *LOST):
             return self._refusal(), self._http_error()
         problem = reply.problem

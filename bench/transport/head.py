@@ -4,7 +4,7 @@ The transports frame bodies with different parsers, and these disagree about hea
 are here, once, and the parsers get a head on which there is nothing to decide:
 
 - lines may end with LF alone; a folded line is joined to the one before it (RFC 9112, 2.2 and 5.2);
-- interim responses (1xx) are dropped; 101 is refused, because nobody asked to switch protocols;
+- interim responses (1xx) are dropped; 101 is refused, because no request asks to switch protocols;
 - `Content-Length` must be digits; several must be equal; together with `Transfer-Encoding` it is refused (RFC 9112, 6.3);
 - the only transfer encoding is `chunked`, once;
 - a line without a colon, a name that is no token, a control character in a value, and any version but HTTP/1.0 and
@@ -86,7 +86,7 @@ def checked(head: bytes) -> bytes:
         raise ProtocolError(f"{_shown(status)} is no status line")
     lengths: set[bytes] = set()
     codings: list[bytes] = []
-    kept = [status]
+    lines_kept = [status]
     for line in _unfolded(lines) if b"\n " in head or b"\n\t" in head else lines:
         lower, value, field = _field(line) if len(line) <= _SHORT else _field_of(line)
         if lower == b"content-length":
@@ -94,25 +94,25 @@ def checked(head: bytes) -> bytes:
         elif lower == b"transfer-encoding":
             codings += [item.strip(b" \t").lower() for item in value.split(b",")]
         else:
-            kept.append(field)
+            lines_kept.append(field)
     if codings and lengths:
         raise ProtocolError("both Transfer-Encoding and Content-Length")
     if codings:
         if codings != [b"chunked"]:
             raise ProtocolError(f"the transfer encoding {_shown(b', '.join(codings))} is not chunked")
-        kept.append(b"transfer-encoding: chunked")
+        lines_kept.append(b"transfer-encoding: chunked")
     if lengths:
         length = lengths.pop()
         if lengths:
             raise ProtocolError("several values of Content-Length")
         if not length.isdigit() or len(length) > 18:
             raise ProtocolError(f"the Content-Length is {_shown(length)}")
-        kept.append(b"content-length: " + length)
-    return b"\r\n".join(kept) + b"\r\n\r\n"
+        lines_kept.append(b"content-length: " + length)
+    return b"\r\n".join(lines_kept) + b"\r\n\r\n"
 
 
 def _unfolded(lines: list[bytes]) -> list[bytes]:
-    """Each line with those that go on with it."""
+    """Join folded lines."""
     whole: list[bytes] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and whole:

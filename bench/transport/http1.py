@@ -1,7 +1,7 @@
 """Responses of HTTP/1.1, sans-IO: the bytes of a connection in, the head and the pieces of the body out.
 
-The head is checked by `head.py`, which passes over interim responses; the framing is httptools' (llhttp). What is here turns
-its callbacks into values and says when a response has ended.
+`head.py` checks the head and skips interim responses; httptools (llhttp) does the framing. This file turns its callbacks into
+values and detects the end of a response.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.transport.head import HeadReader, ProtocolError
 class ResponseParser:
     """One response. `feed` returns the pieces of the body that the bytes held; `head` is complete when `status` is set.
 
-    httptools keeps this object and this object keeps httptools': `close` breaks the cycle.
+    httptools refers to this object, and this object to httptools: `close` breaks the cycle.
     """
 
     __slots__ = ("_head", "_parser", "_pieces", "complete", "error", "headers", "keep_alive", "status")
@@ -33,9 +33,9 @@ class ResponseParser:
         self.keep_alive = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of body in these bytes, those before an `error` included.
+        """The pieces of body in these bytes, with the pieces before an `error`.
 
-        What follows the end of the response in the same bytes is nobody's, and ends the connection (`keep_alive`).
+        Bytes that follow the end of the response belong to nothing, and end the connection (`keep_alive`).
         Raises ProtocolError if nothing can come of the bytes: they follow the end of the response, or are no head. Raises
         HeadTooLarge.
         """
@@ -61,7 +61,7 @@ class ResponseParser:
         return pieces
 
     def behind(self, data: bytes) -> None:
-        """A read that came behind the response: bytes that nobody asked for, and nothing to do with it."""
+        """A read behind the response: bytes that were not asked for and do not belong to it."""
         del data
         self.keep_alive = False
 

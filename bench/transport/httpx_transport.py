@@ -106,8 +106,8 @@ class HttpxTransport:
                 failed, error = await self._attempt(exchange)
             return failed, error
         finally:
-            for one in [*leaves, *([] if timer is None else [timer])]:
-                one.cancel()
+            for pending in [*leaves, *([] if timer is None else [timer])]:
+                pending.cancel()
 
     def _ended(self, task: asyncio.Task[_Broken], done: OnRecord, ended: OnEnd) -> None:
         """Make the record, whatever became of the task."""

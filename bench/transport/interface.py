@@ -52,11 +52,11 @@ class Target:
         return replace(self, url=url, headers=headers, others=others)
 
     def destination(self, route: Route) -> Destination:
-        """Where requests of this route go. A header of the route replaces those of its name."""
+        """Where requests of this route go. A header of the route replaces the target's headers of the same name."""
         whole = Destination(self.url, self.headers) if route.endpoint is None else self.others[route.endpoint]
         own = {name.lower() for name, _ in route.headers}
-        kept = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
-        return Destination(whole.url, kept + route.headers)
+        shared = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
+        return Destination(whole.url, shared + route.headers)
 
 
 def _without_credentials(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -22,7 +22,7 @@ class Sweep:
     def __init__(
         self, target: Target, clock: Clock, jobs: Iterable[Job], end: Callable[[Job, Outcome, str], None]
     ) -> None:
-        """`jobs` are those under way, whenever it is looked at; `end` ends one of them."""
+        """`jobs`: the jobs under way, at any time. `end` ends one of them."""
         self._target, self._clock, self._jobs, self._end = target, clock, jobs, end
         limits = (
             target.timeout_connect_ns, target.timeout_first_byte_ns, target.timeout_idle_ns, target.timeout_total_ns,
@@ -32,7 +32,6 @@ class Sweep:
         self._timer: Timer = clock.call_at(now_ns() + self._every_ns, self._look)
 
     def close(self) -> None:
-        """Look no more."""
         self._timer.cancel()
 
     def _look(self) -> None:

@@ -191,7 +191,7 @@ class PolledConnection(Connection):
 
     @property
     def put_by(self) -> int:
-        """Reads that nobody has looked at."""
+        """Reads that are not parsed yet."""
         return len(self._put_by)
 
     def _holds_reads(self) -> bool:

@@ -92,7 +92,7 @@ class ReceivedConnection(Connection):
 
     @property
     def put_by(self) -> int:
-        """Reads that nobody has looked at."""
+        """Reads that are not parsed yet."""
         return 0 if self._stream is None else self._stream.put_by
 
     def _holds_reads(self) -> bool:
@@ -124,9 +124,9 @@ class ReceivedConnection(Connection):
             return
         while True:
             if parser.status is not None and not parser.complete and exchange.takes_events():
-                found = stream.events(offset_ns, exchange.last_chunk_ns)
-                if found is not None:
-                    events, stamps, bounds, size, exchange.last_read_ns = found
+                plain_events = stream.events(offset_ns, exchange.last_chunk_ns)
+                if plain_events is not None:
+                    events, stamps, bounds, size, exchange.last_read_ns = plain_events
                     exchange.feed_events(events, stamps, bounds, size)
             taken = stream.take(offset_ns, exchange.first_byte_ns is None)
             if taken is None:
@@ -150,13 +150,11 @@ class ReceivedConnection(Connection):
         self._bound_memory(exchange)
 
     def read_out(self) -> None:
-        """Look at what has arrived until now."""
         if self._stream is not None:
             self._stream.read()
         self._parse_what_came()
 
     def close(self) -> None:
-        """Close the socket. Safe to call again."""
         if self._stream is not None:
             self._stream.forget()
             self._engine.forget_name(self.name)

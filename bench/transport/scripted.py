@@ -1,6 +1,6 @@
 """A transport without a network: each response follows a script. The fake that the dispatchers' tests run against.
 
-Shipped with the package, because whoever writes a dispatcher or a search on top of `bench` needs it too.
+Shipped with the package, because authors of dispatchers and searches on top of `bench` need it too.
 """
 
 from __future__ import annotations

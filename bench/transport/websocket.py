@@ -1,8 +1,8 @@
 """The client's side of a WebSocket, sans-IO: the handshake, messages out, and the messages of one reply after the other in.
 
-Framing, masking and the handshake are wsproto's (RFC 6455). What is here turns its events into values: the pieces of a body
-for an exchange, each a whole text message, and what the connection has to answer by itself (pings, a close). No extension is
-offered, so messages are not compressed.
+wsproto does framing, masking and the handshake (RFC 6455). This file turns its events into values: the pieces of a body for
+an exchange, each a whole text message, and the connection's own answers (to pings, to a close). No extension is offered, so
+messages are not compressed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.transport.sse import MAX_EVENT_BYTES
 _TEXT = 0x81
 """The first byte of a text message in one frame."""
 _EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
-"""vLLM says so five minutes before it closes a connection of an hour: nothing has failed."""
+"""vLLM sends it five minutes before it closes a connection after an hour: nothing has failed."""
 
 
 class BrokenSocket(Exception):
@@ -61,7 +61,7 @@ class ClientSocket:
         self.refused: Refused | None = None
         self.outgoing = b""
         self.closed: str | None = None
-        """What the server said when it closed the connection."""
+        """The reason that the server gave when it closed the connection."""
         self._message: list[str] = []
         self._size = 0
         self._ends: Callable[[bytes], bool] = lambda message: False
@@ -107,12 +107,12 @@ class ClientSocket:
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that these bytes complete, up to the end of the reply. One that comes behind it ends the
         connection (`keep_alive`), as do a close and what is no text (`error`)."""
-        found: list[bytes] = []
+        pieces: list[bytes] = []
         try:
             self._frames.receive_data(data)
             for event in self._frames.events():
                 if isinstance(event, TextMessage):
-                    self._take(event, found)
+                    self._take(event, pieces)
                 elif isinstance(event, Ping):
                     self.outgoing += self._frames.send(event.response())
                 elif isinstance(event, CloseConnection):
@@ -121,9 +121,9 @@ class ClientSocket:
                     self._fail("a binary message came, and events are texts")
         except (RemoteProtocolError, LocalProtocolError) as e:
             self._fail(str(e))
-        return found
+        return pieces
 
-    def _take(self, event: TextMessage, found: list[bytes]) -> None:
+    def _take(self, event: TextMessage, pieces: list[bytes]) -> None:
         self._message.append(event.data)
         self._size += len(event.data)
         if self._size > MAX_EVENT_BYTES:
@@ -139,7 +139,7 @@ class ClientSocket:
             self.keep_alive = False
             return
         self.status = 200
-        found.append(message)
+        pieces.append(message)
         if self._ends(message):
             self.complete = True
 
@@ -158,7 +158,7 @@ class ClientSocket:
             self.error = words
 
     def behind(self, data: bytes) -> None:
-        """A read that came behind the reply: a ping, or a message that nobody asked for."""
+        """A read behind the reply: a ping, or a message that was not asked for."""
         self.feed(data)
 
     def goodbye(self) -> bytes:
@@ -172,7 +172,6 @@ class ClientSocket:
         """A WebSocket that ends without a goodbye completes no reply."""
 
     def close(self) -> None:
-        """A reply is over."""
         self._ends = lambda message: False
 
 

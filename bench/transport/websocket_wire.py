@@ -1,8 +1,7 @@
 """The wire transport over WebSockets: a conversation has a socket of its own, and its messages the kernel's stamps.
 
-Sockets, stamps, bounds and the making of records are those of HTTP (connection.py, wire.py); what differs is how a
-connection gets ready (a handshake over HTTP), what frames a request and its reply (websocket.py), and which connection a
-request may use.
+Sockets, stamps, bounds and records are as for HTTP (connection.py, wire.py). Different are how a connection gets ready (a
+handshake over HTTP), how a request and its reply are framed (websocket.py), and which connection a request may use.
 """
 
 from __future__ import annotations
@@ -93,7 +92,6 @@ class SocketConnection(PolledConnection):
     # One request.
 
     def send(self, job: Job, payload: bytes) -> None:
-        """Send a request: its message, in a frame."""
         try:
             framed = self._client.message(payload)
         except BrokenSocket as e:
@@ -284,7 +282,7 @@ class SocketTransport(WireTransport):
 
 
 def _message(request: Request) -> bytes:
-    """The message of a request. A message has no headers: the request's id stands in its metadata, where it has none of its
+    """The message of a request. A message has no headers: its metadata has the request's id, unless it has metadata of its
     own."""
     body = request.body
     own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}

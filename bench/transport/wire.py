@@ -42,7 +42,7 @@ CONNECT_AT_ONCE = 128
 """Connections made ahead at the same time: a server's queue of unaccepted ones is often no longer."""
 
 MOST_HEADS = 4096
-"""Heads of requests that are kept, of those that name their own headers or endpoint."""
+"""How many heads are cached of requests that name their own headers or endpoint."""
 
 POLL_MAX = 512
 READS_AT_ONCE = 16
@@ -101,14 +101,14 @@ class WireTransport:
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
         try:
-            found = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
-            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in found]
+            addresses = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
         except OSError as e:
             self._unresolved = f"the name {self.host} is not known ({e.strerror})"
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)
 
     async def prepare(self, connections: int) -> None:
-        """Make connections until so many are idle; those that fail are left to the requests that need them."""
+        """Make connections until so many are idle. A failed one is made again by the request that needs it."""
         missing = connections - len(self._idle)
         while missing > 0 and self._addresses:
             address = self._addresses[0]
@@ -246,7 +246,6 @@ class WireTransport:
     # What connections report.
 
     def connected(self, connection: Connection) -> None:
-        """A connection is ready for its first request."""
         made = self._ahead.pop(connection, None)
         if made is not None and not made.done():
             made.set_result(True)
@@ -258,7 +257,6 @@ class WireTransport:
         self._send(job, connection)
 
     def connect_failed(self, connection: Connection, error: str) -> None:
-        """No connection came about."""
         if len(self._addresses) > 1 and connection.address == self._addresses[0]:
             # A name with several addresses: go on without the one that refuses.
             del self._addresses[0]
@@ -279,13 +277,11 @@ class WireTransport:
         self._idle.pop(connection.fd, None)
 
     def served(self, connection: Connection, job: Job, keep: bool) -> None:
-        """A response has come to its end."""
         if keep:
             self._idle[connection.fd] = connection
         self._conclude(job, job.exchange.last_read_ns, None, None)
 
     def failed(self, job: Job, outcome: Outcome, error: str | None) -> None:
-        """A request has failed; its connection is closed."""
         self._conclude(job, now_ns(), outcome, error)
 
     def _conclude(self, job: Job, end_ns: int, failed: Outcome | None, error: str | None) -> None:
@@ -375,7 +371,7 @@ class WireTransport:
     # Once in a while.
 
     def _clock_stepped(self) -> None:
-        """CLOCK_REALTIME was set: what came before keeps the old offset, and every request under way says so."""
+        """CLOCK_REALTIME was set: earlier stamps keep the old offset, and requests under way are marked."""
         for job in list(self._jobs):
             job.exchange.clock = "mixed"
             if job.connection is not None and job.connection.connected and job.connection.job is job:

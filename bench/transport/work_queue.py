@@ -62,7 +62,7 @@ class WorkQueue:
 
 
 def _do(work: Callable[[], None]) -> None:
-    """Work that fails is told as a callback of the loop that fails, and takes nothing with it of what waits behind it."""
+    """Report failed work like a failed callback of the loop. The work behind it continues."""
     try:
         work()
     except Exception as defect:

@@ -52,13 +52,14 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnPlace:
-    """Where a request stands in its session, as it was planned; its record says all of it.
+    """The planned place of a request in its session. Its record has all of it.
 
-    `number` of the session in its run: each replay of a file's session has its own. Turns, jobs and the steps of a job are
-    numbered from 0. `turns` of the whole session, `job_steps` of the whole job. `pause_ns`: between the end of the last turn
-    that it waited for, and itself. `after`: those turns, where they are not just the one before it. `cached_tokens`: of its
-    prompt, those that a prefix cache without end holds by then. `turns_before`: where the session began in its middle, its
-    turns that were before that and never sent; `job_cut`: some of them belong to this request's job.
+    `number`: the session's number in the run; each replay of a file's session has its own. Turns, jobs and the steps of a job
+    are numbered from 0. `turns` counts the whole session, `job_steps` the whole job. `pause_ns`: from the end of the last
+    turn that it waited for until its start. `after`: the turns that it waited for, if they are not just the turn before it.
+    `cached_tokens`: the tokens of its prompt that an endless prefix cache holds by then. `turns_before`: if the session began
+    in its middle, how many of its turns came before and were never sent; `job_cut`: some of them belong to this request's
+    job.
     """
 
     number: int
@@ -76,7 +77,6 @@ class TurnPlace:
     job_cut: bool | None = None
 
     def record_fields(self) -> dict[str, Any]:
-        """The fields of its record."""
         return {
             "session_number": self.number,
             "session_turns": self.turns,
@@ -96,11 +96,11 @@ class TurnPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
-    """How a request hangs together with those before it in its conversation, for servers and sockets that keep one.
+    """How a request continues its conversation, for servers and sockets that keep one.
 
-    `conversation`: its name, in this run (a branch has one of its own). `last`: no turn goes on with this one's answer there.
-    `stored`: the server keeps the history, so the reply must have an id. `previous`: the response that it goes on with, in
-    place of a history; None: it brings its history with it.
+    `conversation`: its name in this run (a branch has its own). `last`: no turn continues from this answer. `stored`: the
+    server keeps the history, so the reply must have an id. `previous`: the response that it continues, in place of a history;
+    if None, the request carries its history.
     """
 
     conversation: str
@@ -111,9 +111,9 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None where the data does not say.
+    """One request, ready to send. `body` is the encoded JSON body; asked tokens are None if the data does not name them.
 
-    `route` None: it goes where the run goes. `model`: the model that it names, where those of a run may differ.
+    `route` is None if the request goes where the run goes. `model`: the model that it names, if a run has several.
     """
 
     id: str
@@ -121,13 +121,13 @@ class Request:
     phase: Phase = "run"
     session: str | None = None
     place: TurnPlace | None = None
-    """In mode sessions: where it stands in its session."""
+    """In mode sessions: its place in its session."""
     body: bytes
     stream: bool
     input_tokens_asked: int | None
     output_tokens_asked: int | None
     batch: InputBatch | None = None
-    """None where the reply is generated text."""
+    """None if the reply is generated text."""
     route: Route | None = None
     model: str | None = None
     cancel_after_ns: int | None = None
@@ -137,11 +137,11 @@ class Request:
     continuation: Continuation | None = None
     """In mode sessions: the conversation that it goes on with."""
     on_answer: Callable[[Answer], None] | None = None
-    """Told what the response said, before its record is handed over."""
+    """Called with the answer before the record is handed over."""
 
     @property
     def place_fields(self) -> dict[str, Any]:
-        """The fields of its record that say where it stands in its session."""
+        """The fields of its record for its place in its session."""
         return {} if self.place is None else self.place.record_fields()
 
 
@@ -177,7 +177,6 @@ class RequestDraft:
     model: str | None = None
 
     def pack(self) -> bytes:
-        """The draft as bytes."""
         session = None if self.session is None else self.session.encode()
         own = b"" if self.route is None and self.model is None else self._pack_own()
         head = _DRAFT.pack(
@@ -196,7 +195,6 @@ class RequestDraft:
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:
-        """The draft in these bytes."""
         session_bytes, own_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
         own_at = _DRAFT.size + max(0, session_bytes)
         body_at = own_at + own_bytes
@@ -229,7 +227,7 @@ def _unpack_own(packed: bytes) -> tuple[Route | None, str | None]:
 
 
 def route_of(sample: Sample) -> Route | None:
-    """Where a sample goes that says so itself; None for all others."""
+    """Where a sample goes that names its own place; None for all others."""
     return None if sample.endpoint is None and not sample.headers else Route(sample.endpoint, sample.headers)
 
 

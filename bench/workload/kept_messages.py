@@ -1,8 +1,8 @@
 """Messages that many requests carry, written as JSON once.
 
-In a conversation each request repeats all that was said before. A context of 100,000 tokens is half a megabyte: to encode
-it for every turn would cost the measuring loop milliseconds. So a message keeps the bytes that its endpoint writes for it,
-and a body is joined of them. Who makes requests sees to it that the same message is the same object (turns.py).
+Each request of a conversation repeats all earlier messages. A context of 100,000 tokens is half a megabyte: encoding it for
+every turn would cost the measuring loop milliseconds. So a message keeps the bytes that its endpoint writes for it, and a
+body is joined from them. turns.py makes sure that equal messages are one object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Keeper:
     def kept(
         self, messages: Sequence[Mapping[str, Any]], before: Sequence[KeptMessage] = ()
     ) -> tuple[KeptMessage, ...]:
-        """The messages of a request. `before`: those of an earlier one that may begin in the same way."""
+        """The messages of a request. `before`: the messages of an earlier request that may begin in the same way."""
         return tuple(
             before[at] if at < len(before) and before[at] == message else self._one(message)
             for at, message in enumerate(messages)
@@ -42,10 +42,10 @@ class Keeper:
         # The texts of a session are there once, so that of two messages with the same text both have the same object. Whoever
         # is found here holds its text, so no other text has its number meanwhile.
         key = (message.get("role"), id(message.get("content")))
-        found = self._by_text.get(key)
-        if found is None or found != message:
-            found = self._by_text[key] = KeptMessage(message)
-        return found
+        message_object = self._by_text.get(key)
+        if message_object is None or message_object != message:
+            message_object = self._by_text[key] = KeptMessage(message)
+        return message_object
 
 
 Write = Callable[[Sequence[Mapping[str, Any]]], Sequence[Any]]
@@ -59,8 +59,8 @@ def array_of(
 ) -> Sequence[Any] | orjson.Fragment:
     """The JSON array that holds what `write` makes of messages, for `orjson.dumps`.
 
-    `write` gives the elements for some messages. Those of several are those of each, one behind the other, but that messages
-    in a row which are `together` are written as one. What it makes of a KeptMessage is kept there as `form`.
+    `write` returns the elements for some messages. The elements of several are the elements of each, one after the other,
+    except that consecutive messages which are `together` are written as one. A KeptMessage keeps its elements as `form`.
     """
     if not any(isinstance(message, KeptMessage) for message in messages):
         return write(messages)
@@ -77,11 +77,11 @@ def array_of(
 
 
 def _written(some: Sequence[Mapping[str, Any]], form: str, write: Write) -> bytes:
-    """The elements for these, joined by commas; those of several are not kept."""
-    one = some[0] if len(some) == 1 else None
-    if isinstance(one, KeptMessage) and (piece := one.written.get(form)) is not None:
+    """The elements of these messages, joined by commas. They are cached for a single message only."""
+    single = some[0] if len(some) == 1 else None
+    if isinstance(single, KeptMessage) and (piece := single.written.get(form)) is not None:
         return piece
     piece = orjson.dumps(write(some))[1:-1]
-    if isinstance(one, KeptMessage):
-        one.written[form] = piece
+    if isinstance(single, KeptMessage):
+        single.written[form] = piece
     return piece

@@ -1,12 +1,11 @@
-"""Sessions that begin in their middle, as one finds them in a service that has run for long.
+"""Sessions that begin in their middle, as in a service that has run for a long time.
 
-Who looks at a service at some instant finds a session in proportion to how long it lasts, at an instant of it of which none
-is likelier than another. So the sessions are laid end to end, and as many equally spaced instants as there are users are
-drawn of that line. How long answers will last is not known beforehand: each is taken to need ANSWER_NS_PER_TOKEN for each
-token that it is asked for.
+At a random instant, a service is in a session with a probability proportional to its length, and all instants of the session
+are equally likely. So the sessions are laid end to end, and equally spaced instants are drawn from that line, one per user.
+The length of answers is not known beforehand: each is assumed to need ANSWER_NS_PER_TOKEN per requested token.
 
-Turns that had begun at that instant were before the run: they are not sent, and their planned answers stand in the history.
-The others are due as if those had ended when the plan says. So no burst of requests begins the run.
+Turns that had begun by that instant belong to the time before the run: they are not sent, and their planned answers are in
+the history. The other turns are due as if the earlier ones had ended by plan. So no burst of requests begins the run.
 """
 
 from __future__ import annotations
@@ -58,37 +57,37 @@ def instants(lasts_ns: Sequence[int], users: int, chance: Random) -> list[tuple[
     """For each user, which session it is in and how far into it, in ns; `lasts_ns`: how long the sessions last."""
     total = sum(lasts_ns)
     at = chance.random()
-    found: list[tuple[int, int]] = []
+    drawn: list[tuple[int, int]] = []
     number, begin = 0, 0
     for user in range(users):
         instant = min(int((user + at) * total / users), total - 1)
         while instant >= begin + lasts_ns[number]:
             begin += lasts_ns[number]
             number += 1
-        found.append((number, instant - begin))
-    chance.shuffle(found)
-    return found
+        drawn.append((number, instant - begin))
+    chance.shuffle(drawn)
+    return drawn
 
 
-def without_doubles(found: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
-    """The same, but that of two users in one session the second goes to the longest that nobody is in, as far into it for its
-    length. Two that say the same would share a cache. Where there are fewer sessions than users, some stay together."""
-    taken = {number for number, _ in found}
+def without_doubles(drawn: Sequence[tuple[int, int]], lasts_ns: Sequence[int]) -> list[tuple[int, int]]:
+    """The same, but if two users are in one session, the second moves to the longest empty session, to the same relative
+    place. Two users with the same texts would share a cache. If there are fewer sessions than users, some stay together."""
+    taken = {number for number, _ in drawn}
     free = sorted((number for number in range(len(lasts_ns)) if number not in taken), key=lambda n: (lasts_ns[n], n))
-    kept: list[tuple[int, int]] = []
+    placed: list[tuple[int, int]] = []
     seen: set[int] = set()
-    for number, at_ns in found:
+    for number, at_ns in drawn:
         if number in seen and free:
             other = free.pop()
             at_ns = at_ns * lasts_ns[other] // lasts_ns[number]
             number = other
         seen.add(number)
-        kept.append((number, at_ns))
-    return kept
+        placed.append((number, at_ns))
+    return placed
 
 
 def beginning_at(session: Session, at_ns: int) -> Beginning | None:
-    """How a session begins that is so far into its plan; None where no turn is left to send."""
+    """How a session begins at this instant of its plan; None if no turn is left to send."""
     starts, ends = planned_times(session)
     before = {number: ends[number] - at_ns for number, start in enumerate(starts) if start <= at_ns}
     return None if len(before) == len(starts) else Beginning(-at_ns, before)

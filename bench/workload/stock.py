@@ -1,4 +1,4 @@
-"""What is made before it is due: here until the load begins, and by a feed beside it from then on, in bounded memory."""
+"""Requests made before they are due: by this process until the load begins, then by a feed, in bounded memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Backlog(Protocol):
 
     @property
     def taken(self) -> range:
-        """The numbers of those that were taken."""
+        """The numbers of the requests or sessions that were taken."""
 
 
 class Stock(Generic[T]):
@@ -70,9 +70,9 @@ class Stock(Generic[T]):
         most_bytes: int | None = None,
         progress: Callable[[int], None] = lambda made: None,
     ) -> int:
-        """Make things now until they have so many requests, then `more` things; or fewer, whose bytes are `most_bytes`.
+        """Make things until they have so many requests, then `more` things, but at most `most_bytes`.
 
-        How many were made; `progress` is told how many there are, every hundred and at the end.
+        Returns how many were made. `progress` is called with their number, every hundred and at the end.
         """
         made, wanted = 0, self.requests + requests
         while self.requests < wanted or more > 0:
@@ -106,7 +106,6 @@ class Stock(Generic[T]):
         self.made += 1
 
     def put(self, thing: T) -> None:
-        """One more is there."""
         requests, size = self._weigh(thing)
         self.requests += requests
         self.bytes += size

@@ -1,8 +1,8 @@
-"""What is sent in mode sessions: requests that carry what was said before, made while their user thinks.
+"""Requests of mode sessions: each carries the turns before it, and is made while its user thinks.
 
-A request cannot be made before the answers in its history have come. So sessions are made ahead, or by the process that makes
-requests too (bench/load/feed.py), since what their users say depends on no answer; and the body of a turn as soon as the
-answers are there that it needs: when it is due it only has to be sent.
+A request cannot be made before the answers in its history have come. The users' texts depend on no answer, so sessions are
+made ahead or by the feed (bench/load/feed.py). The body of a turn is made as soon as its answers are there: when it is due,
+it only has to be sent.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Conversation:
         self._made: dict[int, Encoded | None] = {}
         """Bodies, by turn; None of a turn that was sent."""
         self._said: dict[int, tuple[KeptMessage, ...]] = {}
-        """Messages of the turns that others go on with. Those of several turns are the same objects: each is encoded once."""
+        """Messages of the turns that other turns continue. Turns share these objects, so each message is encoded once."""
         self._keeper = Keeper()
         self._continued = Counter(node.continues for node in session.nodes)
         self._before = beginning.ended_ns.keys()
@@ -92,8 +92,8 @@ class Conversation:
 
     def is_ready(self, turn: int) -> bool:
         """Whether the answers in the history of a turn are there."""
-        said = self._session.nodes[turn].continues
-        return not self._real or said is None or said in self._answers or said in self._before
+        continued = self._session.nodes[turn].continues
+        return not self._real or continued is None or continued in self._answers or continued in self._before
 
     def make(self, turn: int) -> None:
         """Make the body of a turn, if its answers are there and it was not made."""
@@ -120,25 +120,25 @@ class Conversation:
         if before is not None and self._previous(turn) is not None:
             return tuple(self._new_messages(turn, before))
         messages = self._session.conversation(turn, self._answers, reasoning=self._reasoning)
-        said = self._keeper.kept(messages, self._said.get(before or 0, ()))
+        shared = self._keeper.kept(messages, self._said.get(before or 0, ()))
         self._continued[before] -= 1
         if before and not self._continued[before]:  # The first turn's begin other conversations too.
             self._said.pop(before, None)
         if turn == 0 or self._continued[turn]:
-            self._said[turn] = said
-        return said
+            self._said[turn] = shared
+        return shared
 
-    def _new_messages(self, turn: int, said: int) -> list[Message]:
-        """What a turn says beside the response that it goes on with: the system messages, and what is new."""
+    def _new_messages(self, turn: int, continued: int) -> list[Message]:
+        """The messages of a turn in addition to the response that it continues: system messages, and new ones."""
         session = self._session
         opening = session.opening_of(session.line_to(turn)[0])
         system = itertools.takewhile(lambda message: message.get("role") in ("system", "developer"), opening)
-        return [*system, *session.said_at(turn, session.answer_to(said, self._answers[said]))]
+        return [*system, *session.said_at(turn, session.answer_to(continued, self._answers[continued]))]
 
     def _previous(self, turn: int) -> str | None:
         """The response that a turn goes on with where the server keeps it; None: it brings its history."""
-        said = self._session.nodes[turn].continues
-        answer = None if said is None else self._answers.get(said)
+        continued = self._session.nodes[turn].continues
+        answer = None if continued is None else self._answers.get(continued)
         return answer.response_id if self._stored and answer is not None else None
 
     def _continuation(self, turn: int) -> Continuation:
@@ -164,9 +164,9 @@ class Conversation:
         self.make(turn)
         encoded, self._made[turn] = self._made[turn], None
         assert encoded is not None
-        said = self._session.nodes[turn].continues
+        continued = self._session.nodes[turn].continues
         # With real answers nobody knows the length of a history beforehand.
-        known = not self._real or said is None or said in self._before
+        known = not self._real or continued is None or continued in self._before
         return Request(
             id=request_id,
             index=index,
@@ -211,7 +211,7 @@ class Conversation:
         return bool(node.after) and self._before >= {*node.after}
 
     def answered(self, turn: int) -> None:
-        """The answer to a turn has come, and was a good one."""
+        """A good answer to a turn has come."""
         self._answers[turn] = self._heard.pop(turn, Answer()) if self._real else None
 
 
@@ -254,7 +254,7 @@ class Conversations:
         self._begun = 0
         self._middles: deque[tuple[Session | None, Beginning]] = deque()
         self._left: deque[Session] = deque()
-        """Sessions that were taken, and come behind those that begin in their middle."""
+        """Sessions that were taken and follow the sessions that begin in their middle."""
         self._ready: deque[Conversation] = deque()
         """Conversations that come next, with the bodies of their first turns."""
 
@@ -264,7 +264,7 @@ class Conversations:
         return self.stock.has_room
 
     def add(self, packed: bytes) -> None:
-        """Another process has made one more session: a packed one."""
+        """Add a packed session that another process has made."""
         self.stock.put(unpack_session(packed))
 
     @property
@@ -274,8 +274,8 @@ class Conversations:
         return range(self._first, self._first + begun * self._step, self._step)
 
     def begin_in_middle(self, users: int, chance: Random, out_of: int) -> None:
-        """Let the first conversations of so many users begin in the middle of sessions, drawn of the next `out_of`. Those
-        that are not drawn come behind them, from their first turn on."""
+        """Let the first conversations of so many users begin in the middle of sessions, drawn from the next `out_of`.
+        Sessions that are not drawn follow, from their first turn on."""
         if not users:
             return
         if ready := len(self.stock):  # To wait for others would let the load begin late.

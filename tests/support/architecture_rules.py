@@ -73,10 +73,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.dispatch": frozenset(
         {"bench.clock", "bench.lazy_exports", "bench.records", "bench.transport.interface", "bench.workload"}
     ),
-    # The settings by type alone: a mode reads them, and the declaration of the settings reads the modes.
     "bench.modes": frozenset(
-        {"bench.clock", "bench.config.settings", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng",
-         "bench.schedule", "bench.sources", "bench.workload", "promptset"}
+        {"bench.clock", "bench.dispatch", "bench.endpoints", "bench.errors", "bench.rng", "bench.schedule",
+         "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
     # Pure functions of plain values, and the decisions of a search that stand on them.
@@ -243,6 +242,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
+    "bench.run_facts": frozenset(
+        {"bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
+         "bench.run_files.run_directory", "bench.schedule"}
+    ),
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
@@ -340,7 +343,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
     frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
@@ -351,6 +354,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )  # fmt: skip
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
+
+TIES = (
+    ("bench.endpoints.stream_reader", "bench.endpoints.openai"),
+    ("bench.endpoints.whole_reply", "bench.endpoints.openai"),
+    ("bench.metrics.by_part", "bench.metrics.summary"),
+)
+"""Files of bench that name the type of what they are part of: which, and its file. No other file does."""
 
 MOST_LINES = 60
 """Of a function, with its signature and its docstring."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from tests.support.architecture_rules import COMPOSERS, FOR_ALL_OF_BENCH, LAYER_OF, MAY_IMPORT, PACKAGES
@@ -85,6 +85,20 @@ def circle(modules: Mapping[str, str]) -> list[str]:
     """The files that import each other, directly or through others, at run time; none where there is no circle."""
     try:
         TopologicalSorter(files_imported(modules)).prepare()
+    except CycleError as e:
+        return sorted(set(e.args[1]))
+    return []
+
+
+def tied(modules: Mapping[str, str], known: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """The files that name each other, directly or through others, at run time or for types. `known`: pairs left out."""
+    pairs = set(known)
+    named = {}
+    for module, source in modules.items():
+        files = {full if full in modules else base for base, full in imports_of(source)}
+        named[module] = {file for file in files & modules.keys() if file != module and (module, file) not in pairs}
+    try:
+        TopologicalSorter(named).prepare()
     except CycleError as e:
         return sorted(set(e.args[1]))
     return []

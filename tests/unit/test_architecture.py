@@ -15,6 +15,7 @@ from tests.support.architecture_rules import (
     MOST_PARAMETERS,
     PACKAGES,
     ROOT,
+    TIES,
 )
 from tests.support.function_sizes import function_sizes
 from tests.support.imports import (
@@ -26,6 +27,7 @@ from tests.support.imports import (
     rule_for,
     run_time_imports,
     sources,
+    tied,
     violations,
 )
 
@@ -80,6 +82,12 @@ def test_every_module_has_a_rule_of_its_own_or_of_its_folder(package: str) -> No
 @pytest.mark.parametrize("package", ["bench", "promptset"])
 def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
     assert circle({name: source for name, source in sources().items() if inside(name, (package,))}) == []
+
+
+def test_no_file_of_bench_names_what_it_is_part_of() -> None:
+    bench = {name: source for name, source in sources().items() if inside(name, ("bench",))}
+    assert tied(bench, TIES) == [], "give the part what it needs: a value, a function, or a Protocol beside it"
+    assert [pair for pair in TIES if not tied(bench, [other for other in TIES if other != pair])] == []
 
 
 def test_no_file_of_the_mock_loads_itself_by_a_detour() -> None:

@@ -14,6 +14,7 @@ from tests.support.imports import (
     inside,
     run_time_imports,
     sources,
+    tied,
     violations,
 )
 
@@ -37,6 +38,12 @@ def test_a_circle_and_an_arrow_upwards_are_seen(module: str, line: str, found: i
     planted = sources()
     planted[module] += f"\n{line}\n"
     assert len(arrows_upwards(planted)) + bool(circle(planted)) == found
+
+
+def test_files_that_name_each_other_for_types_alone_are_seen() -> None:
+    modules = {"p": "", "p.a": "from p.b import B", "p.b": "if TYPE_CHECKING:\n    from p.a import A"}
+    assert tied(modules) == ["p.a", "p.b"]
+    assert tied(modules, [("p.b", "p.a")]) == []
 
 
 def test_a_long_function_and_one_of_many_parameters_are_seen() -> None:

@@ -1,7 +1,7 @@
-"""What one clock says beside another, from pings (Cristian's algorithm).
+"""The offset between two clocks, from pings (Cristian's algorithm).
 
-The other clock was read at some instant between the sending of a ping and the arrival of its answer. The middle of the two is
-wrong by at most half of the time between them, so of several pings the shortest knows best.
+The other clock is read at some instant between the sending of a ping and the arrival of its answer. The middle of the two is
+wrong by at most half of the time between them, so the shortest of several pings is the most exact.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SAME_CLOCK = ClockOffset(0, 0)
 
 
 def closest(pings: Iterable[Ping]) -> ClockOffset:
-    """What the shortest of the pings says. Raises ValueError where there is none."""
+    """The offset by the shortest of the pings. Raises ValueError if there is none."""
     best = min(pings, key=lambda ping: ping.answered_ns - ping.sent_ns)
     span_ns = best.answered_ns - best.sent_ns
     return ClockOffset((best.sent_ns + best.answered_ns) // 2 - best.theirs_ns, -(-span_ns // 2))

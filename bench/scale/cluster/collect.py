@@ -15,7 +15,7 @@ CLOCKS = "clock-*.json"
 
 
 def clock_name(worker: int) -> str:
-    """The file in which a worker's offset to the driver's clock stands beside its shards."""
+    """The file with a worker's offset to the driver's clock, next to its shards."""
     return CLOCKS.replace("*", str(worker))
 
 
@@ -24,16 +24,16 @@ def collect(directory: RunDirectory, folders: Sequence[Path], *, alone: bool) ->
 
     Raises UsageError where there is none, or the run is whole already.
     """
-    found = [clock for folder in folders for clock in sorted(folder.glob(CLOCKS))]
-    if not found:
+    clocks = [clock for folder in folders for clock in sorted(folder.glob(CLOCKS))]
+    if not clocks:
         raise UsageError(f"--shards: {', '.join(map(str, folders))} has no shard of a worker (clock-*.json beside it)")
     if not alone and (directory.path / REQUESTS).stat().st_size:
         raise UsageError(f"--shards: {directory.path} has the records of all its workers in one file already")
-    for clock in found:
-        said = orjson.loads(clock.read_bytes())
-        for name in shard_names(None if alone else said["worker"]):
+    for clock in clocks:
+        offset = orjson.loads(clock.read_bytes())
+        for name in shard_names(None if alone else offset["worker"]):
             shard, whole = GrowingShard(clock.parent / name), bytearray()
             while piece := shard.next_piece():
-                whole += on_driver_clock(piece, said["offset_ns"])
+                whole += on_driver_clock(piece, offset["offset_ns"])
             directory.write(name, bytes(whole))
-    return len(found)
+    return len(clocks)

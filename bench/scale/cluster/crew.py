@@ -63,7 +63,6 @@ class ClusterCrew(Together):
 
     @property
     def places(self) -> tuple[WorkerPlace, ...]:
-        """Where the workers run."""
         return tuple(worker.place for worker in self._workers)
 
     async def prepare(self) -> None:
@@ -135,7 +134,6 @@ class ClusterCrew(Together):
         return None
 
     def begin(self, start_ns: int, progress: Progress) -> None:
-        """Let them begin at this instant."""
         for worker in self._workers:
             worker.send(Begin(start_ns))
         self._followed = [asyncio.create_task(worker.follow(progress, start_ns)) for worker in self._workers]
@@ -176,7 +174,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list[str]:
     """What differs on the nodes from here: a sentence for each node that does."""
-    found = {}
+    counts = {}
     for node, theirs in nodes:
         packages = ours.versions.keys() | theirs.versions.keys()
         if theirs.code == ours.code:
@@ -191,5 +189,5 @@ def differences(ours: NodeFacts, nodes: Iterable[tuple[str, NodeFacts]]) -> list
                 f"other source code of trueload {ours.versions.get('trueload', '')} ({theirs.code}, here: {ours.code})"
             ]
         if differ:
-            found[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
-    return list(found.values())
+            counts[node] = f"--cluster: node {node} has {', '.join(differ)}: install the same on every node"
+    return list(counts.values())

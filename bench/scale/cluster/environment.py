@@ -26,7 +26,7 @@ def packages() -> tuple[Path, Path]:
 
 
 def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
-    """What Ray is told to make on the nodes. `secrets`: of the run. Raises UsageError where something must not be in it."""
+    """The environment that Ray makes on the nodes. Raises UsageError for forbidden content. `secrets`: of the run."""
     asked = {} if given == CODE else _read(Path(given))
     problems = [
         f"--runtime-env {given}: {path} has the name of a secret, and Ray writes it to its logs and its dashboard: set it on "
@@ -50,27 +50,27 @@ def environment_of(given: str, secrets: Iterable[str]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    said = f"--runtime-env {path}"
+    flag = f"--runtime-env {path}"
     try:
         content = yaml.safe_load(read_text(path))
     except OSError as e:
-        raise UsageError(f"{said}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
+        raise UsageError(f"{flag}: {e.strerror}: give {CODE}, or a YAML file of a Ray runtime environment") from e
     except RecursionError:
-        raise UsageError(f"{said}: it is nested too deeply to be a Ray runtime environment") from None
+        raise UsageError(f"{flag}: it is nested too deeply to be a Ray runtime environment") from None
     except (yaml.YAMLError, ValueError) as e:
-        raise UsageError(f"{said} is not YAML: {' '.join(str(e).split())[:200]}") from e
+        raise UsageError(f"{flag} is not YAML: {' '.join(str(e).split())[:200]}") from e
     if not isinstance(content, Mapping):
-        raise UsageError(f"{said}: must hold keys with values, for example 'pip: [tokenizers]'")
+        raise UsageError(f"{flag}: must hold keys with values, for example 'pip: [tokenizers]'")
     return {str(key): value for key, value in content.items()}
 
 
 def _leaves(value: object, path: str = "", name: str = "") -> Iterable[tuple[str, str, str]]:
     """Each single value: its path, the last key of that, and its text."""
     if isinstance(value, Mapping):
-        for key, held in value.items():
-            yield from _leaves(held, f"{path}.{key}" if path else str(key), str(key))
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key), str(key))
     elif isinstance(value, list):
-        for number, held in enumerate(value):
-            yield from _leaves(held, f"{path}[{number}]", name)
+        for number, item in enumerate(value):
+            yield from _leaves(item, f"{path}[{number}]", name)
     elif value is not None:
         yield path, name, str(value)

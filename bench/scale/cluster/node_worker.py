@@ -96,11 +96,11 @@ def node_facts() -> NodeFacts:
 
 def _code() -> str:
     """A hash of our own source: what is installed under one version may still differ."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for package in packages():
         for path in sorted(package.rglob("*.py")):
-            found.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
-    return found.hexdigest()[:16]
+            digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _with_our_code() -> dict[str, str]:
@@ -131,7 +131,6 @@ class NodeWorker:
         return node_facts()
 
     def now_ns(self) -> int:
-        """This node's clock."""
         return now_ns()
 
     def start(self, assignment: Assignment, offsets: bytes | None, connections: Connections) -> Started | Refused:

@@ -1,4 +1,4 @@
-"""One worker on a node, seen from the driver: what it last said, and its shards on the driver's disk."""
+"""The driver's side of a worker on a node: its last message, and its shards on the driver's disk."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RemoteWorker:
         self._same_clock = same_clock
         self._received = 0
         self._ended = 0
-        """Requests that have ended, by the worker's word; those of them that are here are counted in `_here`."""
+        """Requests that have ended, as the worker reports; `_here` counts the records that have arrived."""
         self._here = 0
         self.closed = False
         self.doubt: str | None = None
@@ -97,7 +97,7 @@ class RemoteWorker:
             raise BenchError(f"{self.heard.name} {e} while it got ready") from e
 
     async def set_clock(self, offset: ClockOffset) -> None:
-        """Tell the node what the driver's clock says beside its own. Raises BenchError where the node is gone."""
+        """Send the node its offset to the driver's clock. Raises BenchError if the node is gone."""
         try:
             await self._handle.call("set_clock", offset)
         except NodeLostError as e:
@@ -105,7 +105,7 @@ class RemoteWorker:
         self.place = replace(self.place, clock_offset_ns=offset.offset_ns, clock_bound_ns=offset.bound_ns)
 
     async def clock_offset(self) -> ClockOffset | None:
-        """Measure the node's clock; None where the node is gone."""
+        """Measure the node's clock. Returns None if the node is gone."""
         if self._same_clock:
             return SAME_CLOCK
         pings = []
@@ -125,7 +125,6 @@ class RemoteWorker:
         self.place = replace(self.place, clock_drift_ns=drift_ns)
 
     def send(self, message: object) -> None:
-        """Tell the program something."""
         self._handle.tell("send", message)
 
     async def follow(self, progress: Progress, start_ns: int) -> None:

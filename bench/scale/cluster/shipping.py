@@ -40,7 +40,7 @@ class GrowingShard:
         self._part = bytearray()
 
     def next_piece(self) -> bytes:
-        """The next whole lines; empty where there is none yet."""
+        """The next whole lines; empty if there are none yet."""
         while True:
             end = self._part.rfind(b"\n", 0, PIECE_BYTES) + 1 or self._part.find(b"\n") + 1
             if end:
