@@ -133,7 +133,11 @@ def _notes(notes: Iterable[str]) -> list[RenderableType]:
 
 def _finding(finding: Finding) -> RenderableType:
     text = _plain(finding.text, _STYLES[finding.tone])
-    return Text.assemble("next: ", _plain(finding.command, "bold"), " ", text) if finding.command else text
+    return (
+        Text.assemble("next: ", _plain(finding.command, "bold"), " " if finding.text else "", text)
+        if finding.command
+        else text
+    )
 
 
 def _tile_lines(block: Tiles) -> Iterator[str]:
