@@ -14,15 +14,15 @@ import orjson
 from bench.clock import utc_now
 from bench.commands import fit_replay
 from bench.config.flags import Parser
-from bench.documents.fit_document import COEFFICIENTS, SOURCES, fit_document
-from bench.documents.formatting import number
+from bench.documents.document import Level
+from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
 from bench.fit.profile import to_document, to_sampled_document
 from bench.fit.read import read_runs
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
-from bench.report import html
+from bench.report import html, text
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file
@@ -99,7 +99,7 @@ def main(argv: Sequence[str]) -> int:
     if given.format == "json":
         sys.stdout.write(content.decode())
     else:
-        print("\n".join(lines_of(document) + fit_replay.lines_of(document.get("replay", ()))))
+        text.show(fit_document(document), Level.USUAL)
         if out is not None:
             print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
     return Exit.GOOD
@@ -198,73 +198,3 @@ def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
         raise UsageError(f"nothing was fitted: {e}") from e
     date = utc_now().isoformat(timespec="seconds")
     return to_sampled_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
-
-
-def _short(us: float) -> str:
-    """A coefficient as text; less than 0.1 ns is nothing."""
-    return number(round(us, 4))
-
-
-def lines_of(document: Mapping[str, Any]) -> list[str]:
-    """The profile as text."""
-    of_engine = _sampled_lines if document["engine"] == "sampled" else _batching_lines
-    rows = of_engine(document) + [f"warning: {sentence}" for sentence in document["warnings"]]
-    if document["unknown"]:
-        rows += ["", "What these loads do not tell, and the run that would:"]
-        for one in document["unknown"]:
-            rows += [f"- {one['what']}: {one['why']}", f"    {one['command']}"]
-    return rows
-
-
-def _sampled_lines(document: Mapping[str, Any]) -> list[str]:
-    times, seen = document["sampled_times"], document["seen"]
-    rows = [f"{'at the least load':<22}{'p10':>10}{'p50':>10}{'p90':>10}{'p99':>10}"]
-    for title, key in (("TTFT, no prompt (ms)", "ttft_ms"), ("gap (ms)", "gap_ms")):
-        quantiles = times[key]
-        cells = (number(quantiles[round(share * (len(quantiles) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))
-        rows.append(f"{title:<22}" + "".join(f"{cell:>10}" for cell in cells))
-    rows += [
-        "",
-        f"a prompt token adds     {number(times['ttft_per_input_token_us'])} us to TTFT",
-        f"gaps hang together      {times['between']:.0%} of their variance is between requests; "
-        f"the one before explains {times['follows']:.2f} of the rest",
-        "",
-        f"{'requests under way':<22}{'TTFT x':>10}{'gaps x':>10}{'requests':>10}",
-    ]
-    for (under_way, ttft, gap), count in zip(times["load"], seen["requests_by_load"], strict=True):
-        rows.append(f"{under_way:<22g}{ttft:>10.3g}{gap:>10.3g}{count:>10,}")
-    return [*rows, "", f"{seen['requests']:,} requests with {seen['gaps']:,} gaps"]
-
-
-def _batching_lines(document: Mapping[str, Any]) -> list[str]:
-    rows = [f"{'us':<22}{'fitted':>10}   95% interval"]
-    for name, one in document["coefficients"].items():
-        low, high = ("?" if one[side] is None else _short(one[side]) for side in ("low", "high"))
-        what = f"{name}  {COEFFICIENTS[name]}"
-        rows.append(
-            f"{what:<22}{_short(one['value']):>10}   {f'{low} to {high}' if one['told'] else 'not told by these loads'}"
-        )
-    for one in document["decode"]:
-        what = f"D({one['tokens']})  decodes together"
-        rows.append(f"{what:<22}{_short(one['us']):>10}   {_short(one['low'])} to {_short(one['high'])}")
-    if document["decode"]:
-        rows.append("The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it.")
-    fit = document["fit"]
-    rows += [
-        "",
-        f"{fit['steps']} steps in {fit['rows']} rows; a row is off by {number(fit['scale_us'])} us (standard deviation); "
-        f"{fit['left_out']:.1%} lie far off and were left out",
-    ]
-    rows += ["", f"{'decodes in a step':<22}{'rows':>10}   measured less fitted, p10 p50 p90"]
-    for one in fit["residuals"]:
-        sizes = (
-            f"{one['least_decodes']}"
-            if one["most_decodes"] == 1
-            else f"{one['least_decodes']} to {one['most_decodes']}"
-        )
-        rows.append(f"{sizes:<22}{one['rows']:>10}   {one['p10']:+.1%} {one['p50']:+.1%} {one['p90']:+.1%}")
-    rows.append("")
-    for name, limit in document["limits"].items():
-        known = f"{limit['value']} ({SOURCES[limit['source']]})" if limit["value"] is not None else "unknown"
-        rows.append(f"{name:<24}{known}")
-    return rows

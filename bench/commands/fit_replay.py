@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import load_test, manifest
-from bench.documents.formatting import number
 from bench.errors import Interrupted, TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
@@ -111,17 +110,3 @@ def far_off(replays: Sequence[Mapping[str, Any]]) -> list[str]:
         for row in one["numbers"]
         if row["number"] in ("ttft_ms", "tpot_ms") and row["quantile"] == "p50" and abs(row["off"] or 0) > NOTABLE_OFF
     ]
-
-
-def lines_of(replays: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The comparison as text."""
-    titles = dict(NUMBERS)
-    lines = []
-    for one in replays:
-        what = f"{one['name']}, held out" if one["held_out"] else one["name"]
-        lines += ["", f"{what:<28}{'measured':>10}{'replayed':>10}{'off':>9}"]
-        for row in one["numbers"]:
-            off = "" if row["off"] is None else f"{row['off']:+.1%}"
-            title = f"{titles[row['number']]} {row['quantile']} (ms)"
-            lines.append(f"{title:<28}{number(row['measured']):>10}{number(row['replayed']):>10}{off:>9}")
-    return lines

@@ -73,12 +73,16 @@ def _steps(profile: Mapping[str, Any]) -> Iterator[Block]:
         ("D", f"{row['tokens']} decodes together", number(row["us"]), f"{number(row['low'])} to {number(row['high'])}")
         for row in decode
     ]
-    note = f"{fit['steps']:,} steps in {fit['rows']:,} rows; {fit['left_out']:.1%} of the rows lie far off and were left out."
+    note = (
+        f"{fit['steps']:,} steps in {fit['rows']:,} rows; a row is off by {number(fit['scale_us'])} us (standard deviation); "
+        f"{fit['left_out']:.1%} of the rows lie far off and were left out."
+    )
     if decode:
         note += " The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it."
     columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
     yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in profile["limits"].items()), half=True)
+    yield _residual_table(fit["residuals"])
     yield ChartBlock(_residuals(fit["residuals"]))
 
 
@@ -112,7 +116,8 @@ def _times(profile: Mapping[str, Any]) -> Iterator[Block]:
 
 def _unknown(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     if rows:
-        told = tuple(Finding(f"{row['what']}: {row['why']}", command=row["command"]) for row in rows)
+        pairs = ((Finding(f"{row['what']}: {row['why']}"), Finding("", command=row["command"])) for row in rows)
+        told = tuple(finding for pair in pairs for finding in pair)
         yield Findings(told, "What these loads do not tell, and the run that would")
 
 
@@ -148,12 +153,23 @@ def _limit(name: str, limit: Mapping[str, Any]) -> Fact:
     return Fact(name, "unknown" if limit["value"] is None else f"{limit['value']:,} ({SOURCES[limit['source']]})")
 
 
+def _sizes(one: Mapping[str, Any]) -> str:
+    least, most = one["least_decodes"], one["most_decodes"]
+    return str(least) if most == 1 else f"{least}-{most}"
+
+
+def _residual_table(bins: Sequence[Mapping[str, Any]]) -> Table:
+    rows = (
+        Row(text_cells(_sizes(one), f"{one['rows']:,}", *(f"{one[name]:+.1%}" for name in ("p10", "p50", "p90"))))
+        for one in bins
+    )
+    columns = tuple(map(Column, ("Decodes in a step", "Rows", "p10", "p50", "p90")))
+    return Table("Measured less fitted", columns, tuple(rows), half=True)
+
+
 def _residuals(bins: Sequence[Mapping[str, Any]]) -> Chart:
     """Measured less fitted, by the decodes in a step."""
-    names = [
-        str(one["least_decodes"]) if one["most_decodes"] == 1 else f"{one['least_decodes']}-{one['most_decodes']}"
-        for one in bins
-    ]
+    names = [_sizes(one) for one in bins]
     lines = tuple(
         Line(name, [100 * one[name] for one in bins], "points", "main" if name == "p50" else "quiet")
         for name in ("p10", "p50", "p90")
@@ -171,11 +187,11 @@ def _replay(place: int, replay: Mapping[str, Any]) -> Iterator[Block]:
     cells: dict[str, list[Cell]] = {}
     for row in replay["numbers"]:
         off = NOTHING if row["off"] is None else f"{row['off']:+.1%}"
-        below = f"{number(row['measured'])} measured, {number(row['replayed'])} replayed, ms"
-        cells.setdefault(TITLES[row["number"]], []).append(Cell(off, below=(below,)))
-    rows = tuple(Row((Cell(title), *of)) for title, of in cells.items())
+        below = (number(row["measured"]), number(row["replayed"]))
+        cells.setdefault(TITLES[row["number"]], []).append(Cell(off, below=below))
+    rows = tuple(Row((Cell(title, unit="ms"), *of)) for title, of in cells.items())
     columns = (Column("Replayed less measured"), *map(Column, quantiles))
-    yield Table("Quantile by quantile", columns, rows, ("both",))
+    yield Table("Quantile by quantile", columns, rows, ("measured", "replayed"))
 
 
 def cdf(key: str, curve: Mapping[str, Any]) -> Chart:

@@ -1,9 +1,4 @@
-"""What all pages share: the document around a template, the tiles at its top, and charts as the template needs them.
-
-A page is one HTML file: no network, light and dark, readable on paper and without JavaScript. The templates escape
-everything that came from outside (error messages, model names). The content policy forbids every request, and every
-script except the one whose hash it names.
-"""
+"""A template with the style sheet and the script of all pages, and charts as the template needs them."""
 
 from __future__ import annotations
 

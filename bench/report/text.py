@@ -74,10 +74,10 @@ def _page(document: Document, level: Level, columns: int) -> Group:
         blocks = [block for block in section.blocks if shown(block, level)] if shown(section, level) else []
         drawn = [part for block in blocks if (part := _block(block, columns, level)) is not None]
         if drawn and section.title and level > Level.FIRST:
-            parts.append(Padding(_plain(section.title, "bold underline"), (1, 0, 0, 0)))
-            if section.subtitle:
-                parts.append(_plain(section.subtitle, "dim"))
-        parts += drawn
+            subtitle = _plain(section.subtitle, "dim") if section.subtitle else None
+            drawn.insert(0, _group(_plain(section.title, "bold underline"), subtitle))
+        for part in drawn:
+            parts += [Text(""), part] if parts else [part]
     return Group(*parts)
 
 
@@ -96,30 +96,30 @@ def _banner(banner: Banner, level: Level) -> RenderableType:
 
 
 def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
-    """A block below a blank line; None for what only a page draws."""
+    """A block; None if only a page draws it."""
     match block:
         case Table():
             grid, left_out = _table(block, columns)
             notes = [f"Left out for want of room: {', '.join(left_out)}."] if left_out else []
-            return _below_a_line(_titled(block.title, level), grid, *_notes([*notes, *block.notes]))
+            return _group(_titled(block.title, level), grid, *_notes([*notes, *block.notes]))
         case Facts():
             found = _facts(block)
-            return None if found is None else _below_a_line(_titled(block.title, level), found, *_notes(block.notes))
+            return None if found is None else _group(_titled(block.title, level), found, *_notes(block.notes))
         case Findings():
-            return _below_a_line(*map(_finding, block.sentences))
+            return _group(*map(_finding, block.sentences))
         case Paragraph():
             link = "" if block.link is None else f" {block.link[1]}"
-            return _below_a_line(_plain(block.text + link))
+            return _group(_plain(block.text + link))
         case Tiles():
-            return _below_a_line(*(_plain(line) for line in _tile_lines(block)))
+            return _group(*(_plain(line) for line in _tile_lines(block)))
         case Code():
-            return _below_a_line(_plain(block.title, "bold"), *map(_plain, block.text.splitlines()))
+            return _group(_plain(block.title, "bold"), *map(_plain, block.text.splitlines()))
         case _:
             return None
 
 
-def _below_a_line(*parts: RenderableType | None) -> RenderableType:
-    return Padding(Group(*(part for part in parts if part is not None)), (1, 0, 0, 0))
+def _group(*parts: RenderableType | None) -> Group:
+    return Group(*(part for part in parts if part is not None))
 
 
 def _titled(title: str, level: Level) -> RenderableType | None:
@@ -133,7 +133,11 @@ def _notes(notes: Iterable[str]) -> list[RenderableType]:
 
 def _finding(finding: Finding) -> RenderableType:
     text = _plain(finding.text, _STYLES[finding.tone])
-    return Text.assemble("next: ", _plain(finding.command, "bold"), " ", text) if finding.command else text
+    return (
+        Text.assemble("next: ", _plain(finding.command, "bold"), " " if finding.text else "", text)
+        if finding.command
+        else text
+    )
 
 
 def _tile_lines(block: Tiles) -> Iterator[str]:

@@ -171,7 +171,7 @@ def test_repeats_tell_how_numbers_vary_from_run_to_run(
         assert ttft["value"] == pytest.approx((of_runs[0] * of_runs[1] * of_runs[2]) ** (1 / 3))
         assert ttft["low"] <= ttft["value"] <= ttft["high"]
     out = capsys.readouterr().out
-    assert "sd between runs" in out
+    assert "Sd between runs" in out
     seeds = [json.loads((folder / f"run-{k}" / "summary.json").read_text())["run"]["seed"] for k in (1, 2, 3)]
     assert seeds == [0, 1, 2]
 

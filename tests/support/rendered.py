@@ -82,3 +82,7 @@ def fit_page(profile: Mapping[str, Any]) -> str:
 
 def checks_text(result: ChecksResult) -> str:
     return text.render(checks_document(result), Level.USUAL)
+
+
+def fit_text(profile: Mapping[str, Any]) -> str:
+    return text.render(fit_document(profile), Level.USUAL)

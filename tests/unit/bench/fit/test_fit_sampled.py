@@ -12,13 +12,12 @@ import jsonschema
 import pytest
 
 import bench.fit
-from bench.commands.fit import lines_of
 from bench.fit.profile import to_sampled_document
 from bench.fit.sampled import SampledFit, fit_sampled
 from bench.fit.streams import Stream
 from mockserver.cli import read_arguments
 from tests.support.made_runs_of_fit import made_runs
-from tests.support.rendered import fit_page
+from tests.support.rendered import fit_page, fit_text
 
 
 def streams(
@@ -122,7 +121,7 @@ def test_the_profile_keeps_the_schema_is_served_by_the_mock_and_has_a_page(tmp_p
     page = fit_page(document)
     assert "What its times are" in page
     assert "What a step costs" not in page
-    assert any(line.startswith("requests under way") for line in lines_of(document))
+    assert any(line.startswith("Requests under way") for line in fit_text(document).splitlines())
 
 
 def test_one_load_of_one_prompt_says_which_runs_would_tell_more() -> None:
