@@ -172,7 +172,7 @@ async def _measure(
             environment = environment_of(config.runtime_env, run_secrets(config, target_of(config).headers))
         if config.cluster is None:  # Else each node looks at its own limits.
             doubt = preflight.check(plan.at_once, certain=plan.bounded)
-            priority.ensure_allowed(config.priority, priority.scheduler())
+            priority.ensure_allowed(config.cpu_priority, priority.scheduler())
         manifest.mark(directory, RunState.PROBING)
         await wait_for_server(config, wait_s, clock, observer)
         observer.say(f"probing {url}")

@@ -188,7 +188,7 @@ class WatchedLoad:
                 clock,
                 crew,
                 start_ns=start_ns,
-                least_ns=round(self._config.ramp_in_s * NS_PER_S),
+                least_ns=round(self._config.ramp_up * NS_PER_S),
                 most_ns=self._config.length.warmup_ns,
                 tell=live.warmup_ends,
             )

@@ -145,6 +145,7 @@ def _parser() -> _Parser:
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options
         )
+    parser.add_argument("--priority", dest="priority", help=argparse.SUPPRESS)
     return parser
 
 
@@ -177,6 +178,7 @@ _LOAD_TESTER_FLAGS = (
     "--input-tokens",
     "--out",
 )
+_RENAMED = "note: --priority is called --cpu-priority now; the next release does not know the old name"
 _OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-model-len", "--latency": "--ttft"}
 
 
@@ -209,6 +211,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if any(key != key.rstrip() for key in _keys_of(sys.argv[1:] if arguments is None else arguments)):
             print("mockserver: note: --api-key: the white space behind the key is left out", file=sys.stderr)
+        if "priority" in vars(_parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]):
+            print(f"mockserver: {_RENAMED}", file=sys.stderr)
         serve(config)
     except MockError as e:
         for line in str(e).splitlines():

@@ -127,7 +127,7 @@ class MockConfig(BaseModel):
     workers: Annotated[int, Flag("server", "N")] = Field(
         1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
     )
-    priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
+    cpu_priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
         "auto",
         description="scheduling priority: realtime (SCHED_RR) sends on time beside busy programs; auto takes it where the "
         "system allows it, and gives it back where the mock needs most of a processor",
@@ -278,13 +278,19 @@ class MockConfig(BaseModel):
         return self
 
 
+def renewed(given: Mapping[str, object]) -> dict[str, object]:
+    """Settings by today's names: `cpu_priority` was called `priority`, which is read for one more release."""
+    return {"cpu_priority" if name == "priority" else name: value for name, value in given.items()}
+
+
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """The configuration from a YAML file and flags (by field name, only those given).
 
     Raises UsageError with every problem of the file and the flags: where it is, and what to do.
     """
     problems: list[str] = []
-    from_file = {} if path is None else _read_file(path, problems)
+    from_file = renewed({} if path is None else _read_file(path, problems))
+    flags = renewed(flags)
     start = {**_preset(path, from_file, flags, problems), **_profile(path, from_file, flags, problems)}
     values = {**start, **from_file, **flags}
     try:

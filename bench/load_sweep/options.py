@@ -27,6 +27,7 @@ SET_BY_LOADS = {
     "concurrency": "--loads says which loads: give for example --loads concurrency=1..256x2",
     "rate": "--loads says which loads: give for example --loads rate=5,10,20",
     "mode": "--loads says it: give for example --loads concurrency=1..256x2 or --loads sessions=1..64x2",
+    "ramp": "each load is a run of its own: --loads lists them",
     "steps": "each load is a run of its own: --loads lists them",
     "until": "every load takes its time: --duration, or --repeats, says how long",
 }

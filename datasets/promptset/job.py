@@ -74,7 +74,7 @@ def job_of(options: argparse.Namespace, problems: list[str]) -> Job:
     if options.columns is not None:
         _read_or_note("--columns", parse_columns, problems, options.columns)
     _read_or_note(
-        f"--text {options.text} --repeat {options.repeat}:", parse_style, problems, options.text, options.repeat
+        f"--text {options.text} --repeated-text {options.repeat}:", parse_style, problems, options.text, options.repeat
     )
     tools = None if options.tools is None else _read_or_note("--tools", load_tools, problems, Path(options.tools))
     tokenizer = _read_or_note("--tokenizer:", load_tokenizer, problems, options.tokenizer)
@@ -128,7 +128,7 @@ def _context_limit(
     ]
     wrong += [] if options.format == "rows" else [f"--format {options.format}"]
     wrong += [] if options.text == WORDS else [f"--text {options.text}"]
-    wrong += [] if options.repeat == "0" else [f"--repeat {options.repeat}"]
+    wrong += [] if options.repeat == "0" else [f"--repeated-text {options.repeat}"]
     problems += [
         f"{flag} does not go with --recipe {options.recipe}: the recipe says what its sessions are" for flag in wrong
     ]
@@ -159,7 +159,7 @@ def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterato
             ("--from", options.source is not None),
             (f"--format {options.format}", options.format != "rows"),
             (f"--text {options.text}", options.text != WORDS),
-            (f"--repeat {options.repeat}", options.repeat != "0"),
+            (f"--repeated-text {options.repeat}", options.repeat != "0"),
         ):
             if wrong:
                 yield f"{flag} cannot be combined with --turns: sessions have their own row format, in English words"

@@ -194,7 +194,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
          "bench.traffic.cancel", "bench.traffic.models", "promptset"}
@@ -286,8 +287,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
-        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
-         "bench.statistics", "promptset.whole_file"}
+        {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
+         "bench.run_files.shape", "bench.statistics", "promptset.whole_file"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(

@@ -51,7 +51,7 @@ class Data(BaseModel):
         group="data",
         metavar="KIND",
     )
-    repeat: float = option(
+    repeated_text: float = option(
         0.0, "share of each prompt that repeats earlier parts of it", group="data", metavar="SHARE", ge=0, lt=1
     )
     tools: str | None = option(

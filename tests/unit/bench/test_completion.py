@@ -47,7 +47,7 @@ ASKED: list[tuple[str, list[str]]] = [
     ("trueload ca", ["calibrate"]),
     ("trueload run --same-p", ["--same-prompts"]),
     ("trueload run --mode th", ["throughput"]),
-    ("trueload run --priority r", ["realtime"]),
+    ("trueload run --cpu-priority r", ["realtime"]),
     ("trueload run --gpu-m", ["--gpu-metrics"]),
     ("trueload tasks st", ["start", "stop"]),
     ("trueload completion z", ["zsh"]),

@@ -13,7 +13,7 @@ import pytest
 from bench import cli
 from bench.commands import options, run
 from bench.config import RunConfig, Settings, resolve
-from bench.config.flags import GROUPS, USUAL, Parser, add_fields, parse
+from bench.config.flags import GROUPS, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
@@ -55,7 +55,8 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
         60.0,
     ),
     "drop_late": ([*URL, "--rate", "1", "--max-concurrency", "4"], ["--drop-late"], True),
-    "ramp": (URL, ["--ramp", "5s"], "5s"),
+    "ramp_up": (URL, ["--ramp-up", "5s"], 5.0),
+    "ramp": (URL, ["--ramp", "1..5:10s"], "1..5:10s"),
     "steps": (URL, ["--steps", "5,10:20s"], "5,10:20s"),
     "requests": (URL, ["--requests", "7"], 7),
     "duration": (URL, ["--duration", "2m"], 120.0),
@@ -70,7 +71,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "text": (URL, ["--text", "code"], "code"),
     "tools": (URL, ["--tools", TOOLS], TOOLS),
     "tool_choice": ([*URL, "--tools", TOOLS], ["--tool-choice", "required"], "required"),
-    "repeat": (URL, ["--repeat", "0.25"], 0.25),
+    "repeated_text": (URL, ["--repeated-text", "0.25"], 0.25),
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),
     "sessions_begin": ([*URL, "--mode", "sessions"], ["--sessions-begin", "middle"], "middle"),
@@ -108,7 +109,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "gpu_metrics": (URL, ["--gpu-metrics", "http://a:9400/metrics"], "http://a:9400/metrics"),
     "gpus": (URL, ["--gpus", "2"], 2),
     "gpu_hour_cost": (URL, ["--gpu-hour-cost", "2.5"], 2.5),
-    "priority": (URL, ["--priority", "normal"], "normal"),
+    "cpu_priority": (URL, ["--cpu-priority", "normal"], "normal"),
     "out": (URL, ["--out", "dir"], "dir"),
     "name": (URL, ["--name", "n"], "n"),
     "format": (URL, ["--format", "json"], "json"),
@@ -177,6 +178,15 @@ def test_every_stray_word_is_named() -> None:
     assert problems == [f"{word!r} was not expected: values follow a flag" for word in ("five", "six")]
 
 
+def test_a_second_value_says_that_a_flag_takes_one() -> None:
+    _, problems = parse(run_parser(), [*URL, "--concurrency", "1", "2", "4", "--slo", "ttft<1s", "tpot<1s"])
+    assert problems == [
+        "'2' was not expected: --concurrency takes one value; for several loads, write python -m bench sweep --loads "
+        "concurrency=1,2,4",
+        "'tpot<1s' was not expected: --slo takes one value, and may be given again: --slo A --slo B",
+    ]
+
+
 def test_a_secret_behind_a_mistyped_flag_is_not_quoted() -> None:
     for argv in (["--api-ky", "sk-secret"], ["--api-ky=sk-secret"]):
         _, problems = parse(run_parser(), argv)
@@ -188,25 +198,10 @@ def test_flags_cannot_be_abbreviated() -> None:
     assert len(problems) == 1
 
 
-def test_a_short_flag_of_other_tools_leads_to_ours() -> None:
-    _, problems = parse(run_parser(), [*URL, "-c", "4", "-x", "5"])
-    assert problems == ["-c is not a flag: did you mean --concurrency?", f"-x is not a flag: {ALL}"]
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [("--users", "--concurrency"), ("--num-prompts", "--requests"), ("--request-rate", "--rate"), ("--base-url", "--url"),
-     ("--conc", "--concurrency"), ("--input", "--input-tokens")],
-)  # fmt: skip
-def test_a_flag_of_other_tools_or_the_beginning_of_ours_leads_to_ours(theirs: str, ours: str) -> None:
-    _, problems = parse(run_parser(), [*URL, theirs, "4"])
-    assert problems == [f"{theirs} is not a flag: did you mean {ours}?"]
-
-
-def test_every_flag_of_another_tool_is_none_of_ours_and_leads_to_one() -> None:
-    known = {option for action in run_parser()._actions for option in action.option_strings}
-    assert known.isdisjoint(USUAL)
-    assert set(USUAL.values()) <= known
+@pytest.mark.parametrize(("begun", "ours"), [("--conc", "--concurrency"), ("--input", "--input-tokens")])
+def test_the_beginning_of_a_flag_leads_to_it(begun: str, ours: str) -> None:
+    _, problems = parse(run_parser(), [*URL, begun, "4"])
+    assert problems == [f"{begun} is not a flag: did you mean {ours}?"]
 
 
 def test_an_address_without_its_flag_is_named_and_is_the_only_problem() -> None:
@@ -245,7 +240,7 @@ def test_a_flag_without_its_value_is_refused() -> None:
             ["completion", "csh"],
             "shell: 'csh' is none of bash, zsh, fish (see python -m bench completion --help)",
         ),
-        (["limits", "--foo"], "not known: --foo (see python -m bench limits --help)"),
+        (["limits", "--foo"], "--foo is not a flag: python -m bench limits --help lists all"),
     ],
 )
 def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
