@@ -13,6 +13,7 @@ from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
 from bench.commands.options import parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish
+from bench.config.flags import own_group
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
 from bench.report import metamorphic_table, sweep_page
@@ -52,7 +53,7 @@ DEFAULTS = {"check_usage": True, **UNREAD}
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
-    own = parser.add_argument_group("how to calibrate")
+    own = own_group(parser, "how to calibrate")
     own.add_argument(
         "--mock",
         default="",

@@ -33,9 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser = run_parser(
         "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
     )
-    parser.add_argument(
-        "--repeats", metavar="N", help="run N times, and tell how the numbers vary from run to run (docs/sweep.md)"
-    )
+    parser.add_argument("--repeats", metavar="N", help="run N times, and show how the numbers vary from run to run")
     flags, problems = parse_flags(parser, argv)
     repeats, wrong = _repeats(flags.pop("repeats"))
     config = resolve_flags(flags, [*problems, *wrong])

@@ -131,9 +131,11 @@ def compare(
 def _compare(
     sides: Sequence[Side], margin: float, allow: tuple[str, ...], values_of: Callable[[Path], RequestValues]
 ) -> Comparison:
-    unknown = [name for name in allow if name not in settings.workload_of(sides[0].runs[0])]
-    if unknown:
-        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; see docs/compare.md")
+    equal = settings.workload_of(sides[0].runs[0])
+    if unknown := [name for name in allow if name not in equal]:
+        raise UsageError(
+            f"--allow {','.join(unknown)}: not a setting that must be equal; these must: {', '.join(equal)}"
+        )
     found = settings.variations(sides, allow)
     settings.refuse_other_loads(found, sides)
     _refuse_few_runs(sides)

@@ -11,14 +11,17 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from pydantic import BaseModel
 
 from bench.errors import UsageError
 from bench.secrets import shown_url
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 GROUPS = {
     "target": "what to measure",
@@ -30,6 +33,24 @@ GROUPS = {
 }
 """The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
 
+EXAMPLES = {
+    "target": "--url http://127.0.0.1:8000 --model my-model",
+    "load": "--concurrency 32 --duration 2m",
+    "data": "--input-tokens uniform:100..500 --output-tokens 128 --tokenizer ./my-model",
+    "limits": '--slo "ttft:p99<500ms" --slo "error_rate<1%"',
+    "engine": "--workers 4 --gpus 2",
+    "output": "--out runs/mine --format json",
+}
+"""An example for each group; a command that lacks one of its flags does not show it."""
+
+USUAL = (
+    "url", "endpoint", "model", "api_key",
+    "mode", "concurrency", "rate", "max_concurrency", "requests", "duration", "warmup",
+    "input_tokens", "output_tokens", "dataset", "tokenizer", "ignore_eos",
+    "slo", "max_errors", "out", "name", "format",
+)  # fmt: skip
+"""The settings that most runs need: `--help` shows these, `--help-all` shows every one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -40,9 +61,16 @@ class Option:
     help: str
 
 
-def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
-    """Give the parser the flags of a command, in a group of their own."""
+def own_group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    """A group for the flags of a command alone, before those of the run."""
     group = parser.add_argument_group(title)
+    parser._action_groups.insert(2, parser._action_groups.pop())  # Behind the positional arguments and the options.
+    return group
+
+
+def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
+    """Give the parser the flags of a command."""
+    group = own_group(parser, title)
     for option in options:
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
@@ -78,6 +106,37 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
         )
+        self.rare: set[str] = set()
+        """The names of flags that `--help` leaves to `--help-all`. Without any there is no `--help-all`."""
+        self._brief = False
+
+    def print_help(self, file: SupportsWrite[str] | None = None, *, brief: bool = True) -> None:
+        self._brief = brief and bool(self.rare)
+        super().print_help(file)
+
+    def format_help(self) -> str:
+        if not self._brief:
+            return super().format_help()
+        hidden = [action for action in self._actions if action.dest in self.rare and action.help != argparse.SUPPRESS]
+        helps = [action.help for action in hidden]
+        groups = [group for group in self._action_groups if {*group._group_actions} <= {*hidden}]
+        titles = [(group.title, group.description) for group in groups]
+        epilog = self.epilog
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        for group in groups:
+            group.title = group.description = None
+        kinds = "headers, arrivals, sessions, timeouts, metrics, workers, clusters"
+        more = f"{len(hidden)} more flags ({kinds}): {self.prog} --help-all\n"
+        self.epilog = f"{epilog.rstrip()}\n\n{more}" if epilog else more
+        try:
+            return super().format_help()
+        finally:
+            self.epilog = epilog
+            for action, text in zip(hidden, helps, strict=True):
+                action.help = text
+            for group, (title, description) in zip(groups, titles, strict=True):
+                group.title, group.description = title, description
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments: "):
@@ -88,9 +147,27 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_out: Iterable[str] = ()) -> None:
-    """Give the parser a flag for each field of the model that has a group in GROUPS."""
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+class _HelpAll(argparse.Action):
+    """`--help-all`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
+        assert isinstance(parser, Parser)
+        parser.print_help(brief=False)
+        parser.exit()
+
+
+def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str] = ()) -> None:
+    """Give the parser a flag for each field of the model that has a group in GROUPS, and --help-all."""
+    parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="show every flag", default=argparse.SUPPRESS)
+    parser.rare = {*model.model_fields} - {*USUAL}
+    lacks = {f"--{name.replace('_', '-')}" for name in leave_out}
+    examples = {name: text for name, text in EXAMPLES.items() if lacks.isdisjoint(text.split())}
+    groups = {
+        name: parser.add_argument_group(title, f"example: {examples[name]}" if name in examples else None)
+        for name, title in GROUPS.items()
+    }
     for name, field in model.model_fields.items():
         extra = field.json_schema_extra
         if not isinstance(extra, dict) or extra.get("group") not in groups or name in leave_out:
@@ -174,7 +251,8 @@ def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str)
         if (answer := other_tools.about_flag(spelled, value, known)) is not None:
             return f"{name} is not a flag here: {answer}"
     near = _nearest(dashed, known)
-    return f"{name} is not a flag: " + (f"did you mean {near[0]}?" if near else f"{prog} --help lists all")
+    all_of_them = f"{prog} {'--help-all' if '--help-all' in known else '--help'}"
+    return f"{name} is not a flag: " + (f"did you mean {near[0]}?" if near else f"{all_of_them} lists all")
 
 
 def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, Any]) -> str:

@@ -13,13 +13,13 @@ import pytest
 from bench import cli
 from bench.commands import options, run
 from bench.config import RunConfig, Settings, resolve
-from bench.config.flags import GROUPS, Parser, add_fields, parse
+from bench.config.flags import GROUPS, USUAL, Parser, add_fields, parse
 from bench.errors import UsageError
 from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
 from tests.support.literal_server import CERTIFICATE
 
-ALL = "python -m bench run --help lists all"
+ALL = "python -m bench run --help-all lists all"
 URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
 TOOLS = str(Path(__file__).with_name("two_tools.json"))
@@ -261,9 +261,9 @@ def test_a_choice_is_refused_in_the_same_words_by_each_version_of_python(said: s
         Parser(prog="p").error(f"argument shell: {said}")
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+def help_of(command: str, capsys: pytest.CaptureFixture[str], flag: str = "--help-all") -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.main([command, "--help"])
+        cli.main([command, flag])
     assert ended.value.code == 0
     return capsys.readouterr().out
 
@@ -278,17 +278,40 @@ def expected_flags() -> set[str]:
     for name in set(Settings.model_fields) - NO_FLAG:
         on = Settings.model_fields[name].default is True
         flags.add(f"--{'no-' if on else ''}{name.replace('_', '-')}")
-    return flags | {"--config", "--help"}
+    return flags | {"--config", "--help", "--help-all"}
 
 
 def test_the_help_of_run_explains_every_flag_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert flags_in(help_of("run", capsys)) == expected_flags() | {"--repeats"}
 
 
+@pytest.mark.parametrize("command", ["run", "search", "sweep", "calibrate"])
+def test_help_shows_the_usual_flags_and_ends_with_how_to_see_all(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, text = help_of(command, capsys), help_of(command, capsys, "--help")
+    usual = {f"--{name.replace('_', '-')}" for name in USUAL}
+    of_runs = {f"--{'no-' if name == 'stream' else ''}{name.replace('_', '-')}" for name in Settings.model_fields}
+    assert flags_in(text) - flags_in(whole) == set()
+    assert flags_in(text) & of_runs == flags_in(whole) & usual, "of the settings of a run the usual ones"
+    left = len(flags_in(whole) - flags_in(text))
+    assert text.rstrip().endswith(
+        f"{left} more flags (headers, arrivals, sessions, timeouts, metrics, workers, clusters): "
+        f"python -m bench {command} --help-all"
+    )
+    groups = re.findall(r"^([a-z ]+):\n  example: (.*)$", text, re.MULTILINE)
+    assert all(set(re.findall("--[a-z-]+", example)) <= flags_in(text) for _, example in groups)
+    if command == "run":
+        assert len(flags_in(text)) <= 26
+        shown = {name for name, field in Settings.model_fields.items() if name in USUAL and field.json_schema_extra}
+        wanted = {str((Settings.model_fields[name].json_schema_extra or {})["group"]) for name in shown}  # type: ignore[index]
+        assert {title for title, _ in groups} == {GROUPS[group] for group in wanted}
+
+
 def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     relied_on = """
-        url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp requests duration warmup
-        timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
+        url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp-up ramp requests duration
+        warmup timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
         max-errors ca-file insecure drop-late out config name format quiet
     """
     assert {f"--{name}" for name in relied_on.split()} <= flags_in(help_of("run", capsys))
@@ -321,7 +344,8 @@ def test_the_default_in_the_help_is_the_value_of_a_run(
 ) -> None:
     assert value(configured([*URL, *beside]), name) == expected
     if name != "mode":  # Its default depends on the other flags.
-        explained = " ".join(help_of("run", capsys).partition("\noptions:\n")[2].split())  # Behind the examples.
+        whole = re.sub(r"^  example: .*$", "", help_of("run", capsys), flags=re.MULTILINE)
+        explained = " ".join(whole.partition("\noptions:\n")[2].split())  # Behind the examples.
         flag = f"--{name.replace('_', '-')}"
         assert re.search(rf" {flag} .*?\(default: ([\w.]+)", explained)[1] == str(expected)  # type: ignore[index]
 
