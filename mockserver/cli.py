@@ -16,6 +16,7 @@ from mockserver.config import Flag, MockConfig, load
 from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
 from mockserver.presets import LIST, table
+from promptset import completion
 
 _ABOUT = """\
 A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
@@ -131,6 +132,7 @@ def _parser() -> _Parser:
         "--config", metavar="FILE", default=None, help="read settings from this YAML file; flags override it"
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    completion.add_to(parser, "trueload-mock")
     for name, field in MockConfig.model_fields.items():
         flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
@@ -167,7 +169,7 @@ def read_arguments(arguments: Sequence[str]) -> MockConfig:
     return config
 
 
-_FLAGS = ("--config", "--version", *map(flag_of, MockConfig.model_fields))
+_FLAGS = ("--config", "--version", "--print-completion", *map(flag_of, MockConfig.model_fields))
 _LOAD_TESTER_FLAGS = (
     "--url",
     "--concurrency",

@@ -13,15 +13,12 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import Any, NoReturn, get_args
 
 from pydantic import BaseModel
 
 from bench.errors import UsageError
 from bench.secrets import shown_url
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 GROUPS = {
     "target": "what to measure",
@@ -108,14 +105,10 @@ class Parser(argparse.ArgumentParser):
         )
         self.rare: set[str] = set()
         """The names of flags that `--help` leaves to `--help-all`. Without any there is no `--help-all`."""
-        self._brief = False
-
-    def print_help(self, file: SupportsWrite[str] | None = None, *, brief: bool = True) -> None:
-        self._brief = brief and bool(self.rare)
-        super().print_help(file)
+        self.brief = True
 
     def format_help(self) -> str:
-        if not self._brief:
+        if not (self.brief and self.rare):
             return super().format_help()
         hidden = [action for action in self._actions if action.dest in self.rare and action.help != argparse.SUPPRESS]
         helps = [action.help for action in hidden]
@@ -154,7 +147,8 @@ class _HelpAll(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
     ) -> None:
         assert isinstance(parser, Parser)
-        parser.print_help(brief=False)
+        parser.brief = False
+        parser.print_help()
         parser.exit()
 
 

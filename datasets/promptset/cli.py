@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from promptset import recipes
+from promptset import completion, recipes
 from promptset.agents.made import AgentSessions
 from promptset.errors import SpecError
 from promptset.job import Job, job_of
@@ -166,6 +166,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
+    completion.add_to(parser, "trueload-promptset")
     add = parser.add_argument_group("what to make").add_argument
     add("--count", metavar="N", help="number of prompts (default: 100; with --from: all rows)")
     add("--input-tokens", metavar="DIST", help="tokens per prompt (default: 1024)")

@@ -310,7 +310,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
-    "bench.commands": frozenset({"bench", "promptset.cli"}),
+    "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.

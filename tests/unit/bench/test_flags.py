@@ -238,7 +238,7 @@ def test_a_flag_without_its_value_is_refused() -> None:
         (["run", "--quiet=yes"], "--quiet takes no value (given: 'yes') (see python -m bench run --help)"),
         (
             ["completion", "csh"],
-            "shell: 'csh' is none of bash, zsh, fish (see python -m bench completion --help)",
+            "shell: 'csh' is none of bash, zsh, fish, tcsh (see python -m bench completion --help)",
         ),
         (["limits", "--foo"], "--foo is not a flag: python -m bench limits --help lists all"),
     ],
