@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> int:
     file = read_file(flags, problems)
     own = own_settings(OPTIONS, flags, file)
     file = replace(file, settings={name: value for name, value in file.settings.items() if name not in SET_BY_LOADS})
-    given = {**({} if "name" in file.settings else {"name": "sweep"}), **flags}
+    of_runs = {name: value for name, value in flags.items() if name not in SET_BY_LOADS}
+    given = {**({} if "name" in file.settings else {"name": "sweep"}), **of_runs}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
         return resolve_flags({**given, **of_visit}, [], file)

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NoReturn, get_args
 
 from pydantic import BaseModel
@@ -217,17 +218,14 @@ def _problems_of(
         place = words.index(word, place + 1)
         name, _, value = word.partition("=")
         if name.startswith("-") and not _is_number(word):
-            value = value or next((w for w in unknown[i + 1 : i + 2] if not w.startswith("-")), "")
+            value = value or ",".join(takewhile(lambda w: not w.startswith("-"), unknown[i + 1 :]))
             problems.append(about_unknown(name, value or None, known, parser.prog))
-            if name in _ADDRESSES and "--url" in known:
+            if "--url" in problems[-1] and "--url" in known:
                 given.setdefault("url", "http://unknown")  # It was given, and so is not missing.
         elif last < 0 or place != last + 1:  # Otherwise it goes on from the word before.
             problems.append(_stray(parser, words, place, given))
         last = place
     return problems
-
-
-_ADDRESSES = ("-u", "-H", "--base-url", "--host", "--target", "--endpoint-url", "--api-base", "--server", "--address")
 
 
 def _is_number(word: str) -> bool:
@@ -238,7 +236,7 @@ def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str)
     """A sentence about a word that is not a flag: the flag of ours for it, or the nearest one."""
     from bench.config import other_tools  # A table that only a wrong word needs.
 
-    dashed = name.replace("_", "-")
+    dashed = name.replace("_", "-").lower() if len(name) > 2 else name  # -H is not -h.
     if dashed in known:
         return f"{name} is not a flag: did you mean {dashed}?"
     for spelled in (name, dashed, f"-{name}" if len(name) > 2 else name):

@@ -55,6 +55,7 @@ def table() -> Table:
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+")
 _TIME = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)")
 
 
@@ -100,6 +101,8 @@ def _to_write(row: Row, value: str | None, known: Sequence[str]) -> str:
     if not row.ours:
         return "leave it out"
     flag, _, example = row.ours.partition(" ")
+    if value is not None and flag in ("--concurrency", "--rate") and _NUMBERS.fullmatch(value):
+        return f"write python -m bench sweep --loads {flag.removeprefix('--')}={value}"
     if value is not None and any(form.fullmatch(value) and form.fullmatch(example) for form in (_NUMBER, _TIME)):
         return _with_command(f"{flag} {value}", known)
     if value is not None and "://" in value and "://" in example:
@@ -115,12 +118,13 @@ def _with_command(ours: str, known: Sequence[str]) -> str:
     return f"write {ours}" + ("" if missing is None else f" with the command run: this one has no {missing}")
 
 
-def about_value(key: str, value: object) -> str | None:
-    """What to write in place of a value that another tool takes; None if there is nothing to say."""
+def about_value(key: str, value: object) -> tuple[str, str] | None:
+    """A value that another tool takes, as it was typed, and what to write; None if there is nothing to say."""
     for text in value if isinstance(value, list | tuple) else (value,):
         for row in table().values:
             if row.key == key and (match := re.fullmatch(row.pattern, str(text).strip(), re.IGNORECASE)):
-                return row.sentence.format(re.sub(r"[ ,]+", ",", match[0]), *match.groups())
+                typed = match[0].partition("=")[0] + "=..." if key == "header" else match[0]
+                return typed, row.sentence.format(re.sub(r"[ ,]+", ",", match[0]), *match.groups())
     return None
 
 

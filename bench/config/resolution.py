@@ -175,16 +175,10 @@ def _refused(error: ValidationError, given: Mapping[str, Any], flags: Mapping[st
     for refused in error.errors():
         key = str(refused["loc"][0])
         if refused["type"] != "missing" and (answer := other_tools.about_value(key, given[key])) is not None:
-            problems.append(f"{_place(key, flags, file_name)} {_shown(key, given[key])}: {answer}")
+            problems.append(f"{_place(key, flags, file_name)} {answer[0]}: {answer[1]}")
         else:
             problems += sentences(refused, lambda key: _place(key, flags, file_name))
     return list(dict.fromkeys(problems))
-
-
-def _shown(key: str, value: object) -> str:
-    """A value as it was typed; of a header only its name."""
-    texts = [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
-    return " ".join(text.partition("=")[0] + "=..." if key == "header" else text for text in texts)
 
 
 def _takes_no_truth(key: str) -> bool:

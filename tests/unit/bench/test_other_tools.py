@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import subprocess
 import sys
@@ -83,6 +84,77 @@ def test_each_spelling_is_answered_with_what_to_write(row: Row) -> None:
         assert begun in answer, (flag, value, answer)
 
 
+VALUES = [
+    "rate=inf",
+    "rate=1,2",
+    "rate=10rps",
+    "concurrency=1,2",
+    "concurrency=1-64",
+    "endpoint=http://h/v1",
+    "endpoint=/v1/chat/completions",
+    "endpoint=/v1/completions",
+    "endpoint=anthropic",
+    "endpoint=/v1/responses",
+    "endpoint=/v1/embeddings",
+    "endpoint=rankings",
+    "endpoint=/x",
+    "dataset=random",
+    "dataset=sharegpt",
+    "dataset=prefix_repetition",
+    "dataset=openai/gsm8k",
+    "input_tokens=100,200",
+    "output_tokens=1-2",
+    "input_tokens=D(100,100)",
+    "input_tokens=N(480,240)/(300,150)",
+    "input_tokens=4k",
+    "output_tokens=4k",
+    "requests=1k",
+    "slo=ttft:200",
+    "slo=p99:ttft<1s",
+    "slo=ttft_p99<1s",
+    "slo=latency<2s",
+    "slo=time_to_first_token<1s",
+    "slo=inter_token_latency<1s",
+    "slo=errors<1%",
+    "slo=throughput>100",
+    "header=a=b",
+    "mode=sweep",
+    "mode=auto",
+    "mode=closed",
+    "mode=synchronous",
+    "mode=poisson",
+    "mode=burst",
+    "mode=replay",
+    "mode=multi-turn",
+    "extra_body=temperature=0",
+    "duration=1h30m",
+    "duration=5seconds",
+    "duration=5minutes",
+    "warmup=10%",
+    "arrivals=exponential",
+    "arrivals=uniform",
+    "arrivals=bursty",
+    "ramp=linear",
+    "transport=aiohttp",
+    "images=2",
+    "images=64x64",
+]
+
+
+def test_each_value_of_another_tool_is_refused_and_answered() -> None:
+    used: list[other_tools.Value] = []
+    rows = other_tools.table().values
+    for text in VALUES:
+        key, _, value = text.partition("=")
+        with pytest.raises(UsageError) as raised:
+            options.resolve_flags({"url": URL, key: [value] if key in ("slo", "header") else value}, [])
+        answer = other_tools.about_value(key, value)
+        assert answer is not None, text
+        assert any(answer[1] in problem for problem in raised.value.problems), (text, raised.value.problems)
+        used += [row for row in rows if row.key == key and re.fullmatch(row.pattern, value, re.IGNORECASE)][:1]
+    assert [row for row in rows if row not in used] == [], "a row that no value of VALUES finds"
+
+
 def said_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
     """What the command line answers to a mistake."""
     assert cli.main(shlex.split(words)) == 2
@@ -140,6 +212,10 @@ MISTAKES = [
     ("serve --model m", "'serve' is not a command: write python -m bench run --url"),
     ("mock", "the mock is a program of its own: python -m mockserver"),
     ("--url http://h", "a command comes first"),
+    ("run --url http://h --parallel 1 8 16", "write python -m bench sweep --loads concurrency=1,8,16"),
+    ("run --URL http://h", "--URL is not a flag: did you mean --url?"),
+    ("sweep --url http://h --concurrency 1,2", "write --loads concurrency=1,2"),
+    ("locust -f x.py", "'locust' is not a command: write python -m bench run"),
     ("compare a --margn 3", "--margn is not a flag: did you mean --margin?"),
 ]
 
