@@ -289,7 +289,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     Raises UsageError with every problem of the file and the flags: where it is, and what to do.
     """
     problems: list[str] = []
-    from_file = renewed({} if path is None else _read_file(path, problems))
+    from_file = {} if path is None else _read_file(path, problems)
     flags = renewed(flags)
     start = {**_preset(path, from_file, flags, problems), **_profile(path, from_file, flags, problems)}
     values = {**start, **from_file, **flags}
@@ -348,7 +348,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path}: must contain keys and values, for example `ttft: 50ms`")
         return {}
     known = {}
-    for key, value in rows.items():
+    for key, value in renewed(rows).items():
         if key in MockConfig.model_fields:
             known[key] = value
             continue
