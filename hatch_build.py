@@ -21,6 +21,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 PARTS = ("bench/native/_core.c", "mockserver/native/_sender.c")
 """The sources. Their modules have the same names; they are for Linux."""
+MANUAL = "build/man"
+"""The manual pages, where scripts/man-pages wrote them: to make them here would need the package and all that it needs."""
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -30,6 +32,8 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         """Compile, and name the wheel after what is in it."""
         if self.target_name != "wheel":
             return
+        if (Path(self.root) / MANUAL).is_dir():
+            build_data.setdefault("shared_data", {})[MANUAL] = "share/man/man1"
         wish = os.environ.get("TRUELOAD_BUILD", "")
         modules = [] if wish == "pure" else [built for part in PARTS if (built := self._compiled(part)) is not None]
         if len(modules) < len(PARTS) and wish == "compiled":

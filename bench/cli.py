@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from bench.commands import COMMANDS
+from bench.commands import COMMANDS, FORMER_COMMANDS
 from bench.commands.output import complain, forget_output, never_too_narrow, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
@@ -90,12 +90,31 @@ def _dispatch(words: list[str]) -> int:
         except PackageNotFoundError as e:
             raise UsageError(f"{sys.executable} has no version of Trueload: {NOT_INSTALLED}") from e
         return Exit.GOOD
+    if (renamed := FORMER_COMMANDS.get(words[0])) is not None:
+        note = f"the command {words[0]} is called {renamed} now; the next release does not know the old name"
+        print(f"note: {note}", file=sys.stderr)
+        words = [renamed, *words[1:]]
     if words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f": did you mean {near[0]}?" if near else f": it is one of {', '.join(COMMANDS)}"
-        raise UsageError(f"{words[0]!r} is not a command{hint}")
+        raise UsageError(_about_command(words))
     status: int = import_module(COMMANDS[words[0]].module).main(words[1:])
     return status
+
+
+def _about_command(words: list[str]) -> str:
+    """A sentence about a first word that is not a command."""
+
+    from bench.config import other_tools
+    from bench.secrets import shown_url
+
+    word = words[0]
+    if word.startswith(("-", "http://", "https://")):
+        begun = "python -m bench run " + ("--url URL" if not word.startswith("-") else "--url URL ...")
+        return f"a command comes first, and {shown_url(word)!r} is none: write {begun}"
+    if (answer := other_tools.about_command(word)) is not None:
+        return f"{word!r} is not a command: {answer}"
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it is one of {', '.join(COMMANDS)}"
+    return f"{word!r} is not a command: {hint}"
 
 
 def _help() -> str:

@@ -17,6 +17,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 
+from bench.config.renamed import renewed
 from bench.config.stored_values import wrong_values
 from bench.errors import BenchError, RecordError, UsageError
 from bench.records import checked, from_line
@@ -141,7 +142,7 @@ def _all_problems(directory: RunDirectory) -> Iterator[str]:
     with suppress(UsageError):  # Who reads it says that.
         config = directory.manifest()["config"]
         if isinstance(config, dict):
-            yield from wrong_values(config, f"{directory.path / MANIFEST}: config:")
+            yield from wrong_values(renewed(config), f"{directory.path / MANIFEST}: config:")
 
 
 def _wrong_records(directory: RunDirectory) -> Iterator[str]:

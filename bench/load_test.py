@@ -245,7 +245,7 @@ def _check_machine(config: RunConfig, plan: LoadPlan) -> list[str]:
         return []
     # How many requests an open loop without a cap has in flight depends on the server: then nothing is refused.
     doubt = preflight.check(plan.at_once, certain=plan.bounded)
-    priority.ensure_allowed(config.priority, priority.scheduler())
+    priority.ensure_allowed(config.cpu_priority, priority.scheduler())
     return [] if doubt is None else [doubt]
 
 

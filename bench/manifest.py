@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.config import RunConfig
+from bench.config.renamed import renewed_config
 from bench.errors import UsageError
 from bench.machine.worker_place import WorkerPlace
 from bench.process.priority import PriorityUse
@@ -173,4 +174,5 @@ def mark(directory: RunDirectory, state: RunState, content: bytes | None = None)
 def read(directory: RunDirectory) -> StoredRun:
     """What run.yaml of this or an older version says. Raises UsageError where it is damaged."""
     stored = directory.manifest()
-    return StoredRun(RunConfig.stored(stored["config"]), stored["config"], Manifest.stored(stored["manifest"]))
+    config = RunConfig.stored(stored["config"])  # Raises where it is damaged.
+    return StoredRun(config, renewed_config(stored["config"]), Manifest.stored(stored["manifest"]))

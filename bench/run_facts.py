@@ -53,7 +53,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         sessions_per_s=config.rate if config.mode == "sessions" else None,
         concurrency=config.concurrency,
         max_concurrency=config.max_concurrency,
-        ramp_s=config.ramp_in_s,
+        ramp_s=config.ramp_up,
         ended_early=stored.stop_reason not in PLANNED_ENDS,
         segments=_parts(config, changes) if changes else planned,
         open_end=bool(changes) and config.requests is not None,

@@ -222,7 +222,7 @@ class WatchedLoad:
             self._run.clock,
             self._crew,
             start_ns=start_ns,
-            least_ns=round(config.ramp_in_s * NS_PER_S),
+            least_ns=round(config.ramp_up * NS_PER_S),
             most_ns=config.length.warmup_ns,
             tell=live.warmup_ends,
         )

@@ -17,6 +17,7 @@ from mockserver.config_parts.sentences import flag_of
 from mockserver.errors import MockError, UsageError
 from mockserver.faults import FAULTS, GROUPS
 from mockserver.presets import LIST, table
+from promptset import completion
 
 _ABOUT = """\
 A mock inference server with the OpenAI API of vLLM. It plans every latency in advance and records when each token was
@@ -130,6 +131,7 @@ def _parser() -> _Parser:
         "--config", metavar="FILE", default=None, help="read settings from this YAML file; flags override it"
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    completion.add_to(parser, "trueload-mock")
     for name, field in MockConfig.model_fields.items():
         flag = next(extra for extra in field.metadata if isinstance(extra, Flag))
         options: dict[str, Any] = {"action": "append"} if get_origin(field.annotation) is tuple else {}
@@ -144,6 +146,7 @@ def _parser() -> _Parser:
         groups[flag.group].add_argument(
             flag_of(name), metavar=flag.metavar, help=f"{field.description}{default}".replace("%", "%%"), **options
         )
+    parser.add_argument("--priority", dest="priority", help=argparse.SUPPRESS)
     return parser
 
 
@@ -165,7 +168,7 @@ def read_arguments(arguments: Sequence[str]) -> MockConfig:
     return config
 
 
-_FLAGS = ("--config", "--version", *map(flag_of, MockConfig.model_fields))
+_FLAGS = ("--config", "--version", "--print-completion", *map(flag_of, MockConfig.model_fields))
 _LOAD_TESTER_FLAGS = (
     "--url",
     "--concurrency",
@@ -176,6 +179,7 @@ _LOAD_TESTER_FLAGS = (
     "--input-tokens",
     "--out",
 )
+_RENAMED = "note: --priority is called --cpu-priority now; the next release does not know the old name"
 _OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-model-len", "--latency": "--ttft"}
 
 
@@ -208,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         if any(key != key.rstrip() for key in _keys_of(sys.argv[1:] if arguments is None else arguments)):
             print("mockserver: note: --api-key: the white space behind the key is left out", file=sys.stderr)
+        if "priority" in vars(_parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]):
+            print(f"mockserver: {_RENAMED}", file=sys.stderr)
         serve(config)
     except MockError as e:
         for line in str(e).splitlines():

@@ -127,7 +127,7 @@ class MockConfig(BaseModel):
     workers: Annotated[int, Flag("server", "N")] = Field(
         1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
     )
-    priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
+    cpu_priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
         "auto",
         description="scheduling priority: realtime (SCHED_RR) sends on time beside busy programs; auto takes it where the "
         "system allows it, and gives it back where the mock needs most of a processor",
@@ -278,6 +278,11 @@ class MockConfig(BaseModel):
         return self
 
 
+def renewed(given: Mapping[str, object]) -> dict[str, object]:
+    """Settings by today's names: `cpu_priority` was called `priority`, which is read for one more release."""
+    return {"cpu_priority" if name == "priority" else name: value for name, value in given.items()}
+
+
 def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """The configuration from a YAML file and flags (by field name, only those given).
 
@@ -285,6 +290,7 @@ def load(path: Path | None, flags: Mapping[str, object]) -> MockConfig:
     """
     problems: list[str] = []
     from_file = {} if path is None else _read_file(path, problems)
+    flags = renewed(flags)
     start = {**_preset(path, from_file, flags, problems), **_profile(path, from_file, flags, problems)}
     values = {**start, **from_file, **flags}
     try:
@@ -342,7 +348,7 @@ def _read_file(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{path}: must contain keys and values, for example `ttft: 50ms`")
         return {}
     known = {}
-    for key, value in rows.items():
+    for key, value in renewed(rows).items():
         if key in MockConfig.model_fields:
             known[key] = value
             continue

@@ -65,8 +65,8 @@ class Priority:
         except OSError as e:
             if self._choice == "realtime":
                 raise UsageError(
-                    f"--priority realtime is not allowed here ({e.strerror or e}): allow it with CAP_SYS_NICE as an ambient "
-                    "capability, or a limit rtprio of 1 (docs/mock.md), or leave the flag out"
+                    f"--cpu-priority realtime is not allowed here ({e.strerror or e}): allow it with CAP_SYS_NICE as an "
+                    "ambient capability, or a limit rtprio of 1 (docs/mock.md), or leave the flag out"
                 ) from e
             return
         self.has_realtime = True

@@ -56,7 +56,7 @@ LONGEST_S = 300
 def calibrate(load: tuple[str, ...], transport: str, priority: str, folder: Path) -> dict[str, Any] | None:
     """The summary of one calibration; None where it did not end."""
     command = [sys.executable, "-m", "bench", "calibrate", *load, "--input-tokens", "128", "--output-tokens", "64"]
-    command += ["--priority", priority, "--mock", f"--ttft 50ms --tpot 20ms --priority {priority}"]
+    command += ["--cpu-priority", priority, "--mock", f"--ttft 50ms --tpot 20ms --cpu-priority {priority}"]
     command += ["--transport", transport, "--out", str(folder / "run"), "--no-store", "--quiet"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(folder)}
     try:

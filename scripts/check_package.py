@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("bench", "mockserver", "datasets/promptset")
-MANUAL = "docs/man"
+MANUAL = ("trueload.1", "trueload-mock.1", "trueload-promptset.1")
 CORE = re.compile(r"(bench|mockserver)/native/_\w+\.abi3\.so")
 LEAST_RATING = 8
 """pyroma's, of 10: it wants an address of the authors and a home page, too."""
@@ -63,11 +63,9 @@ def said(words: list[str | Path], folder: Path, allowed: frozenset[int] = frozen
 
 
 def tracked() -> set[str]:
-    """The files of our packages and the manual pages that git knows, as they are named where a wheel is installed."""
-    files = said(["git", "ls-files", *FOLDERS, MANUAL], ROOT).splitlines()
-    return {
-        name.removeprefix("datasets/").replace(MANUAL, "share/man/man1") for name in files if (ROOT / name).exists()
-    }
+    """The files of our packages that git knows, as they are named where a wheel is installed."""
+    files = said(["git", "ls-files", *FOLDERS], ROOT).splitlines()
+    return {name.removeprefix("datasets/") for name in files if (ROOT / name).exists()}
 
 
 def problems_of_wheel(wheel: Path, compiled: bool) -> list[str]:
@@ -76,8 +74,9 @@ def problems_of_wheel(wheel: Path, compiled: bool) -> list[str]:
         inside = [name for name in archive.namelist() if ".dist-info/" not in name]
     names = {name.partition(".data/data/")[2] or name for name in inside}
     core = {name for name in names if CORE.fullmatch(name)}
-    problems = [f"{wheel.name}: {name} is missing" for name in sorted(tracked() - names)]
-    problems += [f"{wheel.name}: {name} is no file of ours" for name in sorted(names - tracked() - core)]
+    wanted = tracked() | {f"share/man/man1/{name}" for name in MANUAL}
+    problems = [f"{wheel.name}: {name} is missing" for name in sorted(wanted - names)]
+    problems += [f"{wheel.name}: {name} is no file of ours" for name in sorted(names - wanted - core)]
     if compiled != bool(core):
         problems.append(f"{wheel.name}: the compiled core is {'missing' if compiled else 'there, and should not be'}")
     if compiled == wheel.name.endswith("-py3-none-any.whl"):

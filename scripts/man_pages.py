@@ -1,18 +1,23 @@
-"""docs/man/: the manual pages of the three programs, made of what they say with `--help`; the wheel has them."""
+"""build/man/: the manual pages of the three programs, made of their parsers. A wheel that is built afterwards has them."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
+import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from bench import cli
-from bench.commands import help_text
-from bench.commands.help_text import Flag, Shape
+from bench.commands import COMMANDS
+from bench.commands.parsers import parser_of, parsers
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "docs" / "man"
+FOLDER = ROOT / "build" / "man"
 _SHARED = 10
 """A command with so many flags of `run` names them, and does not explain them again."""
 
@@ -39,8 +44,8 @@ def pages() -> dict[str, str]:
         )
     }
     for program in ("trueload-mock", "trueload-promptset"):
-        shape = help_text.read(help_text.help_of_module(_MODULES[program]), _ABOUT[program])
-        lines = [*_head(program, version), ".SH OPTIONS", *_flags(shape.flags), *_see(program)]
+        parser = parser_of(import_module(f"{_MODULES[program]}.cli").main)
+        lines = [*_head(program, version), ".SH OPTIONS", *_flags(_shown(parser)), *_see(program)]
         found[f"{program}.1"] = "\n".join(lines)
     return {name: f"{text}\n" for name, text in found.items()}
 
@@ -56,37 +61,48 @@ def _head(program: str, version: str) -> Iterator[str]:
 
 def _commands() -> Iterator[str]:
     yield ".SH COMMANDS"
-    shapes = help_text.commands()
-    usual = set(shapes["run"].flags)
-    for name, shape in shapes.items():
-        yield f".SS trueload {name}" + "".join(f" {_text(value.name)}" for value in shape.values)
-        yield f"{_text(shape.summary[0].upper() + shape.summary[1:])}."
-        yield from _own_flags(name, shape, usual)
+    found = parsers()
+    usual = {(action.option_strings[-1], action.help) for action in _shown(found["run"])}
+    for name, parser in found.items():
+        takes = [action for action in parser._actions if not action.option_strings]
+        yield f".SS trueload {_text(name)}" + "".join(f" {_text(_value(action))}" for action in takes)
+        summary = COMMANDS[name].summary
+        yield f"{_text(summary[0].upper() + summary[1:])}."
+        shown = _shown(parser)
+        shared = [] if name == "run" else [a for a in shown if (a.option_strings[-1], a.help) in usual]
+        if len(shared) < _SHARED:
+            shared = []
+        yield from _flags([action for action in shown if action not in shared])
+        if shared:
+            names = ", ".join(f"\\fB{_text(action.option_strings[-1])}\\fR" for action in shared)
+            yield from (".PP", f"Of \\fBrun\\fR it also takes {names}.")
 
 
-def _own_flags(name: str, shape: Shape, usual: set[Flag]) -> Iterator[str]:
-    shared = [] if name == "run" else [flag for flag in shape.flags if flag in usual]
-    if len(shared) < _SHARED:
-        shared = []
-    yield from _flags(tuple(flag for flag in shape.flags if flag not in shared))
-    if shared:
-        yield from (
-            ".PP",
-            "Of \\fBrun\\fR it also takes " + ", ".join(f"\\fB{_text(flag.name)}\\fR" for flag in shared) + ".",
-        )
+def _shown(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The flags that the help shows."""
+    return [a for a in parser._actions if a.option_strings and a.help != argparse.SUPPRESS and a.dest != "help"]
 
 
-def _flags(flags: tuple[Flag, ...]) -> Iterator[str]:
+def _value(action: argparse.Action) -> str:
+    """The word for the value of a flag or an argument."""
+    if action.metavar is None and action.choices is not None:
+        return "{" + ",".join(map(str, action.choices)) + "}"
+    return str(action.metavar or action.dest.upper())
+
+
+def _flags(flags: Sequence[argparse.Action]) -> Iterator[str]:
     for flag in flags:
-        if flag.name == "--help":
-            continue
-        value = "" if flag.value is None else f" \\fI{_text(flag.value.name)}\\fR"
-        yield from (".TP", f"\\fB{_text(flag.name)}\\fR{value}", _text(flag.help))
+        value = "" if flag.nargs == 0 else f" \\fI{_text(_value(flag))}\\fR"
+        help_text = (flag.help or "") % {"default": flag.default, "prog": ""}
+        yield from (".TP", f"\\fB{_text(flag.option_strings[-1])}\\fR{value}", _text(help_text))
 
 
 def _exit() -> Iterator[str]:
     yield ".SH EXIT STATUS"
-    said = " ".join(help_text.printed(lambda: cli.main(["--help"])).partition("exit status:")[2].split())
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        cli.main(["--help"])
+    said = " ".join(printed.getvalue().partition("exit status:")[2].split())
     for status, meaning in re.findall(r"(\d+) ([^,]+)", said):
         yield from (".TP", f".B {status}", _text(meaning))
 
@@ -110,6 +126,11 @@ def _text(words: str) -> str:
 
 def write() -> None:
     """Write the pages."""
-    FOLDER.mkdir(exist_ok=True)
+    os.environ["XDG_CACHE_HOME"] = "~/.cache"  # Where a user's files are is not for a page to say.
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

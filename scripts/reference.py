@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from bench.commands import COMMANDS
+from bench.commands.parsers import parser_of, parsers
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.records import Outcome, RequestRecord
 from bench.verdict import SIGNS
@@ -29,36 +30,9 @@ FILES = {"load_sweep.schema.json": "sweep.json", "profile.schema.json": "profile
 MADE = "*Made of the declarations when this site is built.*"
 
 
-class _Captured(Exception):
-    """The parser of a command, on its way out of its `--help`."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
-
-
-def parser_of(main: Callable[[Sequence[str]], object]) -> argparse.ArgumentParser:
-    """The parser with which a command reads its flags: caught where it would print its help."""
-
-    def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
-        raise _Captured(self)
-
-    kept = argparse.ArgumentParser.print_help
-    argparse.ArgumentParser.print_help = caught  # type: ignore[method-assign]
-    try:
-        main(["--help"])
-    except _Captured as e:
-        return e.parser
-    finally:
-        argparse.ArgumentParser.print_help = kept  # type: ignore[method-assign]
-    raise AssertionError(f"{main} has no --help of argparse")
-
-
-def parsers() -> dict[str, argparse.ArgumentParser]:
-    """The parser of every command, by the words that start it."""
-    found = {
-        f"python -m bench {name}": parser_of(import_module(command.module).main) for name, command in COMMANDS.items()
-    }
+def all_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command and program, by the words that start it."""
+    found = {f"python -m bench {name}": parser for name, parser in parsers().items()}
     found["python -m mockserver"] = parser_of(import_module("mockserver.cli").main)
     found["python -m promptset"] = parser_of(import_module("promptset.cli").main)
     return found
@@ -84,22 +58,43 @@ def _flag_row(action: argparse.Action) -> tuple[str, str]:
     return f"`{words}`".replace("|", "\\|"), cell(said % {"default": action.default, "prog": ""})
 
 
+def prose(text: str) -> str:
+    """What a help text says before or behind its flags: sentences as they are, examples and lists as code blocks."""
+    parts = []
+    for paragraph in filter(str.strip, re.split(r"\n\s*\n", text.strip("\n"))):
+        lines = paragraph.splitlines()
+        if lines[0].strip().lower().rstrip(":") == "examples":
+            parts.append("**Examples**\n\n```sh\n" + textwrap.dedent("\n".join(lines[1:])) + "\n```")
+        elif any(line.startswith("  ") for line in lines) or re.match(r"[\w ()]+: \S+   ", lines[0]):
+            parts.append("```text\n" + "\n".join(lines) + "\n```")
+        else:
+            parts.append(cell(paragraph))
+    return "\n\n".join(parts)
+
+
 def flags() -> str:
-    """Every flag of every command."""
+    """Every flag of every command, with the examples of its help."""
     parts = ["# Commands and flags", MADE + " [Running a load test](../usage.md) explains when to use which."]
-    for words, parser in parsers().items():
-        parts += [f"## {words}", cell(parser.description or "")]
+    parts.append(
+        "`trueload` is short for `python -m bench`, `trueload-mock` for `python -m mockserver`, and `trueload-promptset` for "
+        "`python -m promptset`. Each says the same with `--help`; commands with the settings of a run have `--help-all`."
+    )
+    for words, parser in all_parsers().items():
+        parts += [f"## {words}", prose(parser.description or "")]
         for group in parser._action_groups:
             rows = [
                 _flag_row(action)
                 for action in group._group_actions
-                if action.help != argparse.SUPPRESS and "--help" not in action.option_strings
+                if action.help != argparse.SUPPRESS and action.dest != "help"
             ]
             if rows:
                 title = group.title or ""
-                parts += [] if title in ("options", "positional arguments") else [f"**{title}**"]
+                parts += [] if title in ("options", "positional arguments") else [f"**{title[0].upper()}{title[1:]}**"]
+                if group.description:
+                    parts.append("```sh\n" + group.description.removeprefix("example: ") + "\n```")
                 parts.append(table(("flag", "what it does"), rows))
-    return "\n\n".join(parts) + "\n"
+        parts.append(prose(parser.epilog or ""))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def metrics() -> str:

@@ -21,7 +21,7 @@ COMMANDS: dict[str, Command] = {
     "calibrate": Command("bench.commands.calibrate", "measure the error of every number, against a mock server"),
     "search": Command("bench.commands.search", "find the load up to which the objectives hold"),
     "sweep": Command("bench.commands.sweep", "measure several loads, and draw curves over them"),
-    "load": Command("bench.commands.load", "set the users or the rate of a run that goes on"),
+    "set-load": Command("bench.commands.set_load", "set the users or the rate of a run that goes on"),
     "limits": Command(
         "bench.commands.limits", "measure how much load this machine can send without being the bottleneck"
     ),
@@ -34,3 +34,5 @@ COMMANDS: dict[str, Command] = {
     "tasks": Command("bench.commands.tasks", "list, start, stop, clone, remove or open the tasks of a console"),
     "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }
+FORMER_COMMANDS = {"load": "set-load"}
+"""Commands that had another name in an older version, by that name, which is read for one more release."""

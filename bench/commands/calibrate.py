@@ -13,6 +13,7 @@ from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
 from bench.commands.options import parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish
+from bench.config.flags import own_group
 from bench.documents.calibration_sweep_document import calibration_sweep_document
 from bench.documents.checks_document import checks_document
 from bench.documents.document import Level
@@ -55,7 +56,7 @@ DEFAULTS = {"check_usage": True, **UNREAD}
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("calibrate", ABOUT, EXAMPLES, ["url"])
-    own = parser.add_argument_group("how to calibrate")
+    own = own_group(parser, "how to calibrate")
     own.add_argument(
         "--mock",
         default="",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from bench.config import Settings, read_yaml, resolve, values
+from bench.config import Settings, read_yaml, renamed, resolve, values
 from bench.config.flags import Parser, add_fields, parse
 from bench.endpoints import urls
 from bench.errors import UsageError
+from bench.modes.interface import flag
 from bench.run_files.writable import refuse_directory
 from bench.terminal import terminal
 
@@ -25,14 +27,19 @@ if TYPE_CHECKING:
 USAGE = "%(prog)s [--FLAG VALUE]..."
 
 
-def run_parser(name: str, description: str, examples: str, leave_out: Sequence[str] = ()) -> Parser:
-    """A parser with every setting of a run but those to `leave_out`, and --config.
+def run_parser(
+    name: str, description: str, examples: str, leave_out: Sequence[str] = (), answered: Sequence[str] = ()
+) -> Parser:
+    """A parser with every setting of a run but those to `leave_out`, and --config. The command itself answers the `answered`
+    ones with a sentence: they are read, and not in the help.
 
     Its help begins with the first paragraph of `examples`: a line of usage with eighty flags would teach nobody.
     """
     first, _, more = examples.partition("\n\n")
     parser = Parser(prog=f"python -m bench {name}", usage=USAGE, description=f"{description}\n\n{first}", epilog=more)
-    add_fields(parser, Settings, leave_out)
+    add_fields(parser, Settings, (*leave_out, *answered))
+    for field_name in (*answered, *renamed.RENAMED):
+        parser.add_argument(flag(field_name), dest=field_name, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -90,7 +97,8 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     url = str(flags.get("url", settings.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]
     variable = urls.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
-    notes = _stripped(flags, settings, file.name)
+    notes = [*renamed.notes(flags), *(renamed.notes(settings, file.name) if file.name else ())]
+    notes += _stripped(flags, settings, file.name)
     if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):
         notes += _stripped({}, {"api_key": os.environ[variable]}, "", variable)
         try:
@@ -114,6 +122,16 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
         for note in notes:
             say(note)
     return config
+
+
+def note_idle_users(config: RunConfig) -> None:
+    """Say before the load that there are more users than requests."""
+    users, requests = config.concurrency, config.requests
+    if config.mode == "concurrency" and users is not None and requests is not None and requests < users:
+        terminal(config.quiet).say(
+            f"note: --concurrency {users} with --requests {requests}: only {requests} users send, one request each. For "
+            f"{users} in flight, give --requests {10 * users} (ten for each user) or --duration 60s"
+        )
 
 
 def _stripped(

@@ -55,7 +55,7 @@ def _parquet(path: Path, rows: Iterable[Row]) -> None:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as e:
-        raise UsageError("--requests parquet needs pyarrow: pip install 'trueload[parquet]', or use csv") from e
+        raise UsageError("--requests parquet needs pyarrow: pip install pyarrow, or use csv") from e
     texts = {"id", "phase", "session", "outcome", "error", "clock"}
     whole = {
         "index",

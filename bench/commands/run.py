@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from bench.commands.options import parse_flags, resolve_flags, run_parser
+from bench.commands.options import note_idle_users, parse_flags, resolve_flags, run_parser
 from bench.commands.output import finish
 from bench.load_test import default_directory, run
 from bench.terminal import terminal
@@ -33,12 +33,11 @@ def main(argv: Sequence[str]) -> int:
     parser = run_parser(
         "run", "Runs one load test against a server, and writes a run directory with its report.", EXAMPLES
     )
-    parser.add_argument(
-        "--repeats", metavar="N", help="run N times, and tell how the numbers vary from run to run (docs/sweep.md)"
-    )
+    parser.add_argument("--repeats", metavar="N", help="run N times, and show how the numbers vary from run to run")
     flags, problems = parse_flags(parser, argv)
     repeats, wrong = _repeats(flags.pop("repeats"))
     config = resolve_flags(flags, [*problems, *wrong])
+    note_idle_users(config)
     if repeats is not None:
         return _repeat(config, repeats, argv)
     result = run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -67,11 +66,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = run_parser("search", ABOUT, EXAMPLES, leave_out=tuple(LEFT_TO_THE_SEARCH))
+    parser = run_parser("search", ABOUT, EXAMPLES, answered=tuple(LEFT_TO_THE_SEARCH))
     resume = Option("resume", "DIR", "go on with the search in DIR")
     add_options(parser, "what to search for", (*OPTIONS, resume))
-    for name in LEFT_TO_THE_SEARCH:
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     return parser
 
 

@@ -42,7 +42,7 @@ exit status: 0 measured, 2 wrong usage, 3 every load is INVALID, 4 the server co
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    parser = run_parser("sweep", ABOUT, EXAMPLES, (*SET_BY_LOADS, "gpus"))
+    parser = run_parser("sweep", ABOUT, EXAMPLES, ("gpus",), tuple(SET_BY_LOADS))
     resuming = Option("resume", "DIR", "go on with the sweep in this directory, with the same flags")
     add_options(parser, "which loads", (*OPTIONS, resuming))
     flags, problems = parse_flags(parser, argv)
@@ -52,7 +52,8 @@ def main(argv: Sequence[str]) -> int:
     file = read_file(flags, problems)
     own = own_settings(OPTIONS, flags, file)
     file = replace(file, settings={name: value for name, value in file.settings.items() if name not in SET_BY_LOADS})
-    given = {**({} if "name" in file.settings else {"name": "sweep"}), **flags}
+    of_runs = {name: value for name, value in flags.items() if name not in SET_BY_LOADS}
+    given = {**({} if "name" in file.settings else {"name": "sweep"}), **of_runs}
 
     def config_at(of_visit: Mapping[str, Any]) -> RunConfig:
         return resolve_flags({**given, **of_visit}, [], file)

@@ -31,7 +31,7 @@ from bench.results.comparison import SCHEMA, ComparedNumber, ComparisonResult, S
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
 FILE = "search.json"
-LOAD = ("rate", "concurrency", "ramp", "requests", "duration", "warmup", "seed")
+LOAD = ("rate", "concurrency", "ramp_up", "ramp", "requests", "duration", "warmup", "seed")
 """What differs from visit to visit of one search."""
 UNITS = {name: kind.unit for name, kind in KINDS.items()}
 SPREAD_UNKNOWN = (

@@ -123,10 +123,12 @@ def compare(
     """
     if len(sides) < 2:
         raise UsageError("a comparison needs two sides: name two or more directories")
+    equal = settings.workload_of(sides[0].runs[0])
     allow = tuple(allow)
-    unknown = [name for name in allow if name not in settings.workload_of(sides[0].runs[0])]
-    if unknown:
-        raise UsageError(f"--allow {','.join(unknown)}: not a setting that must be equal; see docs/compare.md")
+    if unknown := [name for name in allow if name not in equal]:
+        raise UsageError(
+            f"--allow {','.join(unknown)}: not a setting that must be equal; these must: {', '.join(equal)}"
+        )
     found = settings.variations(sides, allow)
     settings.refuse_other_loads(found, sides)
     _refuse_few_runs(sides)

@@ -41,7 +41,7 @@ MAY_DIFFER = {
     "cluster": "client",
     "workers_per_node": "client",
     "runtime_env": "client",
-    "priority": "client",
+    "cpu_priority": "client",
 }
 """Settings that may differ, and the group in which they are listed. A setting that is not here must be equal."""
 

@@ -3,6 +3,8 @@
 settings     what may be given, declared once: flags, YAML keys, help and defaults come of it
 values       how one value is written and checked
 flags        command line flags made of the settings
+other_tools  what to write in place of a flag of another load tester
+renamed      settings that had another name in an older version
 resolution   from what was given to a complete configuration, with every problem at once
 run_config   the complete configuration
 """

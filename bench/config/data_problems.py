@@ -26,7 +26,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.recipe is not None:
         problems += _recipe_problems(settings.recipe, settings.mode == "sessions")
     if settings.dataset is not None:
-        wrong = [key for key in ("input_tokens", "text", "repeat", "prefix") if key in given]
+        wrong = [key for key in ("input_tokens", "text", "repeated_text", "prefix") if key in given]
         problems += [f"{flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)

@@ -11,8 +11,9 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NoReturn, get_args
 
 from pydantic import BaseModel
@@ -30,55 +31,23 @@ GROUPS = {
 }
 """The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
 
-
-USUAL = {
-    "-c": "--concurrency",
-    "-d": "--duration",
-    "-k": "--api-key",
-    "-m": "--model",
-    "-n": "--requests",
-    "-o": "--out",
-    "-q": "--quiet",
-    "-r": "--rate",
-    "-u": "--url",
-    "--base-url": "--url",
-    "--host": "--url",
-    "--target": "--url",
-    "--endpoint-url": "--url",
-    "--users": "--concurrency",
-    "--clients": "--concurrency",
-    "--connections": "--concurrency",
-    "--parallel": "--concurrency",
-    "--num-concurrent-requests": "--concurrency",
-    "--num-prompts": "--requests",
-    "--num-requests": "--requests",
-    "--request-count": "--requests",
-    "--number": "--requests",
-    "--max-requests": "--requests",
-    "--request-rate": "--rate",
-    "--qps": "--rate",
-    "--rps": "--rate",
-    "--max-seconds": "--duration",
-    "--time": "--duration",
-    "--run-time": "--duration",
-    "--input-len": "--input-tokens",
-    "--random-input-len": "--input-tokens",
-    "--prompt-tokens": "--input-tokens",
-    "--output-len": "--output-tokens",
-    "--random-output-len": "--output-tokens",
-    "--max-tokens": "--output-tokens",
-    "--dataset-name": "--dataset",
-    "--dataset-path": "--dataset",
-    "--goodput": "--slo",
-    "--output": "--out",
-    "--output-dir": "--out",
-    "--result-dir": "--out",
-    "--json": "--format",
-    "--token": "--api-key",
-    "--num-warmups": "--warmup",
-    "--warmup-requests": "--warmup",
+EXAMPLES = {
+    "target": "--url http://127.0.0.1:8000 --model my-model",
+    "load": "--concurrency 32 --duration 2m",
+    "data": "--input-tokens uniform:100..500 --output-tokens 128 --tokenizer ./my-model",
+    "limits": '--slo "ttft:p99<500ms" --slo "error_rate<1%"',
+    "engine": "--workers 4 --gpus 2",
+    "output": "--out runs/mine --format json",
 }
-"""Flags that other tools have, and ours of that meaning."""
+"""An example for each group; a command that lacks one of its flags does not show it."""
+
+USUAL = (
+    "url", "endpoint", "model", "api_key",
+    "mode", "concurrency", "rate", "max_concurrency", "requests", "duration", "warmup",
+    "input_tokens", "output_tokens", "dataset", "tokenizer", "ignore_eos",
+    "slo", "max_errors", "out", "name", "format",
+)  # fmt: skip
+"""The settings that most runs need: `--help` shows these, `--help-all` shows every one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +59,16 @@ class Option:
     help: str
 
 
-def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
-    """Give the parser the flags of a command, in a group of their own."""
+def own_group(parser: argparse.ArgumentParser, title: str) -> argparse._ArgumentGroup:
+    """A group for the flags of a command alone, before those of the run."""
     group = parser.add_argument_group(title)
+    parser._action_groups.insert(2, parser._action_groups.pop())  # Behind the positional arguments and the options.
+    return group
+
+
+def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:
+    """Give the parser the flags of a command."""
+    group = own_group(parser, title)
     for option in options:
         group.add_argument(f"--{option.name}", metavar=option.metavar, help=option.help, default=argparse.SUPPRESS)
 
@@ -109,7 +85,6 @@ _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^argument (\S+): invalid choice: ('.*?')(?:, maybe you meant .*)? \(choose from (.*)\)$", _no_choice),
     (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 exclude each other"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),
-    (r"^unrecognized arguments: (.*)$", r"not known: \1"),
 )
 """Sentences of argparse, and what a person would say."""
 
@@ -129,16 +104,65 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
         )
+        self.rare: set[str] = set()
+        """The names of flags that `--help` leaves to `--help-all`. Without any there is no `--help-all`."""
+        self.brief = True
+
+    def format_help(self) -> str:
+        if not (self.brief and self.rare):
+            return super().format_help()
+        hidden = [action for action in self._actions if action.dest in self.rare and action.help != argparse.SUPPRESS]
+        helps = [action.help for action in hidden]
+        groups = [group for group in self._action_groups if {*group._group_actions} <= {*hidden}]
+        titles = [(group.title, group.description) for group in groups]
+        epilog = self.epilog
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        for group in groups:
+            group.title = group.description = None
+        kinds = "headers, arrivals, sessions, timeouts, metrics, workers, clusters"
+        more = f"{len(hidden)} more flags ({kinds}): {self.prog} --help-all\n"
+        self.epilog = f"{epilog.rstrip()}\n\n{more}" if epilog else more
+        try:
+            return super().format_help()
+        finally:
+            self.epilog = epilog
+            for action, text in zip(hidden, helps, strict=True):
+                action.help = text
+            for group, (title, description) in zip(groups, titles, strict=True):
+                group.title, group.description = title, description
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            unknown = message.partition(": ")[2].split(" ")
+            raise UsageError(_problems_of(self, unknown, unknown, {}))
         for pattern, plainly in _ARGPARSE_SAYS:
             message = re.sub(pattern, plainly, message)
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
-def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_out: Iterable[str] = ()) -> None:
-    """Give the parser a flag for each field of the model that has a group in GROUPS."""
-    groups = {name: parser.add_argument_group(title) for name, title in GROUPS.items()}
+class _HelpAll(argparse.Action):
+    """`--help-all`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
+        assert isinstance(parser, Parser)
+        parser.brief = False
+        parser.print_help()
+        parser.exit()
+
+
+def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str] = ()) -> None:
+    """Give the parser a flag for each field of the model that has a group in GROUPS, and --help-all."""
+    parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="show every flag", default=argparse.SUPPRESS)
+    parser.rare = {*model.model_fields} - {*USUAL}
+    lacks = {f"--{name.replace('_', '-')}" for name in leave_out}
+    examples = {name: text for name, text in EXAMPLES.items() if lacks.isdisjoint(text.split())}
+    groups = {
+        name: parser.add_argument_group(title, f"example: {examples[name]}" if name in examples else None)
+        for name, title in GROUPS.items()
+    }
     for name, field in model.model_fields.items():
         extra = field.json_schema_extra
         if not isinstance(extra, dict) or extra.get("group") not in groups or name in leave_out:
@@ -177,30 +201,84 @@ def add_fields(parser: argparse.ArgumentParser, model: type[BaseModel], leave_ou
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The flags that were given, and a sentence for each word that is none, with the nearest flag."""
-    given, unknown = parser.parse_known_args(_with_values(parser, argv))
-    known = [option for action in parser._actions for option in action.option_strings]
-    problems = []
-    for i, word in enumerate(unknown):
-        name = word.partition("=")[0]
-        if name.startswith("-"):
-            near = [USUAL[name]] if USUAL.get(name) in known else _nearest(name, known)
-            hint = f"did you mean {near[0]}?" if near else f"{parser.prog} --help lists all"
-            problems.append(f"{name} is not a flag: {hint}")
-        elif i == 0 or not unknown[i - 1].startswith("-"):  # After a flag it is that flag's value.
-            if word.startswith(("http://", "https://")) and "--url" in known and "url" not in vars(given):
-                hint, vars(given)["url"] = f"did you mean --url {shown_url(word)}?", word  # The URL is not missing.
-            else:
-                hint = "values follow a flag"
-            problems.append(f"{shown_url(word)!r} was not expected: {hint}")
+    """The flags that were given, and a sentence for each word that is wrong: the flag of ours that was perhaps meant."""
+    words = _with_values(parser, argv)
+    given, unknown = parser.parse_known_args(words)
+    problems = _problems_of(parser, words, unknown, vars(given)) if unknown else []
     return vars(given), problems
+
+
+def _problems_of(
+    parser: argparse.ArgumentParser, words: Sequence[str], unknown: Sequence[str], given: dict[str, Any]
+) -> list[str]:
+    known = [o for action in parser._actions if action.help != argparse.SUPPRESS for o in action.option_strings]
+    problems: list[str] = []
+    place = last = -1
+    for i, word in enumerate(unknown):
+        place = words.index(word, place + 1)
+        name, _, value = word.partition("=")
+        if name.startswith("-") and not _is_number(word):
+            value = value or ",".join(takewhile(lambda w: not w.startswith("-"), unknown[i + 1 :]))
+            problems.append(about_unknown(name, value or None, known, parser.prog))
+            if "--url" in problems[-1] and "--url" in known:
+                given.setdefault("url", "http://unknown")  # It was given, and so is not missing.
+        elif last < 0 or place != last + 1:  # Otherwise it goes on from the word before.
+            problems.append(_stray(parser, words, place, given))
+        last = place
+    return problems
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-\d+(\.\d+)?", word) is not None
+
+
+def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str) -> str:
+    """A sentence about a word that is not a flag: the flag of ours for it, or the nearest one."""
+    from bench.config import other_tools  # A table that only a wrong word needs.
+
+    dashed = name.replace("_", "-").lower() if len(name) > 2 else name  # -H is not -h.
+    if dashed in known:
+        return f"{name} is not a flag: did you mean {dashed}?"
+    for spelled in (name, dashed, f"-{name}" if len(name) > 2 else name):
+        if (answer := other_tools.about_flag(spelled, value, known)) is not None:
+            return f"{name} is not a flag here: {answer}"
+    near = _nearest(dashed, known)
+    all_of_them = f"{prog} {'--help-all' if '--help-all' in known else '--help'}"
+    return f"{name} is not a flag: " + (f"did you mean {near[0]}?" if near else f"{all_of_them} lists all")
+
+
+def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, Any]) -> str:
+    """A sentence about the word at this place, which no flag takes."""
+    word = words[place]
+    options = {option: action for action in parser._actions for option in action.option_strings}
+    if word.startswith(("http://", "https://")) and "--url" in options and "url" not in given:
+        given["url"] = word  # The URL is not missing.
+        return f"{shown_url(word)!r} was not expected: did you mean --url {shown_url(word)}?"
+    before = place
+    while before > 0 and words[before].partition("=")[0] not in options:
+        before -= 1
+    flag = words[before].partition("=")[0]
+    action = options.get(flag)
+    if action is None or place - before < 2 or action.nargs is not None:
+        return f"{shown_url(word)!r} was not expected: values follow a flag"
+    if isinstance(action, argparse._AppendAction):
+        return (
+            f"{shown_url(word)!r} was not expected: {flag} takes one value, and may be given again: {flag} A {flag} B"
+        )
+    hint = ""
+    if flag in ("--concurrency", "--rate"):
+        end = next((i for i in range(before + 1, len(words)) if words[i].startswith("-")), len(words))
+        loads = ",".join(words[before + 1 : end])
+        hint = f"; for several loads, write python -m bench sweep --loads {flag.removeprefix('--')}={loads}"
+    return f"{shown_url(word)!r} was not expected: {flag} takes one value{hint}"
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
     """The flag that was perhaps meant. Dashes do not count: they would make any two short names alike."""
     bare = {option.lstrip("-"): option for option in known}
     begun = [option for option in known if name.startswith("--") and len(name) > 4 and option.startswith(name)]
-    return begun[:1] or [bare[word] for word in difflib.get_close_matches(name.lstrip("-"), bare, n=1)]
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.75)
+    return begun[:1] or [bare[word] for word in close]
 
 
 def _with_values(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:

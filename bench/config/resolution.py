@@ -20,6 +20,7 @@ from bench.config import tokenless, values
 from bench.config.classes import checked_classes, problems_beside
 from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
+from bench.config.renamed import renewed, renewed_config
 from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
@@ -30,6 +31,7 @@ from bench.modes import MODES
 from bench.modes.interface import AUTO_WARMUP, default_length, flag, inputs_of
 from promptset.whole_file import read_text
 
+FLAGS = tuple(flag(name) for name in Settings.model_fields)
 MODES_WITH_SEGMENTS = ("concurrency", "rate")
 MODES_WITH_RATES = ("rate", "sessions")
 MODES_WITH_GOALS = ("concurrency", "rate", "sessions")
@@ -97,6 +99,7 @@ def given_again(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run.yaml that start such a run again."""
     # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
     left_out = {*SECRETS, "out"}
+    config = renewed_config(config)
     return {k: v for k, v in config.items() if k not in left_out and v != _DEFAULTS.get(k, _NO_DEFAULT)}
 
 
@@ -116,15 +119,13 @@ def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
 
 def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
-    given = {**(file or {}), **flags}
+    flags, file = renewed(flags), renewed(file or {})
+    given = {**file, **flags}
     if "requests" in flags and "warmup" not in flags and given.get("warmup") == AUTO_WARMUP:
         del given["warmup"]  # That of a run of the default length, whose run.yaml is given again with another length.
     problems = []
     for key in sorted(given.keys() - Settings.model_fields.keys()):
-        near = difflib.get_close_matches(key, Settings.model_fields, n=1)
-        in_file = key not in flags and file_name
-        hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else ""
-        problems.append(f"{_place(key, flags, file_name)} is not known{hint}")
+        problems.append(_unknown(key, given[key], flags, file_name))
         del given[key]
     for key in [key for key, value in given.items() if _has_zero(value)]:
         problems.append(f"{_place(key, flags, file_name)} holds a zero byte, which no path and no text to send has")
@@ -138,10 +139,8 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     try:
         settings = Settings.model_validate(given)
     except ValidationError as e:
-        wrong = set()
-        for error in e.errors():
-            wrong.add(error["loc"][0])
-            problems += sentences(error, lambda key: _place(key, flags, file_name))
+        wrong = {error["loc"][0] for error in e.errors()}
+        problems += _refused(e, given, flags, file_name)
         if "mix" in wrong:
             problems += problems_beside(given["mix"])
         if "url" in wrong:
@@ -154,6 +153,32 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     if problems:
         raise UsageError(problems)
     return complete(settings)
+
+
+def _unknown(key: str, value: object, flags: Mapping[str, Any], file_name: str) -> str:
+    """A sentence about a key that no setting has."""
+    from bench.config import other_tools  # A table that only a wrong word needs.
+
+    near = difflib.get_close_matches(key, Settings.model_fields, n=1, cutoff=0.75)
+    in_file = key not in flags and file_name
+    hint = f": did you mean {near[0] if in_file else flag(near[0])}?" if near else ""
+    if (answer := other_tools.about_flag(flag(key), str(value), FLAGS)) is not None:
+        hint = f": {answer}"
+    return f"{_place(key, flags, file_name)} is not known{hint}"
+
+
+def _refused(error: ValidationError, given: Mapping[str, Any], flags: Mapping[str, Any], file_name: str) -> list[str]:
+    """Sentences about values that are refused; one that another tool takes is answered with what to write."""
+    from bench.config import other_tools
+
+    problems = []
+    for refused in error.errors():
+        key = str(refused["loc"][0])
+        if refused["type"] != "missing" and (answer := other_tools.about_value(key, given[key])) is not None:
+            problems.append(f"{_place(key, flags, file_name)} {answer[0]}: {answer[1]}")
+        else:
+            problems += sentences(refused, lambda key: _place(key, flags, file_name))
+    return list(dict.fromkeys(problems))
 
 
 def _takes_no_truth(key: str) -> bool:
@@ -217,10 +242,12 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
     if mode not in MODES_WITH_SEGMENTS:
         return [f"{settings.segments_flag} is for --mode {' and '.join(MODES_WITH_SEGMENTS)}, and this is mode {mode}"]
     problems = []
-    if settings.steps is not None and ".." in settings.ramp:
-        problems.append("--steps and a --ramp that rises exclude each other: leave one of the two out")
-    elif settings.steps is not None and settings.ramp_in_s:
-        problems.append("--ramp starts users one by one, and with --steps they come at the steps: leave --ramp out")
+    if settings.steps is not None and settings.ramp is not None:
+        problems.append("--steps and --ramp exclude each other: leave one of the two out")
+    elif settings.steps is not None and settings.ramp_up:
+        problems.append(
+            "--ramp-up starts users one by one, and with --steps they come at the steps: leave --ramp-up out"
+        )
     if mode == "rate" and (planned := sum(s.arrivals for s in settings.segments)) > values.MOST_REQUESTS:
         problems.append(
             f"{settings.segments_flag} plans {planned:,.0f} requests: give at most {values.MOST_REQUESTS:,}"

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from bench.clock import NS_PER_S
 from bench.config.classes import settings_of
+from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.endpoints import DEFAULT, urls
 from bench.errors import UsageError
@@ -115,7 +116,7 @@ class RunConfig(Settings):
     @property
     def length(self) -> RunLength:
         """When the load ends."""
-        warmup_s = max(MOST_AUTO_WARMUP_S, self.ramp_in_s) if self.finds_warmup else self.warmup_s
+        warmup_s = max(MOST_AUTO_WARMUP_S, self.ramp_up) if self.finds_warmup else self.warmup_s
         warmup_ns = round(warmup_s * NS_PER_S)
         return RunLength(
             requests=self.requests,
@@ -134,8 +135,8 @@ class RunConfig(Settings):
             return f"mode {self.mode} has no load that can be set while it runs: the modes {modes} have"
         if self.segments:
             return f"{self.segments_flag} plans how this load changes, so nobody else may change it"
-        if self.ramp_in_s:
-            return f"--ramp {self.ramp} plans when users come, so nobody else may change their number"
+        if self.ramp_up:
+            return f"--ramp-up {self.ramp_up:g}s plans when users come, so nobody else may change their number"
         if self.sessions_begin == "middle":
             return "--sessions-begin middle plans how this load begins, so nobody may change it"
         return "--until needs a load that stays, so it cannot be changed" if self.until else None
@@ -176,7 +177,8 @@ class RunConfig(Settings):
 
     @classmethod
     def _stored(cls, content: Mapping[str, Any]) -> RunConfig:
-        known = {key: value for key, value in content.items() if key in Settings.model_fields.keys() - SECRETS}
+        renamed = renewed_config(content)
+        known = {key: value for key, value in renamed.items() if key in Settings.model_fields.keys() - SECRETS}
         for place, number in _numbers_in(known):
             if not isfinite(number):
                 raise ValueError(f"{place} must be a number, not {number}")
@@ -188,14 +190,12 @@ class RunConfig(Settings):
         known["until"] = tuple(known.get("until", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
-        if "ramp" in known:  # A number of seconds, before loads could rise.
-            known["ramp"] = str(known["ramp"])
         found = complete(Settings.model_construct(**known))
         # Both raise where a value is not of its type.
         found.model_dump(mode="json", warnings="error")
         objectives.parse(found.slo)
         # What is kept as text and parsed when it is asked for: each raises where it cannot be.
-        _ = (found.length, found.ramp_in_s, found.models, found.cancel_plan, found.classes)
+        _ = (found.length, found.models, found.cancel_plan, found.classes)
         return found
 
 

@@ -26,7 +26,7 @@ def line_of(text: str) -> tuple[Segment, ...]:
     match = _LINE.fullmatch(listed.strip())
     if match is None:
         raise ValueError(
-            f"{text!r} is neither a time over which users start (30s), nor a load that rises within a time (1..50:10m)"
+            f"{text!r} is not a load that rises or falls within a time (1..50:10m); --ramp-up 30s starts users one by one"
         )
     first, last = float(match[1]), float(match[2])
     if max(first, last) > loads.MOST_LOAD:
@@ -47,10 +47,7 @@ def checked_steps(value: object) -> str:
 def checked_ramp(value: object) -> str:
     """--ramp as it is written. Raises ValueError."""
     text = str(value).strip()
-    if ".." in text:
-        line_of(text)
-    else:
-        values.seconds(text)
+    line_of(text)
     return text
 
 

@@ -23,6 +23,7 @@ import yaml
 
 from bench.clock import utc_now
 from bench.config import Settings
+from bench.config.renamed import renewed
 from bench.config.resolution import MOST_VALUES, given_again, has_few_values
 from bench.console import settings_form
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
@@ -301,7 +302,7 @@ class Console:
             content = given_again(content["config"])
         if not isinstance(content, dict):
             raise ConsoleError("YAML must hold keys with values, for example concurrency: 10")
-        named = {str(key).replace("-", "_"): value for key, value in content.items()}
+        named = renewed({str(key).replace("-", "_"): value for key, value in content.items()})
         unknown = named.keys() - Settings.model_fields.keys()
         for fits in (kind, *KINDS):
             if not unknown - {option.name for option in KINDS[fits].form.options}:

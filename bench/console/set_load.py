@@ -13,7 +13,7 @@ from bench.control import PresentLoad
 from bench.errors import UsageError
 from bench.modes import MODES
 
-_PLANS_ITS_LOAD = ("steps", "ramp", "until", "repeats")
+_PLANS_ITS_LOAD = ("steps", "ramp", "ramp_up", "until", "repeats")
 """Settings with which nobody may change the load."""
 
 

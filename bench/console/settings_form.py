@@ -87,7 +87,7 @@ def fields(kind: str = "run") -> list[FormField]:
         else:
             shape = "number" if declared.annotation in (int, float) else "text"
         label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
-        label = label.replace("Gpu", "GPU").replace(" eos", " EOS")
+        label = label.replace("Gpu", "GPU").replace("Cpu", "CPU").replace(" eos", " EOS")
         doc = (declared.description or "").replace("%%", "%")
         form_fields.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
     return form_fields

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import yaml
 
+from bench.config.renamed import renewed
 from bench.config.resolution import given_again
 from bench.config.values import seconds
 from bench.console import series
@@ -161,7 +162,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     """A task from its files alone."""
     name, planned = path.name, planned_of(path)
     kind = str(planned.get("kind") or kind_of(path))
-    base = Task(id=name, state=NOT_STARTED, kind=kind, settings=planned.get("settings", {}))
+    base = Task(id=name, state=NOT_STARTED, kind=kind, settings=renewed(planned.get("settings", {})))
     base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings, kind))
     if kind in series.READERS and (found := series.read(base, path)) is not None:
         if found.state in OVER and name in queue:

@@ -14,7 +14,7 @@ from bench.documents.document import Fact
 
 UNITS = {
     "rate": "requests/s", "concurrency": "users", "max_concurrency": "requests in flight", "requests": "requests",
-    "ramp": "s", "duration": "s", "input_tokens": "tokens", "output_tokens": "tokens",
+    "ramp_up": "s", "duration": "s", "input_tokens": "tokens", "output_tokens": "tokens",
     "timeout": "s", "connect_timeout": "s", "first_byte_timeout": "s", "idle_timeout": "s", "probe_timeout": "s",
     "wait_for_server": "s",
 }  # fmt: skip

@@ -161,7 +161,9 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
     # The streams begin evenly over one gap: a steady flow of chunks, not all of them in one instant.
     tokens = max(2, round(step_s * 1000 / ladder.gap_ms))
     spread_s = ladder.gap_ms / 1000
-    return resolve({**flags, "concurrency": asked, "requests": asked, "ramp": spread_s, "output_tokens": str(tokens)})
+    return resolve(
+        {**flags, "concurrency": asked, "requests": asked, "ramp_up": spread_s, "output_tokens": str(tokens)}
+    )
 
 
 def _step_line(ladder: Ladder, step: Step) -> str:

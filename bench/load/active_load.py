@@ -59,7 +59,7 @@ class ActiveLoad:
         self._mode = assignment.config.load
         self._number = share.worker
         self._alone = assignment.alone
-        self._priority = assignment.config.priority
+        self._priority = assignment.config.cpu_priority
         self._backlog = load.backlog
         self._source = worker.source
         self._records = worker.records

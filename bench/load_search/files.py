@@ -25,7 +25,7 @@ from bench.series import files
 
 SEARCH, SETTINGS, PAGE = "search.json", "search.yaml", "search.html"
 
-LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp", "steps", "mode", "until")
+LEFT_TO_VISITS = ("rate", "concurrency", "duration", "requests", "warmup", "ramp_up", "ramp", "steps", "mode", "until")
 """Settings of a run that a search chooses itself, visit by visit."""
 _SAYS_NOTHING = ("out", "name", "format", "quiet", "details", "api_key", "header", "wait_for_server", *LEFT_TO_VISITS)
 """Settings that may differ where a search goes on: where it writes, its secrets, and what visits choose."""

@@ -28,7 +28,8 @@ def visit_config(base: RunConfig, visit: Visit, load_kind: str) -> RunConfig:
     kind = KINDS[load_kind]
     changes: dict[str, object] = {
         **kind.settings(visit.load),
-        "ramp": "0" if not kind.whole else f"{min(LONGEST_RAMP_S, visit.settle_s / 2):.3f}s",
+        "ramp": None,
+        "ramp_up": round(min(LONGEST_RAMP_S, visit.settle_s / 2), 3) if kind.whole else 0.0,
         "steps": None,
         "warmup": f"{visit.settle_s:.3f}s",
         "duration": visit.measure_s,

@@ -182,9 +182,9 @@ class _Plan:
             if "warmup" not in self._given:
                 flags["warmup"] = f"{settle_s:g}s"
         config = self._config_at(flags)
-        if self._loads.whole and "ramp" not in self._given and config.warmup_s:
+        if self._loads.whole and "ramp_up" not in self._given and config.warmup_s:
             # Users who start together stay in step, and a window that cuts their waves misses or doubles one.
-            config = self._config_at({**flags, "ramp": f"{config.warmup_s / 2:g}s"})
+            config = self._config_at({**flags, "ramp_up": config.warmup_s / 2})
         steady = steady_from_the_start(self._loads.kind, rows=config.dataset is not None and config.recipe is None)
         return config.with_values(**{name: value for name, value in steady.items() if name not in self._given})
 

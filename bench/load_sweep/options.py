@@ -24,9 +24,10 @@ OPTIONS = (
 )
 
 SET_BY_LOADS = {
-    "concurrency": "--loads says which loads: give for example --loads concurrency=1..256x2",
-    "rate": "--loads says which loads: give for example --loads rate=5,10,20",
+    "concurrency": "--loads says which loads",
+    "rate": "--loads says which loads",
     "mode": "--loads says it: give for example --loads concurrency=1..256x2 or --loads sessions=1..64x2",
+    "ramp": "each load is a run of its own: --loads lists them",
     "steps": "each load is a run of its own: --loads lists them",
     "until": "every load takes its time: --duration, or --repeats, says how long",
 }
@@ -56,6 +57,8 @@ def plan(
     wrong = list(problems)
     for name, instead in SET_BY_LOADS.items():
         if given.get(name) is not None:
+            if name in ("concurrency", "rate"):
+                instead = f"write --loads {name}={given[name]}, or several: {name}=5,10,20"
             wrong.append(f"--{name.replace('_', '-')} does not go with a sweep: {instead}")
     loads = base = None
     repeats = _whole("repeats", own.get("repeats", "1"), wrong)

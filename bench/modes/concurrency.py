@@ -37,7 +37,8 @@ class Concurrency(UsersMode):
         problems = segment_problems(settings, unit="a user", whole=True)
         if settings.max_concurrency is None:
             return problems
-        return ["--max-concurrency does not go with fixed concurrency: --concurrency is the number itself", *problems]
+        instead = f"for {settings.max_concurrency} users, each of whom waits for the answer, write --concurrency "
+        return [f"--max-concurrency caps a --rate: {instead}{settings.max_concurrency}", *problems]
 
     @classmethod
     def defaults(cls, settings: Settings) -> dict[str, Any]:

@@ -292,9 +292,9 @@ def open_loop_problems(mode: str, settings: Settings) -> list[str]:
     problems = []
     if settings.drop_late and settings.max_concurrency is None:
         problems.append("--drop-late needs --max-concurrency: without a cap no arrival is ever late for a slot")
-    if settings.ramp_in_s:
+    if settings.ramp_up:
         hint = ": a rate that rises is --ramp 1..50:10m" if mode == "rate" else ""
-        problems.append(f"--ramp is for users, and mode {mode} has none{hint}")
+        problems.append(f"--ramp-up is for users, and mode {mode} has none{hint}")
     return problems
 
 
@@ -324,7 +324,7 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             query=inputs_are == "documents",
             prefix=settings.prefix if recipe is None else recipe.prefix,
             text=settings.text,
-            repeat=settings.repeat,
+            repeat=settings.repeated_text,
             recipe=settings.recipe,
         )
 
@@ -334,7 +334,7 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
         output_tokens=output_tokens if settings.output_tokens is None else settings.output_tokens,
         prefix=settings.prefix if recipe is None else recipe.prefix,
         text=settings.text,
-        repeat=settings.repeat,
+        repeat=settings.repeated_text,
         tools=settings.tools,
         recipe=settings.recipe,
     )
@@ -356,7 +356,7 @@ def inputs_of(settings: Settings) -> str | None:
 
 def ramp_ns(settings: Settings) -> int:
     """Over how long users come in."""
-    return round(settings.ramp_in_s * NS_PER_S)
+    return round(settings.ramp_up * NS_PER_S)
 
 
 def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]:

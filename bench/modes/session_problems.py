@@ -27,7 +27,7 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
         problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
     recorded = is_recording(settings)
     problems += _recipe_problems(settings, given, recorded=recorded)
-    unfit = ["columns", "text", "repeat", *(["tools", "tool_choice"] if recorded else ["bad_rows"])]
+    unfit = ["columns", "text", "repeated_text", *(["tools", "tool_choice"] if recorded else ["bad_rows"])]
     for key in unfit:
         if key in given:
             problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
@@ -92,8 +92,8 @@ def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append(
             "--max-concurrency does not go with sessions at a --rate: to hold so many sessions, use --concurrency"
         )
-    if settings.ramp_in_s:
-        problems.append("--ramp is for users, and sessions at a --rate have none")
+    if settings.ramp_up:
+        problems.append("--ramp-up is for users, and sessions at a --rate have none")
     if settings.sessions_begin == "middle":
         problems.append(
             "--sessions-begin middle needs a number of sessions that is held (--concurrency): with --rate, sessions begin "

@@ -121,7 +121,7 @@ def ensure_allowed(choice: PriorityChoice, scheduler: Scheduler) -> None:
     try:
         scheduler.realtime()
     except OSError as e:
-        raise UsageError(f"--priority realtime: {reason(e)}. {REMEDY}; or leave the flag out") from e
+        raise UsageError(f"--cpu-priority realtime: {reason(e)}. {REMEDY}; or leave the flag out") from e
     scheduler.normal()
 
 
@@ -144,7 +144,7 @@ def remedy(uses: Sequence[PriorityUse]) -> str | None:
     if any(use.refused is not None for use in uses):
         return f"the client may not take real-time priority. {REMEDY}"
     if any(use.asked == "normal" for use in uses):
-        return "leave out --priority normal"
+        return "leave out --cpu-priority normal"
     return None
 
 

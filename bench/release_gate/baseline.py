@@ -18,6 +18,7 @@ from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import read_values
 from bench.comparison.settings import LABELS, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
+from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
@@ -166,7 +167,7 @@ def refuse_other_workload(path: Path, baseline: Mapping[str, Any], run: Measured
     ours = workload_of(run)
     if baseline["workload_sha256"] == _digest(ours):
         return
-    theirs = baseline["workload"]
+    theirs = renewed_config(baseline["workload"])
     # A setting that the version of the baseline did not have was at its default then.
     before = {name: _plain(_default(name)) for name in ours if name not in theirs} | theirs
     differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]

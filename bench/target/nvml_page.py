@@ -29,7 +29,7 @@ class NvmlPage:
         try:
             import pynvml
         except ImportError:
-            self._problem = "nvidia-ml-py is not installed (extra gpu-metrics)"
+            self._problem = "nvidia-ml-py is not installed (pip install nvidia-ml-py)"
             return
         try:
             pynvml.nvmlInit()

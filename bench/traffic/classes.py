@@ -32,10 +32,13 @@ from promptset.loaders.own import own_of, own_problems
 from promptset.whole_file import read_text
 
 CLASS_SETTINGS = (
-    "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeat", "tools",
+    "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeated_text",
+    "tools",
     "images", "prompt_ids", "endpoint", "model", "cancel", "slo", "arrivals", "burstiness",
 )  # fmt: skip
 """Settings of a run that a class may have for itself."""
+FORMER_SETTINGS = {"repeat": "repeated_text"}
+"""Settings that had another name in an older version, which is still read."""
 OWN_KEYS = ("name", "share", "rate", "headers", "priority")
 MOST_CLASSES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -102,12 +105,25 @@ def masked(written: Mapping[str, Any]) -> dict[str, Any]:
     return {**written, "classes": rows}
 
 
+def renewed_classes(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a file of classes, with today's names of the settings."""
+    rows = content.get("classes")
+    if not isinstance(rows, list):
+        return dict(content)
+    renewed = [
+        {FORMER_SETTINGS.get(str(key), key): value for key, value in row.items()} if isinstance(row, Mapping) else row
+        for row in rows
+    ]
+    return {**content, "classes": renewed}
+
+
 def read(value: object) -> object:
     """The content of a file of classes, given by its path, or the content itself. What the settings of a class are is for
     bench/config/ to check. Raises ValueError with a line for each thing that is wrong."""
     if value is None:
         return None
-    return _checked(value if isinstance(value, Mapping) else _loaded(str(value)))
+    content = value if isinstance(value, Mapping) else _loaded(str(value))
+    return _checked(renewed_classes(content) if isinstance(content, Mapping) else content)
 
 
 def readable(value: object) -> list[tuple[str, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import NoReturn
 
-from promptset import recipes
+from promptset import completion, recipes
 from promptset.agents.made import AgentSessions
 from promptset.errors import SpecError
 from promptset.job import Job, job_of
@@ -79,6 +79,17 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise SpecError(message)
+
+
+class _Renamed(argparse.Action):
+    """The old name of --repeated-text."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: object, option_string: object = None
+    ) -> None:
+        note = "--repeat is called --repeated-text now; the next release does not know the old name"
+        print(f"{parser.prog}: note: {note}", file=sys.stderr)
+        setattr(namespace, self.dest, values)
 
 
 def main(argv: Sequence[str] | None = None, *, prog: str = "python -m promptset") -> int:
@@ -154,17 +165,20 @@ def _parser(prog: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("-V", "--version", action="store_true", help="print the version and exit")
+    completion.add_to(parser, "trueload-promptset")
     add = parser.add_argument_group("what to make").add_argument
     add("--count", metavar="N", help="number of prompts (default: 100; with --from: all rows)")
     add("--input-tokens", metavar="DIST", help="tokens per prompt (default: 1024)")
     add("--output-tokens", metavar="DIST", help="tokens to ask for in the answer (default: 128)")
     add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
     add(
-        "--repeat",
+        "--repeated-text",
+        dest="repeat",
         metavar="SHARE",
         default="0",
         help="share of a prompt that repeats its own earlier text (default: 0)",
     )
+    add("--repeat", dest="repeat", action=_Renamed, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     add("--prefix", metavar="SPEC", help="shared prefixes, such as tokens=512,groups=4 (default: none)")
     add("--gaps", metavar="DIST", help="times between requests; each row then says when to send it (default: none)")
     add("--turns", metavar="DIST", help="make sessions of so many turns; each turn adds --input-tokens")

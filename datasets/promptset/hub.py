@@ -24,6 +24,7 @@ from promptset.tokenizer import SPECIAL_TOKENS, LocalTokenizer, Tokenizer, named
 FILES = ("tekken*.json", "*.tiktoken", "*.model", "*.model.v*")
 """Name patterns of tokenizers that only transformers can read: tekken, tiktoken and SentencePiece."""
 _LOOK_TIMEOUT_S = 3.0
+_INSTALL = "pip install transformers sentencepiece tiktoken protobuf"
 _INSTEAD = "give a directory with tokenizer.json"
 
 
@@ -31,7 +32,7 @@ def load_directory(folder: Path, file: str) -> Tokenizer:
     """The tokenizer of a model's directory that has this file and no tokenizer.json. Raises SpecError."""
     path = folder / file
     if not _is_installed():
-        raise SpecError(f"{path} can only be read with an extra: pip install 'trueload[hf]', or {_INSTEAD}")
+        raise SpecError(f"{path} is read by transformers, which is not installed: {_INSTALL}, or {_INSTEAD}")
     if not any((folder / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         raise SpecError(
             f"{path} alone does not say which special tokens are added to a text: put the model's tokenizer_config.json "
@@ -49,8 +50,7 @@ def load(model: str) -> Tokenizer:
     """The tokenizer of a model by its hub id, from the local cache or the network. Raises SpecError."""
     if not _is_installed():
         raise SpecError(
-            f"no file or directory is called {model}; to load it from a hub, install the extra: "
-            "pip install 'trueload[hf]'"
+            f"no file or directory is called {model}; transformers, which loads it from a hub, is not installed: {_INSTALL}"
         )
     try:
         loaded = _from_pretrained(model, local_files_only=True)

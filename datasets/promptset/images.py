@@ -92,7 +92,7 @@ def parse(text: str) -> ImagePlan:
     if problems:
         raise SpecError(problems)
     if find_spec("PIL") is None:
-        raise SpecError("images are made with Pillow: pip install 'trueload[images]'")
+        raise SpecError("images need the package Pillow: pip install pillow")
     return ImagePlan(drawn["n"], drawn["width"], drawn.get("height"), kind)
 
 

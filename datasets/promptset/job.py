@@ -95,7 +95,7 @@ def _check_distributions(
         _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
     if options.columns is not None:
         _read_or_note("--columns", parse_columns, problems, options.columns)
-    style = f"--text {options.text} --repeat {options.repeat}:"
+    style = f"--text {options.text} --repeated-text {options.repeat}:"
     _read_or_note(style, parse_style, problems, options.text, options.repeat)
     return gaps
 
@@ -147,7 +147,7 @@ def _context_limit(
     ]
     wrong += [] if options.format == "rows" else [f"--format {options.format}"]
     wrong += [] if options.text == WORDS else [f"--text {options.text}"]
-    wrong += [] if options.repeat == "0" else [f"--repeat {options.repeat}"]
+    wrong += [] if options.repeat == "0" else [f"--repeated-text {options.repeat}"]
     problems += [
         f"{flag} does not go with --recipe {options.recipe}: the recipe says what its sessions are" for flag in wrong
     ]
@@ -178,7 +178,7 @@ def _conflicts(options: argparse.Namespace, given: Mapping[str, str]) -> Iterato
             ("--from", options.source is not None),
             (f"--format {options.format}", options.format != "rows"),
             (f"--text {options.text}", options.text != WORDS),
-            (f"--repeat {options.repeat}", options.repeat != "0"),
+            (f"--repeated-text {options.repeat}", options.repeat != "0"),
         ):
             if wrong:
                 yield f"{flag} cannot be combined with --turns: sessions have their own row format, in English words"

@@ -190,7 +190,7 @@ def _serve(
         timeout_keep_alive=config.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=config.drain_s,  # type: ignore[arg-type]
     )
-    priority = Priority(config.priority)
+    priority = Priority(config.cpu_priority)
     server = _Server(settings, app, offset, on_ready, parent, priority)
     port = listener.getsockname()[1]
     server.listener_switch = ListenerSwitch(

@@ -220,7 +220,7 @@ def _load(asked: Asked, victim: str) -> Row:
 
 _USERS = ("--concurrency", "100", "--duration", "15s", "--workers", "2")
 _LOADS = {
-    "any": ("--concurrency", "1500", "--ramp", "15s", "--duration", "20s", "--workers", "2"),
+    "any": ("--concurrency", "1500", "--ramp-up", "15s", "--duration", "20s", "--workers", "2"),
     "worker": _USERS,
     "feed": ("--rate", "800", "--requests", "16000", "--max-concurrency", "400"),
     "parent": _USERS,

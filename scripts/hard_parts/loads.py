@@ -13,7 +13,7 @@ from hard_parts.place import Asked, Place, Row, report_problem, row
 from hard_parts.watch import memory_of, samples_in, watched
 
 _TOKENS = ("--input-tokens", "20")
-_NORMAL = ("--priority", "normal")
+_NORMAL = ("--cpu-priority", "normal")
 """No claim on a processor: what else runs on the machine goes on, and a process that has to wait is hard use too."""
 _FEW_MB = 30.0
 """What the allocator may take on top."""
@@ -92,7 +92,7 @@ def streams(asked: Asked) -> list[Row]:
     """an hour at 500 streams (--minutes): memory is flat, nothing is lost"""
     minutes = 60.0 if asked.minutes is None else asked.minutes
     # Two workers, so that the memory of the command and of those that measure are told apart.
-    words = ("--concurrency", "500", "--duration", f"{minutes:g}m", "--ramp", "10s")
+    words = ("--concurrency", "500", "--duration", f"{minutes:g}m", "--ramp-up", "10s")
     more = ("--output-tokens", "100", "--workers", "2")
     mock = ("--ttft", "200ms", "--tpot", "100ms", "--workers", "1")
     return [_load(asked, f"{minutes:g} minutes at 500 streams", mock, (*words, *more), minutes * 60 + 900)]
@@ -108,7 +108,7 @@ def many(asked: Asked) -> list[Row]:
     if hard != resource.RLIM_INFINITY and hard < needed:
         return [row(what, f"0: {hard} files may be open, it needs {needed}: ulimit -Hn {needed} (as root)", [])]
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-    words = ("--concurrency", "10000", "--duration", f"{minutes:g}m", "--output-tokens", "50", "--ramp", "20s")
+    words = ("--concurrency", "10000", "--duration", f"{minutes:g}m", "--output-tokens", "50", "--ramp-up", "20s")
     mock = ("--ttft", "5s", "--tpot", "1s", "--workers", "2")
     return [_load(asked, what, mock, words, minutes * 60 + 900)]
 

@@ -202,7 +202,7 @@ def test_a_mock_that_refuses_the_host_name_is_quoted() -> None:
         (["--sweep", "5"], "write concurrency=1,10,100"),
         (["--full", "--rate", "5"], "--rate and --full exclude each other: each check has its own"),
         (["--full", "--mock", "--ttft 1ms"], "--mock and --full exclude each other"),
-        (["--sweep", "rate=5", "--ramp", "3s"], "--ramp is for users, and mode rate has none"),
+        (["--sweep", "rate=5", "--ramp-up", "3s"], "--ramp-up is for users, and mode rate has none"),
     ],
 )
 def test_wrong_usage_is_told_before_anything_starts(

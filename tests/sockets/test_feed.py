@@ -291,7 +291,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
 @pytest.mark.usefixtures("work_folder")
 def test_a_run_whose_feed_is_killed_ends_with_a_sentence(workers: str, tmp_path: Path) -> None:
     with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "1") as mock:
-        length = ("--duration", "600s", "--concurrency", "64", "--workers", workers, "--priority", "normal")
+        length = ("--duration", "600s", "--concurrency", "64", "--workers", workers, "--cpu-priority", "normal")
         mark = os.environ | {MARK: str(tmp_path)}
         with process(flags(mock.url, tmp_path, *length, "--server-metrics", "off"), env=mark) as running:
             wait_for(lambda: any(path.stat().st_size for path in (tmp_path / "run").glob("requests*")))

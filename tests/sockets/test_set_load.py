@@ -38,8 +38,8 @@ def follow_a_change(load: tuple[str, str], tmp_path: Path) -> None:
         wait_for(lambda: accepted(run, 31))
         assert stat.S_IMODE((run / CONTROL).stat().st_mode) == 0o600
         wait_for(lambda: b'"load":31.0' in (run / "live.jsonl").read_bytes())
-        assert cli.main(["load", str(run), "6"]) == Exit.GOOD
-        assert cli.main(["load", str(run), "6"]) == Exit.USAGE
+        assert cli.main(["set-load", str(run), "6"]) == Exit.GOOD
+        assert cli.main(["set-load", str(run), "6"]) == Exit.USAGE
         wait_for(lambda: b'"load":6.0' in (run / "live.jsonl").read_bytes())
         running.terminate()
         running.communicate(timeout=PATIENCE_S)
@@ -144,7 +144,7 @@ def test_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_directory_without_a_run_that_goes_on_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["load", str(tmp_path), "5"]) == Exit.USAGE
+    assert cli.main(["set-load", str(tmp_path), "5"]) == Exit.USAGE
     assert "is not a run directory" in capsys.readouterr().err
-    assert cli.main(["load", str(tmp_path), "many"]) == Exit.USAGE
+    assert cli.main(["set-load", str(tmp_path), "many"]) == Exit.USAGE
     assert "'many' is not a load" in capsys.readouterr().err

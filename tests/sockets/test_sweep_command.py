@@ -131,7 +131,7 @@ def test_ctrl_c_keeps_what_is_done_and_prints_the_table_so_far(tmp_path: Path) -
         (["--loads", "rate=5", "--repeats", "0"], "--repeats 0: give a whole number of at least 1"),
         (["--loads", "rate=5", "--gpus", "two"], "--gpus two: give a whole number of at least 1"),
         (["--loads", "rate=5", "--rate", "3"], "--rate"),
-        (["--loads", "rate=5", "--ramp", "3s"], "--ramp is for users, and mode rate has none"),
+        (["--loads", "rate=5", "--ramp-up", "3s"], "--ramp-up is for users, and mode rate has none"),
         (["--loads", "rate=5", "--resume", "nowhere"], "--resume nowhere: there is no sweep (no sweep.json)"),
         (["--loads", "rate=5", "--resume", "a", "--out", "b"], "--resume and --out both name the directory"),
         (["--loads", "rate=5", "--output-tokens", "x"], "--output-tokens"),

@@ -186,7 +186,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
          "bench.traffic.cancel", "bench.traffic.models", "promptset"}
@@ -285,8 +286,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
     "bench.release_gate": frozenset(
-        {"bench.comparison", "bench.config.settings", "bench.errors", "bench.metrics", "bench.run_files.shape",
-         "bench.statistics", "promptset.whole_file"}
+        {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
+         "bench.run_files.shape", "bench.statistics", "promptset.whole_file"}
     ),
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
@@ -309,7 +310,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
-    "bench.commands": frozenset({"bench", "promptset.cli"}),
+    "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.

@@ -106,7 +106,8 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     # Ways in.
     "mockserver.cli": frozenset(
         {"mockserver.config", "mockserver.config_parts",
-         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets"}
+         "mockserver.errors", "mockserver.faults", "mockserver.http.server", "mockserver.native", "mockserver.presets",
+         "promptset.completion"}
     ),
     "mockserver.__main__": frozenset({"mockserver.cli"}),
     "mockserver.child": frozenset({"mockserver.cli", "mockserver.workers.processes"}),

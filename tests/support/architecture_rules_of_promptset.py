@@ -7,6 +7,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
+    "promptset.completion": frozenset(),
     "promptset.depth": frozenset(),
     "promptset.header_values": frozenset(),
     "promptset.whole_file": frozenset(),

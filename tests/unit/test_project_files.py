@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +52,16 @@ def test_the_list_for_changes_names_commands_that_exist() -> None:
     named = {word.strip("`") for word in text.split() if word.startswith("`scripts/")}
     assert named == {"scripts/check", "scripts/test"}
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_no_message_or_page_names_a_package_that_is_not_published() -> None:
+    folders = ("bench", "datasets", "docs", "examples", "gpu", "mockserver", "scripts")
+    files = [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".md", ".py", ".yaml", ".sh")
+    ]
+    files += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    found = [path for path in files if re.search(r"pip install [^\n]*trueload\[", path.read_text(encoding="utf-8"))]
+    assert found == [], "say `pip install PACKAGE`, or `pip install '.[extra]'` in a clone"

@@ -47,16 +47,11 @@ class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic put
         return mix_of(self.mix)
 
     @property
-    def ramp_in_s(self) -> float:
-        """Over how many seconds users start one by one; 0 where the ramp is a load that rises."""
-        return 0.0 if ".." in str(self.ramp) else values.seconds(self.ramp)
-
-    @property
     def segments(self) -> tuple[Segment, ...]:
-        """The loads of --steps or of a rising --ramp; none where the load stays."""
+        """The loads of --steps or of --ramp; none where the load stays."""
         if self.steps is not None:
             return steps_of(self.steps)
-        return line_of(self.ramp) if ".." in str(self.ramp) else ()
+        return () if self.ramp is None else line_of(self.ramp)
 
     @property
     def segments_flag(self) -> str:

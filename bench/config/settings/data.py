@@ -37,7 +37,8 @@ class Data(BaseModel):
     )
     dataset: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.data_set(v))] = option(
         None,
-        "your own prompts or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe: docs/datasets.md",
+        "your own prompts or a trace (JSON Lines, CSV, text, Parquet), or the name of a recipe "
+        "(python -m bench dataset --recipe list)",
         group="data",
         metavar="FILE|NAME",
     )
@@ -51,7 +52,7 @@ class Data(BaseModel):
         group="data",
         metavar="KIND",
     )
-    repeat: float = option(
+    repeated_text: float = option(
         0.0, "share of each prompt that repeats earlier parts of it", group="data", metavar="SHARE", ge=0, lt=1
     )
     tools: str | None = option(

@@ -59,7 +59,7 @@ class Engine(BaseModel):
         metavar="code|FILE",
         otherwise="nodes have all",
     )
-    priority: Literal["auto", "normal", "realtime"] = option(
+    cpu_priority: Literal["auto", "normal", "realtime"] = option(
         "auto",
         "scheduling priority of the processes that send: realtime (SCHED_RR) wakes them at once beside a server on this "
         "machine; auto takes it where the system allows it, and gives it back where they need most of a processor",

@@ -78,11 +78,14 @@ class Load(BaseModel):
         None, "maximum requests in flight (modes rate, throughput and trace)", group="load", metavar="N", ge=1
     )
     drop_late: bool = option(False, "drop arrivals that find no free slot, instead of letting them wait", group="load")
-    ramp: Annotated[str, BeforeValidator(checked_ramp)] = option(
-        "0",
-        "start the users one by one over this time (30s); or a load that rises (or falls) along a line: 1..50:10m",
+    ramp_up: Annotated[float, BeforeValidator(values.seconds)] = option(
+        0.0, "start the users one by one over this time: 30s", group="load", metavar="S"
+    )
+    ramp: Annotated[str | None, BeforeValidator(lambda v: None if v is None else checked_ramp(v))] = option(
+        None,
+        "a load that rises or falls along a line, in users or (--mode rate) requests per second: 1..50:10m",
         group="load",
-        metavar="S|A..B:T",
+        metavar="A..B:T",
     )
     steps: Annotated[str | None, BeforeValidator(lambda v: None if v is None else checked_steps(v))] = option(
         None,
@@ -123,7 +126,7 @@ class Load(BaseModel):
     )
     mix: Annotated[dict[str, Any] | None, BeforeValidator(read)] = option(
         None,
-        "a YAML file of traffic classes: each with a share or a rate, and settings of its own: docs/mix.md",
+        "a YAML file of traffic classes: each with a share or a rate, and settings of its own",
         group="load",
         metavar="FILE",
     )

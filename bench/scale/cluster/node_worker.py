@@ -140,7 +140,7 @@ class NodeWorker:
             doubt = preflight.check(connections.worker, certain=connections.certain)
             if connections.certain:
                 preflight.local_ports_for(connections.node)
-            priority.ensure_allowed(assignment.config.priority, priority.scheduler())
+            priority.ensure_allowed(assignment.config.cpu_priority, priority.scheduler())
         except UsageError as e:
             return Refused(e)
         share = assignment.share

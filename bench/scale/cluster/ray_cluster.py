@@ -98,7 +98,7 @@ class RayCluster:
         try:
             ray = import_module("ray")
         except ImportError:
-            raise UsageError("--cluster needs Ray: pip install 'trueload[ray]', here and on every node") from None
+            raise UsageError("--cluster needs Ray: pip install 'ray[client]', here and on every node") from None
         # In a thread: Ray would take the signals, which are the terminal's.
         await asyncio.to_thread(_connect, ray, address, environment)
         return cls(ray, per_node, STARTED_AFTER_S if environment is None else MADE_AFTER_S)

@@ -21,7 +21,7 @@ _UNSPACED = ("zh", "ja", "th")
 def faker_kind(locale: str) -> TextKind:
     """The kind for a locale such as de_DE. Raises SpecError."""
     if importlib.util.find_spec("faker") is None:
-        raise SpecError(f"text faker:{locale} needs the library faker: pip install 'trueload[text]'")
+        raise SpecError(f"text faker:{locale} needs the package faker: pip install faker")
     faker: Any = importlib.import_module("faker")
     try:
         fake = faker.Faker(locale)

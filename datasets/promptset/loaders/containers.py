@@ -263,7 +263,7 @@ class Parquet:
         try:
             from pyarrow import parquet
         except ImportError as e:
-            raise SpecError(f"{path}: Parquet needs the extra: pip install 'trueload[parquet]'") from e
+            raise SpecError(f"{path}: Parquet needs the package pyarrow: pip install pyarrow") from e
         try:
             self._file = parquet.ParquetFile(path)
         except (OSError, ValueError) as e:  # pyarrow's own errors are ValueErrors

@@ -196,9 +196,11 @@ class DataSet(Sequence[Sample]):
             raise SpecError("a session of several turns: python -m bench run --mode sessions sends such rows")
         (only,) = row if len(row) == 1 else ("",)
         other = next((f"; its columns are separated by {sign!r}: write commas" for sign in ";\t|" if sign in only), "")
+        prompt = next((key for key in row if key.strip().lower() in _PROMPTS_ELSEWHERE), None)
         raise SpecError(
             f"no prompt, messages, conversations, body, texts or documents, nor the lengths of a trace, among its keys: "
             f"{', '.join(row) or 'none'}{other if self._container.texts else ''}"
+            + (f"; if {prompt} is the prompt, add --columns prompt={prompt}" if prompt is not None else "")
         )
 
     def _makes(self) -> PromptMaker:
@@ -317,6 +319,24 @@ class _TextsToCount:
     adds: int = 0
     answer: str | None = None
     counted: int | None = None
+
+
+_PROMPTS_ELSEWHERE = frozenset(
+    {
+        "content",
+        "input",
+        "inputs",
+        "instruction",
+        "problem",
+        "query",
+        "question",
+        "questions",
+        "request",
+        "text",
+        "user",
+    }
+)
+"""Names that other data sets have for the prompt."""
 
 
 def _pick_columns(row: Row, columns: Mapping[str, str] | None) -> Row:

@@ -45,5 +45,6 @@ def convert(content: bytes, config: Mapping[str, Any], where: str) -> Backend:
                 raise SpecError([f"{where}: {problem}" for problem in e.problems]) from e
     raise SpecError(
         f"{where} is neither a tokenizer.json nor a WordPiece vocabulary: give a model's directory with tokenizer.json; "
-        "SentencePiece, tiktoken and tekken files are read from their directory by transformers (pip install 'trueload[hf]')"
+        "SentencePiece, tiktoken and tekken files are read from their directory by transformers "
+        "(pip install transformers sentencepiece tiktoken protobuf)"
     )

@@ -19,7 +19,7 @@ from bench.sources.sessions import SessionSpec
 from bench.transport import TRANSPORTS
 from tests.support.literal_server import CERTIFICATE
 
-ALL = "python -m bench run --help lists all"
+ALL = "python -m bench run --help-all lists all"
 URL = ["--url", "http://127.0.0.1:8000"]
 HTTPS = ["--url", "https://h"]
 TOOLS = str(Path(__file__).with_name("two_tools.json"))
@@ -55,7 +55,8 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
         60.0,
     ),
     "drop_late": ([*URL, "--rate", "1", "--max-concurrency", "4"], ["--drop-late"], True),
-    "ramp": (URL, ["--ramp", "5s"], "5s"),
+    "ramp_up": (URL, ["--ramp-up", "5s"], 5.0),
+    "ramp": (URL, ["--ramp", "1..5:10s"], "1..5:10s"),
     "steps": (URL, ["--steps", "5,10:20s"], "5,10:20s"),
     "requests": (URL, ["--requests", "7"], 7),
     "duration": (URL, ["--duration", "2m"], 120.0),
@@ -70,7 +71,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "text": (URL, ["--text", "code"], "code"),
     "tools": (URL, ["--tools", TOOLS], TOOLS),
     "tool_choice": ([*URL, "--tools", TOOLS], ["--tool-choice", "required"], "required"),
-    "repeat": (URL, ["--repeat", "0.25"], 0.25),
+    "repeated_text": (URL, ["--repeated-text", "0.25"], 0.25),
     "turns": ([*URL, "--mode", "sessions"], ["--turns", "uniform:2..5"], "uniform:2..5"),
     "think_time": ([*URL, "--mode", "sessions"], ["--think-time", "exp:mean=2s"], "exp:mean=2s"),
     "sessions_begin": ([*URL, "--mode", "sessions"], ["--sessions-begin", "middle"], "middle"),
@@ -108,7 +109,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "gpu_metrics": (URL, ["--gpu-metrics", "http://a:9400/metrics"], "http://a:9400/metrics"),
     "gpus": (URL, ["--gpus", "2"], 2),
     "gpu_hour_cost": (URL, ["--gpu-hour-cost", "2.5"], 2.5),
-    "priority": (URL, ["--priority", "normal"], "normal"),
+    "cpu_priority": (URL, ["--cpu-priority", "normal"], "normal"),
     "out": (URL, ["--out", "dir"], "dir"),
     "name": (URL, ["--name", "n"], "n"),
     "format": (URL, ["--format", "json"], "json"),
@@ -178,6 +179,15 @@ def test_every_stray_word_is_named() -> None:
     assert problems == [f"{word!r} was not expected: values follow a flag" for word in ("five", "six")]
 
 
+def test_a_second_value_says_that_a_flag_takes_one() -> None:
+    _, problems = parse(run_parser(), [*URL, "--concurrency", "1", "2", "4", "--slo", "ttft<1s", "tpot<1s"])
+    assert problems == [
+        "'2' was not expected: --concurrency takes one value; for several loads, write python -m bench sweep --loads "
+        "concurrency=1,2,4",
+        "'tpot<1s' was not expected: --slo takes one value, and may be given again: --slo A --slo B",
+    ]
+
+
 def test_a_secret_behind_a_mistyped_flag_is_not_quoted() -> None:
     for argv in (["--api-ky", "sk-secret"], ["--api-ky=sk-secret"]):
         _, problems = parse(run_parser(), argv)
@@ -189,25 +199,10 @@ def test_flags_cannot_be_abbreviated() -> None:
     assert len(problems) == 1
 
 
-def test_a_short_flag_of_other_tools_leads_to_ours() -> None:
-    _, problems = parse(run_parser(), [*URL, "-c", "4", "-x", "5"])
-    assert problems == ["-c is not a flag: did you mean --concurrency?", f"-x is not a flag: {ALL}"]
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [("--users", "--concurrency"), ("--num-prompts", "--requests"), ("--request-rate", "--rate"), ("--base-url", "--url"),
-     ("--conc", "--concurrency"), ("--input", "--input-tokens")],
-)  # fmt: skip
-def test_a_flag_of_other_tools_or_the_beginning_of_ours_leads_to_ours(theirs: str, ours: str) -> None:
-    _, problems = parse(run_parser(), [*URL, theirs, "4"])
-    assert problems == [f"{theirs} is not a flag: did you mean {ours}?"]
-
-
-def test_every_flag_of_another_tool_is_none_of_ours_and_leads_to_one() -> None:
-    known = {option for action in run_parser()._actions for option in action.option_strings}
-    assert known.isdisjoint(USUAL)
-    assert set(USUAL.values()) <= known
+@pytest.mark.parametrize(("begun", "ours"), [("--conc", "--concurrency"), ("--input", "--input-tokens")])
+def test_the_beginning_of_a_flag_leads_to_it(begun: str, ours: str) -> None:
+    _, problems = parse(run_parser(), [*URL, begun, "4"])
+    assert problems == [f"{begun} is not a flag: did you mean {ours}?"]
 
 
 def test_an_address_without_its_flag_is_named_and_is_the_only_problem() -> None:
@@ -244,9 +239,9 @@ def test_a_flag_without_its_value_is_refused() -> None:
         (["run", "--quiet=yes"], "--quiet takes no value (given: 'yes') (see python -m bench run --help)"),
         (
             ["completion", "csh"],
-            "shell: 'csh' is none of bash, zsh, fish (see python -m bench completion --help)",
+            "shell: 'csh' is none of bash, zsh, fish, tcsh (see python -m bench completion --help)",
         ),
-        (["limits", "--foo"], "not known: --foo (see python -m bench limits --help)"),
+        (["limits", "--foo"], "--foo is not a flag: python -m bench limits --help lists all"),
     ],
 )
 def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,9 +262,35 @@ def test_a_choice_is_refused_in_the_same_words_by_each_version_of_python(said: s
         Parser(prog="p").error(f"argument shell: {said}")
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["--repeat", "0.3"], ["--repeated-text", "0.3"]),
+        (["--priority", "normal"], ["--cpu-priority", "normal"]),
+        (["--ramp", "30s"], ["--ramp-up", "30s"]),
+    ],
+)
+def test_an_old_name_is_read_with_a_note(old: list[str], new: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    parser = options.run_parser("run", "", "")
+    found = [options.resolve_flags(*options.parse_flags(parser, [*URL, *words])) for words in (old, new)]
+    assert found[0] == found[1]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"note: {old[0]}")
+    assert said.count(f"is called {new[0]} now; the next release does not know the old name") == 1
+    assert old[0] not in flags_in(parser.format_help()) or old[0] == "--ramp"
+
+
+def test_the_old_name_of_a_command_is_read_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["load", "--help"])
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: python -m bench set-load")
+    assert said.err == "note: the command load is called set-load now; the next release does not know the old name\n"
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str], flag: str = "--help-all") -> str:
     with pytest.raises(SystemExit) as ended:
-        cli.main([command, "--help"])
+        cli.main([command, flag])
     assert ended.value.code == 0
     return capsys.readouterr().out
 
@@ -284,17 +305,40 @@ def expected_flags() -> set[str]:
     for name in set(Settings.model_fields) - NO_FLAG:
         on = Settings.model_fields[name].default is True
         flags.add(f"--{'no-' if on else ''}{name.replace('_', '-')}")
-    return flags | {"--config", "--help"}
+    return flags | {"--config", "--help", "--help-all"}
 
 
 def test_the_help_of_run_explains_every_flag_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert flags_in(help_of("run", capsys)) == expected_flags() | {"--repeats"}
 
 
+@pytest.mark.parametrize("command", ["run", "search", "sweep", "calibrate"])
+def test_help_shows_the_usual_flags_and_ends_with_how_to_see_all(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, text = help_of(command, capsys), help_of(command, capsys, "--help")
+    usual = {f"--{name.replace('_', '-')}" for name in USUAL}
+    of_runs = {f"--{'no-' if name == 'stream' else ''}{name.replace('_', '-')}" for name in Settings.model_fields}
+    assert flags_in(text) - flags_in(whole) == set()
+    assert flags_in(text) & of_runs == flags_in(whole) & usual, "of the settings of a run the usual ones"
+    left = len(flags_in(whole) - flags_in(text))
+    assert text.rstrip().endswith(
+        f"{left} more flags (headers, arrivals, sessions, timeouts, metrics, workers, clusters): "
+        f"python -m bench {command} --help-all"
+    )
+    groups = re.findall(r"^([a-z ]+):\n  example: (.*)$", text, re.MULTILINE)
+    assert all(set(re.findall("--[a-z-]+", example)) <= flags_in(text) for _, example in groups)
+    if command == "run":
+        assert len(flags_in(text)) <= 26
+        shown = {name for name, field in Settings.model_fields.items() if name in USUAL and field.json_schema_extra}
+        wanted = {str((Settings.model_fields[name].json_schema_extra or {})["group"]) for name in shown}  # type: ignore[index]
+        assert {title for title, _ in groups} == {GROUPS[group] for group in wanted}
+
+
 def test_the_flags_that_scripts_rely_on_are_there(capsys: pytest.CaptureFixture[str]) -> None:
     relied_on = """
-        url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp requests duration warmup
-        timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
+        url endpoint model api-key header mode concurrency rate burstiness max-concurrency ramp-up ramp requests duration
+        warmup timeout input-tokens output-tokens ignore-eos no-stream extra-body dataset prefix tokenizer seed transport slo
         max-errors ca-file insecure drop-late out config name format quiet details
     """
     assert {f"--{name}" for name in relied_on.split()} <= flags_in(help_of("run", capsys))
@@ -327,7 +371,8 @@ def test_the_default_in_the_help_is_the_value_of_a_run(
 ) -> None:
     assert value(configured([*URL, *beside]), name) == expected
     if name != "mode":  # Its default depends on the other flags.
-        explained = " ".join(help_of("run", capsys).partition("\noptions:\n")[2].split())  # Behind the examples.
+        whole = re.sub(r"^  example: .*$", "", help_of("run", capsys), flags=re.MULTILINE)
+        explained = " ".join(whole.partition("\noptions:\n")[2].split())  # Behind the examples.
         flag = f"--{name.replace('_', '-')}"
         assert re.search(rf" {flag} .*?\(default: ([\w.]+)", explained)[1] == str(expected)  # type: ignore[index]
 

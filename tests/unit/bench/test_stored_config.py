@@ -32,7 +32,7 @@ def stored(tmp_path: Path, config: RunConfig) -> Path:
     "flags",
     [
         {},
-        {"concurrency": "7", "ramp": "3s", "warmup": "5s", "duration": "60"},
+        {"concurrency": "7", "ramp_up": "3s", "warmup": "5s", "duration": "60"},
         {"rate": "5", "max_concurrency": "9", "drop_late": True, "requests": "50"},
         {"rate": "5", "burstiness": "0.5", "slo": ["ttft:p99<500ms"], "max_errors": "5%"},
         {"mode": "throughput", "requests": "50", "input_tokens": "uniform:10..20", "ignore_eos": True},
@@ -47,7 +47,7 @@ def test_a_stored_run_yaml_gives_the_same_configuration_again(tmp_path: Path, fl
 
 def test_a_ramp_that_was_stored_as_a_number_is_read() -> None:
     config = RunConfig.stored({"url": "http://127.0.0.1:1", "mode": "concurrency", "concurrency": 2, "ramp": 1.5})
-    assert (config.ramp, config.ramp_in_s) == ("1.5", 1.5)
+    assert (config.ramp, config.ramp_up) == (None, 1.5)
 
 
 def test_a_stored_data_set_run_keeps_the_lengths_of_its_rows(tmp_path: Path) -> None:
@@ -112,9 +112,37 @@ def test_a_dash_reads_the_settings_from_stdin(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ramp", None), ("ramp", "x"), ("warmup", ""), ("steps", "5:x"), ("cancel", "x")],
+    [("ramp_up", "x"), ("ramp", "x"), ("warmup", ""), ("steps", "5:x"), ("cancel", "x")],
 )
 def test_a_stored_text_that_cannot_be_parsed_is_refused_when_it_is_read(name: str, value: object) -> None:
     config = resolved(concurrency="2").public()
     with pytest.raises(UsageError, match=r"the configuration in run\.yaml is damaged: "):
         RunConfig.stored(config | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"repeat": 0.3}, {"repeated_text": 0.3}),
+        ({"priority": "normal"}, {"cpu_priority": "normal"}),
+        ({"ramp": "30s"}, {"ramp_up": 30.0}),
+        ({"ramp": "1..5:10s"}, {"ramp": "1..5:10s"}),
+        ({"mix": {"classes": [{"name": "a", "share": 1, "repeat": 0.5}]}},
+         {"mix": {"classes": [{"name": "a", "share": 1, "repeated_text": 0.5}]}}),
+    ],
+)  # fmt: skip
+def test_old_names_of_settings_are_read_in_flags_files_and_stored_runs(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    expected = resolve({"url": URL, **new})
+    path = tmp_path / "old.yaml"
+    path.write_text(yaml.safe_dump({"url": URL, **old}))
+    assert resolve({"url": URL, **old}) == resolve({}, read_yaml(path), "old.yaml") == expected
+    (name,) = new
+    kept = {key: value for key, value in expected.public().items() if key not in (name, "ramp", "ramp_up")}
+    before = {"ramp": "0", **kept, **old}
+    if name == "mix":
+        before["mix"] = {**expected.public()["mix"], **old["mix"]}
+    assert getattr(RunConfig.stored(before), name) == getattr(expected, name)
+    path.write_text(yaml.safe_dump({"manifest": {}, "config": before}))
+    assert getattr(resolve({}, read_yaml(path), "run.yaml"), name) == getattr(expected, name)

@@ -22,6 +22,13 @@ def read(*arguments: str) -> MockConfig:
     return cli.read_arguments(arguments)
 
 
+def test_the_old_name_of_a_setting_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "mock.yaml"
+    path.write_text("priority: normal\n")
+    for arguments in (("--priority", "normal"), ("--config", str(path)), ("--cpu-priority", "normal")):
+        assert cli.read_arguments(arguments).cpu_priority == "normal"
+
+
 def problems(*arguments: str) -> list[str]:
     with pytest.raises(UsageError) as caught:
         read(*arguments)
@@ -60,7 +67,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "max_head_kb": ("8", 8.0),
     "allowed_host": ("Mock.Example", ["mock.example"]),
     "workers": ("3", 3),
-    "priority": ("normal", "normal"),
+    "cpu_priority": ("normal", "normal"),
     "engine": ("sampled", "sampled"),
     "ttft": ("exp:mean=1s", "exp:mean=1s"),
     "tpot": ("7ms", "7ms"),
@@ -222,7 +229,7 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("--workers", "0"), "--workers: '0': write a number of at least 1"),
         (("stray",), "stray: unexpected argument; every value needs a flag"),
         (("--ttft",), "--ttft: needs a value (--ttft DIST)"),
-        (("-c", "4"), "-c: the mock has no short flags; did you mean --config or --cors?"),
+        (("-c", "4"), "-c: the mock has no short flags; did you mean --config or --cors or --cpu-priority?"),
         (("-z",), "-z: the mock has no short flags; see --help"),
         (("-ttft", "5ms"), "-ttft: no such flag; did you mean --ttft?"),
         (("--tttf", "5ms"), "--tttf: no such flag; did you mean --ttft?"),

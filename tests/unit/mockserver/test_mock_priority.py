@@ -74,7 +74,7 @@ def test_less_than_a_quarter_second_decides_nothing() -> None:
 def test_where_it_is_not_allowed_auto_goes_on_and_realtime_is_refused() -> None:
     machine = Machine(allowed=False)
     machine.priority("auto").take()
-    with pytest.raises(UsageError, match="--priority realtime is not allowed here"):
+    with pytest.raises(UsageError, match="--cpu-priority realtime is not allowed here"):
         machine.priority("realtime").take()
 
 

@@ -239,7 +239,7 @@ def test_faker_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faker", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     kind_of.cache_clear()
-    with pytest.raises(SpecError, match=r"text faker:de_DE needs the library faker: pip install 'trueload\[text\]'"):
+    with pytest.raises(SpecError, match=r"text faker:de_DE needs the package faker: pip install faker"):
         kind_of("faker:de_DE")
 
 

@@ -56,7 +56,8 @@ def test_without_the_extra_a_directory_that_needs_transformers_is_refused(
     (tmp_path / name).write_bytes(b"\n")
     (tmp_path / "tokenizer_config.json").write_text("{}")
     advice = (
-        f"{name} can only be read with an extra: pip install 'trueload[hf]', or give a directory with tokenizer.json"
+        f"{name} is read by transformers, which is not installed: pip install transformers sentencepiece tiktoken protobuf, "
+        "or give a directory with tokenizer.json"
     )
     with pytest.raises(SpecError, match=re.escape(advice)):
         load_tokenizer(str(tmp_path))
@@ -68,7 +69,7 @@ def test_a_directory_is_searched_for_a_tokenizer_json_first_and_a_vocabulary_las
     monkeypatch.setitem(sys.modules, "transformers", None)
     (tmp_path / "tokenizer.model").write_bytes(b"\n")
     (tmp_path / "vocab.txt").write_text("\n".join(WORDPIECES), encoding="utf-8")
-    with pytest.raises(SpecError, match=r"tokenizer\.model can only be read with an extra"):
+    with pytest.raises(SpecError, match=r"tokenizer\.model is read by transformers, which is not installed"):
         load_tokenizer(str(tmp_path))
     tiny_tokenizers.save(tiny_tokenizers.byte_level_bpe(), tmp_path)
     assert load_tokenizer(str(tmp_path)).count("the") == 2, "a BOS and one word"

@@ -69,7 +69,7 @@ def test_a_change_is_written_down_told_to_the_crew_and_begins_after_its_lead() -
         ({"mode": "throughput", "max_concurrency": 9}, 5, "mode throughput has no load that can be set"),
         ({"steps": "5,10:10s", "duration": None}, 7, "--steps plans how this load changes"),
         ({"ramp": "1..50:10m", "duration": None}, 7, "--ramp plans how this load changes"),
-        ({"ramp": "30s"}, 7, "--ramp 30s plans when users come"),
+        ({"ramp_up": 30.0}, 7, "--ramp-up 30s plans when users come"),
         ({"until": ["ttft:p90=10%"]}, 7, "--until needs a load that stays"),
         ({"mode": "sessions", "sessions_begin": "middle"}, 7, "--sessions-begin middle plans how this load begins"),
         ({"mode": "sessions"}, 2.5, "2.5 sessions do not exist"),
@@ -119,7 +119,7 @@ def test_the_present_load_is_that_of_the_plan_where_nobody_changed_it() -> None:
     assert [stepped.control.load_at(START + s * S) for s in (1, 11, 13, 99)] == [5, 5, 10, 10]
     rising = MadeRun(ramp="1..11:10s", duration=None)
     assert [rising.control.load_at(START + s * S) for s in (0, 5, 10)] == [1, 6, 11]
-    coming = MadeRun(ramp="10s", concurrency=10)
+    coming = MadeRun(ramp_up=10.0, concurrency=10)
     assert [coming.control.load_at(START + s * S) for s in (0, 5, 20)] == [1, 6, 10]
     assert MadeRun(mode="throughput", max_concurrency=9).control.load_at(START) is None
 

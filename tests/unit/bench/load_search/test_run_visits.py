@@ -93,7 +93,7 @@ class SetTime:
 def test_a_visit_to_a_rate_is_an_open_loop_that_settles_and_measures() -> None:
     config = visit_config(base(), VISIT, "rate")
     assert (config.mode, config.rate, config.concurrency, config.requests) == ("rate", 10.0, None, None)
-    assert (config.warmup_s, config.duration, config.ramp_in_s) == (2.0, 4.0, 0.0)
+    assert (config.warmup_s, config.duration, config.ramp_up) == (2.0, 4.0, 0.0)
     assert (config.seed, config.name) == (47, "search-07")
     assert config.load.open_loop
     assert config.slo == (SLO,)
@@ -102,7 +102,7 @@ def test_a_visit_to_a_rate_is_an_open_loop_that_settles_and_measures() -> None:
 def test_a_visit_of_users_lets_them_in_while_the_server_settles() -> None:
     config = visit_config(base("concurrency"), VISIT, "concurrency")
     assert (config.mode, config.rate, config.concurrency) == ("concurrency", None, 10)
-    assert config.ramp_in_s == 1.0
+    assert config.ramp_up == 1.0
     assert not config.load.open_loop
 
 

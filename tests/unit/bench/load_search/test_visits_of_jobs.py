@@ -111,7 +111,7 @@ def test_a_visit_of_sessions_is_a_run_in_that_mode() -> None:
     base = resolve({"url": "http://127.0.0.1:8000", "slo": ["job:p90<2s"], "turns": "3", **load})
     config = visit_config(base, VISIT, "sessions")
     assert (config.mode, config.concurrency, config.duration, config.turns) == ("sessions", 8, 60.0, "3")
-    assert config.ramp == "0.500s"
+    assert config.ramp_up == 0.5
 
 
 def test_the_answer_speaks_of_sessions() -> None:

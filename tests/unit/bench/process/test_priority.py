@@ -32,7 +32,7 @@ def test_it_says_which_priority_the_workers_had(uses: list[PriorityUse], words: 
 
 @pytest.mark.parametrize(
     ("uses", "names"),
-    [([HAD], None), ([GIVEN_BACK], None), ([REFUSED], "CAP_SYS_NICE"), ([NORMAL], "--priority normal"), ([], None)],
+    [([HAD], None), ([GIVEN_BACK], None), ([REFUSED], "CAP_SYS_NICE"), ([NORMAL], "--cpu-priority normal"), ([], None)],
 )
 def test_it_names_a_remedy_where_there_is_one(uses: list[PriorityUse], names: str | None) -> None:
     found = remedy(uses)

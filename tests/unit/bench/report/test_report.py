@@ -88,11 +88,11 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
         "none": {},
         "api_key": "***",
     }
-    changed = {"url": "http://x", "rate": 2.0, "duration": 30.0, "ramp": "8s", "output_tokens": "128"}
+    changed = {"url": "http://x", "rate": 2.0, "duration": 30.0, "ramp_up": 8.0, "output_tokens": "128"}
     run = {"command": ["python", "-m", "bench", "--slo", "a b"], "host": {"cpus": 2, "name": "n"}, "config": config}
     found = configuration(run | {"changed": changed, "notes": ["not here"]})
     assert [(row.name, row.value) for row in found.changed] == [
-        ("url", "http://x"), ("rate", "2 requests/s"), ("duration", "30 s"), ("ramp", "8s"),
+        ("url", "http://x"), ("rate", "2 requests/s"), ("duration", "30 s"), ("ramp_up", "8 s"),
         ("output_tokens", "128 tokens")
     ]  # fmt: skip
     assert [(row.name, row.value) for row in found.whole][1] == ("limits", "errors.suspect 0.01 · usage 1")

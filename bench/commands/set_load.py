@@ -1,4 +1,4 @@
-"""`bench load`: set the load of a run that goes on."""
+"""`bench set-load`: set the load of a run that goes on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.errors import Exit, UsageError
 EXAMPLES = """\
 examples:
   python -m bench run --url http://127.0.0.1:8000 --concurrency 10 --duration 10m --out runs/mine
-  python -m bench load runs/mine          (in another terminal) what its load is now
-  python -m bench load runs/mine 20       20 users from now on
-  python -m bench load runs/mine 2.5      with --mode rate: 2.5 requests per second from now on
+  python -m bench set-load runs/mine          (in another terminal) what its load is now
+  python -m bench set-load runs/mine 20       20 users from now on
+  python -m bench set-load runs/mine 2.5      with --mode rate: 2.5 requests per second from now on
 
-It is for runs in the modes concurrency and rate whose load is not planned to change (--steps, --ramp). New users come at
-once; who has to go finishes the request that is under way. Each change is written down: the report has numbers for
-each part, and its charts have marks.
+It is for runs in the modes concurrency and rate whose load is not planned to change (--steps, --ramp, --ramp-up).
+New users start at once; a user who leaves finishes the request that is under way. Each change is written down: the
+report has numbers for each part, and its charts have marks.
 
 exit status: 0 it is set, 2 it is refused, with one sentence that says why
 """
@@ -28,7 +28,7 @@ exit status: 0 it is set, 2 it is refused, with one sentence that says why
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = Parser(
-        prog="python -m bench load", description=f"{COMMANDS['load'].summary.capitalize()}.", epilog=EXAMPLES
+        prog="python -m bench set-load", description=f"{COMMANDS['set-load'].summary.capitalize()}.", epilog=EXAMPLES
     )
     parser.add_argument(
         "run", metavar="RUN_DIR", help="the directory of the run (--out), which it names when it begins"

@@ -1,0 +1,138 @@
+"""What to write in place of a flag, a value or a command of another load tester: the table is other_tools.yaml.
+
+docs/coming-from.md shows the same table. It is imported only when a word is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from bench.secrets import shown_url
+
+
+class Row(NamedTuple):
+    """Flags of another tool, what to write here (empty for nothing), and what differs."""
+
+    theirs: str
+    ours: str
+    differs: str = ""
+
+    def spellings(self) -> list[tuple[str, str | None]]:
+        """Each flag, with the word for its value; None for a switch."""
+        parts = [part.partition(" ") for part in self.theirs.split(", ")]
+        return [(flag, value or None) for flag, _, value in parts]
+
+
+class Value(NamedTuple):
+    """A value that other tools take and the setting `key` does not, and what to write."""
+
+    key: str
+    pattern: str
+    sentence: str
+
+
+class Table(NamedTuple):
+    """The whole table: rows by tool, values, and commands of ours by theirs."""
+
+    tools: Mapping[str, Sequence[Row]]
+    values: Sequence[Value]
+    commands: Mapping[str, str]
+
+
+@cache
+def table() -> Table:
+    """The table, read once."""
+    content = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    tools = {tool: [Row(*row) for row in rows] for tool, rows in content["tools"].items()}
+    return Table(tools, [Value(*row) for row in content["values"]], content["commands"])
+
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+")
+_TIME = re.compile(r"\d+(?:\.\d+)?(?:ms|s|m|h)")
+
+
+def about_flag(flag: str, value: str | None, known: Sequence[str]) -> str | None:
+    """What to write in place of a flag of another tool; None if no tool has it. `known` are the flags of the command."""
+    ranked = [
+        (_rank(wanted, value), tool, row)
+        for tool, rows in table().tools.items()
+        for row in rows
+        for spelled, wanted in row.spellings()
+        if spelled == flag
+    ]
+    by_ours: dict[str, tuple[str, Row]] = {}
+    for rank, tool, row in ranked:
+        if rank == min(ranked)[0]:
+            by_ours.setdefault(row.ours, (tool, row))
+    if not by_ours:
+        return None
+    if len(by_ours) == 1:
+        ((_, row),) = by_ours.values()
+        said = _to_write(row, value, known)
+        return f"{said}. {row.differs}" if row.differs else said
+    return "; or ".join(f"{_to_write(row, value, known)} (for that of {tool})" for tool, row in by_ours.values())
+
+
+def _rank(wanted: str | None, value: str | None) -> int:
+    """How well a row with this word for its value fits the value that was given: 0 is best, 4 does not fit."""
+    if value is None:
+        return 1 if wanted is None else 2 if wanted.isupper() else 4
+    if wanted is None:
+        return 3
+    if wanted == "N":
+        return 1 if _NUMBER.match(value) else 4
+    if wanted == "URL":
+        return 1 if "://" in value or value.startswith("localhost") else 4
+    if wanted.islower():
+        return 0 if value in (wanted, f"kind={wanted}") or value.startswith(f"kind={wanted},") else 4
+    return 2
+
+
+def _to_write(row: Row, value: str | None, known: Sequence[str]) -> str:
+    """What to write for one row: its example, with the number, time or address that was given in place of its own."""
+    if not row.ours:
+        return "leave it out"
+    flag, _, example = row.ours.partition(" ")
+    if value is not None and flag in ("--concurrency", "--rate") and _NUMBERS.fullmatch(value):
+        return f"write python -m bench sweep --loads {flag.removeprefix('--')}={value}"
+    if value is not None and any(form.fullmatch(value) and form.fullmatch(example) for form in (_NUMBER, _TIME)):
+        return _with_command(f"{flag} {value}", known)
+    if value is not None and "://" in value and "://" in example:
+        return _with_command(f"{flag} {shown_url(value)}", known)
+    return _with_command(row.ours, known)
+
+
+def _with_command(ours: str, known: Sequence[str]) -> str:
+    words = shlex.split(ours)
+    if not words[0].startswith("-"):
+        return f"write python -m bench {ours}"
+    missing = next((word for word in words if word.startswith("--") and word not in known), None)
+    return f"write {ours}" + ("" if missing is None else f" with the command run: this one has no {missing}")
+
+
+def about_value(key: str, value: object) -> tuple[str, str] | None:
+    """A value that another tool takes, as it was typed, and what to write; None if there is nothing to say."""
+    for text in value if isinstance(value, list | tuple) else (value,):
+        for row in table().values:
+            if row.key == key and (match := re.fullmatch(row.pattern, str(text).strip(), re.IGNORECASE)):
+                typed = match[0].partition("=")[0] + "=..." if key == "header" else match[0]
+                return typed, row.sentence.format(re.sub(r"[ ,]+", ",", match[0]), *match.groups())
+    return None
+
+
+def about_command(word: str) -> str | None:
+    """What to write in place of a command of another tool; None if there is nothing to say."""
+    ours = table().commands.get(word.lower())
+    if ours is None:
+        return None
+    if not ours:
+        return "the mock is a program of its own: python -m mockserver"
+    return f"write python -m bench {ours}" + (" --url http://127.0.0.1:8000" if ours.startswith("run") else "")

@@ -1,0 +1,61 @@
+"""Settings that had another name in an older version. The old names are read for one more release, with a note.
+
+`ramp` meant two things: a time over which users start, which is `ramp_up` now, and a load that rises along a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bench.config import values
+from bench.traffic.classes import FORMER_SETTINGS, renewed_classes
+
+RENAMED = {**FORMER_SETTINGS, "priority": "cpu_priority"}
+"""Today's name of a setting, by its old one."""
+
+
+def _is_time(ramp: object) -> bool:
+    if ramp is None or ".." in str(ramp):
+        return False
+    try:
+        values.seconds(ramp)
+    except ValueError:
+        return False
+    return True
+
+
+def renewed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as they were given, by today's names."""
+    found = {RENAMED.get(name, name): value for name, value in given.items() if RENAMED.get(name) not in given}
+    if _is_time(given.get("ramp")):
+        del found["ramp"]
+        found.setdefault("ramp_up", given["ramp"])
+    if isinstance(found.get("mix"), Mapping):
+        found["mix"] = renewed_classes(found["mix"])
+    return found
+
+
+def renewed_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole configuration as a run directory keeps it, by today's names. A damaged value stays as it is."""
+    found = renewed(config)
+    if "ramp" in config and "ramp" not in found:
+        found |= {"ramp": None, "ramp_up": values.seconds(found["ramp_up"])}
+    return found
+
+
+def notes(given: Mapping[str, Any], file_name: str = "") -> Iterator[str]:
+    """A sentence for each old name: of flags, or of the keys of a file."""
+    for old, new in RENAMED.items():
+        if old in given:
+            yield _note(old, new, file_name)
+    if _is_time(given.get("ramp")):
+        about = "a time over which users start"
+        yield f"{_note('ramp', 'ramp_up', file_name, about)}"
+
+
+def _note(old: str, new: str, file_name: str, about: str = "") -> str:
+    spelled = [name if file_name else f"--{name.replace('_', '-')}" for name in (old, new)]
+    place = f"{file_name}: " if file_name else ""
+    what = f"{spelled[0]} with {about}" if about else spelled[0]
+    return f"note: {place}{what} is called {spelled[1]} now; the next release does not know the old name"

@@ -1,0 +1,297 @@
+"""What people type who come from other load testers is answered with what to write; docs/coming-from.md has the same."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from bench import cli
+from bench.commands import COMMANDS, options
+from bench.config import other_tools
+from bench.config.other_tools import Row
+from bench.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+NAMED = [(f"{tool}: {row.theirs}", row) for tool, rows in other_tools.table().tools.items() for row in rows]
+ROWS = [pytest.param(row, id=name) for name, row in NAMED]
+WRITTEN = [pytest.param(row, id=name) for name, row in NAMED if row.ours]
+URL = "http://127.0.0.1:8000"
+
+
+class Caught(Exception):
+    """A parser, on its way out of its --help."""
+
+
+@cache
+def parser_of(command: str) -> argparse.ArgumentParser:
+    found: list[argparse.ArgumentParser] = []
+
+    def caught(self: argparse.ArgumentParser, file: object = None) -> NoReturn:
+        found.append(self)
+        raise Caught
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "print_help", caught)
+        with pytest.raises(Caught):
+            import_module(COMMANDS[command].module).main(["--help"])
+    return found[0]
+
+
+def words_of(row: Row) -> tuple[str, list[str]]:
+    """The command of what to write, and its words."""
+    words = shlex.split(row.ours)
+    return ("run", words) if words[0].startswith("-") else (words[0], words[1:])
+
+
+@pytest.mark.parametrize("row", WRITTEN)
+def test_what_to_write_is_taken_by_our_parsers(row: Row) -> None:
+    command, words = words_of(row)
+    parser = parser_of(command)
+    shown = {o for action in parser._actions if action.help != argparse.SUPPRESS for o in action.option_strings}
+    assert {word for word in words if word.startswith("--")} <= shown, "a flag that this command does not show"
+    given, unknown = parser.parse_known_args(words)
+    assert unknown == []
+    if command != "run":
+        return
+    # Files need not be there, and a trace needs one; nothing else may be wrong.
+    flags = {"url": URL, **{k: v for k, v in vars(given).items() if v is not None}}
+    for name in ("dataset", "config", "mix", "columns", "repeats"):
+        flags.pop(name, None)
+    if flags.get("mode") == "trace":
+        flags = {"url": URL}
+    if flags.get("mode") == "rate" and "rate" not in flags and "ramp" not in flags:
+        flags["rate"] = "1"
+    options.resolve_flags(flags, [])
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_spelling_is_answered_with_what_to_write(row: Row) -> None:
+    known = [o for action in parser_of("run")._actions for o in action.option_strings]
+    for flag, wanted in row.spellings():
+        value = {"N": "7", "URL": URL}.get(wanted or "", wanted)
+        answer = other_tools.about_flag(flag, value, known)
+        assert answer is not None
+        begun = shlex.split(row.ours)[0] if row.ours else "leave it out"
+        assert begun in answer, (flag, value, answer)
+
+
+VALUES = [
+    "rate=inf",
+    "rate=1,2",
+    "rate=10rps",
+    "concurrency=1,2",
+    "concurrency=1-64",
+    "endpoint=http://h/v1",
+    "endpoint=/v1/chat/completions",
+    "endpoint=/v1/completions",
+    "endpoint=anthropic",
+    "endpoint=/v1/responses",
+    "endpoint=/v1/embeddings",
+    "endpoint=rankings",
+    "endpoint=/x",
+    "dataset=random",
+    "dataset=sharegpt",
+    "dataset=prefix_repetition",
+    "dataset=openai/gsm8k",
+    "input_tokens=100,200",
+    "output_tokens=1-2",
+    "input_tokens=D(100,100)",
+    "input_tokens=N(480,240)/(300,150)",
+    "input_tokens=4k",
+    "output_tokens=4k",
+    "requests=1k",
+    "slo=ttft:200",
+    "slo=p99:ttft<1s",
+    "slo=ttft_p99<1s",
+    "slo=latency<2s",
+    "slo=time_to_first_token<1s",
+    "slo=inter_token_latency<1s",
+    "slo=errors<1%",
+    "slo=throughput>100",
+    "header=a=b",
+    "mode=sweep",
+    "mode=auto",
+    "mode=closed",
+    "mode=synchronous",
+    "mode=poisson",
+    "mode=burst",
+    "mode=replay",
+    "mode=multi-turn",
+    "extra_body=temperature=0",
+    "duration=1h30m",
+    "duration=5seconds",
+    "duration=5minutes",
+    "warmup=10%",
+    "arrivals=exponential",
+    "arrivals=uniform",
+    "arrivals=bursty",
+    "ramp=linear",
+    "transport=aiohttp",
+    "images=2",
+    "images=64x64",
+]
+
+
+def test_each_value_of_another_tool_is_refused_and_answered() -> None:
+    used: list[other_tools.Value] = []
+    rows = other_tools.table().values
+    for text in VALUES:
+        key, _, value = text.partition("=")
+        with pytest.raises(UsageError) as raised:
+            options.resolve_flags({"url": URL, key: [value] if key in ("slo", "header") else value}, [])
+        answer = other_tools.about_value(key, value)
+        assert answer is not None, text
+        assert any(answer[1] in problem for problem in raised.value.problems), (text, raised.value.problems)
+        used += [row for row in rows if row.key == key and re.fullmatch(row.pattern, value, re.IGNORECASE)][:1]
+    assert [row for row in rows if row not in used] == [], "a row that no value of VALUES finds"
+
+
+def said_of(words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command line answers to a mistake."""
+    assert cli.main(shlex.split(words)) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+MISTAKES = [
+    ("run --url http://h --isl 512", "--isl is not a flag here: write --input-tokens 512."),
+    ("run --url http://h --osl 64", "write --output-tokens 64."),
+    ("run --url http://h --streaming", "--streaming is not a flag here: leave it out. Every run streams."),
+    ("run --url http://h --profile sweep", "write python -m bench sweep --loads rate="),
+    ("run --url http://h --profile", "It starts the profiler of the server"),
+    ("run --url http://h --percentile-metrics ttft", "leave it out. Every report has TTFT"),
+    ("run --url http://h --hf-token hf_secret", "Set HF_TOKEN in the environment"),
+    ("run --url http://h --backend openai-chat", "write --endpoint chat"),
+    ("run --url http://h --vus 10", "write --concurrency 10"),
+    ("run --url http://h --save-result", "leave it out. Every run writes its directory"),
+    (
+        "run --url http://h --rate inf",
+        "--rate inf: to send everything at once, write --mode throughput --requests 1000",
+    ),
+    ("run --url http://h --request-rate inf", "write --mode throughput"),
+    ("run --url http://h --request-rate 5", "write --rate 5."),
+    ("run --url http://h --dataset random", "simulated prompts are the default: leave --dataset out"),
+    ("run --url http://h --dataset sharegpt", "nothing is downloaded: name the file"),
+    ("run --url http://h --endpoint /v1/completions", "write --endpoint completions"),
+    ("run --url http://h --endpoint /v1/chat/completions", "write --endpoint chat"),
+    (
+        "run --url http://h --input-tokens 100,200",
+        "write uniform:100..200; for prompts of the first length and replies",
+    ),
+    ("run --url http://h -c 4", "-c is not a flag here: write --concurrency 4"),
+    ("run --url http://h -n 4", "-n is not a flag here: write --requests 4"),
+    ("run --url http://h -u 4", "-u is not a flag here: write --concurrency 4"),
+    ("run -u http://h:80", "-u is not a flag here: write --url http://h:80"),
+    ("run --url http://h --max-concurrency 4", "--max-concurrency caps a --rate: for 4 users"),
+    ("run --url http://h --num-prompts 4", "write --requests 4"),
+    ("run --url http://h --num_prompts 4", "--num_prompts is not a flag here: write --requests 4"),
+    ("run --url http://h --random-input-len 99", "write --input-tokens 99."),
+    ("run --target http://x:1", "write --url http://x:1"),
+    ("run --url http://h --endpoint-type embeddings", "write --endpoint embeddings"),
+    ("run --url http://h --users 3", "write --concurrency 3"),
+    ("run --port 8000", "write --url http://127.0.0.1:8000. Host and port are one address."),
+    ("run --url http://h --spawn-rate 3", "write --ramp-up 30s. It is the time until all users have come"),
+    ("run --host http://x:1", "--host is not a flag here: write --url http://x:1"),
+    ("run --url http://h --goodput ttft:200 tpot:50", 'write --slo "ttft:p99<200ms" --slo "goodput>=95%"'),
+    ("run --url http://h --model-name m", "write --model my-model"),
+    ("run --url http://h --warmup-requests 5", "write --warmup 5"),
+    ("run --url http://h --concurrency 1,2,4", "write python -m bench sweep --loads concurrency=1,2,4"),
+    ("run --url http://h --slo ttft:200", 'name the percentile and the unit: --slo "ttft:p99<200ms"'),
+    ("run --url http://h --header a=secret", 'a colon stands between name and value: --header "a: VALUE"'),
+    ("run --url http://h --mode closed", "write --mode concurrency"),
+    ("run --url http://h --duration 1h30m", "write one number with one unit"),
+    ("search --url http://h --slo ttft:p99<1s --num-prompts 5", "write --requests 5 with the command run"),
+    ("serve --model m", "'serve' is not a command: write python -m bench run --url"),
+    ("mock", "the mock is a program of its own: python -m mockserver"),
+    ("--url http://h", "a command comes first"),
+    ("run --url http://h --parallel 1 8 16", "write python -m bench sweep --loads concurrency=1,8,16"),
+    ("run --URL http://h", "--URL is not a flag: did you mean --url?"),
+    ("sweep --url http://h --concurrency 1,2", "write --loads concurrency=1,2"),
+    ("locust -f x.py", "'locust' is not a command: write python -m bench run"),
+    ("compare a --margn 3", "--margn is not a flag: did you mean --margin?"),
+]
+
+
+@pytest.mark.parametrize(("words", "answer"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_a_mistake_is_answered_with_what_to_write(words: str, answer: str, capsys: pytest.CaptureFixture[str]) -> None:
+    said = said_of(words, capsys)
+    assert answer in said
+    assert "secret" not in said
+
+
+def test_a_key_of_another_tool_in_a_file_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "load.yaml"
+    path.write_text("url: http://h\nnum-prompts: 5\n")
+    assert "num_prompts is not known: write --requests 5" in said_of(f"run --config {path}", capsys)
+
+
+def test_a_file_with_another_name_for_the_prompt_says_which_flag_names_it(tmp_path: Path) -> None:
+    from promptset.errors import SpecError
+    from promptset.loaders import load
+
+    path = tmp_path / "rows.csv"
+    path.write_text("question,answer\na,b\n")
+    with pytest.raises(SpecError, match="if question is the prompt, add --columns prompt=question"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        ({"concurrency": "200", "requests": "10"}, "only 10 users send, one request each"),
+        ({"concurrency": "10", "requests": "10"}, ""),
+        ({"concurrency": "200"}, ""),
+    ],
+)
+def test_more_users_than_requests_are_noted(
+    given: dict[str, str], note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.note_idle_users(options.resolve_flags({"url": URL, **given}, []))
+    said = " ".join(capsys.readouterr().err.split())
+    assert note in said
+    assert bool(said) == bool(note)
+
+
+@pytest.mark.processes
+def test_the_page_shows_the_table() -> None:
+    program = (
+        "import sys; sys.path.insert(0, 'scripts'); from coming_from import PAGE, page; "
+        "text = PAGE.read_text(); sys.exit(page(text) != text)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0, "run scripts/coming-from"
+    text = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    missing = [tool for tool in other_tools.table().tools if f"| {tool} | Trueload |" not in text]
+    assert missing == [], "a tool has no section on the page"
+
+
+@pytest.mark.processes
+def test_the_table_is_read_only_where_a_word_is_wrong() -> None:
+    program = (
+        "import sys; from bench.commands import options; from bench.commands.run import EXAMPLES; "
+        "p = options.run_parser('run', 'x', EXAMPLES); f = options.parse_flags(p, ['--url', 'http://h']); "
+        "options.resolve_flags(*f); sys.exit('bench.config.other_tools' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_a_number_of_two_tools_with_one_flag_is_answered_for_both() -> None:
+    rows = {"a": [Row("--load N", "--concurrency 3")], "b": [Row("--load N", "--rate 3")]}
+    table = other_tools.Table(rows, [], {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(other_tools, "table", lambda: table)
+        answer = other_tools.about_flag("--load", "5", ["--concurrency", "--rate"])
+    assert answer == "write --concurrency 5 (for that of a); or write --rate 5 (for that of b)"
+
+
+def test_a_wrong_word_raises_with_all_problems() -> None:
+    with pytest.raises(UsageError) as raised:
+        import_module("bench.commands.run").main(["--isl", "5", "--rate", "x"])
+    assert len(raised.value.problems) == 3
