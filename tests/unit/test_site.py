@@ -143,7 +143,11 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
         ("howto/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
         ("usage.md", "[the code](../bench/records.py)", "the code"),
         ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
-        ("project/contributing.md", "[licence](LICENSE) [how](docs/releasing.md)", "licence [how](../releasing.md)"),
+        (
+            "project/contributing.md",
+            "[licence](LICENSE) [how](docs/dev/releasing.md)",
+            "licence [how](../dev/releasing.md)",
+        ),
         (
             "howto/server-flags.md",
             "[e](../../examples/compare-flags/README.md)",
