@@ -80,6 +80,15 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
     return f"[{text}]({'../' * page.count('/')}{place}{anchor})"
 
 
+ONE_WORD = re.compile(r"<code>([^<\s]{1,44})</code>")
+"""Code that may not break at its hyphens and slashes. A longer word would not fit a phone."""
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark code of one word, which assets/site.css keeps on one line."""
+    return ONE_WORD.sub(r'<code class="word">\1</code>', html)
+
+
 FROM_ELSEWHERE = re.compile(
     r"<(?:script|img|iframe|source|audio|video)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^>]*>"
     r"|<link\b[^>]*\brel=[\"']?(?:stylesheet|preconnect|preload|icon)[^>]*\bhref=[\"']?(?:https?:)?//[^>]*>",

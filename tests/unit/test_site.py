@@ -184,6 +184,15 @@ def test_a_page_that_asks_another_host_is_refused(hooks: ModuleType, page: str, 
         assert hooks.on_post_page(page, at, None) == page
 
 
+@pytest.mark.parametrize(
+    ("code", "is_word"), [("--extra-body", True), ("bench/cli.py", True), ("run --rate 5", False), ("a" * 45, False)]
+)
+def test_code_of_one_word_is_kept_on_one_line(hooks: ModuleType, code: str, is_word: bool) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    made = hooks.on_page_content(f"<td><code>{code}</code></td>", at, None, None)
+    assert (made == f'<td><code class="word">{code}</code></td>') is is_word
+
+
 def test_the_page_of_examples_has_each_with_its_script(hooks: ModuleType) -> None:
     page = hooks.examples()
     for script in (ROOT / "examples").rglob("*.sh"):
