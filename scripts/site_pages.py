@@ -23,6 +23,8 @@ PROJECT = {
     "gpu/README.md": "project/gpu.md",
 }
 """Pages outside docs/, and where they are in the site."""
+BOOST = {"glossary.md": 2, "dev/": 0.2, "project/": 0.2, "commands.md": 0.2, "reference/": 0.3}
+"""Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -51,6 +53,9 @@ def examples() -> str:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Marks of our tests leave the fences; links to files outside docs/ lead to their page in the site, or become text."""
+    page.meta["search"] = {"boost": next((by for start, by in BOOST.items() if page.file.src_uri.startswith(start)), 1)}
+    if page.file.src_uri == "glossary.md":
+        page.meta["hide"] = ["toc"]  # Each term is a heading, so that the search finds it.
     markdown = re.sub(r"^(\s*```\w+) workflow$", r"\1", markdown, flags=re.MULTILINE)
     # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
     markdown = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", _bare_bars, row[0]), markdown, flags=re.MULTILINE)

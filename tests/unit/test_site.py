@@ -161,8 +161,17 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
     ],
 )
 def test_links_lead_to_the_page_in_the_site(hooks: ModuleType, page: str, before: str, after: str) -> None:
-    at = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+    at = SimpleNamespace(file=SimpleNamespace(src_uri=page), meta={})
     assert hooks.on_page_markdown(before, at, None, None) == after
+
+
+def test_the_search_finds_definitions_first(hooks: ModuleType) -> None:
+    def weight(page: str) -> float:
+        at = SimpleNamespace(file=SimpleNamespace(src_uri=page), meta={})
+        hooks.on_page_markdown("", at, None, None)
+        return float(at.meta["search"]["boost"])
+
+    assert weight("glossary.md") > weight("metrics.md") > weight("reference/files.md") > weight("dev/testing.md")
 
 
 @pytest.mark.parametrize(
