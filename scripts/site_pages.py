@@ -87,11 +87,13 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
 
 ONE_WORD = re.compile(r"<code>([^<\s]{1,44})</code>")
 """Code that may not break at its hyphens and slashes. A longer word would not fit a phone."""
+FIGURES = re.compile(r"<td>([+\-\d][^<]{0,23})</td>")
+"""Cells such as `+0.005 / +0.005`, which scroll sideways on a phone instead of taking three lines."""
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mark code of one word, which assets/site.css keeps on one line."""
-    return ONE_WORD.sub(r'<code class="word">\1</code>', html)
+    """Mark code of one word and cells of figures, which assets/site.css keeps on one line."""
+    return FIGURES.sub(r'<td class="word">\1</td>', ONE_WORD.sub(r'<code class="word">\1</code>', html))
 
 
 FROM_ELSEWHERE = re.compile(

@@ -202,6 +202,16 @@ def test_code_of_one_word_is_kept_on_one_line(hooks: ModuleType, code: str, is_w
     assert (made == f'<td><code class="word">{code}</code></td>') is is_word
 
 
+@pytest.mark.parametrize(
+    ("cell", "is_figures"),
+    [("+0.005 / +0.005", True), ("50.0 / 1576.7", True), ("one a request", False), ("3 " * 20, False)],
+)
+def test_a_cell_of_figures_is_kept_on_one_line(hooks: ModuleType, cell: str, is_figures: bool) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    made = hooks.on_page_content(f"<td>{cell}</td>", at, None, None)
+    assert (made == f'<td class="word">{cell}</td>') is is_figures
+
+
 def test_the_page_of_examples_has_each_with_its_script(hooks: ModuleType) -> None:
     page = hooks.examples()
     for script in (ROOT / "examples").rglob("*.sh"):
