@@ -1,7 +1,7 @@
 """Searches over sockets for the number of users that a mock holds, which is known in closed form; and what a posterior costs.
 
 Each seed draws the step costs of a batching mock, the lengths and the number of users to find. Needs three quiet minutes a
-seed. `--write` puts the rows into docs/accuracy.md.
+seed. `--write` puts the rows into docs/dev/simulations.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mockserver.step_cost import StepCost
 from tests.support.mock_process import mock_process
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "accuracy.md"
+PAGE = ROOT / "docs" / "dev" / "simulations.md"
 BEGIN, END = "| step costs, lengths |", "\nThe posterior"
 WIDEST = 0.2
 POSTERIOR_MS = 50.0
@@ -123,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, action="append", help="what to draw; may be repeated (default: 1)")
     parser.add_argument("--budget", default="3m", help="of each search (default: 3m)")
-    parser.add_argument("--write", action="store_true", help="put the rows into docs/accuracy.md")
+    parser.add_argument("--write", action="store_true", help="put the rows into docs/dev/simulations.md")
     given = parser.parse_args()
     lines = [
         f"{BEGIN} E2EL p50 under | closed form | found | interval | holds it | width | visits | INVALID | minutes |",

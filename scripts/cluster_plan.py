@@ -34,7 +34,7 @@ TOKENS = 128
 GAP_S = 0.02
 """Between two of them: 50 tokens/s a stream."""
 WORKER_STREAMS, WORKER_CHUNKS_PER_S = 10_000, 97_000
-"""What one worker was measured to carry (docs/limits.md, docs/accuracy.md): streams at once, and token chunks a second."""
+"""What one worker carries (docs/dev/measurements.md): streams at once, and token chunks a second."""
 SPARE = 4 / 3
 """Workers beyond what is needed, so that none of them is at its limit."""
 

@@ -1,4 +1,4 @@
-"""Changes the code a little, a change at a time, and says which changes no test notices (docs/testing.md)."""
+"""Changes the code a little, a change at a time, and says which changes no test notices (docs/dev/testing.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/statistics.md claims, tried in virtual time: a table for each claim, with what must be reached."""
+"""The tables of docs/dev/simulations.md, made in virtual time: one for each claim, with its target."""
 
 from __future__ import annotations
 

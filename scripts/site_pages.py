@@ -23,6 +23,8 @@ PROJECT = {
     "gpu/README.md": "project/gpu.md",
 }
 """Pages outside docs/, and where they are in the site."""
+BOOST = {"glossary.md": 2, "dev/": 0.2, "project/": 0.2, "commands.md": 0.2, "reference/": 0.3}
+"""Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -51,6 +53,9 @@ def examples() -> str:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Marks of our tests leave the fences; links to files outside docs/ lead to their page in the site, or become text."""
+    page.meta["search"] = {"boost": next((by for start, by in BOOST.items() if page.file.src_uri.startswith(start)), 1)}
+    if page.file.src_uri == "glossary.md":
+        page.meta["hide"] = ["toc"]  # Each term is a heading, so that the search finds it.
     markdown = re.sub(r"^(\s*```\w+) workflow$", r"\1", markdown, flags=re.MULTILINE)
     # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
     markdown = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", _bare_bars, row[0]), markdown, flags=re.MULTILINE)
@@ -78,6 +83,17 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
     if place is None:
         return text
     return f"[{text}]({'../' * page.count('/')}{place}{anchor})"
+
+
+ONE_WORD = re.compile(r"<code>([^<\s]{1,44})</code>")
+"""Code that may not break at its hyphens and slashes. A longer word would not fit a phone."""
+FIGURES = re.compile(r"<td>([+\-\d][^<]{0,23})</td>")
+"""Cells such as `+0.005 / +0.005`, which scroll sideways on a phone instead of taking three lines."""
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mark code of one word and cells of figures, which assets/site.css keeps on one line."""
+    return FIGURES.sub(r'<td class="word">\1</td>', ONE_WORD.sub(r'<code class="word">\1</code>', html))
 
 
 FROM_ELSEWHERE = re.compile(

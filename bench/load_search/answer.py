@@ -19,7 +19,7 @@ from bench.results.summary import ObjectiveResult
 
 Numbers = Mapping[int, VisitNumbers]
 SHORT_S = 20.0
-"""Visits that are all shorter than this see too few of a server's pauses to tell them from an edge (docs/statistics.md)."""
+"""Shorter visits see too few of a server's pauses to tell them from an edge (docs/dev/simulations.md)."""
 SCATTERS = 2.0
 """Deviance a degree of freedom from which the scatter of visits is told."""
 

@@ -1,7 +1,7 @@
 """What a search does next, decided from what its visits brought back: scout, domain, visits, end.
 
 The state is the list of results and nothing else. So a search resumes from its file, and the same object drives a
-simulation in virtual time and a real server (docs/statistics.md has the method and what it reaches).
+simulation in virtual time and a real server (docs/dev/simulations.md has the method and what it reaches).
 
 1. Scout: from the start, double until too many requests break an objective, or halve until they do not.
 2. Domain: from 1/1.6 of the highest load that a scout held to 1.2 times the lowest that one failed. It is a prior and no

@@ -6,7 +6,7 @@ of the report, is at most the share of the number.
 
 A run that stops when an interval happens to be narrow stops too early. So the interval is judged at few, fixed times: first
 after a tenth of the longest time that the run may take, at most a minute; then after a third of that, or a tenth of the time
-so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/statistics.md).
+so far, whichever is longer. All goals must be reached at two of these looks in a row (docs/dev/simulations.md).
 
 numpy is imported where an interval is computed, in a process of its own: never before or beside the load.
 """

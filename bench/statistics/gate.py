@@ -22,7 +22,7 @@ from bench.statistics.multiple import holm
 ALPHA = 0.02
 """Two-sided over all metrics that decide, so that unchanged code fails in at most 1% of gates whose runs vary as a normal
 distribution does, whatever the metrics of a run have in common. (At 5% it was 2% for four independent ones.) Where single
-runs stand out, one candidate run that does fails: docs/statistics.md has the figures."""
+runs stand out, one candidate run that does fails: docs/dev/simulations.md has the figures."""
 FLOOR_MS = 0.5
 """A latency that moved by less is the same: a scheduler's tick, and no user's experience."""
 LEAST_CANDIDATES = 3

@@ -6,7 +6,7 @@ more than 1.25 times the first, and the growth is over 3% of what was sent.
 
 Just below capacity a queue wanders, and one flag of a minute is wrong in 2 to 17% of the visits at 90% of the capacity, and
 in 7 to 40% at 95%. So a flagged visit is made once more, twice as long, and only a second flag counts. Even then it is
-evidence and no proof: the posterior takes it as such, with the rates of the simulation in docs/statistics.md.
+evidence and no proof: the posterior takes it as such, with the rates of the simulation in docs/dev/simulations.md.
 """
 
 from __future__ import annotations

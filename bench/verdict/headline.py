@@ -3,7 +3,7 @@
     VALID, 240 requests: median and P90 can be given, no P99
 
 The verdict judges the client. How far the numbers reach is another question: a percentile can be given where the summary
-has a 95% interval of it, by the rule of docs/statistics.md, which takes n / D independent values. This module only reads
+has a 95% interval of it, by the rule of docs/dev/simulations.md, which takes n / D independent values. This module only reads
 which intervals there are. The latency is TTFT, or E2EL where no reply was streamed.
 
 Everything is computed from the summary, so that files of older versions get the same words. The terminal, the page, Markdown

@@ -1,4 +1,4 @@
-"""Who may import whom. The rules of docs/architecture.md, "Who may import whom", read from the syntax of every module."""
+"""Who may import whom. The rules of docs/dev/architecture.md, "Who may import whom", read from the syntax of every module."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.imports import (
 def test_every_module_keeps_the_rules() -> None:
     assert violations(sources()) == [], (
         "import something else, or allow it in MAY_IMPORT of tests/support/architecture_rules.py (those of the mock and of "
-        "promptset are in files beside it), if docs/architecture.md, Who may import whom, agrees"
+        "promptset are in files beside it), if docs/dev/architecture.md, Who may import whom, agrees"
     )
 
 
@@ -48,11 +48,11 @@ def test_every_room_of_bench_has_one_layer() -> None:
 
 
 def test_the_page_of_the_architecture_names_every_folder_of_bench() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "dev" / "architecture.md").read_text(encoding="utf-8")
     tree = page.partition("## Where things are")[2].partition("\n## ")[0]
     folders = sorted(path.parent.name for path in (ROOT / "bench").glob("*/__init__.py"))
     assert [folder for folder in folders if f"{folder}/" not in tree] == [], (
-        "add a line to the tree in docs/architecture.md"
+        "add a line to the tree in docs/dev/architecture.md"
     )
 
 

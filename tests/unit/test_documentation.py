@@ -174,18 +174,31 @@ def test_the_figures_of_the_comparison_are_those_that_were_measured() -> None:
     page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
     measured = page.partition("## Measured")[2].partition("\n## ")[0]
     rows = [line.split("|")[2:-1] for line in re.findall(r"^\| .*\|$", measured, re.MULTILINE)]
-    source = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8").partition("## Other load testers")[2]
+    source = (ROOT / "docs" / "dev" / "other-tools.md").read_text(encoding="utf-8")
     tools = (
         "Trueload", "vllm bench serve (Rust)", "vllm bench serve (Python)", "sglang bench (Rust)",
         "sglang bench_serving (Python)", "aiperf", "guidellm", "genai-bench", "evalscope perf", "Locust",
     )  # fmt: skip
     assert {len(row) for row in rows} == {len(tools)}
     for at, tool in enumerate(tools):
-        lines = [line for line in source.partition("\n## ")[0].splitlines() if line.startswith(f"| {tool} ")]
+        lines = [line for line in source.splitlines() if line.startswith(f"| {tool} ")]
         known = set(re.findall(r"[+-]?\d[\d.]*(?: s)?", "\n".join(lines)))
         figures = {row[at].strip().replace(",", "") for row in rows if re.match(r" [+-]?\d", row[at])}
         assert len(figures) > 8
-        assert sorted(figures - known) == [], f"docs/accuracy.md has been measured anew: take its figures of {tool}"
+        assert sorted(figures - known) == [], (
+            f"docs/dev/other-tools.md has been measured anew: take its figures of {tool}"
+        )
+
+
+def test_the_figures_of_the_page_of_accuracy_are_rows_of_the_measurements() -> None:
+    measured = {
+        line for path in (ROOT / "docs" / "dev").glob("*.md") for line in path.read_text(encoding="utf-8").splitlines()
+    }
+    page = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert page.count("\n") <= 150
+    rows = [line for line in page.splitlines() if re.match(r"\| .*\d", line)]
+    assert len(rows) > 20
+    assert [row for row in rows if row not in measured] == [], "docs/dev/ has been measured anew: take its rows"
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

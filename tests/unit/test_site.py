@@ -143,7 +143,11 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
         ("howto/index.md", "[GPU](../../gpu/README.md#a)", "[GPU](../project/gpu.md#a)"),
         ("usage.md", "[the code](../bench/records.py)", "the code"),
         ("project/gpu.md", "[search](../docs/search.md#x)", "[search](../search.md#x)"),
-        ("project/contributing.md", "[licence](LICENSE) [how](docs/releasing.md)", "licence [how](../releasing.md)"),
+        (
+            "project/contributing.md",
+            "[licence](LICENSE) [how](docs/dev/releasing.md)",
+            "licence [how](../dev/releasing.md)",
+        ),
         (
             "howto/server-flags.md",
             "[e](../../examples/compare-flags/README.md)",
@@ -157,8 +161,17 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
     ],
 )
 def test_links_lead_to_the_page_in_the_site(hooks: ModuleType, page: str, before: str, after: str) -> None:
-    at = SimpleNamespace(file=SimpleNamespace(src_uri=page))
+    at = SimpleNamespace(file=SimpleNamespace(src_uri=page), meta={})
     assert hooks.on_page_markdown(before, at, None, None) == after
+
+
+def test_the_search_finds_definitions_first(hooks: ModuleType) -> None:
+    def weight(page: str) -> float:
+        at = SimpleNamespace(file=SimpleNamespace(src_uri=page), meta={})
+        hooks.on_page_markdown("", at, None, None)
+        return float(at.meta["search"]["boost"])
+
+    assert weight("glossary.md") > weight("metrics.md") > weight("reference/files.md") > weight("dev/testing.md")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +191,25 @@ def test_a_page_that_asks_another_host_is_refused(hooks: ModuleType, page: str, 
             hooks.on_post_page(page, at, None)
     else:
         assert hooks.on_post_page(page, at, None) == page
+
+
+@pytest.mark.parametrize(
+    ("code", "is_word"), [("--extra-body", True), ("bench/cli.py", True), ("run --rate 5", False), ("a" * 45, False)]
+)
+def test_code_of_one_word_is_kept_on_one_line(hooks: ModuleType, code: str, is_word: bool) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    made = hooks.on_page_content(f"<td><code>{code}</code></td>", at, None, None)
+    assert (made == f'<td><code class="word">{code}</code></td>') is is_word
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_figures"),
+    [("+0.005 / +0.005", True), ("50.0 / 1576.7", True), ("one a request", False), ("3 " * 20, False)],
+)
+def test_a_cell_of_figures_is_kept_on_one_line(hooks: ModuleType, cell: str, is_figures: bool) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    made = hooks.on_page_content(f"<td>{cell}</td>", at, None, None)
+    assert (made == f'<td class="word">{cell}</td>') is is_figures
 
 
 def test_the_page_of_examples_has_each_with_its_script(hooks: ModuleType) -> None:

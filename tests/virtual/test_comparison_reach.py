@@ -1,4 +1,4 @@
-"""What `compare` and `gate` reach, tried briefly; `scripts/compare-reach` tries it at length (docs/accuracy.md)."""
+"""What `compare` and `gate` reach, tried briefly; `scripts/compare-reach` tries it at length (docs/dev/simulations.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/statistics.md claims, briefly and with fixed seeds; `scripts/simulate-statistics` tries each at length."""
+"""What docs/dev/simulations.md claims, briefly and with fixed seeds; `scripts/simulate-statistics` tries each at length."""
 
 from __future__ import annotations
 
