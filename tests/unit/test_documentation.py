@@ -147,8 +147,8 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
 def test_troubleshooting_says_of_every_sign_what_to_do() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
-    assert [sign for sign in SIGNS if "What to do: " not in sections.get(sign, "")] == [], (
-        "docs/troubleshooting.md has a section for each sign, `### TITLE (`SIGN`)`, with what it says and `What to do: `"
+    assert [sign for sign in SIGNS if "**What to do:** " not in sections.get(sign, "")] == [], (
+        "docs/troubleshooting.md has a section for each sign, `### TITLE (`SIGN`)`, with what it says and `**What to do:** `"
     )
     outcomes = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.INTERRUPTED, Outcome.DROPPED)]
     assert [str(outcome) for outcome in outcomes if f"`{outcome}`" not in page] == []
