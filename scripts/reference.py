@@ -21,6 +21,7 @@ from bench.verdict import SIGNS
 from bench.verdict.limits import Limits
 from mockserver.config import Flag, MockConfig
 from mockserver.faults import FAULTS, GROUPS
+from mockserver.faults.options import Option, duration_ns
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ("report", "load_search", "fit")
@@ -225,7 +226,11 @@ def files() -> str:
 
 def mock() -> str:
     """Every setting of the mock, and every fault with its options."""
-    parts = ["# The mock's settings and faults", MADE + " [The mock](../mock.md) explains them.", "## Settings"]
+    parts = [
+        "# The mock's settings and faults",
+        MADE + " [The mock server](../mock.md) and [its faults](../mock-faults.md) explain them.",
+        "## Settings",
+    ]
     parts.append("The key is that of the YAML file; the flag has dashes: `max_model_len`, `--max-model-len`.")
     rows = []
     for name, field in MockConfig.model_fields.items():
@@ -243,7 +248,7 @@ def mock() -> str:
     parts.append(table(("key", "value", "default", "can change while it serves", "what it does"), rows))
     parts += [
         "## Faults",
-        "`--fault NAME:option=value,...`; [which requests](../mock.md#faults) it hits is said there too.",
+        "`--fault NAME:option=value,...`. [Which requests it hits](../mock-faults.md#which-requests-it-hits).",
     ]
     for group, title in GROUPS.items():
         kinds = [kind for kind in FAULTS.values() if kind.group == group]
@@ -251,12 +256,22 @@ def mock() -> str:
             (
                 f"`{kind.name}`",
                 cell(kind.doc),
-                "; ".join(f"`{option.name}`: {cell(option.doc)}" for option in kind.options),
+                "; ".join(f"`{option.name}`: {cell(option.doc)}{_default(option)}" for option in kind.options),
             )
             for kind in kinds
         ]
         parts += [f"### {title[0].upper()}{title[1:]}", table(("fault", "what it does", "options"), faults)]
     return "\n\n".join(parts) + "\n"
+
+
+def _default(option: Option) -> str:
+    """The default of an option of a fault, as a user writes it."""
+    if option.default is None:
+        return ""
+    if option.read is not duration_ns:
+        return f" (default: `{option.default}`)"
+    seconds = option.default / 1e9
+    return f" (default: `{seconds:g}s`)" if seconds >= 1 else f" (default: `{seconds * 1e3:g}ms`)"
 
 
 PAGES: dict[str, Callable[[], str]] = {"flags": flags, "metrics": metrics, "files": files, "mock": mock}

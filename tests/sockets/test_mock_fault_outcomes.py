@@ -66,7 +66,7 @@ NOTHING_TO_DO: dict[str, set[str]] = {
     "messages": {"lost_response", "role_with_token", "keepalive"},
     "responses": {"lost_response", "role_early", "role_with_token", "usage_twice"},
 }
-"""Faults that a dialect has no place for: docs/mock.md. A `ping` has to wait for the stream to begin."""
+"""Faults that a dialect has no place for: docs/mock-faults.md. A `ping` has to wait for the stream to begin."""
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
 
 

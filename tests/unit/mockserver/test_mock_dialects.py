@@ -234,11 +234,11 @@ def test_separate_finish_is_openais_last_event() -> None:
     assert events(reply)[-1][0] == "response.incomplete"
 
 
-TEXT = (Path(__file__).parents[3] / "docs" / "mock.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "mock-faults.md").read_text(encoding="utf-8")
 
 
 def test_the_page_says_which_faults_a_dialect_ignores() -> None:
-    section = TEXT[TEXT.index("## Dialects") : TEXT.index("## Tools, JSON")]
+    section = TEXT[TEXT.index("## Messages and responses") : TEXT.index("## On a WebSocket")]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
     named: dict[str, list[str]] = {}
     for row in rows:
