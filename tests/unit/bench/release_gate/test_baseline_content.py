@@ -71,8 +71,8 @@ def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Pa
     ("calibration", "kept"),
     [
         (None, None),
-        ({"from": "/cal", "status": "PASSED", "metrics": []}, {"from": "/cal", "status": "PASSED"}),
-        ({"from": "/cal"}, {"from": "/cal", "status": None}),
+        ({"from": "certificate", "status": "VALID", "metrics": []}, {"from": "certificate", "status": "VALID"}),
+        ({"from": "ledger"}, {"from": "ledger", "status": None}),
     ],
 )
 def test_a_new_baseline_names_the_certificate_of_its_run(calibration: object, kept: object) -> None:
