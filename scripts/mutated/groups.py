@@ -36,7 +36,7 @@ GROUPS: dict[str, Group] = {
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
         (f"{_BENCH}/console",),
     ),
-    "console": Group(("bench/console/*.py",), (f"{_BENCH}/console",)),
+    "console": Group(("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"), (f"{_BENCH}/console",)),
     "server metrics": Group(
         ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),
         (f"{_BENCH}/server_metrics",),
