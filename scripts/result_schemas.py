@@ -1,4 +1,5 @@
-"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/.
+"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and the tables of metrics in
+docs/metrics.md, made of bench/metrics/catalog.py.
 
 tests/unit/bench/results/test_schemas.py fails where a committed one is old.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,12 +34,25 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
 }
 """Each schema: the type of the content, and the title."""
+PAGE = "docs/metrics.md"
+_METRICS = re.compile(
+    r"(?<=^\| metric \| in `latency` \| what it is \| formula \|\n\|---\|---\|---\|---\|\n)(?:\|.*\n)+", re.MULTILINE
+)
+_NAMES = re.compile(r"(?<=^\| with a statistic \| ).*(?= \|$)", re.MULTILINE)
 
 
 def texts() -> dict[str, str]:
-    """The schemas by their path, made anew."""
+    """The schemas and the page by their path, made anew."""
     made = {path: schema_of(content, title, LISTS) for path, (content, title) in SCHEMAS.items()}
-    return {path: _text(schema) + "\n" for path, schema in made.items()}
+    page = metrics_page((ROOT / PAGE).read_text(encoding="utf-8"))
+    return {path: _text(schema) + "\n" for path, schema in made.items()} | {PAGE: page}
+
+
+def metrics_page(text: str) -> str:
+    """The page with its table of metrics, and the names that objectives use."""
+    rows = "".join(f"| {m.title} | `{m.key}` | {m.description} | {m.formula} |\n" for m in METRICS.values())
+    text = _METRICS.sub(lambda _: rows, text)
+    return _NAMES.sub(lambda _: ", ".join(f"`{name}`" for name in METRICS), text)
 
 
 def _text(value: object, depth: int = 0) -> str:

@@ -21,9 +21,9 @@ from bench.accuracy.ledger import Ledger
 from bench.accuracy.number_error import NumberError
 from bench.accuracy.pair_statistics import OVER_TIME, SLICES, PairStatistics
 from bench.accuracy.planned_arrivals import PlannedArrivals
-from bench.accuracy.truth import FROM_SENT, METRICS
+from bench.accuracy.truth import FROM_SENT
 from bench.records import RequestRecord
-from bench.results.certificate import Spread
+from bench.results.certificate import METRICS, Spread
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from bench.accuracy.distribution import EXACT, Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.known_mistakes import mistaken_values
 from bench.accuracy.truth import (
-    METRICS,
     NS_PER_MS,
     NS_PER_S,
     TEXT,
@@ -26,7 +25,7 @@ from bench.accuracy.truth import (
     was_served,
 )
 from bench.records import Outcome, RequestRecord
-from bench.results.certificate import RequestError
+from bench.results.certificate import METRICS, RequestError
 
 _NOTICED_NS, _LIKE = 100_000, 1.1
 SLICES = 60

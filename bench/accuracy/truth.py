@@ -24,19 +24,6 @@ NS_PER_S = 1e9
 TEXT = frozenset("ctf")
 """Kinds of chunks that carry generated text."""
 
-METRICS = {
-    "ttft_ms": "ms",
-    "tpot_ms": "ms",
-    "itl_ms": "ms",
-    "e2el_ms": "ms",
-    "tps": "tokens/s",
-    "ttft_from_intended_ms": "ms",
-    "e2el_from_intended_ms": "ms",
-    "ttfo_ms": "ms",
-    "chunk_gap_ms": "ms",
-}
-"""The compared metrics, by their keys in summary.json, and their units."""
-
 FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms")
 """Metrics that begin on the client's side: without a shared clock, their errors include the network."""
 

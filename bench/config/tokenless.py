@@ -47,15 +47,15 @@ def problems(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _of_inputs(name: str, settings: Settings, given: Collection[str]) -> list[str]:
-    own = [endpoint for endpoint, api in ENDPOINTS.items() if api.inputs_are is not None]
+    *others, last = (endpoint for endpoint, api in ENDPOINTS.items() if api.inputs_are is not None)
+    own = f"{', '.join(others)} and {last}"
     found = []
     if "batch_inputs" in given and settings.batch_inputs is not None:
-        found.append(f"--batch-inputs is for --endpoint {' and '.join(own)}, and the endpoint is {name}")
+        found.append(f"--batch-inputs is for --endpoint {own}, and the endpoint is {name}")
     for objective in objectives.parse(settings.slo):
         if objective.metric == "inputs_per_s":
             found.append(
-                f'--slo "{objective.text}": inputs are what {" and ".join(own)} have, and the endpoint is {name}: '
-                "use requests_per_s"
+                f'--slo "{objective.text}": inputs are what {own} have, and the endpoint is {name}: use requests_per_s'
             )
     return found
 

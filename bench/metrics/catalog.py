@@ -1,7 +1,8 @@
 """The metrics that a result reports, one line each.
 
-A new metric is a function in request_metrics.py and a line here: the summary, the objectives, the report and the JSON pick
-it up from this dict. Request metrics give one value a request, NaN where it has none; token metrics, of token_gaps.py, many.
+A new metric is a function in request_metrics.py and a line here: the summary, the objectives, the report, the JSON and the
+tables of docs/metrics.md are made of it. Request metrics give one value per request, NaN if it has none; token metrics, of
+token_gaps.py, give many.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from bench.records.record_table import Floats, RecordTable
 
 @dataclass(frozen=True, slots=True)
 class RequestMetric:
-    """A metric with one value a request. `key` is its name in summary.json, `name` the one objectives use. `bounds` is told
-    its values."""
+    """A metric with one value per request. `key` is its name in summary.json, `name` the one that objectives use. `formula`
+    is for docs/metrics.md. `bounds` gets the values of the metric."""
 
     key: str
     name: str
     unit: str
     title: str
     description: str
+    formula: str
     of: Callable[[RecordTable], Floats]
     bounds: Callable[[RecordTable, Floats], Bounds]
 
@@ -38,6 +40,7 @@ class TokenMetric:
     unit: str
     title: str
     description: str
+    formula: str
     of: Callable[[RecordTable], Pauses]
 
 
@@ -46,15 +49,15 @@ Metric = RequestMetric | TokenMetric
 
 # fmt: off
 _ALL: tuple[Metric, ...] = (
-    RequestMetric("ttft_ms", "ttft", "ms", "TTFT", "Time to first token: from sending the request until its first generated text arrives.", request_metrics.ttft_ms, request_metrics.first_token_bounds),  # noqa: E501
-    RequestMetric("tpot_ms", "tpot", "ms", "TPOT", "Time per output token of a request after its first, averaged over the request.", request_metrics.tpot_ms, request_metrics.tpot_bounds),  # noqa: E501
-    TokenMetric("itl_ms", "itl", "ms", "ITL", "Inter-token latency: the pause before each single token after the first.", token_gaps.itl_ns),  # noqa: E501
-    RequestMetric("e2el_ms", "e2el", "ms", "E2EL", "End-to-end latency: from sending the request until its last generated text arrives.", request_metrics.e2el_ms, request_metrics.last_token_bounds),  # noqa: E501
-    RequestMetric("tps", "tps", "tokens/s", "TPS", "Speed at which one request's text flows once it has begun: 1 / TPOT.", request_metrics.tps, request_metrics.tps_bounds),  # noqa: E501
-    RequestMetric("ttft_from_intended_ms", "ttft_from_intended", "ms", "TTFT from due", "TTFT counted from the moment the request was due: a client's or a cap's delay is in it.", request_metrics.ttft_from_intended_ms, request_metrics.first_token_bounds),  # noqa: E501
-    RequestMetric("e2el_from_intended_ms", "e2el_from_intended", "ms", "E2EL from due", "E2EL counted from the moment the request was due.", request_metrics.e2el_from_intended_ms, request_metrics.last_token_bounds),  # noqa: E501
-    RequestMetric("ttfo_ms", "ttfo", "ms", "TTFO", "Time to first output: like TTFT, but reasoning does not count.", request_metrics.ttfo_ms, request_metrics.first_output_bounds),  # noqa: E501
-    TokenMetric("chunk_gap_ms", "chunk_gap", "ms", "Chunk gap", "The pause between two neighbouring chunks of text, however many tokens they carry.", token_gaps.chunk_gap_ns),  # noqa: E501
+    RequestMetric("ttft_ms", "ttft", "ms", "TTFT", "Time to first token: from sending the request until its first generated text arrives.", "first token chunk − sent", request_metrics.ttft_ms, request_metrics.first_token_bounds),  # noqa: E501
+    RequestMetric("tpot_ms", "tpot", "ms", "TPOT", "Time per output token of a request after its first, averaged over the request.", "(last token chunk − first token chunk) / (n − k1)", request_metrics.tpot_ms, request_metrics.tpot_bounds),  # noqa: E501
+    TokenMetric("itl_ms", "itl", "ms", "ITL", "Inter-token latency: the pause before each single token after the first.", "the gap before a token chunk, shared evenly by the chunk's tokens: one value per token", token_gaps.itl_ns),  # noqa: E501
+    RequestMetric("e2el_ms", "e2el", "ms", "E2EL", "End-to-end latency: from sending the request until its last generated text arrives.", "last token chunk − sent; for a response that is not a stream: end − sent", request_metrics.e2el_ms, request_metrics.last_token_bounds),  # noqa: E501
+    RequestMetric("tps", "tps", "tokens/s", "TPS", "Speed at which one request's text flows once it has begun: 1 / TPOT.", "1 / TPOT", request_metrics.tps, request_metrics.tps_bounds),  # noqa: E501
+    RequestMetric("ttft_from_intended_ms", "ttft_from_intended", "ms", "TTFT from due", "TTFT counted from the moment the request was due: a client's or a cap's delay is in it.", "first token chunk − intended", request_metrics.ttft_from_intended_ms, request_metrics.first_token_bounds),  # noqa: E501
+    RequestMetric("e2el_from_intended_ms", "e2el_from_intended", "ms", "E2EL from due", "E2EL counted from the moment the request was due.", "last token chunk − intended", request_metrics.e2el_from_intended_ms, request_metrics.last_token_bounds),  # noqa: E501
+    RequestMetric("ttfo_ms", "ttfo", "ms", "TTFO", "Time to first output: like TTFT, but reasoning does not count.", "first token chunk that is not reasoning − sent", request_metrics.ttfo_ms, request_metrics.first_output_bounds),  # noqa: E501
+    TokenMetric("chunk_gap_ms", "chunk_gap", "ms", "Chunk gap", "The pause between two neighbouring chunks of text, however many tokens they carry.", "between neighbouring token chunks: one value per gap", token_gaps.chunk_gap_ns),  # noqa: E501
 )
 # fmt: on
 

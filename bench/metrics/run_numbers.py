@@ -73,7 +73,8 @@ class Numbers:
                 return NO_NUMBER
             return _of_row(self.jobs.job_s, stat) if metric == JOB else _of_rates(self.jobs.rates, metric)
         if stat is not None:
-            return _of_row(self.latency[METRICS[metric].key], stat)
+            row = self.latency.get(METRICS[metric].key)  # A file of an older version lacks later metrics.
+            return NO_NUMBER if row is None else _of_row(row, stat)
         if metric == "goodput":
             return NO_NUMBER if self.goodput is None else RunNumber(self.goodput.share, self.goodput_ci95)
         if metric != "error_rate":

@@ -22,7 +22,7 @@ from bench.modes.interface import (
 )
 from bench.modes.share import BUSIEST_S, RunLength, WorkerShare, deal, draw
 from bench.rng import stream
-from bench.schedule import ARRIVALS
+from bench.schedule import ARRIVALS, SHAPED
 from bench.schedule.changing import ChangingArrivals, RateChange
 from bench.schedule.changing import arrivals as arrivals_with
 from bench.schedule.merged import merged
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.sources.interface import Source
 
 DEFAULT_ARRIVALS = "poisson"
-ARRIVALS_OF_BURSTS = "gamma"
+ARRIVALS_OF_BURSTS = SHAPED[0]
 """The process that `--burstiness` asks for by itself."""
 _RATE = "--mode rate needs --rate, in requests per second"
 
@@ -215,7 +215,7 @@ def default_arrivals(settings: Settings) -> dict[str, Any]:
 
 def shape_problems(settings: Settings, given: Collection[str]) -> list[str]:
     """A shape of gaps that the arrivals do not have."""
-    shapeless = settings.arrivals not in (None, ARRIVALS_OF_BURSTS)
+    shapeless = settings.arrivals not in (None, *SHAPED)
     if shapeless and "burstiness" in given and settings.burstiness != 1.0:
-        return [f"--burstiness is the shape of gamma gaps: --arrivals {settings.arrivals} has none"]
+        return [f"--burstiness is the shape of {' and '.join(SHAPED)} gaps: --arrivals {settings.arrivals} has none"]
     return []

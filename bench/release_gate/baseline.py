@@ -89,12 +89,9 @@ def entry_of(run: MeasuredRun) -> dict[str, Any]:
         "output_tokens_per_s": OUTPUT.of(summary),
         **({} if (inputs := INPUTS.of(summary)) is None else {"inputs_per_s": inputs}),
         "stats": {
-            metric.key: {
-                **{stat: summary.latency[metric.key].of(stat) for stat in STATS},
-                "n": summary.latency[metric.key].n,
-                "act": values.act_of(name),
-            }
+            metric.key: {**{stat: row.of(stat) for stat in STATS}, "n": row.n, "act": values.act_of(name)}
             for name, metric in REQUEST_METRICS.items()
+            if (row := summary.latency.get(metric.key)) is not None
         },
     }
 
@@ -113,7 +110,9 @@ def independent_values(entry: Entry, metric: str) -> float:
     """How many independent values of a metric a run holds: n / D."""
     if metric not in REQUEST_METRICS:
         return float(entry["independent_requests"])
-    stats = entry["stats"][REQUEST_METRICS[metric].key]
+    stats = entry["stats"].get(REQUEST_METRICS[metric].key)
+    if stats is None:
+        return 0.0
     return min(1.0, stats["n"]) if stats["act"] is None else float(stats["n"] / max(1.0, SAFETY * stats["act"]))
 
 

@@ -185,8 +185,8 @@ def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequen
 def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
     """Of the run's values of a metric, those that the objective speaks of."""
     key = METRICS[wanted.metric].key
-    whole = run.summary.latency[key].n
-    return float(_part(wanted, run).latency[key].n / whole) if whole else 0.0
+    whole = run.summary.latency.get(key)
+    return float(_part(wanted, run).latency[key].n / whole.n) if whole is not None and whole.n else 0.0
 
 
 def _error_rate(

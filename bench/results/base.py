@@ -58,8 +58,9 @@ def one_of(*values: str) -> Meta:
 
 
 def every_key(*names: str, of: str | None = None, optional: Sequence[str] = ()) -> Meta:
-    """The keys that a table always has, and those that it may have. `of` names a list that the writer of schemas has."""
-    return Meta(extra_json_schema={"x-every-key": list(names) if of is None else of, "x-optional": list(optional)})
+    """The keys that a table always has, and the ones that it may have. `of` names a list of keys that the writer of schemas
+    has: the table always has all of them, or the given names among them."""
+    return Meta(extra_json_schema={"x-every-key": list(names), "x-of": of, "x-optional": list(optional)})
 
 
 def to_plain(result: Result | Mapping[str, Result]) -> dict[str, Any]:

@@ -10,17 +10,18 @@ from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
 STATS = ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
-METRICS = (
-    "ttft_ms",
-    "tpot_ms",
-    "itl_ms",
-    "e2el_ms",
-    "tps",
-    "ttft_from_intended_ms",
-    "e2el_from_intended_ms",
-    "ttfo_ms",
-    "chunk_gap_ms",
-)
+METRICS = {
+    "ttft_ms": "ms",
+    "tpot_ms": "ms",
+    "itl_ms": "ms",
+    "e2el_ms": "ms",
+    "tps": "tokens/s",
+    "ttft_from_intended_ms": "ms",
+    "e2el_from_intended_ms": "ms",
+    "ttfo_ms": "ms",
+    "chunk_gap_ms": "ms",
+}
+"""The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
 
 MetricName = Annotated[str, one_of(*METRICS)]

@@ -12,8 +12,18 @@ from bench.results.base import Amount, Between, Count, Interval, Number, Portion
 
 QUANTILES = ("p50", "p75", "p90", "p95", "p99", "p999")
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
-LATER: frozenset[str] = frozenset()
-"""Metrics that files of version 0.1 lack: no file must have them."""
+FIRST_METRICS = (
+    "ttft_ms",
+    "tpot_ms",
+    "itl_ms",
+    "e2el_ms",
+    "tps",
+    "ttft_from_intended_ms",
+    "e2el_from_intended_ms",
+    "ttfo_ms",
+    "chunk_gap_ms",
+)
+"""The metrics of version 0.1, which every summary.json has. Older files lack the metrics that came later."""
 LATENCIES = ("ttft_ms", "e2el_ms", "tpot_ms", "itl_ms")
 """The latencies that other tools print."""
 
@@ -151,9 +161,9 @@ class QuantilesOverTime(Result, frozen=True, kw_only=True):
     p99: Sequence[Number | None]
 
 
-Latency = Annotated[Mapping[str, Metric], every_key(of="metrics")]
+Latency = Annotated[Mapping[str, Metric], every_key(*FIRST_METRICS, of="metrics")]
 """Every metric, by its key."""
-RequestLatency = Annotated[Mapping[str, Metric], every_key(of="request metrics")]
+RequestLatency = Annotated[Mapping[str, Metric], every_key(*FIRST_METRICS, of="request metrics")]
 """The metrics of whole requests."""
 Compat = Annotated[Mapping[str, ToolColumn], every_key(of="tools")]
 """What other tools would have printed, by the key of the tool."""

@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 
 from bench.results.base import Result
-from bench.results.numbers import LATER
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -86,10 +85,11 @@ def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     if len(node.get("enum", ())) == 1:
         node["const"] = node.pop("enum")[0]
     if "x-every-key" in node:
-        names = node.pop("x-every-key")
-        every, optional = lists[names] if isinstance(names, str) else names, {*node.pop("x-optional"), *LATER}
-        node["properties"] = dict.fromkeys([*every, *(optional - LATER)], node["additionalProperties"])
-        node |= {"required": [key for key in every if key not in optional], "additionalProperties": False}
+        names, of, optional = node.pop("x-every-key"), node.pop("x-of"), node.pop("x-optional")
+        every = names if of is None else lists[of]
+        node["properties"] = dict.fromkeys([*every, *optional], node["additionalProperties"])
+        required = [key for key in every if not names or key in names]
+        node |= {"required": required, "additionalProperties": False}
     return node
 
 

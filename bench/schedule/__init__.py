@@ -1,8 +1,8 @@
 """When requests are sent: pure, seeded iterators of offsets from the start, in ns, made apart from the sending.
 
-A new arrival process is one file with a function `offsets(rate, burstiness, rng)` and one line in ARRIVALS.
-Every one of them keeps these rules: offsets never decrease; twice the rate halves them; the first n do not depend on how
-many are taken.
+A new arrival process is one file with a function `offsets(rate, burstiness, rng)` and one line in ARRIVALS; one more in
+SHAPED if burstiness is the shape of its gaps. Each of them keeps these rules: offsets never decrease; twice the rate halves
+them; the first n do not depend on how many are taken.
 """
 
 from __future__ import annotations
@@ -25,3 +25,6 @@ ARRIVALS: dict[str, ArrivalProcess] = {
     "gamma": gamma.offsets,
     "constant": constant.offsets,
 }
+
+SHAPED = ("gamma",)
+"""The processes that `--burstiness` shapes. It chooses the first one if no process is named."""

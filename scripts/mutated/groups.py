@@ -51,7 +51,8 @@ GROUPS: dict[str, Group] = {
     "run files": Group(
         ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
         (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
-         f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py"),
+         f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
+         f"{_BENCH}/metrics/test_record_tables.py"),
     ),
     "report": Group(("bench/documents/*.py", "bench/report/*.py"), (f"{_BENCH}/report",)),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),

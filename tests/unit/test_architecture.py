@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.support.architecture_rules import (
@@ -54,6 +56,17 @@ def test_the_page_of_the_architecture_names_every_folder_of_bench() -> None:
     assert [folder for folder in folders if f"{folder}/" not in tree] == [], (
         "add a line to the tree in docs/dev/architecture.md"
     )
+
+
+def test_every_list_that_the_page_names_stands_in_the_file_that_it_names() -> None:
+    page = (ROOT / "docs" / "dev" / "architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(_?[A-Z][A-Z_]+)` (?:in|of) `([\w/.]+\.py)`", page)
+    assert ("ARRIVALS", "bench/schedule/__init__.py") in named
+    assert [
+        f"{name} in {path}"
+        for name, path in named
+        if not re.search(rf"^{name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    ] == [], "docs/dev/architecture.md names a list that its file lacks"
 
 
 def test_no_room_of_bench_imports_one_above_it() -> None:

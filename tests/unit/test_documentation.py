@@ -13,7 +13,6 @@ from bench.config import Settings
 from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
-from bench.schedule import ARRIVALS
 from bench.verdict import SIGNS
 from tests.support.documentation import LEFT_OUT, NO_COMMANDS, ROOT, RUN, Block, commands_of, labels
 from tests.support.examples import BLOCKS, PAGES
@@ -136,8 +135,6 @@ def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
     )
     (of_endpoint,) = [line for line in page.splitlines() if line.startswith("| `--endpoint ")]
     assert [name for name in ENDPOINTS if f"`{name}`" not in of_endpoint] == [], "docs/usage.md, --endpoint, names each"
-    (of_arrivals,) = [line for line in page.splitlines() if line.startswith("| `--arrivals ")]
-    assert [name for name in ARRIVALS if name not in of_arrivals] == [], "docs/usage.md, --arrivals, names each"
     names = [field.name for field in msgspec.structs.fields(RequestRecord)]
     assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == [], (
         "docs/usage.md has a row for each field of requests.jsonl"

@@ -289,7 +289,7 @@ def test_flags_win_over_the_file() -> None:
         ({"slo": ["nonsense"]}, "--slo:"),
         ({"warmup": "a while"}, "neither a number of requests (20), a time (20s) nor auto"),
         ({"max_errors": "few"}, "neither a number of requests (10) nor a share (5%)"),
-        ({"arrivals": "weibull", "rate": "1"}, "is not one of poisson, gamma, constant"),
+        ({"arrivals": "pigeon", "rate": "1"}, "'pigeon' is not one of poisson, gamma, constant"),
         ({"transport": "pigeon"}, "'pigeon' is not one of"),
         ({"mode": "warp"}, "--mode:"),
         ({"endpoint": "images"}, "--endpoint:"),

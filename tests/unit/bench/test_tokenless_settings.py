@@ -8,6 +8,7 @@ import pytest
 
 from bench.config import resolve
 from bench.config.run_config import RunConfig
+from bench.endpoints import ENDPOINTS
 from bench.errors import UsageError
 from bench.modes.interface import prompts_or_rows
 from bench.sources.inputs import InputSpec
@@ -41,6 +42,12 @@ def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
     ]
 
 
+OF_INPUTS = " and ".join(
+    ", ".join([name for name, api in ENDPOINTS.items() if api.inputs_are is not None]).rsplit(", ", 1)
+)
+"""The endpoints that take batches of inputs, as a sentence lists them."""
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -51,8 +58,8 @@ def test_what_is_about_generated_text_is_refused_in_one_sentence_each() -> None:
             "--batch-inputs: 'uniform:0..3' draws requests without",
         ),
         ({"endpoint": "rerank", "batch_inputs": "4", "dataset": __file__}, "--batch-inputs is for simulated inputs"),
-        ({"batch_inputs": "4"}, "--batch-inputs is for --endpoint embeddings and rerank, and the endpoint is chat"),
-        ({"slo": ("inputs_per_s>3",)}, '--slo "inputs_per_s>3": inputs are what embeddings and rerank have'),
+        ({"batch_inputs": "4"}, f"--batch-inputs is for --endpoint {OF_INPUTS}, and the endpoint is chat"),
+        ({"slo": ("inputs_per_s>3",)}, f'--slo "inputs_per_s>3": inputs are what {OF_INPUTS} have'),
         ({"url": "http://h/v1/embeddings", "ignore_eos": True}, "--ignore-eos is about generated text"),
     ],
 )

@@ -16,6 +16,7 @@ from bench.console.task import Task
 from bench.console.tasks import _with_summary
 from bench.errors import Exit
 from bench.load_sweep import stored
+from bench.metrics.catalog import METRICS
 from bench.release_gate import baseline
 from bench.results.base import to_plain
 from bench.results.comparison import ComparisonResult
@@ -69,6 +70,25 @@ def test_compare_and_gate_read_the_runs_and_the_baseline(written: Path) -> None:
     assert {entry["id"] for entry in begun["runs"]} == {read_run(run).manifest.run_id for run in runs}
     assert main(["compare", *map(str, runs)]) == Exit.GOOD
     assert main(["gate", str(runs[0]), "--slo", "e2el:p50<60s"]) in GOOD
+
+
+def without_metric(node: Any, key: str) -> Any:
+    """The content of a file without a metric, as a version wrote it that did not know the metric."""
+    if isinstance(node, dict):
+        return {name: without_metric(part, key) for name, part in node.items() if name != key}
+    return [without_metric(part, key) for part in node] if isinstance(node, list) else node
+
+
+@pytest.mark.parametrize("metric", ["ttfo", "chunk_gap"])
+def test_compare_and_gate_read_runs_that_lack_a_later_metric(metric: str, written: Path) -> None:
+    for path in written.rglob("summary.json"):
+        path.write_bytes(orjson.dumps(without_metric(orjson.loads(path.read_bytes()), METRICS[metric].key)))
+    runs = [str(written / "repeats" / name) for name in ("run-1", "run-2")]
+
+    assert main(["compare", *runs]) == Exit.GOOD
+    assert main(["gate", runs[0], "--slo", "e2el:p50<60s"]) in GOOD
+    # An objective without a value is missed, whatever the limit.
+    assert main(["gate", runs[0], "--slo", f"{metric}:p50<60s"]) == Exit.OBJECTIVE_FAILED
 
 
 def test_a_profile_is_served(written: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 from bench.accuracy import certify
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
-from bench.accuracy.truth import METRICS, true_values
+from bench.accuracy.truth import true_values
 from bench.metrics.quantile import describe
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.certificate import METRICS
 from bench.run_files.run_directory import RunDirectory
 from bench.statistics.autocorrelation import act
 from bench.verdict.finding import Status

@@ -24,8 +24,8 @@ from bench.accuracy.compare import (
 from bench.accuracy.distribution import Distribution
 from bench.accuracy.join import Pair
 from bench.accuracy.pair_statistics import PairStatistics
-from bench.accuracy.truth import METRICS
 from bench.results.base import to_plain
+from bench.results.certificate import METRICS
 from bench.results.numbers import Metric, Throughput
 from tests.support.made_ledger import made_line
 from tests.support.made_records import START_NS, made_record

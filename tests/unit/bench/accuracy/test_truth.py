@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.accuracy.join import Pair
-from bench.accuracy.truth import FROM_SENT, METRICS, TokenTimes, gap_values, request_values, stamped_values, true_values
+from bench.accuracy.truth import FROM_SENT, TokenTimes, gap_values, request_values, stamped_values, true_values
 from bench.records import RequestRecord
+from bench.results.certificate import METRICS
 from tests.support.changed import replace
 from tests.support.made_ledger import LAG_NS, made_line
 from tests.support.made_records import MS, START_NS, made_record

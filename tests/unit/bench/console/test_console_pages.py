@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
+from bench.console.pages import PAGES
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
 from mockserver.cli import read_arguments
@@ -32,6 +34,18 @@ def user(console: Console) -> TestClient:
     client = TestClient(create_app(console, keys), base_url="http://127.0.0.1")
     client.headers["authorization"] = "Bearer a-token-of-the-test"
     return client
+
+
+ROUTES = [route for page in PAGES for route in page.routes.routes if isinstance(route, APIRoute)]
+PATHS = [route.path for route in ROUTES if "GET" in (route.methods or ()) and "{" not in route.path]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_page_renders_with_a_title_and_a_heading(path: str, user: TestClient) -> None:
+    page = user.get(path)
+    assert page.status_code < 500, page.text
+    assert len(re.findall("<title>.+</title>", page.text)) == 1, f"{path}: its template has a block title"
+    assert page.text.count("<h1") == 1, f"{path}: its template has a heading in the block main"
 
 
 def test_the_queue_is_reordered_from_the_list(user: TestClient, console: Console) -> None:

@@ -18,6 +18,7 @@ from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
 from bench.results.base import to_plain
+from bench.results.numbers import FIRST_METRICS
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.rendered import run_page, run_text
@@ -40,8 +41,9 @@ def summarized(*records: RequestRecord) -> Any:
 
 
 def bounds(*records: RequestRecord, stat: str = "p50") -> dict[str, list[float]]:
+    """What is open of the first metrics; test_whatever_happened_lies_between_the_bounds checks all of them."""
     latency = summarized(*records)["latency"]
-    return {key: row["bounds"][stat] for key, row in latency.items() if stat in row["bounds"]}
+    return {key: latency[key]["bounds"][stat] for key in FIRST_METRICS if stat in latency[key]["bounds"]}
 
 
 def test_exact_stamps_leave_nothing_open() -> None:

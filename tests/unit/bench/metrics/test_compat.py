@@ -243,3 +243,11 @@ def test_marks_that_never_differ_hold_nothing() -> None:
         readings.add(table_of(_like_vllm(index)))
     held = {mark for mark, column in (*readings._first.items(), *readings._last.items()) if not column.same}
     assert held == {"data", "usage", "event", "end"}
+
+
+def test_a_count_of_tokens_is_named_only_if_it_differs_from_ours() -> None:
+    readings = Readings()
+    readings.add(table_of(made_record(n=3, output_tokens_counted=3)))
+    assert readings.same_tokens("counted") is None
+    readings.add(table_of(made_record(1, n=3, output_tokens_counted=4)))
+    assert readings.same_tokens("counted") == "counted"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.metrics.facts import RunFacts
-from bench.metrics.kept_plan import KeptPlan
+from bench.metrics.kept_plan import KeptPlan, _arrivals_off
 from bench.metrics.planned_load import ChangedLoad, parts_between
 from bench.metrics.summary import Summary
 from bench.modes.rate import Rate
@@ -123,6 +123,15 @@ def test_requests_that_were_left_out_count_where_the_load_came_to_its_end() -> N
     left_out = [one for one in sent(arrivals(CHANGES)) if not (10 * S < one.intended_ns - START_NS < 11 * S)]
     assert off(judged(left_out, open_loop=True))[1] > 0.05
     assert off(judged(left_out, open_loop=True, whole=False))[1] == 0
+
+
+@pytest.mark.parametrize(("until_ns", "share"), [(S - 1, 0), (S, 1 / 3)], ids=["due later", "due at that moment"])
+def test_an_arrival_may_be_missing_only_if_it_was_due_later_than_the_last_one_that_was_possible(
+    until_ns: int, share: float
+) -> None:
+    plan = KeptPlan(parts=parts_between(20, (), END), arrivals=None, whole=True)
+    (found,) = _arrivals_off(plan, iter([0, S, 2 * S]), {0: 0, 2: 2 * S}, until_ns)
+    assert found.share == share
 
 
 # ---- Closed loop ---------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_the_page_knows_every_metric_outcome_and_limit() -> None:
     names = [f"`{metric.key}`" for metric in METRICS.values()] + [f"`{name}`" for name in METRICS]
     names += [f"`{outcome}`" for outcome in Outcome] + [f"`{limit}`" for limit in Limits.model_fields]
     assert [name for name in names if name not in PAGE] == [], (
-        "docs/metrics.md has a row for each metric (its key and its name), outcome and limit of the verdict"
+        "docs/metrics.md has a row for each metric (scripts/result-schemas writes it), outcome and limit of the verdict"
     )
     assert [name for name in RUN_NUMBERS if f"`{name}" not in PAGE] == [], "docs/metrics.md names each number of a run"
 

@@ -73,6 +73,13 @@ def test_a_section_above_the_level_is_left_out_with_all_its_blocks() -> None:
     assert "deep" in html.render(page)
 
 
+def test_a_section_whose_blocks_are_all_above_the_level_has_no_heading() -> None:
+    page = Document(
+        "t", (), (Section("far", (Paragraph("deep", level=Level.PAGE),)), Section("near", (Paragraph("here"),)))
+    )
+    assert re.findall("far|deep|near|here", markdown.render(page, Level.DETAILS)) == ["near", "here"]
+
+
 def test_no_text_steers_a_terminal_or_is_markup() -> None:
     page = Document(EVIL, (Banner(EVIL, EVIL, "bad", EVIL, (Reason(EVIL, EVIL),), EVIL),),
                     (Section(EVIL, blocks_with(EVIL), EVIL),), EVIL, EVIL, EVIL, EVIL)  # fmt: skip
