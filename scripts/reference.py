@@ -205,8 +205,8 @@ def files() -> str:
     ]
     parts += [
         "## requests.jsonl",
-        "One JSON object a line, one line a request. Fields that share a row in [the description](../run-directory.md#requestsjsonl) "
-        "share its words here.",
+        "Each line is a JSON object with the record of one request. Fields that share a row in "
+        "[the description](../run-directory.md#requestsjsonl) share its words here.",
         table(("field", "type", "what it is"), rows),
     ]
     for path in schema_files():

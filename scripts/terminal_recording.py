@@ -27,7 +27,7 @@ from pathlib import Path
 import pyte
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-COLUMNS, ROWS = 96, 24
+COLUMNS, ROWS = 104, 24
 """So many rows show the whole result of the run, its verdict too."""
 SHOWN = "python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 1000 --output-tokens 32"
 TRIES = 8
