@@ -23,7 +23,15 @@ PROJECT = {
     "gpu/README.md": "project/gpu.md",
 }
 """Pages outside docs/, and where they are in the site."""
-BOOST = {"glossary.md": 2, "metrics.md": 1.5, "usage.md": 1.5, "dev/": 0.05, "project/": 0.2, "commands.md": 0.2, "reference/": 0.1}
+BOOST = {
+    "glossary.md": 2,
+    "metrics.md": 1.5,
+    "usage.md": 1.5,
+    "dev/": 0.05,
+    "project/": 0.2,
+    "commands.md": 0.2,
+    "reference/": 0.1,
+}
 """Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
 
