@@ -169,8 +169,8 @@ def _type_of(node: dict[str, Any]) -> str:
 
 
 def fields_of_records() -> dict[str, str]:
-    """What docs/usage.md says of each field of requests.jsonl."""
-    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
+    """What docs/run-directory.md says of each field of requests.jsonl."""
+    page = (ROOT / "docs" / "run-directory.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*) \|$", page.partition("### requests.jsonl")[2], re.MULTILINE)
     return {name: said for names, said in rows for name in re.findall(r"`(\w+)`", names)}
 
@@ -189,7 +189,7 @@ def _type(field: str) -> str:
 
 def files() -> str:
     """Every field of requests.jsonl, and every key of every file that has a schema."""
-    parts = ["# Files and their schemas", MADE + " [The run directory](../usage.md#the-run-directory) lists the files."]
+    parts = ["# Files and their schemas", MADE + " [The run directory](../run-directory.md) lists the files."]
     parts.append(
         "A file names its schema and its version: `trueload/summary/1`. A new key leaves the number as it is; a key that "
         "changes its meaning, or goes, raises it. A run directory of an older version renders with the newer one."
@@ -205,8 +205,8 @@ def files() -> str:
     ]
     parts += [
         "## requests.jsonl",
-        "One JSON object a line, one line a request. Fields that share a row in [the description](../usage.md#requestsjsonl) "
-        "share its words here.",
+        "Each line is a JSON object with the record of one request. Fields that share a row in "
+        "[the description](../run-directory.md#requestsjsonl) share its words here.",
         table(("field", "type", "what it is"), rows),
     ]
     for path in schema_files():

@@ -23,7 +23,15 @@ PROJECT = {
     "gpu/README.md": "project/gpu.md",
 }
 """Pages outside docs/, and where they are in the site."""
-BOOST = {"glossary.md": 2, "dev/": 0.2, "project/": 0.2, "commands.md": 0.2, "reference/": 0.3}
+BOOST = {
+    "glossary.md": 2,
+    "metrics.md": 1.5,
+    "usage.md": 1.5,
+    "dev/": 0.05,
+    "project/": 0.2,
+    "commands.md": 0.2,
+    "reference/": 0.1,
+}
 """Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
 
@@ -87,13 +95,21 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
 
 ONE_WORD = re.compile(r"<code>([^<\s]{1,44})</code>")
 """Code that may not break at its hyphens and slashes. A longer word would not fit a phone."""
+WORDS = re.compile(r"<code>([^<\n]* [^<\n]*)</code>")
+"""Code of several words, which may break between them."""
 FIGURES = re.compile(r"<td>([+\-\d][^<]{0,23})</td>")
 """Cells such as `+0.005 / +0.005`, which scroll sideways on a phone instead of taking three lines."""
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Mark code of one word and cells of figures, which assets/site.css keeps on one line."""
-    return FIGURES.sub(r'<td class="word">\1</td>', ONE_WORD.sub(r'<code class="word">\1</code>', html))
+    """Mark the words of code and cells of figures, which assets/site.css keeps on one line."""
+    html = WORDS.sub(_words, ONE_WORD.sub(r'<code class="word">\1</code>', html))
+    return FIGURES.sub(r'<td class="word">\1</td>', html)
+
+
+def _words(code: re.Match[str]) -> str:
+    marked = (f'<span class="word">{word}</span>' if 1 < len(word) < 45 else word for word in code[1].split(" "))
+    return f"<code>{' '.join(marked)}</code>"
 
 
 FROM_ELSEWHERE = re.compile(

@@ -27,9 +27,9 @@ from pathlib import Path
 import pyte
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-COLUMNS, ROWS = 96, 24
+COLUMNS, ROWS = 104, 24
 """So many rows show the whole result of the run, its verdict too."""
-SHOWN = "python -m bench run --url http://127.0.0.1:8000 --concurrency 8 --requests 120 --output-tokens 32"
+SHOWN = "python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 1000 --output-tokens 32"
 TRIES = 8
 """A busy machine gives a verdict other than VALID: the recording is tried again."""
 HOLD_S = 6.0

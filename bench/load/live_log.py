@@ -37,7 +37,7 @@ def live_line(
     client: ClientState,
     server: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """A line of live.jsonl (docs/usage.md). The keys that end in `_ms` are of the second; counts are since the start."""
+    """A line of live.jsonl (docs/run-directory.md). Keys in `_ms` are of the last second; counts are since the start."""
     return {
         "t_ns": now_ns,
         "elapsed_s": round(numbers.elapsed_s, 3),

@@ -48,7 +48,7 @@ class SaidDrafts(Result, frozen=True, kw_only=True):
 
 
 class ServerSaid(Result, frozen=True, kw_only=True):
-    """What the server says of requests in its replies, over the successful ones. docs/metrics.md."""
+    """What the server says of requests in its replies, over the successful ones. docs/server-metrics.md."""
 
     queue_ms: Statistics
     prefill_ms: Statistics
@@ -178,7 +178,7 @@ class Reconciliation(Result, frozen=True, kw_only=True):
 
 
 class Server(Result, frozen=True, kw_only=True):
-    """What the server's own metrics say, over the steady window. docs/metrics.md, The server's own metrics."""
+    """What the server's own metrics say, over the steady window. docs/server-metrics.md."""
 
     kind: str | None
     urls: Sequence[str]
@@ -214,7 +214,7 @@ class Server(Result, frozen=True, kw_only=True):
 
 class Gpu(Result, frozen=True, kw_only=True):
     """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
-    docs/metrics.md, The GPU."""
+    docs/server-metrics.md, The GPU."""
 
     source: str | None
     gpus: Positive | None

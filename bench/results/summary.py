@@ -245,7 +245,7 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     """The jobs of sessions. Left out where no request belongs to one."""
     server_requests: ServerSaid | None = None
     """What the server says of requests in its replies, over the successful ones. Left out where no reply says its
-    times or drafts. docs/metrics.md."""
+    times or drafts. docs/server-metrics.md."""
     cancelled: CancelledRequests | None = None
     """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
     no throughput. Left out where there are none."""
@@ -283,11 +283,11 @@ class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
     """null: not known. `from` says whether the ledger of this run or an earlier certificate of this machine tells it."""
     prefix_cache: PrefixCache | None
     server: Server | None
-    """What the server's own metrics say, over the steady window; null where they were not read. docs/metrics.md, The
-    server's own metrics."""
+    """What the server's own metrics say, over the steady window; null where they were not read.
+    docs/server-metrics.md."""
     gpu: Gpu | None
     """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
-    docs/metrics.md, The GPU."""
+    docs/server-metrics.md, The GPU."""
 
     def plain(self) -> SummaryDocument:
         """The content of summary.json as dicts and lists."""

@@ -1,4 +1,4 @@
-"""The bands of all signs: configuration (`limits:` in the YAML file). docs/metrics.md says why each has its value."""
+"""The bands of all signs: configuration (`limits:` in the YAML file). docs/verdict.md lists them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ COMPUTING = ("tests/unit/", "tests/virtual/")
 FIRST = (*COMPUTING, BROWSER, "tests/sockets/")
 """The order of the units where one process runs them all."""
 LONG = (
-    "tests/sockets/test_documentation_examples.py::test_every_example_of_a_page_runs[docs/usage.md]",
+    "tests/sockets/test_documentation_examples.py::test_every_example_of_a_page_runs[docs/python.md]",
     BROWSER,
     "tests/sockets/test_documentation_examples.py",
     "tests/sockets/test_first_run.py",

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from bench.config import Settings
 from bench.endpoints import ENDPOINTS
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
@@ -49,7 +48,6 @@ CANNOT_RUN = {
     "scripts/fit-reach": "takes a minute, and its figures are of a quiet machine",
     "scripts/fit-real": "needs vLLM, and takes minutes",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
-    "scripts/knee-against-closed-form": "takes three minutes",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "pipx": "needs pipx and a package index; scripts/check-package installs the same wheel",
     "uvx": "needs uv and a package index; scripts/check-package installs the same wheel",
@@ -69,6 +67,10 @@ CANNOT_RUN = {
     "examples/": "tests/sockets/test_examples.py runs each, in seconds",
     "jupyter lab": "opens a browser; tests/sockets/test_examples.py runs the notebook's cells",
     "scripts/site": "builds the whole site, and is run before anything lands anyway",
+    "scripts/demo": "tests/sockets/test_first_run.py types it",
+    "python -m bench run --url http://127.0.0.1:8000 --concurrency 32 --requests 1000": "docs/tutorial.md has a shorter run",
+    "python -m bench compare BEFORE AFTER": "stands for any two runs; docs/compare.md compares some",
+    "python -m bench calibrate --concurrency 32 --requests 500": "docs/tutorial.md has a shorter one",
     "scripts/environment": "makes the environment that this test runs in",
     "scripts/release-check": "looks at this checkout; tests/unit/test_release_check.py runs it",
     "python3 -m venv .venv": "as pip install",
@@ -125,22 +127,17 @@ def test_every_link_inside_the_project_leads_somewhere(page: str) -> None:
             assert anchor in anchors(path.read_text(encoding="utf-8")), f"{page} links to {target}"
 
 
-def test_the_page_of_usage_knows_every_flag_field_and_exit_status() -> None:
-    page = (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
-    fields = Settings.model_fields.items()
-    flags = [f"--{'no-' if field.default is True else ''}{name.replace('_', '-')}" for name, field in fields]
-    flags.remove("--limits")
-    assert [flag for flag in flags if not re.search(rf"^\| `{flag}[` ]", page, re.MULTILINE)] == [], (
-        "docs/usage.md has a row for each flag of run"
+def test_the_pages_know_every_endpoint_arrival_process_field_and_exit_status() -> None:
+    usage, endpoints, directory = (
+        (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("usage", "endpoints", "run-directory")
     )
-    (of_endpoint,) = [line for line in page.splitlines() if line.startswith("| `--endpoint ")]
-    assert [name for name in ENDPOINTS if f"`{name}`" not in of_endpoint] == [], "docs/usage.md, --endpoint, names each"
+    rows = "\n".join(line for line in endpoints.splitlines() if line.startswith("| `"))
+    assert [name for name in ENDPOINTS if f"`{name}`" not in rows] == [], "docs/endpoints.md has a row for each"
     names = [field.name for field in msgspec.structs.fields(RequestRecord)]
-    assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", page, re.MULTILINE)] == [], (
-        "docs/usage.md has a row for each field of requests.jsonl"
+    assert [name for name in names if not re.search(rf"^\| [^|]*`{name}`", directory, re.MULTILINE)] == [], (
+        "docs/run-directory.md has a row for each field of requests.jsonl"
     )
-    for text in (page, (ROOT / "README.md").read_text(encoding="utf-8")):
-        assert [int(status) for status in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)] == sorted(Exit)
+    assert [int(status) for status in re.findall(r"^\| (\d+) \|", usage, re.MULTILINE)] == sorted(Exit)
 
 
 def test_troubleshooting_says_of_every_sign_what_to_do() -> None:

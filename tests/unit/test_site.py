@@ -202,6 +202,12 @@ def test_code_of_one_word_is_kept_on_one_line(hooks: ModuleType, code: str, is_w
     assert (made == f'<td><code class="word">{code}</code></td>') is is_word
 
 
+def test_code_of_several_words_breaks_between_them_alone(hooks: ModuleType) -> None:
+    at = SimpleNamespace(file=SimpleNamespace(src_uri="x.md"))
+    made = hooks.on_page_content(f"<code>run --rate 5 {'a' * 45}</code>", at, None, None)
+    assert made == f'<code><span class="word">run</span> <span class="word">--rate</span> 5 {"a" * 45}</code>'
+
+
 @pytest.mark.parametrize(
     ("cell", "is_figures"),
     [("+0.005 / +0.005", True), ("50.0 / 1576.7", True), ("one a request", False), ("3 " * 20, False)],
