@@ -16,10 +16,11 @@ from bench.load_search.answer import answer
 from bench.load_search.decisions import Ending
 from bench.load_search.search_document import search_document
 from bench.report import markdown, text
+from bench.results.summary import from_json
 
 
 def _run(path: Path) -> str:
-    return markdown.render(run_document(orjson.loads(path.read_bytes())))
+    return markdown.render(run_document(from_json(path.read_bytes())))
 
 
 def _search(path: Path) -> str:

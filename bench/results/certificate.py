@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from bench.results.base import Between, Count, Number, Positive, Result, keys, one_of
+from bench.results.base import Between, Count, Number, NumbersByName, Positive, Result, keys, one_of
 from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
@@ -75,7 +75,7 @@ class NumberRow(Result, frozen=True, kw_only=True):
     """Of true p99 - p50."""
 
 
-class Spread(Result, frozen=True, kw_only=True):
+class Spread(NumbersByName, frozen=True, kw_only=True):
     """Statistics in ms. Only `n` is there if there are no values; p99.9 only of 1,000 values and more."""
 
     n: Count
@@ -88,11 +88,6 @@ class Spread(Result, frozen=True, kw_only=True):
     p99: Number | None = None
     p999: Number | None = None
     max: Number | None = None
-
-    def of(self, stat: str) -> float | None:
-        """The statistic with this name."""
-        value: float | None = getattr(self, stat)
-        return value
 
 
 class Deviation(Result, frozen=True, kw_only=True):
@@ -164,7 +159,7 @@ class OverTime(Result, frozen=True, kw_only=True):
     """Errors over the run, in steps of `step_s` seconds. A metric without values is left out."""
 
     step_s: Number
-    t_s: Sequence[Number | None]
+    t_s: Sequence[Number]
     ttft_ms: ErrorsOverTime | None = None
     tpot_ms: ErrorsOverTime | None = None
     e2el_ms: ErrorsOverTime | None = None
@@ -175,8 +170,8 @@ class OverTime(Result, frozen=True, kw_only=True):
 class TrueAndMeasured(Result, frozen=True, kw_only=True):
     """Quantiles of the same orders."""
 
-    true: Sequence[Number | None]
-    measured: Sequence[Number | None]
+    true: Sequence[Number]
+    measured: Sequence[Number]
 
 
 class LagCount(Result, frozen=True, kw_only=True):

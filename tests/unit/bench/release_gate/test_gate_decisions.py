@@ -14,9 +14,10 @@ from bench.comparison.sides import MeasuredRun, read_run
 from bench.errors import Exit, UsageError
 from bench.metrics.objectives import parse
 from bench.release_gate import baseline as baselines
-from bench.release_gate.document import to_json
+from bench.release_gate.document import result_of
 from bench.release_gate.gate import Gate, Rules, against, decide, notes_on
 from bench.release_gate.objectives import Objectively
+from bench.results.gate import GateBaseline
 from bench.results.summary import Verdict as JudgedRun
 from bench.statistics.gate import Verdict
 from bench.statistics.intervals import Interval
@@ -218,17 +219,17 @@ def test_the_document_of_a_gate_names_all_runs_and_what_the_baseline_holds() -> 
     shown = Objectively(wanted, 900.0, Interval(800.0, 950.0), HELD)
     unknown = Objectively(wanted, None, None, NOT_SHOWN, "too few")
     gate = Gate((good,), (), (bad,), (shown, unknown), notes=("a",), baseline={"runs": [1, 2]}, strict=True)
-    found = to_json(gate, baseline=BASELINE, command=["bench", "gate"], notes=["b"])
-    assert (found["exit"], found["strict"], found["notes"]) == (3, True, ["a", "b"])
-    assert [(run["id"], run["verdict"], run["reasons"], run["seconds"]) for run in found["runs"]] == [
+    found = result_of(gate, baseline=BASELINE, command=["bench", "gate"], notes=["b"])
+    assert (found.exit, found.strict, found.notes) == (3, True, ["a", "b"])
+    assert [(run.id, run.verdict, run.reasons, run.seconds) for run in found.runs] == [
         ("good", "VALID", [], 6.0), ("bad", "INVALID", ["the clock was set"], 6.0)
     ]  # fmt: skip
-    assert found["baseline"] == {"path": "kept/baseline.json", "runs": 2}
-    assert [(row["name"], row["value"], row["low"], row["high"], row["verdict"], row["why"])
-            for row in found["objectives"]] == [
+    assert found.baseline == GateBaseline(path="kept/baseline.json", runs=2)
+    assert [(row.name, row.value, row.low, row.high, row.verdict, row.why)
+            for row in found.objectives] == [
         ("ttft:p50<1s", 900.0, 800.0, 950.0, "held", ""), ("ttft:p50<1s", None, None, None, "not shown", "too few")
     ]  # fmt: skip
-    assert found["counts"] == {"failed": 0, "held": 1, "not shown": 1}
-    assert to_json(gate, baseline=None, command=[])["baseline"] is None
+    assert found.counts == {"failed": 0, "held": 1, "not shown": 1}
+    assert result_of(gate, baseline=None, command=[]).baseline is None
     begun = Gate((good,), (), ())
-    assert to_json(begun, baseline=BASELINE, command=[])["baseline"] == {"path": "kept/baseline.json", "runs": 0}
+    assert result_of(begun, baseline=BASELINE, command=[]).baseline == GateBaseline(path="kept/baseline.json", runs=0)
