@@ -17,6 +17,7 @@ from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.schema import schema_of
 from bench.results.summary import RunSummary
+from bench.results.sweep import RepeatsContent, SweepContent
 
 WIDTH = 160
 ROOT = Path(__file__).parents[1]
@@ -30,6 +31,8 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
     "bench/report/compare.schema.json": (ComparisonResult, "compare.json of Trueload"),
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
+    "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
+    "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),
 }
 """Each schema: the type of the content, and the title."""
 

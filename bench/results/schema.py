@@ -87,9 +87,9 @@ def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
         node["const"] = node.pop("enum")[0]
     if "x-every-key" in node:
         names = node.pop("x-every-key")
-        every, optional = lists[names] if isinstance(names, str) else names, {*node.pop("x-optional"), *LATER}
-        node["properties"] = dict.fromkeys([*every, *(optional - LATER)], node["additionalProperties"])
-        node |= {"required": [key for key in every if key not in optional], "additionalProperties": False}
+        every, optional = lists[names] if isinstance(names, str) else names, node.pop("x-optional")
+        node["properties"] = dict.fromkeys([*every, *optional], node["additionalProperties"])
+        node |= {"required": [key for key in every if key not in LATER], "additionalProperties": False}
     return node
 
 

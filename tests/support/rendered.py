@@ -23,6 +23,7 @@ from bench.report import html, markdown, metric_table, text
 from bench.results.certificate import Certificate, LedgerCalibration
 from bench.results.comparison import ComparisonResult
 from bench.results.summary import RunSummary
+from bench.results.sweep import RepeatsContent, SweepContent
 from tests.support.results import filled
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -79,16 +80,16 @@ def comparison_markdown(content: Any) -> str:
     return markdown.render(comparison_document(_typed(ComparisonResult, content)))
 
 
-def sweep_text(content: Mapping[str, Any]) -> str:
-    return text.render(sweep_document([content]), Level.USUAL)
+def sweep_text(content: Any) -> str:
+    return text.render(sweep_document([_typed(SweepContent, content)]), Level.USUAL)
 
 
-def sweep_page(contents: Sequence[Mapping[str, Any]], places: Sequence[str] = ()) -> str:
-    return html.render(sweep_document(contents, places))
+def sweep_page(contents: Sequence[Any], places: Sequence[str] = ()) -> str:
+    return html.render(sweep_document([_typed(SweepContent, content) for content in contents], places))
 
 
-def repeats_text(content: Mapping[str, Any]) -> str:
-    return text.render(repeats_document(content), width=80)
+def repeats_text(content: Any) -> str:
+    return text.render(repeats_document(_typed(RepeatsContent, content)), width=80)
 
 
 def calibration_sweep_text(sweep: Sweep) -> str:

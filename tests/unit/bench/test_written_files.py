@@ -76,7 +76,7 @@ def test_a_profile_is_served(written: Path) -> None:
 
 
 def test_a_sweep_and_repeats_are_read(written: Path) -> None:
-    assert [point["load"] for point in stored.read(written / "sweep" / "sweep.json")["points"]] == [1, 2]
+    assert [point.load for point in stored.read(written / "sweep" / "sweep.json").points] == [1, 2]
     assert len(orjson.loads((written / "repeats" / "repeats.json").read_bytes())["runs"]) == 2
 
 
