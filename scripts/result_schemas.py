@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.compat import TOOLS
 from bench.results.base import Result
+from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.schema import schema_of
@@ -30,6 +31,7 @@ LISTS: Mapping[str, Sequence[str]] = {
 SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
     "bench/report/compare.schema.json": (ComparisonResult, "compare.json of Trueload"),
+    "bench/report/baseline.schema.json": (Baseline, "baseline.json of Trueload"),
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
     "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
     "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,6 +22,7 @@ from bench.release_gate.gate import Rules, decide
 from bench.release_gate.objectives import steady
 from bench.report import junit, markdown, text
 from bench.results.base import to_plain
+from bench.results.baseline import Baseline
 from bench.results.gate import GateResult
 from bench.run_files.writable import refuse_file
 from bench.statistics.gate import Verdict
@@ -121,7 +122,7 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     return rules, runs
 
 
-def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
+def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about it."""
     if not gate.runs:
         return f"{path} is as it was: no run may be used"
@@ -129,7 +130,7 @@ def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
         return f"{path} is as it was: something failed. To accept the change, begin another file"
     grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
     baselines.write(path, grown)
-    n = len(grown["runs"])
+    n = len(grown.runs)
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 
 

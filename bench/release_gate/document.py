@@ -13,7 +13,7 @@ from bench.statistics.gate import Verdict
 
 def result_of(gate: Gate, *, baseline: Path | None, command: Sequence[str], notes: Sequence[str] = ()) -> GateResult:
     """What a gate found. `command` is what was typed."""
-    kept = 0 if gate.baseline is None else len(gate.baseline["runs"])
+    kept = 0 if gate.baseline is None else len(gate.baseline.runs)
     return GateResult(
         schema=SCHEMA,
         exit=int(gate.exit),

@@ -66,7 +66,7 @@ def test_compare_and_gate_read_the_runs_and_the_baseline(written: Path) -> None:
     runs = [written / "repeats" / name for name in ("run-1", "run-2")]
     begun = baseline.read(written / "baseline.json")
     assert begun is not None
-    assert {entry["id"] for entry in begun["runs"]} == {read_run(run).manifest.run_id for run in runs}
+    assert {entry.id for entry in begun.runs} == {read_run(run).manifest.run_id for run in runs}
     assert main(["compare", *map(str, runs)]) == Exit.GOOD
     assert main(["gate", str(runs[0]), "--slo", "e2el:p50<60s"]) in GOOD
 

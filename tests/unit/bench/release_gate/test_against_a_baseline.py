@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from bench.documents.gate_document import gate_document
 from bench.release_gate.document import result_of
 from bench.release_gate.gate import Gate, Rules, against, notes_on
 from bench.report import text as report
+from bench.results.baseline import BaselineRun
 from bench.results.gate import GateMetric, GateResult
 from bench.statistics.gate import Metric as Judged
 from bench.statistics.gate import Verdict, judge
@@ -24,7 +24,7 @@ P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 
 
 def entry(
     rng: np.random.Generator, spread: float, tail: float = 0.0, started: str = "2026-11-01T12:00:00+00:00"
-) -> Any:
+) -> BaselineRun:
     """A run whose numbers vary by a spread, p99 by twice as much, and whose p99 of TTFT changed by `tail`."""
 
     def varied(level: float, times: float = 1.0) -> float:
@@ -35,10 +35,16 @@ def entry(
         for key in ("ttft_ms", "tpot_ms")
     }
     stats["ttft_ms"]["p99"] *= 1 + tail
-    return {
-        "id": f"{rng.integers(1 << 40)}", "started": started, "stats": stats, "output_tokens_per_s": varied(1_000.0),
-        "error_rate": 0.0, "independent_requests": 400.0,
-    }  # fmt: skip
+    output = varied(1_000.0)
+    return filled(
+        BaselineRun,
+        id=f"{rng.integers(1 << 40)}",
+        started=started,
+        stats=stats,
+        output_tokens_per_s=output,
+        error_rate=0.0,
+        independent_requests=400.0,
+    )
 
 
 def gated(spread: float, tail: float, candidates: int, seed: int = 0) -> Sequence[GateMetric]:
