@@ -210,11 +210,6 @@ class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
 
-    @property
-    def own(self) -> bool:
-        """Whether it is of this run."""
-        return True
-
 
 class KnownErrorRow(Result, frozen=True, kw_only=True):
     """The error of one number that an earlier calibration found."""
@@ -243,11 +238,6 @@ class KnownCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag=
     """The verdict of its errors alone."""
     age_s: Number
     metrics: Sequence[KnownErrorRow]
-
-    @property
-    def own(self) -> bool:
-        """Whether it is of this run."""
-        return False
 
 
 class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
