@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = run_parser("search", ABOUT, EXAMPLES, answered=tuple(LEFT_TO_THE_SEARCH))
+    parser = run_parser("search", ABOUT, EXAMPLES, ("details",), tuple(LEFT_TO_THE_SEARCH))
     resume = Option("resume", "DIR", "go on with the search in DIR")
     add_options(parser, "what to search for", (*OPTIONS, resume))
     return parser

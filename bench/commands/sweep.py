@@ -43,7 +43,7 @@ exit status: 0 measured, 2 wrong usage, 3 every load is INVALID, 4 the server co
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
-    parser = run_parser("sweep", ABOUT, EXAMPLES, ("gpus",), tuple(SET_BY_LOADS))
+    parser = run_parser("sweep", ABOUT, EXAMPLES, ("gpus", "details"), tuple(SET_BY_LOADS))
     resuming = Option("resume", "DIR", "go on with the sweep in this directory, with the same flags")
     add_options(parser, "which loads", (*OPTIONS, resuming))
     flags, problems = parse_flags(parser, argv)

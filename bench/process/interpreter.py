@@ -17,6 +17,9 @@ GARBAGE_AT = 100_000
 times is an eighth of the start."""
 
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES, _LARGEST_KEPT = 64 << 20, 32 << 20
+"""mallopt(3): memory that is freed stays with the process up to so many bytes, in pieces of at most so many."""
 
 NO_PLUGINS = "__all__"
 """What pydantic calls all plugins that it shall not use."""
@@ -27,6 +30,7 @@ def set_up() -> None:
     read what every installed package says of itself), and numpy starts no thread for each processor (they would turn idly
     for a tenth of a second, beside the load: as much as the import itself)."""
     gc.set_threshold(GARBAGE_AT, 50, 50)
+    _keep_freed_memory()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", NO_PLUGINS)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if os.environ["PYDANTIC_DISABLE_PLUGINS"] == NO_PLUGINS:
@@ -38,6 +42,14 @@ def woken_by_parents_end() -> None:
     closed, and ends too. Only Linux can do it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT))
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse freed arrays. By itself it asks the kernel for each array over 128 KiB, and gives it back: a tenth of
+    the processor time of a report of 100,000 requests."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def _without_plugins() -> None:

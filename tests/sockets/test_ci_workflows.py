@@ -175,7 +175,7 @@ def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(
     assert (tmp_path / "baseline.json").read_bytes() == (tmp_path / "artefact.json").read_bytes()
     again = runner.run(of["Gate"])
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "against the baseline" in again.stdout
+    assert "Against the baseline" in again.stdout
 
 
 def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_path: Path) -> None:

@@ -63,4 +63,4 @@ def test_a_search_over_sessions_judges_jobs_and_a_sweep_shows_them(tmp_path: Pat
     points = json.loads((tmp_path / "sweep" / "sweep.json").read_bytes())["points"]
     assert [point["load"] for point in points] == [1, 3]
     assert all(point["numbers"]["jobs_per_hour"]["value"] > 0 for point in points)
-    assert "jobs/h" in swept.stdout
+    assert "Jobs/hour" in swept.stdout

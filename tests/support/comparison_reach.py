@@ -22,6 +22,7 @@ from bench.manifest import Manifest
 from bench.metrics.catalog import METRICS
 from bench.release_gate.gate import Rules, against
 from bench.results.baseline import BaselineRun
+from bench.results.summary import RunSummary
 from bench.statistics.between_runs import ALPHA, Answer
 from bench.statistics.gate import Verdict
 from tests.support.results import filled
@@ -72,7 +73,7 @@ class VirtualRuns:
             run_id=path.name, started=f"2026-11-01T{at // 60:02}:{at % 60:02}:00+00:00", command=(), model="virtual",
             exact_lengths=True, start_ns=at,
         )  # fmt: skip
-        return MeasuredRun(path, {"mode": "rate"}, manifest, summary)
+        return MeasuredRun(path, {"mode": "rate"}, manifest, filled(RunSummary, summary))
 
     def compare(self, a: list[MeasuredRun], b: list[MeasuredRun]) -> Comparison:
         return compare(
