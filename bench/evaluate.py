@@ -5,12 +5,13 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from msgspec.structs import replace
 
 from bench import accuracy, manifest
 from bench.accuracy import coverage
@@ -23,6 +24,7 @@ from bench.errors import PRECEDENCE, Exit, RecordError, UsageError
 from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import request_values
+from bench.metrics.page_data import NamedSeries, PageData
 from bench.metrics.summary import Summary
 from bench.process import priority
 from bench.records import RequestRecord
@@ -101,10 +103,9 @@ def evaluate(directory: RunDirectory, *, server_charts: Sequence[str] = ()) -> R
     whole = _whole(measured, evidence, verdict, cache)
     if certificate is not None and own is not None:
         _write_certificate(measured, certificate, own, whole, verdict)
-    document = whole.plain()
     page = _page_data(measured, server_charts)
-    directory.write(SUMMARY, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(REPORT, html.render(run_document(document, page)).encode())
+    directory.write(SUMMARY, orjson.dumps(to_plain(whole), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    directory.write(REPORT, html.render(run_document(whole, page)).encode())
     status = exit_status(whole, stop_reason=run.manifest.stop_reason, max_errors=run.config.max_errors)
     return Result(directory, whole, verdict, status)
 
@@ -243,24 +244,23 @@ def _write_certificate(
         **{name: getattr(calibration, name) for name in calibration.__struct_fields__},
         plots=made.plots,
     )
-    plain = to_plain(certificate)
     directory = measured.directory
-    directory.write(CERTIFICATE, orjson.dumps(plain, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    directory.write(CERTIFICATE_PAGE, html.render(certificate_document(plain)).encode())
+    directory.write(
+        CERTIFICATE, orjson.dumps(to_plain(certificate), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    )
+    directory.write(CERTIFICATE_PAGE, html.render(certificate_document(certificate)).encode())
 
 
-def _page_data(measured: _Measured, server_charts: Sequence[str]) -> dict[str, Any]:
+def _page_data(measured: _Measured, server_charts: Sequence[str]) -> PageData:
     """What report.html shows beside the content of summary.json."""
     page = measured.summary.page_data()
-    series = page["series"]
-    times = (series["t_s"], series["step_s"], measured.start_ns)
-    if measured.server.scrapes:
-        page["server"] = rounded(block.over_steps(measured.server, *times))
-    if measured.gpus.scrapes:
-        page["gpu"] = rounded(gpu_block.over_steps(measured.gpus, *times))
-    if server_charts:
-        page["server_named"] = _named(measured.directory, server_charts, series, measured.start_ns)
-    return page
+    times = (page.series.t_s, page.series.step_s, measured.start_ns)
+    return replace(
+        page,
+        server=rounded(block.over_steps(measured.server, *times)) if measured.server.scrapes else {},
+        gpu=rounded(gpu_block.over_steps(measured.gpus, *times)) if measured.gpus.scrapes else {},
+        server_named=_named(measured.directory, server_charts, *times) if server_charts else (),
+    )
 
 
 def _fields(numbers: SummaryNumbers) -> dict[str, Any]:
@@ -292,16 +292,13 @@ def _classes(config: RunConfig, numbers: SummaryNumbers, verdict: Verdict) -> li
 
 
 def _named(
-    directory: RunDirectory, names: Sequence[str], series: Mapping[str, Any], start_ns: int
-) -> list[dict[str, Any]]:
+    directory: RunDirectory, names: Sequence[str], times_s: Sequence[float], step_s: float, start_ns: int
+) -> list[NamedSeries]:
     try:
-        series_of_names = named_series(
-            read_scrapes(directory.scraped_lines(SERVER)), names, series["t_s"], series["step_s"], start_ns
-        )
+        return named_series(read_scrapes(directory.scraped_lines(SERVER)), names, times_s, step_s, start_ns)
     except UnknownName as e:
         near = f": did you mean {' or '.join(e.near)}?" if e.near else ""
         raise UsageError(f"{directory.path}: the server's metrics have no {e.name!r}{near}") from e
-    return [asdict(named) for named in series_of_names]
 
 
 def _sharing_known(run: StoredRun) -> bool:

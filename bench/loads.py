@@ -17,7 +17,7 @@ LoadName = Literal["rate", "concurrency", "sessions"]
 class LoadKind:
     """What a load is a number of: `unit` for many, `one` for one of them. `whole`: there are no halves."""
 
-    name: str
+    name: LoadName
     unit: str
     one: str
     whole: bool

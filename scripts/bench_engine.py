@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import shutil
 import statistics
@@ -18,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.evaluate import evaluate
+from bench.results.certificate import LedgerCalibration
+from bench.results.summary import RunSummary
 from bench.run_files.run_directory import LEDGER, RunDirectory
 
 NATIVE = Path(__file__).parent / "native"
@@ -34,14 +36,14 @@ class Run:
     """One load test of ours: its summary, its CPU time while it loaded, that of the whole command with the processes that it
     started, and the most memory it had."""
 
-    summary: Mapping[str, Any]
+    summary: RunSummary
     cpu_s: float
     command_cpu_s: float
     peak_mib: float
 
     @property
     def token_chunks(self) -> int:
-        return int(self.summary["tokens"]["output"])
+        return self.summary.tokens.output
 
     @property
     def cpu_us_a_chunk(self) -> float:
@@ -49,12 +51,14 @@ class Run:
 
     def error_ms(self, stat: str) -> float:
         """The largest error of TTFT, ITL and E2EL at this quantile."""
-        rows = self.summary["calibration"]["metrics"]
-        return max(
-            abs(float(r["error"]))
-            for r in rows
-            if r["stat"] == stat and r["metric"] in ("ttft_ms", "itl_ms", "e2el_ms")
-        )
+        metrics = ("ttft_ms", "itl_ms", "e2el_ms")
+        return max(abs(row.error) for row in self.ledger.metrics if row.stat == stat and row.metric in metrics)
+
+    @property
+    def ledger(self) -> LedgerCalibration:
+        """What the mock's ledger says of it."""
+        assert isinstance(self.summary.calibration, LedgerCalibration)
+        return self.summary.calibration
 
 
 class Bench:
@@ -123,7 +127,7 @@ class Bench:
                 cpu_s += row["cpu"] * (row["t_ns"] - before) / 1e9
             before = row["t_ns"]
         command_cpu_s = used.ru_utime + used.ru_stime
-        return Run(evaluate(directory).summary.plain(), cpu_s, command_cpu_s, used.ru_maxrss / 1024)
+        return Run(evaluate(directory).summary, cpu_s, command_cpu_s, used.ru_maxrss / 1024)
 
     def other_client_us(self, *command: object) -> float:
         """CPU for a chunk, in us, of a client that is not ours: 500 streams of 128 tokens at once."""
@@ -207,8 +211,8 @@ def thousand(bench: Bench) -> None:
              "--mock", "--ttft 50ms --tpot 20ms"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         verdict = json.loads((out / "summary.json").read_text())["verdict"]
-        verdicts.append(verdict["status"])
-        reasons.update(verdict["reasons"])
+        verdicts.append(verdict.status)
+        reasons.update(verdict.reasons)
     valid = verdicts.count("VALID")
     say("1,000 streams at 20 ms against the mock: VALID", f"{valid} of {len(verdicts)}", ">= 9 of 10", valid >= 9)
     for reason in sorted(reasons):
@@ -231,11 +235,11 @@ def sustained(bench: Bench) -> None:
     reasons: set[str] = set()
     for _ in range(bench.runs):
         run = bench.run("--mode throughput --requests 2000 --output-tokens 400")
-        rates.append(2000 * 1000 / run.summary["latency"]["tpot_ms"]["p50"])
-        wide.append(run.summary["instrument"]["stamp_bounds"]["wide_share"])
-        verdict = run.summary["verdict"]
-        verdicts.append(verdict["status"])
-        reasons.update(verdict["reasons"])
+        rates.append(2000 * 1000 / (run.summary.latency["tpot_ms"].p50 or math.inf))
+        wide.append(run.summary.instrument.stamp_bounds.wide_share or 0.0)
+        verdict = run.summary.verdict
+        verdicts.append(verdict.status)
+        reasons.update(verdict.reasons)
     rate, share = statistics.median(rates), statistics.median(wide)
     # At 20 ms a token the source offers 100,000 a second; a thousandth may be its own lateness.
     good = rate >= 99_900 and statistics.mode(verdicts) != "INVALID"
@@ -248,7 +252,7 @@ def sustained(bench: Bench) -> None:
 
 def streams(bench: Bench) -> None:
     run = bench.run("--mode throughput --requests 10000 --output-tokens 32", ttft_ms=2000, itl_ms=250)
-    most = run.summary["load"]["concurrency_max"]
+    most = run.summary.load.concurrency_max
     say("most streams at once", f"{most:,.0f}", ">= 10,000", most >= 10_000)
     say("  memory of the client", f"{run.peak_mib:.0f} MiB", "<= 600 MB", run.peak_mib <= 572)
 
@@ -256,7 +260,7 @@ def streams(bench: Bench) -> None:
 def short_requests(bench: Bench) -> None:
     def rate() -> float:
         run = bench.run("--concurrency 128 --duration 4s --output-tokens 1", ttft_ms=1, itl_ms=1)
-        return float(run.summary["throughput"]["requests_per_s"])
+        return float(run.summary.throughput.requests_per_s or 0.0)
 
     value = bench.median(rate)
     say("requests of 1 token, one worker", f"{value:,.0f} /s", ">= 6,000 /s", value >= 6_000)
@@ -264,22 +268,22 @@ def short_requests(bench: Bench) -> None:
 
 def lag(bench: Bench) -> None:
     rows = [
-        bench.run("--mode throughput --requests 1000 --output-tokens 128").summary["calibration"]["observation_lag_ms"]
+        bench.run("--mode throughput --requests 1000 --output-tokens 128").ledger.observation_lag_ms
         for _ in range(bench.runs)
     ]
-    p50, p99 = (statistics.median(row[stat] for row in rows) for stat in ("p50", "p99"))
+    p50, p99 = (statistics.median(row.of(stat) or 0.0 for row in rows) for stat in ("p50", "p99"))
     figure = f"{p50:.4f} / {p99:.4f} ms"
     say("observation lag p50 / p99, 1,000 streams", figure, "<= 0.01 / 0.1 ms", p50 <= 0.01 and p99 <= 0.1)
 
 
 def lateness(bench: Bench) -> None:
     rows = [
-        bench.run("--rate 1000 --duration 5s --output-tokens 4", ttft_ms=20, itl_ms=5).summary["instrument"][
-            "send_lateness_ms"
-        ]
+        bench.run(
+            "--rate 1000 --duration 5s --output-tokens 4", ttft_ms=20, itl_ms=5
+        ).summary.instrument.send_lateness_ms
         for _ in range(bench.runs)
     ]
-    p50, p99 = (statistics.median(row[stat] for row in rows) for stat in ("p50", "p99"))
+    p50, p99 = (statistics.median(row.of(stat) or 0.0 for row in rows) for stat in ("p50", "p99"))
     figure = f"{p50:.3f} / {p99:.3f} ms"
     say("send lateness p50 / p99, Poisson 1,000/s", figure, "<= 0.1 / 0.5 ms", p50 <= 0.1 and p99 <= 0.5)
 

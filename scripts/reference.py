@@ -26,7 +26,11 @@ from mockserver.faults.options import Option, duration_ns
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ("report", "load_search", "fit")
 """The folders of bench/ that have schemas of files."""
-FILES = {"load_sweep.schema.json": "sweep.json", "profile.schema.json": "profile.json"}
+FILES = {
+    "gate.schema.json": "gate --format json",
+    "load_sweep.schema.json": "sweep.json",
+    "profile.schema.json": "profile.json",
+}
 """The files whose names are not those of their schemas."""
 MADE = "*Made of the declarations when this site is built.*"
 

@@ -15,10 +15,14 @@ from pathlib import Path
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.compat import TOOLS
 from bench.results.base import Result
+from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
+from bench.results.gate import GateResult
 from bench.results.schema import schema_of
+from bench.results.search import SearchContent
 from bench.results.summary import RunSummary
+from bench.results.sweep import RepeatsContent, SweepContent
 
 WIDTH = 160
 ROOT = Path(__file__).parents[1]
@@ -31,7 +35,12 @@ LISTS: Mapping[str, Sequence[str]] = {
 SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/summary.schema.json": (RunSummary, "summary.json of a Trueload run"),
     "bench/report/compare.schema.json": (ComparisonResult, "compare.json of Trueload"),
+    "bench/report/baseline.schema.json": (Baseline, "baseline.json of Trueload"),
+    "bench/report/gate.schema.json": (GateResult, "the JSON of python -m bench gate"),
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
+    "bench/load_search/search.schema.json": (SearchContent, "search.json: a search for the load that a server holds"),
+    "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
+    "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),
 }
 """Each schema: the type of the content, and the title."""
 PAGE = "docs/metrics.md"

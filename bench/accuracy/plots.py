@@ -41,8 +41,9 @@ def _qq(pairs: PairStatistics, latency: Latency) -> dict[str, TrueAndMeasured]:
             )
     of_tokens, row = pairs.true["itl_ms"].stats(), latency.get("itl_ms")
     if of_tokens and row is not None and row.n:
-        stats = [s for s in STATS if s != "mean" and s in of_tokens and row.of(s) is not None]
-        found["itl_ms"] = TrueAndMeasured(true=[of_tokens[s] for s in stats], measured=[row.of(s) for s in stats])
+        stats = [s for s in STATS if s != "mean" and s in of_tokens]
+        both = [(of_tokens[s], value) for s in stats if (value := row.of(s)) is not None]
+        found["itl_ms"] = TrueAndMeasured(true=[true for true, _ in both], measured=[value for _, value in both])
     return found
 
 

@@ -18,7 +18,6 @@ from bench.documents.document import Level
 from bench.errors import Exit, UsageError
 from bench.load_test import default_directory
 from bench.report import html, markdown
-from bench.results.base import to_plain
 from bench.results.comparison import ComparisonResult
 from bench.run_files.writable import make_directory, refuse_directory, write_file
 from bench.terminal import terminal
@@ -129,7 +128,7 @@ def _measured(
 
 def finish(result: ComparisonResult, form: str, out: Path | None) -> int:
     """Write the files and print the comparison."""
-    page = comparison_document(to_plain(result))
+    page = comparison_document(result)
     if out is not None:
         make_directory("--out", out)
         write_file("--out", out / "compare.json", to_bytes(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,10 +17,13 @@ from bench.documents.gate_document import gate_document
 from bench.errors import UsageError
 from bench.metrics.objectives import Objective, parse_one
 from bench.release_gate import baseline as baselines
-from bench.release_gate.document import to_json
+from bench.release_gate.document import result_of
 from bench.release_gate.gate import Rules, decide
 from bench.release_gate.objectives import steady
 from bench.report import junit, markdown, text
+from bench.results.base import to_plain
+from bench.results.baseline import Baseline
+from bench.results.gate import GateResult
 from bench.run_files.writable import refuse_file
 from bench.statistics.gate import Verdict
 
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         raise UsageError(f"--baseline {path} does not exist: begin it with --update")
     gate = decide(runs, rules, path, kept, updating=given.update)
     notes = [_update(path, kept, gate)] if given.update and path is not None else []
-    document = to_json(gate, baseline=path, command=["python", "-m", "bench", "gate", *argv], notes=notes)
+    document = result_of(gate, baseline=path, command=["python", "-m", "bench", "gate", *argv], notes=notes)
     _write(document, given)
     return gate.exit
 
@@ -119,7 +122,7 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     return rules, runs
 
 
-def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
+def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about it."""
     if not gate.runs:
         return f"{path} is as it was: no run may be used"
@@ -127,11 +130,11 @@ def _update(path: Path, kept: dict[str, Any] | None, gate: Gate) -> str:
         return f"{path} is as it was: something failed. To accept the change, begin another file"
     grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
     baselines.write(path, grown)
-    n = len(grown["runs"])
+    n = len(grown.runs)
     return f"{path} now holds {n} run{'' if n == 1 else 's'}"
 
 
-def _write(document: dict[str, Any], given: Namespace) -> None:
+def _write(document: GateResult, given: Namespace) -> None:
     for flag, name, content, mode in (
         ("--junit", given.junit, junit.render(document), "wb"),
         ("--summary", given.summary, markdown.render(gate_document(document)).encode(), "ab"),
@@ -144,6 +147,6 @@ def _write(document: dict[str, Any], given: Namespace) -> None:
             except OSError as e:
                 raise UsageError(f"{flag} {name} cannot be written ({e.strerror}): name another file") from e
     if given.format == "json":
-        print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(to_plain(document), option=orjson.OPT_INDENT_2).decode())
     else:
         text.show(gate_document(document), Level.FIRST, width=text.NARROW)

@@ -122,30 +122,32 @@ def _write(result: Result, form: str, *, quiet: bool, details: bool) -> None:
     if form == "csv":
         from bench.report import metric_table
 
-        sys.stdout.write(metric_table.to_csv(result.summary.plain()))
+        sys.stdout.write(metric_table.to_csv(result.summary))
     elif form == "markdown":
         from bench.documents.run_document import run_document
         from bench.report import markdown
 
-        sys.stdout.write(markdown.render(run_document(result.summary.plain())))
+        sys.stdout.write(markdown.render(run_document(result.summary)))
     elif form == "json":
         import orjson  # Only now: without Trueload's packages, this module prints what is missing.
 
-        print(orjson.dumps(result.summary.plain(), option=orjson.OPT_INDENT_2).decode())
+        from bench.results.base import to_plain
+
+        print(orjson.dumps(to_plain(result.summary), option=orjson.OPT_INDENT_2).decode())
     else:
         from bench.documents.certificate_document import ledger_document
         from bench.documents.document import Level
         from bench.documents.run_document import run_document
         from bench.report import text  # With rich, which no other form needs.
+        from bench.results.certificate import LedgerCalibration
 
-        plain = result.summary.plain()
         level = Level.BRIEF if quiet else Level.DETAILS if details else Level.FIRST
-        text.show(run_document(plain), level)
+        text.show(run_document(result.summary), level)
         if not quiet:
             calibration = result.summary.calibration
-            if calibration is not None and calibration.own:
+            if isinstance(calibration, LedgerCalibration):
                 print()
-                text.show(ledger_document(plain["calibration"] or {}), Level.DETAILS if details else Level.USUAL)
+                text.show(ledger_document(calibration), Level.DETAILS if details else Level.USUAL)
             print(f"\nreport: {result.directory.path / 'report.html'}")
-            if calibration is not None and calibration.own:
+            if isinstance(calibration, LedgerCalibration):
                 print(f"certificate: {result.directory.path / 'certificate.html'}")

@@ -23,6 +23,7 @@ from bench.load_search.render import render_again
 from bench.load_sweep import measure, stored
 from bench.load_sweep.measure import SWEEP
 from bench.report import html, text
+from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
@@ -107,7 +108,7 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
     if len(paths) > load_curves.MOST_SWEEPS:
         raise UsageError(f"{len(paths)} sweeps are too many for one page: name at most {load_curves.MOST_SWEEPS}")
     contents = [stored.read(path / measure.SWEEP) for path in paths]
-    if len({content["kind"] for content in contents}) > 1:
+    if len({content.kind for content in contents}) > 1:
         raise UsageError("a page has sweeps of one kind: these are over users and over requests per second")
     if len(paths) == 1:
         page = paths[0] / measure.PAGE
@@ -117,7 +118,8 @@ def _sweeps(paths: Sequence[Path], page: Path, form: str) -> int:
         places = [os.path.relpath(path, page.parent) for path in paths]
         write_file("--out", page, html.render(sweep_document(contents, places)).encode())
     if form == "json":
-        found = contents[0] if len(contents) == 1 else contents
+        plain = [to_plain(content) for content in contents]
+        found = plain[0] if len(plain) == 1 else plain
         print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
         return Exit.GOOD
     for path, content in zip(paths, contents, strict=True):

@@ -60,14 +60,15 @@ def _repeat(config: RunConfig, repeats: int, argv: Sequence[str]) -> int:
     from bench.documents.sweep_document import repeats_document
     from bench.load_sweep.repeats import REPEATS, repeat
     from bench.report import text
+    from bench.results.base import to_plain
     from bench.series.runs import RunSeries
 
     folder = default_directory(config.name) if config.out is None else Path(config.out)
     command = ["python", "-m", "bench", "run", *argv]
     found = repeat(config, repeats, RunSeries(folder, command=command, observer=terminal(config.quiet)))
     if config.format == "json":
-        print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
-    elif found.content["runs"]:
+        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
+    elif found.content.runs:
         text.show(repeats_document(found.content))
         print(f"\nrepeats: {folder / REPEATS}")
     return found.exit

@@ -17,6 +17,7 @@ from bench.load_sweep import measure
 from bench.load_sweep.options import OPTIONS, SET_BY_LOADS, plan
 from bench.load_test import default_directory
 from bench.report import text
+from bench.results.base import to_plain
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
 
@@ -71,10 +72,10 @@ def main(argv: Sequence[str]) -> int:
         resume=resume is not None,
     )
     if made.base.format == "json":
-        print(orjson.dumps(found.content, option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
     else:
         text.show(sweep_document([found.content]), Level.USUAL)
         print(f"\nsweep: {folder / measure.PAGE}")
-        if found.content["ended"] is not None:
+        if found.content.ended is not None:
             print(f"to go on: the same command with --resume {folder}")
     return found.exit

@@ -26,7 +26,6 @@ from bench.comparison.sides import Side, read_side, usable
 from bench.documents.comparison import one_each_shows_no_change, seen_text
 from bench.errors import UsageError
 from bench.loads import KINDS
-from bench.results.base import to_plain
 from bench.results.comparison import SCHEMA, ComparedNumber, ComparisonResult, SideAgainstSide
 from bench.statistics.between_runs import ALPHA, POWER, Answer, Difference
 
@@ -169,6 +168,6 @@ def _headline(a: str, b: str, rows: Sequence[ComparedNumber], margin: float) -> 
     if row.answer == Answer.THESE_AGREE:
         return f"These two searches agree within {margin * 100:g}%: {change}. {unknown}"
     return (
-        f"No difference of capacity is shown between these two searches: {change}; {seen_text(to_plain(row))} would have "
+        f"No difference of capacity is shown between these two searches: {change}; {seen_text(row)} would have "
         f"been found. {unknown}"
     )

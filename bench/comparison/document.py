@@ -120,17 +120,17 @@ def headline(a: str, b: str, method: Method, rows: Sequence[ComparedNumber], mar
         worse = {row.worse for row in differing}
         how = "worse than" if worse == {True} else "better than" if worse == {False} else "better and worse than"
         return f"{b} is {how} {a}: {said}."
-    changed = [row for row in decided if at_the_margin(to_plain(row))]
+    changed = [row for row in decided if at_the_margin(row)]
     if changed:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in changed)
         return f"{b} changed against {a}, by about the margin of {margin * 100:g}%: {said}."
     unsure = [row for row in decided if row.answer != Answer.SAME and not _no_error(row)]
     if not unsure:
         errors = next((row for row in decided if _no_error(row) and row.answer != Answer.SAME), None)
-        room = "" if errors is None else seen_text(to_plain(errors))
+        room = "" if errors is None else seen_text(errors)
         beside = f" No request failed, which leaves room for {room} of errors." if room else ""
         return f"{b} is the same as {a} within {margin * 100:g}%.{beside}"
-    reach = [f"{row.title} {seen_text(to_plain(row))}" for row in answered]
+    reach = [f"{row.title} {seen_text(row)}" for row in answered]
     return f"No difference is shown between {a} and {b}. These changes would have been found: {', '.join(reach)}."
 
 
@@ -140,7 +140,7 @@ def _of_two_runs(a: str, b: str, answered: Sequence[ComparedNumber]) -> str:
     if differing:
         said = "; ".join(f"{row.title} {change_of(row)}" for row in differing)
         return f"These two runs differ by more than chance within a run: {said}. {one_each_shows_no_change(a, b)}"
-    reach = ", ".join(f"{row.title} {seen_text(to_plain(row))}" for row in answered)
+    reach = ", ".join(f"{row.title} {seen_text(row)}" for row in answered)
     return (
         f"No difference is shown between these two runs; these would have been found: {reach}. "
         f"{one_each_shows_no_change(a, b)}"
@@ -153,5 +153,4 @@ def _no_error(row: ComparedNumber) -> bool:
 
 def change_of(row: ComparedNumber) -> str:
     """The change and its interval, in words."""
-    plain = to_plain(row)
-    return f"{change_text(plain)} {interval_text(plain)}"
+    return f"{change_text(row)} {interval_text(row)}"

@@ -15,11 +15,13 @@ from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer
 from bench.load_search.decisions import Ending
 from bench.load_search.search_document import search_document
+from bench.load_sweep import stored
 from bench.report import markdown, text
+from bench.results.summary import from_json
 
 
 def _run(path: Path) -> str:
-    return markdown.render(run_document(orjson.loads(path.read_bytes())))
+    return markdown.render(run_document(from_json(path.read_bytes())))
 
 
 def _search(path: Path) -> str:
@@ -37,7 +39,7 @@ def _search(path: Path) -> str:
 
 
 def _sweep(path: Path) -> str:
-    return text.render(sweep_document([orjson.loads(path.read_bytes())]), Level.USUAL)
+    return text.render(sweep_document([stored.read(path)]), Level.USUAL)
 
 
 _MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search, "sweep": _sweep}

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import yaml
+from msgspec import structs
 
 from bench import loads
 from bench.config.resolution import given_again
@@ -23,6 +24,7 @@ from bench.load_search.evidence import counts
 from bench.load_search.follower import outcome
 from bench.load_search.visit_table import broke
 from bench.load_sweep import measure, stored
+from bench.results.sweep import SweepContent
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 from bench.run_files.run_state import RunState
 from bench.series.drive import INTERRUPTED
@@ -151,27 +153,27 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     del stamp
     content = stored.read(path / measure.SWEEP)
-    runs, planned = content["runs"], len(content["loads"]) * content["repeats"]
+    runs, planned = content.runs, len(content.loads) * content.repeats
     steps = tuple(
         Step(
-            run=run["name"],
-            load=_load(run["load"], content["unit"]),
-            verdict=run["status"],
-            said=progress_line(run["status"], run["numbers"]).partition(": ")[2],
+            run=run.name,
+            load=_load(run.load, content.unit),
+            verdict=run.status,
+            said=progress_line(run.status, run.numbers).partition(": ")[2],
         )
         for run in runs
     )
     over = ENDED
-    if content["ended"] == INTERRUPTED:
+    if content.ended == INTERRUPTED:
         # Ctrl-C lets the run that goes on end; a kill does not.
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)
         over = KILLED if killed else STOPPED if left else FAILED
-    lines = sentences({**content, "no_knee": None}) if over != FAILED else []
-    kind_of_loads = f"{content['kind']}={','.join(f'{load:g}' for load in content['loads'])}"
+    lines = sentences(structs.replace(content, no_knee=None)) if over != FAILED else []
+    kind_of_loads = f"{content.kind}={','.join(f'{load:g}' for load in content.loads)}"
     return Progress(
-        config={**content["config"], "loads": kind_of_loads, "repeats": content["repeats"]},
-        started=content["date"],
+        config={**content.config, "loads": kind_of_loads, "repeats": content.repeats},
+        started=content.date,
         over=over,
         headline=" ".join([*_most(content), *lines]) or None,
         steps=steps,
@@ -179,18 +181,18 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
     )
 
 
-def _most(content: Mapping[str, Any]) -> list[str]:
+def _most(content: SweepContent) -> list[str]:
     """Where the output was greatest."""
     name = delivered_by(content)
     values = [
-        (point["numbers"][name]["value"], point["load"])
-        for point in content["points"]
-        if point["usable"] and point["numbers"][name]["value"] is not None
+        (value, point.load)
+        for point in content.points
+        if point.usable and (value := point.numbers[name].value) is not None
     ]
     if not values:
         return []
     most, load = max(values)
-    return [f"Most output at {_load(load, content['unit'])}: {most:,.0f} {UNITS[name]}."]
+    return [f"Most output at {_load(load, content.unit)}: {most:,.0f} {UNITS[name]}."]
 
 
 def _load(load: float, unit: str) -> str:

@@ -27,6 +27,7 @@ from bench.console.kinds import kind_of
 from bench.console.store import Marks, Store
 from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED, STARTING, STOPPED, Step, Task
 from bench.manifest import Manifest
+from bench.results.summary import from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_files.run_state import RunState
 from bench.verdict import headline
@@ -254,29 +255,23 @@ def _in_seconds(duration: object) -> str:
 
 
 def _with_summary(task: Task, path: Path) -> Task:
-    summary = orjson.loads(path.read_bytes())
-    latency, throughput = summary["latency"], summary["throughput"]
-
-    def of(metric: str, stat: str) -> float | None:
-        value: float | None = latency.get(metric, {}).get(stat)
-        return value
-
-    status = summary["verdict"]["status"]
+    summary = from_json(path.read_bytes())
+    latency, throughput, counts, status = summary.latency, summary.throughput, summary.counts, summary.verdict.status
     return replace(
         task,
         verdict=status,
         verdict_headline=str(headline.of(summary, status)),
-        reasons=tuple(summary["verdict"]["reasons"]),
-        held=summary["slo"]["held"],
-        counts={key: summary["counts"][key] for key in ("sent", "succeeded", "failed")},
+        reasons=tuple(summary.verdict.reasons),
+        held=summary.slo.held,
+        counts={"sent": counts.sent, "succeeded": counts.succeeded, "failed": counts.failed},
         numbers={
-            "requests_per_s": throughput["requests_per_s"],
-            "output_tokens_per_s": throughput["output_tokens_per_s"],
-            "inputs_per_s": throughput.get("inputs_per_s"),
-            "ttft_p50_ms": of("ttft_ms", "p50"),
-            "ttft_p99_ms": of("ttft_ms", "p99"),
-            "tpot_p50_ms": of("tpot_ms", "p50"),
-            "e2el_p99_ms": of("e2el_ms", "p99"),
+            "requests_per_s": throughput.requests_per_s,
+            "output_tokens_per_s": throughput.output_tokens_per_s,
+            "inputs_per_s": throughput.of("inputs_per_s"),
+            "ttft_p50_ms": latency["ttft_ms"].p50,
+            "ttft_p99_ms": latency["ttft_ms"].p99,
+            "tpot_p50_ms": latency["tpot_ms"].p50,
+            "e2el_p99_ms": latency["e2el_ms"].p99,
         },
         sparkline=_sparkline(path.with_name(LIVE)),
     )

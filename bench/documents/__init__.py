@@ -11,6 +11,4 @@ request_tables.py     the slowest and the failed requests
 configuration.py      the settings that differ from the defaults, and what starts the run again
 other_tools.py        the table of what other tools would print
 formatting.py         how numbers are written
-
-load.py, numbers.py, series.py, server.py, sessions.py, summary.py and tokens.py are the types of summary.json.
 """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, categories, round_step
+from bench.results.certificate import ErrorsOverTime
+
+if TYPE_CHECKING:
+    from bench.results.certificate import Certificate, LagCount, OverTime, TrueAndMeasured
 
 _LEAST_SPAN = 0.01
 """The axes of true against measured span at least this share of the value: a smaller difference needs no picture."""
@@ -14,18 +18,18 @@ _OVER_TIME = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 _QQ = {"ttft_ms": "TTFT", "itl_ms": "ITL", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 
 
-def build(certificate: Mapping[str, Any]) -> tuple[Chart, ...]:
+def build(certificate: Certificate) -> tuple[Chart, ...]:
     """All plots of a certificate."""
-    plots = certificate["plots"]
-    charts = [_errors(plots["over_time"], metric, title) for metric, title in _OVER_TIME.items()]
-    charts += [_qq(plots["qq"][metric], metric, title) for metric, title in _QQ.items() if metric in plots["qq"]]
-    if plots["lag"]:
-        charts += [_lag_over_time(plots["over_time"]), _lags(plots["lag"])]
+    plots = certificate.plots
+    charts = [_errors(plots.over_time, metric, title) for metric, title in _OVER_TIME.items()]
+    charts += [_qq(plots.qq[metric], metric, title) for metric, title in _QQ.items() if metric in plots.qq]
+    if plots.lag:
+        charts += [_lag_over_time(plots.over_time), _lags(plots.lag)]
     return tuple(charts)
 
 
-def _time_chart(series: Mapping[str, Any], key: str, title: str, meaning: str, lines: tuple[Line, ...]) -> Chart:
-    step, times = series["step_s"], series["t_s"]
+def _time_chart(series: OverTime, key: str, title: str, meaning: str, lines: tuple[Line, ...]) -> Chart:
+    step, times = series.step_s, series.t_s
     last = times[-1] + step
     every = round_step(last, 6)
     return Chart(
@@ -43,31 +47,32 @@ def _time_chart(series: Mapping[str, Any], key: str, title: str, meaning: str, l
     )
 
 
-def _over_time_lines(found: Mapping[str, Any]) -> tuple[Line, ...]:
+def _over_time_lines(found: ErrorsOverTime) -> tuple[Line, ...]:
     return (
-        Line("median", found["p50"], "steps"),
-        Line("P99", found["p99"], "steps", "second"),
-        Line("largest", found["max"], hidden=True),
+        Line("median", found.p50, "steps"),
+        Line("P99", found.p99, "steps", "second"),
+        Line("largest", found.max, hidden=True),
     )
 
 
-def _errors(series: Mapping[str, Any], metric: str, title: str) -> Chart:
-    none = [None] * len(series["t_s"])
-    found = series.get(metric) or {"p50": none, "p99": none, "max": none}
+def _errors(series: OverTime, metric: str, title: str) -> Chart:
+    none = [None] * len(series.t_s)
+    found = getattr(series, metric) or ErrorsOverTime(p50=none, p99=none, max=none)
     meaning = f"Measured {title} minus the true one, for the requests that ended in each step."
     return _time_chart(series, f"error-{metric}", f"Error of {title} over time", meaning, _over_time_lines(found))
 
 
-def _lag_over_time(series: Mapping[str, Any]) -> Chart:
+def _lag_over_time(series: OverTime) -> Chart:
     meaning = (
         "The client's time of a chunk minus the mock's time of its write, for the chunks that arrived in each step."
     )
-    lines = _over_time_lines(series["lag_ms"])
+    assert series.lag_ms is not None, "chunks have a lag"
+    lines = _over_time_lines(series.lag_ms)
     return _time_chart(series, "lag-over-time", "Observation lag over time", meaning, lines)
 
 
-def _qq(found: Mapping[str, Any], metric: str, title: str) -> Chart:
-    true, measured = found["true"], found["measured"]
+def _qq(found: TrueAndMeasured, metric: str, title: str) -> Chart:
+    true, measured = found.true, found.measured
     low, high = _span([*true, *measured])
     every = round_step(high - low, 4)
     first = int(low / every) + 1
@@ -105,20 +110,20 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
     return max(middle - room / 2, 0.0), middle + room / 2
 
 
-def _lags(rows: Sequence[Mapping[str, Any]]) -> Chart:
-    total = sum(row["n"] for row in rows)
+def _lags(rows: Sequence[LagCount]) -> Chart:
+    total = sum(row.n for row in rows)
     tips = [
         "stamped before it was written: the clocks differ by that much"
-        if row["from_ms"] is None
-        else f"{row['from_ms']:g} ms and more"
-        if row["to_ms"] is None
-        else f"{row['from_ms']:g}–{row['to_ms']:g} ms"
+        if row.from_ms is None
+        else f"{row.from_ms:g} ms and more"
+        if row.to_ms is None
+        else f"{row.from_ms:g}–{row.to_ms:g} ms"
         for row in rows
     ]
-    names = ["< 0" if row["from_ms"] is None else f"{row['from_ms']:g}" for row in rows]
+    names = ["< 0" if row.from_ms is None else f"{row.from_ms:g}" for row in rows]
     lines = (
-        Line("share", [row["n"] / total * 100 for row in rows], "bars"),
-        Line("chunks", [row["n"] for row in rows], hidden=True, unit=""),
+        Line("share", [row.n / total * 100 for row in rows], "bars"),
+        Line("chunks", [row.n for row in rows], hidden=True, unit=""),
     )
     meaning = "Share of the chunks, by the time from the mock's write to the client's stamp."
     return categories("lag", "Observation lag", meaning, "ms, from", names, tips, Panel("%", lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.documents import certificate_charts
 from bench.documents.calibration_words import STATS, THROUGHPUT, cause_sentence
@@ -33,6 +33,16 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
 from bench.metrics.catalog import METRICS
+
+if TYPE_CHECKING:
+    from bench.results.certificate import (
+        Agreement,
+        Certificate,
+        Deviation,
+        LedgerCalibration,
+        NumberRow,
+        RequestError,
+    )
 
 MEANINGS: dict[str, tuple[Tone, str]] = {
     "VALID": ("good", "On this machine, the numbers of this load are right within the errors below."),
@@ -78,15 +88,15 @@ _KIND = (("loop", "Kind of load"), ("transport", "Transport"), ("workers", "Work
          ("clock", "Time stamps"))  # fmt: skip
 
 
-def certificate_document(certificate: Mapping[str, Any]) -> Document:
+def certificate_document(certificate: Certificate) -> Document:
     """The document of certificate.json."""
-    run, verdict = certificate["run"], certificate["verdict"]
-    tone, meaning = MEANINGS[verdict["status"]]
-    about = " · ".join(map(str, (run["host"].get("name", "a machine"), run["name"], certificate["date"])))
+    run, verdict = certificate.run, certificate.verdict
+    tone, meaning = MEANINGS[verdict.status]
+    about = " · ".join(map(str, (run["host"].get("name", "a machine"), run["name"], certificate.date)))
     charts = tuple(ChartBlock(chart, Level.PAGE) for chart in certificate_charts.build(certificate))
     return Document(
         "Calibration certificate",
-        (Banner(verdict["status"], "", tone, meaning, tuple(map(Reason, verdict["reasons"]))),),
+        (Banner(verdict.status, "", tone, meaning, tuple(map(Reason, verdict.reasons))),),
         (
             Section("", (Tiles(tuple(_tiles(certificate))),)),
             Section("How wrong is each number?", tuple(_compared(certificate))),
@@ -99,51 +109,49 @@ def certificate_document(certificate: Mapping[str, Any]) -> Document:
     )
 
 
-def ledger_document(calibration: Mapping[str, Any]) -> Document:
+def ledger_document(calibration: LedgerCalibration) -> Document:
     """What a terminal shows of a certificate below the run that it is about."""
     return Document("Against the mock's ledger", (), (Section("", tuple(_compared(calibration))),), heading=True)
 
 
-def _compared(calibration: Mapping[str, Any]) -> Iterator[Block]:
+def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
     """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
     yield Findings(tuple(_sentences(calibration)))
-    yield _errors(calibration["metrics"])
-    yield _throughput(calibration["throughput"])
+    yield _errors(calibration.metrics)
+    yield _throughput(calibration.throughput)
     yield from _stamps(calibration)
-    yield from _agreement(calibration["agreement"])
-    yield from _closed_form(calibration["mock"]["closed_form"])
-    yield from _worst(calibration.get("worst", ()))
+    yield from _agreement(calibration.agreement)
+    yield from _closed_form(calibration.mock.closed_form)
+    yield from _worst(calibration.worst)
 
 
-def agreed(rows: Sequence[Mapping[str, Any]]) -> str:
+def agreed(rows: Sequence[Agreement]) -> str:
     """The sums of both sides in words, by the ledger."""
-    return ", ".join(
-        f"{row['there']:,} {row['what']}" for row in rows if not row["what"].startswith(("outcome", "status"))
-    )
+    return ", ".join(f"{row.there:,} {row.what}" for row in rows if not row.what.startswith(("outcome", "status")))
 
 
-def _sentences(calibration: Mapping[str, Any]) -> Iterator[Finding]:
-    rows, problems = calibration["agreement"], calibration["problems"]
-    kinds = ", ".join(row["what"] for row in rows if row["what"].startswith(("outcome", "status")))
+def _sentences(calibration: Certificate | LedgerCalibration) -> Iterator[Finding]:
+    rows, problems = calibration.agreement, calibration.problems
+    kinds = ", ".join(row.what for row in rows if row.what.startswith(("outcome", "status")))
     if problems:
         yield Finding(f"Compared: {agreed(rows)} ({kinds})")
         yield from (Finding(problem, "bad") for problem in problems)
     else:
         yield Finding(f"{agreed(rows)}: all agree ({kinds})")
-    yield from (Finding(cause_sentence(cause), "warn") for cause in calibration["causes"])
-    if blocked := calibration["counts"]["blocked"]:
+    yield from (Finding(cause_sentence(cause), "warn") for cause in calibration.causes)
+    if blocked := calibration.counts.blocked:
         text = "chunks waited in the mock because the client read too slowly; the lag leaves them out"
         yield Finding(f"{blocked:,} {text}")
-    if calibration["clock"] != "shared":
-        network = calibration["network_ms"]
+    if calibration.clock != "shared":
+        network = calibration.network_ms
         least = "" if network is None else f" The network takes at least {network:.3f} ms."
         yield Finding(OTHER_CLOCK + least, "warn")
 
 
-def _errors(metrics: Sequence[Mapping[str, Any]]) -> Table:
-    shown: dict[str, dict[str, Mapping[str, Any]]] = {}
+def _errors(metrics: Sequence[NumberRow]) -> Table:
+    shown: dict[str, dict[str, NumberRow]] = {}
     for row in metrics:
-        shown.setdefault(row["metric"], {})[row["stat"]] = row
+        shown.setdefault(row.metric, {})[row.stat] = row
     same = [key for key in shown if key in _SAME_AS and _same(shown[key], shown.get(_SAME_AS[key]))]
     stats = [stat for stat in STATS if any(stat in of for of in shown.values())]
     rows = tuple(
@@ -168,67 +176,67 @@ def _errors(metrics: Sequence[Mapping[str, Any]]) -> Table:
     return Table("Error of each number", columns, rows, ("true", "of the value", "stamps allow"), notes=notes)
 
 
-def _error(row: Mapping[str, Any] | None) -> Cell:
+def _error(row: NumberRow | None) -> Cell:
     if row is None:
         return Cell("too few", "quiet")
-    allowed = interval(row["allowed"]) if wide(row) else ""
-    return Cell(signed(row["error"]), below=(number(row["true"]), signed_share(row["error_share"]), allowed))
+    allowed = interval(row.allowed) if wide(row) else ""
+    return Cell(signed(row.error), below=(number(row.true), signed_share(row.error_share), allowed))
 
 
-def _same(of: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]] | None) -> bool:
+def _same(of: Mapping[str, NumberRow], other: Mapping[str, NumberRow] | None) -> bool:
     return other is not None and all(
-        stat in other and all(row[key] == other[stat][key] for key in ("measured", "true")) for stat, row in of.items()
+        stat in other and (row.measured, row.true) == (other[stat].measured, other[stat].true)
+        for stat, row in of.items()
     )
 
 
-def wide(row: Mapping[str, Any]) -> bool:
+def wide(row: NumberRow) -> bool:
     """Whether the interval that the stamps allow is worth showing."""
-    allowed = row["allowed"]
-    if allowed is None:
+    if row.allowed is None:
         return False
-    return allowed[1] is None or bool(allowed[1] - allowed[0] > max(_WORTH, _WORTH_SHARE * abs(row["true"])))
+    low, high = row.allowed
+    return low is None or high is None or high - low > max(_WORTH, _WORTH_SHARE * abs(row.true))
 
 
-def _throughput(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _throughput(rows: Sequence[NumberRow]) -> Table:
     cells = (
-        (THROUGHPUT[row["metric"]], number(row["measured"]), number(row["true"]), signed_share(row["error_share"]))
-        for row in rows
+        (THROUGHPUT[row.metric], number(row.measured), number(row.true), signed_share(row.error_share)) for row in rows
     )
     columns = tuple(map(Column, ("Per second", "Measured", "True", "Error")))
     return Table("Throughput", columns, tuple(Row(text_cells(*row)) for row in cells), half=True)
 
 
-def _stamps(calibration: Mapping[str, Any]) -> Iterator[Table]:
+def _stamps(calibration: Certificate | LedgerCalibration) -> Iterator[Table]:
     rows = (
         ("Observation lag", "The client's time of a chunk minus the mock's time of its write.",
-         calibration["observation_lag_ms"]),
+         calibration.observation_lag_ms),
         ("Way in", "The mock's time of a request's arrival minus the client's time of its send.",
-         calibration["way_in_ms"]),
+         calibration.way_in_ms),
         ("The mock's own accuracy", "Its time of a write minus the planned time. No error above includes it.",
-         calibration["mock"]["done_minus_planned_ms"]),
+         calibration.mock.done_minus_planned_ms),
     )  # fmt: skip
     cells = [
         Row(
             (
                 Cell(name, meaning=meaning),
-                Cell(f"{row['n']:,}"),
-                *(Cell(f"{row[s]:.4f}") for s in ("p50", "p99", "max")),
+                Cell(f"{row.n:,}"),
+                *(Cell(f"{value:.4f}") for value in (row.p50, row.p99, row.max)),
             )
         )
         for name, meaning, row in rows
-        if row["n"]
+        if row.n
     ]
     if cells:
         columns = (Column("Time stamps, ms"), *map(Column, ("Number", "Median", "P99", "Max")))
         yield Table("Time stamps", columns, tuple(cells), half=True)
 
 
-def _agreement(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def _agreement(rows: Sequence[Agreement]) -> Iterator[Table]:
     cells = tuple(
         Row(
             (
-                *text_cells(row["what"].capitalize(), f"{row['here']:,}", f"{row['there']:,}"),
-                Cell("agrees", "good") if row["here"] == row["there"] else Cell("differs", "bad"),
+                *text_cells(row.what.capitalize(), f"{row.here:,}", f"{row.there:,}"),
+                Cell("agrees", "good") if row.here == row.there else Cell("differs", "bad"),
             )
         )
         for row in rows
@@ -237,22 +245,21 @@ def _agreement(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     yield Table("What must agree exactly", columns, cells, half=True, level=Level.DETAILS)
 
 
-def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def _closed_form(rows: Sequence[Deviation]) -> Iterator[Table]:
     if not rows:
         return
     cells = tuple(
         Row(
             (
                 Cell(
-                    f"{_METRIC[row['metric']].title if row['metric'] in _METRIC else 'Output tokens'} "
-                    f"{STATS[row['stat']]}",
-                    unit=row["unit"],
+                    f"{_METRIC[row.metric].title if row.metric in _METRIC else 'Output tokens'} {STATS[row.stat]}",
+                    unit=row.unit,
                 ),
                 *text_cells(
-                    number(row["expected"]),
-                    number(row["done"]),
-                    signed(row["difference"]),
-                    NOTHING if row["noise"] is None else f"± {number(row['noise'])}",
+                    number(row.expected),
+                    number(row.done),
+                    signed(row.difference),
+                    NOTHING if row.noise is None else f"± {number(row.noise)}",
                 ),
             )
         )
@@ -266,16 +273,14 @@ def _closed_form(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     yield Table("The mock against its closed form", columns, cells, notes=(note,), half=True, level=Level.DETAILS)
 
 
-def _worst(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+def _worst(rows: Sequence[RequestError]) -> Iterator[Table]:
     if not rows:
         return
     cells = tuple(
         Row(
             (
-                Cell(row["id"], code=True),
-                *text_cells(
-                    _METRIC[row["metric"]].title, number(row["measured"]), number(row["true"]), signed(row["error"])
-                ),
+                Cell(row.id, code=True),
+                *text_cells(_METRIC[row.metric].title, number(row.measured), number(row.true), signed(row.error)),
             )
         )
         for row in rows
@@ -284,20 +289,20 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     yield Table("The largest errors of single requests", columns, cells, half=True, level=Level.PAGE)
 
 
-def _tiles(certificate: Mapping[str, Any]) -> Iterator[Tile]:
+def _tiles(certificate: Certificate) -> Iterator[Tile]:
     for stat in ("p50", "p90", "p99"):
-        rows = [row for row in certificate["metrics"] if row["stat"] == stat and row["unit"] == "ms"]
+        rows = [row for row in certificate.metrics if row.stat == stat and row.unit == "ms"]
         if rows:
-            worst = max(rows, key=lambda row: abs(row["error"]))
+            worst = max(rows, key=lambda row: abs(row.error))
             title = f"Largest error, {STATS[stat]}"
-            yield Tile(title, signed(worst["error"]), "ms", f"of {_METRIC[worst['metric']].title}")
-    lag = certificate["observation_lag_ms"]
-    if lag["n"]:
-        yield Tile("Observation lag", number(lag["p50"]), "ms", f"P99 {number(lag['p99'])}")
-    compared = {row["what"]: row["there"] for row in certificate["agreement"]}
+            yield Tile(title, signed(worst.error), "ms", f"of {_METRIC[worst.metric].title}")
+    lag = certificate.observation_lag_ms
+    if lag.n:
+        yield Tile("Observation lag", number(lag.p50), "ms", f"P99 {number(lag.p99)}")
+    compared = {row.what: row.there for row in certificate.agreement}
     for what in ("requests", "chunks"):
         if what in compared:
-            differing = certificate["counts"]["differing"]
+            differing = certificate.counts.differing
             beside = "all agree" if not differing else f"{differing:,} differ"
             yield Tile(f"{what.capitalize()} compared", number(compared[what]), "", beside)
 
@@ -312,10 +317,10 @@ _LIMITS = {
 _BANDS = ("suspect", "invalid", "failed")
 
 
-def _about(certificate: Mapping[str, Any]) -> Iterator[Block]:
-    shape, run = certificate["shape"], certificate["run"]
-    load = [Fact(name, NOTHING if shape[key] is None else number(shape[key])) for key, name in _SIZE]
-    load += [Fact(name, str(shape[key])) for key, name in _KIND]
+def _about(certificate: Certificate) -> Iterator[Block]:
+    shape, run = certificate.shape, certificate.run
+    load = [Fact(name, number(getattr(shape, key))) for key, name in _SIZE]
+    load += [Fact(name, str(getattr(shape, key))) for key, name in _KIND]
     command = run.get("command")
     load.append(Fact("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command)))
     yield Facts("The load", tuple(load), half=True)

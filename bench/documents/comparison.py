@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from bench.documents.formatting import NOTHING, number, share
+from bench.results.comparison import ComparedNumber
+from bench.results.gate import GateMetric
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from bench.results.comparison import ComparedSide, SideAgainstSide
+
+Row = ComparedNumber | GateMetric
 SHORT = {
     "differs": "differs",
     "same within the margin": "same",
@@ -48,13 +53,14 @@ METHODS = {
 
 def title(row: Row) -> str:
     """The number's name, with its unit where the name does not say it."""
-    unit = UNITS.get(row["unit"], row["unit"])
-    return f"{row['title']} ({unit})" if unit and not row["title"].endswith("/s") else str(row["title"])
+    unit = UNITS.get(row.unit, row.unit)
+    return f"{row.title} ({unit})" if unit and not row.title.endswith("/s") else row.title
 
 
-def value(row: Row, side: str) -> str:
+def value(row: Row, side: Literal["a", "b"]) -> str:
     """A side's value."""
-    return share(row[side]) if row["unit"] == "share" else number(row[side])
+    found = row.a if side == "a" else row.b
+    return share(found) if row.unit == "share" else number(found)
 
 
 def percent(value: float, *, sign: bool = True) -> str:
@@ -64,41 +70,45 @@ def percent(value: float, *, sign: bool = True) -> str:
     return f"{shown:+.{digits}f}%" if sign and shown else f"{shown:.{digits}f}%"
 
 
-def change_text(row: Row, *, sign: bool = True) -> str:
+def change_text(row: Row) -> str:
     """The change: of a ratio in percent, of a share in points of a hundred."""
-    if row["change"] is None:
+    return _change(row, row.change)
+
+
+def _change(row: Row, change: float | None, *, sign: bool = True) -> str:
+    if change is None:
         return NOTHING
-    written = percent(row["change"], sign=sign)
-    return written if row["ratio"] else f"{written.removesuffix('%')} pts"
+    written = percent(change, sign=sign)
+    return written if row.ratio else f"{written.removesuffix('%')} pts"
 
 
 def interval_text(row: Row) -> str:
     """The 95% interval of the change, in its unit; empty where there is none."""
-    if row["low"] is None:
+    if row.low is None or row.high is None:
         return ""
-    low, high = (percent(row[end]).removesuffix("%") for end in ("low", "high"))
+    low, high = (percent(end).removesuffix("%") for end in (row.low, row.high))
     return f"[{low}, {high}]"
 
 
 def seen_text(row: Row) -> str:
     """The smallest change that would have been found in four of five comparisons."""
-    return NOTHING if row["seen_from"] is None else change_text({**row, "change": row["seen_from"]}, sign=False)
+    return _change(row, row.seen_from, sign=False)
 
 
-def at_the_margin(row: Row) -> bool:
+def at_the_margin(row: ComparedNumber) -> bool:
     """Whether it changed for sure, but perhaps by less than the margin."""
-    return row["answer"] == "not shown" and row["spread_known"] and row["p"] is not None and row["p"] < SURE
+    return row.answer == "not shown" and bool(row.spread_known) and row.p is not None and row.p < SURE
 
 
-def answer_text(row: Row) -> str:
+def answer_text(row: ComparedNumber) -> str:
     """The answer in a word or two."""
-    if row["answer"] is None:
-        return "too few" if "too few" in (row["missing"] or "") else NOTHING
+    if row.answer is None:
+        return "too few" if "too few" in (row.missing or "") else NOTHING
     if at_the_margin(row):
         return "at margin"
-    if row["worse"] is None:
-        return SHORT[row["answer"]]
-    return "worse" if row["worse"] else "better"
+    if row.worse is None:
+        return SHORT[row.answer]
+    return "worse" if row.worse else "better"
 
 
 def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
@@ -106,7 +116,7 @@ def one_each_shows_no_change(a: str, b: str, what: str = "runs") -> str:
     return f"A change of the setup from {a} to {b} is not shown: the spread between {what} is not known ({MORE_RUNS[what]})."
 
 
-def method_text(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> str:
+def method_text(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> str:
     """What the comparison of two sides rests on."""
-    a, b = (len(sides[versus[name]]["runs"]) for name in ("a", "b"))
-    return METHODS[versus["method"]].format(a=a, b=b)
+    a, b = (len(sides[name].runs) for name in (versus.a, versus.b))
+    return METHODS[versus.method].format(a=a, b=b)

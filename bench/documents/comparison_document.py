@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.documents import comparison
 from bench.documents.charts import Chart, Line, Panel
 from bench.documents.charts import Tone as ChartTone
-from bench.documents.comparison import Row as NumberRow
 from bench.documents.document import (
     Banner,
     Block,
@@ -31,6 +30,9 @@ from bench.documents.document import (
     text_cells,
 )
 
+if TYPE_CHECKING:
+    from bench.results.comparison import ComparedNumber, ComparedSide, ComparisonResult, SideAgainstSide
+
 _TONES: tuple[ChartTone, ...] = ("main", "second", "good", "quiet")
 _WIDEST = 0.5
 """Intervals are drawn up to a change by half."""
@@ -46,90 +48,88 @@ TONES: dict[str, Tone] = {
 """The tone of an answer, by the word for it."""
 
 
-def comparison_document(content: Mapping[str, Any]) -> Document:
+def comparison_document(content: ComparisonResult) -> Document:
     """The document of compare.json."""
-    sides = {side["name"]: side for side in content["sides"]}
+    sides = {side.name: side for side in content.sides}
     names = list(sides)
     sections = [
-        Section("", (*_variations(content), *_sides(content["sides"]))),
-        *(Section(_against(versus, content), tuple(_numbers(versus, content))) for versus in content["versus"]),
-        *(Section("", tuple(_charts(versus, sides)), level=Level.PAGE) for versus in content["versus"]),
+        Section("", (*_variations(content), *_sides(content.sides))),
+        *(Section(_against(versus, content), tuple(_numbers(versus, content))) for versus in content.versus),
+        *(Section("", tuple(_charts(versus, sides)), level=Level.PAGE) for versus in content.versus),
     ]
     return Document(
         " against ".join(names),
-        tuple(_banner(versus, sides) for versus in content["versus"]),
+        tuple(_banner(versus, sides) for versus in content.versus),
         tuple(section for section in sections if section.blocks),
         name="Comparison",
         footer="Made by Trueload. How sides are compared: docs/compare.md.",
     )
 
 
-def _against(versus: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    return f"{versus['b']} against {versus['a']}" if len(content["versus"]) > 1 else ""
+def _against(versus: SideAgainstSide, content: ComparisonResult) -> str:
+    return f"{versus.b} against {versus.a}" if len(content.versus) > 1 else ""
 
 
-def _banner(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> Banner:
-    warnings = tuple(map(Reason, versus["warnings"]))
+def _banner(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Banner:
+    warnings = tuple(map(Reason, versus.warnings))
     method = f"{comparison.method_text(versus, sides)}."
-    return Banner(versus["headline"], "", _tone(versus["numbers"]), method[:1].upper() + method[1:], warnings)
+    return Banner(versus.headline, "", _tone(versus.numbers), method[:1].upper() + method[1:], warnings)
 
 
-def _tone(rows: Sequence[NumberRow]) -> Tone:
+def _tone(rows: Sequence[ComparedNumber]) -> Tone:
     """The tone of the answer."""
-    worse = [row["worse"] for row in rows if row["primary"]]
+    worse = [row.worse for row in rows if row.primary]
     if True in worse:
         return "bad"
-    same = all(
-        row["answer"] == "same within the margin" for row in rows if row["primary"] and row["name"] != "error_rate"
-    )
+    same = all(row.answer == "same within the margin" for row in rows if row.primary and row.name != "error_rate")
     return "good" if False in worse or same else "warn"
 
 
-def _meanings(content: Mapping[str, Any]) -> str:
+def _meanings(content: ComparisonResult) -> str:
     """What the answers mean."""
-    known = {row["spread_known"] for versus in content["versus"] for row in versus["numbers"]} - {None}
+    known = {row.spread_known for versus in content.versus for row in versus.numbers} - {None}
     both = comparison.MEANINGS_OF_TWO | comparison.MEANINGS
     meanings = comparison.MEANINGS_OF_TWO if known == {False} else both if False in known else comparison.MEANINGS
     words = " ".join(f"{word}: {meaning}." for word, meaning in meanings.items())
-    margin = comparison.percent(content["margin"], sign=False)
+    margin = comparison.percent(content.margin, sign=False)
     return f"{words} The margin is {margin}, and one point of shares. Corrected for the number of tests."
 
 
-def _numbers(versus: Mapping[str, Any], content: Mapping[str, Any]) -> Iterator[Block]:
-    rows = versus["numbers"]
-    primary = [row for row in rows if row["primary"]]
+def _numbers(versus: SideAgainstSide, content: ComparisonResult) -> Iterator[Block]:
+    rows = versus.numbers
+    primary = [row for row in rows if row.primary]
     yield _table("The numbers that decide", versus, primary, _meanings(content))
-    missing = dict.fromkeys(f"{row['title']}: {row['missing']}" for row in primary if row["missing"])
+    missing = dict.fromkeys(f"{row.title}: {row.missing}" for row in primary if row.missing)
     if missing:
         yield Findings(tuple(Finding(sentence, "warn") for sentence in missing))
-    others = [row for row in rows if not row["primary"] and row["change"] is not None]
+    others = [row for row in rows if not row.primary and row.change is not None]
     note = "Many numbers, so that some would differ by chance alone. No claim rests on these."
-    if changed := [row for row in others if row["worse"] is not None]:
+    if changed := [row for row in others if row.worse is not None]:
         yield _table("Explored: better or worse", versus, changed, note)
-    if rest := [row for row in others if row["worse"] is None]:
+    if rest := [row for row in others if row.worse is None]:
         yield _table("Explored: no change shown", versus, rest, note, Level.DETAILS)
 
 
 def _table(
-    title: str, versus: Mapping[str, Any], rows: Sequence[NumberRow], note: str, level: Level = Level.USUAL
+    title: str, versus: SideAgainstSide, rows: Sequence[ComparedNumber], note: str, level: Level = Level.USUAL
 ) -> Table:
     columns = (
-        Column("Number"), Column(versus["a"]), Column(versus["b"]), Column("Change"), Column("95% interval"),
+        Column("Number"), Column(versus.a), Column(versus.b), Column("Change"), Column("95% interval"),
         Column("Shaded: the margin", left=True, page_only=True), Column("Seen from"), Column("", left=True),
     )  # fmt: skip
-    ends = [abs(row[end]) for row in rows for end in ("change", "low", "high") if row[end] is not None and row["ratio"]]
-    reach = min(max([*ends, *(2 * row["margin"] for row in rows)], default=0.1) * 1.05, _WIDEST)
+    ends = [abs(end) for row in rows for end in (row.change, row.low, row.high) if end is not None and row.ratio]
+    reach = min(max([*ends, *(2 * row.margin for row in rows)], default=0.1) * 1.05, _WIDEST)
     return Table(title, columns, tuple(_row(row, reach) for row in rows), notes=(note,), level=level)
 
 
-def _row(row: NumberRow, reach: float) -> Row:
+def _row(row: ComparedNumber, reach: float) -> Row:
     answer = comparison.answer_text(row)
     tone = TONES.get(answer, "")
     drawn = None
-    if row["change"] is not None:
-        drawn = DrawnInterval(row["low"], row["change"], row["high"], row["margin"], reach, tone)
+    if row.change is not None and row.low is not None and row.high is not None:
+        drawn = DrawnInterval(row.low, row.change, row.high, row.margin, reach, tone)
     # The names of a sweep's numbers leave no room for a unit.
-    name = row["title"] if ":" in row["title"] or not row["primary"] else comparison.title(row)
+    name = row.title if ":" in row.title or not row.primary else comparison.title(row)
     return Row(
         (
             *text_cells(
@@ -146,51 +146,54 @@ def _row(row: NumberRow, reach: float) -> Row:
     )
 
 
-def _variations(content: Mapping[str, Any]) -> Iterator[Block]:
-    rows = content["variations"]
+def _variations(content: ComparisonResult) -> Iterator[Block]:
+    rows = content.variations
     if not rows:
         yield Paragraph("Configuration, versions, machine and server are the same.", half=True)
         return
     columns = (
         Column("What differs"),
-        *(Column(side["name"], left=True, wrap=True) for side in content["sides"]),
+        *(Column(side.name, left=True, wrap=True) for side in content.sides),
     )
-    cells = tuple(Row((Cell(row["name"], meaning=row["group"]), *text_cells(*row["values"]))) for row in rows)
+    cells = tuple(Row((Cell(row.name, meaning=row.group), *text_cells(*row.values))) for row in rows)
     yield Table("What differs", columns, cells, half=True)
 
 
-def _sides(sides: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _sides(sides: Sequence[ComparedSide]) -> Iterator[Block]:
     facts = []
     for side in sides:
-        n = len(side["runs"])
-        model = f" · {side['model']}" if side.get("model") else ""
-        runs = [f"{run['id']} · {run['started']} · {run['verdict']}" for run in side["runs"]]
-        runs += [f"left out: {left['directory']}, {left['why']}" for left in side["left_out"]]
-        facts.append(Fact(side["name"], f"{side['path']}{model} · {n} run{'' if n == 1 else 's'}", "; ".join(runs)))
+        n = len(side.runs)
+        model = f" · {side.model}" if side.model else ""
+        runs = [f"{run.id} · {run.started} · {run.verdict}" for run in side.runs]
+        runs += [f"left out: {left.directory}, {left.why}" for left in side.left_out]
+        facts.append(Fact(side.name, f"{side.path}{model} · {n} run{'' if n == 1 else 's'}", "; ".join(runs)))
     yield Facts("Sides", tuple(facts), half=True)
 
 
-def _charts(versus: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> Iterator[ChartBlock]:
+def _charts(versus: SideAgainstSide, sides: Mapping[str, ComparedSide]) -> Iterator[ChartBlock]:
     """Of runs every primary number by run, of sweeps by load."""
-    rows = [row for row in versus["numbers"] if row["primary"] and not row["name"].startswith("error_rate")]
-    if versus["method"] == "sweeps":
-        for name in dict.fromkeys(row["name"].partition(" at ")[0] for row in rows):
-            of_name = [row for row in rows if row["name"].startswith(f"{name} at ")]
+    rows = [row for row in versus.numbers if row.primary and not row.name.startswith("error_rate")]
+    if versus.method == "sweeps":
+        for name in dict.fromkeys(row.name.partition(" at ")[0] for row in rows):
+            of_name = [row for row in rows if row.name.startswith(f"{name} at ")]
             yield ChartBlock(_by_load(versus, of_name), Level.PAGE)
         return
-    yield from (ChartBlock(_by_run(versus, row, sides), Level.PAGE) for row in rows if len(row["runs_a"]) > 1)
+    yield from (ChartBlock(_by_run(versus, row, sides), Level.PAGE) for row in rows if len(row.runs_a) > 1)
 
 
-def _by_load(versus: Mapping[str, Any], rows: Sequence[NumberRow]) -> Chart:
+def _by_load(versus: SideAgainstSide, rows: Sequence[ComparedNumber]) -> Chart:
     """One number of both sides over the loads of their sweeps, which stand at equal distances."""
-    loads = [row["title"].partition(":")[0] for row in rows]
+    loads = [row.title.partition(":")[0] for row in rows]
     x = list(range(len(rows)))
-    name = rows[0]["title"].partition(": ")[2]
+    name = rows[0].title.partition(": ")[2]
     lines = tuple(
-        Line(versus[side], [row[side] for row in rows], tone=tone) for side, tone in zip("ab", _TONES, strict=False)
+        Line(name, values, tone=tone)
+        for (name, values), tone in zip(
+            ((versus.a, [row.a for row in rows]), (versus.b, [row.b for row in rows])), _TONES, strict=False
+        )
     )
     return Chart(
-        key=f"{versus['b']}-{rows[0]['name'].partition(' at ')[0].replace(':', '-')}",
+        key=f"{versus.b}-{rows[0].name.partition(' at ')[0].replace(':', '-')}",
         title=name,
         meaning="Both sides, over the loads that both visited.",
         x_title="load (users, or requests/s)",
@@ -199,25 +202,25 @@ def _by_load(versus: Mapping[str, Any], rows: Sequence[NumberRow]) -> Chart:
         x_names=loads,
         ticks=tuple((at, load.partition(" ")[0]) for at, load in zip(x, loads, strict=True)) if len(rows) <= 16 else (),
         step=0,
-        panels=(Panel(str(comparison.UNITS.get(rows[0]["unit"], rows[0]["unit"])), lines),),
+        panels=(Panel(comparison.UNITS.get(rows[0].unit, rows[0].unit), lines),),
     )
 
 
-def _by_run(versus: Mapping[str, Any], row: NumberRow, sides: Mapping[str, Mapping[str, Any]]) -> Chart:
+def _by_run(versus: SideAgainstSide, row: ComparedNumber, sides: Mapping[str, ComparedSide]) -> Chart:
     """The number of every run, in the order in which the runs were made: a drift is seen here."""
     runs = sorted(
-        (run["started"], at, side, value)
-        for side, values in ((versus["a"], row["runs_a"]), (versus["b"], row["runs_b"]))
-        for at, (run, value) in enumerate(zip(sides[side]["runs"], values, strict=True))
+        (run.started, at, side, value)
+        for side, values in ((versus.a, row.runs_a), (versus.b, row.runs_b))
+        for at, (run, value) in enumerate(zip(sides[side].runs, values, strict=True))
     )
     x = list(range(1, len(runs) + 1))
-    names = (versus["a"], versus["b"])
+    names = (versus.a, versus.b)
     lines = tuple(
         Line(name, [value if side == name else None for _, _, side, value in runs], style="bars", tone=tone)
         for name, tone in zip(names, _TONES, strict=False)
     )
     return Chart(
-        key=f"{versus['b']}-{row['name'].replace(':', '-')}",
+        key=f"{versus.b}-{row.name.replace(':', '-')}",
         title=comparison.title(row),
         meaning="Every run, in the order in which they were made.",
         x_title="run",
@@ -226,5 +229,5 @@ def _by_run(versus: Mapping[str, Any], row: NumberRow, sides: Mapping[str, Mappi
         x_names=[f"{side}, run {at + 1}" for _, at, side, _ in runs],
         ticks=tuple((at, side) for at, (_, _, side, _) in zip(x, runs, strict=True)) if len(runs) <= 24 else (),
         step=0,
-        panels=(Panel(str(comparison.UNITS.get(row["unit"], row["unit"])), lines),),
+        panels=(Panel(comparison.UNITS.get(row.unit, row.unit), lines),),
     )

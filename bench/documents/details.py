@@ -6,12 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import asdict
+
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
 from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
+from bench.results.certificate import LedgerCalibration
+from bench.results.status import Status
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.certificate import KnownCalibration, Spread
+    from bench.results.load import LoopLag
+    from bench.results.numbers import Statistics, Throughput
+    from bench.results.summary import ObjectiveResult, RunSummary
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
@@ -43,57 +50,55 @@ def joined(values: Mapping[str, Any]) -> list[Fact]:
     return rows
 
 
-def _of(values: Mapping[str, Any] | None, *names: str, unit: str = "") -> str:
+def _of(values: Statistics | Spread | LoopLag | None, *names: str, unit: str = "") -> str:
     """Some statistics of a distribution in one line."""
-    if values is None or not values.get("n", 1):
+    if values is None or not values.n:
         return NOTHING
     titles = {"p50": "median", "p99": "P99", "max": "max", "mean": "average"}
-    return " · ".join(f"{titles[name]} {number(values[name])}{unit}" for name in names)
+    return " · ".join(f"{titles[name]} {number(getattr(values, name))}{unit}" for name in names)
 
 
-def counts(summary: SummaryDocument) -> list[Fact]:
+def counts(summary: RunSummary) -> list[Fact]:
     """The requests of the run, by how they ended."""
-    row = summary["counts"]
-    tried = row["succeeded"] + row["failed"]
-    failed = f"{row['failed']:,}" + (f" ({share(row['failed'] / tried)})" if tried else "")
+    row = summary.counts
+    tried = row.succeeded + row.failed
+    failed = f"{row.failed:,}" + (f" ({share(row.failed / tried)})" if tried else "")
     rows = [
-        Fact("Planned", number(row["planned"]), "Requests in the plan; a dash if only time ends the run."),
-        Fact("Sent", number(row["sent"]), "Requests whose first byte was sent."),
-        Fact("Succeeded", number(row["succeeded"]), "Complete responses without an error. Only these have latencies."),
+        Fact("Planned", number(row.planned), "Requests in the plan; a dash if only time ends the run."),
+        Fact("Sent", number(row.sent), "Requests whose first byte was sent."),
+        Fact("Succeeded", number(row.succeeded), "Complete responses without an error. Only these have latencies."),
         Fact("Failed", failed, "All other requests. They have no latency."),
     ]
-    if row["failed_unsent"]:
-        rows.append(Fact("Failed and not sent", number(row["failed_unsent"]), "No connection could be made."))
-    if (gone := row["target_gone"]) is not None:
-        since = "it never answered" if gone["since_s"] is None else f"last answer at {seconds(gone['since_s'])}"
-        found = f"{since}, then {requests_text(gone['requests'])} lost"
+    if row.failed_unsent:
+        rows.append(Fact("Failed and not sent", number(row.failed_unsent), "No connection could be made."))
+    if (gone := row.target_gone) is not None:
+        since = "it never answered" if gone.since_s is None else f"last answer at {seconds(gone.since_s)}"
+        found = f"{since}, then {requests_text(gone.requests)} lost"
         rows.append(Fact("Target gone", found, "Until the end of the run."))
-    if row["interrupted"]:
-        rows.append(Fact("Interrupted", number(row["interrupted"]), "Cut off when the run stopped; no failures."))
-    if row.get("cancelled"):
-        rows.append(Fact("Cancelled", number(row["cancelled"]), "Their users left, as planned; no failures."))
-        got = summary["cancelled"]
-        received = (
-            f"{got['token_chunks']:,} token chunks ({number(got['token_chunks_per_s'])}/s) to {got['with_tokens']:,}"
-        )
+    if row.interrupted:
+        rows.append(Fact("Interrupted", number(row.interrupted), "Cut off when the run stopped; no failures."))
+    if row.cancelled:
+        rows.append(Fact("Cancelled", number(row.cancelled), "Their users left, as planned; no failures."))
+    if (got := summary.cancelled) is not None:
+        received = f"{got.token_chunks:,} token chunks ({number(got.token_chunks_per_s)}/s) to {got.with_tokens:,}"
         rows.append(Fact("Received by them", received, "Until they left; in no throughput."))
-    if row["dropped"]:
-        rows.append(Fact("Dropped", number(row["dropped"]), "Arrivals that found no free slot, so they were not sent."))
-    if row["retried"]:
+    if row.dropped:
+        rows.append(Fact("Dropped", number(row.dropped), "Arrivals that found no free slot, so they were not sent."))
+    if row.retried:
         rows.append(
             Fact(
                 "Sent again",
-                number(row["retried"]),
+                number(row.retried),
                 "A reused connection died before any byte of a response. Latencies count from the first attempt.",
             )
         )
-    if row["warmup"]["requests"]:
-        found_warmup = summary.get("run", {}).get("warmup")
+    if row.warmup.requests:
+        found_warmup = summary.run.get("warmup")
         ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup['lasted_s'])}."
         meaning = f"Sent before the run; not in its numbers.{ended}"
-        rows.append(Fact("Warm-up", number(row["warmup"]["requests"]), meaning))
-    failures = summary["latency_of_failures_ms"]
-    if failures["n"]:
+        rows.append(Fact("Warm-up", number(row.warmup.requests), meaning))
+    failures = summary.latency_of_failures_ms
+    if failures.n:
         rows.append(
             Fact(
                 "Time until failure",
@@ -101,40 +106,40 @@ def counts(summary: SummaryDocument) -> list[Fact]:
                 "No latency includes it.",
             )
         )
-    stalls = summary["stalls"]
-    if stalls["stalls"]:
-        found = f"{stalls['stalls']:,} in {requests_text(stalls['requests'])}, longest {number(stalls['max_ms'])} ms"
+    stalls = summary.stalls
+    if stalls.stalls:
+        found = f"{stalls.stalls:,} in {requests_text(stalls.requests)}, longest {number(stalls.max_ms)} ms"
         rows.append(Fact("Stalls", found, "Gaps over 5 times the request's median gap and over 100 ms."))
     return rows
 
 
-def sent_rate(summary: SummaryDocument, unit: str = "requests/s") -> str:
+def sent_rate(summary: RunSummary, unit: str = "requests/s") -> str:
     """The rate of the sends; why there is none, if there were several."""
-    achieved_rps, sent = summary["load"]["achieved_rps"], summary["counts"]["sent"]
+    achieved_rps, sent = summary.load.achieved_rps, summary.counts.sent
     return f"{number(achieved_rps)} {unit}" + (" (all sent at once)" if achieved_rps is None and sent > 1 else "")
 
 
-def load(summary: SummaryDocument) -> list[Fact]:
+def load(summary: RunSummary) -> list[Fact]:
     """The load on the server."""
-    row = summary["load"]
-    rows = [Fact("Mode", row["mode"], "What decides when a request is sent.")]
-    if row["offered_rps"] is not None:
-        rows.append(Fact("Offered", f"{number(row['offered_rps'])} requests/s", "The rate that was asked for."))
+    row = summary.load
+    rows = [Fact("Mode", row.mode, "What decides when a request is sent.")]
+    if row.offered_rps is not None:
+        rows.append(Fact("Offered", f"{number(row.offered_rps)} requests/s", "The rate that was asked for."))
     rows.append(Fact("Achieved", sent_rate(summary), "Sends, from the first to the last."))
-    if row["concurrency"] is not None:
-        rows.append(Fact("Users", number(row["concurrency"]), "Each sends its next request when a response ends."))
-    in_flight = f"average {number(row['concurrency_mean'])} · max {number(row['concurrency_max'])}"
+    if row.concurrency is not None:
+        rows.append(Fact("Users", number(row.concurrency), "Each sends its next request when a response ends."))
+    in_flight = f"average {number(row.concurrency_mean)} · max {number(row.concurrency_max)}"
     rows.append(Fact("In flight", in_flight, "Requests in flight, from the first send to the last end."))
-    if row["ready_not_sent"] is not None:
-        found = f"{share(row['ready_not_sent']['share'])} · max {number(row['ready_not_sent']['longest_ms'])} ms"
+    if row.ready_not_sent is not None:
+        found = f"{share(row.ready_not_sent.share)} · max {number(row.ready_not_sent.longest_ms)} ms"
         rows.append(
             Fact("Ready and not sent", found, "Share of the users' time in which the client held a request back.")
         )
-    if row["waited_at_cap"] is not None:
-        found = f"{share(row['waited_at_cap']['share'])} of the arrivals"
+    if row.waited_at_cap is not None:
+        found = f"{share(row.waited_at_cap.share)} of the arrivals"
         rows.append(Fact("Waited at the cap", found, "Arrivals that found --max-concurrency in use."))
-    if row["plan"] is not None:
-        found, ratio = f"rate {_change(row['plan']['rate_difference'])}", row["plan"]["dispersion_ratio"]
+    if row.plan is not None:
+        found, ratio = f"rate {_change(row.plan.rate_difference)}", row.plan.dispersion_ratio
         found += "" if ratio is None else f" · dispersion × {number(ratio)}"
         rows.append(Fact("Sent against planned", found, "Whether requests left as the drawn schedule says."))
     return rows
@@ -144,17 +149,17 @@ def _change(value: float | None) -> str:
     return NOTHING if value is None else f"{value * 100:+.2f}%"
 
 
-def window(summary: SummaryDocument) -> list[Fact]:
+def window(summary: RunSummary) -> list[Fact]:
     """The steady part of the run."""
-    row = summary["window"]
-    if row["start_s"] is None:
-        return [Fact("Steady window", "none", row["method"].removeprefix("none: ").capitalize() + ".")]
-    span = f"{seconds(row['start_s'])} to {seconds(row['end_s'])}"
-    rows = [Fact("Steady window", span, f"Found by: {row['method']}. It ends with the last send.")]
-    tested = {name: test for name, test in (row["stationarity"] or {}).items() if test is not None}
+    row = summary.window
+    if row.start_s is None:
+        return [Fact("Steady window", "none", row.method.removeprefix("none: ").capitalize() + ".")]
+    span = f"{seconds(row.start_s)} to {seconds(row.end_s)}"
+    rows = [Fact("Steady window", span, f"Found by: {row.method}. It ends with the last send.")]
+    tested = {name: test for name, test in (row.stationarity or {}).items() if test is not None}
     if tested:
-        found = " · ".join(f"{_SERIES[name]} {_change(test['change'])}" for name, test in tested.items())
-        chance = min(test["p"] for test in tested.values())
+        found = " · ".join(f"{_SERIES[name]} {_change(test.change)}" for name, test in tested.items())
+        chance = min(test.p for test in tested.values())
         rows.append(
             Fact("Second half against first", found, f"Chance alone does that in {share(chance)} of steady windows.")
         )
@@ -169,67 +174,68 @@ def requests_text(n: int) -> str:
     return f"{n:,} request{'' if n == 1 else 's'}"
 
 
-def client(summary: SummaryDocument) -> list[Fact]:
+def client(summary: RunSummary) -> list[Fact]:
     """The client's own state: was it fast enough to trust its numbers?"""
-    row, law = summary["instrument"], summary["load"]["littles_law"]
-    clocks = ", ".join(f"{name} {n:,}" for name, n in row["clock"].items() if n)
-    bounds = row["stamp_bounds"]
+    row, law = summary.instrument, summary.load.littles_law
+    clocks = ", ".join(f"{name} {n:,}" for name, n in asdict(row.clock).items() if n)
+    bounds = row.stamp_bounds
     rows = [
-        Fact("Send lateness", _of(row["send_lateness_ms"], "p50", "p99", "max", unit=" ms"),
+        Fact("Send lateness", _of(row.send_lateness_ms, "p50", "p99", "max", unit=" ms"),
              "How late the client sent requests, by its own fault."),
-        Fact("Loop lag", _of(row["loop_lag_ms"], "p99", "max", unit=" ms"), "How late the client's event loop ran."),
+        Fact("Loop lag", _of(row.loop_lag_ms, "p99", "max", unit=" ms"), "How late the client's event loop ran."),
         Fact("Time stamps", clocks or NOTHING, "The kernel stamps data on arrival; user stamps wait for the client."),
-        *([Fact("Chunks that shared a read", share(row["coalesced"]["share"]),
-                  f"{bounds['wide']:,} token chunks have a time known only within wide bounds.")]
+        *([Fact("Chunks that shared a read", share(row.coalesced.share),
+                  f"{bounds.wide:,} token chunks have a time known only within wide bounds.")]
           if has_tokens(summary) else []),
-        Fact("Little's law", _change(law["difference"]),
+        Fact("Little's law", _change(law.difference),
              "Requests in flight by the records, compared with the dispatcher's count."),
     ]  # fmt: skip
-    if (pause := row["pause"]) is not None and pause["share_of_run"] is not None:
-        found = f"{number(pause['longest_ms'])} ms · {share(pause['share_of_run'])} of the run"
+    if (pause := row.pause) is not None and pause.share_of_run is not None:
+        found = f"{number(pause.longest_ms)} ms · {share(pause.share_of_run)} of the run"
         rows.append(Fact("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
-    if row["cpu"] is not None:
-        found = f"average {share(row['cpu']['mean'])} · max {share(row['cpu']['max'])}"
-        rows.append(Fact("Processor", found, f"Over 90% in {share(row['cpu']['seconds_over_90'])} of the seconds."))
-    if row["run_queue"] is not None:
+    if row.cpu is not None:
+        found = f"average {share(row.cpu.mean)} · max {share(row.cpu.max)}"
+        rows.append(Fact("Processor", found, f"Over 90% in {share(row.cpu.seconds_over_90)} of the seconds."))
+    if row.run_queue is not None:
         rows.append(
             Fact(
                 "Waited for a processor",
-                share(row["run_queue"]["mean"]),
+                share(row.run_queue.mean),
                 "Ready to run, but waiting.",
             )
         )
-    if (priority := summary["run"].get("priority")) is not None:
+    if (priority := summary.run.get("priority")) is not None:
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once beside other programs."))
-    if row["connect_ms"]["n"]:
-        found = f"{row['connect_ms']['n']:,} · {_of(row['connect_ms'], 'p50', 'max', unit=' ms')}"
+    if row.connect_ms.n:
+        found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max', unit=' ms')}"
         rows.append(Fact("New connections", found, "No latency includes their set-up."))
     return rows
 
 
-def calibration(certificate: Mapping[str, Any]) -> list[Fact]:
+def calibration(certificate: LedgerCalibration | KnownCalibration) -> list[Fact]:
     """The client's stamps and counts, compared with the mock's ledger."""
-    lags = (
-        (certificate["observation_lag_ms"], "Observation lag",
+    lags = [
+        (certificate.observation_lag_ms, "Observation lag",
          "The client's time of a chunk minus the mock's time of its write."),
-        (certificate["way_in_ms"], "Way in", "The mock's time of a request's arrival minus the client's time of its send."),
-        (certificate.get("mock", {}).get("done_minus_planned_ms", {"n": 0}), "The mock's own accuracy",
-         "The mock's time of a write minus the planned time."),
-    )  # fmt: skip
-    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row["n"]]
-    for row in certificate.get("agreement", ()):
-        same = row["here"] == row["there"]
-        value = f"{row['here']:,}" if same else f"{row['here']:,} here, {row['there']:,} there"
-        rows.append(Fact(row["what"].capitalize(), value, "" if same else "Must agree with the mock's ledger."))
+        (certificate.way_in_ms, "Way in", "The mock's time of a request's arrival minus the client's time of its send."),
+    ]  # fmt: skip
+    if isinstance(certificate, LedgerCalibration):
+        meaning = "The mock's time of a write minus the planned time."
+        lags.append((certificate.mock.done_minus_planned_ms, "The mock's own accuracy", meaning))
+    rows = [Fact(name, _of(row, "p50", "p99", "max", unit=" ms"), meaning) for row, name, meaning in lags if row.n]
+    for sums in certificate.agreement if isinstance(certificate, LedgerCalibration) else ():
+        same = sums.here == sums.there
+        value = f"{sums.here:,}" if same else f"{sums.here:,} here, {sums.there:,} there"
+        rows.append(Fact(sums.what.capitalize(), value, "" if same else "Must agree with the mock's ledger."))
     return rows
 
 
-def has_tokens(summary: SummaryDocument) -> bool:
+def has_tokens(summary: RunSummary) -> bool:
     """Whether replies are generated text: without it there are no output tokens and none of their latencies."""
-    return summary.get("inputs") is None
+    return summary.inputs is None
 
 
-def latencies(summary: SummaryDocument) -> dict[str, Metric]:
+def latencies(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
     if has_tokens(summary):
         return METRICS
@@ -241,11 +247,11 @@ def latencies(summary: SummaryDocument) -> dict[str, Metric]:
 _E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole reply has arrived."
 
 
-def rate_names(summary: SummaryDocument) -> dict[str, tuple[str, str]]:
+def rate_names(summary: RunSummary) -> dict[str, tuple[str, str]]:
     """The rates that a run has, by their key: title and unit."""
-    if has_tokens(summary):
+    if summary.inputs is None:
         return RATE_NAMES
-    are = summary["inputs"]["are"]
+    are = summary.inputs.are
     return {
         "requests_per_s": RATE_NAMES["requests_per_s"],
         "inputs_per_s": (f"Inputs ({are})", f"{are}/s"),
@@ -276,50 +282,49 @@ class ThroughputRow:
     steady_missing: str = ""
 
 
-def throughput(summary: SummaryDocument) -> list[ThroughputRow]:
+def throughput(summary: RunSummary) -> list[ThroughputRow]:
     """Rates of successful requests, and of those that met every objective."""
-    steady = summary["steady"]
-    whole: Mapping[str, Any] = summary["throughput"]
-    inside: Mapping[str, Any] | None = None if steady is None else steady["throughput"]
+    whole, good = summary.throughput, summary.goodput
+    inside = None if summary.steady is None else summary.steady.throughput
     rows = [
         ThroughputRow(
             title,
             unit,
-            number(whole[key]),
-            interval(whole["ci95"][key]),
-            NOTHING if inside is None else number(inside[key]),
-            "" if inside is None else interval(inside["ci95"][key]),
+            number(whole.of(key)),
+            interval(whole.ci95[key]),
+            NOTHING if inside is None else number(inside.of(key)),
+            "" if inside is None else interval(inside.ci95[key]),
             _missing(whole, key),
             "" if inside is None else _missing(inside, key),
         )
         for key, (title, unit) in rate_names(summary).items()
     ]
-    good: Mapping[str, Any] | None = summary["goodput"]
     if good is not None:
-        good_inside: Mapping[str, Any] = (None if steady is None else steady["goodput"]) or {}
+        good_inside = None if summary.steady is None else summary.steady.goodput
         goods = [("requests_per_s", "Goodput, requests", "requests/s")]
         if has_tokens(summary):
             goods.append(("output_tokens_per_s", "Goodput, tokens", "tokens/s"))
         for key, title, unit in goods:
-            rows.append(ThroughputRow(title, unit, number(good[key]), "", number(good_inside.get(key)), ""))
+            steady = number(None if good_inside is None else good_inside.of(key))
+            rows.append(ThroughputRow(title, unit, number(good.of(key)), "", steady, ""))
     return rows
 
 
-def uncertainty(objective: Mapping[str, Any]) -> str:
+def uncertainty(objective: ObjectiveResult) -> str:
     """Of an objective that is held or missed by a value whose interval does not show it: why not. Else empty."""
-    if objective["shown"] != "not shown" or objective["value"] is None or objective["stat"] in ("min", "max"):
+    if objective.shown != "not shown" or objective.value is None or objective.stat in ("min", "max"):
         return ""
-    if objective["between"] is not None:
+    if objective.between is not None:
         return "not shown: the stamps leave it open"
-    ends = objective["ci95"]
+    ends = objective.ci95
     if ends is None:
         return "not shown: too few independent values"
-    low, high = (measured(end, objective["unit"]) for end in ends)
+    low, high = (measured(end, objective.unit) for end in ends)
     return f"not shown: 95% interval {low} to {high}"
 
 
-def _missing(rates: Mapping[str, Any], key: str) -> str:
-    too_few = rates["too_few"].get(key)
+def _missing(rates: Throughput, key: str) -> str:
+    too_few = rates.too_few.get(key)
     return "" if too_few is None else missing(too_few)
 
 
@@ -333,21 +338,20 @@ _ENDED_EARLY = {
 }
 
 
-def ended_early(summary: SummaryDocument) -> list[str]:
+def ended_early(summary: RunSummary) -> list[str]:
     """A sentence if something ended the run before its load was over."""
-    why = _ENDED_EARLY.get(summary.get("run", {}).get("stop_reason", ""))
+    why = _ENDED_EARLY.get(summary.run.get("stop_reason", ""))
     if why is None:
         return []
-    planned, sent = summary["counts"]["planned"], summary["counts"]["sent"]
+    planned, sent = summary.counts.planned, summary.counts.sent
     when = f"after {sent:,} of {planned:,} requests" if planned is not None else f"after {sent:,} requests"
     return [f"{why} {when}: the numbers are about these."]
 
 
-def failures(summary: SummaryDocument) -> list[str]:
+def failures(summary: RunSummary) -> list[str]:
     """Of a run that failed: how requests failed, and how many of them, the most frequent first."""
-    if (summary.get("verdict") or {}).get("status") != "FAILED":
+    if summary.verdict.status != Status.FAILED:
         return []
     return [
-        f"{row['n']:,} failed: {(row['error'] or row['outcome'])[:_FAILURE_WIDTH]}"
-        for row in summary["errors"][:_FAILURES_SHOWN]
+        f"{row.n:,} failed: {(row.error or row.outcome)[:_FAILURE_WIDTH]}" for row in summary.errors[:_FAILURES_SHOWN]
     ]

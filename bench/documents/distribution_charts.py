@@ -51,7 +51,7 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
     """A histogram and the share that is at least as fast, over a logarithmic axis."""
     if run.page is None:
         return None
-    counts = packing.whole(run.page["histograms"][metric])
+    counts = packing.whole(run.page.histograms[metric])
     total = sum(counts.values())
     first, last = _bounds(counts) if counts else (1, 1 + _LEAST_BINS)
     group = math.ceil((last - first) / _BARS)
@@ -105,7 +105,7 @@ def ttft_heat_map(run: RunNumbers) -> Chart | None:
     """How TTFT is distributed in each step of the run."""
     if run.page is None:
         return None
-    steps = run.page["histograms"]["ttft_ms"]
+    steps = run.page.histograms["ttft_ms"]
     whole = packing.whole(steps)
     first, last = _bounds(whole) if whole else (1, 1 + _LEAST_BINS)
     group = math.ceil((last - first) / _ROWS)
@@ -125,20 +125,18 @@ def ttft_heat_map(run: RunNumbers) -> Chart | None:
 
 def response_time_intervals(run: RunNumbers) -> Chart:
     """The distribution of the response times."""
-    rows = run.summary["distributions"]["response_time_intervals"]
+    rows = run.summary.distributions.response_time_intervals
     tips = [
-        f"{row['from_ms']:,.6g} ms and more"
-        if row["to_ms"] is None
-        else f"{row['from_ms']:,.6g}–{row['to_ms']:,.6g} ms"
+        f"{row.from_ms:,.6g} ms and more" if row.to_ms is None else f"{row.from_ms:,.6g}–{row.to_ms:,.6g} ms"
         for row in rows
     ]
-    names = [f"{row['from_ms']:,.6g}" + ("+" if row["to_ms"] is None else "") for row in rows]
+    names = [f"{row.from_ms:,.6g}" + ("+" if row.to_ms is None else "") for row in rows]
     lines = (
-        Line("share", [row["share"] * 100 for row in rows], "bars"),
-        Line("responses", [row["n"] for row in rows], hidden=True, unit=""),
+        Line("share", [row.share * 100 for row in rows], "bars"),
+        Line("responses", [row.n for row in rows], hidden=True, unit=""),
     )
     meaning = "Share of the responses whose end-to-end latency lies in each interval."
-    recompute = {"kind": "intervals", "metric": "e2el_ms", "from_ms": [row["from_ms"] for row in rows]}
+    recompute = {"kind": "intervals", "metric": "e2el_ms", "from_ms": [row.from_ms for row in rows]}
     return categories(
         "response_time_intervals",
         "Response times by interval",
@@ -157,7 +155,7 @@ _END_OF_TAIL = 0.9998
 
 def response_time_quantiles(run: RunNumbers) -> Chart:
     """Response time against the share of requests at least as fast; each nine has the same width."""
-    rows = run.summary["distributions"]["response_time_quantiles"]
+    rows = run.summary.distributions.response_time_quantiles
 
     def place(q: float) -> float:
         return -math.log10(1 - min(q, _END_OF_TAIL))
@@ -167,19 +165,19 @@ def response_time_quantiles(run: RunNumbers) -> Chart:
         title="Quantiles of the response time",
         meaning="The longest time that each share of the responses took. The axis stretches the slow tail.",
         x_title="share of the responses",
-        x=[place(row["q"]) for row in rows],
+        x=[place(row.q) for row in rows],
         x_span=(0, place(1)),
-        x_names=["slowest" if row["q"] == 1 else f"{row['q'] * 100:g}% took at most" for row in rows],
+        x_names=["slowest" if row.q == 1 else f"{row.q * 100:g}% took at most" for row in rows],
         ticks=tuple((place(q), name) for q, name in _TAIL_TICKS),
         step=0,
-        panels=(Panel("ms", (Line("response time", [row["ms"] for row in rows]),)),),
-        recompute={"kind": "quantiles", "metric": "e2el_ms", "q": [row["q"] for row in rows]},
+        panels=(Panel("ms", (Line("response time", [row.ms for row in rows]),)),),
+        recompute={"kind": "quantiles", "metric": "e2el_ms", "q": [row.q for row in rows]},
     )
 
 
 def status_codes(run: RunNumbers) -> Chart:
     """Answers by HTTP status."""
-    rows = run.summary["distributions"]["status_codes"]
+    rows = run.summary.distributions.status_codes
     total = sum(rows.values())
     tones: dict[str, Tone] = {"2": "good", "3": "warn", "4": "warn", "5": "bad"}
     lines = (

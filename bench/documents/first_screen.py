@@ -23,11 +23,15 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import NOTHING, interval, number, signed, signed_share, statistic
 from bench.metrics.catalog import METRICS
+from bench.results.certificate import LedgerCalibration
+from bench.results.status import Status
 from bench.verdict import headline
 from bench.verdict.advice import advice_of
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.certificate import KnownCalibration
+    from bench.results.numbers import TooFewValues
+    from bench.results.summary import ErrorCount, ObjectiveResult, RunSummary
 
 TROUBLESHOOTING = "docs/troubleshooting.md"
 VERDICTS: dict[str, tuple[Tone, str]] = {
@@ -40,7 +44,7 @@ VERDICTS: dict[str, tuple[Tone, str]] = {
 ERRORS_SHOWN, _ERROR_WIDTH, _OBJECTIVES_SHOWN = 4, 160, 6
 
 
-def first_screen(summary: SummaryDocument) -> Sequence[Block]:
+def first_screen(summary: RunSummary) -> Sequence[Block]:
     """The blocks that a run's document begins with."""
     return (
         *_warnings(summary),
@@ -51,22 +55,22 @@ def first_screen(summary: SummaryDocument) -> Sequence[Block]:
     )
 
 
-def sent_words(summary: SummaryDocument) -> str:
+def sent_words(summary: RunSummary) -> str:
     """What was sent, in a line: the load, the requests, their tokens, the kind of reply and the model."""
-    run, counts = summary.get("run", {}), summary["counts"]
+    run, counts, inputs = summary.run, summary.counts, summary.inputs
     config = run.get("config", {})
-    parts = [_load_words(summary, config), details.requests_text(counts["sent"] + counts["failed_unsent"])]
-    if has_tokens(summary):
-        tokens, n = summary["tokens"], counts["succeeded"]
-        counted = tokens["usage" if tokens["counted_by"].get("usage") == n else "asked"]["input"]
-        sides = (("in", counted), ("out", tokens["output"]))
+    parts = [_load_words(summary, config), details.requests_text(counts.sent + counts.failed_unsent)]
+    if inputs is None:
+        tokens, n = summary.tokens, counts.succeeded
+        counted = (tokens.usage if tokens.counted_by.usage == n else tokens.asked).input
+        sides = (("in", counted), ("out", tokens.output))
         means = [(side, total / n) for side, total in sides if total and n]
         parts += [
             f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
             for k, (side, mean) in enumerate(means)
         ]
     else:
-        parts.append(f"{number(summary['inputs']['per_request']['mean'])} {summary['inputs']['are']} each")
+        parts.append(f"{number(inputs.per_request.mean)} {inputs.are} each")
     if endpoint := run.get("endpoint"):
         streamed = "streamed " if has_tokens(summary) and config.get("stream", True) else ""
         parts.append(f"{streamed}{endpoint}")
@@ -75,33 +79,31 @@ def sent_words(summary: SummaryDocument) -> str:
     return ", ".join(parts)
 
 
-def _load_words(summary: SummaryDocument, config: Mapping[str, Any]) -> str:
-    load, segments = summary["load"], summary["segments"] or ()
+def _load_words(summary: RunSummary, config: Mapping[str, Any]) -> str:
+    load, segments = summary.load, summary.segments or ()
     if len(segments) > 1:
-        ends = [end for segment in segments for end in (segment["first"], segment["last"])]
-        unit = "requests/s" if load["mode"] == "rate" else "users"
+        ends = [end for segment in segments for end in (segment.first, segment.last)]
+        unit = "requests/s" if load.mode == "rate" else "users"
         return f"{number(min(ends))} to {number(max(ends))} {unit}"
-    if load["offered_rps"] is not None:
-        return f"{number(load['offered_rps'])} requests/s"
-    if load["concurrency"] is not None:
-        return f"{number(load['concurrency'])} user{'' if load['concurrency'] == 1 else 's'}"
-    sessions = summary.get("sessions")
-    if sessions is not None and sessions["offered_per_s"] is not None:
-        return f"{number(sessions['offered_per_s'])} sessions/s"
+    if load.offered_rps is not None:
+        return f"{number(load.offered_rps)} requests/s"
+    if load.concurrency is not None:
+        return f"{number(load.concurrency)} user{'' if load.concurrency == 1 else 's'}"
+    sessions = summary.sessions
+    if sessions is not None and sessions.offered_per_s is not None:
+        return f"{number(sessions.offered_per_s)} sessions/s"
     if config.get("concurrency"):
         return f"{number(config['concurrency'])} users"
-    return "all at once" if load["mode"] == "throughput" else f"mode {load['mode']}"
+    return "all at once" if load.mode == "throughput" else f"mode {load.mode}"
 
 
-def banner(summary: SummaryDocument) -> tuple[Banner, ...]:
+def banner(summary: RunSummary) -> tuple[Banner, ...]:
     """The verdict with its reach, its reasons, and what to do about each."""
-    verdict = summary.get("verdict")
-    if verdict is None:
-        return ()
-    line = headline.of(summary, verdict["status"])
+    verdict = summary.verdict
+    line = headline.of(summary, verdict.status)
     tone, meaning = VERDICTS.get(line.status, ("", ""))
     reasons = [Reason(failure) for failure in details.failures(summary)]
-    reasons += [Reason(text, advice) for text, advice in zip(verdict["reasons"], advice_of(verdict), strict=True)]
+    reasons += [Reason(text, advice) for text, advice in zip(verdict.reasons, advice_of(verdict), strict=True)]
     more = f"What to do, reason by reason: {TROUBLESHOOTING}" if reasons else ""
     return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more),)
 
@@ -114,7 +116,7 @@ def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
     )
 
 
-def _warnings(summary: SummaryDocument) -> list[Block]:
+def _warnings(summary: RunSummary) -> list[Block]:
     early = details.ended_early(summary)
     found: list[Block] = []
     if early:
@@ -124,48 +126,48 @@ def _warnings(summary: SummaryDocument) -> list[Block]:
     return found
 
 
-def _objectives(summary: SummaryDocument) -> list[Block]:
+def _objectives(summary: RunSummary) -> list[Block]:
     """The objectives, missed ones first; of many only some."""
-    rows = sorted(summary["slo"]["objectives"], key=lambda row: bool(row["held"]))
+    rows = sorted(summary.slo.objectives, key=lambda row: bool(row.held))
     if not rows:
         return []
     shown = rows[: _objectives_shown(rows)]
     left = len(rows) - len(shown)
     notes = (f"{left} more held",) if left else ()
-    level = Level.BRIEF if summary["slo"]["held"] is False else Level.FIRST
+    level = Level.BRIEF if summary.slo.held is False else Level.FIRST
     return [objective_table("Objectives", shown, summary, level=level, notes=notes)]
 
 
-def _objectives_shown(rows: Sequence[Mapping[str, Any]]) -> int:
-    return max(sum(not row["held"] for row in rows), _OBJECTIVES_SHOWN)
+def _objectives_shown(rows: Sequence[ObjectiveResult]) -> int:
+    return max(sum(not row.held for row in rows), _OBJECTIVES_SHOWN)
 
 
-def left_out(summary: SummaryDocument) -> Iterator[Table]:
+def left_out(summary: RunSummary) -> Iterator[Table]:
     """What the first screen has shortened, in full: objectives and errors."""
-    objectives, errors = summary["slo"]["objectives"], summary["errors"]
+    objectives, errors = summary.slo.objectives, summary.errors
     if len(objectives) > _objectives_shown(objectives):
         yield objective_table("All objectives", objectives, summary)
-    if len(errors) > ERRORS_SHOWN + 1 or any(len(row["error"] or "") > _ERROR_WIDTH for row in errors):
+    if len(errors) > ERRORS_SHOWN + 1 or any(len(row.error or "") > _ERROR_WIDTH for row in errors):
         yield error_table("All errors", [error_row(row) for row in errors])
 
 
 def objective_table(
     title: str,
-    rows: Sequence[Mapping[str, Any]],
-    summary: SummaryDocument,
+    rows: Sequence[ObjectiveResult],
+    summary: RunSummary,
     *,
     level: Level = Level.USUAL,
     notes: tuple[str, ...] = (),
 ) -> Table:
     """Objectives: the value of each, and whether it held."""
-    good: Tone = "good" if (summary.get("verdict") or {}).get("status") == "VALID" else ""
+    good: Tone = "good" if summary.verdict.status == Status.VALID else ""
     columns = (Column("Objective"), Column("Measured"), Column("", left=True, wrap=True))
     cells = tuple(
         Row(
             (
-                Cell(row["objective"], code=True),
+                Cell(row.objective, code=True),
                 Cell(formatting.objective_value(row)),
-                Cell(remarks.outcome(row), good if row["held"] else "bad"),
+                Cell(remarks.outcome(row), good if row.held else "bad"),
             )
         )
         for row in rows
@@ -173,53 +175,52 @@ def objective_table(
     return Table(title, columns, cells, level=level, notes=notes, half=level < Level.USUAL)
 
 
-def _numbers(summary: SummaryDocument) -> Table:
+def _numbers(summary: RunSummary) -> Table:
     """The table to see first: latencies and rates with their intervals, and the error that a calibration found."""
-    calibration = summary.get("calibration")
+    calibration = summary.calibration
     known = details.latencies(summary)
     rows = [_latency(summary, name, calibration) for name in ("ttft", "tpot", "e2el") if name in known]
     rows += _job_rows(summary)
     rates = _rates(summary)
-    throughput: Mapping[str, Any] = summary["throughput"]
+    throughput = summary.throughput
     for key, title in rates:
-        error = _error(calibration, "throughput", key)
-        missing = throughput["too_few"].get(key)
-        beside = _below(throughput["ci95"][key], missing)
+        error = _error_of_rate(calibration, key)
+        missing = throughput.too_few.get(key)
+        beside = _below(throughput.ci95[key], missing)
         value = Cell(
-            number(throughput[key]), below=(beside, error),
+            number(throughput.of(key)), below=(beside, error),
             hint="" if missing is None else formatting.missing(missing), key=key,
         )  # fmt: skip
         rows.append(Row((Cell(title), value)))
     columns = (Column(""), Column("Median"), Column("P99"))
-    notes = () if summary["errors"] else (f"{remarks.no_errors(summary).capitalize()}.",)
+    notes = () if summary.errors else (f"{remarks.no_errors(summary).capitalize()}.",)
     return Table(
         "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=notes,
         level=Level.FIRST, half=True, lead=True,
     )  # fmt: skip
 
 
-def _latency(summary: SummaryDocument, name: str, calibration: Mapping[str, Any] | None) -> Row:
-    metric, row = METRICS[name], summary["latency"][METRICS[name].key]
+def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
+    metric, row = METRICS[name], summary.latency[METRICS[name].key]
     cells = []
     for stat in ("p50", "p99"):
-        missing = row["too_few"].get(stat)
-        error = _error(calibration, "metrics", metric.key, stat)
+        missing = row.too_few.get(stat)
+        error = _error(calibration, metric.key, stat)
         hint = "" if missing is None else formatting.missing(missing)
         cells.append(
-            Cell(statistic(row, stat), below=(_below(row["ci95"].get(stat), missing), error), hint=hint,
+            Cell(statistic(row, stat), below=(_below(row.ci95.get(stat), missing), error), hint=hint,
                  key=f"{name}:{stat}")
         )  # fmt: skip
     return Row((Cell(metric.title, unit=metric.unit), *cells))
 
 
-def _job_rows(summary: SummaryDocument) -> Iterator[Row]:
-    found: Mapping[str, Any] | None = summary.get("jobs")
-    if found is None:
+def _job_rows(summary: RunSummary) -> Iterator[Row]:
+    if summary.jobs is None:
         return
-    job_s, rates = found["job_s"], found["rates"]
-    cells = (_of_jobs(job_s[stat], job_s["ci95"].get(stat)) for stat in ("p50", "p99"))
+    job_s, rates = summary.jobs.job_s, summary.jobs.rates
+    cells = (_of_jobs(job_s.of(stat), job_s.ci95.get(stat)) for stat in ("p50", "p99"))
     yield Row((Cell("Job", unit="s"), *cells))
-    yield Row((Cell("Jobs/h"), _of_jobs(rates["jobs_per_hour"], rates["ci95"]["jobs_per_hour"])))
+    yield Row((Cell("Jobs/h"), _of_jobs(rates.jobs_per_hour, rates.ci95["jobs_per_hour"])))
 
 
 def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
@@ -227,35 +228,39 @@ def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
     return Cell(number(value), below=(interval(ends) or missing,))
 
 
-def _rates(summary: SummaryDocument) -> list[tuple[str, str]]:
-    if has_tokens(summary):
+def _rates(summary: RunSummary) -> list[tuple[str, str]]:
+    if summary.inputs is None:
         return [("output_tokens_per_s", "Output tokens/s"), ("requests_per_s", "Requests/s")]
-    are = f"{str(summary['inputs']['are']).capitalize()}/s"
+    are = f"{summary.inputs.are.capitalize()}/s"
     return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
 
 
-def _below(ends: Sequence[float] | None, missing: Mapping[str, Any] | None) -> str:
+def _below(ends: Sequence[float] | None, missing: TooFewValues | None) -> str:
     return interval(ends) or (remarks.TOO_FEW if missing is not None else "")
 
 
-def _error(calibration: Mapping[str, Any] | None, where: str, metric: str, stat: str | None = None) -> str:
-    """The error of a number that a calibration found; empty if none did."""
-    for row in (calibration or {}).get(where, ()):
-        if row["metric"] == metric and (stat is None or row["stat"] == stat):
-            return signed_share(row["error_share"]) if stat is None else signed(row["error"])
-    return ""
+def _error(calibration: LedgerCalibration | KnownCalibration | None, metric: str, stat: str) -> str:
+    """The error of a statistic that a calibration found; empty if none did."""
+    rows = () if calibration is None else calibration.metrics
+    return next((signed(row.error) for row in rows if row.metric == metric and row.stat == stat), "")
 
 
-def _errors(summary: SummaryDocument) -> Iterator[Block]:
+def _error_of_rate(calibration: LedgerCalibration | KnownCalibration | None, rate: str) -> str:
+    """The error of a rate as a share, which only the ledger of this run tells; else empty."""
+    rows = calibration.throughput if isinstance(calibration, LedgerCalibration) else ()
+    return next((signed_share(row.error_share) for row in rows if row.metric == rate), "")
+
+
+def _errors(summary: RunSummary) -> Iterator[Block]:
     """The most frequent errors."""
-    rows = summary["errors"]
+    rows = summary.errors
     if not rows:
         return
     shown = rows[:ERRORS_SHOWN] if len(rows) > ERRORS_SHOWN + 1 else rows
     left = rows[len(shown) :]
     cells = [error_row(row, _ERROR_WIDTH) for row in shown]
     if left:
-        rest = sum(row["n"] for row in left)
+        rest = sum(row.n for row in left)
         cells.append(Row((Cell(f"{rest:,}"), Cell(""), Cell(""), Cell(f"with {len(left)} other messages"))))
     yield error_table("Errors", cells, level=Level.BRIEF)
 
@@ -269,49 +274,49 @@ def error_table(title: str, rows: Sequence[Row], *, level: Level = Level.USUAL) 
     return Table(title, columns, tuple(rows), level=level, half=level is Level.BRIEF)
 
 
-def error_row(row: Mapping[str, Any], width: int | None = None) -> Row:
+def error_row(row: ErrorCount, width: int | None = None) -> Row:
     """An error: how often it came, and what the server said, at most `width` characters of it."""
-    message = row["error"] or ""
+    message = row.error or ""
     if width is not None and len(message) > width:
         message = message[:width] + "…"
-    status = NOTHING if row["status"] is None else str(row["status"])
-    return Row((Cell(f"{row['n']:,}"), Cell(row["outcome"], code=True), Cell(status), Cell(message)))
+    status = NOTHING if row.status is None else str(row.status)
+    return Row((Cell(f"{row.n:,}"), Cell(row.outcome, code=True), Cell(status), Cell(message)))
 
 
-def _next(summary: SummaryDocument) -> list[Block]:
+def _next(summary: RunSummary) -> list[Block]:
     """What helps next after a run whose numbers may be read: at most two commands."""
-    verdict = summary.get("verdict") or {}
-    if verdict.get("status") not in ("VALID", "SUSPECT") or not summary["counts"]["succeeded"]:
+    status = summary.verdict.status
+    if status not in (Status.VALID, Status.SUSPECT) or not summary.counts.succeeded:
         return []
     found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
     if not found:
         found = [Finding("compares it with another run", command="python -m bench compare RUN OTHER")]
-    most = 2 if verdict["status"] == "VALID" else 1
+    most = 2 if status == Status.VALID else 1
     return [Findings(tuple(found[:most]), title="Next", level=Level.FIRST, half=True)]
 
 
-def _keep_objectives(summary: SummaryDocument) -> Iterator[Finding]:
-    if summary["slo"]["held"] is False:
+def _keep_objectives(summary: RunSummary) -> Iterator[Finding]:
+    if summary.slo.held is False:
         text = "(same flags) finds the largest load that keeps them"
         yield Finding(text, command="python -m bench search")
 
 
-def _longer(summary: SummaryDocument) -> Iterator[Finding]:
+def _longer(summary: RunSummary) -> Iterator[Finding]:
     """How long a run has to be for the first percentile that has no interval."""
-    latency: Mapping[str, Mapping[str, Any]] = summary["latency"]
-    row = latency["ttft_ms"] if latency["ttft_ms"]["n"] else latency["e2el_ms"]
+    latency = summary.latency
+    row = latency["ttft_ms"] if latency["ttft_ms"].n else latency["e2el_ms"]
     for stat in ("p50", "p90", "p99"):
-        missing = row["too_few"].get(stat)
-        if missing is not None and missing["run_s"] is not None:
-            requests = summary.get("run", {}).get("config", {}).get("requests")
+        missing = row.too_few.get(stat)
+        if missing is not None and missing.run_s is not None:
+            requests = summary.run.get("config", {}).get("requests")
             instead = "in place of --requests " if requests is not None else ""
             name = headline.PERCENTILES[stat]
             text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"
-            yield Finding(text, command=f"--duration {math.ceil(missing['run_s'])}s")
+            yield Finding(text, command=f"--duration {math.ceil(missing.run_s)}s")
             return
 
 
-def _calibrate(summary: SummaryDocument) -> Iterator[Finding]:
-    if summary.get("calibration") is None:
+def _calibrate(summary: RunSummary) -> Iterator[Finding]:
+    if summary.calibration is None:
         text = "(same flags) measures the error of these numbers"
         yield Finding(text, command="python -m bench calibrate")

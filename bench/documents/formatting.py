@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from bench.metrics import bounds
+
+if TYPE_CHECKING:
+    from bench.results.numbers import Metric, TooFewValues
+    from bench.results.summary import ObjectiveResult
 
 NOTHING = "–"
 
@@ -39,16 +43,16 @@ def about(value_s: float) -> str:
     return f"{math.ceil(value_s)} s"
 
 
-def missing(too_few: Mapping[str, Any]) -> str:
+def missing(too_few: TooFewValues) -> str:
     """Why a number has no interval, and what would give it one."""
-    have, needed, run_s = math.floor(too_few["independent"]), too_few["needed"], too_few["run_s"]
+    have, needed, run_s = math.floor(too_few.independent), too_few.needed, too_few.run_s
     longer = "" if run_s is None else f"; a run of about {about(run_s)} would do"
     return f"too few independent values: {have:,} of {needed:,}{longer}"
 
 
-def statistic(row: Mapping[str, Any], stat: str) -> str:
+def statistic(row: Metric, stat: str) -> str:
     """A statistic of a metric in a summary; what it lies between, where stamps leave it more open than it is large."""
-    return interval(row["bounds"][stat]) if bounds.meaningless(row, stat) else number(row[stat])
+    return interval(row.bounds[stat]) if bounds.meaningless(row, stat) else number(row.of(stat))
 
 
 def share(value: float | None) -> str:
@@ -84,11 +88,9 @@ def measured(value: float | None, unit: str) -> str:
     return share(value) if unit == "share" else f"{number(value)} {_UNITS.get(unit, unit)}"
 
 
-def objective_value(row: Mapping[str, Any]) -> str:
+def objective_value(row: ObjectiveResult) -> str:
     """The value that an objective was held against; what it lies between, where that is all that the stamps say."""
-    return (
-        measured(row["value"], row["unit"]) if row["between"] is None else f"{interval(row['between'])} {row['unit']}"
-    )
+    return measured(row.value, row.unit) if row.between is None else f"{interval(row.between)} {row.unit}"
 
 
 def age(value_s: float) -> str:

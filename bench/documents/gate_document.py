@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from bench.documents.comparison import change_text, interval_text, seen_text, title, value
 from bench.documents.document import (
@@ -25,67 +25,69 @@ from bench.documents.document import (
 )
 from bench.documents.formatting import measured, number, share
 
-Content = Mapping[str, Any]
+if TYPE_CHECKING:
+    from bench.results.gate import GateMetric, GateObjective, GateResult
+
 TONES: dict[str, Tone] = {"failed": "bad", "held": "good", "not shown": "warn"}
 _NOT_HELD = ". Not shown is not held: it may be broken, and these runs cannot tell. --strict fails it"
 
 
-def gate_document(content: Content) -> Document:
+def gate_document(content: GateResult) -> Document:
     """The document of a gate: a terminal shows its first level, the summary of a job all of it."""
     blocks: list[Block] = [*_objectives(content), *_metrics(content), *_sentences(content)]
-    blocks.append(Code("", shlex.join(content["command"])))
-    banner = Banner(verdict_line(content), "", "bad" if content["exit"] else "good")
+    blocks.append(Code("", shlex.join(content.command)))
+    banner = Banner(verdict_line(content), "", "bad" if content.exit else "good")
     return Document("", (banner,), (Section("", tuple(blocks)),))
 
 
-def verdict_line(content: Content) -> str:
+def verdict_line(content: GateResult) -> str:
     """The outcome in a sentence."""
-    counts = content["counts"]
-    if content["exit"] in (3, 4):
-        bad = [run for run in content["runs"] if run["verdict"] in ("INVALID", "FAILED")]
-        because = bad[0]["reasons"][0] if bad[0]["reasons"] else "no reason was written down"
-        return f"{bad[0]['verdict']}: {bad[0]['directory']} cannot be judged ({because})"
+    counts = content.counts
+    if content.exit in (3, 4):
+        bad = [run for run in content.runs if run.verdict in ("INVALID", "FAILED")]
+        because = bad[0].reasons[0] if bad[0].reasons else "no reason was written down"
+        return f"{bad[0].verdict}: {bad[0].directory} cannot be judged ({because})"
     said = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
-    passed = "failed" if content["exit"] else "passed"
-    if content["exit"] and not counts["failed"]:
+    passed = "failed" if content.exit else "passed"
+    if content.exit and not counts["failed"]:
         return f"The gate failed: {said}, and --strict takes what is not shown for failed"
     if not said:
         return f"The gate {passed}: nothing was judged"
-    return f"The gate {passed}: {said}{'' if content['exit'] or not counts['not shown'] else _NOT_HELD}"
+    return f"The gate {passed}: {said}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"
 
 
-def allowed_text(row: Mapping[str, Any]) -> str:
+def allowed_text(row: GateMetric) -> str:
     """What a number may change by before it fails: the margin, to the worse side."""
-    sign = "+" if row["higher_is_worse"] else "-"
-    return f"{sign}{share(row['margin'])}" if row["ratio"] else f"{sign}{row['margin'] * 100:g} pts"
+    sign = "+" if row.higher_is_worse else "-"
+    return f"{sign}{share(row.margin)}" if row.ratio else f"{sign}{row.margin * 100:g} pts"
 
 
-def objective_interval(row: Mapping[str, Any]) -> str:
+def objective_interval(row: GateObjective) -> str:
     """The interval of an objective's value; empty if there is none."""
-    if row["low"] is None:
+    if row.low is None:
         return ""
-    write = share if row["unit"] == "share" else number
-    return f"[{write(row['low'])}, {write(row['high'])}]"
+    write = share if row.unit == "share" else number
+    return f"[{write(row.low)}, {write(row.high)}]"
 
 
-def _objectives(content: Content) -> Iterator[Block]:
-    if content["objectives"]:
+def _objectives(content: GateResult) -> Iterator[Block]:
+    if content.objectives:
         columns = (Column("Objective"), Column("Measured"), Column("95% interval"), Column("", left=True))
         rows = tuple(
             Row(
                 (
-                    Cell(row["name"], code=True),
-                    *text_cells(measured(row["value"], row["unit"]), objective_interval(row)),
+                    Cell(row.name, code=True),
+                    *text_cells(measured(row.value, row.unit), objective_interval(row)),
                     _verdict(row),
                 )
             )
-            for row in content["objectives"]
+            for row in content.objectives
         )
         yield Table("Objectives", columns, rows, level=Level.FIRST)
 
 
-def _metrics(content: Content) -> Iterator[Block]:
-    if content["metrics"]:
+def _metrics(content: GateResult) -> Iterator[Block]:
+    if content.metrics:
         heads = ("Before", "Now", "Change", "95% interval")
         columns = (
             Column("Against the baseline"), *map(Column, heads), Column("Found from", drop=1), Column("Allowed"),
@@ -99,31 +101,27 @@ def _metrics(content: Content) -> Iterator[Block]:
                     _verdict(row),
                 )
             )
-            for row in content["metrics"]
+            for row in content.metrics
         )
         yield Table("Against the baseline", columns, rows, level=Level.FIRST)
 
 
-def _sentences(content: Content) -> Iterator[Block]:
-    sentences = [f"{row['name']}: {row['why']}" for row in content["objectives"] if row["why"]]
-    sentences += [_power(row) for row in content["metrics"] if row["verdict"] == "not shown"]
-    sentences += content["notes"]
+def _sentences(content: GateResult) -> Iterator[Block]:
+    sentences = [f"{row.name}: {row.why}" for row in content.objectives if row.why]
+    sentences += [_power(row) for row in content.metrics if row.verdict == "not shown"]
+    sentences += content.notes
     if sentences:
         yield Findings(tuple(Finding(sentence, "warn") for sentence in sentences), level=Level.FIRST)
-    reasons = (
-        f"{run['directory']}: {r}" for run in content["runs"] if run["verdict"] != "VALID" for r in run["reasons"]
-    )
+    reasons = (f"{run.directory}: {r}" for run in content.runs if run.verdict != "VALID" for r in run.reasons)
     if others := [reason for reason in dict.fromkeys(reasons) if reason not in sentences]:
         yield Findings(tuple(Finding(reason, "warn") for reason in others))
 
 
-def _power(row: Mapping[str, Any]) -> str:
+def _power(row: GateMetric) -> str:
     """What these runs could have shown of a number."""
-    worse = "+" if row["higher_is_worse"] else "-"
-    return (
-        f"{row['title']}: not shown; these runs find a change of {worse}{seen_text(row)} or more in four gates of five"
-    )
+    worse = "+" if row.higher_is_worse else "-"
+    return f"{row.title}: not shown; these runs find a change of {worse}{seen_text(row)} or more in four gates of five"
 
 
-def _verdict(row: Mapping[str, Any]) -> Cell:
-    return Cell(row["verdict"], TONES[row["verdict"]])
+def _verdict(row: GateObjective | GateMetric) -> Cell:
+    return Cell(row.verdict, TONES[row.verdict])

@@ -4,12 +4,15 @@ curve each."""
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.documents.formatting import number
 from bench.documents.sweep_words import UNITS, delivered_by, has_jobs
+
+if TYPE_CHECKING:
+    from bench.results.sweep import FittedKnee, SweepContent, SweepNumber, SweepPoint
 
 TONES: tuple[Tone, ...] = ("main", "second", "warn", "quiet")
 MOST_SWEEPS = len(TONES)
@@ -20,10 +23,8 @@ MARKS: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
 )
 """Points that are not VALID have a mark: on the curve, or, where they were not measured, in place of it."""
 
-Sweep = Mapping[str, Any]
 
-
-def build(sweeps: Sequence[Sweep], names: Sequence[str]) -> list[Chart]:
+def build(sweeps: Sequence[SweepContent], names: Sequence[str]) -> list[Chart]:
     """All charts; `names` are those of the sweeps, where there are several."""
     kinds = {delivered_by(sweep) for sweep in sweeps}
     of_inputs = kinds == {"inputs_per_s"}
@@ -45,28 +46,34 @@ def build(sweeps: Sequence[Sweep], names: Sequence[str]) -> list[Chart]:
         found.append(_by_load(sweeps, names, "jobs", "Job seconds", meaning, "s", stats))
         meaning = "Jobs that ended, an hour."
         found.append(_by_load(sweeps, names, "jobs_per_hour", "Jobs an hour", meaning, "jobs/h", ("jobs_per_hour",)))
-    if any(point["numbers"]["goodput"]["value"] is not None for sweep in sweeps for point in sweep["points"]):
+    if any(point.numbers["goodput"].value is not None for sweep in sweeps for point in sweep.points):
         meaning = "Requests per second that met every objective."
         found.append(_by_load(sweeps, names, "goodput", "Goodput", meaning, "requests/s", ("goodput_per_s",)))
-    if any(sweep["gpus"] is not None for sweep in sweeps):
+    if any(sweep.gpus is not None for sweep in sweeps):
         found.append(_pareto(sweeps, names))
     return found
 
 
 def _by_load(
-    sweeps: Sequence[Sweep], names: Sequence[str], key: str, title: str, meaning: str, unit: str, stats: Sequence[str]
+    sweeps: Sequence[SweepContent],
+    names: Sequence[str],
+    key: str,
+    title: str,
+    meaning: str,
+    unit: str,
+    stats: Sequence[str],
 ) -> Chart:
-    loads = sorted({point["load"] for sweep in sweeps for point in sweep["points"]})
+    loads = sorted({point.load for sweep in sweeps for point in sweep.points})
     x = [math.log10(load) for load in loads]
     lines: list[Line] = []
     for k, sweep in enumerate(sweeps):
-        points = {point["load"]: point for point in sweep["points"]}
+        points = {point.load: point for point in sweep.points}
         for j, stat in enumerate(stats):
             of_stat = stat.partition(":")[2] or "measured"
             name = of_stat if len(sweeps) == 1 else names[k]
             tone = TONES[j if len(sweeps) == 1 else k]
             shown = [_number(points.get(load), stat) for load in loads]
-            fitted = key == "throughput" and len(sweeps) == 1 and sweep["knee"] is not None
+            fitted = key == "throughput" and len(sweeps) == 1 and sweep.knee is not None
             style: Style = "points" if fitted else "line"
             lines.append(Line(name, _values(shown, "value"), style, tone, over_gaps=True))
             drawn = len(sweeps) == 1 and j == 0 and any(_values(shown, "low"))
@@ -76,14 +83,14 @@ def _by_load(
                 lines.append(
                     Line(ends, edge, tone="quiet", dashed=True, hidden=not drawn, in_legend=False, over_gaps=True)
                 )
-        if key == "throughput" and len(sweeps) == 1 and sweep["knee"] is not None:
-            lines.append(Line("fitted", [_fitted(sweep["knee"], load) for load in loads], tone="second", dashed=True))
+        if key == "throughput" and len(sweeps) == 1 and sweep.knee is not None:
+            lines.append(Line("fitted", [_fitted(sweep.knee, load) for load in loads], tone="second", dashed=True))
         for mark, statuses, tone in MARKS:
             marked = [_number(points.get(load), stats[0], statuses) for load in loads]
             if any(marked):
                 name = mark if len(sweeps) == 1 else f"{names[k]}, {mark}"
                 lines.append(Line(name, _values(marked, "value"), "points", tone))
-    units = {sweep["unit"] for sweep in sweeps}
+    units = {sweep.unit for sweep in sweeps}
     room = 0.05 * max(x[-1] - x[0], 0.5) if x else 0
     return Chart(
         key=key,
@@ -99,23 +106,19 @@ def _by_load(
     )
 
 
-def _number(
-    point: Mapping[str, Any] | None, stat: str, statuses: Collection[str] | None = None
-) -> Mapping[str, Any] | None:
+def _number(point: SweepPoint | None, stat: str, statuses: Collection[str] | None = None) -> SweepNumber | None:
     """The number of a point that was measured, or of one that has one of these verdicts."""
-    if point is None or not (point["usable"] if statuses is None else point["status"] in statuses):
+    if point is None or not (point.usable if statuses is None else point.status in statuses):
         return None
-    found: Mapping[str, Any] = point["numbers"][stat]
-    return found
+    return point.numbers[stat]
 
 
-def _values(cells: Sequence[Mapping[str, Any] | None], key: str) -> list[float | None]:
-    return [None if cell is None else cell[key] for cell in cells]
+def _values(cells: Sequence[SweepNumber | None], key: str) -> list[float | None]:
+    return [None if cell is None else getattr(cell, key) for cell in cells]
 
 
-def _fitted(knee: Mapping[str, Any], load: float) -> float:
-    value: float = knee["ceiling"] * load / (load + knee["half_at"])
-    return value
+def _fitted(knee: FittedKnee, load: float) -> float:
+    return knee.ceiling * load / (load + knee.half_at)
 
 
 def _ticks(x: Sequence[float], loads: Sequence[float]) -> tuple[tuple[float, str], ...]:
@@ -124,20 +127,24 @@ def _ticks(x: Sequence[float], loads: Sequence[float]) -> tuple[tuple[float, str
     return tuple((at, f"{load:,g}") for k, (at, load) in enumerate(zip(x, loads, strict=True)) if k % every == 0)
 
 
-def _pareto(sweeps: Sequence[Sweep], names: Sequence[str]) -> Chart:
+def _pareto(sweeps: Sequence[SweepContent], names: Sequence[str]) -> Chart:
     """Tokens per second of a GPU against those of a user: to the right and up is better."""
     placed = [
-        (point["per_user"]["value"], point["per_gpu"]["value"], k, point)
+        (user.value, gpu.value, k, point, place)
         for k, sweep in enumerate(sweeps)
-        for point in sweep["points"]
-        if point["place"] is not None
+        for point in sweep.points
+        if (place := point.place) is not None
+        and (user := point.per_user) is not None
+        and (gpu := point.per_gpu) is not None
+        and user.value is not None
+        and gpu.value is not None
     ]
     placed.sort(key=lambda row: row[:3])
     x = [row[0] for row in placed]
     lines: list[Line] = []
     for k, name in enumerate(names):
-        frontier = [gpu if of == k and point["place"]["on_frontier"] else None for _, gpu, of, point in placed]
-        behind = [gpu if of == k and not point["place"]["on_frontier"] else None for _, gpu, of, point in placed]
+        frontier = [gpu if of == k and place.on_frontier else None for _, gpu, of, _, place in placed]
+        behind = [gpu if of == k and not place.on_frontier else None for _, gpu, of, _, place in placed]
         title = "frontier" if len(sweeps) == 1 else name
         lines.append(Line(title, frontier, tone=TONES[k], over_gaps=True))
         lines.append(Line(f"{title}, points", frontier, "points", TONES[k], in_legend=False))
@@ -152,13 +159,13 @@ def _pareto(sweeps: Sequence[Sweep], names: Sequence[str]) -> Chart:
         x_title="output tokens/s per user (1 / TPOT p50)",
         x=x,
         x_span=(0, greatest * 1.05),
-        x_names=[_pareto_name(sweeps, names, k, point) for _, _, k, point in placed],
+        x_names=[_pareto_name(sweeps, names, k, point) for _, _, k, point, _ in placed],
         ticks=tuple((n * step, number(n * step)) for n in range(int(greatest / step) + 1)),
         step=0,
         panels=(Panel("tokens/s per GPU", tuple(lines)),),
     )
 
 
-def _pareto_name(sweeps: Sequence[Sweep], names: Sequence[str], k: int, point: Mapping[str, Any]) -> str:
-    name = f"{point['load']:,g} {sweeps[k]['unit']}" + (f", {names[k]}" if len(sweeps) > 1 else "")
-    return name + (", not told apart from the frontier" if point["place"]["overlaps"] else "")
+def _pareto_name(sweeps: Sequence[SweepContent], names: Sequence[str], k: int, point: SweepPoint) -> str:
+    name = f"{point.load:,g} {sweeps[k].unit}" + (f", {names[k]}" if len(sweeps) > 1 else "")
+    return name + (", not told apart from the frontier" if point.place is not None and point.place.overlaps else "")

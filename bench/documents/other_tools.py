@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents import formatting
 from bench.documents.details import has_tokens
 from bench.metrics.catalog import METRICS
+from bench.results.numbers import Metric
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.numbers import Printed
+    from bench.results.summary import RunSummary
 
 SHOWN = ("ttft", "tpot", "itl", "e2el")
 
@@ -38,31 +40,39 @@ class ToolRow:
     why: tuple[str, ...] = ()
 
 
-def columns(summary: SummaryDocument) -> list[tuple[str, str]]:
+def columns(summary: RunSummary) -> list[tuple[str, str]]:
     """Titles and units of the columns."""
     if not has_tokens(summary):
         return [(METRICS["e2el"].title, METRICS["e2el"].unit), ("Requests", "/s")]
     return [(METRICS[name].title, METRICS[name].unit) for name in SHOWN] + [("Output", "tokens"), ("TPS", "tokens/s")]
 
 
-def rows(summary: SummaryDocument) -> list[ToolRow]:
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The shown latencies by their keys, and the shown rates and amounts."""
+
+    latency: Mapping[str, Metric | Printed | None]
+    rates: Sequence[float | None]
+
+
+def rows(summary: RunSummary) -> list[ToolRow]:
     """Our own numbers first, then those of each tool; no rows where no request gave a number."""
-    latency, throughput = summary["latency"], summary["throughput"]
-    ours: dict[str, Any] = {METRICS[name].key: latency[METRICS[name].key] for name in SHOWN}
-    ours |= {"output_tokens": summary["tokens"]["output"], "output_tokens_per_s": throughput["output_tokens_per_s"]}
-    if not ours["e2el_ms"]["n"]:
+    if not summary.latency["e2el_ms"].n:
         return []
-    shown: tuple[str, ...] = SHOWN
-    rates: tuple[str, ...] = ("output_tokens", "output_tokens_per_s")
-    if not has_tokens(summary):
-        ours["requests_per_s"] = throughput["requests_per_s"]
-        shown, rates = ("e2el",), ("requests_per_s",)
-    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours, shown, rates))]
-    for tool in summary["compat"].values():
-        why = [f"No {_title(key)}: {reason}." for key, reason in tool["missing"].items()]
-        found.append(
-            ToolRow(tool["title"], tool["version"], _cells(tool, ours, shown, rates), (*tool["differences"], *why))
+    tokens, rates = has_tokens(summary), summary.throughput
+    keys = [METRICS[name].key for name in (SHOWN if tokens else ("e2el",))]
+    ours = _Numbers(
+        {key: summary.latency[key] for key in keys},
+        (summary.tokens.output, rates.output_tokens_per_s) if tokens else (rates.requests_per_s,),
+    )
+    found = [ToolRow("Trueload", "these are the numbers above", _cells(ours, ours))]
+    for tool in summary.compat.values():
+        why = [f"No {_title(key)}: {reason}." for key, reason in tool.missing.items()]
+        printed = _Numbers(
+            {key: getattr(tool, key) for key in keys},
+            (tool.output_tokens, tool.output_tokens_per_s) if tokens else (tool.requests_per_s,),
         )
+        found.append(ToolRow(tool.title, tool.version, _cells(printed, ours), (*tool.differences, *why)))
     return found
 
 
@@ -70,21 +80,22 @@ def _title(key: str) -> str:
     return next(metric.title for metric in METRICS.values() if metric.key == key)
 
 
-def _cells(
-    tool: Mapping[str, Any], ours: Mapping[str, Any], shown: Sequence[str], rates: Sequence[str]
-) -> tuple[ToolCell, ...]:
+def _cells(tool: _Numbers, ours: _Numbers) -> tuple[ToolCell, ...]:
     cells = []
-    for name in shown:
-        key = METRICS[name].key
-        stats = tool[key]
-        if stats is None:
+    for key, stats in tool.latency.items():
+        own = ours.latency[key]
+        if stats is None or own is None:
             cells.append(ToolCell(formatting.NOTHING, (), False))
             continue
-        mean, p50, p99 = (formatting.statistic(stats, stat) for stat in ("mean", "p50", "p99"))
-        cells.append(ToolCell(p50, (mean, p99), _furthest(stats, ours[key]) >= APART))
-    for key in rates:
-        cells.append(ToolCell(formatting.number(tool[key]), (), _away(tool[key], ours[key]) >= APART))
+        mean, p50, p99 = (_statistic(stats, stat) for stat in ("mean", "p50", "p99"))
+        cells.append(ToolCell(p50, (mean, p99), _furthest(stats, own) >= APART))
+    for value, own_value in zip(tool.rates, ours.rates, strict=True):
+        cells.append(ToolCell(formatting.number(value), (), _away(value, own_value) >= APART))
     return tuple(cells)
+
+
+def _statistic(row: Metric | Printed, stat: str) -> str:
+    return formatting.statistic(row, stat) if isinstance(row, Metric) else formatting.number(row.of(stat))
 
 
 def _away(value: float | None, ours: float | None) -> float:
@@ -94,5 +105,5 @@ def _away(value: float | None, ours: float | None) -> float:
     return abs(value - ours) / abs(ours) if ours else 1.0
 
 
-def _furthest(found: Mapping[str, Any], ours: Mapping[str, Any]) -> float:
-    return max(_away(found[stat], ours[stat]) for stat in ("mean", "p50", "p99"))
+def _furthest(printed: Metric | Printed, ours: Metric | Printed) -> float:
+    return max(_away(printed.of(stat), ours.of(stat)) for stat in ("mean", "p50", "p99"))

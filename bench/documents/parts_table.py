@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents.details import has_tokens
 from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
+from bench.results.summary import JudgedClass
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import PartNumbers, RunSummary
 
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
@@ -30,37 +31,37 @@ class PartsTable:
     notes: list[str]
 
 
-def tables(summary: SummaryDocument) -> list[PartsTable]:
+def tables(summary: RunSummary) -> list[PartsTable]:
     """A table for each kind of part that the run has several of."""
     tokens, found = has_tokens(summary), []
     for kind, (where, head) in KINDS.items():
         if parts := parts_of(summary, kind):
             notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]
             heads = (head, *(_HEADS if tokens else _HEADS_OF_INPUTS))
-            rows = [_row(part[kind], part, tokens=tokens) for part in parts]
+            rows = [_row(part, tokens=tokens) for part in parts]
             found.append(PartsTable(f"{head} by {kind}", heads, rows, notes))
     return found
 
 
-def of_every_kind(summary: SummaryDocument) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
     """Every part, with what an objective calls it: `{class=chat}`."""
     for kind in KINDS:
         for part in parts_of(summary, kind):
-            yield f"{{{kind}={part[kind]}}}", part
+            yield f"{{{kind}={part.name}}}", part
 
 
-def _row(name: str, part: Mapping[str, Any], *, tokens: bool) -> tuple[str, ...]:
-    latency, rates = part["latency"], part["throughput"]
+def _row(part: PartNumbers, *, tokens: bool) -> tuple[str, ...]:
+    latency, rates = part.latency, part.throughput
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
-    per_second = (number(rates["requests_per_s"]), number(rates["output_tokens_per_s" if tokens else "inputs_per_s"]))
-    return (name, f"{part['sent']:,}", *times, *per_second, f"{part['failed']:,}")
+    per_second = (number(rates.requests_per_s), number(rates.of("output_tokens_per_s" if tokens else "inputs_per_s")))
+    return (part.name, f"{part.sent:,}", *times, *per_second, f"{part.failed:,}")
 
 
-def _notes(part: Mapping[str, Any], summary: SummaryDocument) -> Iterator[str]:
+def _notes(part: PartNumbers, summary: RunSummary) -> Iterator[str]:
     """What is wrong with one class that is not so with the whole run."""
-    verdict, whole = part.get("verdict"), summary["verdict"]
-    if verdict is None or verdict["reasons"] == whole["reasons"]:
+    if not isinstance(part, JudgedClass) or part.verdict.reasons == summary.verdict.reasons:
         return
-    of_it = [reason for reason in verdict["reasons"] if reason not in whole["reasons"]]
-    yield f"Class {part['class']} is {verdict['status']}" + (f": {'; '.join(of_it)}." if of_it else ".")
+    verdict, whole = part.verdict, summary.verdict
+    of_it = [reason for reason in verdict.reasons if reason not in whole.reasons]
+    yield f"Class {part.name} is {verdict.status}" + (f": {'; '.join(of_it)}." if of_it else ".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.documents import packing
@@ -25,36 +26,37 @@ AMOUNTS = {"output_tokens_per_s": "output_tokens", "inputs_per_s": "inputs", "in
 
 def period_data(run: RunNumbers) -> dict[str, Any] | None:
     """None where the run has nothing to choose a period of."""
-    if run.page is None or len(run.series["t_s"]) < 2:
+    if run.page is None or len(run.series.t_s) < 2:
         return None
-    series, window = run.series, run.summary["window"]
-    k, packed = _packed(run.page["histograms"])
+    series, window = run.series, run.summary.window
+    k, packed = _packed(run.page.histograms)
     return {
-        "start": series["t_s"][0],
-        "step": series["step_s"],
-        "steps": len(series["t_s"]),
-        "end": series["end_s"],
+        "start": series.t_s[0],
+        "step": series.step_s,
+        "steps": len(series.t_s),
+        "end": series.end_s,
         "slice": k,
-        "steady": None if window["start_s"] is None else [window["start_s"], window["end_s"]],
+        "steady": None if window.start_s is None else [window.start_s, window.end_s],
         "perOctave": PER_OCTAVE,
         "borders": list(BORDERS),
         "histograms": packed,
         "metrics": [list(row) for row in ROWS if has_tokens(run.summary) or row[0] == "E2EL"],
-        "completed": series["completed"],
-        "failed": series["failed"],
+        "completed": series.completed,
+        "failed": series.failed,
         "rates": {
-            "requests_per_s": series["completed"],
+            "requests_per_s": series.completed,
             **{
-                key: [round(amount, 1) for amount in series[name]]
+                key: [round(amount, 1) for amount in amounts]
                 for key, name in AMOUNTS.items()
-                if name in series and has_tokens(run.summary) == (name == "output_tokens")
+                if has_tokens(run.summary) == (name == "output_tokens")
+                and (amounts := getattr(series, name)) is not None
             },
         },
-        "status": series["status"],
+        "status": series.status,
     }
 
 
-def _packed(histograms: dict[str, list[packing.Histogram]]) -> tuple[int, dict[str, dict[str, Any]]]:
+def _packed(histograms: Mapping[str, Sequence[packing.Histogram]]) -> tuple[int, dict[str, dict[str, Any]]]:
     """How many steps make a slice, and the histograms of the slices."""
     k = 1
     while True:

@@ -3,39 +3,38 @@ warnings and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents import details, jobs
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import ObjectiveResult, RunSummary
 
 TOO_FEW = "too few"
 """In place of the interval of a number that has too few independent values for one."""
 
 
-def held(objective: Mapping[str, Any]) -> str:
+def held(objective: ObjectiveResult) -> str:
     """Whether the value of an objective keeps to its limit."""
-    return "held" if objective["held"] else "missed"
+    return "held" if objective.held else "missed"
 
 
-def outcome(objective: Mapping[str, Any]) -> str:
+def outcome(objective: ObjectiveResult) -> str:
     """The same, and why the interval does not show it, where it does not."""
     unsure = details.uncertainty(objective)
     return f"{held(objective)}, {unsure}" if unsure else held(objective)
 
 
-def no_errors(summary: SummaryDocument) -> str:
+def no_errors(summary: RunSummary) -> str:
     """What stands in place of the errors of a run that has none."""
-    return "no request failed" if summary["counts"]["succeeded"] else "no request was answered"
+    return "no request failed" if summary.counts.succeeded else "no request was answered"
 
 
-def warnings(summary: SummaryDocument) -> list[str]:
+def warnings(summary: RunSummary) -> list[str]:
     """What the numbers leave out, or were disturbed by; beside the reasons of the verdict."""
-    return [*details.ended_early(summary), *summary["window"]["warnings"], *jobs.warnings(summary)]
+    return [*details.ended_early(summary), *summary.window.warnings, *jobs.warnings(summary)]
 
 
-def notes(summary: SummaryDocument) -> list[str]:
+def notes(summary: RunSummary) -> list[str]:
     """What the run noted of itself."""
-    return [str(note) for note in summary.get("run", {}).get("notes") or ()]
+    return [str(note) for note in summary.run.get("notes") or ()]

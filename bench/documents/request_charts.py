@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.documents.charts import Chart, Line, Panel, round_step
 from bench.documents.details import has_tokens
 from bench.documents.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
 
+if TYPE_CHECKING:
+    from bench.metrics.chosen_requests import ShownRequest
+
 _TIMELINE_SAMPLE = 100
 _SLOWEST_POINTS = 100
-Row = Mapping[str, Any]
 
 
-def _shown(run: RunNumbers) -> list[Row]:
+def _shown(run: RunNumbers) -> list[ShownRequest]:
     """Some of the slowest requests and the sample, each once."""
     assert run.page is not None
-    requests = run.page["requests"]
-    rows = {row["index"]: row for row in (*requests["slowest"][:_SLOWEST_POINTS], *requests["sample"])}
+    requests = run.page.requests
+    rows = {row.index: row for row in (*requests.slowest[:_SLOWEST_POINTS], *requests.sample)}
     return [rows[index] for index in sorted(rows)]
 
 
 def _which(run: RunNumbers, shown: int) -> str:
-    succeeded = run.summary["counts"]["succeeded"]
+    succeeded = run.summary.counts.succeeded
     return "All of them." if shown >= succeeded else f"{shown:,} of {succeeded:,}: the slowest, and an even sample."
 
 
@@ -44,9 +46,13 @@ def _against(
     x, y, x_title, unit, name = fields
     if run.page is None:
         return None
-    rows = [row for row in _shown(run) if row.get(x) is not None and row[y] is not None and row["outcome"] == "ok"]
-    rows.sort(key=lambda row: (row[x], row["index"]))
-    places = [float(row[x]) for row in rows]
+    points = [
+        (float(across), row.index, up)
+        for row in _shown(run)
+        if (across := getattr(row, x)) is not None and (up := getattr(row, y)) is not None and row.outcome == "ok"
+    ]
+    points.sort()
+    places = [across for across, _, _ in points]
     others = [Line(x_title, places, hidden=True, unit="")]
     if diagonal:
         others.append(Line("as asked", places, tone="quiet", dashed=True))
@@ -58,14 +64,14 @@ def _against(
     return Chart(
         key=key,
         title=title,
-        meaning=f"{meaning} {_which(run, len(rows))}",
+        meaning=f"{meaning} {_which(run, len(points))}",
         x_title=x_title,
         x=places,
         x_span=(first, last),
-        x_names=[f"#{row['index']}" for row in rows],
+        x_names=[f"#{index}" for _, index, _ in points],
         ticks=tuple((at, f"{at:,.6g}") for at in ticks),
         step=0,
-        panels=(Panel(unit, (Line(name, [row[y] for row in rows], "points"), *others)),),
+        panels=(Panel(unit, (Line(name, [up for _, _, up in points], "points"), *others)),),
         hover="points",
     )
 
@@ -86,10 +92,10 @@ def e2el_by_output(run: RunNumbers) -> Chart | None:
 
 def e2el_by_inputs(run: RunNumbers) -> Chart | None:
     """E2EL against the inputs of the request; none where all requests have as many."""
-    each = run.summary["inputs"]["per_request"]
-    if each["min"] == each["max"]:
+    inputs = run.summary.inputs
+    if inputs is None or inputs.per_request.min == inputs.per_request.max:
         return None
-    are = run.summary["inputs"]["are"]
+    are = inputs.are
     meaning = "Each point is a request: its slope is the time that another input takes."
     fields = _Fields("inputs", "e2el_ms", f"{are} a request", "ms", "E2EL")
     return _against(run, "e2el_by_inputs", f"E2EL against {are} a request", meaning, fields)
@@ -109,30 +115,36 @@ def tokens_asked(run: RunNumbers) -> Chart | None:
     return _against(run, "tokens_asked", "Output tokens, asked against received", meaning, fields, diagonal=True)
 
 
+def _sent_s(row: ShownRequest) -> float:
+    assert row.sent_s is not None
+    return row.sent_s
+
+
 def timeline(run: RunNumbers) -> Chart | None:
     """From when to when requests waited to be sent, waited for the first token, and were answered."""
     if run.page is None:
         return None
-    requests = run.page["requests"]
-    sample = requests["sample"][:: max(1, -(-len(requests["sample"]) // _TIMELINE_SAMPLE))]
-    found = {row["index"]: row for row in (*requests["slowest"], *sample) if row["sent_s"] is not None}
-    rows = sorted(found.values(), key=lambda row: (row["sent_s"], row["index"]))
+    requests = run.page.requests
+    sample = requests.sample[:: max(1, -(-len(requests.sample) // _TIMELINE_SAMPLE))]
+    found = {row.index: row for row in (*requests.slowest, *sample) if row.sent_s is not None}
     first, last = span(run)
 
-    def bars(of: Callable[[Row], tuple[float, float] | None]) -> Sequence[tuple[float, float] | None]:
+    rows = sorted(found.values(), key=lambda row: (_sent_s(row), row.index))
+
+    def bars(of: Callable[[ShownRequest], tuple[float, float] | None]) -> Sequence[tuple[float, float] | None]:
         return [of(row) for row in rows]
 
-    def waiting(row: Row) -> tuple[float, float]:
-        return row["sent_s"], row["end_s"] if row["first_s"] is None else row["first_s"]
+    def waiting(row: ShownRequest) -> tuple[float, float]:
+        return _sent_s(row), row.end_s if row.first_s is None else row.first_s
 
-    def streaming(row: Row) -> tuple[float, float] | None:
-        return None if row["first_s"] is None else (row["first_s"], row["end_s"])
+    def streaming(row: ShownRequest) -> tuple[float, float] | None:
+        return None if row.first_s is None else (row.first_s, row.end_s)
 
     places = list(range(len(rows)))
-    all_shown = len(rows) >= run.summary["counts"]["sent"]
+    all_shown = len(rows) >= run.summary.counts.sent
     which = "All requests." if all_shown else f"{len(rows):,} requests: the slowest, and an even sample."
     tokens = has_tokens(run.summary)
-    queued_ms = [(row["sent_s"] - row["intended_s"]) * 1000 for row in rows]
+    queued_ms = [(_sent_s(row) - row.intended_s) * 1000 for row in rows]
     lines = (
         # The short ones last, so that they lie on top.
         *([Line("streaming", places, "spans", "main", spans=bars(streaming))] if tokens else ()),
@@ -143,25 +155,23 @@ def timeline(run: RunNumbers) -> Chart | None:
             "second",
             spans=bars(waiting),
         ),
-        Line("queued", places, "spans", "quiet", spans=bars(lambda row: (row["intended_s"], row["sent_s"]))),
+        Line("queued", places, "spans", "quiet", spans=bars(lambda row: (row.intended_s, _sent_s(row)))),
         Line("queued", queued_ms, hidden=True, unit="ms"),
-        *([Line("TTFT", [row["ttft_ms"] for row in rows], hidden=True, unit="ms")] if tokens else ()),
-        Line("E2EL", [row["e2el_ms"] for row in rows], hidden=True, unit="ms"),
-        Line(
-            "prompt tokens" if tokens else "input tokens", [row["input_tokens"] for row in rows], hidden=True, unit=""
-        ),
-        Line("output tokens", [row["output_tokens"] for row in rows], hidden=True, unit="")
+        *([Line("TTFT", [row.ttft_ms for row in rows], hidden=True, unit="ms")] if tokens else ()),
+        Line("E2EL", [row.e2el_ms for row in rows], hidden=True, unit="ms"),
+        Line("prompt tokens" if tokens else "input tokens", [row.input_tokens for row in rows], hidden=True, unit=""),
+        Line("output tokens", [row.output_tokens for row in rows], hidden=True, unit="")
         if tokens
-        else Line("inputs", [row.get("inputs") for row in rows], hidden=True, unit=""),
+        else Line("inputs", [row.inputs for row in rows], hidden=True, unit=""),
     )
     return Chart(
         key="timeline",
         title="Request timeline",
         meaning=f"A line for each request, by the time of sending. {which}",
         x_title=TIME_AXIS,
-        x=[row["sent_s"] for row in rows],
+        x=list(map(_sent_s, rows)),
         x_span=(first, last),
-        x_names=[f"#{row['index']}" + ("" if row["outcome"] == "ok" else f", {row['outcome']}") for row in rows],
+        x_names=[f"#{row.index}" + ("" if row.outcome == "ok" else f", {row.outcome}") for row in rows],
         ticks=time_ticks(first, last),
         step=0,
         panels=(Panel("requests", lines, rows=len(rows)),),

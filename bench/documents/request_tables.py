@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.documents.formatting import NOTHING, number, seconds
+
+if TYPE_CHECKING:
+    from bench.metrics.chosen_requests import ShownRequest
+    from bench.metrics.page_data import PageData
 
 SHOWN = 20
 _ERROR_WIDTH = 200
@@ -21,42 +24,42 @@ class RequestRow:
     error: str = ""
 
 
-def _sizes(row: Mapping[str, Any], tokens: bool) -> tuple[tuple[str, str], ...]:
+def _sizes(row: ShownRequest, tokens: bool) -> tuple[tuple[str, str], ...]:
     """How large a request was, and its reply."""
     if tokens:
-        return ("Prompt tokens", number(row["input_tokens"])), ("Output tokens", number(row["output_tokens"]))
-    return ("Inputs", number(row.get("inputs"))), ("Input tokens", number(row["input_tokens"]))
+        return ("Prompt tokens", number(row.input_tokens)), ("Output tokens", number(row.output_tokens))
+    return ("Inputs", number(row.inputs)), ("Input tokens", number(row.input_tokens))
 
 
-def slowest(page: Mapping[str, Any] | None, *, tokens: bool = True) -> list[RequestRow]:
+def slowest(page: PageData | None, *, tokens: bool = True) -> list[RequestRow]:
     """The slowest requests, the slowest first. `tokens`: replies are generated text."""
     return [
         RequestRow(
-            row["id"],
+            row.id,
             (
-                ("Sent", seconds(row["sent_s"])),
-                ("E2EL ms", number(row["e2el_ms"])),
-                *([("TTFT ms", number(row["ttft_ms"])), ("TPOT ms", number(row["tpot_ms"]))] if tokens else ()),
+                ("Sent", seconds(row.sent_s)),
+                ("E2EL ms", number(row.e2el_ms)),
+                *([("TTFT ms", number(row.ttft_ms)), ("TPOT ms", number(row.tpot_ms))] if tokens else ()),
                 *_sizes(row, tokens),
             ),
         )
-        for row in ([] if page is None else page["requests"]["slowest"][:SHOWN])
+        for row in ([] if page is None else page.requests.slowest[:SHOWN])
     ]
 
 
-def failed(page: Mapping[str, Any] | None, *, tokens: bool = True) -> list[RequestRow]:
+def failed(page: PageData | None, *, tokens: bool = True) -> list[RequestRow]:
     """The first requests that failed."""
     return [
         RequestRow(
-            row["id"],
+            row.id,
             (
-                ("Outcome", row["outcome"]),
-                ("Status", NOTHING if row["status"] is None else str(row["status"])),
-                ("Sent", seconds(row["sent_s"])),
-                ("Ended", seconds(row["end_s"])),
+                ("Outcome", row.outcome),
+                ("Status", NOTHING if row.status is None else str(row.status)),
+                ("Sent", seconds(row.sent_s)),
+                ("Ended", seconds(row.end_s)),
                 *_sizes(row, tokens),
             ),
-            (row["error"] or "")[:_ERROR_WIDTH],
+            (row.error or "")[:_ERROR_WIDTH],
         )
-        for row in ([] if page is None else page["requests"]["failed"][:SHOWN])
+        for row in ([] if page is None else page.requests.failed[:SHOWN])
     ]

@@ -48,9 +48,14 @@ from bench.documents.formatting import signed, signed_share
 from bench.documents.period_data import period_data
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.catalog import METRICS
+from bench.results.certificate import LedgerCalibration, NumberRow
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.metrics.page_data import PageData
+    from bench.results.certificate import KnownCalibration
+    from bench.results.load import SteadyWindow
+    from bench.results.numbers import Latency, Metric, TooFewValues
+    from bench.results.summary import RunSummary
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "max": "Max"}
@@ -59,14 +64,14 @@ _DROP = {"p999": 1, "p95": 2, "max": 3, "mean": 4, "p90": 5}
 FOOTER = "Made by Trueload from the records of the run. Definitions of every number: docs/metrics.md."
 
 
-def run_document(summary: SummaryDocument, page: Mapping[str, Any] | None = None) -> Document:
-    """The document of a summary. `run`, `verdict` and `calibration` may be missing."""
-    run = summary.get("run", {})
+def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
+    """The document of a summary."""
+    run = summary.run
     numbers = RunNumbers(summary, page)
     name = str(run.get("name") or "Load test")
     counts = Facts("Requests", tuple(details.counts(summary)), half=True)
     # Beside the first table is room for them, unless there are objectives or errors.
-    above = not summary["errors"] and not summary["slo"]["objectives"]
+    above = not summary.errors and not summary.slo.objectives
     sections = (
         Section("", (*first_screen(summary), *((counts,) if above else ()))),
         Section("Numbers", tuple(_numbers(summary, () if above else (counts,)))),
@@ -83,18 +88,18 @@ def run_document(summary: SummaryDocument, page: Mapping[str, Any] | None = None
     return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
 
 
-def _numbers(summary: SummaryDocument, counts: Sequence[Block]) -> Iterator[Block]:
-    latency, steady, window = summary["latency"], summary["steady"], summary["window"]
+def _numbers(summary: RunSummary, counts: Sequence[Block]) -> Iterator[Block]:
+    latency, steady, window = summary.latency, summary.steady, summary.window
     yield _latency_table("Latency over the whole run", summary, latency, meanings=True)
-    if steady is not None and any(steady["latency"][key]["n"] != row["n"] for key, row in latency.items()):
-        yield _latency_table(f"Latency in the steady window, {_span(window)}", summary, steady["latency"])
+    if steady is not None and any(steady.latency[key].n != row.n for key, row in latency.items()):
+        yield _latency_table(f"Latency in the steady window, {_span(window)}", summary, steady.latency)
     yield _throughput(summary)
     yield from counts
     yield from _segments(summary)
     for table in parts_table.tables(summary):
         yield _table(table.title, table.heads, table.rows, tuple(table.notes), wrap=True)
     if rows := jobs.rows(summary):
-        yield Facts("Jobs" if "jobs" in summary else "Sessions", tuple(rows))
+        yield Facts("Sessions" if summary.jobs is None else "Jobs", tuple(rows))
     for title, heads, bins in jobs.tables(summary):
         yield _table(title, heads, bins, (jobs.NOTE,), half=True)
     yield from left_out(summary)
@@ -115,8 +120,8 @@ def _table(
     return Table(title, columns, tuple(Row(text_cells(*row)) for row in rows), notes=notes, half=half, level=level)
 
 
-def _span(window: Mapping[str, Any]) -> str:
-    return f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
+def _span(window: SteadyWindow) -> str:
+    return f"{formatting.seconds(window.start_s)} to {formatting.seconds(window.end_s)}"
 
 
 LATENCY_NOTE = (
@@ -127,17 +132,15 @@ LATENCY_NOTE = (
 )
 
 
-def _latency_table(
-    title: str, summary: SummaryDocument, latency: Mapping[str, Any], *, meanings: bool = False
-) -> Table:
+def _latency_table(title: str, summary: RunSummary, latency: Latency, *, meanings: bool = False) -> Table:
     rows = []
     for metric in sorted(details.latencies(summary).values(), key=lambda m: m.name not in MAIN_METRICS):
         row = latency[metric.key]
-        independent = f"~{math.floor(row['independent']):,}" if row["n"] else ""
-        precision = "" if row["quantiles"] == "exact" else "± 0.1%"
+        independent = f"~{math.floor(row.independent):,}" if row.n else ""
+        precision = "" if row.quantiles == "exact" else "± 0.1%"
         cells = [_statistic(row, stat) for stat in STATS]
         cells.append(
-            Cell(formatting.number(row["n"]), below=(" ".join(filter(None, (independent, precision))),),
+            Cell(formatting.number(row.n), below=(" ".join(filter(None, (independent, precision))),),
                  hint="Independent values that these are worth")
         )  # fmt: skip
         head = Cell(metric.title, unit=metric.unit, meaning=metric.description if meanings else "")
@@ -149,36 +152,36 @@ def _latency_table(
     return Table(title, columns, tuple(rows), below=("95% interval",), notes=notes)
 
 
-def _statistic(row: Mapping[str, Any], stat: str) -> Cell:
-    missing = row["too_few"].get(stat)
-    below = formatting.interval(row["ci95"].get(stat)) or (remarks.TOO_FEW if missing is not None else "")
+def _statistic(row: Metric, stat: str) -> Cell:
+    missing = row.too_few.get(stat)
+    below = formatting.interval(row.ci95.get(stat)) or (remarks.TOO_FEW if missing is not None else "")
     hint = "" if missing is None else formatting.missing(missing)
     return Cell(formatting.statistic(row, stat), below=(below,), hint=hint)
 
 
-def _too_few(summary: SummaryDocument) -> list[str]:
+def _too_few(summary: RunSummary) -> list[str]:
     """For each statistic without an interval, the metric that would take the longest run."""
-    longest: dict[str, Mapping[str, Any]] = {}
+    longest: dict[str, TooFewValues] = {}
     known = details.latencies(summary)
     for name in (name for name in MAIN_METRICS if name in known):
-        for stat, missing in summary["latency"][METRICS[name].key]["too_few"].items():
+        for stat, missing in summary.latency[METRICS[name].key].too_few.items():
             if stat in STATS and (stat not in longest or _run_s(missing) > _run_s(longest[stat])):
                 longest[stat] = missing
     parts = [
-        f"{name} {math.floor(longest[stat]['independent']):,} of {longest[stat]['needed']:,}"
-        + ("" if longest[stat]["run_s"] is None else f" (a run of {formatting.about(longest[stat]['run_s'])})")
+        f"{name} {math.floor(longest[stat].independent):,} of {longest[stat].needed:,}"
+        + ("" if (run_s := longest[stat].run_s) is None else f" (a run of {formatting.about(run_s)})")
         for stat, name in STATS.items()
         if stat in longest
     ]
     return [f"Too few independent values, and the run that would do: {' · '.join(parts)}."] if parts else []
 
 
-def _run_s(missing: Mapping[str, Any]) -> float:
-    return -1.0 if missing["run_s"] is None else float(missing["run_s"])
+def _run_s(missing: TooFewValues) -> float:
+    return -1.0 if missing.run_s is None else float(missing.run_s)
 
 
-def _throughput(summary: SummaryDocument) -> Table:
-    steady = "none" if summary["steady"] is None else _span(summary["window"])
+def _throughput(summary: RunSummary) -> Table:
+    steady = "none" if summary.steady is None else _span(summary.window)
     rows = tuple(
         Row(
             (
@@ -191,7 +194,7 @@ def _throughput(summary: SummaryDocument) -> Table:
     )
     columns = (
         Column("Per second"),
-        Column("Whole run", below=formatting.seconds(summary["throughput"]["duration_s"])),
+        Column("Whole run", below=formatting.seconds(summary.throughput.duration_s)),
         Column("Steady window", below=steady),
     )
     note = (
@@ -205,7 +208,7 @@ def _rate(value: str, ends: str, missing: str) -> Cell:
     return Cell(value, below=(ends or (remarks.TOO_FEW if missing else ""),), hint=missing)
 
 
-def _segments(summary: SummaryDocument) -> Iterator[Block]:
+def _segments(summary: RunSummary) -> Iterator[Block]:
     rows = segments_table.rows(summary)
     if not rows:
         return
@@ -227,7 +230,7 @@ def _charts(numbers: RunNumbers) -> Iterator[Block]:
     yield from (ChartBlock(chart, Level.PAGE) for chart in run_charts.build(numbers))
 
 
-def _requests(summary: SummaryDocument, page: Mapping[str, Any] | None) -> Iterator[Section]:
+def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
     tokens = details.has_tokens(summary)
     tables = (
         ("The slowest requests", request_tables.slowest(page, tokens=tokens)),
@@ -249,7 +252,7 @@ def _request_table(title: str, rows: Sequence[request_tables.RequestRow]) -> Tab
     return Table(title, columns, cells, level=Level.PAGE)
 
 
-def _server(summary: SummaryDocument) -> Iterator[Section]:
+def _server(summary: RunSummary) -> Iterator[Section]:
     server = server_facts.server_view(summary)
     if server is None:
         return
@@ -271,7 +274,7 @@ def _server(summary: SummaryDocument) -> Iterator[Section]:
     yield Section("Inside the server", tuple(blocks), subtitle)
 
 
-def _replies(summary: SummaryDocument) -> Iterator[Section]:
+def _replies(summary: RunSummary) -> Iterator[Section]:
     times, facts = server_requests.times(summary), server_requests.facts(summary)
     blocks: list[Block] = []
     if times:
@@ -285,47 +288,49 @@ def _replies(summary: SummaryDocument) -> Iterator[Section]:
         yield Section("What the server says of each request", tuple(blocks), subtitle)
 
 
-def _gpu(summary: SummaryDocument) -> Iterator[Section]:
+def _gpu(summary: RunSummary) -> Iterator[Section]:
     if rows := server_facts.gpu_rows(summary):
         note = "Energy is the area under the power, sampled once a second. Levels are those of the server's window."
         yield Section("The GPU", (Facts("Levels and costs", tuple(rows), (note,)),))
 
 
-def _measurement(summary: SummaryDocument) -> Iterator[Block]:
+def _measurement(summary: RunSummary) -> Iterator[Block]:
     if notes := remarks.notes(summary):
         yield Findings(tuple(Finding(note, "quiet") for note in notes))
     yield Facts("Load", (*details.load(summary), *details.window(summary)), half=True)
     tokens = "Tokens" if details.has_tokens(summary) else "Inputs"
     yield Facts(tokens, tuple(token_details.tokens(summary)), half=True)
     yield Facts("The client itself", tuple(details.client(summary)), half=True, level=Level.DETAILS)
-    yield from _calibration(summary.get("calibration"))
+    yield from _calibration(summary.calibration)
 
 
 CALIBRATED = {metric.key: metric.title for metric in METRICS.values()} | {"job_ms": "Job"}
 
 
-def _calibration(certificate: Mapping[str, Any] | None) -> Iterator[Block]:
+def _calibration(certificate: LedgerCalibration | KnownCalibration | None) -> Iterator[Block]:
     """The calibration of this run, or of an earlier run that covers it."""
     if certificate is None:
         text = calibration_words.certainty(None)
         yield Findings((Finding(f"{text[:1].upper()}{text[1:]}."),), "Calibration", half=True)
         return
-    own = certificate["from"] == "ledger"
-    sentences = [Finding(problem, "warn") for problem in certificate["problems"]]
-    sentences += [Finding(calibration_words.cause_sentence(cause), "warn") for cause in certificate.get("causes", ())]
-    sentences += [] if own else [Finding(calibration_words.certainty(certificate))]
+    own = isinstance(certificate, LedgerCalibration)
+    sentences = [Finding(problem, "warn") for problem in certificate.problems]
+    if isinstance(certificate, LedgerCalibration):
+        sentences += [Finding(calibration_words.cause_sentence(cause), "warn") for cause in certificate.causes]
+    else:
+        sentences.append(Finding(calibration_words.certainty(certificate)))
     if sentences:
         yield Findings(tuple(sentences), half=True)
     rows = [
         (
-            f"{CALIBRATED[row['metric']]} {calibration_words.STATS[row['stat']]}",
-            formatting.number(row["measured"]),
-            *((formatting.number(row["true"]),) if own else ()),
-            signed(row["error"]),
-            signed_share(row["error_share"]),
+            f"{CALIBRATED[row.metric]} {calibration_words.STATS[row.stat]}",
+            formatting.number(row.measured),
+            *((formatting.number(row.true),) if isinstance(row, NumberRow) else ()),
+            signed(row.error),
+            signed_share(row.error_share),
         )
-        for row in certificate["metrics"]
-        if row["stat"] in ("p50", "p90", "p99") and row["unit"] == "ms"
+        for row in certificate.metrics
+        if row.stat in ("p50", "p90", "p99") and row.unit == "ms"
     ]
     if rows:
         heads = ("ms", "Measured", *(("True",) if own else ()), "Error", "of it")
@@ -338,7 +343,7 @@ def _calibration(certificate: Mapping[str, Any] | None) -> Iterator[Block]:
         )
 
 
-def _other_tools(summary: SummaryDocument) -> Iterator[Section]:
+def _other_tools(summary: RunSummary) -> Iterator[Section]:
     rows = other_tools.rows(summary)
     if not rows:
         return

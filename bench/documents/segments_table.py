@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents.details import has_tokens
 from bench.documents.formatting import NOTHING, number, statistic
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.summary import RunSummary, Segment
 
 _HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
 _HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
@@ -23,12 +22,12 @@ NOTE = (
 CHANGED_BY = {"terminal": "in a terminal", "console": "in the console", "python": "by a script"}
 
 
-def changes(summary: SummaryDocument) -> list[str]:
+def changes(summary: RunSummary) -> list[str]:
     """A sentence for each change of the load that was asked for while it went on."""
     return [
-        f"{change['at_s']:.1f} s: from {number(change['from'])} to {number(change['to'])} {unit(summary)}, "
-        f"set {CHANGED_BY.get(change['by'], 'by ' + change['by'])}"
-        for change in summary.get("changes") or ()
+        f"{change.at_s:.1f} s: from {number(change.from_)} to {number(change.to)} {unit(summary)}, "
+        f"set {CHANGED_BY.get(change.by, 'by ' + change.by)}"
+        for change in summary.changes
     ]
 
 
@@ -42,35 +41,35 @@ class SegmentRow:
     failed: bool
 
 
-def unit(summary: SummaryDocument) -> str:
+def unit(summary: RunSummary) -> str:
     """What the loads of the segments are in."""
-    return "requests/s" if summary["load"]["mode"] == "rate" else "users"
+    return "requests/s" if summary.load.mode == "rate" else "users"
 
 
-def heads(summary: SummaryDocument) -> tuple[str, ...]:
+def heads(summary: RunSummary) -> tuple[str, ...]:
     """What stands over the cells of a row."""
     return _HEADS if has_tokens(summary) else _HEADS_OF_INPUTS
 
 
-def rows(summary: SummaryDocument) -> list[SegmentRow]:
+def rows(summary: RunSummary) -> list[SegmentRow]:
     """The rows of a summary; none where the load stays."""
-    return [_row(segment, tokens=has_tokens(summary)) for segment in summary["segments"] or ()]
+    return [_row(segment, tokens=has_tokens(summary)) for segment in summary.segments or ()]
 
 
-def _row(segment: Mapping[str, Any], *, tokens: bool) -> SegmentRow:
-    latency, throughput = segment["latency"], segment["throughput"]
-    first, last = (number(segment[key]) for key in ("first", "last"))
+def _row(segment: Segment, *, tokens: bool) -> SegmentRow:
+    latency, throughput = segment.latency, segment.throughput
+    first, last = (number(load) for load in (segment.first, segment.last))
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
     return SegmentRow(
         load=first if first == last else f"{first}–{last}",
-        time=f"{segment['measured_from_s']:.1f}–{segment['end_s']:.1f} s",
+        time=f"{segment.measured_from_s:.1f}–{segment.end_s:.1f} s",
         cells=(
             *times,
-            number(throughput["requests_per_s"]),
-            number(throughput["output_tokens_per_s" if tokens else "inputs_per_s"]),
-            number(segment["concurrency_mean"]),
-            f"{segment['failed']:,}" if segment["sent"] else NOTHING,
+            number(throughput.requests_per_s),
+            number(throughput.of("output_tokens_per_s" if tokens else "inputs_per_s")),
+            number(segment.concurrency_mean),
+            f"{segment.failed:,}" if segment.sent else NOTHING,
         ),
-        failed=segment["failed"] > 0,
+        failed=segment.failed > 0,
     )

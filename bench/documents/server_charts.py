@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bench.documents.charts import Chart, Line, Panel, Tone
 from bench.documents.details import has_tokens
@@ -11,9 +10,7 @@ from bench.documents.time_charts import RunNumbers, over_time
 
 
 def _series(run: RunNumbers) -> Mapping[str, Sequence[float | None]]:
-    page: Mapping[str, Any] = {} if run.page is None else run.page
-    found: Mapping[str, Sequence[float | None]] = page.get("server", {})
-    return found
+    return {} if run.page is None else run.page.server
 
 
 def _percent(values: Sequence[float | None]) -> list[float | None]:
@@ -33,8 +30,7 @@ def requests(run: RunNumbers) -> Chart | None:
 
 def gpu(run: RunNumbers) -> Chart | None:
     """What the GPUs do: power, and how busy and how hot they are."""
-    page: Mapping[str, Any] = {} if run.page is None else run.page
-    series: Mapping[str, Sequence[float | None]] = page.get("gpu", {})
+    series = {} if run.page is None else run.page.gpu
     panels = []
     if "gpu_power_w" in series:
         panels.append(Panel("W", (Line("power", series["gpu_power_w"]),)))
@@ -50,18 +46,16 @@ def gpu(run: RunNumbers) -> Chart | None:
 
 def named(run: RunNumbers) -> list[Chart]:
     """A chart of each name that was asked for."""
-    asked = () if run.page is None else run.page.get("server_named", ())
+    asked = () if run.page is None else run.page.server_named
     return [
         over_time(
             run,
-            f"server_{one['name']}",
-            one["name"],
-            "How much it rose in each second, by the server's metrics."
-            if one["rising"]
-            else "By the server's metrics.",
-            (Panel("per second" if one["rising"] else "", (Line(one["name"], one["values"]),), si=True),),
+            f"server_{named.name}",
+            named.name,
+            "How much it rose in each second, by the server's metrics." if named.rising else "By the server's metrics.",
+            (Panel("per second" if named.rising else "", (Line(named.name, named.values),), si=True),),
         )
-        for one in asked
+        for named in asked
     ]
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents import formatting
 from bench.documents.details import has_tokens
 from bench.documents.document import Fact
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.server import Server
+    from bench.results.summary import RunSummary
 
 _LEVELS = {
     "running": "Requests running",
@@ -70,19 +71,19 @@ class ServerView:
     times: tuple[TimeRow, ...]
 
 
-def server_view(summary: SummaryDocument) -> ServerView | None:
+def server_view(summary: RunSummary) -> ServerView | None:
     """The server's side of a run; None where its metrics were not read."""
-    server = summary.get("server")
-    if server is None or not server["scrapes"]:
+    server = summary.server
+    if server is None or not server.scrapes:
         return None
-    window = server["window"]
-    span = f"{formatting.seconds(window['start_s'])} to {formatting.seconds(window['end_s'])}"
+    window = server.window
+    span = f"{formatting.seconds(window.start_s)} to {formatting.seconds(window.end_s)}"
     return ServerView(
-        kind=server["kind"] or "a server of an unknown kind",
-        where=", ".join(server["urls"]),
-        span=f"{window['of']}, {span}" + ("" if window["covered"] else ", of which only a part was seen"),
-        sentences=(*server["limits"], *_agreement(server), *_trouble(server)),
-        mismatch=None if server["reconciliation"] is None else server["reconciliation"]["mismatch"],
+        kind=server.kind or "a server of an unknown kind",
+        where=", ".join(server.urls),
+        span=f"{window.of}, {span}" + ("" if window.covered else ", of which only a part was seen"),
+        sentences=(*server.limits, *_agreement(server), *_trouble(server)),
+        mismatch=None if server.reconciliation is None else server.reconciliation.mismatch,
         levels=tuple(_level_rows(server, generates=has_tokens(summary))),
         times=tuple(_time_rows(server)),
     )
@@ -105,79 +106,78 @@ _GPU_NUMBERS = {
 }
 
 
-def gpu_rows(summary: SummaryDocument) -> list[Fact]:
+def gpu_rows(summary: RunSummary) -> list[Fact]:
     """What the GPUs did, and what a token cost; none where nothing is known of them."""
-    gpu = summary.get("gpu")
+    gpu = summary.gpu
     if gpu is None:
         return []
-    rows = [Fact("Read by", gpu["source"])] if gpu["source"] is not None else []
+    rows = [Fact("Read by", gpu.source)] if gpu.source is not None else []
     for key, (title, scale, unit) in _GPU_LEVELS.items():
-        if (level := gpu["levels"].get(key)) is not None:
-            mean, most = (formatting.number(scale * level[stat]) for stat in ("mean", "max"))
+        if (level := gpu.levels.get(key)) is not None:
+            mean, most = (formatting.number(scale * value) for value in (level.mean, level.max))
             gap = "" if unit.startswith("%") else " "
             rows.append(Fact(title, f"{mean}{gap}{unit} on average, at most {most}{gap}{unit}"))
-    numbers: Mapping[str, Any] = gpu
     for key, (title, unit) in _GPU_NUMBERS.items():
-        if numbers[key] is not None:
-            rows.append(Fact(title, f"{formatting.number(numbers[key])} {unit}".strip()))
+        if (value := gpu.of(key)) is not None:
+            rows.append(Fact(title, f"{formatting.number(value)} {unit}".strip()))
     return rows
 
 
-def _agreement(server: Mapping[str, Any]) -> list[str]:
-    reconciled = server["reconciliation"]
+def _agreement(server: Server) -> list[str]:
+    reconciled = server.reconciliation
     if reconciled is None:
         return []
-    counts = reconciled["counts"]
-    same = [line for line in counts if line["agree"]]
-    found = [line["sentence"] for line in counts if not line["agree"]]
+    counts = reconciled.counts
+    same = [line for line in counts if line.agree]
+    found = [line.sentence for line in counts if not line.agree]
     if same:
-        parts = ", ".join(f"{line['client']:,} {_COUNTED[line['what']]}" for line in same)
+        parts = ", ".join(f"{line.client:,} {_COUNTED[line.what]}" for line in same)
         found.insert(0, f"server and client counted the same: {parts}")
-    if (ttft := reconciled["ttft"]) is not None:
-        found.append(ttft["sentence"])
+    if (ttft := reconciled.ttft) is not None:
+        found.append(ttft.sentence)
     return found
 
 
-def _trouble(server: Mapping[str, Any]) -> list[str]:
+def _trouble(server: Server) -> list[str]:
     found = []
-    if server["restarts"]:
+    if server.restarts:
         found.append("the server began to count anew while the load ran: it was started again")
-    if server["failed_scrapes"]:
-        asked = server["failed_scrapes"] + server["scrapes"]
-        found.append(f"{server['failed_scrapes']} of {asked} times the server gave no metrics ({server['error']})")
+    if server.failed_scrapes:
+        asked = server.failed_scrapes + server.scrapes
+        found.append(f"{server.failed_scrapes} of {asked} times the server gave no metrics ({server.error})")
     return found
 
 
-def _level_rows(server: Mapping[str, Any], *, generates: bool) -> list[Fact]:
+def _level_rows(server: Server, *, generates: bool) -> list[Fact]:
     rows = []
     for key, title in _LEVELS.items():
-        if (level := server["levels"].get(key)) is not None:
+        if (level := server.levels.get(key)) is not None:
             write = formatting.share if key in _SHARES else formatting.number
-            rows.append(Fact(title, f"{write(level['mean'])} on average, at most {write(level['max'])}"))
+            rows.append(Fact(title, f"{write(level.mean)} on average, at most {write(level.max)}"))
     for key, (title, unit) in _RATES.items():
         if key == "generation_tokens" and not generates:
             continue
-        if (counter := server["counters"].get(key)) is not None and counter["per_s"] is not None:
-            rows.append(Fact(title, f"{formatting.number(counter['per_s'])} {unit}"))
-    counters = server["counters"]
+        if (counter := server.counters.get(key)) is not None and counter.per_s is not None:
+            rows.append(Fact(title, f"{formatting.number(counter.per_s)} {unit}"))
+    counters = server.counters
     queries, hits = counters.get("prefix_queries"), counters.get("prefix_hits")
-    if queries is not None and hits is not None and queries["total"]:
-        rows.append(Fact("Prefix cache", f"{formatting.share(hits['total'] / queries['total'])} of the prompt tokens"))
+    if queries is not None and hits is not None and queries.total:
+        rows.append(Fact("Prefix cache", f"{formatting.share(hits.total / queries.total)} of the prompt tokens"))
     if (preempted := counters.get("preemptions")) is not None:
-        rows.append(Fact("Preemptions", formatting.number(preempted["total"])))
+        rows.append(Fact("Preemptions", formatting.number(preempted.total)))
     return rows
 
 
-def _time_rows(server: Mapping[str, Any]) -> list[TimeRow]:
+def _time_rows(server: Server) -> list[TimeRow]:
     return [
         TimeRow(
             title,
-            formatting.number(round(row["n"])),
-            formatting.number(row["mean"]),
-            tuple(_bounds(row[stat]) for stat in ("p50", "p90", "p99")),
+            formatting.number(round(row.n)),
+            formatting.number(row.mean),
+            tuple(map(_bounds, (row.p50, row.p90, row.p99))),
         )
         for key, title in _TIMES.items()
-        if (row := server["latency"].get(key)) is not None
+        if (row := server.latency.get(key)) is not None
     ]
 
 

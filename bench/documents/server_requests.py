@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from bench.documents.charts import Chart, Line, Panel, categories
 from bench.documents.document import Fact
@@ -12,7 +13,9 @@ from bench.documents.formatting import number, share
 from bench.documents.time_charts import RunNumbers
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.numbers import Statistics
+    from bench.results.server import SaidDrafts
+    from bench.results.summary import RunSummary
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
 _TIMES = {
@@ -34,53 +37,53 @@ class TimeRow:
     n: str
 
 
-def times(summary: SummaryDocument) -> list[TimeRow]:
+def times(summary: RunSummary) -> list[TimeRow]:
     """The times that replies say; none of a run whose replies say none."""
-    said: Mapping[str, Any] | None = summary.get("server_requests")
-    if said is None:
+    if summary.server_requests is None:
         return []
-    return [
-        TimeRow(name, meaning, tuple(number(said[key][stat]) for stat in STATS), f"{said[key]['n']:,}")
-        for key, (name, meaning) in _TIMES.items()
-        if said[key]["n"]
-    ]
+    said = asdict(summary.server_requests)
+    return [_time(name, meaning, said[key]) for key, (name, meaning) in _TIMES.items() if said[key].n]
 
 
-def facts(summary: SummaryDocument) -> list[Fact]:
+def _time(name: str, meaning: str, row: Statistics) -> TimeRow:
+    return TimeRow(name, meaning, tuple(number(row.of(stat)) for stat in STATS), f"{row.n:,}")
+
+
+def facts(summary: RunSummary) -> list[Fact]:
     """Cache and drafts."""
-    said = summary.get("server_requests")
+    said = summary.server_requests
     if said is None:
         return []
     rows = []
-    if (cached := said["cached"]) is not None:
-        text = f"{share(cached['share'])} of {number(cached['of'])} prompt tokens"
-        rows.append(Fact("Cached", text, f"As {cached['replies']:,} replies say."))
-    if (drafts := said["drafts"]) is not None:
-        text = f"{number(drafts['accepted'])} of {number(drafts['tokens'])} ({share(drafts['acceptance_rate'])})"
-        rows.append(Fact("Accepted drafts", text, f"As {drafts['replies']:,} replies say."))
-        if drafts["tokens_per_step"] is not None:
-            steps = f"{number(drafts['tokens_per_step'])} in {number(drafts['steps'])} steps"
+    if (cached := said.cached) is not None:
+        text = f"{share(cached.share)} of {number(cached.of)} prompt tokens"
+        rows.append(Fact("Cached", text, f"As {cached.replies:,} replies say."))
+    if (drafts := said.drafts) is not None:
+        text = f"{number(drafts.accepted)} of {number(drafts.tokens)} ({share(drafts.acceptance_rate)})"
+        rows.append(Fact("Accepted drafts", text, f"As {drafts.replies:,} replies say."))
+        if drafts.tokens_per_step is not None:
+            steps = f"{number(drafts.tokens_per_step)} in {number(drafts.steps)} steps"
             rows.append(Fact("Tokens a step", steps, "The accepted drafts and one token of the model's own."))
-        if drafts["positions"]:
-            each = ", ".join(share(row["share"]) for row in drafts["positions"])
+        if drafts.positions:
+            each = ", ".join(share(row.share) for row in drafts.positions)
             rows.append(Fact("Accepted at each position", each, "Of all steps that verified drafts."))
     return rows
 
 
-def _drafts(run: RunNumbers) -> Mapping[str, Any]:
-    said = run.summary.get("server_requests")
-    drafts: Mapping[str, Any] | None = None if said is None else said["drafts"]
-    return {"positions": (), "steps_by_tokens": ()} if drafts is None else drafts
+def _drafts(run: RunNumbers) -> SaidDrafts | None:
+    said = run.summary.server_requests
+    return None if said is None else said.drafts
 
 
 def acceptance(run: RunNumbers) -> Chart | None:
     """How often the draft at each position was accepted."""
-    rows = _drafts(run)["positions"]
-    if not rows:
+    drafts = _drafts(run)
+    if drafts is None or not drafts.positions:
         return None
-    names = [str(row["position"]) for row in rows]
-    tips = [f"draft {name}, accepted {row['accepted']:,} times" for name, row in zip(names, rows, strict=True)]
-    bars = Line("accepted", [_percent(row["share"]) for row in rows], "bars")
+    rows = drafts.positions
+    names = [str(row.position) for row in rows]
+    tips = [f"draft {name}, accepted {row.accepted:,} times" for name, row in zip(names, rows, strict=True)]
+    bars = Line("accepted", [_percent(row.share) for row in rows], "bars")
     meaning = "Steps that accepted the draft at this position, of all steps that verified drafts, as the replies say."
     return categories(
         "draft_acceptance", "Accepted drafts by position", meaning, "position", names, tips, Panel("%", (bars,))
@@ -89,12 +92,13 @@ def acceptance(run: RunNumbers) -> Chart | None:
 
 def tokens_a_step(run: RunNumbers) -> Chart | None:
     """How many tokens a step gave."""
-    rows = _drafts(run)["steps_by_tokens"]
-    if not rows:
+    drafts = _drafts(run)
+    if drafts is None or not drafts.steps_by_tokens:
         return None
-    names = [str(row["tokens"]) for row in rows]
-    tips = [f"{name} tokens, {row['steps']:,} steps" for name, row in zip(names, rows, strict=True)]
-    bars = Line("steps", [_percent(row["share"]) for row in rows], "bars")
+    rows = drafts.steps_by_tokens
+    names = [str(row.tokens) for row in rows]
+    tips = [f"{name} tokens, {row.steps:,} steps" for name, row in zip(names, rows, strict=True)]
+    bars = Line("steps", [_percent(row.share) for row in rows], "bars")
     meaning = "Steps that verified drafts by the tokens that they gave: the accepted drafts and one of the model's own."
     return categories("tokens_a_step", "Tokens a step", meaning, "tokens", names, tips, Panel("%", (bars,)))
 

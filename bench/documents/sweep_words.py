@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from bench.documents.formatting import interval, number, share
+
+if TYPE_CHECKING:
+    from bench.results.sweep import FittedKnee, SweepContent, SweepNumber
 
 OUTPUT = "output_tokens_per_s"
 UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s"}
 
 
-def delivered(numbers: Mapping[str, Any]) -> str:
+def delivered(numbers: Mapping[str, SweepNumber]) -> str:
     """The number of a load that says what was delivered: output tokens, or inputs where replies are no generated text."""
     return "inputs_per_s" if "inputs_per_s" in numbers else OUTPUT
 
 
-def delivered_by(content: Mapping[str, Any]) -> str:
+def delivered_by(content: SweepContent) -> str:
     """The same of a whole sweep."""
-    return delivered(content["points"][0]["numbers"]) if content["points"] else OUTPUT
+    return delivered(content.points[0].numbers) if content.points else OUTPUT
 
 
-def progress_line(status: str, numbers: Mapping[str, Any]) -> str:
+def progress_line(status: str, numbers: Mapping[str, SweepNumber]) -> str:
     """One line about a run that has just ended."""
-    parts = [f"{number(_value(numbers[delivered(numbers)]))} {UNITS[delivered(numbers)]}"]
+    parts = [f"{number(numbers[delivered(numbers)].value)} {UNITS[delivered(numbers)]}"]
     for name in ("ttft", "tpot", "e2el") if delivered(numbers) == OUTPUT else ("e2el",):
-        p50, p99 = (number(_value(numbers[f"{name}:{stat}"])) for stat in ("p50", "p99"))
+        p50, p99 = (number(numbers[f"{name}:{stat}"].value) for stat in ("p50", "p99"))
         parts.append(f"{name.upper()} p50 {p50} p99 {p99} ms")
     return f"  {status}: {', '.join(parts)}"
-
-
-class _Number(Protocol):
-    """A number of a point, as it is measured."""
-
-    @property
-    def value(self) -> float | None: ...
-
-
-def _value(found: _Number | Mapping[str, Any]) -> float | None:
-    value: float | None = found["value"] if isinstance(found, Mapping) else found.value
-    return value
 
 
 FELL_BEHIND = (
@@ -47,41 +38,41 @@ FELL_BEHIND = (
 )
 
 
-def sentences(content: Mapping[str, Any]) -> list[str]:
+def sentences(content: SweepContent) -> list[str]:
     """What the sweep says: how far it came, and its knee."""
     found = []
-    runs, planned = len(content["runs"]), len(content["loads"]) * content["repeats"]
-    if content["ended"] is not None:
-        found.append(f"Not complete ({content['ended']}): {runs} of {planned} runs.")
-    knee = content["knee"]
+    runs, planned = len(content.runs), len(content.loads) * content.repeats
+    if content.ended is not None:
+        found.append(f"Not complete ({content.ended}): {runs} of {planned} runs.")
+    knee = content.knee
     if knee is None:
-        return [*found, *([content["no_knee"][0].upper() + content["no_knee"][1:] + "."] if content["no_knee"] else [])]
-    unit, half, at_most = UNITS[delivered_by(content)], half_interval(content), knee["ceiling_interval"]
+        return [*found, *([content.no_knee[0].upper() + content.no_knee[1:] + "."] if content.no_knee else [])]
+    unit, half, at_most = UNITS[delivered_by(content)], half_interval(content, knee), knee.ceiling_interval
     sure = "" if half is None else f" (95%: {half})"
     ceiling = "" if at_most is None else f" (95%: {interval(at_most)})"
-    reached, ninety = load_within(content, knee["half_at"]), ninety_percent(content)
+    reached, ninety = load_within(content, knee.half_at), ninety_percent(content, knee)
     found.append(
-        f"Half of the greatest throughput is reached {_with(reached)} {content['unit']}{sure}, 90% {_with(ninety)}; "
-        f"the ceiling of the fitted curve is {number(knee['ceiling'])} {unit}{ceiling}."
+        f"Half of the greatest throughput is reached {_with(reached)} {content.unit}{sure}, 90% {_with(ninety)}; "
+        f"the ceiling of the fitted curve is {number(knee.ceiling)} {unit}{ceiling}."
     )
     if ninety.startswith(BEYOND):
         found.append(
-            f"No load above {highest_load(content):,g} {content['unit']} was measured: sweep further up to see it."
+            f"No load above {highest_load(content):,g} {content.unit} was measured: sweep further up to see it."
         )
-    if knee["warning"] is not None:
-        found.append(knee["warning"][0].upper() + knee["warning"][1:] + ".")
+    if knee.warning is not None:
+        found.append(knee.warning[0].upper() + knee.warning[1:] + ".")
     return found
 
 
 BEYOND = "beyond"
 
 
-def highest_load(content: Mapping[str, Any]) -> float:
+def highest_load(content: SweepContent) -> float:
     """The highest load that was measured: what a curve says of loads above it was not."""
-    return max((float(point["load"]) for point in content["points"] if point["usable"]), default=0.0)
+    return max((point.load for point in content.points if point.usable), default=0.0)
 
 
-def load_within(content: Mapping[str, Any], load: float | None) -> str:
+def load_within(content: SweepContent, load: float | None) -> str:
     """A load that follows from the fitted curve; beyond the highest that was measured no number is given."""
     highest = highest_load(content)
     return f"{BEYOND} {highest:,g}" if load is None or load > highest else number(load)
@@ -91,14 +82,14 @@ def _with(load: str) -> str:
     return load if load.startswith(BEYOND) else f"with {load}"
 
 
-def ninety_percent(content: Mapping[str, Any]) -> str:
-    """The load that reaches 90% of the ceiling."""
-    return load_within(content, 9 * content["knee"]["half_at"])
+def ninety_percent(content: SweepContent, knee: FittedKnee) -> str:
+    """The load that reaches 90% of the ceiling of the knee."""
+    return load_within(content, 9 * knee.half_at)
 
 
-def half_interval(content: Mapping[str, Any]) -> str | None:
+def half_interval(content: SweepContent, knee: FittedKnee) -> str | None:
     """The 95% interval of the load that reaches half of the ceiling; None where there is none."""
-    ends = content["knee"]["half_at_interval"]
+    ends = knee.half_at_interval
     if ends is None or None in ends:
         return None
     low, high = (load_within(content, end) for end in ends)
@@ -110,15 +101,15 @@ def written(value: float | None, name: str) -> str:
     return share(value) if name in ("goodput", "error_rate") else number(value)
 
 
-def has_goodput(content: Mapping[str, Any]) -> bool:
+def has_goodput(content: SweepContent) -> bool:
     """Whether there were objectives to hold requests against."""
-    return any(point["numbers"]["goodput"]["value"] is not None for point in content["points"])
+    return any(point.numbers["goodput"].value is not None for point in content.points)
 
 
-def has_jobs(content: Mapping[str, Any]) -> bool:
+def has_jobs(content: SweepContent) -> bool:
     """Whether every load had jobs of sessions."""
-    points = content["points"]
-    return bool(points) and all("jobs_per_hour" in point["numbers"] for point in points)
+    points = content.points
+    return bool(points) and all("jobs_per_hour" in point.numbers for point in points)
 
 
 TITLES = {

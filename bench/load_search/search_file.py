@@ -7,8 +7,8 @@ without this program.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
 
 from bench.errors import UsageError
 from bench.load_search.conclusion import Conclusion, Kind, conclude, holds
@@ -16,10 +16,21 @@ from bench.load_search.decisions import Ending, Search, Settings
 from bench.load_search.goals import Goal
 from bench.load_search.visits import Result
 from bench.loads import LoadName
+from bench.results.base import to_plain
+from bench.results.search import (
+    CapacityInterval,
+    RequiredLoad,
+    SearchContent,
+    SearchLimits,
+    SearchObjective,
+    SearchVisit,
+    SureLoad,
+    VisitMean,
+)
 from bench.run_files.shape import misfits
 from bench.statistics.capacity import Mean
 
-SCHEMA = 1
+SCHEMA: Final = 1
 _SHOWN = 10
 _SMALLEST, _LARGEST = 1e-9, 1e12
 """Loads, times and counts lie between these."""
@@ -39,30 +50,34 @@ def to_json(
     search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
 ) -> dict[str, Any]:
     """What is written to the file."""
+    return to_plain(content_of(search, config_sha256, stopped_by, require))
+
+
+def content_of(
+    search: Search, config_sha256: str, stopped_by: Ending | None = None, require: float | None = None
+) -> SearchContent:
+    """The search as the file holds it."""
     settings, found = search.settings, conclude(search)
     known, seen = found.known, search.known()
     told = found.answers or found.kind is Kind.BELOW
-    limits = {
-        name: getattr(settings, name) for name in ("start", "least", "most", "precision", "budget_s", "judged_after_s")
-    }
-    return {
-        "schema": SCHEMA,
-        "load_kind": settings.load_kind,
-        "objectives": [asdict(goal) for goal in settings.goals],
-        "config_sha256": config_sha256,
-        "settings": limits,
-        "visits": [_visit_to_json(result) for result in search.results],
-        "capacity": None if known is None else {"estimate": known.estimate, "low": known.low, "high": known.high},
-        "held": None if seen is None or not found.answers or seen.held is None else _sure(seen.held),
-        "failed": None if seen is None or not told or seen.failed is None else _sure(seen.failed),
-        "binding": None if known is None else known.binding,
-        "conclusion": str(found.kind),
-        "at_least": found.at_least,
-        "below": found.below,
-        "required": None if require is None else required(search, found, require),
-        "stopped_by": None if stopped_by is None else str(stopped_by),
-        "seconds": search.seconds,
-    }
+    return SearchContent(
+        schema=SCHEMA,
+        load_kind=settings.load_kind,
+        objectives=[SearchObjective(text=goal.text, allowed=goal.allowed) for goal in settings.goals],
+        config_sha256=config_sha256,
+        settings=SearchLimits(**{name: getattr(settings, name) for name in SearchLimits.__struct_fields__}),
+        visits=[_visit(result) for result in search.results],
+        capacity=None if known is None else CapacityInterval(estimate=known.estimate, low=known.low, high=known.high),
+        held=None if seen is None or not found.answers else _sure(seen.held),
+        failed=None if seen is None or not told else _sure(seen.failed),
+        binding=None if known is None else known.binding,
+        conclusion=str(found.kind),
+        at_least=found.at_least,
+        below=found.below,
+        required=None if require is None else required(search, found, require),
+        stopped_by=None if stopped_by is None else str(stopped_by),
+        seconds=search.seconds,
+    )
 
 
 def from_json(kept: Mapping[str, Any], config_sha256: str) -> Search:
@@ -117,17 +132,19 @@ def _impossible(kept: Mapping[str, Any]) -> str | None:
     return None
 
 
-def required(search: Search, found: Conclusion, load: float) -> dict[str, Any]:
+def required(search: Search, found: Conclusion, load: float) -> RequiredLoad:
     """Whether a load that is required is held: `held` where a visit showed it, with how sure the load itself is."""
-    return {"load": load, "probability": search.sure_of(load), "held": holds(search, found, load)}
+    return RequiredLoad(load=load, probability=search.sure_of(load), held=holds(search, found, load))
 
 
-def _sure(entry: tuple[float, float]) -> dict[str, float]:
-    return {"load": entry[0], "probability": entry[1]}
+def _sure(entry: tuple[float, float] | None) -> SureLoad | None:
+    return None if entry is None else SureLoad(load=entry[0], probability=entry[1])
 
 
-def _visit_to_json(result: Result) -> dict[str, Any]:
-    return asdict(result)
+def _visit(result: Result) -> SearchVisit:
+    values = {field.name: getattr(result, field.name) for field in fields(result)}
+    means = {text: VisitMean(**asdict(mean)) for text, mean in result.means.items()}
+    return SearchVisit(**values | {"means": means})
 
 
 def _visit_from_json(row: Mapping[str, Any]) -> Result:

@@ -14,10 +14,12 @@ from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_sweep.points import RunNumbers
 from bench.load_sweep.stored import read
-from bench.load_sweep.sweep_file import SweepFacts, config_sha256, to_json
+from bench.load_sweep.sweep_file import SweepFacts, config_sha256, content_of
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
 from bench.report import html
+from bench.results.base import to_plain
+from bench.results.sweep import SweepContent
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
 from bench.series import files
@@ -42,7 +44,7 @@ class SweepResult:
     """A sweep as it stands in its file, where that is, and the exit status."""
 
     path: Path
-    content: Mapping[str, Any]
+    content: SweepContent
     exit: Exit
 
     @property
@@ -53,14 +55,12 @@ class SweepResult:
     @property
     def points(self) -> Sequence[Mapping[str, Any]]:
         """One a load, rising: `load`, `status`, and `numbers` by name, each with `value` and its 95% interval."""
-        points: Sequence[Mapping[str, Any]] = self.content["points"]
-        return points
+        return [to_plain(point) for point in self.content.points]
 
     @property
     def knee(self) -> Mapping[str, Any] | None:
         """Where the throughput stops growing; None where that cannot be told."""
-        knee: Mapping[str, Any] | None = self.content["knee"]
-        return knee
+        return None if self.content.knee is None else to_plain(self.content.knee)
 
 
 def sweep(
@@ -97,7 +97,7 @@ def sweep(
             gpus=gpus,
         )
         runs = [row.run for row in measured]
-        write(series.path, to_json(facts, runs, sha256, ended=INTERRUPTED if end is None else end.why))
+        write(series.path, content_of(facts, runs, sha256, ended=INTERRUPTED if end is None else end.why))
 
     def why_error_ends(step: _Step, error: TargetError | UsageError) -> str | None:
         unmeasurable = isinstance(error, TargetError) and step.visit.n > 0
@@ -157,7 +157,7 @@ class _Plan:
             raise UsageError(f"{self._folder} already holds a sweep: go on with --resume, or name another --out")
         if resume and not path.exists():
             raise UsageError(f"--resume {self._folder}: there is no sweep (no {SWEEP})")
-        if resume and read(path)["config_sha256"] != sha256:
+        if resume and read(path).config_sha256 != sha256:
             raise UsageError(
                 f"--resume {self._folder}: that sweep has another configuration: give the same flags (more loads and "
                 "repeats may be asked for)"
@@ -215,17 +215,17 @@ def _p90_s(summary: RunSummary) -> float | None:
     return p90_s if p90_s is not None else None if p90_ms is None else float(p90_ms) / 1000
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
+def write(folder: Path, content: SweepContent) -> None:
     """Put sweep.json and its page in place."""
     folder.mkdir(parents=True, exist_ok=True)
-    files.write(folder, SWEEP, content)
+    files.write(folder, SWEEP, to_plain(content))
     RunDirectory(folder).write(PAGE, html.render(sweep_document([content])).encode())
 
 
-def exit_of(content: Mapping[str, Any]) -> Exit:
+def exit_of(content: SweepContent) -> Exit:
     """The exit status of a sweep: a load that is INVALID or FAILED belongs to what a sweep finds, unless all are."""
-    if content["ended"] == INTERRUPTED:
+    if content.ended == INTERRUPTED:
         return Exit.INTERRUPTED
-    if any(point["usable"] for point in content["points"]):
+    if any(point.usable for point in content.points):
         return Exit.GOOD
-    return Exit.TARGET if any(point["status"] == "FAILED" for point in content["points"]) else Exit.INVALID
+    return Exit.TARGET if any(point.status == "FAILED" for point in content.points) else Exit.INVALID

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from bench.results.status import Status
+from bench.results.sweep import INPUTS, LATENCIES, RATES, SHARES, ParetoPlace, RunStatus
+from bench.results.sweep import SweepNumber as Number
 from bench.statistics import between_runs, knee
 from bench.statistics.intervals import Interval
 from bench.statistics.keeps_up import InFlight
@@ -21,28 +24,8 @@ from bench.statistics.keeps_up import InFlight
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary
 
-LATENCIES = tuple(f"{name}:{stat}" for name in ("ttft", "tpot", "e2el") for stat in ("p50", "p90", "p99"))
-RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s", "goodput_per_s")
-SHARES = ("goodput", "error_rate")
-OTHERS = ("in_flight",)
-NUMBERS = (*RATES, *LATENCIES, *OTHERS, *SHARES)
-"""Times in ms, shares as shares."""
-INPUTS = "inputs_per_s"
-"""Beside these where replies are no generated text; then the knee is one of inputs."""
-OF_JOBS = ("job:p50", "job:p90", "jobs_per_hour")
-"""Beside these where there are jobs; seconds."""
 USABLE = ("VALID", "SUSPECT")
 _WORST_LAST = ("VALID", "SUSPECT", "INVALID", "FAILED")
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A value and what it lies between with 95%; `sd` between runs, relative, of a share absolute."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    sd: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +35,7 @@ class RunNumbers:
     name: str
     load: float
     repeat: int
-    status: str
+    status: RunStatus
     reasons: tuple[str, ...]
     numbers: Mapping[str, Number]
     kept_up: bool | None = None
@@ -65,7 +48,7 @@ class RunNumbers:
             name=name,
             load=load,
             repeat=repeat,
-            status=summary.verdict.status,
+            status=Status(summary.verdict.status).value,
             reasons=tuple(summary.verdict.reasons),
             numbers=numbers_of(summary),
             kept_up=kept_up(summary) if open_loop else None,
@@ -84,14 +67,14 @@ class Point:
     load: float
     runs: int
     usable_runs: int
-    status: str
+    status: RunStatus
     reasons: tuple[str, ...]
     numbers: Mapping[str, Number]
     kept_up: bool | None
     """Whether the server kept up in all usable runs; None of users, who wait for it."""
     per_user: Number | None = None
     per_gpu: Number | None = None
-    place: knee.Place | None = None
+    place: ParetoPlace | None = None
 
     @property
     def usable(self) -> bool:
@@ -171,7 +154,10 @@ def points_of(runs: Sequence[RunNumbers], gpus: int | None) -> list[Point]:
     """A point for each load, by rising load; with the number of GPUs also its place against the Pareto frontier."""
     points = [_point([run for run in runs if run.load == load], gpus) for load in sorted({run.load for run in runs})]
     plotted = {p.load: plotted for p in points if p.usable and (plotted := _plotted(p)) is not None}
-    places = dict(zip(plotted, knee.pareto(list(plotted.values())), strict=True))
+    places = {
+        load: ParetoPlace(on_frontier=place.on_frontier, overlaps=place.overlaps)
+        for load, place in zip(plotted, knee.pareto(list(plotted.values())), strict=True)
+    }
     return [replace(point, place=places.get(point.load)) for point in points]
 
 

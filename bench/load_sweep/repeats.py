@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.config import RunConfig
 from bench.documents import sweep_words
 from bench.errors import PRECEDENCE, Exit
 from bench.load_sweep.points import RunNumbers, together
+from bench.results.base import to_plain
+from bench.results.sweep import REPEATS_SCHEMA, RepeatedRun, RepeatsContent
 from bench.secrets import public_command
 from bench.series import files
 from bench.series.drive import INTERRUPTED, End, drive, in_order
 from bench.series.runs import RunSeries, unless_interrupted
 
-SCHEMA = "trueload/repeats/1"
 REPEATS = "repeats.json"
 
 
@@ -25,7 +25,7 @@ class RepeatsResult:
     """The repeats as they stand in their file, where that is, and the exit status: of all runs' the first in PRECEDENCE."""
 
     path: Path
-    content: Mapping[str, Any]
+    content: RepeatsContent
     exit: Exit
 
 
@@ -39,12 +39,14 @@ def repeat(config: RunConfig, repeats: int, series: RunSeries) -> RepeatsResult:
         statuses.add(result.exit)
         return RunNumbers.of(f"run-{number}", 0.0, number, result.summary, open_loop=False)
 
-    def content(runs: Sequence[RunNumbers], end: End | None) -> dict[str, Any]:
-        return to_json(config, runs, repeats, public_command(series.command), INTERRUPTED if end is None else end.why)
+    def content(runs: Sequence[RunNumbers], end: End | None) -> RepeatsContent:
+        return content_of(
+            config, runs, repeats, public_command(series.command), INTERRUPTED if end is None else end.why
+        )
 
     def write(runs: Sequence[RunNumbers], end: End | None) -> None:
         if runs:
-            files.write(series.path, REPEATS, content(runs, end))
+            files.write(series.path, REPEATS, to_plain(content(runs, end)))
 
     runs, end = drive(
         in_order(range(1, repeats + 1)),
@@ -63,28 +65,23 @@ def _again(config: RunConfig, number: int) -> RunConfig:
     return again.model_copy(update={"load": type(config.load).of(again)})
 
 
-def to_json(
+def content_of(
     config: RunConfig, runs: Sequence[RunNumbers], repeats: int, command: Sequence[str], ended: str | None
-) -> dict[str, Any]:
+) -> RepeatsContent:
     """The content of repeats.json."""
     usable = [run for run in runs if run.usable]
-    numbers = together(usable or runs) if runs else {}
-    return {
-        "schema": SCHEMA,
+    return RepeatsContent(
+        schema=REPEATS_SCHEMA,
         **files.stamp(),
-        "command": list(command),
-        "config": config.public(),
-        "repeats": repeats,
-        "ended": ended,
-        "runs": [
-            {
-                "name": run.name,
-                "status": run.status,
-                "reasons": list(run.reasons),
-                "usable": run.usable,
-                "numbers": {name: asdict(number) for name, number in run.numbers.items()},
-            }
+        command=list(command),
+        config=config.public(),
+        repeats=repeats,
+        ended=ended,
+        runs=[
+            RepeatedRun(
+                name=run.name, status=run.status, reasons=list(run.reasons), usable=run.usable, numbers=run.numbers
+            )
             for run in runs
         ],
-        "numbers": {name: asdict(number) for name, number in numbers.items()},
-    }
+        numbers=together(usable or runs) if runs else {},
+    )

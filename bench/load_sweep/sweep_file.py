@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import orjson
 
-from bench.load_sweep.points import RunNumbers, knee_of, points_of
+from bench.load_sweep.points import Point, RunNumbers, knee_of, points_of
 from bench.load_sweep.visits import Loads
+from bench.results.sweep import SCHEMA, FittedKnee, SweepContent, SweepPoint, SweepRun
 from bench.statistics.intervals import Interval
+from bench.statistics.knee import Knee
 
-SCHEMA = "trueload/load_sweep/1"
 _ELSEWHERE = frozenset(
     [
         "out",
@@ -61,42 +62,46 @@ def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps([same, given], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def to_json(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> dict[str, Any]:
+def content_of(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> SweepContent:
     """The content of sweep.json. `ended`: why it ended before its last run."""
     fitted = knee_of(runs) if facts.loads.whole else None
-    why_none = NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else NO_KNEE
-    return {
-        "schema": SCHEMA,
-        "date": facts.date,
-        "version": facts.version,
-        "host": dict(facts.host),
-        "command": list(facts.command),
-        "config_sha256": sha256,
-        "url": facts.config["url"],
-        "model": facts.model,
-        "config": dict(facts.config),
-        "kind": facts.loads.kind,
-        "unit": facts.loads.unit,
-        "loads": list(facts.loads.values),
-        "repeats": facts.loads.repeats,
-        "gpus": facts.gpus,
-        "ended": ended,
-        "runs": [{**asdict(run), "reasons": list(run.reasons), "usable": run.usable} for run in runs],
-        "points": [
-            {**asdict(point), "reasons": list(point.reasons), "usable": point.usable}
-            for point in points_of(runs, facts.gpus)
-        ],
-        "knee": None if fitted is None else {
-            "ceiling": fitted.ceiling,
-            "ceiling_interval": _ends(fitted.ceiling_interval),
-            "half_at": fitted.half_at,
-            "half_at_interval": _ends(fitted.half_at_interval),
-            # Above the highest load that was measured it is the curve's alone.
-            "ninety_percent_at": fitted.ninety_percent_at if fitted.ninety_percent_at <= _highest(runs) else None,
-            "warning": fitted.warning,
-        },
-        "no_knee": why_none,
-    }  # fmt: skip
+    return SweepContent(
+        schema=SCHEMA,
+        date=facts.date,
+        version=facts.version,
+        host=facts.host,
+        command=list(facts.command),
+        config_sha256=sha256,
+        url=facts.config["url"],
+        model=facts.model,
+        config=facts.config,
+        kind=facts.loads.kind,
+        unit=facts.loads.unit,
+        loads=list(facts.loads.values),
+        repeats=facts.loads.repeats,
+        gpus=facts.gpus,
+        ended=ended,
+        runs=[SweepRun(**_values(run), usable=run.usable) for run in runs],
+        points=[SweepPoint(**_values(point), usable=point.usable) for point in points_of(runs, facts.gpus)],
+        knee=None if fitted is None else _knee(fitted, _highest(runs)),
+        no_knee=NO_KNEE_OF_RATES if not facts.loads.whole else None if fitted else NO_KNEE,
+    )
+
+
+def _values(row: RunNumbers | Point) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in fields(row)} | {"reasons": list(row.reasons)}
+
+
+def _knee(fitted: Knee, highest: float) -> FittedKnee:
+    return FittedKnee(
+        ceiling=fitted.ceiling,
+        ceiling_interval=_ends(fitted.ceiling_interval),
+        half_at=fitted.half_at,
+        half_at_interval=_ends(fitted.half_at_interval),
+        # Above the highest load that was measured it is the curve's alone.
+        ninety_percent_at=fitted.ninety_percent_at if fitted.ninety_percent_at <= highest else None,
+        warning=fitted.warning,
+    )
 
 
 def _highest(runs: Sequence[RunNumbers]) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import loads
 from bench.errors import UsageError
-from bench.loads import KINDS
+from bench.loads import KINDS, LoadName
 
 MOST_REPEATS = 100
 
@@ -28,7 +28,7 @@ class Visit:
 class Loads:
     """The loads of `--loads`, rising, and how often each is visited."""
 
-    kind: str
+    kind: LoadName
     values: tuple[float, ...]
     repeats: int = 1
 
@@ -73,4 +73,4 @@ def parse(text: str, repeats: int = 1) -> Loads:
         raise UsageError(f"--loads: {e}") from e
     if not 1 <= repeats <= MOST_REPEATS:
         raise UsageError(f"--repeats {repeats}: give 1 to {MOST_REPEATS}")
-    return Loads(kind, tuple(sorted(set(values))), repeats)
+    return Loads(KINDS[kind].name, tuple(sorted(set(values))), repeats)

@@ -12,9 +12,6 @@ are bounds of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from bench.metrics.arrays import view
@@ -55,10 +52,9 @@ def worth_saying(values: Statistics, least: Statistics, most: Statistics, *, uni
     return found
 
 
-def meaningless(row: Metric | Mapping[str, Any], stat: str) -> bool:
+def meaningless(row: Metric, stat: str) -> bool:
     """Whether the bounds of a statistic are further apart than it is large: then it is not to be printed as a number."""
-    bounds, value = (row.bounds, row.of(stat)) if isinstance(row, Metric) else (row.get("bounds", {}), row[stat])
-    found = bounds.get(stat)
+    found, value = row.bounds.get(stat), row.of(stat)
     if found is None or value is None:
         return False
     least, greatest = found

@@ -6,7 +6,7 @@ Which ones depends on their own numbers alone, never on the order in which they 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -15,13 +15,42 @@ import numpy.typing as npt
 
 from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Floats, Ints, RecordTable
+from bench.results.base import Result
 
 SLOWEST, FAILED, SAMPLED = 200, 100, 250
 
 _SPREAD = 0x9E3779B97F4A7C15
 """2**64 over the golden ratio: the least products of indices with it, modulo 2**64, lie evenly over the run."""
 
-Row = dict[str, Any]
+
+class ShownRequest(Result, frozen=True, kw_only=True):
+    """A request as a page shows it, with times in s from the start of the run."""
+
+    index: int
+    id: str
+    outcome: str
+    status: int | None
+    error: str | None
+    intended_s: float
+    sent_s: float | None
+    first_s: float | None
+    end_s: float
+    ttft_ms: float | None
+    tpot_ms: float | None
+    e2el_ms: float | None
+    input_tokens: int | None
+    output_tokens_asked: int | None
+    output_tokens: int | None
+    inputs: int | None
+
+
+class ShownRequests(Result, frozen=True, kw_only=True):
+    """Some requests of a run. `failures` is the number of all that failed."""
+
+    slowest: Sequence[ShownRequest]
+    failed: Sequence[ShownRequest]
+    failures: int
+    sample: Sequence[ShownRequest]
 
 
 class _Least:
@@ -29,7 +58,7 @@ class _Least:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._heap: list[tuple[float, int, int, Row]] = []
+        self._heap: list[tuple[float, int, int, ShownRequest]] = []
         # Rows are not compared: a damaged file has two of one index.
         self._order = count()
         self.count = 0
@@ -47,7 +76,7 @@ class _Least:
             else:
                 return  # The others are greater still.
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ShownRequest]:
         return [row for *_, row in sorted(self._heap, key=lambda item: item[:2], reverse=True)]
 
 
@@ -58,7 +87,7 @@ class _Rows:
         self._table, self._values, self._start_ns = table, values, start_ns
         self.index = table.ints("index")
 
-    def row(self, row: int) -> Row:
+    def row(self, row: int) -> ShownRequest:
         """Of the request in a row."""
 
         def seconds(at_ns: int | None) -> float | None:
@@ -67,22 +96,22 @@ class _Rows:
         table, record = self._table, self._table.records[row]
         values = {key: self._values[key][row].item() for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
         chunks = table.token_chunks
-        return {
-            "index": record.index,
-            "id": record.id,
-            "outcome": str(record.outcome),
-            "status": record.status,
-            "error": record.error,
-            "intended_s": seconds(record.intended_ns),
-            "sent_s": seconds(record.sent_ns),
-            "first_s": seconds(int(chunks.ns[chunks.starts[row]])) if chunks.counts[row] else None,
-            "end_s": seconds(record.end_ns),
+        return ShownRequest(
+            index=record.index,
+            id=record.id,
+            outcome=str(record.outcome),
+            status=record.status,
+            error=record.error,
+            intended_s=(record.intended_ns - self._start_ns) / NS_PER_S,
+            sent_s=seconds(record.sent_ns),
+            first_s=seconds(int(chunks.ns[chunks.starts[row]])) if chunks.counts[row] else None,
+            end_s=(record.end_ns - self._start_ns) / NS_PER_S,
             **{key: value if value == value else None for key, value in values.items()},
-            "input_tokens": record.input_tokens_asked if record.input_tokens is None else record.input_tokens,
-            "output_tokens_asked": record.output_tokens_asked,
-            "output_tokens": int(chunks.counts[row]) if record.output_tokens is None else record.output_tokens,
-            **({} if record.inputs is None else {"inputs": record.inputs}),
-        }
+            input_tokens=record.input_tokens_asked if record.input_tokens is None else record.input_tokens,
+            output_tokens_asked=record.output_tokens_asked,
+            output_tokens=int(chunks.counts[row]) if record.output_tokens is None else record.output_tokens,
+            inputs=record.inputs,
+        )
 
 
 class ChosenRequests:
@@ -102,11 +131,9 @@ class ChosenRequests:
         failed = np.flatnonzero(table.failed)
         self._failed.offer(requests.index[failed], requests, failed)
 
-    def describe(self) -> dict[str, Any]:
-        """`slowest` by E2EL, `failed` and `sample` by index; `failures` is the number of all that failed."""
-        return {
-            "slowest": self._slowest.rows(),
-            "failed": self._failed.rows(),
-            "failures": self._failed.count,
-            "sample": sorted(self._sample.rows(), key=lambda row: row["index"]),
-        }
+    def describe(self) -> ShownRequests:
+        """The slowest ones by E2EL, the others by index."""
+        sample = sorted(self._sample.rows(), key=lambda row: row.index)
+        return ShownRequests(
+            slowest=self._slowest.rows(), failed=self._failed.rows(), failures=self._failed.count, sample=sample
+        )

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.metrics.arrays import view
 from bench.metrics.arrivals import Arrivals
-from bench.metrics.chosen_requests import ChosenRequests
+from bench.metrics.chosen_requests import ChosenRequests, ShownRequests
 from bench.metrics.columns import Columns
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.series import over_time, steps_of
 from bench.metrics.step_histograms import MOST_STEPS, StepHistograms, quantile, representative
-from bench.results.base import to_plain
+from bench.results.base import Result
+from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series
 
 if TYPE_CHECKING:
     from bench.records.record_table import Floats, Ints
 
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+class NamedSeries(Result, frozen=True, kw_only=True):
+    """A name of the server's metrics over the steps of a chart, all its labels and pages together: per second if it is
+    `rising`."""
+
+    name: str
+    rising: bool
+    values: Sequence[float | None]
+
+
+class PageData(Result, frozen=True, kw_only=True):
+    """What the page of a run needs beyond its summary.
+
+    `series` are those of the summary if they are short enough. `histograms` have, by metric, a count by bin for each step.
+    `server` and `gpu` have, by name, a value for each step.
+    """
+
+    series: Series
+    itl_ms: QuantilesOverTime
+    histograms: Mapping[str, Sequence[Mapping[int, int]]]
+    requests: ShownRequests
+    server: Mapping[str, Sequence[float | None]] = {}
+    gpu: Mapping[str, Sequence[float | None]] = {}
+    server_named: Sequence[NamedSeries] = ()
 
 
 def page_data(
@@ -30,9 +56,8 @@ def page_data(
     itl: StepHistograms,
     chosen: ChosenRequests,
     summary_series: Series,
-) -> dict[str, Any]:
-    """`series` (those of the summary where they are short enough, and ITL), `histograms` (of each step, bin: count) and
-    `requests`."""
+) -> PageData:
+    """The page data of a run, without what the server's metrics say."""
     steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns, itl.width_ns), MOST_STEPS)
     same = summary_series.step_s * NS_PER_S == steps.ns
     series = summary_series if same else over_time(columns, tokens, bytes_in, steps)
@@ -41,11 +66,8 @@ def page_data(
         found = StepHistograms()
         found.extend(*_times_and_values(columns, metric))
         histograms[metric] = found.per_step(steps.start_ns, steps.ns, steps.count)
-    return {
-        "series": {**to_plain(series), "itl_ms": _quantiles(histograms["itl_ms"])},
-        "histograms": histograms,
-        "requests": chosen.describe(),
-    }
+    itl_ms = _quantiles(histograms["itl_ms"])
+    return PageData(series=series, itl_ms=itl_ms, histograms=histograms, requests=chosen.describe())
 
 
 def _times_and_values(columns: Columns, metric: str) -> tuple[Ints, Floats]:
@@ -56,7 +78,7 @@ def _times_and_values(columns: Columns, metric: str) -> tuple[Ints, Floats]:
     return np.floor(at[is_value]).astype(np.int64), values[is_value] * NS_PER_MS
 
 
-def _quantiles(steps: Sequence[Mapping[int, int]]) -> dict[str, list[float | None]]:
+def _quantiles(steps: Sequence[Mapping[int, int]]) -> QuantilesOverTime:
     result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _QUANTILES}}
     for counts in steps:
         n = sum(counts.values())
@@ -64,4 +86,4 @@ def _quantiles(steps: Sequence[Mapping[int, int]]) -> dict[str, list[float | Non
         result["mean"].append(total / n / NS_PER_MS if n else None)
         for name, p in _QUANTILES.items():
             result[name].append(quantile(counts, p) / NS_PER_MS if n else None)
-    return result
+    return QuantilesOverTime(**result)

@@ -5,11 +5,8 @@ One place for all that ask: objectives, comparisons, gates, and Python.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
-
-from msgspec import UNSET
 
 from bench.metrics.catalog import METRICS
 from bench.results.numbers import Goodput, Latency, Metric, Throughput
@@ -90,20 +87,9 @@ def part_of(summary: SummaryNumbers, part: tuple[str, str] | None) -> SummaryNum
     return next((one for one in parts_of(summary, kind) if one.name == name), None)
 
 
-@overload
-def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]: ...
-
-
-@overload
-def parts_of(summary: Mapping[str, Any], kind: str) -> Sequence[Mapping[str, Any]]: ...
-
-
-def parts_of(summary: SummaryNumbers | Mapping[str, Any], kind: str) -> Sequence[PartNumbers | Mapping[str, Any]]:
-    """The numbers of each model or each class, by the kind of part; none of a run without such parts. Pages have a summary as
-    plain content."""
-    name = LISTS[kind]
-    parts = summary.get(name) if isinstance(summary, Mapping) else getattr(summary, name)
-    return parts or ()
+def parts_of(summary: SummaryNumbers, kind: str) -> Sequence[PartNumbers]:
+    """The numbers of each model or each class, by the kind of part; none of a run without such parts."""
+    return getattr(summary, LISTS[kind]) or ()
 
 
 def number_of(part: SummaryNumbers | PartNumbers, metric: str, stat: str | None) -> RunNumber:
@@ -117,5 +103,4 @@ def _of_row(row: Metric, stat: str | None) -> RunNumber:
 
 
 def _of_rates(rates: Throughput | JobRates, name: str) -> RunNumber:
-    value = getattr(rates, name)
-    return RunNumber(None if value is UNSET else value, rates.ci95.get(name))
+    return RunNumber(rates.of(name), rates.ci95.get(name))

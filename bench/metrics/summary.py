@@ -28,7 +28,7 @@ from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
 from bench.metrics.load import Readiness, Spans, describe_load
 from bench.metrics.objectives import evaluate, meet_all
-from bench.metrics.page_data import page_data
+from bench.metrics.page_data import PageData, page_data
 from bench.metrics.quantile import describe, quantile
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, hidden_tokens, output_tokens
 from bench.metrics.run_numbers import Numbers
@@ -175,7 +175,7 @@ class Summary:
             self._result = rounded(self._summarize())
         return self._result
 
-    def page_data(self) -> dict[str, Any]:
+    def page_data(self) -> PageData:
         """What the page of the run needs beyond the summary."""
         over_time = self.close().series
         return rounded(page_data(self._columns, self._arrivals, self._bytes_in, self._itl, self._chosen, over_time))

@@ -7,12 +7,13 @@ are of one workload, whose settings it holds: another workload is refused with w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
 from bench.comparison.request_values import read_values
@@ -22,126 +23,98 @@ from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.results.base import to_plain
+from bench.results.baseline import (
+    KEPT,
+    SCHEMA,
+    Baseline,
+    BaselineLoad,
+    BaselineOrigin,
+    BaselineRun,
+    BaselineStats,
+    BaselineTarget,
+)
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.run_files.shape import misfits
 from bench.statistics.autocorrelation import SAFETY
 from promptset.whole_file import read_bytes
 
-SCHEMA = "trueload/baseline/1"
-KEPT = 20
-"""Runs that a baseline keeps: the newest."""
 STATS = ("p50", "p90", "p99")
 
 _SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Stats:
-    """A metric of a run in the file."""
-
-    p50: float | None
-    p90: float | None
-    p99: float | None
-    n: int
-    act: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A run in the file, as far as it is read."""
-
-    id: str
-    started: str
-    independent_requests: float
-    error_rate: float | None
-    output_tokens_per_s: float | None
-    stats: dict[str, _Stats]
-    inputs_per_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Baseline:
-    """The file, as far as it is read."""
-
-    workload: dict[str, Any]
-    workload_sha256: str
-    machine: dict[str, Any]
-    tool_version: str
-    runs: tuple[_Run, ...]
-
-
-Entry = Mapping[str, Any]
-"""A run, as a baseline holds it."""
-
-
-def entry_of(run: MeasuredRun) -> dict[str, Any]:
+def entry_of(run: MeasuredRun) -> BaselineRun:
     """What a baseline keeps of a run."""
     values, summary = read_values(run.directory), run.summary
-    return {
-        "id": run.manifest.run_id,
-        "started": run.manifest.started,
-        "verdict": run.status,
-        "load": {name: getattr(summary.load, name) for name in ("mode", "offered_rps", "achieved_rps", "concurrency")},
-        "seconds": summary.throughput.duration_s,
-        "requests": len(values.failed),
-        "independent_requests": values.independent_requests(),
-        "error_rate": ERRORS.of(summary),
-        "output_tokens_per_s": OUTPUT.of(summary),
-        **({} if (inputs := INPUTS.of(summary)) is None else {"inputs_per_s": inputs}),
-        "stats": {
-            metric.key: {**{stat: row.of(stat) for stat in STATS}, "n": row.n, "act": values.act_of(name)}
+    load = summary.load
+    return BaselineRun(
+        id=run.manifest.run_id,
+        started=run.manifest.started,
+        verdict=run.status,
+        load=BaselineLoad(
+            mode=load.mode, offered_rps=load.offered_rps, achieved_rps=load.achieved_rps, concurrency=load.concurrency
+        ),
+        seconds=summary.throughput.duration_s,
+        requests=len(values.failed),
+        independent_requests=values.independent_requests(),
+        error_rate=ERRORS.of(summary),
+        output_tokens_per_s=OUTPUT.of(summary),
+        inputs_per_s=INPUTS.of(summary),
+        stats={
+            metric.key: BaselineStats(**{stat: row.of(stat) for stat in STATS}, n=row.n, act=values.act_of(name))
             for name, metric in REQUEST_METRICS.items()
             if (row := summary.latency.get(metric.key)) is not None
         },
-    }
+    )
 
 
-def value_of(number: Number, entry: Entry) -> float | None:
+def value_of(number: Number, entry: BaselineRun) -> float | None:
     """A number that decides, of a run as a baseline holds it."""
     value: float | None
     if number.stat is None:
-        value = entry.get(number.metric)
+        value = getattr(entry, number.metric, None)
     else:
-        value = entry["stats"].get(METRICS[number.metric].key, {}).get(number.stat)
+        value = getattr(entry.stats.get(METRICS[number.metric].key), number.stat, None)
     return value
 
 
-def independent_values(entry: Entry, metric: str) -> float:
+def independent_values(entry: BaselineRun, metric: str) -> float:
     """How many independent values of a metric a run holds: n / D."""
     if metric not in REQUEST_METRICS:
-        return float(entry["independent_requests"])
-    stats = entry["stats"].get(REQUEST_METRICS[metric].key)
+        return float(entry.independent_requests)
+    stats = entry.stats.get(REQUEST_METRICS[metric].key)
     if stats is None:
         return 0.0
-    return min(1.0, stats["n"]) if stats["act"] is None else float(stats["n"] / max(1.0, SAFETY * stats["act"]))
+    return min(1.0, stats.n) if stats.act is None else float(stats.n / max(1.0, SAFETY * stats.act))
 
 
-def new(run: MeasuredRun) -> dict[str, Any]:
+def new(run: MeasuredRun) -> Baseline:
     """A baseline without runs, for the workload of this one."""
     calibration = run.summary.calibration
-    return {
-        "schema": SCHEMA,
-        "created": run.manifest.started,
-        "tool_version": run.manifest.versions.get("trueload", ""),
-        "config_sha256": _digest({k: v for k, v in run.settings.items() if k not in LABELS}),
-        "workload_sha256": _digest(workload_of(run)),
-        "workload": workload_of(run),
-        "target": {"model": run.manifest.model, "server": run.settings["url"], "gpus": None},
-        "machine": run.manifest.host,
-        "certificate": None if calibration is None else _origin(calibration),
-        "runs": [],
-    }
+    return Baseline(
+        schema=SCHEMA,
+        created=run.manifest.started,
+        tool_version=run.manifest.versions.get("trueload", ""),
+        config_sha256=_digest({k: v for k, v in run.settings.items() if k not in LABELS}),
+        workload_sha256=_digest(workload_of(run)),
+        workload=workload_of(run),
+        target=BaselineTarget(model=run.manifest.model, server=run.settings["url"], gpus=None),
+        machine=run.manifest.host,
+        certificate=None if calibration is None else _origin(calibration),
+        runs=[],
+    )
 
 
-def _origin(calibration: LedgerCalibration | KnownCalibration) -> dict[str, str | None]:
+def _origin(calibration: LedgerCalibration | KnownCalibration) -> BaselineOrigin:
     """Who says how wrong the numbers are."""
     if isinstance(calibration, KnownCalibration):
-        return {"from": "certificate", "status": calibration.status}
-    return {"from": "ledger", "status": None}
+        return BaselineOrigin(from_="certificate", status=calibration.status)
+    return BaselineOrigin(from_="ledger", status=None)
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """A baseline; None where there is no file. Raises UsageError where it is none."""
+def read(path: Path) -> Baseline | None:
+    """A baseline. Returns None if there is no file. Raises UsageError if it holds no baseline."""
     try:
         content = orjson.loads(read_bytes(path))
     except FileNotFoundError:
@@ -154,19 +127,19 @@ def read(path: Path) -> dict[str, Any] | None:
         raise UsageError(
             f"--baseline {path} has schema {found!r}, and this version reads {SCHEMA!r}: make it anew (--update)"
         )
-    if wrong := [*misfits(content, _Baseline, f"--baseline {path} is damaged:")]:
+    if wrong := [*misfits(content, Baseline, f"--baseline {path} is damaged:")]:
         raise UsageError(
             [f"{problem}; make it anew (--update with a file that does not exist yet)" for problem in wrong[:_SHOWN]]
         )
-    return content
+    return msgspec.convert(content, Baseline)
 
 
-def refuse_other_workload(path: Path, baseline: Mapping[str, Any], run: MeasuredRun) -> None:
+def refuse_other_workload(path: Path, baseline: Baseline, run: MeasuredRun) -> None:
     """Raises UsageError where the baseline is of another workload, with what differs."""
     ours = workload_of(run)
-    if baseline["workload_sha256"] == _digest(ours):
+    if baseline.workload_sha256 == _digest(ours):
         return
-    theirs = renewed_config(baseline["workload"])
+    theirs = renewed_config(dict(baseline.workload))
     # A setting that the version of the baseline did not have was at its default then.
     before = {name: _plain(_default(name)) for name in ours if name not in theirs} | theirs
     differing = [name for name in dict.fromkeys((*theirs, *ours)) if before.get(name) != _plain(ours.get(name))]
@@ -181,21 +154,19 @@ def refuse_other_workload(path: Path, baseline: Mapping[str, Any], run: Measured
     )
 
 
-def appended(baseline: Mapping[str, Any], entries: Sequence[Entry]) -> dict[str, Any]:
+def appended(baseline: Baseline, entries: Sequence[BaselineRun]) -> Baseline:
     """The baseline with these runs, each once, of which it keeps the newest."""
-    known = {entry["id"] for entry in baseline["runs"]}
-    runs = sorted(
-        (*baseline["runs"], *(e for e in entries if e["id"] not in known)), key=lambda entry: entry["started"]
-    )
-    return {**baseline, "runs": runs[-KEPT:]}
+    known = {entry.id for entry in baseline.runs}
+    runs = sorted((*baseline.runs, *(e for e in entries if e.id not in known)), key=lambda entry: entry.started)
+    return replace(baseline, runs=runs[-KEPT:])
 
 
-def write(path: Path, baseline: Mapping[str, Any]) -> None:
+def write(path: Path, baseline: Baseline) -> None:
     """Put the file in place whole. Raises UsageError where it cannot be written."""
     draft = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_bytes(orjson.dumps(baseline, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        draft.write_bytes(orjson.dumps(to_plain(baseline), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
         draft.replace(path)
     except OSError as e:
         raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e

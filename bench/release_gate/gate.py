@@ -7,11 +7,10 @@ has the rules and their figures. Everything else is `held`, or `not shown`, whic
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from bench.comparison import numbers
 from bench.comparison.numbers import SHARE_MARGIN, Number
@@ -21,8 +20,9 @@ from bench.errors import Exit, UsageError
 from bench.metrics.objectives import Objective, parse, with_limits
 from bench.release_gate import baseline as baselines
 from bench.release_gate import objectives
-from bench.release_gate.baseline import Entry, entry_of, value_of
+from bench.release_gate.baseline import entry_of, value_of
 from bench.release_gate.objectives import Objectively
+from bench.results.baseline import Baseline, BaselineRun
 from bench.statistics.between_runs import MARGIN
 from bench.statistics.gate import ALPHA, LEAST_CANDIDATES, Judged, Metric, Verdict, judge, missing_runs
 
@@ -53,12 +53,12 @@ class Gate:
     """What a gate found. `baseline` is None where it was not asked for, or is only begun."""
 
     runs: tuple[MeasuredRun, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[BaselineRun, ...]
     unusable: tuple[MeasuredRun, ...]
     objectives: tuple[Objectively, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
     notes: tuple[str, ...] = ()
-    baseline: Mapping[str, Any] | None = None
+    baseline: Baseline | None = None
     strict: bool = False
 
     @property
@@ -81,7 +81,7 @@ def decide(
     runs: Sequence[MeasuredRun],
     rules: Rules,
     baseline_path: Path | None = None,
-    baseline: Mapping[str, Any] | None = None,
+    baseline: Baseline | None = None,
     *,
     updating: bool = False,
 ) -> Gate:
@@ -106,7 +106,7 @@ def decide(
     if baseline is not None:
         assert baseline_path is not None, "a baseline was read from a file"
         baselines.refuse_other_workload(baseline_path, baseline, usable[0])
-        before, again = _others(baseline["runs"], usable)
+        before, again = _others(baseline.runs, usable)
         if again and not updating:
             raise UsageError(_compared_with_itself(again, baseline_path))
         notes += [f"{run.directory} is in the baseline already: its other runs are what it is held to" for run in again]
@@ -127,10 +127,10 @@ def objectives_of(run: MeasuredRun) -> tuple[Objective, ...]:
     return parse(run.settings["slo"])
 
 
-def _others(kept: Sequence[Entry], runs: Sequence[MeasuredRun]) -> tuple[list[Entry], list[MeasuredRun]]:
+def _others(kept: Sequence[BaselineRun], runs: Sequence[MeasuredRun]) -> tuple[list[BaselineRun], list[MeasuredRun]]:
     """The runs of a baseline that are none of these, and those of these that are in it: no run differs from itself."""
     mine = {(run.manifest.run_id, run.manifest.started): run for run in runs}
-    known = {(entry["id"], entry["started"]): entry for entry in kept}
+    known = {(entry.id, entry.started): entry for entry in kept}
     return (
         [entry for name, entry in known.items() if name not in mine],
         [run for name, run in mine.items() if name in known],
@@ -145,7 +145,7 @@ def _compared_with_itself(runs: Sequence[MeasuredRun], path: Path) -> str:
     )
 
 
-def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tuple[MetricVerdict, ...]:
+def against(before: Sequence[BaselineRun], now: Sequence[BaselineRun], rules: Rules) -> tuple[MetricVerdict, ...]:
     """The verdict on each number that decides. Raises ValueError where runs are missing."""
 
     def known(number: Number) -> bool:
@@ -174,7 +174,7 @@ def against(before: Sequence[Entry], now: Sequence[Entry], rules: Rules) -> tupl
     )
 
 
-def notes_on(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+def notes_on(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
     """What the spread of these runs cannot show."""
     notes = []
     if len(now) < LEAST_CANDIDATES:
@@ -186,7 +186,7 @@ def notes_on(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
     return [*notes, *_made_at_once(before, now)]
 
 
-def _made_at_once(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+def _made_at_once(before: Sequence[BaselineRun], now: Sequence[BaselineRun]) -> list[str]:
     """A sentence where the baseline was made in one go, long before these runs."""
     try:
         made, begun = sorted(_moment(entry) for entry in before), min(_moment(entry) for entry in now)
@@ -205,22 +205,22 @@ def _made_at_once(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
     ]
 
 
-def _moment(entry: Entry) -> datetime:
-    return datetime.fromisoformat(entry["started"])
+def _moment(entry: BaselineRun) -> datetime:
+    return datetime.fromisoformat(entry.started)
 
 
-def _values(number: Number, entries: Sequence[Entry]) -> list[float]:
+def _values(number: Number, entries: Sequence[BaselineRun]) -> list[float]:
     return [value for entry in entries if (value := value_of(number, entry)) is not None]
 
 
-def _independent(entries: Sequence[Entry]) -> float:
-    return math.fsum(entry["independent_requests"] for entry in entries)
+def _independent(entries: Sequence[BaselineRun]) -> float:
+    return math.fsum(entry.independent_requests for entry in entries)
 
 
-def _changes(baseline: Mapping[str, Any], run: MeasuredRun) -> list[str]:
+def _changes(baseline: Baseline, run: MeasuredRun) -> list[str]:
     """What is not as it was when the baseline was begun, though it may be."""
     here = {**run.manifest.host, "Trueload": run.manifest.versions.get("trueload", "")}
-    there = {**baseline["machine"], "Trueload": baseline["tool_version"]}
+    there = {**baseline.machine, "Trueload": baseline.tool_version}
     differing = [name for name in dict.fromkeys((*there, *here)) if there.get(name) != here.get(name)]
     if not differing:
         return []

@@ -23,7 +23,8 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.objectives import SHARES, Objective
 from bench.metrics.quantile import QUANTILES
 from bench.metrics.run_numbers import LISTS, number_of, part_of, parts_of
-from bench.release_gate.baseline import Entry, independent_values
+from bench.release_gate.baseline import independent_values
+from bench.results.baseline import BaselineRun
 from bench.results.summary import PartNumbers, SummaryNumbers
 from bench.statistics.gate import LEAST_CANDIDATES, Verdict, objective
 from bench.statistics.intervals import LEAST_FOR_MEAN, TAIL, Interval, mean_dependence, values_needed
@@ -68,7 +69,7 @@ def refuse_unknown_parts(wanted: Iterable[Objective], runs: Sequence[MeasuredRun
         raise UsageError(problems)
 
 
-def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
+def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
     """The verdict on one objective."""
     judged = _by_itself(wanted, runs, entries)
     if judged.verdict is Verdict.NOT_SHOWN and judged.interval is None:
@@ -82,7 +83,7 @@ def judge(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entr
     return judged
 
 
-def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> bool:
+def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> bool:
     """Whether no request is within the limit of a quantile, and that is no accident: the chance that so many independent
     ones all break what a share `allowed` of them may break. Runs are independent of each other: each is worth one."""
     if wanted.stat not in QUANTILES:
@@ -99,7 +100,7 @@ def _all_break(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence
     return bool(allowed**worth <= TAIL)
 
 
-def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively | None:
+def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively | None:
     """The same limit on the highest of the lower quantiles that the runs have an interval of; None where there is none, or
     where the limit is from below. One alone is looked at, so that there is no second chance to fail by accident."""
     if wanted.stat not in QUANTILES or wanted.op not in ("<", "<="):
@@ -112,7 +113,7 @@ def _below(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Ent
     return None
 
 
-def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> Objectively:
+def _by_itself(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> Objectively:
     upper = wanted.op in ("<", "<=")
     if any(part_of(run.summary, wanted.part) is None for run in runs):
         return Objectively(wanted, None, None, Verdict.FAILED, "no request is of it")
@@ -161,7 +162,7 @@ def _over_runs(values: Sequence[float]) -> Interval:
     return Interval(back(fmean(x) - reach), back(fmean(x) + reach))
 
 
-def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> str:
+def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> str:
     """Why the runs together do not hold the number, in words; empty where they do."""
     if wanted.stat is None:
         return ""
@@ -174,7 +175,7 @@ def _lacking(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[E
     return f"{TOO_FEW}: the runs hold {there:.0f} together, and {wanted.stat} takes {needed}"
 
 
-def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]) -> list[float]:
+def _independent(wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]) -> list[float]:
     """How many independent values each run holds of those that the objective speaks of."""
     return [
         independent_values(entry, wanted.metric) * _share_of_values(wanted, run)
@@ -190,25 +191,25 @@ def _share_of_values(wanted: Objective, run: MeasuredRun) -> float:
 
 
 def _error_rate(
-    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]
+    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
 ) -> tuple[float | None, Interval | None]:
     """Failed of all requests that it speaks of, and Wilson's interval with the number of independent ones (JASA 22, 1927)."""
     requests, n, failed = 0, 0.0, 0.0
     for run, entry in zip(runs, entries, strict=True):
-        if not entry["requests"]:
+        if not entry.requests:
             continue
-        mine, lost = entry["requests"], entry["error_rate"] * entry["requests"]
+        mine, lost = entry.requests, (entry.error_rate or 0.0) * entry.requests
         if wanted.part is not None:
             part = _part(wanted, run)
             assert isinstance(part, PartNumbers)
             mine, lost = part.succeeded + part.failed, part.failed
         requests, failed = requests + mine, failed + lost
-        n += entry["independent_requests"] * mine / entry["requests"]
+        n += entry.independent_requests * mine / entry.requests
     return _pooled(failed, requests, n)
 
 
 def _goodput(
-    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[Entry]
+    wanted: Objective, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun]
 ) -> tuple[float | None, Interval | None]:
     """The share of the requests that kept every limit, of all that it speaks of. Where all did, or none, they depend on each
     other as the requests of the run do."""
@@ -216,7 +217,7 @@ def _goodput(
     for run, entry in zip(runs, entries, strict=True):
         mine = good_requests(run.directory, wanted)
         known = mean_dependence(mine).d
-        as_all = entry["requests"] / max(entry["independent_requests"], 1.0)
+        as_all = entry.requests / max(entry.independent_requests, 1.0)
         requests, good = requests + len(mine), good + math.fsum(mine)
         n += len(mine) / max(known, as_all if len({*mine}) == 1 else 1.0)
     return _pooled(good, requests, n)

@@ -7,37 +7,39 @@ not be used is an error of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from bench.documents.comparison import change_text, interval_text, seen_text
 from bench.documents.formatting import measured
 from bench.documents.gate_document import allowed_text, objective_interval
 
+if TYPE_CHECKING:
+    from bench.results.gate import GateResult
+
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render(document: Mapping[str, Any]) -> bytes:
+def render(document: GateResult) -> bytes:
     """The XML of a gate."""
     suite = ElementTree.Element("testsuite", name="trueload gate")
-    for run in document["runs"]:
-        case = _case(suite, "measurement", run["directory"])
-        if run["verdict"] in ("INVALID", "FAILED"):
-            _add(case, "error", f"{run['verdict']}: {'; '.join(run['reasons'])}", run["verdict"])
-    for row in document["objectives"]:
-        case = _case(suite, "objective", row["name"])
-        found = f"{measured(row['value'], row['unit'])} {objective_interval(row)}".strip()
-        _judge(case, row["verdict"], found, f"not shown: {row['why'] or found}")
-    for row in document["metrics"]:
-        case = _case(suite, "baseline", row["name"])
+    for run in document.runs:
+        case = _case(suite, "measurement", run.directory)
+        if run.verdict in ("INVALID", "FAILED"):
+            _add(case, "error", f"{run.verdict}: {'; '.join(run.reasons)}", run.verdict)
+    for objective in document.objectives:
+        case = _case(suite, "objective", objective.name)
+        found = f"{measured(objective.value, objective.unit)} {objective_interval(objective)}".strip()
+        _judge(case, objective.verdict, found, f"not shown: {objective.why or found}")
+    for row in document.metrics:
+        case = _case(suite, "baseline", row.name)
         found = f"{change_text(row)} {interval_text(row)}, allowed {allowed_text(row)}"
-        _judge(case, row["verdict"], found, f"not shown: {found}; found from {seen_text(row)} on")
+        _judge(case, row.verdict, found, f"not shown: {found}; found from {seen_text(row)} on")
     cases = list(suite)
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(name, str(sum(case.find(tag) is not None for case in cases)))
     suite.set("tests", str(len(cases)))
-    suite.set("time", f"{sum(run['seconds'] or 0 for run in document['runs']):.3f}")
+    suite.set("time", f"{sum(run.seconds or 0 for run in document.runs):.3f}")
     totals = {name: suite.attrib[name] for name in ("tests", "failures", "errors")}
     suites = ElementTree.Element("testsuites", {"name": "trueload", **totals})
     suites.append(suite)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from bench.documents import parts_table
 from bench.documents.details import latencies, rate_names
+from bench.results.numbers import Metric, Statistics
 
 if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
+    from bench.results.numbers import Latency, Throughput
+    from bench.results.summary import RunSummary
 
 STATS = ("mean", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
 WITH_INTERVAL = ("mean", "p50", "p90", "p95", "p99")
@@ -24,88 +28,73 @@ COLUMNS = (
 )
 """`values` is how many there are, `..._low` and `..._high` the ends of the 95% interval. A rate stands under `mean`."""
 
+TableRow = dict[str, str | float | None]
 
-def rows(summary: SummaryDocument) -> list[dict[str, Any]]:
+
+def rows(summary: RunSummary) -> list[TableRow]:
     """A row for each latency, rate and count; empty cells where there is no such number."""
-    found = []
-    for metric in latencies(summary).values():
-        of: Mapping[str, Any] = summary["latency"][metric.key]
-        row = {"metric": metric.name, "unit": metric.unit, "values": of["n"], **{stat: of[stat] for stat in STATS}}
-        for stat in WITH_INTERVAL:
-            row |= _ends(stat, of["ci95"].get(stat))
-        found.append(row)
-    rates: Mapping[str, Any] = summary["throughput"]
-    counts = summary["counts"]
-    for key, (_, unit) in rate_names(summary).items():
-        found.append({"metric": key, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
-    tried = counts["succeeded"] + counts["failed"]
+    counts = summary.counts
+    tried = counts.succeeded + counts.failed
+    found = _numbers(summary, summary.latency, summary.throughput, "")
     found.append({"metric": "error_rate", "unit": "share", "values": tried,
-                  "mean": counts["failed"] / tried if tried else None})  # fmt: skip
+                  "mean": counts.failed / tried if tried else None})  # fmt: skip
     found += _rows_of_jobs(summary)
     found += _rows_of_server_requests(summary)
     for of_it, part in parts_table.of_every_kind(summary):
-        found += _rows_of_part(summary, of_it, part)
+        tried = part.succeeded + part.failed
+        found += _numbers(summary, part.latency, part.throughput, of_it)
+        found.append({"metric": f"error_rate{of_it}", "unit": "share", "values": tried, "mean": part.error_rate})
     return found
 
 
-def _rows_of_jobs(summary: SummaryDocument) -> list[dict[str, Any]]:
-    """Job seconds, and jobs an hour as far as they are known."""
-    found = summary.get("jobs")
-    if found is None:
-        return []
-    of: Mapping[str, Any] = found["job_s"]
-    rates: Mapping[str, Any] = found["rates"]
-    row = {"metric": "job", "unit": "s", "values": of["n"], **{stat: of[stat] for stat in STATS}}
-    for stat in WITH_INTERVAL:
-        row |= _ends(stat, of["ci95"].get(stat))
-    known = [name for name, ends in rates["ci95"].items() if rates[name] is not None]
-    return [
-        row,
-        *({"metric": name, "unit": "1/h", "mean": rates[name], **_ends("mean", rates["ci95"][name])} for name in known),
+def _numbers(summary: RunSummary, latency: Latency, rates: Throughput, of_it: str) -> list[TableRow]:
+    """The latencies and rates of a run, or of one model or class; the metric is called as an objective calls it."""
+    found = [
+        _statistics(metric.name + of_it, metric.unit, latency[metric.key]) for metric in latencies(summary).values()
     ]
+    for key, (_, unit) in rate_names(summary).items():
+        found.append({"metric": key + of_it, "unit": unit, "mean": rates.of(key), **_ends("mean", rates.ci95[key])})
+    return found
 
 
-def _rows_of_server_requests(summary: SummaryDocument) -> list[dict[str, Any]]:
+def _statistics(name: str, unit: str, row: Statistics) -> TableRow:
+    """A row of statistics, with the intervals that are known."""
+    found: TableRow = {"metric": name, "unit": unit, "values": row.n, **{stat: row.of(stat) for stat in STATS}}
+    if isinstance(row, Metric):
+        for stat in WITH_INTERVAL:
+            found |= _ends(stat, row.ci95.get(stat))
+    return found
+
+
+def _rows_of_jobs(summary: RunSummary) -> list[TableRow]:
+    """Job seconds, and jobs an hour as far as they are known."""
+    if summary.jobs is None:
+        return []
+    rates = summary.jobs.rates
+    found = [_statistics("job", "s", summary.jobs.job_s)]
+    for name, ends in rates.ci95.items():
+        if (value := rates.of(name)) is not None:
+            found.append({"metric": name, "unit": "1/h", "mean": value, **_ends("mean", ends)})
+    return found
+
+
+def _rows_of_server_requests(summary: RunSummary) -> list[TableRow]:
     """The times that replies say, what was cached, and what drafts were worth, as far as they are known."""
-    said: Mapping[str, Any] | None = summary.get("server_requests")
+    said = summary.server_requests
     if said is None:
         return []
-    found = [
-        {
-            "metric": f"server_{key.removesuffix('_ms')}",
-            "unit": "ms",
-            "values": of["n"],
-            **{stat: of[stat] for stat in STATS},
-        }
-        for key, of in said.items()
-        if key.endswith("_ms") and of["n"]
-    ]
-    drafts = said["drafts"]
-    for name, unit, of, key in (
-        ("cached_share", "share", said["cached"], "share"),
-        ("draft_acceptance", "share", drafts, "acceptance_rate"),
-        ("tokens_per_step", "tokens", drafts, "tokens_per_step"),
-    ):
-        if of is not None and of[key] is not None:
-            found.append({"metric": name, "unit": unit, "values": of["replies"], "mean": of[key]})
-    return found
-
-
-def _rows_of_part(summary: SummaryDocument, of_it: str, part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The latencies and rates of one model or class; the metric is called as an objective calls it."""
-    found = []
-    for metric in latencies(summary).values():
-        of = part["latency"][metric.key]
-        row = {"metric": metric.name + of_it, "unit": metric.unit, "values": of["n"]}
-        row |= {stat: of[stat] for stat in STATS}
-        for stat in WITH_INTERVAL:
-            row |= _ends(stat, of["ci95"].get(stat))
-        found.append(row)
-    rates = part["throughput"]
-    for key, (_, unit) in rate_names(summary).items():
-        found.append({"metric": key + of_it, "unit": unit, "mean": rates[key], **_ends("mean", rates["ci95"][key])})
-    tried = part["succeeded"] + part["failed"]
-    found.append({"metric": f"error_rate{of_it}", "unit": "share", "values": tried, "mean": part["error_rate"]})
+    times = {name: row for name, row in asdict(said).items() if isinstance(row, Statistics) and row.n}
+    found = [_statistics(f"server_{name.removesuffix('_ms')}", "ms", row) for name, row in times.items()]
+    cached, drafts = said.cached, said.drafts
+    if cached is not None and cached.share is not None:
+        found.append({"metric": "cached_share", "unit": "share", "values": cached.replies, "mean": cached.share})
+    if drafts is not None:
+        for metric, unit, value in (
+            ("draft_acceptance", "share", drafts.acceptance_rate),
+            ("tokens_per_step", "tokens", drafts.tokens_per_step),
+        ):
+            if value is not None:
+                found.append({"metric": metric, "unit": unit, "values": drafts.replies, "mean": value})
     return found
 
 
@@ -113,7 +102,7 @@ def _ends(stat: str, ends: Sequence[float] | None) -> dict[str, float]:
     return {} if ends is None else {f"{stat}_low": ends[0], f"{stat}_high": ends[1]}
 
 
-def to_csv(summary: SummaryDocument) -> str:
+def to_csv(summary: RunSummary) -> str:
     """The rows as CSV with a head."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")

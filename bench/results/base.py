@@ -18,11 +18,20 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A part of a result."""
+
+
+class NumbersByName(Result, frozen=True, kw_only=True):
+    """A part whose numbers are also read by their names."""
+
+    def of(self, name: str) -> float | None:
+        """The number with this name. Returns None if there is none."""
+        value: float | UnsetType | None = getattr(self, name)
+        return None if value is UNSET else value
 
 
 Number = int | float

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from bench.results.base import Between, Count, Number, Positive, Result, keys, one_of
+from bench.results.base import Between, Count, Number, NumbersByName, Positive, Result, keys, one_of
 from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
@@ -76,7 +76,7 @@ class NumberRow(Result, frozen=True, kw_only=True):
     """Of true p99 - p50."""
 
 
-class Spread(Result, frozen=True, kw_only=True):
+class Spread(NumbersByName, frozen=True, kw_only=True):
     """Statistics in ms. Only `n` is there if there are no values; p99.9 only of 1,000 values and more."""
 
     n: Count
@@ -89,11 +89,6 @@ class Spread(Result, frozen=True, kw_only=True):
     p99: Number | None = None
     p999: Number | None = None
     max: Number | None = None
-
-    def of(self, stat: str) -> float | None:
-        """The statistic with this name."""
-        value: float | None = getattr(self, stat)
-        return value
 
 
 class Deviation(Result, frozen=True, kw_only=True):
@@ -165,7 +160,7 @@ class OverTime(Result, frozen=True, kw_only=True):
     """Errors over the run, in steps of `step_s` seconds. A metric without values is left out."""
 
     step_s: Number
-    t_s: Sequence[Number | None]
+    t_s: Sequence[Number]
     ttft_ms: ErrorsOverTime | None = None
     tpot_ms: ErrorsOverTime | None = None
     e2el_ms: ErrorsOverTime | None = None
@@ -176,8 +171,8 @@ class OverTime(Result, frozen=True, kw_only=True):
 class TrueAndMeasured(Result, frozen=True, kw_only=True):
     """Quantiles of the same orders."""
 
-    true: Sequence[Number | None]
-    measured: Sequence[Number | None]
+    true: Sequence[Number]
+    measured: Sequence[Number]
 
 
 class LagCount(Result, frozen=True, kw_only=True):
@@ -216,11 +211,6 @@ class LedgerCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag
     causes: Sequence[CauseRow]
     worst: Sequence[RequestError]
 
-    @property
-    def own(self) -> bool:
-        """Whether it is of this run."""
-        return True
-
 
 class KnownErrorRow(Result, frozen=True, kw_only=True):
     """The error of one number that an earlier calibration found."""
@@ -249,11 +239,6 @@ class KnownCalibration(Result, frozen=True, kw_only=True, tag_field="from", tag=
     """The verdict of its errors alone."""
     age_s: Number
     metrics: Sequence[KnownErrorRow]
-
-    @property
-    def own(self) -> bool:
-        """Whether it is of this run."""
-        return False
 
 
 class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):

@@ -8,7 +8,19 @@ from typing import Annotated
 from msgspec import UNSET, UnsetType
 
 from bench.records import Outcome
-from bench.results.base import Amount, Between, Count, Interval, Number, Portion, Positive, Result, every_key, keys
+from bench.results.base import (
+    Amount,
+    Between,
+    Count,
+    Interval,
+    Number,
+    NumbersByName,
+    Portion,
+    Positive,
+    Result,
+    every_key,
+    keys,
+)
 
 QUANTILES = ("p50", "p75", "p90", "p95", "p99", "p999")
 RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
@@ -41,7 +53,7 @@ class TooFewValues(Result, frozen=True, kw_only=True):
     run_s: Number | None
 
 
-class Statistics(Result, frozen=True, kw_only=True):
+class Statistics(NumbersByName, frozen=True, kw_only=True):
     """Number, mean, standard deviation (n - 1), least, greatest value and quantiles. All but `n` are null if there is
     no value."""
 
@@ -59,11 +71,6 @@ class Statistics(Result, frozen=True, kw_only=True):
     p99: Number | None
     p999: Number | None
     """The quantile of order 0.999."""
-
-    def of(self, stat: str) -> float | None:
-        """The statistic with this name."""
-        value: float | None = getattr(self, stat)
-        return value
 
 
 class Metric(Statistics, frozen=True, kw_only=True):
@@ -83,7 +90,7 @@ class Metric(Statistics, frozen=True, kw_only=True):
     limit)."""
 
 
-class Throughput(Result, frozen=True, kw_only=True):
+class Throughput(NumbersByName, frozen=True, kw_only=True):
     """What arrived per second, over the whole run or the steady window."""
 
     duration_s: Number | None
@@ -100,7 +107,7 @@ class Throughput(Result, frozen=True, kw_only=True):
     ]
 
 
-class Goodput(Result, frozen=True, kw_only=True):
+class Goodput(NumbersByName, frozen=True, kw_only=True):
     """The requests that kept every limit on a latency. Only runs with such objectives have it."""
 
     requests_per_s: Number | None
@@ -124,7 +131,7 @@ class PlanAgainstSent(Result, frozen=True, kw_only=True):
     dispersion_ratio: Number | None
 
 
-class Printed(Result, frozen=True, kw_only=True):
+class Printed(NumbersByName, frozen=True, kw_only=True):
     """One latency in ms, as another tool would print it."""
 
     n: Count
@@ -134,7 +141,7 @@ class Printed(Result, frozen=True, kw_only=True):
     p99: Number | None
 
 
-class ToolColumn(Result, frozen=True, kw_only=True):
+class ToolColumn(NumbersByName, frozen=True, kw_only=True):
     """What another tool would have printed of this run."""
 
     title: str

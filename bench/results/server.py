@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from bench.results.base import Amount, Between, Count, FromOne, Number, Portion, Positive, Result, keys, one_of
+from bench.results.base import (
+    Amount,
+    Between,
+    Count,
+    FromOne,
+    Number,
+    NumbersByName,
+    Portion,
+    Positive,
+    Result,
+    keys,
+    one_of,
+)
 from bench.results.numbers import Statistics
 
 
@@ -212,7 +224,7 @@ class Server(Result, frozen=True, kw_only=True):
     reconciliation: Reconciliation | None
 
 
-class Gpu(Result, frozen=True, kw_only=True):
+class Gpu(NumbersByName, frozen=True, kw_only=True):
     """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
     docs/server-metrics.md, The GPU."""
 

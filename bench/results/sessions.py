@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from bench.results.base import Count, Interval, Number, Portion, Positive, Result, every_key
+from bench.results.base import Count, Interval, Number, NumbersByName, Portion, Positive, Result, every_key
 from bench.results.numbers import Metric, Statistics
 
 
@@ -32,7 +32,7 @@ class JobCounts(Result, frozen=True, kw_only=True):
     begun_before: Count
 
 
-class JobRates(Result, frozen=True, kw_only=True):
+class JobRates(NumbersByName, frozen=True, kw_only=True):
     """Jobs an hour: of one user (3600 / mean job seconds), of the run (ended: those that ended in it), of a GPU (null
     without --gpus)."""
 
@@ -87,7 +87,7 @@ class JobTokens(Result, frozen=True, kw_only=True):
     per_job: AllAndFresh
 
 
-class SpeedQuantiles(Result, frozen=True, kw_only=True):
+class SpeedQuantiles(NumbersByName, frozen=True, kw_only=True):
     """Tokens per second of one user: 1 / that quantile of TPOT."""
 
     p50: Number | None

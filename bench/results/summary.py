@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from bench.records import Outcome
-from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of, to_plain
+from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.load import Instrument, Load, Stalls, SteadyWindow
 from bench.results.numbers import (
@@ -27,9 +27,6 @@ from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
 from bench.results.status import Status
 from bench.results.tokens import InputCounts, Tokens
-
-if TYPE_CHECKING:
-    from bench.documents.summary import SummaryDocument
 
 SCHEMA: Final = "trueload/summary/1"
 Percentile = Annotated[str, one_of("p50", "p90", "p95", "p99", "p999")]
@@ -288,10 +285,6 @@ class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
     gpu: Gpu | None
     """What the GPUs did over the steady window, and what a token cost; null where nothing is known of them.
     docs/server-metrics.md, The GPU."""
-
-    def plain(self) -> SummaryDocument:
-        """The content of summary.json as dicts and lists."""
-        return cast("SummaryDocument", to_plain(self))
 
 
 def from_json(content: bytes) -> RunSummary:

@@ -3,8 +3,8 @@
     misfits({"t": "x"}, Row, "line 3")  ->  'line 3: t must be a whole number, not "x"'
 
 Types are those of annotations: int, float, str, bool, None, Literal, enums, unions, tuples and lists of one type, mappings of
-text, and dataclasses, which are objects (fields without a default must be there; keys of no field are passed over). Numbers
-are finite. Times in ns and everything that is counted stay below 2**62.
+text, and dataclasses and Structs, which are objects (fields without a default must be there; keys of no field are passed
+over). Numbers are finite. Times in ns and everything that is counted stay below 2**62.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import msgspec
 import orjson
 
 MOST = 2**62
@@ -62,7 +63,7 @@ def misfits(value: object, kind: object, where: str, least: int | None = None) -
 def _inner(value: object, kind: object, where: str, least: int | None) -> list[str]:
     """What is wrong inside a value that is of the right kind itself."""
     if (options := _options(kind)) is not None:
-        containers = [one for one in options if get_origin(one) is not None or dataclasses.is_dataclass(one)]
+        containers = [one for one in options if get_origin(one) is not None or _fields(one)]
         return _inner(value, containers[0], where, least) if len(containers) == 1 and value is not None else []
     origin, arguments = get_origin(kind), get_args(kind)
     found: list[str] = []
@@ -72,20 +73,30 @@ def _inner(value: object, kind: object, where: str, least: int | None) -> list[s
     elif origin in (dict, Mapping) and isinstance(value, dict):
         for key, one in value.items():
             found += misfits(one, arguments[1], f"{where}.{_cut(key)}", least)
-    elif dataclasses.is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
-        hints = _hints(kind)
-        for field in dataclasses.fields(kind):
-            if field.name in value:
-                found += misfits(value[field.name], hints[field.name], f"{where}{_dot(where)}{field.name}", least)
-            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                found.append(f"{where}{_dot(where)}{field.name} is missing")
+    elif isinstance(value, dict):
+        for name, type_of_field, required in _fields(kind):
+            if name in value:
+                found += misfits(value[name], type_of_field, f"{where}{_dot(where)}{name}", least)
+            elif required:
+                found.append(f"{where}{_dot(where)}{name} is missing")
     return found
 
 
 @functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    """The types of a dataclass's fields: a file has thousands of objects of one kind."""
-    return get_type_hints(kind)
+def _fields(kind: object) -> tuple[tuple[str, Any, bool], ...]:
+    """The key, the type, and whether it is required, of each field of a dataclass or a Struct; none of other types."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints, none = get_type_hints(kind), dataclasses.MISSING
+        return tuple(
+            (field.name, hints[field.name], field.default is none and field.default_factory is none)
+            for field in dataclasses.fields(kind)
+        )
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints, always = get_type_hints(kind), not kind.__struct_config__.omit_defaults
+        return tuple(
+            (field.encode_name, hints[field.name], always or field.required) for field in msgspec.structs.fields(kind)
+        )
+    return ()
 
 
 def _dot(where: str) -> str:
@@ -121,7 +132,9 @@ def _fits(value: object, kind: object, least: int | None) -> bool:
 
 def _described(kind: object, least: int | None) -> str:
     if (options := _options(kind)) is not None:
-        return " or ".join(dict.fromkeys(_described(one, least) for one in options))
+        # A whole number is a number.
+        shown = [one for one in options if one is not int or float not in options]
+        return " or ".join(dict.fromkeys(_described(one, least) for one in shown))
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     if kind is int and least is not None:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from bench.metrics.page_data import NamedSeries
 from bench.metrics.request_metrics import NS_PER_S
 from bench.server_metrics.role_series import Counter, Points, split_key
 from bench.server_metrics.scrapes import Scrape
 
 _RISING = ("_total", "_sum", "_count", "_bucket")
 """How the names of samples end that only rise."""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedSeries:
-    """One name over the steps of a chart, all its labels and pages together: per second where it is `rising`."""
-
-    name: str
-    rising: bool
-    values: list[float | None]
 
 
 class UnknownName(Exception):
@@ -57,7 +48,9 @@ def named_series(
     for name in names:
         pages = [series for (of, _), series in points.items() if of == name]
         rising = name.endswith(_RISING)
-        found.append(NamedSeries(name, rising, [_value(pages, rising, at, step_ns) for at in begins]))
+        found.append(
+            NamedSeries(name=name, rising=rising, values=[_value(pages, rising, at, step_ns) for at in begins])
+        )
     return found
 
 

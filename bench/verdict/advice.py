@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.results.summary import Verdict
 
 ADVICE: dict[str, str] = {
     "nothing_measured": "let the run go on for longer than its warm-up and one reply",
@@ -35,10 +38,9 @@ ADVICE: dict[str, str] = {
 """By the name of the sign, as SIGNS has it."""
 
 
-def advice_of(verdict: Mapping[str, object]) -> list[str]:
+def advice_of(verdict: Verdict) -> list[str]:
     """The advice for each reason of a verdict in a summary, as far as its signs are known: old files do not have them."""
-    signs, reasons = verdict.get("signs"), verdict.get("reasons")
-    assert isinstance(reasons, Sequence)
-    if not isinstance(signs, Sequence) or len(signs) != len(reasons):
-        return [""] * len(reasons)
-    return [ADVICE.get(str(sign), "") for sign in signs]
+    signs = verdict.signs
+    if signs is None or len(signs) != len(verdict.reasons):
+        return [""] * len(verdict.reasons)
+    return [ADVICE.get(sign, "") for sign in signs]

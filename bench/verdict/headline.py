@@ -12,9 +12,9 @@ and the console call `of`; summary.json stores its words and its reach in `verdi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from bench.results.summary import Reach as ReachResult
 
@@ -76,22 +76,8 @@ class Headline:
         return self.status + self.rest
 
 
-class _ByName:
-    """The plain content of a summary.json, which the pages have, with its keys as attributes."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = content
-
-    def __getattr__(self, name: str) -> object:
-        value = self._content.get(name)
-        if name == "latency":
-            return {metric: _ByName(row) for metric, row in self._content["latency"].items()}
-        return _ByName(value) if isinstance(value, Mapping) and name != "ci95" else value
-
-
-def of(summary: SummaryNumbers | Mapping[str, Any], status: str) -> Headline:
+def of(summary: SummaryNumbers, status: str) -> Headline:
     """The headline of a run that has this verdict."""
-    summary = cast("SummaryNumbers", _ByName(summary)) if isinstance(summary, Mapping) else summary
     reach = reach_of(summary)
     parts = [text for part in PARTS if (text := part(summary)) is not None]
     rest = "".join(f", {text}" for text in parts)

@@ -26,11 +26,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.documents.checks_document": frozenset({"bench.accuracy.metamorphic", "bench.documents"}),
     "bench.documents.calibration_sweep_document": frozenset({"bench.accuracy.sweep", "bench.documents"}),
     "bench.documents": frozenset(
-        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.run_numbers",
-         "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
+        {"bench.metrics.bounds", "bench.metrics.catalog", "bench.metrics.chosen_requests", "bench.metrics.page_data",
+         "bench.metrics.run_numbers", "bench.metrics.step_histograms", "bench.verdict.advice", "bench.verdict.headline"}
     ),
     # Types and nothing else: whoever makes, writes or reads a result has them.
-    "bench.results": frozenset({"bench.documents", "bench.records"}),
+    "bench.results": frozenset({"bench.records"}),
     "bench.errors": frozenset(),
     "bench.process.interpreter": frozenset(),
     "bench.process.beside": frozenset({"bench.process.interpreter"}),
@@ -300,7 +300,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
-    "bench.console.report_text": frozenset({"bench.console", "bench.documents", "bench.load_search", "bench.report"}),
+    "bench.console.report_text": frozenset(
+        {"bench.console", "bench.documents", "bench.load_search", "bench.load_sweep.stored", "bench.report"}
+    ),
     "bench.console.series": frozenset(
         {"bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
          "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",

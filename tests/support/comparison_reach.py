@@ -21,6 +21,7 @@ from bench.comparison.sides import MeasuredRun, Side
 from bench.manifest import Manifest
 from bench.metrics.catalog import METRICS
 from bench.release_gate.gate import Rules, against
+from bench.results.baseline import BaselineRun
 from bench.results.summary import RunSummary
 from bench.statistics.between_runs import ALPHA, Answer
 from bench.statistics.gate import Verdict
@@ -137,10 +138,11 @@ def gate_alarms(gates: range, *, spread: float, change: float = 0.0, runs: int =
     return failed
 
 
-def _entry(rng: np.random.Generator, spread: float, change: float) -> dict[str, Any]:
+def _entry(rng: np.random.Generator, spread: float, change: float) -> BaselineRun:
     ttft, tpot, output = (level * math.exp(rng.normal(0, spread)) for level in (200.0, 20.0, 1_000.0))
     stats = {
         METRICS[TTFT.metric].key: {"p50": ttft, "p90": ttft * (1 + change), "p99": ttft},
         METRICS[TPOT.metric].key: {"p50": tpot, "p90": tpot, "p99": tpot},
     }
-    return {"stats": stats, OUTPUT.metric: output, ERRORS.metric: 0.0, "independent_requests": 400.0}
+    entry = {"stats": stats, OUTPUT.metric: output, ERRORS.metric: 0.0, "independent_requests": 400.0}
+    return filled(BaselineRun, entry)

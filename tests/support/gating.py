@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
 from bench import cli
 from bench.run_files.run_directory import SUMMARY
+
+SCHEMA = Draft202012Validator(orjson.loads(files("bench.report").joinpath("gate.schema.json").read_bytes()))
 
 
 def gate(*words: str | Path) -> int:
@@ -17,10 +21,12 @@ def gate(*words: str | Path) -> int:
 
 
 def judged(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, dict[str, Any]]:
-    """Exit status and what is printed as JSON."""
+    """Exit status and what is printed as JSON, which the schema describes."""
     capsys.readouterr()
     status = gate(*words, "--format", "json")
-    return status, orjson.loads(capsys.readouterr().out)
+    document = orjson.loads(capsys.readouterr().out)
+    SCHEMA.validate(document)
+    return status, document
 
 
 def verdicts(document: dict[str, Any]) -> dict[str, str]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
+from bench.metrics.page_data import PageData
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord, from_line
 from bench.results.base import rounded, to_plain
@@ -40,16 +42,14 @@ RUN = {
 }
 
 
-def golden_page_data() -> dict[str, Any]:
+def golden_page_data() -> PageData:
     """What its page needs beyond the summary."""
-    page = copy.deepcopy(_folded().page_data())
-    series = page["series"]
+    page = _folded().page_data()
+    series = page.series
     server = made_server(START_NS, SECONDS)
-    gpu = gpu_block.over_steps(made_gpu(START_NS, SECONDS), series["t_s"], series["step_s"], START_NS)
-    return page | {
-        "gpu": rounded(gpu),
-        "server": rounded(block.over_steps(server, series["t_s"], series["step_s"], START_NS)),
-    }
+    gpu = gpu_block.over_steps(made_gpu(START_NS, SECONDS), series.t_s, series.step_s, START_NS)
+    inside = block.over_steps(server, series.t_s, series.step_s, START_NS)
+    return replace(page, gpu=rounded(gpu), server=rounded(inside))
 
 
 def golden_summary() -> Any:

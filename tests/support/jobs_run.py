@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.metrics.facts import RunFacts
 from bench.metrics.objectives import parse
+from bench.metrics.page_data import PageData
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
@@ -65,6 +66,6 @@ def summary_of_jobs() -> Any:
     return to_plain(_folded().close()) | copy.deepcopy(ADDED)
 
 
-def page_data_of_jobs() -> dict[str, Any]:
+def page_data_of_jobs() -> PageData:
     """What its page needs beyond that."""
-    return copy.deepcopy(_folded().page_data())
+    return _folded().page_data()

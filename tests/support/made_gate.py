@@ -10,6 +10,7 @@ from bench.comparison.sides import MeasuredRun
 from bench.config import resolve
 from bench.manifest import Manifest
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
+from bench.results.baseline import BaselineRun
 from bench.results.summary import RunSummary
 from tests.support.results import filled
 
@@ -60,12 +61,13 @@ def entry_with(
     error_rate: float | None = 0.0,
     stats: Mapping[str, Mapping[str, Any]] | None = None,
     **fields: Any,
-) -> dict[str, Any]:
+) -> BaselineRun:
     """A run as a baseline holds it: of each metric as many values as requests, none of which depends on another."""
     whole = {"p50": 50.0, "p90": 60.0, "p99": 80.0, "n": requests, "act": 1.0}
-    return {
+    entry = {
         "id": "run", "started": "2026-11-01T12:00:00+00:00", "requests": requests, "independent_requests": independent,
         "error_rate": error_rate, "output_tokens_per_s": 40.0,
         "stats": {metric.key: {**whole, **(stats or {}).get(metric.key, {})} for metric in REQUEST_METRICS.values()},
         **fields,
     }  # fmt: skip
+    return filled(BaselineRun, entry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.metrics.facts import RunFacts
+from bench.metrics.page_data import PageData
 from bench.metrics.summary import Summary
 from bench.records import RequestRecord
 from bench.results.base import to_plain
@@ -16,7 +17,7 @@ def made_summary(records: list[RequestRecord], status: str = "VALID", **facts: A
     return made_page(records, status, **facts)[0]
 
 
-def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> tuple[Any, dict[str, Any]]:
+def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any) -> tuple[Any, PageData]:
     """A summary, and what its page needs beyond it."""
     given: dict[str, Any] = {
         "mode": "concurrency",

@@ -8,6 +8,10 @@ from typing import Any
 import orjson
 import yaml
 
+from bench.results.base import to_plain
+from bench.results.summary import RunSummary
+from tests.support.results import filled
+
 CONFIG = {"url": "http://127.0.0.1:9", "endpoint": "chat", "mode": "concurrency", "concurrency": 4, "requests": 100}
 MANIFEST = {
     "run_id": "run-1",
@@ -39,7 +43,7 @@ def made_run(runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0,
             },
             "throughput": {"requests_per_s": 12.5, "output_tokens_per_s": 800.0},
         }
-        (path / "summary.json").write_bytes(orjson.dumps(summary))
+        (path / "summary.json").write_bytes(orjson.dumps(to_plain(filled(RunSummary, summary))))
         (path / "report.html").write_text(
             "<!doctype html><title>r</title><script>document.title='run'</script><h1>r</h1>"
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from bench.accuracy.metamorphic import ChecksResult
 from bench.accuracy.sweep import Sweep
@@ -15,57 +17,79 @@ from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.documents.run_document import run_document
 from bench.documents.sweep_document import repeats_document, sweep_document
-from bench.report import html, markdown, text
-from bench.results.base import to_plain
+from bench.documents.time_charts import RunNumbers
+from bench.metrics.page_data import PageData
+from bench.report import html, markdown, metric_table, text
+from bench.results.certificate import Certificate, LedgerCalibration
+from bench.results.comparison import ComparisonResult
+from bench.results.summary import RunSummary
+from bench.results.sweep import RepeatsContent, SweepContent
+from tests.support.results import filled
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
-def run_page(summary: Any, page: Mapping[str, Any] | None = None) -> str:
-    return html.render(run_document(_plain(summary), page))
+def run_page(summary: Any, page: PageData | None = None) -> str:
+    return html.render(run_document(_typed(RunSummary, summary), page))
 
 
 def run_text(summary: Any, *, level: Level = Level.DETAILS, width: int = 100) -> str:
-    return text.render(run_document(_plain(summary)), level, width=width)
+    return text.render(run_document(_typed(RunSummary, summary)), level, width=width)
 
 
 def run_markdown(summary: Any) -> str:
-    return markdown.render(run_document(_plain(summary)))
+    return markdown.render(run_document(_typed(RunSummary, summary)))
 
 
-def _plain(summary: Any) -> Any:
-    """The content of a summary, whether it is typed or read from its file."""
-    return summary if isinstance(summary, Mapping) else to_plain(summary)
+def run_numbers(summary: Any, page: PageData | None = None) -> RunNumbers:
+    return RunNumbers(typed_summary(summary), page)
 
 
-def certificate_text(calibration: Mapping[str, Any], width: int = 100) -> str:
-    return text.render(ledger_document(calibration), Level.USUAL, width=width)
+def typed_summary(summary: Any) -> RunSummary:
+    return _typed(RunSummary, summary)
 
 
-def certificate_page(certificate: Mapping[str, Any]) -> str:
-    return html.render(certificate_document(certificate))
+def run_csv(summary: Any) -> str:
+    return metric_table.to_csv(_typed(RunSummary, summary))
 
 
-def comparison_text(content: Mapping[str, Any]) -> str:
-    return text.render(comparison_document(content), Level.DETAILS, width=80)
+def _typed(kind: type[R], result: Any) -> R:
+    """A result, whether it is typed or read from its file."""
+    return result if isinstance(result, kind) else filled(kind, result)
 
 
-def comparison_page(content: Mapping[str, Any]) -> str:
-    return html.render(comparison_document(content))
+def certificate_text(calibration: Any, width: int = 100) -> str:
+    fields = LedgerCalibration.__struct_fields__  # A whole certificate has more.
+    ledger = filled(LedgerCalibration, {name: calibration[name] for name in fields if name in calibration})
+    return text.render(ledger_document(ledger), Level.USUAL, width=width)
 
 
-def comparison_markdown(content: Mapping[str, Any]) -> str:
-    return markdown.render(comparison_document(content))
+def certificate_page(certificate: Any) -> str:
+    return html.render(certificate_document(_typed(Certificate, certificate)))
 
 
-def sweep_text(content: Mapping[str, Any]) -> str:
-    return text.render(sweep_document([content]), Level.USUAL)
+def comparison_text(content: Any) -> str:
+    return text.render(comparison_document(_typed(ComparisonResult, content)), Level.DETAILS, width=80)
 
 
-def sweep_page(contents: Sequence[Mapping[str, Any]], places: Sequence[str] = ()) -> str:
-    return html.render(sweep_document(contents, places))
+def comparison_page(content: Any) -> str:
+    return html.render(comparison_document(_typed(ComparisonResult, content)))
 
 
-def repeats_text(content: Mapping[str, Any]) -> str:
-    return text.render(repeats_document(content), width=80)
+def comparison_markdown(content: Any) -> str:
+    return markdown.render(comparison_document(_typed(ComparisonResult, content)))
+
+
+def sweep_text(content: Any) -> str:
+    return text.render(sweep_document([_typed(SweepContent, content)]), Level.USUAL)
+
+
+def sweep_page(contents: Sequence[Any], places: Sequence[str] = ()) -> str:
+    return html.render(sweep_document([_typed(SweepContent, content) for content in contents], places))
+
+
+def repeats_text(content: Any) -> str:
+    return text.render(repeats_document(_typed(RepeatsContent, content)), width=80)
 
 
 def calibration_sweep_text(sweep: Sweep) -> str:

@@ -54,6 +54,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
         "bench/report/baseline.schema.json",
         "bench/report/certificate.schema.json",
         "bench/report/compare.schema.json",
+        "bench/report/gate.schema.json",
         "bench/report/junit.xsd",
         "bench/report/template/document.html.j2",
         "bench/report/template/blocks.html.j2",

@@ -22,7 +22,6 @@ from bench.modes.interface import Numbering
 from bench.modes.rate import Rate
 from bench.modes.share import WorkerShare, divide
 from bench.records import Outcome
-from bench.report import metric_table
 from bench.target.probe import samples_to_ask
 from bench.traffic import classes
 from bench.traffic.shares import BLOCK, Shares, seats
@@ -33,7 +32,7 @@ from tests.support.made_evidence import evidence as made_evidence
 from tests.support.made_mix import THREE, TWO_RATES, mixed
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
-from tests.support.rendered import run_markdown, run_page, run_text
+from tests.support.rendered import run_csv, run_markdown, run_page, run_text
 
 SCHEMA = json.loads((Path(classes.__file__).parents[1] / "report" / "summary.schema.json").read_text())
 
@@ -295,5 +294,5 @@ def test_every_report_shows_the_classes() -> None:
     assert "Class fast is SUSPECT: 2 of 10 requests failed (20.0%)." in shown
     assert max(map(len, shown.splitlines())) <= 100
     assert "Class by class" in run_page(whole, page)
-    assert "ttft{class=slow},ms,30" in metric_table.to_csv(whole)
+    assert "ttft{class=slow},ms,30" in run_csv(whole)
     assert "| slow | 30 |" in run_markdown(whole)

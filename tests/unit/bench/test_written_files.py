@@ -47,7 +47,7 @@ def kept(then: Any, now: Any) -> bool:
 @pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: "/".join(path.parts[-3:-1]))
 def test_a_summary_is_read_as_it_was_written(path: Path) -> None:
     content = path.read_bytes()
-    assert kept(orjson.loads(content), orjson.loads(orjson.dumps(from_json(content).plain())))
+    assert kept(orjson.loads(content), orjson.loads(orjson.dumps(to_plain(from_json(content)))))
 
 
 def test_a_comparison_is_read_as_it_was_written_and_has_its_page() -> None:
@@ -67,7 +67,7 @@ def test_compare_and_gate_read_the_runs_and_the_baseline(written: Path) -> None:
     runs = [written / "repeats" / name for name in ("run-1", "run-2")]
     begun = baseline.read(written / "baseline.json")
     assert begun is not None
-    assert {entry["id"] for entry in begun["runs"]} == {read_run(run).manifest.run_id for run in runs}
+    assert {entry.id for entry in begun.runs} == {read_run(run).manifest.run_id for run in runs}
     assert main(["compare", *map(str, runs)]) == Exit.GOOD
     assert main(["gate", str(runs[0]), "--slo", "e2el:p50<60s"]) in GOOD
 
@@ -96,7 +96,7 @@ def test_a_profile_is_served(written: Path) -> None:
 
 
 def test_a_sweep_and_repeats_are_read(written: Path) -> None:
-    assert [point["load"] for point in stored.read(written / "sweep" / "sweep.json")["points"]] == [1, 2]
+    assert [point.load for point in stored.read(written / "sweep" / "sweep.json").points] == [1, 2]
     assert len(orjson.loads((written / "repeats" / "repeats.json").read_bytes())["runs"]) == 2
 
 

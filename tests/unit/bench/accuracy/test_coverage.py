@@ -158,7 +158,7 @@ def test_the_shape_of_a_load_comes_from_its_summary(open_loop: bool, loop: str) 
 def test_a_covered_run_gets_the_errors_found_then_as_shares_of_what_it_measured() -> None:
     measured = {("ttft_ms", "p50"): 20.0}
     found = brief().on_run(lambda *number: measured.get(number), "2026-01-02T01:00:05+00:00")
-    assert (found.own, found.age_s, found.status) == (False, 3_605.0, "VALID")
+    assert (found.age_s, found.status) == (3_605.0, "VALID")
     assert to_plain(found)["metrics"] == [ROWS[0] | {"measured": 20.0, "error_share": 0.0005}]
 
 

@@ -30,6 +30,7 @@ from bench.comparison.sides import (
 )
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
+from bench.results.base import to_plain
 from bench.run_files.run_directory import MANIFEST, REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_gate import run_of
 from tests.support.made_runs import made_run, made_side
@@ -170,7 +171,7 @@ def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
     summary = orjson.loads((path / SUMMARY).read_bytes())
     summary["stalls"]["stalls"] = 1_234
     (path / SUMMARY).write_bytes(orjson.dumps(summary))
-    assert read_run(path).summary.plain() == summary
+    assert to_plain(read_run(path).summary) == summary
 
 
 @pytest.mark.parametrize(
@@ -187,9 +188,9 @@ def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
 )
 def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Path, change: dict[str, object]) -> None:
     path = made_run(tmp_path / "run", requests=2)
-    whole = evaluate(RunDirectory.open(path)).summary.plain()
+    whole = to_plain(evaluate(RunDirectory.open(path)).summary)
     (path / SUMMARY).write_bytes(orjson.dumps(whole | change))
-    assert read_run(path).summary.plain() == whole
+    assert to_plain(read_run(path).summary) == whole
     assert orjson.loads((path / SUMMARY).read_bytes()) == whole
 
 

@@ -13,6 +13,7 @@ import bench.report
 from bench import cli
 from bench.errors import Exit, UsageError
 from bench.load_sweep.stored import read
+from bench.results.base import to_plain
 from tests.unit.bench.load_sweep.test_sweep_points import LADDER, content
 
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
@@ -59,7 +60,7 @@ OTHERS: tuple[tuple[Any, ...], ...] = ((), (["x"],), ({"x": []},))
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(WHOLE))
-    assert read(path) == WHOLE
+    assert to_plain(read(path)) == WHOLE
     # Of more than a hundred places, in runs and points, in their numbers and in the knee.
     assert {("runs", 0, "numbers", "ttft:p99", "low"), ("points", 0, "place", "overlaps"), ("knee", "half_at")} <= set(
         PLACES

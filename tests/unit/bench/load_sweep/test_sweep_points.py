@@ -17,9 +17,6 @@ from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
 from bench.load_sweep.measure import exit_of
 from bench.load_sweep.points import (
-    NUMBERS,
-    OF_JOBS,
-    Number,
     RunNumbers,
     kept_up,
     knee_of,
@@ -27,9 +24,13 @@ from bench.load_sweep.points import (
     points_of,
     together,
 )
-from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, to_json
+from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, content_of
 from bench.load_sweep.visits import Loads, parse
+from bench.loads import LoadName
+from bench.results.base import to_plain
 from bench.results.summary import RunSummary
+from bench.results.sweep import NUMBERS, OF_JOBS, RunStatus, SweepContent
+from bench.results.sweep import SweepNumber as Number
 from bench.statistics.between_runs import spread
 from tests.support import scipy_stats as stats
 from tests.support.golden_run import golden_summary
@@ -40,7 +41,7 @@ from tests.support.results import filled
 SCHEMA = json.loads((Path(bench.report.__file__).parent / "load_sweep.schema.json").read_text())
 
 
-def made_run(load: float, repeat: int = 1, status: str = "VALID", **changed: Number) -> RunNumbers:
+def made_run(load: float, repeat: int = 1, status: RunStatus = "VALID", **changed: Number) -> RunNumbers:
     """A run on the saturation curve with a ceiling of 1,000 tokens/s and N1/2 = 20."""
     per_s = 1000 * load / (load + 20)
     tpot = 1000 * load / per_s
@@ -68,7 +69,11 @@ def content(
     loads = Loads("concurrency", tuple(sorted({run.load for run in runs})) or (1.0,), 1)
     facts = SweepFacts(date="2026-11-25", version="0.1", host={"name": "h"}, command=("python",), model="m", loads=loads,
                        config={"url": "http://h", "name": name}, gpus=gpus)  # fmt: skip
-    return json.loads(json.dumps(to_json(facts, runs, "sha", ended=ended)))  # type: ignore[no-any-return]
+    return to_plain(content_of(facts, runs, "sha", ended=ended))
+
+
+def typed(content: dict[str, Any]) -> SweepContent:
+    return filled(SweepContent, content)
 
 
 LADDER = [made_run(load) for load in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
@@ -78,7 +83,7 @@ LADDER = [made_run(load) for load in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
     ("kind", "load", "named"),
     [("concurrency", 1, "1 user"), ("sessions", 1, "1 session"), ("concurrency", 1000, "1,000 users")],
 )
-def test_one_user_is_no_users(kind: str, load: float, named: str) -> None:
+def test_one_user_is_no_users(kind: LoadName, load: float, named: str) -> None:
     assert Loads(kind, (load,)).named(load) == named
 
 
@@ -210,10 +215,10 @@ def test_another_configuration_is_another_sweep() -> None:
     ],
 )
 def test_the_exit_status_says_whether_anything_was_measured(
-    statuses: list[str], ended: str | None, status: Exit
+    statuses: list[RunStatus], ended: str | None, status: Exit
 ) -> None:
     runs = [made_run(2.0**k, 1, verdict) for k, verdict in enumerate(statuses)]
-    assert exit_of(content(runs, ended=ended)) == status
+    assert exit_of(typed(content(runs, ended=ended))) == status
 
 
 def in_flight(values: list[float], per_s: int = 10, e2el_ms: float = 2_000.0) -> RunSummary:
@@ -308,23 +313,23 @@ def test_the_page_has_a_curve_for_each_metric_and_a_mark_for_what_was_not_measur
 
 
 def test_what_was_not_measured_is_in_no_curve() -> None:
-    charts = load_curves.build([content([*LADDER, made_run(512, 1, "FAILED")])], ["a"])
+    charts = load_curves.build([typed(content([*LADDER, made_run(512, 1, "FAILED")]))], ["a"])
     throughput = charts[0].panels[0].lines
     assert [line.name for line in throughput] == ["measured", "95% low", "95% high", "fitted", "INVALID or FAILED"]
     assert throughput[0].values[-1] is None
     assert [value for value in throughput[-1].values if value is not None] == [pytest.approx(1000 * 512 / 532)]
     assert throughput[-1].tone == "bad"
-    suspect = load_curves.build([content([*LADDER[:-1], made_run(256, 1, "SUSPECT")])], ["a"])[0].panels[0].lines
+    suspect = load_curves.build([typed(content([*LADDER[:-1], made_run(256, 1, "SUSPECT")]))], ["a"])[0].panels[0].lines
     assert (suspect[-1].name, suspect[-1].tone) == ("SUSPECT", "warn")
     assert suspect[0].values[-1] == suspect[-1].values[-1]  # It is on the curve too.
-    mixed = load_curves.build([content([*LADDER, made_run(256, 2, "INVALID")])], ["a"])[0].panels[0].lines
+    mixed = load_curves.build([typed(content([*LADDER, made_run(256, 2, "INVALID")]))], ["a"])[0].panels[0].lines
     assert mixed[0].values[-1] == mixed[-1].values[-1] == pytest.approx(1000 * 256 / 276)
     assert not any(line.tone == "good" for line in (*throughput, *suspect))
 
 
 def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
     other = content([made_run(load) for load in (3, 30, 300)], gpus=None, name="b")
-    charts = load_curves.build([content(LADDER), other], ["a", "b"])
+    charts = load_curves.build([typed(content(LADDER)), typed(other)], ["a", "b"])
     drawn = {line.name: line for line in charts[0].panels[0].lines if not line.hidden}
     assert set(drawn) == {"a", "b"}
     assert len(charts[0].x) == 12
@@ -334,7 +339,7 @@ def test_several_sweeps_have_a_curve_each_over_all_their_loads() -> None:
     assert "<h2>a</h2>" in page
     assert "<h2>b</h2>" in page
     assert 'href="x/two/concurrency-30-1/report.html"' in page
-    assert sweep_document.names_of([content(LADDER)] * 2, ["x", "y"]) == ["x", "y"]
+    assert sweep_document.names_of([typed(content(LADDER))] * 2, ["x", "y"]) == ["x", "y"]
 
 
 def test_a_sweep_over_sessions_shows_their_jobs() -> None:

@@ -63,7 +63,7 @@ def test_every_load_is_visited_there_and_back_and_finished_runs_are_not_made_aga
 @pytest.mark.parametrize("how", ["interrupted", KeyboardInterrupt()], ids=["in a run", "between two"])
 def test_ctrl_c_keeps_the_runs_that_are_done(how: BaseException | str, tmp_path: Path) -> None:
     found = swept(MadeSeries(tmp_path, at={ALL[2]: how}))
-    assert (found.exit, found.content["ended"]) == (Exit.INTERRUPTED, "interrupted")
+    assert (found.exit, found.content.ended) == (Exit.INTERRUPTED, "interrupted")
     assert names(tmp_path) == ([*ALL[:2]], "interrupted")
 
 
@@ -75,7 +75,7 @@ def test_a_sweep_that_was_killed_keeps_the_runs_that_are_done(tmp_path: Path) ->
 
 def test_a_server_that_is_gone_ends_a_sweep_but_not_before_its_first_run(tmp_path: Path) -> None:
     found = swept(MadeSeries(tmp_path / "a", at={ALL[1]: TargetError("cannot connect")}))
-    assert found.content["ended"] == "2 users could not be measured: cannot connect"
+    assert found.content.ended == "2 users could not be measured: cannot connect"
     assert (found.exit, names(tmp_path / "a")[0]) == (Exit.GOOD, [*ALL[:1]])
     with pytest.raises(TargetError, match="cannot connect"):
         swept(MadeSeries(tmp_path / "b", at={ALL[0]: TargetError("cannot connect")}))
@@ -88,7 +88,7 @@ def test_repeats_have_a_seed_of_their_own_each(tmp_path: Path) -> None:
     noting = Noting()
     series = MadeSeries(tmp_path, observer=noting)
     found = repeat(CONFIG, 3, series)
-    assert (found.exit, found.content["ended"]) == (Exit.GOOD, None)
+    assert (found.exit, found.content.ended) == (Exit.GOOD, None)
     assert [config.seed for config in series.made] == [5, 6, 7]
     assert names(tmp_path, REPEATS) == (["run-1", "run-2", "run-3"], None)
     assert lines(noting) == ["run 1 of 3", "(numbers)", "run 2 of 3", "(numbers)", "run 3 of 3", "(numbers)"]
@@ -97,10 +97,10 @@ def test_repeats_have_a_seed_of_their_own_each(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["interrupted", KeyboardInterrupt()], ids=["in a run", "between two"])
 def test_ctrl_c_keeps_the_repeats_that_are_done(how: BaseException | str, tmp_path: Path) -> None:
     found = repeat(CONFIG, 3, MadeSeries(tmp_path / "a", at={"run-3": how}))
-    assert (found.exit, found.content["ended"]) == (Exit.INTERRUPTED, "interrupted")
+    assert (found.exit, found.content.ended) == (Exit.INTERRUPTED, "interrupted")
     assert names(tmp_path / "a", REPEATS) == (["run-1", "run-2"], "interrupted")
     found = repeat(CONFIG, 3, MadeSeries(tmp_path / "b", at={"run-1": how}))
-    assert (found.exit, found.content["runs"]) == (Exit.INTERRUPTED, [])
+    assert (found.exit, found.content.runs) == (Exit.INTERRUPTED, [])
     assert not (tmp_path / "b" / REPEATS).exists()
 
 

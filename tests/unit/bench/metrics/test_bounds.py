@@ -18,10 +18,11 @@ from bench.metrics.summary import Summary
 from bench.metrics.token_gaps import TokenGaps
 from bench.records import RequestRecord
 from bench.results.base import to_plain
-from bench.results.numbers import FIRST_METRICS
+from bench.results.numbers import FIRST_METRICS, Metric
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import MS, START_NS, made_record
-from tests.support.rendered import run_page, run_text
+from tests.support.rendered import run_page, run_text, typed_summary
+from tests.support.results import filled
 from tests.support.tables import pauses_of, sums_of, table_of, value_of
 
 
@@ -85,7 +86,7 @@ def test_all_tokens_in_one_read_leave_their_pace_open_to_above() -> None:
     assert latency["ttft_ms"]["bounds"]["p50"] == [20, 70]
     assert latency["itl_ms"]["bounds"]["max"] == [0, 50]
     assert (latency["tps"]["p50"], latency["tps"]["bounds"]["p50"]) == (40, [40, None])
-    assert statistic(latency["tps"], "p50") == "over 40"
+    assert statistic(filled(Metric, latency["tps"]), "p50") == "over 40"
 
 
 def test_the_speed_of_a_few_that_came_at_once_opens_the_fast_end_alone() -> None:
@@ -191,10 +192,10 @@ def itl_of_nothing() -> Any:
 
 
 def test_a_number_that_stamps_leave_more_open_than_it_is_large_is_printed_as_what_it_lies_between() -> None:
-    row = {"p50": 0.0, "p90": 20.0, "bounds": {"p50": [0.0, 21.3], "p90": [11.0, 20.0]}}
+    row = filled(Metric, p50=0.0, p90=20.0, bounds={"p50": [0.0, 21.3], "p90": [11.0, 20.0]})
     assert (meaningless(row, "p50"), meaningless(row, "p90")) == (True, False)
     assert (statistic(row, "p50"), statistic(row, "p90")) == ("0–21.30", "20")
-    assert statistic({"p50": 100.0, "bounds": {"p50": [40.0, None]}}, "p50") == "over 40"
+    assert statistic(filled(Metric, p50=100.0, bounds={"p50": [40.0, None]}), "p50") == "over 40"
 
 
 def test_no_page_prints_a_median_of_nothing() -> None:
@@ -205,7 +206,7 @@ def test_no_page_prints_a_median_of_nothing() -> None:
     rows = [line for line in lines if line.startswith(("ITL (ms)", "TPOT (ms)"))]
     assert len(rows) == 5
     assert all("0–21.30" in row for row in rows)
-    ours = other_tools.rows(summary)[0]
+    ours = other_tools.rows(typed_summary(summary))[0]
     assert [cell.value for cell in ours.cells][1:3] == ["0–21.30", "0–21.30"]
 
 

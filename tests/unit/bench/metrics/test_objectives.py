@@ -11,7 +11,6 @@ from bench.errors import UsageError
 from bench.metrics.objectives import Objective, evaluate, meet_all, parse, parse_one, with_limits
 from bench.metrics.run_numbers import Numbers
 from bench.records import Outcome, RequestRecord
-from bench.results.base import to_plain
 from bench.results.numbers import Metric, Throughput
 from bench.results.summary import Slo
 from tests.support.made_records import made_record
@@ -39,7 +38,7 @@ def test_a_value_that_stamps_leave_more_open_than_it_is_large_is_judged_by_its_w
     rows = evaluate(parse(texts), whole).objectives
     assert [row.held for row in rows] == [False, True, True, True, False]
     assert [row.between for row in rows] == [[0.0, 21.3], [0.0, 21.3], None, [100.0, None], [100.0, None]]
-    assert [formatting.objective_value(to_plain(row)) for row in rows] == [
+    assert [formatting.objective_value(row) for row in rows] == [
         "0–21.30 ms", "0–21.30 ms", "20 ms", "over 100 tokens/s", "over 100 tokens/s"
     ]  # fmt: skip
 

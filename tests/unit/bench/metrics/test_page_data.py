@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from array import array
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.metrics import quantile as exact
+from bench.metrics.chosen_requests import ShownRequests
 from bench.metrics.facts import RunFacts
 from bench.metrics.histogram import bin_numbers
+from bench.metrics.page_data import PageData
 from bench.metrics.step_histograms import (
     MOST_STEPS,
     RELATIVE_ERROR,
@@ -29,7 +30,7 @@ from tests.support.slow_metrics import NS_PER_MS, NS_PER_S
 from tests.support.tables import ints, table_of
 
 
-def _page_data(records: list[RequestRecord]) -> dict[str, Any]:
+def _page_data(records: list[RequestRecord]) -> PageData:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(*records))
     return summary.page_data()
@@ -79,15 +80,15 @@ def test_histograms_do_not_depend_on_the_order_and_widen_with_the_run() -> None:
 def test_a_value_stands_in_the_second_in_which_it_came() -> None:
     slow = made_record(0, sent_ms=100, chunks_ms=(200, 950, 1_700, 2_450))
     found = _page_data([slow])
-    at = {metric: [sum(counts.values()) for counts in steps] for metric, steps in found["histograms"].items()}
+    at = {metric: [sum(counts.values()) for counts in steps] for metric, steps in found.histograms.items()}
     assert at == {"itl_ms": [0, 2, 1], "ttft_ms": [1, 0, 0], "tpot_ms": [0, 0, 1], "e2el_ms": [0, 0, 1]}
-    assert found["series"]["itl_ms"]["p50"][1] == pytest.approx(750, rel=RELATIVE_ERROR)
-    assert found["series"]["itl_ms"]["p50"][0] is None
+    assert found.itl_ms.p50[1] == pytest.approx(750, rel=RELATIVE_ERROR)
+    assert found.itl_ms.p50[0] is None
 
 
 def test_the_tokens_of_one_chunk_share_its_time_and_its_gap() -> None:
     record = made_record(0, chunks_ms=(100, 400, 1_200), tokens=(1, 3, 2), n=6)
-    (first, second) = _page_data([record])["histograms"]["itl_ms"]
+    (first, second) = _page_data([record]).histograms["itl_ms"]
     assert list(first.values()) == [3]
     assert [representative(number) / NS_PER_MS for number in first] == [pytest.approx(100, rel=RELATIVE_ERROR)]
     assert list(second.values()) == [2]
@@ -96,11 +97,11 @@ def test_the_tokens_of_one_chunk_share_its_time_and_its_gap() -> None:
 
 def test_a_long_run_has_at_most_400_steps_on_one_grid() -> None:
     found = _page_data([made_record(i, sent_ms=i * 10_000.0) for i in range(150)])
-    series = found["series"]
-    assert series["step_s"] == 4
-    assert len(series["t_s"]) == 373
-    assert sum(series["sent"]) == 150
-    for metric, steps in found["histograms"].items():
+    series = found.series
+    assert series.step_s == 4
+    assert len(series.t_s) == 373
+    assert sum(series.sent) == 150
+    for metric, steps in found.histograms.items():
         assert len(steps) == 373
         assert sum(sum(counts.values()) for counts in steps) == (300 if metric == "itl_ms" else 150)
 
@@ -108,14 +109,14 @@ def test_a_long_run_has_at_most_400_steps_on_one_grid() -> None:
 def test_the_slowest_the_failed_and_a_sample_are_chosen_whatever_the_order() -> None:
     records = [made_record(i, sent_ms=i * 3.0, chunks_ms=(10.0, 20.0 + (i * 37) % 1_000)) for i in range(1_000)]
     records += [made_record(i, outcome=Outcome.RESET, chunks_ms=(), error="gone") for i in range(1_000, 1_150)]
-    requests = _page_data(records)["requests"]
-    assert requests == _page_data(records[::-1])["requests"]
+    requests = _page_data(records).requests
+    assert requests == _page_data(records[::-1]).requests
     times = sorted((20.0 + (i * 37) % 1_000 for i in range(1_000)), reverse=True)
-    assert [row["e2el_ms"] for row in requests["slowest"]] == times[:200]
-    assert [row["index"] for row in requests["failed"]] == list(range(1_000, 1_100))
-    assert requests["failures"] == 150
-    assert requests["failed"][0]["error"] == "gone"
-    sample = [row["index"] for row in requests["sample"]]
+    assert [row.e2el_ms for row in requests.slowest] == times[:200]
+    assert [row.index for row in requests.failed] == list(range(1_000, 1_100))
+    assert requests.failures == 150
+    assert requests.failed[0].error == "gone"
+    sample = [row.index for row in requests.sample]
     assert len(sample) == 250
     # Evenly over the run: no tenth of it has more than its share by a tenth.
     assert all(17 <= sum(115 * k <= i < 115 * (k + 1) for i in sample) <= 33 for k in range(10))
@@ -123,5 +124,5 @@ def test_the_slowest_the_failed_and_a_sample_are_chosen_whatever_the_order() -> 
 
 def test_a_run_without_requests_has_no_steps() -> None:
     found = _page_data([])
-    assert found["histograms"]["ttft_ms"] == []
-    assert found["requests"] == {"slowest": [], "failed": [], "failures": 0, "sample": []}
+    assert found.histograms["ttft_ms"] == []
+    assert found.requests == ShownRequests(slowest=[], failed=[], failures=0, sample=[])

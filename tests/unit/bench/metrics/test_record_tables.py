@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -19,7 +20,6 @@ from bench.metrics.objectives import parse
 from bench.metrics.summary import Summary
 from bench.records import MOST_TOKENS, RequestRecord, checked, from_line, record_table, to_line
 from bench.records.record_table import Ints, RecordTable, tables
-from bench.results.base import to_plain
 from bench.server_metrics.client_totals import ClientTotals
 from tests.support.made_records import START_NS, made_record
 from tests.support.wild_records import wild_record, wild_records
@@ -55,7 +55,7 @@ def numbers(facts: RunFacts, pieces: Iterable[Sequence[RequestRecord]]) -> bytes
     told = {name: getattr(totals, name) for name in ("sent", "succeeded", "unsure", "input_tokens", "output_tokens",
                                                      "cached_tokens", "draft_tokens", "last_end_ns", "ttfts_s")}  # fmt: skip
     plan = summary.cache_plan.against(0.5)
-    return orjson.dumps([to_plain(summary.close()), summary.page_data(), plan, told], option=orjson.OPT_NON_STR_KEYS)
+    return msgspec.json.encode([summary.close(), summary.page_data(), plan, told])
 
 
 def cut(chance: random.Random, records: Sequence[RequestRecord], longest: int) -> Iterator[Sequence[RequestRecord]]:

@@ -210,9 +210,9 @@ def test_rates_over_time_are_amounts_of_a_step_by_its_length() -> None:
 def test_the_mean_gap_of_a_second_is_in_ms_within_a_hundredth() -> None:
     summary = Summary(RunFacts(mode="concurrency", open_loop=False, endpoint="chat", start_ns=START_NS, seed=0))
     summary.add(table_of(made_record(0, chunks_ms=(50, 60, 90))))
-    found = summary.page_data()["series"]["itl_ms"]
-    assert found["mean"] == [pytest.approx(20.0, rel=0.01)]
-    assert found["p50"] == [pytest.approx(20.0, rel=0.01)]
+    found = summary.page_data().itl_ms
+    assert found.mean == [pytest.approx(20.0, rel=0.01)]
+    assert found.p50 == [pytest.approx(20.0, rel=0.01)]
 
 
 def test_where_values_are_folded_no_part_of_the_run_is_exact() -> None:
@@ -245,7 +245,7 @@ def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_r
     def chosen(record: RequestRecord) -> dict[str, Any]:
         requests, table = ChosenRequests(START_NS), table_of(record)
         requests.add(table, request_values(table))
-        return requests.describe()
+        return to_plain(requests.describe())
 
     record = made_record(
         4, sent_ms=500, chunks_ms=(5, 50, 60, 90), kinds="rcco", intended_ns=START_NS + 250 * MS, n=2,
@@ -268,6 +268,7 @@ def test_the_row_of_a_request_on_the_page_has_its_times_since_the_start_of_the_r
         "input_tokens": 100,
         "output_tokens_asked": 3,
         "output_tokens": 2,
+        "inputs": None,
     }
     never = made_record(
         5, sent_ns=None, chunks_ms=(), outcome=Outcome.CONNECT_ERROR, end_ns=START_NS + MS, input_tokens=None,

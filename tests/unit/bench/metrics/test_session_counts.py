@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from bench.documents.jobs import rows
 from bench.metrics.session_counts import SessionCounts
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.summary import RunSummary
 from tests.support.made_records import made_record
+from tests.support.results import filled
 from tests.support.tables import table_of
 
 
@@ -87,9 +89,9 @@ def test_a_run_without_sessions_has_none() -> None:
 
 def test_the_report_names_them() -> None:
     summary = {"sessions": counted(turn(0, 0, outcome=Outcome.RESET), turn(1, 0)) | {"offered_per_s": 2.5}}
-    assert [(row.name, row.value) for row in rows(cast(Any, summary))] == [
+    assert [(row.name, row.value) for row in rows(filled(RunSummary, summary))] == [
         ("Sessions", "2 · 0 whole · 1 failed · 1 unfinished"),
         ("New sessions", "2.500/s"),
         ("Turns not sent", "3"),
     ]
-    assert rows(cast(Any, {})) == []
+    assert rows(filled(RunSummary)) == []

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from bench.documents.document import Level
 from bench.documents.gate_document import gate_document
-from bench.release_gate.document import to_json
+from bench.release_gate.document import result_of
 from bench.release_gate.gate import Gate, Rules, against, notes_on
 from bench.report import text as report
+from bench.results.baseline import BaselineRun
+from bench.results.gate import GateMetric, GateResult
 from bench.statistics.gate import Metric as Judged
 from bench.statistics.gate import Verdict, judge
+from tests.support.results import filled
 
 P50, P90, P99 = ({"ttft_ms": level, "tpot_ms": level / 10} for level in (100.0, 200.0, 400.0))
 
 
 def entry(
     rng: np.random.Generator, spread: float, tail: float = 0.0, started: str = "2026-11-01T12:00:00+00:00"
-) -> Any:
+) -> BaselineRun:
     """A run whose numbers vary by a spread, p99 by twice as much, and whose p99 of TTFT changed by `tail`."""
 
     def varied(level: float, times: float = 1.0) -> float:
@@ -32,43 +35,48 @@ def entry(
         for key in ("ttft_ms", "tpot_ms")
     }
     stats["ttft_ms"]["p99"] *= 1 + tail
-    return {
-        "id": f"{rng.integers(1 << 40)}", "started": started, "stats": stats, "output_tokens_per_s": varied(1_000.0),
-        "error_rate": 0.0, "independent_requests": 400.0,
-    }  # fmt: skip
+    output = varied(1_000.0)
+    return filled(
+        BaselineRun,
+        id=f"{rng.integers(1 << 40)}",
+        started=started,
+        stats=stats,
+        output_tokens_per_s=output,
+        error_rate=0.0,
+        independent_requests=400.0,
+    )
 
 
-def gated(spread: float, tail: float, candidates: int, seed: int = 0) -> list[dict[str, Any]]:
+def gated(spread: float, tail: float, candidates: int, seed: int = 0) -> Sequence[GateMetric]:
     rng = np.random.default_rng(seed)
     before = [entry(rng, spread) for _ in range(5)]
     metrics = against(before, [entry(rng, spread, tail) for _ in range(candidates)], Rules())
-    rows: list[dict[str, Any]] = to_json(Gate((), (), (), metrics=metrics), baseline=None, command=[])["metrics"]
-    return rows
+    return result_of(Gate((), (), (), metrics=metrics), baseline=None, command=[]).metrics
 
 
 def test_p99_is_held_to_the_baseline_too() -> None:
-    assert [row["name"] for row in gated(0.02, 0.0, 5)] == [
+    assert [row.name for row in gated(0.02, 0.0, 5)] == [
         "ttft:p90", "tpot:p50", "ttft:p99", "tpot:p99", "output_tokens_per_s", "error_rate"
     ]  # fmt: skip
-    failed = [{row["name"] for row in gated(0.02, 0.65, 5, seed) if row["verdict"] == "failed"} for seed in range(20)]
+    failed = [{row.name for row in gated(0.02, 0.65, 5, seed) if row.verdict == "failed"} for seed in range(20)]
     assert failed == [{"ttft:p99"}] * 20
 
 
 def test_the_values_shown_are_those_whose_ratio_is_the_change() -> None:
     for seed in range(10):
         for row in gated(0.3, 0.65, 3, seed):
-            shown = row["b"] / row["a"] - 1 if row["ratio"] else row["b"] - row["a"]
-            assert shown == pytest.approx(row["change"], abs=1e-9)
+            shown = row.b / row.a - 1 if row.ratio else row.b - row.a
+            assert shown == pytest.approx(row.change, abs=1e-9)
 
 
 def test_what_is_not_shown_says_which_change_these_runs_find() -> None:
     rows = gated(0.1, 0.3, 3)
-    (tail,) = [row for row in rows if row["name"] == "ttft:p99"]
-    assert (tail["verdict"], tail["seen_from"] > 0.3) == ("not shown", True)
-    page = gate_document({"exit": 0, "counts": {"failed": 0, "held": 0, "not shown": len(rows)}, "objectives": [],
-                          "metrics": rows, "notes": [], "runs": [], "command": []})  # fmt: skip
+    (tail,) = [row for row in rows if row.name == "ttft:p99"]
+    assert (tail.verdict, tail.seen_from > 0.3) == ("not shown", True)
+    counts = {"failed": 0, "held": 0, "not shown": len(rows)}
+    page = gate_document(filled(GateResult, counts=counts, metrics=rows))
     text = report.render(page, Level.FIRST, width=80)
-    said = f"TTFT p99: not shown; these runs find a change of +{tail['seen_from']:.0%} or more in four gates of five"
+    said = f"TTFT p99: not shown; these runs find a change of +{tail.seen_from:.0%} or more in four gates of five"
     assert said in " ".join(text.split())
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from bench.comparison.numbers import ERRORS, OUTPUT, TPOT, TTFT_TAIL
 from bench.comparison.sides import read_run
 from bench.errors import UsageError
 from bench.release_gate import baseline as baselines
+from bench.results.base import to_plain
+from bench.results.baseline import Baseline
 from bench.run_files.run_directory import SUMMARY
 from tests.support.made_gate import entry_with, run_of
 from tests.support.made_runs import made_run
+from tests.support.results import filled
 
 
 @pytest.mark.parametrize(
@@ -41,22 +44,21 @@ def test_numbers_without_values_of_requests_are_worth_the_independent_requests()
 def test_a_number_of_an_entry_is_its_statistic_or_its_field() -> None:
     entry = entry_with(error_rate=0.25, stats={"tpot_ms": {"p50": 5.0}, "ttft_ms": {"p99": 90.0}})
     assert [baselines.value_of(number, entry) for number in (TPOT, TTFT_TAIL, ERRORS)] == [5.0, 90.0, 0.25]
-    del entry["output_tokens_per_s"], entry["stats"]["tpot_ms"]
+    entry = replace(entry, output_tokens_per_s=None, stats={})
     assert [baselines.value_of(number, entry) for number in (TPOT, OUTPUT)] == [None, None]
 
 
 def test_an_entry_holds_the_numbers_of_its_run(tmp_path: Path) -> None:
     entry = baselines.entry_of(read_run(made_run(tmp_path / "run", requests=40, failed=10, spread=0.0)))
     # 30 replies of four tokens.
-    assert (entry["requests"], entry["error_rate"]) == (40, 0.25)
-    assert entry["output_tokens_per_s"] == pytest.approx(120 / entry["seconds"])
-    assert "inputs_per_s" not in entry
-    assert entry["load"] == {"mode": "rate", "offered_rps": 10.0, "achieved_rps": entry["load"]["achieved_rps"],
-                             "concurrency": None}  # fmt: skip
-    ttft, tpot = (entry["stats"][key] for key in ("ttft_ms", "tpot_ms"))
-    assert (ttft["p50"], ttft["n"], ttft["act"]) == (50.0, 30, 1.0)
-    assert (tpot["p99"], tpot["n"]) == (5.0, 30)
-    assert entry["independent_requests"] == pytest.approx(40 / 1.5)
+    assert (entry.requests, entry.error_rate) == (40, 0.25)
+    assert entry.output_tokens_per_s == pytest.approx(120 / (entry.seconds or 0.0))
+    assert "inputs_per_s" not in to_plain(entry)
+    assert (entry.load.mode, entry.load.offered_rps, entry.load.concurrency) == ("rate", 10.0, None)
+    ttft, tpot = (entry.stats[key] for key in ("ttft_ms", "tpot_ms"))
+    assert (ttft.p50, ttft.n, ttft.act) == (50.0, 30, 1.0)
+    assert (tpot.p99, tpot.n) == (5.0, 30)
+    assert entry.independent_requests == pytest.approx(40 / 1.5)
 
 
 def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Path) -> None:
@@ -64,7 +66,7 @@ def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Pa
     summary = orjson.loads((path / SUMMARY).read_bytes())
     summary["throughput"]["inputs_per_s"] = 12.0
     (path / SUMMARY).write_bytes(orjson.dumps(summary))
-    assert baselines.entry_of(read_run(path))["inputs_per_s"] == 12.0
+    assert baselines.entry_of(read_run(path)).inputs_per_s == 12.0
 
 
 @pytest.mark.parametrize(
@@ -77,13 +79,14 @@ def test_an_entry_of_an_endpoint_that_takes_inputs_holds_their_rate(tmp_path: Pa
 )
 def test_a_new_baseline_names_the_certificate_of_its_run(calibration: object, kept: object) -> None:
     new = baselines.new(run_of(calibration=calibration))
-    assert (new["certificate"], new["runs"], new["machine"]) == (kept, [], {"processors": 2})
-    assert (new["tool_version"], new["target"]["server"]) == ("0.1.0", "http://127.0.0.1:8000")
+    origin = None if new.certificate is None else to_plain(new.certificate)
+    assert (origin, new.runs, new.machine) == (kept, [], {"processors": 2})
+    assert (new.tool_version, new.target.server) == ("0.1.0", "http://127.0.0.1:8000")
 
 
 def test_labels_are_no_part_of_the_digest_of_a_configuration() -> None:
     plain, named, faster = (
-        baselines.new(run_of(settings=settings))["config_sha256"]
+        baselines.new(run_of(settings=settings)).config_sha256
         for settings in ({}, {"name": "nightly", "out": "elsewhere"}, {"rate": 20.0})
     )
     assert plain == named != faster
@@ -91,10 +94,10 @@ def test_labels_are_no_part_of_the_digest_of_a_configuration() -> None:
 
 def appended(kept: list[tuple[str, str]], added: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The runs of a baseline after others came: the id of each and when it started."""
-    before, entries = ([{"id": name, "started": started} for name, started in runs] for runs in (kept, added))
-    grown = baselines.appended({"schema": "s", "runs": before}, entries)
-    assert grown["schema"] == "s"
-    return [(entry["id"], entry["started"]) for entry in grown["runs"]]
+    before, entries = ([entry_with(id=name, started=started) for name, started in runs] for runs in (kept, added))
+    grown = baselines.appended(filled(Baseline, tool_version="s", runs=before), entries)
+    assert grown.tool_version == "s"
+    return [(entry.id, entry.started) for entry in grown.runs]
 
 
 def test_a_run_that_is_known_is_not_kept_twice_and_runs_stand_in_the_order_of_their_start() -> None:
@@ -111,7 +114,7 @@ def test_twenty_runs_are_kept_the_newest() -> None:
 
 def damaged(run: dict[str, Any] | None = None, **changes: Any) -> bytes:
     """A baseline of one run, with changes to that and to the rest."""
-    content = baselines.new(run_of()) | {"runs": [entry_with(**(run or {}))]} | changes
+    content = to_plain(baselines.new(run_of())) | {"runs": [to_plain(entry_with()) | (run or {})]} | changes
     return orjson.dumps(content)
 
 
@@ -137,18 +140,19 @@ def test_a_baseline_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read \(it is not JSON: "):
         baselines.read(tmp_path / "file")
     with pytest.raises(UsageError, match=r"cannot be written \(.+\): name another file"):
-        baselines.write(tmp_path / "file" / "baseline.json", {})
+        baselines.write(tmp_path / "file" / "baseline.json", filled(Baseline))
 
 
 def test_a_baseline_is_put_in_place_of_another_and_makes_its_directories(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "here" / "baseline.json"
-    for runs in ([1], [2]):
-        baselines.write(path, {"runs": runs})
-        assert orjson.loads(path.read_bytes()) == {"runs": runs}
+    for version in ("1", "2"):
+        made = filled(Baseline, tool_version=version)
+        baselines.write(path, made)
+        assert orjson.loads(path.read_bytes()) == to_plain(made)
     assert [file.name for file in path.parent.iterdir()] == ["baseline.json"]
 
 
-def refusal(baseline: dict[str, Any], **settings: Any) -> str | None:
+def refusal(baseline: Baseline, **settings: Any) -> str | None:
     """What is said of a run with these settings against a baseline; None if nothing is."""
     try:
         baselines.refuse_other_workload(Path("baseline.json"), baseline, run_of(settings=settings))
@@ -168,18 +172,17 @@ def test_another_workload_is_refused_and_the_same_is_not() -> None:
 
 def test_a_setting_that_only_one_version_knows_counts_unless_it_is_at_its_default() -> None:
     older, newer = baselines.new(run_of()), baselines.new(run_of())
-    older["workload_sha256"] = newer["workload_sha256"] = "of that version"
-    older["workload"] = {name: value for name, value in older["workload"].items() if name != "same_prompts"}
+    names = {name: value for name, value in older.workload.items() if name != "same_prompts"}
+    older = replace(older, workload_sha256="of that version", workload=names)
     assert refusal(older) is None
     said = refusal(older, same_prompts=True)
     assert said is not None
     assert "another workload: same_prompts (False there, True here). Send" in said
     # A setting that this version does not have any more.
-    newer["workload"] = {**newer["workload"], "colour": "red"}
+    newer = replace(newer, workload_sha256="of that version", workload={**newer.workload, "colour": "red"})
     said = refusal(newer)
     assert said is not None
     assert "another workload: colour (red there, not set here). Send" in said
-    assert refusal({**newer, "workload": {**newer["workload"], "colour": None}}) is None
+    assert refusal(replace(newer, workload={**newer.workload, "colour": None})) is None
     # One of neither: the run has it, and no version names a default.
-    bare = copy.deepcopy(older)
-    assert refusal(bare, colour="blue") is not None
+    assert refusal(older, colour="blue") is not None

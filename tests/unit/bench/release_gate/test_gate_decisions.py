@@ -14,15 +14,18 @@ from bench.comparison.sides import MeasuredRun, read_run
 from bench.errors import Exit, UsageError
 from bench.metrics.objectives import parse
 from bench.release_gate import baseline as baselines
-from bench.release_gate.document import to_json
+from bench.release_gate.document import result_of
 from bench.release_gate.gate import Gate, Rules, against, decide, notes_on
 from bench.release_gate.objectives import Objectively
+from bench.results.baseline import Baseline, BaselineRun
+from bench.results.gate import GateBaseline
 from bench.results.summary import Verdict as JudgedRun
 from bench.statistics.gate import Verdict
 from bench.statistics.intervals import Interval
 from bench.verdict.finding import Status
 from tests.support.made_gate import entry_with, run_of
 from tests.support.made_runs import made_run, made_side
+from tests.support.results import filled
 
 FIRST = datetime.fromisoformat("2026-11-01T12:00:00+00:00")
 BASELINE = Path("kept/baseline.json")
@@ -62,7 +65,7 @@ def test_the_status_says_what_failed(gate: Gate, status: Exit) -> None:
 def test_a_gate_whose_runs_may_not_be_used_judges_nothing() -> None:
     bad = run_of(status="INVALID")
     rules = Rules(parse(["ttft:p50<1s"]), strict=True)
-    assert decide([bad], rules, BASELINE, {"runs": []}) == Gate((), (), (bad,), strict=True)
+    assert decide([bad], rules, BASELINE, filled(Baseline)) == Gate((), (), (bad,), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +107,7 @@ def test_no_error_anywhere_leaves_room_for_three_in_the_independent_requests(
     assert found.judged.difference.high == pytest.approx(high)
 
 
-def started(*minutes: float) -> list[dict[str, Any]]:
+def started(*minutes: float) -> list[BaselineRun]:
     """Entries of runs that started so many minutes after the first."""
     return [entry_with(started=(FIRST + timedelta(minutes=at)).isoformat()) for at in minutes]
 
@@ -145,10 +148,10 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> list[MeasuredRun]:
     return [read_run(path) for path in sorted(side.iterdir())]
 
 
-def kept(runs: list[MeasuredRun], **changes: Any) -> dict[str, Any]:
+def kept(runs: list[MeasuredRun], **changes: Any) -> Baseline:
     """The baseline of these runs."""
     grown = baselines.appended(baselines.new(runs[0]), [baselines.entry_of(run) for run in runs])
-    return {**grown, **changes}
+    return structs.replace(grown, **changes)
 
 
 def test_a_run_with_the_id_of_a_kept_one_that_began_another_time_is_another_run(five: list[MeasuredRun]) -> None:
@@ -217,18 +220,20 @@ def test_the_document_of_a_gate_names_all_runs_and_what_the_baseline_holds() -> 
     (wanted,) = parse(["ttft:p50 < 1s"])
     shown = Objectively(wanted, 900.0, Interval(800.0, 950.0), HELD)
     unknown = Objectively(wanted, None, None, NOT_SHOWN, "too few")
-    gate = Gate((good,), (), (bad,), (shown, unknown), notes=("a",), baseline={"runs": [1, 2]}, strict=True)
-    found = to_json(gate, baseline=BASELINE, command=["bench", "gate"], notes=["b"])
-    assert (found["exit"], found["strict"], found["notes"]) == (3, True, ["a", "b"])
-    assert [(run["id"], run["verdict"], run["reasons"], run["seconds"]) for run in found["runs"]] == [
+    gate = Gate(
+        (good,), (), (bad,), (shown, unknown), notes=("a",), baseline=filled(Baseline, runs=[{}, {}]), strict=True
+    )
+    found = result_of(gate, baseline=BASELINE, command=["bench", "gate"], notes=["b"])
+    assert (found.exit, found.strict, found.notes) == (3, True, ["a", "b"])
+    assert [(run.id, run.verdict, run.reasons, run.seconds) for run in found.runs] == [
         ("good", "VALID", [], 6.0), ("bad", "INVALID", ["the clock was set"], 6.0)
     ]  # fmt: skip
-    assert found["baseline"] == {"path": "kept/baseline.json", "runs": 2}
-    assert [(row["name"], row["value"], row["low"], row["high"], row["verdict"], row["why"])
-            for row in found["objectives"]] == [
+    assert found.baseline == GateBaseline(path="kept/baseline.json", runs=2)
+    assert [(row.name, row.value, row.low, row.high, row.verdict, row.why)
+            for row in found.objectives] == [
         ("ttft:p50<1s", 900.0, 800.0, 950.0, "held", ""), ("ttft:p50<1s", None, None, None, "not shown", "too few")
     ]  # fmt: skip
-    assert found["counts"] == {"failed": 0, "held": 1, "not shown": 1}
-    assert to_json(gate, baseline=None, command=[])["baseline"] is None
+    assert found.counts == {"failed": 0, "held": 1, "not shown": 1}
+    assert result_of(gate, baseline=None, command=[]).baseline is None
     begun = Gate((good,), (), ())
-    assert to_json(begun, baseline=BASELINE, command=[])["baseline"] == {"path": "kept/baseline.json", "runs": 0}
+    assert result_of(begun, baseline=BASELINE, command=[]).baseline == GateBaseline(path="kept/baseline.json", runs=0)

@@ -14,6 +14,7 @@ from bench.errors import UsageError
 from bench.metrics.objectives import parse
 from bench.release_gate import objectives
 from bench.release_gate.objectives import Objectively
+from bench.results.baseline import BaselineRun
 from bench.statistics.gate import Verdict
 from tests.support.made_gate import entry_with, row, run_of
 from tests.support.made_records import made_record
@@ -23,7 +24,7 @@ Z = 1.959963984540054
 NOTHING = (None, None)
 
 
-def judged(text: str, runs: Sequence[MeasuredRun], entries: Sequence[dict[str, Any]] | None = None) -> Objectively:
+def judged(text: str, runs: Sequence[MeasuredRun], entries: Sequence[BaselineRun] | None = None) -> Objectively:
     wanted = parse([text, "ttft:p99<60ms"])[0]
     return objectives.judge(wanted, runs, [entry_with()] * len(runs) if entries is None else entries)
 

@@ -15,15 +15,14 @@ import pytest
 
 from bench.documents import charts, distribution_charts, packing, period_data, request_tables, run_charts, time_charts
 from bench.documents.charts import Cells
-from bench.documents.time_charts import RunNumbers
 from bench.records import Outcome
 from bench.report import heat_map, plot
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
-from tests.support.rendered import run_page
+from tests.support.rendered import run_numbers, run_page
 
-GOLDEN = RunNumbers(golden_summary(), golden_page_data())
+GOLDEN = run_numbers(golden_summary(), golden_page_data())
 
 
 def test_a_report_has_its_charts() -> None:
@@ -44,7 +43,7 @@ def test_a_report_has_its_charts() -> None:
 
 
 def test_a_summary_alone_gives_the_charts_that_it_can() -> None:
-    keys = [chart.key for chart in run_charts.build(RunNumbers(golden_summary()))]
+    keys = [chart.key for chart in run_charts.build(run_numbers(golden_summary()))]
     assert set(run_charts.CHARTS) - set(keys) == {
         "itl", "ttft_heat_map", "ttft_distribution", "tpot_distribution", "itl_distribution", "ttft_by_prompt",
         "e2el_by_output", "tokens_asked", "timeline", "server_requests", "server_memory", "server_tokens", "gpu",
@@ -87,7 +86,7 @@ def places(path: str) -> list[tuple[float, float]]:
 
 def test_a_path_goes_through_the_values() -> None:
     records = [made_record(i, sent_ms=i * 1_000.0, chunks_ms=(10.0 * (i + 1), 100.0)) for i in range(4)]
-    chart = time_charts.ttft(RunNumbers(made_summary(records)))
+    chart = time_charts.ttft(run_numbers(made_summary(records)))
     stroke = re.search(r'data-line="0"><path class="stroke" d="([^"]+)"', plot.draw(chart, chart.panels[0]).svg)
     assert stroke is not None
     # The axis ends at 40 ms.
@@ -99,14 +98,14 @@ def test_a_path_goes_through_the_values() -> None:
 def test_few_values_are_points_and_not_an_invisible_line() -> None:
     few, many = ([made_record(i, sent_ms=i * 1_000.0) for i in range(n)] for n in (5, 50))
     for records, shown in ((few, True), (many, False)):
-        chart = time_charts.ttft(RunNumbers(made_summary(records)))
+        chart = time_charts.ttft(run_numbers(made_summary(records)))
         assert ('class="dots"' in plot.draw(chart, chart.panels[0]).svg) is shown
 
 
 def test_a_distribution_has_every_value_in_its_interval() -> None:
     ttfts = [10.0, 10.0, 20.0, 40.0, 80.0, 81.0]
     records = [made_record(i, sent_ms=i * 300.0, chunks_ms=(ms, 100.0)) for i, ms in enumerate(ttfts)]
-    chart = distribution_charts.ttft_distribution(RunNumbers(*made_page(records)))
+    chart = distribution_charts.ttft_distribution(run_numbers(*made_page(records)))
     assert chart is not None
     shares, below = (panel.lines[0].values for panel in chart.panels)
     assert sum(share or 0 for share in shares) == pytest.approx(100)
@@ -126,7 +125,7 @@ def test_errors_stand_by_outcome_and_the_rarest_together() -> None:
         for k, outcome in enumerate(outcomes)
         for i in range(10 - k if k < 10 else 1)
     ]
-    (panel,) = time_charts.errors(RunNumbers(made_summary(records))).panels
+    (panel,) = time_charts.errors(run_numbers(made_summary(records))).panels
     assert [(line.name, sum(v or 0 for v in line.values)) for line in panel.lines] == [
         *((str(outcome), 10 - k) for k, outcome in enumerate(outcomes[:5])), ("others", 5 + 4 + 3 + 2 + 1 + 1 + 1)
     ]  # fmt: skip
@@ -178,7 +177,7 @@ def unpacked(text: str, base: int) -> list[dict[int, int]]:
 
 def test_slices_grow_until_the_histograms_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [made_record(i, sent_ms=i * 50.0, chunks_ms=(1.1 ** (i % 60), 900.0)) for i in range(400)]
-    run = RunNumbers(*made_page(records))
+    run = run_numbers(*made_page(records))
     whole = period_data.period_data(run)
     assert whole is not None
     assert (whole["slice"], whole["steps"]) == (1, 21)
@@ -216,7 +215,7 @@ def test_a_heat_map_is_an_image_whose_darkest_cell_has_most() -> None:
 
 def test_a_line_breaks_where_a_second_has_no_value() -> None:
     records = [made_record(0), made_record(1, sent_ms=3_000), made_record(2, sent_ms=4_000)]
-    chart = time_charts.ttft(RunNumbers(made_summary(records)))
+    chart = time_charts.ttft(run_numbers(made_summary(records)))
     svg = plot.draw(chart, chart.panels[0]).svg
     stroke = re.search(r'class="stroke" d="([^"]+)"', svg)
     assert stroke is not None
@@ -242,7 +241,7 @@ def test_the_page_of_a_long_run_of_unequal_requests_is_small() -> None:
         }
         records.append(made_record(index, sent_ms=index * 98.0, chunks_ms=chunks, outcome=outcome, **tokens))
     summary, page = made_page(records)
-    assert len(page["series"]["t_s"]) > 390
+    assert len(page.series.t_s) > 390
     shown = run_page(summary, page).encode()
     assert 250_000 < len(shown) <= 400_000, (
         f"a page of a long run may have 400 KB, and has {len(shown):,} bytes: a new chart draws fewer lines, or replaces one"

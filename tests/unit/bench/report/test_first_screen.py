@@ -16,7 +16,7 @@ from bench.verdict.advice import ADVICE
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
-from tests.support.rendered import run_page, run_text
+from tests.support.rendered import run_page, run_text, typed_summary
 
 
 def first_lines(summary: Any, width: int = 80) -> list[str]:
@@ -110,7 +110,7 @@ def test_the_first_line_says_what_was_sent(run: dict[str, Any], changes: dict[st
     summary = many()
     summary["run"] = run
     summary["load"] |= changes
-    assert sent_words(summary) == words
+    assert sent_words(typed_summary(summary)) == words
 
 
 def test_what_helps_next_depends_on_the_run() -> None:

@@ -7,17 +7,16 @@ import io
 
 from bench.metrics.catalog import METRICS
 from bench.records import Outcome
-from bench.report import metric_table
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
-from tests.support.rendered import run_markdown
+from tests.support.rendered import run_csv, run_markdown
 
 
 def test_csv_has_every_metric_in_full_precision() -> None:
     summary = golden_summary()
     summary["latency"]["ttft_ms"]["ci95"] |= {"p50": [49.05, 52.792], "p99": None}
-    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary)))}
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(run_csv(summary)))}
     assert list(rows)[: len(METRICS)] == list(METRICS)
     for metric in METRICS.values():
         of = summary["latency"][metric.key]
@@ -58,5 +57,5 @@ def test_what_a_server_says_breaks_no_table() -> None:
 def test_a_run_without_numbers_has_no_values() -> None:
     summary = made_summary([])
     assert "| TTFT (ms) | – | – |" in run_markdown(summary)
-    (ttft,) = [row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary))) if row["metric"] == "ttft"]
+    (ttft,) = [row for row in csv.DictReader(io.StringIO(run_csv(summary))) if row["metric"] == "ttft"]
     assert (ttft["values"], ttft["p50"]) == ("0", "")

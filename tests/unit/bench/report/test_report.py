@@ -20,7 +20,7 @@ from bench.report import text
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
-from tests.support.rendered import run_page, run_text
+from tests.support.rendered import run_page, run_text, typed_summary
 
 ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
 
@@ -45,7 +45,7 @@ def test_a_run_that_ended_early_says_so(stop_reason: str, planned: int | None, s
     summary = made_summary([made_record(i) for i in range(5)])
     summary["run"] = {"stop_reason": stop_reason}
     summary["counts"]["planned"] = planned
-    assert details.ended_early(summary) == ([] if sentence is None else [sentence])
+    assert details.ended_early(typed_summary(summary)) == ([] if sentence is None else [sentence])
     said = "the numbers are about these"
     shown = " ".join(run_text(summary).split())
     assert (said in shown, said in run_page(summary)) == (sentence is not None,) * 2
@@ -289,7 +289,7 @@ def test_a_server_cannot_steer_the_terminal() -> None:
 
 def test_text_is_plain_where_there_is_no_terminal() -> None:
     out = io.StringIO()
-    text.show(run_document(golden_summary()), file=out)
+    text.show(run_document(typed_summary(golden_summary())), file=out)
     assert out.getvalue() == run_text(golden_summary(), level=Level.FIRST)
 
 
@@ -302,9 +302,9 @@ def test_text_has_colour_on_a_terminal_unless_it_is_not_wanted(monkeypatch: pyte
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     coloured, plain = _Terminal(), _Terminal()
-    text.show(run_document(golden_summary()), file=coloured)
+    text.show(run_document(typed_summary(golden_summary())), file=coloured)
     monkeypatch.setenv("NO_COLOR", "1")
-    text.show(run_document(golden_summary()), file=plain)
+    text.show(run_document(typed_summary(golden_summary())), file=plain)
     assert "\x1b[1;33mSUSPECT" in coloured.getvalue()
     assert "33m" not in plain.getvalue()
 
@@ -313,7 +313,7 @@ def shown_on_a_terminal(summary: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
     terminal = _Terminal()
-    text.show(run_document(summary), file=terminal)
+    text.show(run_document(typed_summary(summary)), file=terminal)
     return terminal.getvalue()
 
 
@@ -354,7 +354,7 @@ def _streamed(n: int = 40) -> list[RequestRecord]:
 
 
 def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -> None:
-    rows = {row.title: row for row in other_tools.rows(made_summary(_streamed()))}
+    rows = {row.title: row for row in other_tools.rows(typed_summary(made_summary(_streamed())))}
     assert rows["Trueload"].cells[0] == other_tools.ToolCell("50", ("50", "50"), apart=False)
     marked = {title: [cell.apart for cell in row.cells] for title, row in rows.items()}
     #                                      TTFT   TPOT   ITL   E2EL  tokens TPS
@@ -368,6 +368,6 @@ def test_other_tools_stand_beside_our_own_numbers_and_what_differs_is_marked() -
 
 
 def test_a_page_without_numbers_has_no_other_tools() -> None:
-    assert other_tools.rows(made_summary(ALL_FAILED)) == []
+    assert other_tools.rows(typed_summary(made_summary(ALL_FAILED))) == []
     assert "What other tools would print" not in run_page(made_summary(ALL_FAILED))
     assert "What other tools would print" in run_page(made_summary(_streamed()))

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jsonschema
 import pytest
@@ -15,17 +15,16 @@ import pytest
 import bench.report
 from bench.documents import run_charts
 from bench.documents.server_facts import server_view
-from bench.documents.time_charts import RunNumbers
 from bench.metrics.objectives import parse
+from bench.metrics.page_data import PageData
 from bench.records import Outcome, RequestRecord
-from bench.report import metric_table
 from bench.results.summary import RunSummary
 from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_page
-from tests.support.rendered import run_markdown, run_page, run_text
+from tests.support.rendered import run_csv, run_markdown, run_numbers, run_page, run_text, typed_summary
 from tests.support.results import filled
 
 TOKEN_WORDS = (
@@ -71,7 +70,7 @@ OBJECTIVES = parse(["e2el:p50<1s", "inputs_per_s>5", "input_tokens_per_s>1000", 
 
 
 @pytest.fixture(scope="module")
-def page() -> tuple[Any, dict[str, Any]]:
+def page() -> tuple[Any, PageData]:
     return made_page(RECORDS, inputs_are="texts", endpoint="embeddings", objectives=OBJECTIVES)
 
 
@@ -166,13 +165,13 @@ def test_what_the_server_says_of_itself_has_no_output_tokens_either(summary: Any
         "counters": {name: {"per_s": 0.0, "total": 0.0} for name in ("prompt_tokens", "generation_tokens")},
     }  # fmt: skip
     for facts, names in ((summary, ["Prompt tokens"]), ({"inputs": None}, ["Prompt tokens", "Output tokens"])):
-        view = server_view(cast(Any, facts | {"server": server}))
+        view = server_view(typed_summary(facts | {"server": server}))
         assert view is not None
         assert [row.name for row in view.levels] == names
 
 
 def test_charts_are_those_that_have_values(page: tuple[Any, Any]) -> None:
-    charts = {chart.key: chart for chart in run_charts.build(RunNumbers(*page))}
+    charts = {chart.key: chart for chart in run_charts.build(run_numbers(*page))}
     # Nobody read this server's metrics.
     assert set(charts) == {key for key in run_charts.OF_INPUTS if not key.startswith(("server_", "gpu"))}
     for key in ("inputs_per_s", "e2el_by_inputs", "e2el_by_input_tokens", "response_time_quantiles"):
@@ -183,13 +182,13 @@ def test_charts_are_those_that_have_values(page: tuple[Any, Any]) -> None:
 
 def test_a_chart_whose_points_would_all_have_one_place_is_left_out() -> None:
     same = [reply(index, took_ms=50.0 + index, inputs=3) for index in range(9)]
-    keys = {chart.key for chart in run_charts.build(RunNumbers(*made_page(same, inputs_are="texts")))}
+    keys = {chart.key for chart in run_charts.build(run_numbers(*made_page(same, inputs_are="texts")))}
     assert "e2el_by_inputs" not in keys
     assert "e2el_by_input_tokens" in keys
 
 
 def test_tables_for_other_tools_have_a_row_for_what_there_is(summary: Any) -> None:
-    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(metric_table.to_csv(summary)))}
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(run_csv(summary)))}
     assert list(rows) == [
         "e2el", "e2el_from_intended", "requests_per_s", "inputs_per_s", "input_tokens_per_s", "error_rate"
     ]  # fmt: skip
@@ -213,7 +212,7 @@ def test_segments_have_the_columns_that_have_numbers() -> None:
     from bench.metrics.planned_load import PlannedLoad
 
     loads = (PlannedLoad(1.0, 1.0, 0, 2_000 * MS), PlannedLoad(2.0, 2.0, 2_000 * MS, 4_200 * MS))
-    found, _ = made_page(RECORDS, inputs_are="texts", endpoint="embeddings", segments=loads)
+    found = typed_summary(made_page(RECORDS, inputs_are="texts", endpoint="embeddings", segments=loads)[0])
     heads, rows = segments_table.heads(found), segments_table.rows(found)
     assert "inputs/s" in heads
     assert "TTFT p50" not in heads

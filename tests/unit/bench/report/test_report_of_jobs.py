@@ -11,11 +11,9 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from bench.documents import jobs, run_charts
-from bench.documents.time_charts import RunNumbers
-from bench.report.metric_table import to_csv
 from tests.support.golden_run import golden_summary
 from tests.support.jobs_run import page_data_of_jobs, summary_of_jobs
-from tests.support.rendered import run_markdown, run_page, run_text
+from tests.support.rendered import run_csv, run_markdown, run_numbers, run_page, run_text, typed_summary
 
 SCHEMA = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 
@@ -42,9 +40,9 @@ def test_the_summary_keeps_the_schema_and_the_schema_knows_no_more() -> None:
 def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
     page = run_page(summary_of_jobs(), page_data_of_jobs())
     assert "<h3>Jobs</h3>" in page
-    for row in jobs.rows(summary_of_jobs()):
+    for row in jobs.rows(typed_summary(summary_of_jobs())):
         assert row.name in page
-    built = {chart.key: chart for chart in run_charts.build(RunNumbers(summary_of_jobs(), page_data_of_jobs()))}
+    built = {chart.key: chart for chart in run_charts.build(run_numbers(summary_of_jobs(), page_data_of_jobs()))}
     for key in run_charts.OF_JOBS:
         assert len(built[key].panels[0].lines[0].values) == len(summary_of_jobs()["jobs"][key])
     for title in ("TTFT by context length", "TTFT by turn"):
@@ -53,12 +51,12 @@ def test_the_page_shows_the_jobs_with_their_tables_and_charts() -> None:
 
 def test_a_run_without_jobs_says_nothing_of_them() -> None:
     assert "jobs" not in golden_summary()
-    assert jobs.rows(golden_summary()) == []
+    assert jobs.rows(typed_summary(golden_summary())) == []
     assert "Jobs" not in run_page(golden_summary())
 
 
 def test_csv_and_markdown_have_them() -> None:
-    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(to_csv(summary_of_jobs())))}
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(run_csv(summary_of_jobs())))}
     found = summary_of_jobs()["jobs"]
     assert float(rows["job"]["p90"]) == found["job_s"]["p90"]
     assert float(rows["jobs_per_hour_per_gpu"]["mean"]) == found["rates"]["jobs_per_hour_per_gpu"]
@@ -67,13 +65,13 @@ def test_csv_and_markdown_have_them() -> None:
 
 def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     whole = summary_of_jobs()
-    assert jobs.warnings(whole) == []
+    assert jobs.warnings(typed_summary(whole)) == []
     whole["jobs"]["counts"] |= {"completed": 90, "cut": 5}
-    (said,) = jobs.warnings(whole)
+    (said,) = jobs.warnings(typed_summary(whole))
     assert said.startswith("5 jobs were cut off by the end of the run beside 90 that were completed")
     assert said in run_page(whole, page_data_of_jobs())
     assert said in " ".join(run_text(whole).split())
-    assert jobs.warnings(golden_summary()) == []
+    assert jobs.warnings(typed_summary(golden_summary())) == []
     # Where the others failed, nothing is said of seconds that there are not.
     whole["jobs"]["counts"] |= {"completed": 0, "failed": 5, "cut": 1}
-    assert jobs.warnings(whole)[0].startswith("No job was completed, and 1 were cut off")
+    assert jobs.warnings(typed_summary(whole))[0].startswith("No job was completed, and 1 were cut off")

@@ -7,13 +7,12 @@ from typing import Any
 
 from bench.documents import run_charts, server_requests
 from bench.documents.document import Level
-from bench.documents.time_charts import RunNumbers
 from bench.report import metric_table
 from tests.support.changed import replace
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
-from tests.support.rendered import run_markdown, run_page, run_text
+from tests.support.rendered import run_markdown, run_numbers, run_page, run_text, typed_summary
 from tests.unit.bench.report.test_schema import ADDED, _problems
 
 
@@ -43,11 +42,11 @@ def test_the_block_keeps_the_schema() -> None:
 def test_a_page_has_a_section_with_times_cache_and_drafts() -> None:
     page = re.sub(r"<[^>]+>", " ", run_page(said()))
     assert "What the server says of each request" in page
-    rows = {row.name: row.cells for row in server_requests.times(said())}
+    rows = {row.name: row.cells for row in server_requests.times(typed_summary(said()))}
     assert {name: cells[0] for name, cells in rows.items()} == {
         "Queue": "2", "Prefill": "25", "TTFT": "27", "Decode": "40", "TTFT outside": "3"
     }  # fmt: skip
-    facts = {row.name: row.value for row in server_requests.facts(said())}
+    facts = {row.name: row.value for row in server_requests.facts(typed_summary(said()))}
     assert facts["Cached"] == "64% of 2,000 prompt tokens"
     assert facts["Accepted drafts"] == "120 of 200 (60%)"
     assert facts["Tokens a step"] == "2.200 in 100 steps"
@@ -57,7 +56,7 @@ def test_a_page_has_a_section_with_times_cache_and_drafts() -> None:
 
 
 def test_charts_show_acceptance_by_position_and_tokens_a_step() -> None:
-    charts = {chart.key: chart for chart in run_charts.build(RunNumbers(said(), None))}
+    charts = {chart.key: chart for chart in run_charts.build(run_numbers(said(), None))}
     assert charts.keys() >= run_charts.OF_DRAFTS.keys()
     assert list(charts["draft_acceptance"].panels[0].lines[0].values) == [80, 40]
     # Of five steps one gave the model's token alone, two one draft with it, two both.
@@ -72,7 +71,9 @@ def test_a_terminal_has_it_in_its_details() -> None:
 
 
 def test_tables_for_other_tools_have_rows_of_it() -> None:
-    rows = {row["metric"]: (row["unit"], row.get("values"), row["mean"]) for row in metric_table.rows(said())}
+    rows = {
+        row["metric"]: (row["unit"], row.get("values"), row["mean"]) for row in metric_table.rows(typed_summary(said()))
+    }
     assert rows["server_queue"] == ("ms", 20, 2.0)
     assert rows["server_outside"] == ("ms", 20, 3.0)
     assert rows["cached_share"] == ("share", 20, 0.64)
@@ -80,8 +81,8 @@ def test_tables_for_other_tools_have_rows_of_it() -> None:
     markdown = run_markdown(said())
     assert "| Prefill | 25 | 25 | 25 | 25 |" in markdown
     assert "| Accepted drafts | 120 of 200 (60%) |" in markdown
-    assert len(metric_table.rows(golden_summary())) == len(
-        [r for r in metric_table.rows(said()) if r["metric"] not in OURS]
+    assert len(metric_table.rows(typed_summary(golden_summary()))) == len(
+        [r for r in metric_table.rows(typed_summary(said())) if r["metric"] not in OURS]
     )
 
 
@@ -92,5 +93,5 @@ OURS = {"server_queue", "server_prefill", "server_decode", "server_ttft", "serve
 def test_other_runs_say_nothing_of_it() -> None:
     assert "What the server says of each request" not in run_page(golden_summary())
     assert not run_charts.OF_DRAFTS.keys() & {
-        chart.key for chart in run_charts.build(RunNumbers(golden_summary(), None))
+        chart.key for chart in run_charts.build(run_numbers(golden_summary(), None))
     }

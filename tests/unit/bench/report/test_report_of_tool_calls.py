@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from bench.metrics.page_data import PageData
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page
 from tests.support.rendered import run_page, run_text
 
 
-def _page(calls: tuple[int, ...]) -> tuple[Any, dict[str, Any]]:
+def _page(calls: tuple[int, ...]) -> tuple[Any, PageData]:
     records = [
         made_record(
             index, sent_ms=10.0 * index, chunks_ms=(50.0, 55.0, 60.0), kinds="fff" if calls else "ccc", tool_calls=calls

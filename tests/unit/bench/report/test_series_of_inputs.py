@@ -17,10 +17,12 @@ from bench.errors import UsageError
 from bench.load_search import goals
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_summary
 from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
-from bench.load_sweep.sweep_file import SweepFacts, to_json
+from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads
 from bench.records import RequestRecord
+from bench.results.base import to_plain
 from bench.results.summary import RunSummary
+from bench.results.sweep import SweepContent
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import sweep_page, sweep_text
@@ -64,7 +66,7 @@ def sweep() -> dict[str, Any]:
     ]
     facts = SweepFacts(date="2026-01-01T00:00:00", version="0", host={}, command=("sweep",), config={"url": "http://h"},
                        model="m", loads=Loads("concurrency", USERS), gpus=None)  # fmt: skip
-    return json.loads(json.dumps(to_json(facts, runs, "0" * 64, ended=None)))  # type: ignore[no-any-return]
+    return to_plain(content_of(facts, runs, "0" * 64, ended=None))
 
 
 def test_a_sweep_has_inputs_and_a_knee_of_them(sweep: dict[str, Any]) -> None:
@@ -87,8 +89,8 @@ def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
     assert "Inputs/s" in page
     for word in ("TTFT", "TPOT", "tokens/s"):
         assert word not in page
-    assert [chart.key for chart in load_curves.build([sweep], [""])] == ["throughput", "e2el"]
-    line = sweep_words.progress_line("VALID", sweep["points"][0]["numbers"])
+    assert [chart.key for chart in load_curves.build([filled(SweepContent, sweep)], [""])] == ["throughput", "e2el"]
+    line = sweep_words.progress_line("VALID", filled(SweepContent, sweep).points[0].numbers)
     assert line.startswith("  VALID: ")
     assert "inputs/s, E2EL p50" in line
 

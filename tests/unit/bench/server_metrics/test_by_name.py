@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.server_metrics.by_name import NamedSeries, UnknownName, named_series
+from bench.metrics.page_data import NamedSeries
+from bench.server_metrics.by_name import UnknownName, named_series
 from bench.server_metrics.scrapes import Scrape
 
 S = 1_000_000_000
@@ -21,8 +22,8 @@ SCRAPES = [
 
 def test_all_labels_are_together_and_what_rises_is_per_second() -> None:
     assert named_series(SCRAPES, ["level", "x_total"], [0.0, 1.0, 3.0], 1.0, 0) == [
-        NamedSeries("level", False, [2.0, 4.0, None]),
-        NamedSeries("x_total", True, [10.0, 10.0, None]),
+        NamedSeries(name="level", rising=False, values=[2.0, 4.0, None]),
+        NamedSeries(name="x_total", rising=True, values=[10.0, 10.0, None]),
     ]
 
 

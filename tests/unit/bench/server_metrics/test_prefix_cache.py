@@ -23,7 +23,7 @@ from bench.server_metrics.servers import SERVERS
 from promptset.tokens import load_tokenizer
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
-from tests.support.rendered import run_text
+from tests.support.rendered import run_text, typed_summary
 from tests.support.tables import table_of
 
 PAGE = """\
@@ -115,11 +115,11 @@ def test_the_plan_of_a_run_is_that_of_its_prompts(tmp_path: Path) -> None:
 
 def test_the_report_has_a_line_where_there_is_something_to_tell() -> None:
     summary = golden_summary()
-    assert "Prefix cache" not in [fact.name for fact in token_details.tokens(summary)]
+    assert "Prefix cache" not in [fact.name for fact in token_details.tokens(typed_summary(summary))]
     shares = use(PrefixCacheUse(planned_share=0.6), between(BEFORE, AFTER))
     assert shares is not None
     summary["prefix_cache"] = asdict(shares)
-    (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
+    (fact,) = [fact for fact in token_details.tokens(typed_summary(summary)) if fact.name == "Prefix cache"]
     assert fact.value == "planned 60% · measured 50% of the prompt tokens"
     words = "Prefix cache planned 60% · measured 50% of the prompt tokens"
     assert words in " ".join(run_text(summary).split())
@@ -173,6 +173,6 @@ def test_the_report_tells_three_shares_and_the_difference() -> None:
     assert found is not None
     summary["prefix_cache"] = asdict(found)
     said = "planned 90% · by replies 80% · measured 50% of the prompt tokens · -10.00 points off the plan"
-    (fact,) = [fact for fact in token_details.tokens(summary) if fact.name == "Prefix cache"]
+    (fact,) = [fact for fact in token_details.tokens(typed_summary(summary)) if fact.name == "Prefix cache"]
     assert fact.value.startswith(said)
     assert "by replies 80%" in run_text(summary)

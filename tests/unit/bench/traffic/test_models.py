@@ -16,12 +16,11 @@ from bench.errors import UsageError
 from bench.load.components import source_of
 from bench.metrics import objectives
 from bench.modes.share import divide
-from bench.report import metric_table
 from bench.traffic import models
 from bench.traffic.shares import Shares
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
-from tests.support.rendered import run_markdown, run_page, run_text
+from tests.support.rendered import run_csv, run_markdown, run_page, run_text
 
 SCHEMA = json.loads((Path(models.__file__).parents[1] / "report" / "summary.schema.json").read_text())
 
@@ -161,5 +160,5 @@ def test_every_report_shows_the_models() -> None:
     assert "slow" in run_text(whole)
     assert "Model by model" in run_page(whole, page)
     assert "Model by model" not in run_page(*made_page(mixed()))
-    assert "ttft{model=slow},ms,30" in metric_table.to_csv(whole)
+    assert "ttft{model=slow},ms,30" in run_csv(whole)
     assert "| slow | 30 |" in run_markdown(whole)

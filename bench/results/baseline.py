@@ -1,0 +1,90 @@
+"""baseline.json: the runs that later ones are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta
+
+from bench.results.base import Amount, Count, Number, Portion, Result, one_of
+
+SCHEMA: Final = "trueload/baseline/1"
+KEPT = 20
+"""Runs that a baseline keeps: the newest."""
+
+Digest = Annotated[str, Meta(extra_json_schema={"pattern": "^[0-9a-f]{64}$"})]
+
+
+class BaselineLoad(Result, frozen=True, kw_only=True):
+    """The load of a run."""
+
+    mode: str
+    offered_rps: Number | None
+    achieved_rps: Number | None
+    concurrency: int | None
+
+
+class BaselineStats(Result, frozen=True, kw_only=True):
+    """Quantiles of a metric of a run, in its unit."""
+
+    p50: Number | None
+    p90: Number | None
+    p99: Number | None
+    n: Count
+    act: Annotated[Number, Meta(extra_json_schema={"minimum": 1})] | None
+    """The autocorrelation time of the values: docs/statistics.md."""
+
+
+class BaselineRun(Result, frozen=True, kw_only=True):
+    """The few numbers of a run that a gate needs."""
+
+    id: str
+    started: str
+    verdict: Annotated[str, one_of("VALID", "SUSPECT")]
+    load: BaselineLoad
+    seconds: Number | None
+    requests: Count
+    """Requests that succeeded or failed, after the warm-up."""
+    independent_requests: Amount
+    """What they are worth: n / D."""
+    error_rate: Portion | None
+    output_tokens_per_s: Number | None
+    inputs_per_s: Number | None = None
+    """Where replies are no generated text."""
+    stats: Annotated[
+        Mapping[str, BaselineStats], Meta(extra_json_schema={"required": ["ttft_ms", "tpot_ms", "e2el_ms"]})
+    ]
+    """By request metric."""
+
+
+class BaselineTarget(Result, frozen=True, kw_only=True):
+    """The server of the first run."""
+
+    model: str | None
+    server: str
+    gpus: int | None
+
+
+class BaselineOrigin(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Who says how wrong the numbers of the first run are: the ledger of its mock, or a certificate with this status."""
+
+    from_: str | None
+    status: str | None
+
+
+class Baseline(Result, frozen=True, kw_only=True):
+    """The runs that a gate holds later ones against: of one workload, at most 20, the newest last."""
+
+    schema: Literal["trueload/baseline/1"]
+    created: str
+    """When the first run of the file began."""
+    tool_version: str
+    config_sha256: Digest
+    workload_sha256: Digest
+    """Of the settings that must be equal, and the model."""
+    workload: Annotated[Mapping[str, Any], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
+    target: BaselineTarget
+    machine: Mapping[str, Any]
+    certificate: BaselineOrigin | None
+    runs: Annotated[Sequence[BaselineRun], Meta(extra_json_schema={"maxItems": KEPT})]
