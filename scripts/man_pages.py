@@ -52,6 +52,7 @@ def pages() -> dict[str, str]:
 
 def _head(program: str, version: str) -> Iterator[str]:
     yield f'.TH {_text(program.upper())} 1 "" "Trueload {version}" "Trueload"'
+    yield ".ad l"  # Long flags leave lines that cannot be adjusted to the right margin.
     yield from (".SH NAME", f"{_text(program)} \\- {_text(_ABOUT[program])}", ".SH SYNOPSIS", f".B {_text(program)}")
     yield r"\fICOMMAND\fR [\fIflags\fR]" if program == "trueload" else r"[\fIflags\fR]"
     yield from (".SH DESCRIPTION", f".B {_text(program)}", f"is the same as \\fBpython \\-m {_MODULES[program]}\\fR.")

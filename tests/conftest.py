@@ -20,7 +20,7 @@ from tests.support.timing import failed_tries, forget_the_last_try, last_words, 
 # How long an example takes is the machine's business. Where 50 examples are too few, a test says how many it needs.
 settings.register_profile("any machine", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 # What decides whether a change lands tries the same examples each time: others look for new ones with every run.
-settings.register_profile("same examples", settings.get_profile("any machine"), derandomize=True)
+settings.register_profile("same examples", settings.get_profile("any machine"), derandomize=True, max_examples=25)
 settings.load_profile("same examples" if os.environ.get("TRUELOAD_SAME_EXAMPLES") else "any machine")
 # Texts are counted a few at a time: threads of the tokenizers' own cost more than they save beside other processes.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -115,6 +115,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (left_out if _left_out(item) else left).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = left
+    if os.environ.get("TRUELOAD_WITHOUT_LONG"):
+        for item in items:
+            if item.get_closest_marker("long") is not None:
+                item.add_marker(pytest.mark.skip(reason="long: scripts/test runs it, and .ci/run has a limit of time"))
     items.sort(key=lambda item: place_of(item.nodeid))
 
 

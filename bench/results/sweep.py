@@ -143,5 +143,5 @@ class RepeatsContent(Result, frozen=True, kw_only=True):
     ended: str | None
     """Why it ended before its last run."""
     runs: Sequence[RepeatedRun]
-    numbers: Mapping[str, SweepNumber]
+    numbers: Annotated[Mapping[str, SweepNumber], every_key(optional=(*NUMBERS, INPUTS, *OF_JOBS))]
     """Of all runs together; empty if there is none."""

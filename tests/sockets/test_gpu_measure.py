@@ -71,6 +71,7 @@ def state(folder: Path) -> dict[str, dict[str, object]]:
     return phases
 
 
+@pytest.mark.long
 def test_a_measurement_that_was_ended_goes_on_and_leaves_a_folder(tmp_path: Path, port: int) -> None:
     path = stand_in(tmp_path)
     words = ("some-model", *LOADS, *LENGTHS)

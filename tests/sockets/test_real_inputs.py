@@ -13,7 +13,7 @@ from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, MODEL, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
 from tests.support.record_rows import record_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REQUESTS = 24
 

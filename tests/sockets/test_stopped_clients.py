@@ -72,6 +72,12 @@ def stop_for(pid: int, seconds: float) -> None:
     go_on(pid)
 
 
+def sends_again(tmp_path: Path, workers: int = 1) -> None:
+    """Wait until every worker has written a request that it sent from now on: the pause is over for its users too."""
+    now_ns = time.monotonic_ns()
+    wait_for(lambda: all(any(row["sent_ns"] > now_ns for row in written(path)) for path in files(tmp_path, workers)))
+
+
 @timing(
     tries=10,
     why="the longest pause of a process that nobody stops: none beside 25 busy processes, in six runs; 100 ms are too much",
@@ -87,6 +93,7 @@ def test_a_run_that_nobody_stops_is_not_called_stopped(mock: str, tmp_path: Path
 def test_one_process_that_is_stopped_makes_a_closed_loop_invalid(mock: str, tmp_path: Path) -> None:
     with under_way(mock, tmp_path, 1, "--concurrency", "4") as running:
         stop_for(running.pid, max(1.2, lasted_s(tmp_path)))
+        sends_again(tmp_path)
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert told["instrument"]["pause"]["longest_ms"] > 1_000
@@ -104,6 +111,7 @@ def test_workers_that_are_stopped_make_a_closed_loop_invalid(mock: str, tmp_path
         seconds = max(0.8 if in_turn else 1.5, lasted_s(tmp_path, 3))
         for pid in pids if in_turn else pids[:1]:
             stop_for(pid, seconds)
+        sends_again(tmp_path, 3)
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert any("stood still for" in reason for reason in told["verdict"]["reasons"])
@@ -114,6 +122,7 @@ def test_workers_that_are_stopped_make_a_closed_loop_invalid(mock: str, tmp_path
 def test_a_stopped_process_is_found_in_an_open_loop_too(mock: str, tmp_path: Path) -> None:
     with under_way(mock, tmp_path, 1, "--rate", "40") as running:
         stop_for(running.pid, max(1.2, lasted_s(tmp_path)))
+        sends_again(tmp_path)
     told = summary(tmp_path)
     assert told["verdict"]["status"] == "INVALID"
     assert told["instrument"]["pause"]["share_of_run"] > 0.05

@@ -147,6 +147,7 @@ def test_a_process_that_died_before_the_load_is_told(tmp_path: Path) -> None:
     assert asyncio.run(main()) == KILLED
 
 
+@pytest.mark.long
 def test_a_run_of_two_workers_ends_when_its_number_is_known(
     server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,13 @@ LONG = (
 HEAVY = (
     SENTENCES,
     TEXTS,
+    "tests/virtual/test_statistics_claims.py",
+    "tests/virtual/test_planted_defects.py",
+    "tests/virtual/test_comparison_reach.py",
+    "tests/unit/promptset/test_real_tokenizers.py",
+    "tests/unit/test_packaging.py",
+    "tests/unit/mockserver/test_mock_pytest_plugin.py",
+    "tests/unit/test_platforms.py",
     "tests/unit/bench/fit/test_fit_batching.py",
     "tests/unit/bench/release_gate/test_gate_command.py",
     "tests/unit/test_fuzz.py",

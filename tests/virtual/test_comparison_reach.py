@@ -8,7 +8,7 @@ from bench.comparison.compare import Method
 from tests.support.comparison_reach import alarms, changes_found, gate_alarms
 from tests.support.statistics_claims import LOADS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 S2_HALF = next(load for load in LOADS if load.name == "S2 Poisson 50%")
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.mark.parametrize("load", claims.LOADS, ids=lambda load: load.name)

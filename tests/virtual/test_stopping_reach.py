@@ -7,7 +7,7 @@ import pytest
 from tests.support.statistics_claims import LOADS, Load
 from tests.support.stopping_reach import stopping
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.mark.parametrize(("load", "goal", "runs"), [(LOADS[0], "ttft:p90=10%", 20), (LOADS[1], "ttft:p90=15%", 12)])

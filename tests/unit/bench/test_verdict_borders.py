@@ -43,7 +43,7 @@ def test_limits_that_are_no_table_are_refused_in_a_sentence() -> None:
 
 ROWS = [
     [cell.strip() for cell in line.strip("| ").split(" | ")]
-    for line in (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8").splitlines()
+    for line in (Path(__file__).parents[3] / "docs" / "verdict.md").read_text(encoding="utf-8").splitlines()
     if line.startswith("| ") and line.endswith("` |") and line.count(" | ") == 3
 ]
 

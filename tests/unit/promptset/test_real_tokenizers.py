@@ -25,7 +25,7 @@ from promptset.sentences import sentence_bank
 from promptset.tokens import load_tokenizer
 from tests.support.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.slow, pytest.mark.processes]
+pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.processes]
 
 ROOT = Path(__file__).parents[3]
 REAL = {
