@@ -11,6 +11,8 @@ import pytest
 from bench import cli
 from tests.support.calm import lasting
 
+pytestmark = pytest.mark.long
+
 MOCK = "--ttft 20ms --tpot 4ms --reasoning-tokens 3"
 """Slow enough for a busy machine to read tokens apart."""
 

@@ -31,7 +31,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, loaded, records, summary, wait_for
 from tests.support.worker_processes import shard_lines
 
-pytestmark = pytest.mark.usefixtures("work_folder")
+pytestmark = [pytest.mark.usefixtures("work_folder"), pytest.mark.long]
 
 MEASURED = (Exit.GOOD, Exit.INVALID)
 """INVALID where other programs keep the machine busy: an honest answer."""

@@ -14,6 +14,9 @@ from tests.support.documentation import ROOT, blocks_of, patient, workplace
 from tests.support.examples import BLOCKS, PAGES, run_block
 from tests.support.mock_process import mock_process
 
+SHORT = ("docs/tutorial.md", "docs/compare.md", "docs/calibration.md", "docs/mock.md", "docs/endpoints.md")
+"""Pages whose examples .ci/run runs too."""
+
 
 @pytest.fixture(scope="module")
 def mock_url() -> Iterator[str]:
@@ -22,7 +25,10 @@ def mock_url() -> Iterator[str]:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=() if page in SHORT else pytest.mark.long) for page in PAGES if page != "README.md"],
+)
 def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
     # README.md is typed by tests/sockets/test_first_run.py.
     (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())

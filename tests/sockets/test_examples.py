@@ -20,6 +20,8 @@ from jsonschema import Draft7Validator
 from tests.support.documentation import ROOT, patient
 from tests.support.patience import PATIENCE_S
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = ROOT / "examples"
 SHORT = {
     "nightly-gate/gate.sh": {"DURATION": "1s"},

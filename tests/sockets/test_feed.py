@@ -41,6 +41,8 @@ from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.run_process import flags, process, wait_for
 
+pytestmark = pytest.mark.long
+
 MARK = "TRUELOAD_TESTED_BY"
 
 OPTIONS = BodyOptions(endpoint="chat", model="m", stream=True, ignore_eos=True, extra=None)

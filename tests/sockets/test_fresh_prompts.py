@@ -18,6 +18,8 @@ from promptset.tokens import load_tokenizer
 from tests.support.literal_replies import GOOD, api, stream
 from tests.support.literal_server import LiteralServer, Received, Responder, Step
 
+pytestmark = pytest.mark.long
+
 WAYS = {
     "one process": ("--requests", "12", "--concurrency", "2", "--warmup", "4"),
     "one process, of several lengths": ("--requests", "12", "--rate", "200", "--input-tokens", "uniform:40..90"),

@@ -28,7 +28,7 @@ from hard_parts.watch import COLUMNS, memory_of, samples_in  # noqa: E402
 
 from bench.process.child_process import death  # noqa: E402
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc"), pytest.mark.long]
 
 
 def asked(folder: Path) -> Asked:

@@ -35,6 +35,7 @@ def limits(folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tmp_path: Path) -> None:
     ran = limits(tmp_path, "--quick", "--format", "json")
     assert ran.returncode in (0, 3), ran.stderr  # 3 where other programs leave nothing of the machine.

@@ -16,7 +16,7 @@ from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, counters, llama_cpp, vllm, write_vllm_model
 from tests.support.record_rows import record_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 12, 60, 24
 GENERATED = {"llama.cpp": "llamacpp:tokens_predicted_total", "vllm": "vllm:generation_tokens_total"}

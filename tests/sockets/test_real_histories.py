@@ -18,7 +18,7 @@ from tests.support.ready_made import run_to_end
 from tests.support.real_servers import HAS_VLLM, VLLM_MISSING, vllm, write_vllm_model
 from tests.support.record_rows import record_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 

@@ -13,6 +13,8 @@ from bench.errors import Exit
 from tests.support.mock_process import mock_process
 from tests.support.record_rows import record_rows
 
+pytestmark = pytest.mark.long
+
 RECORDINGS = Path(__file__).parents[1] / "support" / "recordings"
 SERVER = ("--engine", "batching", "--step-cost", "b0=500,b1=1,b2=5,a0=100", "--prefix-caching", "on",
           "--reply-details", "cached_tokens")  # fmt: skip

@@ -24,6 +24,8 @@ from tests.support.mock_process import mock_process
 from tests.support.ready_made import run_to_end
 from tests.support.record_rows import record_rows
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

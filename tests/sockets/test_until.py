@@ -29,6 +29,8 @@ from tests.support.patience import PATIENCE_S
 from tests.support.run_process import process, wait_for
 from tests.support.worker_processes import gone
 
+pytestmark = pytest.mark.long
+
 PROGRAM = b"bench.load.precision_program"
 KILLED = (
     "--until could not end the run: the process that judges it was killed by SIGKILL "
@@ -147,7 +149,6 @@ def test_a_process_that_died_before_the_load_is_told(tmp_path: Path) -> None:
     assert asyncio.run(main()) == KILLED
 
 
-@pytest.mark.long
 def test_a_run_of_two_workers_ends_when_its_number_is_known(
     server: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,6 @@ As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import functools
 import gc
@@ -19,7 +18,6 @@ import importlib
 import inspect
 import json
 import os
-import pkgutil
 import runpy
 import signal
 import socket
@@ -37,8 +35,33 @@ from tests.support.patience import PATIENCE_S
 ROOT = Path(__file__).parents[2]
 MODULES = ("bench", "mockserver", "promptset")
 """What a copy can be."""
-MORE = ("rich.console", "rich.table", "uvloop")
-"""What a run imports beside our own modules."""
+IMPORTED = (
+    "bench.cli",
+    "bench.commands.run",
+    "bench.load_test",
+    "bench.evaluate",
+    "bench.dispatch.closed_loop",
+    "bench.sources.simulated",
+    "bench.transport.wire",
+    "bench.terminal",
+    "bench.documents.certificate_document",
+    "bench.documents.run_document",
+    "bench.load_sweep.visits",
+    "bench.report.html",
+    "bench.report.markdown",
+    "bench.report.text",
+    "bench.accuracy.compare",
+    "bench.statistics.steady_state",
+    "bench.metrics.arrays",
+    "bench.metrics.sureness",
+    "mockserver.cli",
+    "mockserver.http.server",
+    "mockserver.native",
+    "promptset.cli",
+    "promptset.tokenizer_files",
+    "uvloop",
+)
+"""What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session"}
 """What of a process a copy can be given."""
 _CLONE = {"x86_64": 56, "aarch64": 220}
@@ -134,7 +157,8 @@ _original = functools.cache(_Original)
 def main(descriptor: int) -> None:
     """Make a copy whenever one is asked for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
-    _import_everything()
+    for name in IMPORTED:
+        importlib.import_module(name)
     _make_what_mocks_write()
     os.environ.clear()
     gc.collect()
@@ -154,17 +178,6 @@ def main(descriptor: int) -> None:
         asked.send(str(pid).encode())
         for stream in streams:
             os.close(stream)
-
-
-def _import_everything() -> None:
-    """All our modules that this machine can import: each copy would import again what is missing here."""
-    for package in map(importlib.import_module, MODULES):
-        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not module.name.endswith("__main__"):
-                with contextlib.suppress(ImportError):  # An extra is not installed.
-                    importlib.import_module(module.name)
-    for name in MORE:
-        importlib.import_module(name)
 
 
 def _make_what_mocks_write() -> None:
