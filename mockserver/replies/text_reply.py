@@ -133,7 +133,10 @@ class TextReply(Reply):
         assert script is not None
         if self._ended:
             return None
-        if 0 < i < self._tokens - 1 and not self._closing():
+        if self._closing():
+            self._direct.lost()  # Before this token is counted: nothing of it is written any more.
+            return None
+        if 0 < i < self._tokens - 1:
             self._send_text(i)
         else:
             self._note_texts()

@@ -235,8 +235,7 @@ def test_a_client_that_leaves_cuts_it(way: str) -> None:
     noted = played.noted()
     assert (noted["cut"], noted["ends"]) == ("client_closed", 1)
     assert 3 <= noted["out"] < len(scene.pieces)
-    # The piece at hand when the client left is counted, and may not have been written.
-    assert noted["kinds"] in ("r" + "c" * noted["out"], "r" + "c" * (noted["out"] - 1))
+    assert noted["kinds"] == "r" + "c" * noted["out"]
     assert noted["stamps"] == len(noted["kinds"])
 
 
