@@ -44,7 +44,8 @@ def test_a_manual_page_explains_each_flag_once_and_can_be_copied_from(manual: di
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here, which reads manual pages")
 @pytest.mark.parametrize("name", ["trueload.1", "trueload-mock.1", "trueload-promptset.1"])
 def test_a_manual_page_is_read_without_a_warning(name: str, manual: dict[str, str]) -> None:
-    words = ["groff", "-ww", "-man", "-Tutf8", "-K", "utf8"]
+    # Without the category `break`: whether a line can be filled is decided by groff's version, not by the page.
+    words = ["groff", "-ww", "-Wbreak", "-man", "-Tutf8", "-K", "utf8"]
     ran = subprocess.run(words, input=manual[name], capture_output=True, text=True, check=True)
     assert ran.stderr == ""
     assert "SYNOPSIS" in ran.stdout
