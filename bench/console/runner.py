@@ -23,7 +23,7 @@ from bench.console.errors import Conflict
 from bench.console.kinds import KINDS, can_resume
 from bench.console.store import Store
 from bench.console.task import ACTIVE, OVER
-from bench.console.tasks import LOG, PID, TaskFolder, planned_of
+from bench.console.tasks import LOG, PID, TaskFolder, given_to_program, planned_of
 from bench.endpoints import urls
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 
@@ -94,7 +94,7 @@ class Runner:
         path = self._folder.directory(name)
         planned = planned_of(path)
         kind = str(planned.get("kind", "run"))
-        settings: Mapping[str, Any] = planned.get("paths") or planned.get("settings") or {}
+        settings = given_to_program(planned)
         given = {key: value for key, value in settings.items() if key not in KINDS[kind].form.left_out}
         environment = dict(os.environ)
         if (variable := planned.get("key_variable")) and os.environ.get(variable):

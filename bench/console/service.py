@@ -33,10 +33,10 @@ from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
 from bench.console.runner import Runner
-from bench.console.set_load import set_load
+from bench.console.set_load import set_load, unit_of
 from bench.console.store import Marks, Store, Target
 from bench.console.task import KILLED, NOT_STARTED, QUEUED, STOPPED, Task
-from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
+from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, given_to_program, planned_of
 from bench.control import PresentLoad
 from bench.endpoints import urls
 from bench.run_files.run_directory import LIVE
@@ -178,6 +178,10 @@ class Console:
     def set_load(self, name: str, load: float) -> PresentLoad:
         """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
         return set_load(self.folder.directory(name), self.task(name), load)
+
+    def load_unit(self, task: Task) -> str | None:
+        """The unit of the load of a task. Returns None if the load cannot be set."""
+        return unit_of(task, given_to_program(planned_of(self.folder.directory(task.id))) or task.settings)
 
     def clone(self, name: str, changes: Mapping[str, Any], *, start: bool = True) -> Task:
         """The same task again, with these settings changed; None takes one out."""
