@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     refuse_directory("--runs", Path(given.runs))
     listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
-    keys, console = Keys(token), Console(Path(given.runs))
+    keys, console = Keys(token), Console(Path(given.runs), key_env=given.key_env)
     public, private = urls_of(given.host, port, keys.token)
     keep(console.runs, private)
     app = create_app(console, keys, host=given.host, port=port)
@@ -64,6 +64,14 @@ def _parser() -> Parser:
         "--runs", metavar="DIR", default="runs", help="the folder of the run directories (default: runs)"
     )
     parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
+    parser.add_argument(
+        "--key-env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="an environment variable that saved targets may use as a key; may be repeated (always allowed: OPENAI_API_KEY, "
+        "TRUELOAD_KEY_*)",
+    )
     parser.add_argument("--no-browser", action="store_true", help="open no browser")
     return parser
 
