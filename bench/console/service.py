@@ -177,7 +177,7 @@ class Console:
             self.runner.secrets[name] = {**self.runner.secrets.get(name, {}), **secrets}
         task = self.task(name)
         if task.needs:
-            raise Conflict(f"{_named(task.needs)} must be typed again: the console keeps it in no file")
+            raise Conflict(f"{_named(task.needs)} was typed in and is in no file: type it again")
         if task.state != QUEUED or start_at is not None:
             self.store.enqueue(name, None if start_at is None else _utc(start_at))
         self.runner.look()

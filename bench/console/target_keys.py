@@ -42,10 +42,9 @@ class TargetKeys:
     @classmethod
     def of(cls, target: Target) -> TargetKeys | None:
         """The keys of a target. Returns None if it names no variable."""
-        origin = origin_of(target.url)
-        if origin is None or not (target.key_variable or target.header_variables):
+        if not (target.key_variable or target.header_variables):
             return None
-        return cls(origin, target.key_variable, target.header_variables or {})
+        return cls(origin_of(target.url) or "", target.key_variable, target.header_variables or {})
 
     @classmethod
     def stored(cls, planned: Mapping[str, Any]) -> TargetKeys | None:

@@ -159,7 +159,7 @@ def test_run_again_waits_for_the_typed_secrets(user: TestClient, console: Consol
     page = user.get(f"/tasks/{again.id}").text
     assert [f'name="{name}"' in page for name in ("api_key", "headers")] == [True, True]
     told = user.post(f"/api/tasks/{again.id}/start")
-    assert (told.status_code, told.json()["error"][:39]) == (409, "the API key and the headers must be typ")
+    assert (told.status_code, "the API key and the headers" in told.json()["error"]) == (409, True)
     assert user.post(f"/api/tasks/{done.id}/clone").json()["needs"] == ["api_key", "header"]
     typed = {"api_key": "k", "headers": "X: y", "start": False}
     assert user.post(f"/api/tasks/{done.id}/clone", json=typed).json()["needs"] == []
@@ -181,7 +181,7 @@ def test_a_queue_of_an_earlier_life_waits_for_its_secrets_and_lets_others_pass(t
     console.store.enqueue(with_key)  # Both are due now.
     console.store.enqueue(other)
     assert console.runner.due() == other
-    with pytest.raises(Conflict, match="must be typed again"):
+    with pytest.raises(Conflict, match="type it again"):
         console.start(with_key)
     console.runner.secrets[with_key] = {"api_key": "k"}
     assert console.runner.due() == with_key
