@@ -44,7 +44,10 @@ def main(argv: Sequence[str]) -> int:
 def _serve(given: Namespace, token: str | None) -> int:
     listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
-    keys, console = Keys(token), Console(Path(given.runs), key_env=given.key_env)
+    keys, console = (
+        Keys(token),
+        Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data),
+    )
     public, private = urls_of(given.host, port, keys.token)
     keep(console.runs, private)
     app = create_app(console, keys, host=given.host, port=port)
@@ -97,6 +100,11 @@ def _parser() -> Parser:
         default=[],
         help="an environment variable that saved targets may use as a key; may be repeated (always allowed: OPENAI_API_KEY, "
         "TRUELOAD_KEY_*)",
+    )
+    parser.add_argument(
+        "--allow-local-data",
+        action="store_true",
+        help="let the page Data fetch from loopback and link-local addresses too (default: refused)",
     )
     parser.add_argument("--no-browser", action="store_true", help="open no browser")
     return parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shlex
 import shutil
@@ -26,7 +27,7 @@ from bench.config.renamed import renewed
 from bench.config.resolution import MOST_VALUES, given_again, has_few_values
 from bench.console import settings_form
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
-from bench.console.data_files import DataFiles
+from bench.console.data_files import DataFiles, fetch
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
@@ -63,9 +64,11 @@ class _NewTask:
 class Console:
     """Everything that one runs folder and one process hold."""
 
-    def __init__(self, runs: Path, *, key_env: Sequence[str] = ()) -> None:
-        """`key_env`: environment variables that targets may name, in addition to the default ones."""
+    def __init__(self, runs: Path, *, key_env: Sequence[str] = (), allow_local_data: bool = False) -> None:
+        """`key_env`: environment variables that targets may name, in addition to the default ones. `allow_local_data`: data
+        may be fetched from this machine and its link."""
         self.runs = runs
+        self._allow_local_data = allow_local_data
         self._variables = KeyVariables(key_env)
         make_directory("--runs", runs / OWN_FOLDER)
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
@@ -351,6 +354,11 @@ class Console:
                 left_out = (*settings_form.LEFT_OUT, *KINDS[fits].form.left_out)
                 return fits, {key: value for key, value in named.items() if key not in left_out}
         raise ConsoleError(f"not known: {', '.join(sorted(unknown))}")
+
+    async def fetch(self, url: str, *, whole: bool = False) -> list[str]:
+        """Keep the data file that a URL gives; returns the names of its files. Raises ConsoleError."""
+        name, content = await fetch(url, allow_local=self._allow_local_data)
+        return await asyncio.to_thread(self.files.add, name, content, whole=whole)
 
     # Targets.
 
