@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from bench.config.flags import Parser
 from bench.console.address import door, forget, keep, read, urls_of
 from bench.console.app import create_app
-from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
+from bench.console.security import Keys, is_loopback, token_problem
 from bench.console.service import Console
 from bench.console.serving import serve
 from bench.console.tasks import OWN_FOLDER
@@ -124,9 +124,9 @@ def _token(given: Namespace) -> str | None:
             "load from this machine",
             file=sys.stderr,
         )
-    if token is not None and len(token) < SHORTEST_TOKEN:
+    if token is not None and (problem := token_problem(token)) is not None:
         where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
-        raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+        raise UsageError(f"{where} {problem}")
     return token
 
 
