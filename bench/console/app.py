@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Event
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -27,10 +28,13 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        queue = asyncio.create_task(console.runner.run())
+        queue, ending = asyncio.create_task(console.runner.run()), Event()
+        index = asyncio.create_task(asyncio.to_thread(console.folder.index, ending.is_set))
         try:
             yield
         finally:
+            ending.set()
+            await index
             queue.cancel()
             with suppress(asyncio.CancelledError):
                 await queue

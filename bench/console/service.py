@@ -44,6 +44,8 @@ from bench.run_files.writable import make_directory
 
 PROBE_WITHIN_S = 60.0
 _SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
+READ_AT_ONCE = 20
+"""Finished directories that are read for one page: some 50 ms each."""
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
 MOST_ZIP_BYTES = 512 * 1024 * 1024
@@ -85,8 +87,11 @@ class Console:
 
     # Tasks.
 
-    def tasks(self) -> list[Task]:
-        return [self._completed(task) for task in self.folder.tasks(self.runner.queue, self.runner.starting)]
+    def tasks(self, *, whole: bool = False) -> list[Task]:
+        """All tasks, the latest first. Unless `whole` is set, directories that were never read may still be `BEING_READ`."""
+        most_new = None if whole else READ_AT_ONCE
+        found = self.folder.tasks(self.runner.queue, self.runner.starting, most_new=most_new)
+        return [self._completed(task) for task in found]
 
     def task(self, name: str) -> Task:
         """One task. Raises NotFound."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,19 @@ from bench.console import series
 from bench.console.errors import NotFound
 from bench.console.kinds import kind_of
 from bench.console.store import Marks, Store
-from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED, STARTING, STOPPED, Step, Task
+from bench.console.task import (
+    BEING_READ,
+    ENDED,
+    FAILED,
+    KILLED,
+    NOT_STARTED,
+    OVER,
+    QUEUED,
+    STARTING,
+    STOPPED,
+    Step,
+    Task,
+)
 from bench.manifest import Manifest
 from bench.results.summary import from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
@@ -87,33 +100,50 @@ class TaskFolder:
             return sorted(found, reverse=True)
         return []
 
-    def tasks(self, queue: Mapping[str, str | None], starting: Collection[str]) -> list[Task]:
-        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started."""
+    def tasks(
+        self, queue: Mapping[str, str | None], starting: Collection[str], *, most_new: int | None = None
+    ) -> list[Task]:
+        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started. `most_new`: of
+        finished directories that were never read, only so many are; the others are `BEING_READ`."""
         marks = self._store.marks()
         new: list[tuple[str, str, bytes]] = []
         found = []
         for name in self.names():
-            task = self._read(self.path / name, queue, starting, new)
+            may_read = most_new is None or len(new) < most_new
+            task = self._read(self.path / name, queue, starting, new if may_read else None)
             found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name)))
-        if new:
-            self._store.keep_seen(new)
+        self._keep(new)
         return sorted(found, key=_when, reverse=True)
+
+    def index(self, stopped: Callable[[], bool]) -> None:
+        """Read every directory that was never read, and keep it, so that no page has to wait for it."""
+        for name in self.names():
+            if stopped():
+                return
+            new: list[tuple[str, str, bytes]] = []
+            self._read(self.path / name, {}, (), new)
+            self._keep(new)
 
     def task(self, name: str, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
         """One task. Raises NotFound."""
         new: list[tuple[str, str, bytes]] = []
         task = self._read(self.directory(name), queue, starting, new)
-        if new:
-            self._store.keep_seen(new)
+        self._keep(new)
         return replace(task, marks=self._store.marks().get(name, Marks()), start_at=queue.get(name))
+
+    def _keep(self, new: list[tuple[str, str, bytes]]) -> None:
+        # A full disk costs the next console time, and this one nothing: it has what was read.
+        with suppress(sqlite3.Error):
+            self._store.keep_seen(new)
 
     def _read(
         self,
         path: Path,
         queue: Mapping[str, str | None],
         starting: Collection[str],
-        new: list[tuple[str, str, bytes]],
+        new: list[tuple[str, str, bytes]] | None,
     ) -> Task:
+        """A task as it is now. `new` takes what shall be stored of it; with None, no finished directory is read."""
         stamp = _stamp(path)
         with self._lock:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
@@ -122,6 +152,8 @@ class TaskFolder:
         # One that waits to go on, or has just begun to, still has the files of how it had ended.
         if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
             return seen[1]
+        if new is None and stamp and path.name not in queue and path.name not in starting:
+            return Task(id=path.name, state=BEING_READ)
         try:
             task = _task(path, queue, starting)
         except Exception as e:  # As of each file alone: what is odd about one task must not end the list of the others.
@@ -130,7 +162,8 @@ class TaskFolder:
             content = orjson.dumps(task)
             with self._lock:
                 self._seen[path.name] = (stamp, task)
-            new.append((path.name, stamp, content))
+            if new is not None:
+                new.append((path.name, stamp, content))
         return task
 
 

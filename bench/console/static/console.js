@@ -58,7 +58,7 @@ window.addEventListener("message", (event) => {
 // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
 const list = document.querySelector("#choice tbody");
 if (list) {
-  const moving = ".state:is(.queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
+  const moving = ".state:is(.being-read, .queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
   setInterval(async () => {
     if (document.hidden || !list.querySelector(moving)) return;
     const reply = await fetch(location.href);
