@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,7 @@ from markupsafe import escape
 from starlette.types import ASGIApp
 
 from bench.console import api, pages
-from bench.console.errors import ConsoleError, Refused
+from bench.console.errors import ConsoleError, DiskProblem, NotFound, Refused
 from bench.console.pages.site import Site
 from bench.console.security import Guard, Keys
 from bench.console.service import Console
@@ -54,6 +55,8 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(ConsoleError, _answer_error)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _answer_disk)
+    app.add_exception_handler(sqlite3.Error, _answer_disk)
     return Guard(app, keys, host=host, cookie=f"trueload_{port}")
 
 
@@ -70,6 +73,14 @@ def _answer_error(request: Request, error: Exception) -> Response:
         f"<main class=narrow><h1>That did not work</h1><p>{escape(str(error))}.</p><p><a href=/>All tasks</a></p></main>"
     )
     return HTMLResponse(page, status_code=error.status)
+
+
+def _answer_disk(request: Request, error: Exception) -> Response:
+    """One sentence for a disk that is full or broken. Tasks that run go on: they keep their records in memory meanwhile."""
+    gone = isinstance(error, FileNotFoundError)
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    told = DiskProblem(f"a file of the console cannot be read or written ({why}): look at the disk of its runs folder")
+    return _answer_error(request, NotFound("this was deleted meanwhile") if gone else told)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

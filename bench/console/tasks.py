@@ -19,12 +19,13 @@ from typing import Any
 import orjson
 import yaml
 
-from bench.config.renamed import renewed
 from bench.config.resolution import given_again
 from bench.config.values import seconds
-from bench.console import series
+from bench.console import live_lines, series
+from bench.console import plan as plans
 from bench.console.errors import NotFound
 from bench.console.kinds import kind_of
+from bench.console.plan import TASK_FILE, Damaged
 from bench.console.store import Marks, Store
 from bench.console.task import (
     BEING_READ,
@@ -46,7 +47,6 @@ from bench.run_files.run_state import RunState
 from bench.traffic.classes import mix_of
 from bench.verdict import headline
 
-TASK_FILE = "task.yaml"
 LOG = "console.log"
 PID = "console.pid"
 OWN_FOLDER = ".console"
@@ -193,12 +193,25 @@ def _from_bytes(content: bytes) -> Task:
     return Task(**stored)
 
 
+def _planned(path: Path) -> Task:
+    """A task as task.yaml alone says it. With a damaged one, only the directories of runs say more."""
+    try:
+        plan = plans.read(path)
+        if plan is not None:
+            target, load = str(plan.settings.get("url", "")), load_of(plan.given, plan.kind)
+            return Task(
+                id=path.name, state=NOT_STARTED, kind=plan.kind, settings=dict(plan.settings), target=target, load=load
+            )
+    except Exception as e:  # Odd values too: the list of the others must not end with it.
+        problem = str(e) if isinstance(e, Damaged) else _unreadable(TASK_FILE, e)
+        return Task(id=path.name, state=FAILED, kind=kind_of(path), problem=problem)
+    return Task(id=path.name, state=NOT_STARTED, kind=kind_of(path), load=load_of({}, kind_of(path)))
+
+
 def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
     """A task from its files alone."""
-    name, planned = path.name, planned_of(path)
-    kind = str(planned.get("kind") or kind_of(path))
-    base = Task(id=name, state=NOT_STARTED, kind=kind, settings=renewed(planned.get("settings", {})))
-    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(given_to_program(planned), kind))
+    name, base = path.name, _planned(path)
+    kind = base.kind
     if kind in series.READERS and (found := series.read(base, path)) is not None:
         if found.state in OVER and name in queue:
             return replace(found, state=QUEUED, has_report=False)
@@ -210,6 +223,8 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         # One that was stopped has an error where it was to go on and could not.
         return replace(found, problem=last_error(path / LOG)) if found.state == STOPPED else found
     if not (path / MANIFEST).is_file():
+        if base.problem is not None:
+            return base
         if name in starting:
             return replace(base, state=STARTING)
         if name in queue:
@@ -221,6 +236,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     try:
         stored = yaml.load((path / MANIFEST).read_bytes(), Loader=_LOADER)
         config, manifest = dict(stored["config"]), Manifest.stored(stored["manifest"])
+        base = replace(base, problem=None)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
         return replace(base, state=KILLED, problem=_unreadable(MANIFEST, e))
     run = replace(
@@ -251,22 +267,6 @@ def _unreadable(what: str, error: Exception) -> str:
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def planned_of(path: Path) -> dict[str, Any]:
-    """The content of task.yaml; empty where there is none."""
-    try:
-        content = yaml.load((path / TASK_FILE).read_bytes(), Loader=_LOADER)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
-        return {}
-    return content
-
-
-def given_to_program(planned: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as the program of a task gets them: a mix as its content, files as their paths."""
-    return renewed(planned.get("paths") or planned.get("settings") or {})
 
 
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
@@ -321,8 +321,8 @@ def _with_summary(task: Task, path: Path) -> Task:
 def _sparkline(path: Path) -> tuple[float, ...]:
     """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1."""
     try:
-        rows = [orjson.loads(line)["second"] for line in path.read_bytes().splitlines()[:-1]]
-    except (OSError, orjson.JSONDecodeError, KeyError):
+        rows = [row["second"] for row in live_lines.read(path)[:-1] if row is not None]
+    except OSError:
         return ()
     values = [row["output_tokens"] or row.get("inputs") or row["succeeded"] for row in rows]
     step = -(-len(values) // 40) or 1

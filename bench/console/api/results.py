@@ -55,7 +55,13 @@ def report(console: TheConsole, task: str, download: bool = False) -> Response:
 def text(console: TheConsole, task: str) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
-    return PlainTextResponse(report_text(kind, path.parent))
+    try:
+        return PlainTextResponse(report_text(kind, path.parent))
+    except Exception as e:  # A file from anywhere may be damaged in any way.
+        said = " ".join(str(e).split())[:300]
+        raise Conflict(
+            f"{path.name} cannot be read ({said}). To make it again: python -m bench report {path.parent}"
+        ) from e
 
 
 @routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
@@ -120,11 +126,13 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
             if task.run is not None and task.run != run:
                 run, after = task.run, 0
                 yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
-            rows = await run_in_threadpool(console.live, name, after, run)
+            rows = await run_in_threadpool(console.counted_live, name, after, run)
         except NotFound:
             return
         for row in rows:
             after += 1
+            if row is None:
+                continue
             line = {**row, "warnings": warnings_of(row["client"])}
             event_id = f"{after}" if run is None else f"{after} {run}"
             yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)
