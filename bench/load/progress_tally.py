@@ -66,8 +66,9 @@ class PhaseTally:
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
         if record.outcome is not Outcome.OK:
-            if record.error is not None:
-                self.errors.setdefault(record.outcome, record.error)
+            if record.error is not None and record.outcome not in self.errors:
+                refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
+                self.errors[record.outcome] = f"status {record.status}: {record.error}" if refused else record.error
             return
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0

@@ -9,14 +9,17 @@ from starlette.datastructures import UploadFile
 
 from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
 from bench.console.errors import ConsoleError
-from bench.console.pages.site import Site, TheSite, back
+from bench.console.pages.site import TheSite, back
 
 routes = APIRouter()
 
 
 @routes.get("/data")
-def data(site: TheSite) -> HTMLResponse:
-    return _page(site)
+def data(request: Request, site: TheSite) -> HTMLResponse:
+    answer = site.answer_of(request)
+    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
+    values = {"files": files, "most_mib": MOST_BYTES // 2**20, "most_files": MOST_FILES}
+    return site.page("data", answer.status, **{**values, **answer.values})
 
 
 @routes.post("/data")
@@ -25,7 +28,7 @@ async def upload(request: Request, site: TheSite) -> Response:
         name, content, whole = await _posted_file(request)
         await run_in_threadpool(site.console.files.add, name, content, whole=whole)
     except ConsoleError as e:
-        return _page(site, str(e), e.status)
+        return site.answer("/data", e.status, problem=str(e))
     return back("/data")
 
 
@@ -44,8 +47,3 @@ async def _posted_file(request: Request) -> tuple[str, bytes, bool]:
         if url := str(form.get("url") or "").strip():
             return *await fetch(url), whole
     raise ConsoleError("choose a file, or give a URL")
-
-
-def _page(site: Site, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
-    return site.page("data", status, files=files, problem=problem, most_mib=MOST_BYTES // 2**20, most_files=MOST_FILES)

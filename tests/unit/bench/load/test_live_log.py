@@ -71,6 +71,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
             live.add(record)
         first = lines_of(live, [1])
         live.add(made_record(6, chunks_ms=(70, 75, 95)))
+        live.add(made_record(7, chunks_ms=(), outcome=Outcome.HTTP_ERROR, status=429, error="slow down"))
         return first + lines_of(live, [2, 3])
 
     first, second, third = run_virtual(main)
@@ -88,6 +89,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
                                "p99": pytest.approx(482, rel=1e-3)}  # fmt: skip
     assert told["itl_ms"]["n"] == 10
     assert told["itl_ms"]["p50"] == pytest.approx(10, rel=2e-3)
+    assert second["errors"] == {"http_error": "status 429: slow down"}
     objective = first["objectives"][0]  # type: ignore[index]
     assert (objective["objective"], objective["held"]) == ("ttft:p99<60ms", True)
     # What ended in a second is in its line alone, and a second without an end says so.
