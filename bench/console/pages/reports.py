@@ -37,10 +37,12 @@ document.addEventListener("click", (event) => {
 });
 """
 _STYLE = b"""
-@media screen{body>header .brand,body>header h1{display:none}body>header{padding-top:4px}
+@media screen{body>header .brand{display:none}body>header{padding-top:4px}
 body>header,body>main,body>footer{max-width:none;padding-left:0;padding-right:0}}
 """
-"""The page around it has a title, and margins."""
+"""The page around it has a name, and margins."""
+_UNTITLED = b"<style>@media screen{body>header h1{display:none}}</style>\n"
+"""The page around it has the title of the task."""
 IN_A_FRAME = b"<style>" + _STYLE + b"</style><script>" + _SCRIPT + b"</script>\n"
 _ALLOWED = b"script-src 'sha256-" + b64encode(sha256(_SCRIPT).digest()) + b"' "
 
@@ -50,7 +52,7 @@ routes = APIRouter()
 
 @routes.get("/tasks/{name}/report")
 def report(name: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page).read_bytes())
+    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page).read_bytes() + _UNTITLED)
 
 
 @routes.get("/tasks/{name}/runs/{run}")
@@ -63,7 +65,7 @@ def run_page(name: str, run: str, site: TheSite) -> Response:
 
 @routes.get("/tasks/{name}/runs/{run}/report")
 def report_of_run(name: str, run: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, REPORT, run).read_bytes())
+    return _framed(console.folder.file(name, REPORT, run).read_bytes() + _UNTITLED)
 
 
 @routes.get("/tasks/{name}/beside/{file}")

@@ -14,6 +14,7 @@ from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
 from bench.load.worker_health import MOST_LISTED, WorkerHealth
 from bench.metrics import objectives
+from bench.metrics.step_histograms import representative
 from bench.records import Outcome
 from bench.run_files.run_state import RunState
 from tests.support.changed import replace
@@ -85,6 +86,10 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     told = first["second"]
     assert isinstance(told, dict)
     assert (told["succeeded"], told["output_tokens"]) == (5, 15)
+    # The bins of the page's period: four times 50 ms, and 500 ms.
+    bins, counts = told["ttft_ms"].pop("histogram")[::2], (4, 1)
+    assert [representative(number) / 1e6 for number in bins] == [pytest.approx(ms, rel=0.01) for ms in (50, 500)]
+    assert told["status"] == {"200": 5, "none": 1}
     assert told["ttft_ms"] == {"n": 5, "p50": pytest.approx(50, rel=1e-3), "p90": pytest.approx(320, rel=1e-3),
                                "p99": pytest.approx(482, rel=1e-3)}  # fmt: skip
     assert told["itl_ms"]["n"] == 10
