@@ -109,16 +109,16 @@ def _together(choices: list[Schema]) -> Schema:
     return {**only, "type": [only["type"], "null"]} if "type" in only else {"anyOf": [only, {"type": "null"}]}
 
 
-def descriptions(kind: type[Result]) -> dict[str, str]:
+def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
     """What the string below each field of a type says, of inherited ones too."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        if issubclass(one, Result) and one is not Result:
+        if issubclass(one, msgspec.Struct) and one not in (Result, msgspec.Struct):
             found |= _described(one)
     return found
 
 
-def _described(kind: type[Result]) -> dict[str, str]:
+def _described(kind: type[msgspec.Struct]) -> dict[str, str]:
     (declared,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(declared, ast.ClassDef)
     found = {}
