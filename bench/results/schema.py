@@ -73,7 +73,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
 
 def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
-    node = {name: value for name, value in node.items() if name != "discriminator"}
+    node = {name: value for name, value in node.items() if name not in ("discriminator", "x-any")}
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _short(node[name], lists)
