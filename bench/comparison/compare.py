@@ -315,4 +315,5 @@ def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> t
         short = [run for run in side.runs if run.summary.run.stop_reason in ("interrupted", "killed")]
         if short:
             said.append(f"{side.name}: {short[0].directory} was {short[0].summary.run.stop_reason} before its end")
+        said += [f"{side.name}: {note}" for run in side.runs for note in run.notes]
     return tuple(said)

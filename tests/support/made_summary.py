@@ -29,5 +29,9 @@ def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any)
     } | facts
     summary = Summary(RunFacts(**given))
     summary.add(table_of(*records))
-    whole = to_plain(summary.close()) | {"run": origin(), "verdict": {"status": status, "reasons": []}, "calibration": None}
+    whole = to_plain(summary.close()) | {
+        "run": origin(),
+        "verdict": {"status": status, "reasons": []},
+        "calibration": None,
+    }
     return whole, summary.page_data()
