@@ -53,7 +53,13 @@ STARTING = (
 """The beginnings of commands that start other programs of these."""
 IMPORTED = (
     "bench.cli",
+    "bench.commands.compare",
+    "bench.commands.gate",
+    "bench.commands.report",
     "bench.commands.run",
+    "bench.commands.search",
+    "bench.commands.sweep",
+    "bench.console.app",
     "bench.load_test",
     "bench.evaluate",
     "bench.dispatch.closed_loop",
