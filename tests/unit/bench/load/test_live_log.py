@@ -87,7 +87,9 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     assert isinstance(told, dict)
     assert (told["succeeded"], told["output_tokens"]) == (5, 15)
     # The bins of the page's period: four times 50 ms, and 500 ms.
-    bins, counts = told["ttft_ms"].pop("histogram")[::2], (4, 1)
+    histogram = told["ttft_ms"].pop("histogram")
+    bins, counts = histogram[::2], histogram[1::2]
+    assert counts == (4, 1)
     assert [representative(number) / 1e6 for number in bins] == [pytest.approx(ms, rel=0.01) for ms in (50, 500)]
     assert told["status"] == {"200": 5, "none": 1}
     assert told["ttft_ms"] == {"n": 5, "p50": pytest.approx(50, rel=1e-3), "p90": pytest.approx(320, rel=1e-3),
@@ -98,9 +100,9 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     objective = first["objectives"][0]  # type: ignore[index]
     assert (objective["objective"], objective["held"]) == ("ttft:p99<60ms", True)
     # What ended in a second is in its line alone, and a second without an end says so.
-    assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0}  # type: ignore[index]
+    assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0, "histogram": (6122, 1)}  # type: ignore[index]
     assert third["second"] == {
-        "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0,
+        "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0, "status": {},
     }  # fmt: skip
     assert second["objectives"][0]["value"] == pytest.approx(69.2, rel=1e-3)  # type: ignore[index]
 
