@@ -10,6 +10,7 @@ from bench.records.request_record import (
     Pause,
     Phase,
     RequestRecord,
+    ServerWords,
     TokensFrom,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "Pause",
     "Phase",
     "RequestRecord",
+    "ServerWords",
     "TokensFrom",
     "checked",
     "from_line",
