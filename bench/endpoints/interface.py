@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from bench.endpoints import failure
-from bench.endpoints.server_words import SILENT, ServerWords
-from bench.records import REQUESTS, Outcome, TokensFrom
+from bench.endpoints.server_words import SILENT
+from bench.records import REQUESTS, Outcome, ServerWords, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.answers import Answer
 from promptset.samples import Sample

@@ -11,6 +11,7 @@ from bench.records.request_record import (
     Pause,
     Phase,
     RequestRecord,
+    ServerWords,
     TokensFrom,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "Pause",
     "Phase",
     "RequestRecord",
+    "ServerWords",
     "TokensFrom",
     "checked",
     "from_line",
