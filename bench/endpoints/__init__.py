@@ -11,6 +11,7 @@ from __future__ import annotations
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.completions import Completions
 from bench.endpoints.embeddings import Embeddings
+from bench.endpoints.http import Http
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.endpoints.messages import Messages
 from bench.endpoints.rerank import Rerank
@@ -25,6 +26,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "responses": Responses(),
     "embeddings": Embeddings(),
     "rerank": Rerank(),
+    "http": Http(),
 }
 """By the name that `--endpoint` takes."""
 
@@ -33,4 +35,10 @@ DEFAULT = "chat"
 
 def encode(sample: Sample, options: BodyOptions) -> Encoded:
     """The body of a sample, for the endpoint that it names itself, or else the options."""
-    return ENDPOINTS[options.endpoint if sample.endpoint is None else sample.endpoint].encode(sample, options)
+    named = used_by(options) if sample.endpoint is None else ENDPOINTS[sample.endpoint]
+    return named.encode(sample, options)
+
+
+def used_by(options: BodyOptions) -> Endpoint:
+    """The endpoint of the bodies of a run."""
+    return ENDPOINTS[options.endpoint] if options.own is None else options.own
