@@ -81,6 +81,10 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
     ),
+    # Questions with known answers; who solves one reads its text alone.
+    "promptset.probes": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.loaders.containers", "promptset.rng", "promptset.tools"}
+    ),
     "promptset.sessions": frozenset(
         {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",
          "promptset.exact", "promptset.loaders", "promptset.outline", "promptset.rng", "promptset.samples",
