@@ -10,6 +10,7 @@ from bench.records.request_record import (
     Pause,
     Phase,
     RequestRecord,
+    StoredAnswer,
     TokensFrom,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "Pause",
     "Phase",
     "RequestRecord",
+    "StoredAnswer",
     "TokensFrom",
     "checked",
     "from_line",

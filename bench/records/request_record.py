@@ -72,6 +72,17 @@ Asked = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The answer in a reply: kept of probes (--check-answers), and of every request with --store-texts."""
+
+    content: str = ""
+    """Its text, without reasoning and tool calls."""
+    tool_calls: tuple[tuple[str, str], ...] = ()
+    """Name and arguments of each call, as the model wrote them."""
+    limited: bool = False
+    """Whether it ended at the limit of tokens."""
+
+
 class RequestRecord(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
 ):
@@ -126,6 +137,10 @@ class RequestRecord(
     """The model that it named, where those of the run may differ; None: that of the run."""
     traffic_class: str | None = None
     """Its class, where the run has several (--mix)."""
+    probe: Count | None = None
+    """Its number among the probes of the run, from 0, if its answer is checked (--check-answers)."""
+    answer: StoredAnswer | None = None
+    """Its answer, if it is a probe, or with --store-texts."""
     session_number: Count | None = None
     """Number of its session in the run. This and what follows: as planned, and only in mode sessions."""
     session_turns: Count | None = None

@@ -83,7 +83,8 @@ def mcnemar_mid_p(b: int, c: int) -> float:
 
 
 def _tail(b: int, c: int) -> float:
-    return math.fsum(_chance(b + c, k) for k in range(min(b, c) + 1))
+    """P(X <= m) of a binomial distribution with p = 1/2, by the incomplete beta function."""
+    return incomplete_beta(0.5, max(b, c), min(b, c) + 1) if b + c else 1.0
 
 
 def _chance(n: int, k: int) -> float:
@@ -119,8 +120,9 @@ def _power(chances: npt.NDArray[np.float64], times: int) -> npt.NDArray[np.float
     return result
 
 
-def clopper_pearson(k: int, n: int, tail: float = TAIL) -> Interval:
-    """The exact interval of a share of k in n, with this much left out on either side. Raises ValueError for n < 1."""
+def clopper_pearson(k: float, n: float, tail: float = TAIL) -> Interval:
+    """The exact interval of a share of k in n, with this much left out on either side. k need not be whole: it is the sum of
+    shares of n probes that were asked several times. Raises ValueError for n < 1."""
     if not 0 <= k <= n or n < 1:
         raise ValueError(f"no share of {k} in {n}")
     # P(X >= k) at the lower end, and P(X <= k) at the upper end, equal the tail.
@@ -131,7 +133,7 @@ def clopper_pearson(k: int, n: int, tail: float = TAIL) -> Interval:
 
 def _crossing(rising: Callable[[float], float], value: float) -> float:
     low, high = 0.0, 1.0
-    for _ in range(100):
+    for _ in range(50):
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < value else (low, middle)
     return (low + high) / 2
@@ -171,7 +173,7 @@ def _phi(pairs: Pairs) -> float:
     return (max(0.0, numerator - pairs.n / 2) if numerator > 0 else numerator) / math.sqrt(margins)
 
 
-class Answer(StrEnum):
+class Decision(StrEnum):
     """What a comparison of answers says."""
 
     CHANGED = "changed"
@@ -193,12 +195,12 @@ class PairedShare:
         """What load takes from the share."""
         return (self.pairs.alone - self.pairs.loaded) / self.pairs.n
 
-    def answer(self, p: float, margin: float, alpha: float = ALPHA) -> Answer:
-        """The answer, by `p` corrected for all tests. A change is shown by the test, its absence by the whole interval."""
+    def decide(self, p: float, margin: float, alpha: float = ALPHA) -> Decision:
+        """The decision, by `p` corrected for all tests. A change is shown by the test, its absence by the whole interval."""
         if p < alpha:
-            return Answer.CHANGED
+            return Decision.CHANGED
         interval = newcombe(self.pairs)
-        return Answer.WITHIN_MARGIN if -margin < interval.low and interval.high < margin else Answer.NOT_SHOWN
+        return Decision.WITHIN_MARGIN if -margin < interval.low and interval.high < margin else Decision.NOT_SHOWN
 
     def probes_to_show(self, margin: float, tests: int, alpha: float = ALPHA) -> int | None:
         """How many probes with the same shares would be told from chance, or be within the margin, whichever takes fewer;
@@ -215,7 +217,7 @@ class PairedShare:
 
 
 def _differs(b: int, c: int, alpha: float) -> bool:
-    if b + c <= 1000:
+    if b + c <= 500:
         return mcnemar_mid_p(b, c) < alpha
     return math.erfc(abs(b - c) / math.sqrt(2 * (b + c))) < alpha  # The normal distribution, exact enough by then.
 

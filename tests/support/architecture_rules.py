@@ -78,6 +78,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
+    # Answers whose right ones are known: graded and compared after the load.
+    "bench.answers": frozenset(
+        {"bench.errors", "bench.records", "bench.run_files.run_directory", "bench.statistics", "promptset"}
+    ),
+    "bench.answers.graders": frozenset({"promptset"}),
+    "bench.answers.traits": frozenset(),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset(
@@ -343,7 +349,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
-    frozenset({"metrics", "modes", "verdict"}),
+    frozenset({"answers", "metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
