@@ -32,6 +32,11 @@ FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.m
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
 _NAMES = {"alone": "Alone", "loaded": "Under load", "back": "Back alone"}
 _BAD_SHOWN = 5
+_FAULTS = {
+    "right": "wrong", "valid_json": "invalid JSON", "valid_call": "no valid tool call", "readable": "unreadable",
+    "no_loop": "in a loop", "not_empty": "empty",
+}  # fmt: skip
+"""What an answer is for which a measure does not hold."""
 
 
 def quality_document(content: QualityContent) -> Document:
@@ -47,32 +52,25 @@ def quality_document(content: QualityContent) -> Document:
 def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
     """The answer in a sentence: its head, the rest, and its tone."""
     talk = content.cross_talk
+    changed = [row for row in content.measures if row.decision == CHANGED]
+    worse = [row for row in changed if row.is_fault and row.fall > 0]
     if talk is not None and (talk.found or talk.found_alone):
         one = _count(talk.found + talk.found_alone, "answer")
-        return (
-            f"Cross-talk: {one} with another request's code word",
-            ". One is proof, whatever the statistics say",
-            "bad",
-        )
+        also = f". Load changes the answers too: {'; '.join(map(_by_how_much, worse))}" if worse else ""
+        return f"Cross-talk: {one} with another request's code word", f", and one is proof{also}", "bad"
     if not content.measures:
         return "Not over", f": {_count(len(content.runs), 'run')} of 3 made", "warn"
-    worse = [row for row in content.measures if row.decision == CHANGED and row.is_fault and row.fall > 0]
     if worse:
         return "Load changes the answers", f": {'; '.join(map(_by_how_much, worse))}", "bad"
-    other = [row for row in content.measures if row.decision == CHANGED]
-    if other:
-        said = "; ".join(map(_by_how_much, other))
-        rest = f": {said}. No fault is shown to be more frequent under load"
-        return "Load changes the answers, without a fault shown", rest, "warn"
-    held = [row for row in content.measures if row.decision == WITHIN]
-    open_ones = [row for row in content.measures if row.decision == NOT_SHOWN]
-    margin = f"load changes {'them' if not open_ones else _list([row.title for row in held])} by no more than "
-    margin += share(content.margin)
-    if not open_ones:
-        return "The answers hold", f": {margin}", "good"
-    if held:
-        return "Nothing is shown to change", f": {margin}; for the rest these probes are too few", "good"
-    return "Nothing is shown", ": these probes are too few to tell; the table says how many would", "warn"
+    if changed:
+        rest = f": {'; '.join(map(_by_how_much, changed))}. No fault is shown to be more frequent"
+        return "Load changes the answers, but not for the worse", rest, "warn"
+    right = content.measures[0]
+    if all(row.decision == WITHIN for row in content.measures if row.is_fault):
+        return "The answers hold", f": load changes them by no more than {_points(content.margin)} points", "good"
+    few = "" if right.decision == WITHIN else f". To be sure of {_points(content.margin)} takes more probes"
+    most = max(0.0, right.interval[1])
+    return "No change is shown", f": {right.title} fall by no more than {_points(most)} points (95%){few}", "good"
 
 
 def _banner(content: QualityContent) -> Banner:
@@ -90,7 +88,7 @@ def _by_how_much(row: QualityMeasure) -> str:
 
 def _points(value: float) -> str:
     """A share in points of a hundred."""
-    return number(round(100 * value, 1) + 0.0)
+    return f"{round(100 * value, 1) + 0.0:.1f}".removesuffix(".0")
 
 
 def _head(content: QualityContent) -> Iterator[Block]:
@@ -109,7 +107,7 @@ def _head(content: QualityContent) -> Iterator[Block]:
 def _measures(content: QualityContent) -> Table:
     columns = (
         Column("Share of answers"), Column("Alone"), Column("Under load"), Column("Fall", "points"),
-        Column("95% interval"), Column("p", drop=1), Column("", left=True), Column("Probes to show it", drop=2),
+        Column("95% interval"), Column("p", drop=1), Column("", left=True), Column("Probes needed", drop=2),
     )  # fmt: skip
     rows = tuple(
         Row(
@@ -244,7 +242,9 @@ def _runs(content: QualityContent) -> Table:
 
 
 def _example(example: QualityExample) -> TwoTexts:
-    broken = f"not {', not '.join(example.bad)} under load" if example.bad else "another text"
+    broken = (
+        f"under load {', '.join(_FAULTS.get(name, name) for name in example.bad)}" if example.bad else "another text"
+    )
     notes = (f"question: {example.question}", f"right answer: {example.wanted}" if example.wanted else "")
     return TwoTexts(
         f"{example.probe} ({broken})",
@@ -257,10 +257,6 @@ def _example(example: QualityExample) -> TwoTexts:
 
 def _count(many: int, what: str) -> str:
     return f"{many:,} {what}{'' if many == 1 else 's'}"
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _short(text: str) -> str:
