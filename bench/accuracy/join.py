@@ -35,7 +35,8 @@ _REFUSALS = ("400", "401", "403", "404", "413", "429", "500", "502", "503", "504
 _HARMLESS = (
     "slow_accept", "stall", "slow", "degrade", "pause", "no_done", "role_early", "role_with_token", "role_absent", "empty",
     "duplicate", "reorder", "u2028", "usage_missing", "usage_wrong", "usage_twice", "length", "crlf", "cr", "comments",
-    "keepalive", "gzip", "split", "split_utf8", "trickle", "coalesce",
+    "keepalive", "gzip", "split", "split_utf8", "trickle", "coalesce", "cross_talk", "stale_prefix", "wrong_answer",
+    "batch_dependent", "garble", "garble_preempted", "cut_json",
 )  # fmt: skip
 
 OUTCOME_OF_FAULT = {

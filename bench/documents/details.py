@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.results.summary import ObjectiveResult, RunSummary
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
+def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:
     """Nested values as rows with dotted names, without those that are empty or None."""
     rows: list[Fact] = []
     for key, value in values.items():
@@ -38,7 +38,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
     return rows
 
 
-def joined(values: Mapping[str, Any]) -> list[Fact]:
+def joined(values: Mapping[str, object]) -> list[Fact]:
     """The same with one row per key: the values nested below it share one line."""
     rows: list[Fact] = []
     for key, value in values.items():
@@ -93,8 +93,8 @@ def counts(summary: RunSummary) -> list[Fact]:
             )
         )
     if row.warmup.requests:
-        found_warmup = summary.run.get("warmup")
-        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup['lasted_s'])}."
+        found_warmup = summary.run.warmup
+        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup.lasted_s)}."
         meaning = f"Sent before the run; not in its numbers.{ended}"
         rows.append(Fact("Warm-up", number(row.warmup.requests), meaning))
     failures = summary.latency_of_failures_ms
@@ -204,7 +204,7 @@ def client(summary: RunSummary) -> list[Fact]:
                 "Ready to run, but waiting.",
             )
         )
-    if (priority := summary.run.get("priority")) is not None:
+    if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once beside other programs."))
     if row.connect_ms.n:
         found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max', unit=' ms')}"
@@ -340,7 +340,7 @@ _ENDED_EARLY = {
 
 def ended_early(summary: RunSummary) -> list[str]:
     """A sentence if something ended the run before its load was over."""
-    why = _ENDED_EARLY.get(summary.run.get("stop_reason", ""))
+    why = _ENDED_EARLY.get(summary.run.stop_reason or "")
     if why is None:
         return []
     planned, sent = summary.counts.planned, summary.counts.sent

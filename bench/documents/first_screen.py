@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.documents import details, formatting, remarks
 from bench.documents.details import has_tokens
@@ -58,8 +58,7 @@ def first_screen(summary: RunSummary) -> Sequence[Block]:
 def sent_words(summary: RunSummary) -> str:
     """What was sent, in a line: the load, the requests, their tokens, the kind of reply and the model."""
     run, counts, inputs = summary.run, summary.counts, summary.inputs
-    config = run.get("config", {})
-    parts = [_load_words(summary, config), details.requests_text(counts.sent + counts.failed_unsent)]
+    parts = [_load_words(summary), details.requests_text(counts.sent + counts.failed_unsent)]
     if inputs is None:
         tokens, n = summary.tokens, counts.succeeded
         counted = (tokens.usage if tokens.counted_by.usage == n else tokens.asked).input
@@ -71,15 +70,15 @@ def sent_words(summary: RunSummary) -> str:
         ]
     else:
         parts.append(f"{number(inputs.per_request.mean)} {inputs.are} each")
-    if endpoint := run.get("endpoint"):
-        streamed = "streamed " if has_tokens(summary) and config.get("stream", True) else ""
-        parts.append(f"{streamed}{endpoint}")
-    if model := run.get("model"):
-        parts.append(f"model {model}" if ", " not in str(model) else f"models {model}")
+    if run.endpoint:
+        streamed = "streamed " if has_tokens(summary) and run.config.get("stream", True) else ""
+        parts.append(f"{streamed}{run.endpoint}")
+    if run.model:
+        parts.append(f"model{'s' if ', ' in run.model else ''} {run.model}")
     return ", ".join(parts)
 
 
-def _load_words(summary: RunSummary, config: Mapping[str, Any]) -> str:
+def _load_words(summary: RunSummary) -> str:
     load, segments = summary.load, summary.segments or ()
     if len(segments) > 1:
         ends = [end for segment in segments for end in (segment.first, segment.last)]
@@ -92,8 +91,9 @@ def _load_words(summary: RunSummary, config: Mapping[str, Any]) -> str:
     sessions = summary.sessions
     if sessions is not None and sessions.offered_per_s is not None:
         return f"{number(sessions.offered_per_s)} sessions/s"
-    if config.get("concurrency"):
-        return f"{number(config['concurrency'])} users"
+    users = summary.run.config.get("concurrency")
+    if isinstance(users, int) and users:
+        return f"{number(users)} users"
     return "all at once" if load.mode == "throughput" else f"mode {load.mode}"
 
 
@@ -308,7 +308,7 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
     for stat in ("p50", "p90", "p99"):
         missing = row.too_few.get(stat)
         if missing is not None and missing.run_s is not None:
-            requests = summary.run.get("config", {}).get("requests")
+            requests = summary.run.config.get("requests")
             instead = "in place of --requests " if requests is not None else ""
             name = headline.PERCENTILES[stat]
             text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from bench.endpoints.server_words import SILENT, ServerWords
-from bench.records import Outcome, TokensFrom
+from bench.endpoints.server_words import SILENT
+from bench.records import Outcome, ServerWords, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.answers import Answer
 from promptset.samples import Sample

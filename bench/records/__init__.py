@@ -10,6 +10,7 @@ from bench.records.request_record import (
     Pause,
     Phase,
     RequestRecord,
+    ServerWords,
     StoredAnswer,
     TokensFrom,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Pause",
     "Phase",
     "RequestRecord",
+    "ServerWords",
     "StoredAnswer",
     "TokensFrom",
     "checked",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from bench.results.base import Between, Count, Number, NumbersByName, Positive, Result, keys, one_of
+from bench.results.run import RunOrigin
 from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
@@ -254,7 +255,7 @@ class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
     verdict: CertifiedVerdict
     accuracy: Status
     """The verdict of the errors alone, whatever else was wrong with the run."""
-    run: Mapping[str, Any]
+    run: RunOrigin
     """As in summary.json: command, versions, host, configuration."""
     from_: Literal["ledger"]
     clock: Clock

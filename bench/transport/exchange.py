@@ -12,6 +12,8 @@ import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import asdict
+
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import EventReader, OtherLine, ParsedReply, ReadOptions
@@ -346,13 +348,7 @@ class Exchange:
             probe=request.probe,
             answer=_stored(reply) if self._stores_answer else None,
             **request.place_fields,
-            server_queue_ms=reply.server.queue_ms,
-            server_prefill_ms=reply.server.prefill_ms,
-            server_decode_ms=reply.server.decode_ms,
-            draft_steps=reply.server.draft_steps,
-            draft_tokens=reply.server.draft_tokens,
-            accepted_tokens=reply.server.accepted_tokens,
-            acceptance=reply.server.acceptance,
+            **asdict(reply.server),
             resent_ns=self.resent_ns,
             output_tokens_doubt=reply.output_tokens_doubt,
         )
