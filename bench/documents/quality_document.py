@@ -65,12 +65,18 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
     if changed:
         rest = f": {'; '.join(map(_by_how_much, changed))}. No fault is shown to be more frequent"
         return "Load changes the answers, but not for the worse", rest, "warn"
+    if over_time := [row.title for row in content.measures if row.blamed_on_time]:
+        return (
+            "The answers changed over time",
+            f", also without load ({', '.join(over_time)}): load is not blamed",
+            "warn",
+        )
     right = content.measures[0]
     if all(row.decision == WITHIN for row in content.measures if row.is_fault):
-        return "The answers hold", f": load changes them by no more than {_points(content.margin)} points", "good"
-    few = "" if right.decision == WITHIN else f". To be sure of {_points(content.margin)} takes more probes"
-    most = max(0.0, right.interval[1])
-    return "No change is shown", f": {right.title} fall by no more than {_points(most)} points (95%){few}", "good"
+        return "The answers hold", f": load changes them by no more than {_of_points(content.margin)}", "good"
+    few = "" if right.decision == WITHIN else f". To be sure of {_of_points(content.margin)} takes more probes"
+    most = _of_points(max(0.0, right.interval[1]))
+    return "No change is shown", f": {right.title} fall by no more than {most} (95%){few}", "good"
 
 
 def _banner(content: QualityContent) -> Banner:
@@ -89,6 +95,11 @@ def _by_how_much(row: QualityMeasure) -> str:
 def _points(value: float) -> str:
     """A share in points of a hundred."""
     return f"{round(100 * value, 1) + 0.0:.1f}".removesuffix(".0")
+
+
+def _of_points(value: float) -> str:
+    """A share with its unit: `1 point`."""
+    return f"{_points(value)} point{'' if _points(value) == '1' else 's'}"
 
 
 def _head(content: QualityContent) -> Iterator[Block]:

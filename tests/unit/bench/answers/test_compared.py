@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,28 +13,9 @@ from bench.answers.examples import examples
 from bench.answers.probe_set import KeptAnswer, KeptAnswers
 from bench.results.quality import QualityMeasure
 from bench.statistics.paired_shares import answers_to_see
-from promptset.answers import Answer, ToolCall
+from promptset.answers import Answer
 from promptset.probes import Probe, make_probes, parse_probes
-
-Change = Callable[[Probe, int], str]
-"""The text of an answer to a probe, given how often it was asked before."""
-
-
-def _right(probe: Probe) -> Answer:
-    if probe.grader == "tool_call":
-        return Answer(tool_calls=(ToolCall("", "open_ticket", probe.answer.partition('"arguments":')[2][:-1]),))
-    return Answer(content=probe.answer)
-
-
-def answered(probes: Sequence[Probe], times: int = 1, change: Change | None = None) -> KeptAnswers:
-    """Right answers to every probe, several times; of those that `change` gives a text, that text."""
-    rows = []
-    for time in range(times):
-        for place, probe in enumerate(probes):
-            text = "" if change is None else change(probe, time)
-            answer = Answer(content=text) if text else _right(probe)
-            rows.append(KeptAnswer(f"r-{time}-{place}", place, answer))
-    return KeptAnswers(rows)
+from tests.support.made_answers import Change, answered
 
 
 def _by_name(answers: ThreePhases, rules: Rules | None = None) -> dict[str, QualityMeasure]:
