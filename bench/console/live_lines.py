@@ -41,13 +41,14 @@ def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
     """The whole lines after so many; None stands for each that is damaged, so that lines can be counted."""
     if path.is_symlink() or not path.is_file():
         return []
-    return [_row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
+    return [row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def row(line: bytes) -> dict[str, Any] | None:
+    """A line as it is. Returns None for a damaged one."""
     try:
         _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    row: dict[str, Any] = orjson.loads(line)
-    return row
+    content: dict[str, Any] = orjson.loads(line)
+    return content

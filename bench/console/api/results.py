@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Res
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.console import exports
 from bench.console.access import TheConsole
 from bench.console.comparing import DEFAULT_MARGIN
 from bench.console.errors import Conflict, NotFound
@@ -20,7 +21,7 @@ from bench.console.kinds import KINDS
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
-from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS, SUMMARY
 
 EVENT_EVERY_NS = NS_PER_S // 2
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
@@ -45,6 +46,18 @@ def requests(console: TheConsole, task: str) -> Response:
     return FileResponse(path, media_type="application/jsonl", filename=f"{task}.jsonl")
 
 
+@routes.get("/tasks/{task}/requests.{form}", summary="The same as a table, one row a request: csv or parquet")
+def request_table(console: TheConsole, task: str, form: str) -> Response:
+    path = exports.request_table(console.folder.file(task, REQUESTS).parent, form)
+    return FileResponse(path, media_type="application/octet-stream", filename=f"{task}-requests.{form}")
+
+
+@routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row a metric")
+def numbers(console: TheConsole, task: str) -> Response:
+    content = exports.numbers(console.folder.file(task, SUMMARY))
+    return Response(content, media_type="text/csv", headers=_download(f"{task}.csv"))
+
+
 @routes.get("/tasks/{task}/report", summary="The page of the report")
 def report(console: TheConsole, task: str, download: bool = False) -> Response:
     path = console.folder.file(task, KINDS[console.task(task).kind].page)
@@ -52,11 +65,12 @@ def report(console: TheConsole, task: str, download: bool = False) -> Response:
 
 
 @routes.get("/tasks/{task}/text", summary="The report as text to copy: Markdown of a run, else what a terminal shows")
-def text(console: TheConsole, task: str) -> Response:
+def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
+    headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
     try:
-        return PlainTextResponse(report_text(kind, path.parent))
+        return PlainTextResponse(report_text(kind, path.parent), headers=headers)
     except Exception as e:  # A file from anywhere may be damaged in any way.
         said = " ".join(str(e).split())[:300]
         raise Conflict(
@@ -76,8 +90,11 @@ def certificate(console: TheConsole, task: str) -> Response:
 
 @routes.get("/tasks/{task}/zip", summary="The run directory as a ZIP")
 def archive(console: TheConsole, task: str) -> Response:
-    name = f'attachment; filename="{task}.zip"'
-    return Response(console.archive(task), media_type="application/zip", headers={"content-disposition": name})
+    return Response(console.archive(task), media_type="application/zip", headers=_download(f"{task}.zip"))
+
+
+def _download(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}"'}
 
 
 @routes.get(
