@@ -81,7 +81,8 @@ if (list) {
     if (document.hidden || !list.querySelector(moving) || list.querySelector(":popover-open")) return;
     const focused = document.activeElement?.closest?.("#choice tr")?.querySelector("input")?.value;
     const reply = await fetch(location.href).catch(() => null);
-    if (!reply?.ok) return;
+    if (!reply?.ok) return connectionLost(reply);
+    connectionFound();
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const fresh = page.querySelectorAll("#choice tbody");
     if (!fresh.length || list.querySelector(":popover-open")) return;
