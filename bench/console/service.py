@@ -75,7 +75,7 @@ class Console:
         may be fetched from this machine and its link."""
         self.runs = runs
         self._allow_local_data = allow_local_data
-        self._variables = KeyVariables(key_env)
+        self._variables = KeyVariables(key_env, data=runs / OWN_FOLDER / "files")
         make_directory("--runs", runs / OWN_FOLDER)
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
         self.files = DataFiles(runs / OWN_FOLDER / "files")
