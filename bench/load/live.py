@@ -17,7 +17,7 @@ from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
 from bench.metrics.step_histograms import coarse
-from bench.records import Outcome, RequestRecord
+from bench.records import REQUESTS, Outcome, RequestRecord
 from bench.run_files.run_state import RunState
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class LoadGoal:
     """What requests are made of (texts, documents), where their replies are no generated text."""
     load_unit: str = ""
     """What the load is a number of: users, or requests/s."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether requests or replies have tokens that are counted."""
+        return self.inputs_are != REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
