@@ -112,7 +112,9 @@ def _without_values(task: Task) -> RunNumbers:
         window=SimpleNamespace(start_s=None, end_s=None),
         segments=(),
         load=SimpleNamespace(plan=() if is_open else None, mode="rate" if is_open else "concurrency"),
-        inputs=SimpleNamespace(are=api.inputs_are) if api is not None and api.inputs_are else None,
+        inputs=None
+        if api is None or api.inputs_are is None
+        else SimpleNamespace(are=api.inputs_are, have_tokens=api.counts_tokens),
         distributions=SimpleNamespace(
             response_time_intervals=[TimeInterval(from_ms=0, to_ms=None, n=0, share=0)],
             response_time_quantiles=[TimeQuantile(q=q / 100, ms=0) for q in RESPONSE_QUANTILES],
