@@ -39,7 +39,9 @@ def test_they_stand_in_the_order_of_the_report_and_none_of_the_nine_is_missing()
     assert [key for key in report if key in keys] == [key for key in keys if key in report]
 
 
-@pytest.mark.parametrize("settings", [{}, {"rate": 5}, {"endpoint": "embeddings"}, {"endpoint": "rerank"}, {"endpoint": "http"}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"rate": 5}, *({"endpoint": name} for name in ("embeddings", "rerank", "http"))]
+)
 def test_the_script_has_a_value_for_each_line_of_each_chart(settings: dict[str, Any]) -> None:
     texts, quantiles = filled(), {"median", "P90", "P99"}
     for chart in live_charts.charts(task(**settings)):
