@@ -313,6 +313,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
     ),
+    # The charts of a live page are those of its report.
+    "bench.console.live_charts": frozenset(
+        {"bench.console", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.page_data",
+         "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
+    ),
     "bench.console.report_text": frozenset(
         {"bench.console", "bench.documents", "bench.load_search", "bench.load_sweep.stored", "bench.report"}
     ),
