@@ -54,7 +54,13 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
          f"{_BENCH}/metrics/test_record_tables.py"),
     ),
-    "report": Group(("bench/documents/*.py", "bench/report/*.py"), (f"{_BENCH}/report",)),
+    "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
+    "documents": Group(("bench/documents/*.py",), (f"{_BENCH}/report",)),
+    "results": Group(
+        ("bench/results/*.py",),
+        (f"{_BENCH}/results", f"{_BENCH}/test_written_files.py", f"{_BENCH}/metrics/test_server_requests.py",
+         f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py"),
+    ),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
     "sessions": Group(
         ("bench/workload/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),
@@ -80,8 +86,8 @@ GROUPS: dict[str, Group] = {
     ),
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
-        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py", "bench/results/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_BENCH}/results"),
+        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
+        (f"{_BENCH}/test_*.py",),
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
