@@ -55,7 +55,11 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/metrics/test_record_tables.py"),
     ),
     "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
-    "documents": Group(("bench/documents/*.py",), (f"{_BENCH}/report",)),
+    "documents": Group(
+        ("bench/documents/*.py",),
+        (f"{_BENCH}/report", f"{_BENCH}/comparison", f"{_BENCH}/release_gate", f"{_BENCH}/load_sweep", f"{_BENCH}/fit",
+         f"{_BENCH}/accuracy"),
+    ),
     "results": Group(
         ("bench/results/*.py",),
         (f"{_BENCH}/results", f"{_BENCH}/test_written_files.py", f"{_BENCH}/metrics/test_server_requests.py",

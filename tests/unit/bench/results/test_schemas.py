@@ -114,3 +114,18 @@ def test_a_value_can_need_keys_beside_it() -> None:
         ({"kind": "two", "a": 1}, False), ({"kind": "three"}, False),
     ):  # fmt: skip
         assert schema.is_valid(content) is valid, content
+
+
+def test_every_part_of_a_result_is_frozen_and_leaves_defaults_out_unless_it_says_otherwise() -> None:
+    kinds = _below(Result)
+    assert len(kinds) > 100
+    assert [kind.__name__ for kind in kinds if not kind.__struct_config__.frozen] == []
+    assert {kind.__name__ for kind in kinds if not kind.__struct_config__.omit_defaults} == {
+        "ComparedNumber", "CountedBy", "SweepNumber", "Tokens"
+    }  # fmt: skip
+
+
+def _below(kind: type[Result]) -> set[type[Result]]:
+    return {
+        one for each in kind.__subclasses__() if each.__module__.startswith("bench.") for one in (each, *_below(each))
+    }
