@@ -34,6 +34,9 @@ BOOST = {
 }
 """Weights in the search, by the start of a page's path: definitions first, generated lists and the maintainers' book last."""
 
+LANGUAGES = {".sh": "bash", ".yml": "yaml"}
+"""The files of an example that the site shows."""
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not files in docs/."""
@@ -53,9 +56,9 @@ def examples() -> str:
         title, _, rest = readme.read_text(encoding="utf-8").partition("\n")
         rest = re.sub(r"\[([^]]+)\]\(\w[\w.-]*\)", r"`\1`", rest)  # Files beside it.
         parts.append(f"## {title.removeprefix('# ')} {{ #{readme.parent.name} }}\n{rest}")
-        for script in sorted(readme.parent.glob("*.sh")):
-            name = script.relative_to(ROOT)
-            parts.append(f'```bash title="{name}"\n{script.read_text(encoding="utf-8")}```\n')
+        for path in sorted(path for path in readme.parent.iterdir() if path.suffix in LANGUAGES):
+            name = path.relative_to(ROOT)
+            parts.append(f'```{LANGUAGES[path.suffix]} title="{name}"\n{path.read_text(encoding="utf-8")}```\n')
     return "\n".join(parts)
 
 

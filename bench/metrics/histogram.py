@@ -97,6 +97,11 @@ class LogHistogram:
             self._count_bins(self._exact)
             self._exact = None
 
+    @property
+    def bins(self) -> Counter[int]:
+        """How many values lie in each bin; empty as long as every value is still held."""
+        return self._bins
+
     def _count_bins(self, values: array[float]) -> None:
         if values:
             self._bins.update(counted(bins_of_array(np.frombuffer(values))))

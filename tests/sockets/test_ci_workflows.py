@@ -1,4 +1,4 @@
-"""The workflows of docs/ci.md: they keep the published schemas, and their commands work, against the mock."""
+"""The workflows of docs/ci.md and examples/ci: they keep the published schemas, and their commands work, against the mock."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
 SCHEMAS = files("check_jsonschema.builtin_schemas").joinpath("vendor")
-BLOCKS = {
-    block.text.splitlines()[0].lstrip("# ").partition(":")[0]: block.text
-    for block in blocks_of("docs/ci.md", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"))
-    if block.language == "yaml workflow"
-}
+TEXTS = [
+    *(
+        b.text
+        for b in blocks_of("docs/ci.md", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"))
+        if "workflow" in b.language
+    ),
+    *(path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "ci").glob("*.yml")),
+]
+BLOCKS = {text.splitlines()[0].lstrip("# ").partition(":")[0]: text for text in TEXTS}
 GITHUB, GITHUB_SERVER, GITLAB = (
     ".github/workflows/latency.yml",
     ".github/workflows/latency-server.yml",
