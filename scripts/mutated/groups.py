@@ -31,6 +31,7 @@ GROUPS: dict[str, Group] = {
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
     ),
     "accuracy": Group(("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
+    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers",)),
     "verdict": Group(("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py", f"{_BENCH}/test_headline.py")),
     "guard": Group(
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
@@ -106,7 +107,7 @@ GROUPS: dict[str, Group] = {
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
-        (f"{_SETS}/*.py", f"{_SETS}/[dklrt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
+        (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""
