@@ -30,6 +30,7 @@ from bench.manifest import Manifest
 from bench.results.summary import from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_files.run_state import RunState
+from bench.traffic.classes import mix_of
 from bench.verdict import headline
 
 TASK_FILE = "task.yaml"
@@ -164,7 +165,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     name, planned = path.name, planned_of(path)
     kind = str(planned.get("kind") or kind_of(path))
     base = Task(id=name, state=NOT_STARTED, kind=kind, settings=renewed(planned.get("settings", {})))
-    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings, kind))
+    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(given_to_program(planned), kind))
     if kind in series.READERS and (found := series.read(base, path)) is not None:
         if found.state in OVER and name in queue:
             return replace(found, state=QUEUED, has_report=False)
@@ -230,6 +231,11 @@ def planned_of(path: Path) -> dict[str, Any]:
     return content
 
 
+def given_to_program(planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as the program of a task gets them: a mix as its content, files as their paths."""
+    return renewed(planned.get("paths") or planned.get("settings") or {})
+
+
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     """A load in a few words."""
     if kind in series.READERS:
@@ -240,6 +246,8 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     if config.get("requests"):
         limit.append(f"{config['requests']} requests")
     until = f", {' or '.join(limit)}" if limit else ""
+    if isinstance(mix := config.get("mix"), dict) and (traffic := mix_of(mix)) is not None and traffic.rates:
+        return f"{traffic.rate:g} requests/s in {len(traffic.classes)} classes{until}"
     if config.get("rate"):
         return f"{config['rate']} requests/s{until}"
     if config.get("mode") in ("throughput", "trace"):

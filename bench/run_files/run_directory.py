@@ -150,13 +150,19 @@ def _try_lock(fd: int) -> bool:
 @contextmanager
 def series_held(path: Path) -> Iterator[None]:
     """Keep the directory of a search or a sweep locked meanwhile, between its runs too."""
-    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+    with held_alone(path):
         yield
+
+
+@contextmanager
+def held_alone(path: Path) -> Iterator[bool]:
+    """Keep a directory locked meanwhile. Gives False if another process has it."""
+    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+        yield True
         return
     fd = os.open(path, os.O_RDONLY)
     try:
-        _try_lock(fd)
-        yield
+        yield _try_lock(fd)
     finally:
         os.close(fd)
 

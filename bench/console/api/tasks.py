@@ -78,7 +78,8 @@ def set_load(console: TheConsole, task: str, given: SetLoad) -> dict[str, Any]:
 @routes.post("/tasks/{task}/clone", status_code=201, summary="The same task again, with changes")
 def clone(console: TheConsole, task: str, given: Clone | None = None) -> dict[str, Any]:
     given = given or Clone()
-    return console.clone(task, given.settings, start=given.start).to_json()
+    secrets = secrets_of(given.api_key, given.headers)
+    return console.clone(task, given.settings, secrets=secrets, start=given.start).to_json()
 
 
 @routes.post("/tasks/{task}/move", summary="Move a task in the queue: -1 towards its front, 1 towards its end")

@@ -7,9 +7,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import UploadFile
 
-from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
+from bench.console.data_files import MOST_BYTES, MOST_FILES
 from bench.console.errors import ConsoleError
 from bench.console.pages.site import Site, TheSite, back
+from bench.console.service import Console
 
 routes = APIRouter()
 
@@ -22,8 +23,7 @@ def data(site: TheSite) -> HTMLResponse:
 @routes.post("/data")
 async def upload(request: Request, site: TheSite) -> Response:
     try:
-        name, content, whole = await _posted_file(request)
-        await run_in_threadpool(site.console.files.add, name, content, whole=whole)
+        await _keep_posted(request, site.console)
     except ConsoleError as e:
         return _page(site, str(e), e.status)
     return back("/data")
@@ -35,15 +35,16 @@ def remove(name: str, site: TheSite) -> Response:
     return back("/data")
 
 
-async def _posted_file(request: Request) -> tuple[str, bytes, bool]:
-    """Name and content of an uploaded file or of the file at a URL, and whether all of it is one request."""
+async def _keep_posted(request: Request, console: Console) -> None:
+    """Keep an uploaded file, or the file at a URL."""
     async with request.form(max_files=1, max_fields=10) as form:
         file, whole = form.get("file"), form.get("split") == "whole"
         if isinstance(file, UploadFile) and file.filename:
-            return file.filename, await file.read(), whole
-        if url := str(form.get("url") or "").strip():
-            return *await fetch(url), whole
-    raise ConsoleError("choose a file, or give a URL")
+            await run_in_threadpool(console.files.add, file.filename, await file.read(), whole=whole)
+        elif url := str(form.get("url") or "").strip():
+            await console.fetch(url, whole=whole)
+        else:
+            raise ConsoleError("choose a file, or give a URL")
 
 
 def _page(site: Site, problem: str | None = None, status: int = 200) -> HTMLResponse:

@@ -112,7 +112,9 @@ def _create(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
 def _copy_of(task: Task, console: Console) -> Form:
     values = {key: value for key, value in task.settings.items() if key not in settings_form.LEFT_OUT}
     target = next((target.name for target in console.targets() if target.url == task.target), "")
-    return Form(task.kind, target, task.marks.title or "", values)
+    if target:  # Its URL is that of the target, which another choice changes.
+        values.pop("url", None)
+    return Form(task.kind, target, task.marks.title or "", values, secrets_typed=console.asks_for_secrets(task.id))
 
 
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:

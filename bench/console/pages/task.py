@@ -13,7 +13,7 @@ from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
 from bench.console.pages.site import Fields, Site, TheSite, back
 from bench.console.service import Console
-from bench.console.set_load import number_of, unit_of
+from bench.console.set_load import number_of
 from bench.console.settings_form import secrets_of
 from bench.console.task import Task
 
@@ -49,7 +49,7 @@ def _page(site: Site, task: Task, problem: str | None = None, status: int = 200)
         warnings=warnings_of(lines[-1]["client"]) if lines else [],
         command=console.command(task.settings, task.kind),
         yaml=console.yaml(task.settings),
-        load_unit=unit_of(task),
+        load_unit=console.load_unit(task),
         order=list(console.runner.queue),
         series=KINDS[task.kind].sign is not None,
         problem=problem,

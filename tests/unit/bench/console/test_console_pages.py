@@ -68,10 +68,10 @@ def test_the_mock_takes_each_flag_that_the_page_of_targets_suggests(user: TestCl
 def test_a_target_names_variables_of_headers(
     user: TestClient, console: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TENANT", "blue")
-    form = {"name": "lab", "url": "http://127.0.0.1:9", "header_variables": "X-Tenant: TENANT\n"}
+    monkeypatch.setenv("TRUELOAD_KEY_TENANT", "blue")
+    form = {"name": "lab", "url": "http://127.0.0.1:9", "header_variables": "X-Tenant: TRUELOAD_KEY_TENANT\n"}
     assert user.post("/targets", data=form, follow_redirects=False).status_code == 303
-    assert console.target("lab").header_variables == {"X-Tenant": "TENANT"}
+    assert console.target("lab").header_variables == {"X-Tenant": "TRUELOAD_KEY_TENANT"}
     wrong = user.post("/targets", data={**form, "header_variables": "nothing"})
     assert (wrong.status_code, "NAME: VARIABLE" in wrong.text) == (400, True)
 
