@@ -11,6 +11,7 @@ from bench.records.request_record import (
     Phase,
     RequestRecord,
     ServerWords,
+    StoredAnswer,
     TokensFrom,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "Phase",
     "RequestRecord",
     "ServerWords",
+    "StoredAnswer",
     "TokensFrom",
     "checked",
     "from_line",
