@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import pytest
 
-from bench.metrics.histogram import bin_numbers
+from bench.metrics.histogram import bins_of_array
 from bench.metrics.step_histograms import bin_of
 from bench.run_files.run_directory import LIVE, RunDirectory
 from tests.support.console_walk import opened
@@ -29,8 +29,8 @@ VALUES = """key => CHARTS.find(chart => chart.figure.id === `chart-${key}`).data
 
 
 def times(ms: float) -> dict[str, Any]:
-    (fine,) = bin_numbers(array("d", [ms * 1e6]))
-    return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [bin_of(fine), 10]}
+    (fine,) = bins_of_array(np.array([ms * 1e6]))
+    return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [bin_of(int(fine)), 10]}
 
 
 def line(second: int) -> bytes:

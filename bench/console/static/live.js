@@ -335,8 +335,8 @@ const VALUES = {
     place.hidden = !sentence;
     if (!sentence || source.readyState !== EventSource.CLOSED) return;
     const reply = await fetch(location.pathname).catch(() => null);
-    if (reply?.status === 401) place.textContent = "The console was started anew: open the URL that it printed.";
-    else setTimeout(() => location.reload(), 2000);
+    if (reply?.status === 401) askForToken(place);
+    else setTimeout(() => reply ? location.reload() : lost(sentence), 2000);
   }
 
   // The parts of the page as the server shows them now. A title that is being typed is in none of them. Who reads the charts
