@@ -9,8 +9,8 @@ limit: one that the visit cut off has taken longer by then. To judge whatever wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from bench.metrics.objectives import OPERATORS, Objective, own_values
 from bench.metrics.quantile import QUANTILES
 from bench.metrics.request_metrics import e2el_ms
 from bench.metrics.run_numbers import JOB
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Mask, RecordTable
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
@@ -79,6 +79,8 @@ class Load:
     start_ns: int
     verdict: str
     run_dir: str
+    answers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    """Of each share of checked answers: whether it holds, by the id of the request (bench/answers/checked.py)."""
 
 
 def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
@@ -108,6 +110,12 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
             violations[text] = found.broken
             if len(found.by_due) >= LEAST_VALUES:
                 acts[text] = max(tail_act(found.by_due), tail_act(found.by_session))
+            continue
+        if one.objective.of_answers:
+            wrong = _of_answers(load.answers.get(one.objective.metric, {}), run.records)
+            about[text], violations[text] = len(wrong), round(sum(wrong))
+            if len(wrong) >= LEAST_VALUES:
+                acts[text] = act(wrong)
             continue
         spoken_of = run.where(one.objective.speaks_of(run))
         if one.objective.part is not None:
@@ -169,6 +177,18 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
         by_due=[seconds for _, seconds in judged],
         by_session=[seconds for _, seconds in by_session],
     )
+
+
+def _of_answers(marks: Mapping[str, bool], records: Sequence[RequestRecord]) -> list[float]:
+    """1 of each probe whose answer does not hold, 0 of each whose answer does, in the order of the records. A probe that was
+    not answered does not hold either."""
+    wrong = []
+    for record in records:
+        if record.id in marks:
+            wrong.append(0.0 if marks[record.id] else 1.0)
+        elif record.probe is not None and record.outcome not in NO_FAILURE:
+            wrong.append(1.0)
+    return wrong
 
 
 def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
