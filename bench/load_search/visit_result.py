@@ -111,21 +111,15 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
             if len(found.by_due) >= LEAST_VALUES:
                 acts[text] = max(tail_act(found.by_due), tail_act(found.by_session))
             continue
-        if one.objective.of_answers:
-            wrong = _of_answers(load.answers.get(one.objective.metric, {}), run.records)
-            about[text], violations[text] = len(wrong), round(sum(wrong))
-            if len(wrong) >= LEAST_VALUES:
-                acts[text] = act(wrong)
-            continue
-        spoken_of = run.where(one.objective.speaks_of(run))
-        if one.objective.part is not None:
+        marks = load.answers.get(one.objective.metric, {}) if one.objective.of_answers else None
+        spoken_of = run.where(one.objective.speaks_of(run) if marks is None else _answered_or_failed(marks, run))
+        if one.objective.part is not None or marks is not None:
             about[text] = len(spoken_of)
         if one.goal.allowed is None:
-            mean = _mean(one.objective, visit.load, spoken_of)
-            if mean is not None:
+            if (mean := _mean(one.objective, visit.load, spoken_of)) is not None:
                 means[text] = mean
             continue
-        series = _series(one.objective, spoken_of)
+        series = _series(one.objective, spoken_of, marks)
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
@@ -179,16 +173,11 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
     )
 
 
-def _of_answers(marks: Mapping[str, bool], records: Sequence[RequestRecord]) -> list[float]:
-    """1 of each probe whose answer does not hold, 0 of each whose answer does, in the order of the records. A probe that was
-    not answered does not hold either."""
-    wrong = []
-    for record in records:
-        if record.id in marks:
-            wrong.append(0.0 if marks[record.id] else 1.0)
-        elif record.probe is not None and record.outcome not in NO_FAILURE:
-            wrong.append(1.0)
-    return wrong
+def _answered_or_failed(marks: Mapping[str, bool], run: RecordTable) -> Mask:
+    """The probes whose answer has a mark, and those that were not answered: they break an objective on answers."""
+    return np.array(
+        [r.id in marks or (r.probe is not None and r.outcome not in NO_FAILURE) for r in run.records], dtype=np.bool_
+    )
 
 
 def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
@@ -234,11 +223,14 @@ class _Series:
     """Whether the values are 0 and 1, which have no tail."""
 
 
-def _series(objective: Objective, run: RecordTable) -> _Series:
-    """What of an objective on a share was broken."""
+def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | None) -> _Series:
+    """What of an objective on a share was broken. `marks`: whether one on answers holds, by the id of the request."""
     failed = ~run.ok
-    if objective.stat is None:  # A share: error_rate, goodput.
-        broken_by = objective.broken(run).astype(np.float64)
+    if objective.stat is None:  # A share: error_rate, goodput, or one of answers.
+        kept = (
+            None if marks is None else np.array([marks.get(record.id, False) for record in run.records], dtype=np.bool_)
+        )
+        broken_by = (objective.broken(run) if kept is None else ~kept).astype(np.float64)
         return _Series(float(broken_by.sum()), broken_by, of_violations=True)
     metric = METRICS[objective.metric]
     if isinstance(metric, RequestMetric):
