@@ -15,7 +15,8 @@ from bench.config.classes import settings_of
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.config.values import DEFAULT_PROBES
-from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints import DEFAULT, urls
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.metrics.objectives import Objective
@@ -88,7 +89,7 @@ class RunConfig(Settings):
     def make_probes(self) -> list[Probe]:
         """The probes of --check-answers, the same in every run of the seed. Raises SpecError if a set cannot be read."""
         parts = parse_probes(self.probes or DEFAULT_PROBES)
-        if self.probes is None and not ENDPOINTS[self.endpoint].takes_messages:
+        if self.probes is None and not endpoint_of(self).takes_messages:
             parts = tuple(part for part in parts if part.source != "tool")
         return make_probes(parts, seed=self.seed)
 
@@ -212,6 +213,7 @@ class RunConfig(Settings):
         except ValidationError as e:
             raise ValueError(_first_error(e, "limits.")) from e
         known["until"] = tuple(known.get("until", ()))
+        known["expect"] = tuple(known.get("expect", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
         found = complete(Settings.model_construct(**known))
@@ -298,6 +300,8 @@ def complete(settings: Settings) -> RunConfig:
 
 def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, Any]:
     """The lengths that nobody gave."""
+    if not endpoint_of(settings).counts_tokens:
+        return {}
     if inputs_are is not None:
         made = settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None)
         return {"batch_inputs": DEFAULT_BATCH_INPUTS[inputs_are]} if made else {}

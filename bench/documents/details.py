@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
-from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
+from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, WHOLE_RESPONSE, Metric
 from bench.results.certificate import LedgerCalibration
 from bench.results.status import Status
 
@@ -235,11 +235,17 @@ def has_tokens(summary: RunSummary) -> bool:
     return summary.inputs is None
 
 
+def counts_tokens(summary: RunSummary) -> bool:
+    """Whether there are any tokens, of inputs at least."""
+    return summary.inputs is None or summary.inputs.have_tokens
+
+
 def latencies(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
     if has_tokens(summary):
-        return METRICS
-    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in WHOLE_RESPONSE}
+        return {name: metric for name, metric in METRICS.items() if name != "ttfb"}
+    names = WHOLE_RESPONSE if counts_tokens(summary) else OF_ANY_RESPONSE
+    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
     # No text arrives in such a reply: the catalog's words are those of generated text.
     return found | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
 
@@ -251,6 +257,8 @@ def rate_names(summary: RunSummary) -> dict[str, tuple[str, str]]:
     """The rates that a run has, by their key: title and unit."""
     if summary.inputs is None:
         return RATE_NAMES
+    if not summary.inputs.have_tokens:
+        return {"requests_per_s": RATE_NAMES["requests_per_s"]}
     are = summary.inputs.are
     return {
         "requests_per_s": RATE_NAMES["requests_per_s"],

@@ -69,7 +69,7 @@ def sent_words(summary: RunSummary) -> str:
             f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
             for k, (side, mean) in enumerate(means)
         ]
-    else:
+    elif inputs.have_tokens:
         parts.append(f"{number(inputs.per_request.mean)} {inputs.are} each")
     if run.endpoint:
         streamed = "streamed " if has_tokens(summary) and run.config.get("stream", True) else ""
@@ -180,7 +180,7 @@ def _numbers(summary: RunSummary) -> Table:
     """The table to see first: latencies and rates with their intervals, and the error that a calibration found."""
     calibration = summary.calibration
     known = details.latencies(summary)
-    rows = [_latency(summary, name, calibration) for name in ("ttft", "tpot", "e2el") if name in known]
+    rows = [_latency(summary, name, calibration) for name in _first_latencies(summary) if name in known]
     rows += _job_rows(summary)
     rates = _rates(summary)
     throughput = summary.throughput
@@ -199,6 +199,10 @@ def _numbers(summary: RunSummary) -> Table:
         "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=notes,
         level=Level.FIRST, half=True, lead=True,
     )  # fmt: skip
+
+
+def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
+    return ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
 
 
 def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
@@ -232,6 +236,8 @@ def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
 def _rates(summary: RunSummary) -> list[tuple[str, str]]:
     if summary.inputs is None:
         return [("output_tokens_per_s", "Output tokens/s"), ("requests_per_s", "Requests/s")]
+    if not summary.inputs.have_tokens:
+        return [("requests_per_s", "Requests/s")]
     are = f"{summary.inputs.are.capitalize()}/s"
     return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
 

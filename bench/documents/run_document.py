@@ -234,7 +234,7 @@ def _charts(numbers: RunNumbers) -> Iterator[Block]:
 
 
 def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
-    tokens = details.has_tokens(summary)
+    tokens = details.has_tokens(summary) if details.counts_tokens(summary) else None
     tables = (
         ("The slowest requests", request_tables.slowest(page, tokens=tokens)),
         ("Failed requests", request_tables.failed(page, tokens=tokens)),
@@ -301,8 +301,9 @@ def _measurement(summary: RunSummary) -> Iterator[Block]:
     if notes := remarks.notes(summary):
         yield Findings(tuple(Finding(note, "quiet") for note in notes))
     yield Facts("Load", (*details.load(summary), *details.window(summary)), half=True)
-    tokens = "Tokens" if details.has_tokens(summary) else "Inputs"
-    yield Facts(tokens, tuple(token_details.tokens(summary)), half=True)
+    if rows := token_details.tokens(summary):
+        other = "Inputs" if details.counts_tokens(summary) else "Responses"
+        yield Facts("Tokens" if details.has_tokens(summary) else other, tuple(rows), half=True)
     yield Facts("The client itself", tuple(details.client(summary)), half=True, level=Level.DETAILS)
     yield from _calibration(summary.calibration)
 

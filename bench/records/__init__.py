@@ -4,6 +4,7 @@ from bench.records.lines import ORDER_WITHIN_NS, checked, from_line, to_line
 from bench.records.request_record import (
     MOST_TOKENS,
     NO_FAILURE,
+    REQUESTS,
     TOKEN_KINDS,
     Clock,
     Outcome,
@@ -19,6 +20,7 @@ __all__ = [
     "MOST_TOKENS",
     "NO_FAILURE",
     "ORDER_WITHIN_NS",
+    "REQUESTS",
     "TOKEN_KINDS",
     "Clock",
     "Outcome",

@@ -26,6 +26,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+REQUESTS = "requests"
+"""What a request is made of if nobody counts its tokens: of itself. Then `inputs` is 1."""
 TOKEN_KINDS = frozenset("ctf")
 """The kinds of chunk that bear generated text."""
 MOST_TOKENS = 10_000_000

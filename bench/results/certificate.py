@@ -21,6 +21,7 @@ METRICS = {
     "e2el_from_intended_ms": "ms",
     "ttfo_ms": "ms",
     "chunk_gap_ms": "ms",
+    "ttfb_ms": "ms",
 }
 """The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")

@@ -14,9 +14,18 @@ MOST_TOKENS = 10_000_000
 """Tokens of the longest prompt. Longer ones are a slip of the pen: making one takes minutes and tens of GB."""
 
 
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request of any HTTP service. `path` includes the query; without a path or a method, it has those of its run."""
+
+    body: bytes = b""
+    method: str | None = None
+    path: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The content of one request: exactly one of `prompt`, `messages`, `texts` and `body` is set. A count of None is
+    """The content of one request: exactly one of `prompt`, `messages`, `texts`, `body` and `http` is set. A count of None is
     unknown."""
 
     prompt: str | None = None
@@ -28,6 +37,8 @@ class Sample:
     query: str | None = None
     body: dict[str, Any] | None = None
     """A full request body, to be sent unchanged."""
+    http: HttpRequest | None = None
+    """A request of any HTTP service, to be sent unchanged."""
     prompt_ids: tuple[int, ...] | None = None
     """The ids of the prompt, where they are sent in place of its text."""
     input_tokens: int | None = None

@@ -77,6 +77,10 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     # Files and their rows are read without a tokenizer.
     "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors", "promptset.whole_file"}),
+    "promptset.loaders.http_requests": frozenset(
+        {"promptset.errors", "promptset.loaders.curl", "promptset.samples", "promptset.whole_file"}
+    ),
+    "promptset.loaders.curl": frozenset(),
     "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
