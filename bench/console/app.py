@@ -53,6 +53,7 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.state.console, app.state.site = console, Site(console, keys.csrf)
     app.include_router(api.router)
     app.include_router(pages.router)
+    app.mount("/static/report", StaticFiles(packages=[("bench.report", "template")]))
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(ConsoleError, _answer_error)
     app.add_exception_handler(HTTPException, _not_routed)
