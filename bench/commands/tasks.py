@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import webbrowser
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -63,9 +64,10 @@ class _Api:
 
     base: str
     token: str
+    ca_file: str | None = None
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        return _ask(method, f"{self.base}/api{path}", self.token, body)
+        return _ask(method, f"{self.base}/api{path}", self.token, body, self.ca_file)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -115,6 +117,9 @@ def _parser() -> Parser:
     parser.add_argument("--runs", metavar="DIR", default="runs", help="the runs folder of the console (default: runs)")
     parser.add_argument("--url", help="the console's address (default: that of the console of --runs)")
     parser.add_argument("--token", help="its token (default: that of the console of --runs, or TRUELOAD_TOKEN)")
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="the certificate of a console with TLS that this machine does not know"
+    )
     parser.add_argument("--target", metavar="NAME", help="create: a saved target, or mock")
     parser.add_argument("--kind", help="create: run, search, sweep or calibrate (default: run)")
     parser.add_argument("--config", metavar="FILE", help="create: settings from a YAML file")
@@ -185,7 +190,7 @@ def _api(given: Namespace) -> _Api:
     if token is None:
         raise UsageError("--url needs the token of that console: --token, or TRUELOAD_TOKEN")
     token = _sendable("--token" if given.token else "the token", values.api_key, SecretStr(token)).get_secret_value()
-    return _Api(base, token)
+    return _Api(base, token, given.ca_file)
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:
@@ -285,13 +290,16 @@ def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
     return value if checked is None else checked
 
 
-def _ask(method: str, url: str, token: str, body: dict[str, Any] | None) -> httpx.Response:
+def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file: str | None) -> httpx.Response:
     """The console's answer. Raises BenchError with its sentence."""
     import httpx
 
     try:
         headers = {"authorization": f"Bearer {token}"}
-        reply = httpx.request(method, url, headers=headers, json=body, timeout=60, trust_env=False)
+        trusted = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        reply = httpx.request(method, url, headers=headers, json=body, timeout=60, trust_env=False, verify=trusted)
+    except OSError as e:
+        raise UsageError(f"--ca-file {ca_file} cannot be read ({e.strerror or e})") from e
     except httpx.HTTPError as e:
         raise UsageError(f"no console answers at {url.partition('/api')[0]}: {e}") from e
     if reply.is_error:

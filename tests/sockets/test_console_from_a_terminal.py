@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,29 +17,38 @@ from bench.commands.console import _listen
 from bench.console.app import create_app
 from bench.console.security import Keys
 from bench.console.service import Console
+from bench.console.serving import Tls, configured
 from bench.errors import Exit
 from tests.support.console_process import TOKEN
+from tests.support.literal_server import CERTIFICATE
 from tests.support.made_runs import made_run
 
 LATER = ["--start-at", "2999-01-01T00:00"]
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, list[str]]]:
-    """A console in a thread, and the flags that name it."""
-    console = Console(tmp_path_factory.mktemp("console") / "runs")
+@contextmanager
+def serving(runs: Path, tls: Tls | None = None) -> Iterator[tuple[Console, str]]:
+    """A console in a thread, and its port."""
+    console = Console(runs)
     listening = _listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(console, Keys(TOKEN)), log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configured(create_app(console, Keys(TOKEN), tls=tls is not None), tls))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    httpx.get(url)  # Waits in the backlog until it serves.
-    yield console, ["--url", url, "--token", TOKEN]
-    server.should_exit = True
-    thread.join()
-    listening.close()
-    console.close()
+    try:
+        yield console, str(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, list[str]]]:
+    """A console, and the flags that name it."""
+    with serving(tmp_path_factory.mktemp("console") / "runs") as (console, port):
+        url = f"http://127.0.0.1:{port}"
+        httpx.get(url)  # Waits in the backlog until it serves.
+        yield console, ["--url", url, "--token", TOKEN]
 
 
 def tasks(served: tuple[Console, list[str]], *words: str) -> Exit | int:
@@ -97,6 +108,34 @@ def test_a_report_is_printed_and_saved_by_the_ending_of_its_file(
     assert tasks(served, "report", "good", "--out", str(tmp_path / "no" / "r.html")) == Exit.USAGE
     assert tasks(served, "report", "missing") == Exit.USAGE
     assert "there is no task 'missing'" in capsys.readouterr().err
+
+
+def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(tmp_path, Tls(str(CERTIFICATE))) as (_, port):
+        url = f"https://localhost:{port}"
+        trusted = ssl.create_default_context(cafile=CERTIFICATE)
+        reply = httpx.get(url, params={"token": TOKEN}, verify=trusted)
+        assert (reply.status_code, "; Secure" in reply.headers["set-cookie"]) == (200, True)
+        words = ["tasks", "ls", "--url", url, "--token", TOKEN]
+        assert cli.main([*words, "--ca-file", str(CERTIFICATE)]) == Exit.GOOD
+        assert cli.main(words) == Exit.USAGE
+        assert "certificate" in capsys.readouterr().err
+        assert cli.main([*words, "--ca-file", str(tmp_path / "no.pem")]) == Exit.USAGE
+        assert "--ca-file" in capsys.readouterr().err
+
+
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.pem").write_text("nothing")
+    words = ["console", "--runs", str(tmp_path / "runs"), "--no-browser"]
+    for more, sentence in (
+        (["--tls-cert", str(tmp_path / "no.pem")], "name PEM files of a certificate and its key"),
+        (["--tls-cert", str(tmp_path / "missing.pem")], "No such file or directory"),
+        (["--tls-key", str(CERTIFICATE)], "--tls-key needs --tls-cert"),
+    ):
+        assert cli.main([*words, *more]) == Exit.USAGE
+        assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
