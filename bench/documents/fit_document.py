@@ -78,7 +78,7 @@ def _steps(profile: Mapping[str, Any]) -> Iterator[Block]:
         f"{fit['left_out']:.1%} of the rows lie far off and were left out."
     )
     if decode:
-        note += " The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it."
+        note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
     columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
     yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in profile["limits"].items()), half=True)
@@ -97,7 +97,7 @@ def _times(profile: Mapping[str, Any]) -> Iterator[Block]:
         )
         for title, key in (("TTFT without its prompt, ms", "ttft_ms"), ("Gap between tokens, ms", "gap_ms"))
     )
-    note = f"{seen['requests']:,} requests with {seen['gaps']:,} gaps. Steps of this server were not looked for."
+    note = f"{seen['requests']:,} requests with {seen['gaps']:,} gaps. This fit did not look for steps."
     columns = (Column("At the least load"), *map(Column, ("p10", "p50", "p90", "p99")))
     yield Table("Times at the least load", columns, rows, notes=(note,))
     facts = (
@@ -118,7 +118,7 @@ def _unknown(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
     if rows:
         pairs = ((Finding(f"{row['what']}: {row['why']}"), Finding("", command=row["command"])) for row in rows)
         told = tuple(finding for pair in pairs for finding in pair)
-        yield Findings(told, "What these loads do not tell, and the run that would")
+        yield Findings(told, "What these loads cannot determine, and the run that would")
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Facts:
@@ -145,7 +145,7 @@ def _coefficient(name: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]
         name,
         COEFFICIENTS[name],
         number(one["value"]),
-        f"{low} to {high}" if one["told"] else "not told by these loads",
+        f"{low} to {high}" if one["told"] else "not determined by these loads",
     )
 
 
@@ -176,7 +176,7 @@ def _residuals(bins: Sequence[Mapping[str, Any]]) -> Chart:
     )
     tips = [f"{name} decodes, {one['rows']:,} rows" for name, one in zip(names, bins, strict=True)]
     return categories(
-        "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from what is fitted.",
+        "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from the fit.",
         "decodes in a step", names, tips, Panel("% of a step", lines),
     )  # fmt: skip
 
@@ -208,7 +208,7 @@ def cdf(key: str, curve: Mapping[str, Any]) -> Chart:
     return Chart(
         key=f"{key}-{curve['number']}",
         title=TITLES[curve["number"]],
-        meaning="The share of values that are at most so large, in the run and against the mock with this profile.",
+        meaning="The share of values up to this size, in the run and against the mock with this profile.",
         x_title="ms, logarithmic",
         x=x,
         x_span=(x[0] - room, x[-1] + room),

@@ -23,7 +23,7 @@ _TIMES = {
     "prefill_ms": ("Prefill", "From the first step to the first token."),
     "ttft_ms": ("TTFT", "Queue and prefill."),
     "decode_ms": ("Decode", "From the first token to the last."),
-    "outside_ms": ("TTFT outside", "What the client's TTFT has more: network, HTTP, and the server's front end."),
+    "outside_ms": ("TTFT outside", "The rest of the client's TTFT: network, HTTP, and the server's front end."),
 }
 
 

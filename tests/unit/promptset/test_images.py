@@ -87,7 +87,7 @@ def test_a_simulated_chat_has_its_text_and_the_images_and_unknown_input_tokens()
 
 
 def test_images_do_not_go_with_what_has_none() -> None:
-    with pytest.raises(UsageError, match="--images are parts of a chat, and the endpoint is completions"):
+    with pytest.raises(UsageError, match="--images need a chat, but the endpoint is completions"):
         resolve({"url": "http://h", "endpoint": "completions", "images": "n=1"})
 
 
