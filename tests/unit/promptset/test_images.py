@@ -58,7 +58,7 @@ def test_no_two_are_alike_and_a_seed_makes_the_same_again() -> None:
         ("1024x768", "write some of n, size"),
         ("n=1,n=2", "once each"),
         ("format=gif", "the format 'gif' is not one of jpeg, png, webp"),
-        ("size=64x64,width=3", "size says width and height"),
+        ("size=64x64,width=3", "size sets width and height"),
         ("n=0", "n"),
         ("size=90000x10", "outside 1 to 8192"),
         ("size=exp:mean=5000", "limit it with min and max"),
