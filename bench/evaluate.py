@@ -31,6 +31,7 @@ from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
 from bench.results.base import rounded, to_plain
 from bench.results.certificate import SCHEMA, Certificate, CertifiedVerdict, KnownCalibration, LedgerCalibration
+from bench.results.run import FoundWarmup, RunOrigin, SentTexts
 from bench.results.server import PrefixCache, Server
 from bench.results.summary import Counts, JudgedClass, PartVerdict, RunSummary, SummaryNumbers
 from bench.results.summary import Verdict as JudgedRun
@@ -77,7 +78,7 @@ class Result:
     @property
     def interrupted(self) -> bool:
         """Whether the user ended it, with Ctrl-C."""
-        return bool(self.summary.run["stop_reason"] == "interrupted")
+        return self.summary.run.stop_reason == "interrupted"
 
 
 @explained
@@ -210,7 +211,7 @@ def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: 
     return RunSummary(
         **_fields(numbers),
         classes=_classes(config, numbers, verdict),
-        run=_run_block(measured.run),
+        run=_origin(measured.run),
         verdict=JudgedRun(
             status=verdict.status,
             reasons=verdict.reasons,
@@ -373,26 +374,27 @@ def too_many_errors(counts: Counts, limit: str | None) -> bool:
     return bool(failed > int(limit))
 
 
-def _run_block(run: StoredRun) -> dict[str, Any]:
+def _origin(run: StoredRun) -> RunOrigin:
     """The `run` block of summary.json."""
     config, stored = run.config, run.manifest
-    return {
-        "name": config.name,
-        "id": stored.run_id,
-        "url": config.url,
-        "endpoint": config.endpoint,
-        "model": ", ".join(stored.models) if stored.models else stored.model,
-        "mode": config.mode,
-        "started": stored.started,
-        "seed": config.seed,
-        "prompts": None if stored.prompts is None else stored.prompts.model_dump(),
-        "priority": priority.described(stored.priority),
-        "stop_reason": "killed" if stored.stop_reason is None else stored.stop_reason,
-        "notes": list(stored.notes),
-        **({} if stored.warmup is None else {"warmup": stored.warmup.model_dump()}),
-        "command": list(stored.command),
-        "versions": stored.versions,
-        "host": stored.host,
-        "config": run.written_config,
-        "changed": config.changed(),
-    }
+    prompts, warmup = stored.prompts, stored.warmup
+    return RunOrigin(
+        name=config.name,
+        id=stored.run_id,
+        url=config.url,
+        endpoint=config.endpoint,
+        model=", ".join(stored.models) if stored.models else stored.model,
+        mode=config.mode,
+        started=stored.started,
+        seed=config.seed,
+        prompts=None if prompts is None else SentTexts(texts=prompts.texts, salt=prompts.salt),
+        priority=priority.described(stored.priority),
+        stop_reason="killed" if stored.stop_reason is None else stored.stop_reason,
+        notes=list(stored.notes),
+        warmup=None if warmup is None else FoundWarmup(**warmup.model_dump()),
+        command=list(stored.command),
+        versions=stored.versions,
+        host=stored.host,
+        config=run.written_config,
+        changed=config.changed(),
+    )

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench import ceiling, manifest
+from bench.answers.probe_set import write_probes
 from bench.clock import process_clock, utc_now
 from bench.control import open_door
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.assignment import Assignment
 from bench.load.components import run_secrets, source_of, target_of, tokenizer_of, transport_of
@@ -39,7 +41,7 @@ from bench.scale.plan import workers_of
 from bench.secrets import public_command, public_url
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 from bench.target.scrape_task import ScrapeTask
-from bench.target.scraper import Scraper, pages_of
+from bench.target.scraper import OFF, Scraper, pages_of
 from bench.watched_load import Measurement, RunContext, WatchedLoad, abandoned, write_manifest
 from promptset.errors import SpecError
 
@@ -228,6 +230,8 @@ def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
     salt = None if config.same_prompts else fresh_salt()
     with run.observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
         source = source_of(config, tokenizer, salt=salt)
+        if config.check_answers is not None:
+            write_probes(run.directory, config.make_probes())
         return _Supply(tokenizer, salt, source, config.load.plan(config.length, source))
 
 
@@ -362,7 +366,9 @@ async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignmen
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
     target = target_of(config)
-    pages = pages_of(config.server_metrics, config.gpu_metrics, target)
+    # Only an inference server is likely to have metrics beside its API: nobody else's service is asked for a page.
+    named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
+    pages = pages_of(named, config.gpu_metrics, target)
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))

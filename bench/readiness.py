@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, Clock, process_clock, sleep_until
+from bench.endpoints.choice import endpoint_of, own_endpoint
 from bench.endpoints.interface import BodyOptions
 from bench.errors import TargetError
 from bench.load.components import target_of, transport_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
     from bench.observer import Observer
     from bench.sources.interface import Source
-    from bench.transport.interface import Transport
+    from bench.transport.interface import Target, Transport
     from promptset.samples import Sample
 
 _EVERY_NS = NS_PER_S
@@ -118,10 +119,11 @@ async def _answer(
 
     On a connection of its own, so that a name that is given a new address is found there.
     """
-    listed = await list_models(config.url, target_of(config), timeout_s)
+    listed = await _listed_models(config, target_of(config), timeout_s)
     named = None if config.models is None else config.models.names[0]
     options = BodyOptions(
         endpoint=config.endpoint,
+        own=own_endpoint(config),
         model=choose_model(named, listed, all_named=True),
         stream=config.stream,
         websocket=config.websocket,
@@ -129,10 +131,15 @@ async def _answer(
     transport = transport_of(config, None, clock)
     await transport.open()
     try:
-        hello = samples_to_ask(config.endpoint, (), None)[0]
+        hello = samples_to_ask(endpoint_of(config), (), None)[0]
         return await ask(transport, clock, hello, options, f"probe-ready-{number}", timeout_s), listed, options
     finally:
         await transport.close()
+
+
+async def _listed_models(config: RunConfig, target: Target, timeout_s: float | None) -> Sequence[str] | None:
+    """The models that the server lists; None if it lists none, or its API has no list."""
+    return await list_models(config.url, target, timeout_s) if endpoint_of(config).lists_models else None
 
 
 async def probe_server(
@@ -140,9 +147,10 @@ async def probe_server(
 ) -> ProbeResult:
     """Send the probe of a run before its load. Raises TargetError."""
     target = target_of(config)
-    listed = await list_models(config.url, target, config.probe_timeout)
+    listed = await _listed_models(config, target, config.probe_timeout)
     options = BodyOptions(
         endpoint=config.endpoint,
+        own=own_endpoint(config),
         model=choose_model(
             None if config.models is None else config.models.names[0], listed, all_named=source.names_models
         ),
@@ -160,7 +168,7 @@ async def probe_server(
         options,
         run_id=run_id,
         samples=samples_to_ask(
-            config.endpoint,
+            endpoint_of(config),
             source.ways if config.classes else _apart(source, config),
             source.own_body,
             models=_drawn(config),

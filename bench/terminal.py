@@ -144,6 +144,8 @@ def _rates(numbers: LiveNumbers) -> str:
     requests, inputs_are = f"  {numbers.requests_per_s:,.1f} requests/s", numbers.goal.inputs_are
     if inputs_are is None:
         return f"{requests}  {numbers.output_tokens_per_s:,.0f} tokens/s"
+    if not numbers.goal.counts_tokens:
+        return requests
     return f"{requests}  {numbers.inputs_per_s:,.1f} {inputs_are}/s  {numbers.input_tokens_per_s:,.0f} input tokens/s"
 
 

@@ -42,6 +42,8 @@ class RequestContext:
     """The configuration version that the request began with."""
     inputs: int | None = None
     """What is embedded or scored, where the reply has no tokens; None where it has."""
+    probe: str | None = None
+    """The kind of probe that it asks. None if it asks none."""
     choice_plans: list[Plan] = field(default_factory=list)
     """The plans of all choices, if the reply has several."""
 
@@ -109,11 +111,13 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
 
 
 def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:
-    """The facts, with what became of the previous response, the name of the model unless it is the first, and the
-    configuration version unless it is 0, the start."""
+    """The facts, with what became of the previous response, the name of the model unless it is the first, the kind of
+    probe, and the configuration version unless it is 0, the start."""
     more: dict[str, int | str] = {} if context.previous is None else {"previous": context.previous}
     if context.other_name:
         more["model"] = context.model
+    if context.probe is not None:
+        more["probe"] = context.probe
     if context.version:
         more["config"] = context.version
     return {**facts, **more}

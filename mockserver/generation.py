@@ -10,6 +10,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from mockserver import rng
+from mockserver.answers import Answer, Answers, cut_json, solution_of
 from mockserver.clock import utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
@@ -67,6 +68,10 @@ class _Draft:
     """Its plan again, with `exact_tokens` or `ends_itself`."""
     most: int
     """Tokens that it may have at most."""
+    answer: Answer | None = None
+    """To the probe that it asks. None if it asks none."""
+    altered: frozenset[str] = frozenset()
+    """The faults that changed its answer or its JSON."""
     scripted: Scripted | None = None
     scripted_ids: Sequence[int] = ()
     """The tokens of the document or the calls, for an engine with a prefix cache."""
@@ -79,6 +84,7 @@ class Generation:
         self._intake = intake
         maker = DocumentMaker(intake.tokenizer, lambda n, chance: "".join(intake.text.pieces(n, chance)))
         self._writer = ScriptWriter(intake.tokenizer, maker)
+        self._answers = Answers(intake.text.pieces)
         # So that no request of a burst has to write its words as JSON.
         remember(intake.text.pieces(_SEEN_PIECES, rng.stream(0, "text", 0)))
 
@@ -118,9 +124,17 @@ class Generation:
         context.plan = draw(context.arrival.key, limit_tokens=config.max_model_len)
         raise_refusal(faults)
         params = with_history(endpoint, row, params, intake.shared.responses, context, faults, config)
-        drafts = await self._drafts(params, draw, context, version)
-        await self._script(params, rule, drafts, config)
+        intake.preparing += 1
+        try:
+            drafts = await self._drafts(params, draw, context, version)
+            await self._script(params, rule, drafts, context, config)
+        except BaseException:
+            self._answers.forget(id(context))
+            raise
+        finally:
+            intake.preparing -= 1
         context.plan = drafts[0].plan
+        context.probe = None if drafts[0].answer is None else drafts[0].answer.right.kind
         self._begin(params, drafts, endpoint, context, version)
 
     async def _drafts(
@@ -162,22 +176,37 @@ class Generation:
                 drafts.append(_Draft(key, prompt, count, plan, again, _most_output(params, plan, room)))
         return drafts
 
-    async def _script(self, params: RequestParams, rule: ToolRule, drafts: list[_Draft], config: MockConfig) -> None:
-        """Make the documents and tool calls of the choices, and fit their plans to them. Raises Refusal."""
+    async def _script(
+        self, params: RequestParams, rule: ToolRule, drafts: list[_Draft], context: RequestContext, config: MockConfig
+    ) -> None:
+        """Make the answers, documents and tool calls of the choices, and fit their plans to them. Raises Refusal."""
+        for draft in drafts:
+            if (right := solution_of(params, draft.prompt)) is not None:
+                draft.answer = self._answers.answer(right, draft.plan.faults, config.seed, draft.key)
+                draft.altered = draft.answer.altered
+                if draft is drafts[0]:
+                    self._answers.begin(id(context), right)
         scripts = [(draft, script_of(params, rule, config.seed, draft.key)) for draft in drafts]
-        wanted = [(draft, script) for draft, script in scripts if script is not None]
+        wanted = [(draft, script) for draft, script in scripts if script is not None or draft.answer is not None]
         if not wanted:
             return
         try:
             await self._intake.counter.in_thread(partial(self._write, wanted, params, config.seed))
         except Impossible as e:
-            refusals.refuse(str(e), "tools" if wanted[0][1].calls else "response_format")
+            script = wanted[0][1]
+            refusals.refuse(str(e), "tools" if script is not None and script.calls else "response_format")
 
-    def _write(self, wanted: Sequence[tuple[_Draft, Script]], params: RequestParams, seed: int) -> None:
+    def _write(self, wanted: Sequence[tuple[_Draft, Script | None]], params: RequestParams, seed: int) -> None:
         for draft, script in wanted:
             plan = _natural_plan(draft, params)
-            tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
-            said = self._writer.write(script, tokens, draft.most, seed, draft.key)
+            if draft.answer is not None:
+                tool, chance = draft.answer.right.tool, rng.stream(seed, "document", draft.key)
+                said = self._writer.say(draft.answer.text, tool, draft.most, chance)
+            else:
+                assert script is not None
+                tokens = max(1, plan.output_tokens - plan.reasoning_tokens)
+                said = self._writer.write(script, tokens, draft.most, seed, draft.key)
+            said = _with_cut(draft, said, params)
             reasoning = min(plan.reasoning_tokens, draft.most - len(said.texts))
             draft.scripted = said
             draft.scripted_ids = self._intake.blocks.ids_of(params, said)
@@ -198,12 +227,16 @@ class Generation:
         for draft in drafts:
             pieces = self._pieces(draft.plan, config.seed, draft.key)
             choice = self._choice(params, draft, pieces, config.seed)
+            if draft is drafts[0] and choice.plan.faults:
+                choice = self._answers.disturb(choice, choice.plan.faults, config.seed, draft.key)
             # The pieces are the tokens, whatever a stop string held back of their text.
             tokens = choice.plan.output_tokens
             free = tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
             links = intake.blocks.links(draft.count.chain, pieces[:free], draft.scripted_ids[: tokens - free])
             choices.append(choice)
             works.append(EngineRequest(context.received_ns, choice.plan, draft.count.tokens, links, params.priority))
+        if drafts[0].answer is None:
+            self._answers.begin_other(id(context), choices[0].texts)
         self._send(params, choices, works, endpoint, context, version)
 
     def begin_text(
@@ -235,7 +268,7 @@ class Generation:
         )
         writer = writer_of(content, intake.pacer.now_ns)
         writer.work = keys.work
-        reply = reply_of(context.wire, writer, intake.pacer, partial(intake.on_end, context, keys))
+        reply = reply_of(context.wire, writer, intake.pacer, partial(self._on_end, context, keys))
         # What replies tell of the work is known when the work is done, and not at the start.
         planned = intake.stepper.plans_decide and config.stream_interval == 1 and not version.style.details
         if planned and isinstance(reply, TextReply):
@@ -247,6 +280,10 @@ class Generation:
             take = reply.take if len(works) == 1 else partial(_take_and_release, reply, keys, number)
             keys.admit(work, _by_interval(take, config, work.plan))
         reply.begin()
+
+    def _on_end(self, context: RequestContext, keys: EngineKeys, reply: Reply) -> None:
+        self._answers.end(id(context))
+        self._intake.on_end(context, keys, reply)
 
     def _identity(self, endpoint: Endpoint, context: RequestContext) -> tuple[str, int, str]:
         """The id of the reply, when it was created, and the model that it names."""
@@ -261,10 +298,13 @@ class Generation:
         if draft.scripted is not None:
             reasoning = draft.plan.output_tokens - len(draft.scripted.texts)
             choice = scripted_choice(draft.plan, pieces[:reasoning], draft.scripted)
+            choice = choice._replace(altered=draft.altered)
         else:
             choice = text_choice(params, draft.plan, pieces)
         if params.logprobs is not None:
-            chance = rng.stream(seed, "logprobs", draft.key)
+            # Of a probe they depend on its answer: asked again, it has the same.
+            right = None if draft.answer is None else draft.answer.right
+            chance = rng.stream(seed, "logprobs", draft.key if right is None else right.text)
             tokens = choice.texts if draft.scripted is not None else pieces
             choice = choice._replace(
                 tokens=tokens, logprobs=Logprobs(params.logprobs, chance, self._intake.text.pieces)
@@ -320,6 +360,17 @@ def _most_output(params: RequestParams, plan: Plan, room: int) -> int:
         return room
     longer = sum(fault.number("more") for fault in plan.faults if fault.name == "length")
     return min(params.asked_tokens + longer, room)
+
+
+def _with_cut(draft: _Draft, said: Scripted, params: RequestParams) -> Scripted:
+    """The tokens of a document or a call, cut if a fault wants it. An answer in plain text has nothing to cut."""
+    fault = next((fault for fault in draft.plan.faults if fault.name == "cut_json"), None)
+    if fault is None or (params.document is None and said.blocks[-1].kind != "tool"):
+        return said
+    cut = cut_json(said, fault)
+    if cut is not said:
+        draft.altered |= {"cut_json"}
+    return cut
 
 
 def _natural_plan(draft: _Draft, params: RequestParams) -> Plan:

@@ -93,6 +93,8 @@ class Intake:
         generate text."""
         self.draining = False
         """The mock is shutting down: requests in flight finish, new requests are refused."""
+        self.preparing = 0
+        """Requests for text that are not in the engine yet."""
         self.settings = settings
         self.tokenizer = tokenizer
         self.shared = shared
@@ -117,6 +119,12 @@ class Intake:
     def plans_decide(self) -> bool:
         """Whether the plan alone decides the times of a reply, whatever else is in flight."""
         return self.stepper.plans_decide
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in the engine, and those that will be once their prompt is counted and their reply is made."""
+        state = self.engine.state()
+        return state.running + state.waiting + self.preparing
 
     async def settle(self) -> None:
         """Wait until the entry of every response that has ended is in the ledger."""
@@ -207,12 +215,16 @@ class Intake:
         return overrides, faults, facts
 
     def _arrival_facts(self, context: RequestContext, version: ConfigVersion) -> ArrivalFacts:
-        """What fault rules look at. Arrivals are counted only if a rule needs their number."""
-        counts = any(rule.skip for rule in version.config.fault)
+        """What fault rules look at. Arrivals and requests in flight are counted only if a rule
+        needs their number."""
+        rules = version.config.fault
+        counts = any(rule.skip for rule in rules)
+        crowds = any(rule.crowd is not None for rule in rules)
         return ArrivalFacts(
             context.arrival.index,
             context.received_ns - version.since_ns,
             self.shared.take("arrivals") if counts else 0,
+            self.in_flight if crowds else 0,
         )
 
     async def check_characters(self, text: str, limit: int, asked_tokens: int | None = None) -> None:

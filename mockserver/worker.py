@@ -84,9 +84,8 @@ class Worker:
 
     @property
     def running(self) -> int:
-        """Requests in the engine."""
-        state = self._intake.engine.state()
-        return state.running + state.waiting
+        """Requests in flight."""
+        return self._intake.in_flight
 
     @property
     def sender(self) -> StreamSender | None:

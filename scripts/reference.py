@@ -14,9 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from result_schemas import fields_of_records
+
 from bench.commands.parsers import parser_of, parsers
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome, RequestRecord, ServerWords
 from bench.verdict import SIGNS
 from bench.verdict.limits import Limits
 from mockserver.config import Flag, MockConfig
@@ -172,13 +174,6 @@ def _type_of(node: dict[str, Any]) -> str:
     return f"{kinds} of {_type_of(items)}" if isinstance(items := node.get("items"), dict) else kinds
 
 
-def fields_of_records() -> dict[str, str]:
-    """What docs/run-directory.md says of each field of requests.jsonl."""
-    page = (ROOT / "docs" / "run-directory.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| (.*) \|$", page.partition("### requests.jsonl")[2], re.MULTILINE)
-    return {name: said for names, said in rows for name in re.findall(r"`(\w+)`", names)}
-
-
 def _keys(node: dict[str, Any], path: str = "") -> str:
     """The table of the keys of a schema, or of one of its definitions; empty where it has none."""
     rows = [(f"`{key}`", cell(kind), cell(said)) for key, kind, said in list(keys_of(node, path))[bool(path) :]]
@@ -187,7 +182,7 @@ def _keys(node: dict[str, Any], path: str = "") -> str:
 
 def _type(field: str) -> str:
     """The type of a field of a record, without the limits of its numbers."""
-    declared = str(RequestRecord.__annotations__[field])
+    declared = str({**ServerWords.__annotations__, **RequestRecord.__annotations__}[field])
     return re.sub(r"\b(Asked|Count|Tokens)\b", "int", declared).replace("Milliseconds", "float")
 
 
@@ -198,19 +193,17 @@ def files() -> str:
         "A file names its schema and its version: `trueload/summary/1`. A new key leaves the number as it is; a key that "
         "changes its meaning, or goes, raises it. A run directory of an older version renders with the newer one."
     )
-    said = fields_of_records()
     rows = [
         (
             f"`{name}`",
             f"`{_type(name)}`".replace("|", "\\|"),
-            re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", said.get(name, "")),
+            words,
         )
-        for name in RequestRecord.__struct_fields__
+        for name, words in fields_of_records().items()
     ]
     parts += [
         "## requests.jsonl",
-        "Each line is a JSON object with the record of one request. Fields that share a row in "
-        "[the description](../run-directory.md#requestsjsonl) share its words here.",
+        "Each line is a JSON object with the record of one request ([about its fields](../run-directory.md#requestsjsonl)).",
         table(("field", "type", "what it is"), rows),
     ]
     for path in schema_files():

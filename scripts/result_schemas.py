@@ -1,5 +1,6 @@
-"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and the tables of metrics in
-docs/metrics.md, made of bench/metrics/catalog.py.
+"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and tables of docs/: of the
+metrics (made of bench/metrics/catalog.py), of the fields of a record (bench/records/request_record.py), and of the times
+that replies say (bench/results/server.py).
 
 tests/unit/bench/results/test_schemas.py fails where a committed one is old.
 """
@@ -9,18 +10,21 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
 from bench.metrics.compat import TOOLS
+from bench.records import RequestRecord, ServerWords
 from bench.results.base import Result
 from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.gate import GateResult
-from bench.results.schema import schema_of
+from bench.results.quality import QualityContent
+from bench.results.schema import descriptions, schema_of
 from bench.results.search import SearchContent
+from bench.results.server import SAID_TIMES
 from bench.results.summary import RunSummary
 from bench.results.sweep import RepeatsContent, SweepContent
 
@@ -40,28 +44,59 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
     "bench/load_search/search.schema.json": (SearchContent, "search.json: a search for the load that a server holds"),
     "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
+    "bench/report/quality.schema.json": (QualityContent, "quality.json of python -m bench quality"),
     "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),
 }
 """Each schema: the type of the content, and the title."""
-PAGE = "docs/metrics.md"
-_METRICS = re.compile(
-    r"(?<=^\| metric \| in `latency` \| what it is \| formula \|\n\|---\|---\|---\|---\|\n)(?:\|.*\n)+", re.MULTILINE
-)
 _NAMES = re.compile(r"(?<=^\| with a statistic \| ).*(?= \|$)", re.MULTILINE)
 
 
 def texts() -> dict[str, str]:
-    """The schemas and the page by their path, made anew."""
+    """The schemas and the pages by their path, made anew."""
     made = {path: schema_of(content, title, LISTS) for path, (content, title) in SCHEMAS.items()}
-    page = metrics_page((ROOT / PAGE).read_text(encoding="utf-8"))
-    return {path: _text(schema) + "\n" for path, schema in made.items()} | {PAGE: page}
+    schemas = {path: _text(schema) + "\n" for path, schema in made.items()}
+    return schemas | {path: make((ROOT / path).read_text(encoding="utf-8")) for path, make in PAGES.items()}
 
 
 def metrics_page(text: str) -> str:
     """The page with its table of metrics, and the names that objectives use."""
-    rows = "".join(f"| {m.title} | `{m.key}` | {m.description} | {m.formula} |\n" for m in METRICS.values())
-    text = _METRICS.sub(lambda _: rows, text)
+    rows = [(m.title, f"`{m.key}`", m.description, m.formula) for m in METRICS.values()]
+    text = _with_rows(text, "| metric | in `latency` | what it is | formula |", rows)
     return _NAMES.sub(lambda _: ", ".join(f"`{name}`" for name in METRICS), text)
+
+
+def fields_of_records() -> dict[str, str]:
+    """The description of each field of requests.jsonl; those of the server come last."""
+    words, said = descriptions(RequestRecord), ServerWords.__struct_fields__
+    names = (name for name in RequestRecord.__struct_fields__ if name not in said)
+    return {name: words.get(name, "") for name in (*names, *said)}
+
+
+def record_page(text: str) -> str:
+    """The page with its table of the fields of a record."""
+    rows = [(f"`{name}`", words) for name, words in fields_of_records().items()]
+    return _with_rows(text, "| field of a record | |", rows)
+
+
+def server_page(text: str) -> str:
+    """The page with its table of the times that replies say."""
+    rows = [(f"`{key}`", time.description or "") for key, time in SAID_TIMES.items()]
+    return _with_rows(text, "| time in `server_requests` | |", rows)
+
+
+def _with_rows(page: str, head: str, rows: Sequence[Sequence[str]]) -> str:
+    """The page with these rows in the table that has this head."""
+    start = page.index(f"\n{head}\n") + len(head) + 2
+    start = page.index("\n", start) + 1
+    end = page.index("\n\n", start) + 1
+    return page[:start] + "".join(f"| {' | '.join(row)} |\n" for row in rows) + page[end:]
+
+
+PAGES: Mapping[str, Callable[[str], str]] = {
+    "docs/metrics.md": metrics_page,
+    "docs/run-directory.md": record_page,
+    "docs/server-metrics.md": server_page,
+}
 
 
 def _text(value: object, depth: int = 0) -> str:

@@ -15,7 +15,7 @@ from bench.accuracy.certificate import Certificate
 from bench.accuracy.closed_form import against_closed_form
 from bench.accuracy.distribution import STATS, Distribution
 from bench.accuracy.jobs import JobTruth
-from bench.accuracy.join import Join
+from bench.accuracy.join import HTTP, Join
 from bench.accuracy.known_mistakes import CONNECT
 from bench.accuracy.ledger import Ledger
 from bench.accuracy.number_error import NumberError
@@ -70,7 +70,7 @@ def certify(
     job_errors, job_problems, job_causes = compared.jobs.compared(summary.jobs)
     slip = None if arrivals is None else arrivals.slip()
     throughput = _throughput(summary.throughput, pairs)
-    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs), *job_problems]
+    problems = [*joining.problems(), *_numbers_of_values(summary.latency, pairs, endpoint), *job_problems]
     causes = [
         *_causes(summary, pairs),
         *job_causes,
@@ -80,7 +80,7 @@ def certify(
     ]
     return Certificate(
         clock="shared" if shared_clock else "other",
-        metrics=(*_metrics(summary.latency, pairs), *job_errors),
+        metrics=(*_metrics(summary.latency, pairs, endpoint), *job_errors),
         throughput=tuple(throughput),
         observation_lag_ms=_spread(pairs.lag),
         way_in_ms=_spread(pairs.way_in),
@@ -140,9 +140,15 @@ def _passed(records: Iterator[RequestRecord], arrivals: PlannedArrivals | None) 
         yield record
 
 
-def _metrics(latency: Latency, pairs: PairStatistics) -> list[NumberError]:
+def _units(endpoint: str) -> dict[str, str]:
+    """The metrics that the ledger can tell, with their units. It says when the first byte of a response was written only
+    where nothing is read of the response."""
+    return METRICS if endpoint == HTTP else {metric: unit for metric, unit in METRICS.items() if metric != "ttfb_ms"}
+
+
+def _metrics(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[NumberError]:
     rows: list[NumberError] = []
-    for metric, unit in METRICS.items():
+    for metric, unit in _units(endpoint).items():
         found, true = latency.get(metric), pairs.true[metric].stats()
         if found is None:
             continue
@@ -214,9 +220,9 @@ def _network(pairs: PairStatistics) -> float | None:
     return max(min(least), 0.0) if least else None
 
 
-def _numbers_of_values(latency: Latency, pairs: PairStatistics) -> list[str]:
+def _numbers_of_values(latency: Latency, pairs: PairStatistics, endpoint: str) -> list[str]:
     problems = []
-    for metric in METRICS:
+    for metric in _units(endpoint):
         found, true = latency[metric].n if metric in latency else 0, pairs.true[metric].n
         if found != true:
             problems.append(f"{metric}: {found} values measured, and {true} in the ledger")

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.distribution import EXACT, Distribution
-from bench.accuracy.join import Pair
+from bench.accuracy.join import HTTP, Pair
 from bench.accuracy.known_mistakes import mistaken_values
 from bench.accuracy.truth import (
     NS_PER_MS,
@@ -117,7 +117,9 @@ class PairStatistics:
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():
             self.true[metric].add(values)
-        stamped, least, greatest = stamped_values(record, tokens, sum(line["chunk_tokens"]))
+        stamped, least, greatest = stamped_values(
+            record, tokens, sum(line["chunk_tokens"]), of_any=pair.endpoint == HTTP
+        )
         for metric, values in stamped.items():
             (self.exact if least is stamped else self.bounded)[metric].add(values)
             if least is not stamped:

@@ -24,7 +24,7 @@ NS_PER_S = 1e9
 TEXT = frozenset("ctf")
 """Kinds of chunks that carry generated text."""
 
-FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms")
+FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms", "ttfb_ms")
 """Metrics that begin on the client's side: without a shared clock, their errors include the network."""
 
 Values = dict[str, Sequence[float]]
@@ -85,7 +85,8 @@ def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
     sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
     if not line["write_ns"]:
         assert record.sent_ns is not None
-        return whole_reply(line["end_ns"], sent_ns, record.sent_ns - record.intended_ns)
+        first = first_byte(line.get("first_ns"), sent_ns)
+        return whole_reply(line["end_ns"], sent_ns, record.sent_ns - record.intended_ns) | first
     reply = written_reply(line, record, sent_ns)
     return {} if reply is None else {**request_values(reply), **gap_values(reply.times, reply.times, reply)}
 
@@ -94,6 +95,11 @@ def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
     """The metrics of a reply that was not streamed: it has an end only. `late_ns`: from when it was due until sent."""
     e2el_ms = (end_ns - sent_ns) / NS_PER_MS
     return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
+
+
+def first_byte(first_ns: int | None, sent_ns: int) -> Values:
+    """The time to the first byte of a response of which nothing else is read; nothing if that is not known."""
+    return {} if first_ns is None else {"ttfb_ms": [(first_ns - sent_ns) / NS_PER_MS]}
 
 
 def request_values(reply: TokenTimes) -> Values:
@@ -142,14 +148,18 @@ def _shared_by_tokens(gaps: Sequence[float], tokens: Sequence[int]) -> list[floa
     return shared
 
 
-def stamped_values(record: RequestRecord, tokens: Sequence[int], n: int) -> tuple[Values, Values, Values]:
+def stamped_values(
+    record: RequestRecord, tokens: Sequence[int], n: int, *, of_any: bool = False
+) -> tuple[Values, Values, Values]:
     """A record's values by its stamps, and the least and the greatest values that the stamps allow.
 
     `tokens`: of the token chunks, `n`: of the reply, both from the ledger. Where every stamp is exact, all three are one.
+    `of_any`: nothing is read of the response but when it came.
     """
     assert record.sent_ns is not None
     if not record.chunk_ns:
         values = whole_reply(record.end_ns, record.sent_ns, record.sent_ns - record.intended_ns)
+        values |= first_byte(record.first_byte_ns if of_any else None, record.sent_ns)
         return values, values, values
     places = [i for i, kind in enumerate(record.chunk_kind) if kind in TEXT]
     latest = [record.chunk_ns[i] for i in places]

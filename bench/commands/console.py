@@ -9,15 +9,18 @@ import webbrowser
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 from bench.config.flags import Parser
-from bench.console.address import door, forget, keep, urls_of
+from bench.console.address import door, forget, keep, read, urls_of
 from bench.console.app import create_app
-from bench.console.security import SHORTEST_TOKEN, Keys, is_loopback
+from bench.console.security import Keys, is_loopback, token_problem
 from bench.console.service import Console
 from bench.console.serving import serve
+from bench.console.tasks import OWN_FOLDER
 from bench.errors import Exit, UsageError
-from bench.run_files.writable import refuse_directory
+from bench.run_files.run_directory import held_alone
+from bench.run_files.writable import make_directory
 
 EXAMPLES = """\
 examples:
@@ -32,10 +35,19 @@ def main(argv: Sequence[str]) -> int:
     if not given.port.isdecimal() or int(given.port) > 65535:
         raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
     token = _token(given)
-    refuse_directory("--runs", Path(given.runs))
+    own = Path(given.runs) / OWN_FOLDER
+    make_directory("--runs", own)
+    with held_alone(own) as ours:
+        return _serve(given, token) if ours else _other_console(given)
+
+
+def _serve(given: Namespace, token: str | None) -> int:
     listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
-    keys, console = Keys(token), Console(Path(given.runs))
+    keys, console = (
+        Keys(token),
+        Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data),
+    )
     public, private = urls_of(given.host, port, keys.token)
     keep(console.runs, private)
     app = create_app(console, keys, host=given.host, port=port)
@@ -52,6 +64,23 @@ def main(argv: Sequence[str]) -> int:
     return Exit.GOOD
 
 
+def _other_console(given: Namespace) -> int:
+    """Open the page of the console that has this folder. Raises UsageError if no browser may be opened.
+
+    Two queues would send two loads at once, each of which disturbs the other.
+    """
+    runs = Path(given.runs)
+    try:
+        base, token = read(runs)
+    except UsageError:
+        raise UsageError(f"another console of {runs} is starting or ending: try again in a moment") from None
+    if given.no_browser:
+        raise UsageError(f"a console of {runs} already runs at {base}: use it, or end it first")
+    print(f"a console of {runs} already runs at {base}: this opens its page", flush=True)
+    webbrowser.open(door(runs, f"{base}/?{urlencode({'token': token})}"))
+    return Exit.GOOD
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench console",
@@ -64,6 +93,19 @@ def _parser() -> Parser:
         "--runs", metavar="DIR", default="runs", help="the folder of the run directories (default: runs)"
     )
     parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
+    parser.add_argument(
+        "--key-env",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="an environment variable that saved targets may use as a key; may be repeated (always allowed: OPENAI_API_KEY, "
+        "TRUELOAD_KEY_*)",
+    )
+    parser.add_argument(
+        "--allow-local-data",
+        action="store_true",
+        help="let the page Data fetch from loopback and link-local addresses too (default: refused)",
+    )
     parser.add_argument("--no-browser", action="store_true", help="open no browser")
     return parser
 
@@ -82,9 +124,9 @@ def _token(given: Namespace) -> str | None:
             "load from this machine",
             file=sys.stderr,
         )
-    if token is not None and len(token) < SHORTEST_TOKEN:
+    if token is not None and (problem := token_problem(token)) is not None:
         where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
-        raise UsageError(f"{where} needs at least {SHORTEST_TOKEN} characters (given: {len(token)})")
+        raise UsageError(f"{where} {problem}")
     return token
 
 

@@ -312,7 +312,8 @@ def _warnings(a: Side, b: Side, method: Method, found: Sequence[Variation]) -> t
                 f"{side.name}: {len(suspect)} of {len(side.runs)} runs SUSPECT, such as {suspect[0].directory}: "
                 f"{suspect[0].summary.verdict.reasons[0]}"
             )
-        short = [run for run in side.runs if run.summary.run["stop_reason"] in ("interrupted", "killed")]
+        short = [run for run in side.runs if run.summary.run.stop_reason in ("interrupted", "killed")]
         if short:
-            said.append(f"{side.name}: {short[0].directory} was {short[0].summary.run['stop_reason']} before its end")
+            said.append(f"{side.name}: {short[0].directory} was {short[0].summary.run.stop_reason} before its end")
+        said += [f"{side.name}: {note}" for run in side.runs for note in run.notes]
     return tuple(said)

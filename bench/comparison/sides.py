@@ -43,6 +43,17 @@ class MeasuredRun:
     settings: Mapping[str, Any]
     manifest: Manifest
     summary: RunSummary
+    damage: str | None = None
+    """Why summary.json could not be read, so that it was made again; None if it was read, or there was none."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of its numbers must know of where they come from."""
+        if self.damage is None:
+            return []
+        return [
+            f"{self.directory / SUMMARY} could not be read ({self.damage}): it was made again from the records of the run"
+        ]
 
     @property
     def status(self) -> str:
@@ -139,15 +150,14 @@ def read_run(path: Path) -> MeasuredRun:
     """One run directory. Raises UsageError where it is damaged."""
     directory = RunDirectory.open(path)
     stored = manifest.read(directory)
-    return MeasuredRun(path, stored.config.public(), stored.manifest, _summary(directory))
-
-
-def _summary(directory: RunDirectory) -> RunSummary:
+    damage: str | None = None
     try:
-        return from_json((directory.path / SUMMARY).read_bytes())
-    except (FileNotFoundError, MsgspecError):
-        pass
-    return evaluate(directory).summary
+        summary = from_json((path / SUMMARY).read_bytes())
+    except FileNotFoundError:
+        summary = evaluate(directory).summary
+    except MsgspecError as e:
+        summary, damage = evaluate(directory).summary, str(e)
+    return MeasuredRun(path, stored.config.public(), stored.manifest, summary, damage)
 
 
 def usable(side: Side) -> Side:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from bench import transport as transports
 from bench.config.settings import Settings
-from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints import ENDPOINTS
+from bench.endpoints.choice import endpoint_of, name_of
 from bench.endpoints.interface import TOOL_CHOICES
 from bench.modes.interface import flag
 from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
+from promptset.probes import parse_probes
 from promptset.sharing import parse_prefix
 from promptset.tools import load_tools
 
@@ -31,9 +33,8 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
     if settings.images is not None:
-        endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
-        if not ENDPOINTS[endpoint].takes_messages or ENDPOINTS[endpoint].inputs_are is not None:
-            problems.append(f"--images need a chat, but the endpoint is {endpoint}")
+        if not endpoint_of(settings).takes_messages:
+            problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
         if settings.dataset is not None and settings.recipe is None:
             problems.append("--images are for simulated chats, but the rows of --dataset bring their own")
         if settings.mode == "sessions":
@@ -45,6 +46,10 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append(f"--extra-body asks for {n} choices (n), but a session continues with one answer: leave n out")
     if settings.websocket:
         problems += _websocket_problems(settings)
+    if settings.check_answers is not None:
+        problems += _probe_problems(settings)
+    elif settings.probes is not None:
+        problems.append("--probes says which answers are checked: add --check-answers 5%, their share of the requests")
     if settings.prompt_ids:
         problems += _ids_problems(settings)
     if settings.tools is not None:
@@ -57,7 +62,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
 
 
 def _websocket_problems(settings: Settings) -> list[str]:
-    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    endpoint = name_of(settings)
     problems = []
     if endpoint != "responses":
         problems.append(f"--websocket needs --endpoint responses: {endpoint} has no WebSocket")
@@ -69,8 +74,26 @@ def _websocket_problems(settings: Settings) -> list[str]:
     return problems
 
 
+def _probe_problems(settings: Settings) -> list[str]:
+    if not endpoint_of(settings).generates:
+        return [f"--check-answers needs an endpoint that answers: {name_of(settings)} generates no text"]
+    problems = []
+    if settings.mode == "sessions":
+        problems.append(
+            "--check-answers cannot be combined with --mode sessions: probes are single requests; use another mode"
+        )
+    if settings.websocket:
+        problems.append("--check-answers cannot be combined with --websocket: use only one of them")
+    asked = () if settings.probes is None else parse_probes(settings.probes)
+    if not endpoint_of(settings).takes_messages and any(part.source == "tool" for part in asked):
+        problems.append(
+            f"--probes: the kind tool needs an endpoint with tools, and {name_of(settings)} has none: name other kinds"
+        )
+    return problems
+
+
 def _ids_problems(settings: Settings) -> list[str]:
-    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
+    endpoint = name_of(settings)
     problems = []
     if endpoint != "completions":
         problems.append(f"--prompt-ids is for --endpoint completions: {endpoint} takes only texts")
@@ -84,8 +107,8 @@ def _ids_problems(settings: Settings) -> list[str]:
 
 def _tools_problems(settings: Settings, file: str) -> list[str]:
     problems = []
-    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
-    if not ENDPOINTS[endpoint].takes_messages and ENDPOINTS[endpoint].inputs_are is None:
+    endpoint = name_of(settings)
+    if not endpoint_of(settings).takes_messages and endpoint_of(settings).generates:
         chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
         problems.append(f"--tools need a chat, but the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:

@@ -25,6 +25,7 @@ from bench.config.run_config import SECRETS, RunConfig, complete, implied_mode
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
 from bench.endpoints import urls
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.metrics import precision
 from bench.modes import MODES
@@ -201,7 +202,12 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     """What does not go together, each with what to do about it."""
     problems = []
     named = urls.endpoint_of(settings.url)
-    if settings.endpoint is not None and named is not None and settings.endpoint != named:
+    if (
+        settings.endpoint is not None
+        and named is not None
+        and endpoint_of(settings).root
+        and settings.endpoint != named
+    ):
         problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; use only one of them")
     if settings.rate is not None and settings.concurrency is not None:
         instead = "use only one of them" if settings.mode == "sessions" else "to cap a rate, use --max-concurrency"

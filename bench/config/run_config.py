@@ -14,7 +14,9 @@ from bench.clock import NS_PER_S
 from bench.config.classes import settings_of
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
+from bench.config.values import DEFAULT_PROBES
 from bench.endpoints import DEFAULT, urls
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.metrics.objectives import Objective
@@ -31,6 +33,7 @@ from bench.traffic.cancel import CancelPlan
 from bench.traffic.classes import TrafficClass
 from bench.traffic.shares import Shares
 from bench.verdict.limits import Limits
+from promptset.probes import Probe, make_probes, parse_probes
 from promptset.samples import Sample
 from promptset.tokens import SERVER
 
@@ -82,6 +85,28 @@ class RunConfig(Settings):
         """The name of the class of a request's number; None where there are no classes."""
         places, names = self.class_places, [one.name for one in self.classes]
         return None if places is None else lambda number: names[places(number)[0]]
+
+    def make_probes(self) -> list[Probe]:
+        """The probes of --check-answers, the same in every run of the seed. Raises SpecError if a set cannot be read."""
+        parts = parse_probes(self.probes or DEFAULT_PROBES)
+        if self.probes is None and not endpoint_of(self).takes_messages:
+            parts = tuple(part for part in parts if part.source != "tool")
+        return make_probes(parts, seed=self.seed)
+
+    @property
+    def probe_of(self) -> Callable[[int], int | None] | None:
+        """The place among the probes of a request's number, None if the request is no probe; None where no answer is checked.
+        Probes are asked in their order, again and again."""
+        share, seed = self.check_answers, self.seed
+        if share is None:
+            return None
+        shares = Shares(("load", "probes"), (1 - share, share))
+
+        def place(number: int) -> int | None:
+            which, before = shares.place(seed, number)
+            return before if which else None
+
+        return place
 
     @property
     def cancel_of(self) -> Callable[[int], int | None] | None:
@@ -188,6 +213,7 @@ class RunConfig(Settings):
         except ValidationError as e:
             raise ValueError(_first_error(e, "limits.")) from e
         known["until"] = tuple(known.get("until", ()))
+        known["expect"] = tuple(known.get("expect", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])
         found = complete(Settings.model_construct(**known))
@@ -274,6 +300,8 @@ def complete(settings: Settings) -> RunConfig:
 
 def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, Any]:
     """The lengths that nobody gave."""
+    if not endpoint_of(settings).counts_tokens:
+        return {}
     if inputs_are is not None:
         made = settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None)
         return {"batch_inputs": DEFAULT_BATCH_INPUTS[inputs_are]} if made else {}

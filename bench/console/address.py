@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from bench.console.tasks import OWN_FOLDER
 from bench.errors import UsageError
@@ -50,4 +50,4 @@ def read(runs: Path) -> tuple[str, str]:
         parts = urlsplit((runs / OWN_FOLDER / ADDRESS).read_text())
     except OSError:
         raise UsageError(f"no console was started for {runs}: python -m bench console --runs {runs}") from None
-    return f"{parts.scheme}://{parts.netloc}", dict([parts.query.split("=", 1)]).get("token", "")
+    return f"{parts.scheme}://{parts.netloc}", parse_qs(parts.query).get("token", [""])[0]

@@ -10,7 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ import httpx
 import orjson
 
 from bench.console.errors import ConsoleError, NotFound, TooLarge
+from bench.console.local_addresses import Resolve, public_address, resolved
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one upload, of what a URL gives, and of what a ZIP unpacks to."""
@@ -138,15 +139,23 @@ def _unzipped(content: bytes) -> Iterator[tuple[str, bytes]]:
         raise ConsoleError(f"the ZIP cannot be read: {e}") from e
 
 
-async def fetch(url: str, client: httpx.AsyncClient | None = None) -> tuple[str, bytes]:
-    """Name and content of what a URL gives, with limits on time, size and redirects; no cookies are sent or kept."""
+async def fetch(
+    url: str, client: httpx.AsyncClient | None = None, *, allow_local: bool = False, resolve: Resolve = resolved
+) -> tuple[str, bytes]:
+    """Name and content of what a URL gives, with limits on time, size and redirects; no cookies are sent or kept.
+
+    Raises ConsoleError. `allow_local`: addresses of this machine and its link are fetched from too.
+    """
     own = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
     try:
         for _ in range(MOST_REDIRECTS + 1):
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
                 raise ConsoleError("give an http:// or https:// URL")
             own.cookies.clear()
-            async with own.stream("GET", url, follow_redirects=False) as reply:
+            request = own.build_request("GET", url)
+            if not allow_local:
+                await _pin(request, resolve)
+            async with _sent(own, request) as reply:
                 if reply.has_redirect_location:
                     url = urljoin(url, reply.headers["location"])
                     continue
@@ -162,6 +171,24 @@ async def fetch(url: str, client: httpx.AsyncClient | None = None) -> tuple[str,
         if client is None:
             with suppress(httpx.HTTPError):
                 await own.aclose()
+
+
+async def _pin(request: httpx.Request, resolve: Resolve) -> None:
+    """Let a request go to the address that was checked; the name stays in the header and in the handshake of TLS."""
+    url = request.url
+    host = url.raw_host.decode()
+    address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)
+    request.url = url.copy_with(host=address)
+    request.extensions = {**request.extensions, "sni_hostname": host}
+
+
+@asynccontextmanager
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    reply = await client.send(request, stream=True, follow_redirects=False)
+    try:
+        yield reply
+    finally:
+        await reply.aclose()
 
 
 async def _limited(chunks: AsyncIterator[bytes]) -> bytes:

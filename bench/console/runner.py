@@ -22,9 +22,9 @@ from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console.errors import Conflict
 from bench.console.kinds import KINDS, can_resume
 from bench.console.store import Store
+from bench.console.target_keys import KeyVariables, TargetKeys
 from bench.console.task import ACTIVE, OVER
-from bench.console.tasks import LOG, PID, TaskFolder, planned_of
-from bench.endpoints import urls
+from bench.console.tasks import LOG, PID, TaskFolder, given_to_program, planned_of
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 
 LOOK_EVERY_NS = NS_PER_S // 4
@@ -33,8 +33,9 @@ LOOK_EVERY_NS = NS_PER_S // 4
 class Runner:
     """The queue, and the program that runs now."""
 
-    def __init__(self, folder: TaskFolder, store: Store) -> None:
+    def __init__(self, folder: TaskFolder, store: Store, variables: KeyVariables | None = None) -> None:
         self._folder = folder
+        self._variables = KeyVariables() if variables is None else variables
         self._store = store
         self._child: subprocess.Popen[bytes] | None = None
         self._task: str | None = None
@@ -81,32 +82,38 @@ class Runner:
             self._child = self._task = None
         if self._found is not None and not _goes_on(self._folder.path / self._found):
             self._found = None
-        if self.current is not None:
-            return
+        if self.current is None and (name := self.due()) is not None:
+            self._store.dequeue(name)
+            self._start(name)
+
+    def due(self) -> str | None:
+        """The first task of the queue that may start now: its time has come, and it has its secrets."""
         now = utc_now()
         for name, start_at in self._store.queue():
-            if start_at is None or datetime.fromisoformat(start_at) <= now:
-                self._store.dequeue(name)
-                self._start(name)
-                return
+            if start_at is not None and datetime.fromisoformat(start_at) > now:
+                continue
+            if not self.needs(name, planned_of(self._folder.path / name)):
+                return name
+        return None
+
+    def needs(self, name: str, planned: Mapping[str, Any]) -> tuple[str, ...]:
+        """The secrets (api_key, header) without which a task would be refused by its server: they must be typed again."""
+        missing = self._variables.missing(TargetKeys.stored(planned), given_to_program(planned).get("url"))
+        typed = self.secrets.get(name, {})
+        return tuple(dict.fromkeys(kind for kind in (*(planned.get("typed") or ()), *missing) if kind not in typed))
 
     def _start(self, name: str) -> None:
         path = self._folder.directory(name)
         planned = planned_of(path)
         kind = str(planned.get("kind", "run"))
-        settings: Mapping[str, Any] = planned.get("paths") or planned.get("settings") or {}
+        settings = given_to_program(planned)
         given = {key: value for key, value in settings.items() if key not in KINDS[kind].form.left_out}
-        environment = dict(os.environ)
-        if (variable := planned.get("key_variable")) and os.environ.get(variable):
-            own = urls.key_variable(str(settings.get("url", "")), settings.get("endpoint"))
-            environment[own] = os.environ[variable]
+        url, keys = settings.get("url"), TargetKeys.stored(planned)
+        environment = self._variables.environment(url, settings.get("endpoint"), keys)
         if planned.get("name"):
             given["name"] = planned["name"]
         given |= self.secrets.get(name, {})
-        variables: Mapping[str, str] = planned.get("header_variables") or {}
-        if headers := [
-            f"{header}: {os.environ[held_in]}" for header, held_in in variables.items() if os.environ.get(held_in)
-        ]:
+        if headers := self._variables.headers(url, keys):
             given["header"] = [*given.get("header", []), *headers]
         where = "--resume" if can_resume(path, kind) else "--out"
         command = [sys.executable, "-m", "bench", kind, "--config", "-", where, str(path.resolve())]

@@ -1,7 +1,10 @@
 """Who may do what over HTTP. Every request passes here before any route sees it.
 
 Host header    an IP address, localhost or the name that the console was given: another name is DNS rebinding
-token          once in the URL, then a cookie that scripts cannot read and other sites cannot send; or as a bearer token
+token          once in the URL or typed into a page, then a cookie that scripts cannot read and other sites cannot send; or as
+               a bearer token. Wrong ones are counted (guesses.py)
+origin         a request with the cookie comes from a page of this console: cookies go to every port of a host, and pages of
+               its other ports are the same site
 CSRF token     on every change that comes with the cookie; a bearer token is sent by no browser by itself
 body           limited in size as it arrives
 headers        no script but our own files, no framing, no caching
@@ -11,8 +14,9 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -21,6 +25,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.console.guesses import Guesses
 from bench.rng import secret_token
 
 CSRF_FIELD, CSRF_HEADER = "csrf", b"x-csrf-token"
@@ -47,8 +53,30 @@ COMMON_HEADERS = {
 }
 
 
+LET_IN = "/token"
+"""Where a token that was typed into a page is posted."""
+MOST_TYPED = 4_096
+"""Bytes of such a form."""
+
 SHORTEST_TOKEN = 12
 """Characters: a shorter one could be guessed."""
+LEAST_UNLIKE = 5
+"""Different characters of a token beside known words and rows of characters."""
+_KNOWN = re.compile(
+    "password|passwort|trueload|letmein|changeme|welcome|console|qwerty|qwertz|secret|bench|admin|token|asdf|test|user|root"
+)
+
+
+def token_problem(token: str) -> str | None:
+    """Why a token that a user chose is refused, as the end of a sentence. Returns None if it is good."""
+    if len(token) < SHORTEST_TOKEN:
+        return f"needs at least {SHORTEST_TOKEN} characters (given: {len(token)})"
+    left = _KNOWN.sub(" ", token.lower())
+    # What continues a row (12345, aaaa, 987) adds nothing.
+    unlike = {b for a, b in zip(" " + left, left, strict=False) if b.isalnum() and not -1 <= ord(b) - ord(a) <= 1}
+    if len(unlike) < LEAST_UNLIKE:
+        return "is easy to guess (known words, rows of characters, or few different ones): choose another"
+    return None
 
 
 class Keys:
@@ -101,7 +129,10 @@ def host_allowed(header: str, names: Iterable[str]) -> bool:
 class Guard:
     """ASGI middleware with every rule of this file. `cookie` is the name of the cookie: one for each port."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, *, host: str, cookie: str) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: Keys, *, host: str, cookie: str, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._guesses = Guesses() if say is None else Guesses(say)
         self._app = app
         self._keys = keys
         self._names = frozenset({host.lower(), socket.gethostname().lower()})
@@ -124,13 +155,13 @@ class Guard:
             return None, receive
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if (given := query.get("token", [""])[0]) and scope["method"] == "GET":
-            if not self._keys.is_token(given):
-                return _refusal(scope, 401, "the token in the URL is not that of this console"), receive
-            return self._let_in(scope), receive
-        scheme, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        by_bearer = scheme.lower() == "bearer" and self._keys.is_token(bearer)
-        if not by_bearer and not self._keys.is_session(_cookie_value(headers.get(b"cookie", b""), self._cookie)):
-            return _refusal(scope, 401, "open the URL that the console printed: it holds the token"), receive
+            refused = await self._wrong(scope, given, "the token in the URL is not that of this console")
+            return refused or self._let_in(_without_token(scope)), receive
+        if (scope["path"], scope["method"]) == (LET_IN, "POST"):
+            return await self._typed(scope, receive), receive
+        by_bearer, refused = await self._who(scope, headers)
+        if refused is not None:
+            return refused, receive
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BODY:
             return _refusal(scope, 413, f"a request has at most {MOST_BODY // 2**20} MiB"), receive
@@ -143,10 +174,47 @@ class Guard:
             return _refusal(scope, 403, "the form is not of this console's life: load the page again"), receive
         return None, _again(body)
 
-    def _let_in(self, scope: Scope) -> Response:
-        """The cookie, and the same address without the token: it shall not stand in the history."""
-        query = [(k, v) for k, v in parse_qsl(scope["query_string"].decode("latin-1")) if k != "token"]
-        to = escape("/" + scope["path"].lstrip("/\\") + (f"?{urlencode(query)}" if query else ""))
+    async def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[bool, Response | None]:
+        """Whether a bearer token came, and the refusal of a request that has neither token nor cookie."""
+        scheme, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if self._keys.is_session(_cookie_value(headers.get(b"cookie", b""), self._cookie)):
+            if scheme.lower() == "bearer" and self._keys.is_token(bearer):
+                return True, None
+            if _from_elsewhere(scope, headers):
+                return False, _refusal(
+                    scope, 403, "this request comes from a page of another address: open it from here"
+                )
+            return False, None
+        if scheme.lower() != "bearer":
+            return False, _refusal(scope, 401, "open the URL that the console printed: it holds the token")
+        return True, await self._wrong(scope, bearer, "this is not the token of this console")
+
+    async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
+        """The refusal of a token. Returns None for the right one, unless its sender has guessed too often."""
+        clock, sender = LoopClock(), str((scope.get("client") or ("unknown",))[0])
+        if locked_ns := self._guesses.locked_ns(sender, clock.now_ns()):
+            wait_s = -(-locked_ns // NS_PER_S)
+            refused = _refusal(scope, 429, f"too many wrong tokens came from your address: try again in {wait_s} s")
+            refused.headers["retry-after"] = str(wait_s)
+            return refused
+        if self._keys.is_token(given):
+            return None
+        if late_ns := self._guesses.wrong(sender, clock.now_ns()):
+            await sleep_until(clock, clock.now_ns() + late_ns)
+        return _refusal(scope, 401, sentence)
+
+    async def _typed(self, scope: Scope, receive: Receive) -> Response:
+        """The answer to a token that was typed into a page, with the address that it was asked for."""
+        body = await _read(receive, MOST_TYPED)
+        if body is None:
+            return _refusal(scope, 413, "a token is shorter")
+        typed = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
+        refused = await self._wrong(scope, typed.get("token", "").strip(), "this is not the token of this console")
+        return refused or self._let_in(typed.get("to", "/"))
+
+    def _let_in(self, address: str) -> Response:
+        """The cookie, and a page that leads to an address of this console, given without its host."""
+        to = escape("/" + address.lstrip("/\\"))
         # Not a redirect: one that began on another site, or in a file, would leave the strict cookie out.
         reply = HTMLResponse(
             "<!doctype html><meta charset=utf-8><link rel=icon href=data:,>"
@@ -156,13 +224,41 @@ class Guard:
         return reply
 
 
+def _without_token(scope: Scope) -> str:
+    """The address of a request without the token, which shall not stay in the history."""
+    query = [(k, v) for k, v in parse_qsl(scope["query_string"].decode("latin-1")) if k != "token"]
+    return str(scope["path"]) + (f"?{urlencode(query)}" if query else "")
+
+
+def _from_elsewhere(scope: Scope, headers: dict[bytes, bytes]) -> bool:
+    """Whether a page of another port or another site sent a request, other than by a link that the user followed."""
+    if headers.get(b"sec-fetch-site") not in (b"same-site", b"cross-site"):
+        return False
+    followed = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == (b"navigate", b"document")
+    return not (followed and scope["method"] in SAFE)
+
+
+def _asked_for(scope: Scope) -> str:
+    """Where a user who has typed the token goes on: to the page that was asked for, or of the task that was changed."""
+    if scope["method"] in SAFE:
+        return _without_token(scope)
+    return "/".join(scope["path"].split("/")[:3]) if scope["path"].startswith("/tasks/") else "/"
+
+
 def _refusal(scope: Scope, status: int, sentence: str) -> Response:
     if scope["path"].startswith("/api/"):
         return JSONResponse({"error": sentence}, status_code=status)
+    form = (
+        f"<form method=post action={LET_IN} class=stack><input type=hidden name=to value='{escape(_asked_for(scope))}'>"
+        "<label>Or type the token here <input type=password name=token required autocomplete=off></label>"
+        "<button class=primary>Open</button></form>"
+        if status == 401
+        else ""
+    )
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
-        f"<main class=narrow><h1>Not here</h1><p>{sentence[0].upper()}{sentence[1:]}.</p></main></html>"
+        f"<main class=narrow><h1>Not here</h1><p>{sentence[0].upper()}{sentence[1:]}.</p>{form}</main></html>"
     )
     return HTMLResponse(page, status_code=status)
 
@@ -200,13 +296,14 @@ def _csrf_of(headers: dict[bytes, bytes], body: bytes) -> str:
     return ""
 
 
-async def _read(receive: Receive) -> bytes | None:
-    """The whole body; None where it is too large, whatever its length was said to be."""
+async def _read(receive: Receive, most: int | None = None) -> bytes | None:
+    """The whole body. Returns None if it has more bytes, whatever its length was said to be."""
+    most = MOST_BODY if most is None else most
     body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > MOST_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body"):  # Nor has "http.disconnect" any.
             return bytes(body)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
-import os
 import shlex
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -27,18 +27,18 @@ from bench.config.renamed import renewed
 from bench.config.resolution import MOST_VALUES, given_again, has_few_values
 from bench.console import settings_form
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
-from bench.console.data_files import DataFiles
+from bench.console.data_files import DataFiles, fetch
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
 from bench.console.runner import Runner
-from bench.console.set_load import set_load
+from bench.console.set_load import set_load, unit_of
 from bench.console.store import Marks, Store, Target
+from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, settings_of, tokenizer_problem
 from bench.console.task import KILLED, NOT_STARTED, QUEUED, STOPPED, Task
-from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, planned_of
+from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, given_to_program, planned_of
 from bench.control import PresentLoad
-from bench.endpoints import urls
 from bench.run_files.run_directory import LIVE
 from bench.run_files.writable import make_directory
 
@@ -46,19 +46,37 @@ PROBE_WITHIN_S = 60.0
 _SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
+REMOVED = "removed"
+"""The folder, in that of the console, of tasks that were taken out of the list with their files kept."""
 MOST_ZIP_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _NewTask:
+    """A task to make. `typed` names the secrets that it needs, `secrets` has those that are known."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    title: str | None
+    keys: TargetKeys | None
+    secrets: Mapping[str, Any]
+    typed: frozenset[str]
 
 
 class Console:
     """Everything that one runs folder and one process hold."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, *, key_env: Sequence[str] = (), allow_local_data: bool = False) -> None:
+        """`key_env`: environment variables that targets may name, in addition to the default ones. `allow_local_data`: data
+        may be fetched from this machine and its link."""
         self.runs = runs
+        self._allow_local_data = allow_local_data
+        self._variables = KeyVariables(key_env)
         make_directory("--runs", runs / OWN_FOLDER)
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
         self.files = DataFiles(runs / OWN_FOLDER / "files")
         self.folder = TaskFolder(runs, self.store)
-        self.runner = Runner(self.folder, self.store)
+        self.runner = Runner(self.folder, self.store, self._variables)
         self.mock = BuiltInMock()
         self._comparer = Comparer(runs)
 
@@ -82,10 +100,8 @@ class Console:
         if task.state not in (NOT_STARTED, QUEUED) and not goes_on:
             return task
         planned = planned_of(self.runs / task.id)
-        typed = planned.get("typed") or ()
-        gone = tuple(name for name in typed if name not in self.runner.secrets.get(task.id, {}))
         # What a terminal started has no task.yaml: the flags that it was given are not known here.
-        return replace(task, needs=gone, can_go_on=goes_on) if planned else task
+        return replace(task, needs=self.runner.needs(task.id, planned), can_go_on=goes_on) if planned else task
 
     def create(
         self,
@@ -101,38 +117,49 @@ class Console:
         """A new task, started as soon as nothing else runs. Raises Refused with every problem."""
         if kind not in KINDS:
             raise ConsoleError(f"a task is of the kind {' or '.join(KINDS)}, not {kind!r}")
-        given: dict[str, Any] = dict(settings)
-        planned: dict[str, Any] = {"kind": kind}
         typed = dict(secrets or {})
-        if target:
-            saved = self.target(target)
-            given = {**_of_target(saved), **given, "url": saved.url}
-            planned |= {"key_variable": saved.key_variable, "header_variables": saved.header_variables}
-        whole = {"url": "http://127.0.0.1:1", **given} if kind == "calibrate" else given
-        problems = []
-        try:
-            paths = settings_form.check(whole, typed, self.files, kind)
-        except Refused as e:
-            problems = list(e.problems)
+        saved = self.target(target) if target and kind != "calibrate" else None
+        given, problems = aimed(settings, saved)
+        keys = None if saved is None else TargetKeys.of(saved)
+        problems += self._problems_of_keys(given, keys, typed)
         if start_at is not None:
             try:
                 start_at = _utc(start_at)
             except ValueError:
                 problems.append(("start_at", f"{start_at!r} is no time: write 2026-12-31T18:00"))
+        new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
+        task = self._made(new, problems)
+        return self._enqueue(task.id, None, start_at) if start else task
+
+    def _problems_of_keys(
+        self, given: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
+    ) -> list[tuple[str | None, str]]:
+        """Variables that cannot be used where nothing was typed instead, and another server that would get the key."""
+        sentences = [] if keys is None else [(kind, self._variables.problem(name)) for kind, name in keys.variables]
+        problems = [
+            ("target", f"{sentence}, or type it") for kind, sentence in sentences if sentence and kind not in typed
+        ]
+        return [*problems, *(tokenizer_problem(given) if keys is not None or typed else ())]
+
+    def _made(self, new: _NewTask, problems: list[tuple[str | None, str]]) -> Task:
+        """Make the directory of a task that waits for its start. Raises Refused with every problem."""
+        whole = {"url": "http://127.0.0.1:1", **new.settings} if new.kind == "calibrate" else new.settings
+        try:
+            paths = settings_form.check(whole, new.secrets, self.files, new.kind)
+        except Refused as e:
+            problems = [*e.problems, *problems]
         if problems:
-            raise Refused(problems)
-        name = self._free_name(str(title or kind))
+            raise Refused(list(dict.fromkeys(problems)))
+        name = self._free_name(str(new.title or new.kind))
         path = self.runs / name
         path.mkdir()
-        planned |= {"name": name.partition("-")[2], "settings": given, "paths": paths, "typed": sorted(typed)}
+        planned = {"kind": new.kind, **({} if new.keys is None else new.keys.to_plan()), "name": name.partition("-")[2]}
+        planned |= {"settings": dict(new.settings), "paths": paths, "typed": sorted(new.typed)}
         (path / TASK_FILE).write_text(yaml.safe_dump(planned, allow_unicode=True, sort_keys=False))
-        if title:
-            self.store.mark(name, Marks(title=title[:MOST_TEXT]))
-        if typed:
-            self.runner.secrets[name] = typed
-        if start:
-            self.store.enqueue(name, start_at)
-            self.runner.look()
+        if new.title:
+            self.store.mark(name, Marks(title=new.title[:MOST_TEXT]))
+        if new.secrets:
+            self.runner.secrets[name] = dict(new.secrets)
         return self.task(name)
 
     def _free_name(self, wish: str) -> str:
@@ -144,9 +171,9 @@ class Console:
         return next(name for name in numbered if not (self.runs / name).exists())
 
     def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
-        """Put a task that waits for its user into the queue. Raises Conflict."""
+        """Put a task that waits for its user into the queue, or give one that is in it its secrets. Raises Conflict."""
         task = self.task(name)
-        if task.state != NOT_STARTED:
+        if task.state != NOT_STARTED and not (task.state == QUEUED and task.needs):
             raise Conflict(f"{name} is {task.state}: clone it to run it again")
         return self._enqueue(name, secrets, start_at)
 
@@ -155,8 +182,9 @@ class Console:
             self.runner.secrets[name] = {**self.runner.secrets.get(name, {}), **secrets}
         task = self.task(name)
         if task.needs:
-            raise Conflict(f"{' and '.join(task.needs)} was typed in and is kept nowhere: type it again")
-        self.store.enqueue(name, None if start_at is None else _utc(start_at))
+            raise Conflict(f"{_named(task.needs)} was typed in and is in no file: type it again")
+        if task.state != QUEUED or start_at is not None:
+            self.store.enqueue(name, None if start_at is None else _utc(start_at))
         self.runner.look()
         return self.task(name)
 
@@ -179,16 +207,35 @@ class Console:
         """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
         return set_load(self.folder.directory(name), self.task(name), load)
 
-    def clone(self, name: str, changes: Mapping[str, Any], *, start: bool = True) -> Task:
-        """The same task again, with these settings changed; None takes one out."""
+    def load_unit(self, task: Task) -> str | None:
+        """The unit of the load of a task. Returns None if the load cannot be set."""
+        return unit_of(task, given_to_program(planned_of(self.folder.directory(task.id))) or task.settings)
+
+    def asks_for_secrets(self, name: str) -> bool:
+        """Whether a key or headers were typed for a task: a copy of it needs them again."""
+        return bool(planned_of(self.folder.directory(name)).get("typed"))
+
+    def clone(
+        self,
+        name: str,
+        changes: Mapping[str, Any],
+        *,
+        secrets: Mapping[str, Any] | None = None,
+        start: bool = True,
+    ) -> Task:
+        """The same task again, with these settings changed; None takes one out. It waits if a secret must be typed again."""
         old, planned = self.task(name), planned_of(self.folder.directory(name))
         settings = {key: value for key, value in {**old.settings, **changes}.items() if value is not None}
         settings = {key: value for key, value in settings.items() if key not in settings_form.LEFT_OUT}
-        new = self.create(settings, kind=old.kind, title=old.marks.title, start=False)
-        path = self.runs / new.id / TASK_FILE
-        again = planned_of(path.parent) | {key: planned.get(key) for key in ("key_variable", "header_variables")}
-        path.write_text(yaml.safe_dump(again, allow_unicode=True, sort_keys=False))
-        return self.start(new.id) if start else new
+        typed, before, keys = dict(secrets or {}), set[str](), None
+        # Keys stay with the server that they were for.
+        if origin_of(settings.get("url")) == origin_of(old.settings.get("url")):
+            keys, before = TargetKeys.stored(planned), set(planned.get("typed") or ())
+            typed = {**self.runner.secrets.get(name, {}), **typed}
+        new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))
+        secret = keys is not None or bool(new.typed)
+        task = self._made(new, tokenizer_problem(settings) if secret else [])
+        return self.start(task.id) if start and not task.needs else task
 
     def mark(self, name: str, changes: Mapping[str, Any]) -> Task:
         """Change title, label, note or baseline."""
@@ -210,14 +257,22 @@ class Console:
         if task.active:
             raise Conflict(f"{name} is {task.state}: stop it first")
         path = self.folder.directory(name)
-        self.store.forget(name)
+        self.store.forget(name, marks=files)
         self.runner.secrets.pop(name, None)
         if files:
             shutil.rmtree(path)
         else:
-            removed = self.runs / OWN_FOLDER / "removed"
+            removed = self.runs / OWN_FOLDER / REMOVED
             removed.mkdir(parents=True, exist_ok=True)
             path.rename(removed / name)
+
+    def restore(self, name: str) -> Task:
+        """Put a task back that was moved aside, with its title and label. Raises NotFound."""
+        path = self.runs / OWN_FOLDER / REMOVED / name
+        if TASK_NAME.fullmatch(name) is None or not path.is_dir() or (self.runs / name).exists():
+            raise NotFound(f"there is no removed task {name!r}")
+        path.rename(self.runs / name)
+        return self.task(name)
 
     def move(self, name: str, places: int) -> None:
         if name not in self.runner.queue:
@@ -310,6 +365,11 @@ class Console:
                 return fits, {key: value for key, value in named.items() if key not in left_out}
         raise ConsoleError(f"not known: {', '.join(sorted(unknown))}")
 
+    async def fetch(self, url: str, *, whole: bool = False) -> list[str]:
+        """Keep the data file that a URL gives; returns the names of its files. Raises ConsoleError."""
+        name, content = await fetch(url, allow_local=self._allow_local_data)
+        return await asyncio.to_thread(self.files.add, name, content, whole=whole)
+
     # Targets.
 
     def targets(self) -> list[Target]:
@@ -333,13 +393,12 @@ class Console:
         problems: list[tuple[str | None, str]] = []
         if not target.name or TASK_NAME.fullmatch(target.name) is None or target.name == MOCK:
             problems.append(("name", "give it a name of letters, digits, dots and dashes"))
-        for variable in (target.key_variable, *(target.header_variables or {}).values()):
-            if variable is not None and not os.environ.get(variable):
-                problems.append(
-                    ("key_variable", f"the console has no environment variable {variable}: set it and start again")
-                )
+        keys = TargetKeys.of(target)
+        for kind, variable in () if keys is None else keys.variables:
+            if sentence := self._variables.problem(variable):
+                problems.append(("key_variable" if kind == "api_key" else "header_variables", sentence))
         try:
-            settings_form.check(_of_target(target), {}, self.files)
+            settings_form.check(settings_of(target), {}, self.files)
         except Refused as e:
             problems += e.problems
         if problems:
@@ -352,14 +411,17 @@ class Console:
         self.store.remove_target(self.target(name).name)
 
     def probe(self, settings: Mapping[str, Any], secrets: Mapping[str, Any], target: Target | None) -> str:
-        """Ask a server for one short reply, as a run does first. Returns a sentence; raises ConsoleError."""
-        given = {**({} if target is None else _of_target(target)), **settings}
+        """Ask the server of a task for one short reply, as its run does first. Returns a sentence; raises ConsoleError."""
+        given, problems = aimed(settings, target)
+        keys = None if target is None else TargetKeys.of(target)
+        if problems := [*problems, *self._problems_of_keys(given, keys, secrets)]:
+            raise Refused(problems)
         paths = settings_form.check(given, secrets, self.files)
-        environment = dict(os.environ)
-        if target is not None and target.key_variable and os.environ.get(target.key_variable):
-            own = urls.key_variable(str(given.get("url", "")), given.get("endpoint"))
-            environment[own] = os.environ[target.key_variable]
-        content = yaml.safe_dump({**paths, **secrets, **_SMALL_RUN})
+        environment = self._variables.environment(given.get("url"), given.get("endpoint"), keys)
+        typed = dict(secrets)
+        if headers := self._variables.headers(given.get("url"), keys):
+            typed["header"] = [*typed.get("header", ()), *headers]
+        content = yaml.safe_dump({**paths, **typed, **_SMALL_RUN})
         with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
             command = [sys.executable, "-m", "bench", "run", "--config", "-", "--out", f"{folder}/run", "--quiet"]
             try:
@@ -377,9 +439,8 @@ class Console:
         return "it answers" + (f", with the model {model}" if model else "")
 
 
-def _of_target(target: Target) -> dict[str, Any]:
-    known = {"url": target.url, "endpoint": target.endpoint, "model": target.model, "tokenizer": target.tokenizer}
-    return {key: value for key, value in known.items() if value}
+def _named(needs: Sequence[str]) -> str:
+    return " and ".join({"api_key": "the API key", "header": "the headers"}.get(kind, kind) for kind in needs)
 
 
 def _utc(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from bench import control
 from bench.config.run_config import implied_mode
@@ -17,13 +19,13 @@ _PLANS_ITS_LOAD = ("steps", "ramp", "ramp_up", "until", "repeats")
 """Settings with which nobody may change the load."""
 
 
-def unit_of(task: Task) -> str | None:
-    """What the load of a task is a number of, where it can be set while it runs; None where its page has no field for it."""
-    if task.kind != "run" or task.over or any(task.settings.get(key) for key in _PLANS_ITS_LOAD):
+def unit_of(task: Task, given: Mapping[str, Any]) -> str | None:
+    """The unit of the load of a task, from the settings that its program gets. Returns None if the load cannot be set."""
+    if task.kind != "run" or task.over or any(given.get(key) for key in _PLANS_ITS_LOAD):
         return None
-    if task.settings.get("sessions_begin") == "middle":
+    if given.get("sessions_begin") == "middle":
         return None
-    settings = Settings.model_construct(**task.settings)
+    settings = Settings.model_construct(**given)
     mode = MODES.get(implied_mode(settings))
     return None if mode is None else mode.unit_of(settings)
 

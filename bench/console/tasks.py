@@ -30,6 +30,7 @@ from bench.manifest import Manifest
 from bench.results.summary import from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
 from bench.run_files.run_state import RunState
+from bench.traffic.classes import mix_of
 from bench.verdict import headline
 
 TASK_FILE = "task.yaml"
@@ -164,7 +165,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     name, planned = path.name, planned_of(path)
     kind = str(planned.get("kind") or kind_of(path))
     base = Task(id=name, state=NOT_STARTED, kind=kind, settings=renewed(planned.get("settings", {})))
-    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(base.settings, kind))
+    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(given_to_program(planned), kind))
     if kind in series.READERS and (found := series.read(base, path)) is not None:
         if found.state in OVER and name in queue:
             return replace(found, state=QUEUED, has_report=False)
@@ -198,7 +199,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         ended=manifest.ended,
     )
     if directory.is_held:
-        return replace(run, state=str(manifest.state or RunState.RUNNING))
+        return replace(run, state=str(manifest.state or RunState.RUNNING), sparkline=_sparkline(path / LIVE, _RECENT))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
         state = STOPPED if manifest.stop_reason == "interrupted" else ENDED
         run = replace(run, state=state, has_report=True)
@@ -230,6 +231,11 @@ def planned_of(path: Path) -> dict[str, Any]:
     return content
 
 
+def given_to_program(planned: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as the program of a task gets them: a mix as its content, files as their paths."""
+    return renewed(planned.get("paths") or planned.get("settings") or {})
+
+
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     """A load in a few words."""
     if kind in series.READERS:
@@ -240,6 +246,8 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     if config.get("requests"):
         limit.append(f"{config['requests']} requests")
     until = f", {' or '.join(limit)}" if limit else ""
+    if isinstance(mix := config.get("mix"), dict) and (traffic := mix_of(mix)) is not None and traffic.rates:
+        return f"{traffic.rate:g} requests/s in {len(traffic.classes)} classes{until}"
     if config.get("rate"):
         return f"{config['rate']} requests/s{until}"
     if config.get("mode") in ("throughput", "trace"):
@@ -277,10 +285,21 @@ def _with_summary(task: Task, path: Path) -> Task:
     )
 
 
-def _sparkline(path: Path) -> tuple[float, ...]:
-    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1."""
+_RECENT = 64 * 1024
+"""Bytes of live.jsonl, about a minute, of which the list shows a load that goes on: it asks every two seconds."""
+
+
+def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
+    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1.
+
+    `last`: of the end of the file alone, so many bytes.
+    """
     try:
-        rows = [orjson.loads(line)["second"] for line in path.read_bytes().splitlines()[:-1]]
+        with path.open("rb") as file:
+            if last is not None and (size := path.stat().st_size) > last:
+                file.seek(size - last)
+                file.readline()
+            rows = [orjson.loads(line)["second"] for line in file.read().splitlines()[:-1]]
     except (OSError, orjson.JSONDecodeError, KeyError):
         return ()
     values = [row["output_tokens"] or row.get("inputs") or row["succeeded"] for row in rows]

@@ -92,7 +92,7 @@ def certificate_document(certificate: Certificate) -> Document:
     """The document of certificate.json."""
     run, verdict = certificate.run, certificate.verdict
     tone, meaning = MEANINGS[verdict.status]
-    about = " · ".join(map(str, (run["host"].get("name", "a machine"), run["name"], certificate.date)))
+    about = " · ".join(map(str, (run.host.get("name", "a machine"), run.name, certificate.date)))
     charts = tuple(ChartBlock(chart, Level.PAGE) for chart in certificate_charts.build(certificate))
     return Document(
         "Calibration certificate",
@@ -104,7 +104,7 @@ def certificate_document(certificate: Certificate) -> Document:
             Section("About this certificate", tuple(_about(certificate))),
         ),
         about=about,
-        name=f"Certificate: {run.get('name') or 'calibration'}",
+        name=f"Certificate: {run.name or 'calibration'}",
         footer=FOOTER,
     )
 
@@ -321,11 +321,11 @@ def _about(certificate: Certificate) -> Iterator[Block]:
     shape, run = certificate.shape, certificate.run
     load = [Fact(name, number(getattr(shape, key))) for key, name in _SIZE]
     load += [Fact(name, str(getattr(shape, key))) for key, name in _KIND]
-    command = run.get("command")
-    load.append(Fact("Command", shlex.join(map(str, command)) if isinstance(command, list) else str(command)))
+    load.append(Fact("Command", run.command if isinstance(run.command, str) else shlex.join(run.command)))
     yield Facts("The load", tuple(load), half=True)
-    yield Facts("The machine", tuple(joined({**run["host"], **run["versions"]})), half=True)
-    if limits := list(_limits(run["config"].get("limits", {}))):
+    yield Facts("The machine", tuple(joined({**run.host, **run.versions})), half=True)
+    limits = run.config.get("limits")
+    if isinstance(limits, dict) and (limits := list(_limits(limits))):
         yield Facts("Limits of errors", tuple(limits), half=True)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
-from bench.metrics.catalog import METRICS, WHOLE_RESPONSE, Metric
+from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, WHOLE_RESPONSE, Metric
 from bench.results.certificate import LedgerCalibration
 from bench.results.status import Status
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.results.summary import ObjectiveResult, RunSummary
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
+def flat(values: Mapping[str, object], prefix: str = "") -> list[Fact]:
     """Nested values as rows with dotted names, without those that are empty or None."""
     rows: list[Fact] = []
     for key, value in values.items():
@@ -38,7 +38,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[Fact]:
     return rows
 
 
-def joined(values: Mapping[str, Any]) -> list[Fact]:
+def joined(values: Mapping[str, object]) -> list[Fact]:
     """The same with one row per key: the values nested below it share one line."""
     rows: list[Fact] = []
     for key, value in values.items():
@@ -93,8 +93,8 @@ def counts(summary: RunSummary) -> list[Fact]:
             )
         )
     if row.warmup.requests:
-        found_warmup = summary.run.get("warmup")
-        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup['lasted_s'])}."
+        found_warmup = summary.run.warmup
+        ended = "" if found_warmup is None else f" The run found its end after {seconds(found_warmup.lasted_s)}."
         meaning = f"Sent before the run; not in its numbers.{ended}"
         rows.append(Fact("Warm-up", number(row.warmup.requests), meaning))
     failures = summary.latency_of_failures_ms
@@ -204,7 +204,7 @@ def client(summary: RunSummary) -> list[Fact]:
                 "Ready to run, but waiting.",
             )
         )
-    if (priority := summary.run.get("priority")) is not None:
+    if isinstance(priority := summary.run.priority, str):
         rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:
         found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max', unit=' ms')}"
@@ -235,11 +235,17 @@ def has_tokens(summary: RunSummary) -> bool:
     return summary.inputs is None
 
 
+def counts_tokens(summary: RunSummary) -> bool:
+    """Whether there are any tokens, of inputs at least."""
+    return summary.inputs is None or summary.inputs.have_tokens
+
+
 def latencies(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
     if has_tokens(summary):
-        return METRICS
-    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in WHOLE_RESPONSE}
+        return {name: metric for name, metric in METRICS.items() if name != "ttfb"}
+    names = WHOLE_RESPONSE if counts_tokens(summary) else OF_ANY_RESPONSE
+    found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
     # No text arrives in such a reply: the catalog's words are those of generated text.
     return found | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
 
@@ -251,6 +257,8 @@ def rate_names(summary: RunSummary) -> dict[str, tuple[str, str]]:
     """The rates that a run has, by their key: title and unit."""
     if summary.inputs is None:
         return RATE_NAMES
+    if not summary.inputs.have_tokens:
+        return {"requests_per_s": RATE_NAMES["requests_per_s"]}
     are = summary.inputs.are
     return {
         "requests_per_s": RATE_NAMES["requests_per_s"],
@@ -340,7 +348,7 @@ _ENDED_EARLY = {
 
 def ended_early(summary: RunSummary) -> list[str]:
     """A sentence if something ended the run before its load was over."""
-    why = _ENDED_EARLY.get(summary.run.get("stop_reason", ""))
+    why = _ENDED_EARLY.get(summary.run.stop_reason or "")
     if why is None:
         return []
     planned, sent = summary.counts.planned, summary.counts.sent

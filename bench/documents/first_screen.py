@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.documents import details, formatting, remarks
 from bench.documents.details import has_tokens
@@ -58,8 +58,7 @@ def first_screen(summary: RunSummary) -> Sequence[Block]:
 def sent_words(summary: RunSummary) -> str:
     """What was sent, in a line: the load, the requests, their tokens, the kind of reply and the model."""
     run, counts, inputs = summary.run, summary.counts, summary.inputs
-    config = run.get("config", {})
-    parts = [_load_words(summary, config), details.requests_text(counts.sent + counts.failed_unsent)]
+    parts = [_load_words(summary), details.requests_text(counts.sent + counts.failed_unsent)]
     if inputs is None:
         tokens, n = summary.tokens, counts.succeeded
         counted = (tokens.usage if tokens.counted_by.usage == n else tokens.asked).input
@@ -69,17 +68,17 @@ def sent_words(summary: RunSummary) -> str:
             f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
             for k, (side, mean) in enumerate(means)
         ]
-    else:
+    elif inputs.have_tokens:
         parts.append(f"{number(inputs.per_request.mean)} {inputs.are} each")
-    if endpoint := run.get("endpoint"):
-        streamed = "streamed " if has_tokens(summary) and config.get("stream", True) else ""
-        parts.append(f"{streamed}{endpoint}")
-    if model := run.get("model"):
-        parts.append(f"model {model}" if ", " not in str(model) else f"models {model}")
+    if run.endpoint:
+        streamed = "streamed " if has_tokens(summary) and run.config.get("stream", True) else ""
+        parts.append(f"{streamed}{run.endpoint}")
+    if run.model:
+        parts.append(f"model{'s' if ', ' in run.model else ''} {run.model}")
     return ", ".join(parts)
 
 
-def _load_words(summary: RunSummary, config: Mapping[str, Any]) -> str:
+def _load_words(summary: RunSummary) -> str:
     load, segments = summary.load, summary.segments or ()
     if len(segments) > 1:
         ends = [end for segment in segments for end in (segment.first, segment.last)]
@@ -92,8 +91,9 @@ def _load_words(summary: RunSummary, config: Mapping[str, Any]) -> str:
     sessions = summary.sessions
     if sessions is not None and sessions.offered_per_s is not None:
         return f"{number(sessions.offered_per_s)} sessions/s"
-    if config.get("concurrency"):
-        return f"{number(config['concurrency'])} users"
+    users = summary.run.config.get("concurrency")
+    if isinstance(users, int) and users:
+        return f"{number(users)} users"
     return "all at once" if load.mode == "throughput" else f"mode {load.mode}"
 
 
@@ -179,7 +179,7 @@ def _numbers(summary: RunSummary) -> Table:
     """The table to see first: latencies and rates with their intervals, and the error that a calibration found."""
     calibration = summary.calibration
     known = details.latencies(summary)
-    rows = [_latency(summary, name, calibration) for name in ("ttft", "tpot", "e2el") if name in known]
+    rows = [_latency(summary, name, calibration) for name in _first_latencies(summary) if name in known]
     rows += _job_rows(summary)
     rates = _rates(summary)
     throughput = summary.throughput
@@ -198,6 +198,10 @@ def _numbers(summary: RunSummary) -> Table:
         "Latency and throughput", columns, tuple(rows), below=("95% interval", "error"), beside=True, notes=notes,
         level=Level.FIRST, half=True, lead=True,
     )  # fmt: skip
+
+
+def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
+    return ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
 
 
 def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
@@ -231,6 +235,8 @@ def _of_jobs(value: float | None, ends: Sequence[float] | None) -> Cell:
 def _rates(summary: RunSummary) -> list[tuple[str, str]]:
     if summary.inputs is None:
         return [("output_tokens_per_s", "Output tokens/s"), ("requests_per_s", "Requests/s")]
+    if not summary.inputs.have_tokens:
+        return [("requests_per_s", "Requests/s")]
     are = f"{summary.inputs.are.capitalize()}/s"
     return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
 
@@ -308,7 +314,7 @@ def _longer(summary: RunSummary) -> Iterator[Finding]:
     for stat in ("p50", "p90", "p99"):
         missing = row.too_few.get(stat)
         if missing is not None and missing.run_s is not None:
-            requests = summary.run.get("config", {}).get("requests")
+            requests = summary.run.config.get("requests")
             instead = "in place of --requests " if requests is not None else ""
             name = headline.PERCENTILES[stat]
             text = f"{instead}gives {'the median' if stat == 'p50' else name} its interval"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.documents import formatting
-from bench.documents.details import has_tokens
+from bench.documents.details import counts_tokens, has_tokens
 from bench.metrics.catalog import METRICS
 from bench.results.numbers import Metric
 
@@ -57,7 +57,7 @@ class _Numbers:
 
 def rows(summary: RunSummary) -> list[ToolRow]:
     """Our own numbers first, then those of each tool; no rows where no request gave a number."""
-    if not summary.latency["e2el_ms"].n:
+    if not summary.latency["e2el_ms"].n or not counts_tokens(summary):
         return []
     tokens, rates = has_tokens(summary), summary.throughput
     keys = [METRICS[name].key for name in (SHOWN if tokens else ("e2el",))]

@@ -54,7 +54,8 @@ def _row(part: PartNumbers, *, tokens: bool) -> tuple[str, ...]:
     latency, rates = part.latency, part.throughput
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
-    per_second = (number(rates.requests_per_s), number(rates.of("output_tokens_per_s" if tokens else "inputs_per_s")))
+    delivered = rates.of("output_tokens_per_s" if tokens else "inputs_per_s")
+    per_second = (number(rates.requests_per_s), number(delivered))
     return (part.name, f"{part.sent:,}", *times, *per_second, f"{part.failed:,}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.documents import packing
-from bench.documents.details import has_tokens
+from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.time_charts import RunNumbers
 from bench.metrics.step_histograms import BORDERS, PER_OCTAVE
 
@@ -49,6 +49,7 @@ def period_data(run: RunNumbers) -> dict[str, Any] | None:
                 key: [round(amount, 1) for amount in amounts]
                 for key, name in AMOUNTS.items()
                 if has_tokens(run.summary) == (name == "output_tokens")
+                and counts_tokens(run.summary)
                 and (amounts := getattr(series, name)) is not None
             },
         },

@@ -37,4 +37,4 @@ def warnings(summary: RunSummary) -> list[str]:
 
 def notes(summary: RunSummary) -> list[str]:
     """What the run noted of itself."""
-    return [str(note) for note in summary.run.get("notes") or ()]
+    return [*(summary.run.notes or ())]

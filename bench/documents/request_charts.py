@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.documents.charts import Chart, Line, Panel, round_step
-from bench.documents.details import has_tokens
+from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.time_charts import TIME_AXIS, RunNumbers, span, time_ticks
 
 if TYPE_CHECKING:
@@ -120,6 +120,19 @@ def _sent_s(row: ShownRequest) -> float:
     return row.sent_s
 
 
+def _sizes(run: RunNumbers, rows: Sequence[ShownRequest]) -> tuple[Line, ...]:
+    """How large requests were, and their replies, in tokens or inputs; nothing if nobody counts either."""
+    if not counts_tokens(run.summary):
+        return ()
+    tokens = has_tokens(run.summary)
+    return (
+        Line("prompt tokens" if tokens else "input tokens", [row.input_tokens for row in rows], hidden=True, unit=""),
+        Line("output tokens", [row.output_tokens for row in rows], hidden=True, unit="")
+        if tokens
+        else Line("inputs", [row.inputs for row in rows], hidden=True, unit=""),
+    )
+
+
 def timeline(run: RunNumbers) -> Chart | None:
     """From when to when requests waited to be sent, waited for the first token, and were answered."""
     if run.page is None:
@@ -159,10 +172,7 @@ def timeline(run: RunNumbers) -> Chart | None:
         Line("queued", queued_ms, hidden=True, unit="ms"),
         *([Line("TTFT", [row.ttft_ms for row in rows], hidden=True, unit="ms")] if tokens else ()),
         Line("E2EL", [row.e2el_ms for row in rows], hidden=True, unit="ms"),
-        Line("prompt tokens" if tokens else "input tokens", [row.input_tokens for row in rows], hidden=True, unit=""),
-        Line("output tokens", [row.output_tokens for row in rows], hidden=True, unit="")
-        if tokens
-        else Line("inputs", [row.inputs for row in rows], hidden=True, unit=""),
+        *_sizes(run, rows),
     )
     return Chart(
         key="timeline",

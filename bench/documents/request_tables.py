@@ -24,15 +24,17 @@ class RequestRow:
     error: str = ""
 
 
-def _sizes(row: ShownRequest, tokens: bool) -> tuple[tuple[str, str], ...]:
+def _sizes(row: ShownRequest, tokens: bool | None) -> tuple[tuple[str, str], ...]:
     """How large a request was, and its reply."""
     if tokens:
         return ("Prompt tokens", number(row.input_tokens)), ("Output tokens", number(row.output_tokens))
+    if tokens is None:
+        return ()
     return ("Inputs", number(row.inputs)), ("Input tokens", number(row.input_tokens))
 
 
-def slowest(page: PageData | None, *, tokens: bool = True) -> list[RequestRow]:
-    """The slowest requests, the slowest first. `tokens`: replies are generated text."""
+def slowest(page: PageData | None, *, tokens: bool | None = True) -> list[RequestRow]:
+    """The slowest requests, the slowest first. `tokens`: replies are generated text; None: nobody counts tokens."""
     return [
         RequestRow(
             row.id,
@@ -47,7 +49,7 @@ def slowest(page: PageData | None, *, tokens: bool = True) -> list[RequestRow]:
     ]
 
 
-def failed(page: PageData | None, *, tokens: bool = True) -> list[RequestRow]:
+def failed(page: PageData | None, *, tokens: bool | None = True) -> list[RequestRow]:
     """The first requests that failed."""
     return [
         RequestRow(

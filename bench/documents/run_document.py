@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bench.documents import (
     calibration_words,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from bench.results.certificate import KnownCalibration
     from bench.results.load import SteadyWindow
     from bench.results.numbers import Latency, Metric, TooFewValues
+    from bench.results.run import RunOrigin
     from bench.results.summary import RunSummary
 
 MAIN_METRICS = ("ttft", "tpot", "itl", "e2el", "tps")
@@ -68,7 +69,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
     """The document of a summary."""
     run = summary.run
     numbers = RunNumbers(summary, page)
-    name = str(run.get("name") or "Load test")
+    name = run.name or "Load test"
     counts = Facts("Requests", tuple(details.counts(summary)), half=True)
     # Beside the first table is room for them, unless there are objectives or errors.
     above = not summary.errors and not summary.slo.objectives
@@ -84,7 +85,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         *_other_tools(summary),
         _configuration(run),
     )
-    about = " · ".join(str(run[key]) for key in ("url", "started") if run.get(key))
+    about = " · ".join(word for word in (run.url, run.started) if word)
     return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
 
 
@@ -232,7 +233,7 @@ def _charts(numbers: RunNumbers) -> Iterator[Block]:
 
 
 def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
-    tokens = details.has_tokens(summary)
+    tokens = details.has_tokens(summary) if details.counts_tokens(summary) else None
     tables = (
         ("The slowest requests", request_tables.slowest(page, tokens=tokens)),
         ("Failed requests", request_tables.failed(page, tokens=tokens)),
@@ -299,8 +300,9 @@ def _measurement(summary: RunSummary) -> Iterator[Block]:
     if notes := remarks.notes(summary):
         yield Findings(tuple(Finding(note, "quiet") for note in notes))
     yield Facts("Load", (*details.load(summary), *details.window(summary)), half=True)
-    tokens = "Tokens" if details.has_tokens(summary) else "Inputs"
-    yield Facts(tokens, tuple(token_details.tokens(summary)), half=True)
+    if rows := token_details.tokens(summary):
+        other = "Inputs" if details.counts_tokens(summary) else "Responses"
+        yield Facts("Tokens" if details.has_tokens(summary) else other, tuple(rows), half=True)
     yield Facts("The client itself", tuple(details.client(summary)), half=True, level=Level.DETAILS)
     yield from _calibration(summary.calibration)
 
@@ -374,7 +376,7 @@ def _other_tools(summary: RunSummary) -> Iterator[Section]:
     yield Section("What other tools would print", tuple(blocks), folded=True)
 
 
-def _configuration(run: Mapping[str, Any]) -> Section:
+def _configuration(run: RunOrigin) -> Section:
     found = configuration(run)
     blocks: list[Block] = [
         Facts("Settings that differ from the defaults", tuple(found.changed), none="None.", half=True,

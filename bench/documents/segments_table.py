@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.documents.details import has_tokens
+from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import NOTHING, number, statistic
 
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary, Segment
 
 _HEADS_OF_INPUTS = ("E2EL p50", "p99", "req/s", "inputs/s", "in flight", "failed")
+_HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")
 _HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
 NOTE = (
     "Latencies in ms, of requests sent in the measured time: a step is measured once it has settled (10 s, or 2.5 times the "
@@ -49,26 +50,30 @@ def unit(summary: RunSummary) -> str:
 
 def heads(summary: RunSummary) -> tuple[str, ...]:
     """What stands over the cells of a row."""
-    return _HEADS if has_tokens(summary) else _HEADS_OF_INPUTS
+    of_inputs = _HEADS_OF_INPUTS if counts_tokens(summary) else _HEADS_OF_REQUESTS
+    return _HEADS if has_tokens(summary) else of_inputs
 
 
 def rows(summary: RunSummary) -> list[SegmentRow]:
     """The rows of a summary; none where the load stays."""
-    return [_row(segment, tokens=has_tokens(summary)) for segment in summary.segments or ()]
+    tokens = has_tokens(summary) if counts_tokens(summary) else None
+    return [_row(segment, tokens=tokens) for segment in summary.segments or ()]
 
 
-def _row(segment: Segment, *, tokens: bool) -> SegmentRow:
+def _row(segment: Segment, *, tokens: bool | None) -> SegmentRow:
+    """`tokens`: replies are generated text; None: nobody counts tokens."""
     latency, throughput = segment.latency, segment.throughput
     first, last = (number(load) for load in (segment.first, segment.last))
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
+    delivered = [] if tokens is None else [number(throughput.of("output_tokens_per_s" if tokens else "inputs_per_s"))]
     return SegmentRow(
         load=first if first == last else f"{first}–{last}",
         time=f"{segment.measured_from_s:.1f}–{segment.end_s:.1f} s",
         cells=(
             *times,
             number(throughput.requests_per_s),
-            number(throughput.of("output_tokens_per_s" if tokens else "inputs_per_s")),
+            *delivered,
             number(segment.concurrency_mean),
             f"{segment.failed:,}" if segment.sent else NOTHING,
         ),

@@ -5,26 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
-
 from bench.documents.charts import Chart, Line, Panel, categories
 from bench.documents.document import Fact
 from bench.documents.formatting import number, share
 from bench.documents.time_charts import RunNumbers
+from bench.results.server import SAID_TIMES
 
 if TYPE_CHECKING:
-    from bench.results.numbers import Statistics
     from bench.results.server import SaidDrafts
     from bench.results.summary import RunSummary
 
 STATS = {"mean": "Average", "p50": "Median", "p90": "P90", "p99": "P99"}
-_TIMES = {
-    "queue_ms": ("Queue", "From its queue to the first step."),
-    "prefill_ms": ("Prefill", "From the first step to the first token."),
-    "ttft_ms": ("TTFT", "Queue and prefill."),
-    "decode_ms": ("Decode", "From the first token to the last."),
-    "outside_ms": ("TTFT outside", "The rest of the client's TTFT: network, HTTP, and the server's front end."),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +32,15 @@ def times(summary: RunSummary) -> list[TimeRow]:
     """The times that replies say; none of a run whose replies say none."""
     if summary.server_requests is None:
         return []
-    said = asdict(summary.server_requests)
-    return [_time(name, meaning, said[key]) for key, (name, meaning) in _TIMES.items() if said[key].n]
-
-
-def _time(name: str, meaning: str, row: Statistics) -> TimeRow:
-    return TimeRow(name, meaning, tuple(number(row.of(stat)) for stat in STATS), f"{row.n:,}")
+    return [
+        TimeRow(
+            SAID_TIMES[key].title or key,
+            SAID_TIMES[key].description or "",
+            tuple(number(row.of(stat)) for stat in STATS),
+            f"{row.n:,}",
+        )
+        for key, row in summary.server_requests.times().items()
+    ]
 
 
 def facts(summary: RunSummary) -> list[Fact]:

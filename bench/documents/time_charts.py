@@ -182,9 +182,10 @@ def tps(run: RunNumbers) -> Chart:
 
 def inputs_per_s(run: RunNumbers) -> Chart | None:
     """Inputs and their tokens over time."""
-    if run.summary.inputs is None or run.series.inputs is None or run.series.input_tokens is None:
+    inputs = run.summary.inputs
+    if inputs is None or not inputs.have_tokens or run.series.inputs is None or run.series.input_tokens is None:
         return None
-    are = run.summary.inputs.are
+    are = inputs.are
     panels = (
         Panel(f"{are}/s", (Line(are, _rates(run, run.series.inputs), "area"),)),
         Panel("input tokens/s", (Line("input tokens", _rates(run, run.series.input_tokens), "area", "second"),)),

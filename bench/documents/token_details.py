@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
 from msgspec.structs import asdict
 
 from bench.documents import prefix_cache
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 def tokens(summary: RunSummary) -> list[Fact]:
     """Tokens asked for, tokens received, and how they were counted."""
+    if summary.inputs is not None and not summary.inputs.have_tokens:
+        return _responses(summary, summary.inputs)
     row, counted_by = summary.tokens, asdict(summary.tokens.counted_by)
     by = ", ".join(f"{name} {n:,}" for name, n in counted_by.items() if n)
     rows = [Fact("Input tokens", number(row.usage.input), "From the server's usage.")]
@@ -106,6 +109,20 @@ def _kinds(row: Tokens) -> list[Fact]:
         if calls.calls_per_reply != 1:
             text += f" · {calls.calls_per_reply:.3g} calls each on average"
         rows.append(Fact("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
+    return rows
+
+
+def _responses(summary: RunSummary, row: InputCounts) -> list[Fact]:
+    """What came back from any HTTP service: statuses and bytes."""
+    by_status = ", ".join(f"{status}: {n:,}" for status, n in summary.counts.by_status.items())
+    rows = [Fact("Statuses", by_status or NOTHING, "Responses by their status.")]
+    for name, each, what in (
+        ("Bytes sent", row.bytes_sent, "requests"),
+        ("Bytes received", row.bytes_received, "responses"),
+    ):
+        if each is not UNSET and each.n:
+            text = f"average {number(each.mean)} · median {number(each.p50)} · max {number(each.max)}"
+            rows.append(Fact(name, text, f"Bodies of the successful {what}."))
     return rows
 
 

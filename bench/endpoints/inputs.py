@@ -7,15 +7,15 @@ A reply that fails the check is no success, whatever its status. All of that is 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 import orjson
 
 from bench.endpoints import decoding, failure
 from bench.endpoints.failure import error_of, excerpt, page_title
-from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, put_own
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions, put_own
 from bench.endpoints.usage import input_tokens
 from bench.records import Outcome
 from bench.workload import Encoded, InputBatch
@@ -29,16 +29,10 @@ class ReplyError(Exception):
     """The reply is not what was asked for; its words say why."""
 
 
-class InputsEndpoint(ABC):
+class InputsEndpoint(Endpoint):
     """An endpoint whose requests have inputs. Subclasses place them in the body and check the reply."""
 
-    path: ClassVar[str]
-    takes_messages: ClassVar[bool] = False
-    inputs_are: ClassVar[str | None]
-    spoken_by: ClassVar[str]
-    key_variable: ClassVar[str] = "OPENAI_API_KEY"
-    usage_on_request: ClassVar[bool] = False
-    probe_tokens: ClassVar[int] = 4
+    generates = False
 
     @abstractmethod
     def fields(self, sample: Sample) -> dict[str, Any]:
@@ -52,10 +46,6 @@ class InputsEndpoint(ABC):
     def check(self, reply: object, options: ReadOptions) -> int | None:
         """The dimensions of the embeddings, where the reply has any. Raises ReplyError where it is not what was asked for."""
 
-    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        """The key goes as a bearer token."""
-        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
-
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A full body keeps its own fields, except fields for generated text."""
         body = dict(sample.body) if sample.body is not None else self.fields(sample)
@@ -67,10 +57,6 @@ class InputsEndpoint(ABC):
         return Encoded(
             body=orjson.dumps(body), stream=False, output_tokens_asked=None, batch=self.batch(body), model=own_model
         )
-
-    def event_reader(self, options: ReadOptions) -> NoReturn:
-        """Nothing is asked for as a stream."""
-        raise AssertionError(f"{self.path} has no streams")
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         """Decode and check a response. A reply of 700 KB (32 embeddings of 1,024 numbers) takes 1 to 3 ms."""
@@ -88,9 +74,6 @@ class InputsEndpoint(ABC):
             return _malformed(str(e))
         tokens, wrong = input_tokens(reply) if isinstance(reply, dict) else (None, None)
         return ParsedReply(input_tokens=tokens, usage_contradiction=wrong, dimensions=dimensions, complete=True)
-
-    def error_message(self, body: bytes) -> str:
-        return failure.error_message(body)
 
 
 def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str, Any]]:

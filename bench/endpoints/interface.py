@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from bench.endpoints.server_words import SILENT, ServerWords
-from bench.records import Outcome, TokensFrom
+from bench.endpoints import failure
+from bench.endpoints.server_words import SILENT
+from bench.records import REQUESTS, Outcome, ServerWords, TokensFrom
 from bench.workload import Encoded, InputBatch
 from promptset.answers import Answer
 from promptset.samples import Sample
@@ -34,6 +36,8 @@ class BodyOptions:
     extra: Mapping[str, Any] | None = None
     websocket: bool = False
     """Bodies are messages of a WebSocket (Responses): its replies are streams without being asked for."""
+    own: Endpoint | None = None
+    """The endpoint of the run, if it is not an entry of ENDPOINTS: defined by a file, or made of the settings."""
 
     @property
     def exact_lengths(self) -> bool:
@@ -113,6 +117,8 @@ class ParsedReply:
     """Numbers in each embedding of the reply."""
     server: ServerWords = SILENT
     """The server's own numbers for the request, besides its usage."""
+    limited: bool = False
+    """Whether it says that it ended at the limit of tokens."""
     answer: Answer | None = None
     """What the next request of the conversation says of the reply, where that was asked for."""
     complete: bool = False
@@ -150,49 +156,64 @@ class EventReader(Protocol):
         """The parsed response. `unfinished`: the bytes of an event that did not end."""
 
 
-class Endpoint(Protocol):
-    """One API."""
+Framing = Literal["sse", "lines", "chunks"]
+"""What an event of a stream is: a server-sent event, a line (NDJSON), or each piece of the body as it arrives."""
+
+
+class Endpoint(ABC):
+    """One API: a file in this folder, and a line in ENDPOINTS. What most APIs share is the default here."""
+
+    path: str
+    """Below `root`. `{model}` in it stands for the model of the request."""
+    root: str = "/v1"
+    """The root of the API, which a URL may leave out."""
+    takes_messages: bool = False
+    """Whether a prompt is a chat: messages, tools, turns."""
+    generates: bool = True
+    """Whether replies are generated text. Others have no stream, no output tokens and none of their latencies."""
+    inputs_are: str | None = None
+    """What a request is made of (texts, documents), in the plural, if replies are no generated text."""
+    spoken_by: str = "an OpenAI-compatible server"
+    """What serves this API, for people."""
+    key_variable: str = "OPENAI_API_KEY"
+    """The environment variable of the API key."""
+    usage_on_request: bool = False
+    """Whether a stream has usage only where the request asks for it (`stream_options`)."""
+    probe_tokens: int = 4
+    """How long a reply the probe asks for: as short as servers allow."""
+    framing: Framing = "sse"
+    """How a streamed reply is cut into events."""
+    method: str = "POST"
+    lists_models: bool = True
+    """Whether the server may list its models at `/v1/models`."""
+    may_be_empty: bool = False
+    """Whether a success may have no body."""
 
     @property
-    def path(self) -> str:
-        """Below the API's root (`/v1`)."""
-
-    @property
-    def takes_messages(self) -> bool:
-        """Whether a prompt is a chat: messages, tools, turns."""
-
-    @property
-    def inputs_are(self) -> str | None:
-        """What a request is made of, in the plural (texts, documents), where its reply is no generated text: such an endpoint
-        has no stream, no output tokens and none of their latencies. None for an endpoint that generates."""
-
-    @property
-    def spoken_by(self) -> str:
-        """What serves this API, for people: an OpenAI-compatible server."""
-
-    @property
-    def key_variable(self) -> str:
-        """The environment variable of the API key."""
-
-    @property
-    def usage_on_request(self) -> bool:
-        """Whether a stream has usage only where the request asks for it (`stream_options`)."""
-
-    @property
-    def probe_tokens(self) -> int:
-        """How long a reply the probe asks for: as short as servers allow."""
+    def counts_tokens(self) -> bool:
+        """Whether tokens are counted, of inputs at least."""
+        return self.inputs_are != REQUESTS
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        """The headers of every request, including the headers with the key."""
+        """The headers of every request, including the header with the key, which is a bearer token by default."""
+        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
 
+    def accepts(self, status: int) -> bool:
+        """Whether a response with this status is a success, as far as its status says."""
+        return 200 <= status < 300
+
+    @abstractmethod
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The body of a sample."""
 
     def event_reader(self, options: ReadOptions) -> EventReader:
         """A reader for one streamed response."""
+        raise AssertionError(f"{self.path} has no streams")
 
+    @abstractmethod
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         """Decode a response that came in one piece."""
 
     def error_message(self, body: bytes) -> str:
         """What an error response says, for people."""
+        return failure.error_message(body)

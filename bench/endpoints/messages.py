@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import messages_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, ParsedReply, Problem, ReadOptions, asked_tokens, put_own
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions, asked_tokens, put_own
 from bench.endpoints.messages_reader import MessagesReader, blocks_of, usage_of, wrong_reason
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -24,16 +22,13 @@ MOST_TOKENS = 4096
 """The API wants a limit in every request. It is this where neither the data nor the flags say one."""
 
 
-class Messages:
+class Messages(Endpoint):
     """`POST /v1/messages`. Usage always comes; a stream ends with `message_stop`."""
 
-    path: ClassVar[str] = "/messages"
-    takes_messages: ClassVar[bool] = True
-    inputs_are: ClassVar[str | None] = None
-    spoken_by: ClassVar[str] = "a server of Anthropic's Messages"
-    key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
-    usage_on_request: ClassVar[bool] = False
-    probe_tokens: ClassVar[int] = 4
+    path = "/messages"
+    takes_messages = True
+    spoken_by = "a server of Anthropic's Messages"
+    key_variable = "ANTHROPIC_API_KEY"
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         """The version of the API, and the key."""

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
-from bench.endpoints import failure, whole_reply
+from bench.endpoints import whole_reply
 from bench.endpoints.answer_parts import CallParts
-from bench.endpoints.interface import TOOL_CHOICES, BodyOptions, ParsedReply, ReadOptions, asked_tokens, put_own
+from bench.endpoints.interface import (
+    TOOL_CHOICES,
+    BodyOptions,
+    Endpoint,
+    ParsedReply,
+    ReadOptions,
+    asked_tokens,
+    put_own,
+)
 from bench.endpoints.stream_reader import StreamReader
 from bench.workload import Encoded
 from promptset.samples import Sample
 
 
-class OpenAIEndpoint(ABC):
+class OpenAIEndpoint(Endpoint):
     """An endpoint of the dialect. Subclasses define the prompt, and where a choice has its text."""
 
-    path: ClassVar[str]
-    takes_messages: ClassVar[bool]
-    inputs_are: ClassVar[str | None] = None
-    spoken_by: ClassVar[str] = "an OpenAI-compatible server"
-    key_variable: ClassVar[str] = "OPENAI_API_KEY"
-    usage_on_request: ClassVar[bool] = True
-    probe_tokens: ClassVar[int] = 4
-    text_field: ClassVar[bytes]
+    usage_on_request = True
+    text_field: bytes
     """The bytes before the text in an event that has only a piece of text."""
 
     @abstractmethod
@@ -59,10 +61,6 @@ class OpenAIEndpoint(ABC):
     def texts(self, choice: Mapping[str, Any]) -> tuple[str, str]:
         """Of a choice of a whole reply: all its text, and the text without reasoning and tool calls."""
 
-    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        """The key goes as a bearer token."""
-        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
-
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""
         body = dict(sample.body) if sample.body is not None else self.prompt_fields(sample)
@@ -93,9 +91,6 @@ class OpenAIEndpoint(ABC):
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
         return whole_reply.read_whole(body, self, options)
-
-    def error_message(self, body: bytes) -> str:
-        return failure.error_message(body)
 
 
 def choices_asked(body: Mapping[str, Any]) -> int:

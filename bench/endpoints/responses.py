@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
 from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.failure import excerpt, is_limit
-from bench.endpoints.interface import BodyOptions, ParsedReply, ReadOptions, asked_tokens, put_own
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, ReadOptions, asked_tokens, put_own
 from bench.endpoints.responses_reader import ResponsesReader, incomplete_reason, items_of, usage_of, wrong_end
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
@@ -18,21 +18,13 @@ from bench.workload import Encoded
 from promptset.samples import Sample
 
 
-class Responses:
+class Responses(Endpoint):
     """`POST /v1/responses`. Usage comes with the last event, which says whether the response is complete."""
 
-    path: ClassVar[str] = "/responses"
-    takes_messages: ClassVar[bool] = True
-    inputs_are: ClassVar[str | None] = None
-    spoken_by: ClassVar[str] = "an OpenAI-compatible server"
-    key_variable: ClassVar[str] = "OPENAI_API_KEY"
-    usage_on_request: ClassVar[bool] = False
-    probe_tokens: ClassVar[int] = 16
+    path = "/responses"
+    takes_messages = True
+    probe_tokens = 16
     """OpenAI's own server takes no less."""
-
-    def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
-        """The key goes as a bearer token."""
-        return () if api_key is None else (("authorization", f"Bearer {api_key}"),)
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A sample that is a full request body keeps its own fields; `extra` wins over all."""

@@ -13,34 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 from bench.endpoints.usage import whole_number
+from bench.records import ServerWords
 
 MOST_POSITIONS = 1000
 """No server proposes more drafts at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerWords:
-    """By the server's own clock and count. None: it does not say it."""
-
-    queue_ms: float | None = None
-    """From the queue to the first step."""
-    prefill_ms: float | None = None
-    """From the first step to the first token."""
-    decode_ms: float | None = None
-    """From the first token to the last."""
-    draft_steps: int | None = None
-    """Steps that verified drafts."""
-    draft_tokens: int | None = None
-    accepted_tokens: int | None = None
-    """Of the drafts; the token that the model adds to them is none."""
-    acceptance: tuple[int, ...] | None = None
-    """How many of the `draft_steps` accepted the draft at each position, in order."""
-
 
 SILENT = ServerWords()
 
@@ -61,9 +41,9 @@ def server_words(metrics: object, timings: object) -> ServerWords:
     if drafted is not None and accepted is not None and accepted > drafted:
         drafted = accepted = None
     return ServerWords(
-        queue_ms=_ms(of_vllm.get("queue_time_ms")),
-        prefill_ms=_ms(of_llama.get("prompt_ms")) if prefill_ms is None else prefill_ms,
-        decode_ms=_ms(of_llama.get("predicted_ms")) if decode_ms is None else decode_ms,
+        server_queue_ms=_ms(of_vllm.get("queue_time_ms")),
+        server_prefill_ms=_ms(of_llama.get("prompt_ms")) if prefill_ms is None else prefill_ms,
+        server_decode_ms=_ms(of_llama.get("predicted_ms")) if decode_ms is None else decode_ms,
         draft_steps=_count(of_drafts.get("num_spec_steps")),
         draft_tokens=drafted,
         accepted_tokens=accepted,

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit, urlunsplit
 
 from bench.endpoints import DEFAULT, ENDPOINTS
+from bench.endpoints.interface import Endpoint
 
 _WITHOUT_V1 = re.compile(r"/v\d+((alpha|beta|preview)\d*)?(/|$)|/openai/deployments/[^/]+$")
 """Roots of an API: paths with a version (/v1, /api/v3, /v1beta/openai), and Azure's deployments."""
@@ -17,7 +18,7 @@ def endpoint_of(url: str) -> str | None:
         path = urlsplit(url).path.rstrip("/")
     except ValueError:
         return None
-    named = [name for name, endpoint in ENDPOINTS.items() if path.endswith(endpoint.path)]
+    named = [name for name, endpoint in ENDPOINTS.items() if endpoint.path and path.endswith(endpoint.path)]
     # `/chat/completions` ends with `/completions` too.
     return max(named, key=lambda name: len(ENDPOINTS[name].path), default=None)
 
@@ -29,9 +30,20 @@ def key_variable(url: str, endpoint: object = None) -> str:
 
 
 def endpoint_url(url: str, endpoint: str) -> str:
+    """The full URL of an entry of ENDPOINTS, as `url_of`."""
+    return url_of(url, ENDPOINTS[endpoint])
+
+
+def url_of(url: str, endpoint: Endpoint) -> str:
     """The full URL of the endpoint. `http://h`, `http://h/`, `http://h/v1` and the whole path all mean the same. A root that
-    says another version (`/api/v3`, `/v1beta/openai`) is taken as it is."""
-    return _api_url(url, ENDPOINTS[endpoint].path)
+    says another version (`/api/v3`, `/v1beta/openai`) is taken as it is. An endpoint without a root has its whole path below
+    the server's, and without a path the URL is its own."""
+    if endpoint.root:
+        return _api_url(url, endpoint.path)
+    parts = urlsplit(url)
+    path, _, query = endpoint.path.partition("?")
+    root = parts.path if not path else parts.path.rstrip("/").removesuffix(path)
+    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (query, parts.query)))))
 
 
 def models_url(url: str) -> str:

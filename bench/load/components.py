@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, Clock
 from bench.endpoints import ENDPOINTS, urls
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.secrets import redactor, secrets_of
 from bench.transport import TRANSPORTS
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
-    if not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
+    if config.check_answers == 1 or not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
@@ -39,6 +40,8 @@ def tokenizer_of(config: RunConfig) -> Tokenizer | None:
 
 def _needs_tokenizer(config: RunConfig) -> bool:
     """Whether texts are made, or those of the user's own are counted, since their tokenizer is named."""
+    if not endpoint_of(config).counts_tokens:
+        return False
     return config.dataset is None or config.recipe is not None or config.tokenizer is not None
 
 
@@ -56,6 +59,32 @@ def source_of(
     """
     worker, step = (0, 1) if share is None else (share.worker, share.workers)
     first = worker + skip * step
+    if config.check_answers is not None:
+        return _with_probes(config, tokenizer, salt, first=first, step=step)
+    return _load_source(config, tokenizer, salt, first=first, step=step)
+
+
+def _with_probes(
+    config: RunConfig, tokenizer: Tokenizer | None, salt: str | None, *, first: int, step: int
+) -> Source[Any]:
+    """What is sent where answers are checked."""
+    from bench.sources.probed import Probed, ProbesAlone, probe_sample
+
+    try:
+        probes = config.make_probes()
+    except SpecError as e:
+        raise UsageError([f"--probes: {problem}" for problem in e.problems]) from e
+    takes_messages = endpoint_of(config).takes_messages
+    samples = [probe_sample(probe, config.endpoint, takes_messages=takes_messages) for probe in probes]
+    place = config.probe_of
+    if place is None or config.check_answers == 1:
+        return ProbesAlone(samples, first=first, step=step)
+    return Probed(_load_source(config, tokenizer, salt, first=first, step=step), samples, place, first=first, step=step)
+
+
+def _load_source(
+    config: RunConfig, tokenizer: Tokenizer | None, salt: str | None, *, first: int, step: int
+) -> Source[Any]:
     places = config.class_places
     if places is None:
         return _source_of(config, tokenizer, salt, first=first, step=step)
@@ -93,7 +122,7 @@ def _source_of(
             tokenizer,
             seed=config.seed,
             salt=salt,
-            chat=ENDPOINTS[config.endpoint].takes_messages,
+            chat=endpoint_of(config).takes_messages,
             first=first,
             step=step,
         )
@@ -154,13 +183,15 @@ def target_of(config: RunConfig) -> Target:
     def headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
         return (*((name, value) for name, value in endpoint.headers(api_key) if name not in names), *given)
 
-    places = {
-        name: Destination(urls.endpoint_url(config.url, name), headers(endpoint))
-        for name, endpoint in ENDPOINTS.items()
-    }
+    def place(endpoint: Endpoint) -> Destination:
+        return Destination(urls.url_of(config.url, endpoint), headers(endpoint), endpoint.method)
+
+    usual = place(endpoint_of(config))
+    places = {name: place(endpoint) for name, endpoint in ENDPOINTS.items()}
     return Target(
-        url=places[config.endpoint].url,
-        headers=places[config.endpoint].headers,
+        url=usual.url,
+        headers=usual.headers,
+        method=usual.method,
         others=places,
         ca_file=config.ca_file,
         insecure=config.insecure,
@@ -187,8 +218,8 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     # would delay the load, and its word would confirm itself.
     if tokenizer is not None and not tokenizer.is_remote and (config.tokenizer is not None or config.check_usage):
         count = lambda text: tokenizer.count_plain([text])[0]  # noqa: E731
-    endpoint = ENDPOINTS[config.endpoint]
+    endpoint = endpoint_of(config)
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
     redact = redactor(run_secrets(config, headers))
-    reading = Reading(endpoint=endpoint, count=count, redact=redact)
+    reading = Reading(endpoint=endpoint, count=count, redact=redact, store_texts=config.store_texts)
     return TRANSPORTS[config.transport](target, reading, clock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench import endpoints
+from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
 from bench.load.active_load import ActiveLoad, ReadyWorker
 from bench.load.feed import FeedProcess, ProcessFeed
@@ -62,6 +63,8 @@ def needs_feed(config: RunConfig) -> bool:
     """Whether requests will probably be made beside the load: not if they come from a file, are so few that all are made
     before it, or are counted by a server."""
     makes_texts = config.dataset is None or config.recipe is not None
+    if not endpoint_of(config).counts_tokens:
+        makes_texts = config.body_template is not None
     here = config.tokenizer is None or (config.tokenizer != SERVER and "://" not in config.tokenizer)
     total = config.length.total
     return makes_texts and here and (total is None or total > AHEAD)
@@ -94,6 +97,7 @@ class Worker:
             step=share.workers,
             cancel=config.cancel_of,
             class_of=config.class_of,
+            probe_of=config.probe_of,
         )
         self._load = config.load.worker_load(source, encode, numbering, share)
         requests, samples = shard_names(None if assignment.alone else share.worker)

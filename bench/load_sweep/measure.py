@@ -85,7 +85,7 @@ def sweep(
         made = series.make(visit.name, step.config, before=before, again=again)
         summary = made.result.summary
         run = RunNumbers.of(visit.name, visit.load, visit.repeat, summary, open_loop=loads.kind == "rate")
-        return _Measured(run, summary.run["model"], _p90_s(summary), made.took_ns)
+        return _Measured(run, summary.run.model, _p90_s(summary), made.took_ns)
 
     def write_file(measured: Sequence[_Measured], end: End | None) -> None:
         facts = SweepFacts(

@@ -58,6 +58,7 @@ _ALL: tuple[Metric, ...] = (
     RequestMetric("e2el_from_intended_ms", "e2el_from_intended", "ms", "E2EL from due", "E2EL counted from the moment the request was due.", "last token chunk − intended", request_metrics.e2el_from_intended_ms, request_metrics.last_token_bounds),  # noqa: E501
     RequestMetric("ttfo_ms", "ttfo", "ms", "TTFO", "Time to first output: like TTFT, but reasoning does not count.", "first token chunk that is not reasoning − sent", request_metrics.ttfo_ms, request_metrics.first_output_bounds),  # noqa: E501
     TokenMetric("chunk_gap_ms", "chunk_gap", "ms", "Chunk gap", "The pause between two neighbouring chunks of text, however many tokens they carry.", "between neighbouring token chunks: one value per gap", token_gaps.chunk_gap_ns),  # noqa: E501
+    RequestMetric("ttfb_ms", "ttfb", "ms", "TTFB", "Time to first byte: from sending the request until the first byte of the response arrives.", "first byte − sent", request_metrics.ttfb_ms, request_metrics.exact_bounds),  # noqa: E501
 )
 # fmt: on
 
@@ -67,7 +68,9 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 REQUEST_METRICS: dict[str, RequestMetric] = {n: m for n, m in METRICS.items() if isinstance(m, RequestMetric)}
 
 WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
-"""The metrics that a response has which did not come as a stream."""
+"""The metrics of a response that did not come as a stream, as far as they are about what it holds."""
+OF_ANY_RESPONSE = WHOLE_RESPONSE | {"ttfb"}
+"""The metrics of a response of which nothing is read."""
 
 
 def request_values(table: RecordTable) -> dict[str, Floats]:

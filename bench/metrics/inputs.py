@@ -15,17 +15,23 @@ class Inputs:
 
     def __init__(self) -> None:
         self._each = array("q")
+        self._bytes = {"bytes_sent": array("q"), "bytes_received": array("q")}
         self._dimensions: Counter[int] = Counter()
 
     def add(self, table: RecordTable) -> None:
-        """Count the inputs of requests, and the replies of each number of dimensions."""
+        """Count the inputs and bytes of requests, and the replies of each number of dimensions."""
         self._each.frombytes(table.ints("inputs").tobytes())
         self._dimensions.update(number for number in table.column("dimensions") if number is not None)
+
+        for name, values in self._bytes.items():
+            values.frombytes(table.ints(name).tobytes())
 
     def describe(self, inputs_are: str) -> InputCounts:
         """`inputs` of a summary: what they are, how many, their distribution over the requests, and the replies by their
         dimensions."""
+        of_any = {name: describe(sorted(values)) for name, values in self._bytes.items()}
         return InputCounts(
+            **(of_any if inputs_are == "requests" else {}),
             are=inputs_are,
             total=sum(self._each),
             per_request=describe(sorted(self._each)),

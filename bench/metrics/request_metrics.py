@@ -110,6 +110,13 @@ def ttfo_ms(table: RecordTable) -> Floats:
     return _ms(rows, sent_ns, table.chunk_ns[at] if len(table.chunk_ns) else sent_ns)
 
 
+def ttfb_ms(table: RecordTable) -> Floats:
+    """Time to first byte of a response that succeeded, from the moment of sending."""
+    has_sent, sent_ns = table.known("sent_ns")
+    has_byte, first_byte_ns = table.known("first_byte_ns")
+    return _ms(table.ok & has_sent & has_byte, sent_ns, first_byte_ns)
+
+
 def _answered(table: RecordTable) -> tuple[Mask, Ints]:
     """Which requests have an answer, and when its last text, or the whole of it, was there."""
     streamed = table.sizes > 0
@@ -199,6 +206,12 @@ def time_until_failure_ms(table: RecordTable) -> Floats:
 
 Bounds = tuple[Floats, Floats]
 """The least and the greatest values that stamps, where they are bounds, allow."""
+
+
+def exact_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """Of a metric that ends with a stamp of its own, which is exact."""
+    del table
+    return values, values
 
 
 def first_token_bounds(table: RecordTable, values: Floats) -> Bounds:

@@ -9,10 +9,12 @@ import numpy as np
 
 from bench.metrics.catalog import REQUEST_METRICS, request_values
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, output_tokens, send_lateness_ms
-from bench.records import RequestRecord
+from bench.records import RequestRecord, ServerWords
 from bench.records.record_table import Floats, RecordTable
 
 Row = dict[str, Any]
+_SAID = [name for name in ServerWords.__struct_fields__ if name != "acceptance"]
+"""What the server said, but for lists: a cell holds one number."""
 
 
 def request_rows(table: RecordTable, start_ns: int) -> Iterator[Row]:
@@ -63,12 +65,7 @@ def _row(record: RequestRecord, start_ns: int, values: Row) -> Row:
         "tool_calls": record.tool_calls,
         "inputs": record.inputs,
         "dimensions": record.dimensions,
-        "server_queue_ms": record.server_queue_ms,
-        "server_prefill_ms": record.server_prefill_ms,
-        "server_decode_ms": record.server_decode_ms,
-        "draft_steps": record.draft_steps,
-        "draft_tokens": record.draft_tokens,
-        "accepted_tokens": record.accepted_tokens,
+        **{name: getattr(record, name) for name in _SAID},
         "bytes_sent": record.bytes_sent,
         "bytes_received": record.bytes_received,
         "clock": record.clock,

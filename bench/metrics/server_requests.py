@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise, zip_longest
 
 import numpy as np
@@ -11,19 +11,28 @@ import numpy as np
 from bench.metrics.arrays import known
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import ttft_ms
-from bench.records.record_table import RecordTable
-from bench.results.server import DraftPosition, SaidCached, SaidDrafts, ServerSaid, StepsByTokens
+from bench.records.record_table import Floats, RecordTable
+from bench.results.server import SAID_TIMES, DraftPosition, SaidCached, SaidDrafts, ServerSaid, StepsByTokens
 
-TIMES = ("queue_ms", "prefill_ms", "decode_ms", "ttft_ms", "outside_ms")
-"""Of the server's own clock, but for the last: what the client's TTFT has more than the server's, which is the sum of queue
-and prefill."""
+
+def _ttft_ms(table: RecordTable) -> Floats:
+    """The server's own TTFT. Who says no queue has none that it knows of."""
+    queue = table.floats("server_queue_ms")
+    return table.floats("server_prefill_ms") + np.where(np.isnan(queue), 0.0, queue)
+
+
+COMPUTED: Mapping[str, Callable[[RecordTable], Floats]] = {
+    "ttft_ms": _ttft_ms,
+    "outside_ms": lambda table: ttft_ms(table) - _ttft_ms(table),
+}
+"""The times of `ServerSaid` that no record has. The field `server_X_ms` of the records has the others."""
 
 
 class ServerRequests:
     """Add the successful requests of a run."""
 
     def __init__(self) -> None:
-        self._times: dict[str, array[float]] = {name: array("d") for name in TIMES}
+        self._times: dict[str, array[float]] = {name: array("d") for name in SAID_TIMES}
         self._cached = _Cached()
         self._drafts = _Drafts()
 
@@ -31,11 +40,9 @@ class ServerRequests:
         """Requests, in any order."""
         self._cached.add(table)
         self._drafts.add(table)
-        queue, prefill, decode = (table.floats(f"server_{name}_ms") for name in ("queue", "prefill", "decode"))
-        # Who says no queue has none that it knows of.
-        server = prefill + np.where(np.isnan(queue), 0.0, queue)
-        for name, values in zip(TIMES, (queue, prefill, decode, server, ttft_ms(table) - server), strict=True):
-            self._times[name].frombytes(known(values).tobytes())
+        for name, held in self._times.items():
+            values = COMPUTED[name](table) if name in COMPUTED else table.floats(f"server_{name}")
+            held.frombytes(known(values).tobytes())
 
     def describe(self) -> ServerSaid | None:
         """As summary.json holds it; None where no reply says more than its cached tokens: `tokens` has those too."""

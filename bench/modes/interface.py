@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from bench.clock import NS_PER_S
 from bench.dispatch.closed_loop import ClosedLoop
 from bench.dispatch.open_loop import OpenLoop
-from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints import ENDPOINTS
+from bench.endpoints.choice import endpoint_of
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
+from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
@@ -93,7 +95,7 @@ class Numbering:
     """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
 
     `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
-    where there are none.
+    where there are none. `probe_of` says which of the probes it is; None where no answer is checked.
     """
 
     run_id: str
@@ -101,6 +103,7 @@ class Numbering:
     step: int
     cancel: Callable[[int], int | None] | None = None
     class_of: Callable[[int], str] | None = None
+    probe_of: Callable[[int], int | None] | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
         """The requests of these samples, with these numbers."""
@@ -112,6 +115,7 @@ class Numbering:
             step=self.step,
             cancel=self.cancel,
             class_of=self.class_of,
+            probe_of=self.probe_of,
         )
 
 
@@ -304,6 +308,14 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     if settings.recipe is not None:
         recipe = recipes.load(settings.recipe)
     inputs_are = inputs_of(settings)
+    if not endpoint_of(settings).counts_tokens:
+        return HttpSpec(
+            path=None if settings.dataset is None else Path(settings.dataset),
+            rows=settings.rows,
+            body=settings.body,
+            template=settings.body_template,
+            by_time=by_time,
+        )
     if settings.dataset is not None and recipe is None:
         from bench.sources.rows import RowsSpec
 
@@ -343,15 +355,16 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
 def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
     """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
     others have different numbers, and are not mixed. Over a WebSocket there is no other endpoint."""
-    inputs_are = ENDPOINTS[DEFAULT if settings.endpoint is None else settings.endpoint].inputs_are
     if settings.websocket:
         return (("responses", True),)
-    return tuple((name, at.takes_messages) for name, at in ENDPOINTS.items() if at.inputs_are == inputs_are)
+    inputs_are, generates = inputs_of(settings), endpoint_of(settings).generates
+    same = {name: at for name, at in ENDPOINTS.items() if at.generates == generates and at.inputs_are == inputs_are}
+    return tuple((name, at.takes_messages) for name, at in same.items())
 
 
 def inputs_of(settings: Settings) -> str | None:
     """What the requests of a run are made of, where its endpoint generates no text; None where it does."""
-    return ENDPOINTS[settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT].inputs_are
+    return endpoint_of(settings).inputs_are
 
 
 def ramp_ns(settings: Settings) -> int:

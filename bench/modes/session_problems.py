@@ -6,7 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints import ENDPOINTS
+from bench.endpoints.choice import endpoint_of, name_of
 from bench.modes.concurrency import Concurrency
 from bench.modes.interface import flag
 from bench.modes.rate import shape_problems
@@ -21,8 +22,8 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
     problems = _rate_problems(settings, given) if settings.rate is not None else _users_problems(settings, given)
     if settings.sessions_begin == "recorded":
         problems += _recorded_problems(settings, given)
-    endpoint = settings.endpoint or urls.endpoint_of(settings.url) or DEFAULT
-    if not ENDPOINTS[endpoint].takes_messages:
+    endpoint = name_of(settings)
+    if not endpoint_of(settings).takes_messages:
         chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
         problems.append(f"--mode sessions needs an endpoint of chats ({chats}): {endpoint} have no turns")
     recorded = is_recording(settings)

@@ -26,6 +26,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+REQUESTS = "requests"
+"""What a request is made of if nobody counts its tokens: of itself. Then `inputs` is 1."""
 TOKEN_KINDS = frozenset("ctf")
 """The kinds of chunk that bear generated text."""
 MOST_TOKENS = 10_000_000
@@ -72,104 +74,159 @@ Asked = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class RequestRecord(
-    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False
-):
-    """One request as the client saw it. The module docstring has the rules of the fields."""
+class ServerWords(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """A server's own numbers for one request, besides its usage: fields of every record. None if the reply lacks them.
+
+    `bench/endpoints/server_words.py` reads them. The report shows `server_X_ms` if `ServerSaid` (bench/results/server.py)
+    has a field `X_ms`.
+    """
+
+    server_queue_ms: Milliseconds | None = None
+    """From its queue to the first step, by the server's clock (vLLM's `queue_time_ms`)."""
+    server_prefill_ms: Milliseconds | None = None
+    """From the first step to the first token (vLLM's `time_to_first_token_ms`, llama.cpp's `prompt_ms`)."""
+    server_decode_ms: Milliseconds | None = None
+    """From the first token to the last (vLLM's `generation_time_ms`, llama.cpp's `predicted_ms`)."""
+    draft_steps: Count | None = None
+    """Speculative decoding: steps that verified drafts."""
+    draft_tokens: Count | None = None
+    """The drafts."""
+    accepted_tokens: Count | None = None
+    """The accepted drafts; the token that the model adds to them does not count."""
+    acceptance: tuple[Count, ...] | None = None
+    """The `draft_steps` that accepted the draft at each position, first to last."""
+
+
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The answer in a reply: kept of probes (--check-answers), and of every request with --store-texts."""
+
+    content: str = ""
+    """Its text, without reasoning and tool calls."""
+    tool_calls: tuple[tuple[str, str], ...] = ()
+    """Name and arguments of each call, as the model wrote them."""
+    limited: bool = False
+    """Whether it ended at the limit of tokens."""
+
+
+class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """One request as the client saw it. The module docstring has the rules of the fields.
+
+    The string below a field describes it in docs/run-directory.md, and on the reference page of the files.
+    ."""
 
     id: str
+    """`<run>-<index>`, also sent as the header `x-request-id`."""
     index: Count
+    """Its number in the run, from 0, with the warm-up."""
     phase: Phase
+    """`warmup` or `run`."""
     session: str | None = None
+    """The session named by its row of the data set."""
     intended_ns: Count
+    """When it was due: by the schedule, or when its user became free."""
     eligible_ns: Count | None
+    """`intended_ns`, or when a slot under `--max-concurrency` was free, if that is later."""
     connect_ns: Count | None
+    """A duration: the wait for a new connection; 0 if it was open."""
     sent_ns: Count | None
+    """Immediately before its first byte was handed to the kernel; of the first attempt."""
     first_byte_ns: Count | None
+    """Arrival of the response's first byte."""
     end_ns: Count
+    """Arrival of its last byte, or when it failed."""
     attempts: Count
+    """2 if a reused connection died before any answer, within a second, and a fresh one was tried: `sent_ns` is the first
+    send, `resent_ns` the second, and chunks and status are those of the second."""
     status: Count | None
+    """The HTTP status."""
     outcome: Outcome
+    """How it ended."""
     error: str | None = None
+    """The error message."""
     chunk_ns: tuple[Count, ...] = ()
+    """Arrival of the last byte of each event."""
     chunk_bound_ns: tuple[Count | None, ...] | None = None
+    """If events shared a read: the earliest time at which each can have arrived (null: its stamp is exact)."""
     chunk_tokens: tuple[Tokens, ...] | None = None
+    """Tokens of each event; null if unknown."""
     chunk_kind: str = ""
+    """One letter an event: r role, c content, t reasoning, f tool call, u usage, o other."""
     input_tokens_asked: Asked | None = None
+    """Input tokens by our tokenizer."""
     input_tokens: Tokens | None = None
+    """Input tokens by the server's usage."""
     cached_tokens: Tokens | None = None
-    """Of `input_tokens`, those that the server says it took from its cache."""
+    """Input tokens that came from the server's cache, as the server says."""
     output_tokens_asked: Asked | None = None
+    """`max_tokens`."""
     output_tokens: Tokens | None = None
+    """Tokens received."""
     output_tokens_from: TokensFrom | None = None
+    """The source of that count: `usage`, `tokenizer`, `limit` or `chunks`."""
     output_tokens_counted: Tokens | None = None
-    """Our own count over the received text, where a tokenizer was at hand: checked against the server's usage."""
+    """Our own count of the text, if the tokenizer is known; checked against the server's usage."""
     usage_contradiction: str | None = None
-    """Why the server's usage was not believed: it said more than was asked for, say, or 0 where there is text."""
+    """Why the server's usage cannot be true, and was not used."""
     reasoning_tokens: Tokens | None = None
-    """Of `output_tokens`, those of reasoning, where the server says so."""
+    """The reasoning tokens in `output_tokens`, by the server's usage."""
     tool_calls: Count | None = None
-    """Calls of tools in the reply; None where they are not known: another endpoint, no reply, an older record."""
+    """Calls of tools in the reply; null if unknown."""
     inputs: Count | None = None
-    """Texts to embed, or documents to rank, of a request whose reply is no generated text."""
+    """Texts to embed, or documents to rank; null for other endpoints."""
     dimensions: Count | None = None
     """Numbers in each embedding of the reply."""
     bytes_sent: Count = 0
+    """The body of the request, before HTTP framing."""
     bytes_received: Count = 0
+    """The body of the response, after HTTP framing and before gunzip."""
     clock: Clock = "user"
+    """`kernel`: stamps by the kernel; `user`: by the program after each read; `mixed`: some of each."""
     coalesced: Count = 0
-    """Chunks that shared a read with a later one."""
+    """Events that shared a read with a later one."""
     worker: Count = 0
+    """The process that sent it, from 0."""
     endpoint: str | None = None
-    """The endpoint that its data named; None: that of the run."""
+    """The endpoint named by its row of the data set; null: that of the run."""
     model: str | None = None
-    """The model that it named, where those of the run may differ; None: that of the run."""
+    """The model named by its row of the data set, or drawn; null: that of the run."""
     traffic_class: str | None = None
-    """Its class, where the run has several (--mix)."""
+    """Its class, in a run with `--mix`; null in others."""
+    probe: Count | None = None
+    """Its number among the probes of the run, from 0, with `--check-answers`; null of other requests."""
+    answer: StoredAnswer | None = None
+    """Of probes, and of every request with `--store-texts`: its `content`, its `tool_calls` (name and arguments of each), and
+    whether it is `limited` (ended at the limit of tokens)."""
     session_number: Count | None = None
-    """Number of its session in the run. This and what follows: as planned, and only in mode sessions."""
+    """Mode sessions: the number of its session in the run (each replay has its own). This and the next rows up to
+    `cached_tokens_planned` are the plan of its session, and null in other modes."""
     session_turns: Count | None = None
-    """Turns of its whole session."""
+    """The turns of its session."""
     session_turns_before: Count | None = None
-    """Where its session began in the middle: its turns that were before that, and never sent."""
+    """Turns that were skipped because the session began in the middle."""
     turn: Count | None = None
-    """Its number in its session, from 0."""
+    """The number of its turn in its session, from 0."""
     job: Count | None = None
-    """Number of its job in its session, from 0: a job is a user's request with all its steps."""
+    """The number of its job in the session, from 0: a job is a user's request with all its steps."""
     job_step: Count | None = None
-    """Its number among the steps of its job, from 0."""
+    """Its step in the job, from 0."""
     job_steps: Count | None = None
-    """Steps of its whole job."""
+    """The job's steps."""
     job_cut: bool | None = None
-    """True where turns of its job were never sent, because its session began in the middle."""
+    """True if the session began in the middle of the job."""
     agent: str | None = None
-    """The sub-agent that sent it; None: the main one."""
+    """The sub-agent that sent it; null: the main one."""
     after: tuple[Count, ...] | None = None
-    """The turns that had to end before it was due; None: the one before it, or none before the first."""
+    """The turns that had to end before it was due; null: the one before it."""
     pause_ns: Count | None = None
-    """From the end of the last of these to this request."""
+    """The pause after the last of these ended."""
     pause: Pause | None = None
-    """Who took that pause: a person, or a tool."""
+    """Its cause: `human`, `tool`, or null if unknown."""
     cached_tokens_planned: Asked | None = None
-    """Of its prompt, the tokens that a prefix cache without end holds by then."""
-    server_queue_ms: Milliseconds | None = None
-    """By the server's own clock: from its queue to the first step. None, here and below: its reply does not say it."""
-    server_prefill_ms: Milliseconds | None = None
-    """From the first step to the first token."""
-    server_decode_ms: Milliseconds | None = None
-    """From the first token to the last."""
-    draft_steps: Count | None = None
-    """Steps of speculative decoding that verified drafts."""
-    draft_tokens: Count | None = None
-    accepted_tokens: Count | None = None
-    """Of the drafts, those that were right."""
-    acceptance: tuple[Count, ...] | None = None
-    """Of `draft_steps`, those that accepted the draft at each position, the first one first."""
+    """Prompt tokens that an unlimited prefix cache would hold; null if unknown."""
     resent_ns: Count | None = None
-    """When the second attempt was sent; None if the first one was answered, or the second never sent."""
-
+    """When the second attempt was sent; null: none."""
     output_tokens_doubt: str | None = None
-    """Why `output_tokens` may be wrong: counted by chunks that hold several, say, because the server counts nothing."""
+    """Why `output_tokens` may be wrong, if no better source exists."""
 
     @property
     def last_sent_ns(self) -> int | None:

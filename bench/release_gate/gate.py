@@ -102,6 +102,7 @@ def decide(
     notes += [
         f"{run.directory} is SUSPECT: {run.summary.verdict.reasons[0]}" for run in usable if run.status == "SUSPECT"
     ]
+    notes += [note for run in usable for note in run.notes]
     metrics: tuple[MetricVerdict, ...] = ()
     if baseline is not None:
         assert baseline_path is not None, "a baseline was read from a file"

@@ -7,8 +7,6 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
-
 from bench.documents import parts_table
 from bench.documents.details import latencies, rate_names
 from bench.results.numbers import Metric, Statistics
@@ -83,8 +81,7 @@ def _rows_of_server_requests(summary: RunSummary) -> list[TableRow]:
     said = summary.server_requests
     if said is None:
         return []
-    times = {name: row for name, row in asdict(said).items() if isinstance(row, Statistics) and row.n}
-    found = [_statistics(f"server_{name.removesuffix('_ms')}", "ms", row) for name, row in times.items()]
+    found = [_statistics(f"server_{name.removesuffix('_ms')}", "ms", row) for name, row in said.times().items()]
     cached, drafts = said.cached, said.drafts
     if cached is not None and cached.share is not None:
         found.append({"metric": "cached_share", "unit": "share", "values": cached.replies, "mean": cached.share})

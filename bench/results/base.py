@@ -53,6 +53,9 @@ Interval = Annotated[Sequence[Number], Meta(min_length=2, max_length=2)]
 Between = Annotated[Sequence[Number | None], Meta(min_length=2, max_length=2)]
 """The least and the greatest value that something can have; null: no limit."""
 
+Setting = Annotated[object, Meta(extra_json_schema={"x-any": True})]
+"""The value of a setting: whatever JSON has."""
+
 T = TypeVar("T")
 
 

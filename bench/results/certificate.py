@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from bench.results.base import Between, Count, Number, NumbersByName, Positive, Result, keys, one_of
+from bench.results.run import RunOrigin
 from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
@@ -20,6 +21,7 @@ METRICS = {
     "e2el_from_intended_ms": "ms",
     "ttfo_ms": "ms",
     "chunk_gap_ms": "ms",
+    "ttfb_ms": "ms",
 }
 """The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
@@ -254,7 +256,7 @@ class Certificate(Result, frozen=True, kw_only=True, rename={"from_": "from"}):
     verdict: CertifiedVerdict
     accuracy: Status
     """The verdict of the errors alone, whatever else was wrong with the run."""
-    run: Mapping[str, Any]
+    run: RunOrigin
     """As in summary.json: command, versions, host, configuration."""
     from_: Literal["ledger"]
     clock: Clock

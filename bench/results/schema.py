@@ -73,7 +73,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
 
 def _short(node: Schema, lists: Mapping[str, Sequence[str]]) -> Schema:
     """The same in fewer words: one type with null in place of a choice, keys in place of a table of them."""
-    node = {name: value for name, value in node.items() if name != "discriminator"}
+    node = {name: value for name, value in node.items() if name not in ("discriminator", "x-any")}
     for name in ("items", "additionalProperties"):
         if isinstance(node.get(name), dict):
             node[name] = _short(node[name], lists)
@@ -109,16 +109,16 @@ def _together(choices: list[Schema]) -> Schema:
     return {**only, "type": [only["type"], "null"]} if "type" in only else {"anyOf": [only, {"type": "null"}]}
 
 
-def descriptions(kind: type[Result]) -> dict[str, str]:
+def descriptions(kind: type[msgspec.Struct]) -> dict[str, str]:
     """What the string below each field of a type says, of inherited ones too."""
     found: dict[str, str] = {}
     for one in reversed(kind.__mro__):
-        if issubclass(one, Result) and one is not Result:
+        if issubclass(one, msgspec.Struct) and one not in (Result, msgspec.Struct):
             found |= _described(one)
     return found
 
 
-def _described(kind: type[Result]) -> dict[str, str]:
+def _described(kind: type[msgspec.Struct]) -> dict[str, str]:
     (declared,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(declared, ast.ClassDef)
     found = {}

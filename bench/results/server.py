@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
+from msgspec import Meta
+from msgspec.structs import fields
+
 from bench.results.base import (
     Amount,
     Between,
@@ -62,14 +65,45 @@ class SaidDrafts(Result, frozen=True, kw_only=True):
 class ServerSaid(Result, frozen=True, kw_only=True):
     """What the server says of requests in its replies, over the successful ones. docs/server-metrics.md."""
 
-    queue_ms: Statistics
-    prefill_ms: Statistics
-    decode_ms: Statistics
-    ttft_ms: Statistics
-    outside_ms: Statistics
-    """The client's TTFT less ttft_ms, request by request."""
+    # The title of a time is its name in the report. `X_ms` has the values of `server_X_ms` of the records;
+    # bench/metrics/server_requests.py computes the others.
+    queue_ms: Annotated[
+        Statistics, Meta(title="Queue", description="By the replies: from its queue to the first step.")
+    ]
+    prefill_ms: Annotated[
+        Statistics, Meta(title="Prefill", description="By the replies: from the first step to the first token.")
+    ]
+    ttft_ms: Annotated[
+        Statistics,
+        Meta(
+            title="TTFT",
+            description="The server's own TTFT: queue and prefill of each request. A missing queue time counts as 0.",
+        ),
+    ]
+    decode_ms: Annotated[
+        Statistics, Meta(title="Decode", description="By the replies: from the first token to the last.")
+    ]
+    outside_ms: Annotated[
+        Statistics,
+        Meta(
+            title="TTFT outside",
+            description="The client's TTFT minus the server's, of streamed replies: network, HTTP, and the server's "
+            "front end.",
+        ),
+    ]
     cached: SaidCached | None
     drafts: SaidDrafts | None
+
+    def times(self) -> dict[str, Statistics]:
+        """The times that replies say, by their keys."""
+        times: dict[str, Statistics | None] = {key: getattr(self, key) for key in SAID_TIMES}
+        return {key: row for key, row in times.items() if row is not None and row.n}
+
+
+SAID_TIMES: Mapping[str, Meta] = {
+    field.name: meta for field in fields(ServerSaid) for meta in getattr(field.type, "__metadata__", ())
+}
+"""The times of `ServerSaid` with their titles, in the order of the report."""
 
 
 class PrefixCache(Result, frozen=True, kw_only=True):

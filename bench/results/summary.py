@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -22,6 +22,7 @@ from bench.results.numbers import (
     Statistics,
     Throughput,
 )
+from bench.results.run import RunOrigin
 from bench.results.series import Distributions, Series
 from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
@@ -273,8 +274,7 @@ class RunSummary(SummaryNumbers, frozen=True, kw_only=True):
     classes: Sequence[JudgedClass] | None = None
     """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
     second of the whole run. Left out where there are none."""
-    run: Mapping[str, Any]
-    """What was run: name, url, model, command, versions, host, config."""
+    run: RunOrigin
     verdict: Verdict
     calibration: LedgerCalibration | KnownCalibration | None
     """null: not known. `from` says whether the ledger of this run or an earlier certificate of this machine tells it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+from msgspec import UNSET, UnsetType
+
 from bench.results.base import Amount, Count, FromOne, Portion, Result, keys, one_of
 from bench.results.numbers import Statistics
 
@@ -147,9 +149,19 @@ class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
 class InputCounts(Result, frozen=True, kw_only=True):
     """What requests were made of whose replies are no generated text."""
 
-    are: Annotated[str, one_of("texts", "documents")]
+    are: Annotated[str, one_of("texts", "documents", "requests")]
+    """`requests`: of any HTTP service, whose tokens nobody counts; then inputs are requests."""
     total: Count
     """Of the successful requests."""
     per_request: Statistics
     dimensions: Annotated[Mapping[str, Count], keys(pattern=r"^[0-9]+$")]
     """Replies by the numbers in each of their embeddings."""
+    bytes_sent: Statistics | UnsetType = UNSET
+    """Bodies of requests, in bytes, of any HTTP service."""
+    bytes_received: Statistics | UnsetType = UNSET
+    """Bodies of their responses."""
+
+    @property
+    def have_tokens(self) -> bool:
+        """Whether inputs are texts, whose tokens are counted."""
+        return self.are != "requests"

@@ -54,17 +54,18 @@ CONTROL = "control.sock"
 LEDGER = "ledger.jsonl"
 MOCK = "mock.json"
 CERTIFICATES = "certificates.json"
+PROBES = "probes.jsonl"
 MANIFEST = "run.yaml"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
-RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, PROBES, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
 
-READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, LEDGER, CERTIFICATES)
+READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, PROBES, LEDGER, CERTIFICATES)
 """Of these, and of what a mock writes, those from which numbers are computed."""
 
 _BINARY: int = getattr(os, "O_BINARY", 0)
@@ -150,13 +151,19 @@ def _try_lock(fd: int) -> bool:
 @contextmanager
 def series_held(path: Path) -> Iterator[None]:
     """Keep the directory of a search or a sweep locked meanwhile, between its runs too."""
-    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+    with held_alone(path):
         yield
+
+
+@contextmanager
+def held_alone(path: Path) -> Iterator[bool]:
+    """Keep a directory locked meanwhile. Gives False if another process has it."""
+    if sys.platform == "win32":  # It opens no directories, and has no such locks.
+        yield True
         return
     fd = os.open(path, os.O_RDONLY)
     try:
-        _try_lock(fd)
-        yield
+        yield _try_lock(fd)
     finally:
         os.close(fd)
 

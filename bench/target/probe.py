@@ -17,7 +17,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 import orjson
 
 from bench.clock import NS_PER_S, Clock
-from bench.endpoints import ENDPOINTS, encode, urls
+from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
 from bench.target import side_requests
@@ -25,7 +25,7 @@ from bench.workload import Request, route_of
 from promptset.samples import Sample
 
 if TYPE_CHECKING:
-    from bench.endpoints.interface import BodyOptions
+    from bench.endpoints.interface import BodyOptions, Endpoint
     from bench.transport.interface import Target, Transport
 
 
@@ -152,7 +152,7 @@ def _ended_by_itself(record: RequestRecord, asked: int) -> bool:
 
 
 def samples_to_ask(
-    endpoint: str,
+    endpoint: Endpoint,
     ways: Sequence[Sample],
     own_body: Sample | None,
     *,
@@ -167,11 +167,11 @@ def samples_to_ask(
     return said if said and all_named else found + said
 
 
-def _hello(endpoint: str, way: Sample) -> Sample:
+def _hello(endpoint: Endpoint, way: Sample) -> Sample:
     """A request for a few tokens, to where this sample goes; `endpoint` is that of the run."""
     return Sample(
         prompt="Say hello.",
-        output_tokens=ENDPOINTS[endpoint if way.endpoint is None else way.endpoint].probe_tokens,
+        output_tokens=(endpoint if way.endpoint is None else ENDPOINTS[way.endpoint]).probe_tokens,
         endpoint=way.endpoint,
         model=way.model,
         headers=way.headers,
@@ -206,7 +206,7 @@ def _diagnose(
 
 def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
     without = []
-    if options.stream and options.ask_usage and ENDPOINTS[options.endpoint].usage_on_request:
+    if options.stream and options.ask_usage and used_by(options).usage_on_request:
         without.append(("stream_options", replace(options, ask_usage=False)))
     if options.ignore_eos:
         without.append(("ignore_eos", replace(options, ignore_eos=False)))
@@ -233,7 +233,7 @@ async def ask(
         stream=encoded.stream,
         input_tokens_asked=None,
         output_tokens_asked=encoded.output_tokens_asked,
-        route=route_of(sample),
+        route=route_of(sample, encoded.url_model),
         model=encoded.model,
     )
     answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
@@ -295,8 +295,10 @@ def diagnose(
             most = f" in {asked:,} tokens" if asked is not None else ""
             return f"the server answered, but no chunk has text{most} ({said}). Does the model answer at all?"
         case Outcome.TRUNCATED | Outcome.MALFORMED:
+            if not used_by(options).counts_tokens:
+                return f"the reply of {url} is no success: {said}"
             return (
-                f"the reply of {url} is not what {ENDPOINTS[options.endpoint].spoken_by} sends: {said}. "
+                f"the reply of {url} is not what {used_by(options).spoken_by} sends: {said}. "
                 "Are the port and the path those of its API?"
             )
     if options.stream and not record.streamed:
@@ -365,7 +367,7 @@ def _http_problem(
     record: RequestRecord, url: str, options: BodyOptions, listed: Sequence[str] | None, authorized: bool
 ) -> str:
     status, said = record.status, record.error
-    variable = ENDPOINTS[options.endpoint].key_variable
+    variable = used_by(options).key_variable
     if options.websocket and status in _NO_WEBSOCKET:
         return _websocket_problem(record, url, variable, listed, authorized)
     if status in (401, 403):
@@ -376,6 +378,8 @@ def _http_problem(
         return f"{url} wants TLS (status {status}: {said}): give its URL with https:// instead of http://"
     if status in (400, 404) and listed is not None and options.model is not None and options.model not in listed:
         return f"the server has no model {options.model!r} (status {status}): it lists {', '.join(listed[:10])}"
+    if not used_by(options).counts_tokens:
+        return f"{url} answers with status {status} ({said}): if that is a success, write --expect status={status}"
     if status in (404, 405):
         return (
             f"{url} is not there (status {status}: {said}): check the path; "

@@ -12,12 +12,15 @@ import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import asdict
+
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
-from bench.endpoints.interface import EventReader, OtherLine, ParsedReply, ReadOptions
-from bench.records import Clock, Outcome, RequestRecord
+from bench.endpoints.interface import EventReader, Framing, OtherLine, ParsedReply, ReadOptions
+from bench.records import Clock, Outcome, RequestRecord, StoredAnswer
 from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
+from bench.transport.lines import LineParser
 from bench.transport.sse import MAX_EVENT_BYTES, SSEParser
 from bench.transport.unpacking import MOST_INFLATED, PACKED, Unpacker
 from bench.workload import Request
@@ -68,6 +71,12 @@ class WholeMessages:
         return b""
 
 
+PARSERS: dict[Framing, type[SSEParser | LineParser | WholeMessages]] = {
+    "sse": SSEParser,
+    "lines": LineParser,
+    "chunks": WholeMessages,
+}
+
 _PREVIOUS = "previous_response_id"
 _STORES_NOTHING = (
     "(the server cannot go on with a response of its own, which --history stored asks for: use --history real)"
@@ -100,7 +109,7 @@ class Exchange:
         self.bytes_received = 0
         self._sized = self._refused = False
         self._digested_bytes = 0
-        self._parser: SSEParser | WholeMessages | None = None
+        self._parser: SSEParser | LineParser | WholeMessages | None = None
         self._reader: EventReader | None = None
         self._unpacker: Unpacker | None = None
         self._events: list[bytes] = []
@@ -119,8 +128,10 @@ class Exchange:
         self.status = status
         self.location = location
         content_encoding = content_encoding.strip().lower()
-        if self.request.stream and 200 <= status < 300 and "json" not in content_type.lower():
-            self._parser = SSEParser()
+        framing = self._endpoint.framing
+        streams = framing != "sse" or "json" not in content_type.lower()
+        if self.request.stream and 200 <= status < 300 and streams:
+            self._parser = PARSERS[framing]()
             self._reader = self._endpoint.event_reader(self._read_options())
         if content_encoding in PACKED:
             self._unpacker = Unpacker(content_encoding)
@@ -216,7 +227,7 @@ class Exchange:
 
     def _cut(self, pieces: list[_Piece]) -> None:
         if self._parser is None or self._reader is None:
-            most = MAX_ERROR_BYTES if self.status is not None and self.status >= 300 else MOST_INFLATED
+            most = MAX_ERROR_BYTES if self._refuses else MOST_INFLATED
             for piece, _, _ in pieces:
                 self._body += piece[: most - len(self._body)]
             return
@@ -280,7 +291,12 @@ class Exchange:
 
     def is_whole(self, failed: Outcome | None) -> bool:
         """Whether a success came to its end, as far as its status and its connection say."""
-        return failed is None and self.status is not None and 200 <= self.status < 300
+        return failed is None and self.status is not None and self._endpoint.accepts(self.status)
+
+    @property
+    def _refuses(self) -> bool:
+        """Whether the response is an error, as far as its status says."""
+        return self.status is not None and not self._endpoint.accepts(self.status)
 
     def close(self, end_ns: int, failed: Outcome | None = None, error: str | None = None) -> RequestRecord:
         """Make the record. `failed` is what broke the exchange; None if the response came to its end."""
@@ -343,14 +359,10 @@ class Exchange:
             endpoint=None if self._route is None else self._route.endpoint,
             model=request.model,
             traffic_class=request.traffic_class,
+            probe=request.probe,
+            answer=_stored(reply) if self._stores_answer else None,
             **request.place_fields,
-            server_queue_ms=reply.server.queue_ms,
-            server_prefill_ms=reply.server.prefill_ms,
-            server_decode_ms=reply.server.decode_ms,
-            draft_steps=reply.server.draft_steps,
-            draft_tokens=reply.server.draft_tokens,
-            accepted_tokens=reply.server.accepted_tokens,
-            acceptance=reply.server.acceptance,
+            **asdict(reply.server),
             resent_ns=self.resent_ns,
             output_tokens_doubt=reply.output_tokens_doubt,
         )
@@ -363,25 +375,32 @@ class Exchange:
     def _read_options(self) -> ReadOptions:
         return ReadOptions(
             count=self.reading.count,
-            keep_answer=self.request.on_answer is not None,
+            keep_answer=self.request.on_answer is not None or self._stores_answer,
             output_tokens_asked=self.request.output_tokens_asked,
             batch=self.request.batch,
             dimensions=self.reading.dimensions,
         )
+
+    @property
+    def _stores_answer(self) -> bool:
+        return self.reading.store_texts or self.request.probe is not None
 
     def _read(self) -> ParsedReply:
         if self._reader is not None and self._parser is not None:
             unfinished = self._parser.end()
             if self._parser.other_lines:
                 self._reader.feed((), self._parser.take_other_lines())
+            if isinstance(self._parser, LineParser) and (last := self._parser.take_last()):
+                self._chunk_ns.append(self.last_read_ns)
+                self._reader.feed(last)
             return self._reader.close(unfinished)
-        if self.status is not None and 200 <= self.status < 300 and self._body:
+        if self.status is not None and not self._refuses and (self._body or self._endpoint.may_be_empty):
             return self._endpoint.read_whole(bytes(self._body), self._read_options())
         return ParsedReply()
 
     def _judge(self, reply: ParsedReply, failed: Outcome | None) -> tuple[Outcome, str | None]:
         """The outcome, and the error that the response itself names. The response outranks the end of the connection."""
-        if self.status is not None and self.status >= 300 and failed in (None, *LOST):
+        if self._refuses and failed in (None, *LOST):
             return self._refusal(), self._http_error()
         problem = reply.problem
         if problem is not None and problem.outcome in (Outcome.STREAM_ERROR, Outcome.LOST_RESPONSE):
@@ -397,7 +416,7 @@ class Exchange:
             return failed, None
         if problem is not None:
             return problem.outcome, problem.message
-        if self._parser is None and self.status is not None and not self._body:
+        if self._parser is None and self.status is not None and not self._body and not self._endpoint.may_be_empty:
             return Outcome.MALFORMED, "the reply has no body"
         goes_on = self.request.continuation
         needed = goes_on is not None and goes_on.stored and not goes_on.last
@@ -416,10 +435,24 @@ class Exchange:
         return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
 
     def _http_error(self) -> str:
-        if self.status is not None and self.status < 400:
+        if self.status is not None and 300 <= self.status < 400:
             return f"the server redirects to {self.location}: redirects are not followed, give that URL"
         body = bytes(self._body)
         message = self._endpoint.error_message(body) if body else "no message"
         if self._continues and _PREVIOUS in message and not is_lost_response(body):
             return f"{message} {_STORES_NOTHING}"
         return message
+
+
+def _stored(reply: ParsedReply) -> StoredAnswer:
+    """The answer as the record keeps it. Halves of characters, which no file takes, become U+FFFD."""
+    calls = () if reply.answer is None else reply.answer.tool_calls
+    return StoredAnswer(
+        content=_whole_characters(reply.content),
+        tool_calls=tuple((_whole_characters(call.name), _whole_characters(call.arguments)) for call in calls),
+        limited=reply.limited,
+    )
+
+
+def _whole_characters(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -30,7 +30,7 @@ class HttpxTransport:
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         self._target = target = target.without_credentials()
-        self._usual = Destination(target.url, target.headers)
+        self._usual = target.usual
         self._reading = reading
         self._clock = clock
         self._tasks: dict[asyncio.Task[_Broken], Exchange] = {}
@@ -51,7 +51,7 @@ class HttpxTransport:
         connect_s = None if target.timeout_connect_ns is None else target.timeout_connect_ns / 1e9
         self._client = httpx.AsyncClient(
             transport=transport,
-            headers={"accept-encoding": "identity", "user-agent": "trueload", "content-type": "application/json"},
+            headers={"accept-encoding": "identity", "user-agent": "trueload"},
             # The backend times reads itself: it knows the first byte from the later ones.
             timeout=httpx.Timeout(None, connect=connect_s),
             trust_env=False,
@@ -143,8 +143,9 @@ class HttpxTransport:
         """Send once and read all. Returns what broke the exchange and how."""
         sent, target = exchange.request, self._target
         to = self._usual if sent.route is None else target.destination(sent.route)
+        kind = () if not to.has_body or _names_content_type(to) else (("content-type", "application/json"),)
         request = self._client.build_request(
-            "POST", to.url, content=sent.body, headers=[*to.headers, ("x-request-id", sent.id)]
+            to.method, to.url, content=sent.body, headers=[*kind, *to.headers, ("x-request-id", sent.id)]
         )
         try:
             response = await self._client.send(request, stream=True)
@@ -196,6 +197,10 @@ class HttpxTransport:
             if exchange.bytes_received > self._target.max_response_bytes:
                 raise Undecodable(f"the response is larger than the limit of {self._target.max_response_bytes} bytes")
         exchange.last_read_ns = stream.last_read_ns
+
+
+def _names_content_type(to: Destination) -> bool:
+    return any(name.lower() == "content-type" for name, _ in to.headers)
 
 
 def _was_stale(exchange: Exchange) -> bool:

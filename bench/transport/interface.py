@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
-from urllib.parse import unquote_to_bytes, urlsplit, urlunsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 
 from bench.endpoints import DEFAULT, ENDPOINTS
 from bench.endpoints.interface import Endpoint
@@ -20,6 +20,12 @@ class Destination:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    method: str = "POST"
+
+    @property
+    def has_body(self) -> bool:
+        """Whether requests with this method have a body, as a rule."""
+        return self.method not in ("GET", "DELETE", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,7 @@ class Target:
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    method: str = "POST"
     ca_file: str | None = None
     insecure: bool = False
     timeout_connect_ns: int | None = None
@@ -48,15 +55,28 @@ class Target:
         url, headers = _without_credentials(self.url, self.headers)
         if url == self.url:
             return self
-        others = {name: Destination(*_without_credentials(at.url, at.headers)) for name, at in self.others.items()}
+        others = {
+            name: Destination(*_without_credentials(at.url, at.headers), at.method) for name, at in self.others.items()
+        }
         return replace(self, url=url, headers=headers, others=others)
+
+    @property
+    def usual(self) -> Destination:
+        """Where requests without a route go."""
+        return Destination(self.url, self.headers, self.method)
 
     def destination(self, route: Route) -> Destination:
         """Where requests of this route go. A header of the route replaces the target's headers of the same name."""
-        whole = Destination(self.url, self.headers) if route.endpoint is None else self.others[route.endpoint]
+        whole = self.usual if route.endpoint is None else self.others[route.endpoint]
         own = {name.lower() for name, _ in route.headers}
         shared = tuple((name, value) for name, value in whole.headers if name.lower() not in own)
-        return Destination(whole.url, shared + route.headers)
+        url = whole.url
+        if route.path is not None:
+            scheme, host = urlsplit(url)[:2]
+            url = f"{scheme}://{host}{route.path}"
+        elif route.model is not None:
+            url = url.replace("{model}", quote(route.model, safe=""))
+        return Destination(url, shared + route.headers, whole.method if route.method is None else route.method)
 
 
 def _without_credentials(url: str, headers: tuple[tuple[str, str], ...]) -> tuple[str, tuple[tuple[str, str], ...]]:
@@ -80,6 +100,8 @@ class Reading:
     redact: Callable[[str], str] = lambda text: text
     dimensions: dict[str, int] = field(default_factory=dict)
     """Numbers in the embeddings of the run so far, by model: readers compare each reply with them, and add new ones."""
+    store_texts: bool = False
+    """Whether records keep the answer of every reply. Those of probes they keep without it."""
 
 
 OnEnd = Callable[[int, bool], None]

@@ -66,7 +66,7 @@ class WireTransport:
         self.host = parts.hostname or ""
         self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
-        self._head = _request_head(Destination(target.url, target.headers))
+        self._head = _request_head(target.usual)
         self._heads: dict[Route, bytes] = {}
         """Of requests that do not go where the others go."""
         self._addresses: list[Address] = []
@@ -388,8 +388,8 @@ def _request_head(to: Destination) -> bytes:
         "user-agent": "trueload",
         "accept": "*/*",
         "accept-encoding": "identity",
-        "content-type": "application/json",
+        **({"content-type": "application/json"} if to.has_body else {}),
         **{name.lower(): value for name, value in to.headers},
     }
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "x-request-id: "]
+    lines = [f"{to.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "x-request-id: "]
     return "\r\n".join(lines).encode("latin-1")

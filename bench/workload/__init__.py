@@ -48,6 +48,12 @@ class Route:
 
     endpoint: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    method: str | None = None
+    """The HTTP method; None: that of the endpoint."""
+    path: str | None = None
+    """The path with its query, in place of that of the run's URL."""
+    model: str | None = None
+    """The model that the URL names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,8 @@ class Request:
     """How long after its send its user leaves; None: stays until the end."""
     traffic_class: str | None = None
     """Its class, where the run has several (--mix)."""
+    probe: int | None = None
+    """Its number among the probes of the run, from 0: its answer is kept, to be graded after the load."""
     continuation: Continuation | None = None
     """In mode sessions: the conversation that it goes on with."""
     on_answer: Callable[[Answer], None] | None = None
@@ -155,6 +163,8 @@ class Encoded:
     output_tokens_asked: int | None
     batch: InputBatch | None = None
     model: str | None = None
+    url_model: str | None = None
+    """The model, if the URL names it."""
 
 
 _DRAFT = struct.Struct("!iiqqBqqq")
@@ -178,7 +188,7 @@ class RequestDraft:
 
     def pack(self) -> bytes:
         session = None if self.session is None else self.session.encode()
-        own = b"" if self.route is None and self.model is None else self._pack_own()
+        own = b"" if self.route is None and self.model is None else orjson.dumps((self.route, self.model))
         head = _DRAFT.pack(
             -1 if session is None else len(session),
             len(own),
@@ -188,10 +198,6 @@ class RequestDraft:
             *_packed(self.batch),
         )
         return b"".join((head, session or b"", own, self.body))
-
-    def _pack_own(self) -> bytes:
-        route = None if self.route is None else (self.route.endpoint, self.route.headers)
-        return orjson.dumps((route, self.model))
 
     @classmethod
     def unpack(cls, packed: bytes) -> RequestDraft:
@@ -223,12 +229,19 @@ def _unpacked(inputs: int, entries: int, dimensions: int) -> InputBatch | None:
 
 def _unpack_own(packed: bytes) -> tuple[Route | None, str | None]:
     route, model = orjson.loads(packed)
-    return None if route is None else Route(route[0], tuple((name, value) for name, value in route[1])), model
+    if route is not None:
+        route = Route(**{**route, "headers": tuple((name, value) for name, value in route["headers"])})
+    return route, model
 
 
-def route_of(sample: Sample) -> Route | None:
-    """Where a sample goes that names its own place; None for all others."""
-    return None if sample.endpoint is None and not sample.headers else Route(sample.endpoint, sample.headers)
+def route_of(sample: Sample, model: str | None = None) -> Route | None:
+    """Where a sample goes that names its own place, or whose URL names a model; None for all others."""
+    way = sample.http
+    if way is not None:
+        return Route(sample.endpoint, sample.headers, way.method, way.path)
+    if sample.endpoint is None and not sample.headers and model is None:
+        return None
+    return Route(sample.endpoint, sample.headers, model=model)
 
 
 def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraft:
@@ -241,7 +254,7 @@ def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraf
         encoded.output_tokens_asked,
         sample.session,
         encoded.batch,
-        route_of(sample),
+        route_of(sample, encoded.url_model),
         encoded.model,
     )
 
@@ -259,10 +272,13 @@ class Supply:
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
         class_of: Callable[[int], str] | None = None,
+        probe_of: Callable[[int], int | None] | None = None,
     ) -> None:
-        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of."""
+        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of, `probe_of`
+        which of the probes it is. A probe has no class, and its user stays."""
         self._cancel = cancel
         self._class_of = class_of
+        self._probe_of = probe_of
         self._run_id = run_id
         self._first = first
         self._next = first
@@ -282,6 +298,7 @@ class Supply:
 
     def _numbered(self, draft: RequestDraft) -> Request:
         index, self._next = self._next, self._next + self._step
+        probe = None if self._probe_of is None else self._probe_of(index)
         return Request(
             id=f"{self._run_id}-{index}",
             index=index,
@@ -293,8 +310,9 @@ class Supply:
             batch=draft.batch,
             route=draft.route,
             model=draft.model,
-            cancel_after_ns=None if self._cancel is None else self._cancel(index),
-            traffic_class=None if self._class_of is None else self._class_of(index),
+            cancel_after_ns=None if self._cancel is None or probe is not None else self._cancel(index),
+            traffic_class=None if self._class_of is None or probe is not None else self._class_of(index),
+            probe=probe,
         )
 
     def take(self, phase: Phase) -> Request:

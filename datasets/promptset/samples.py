@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,18 @@ MOST_TOKENS = 10_000_000
 """Tokens of the longest prompt. Longer ones are a slip of the pen: making one takes minutes and tens of GB."""
 
 
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request of any HTTP service. `path` includes the query; without a path or a method, it has those of its run."""
+
+    body: bytes = b""
+    method: str | None = None
+    path: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The content of one request: exactly one of `prompt`, `messages`, `texts` and `body` is set. A count of None is
+    """The content of one request: exactly one of `prompt`, `messages`, `texts`, `body` and `http` is set. A count of None is
     unknown."""
 
     prompt: str | None = None
@@ -27,6 +37,8 @@ class Sample:
     query: str | None = None
     body: dict[str, Any] | None = None
     """A full request body, to be sent unchanged."""
+    http: HttpRequest | None = None
+    """A request of any HTTP service, to be sent unchanged."""
     prompt_ids: tuple[int, ...] | None = None
     """The ids of the prompt, where they are sent in place of its text."""
     input_tokens: int | None = None
@@ -47,5 +59,7 @@ class Sample:
     """The `priority` of the body (vLLM: lower numbers go first)."""
     stored: bool = False
     """Whether the server shall keep the conversation (Responses)."""
+    settings: Mapping[str, Any] | None = None
+    """Fields of its body that win over those of the run. Its reply ends by itself: no length is forced on it."""
     previous: str | None = None
     """The server's name of the response that it goes on with: the messages are only what is new, behind system messages."""

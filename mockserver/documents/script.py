@@ -20,6 +20,7 @@ from mockserver.dialect.params import RequestParams
 from mockserver.documents.grammar import check_schema
 from mockserver.documents.lengths import ANY_OBJECT, DocumentMaker
 from mockserver.plans.plan import StreamKey
+from mockserver.rng import Random
 from promptset.tokens import Tokenizer
 
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -114,11 +115,23 @@ class ScriptWriter:
             arguments = pieces_of(self._tokenizer, self._maker.make(schema, room if left == 0 else 0, chance))
             if texts and len(texts) + 1 + len(arguments) > most:
                 break
-            call = ToolCall(f"call_{chance.getrandbits(96):024x}", name)
-            blocks.append(Block("tool", len(texts), len(texts) + 1 + len(arguments), call))
+            blocks.append(Block("tool", len(texts), len(texts) + 1 + len(arguments), _call(name, chance)))
             texts += ["", *arguments]
         whole = len(texts) <= most
         return Scripted(texts[:most], tuple(_cut(block, most) for block in blocks), whole)
+
+    def say(self, text: str, tool: str | None, most: int, chance: Random) -> Scripted:
+        """The tokens of a text, or of one call of a tool with these arguments, and never more than `most`."""
+        texts = pieces_of(self._tokenizer, text)
+        call = None if tool is None else _call(tool, chance)
+        if call is not None:
+            texts = ["", *texts]
+        block = Block("text" if call is None else "tool", 0, len(texts), call)
+        return Scripted(texts[:most], (_cut(block, most),), len(texts) <= most)
+
+
+def _call(name: str, chance: Random) -> ToolCall:
+    return ToolCall(f"call_{chance.getrandbits(96):024x}", name)
 
 
 def _cut(block: Block, most: int) -> Block:

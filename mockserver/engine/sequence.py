@@ -101,6 +101,7 @@ class LiveSequence:
             decode_ns=None if first is None or given is None else given - first,
             cached_tokens=self.cached if caches else None,
             drafts=self.drafts.so_far() if drafts else None,
+            preemptions=self.preemptions,
         )
 
     def note(self, at_ns: int, tokens: int) -> None:

@@ -76,3 +76,4 @@ class Work:
     cached_tokens: int | None = None
     """Tokens of the prompt that were found in the prefix cache."""
     drafts: Drafts | None = None
+    preemptions: int = 0

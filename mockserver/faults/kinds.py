@@ -2,7 +2,8 @@
 
 A fault refuses a request (`status`), delays its tokens in the plan (`delay`), makes the reply longer (`more`), strikes in
 place of the token after `after` tokens (`STRIKES` in replies/stream.py), changes what is sent
-(replies/stream.py and replies/outgoing.py check its name), or hits connections (http/connection_faults.py).
+(replies/stream.py and replies/outgoing.py check its name), makes the answer wrong (answers.py), or hits connections
+(http/connection_faults.py).
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ GROUPS = {
     "latency": "late tokens, in the plan",
     "end": "the reply ends badly",
     "say": "the content",
+    "answer": "the answer is wrong",
     "bytes": "the bytes on the wire",
 }
 """The groups of faults, with their titles."""
 
 _AFTER = Option("after", whole, None, "strike after this many tokens")
+_GARBLED = Option("tokens", positive, 2, "how many")
 _RETRY_AFTER = Option("retry_after", whole, 1, "seconds in the Retry-After header")
 
 
@@ -104,6 +107,10 @@ def _say(name: str, doc: str, *options: Option, conflict: str | None = None) -> 
     return FaultKind(name, "say", doc, options, conflict, strikes=_AFTER in options)
 
 
+def _answer(name: str, doc: str, *options: Option, conflict: str | None = None) -> FaultKind:
+    return FaultKind(name, "answer", doc, options, conflict)
+
+
 def _bytes(name: str, doc: str, *options: Option, conflict: str | None = None) -> FaultKind:
     return FaultKind(name, "bytes", doc, options, conflict, strikes=_AFTER in options)
 
@@ -163,6 +170,13 @@ _KINDS = (
     _say("usage_wrong", "count too many output tokens in usage", Option("by", positive, 1, "tokens"), conflict="usage"),
     _say("usage_twice", "send the usage chunk twice", conflict="usage"),
     _say("length", "make the reply longer than max_tokens", Option("more", positive, 16, "tokens")),
+    _answer("cross_talk", "say the code word, or the first words, of another request in flight", conflict="answer"),
+    _answer("stale_prefix", "give the answer to the probe of the same kind before it", conflict="answer"),
+    _answer("wrong_answer", "answer a probe wrongly, in the right form", conflict="answer"),
+    _answer("batch_dependent", "change one token; use crowd= to make it depend on the load", conflict="answer"),
+    _answer("garble", "replace tokens with U+FFFD", _AFTER, _GARBLED),
+    _answer("garble_preempted", "the same after a preemption; needs the engine batching", _GARBLED),
+    _answer("cut_json", "end JSON or the arguments of a tool call before they are whole", _AFTER),
     _bytes("crlf", "end lines with CR LF", conflict="lines"),
     _bytes("cr", "end lines with CR alone", conflict="lines"),
     _bytes("comments", "send a comment before each chunk"),

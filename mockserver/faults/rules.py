@@ -2,10 +2,10 @@
 
     NAME[:key=value,...]      429:rate=0.1,retry_after=2      stall:every=10,after=5,for=2s      500:from=10s,until=20s
 
-Selectors: one of `rate` (a share, drawn from the seed), `index` (one request) and `every` (each n-th index); also `from`
-and `until` (arrival time since the start) and `skip` (not the first n arrivals). Without selectors a rule hits every
-request. `index` and `every` need requests whose `x-request-id` ends in `-<index>`. For faults of connections they count
-connections.
+Selectors: one of `rate` (a share, drawn from the seed), `crowd` (a share for each other request in flight, drawn from the
+seed), `index` (one request) and `every` (each n-th index); also `from` and `until` (arrival time since the start) and
+`skip` (not the first n arrivals). Without selectors a rule hits every request. `index` and `every` need requests whose
+`x-request-id` ends in `-<index>`. For faults of connections they count connections.
 
 Every rule that hits a request adds its fault, unless it conflicts with an earlier one: a reply ends once, and each fault
 happens once. A request with the header `x-mock-fault: NAME[:key=value,...][; NAME ...]` chooses its own faults, and the
@@ -29,6 +29,7 @@ class Rule:
     spec: str
     fault: Fault
     rate: float | None = None
+    crowd: float | None = None
     index: int | None = None
     every: int | None = None
     from_ns: int = 0
@@ -48,9 +49,11 @@ class ArrivalFacts:
     """Since the start of the configuration."""
     before: int = 0
     """Requests that arrived before this one."""
+    in_flight: int = 0
+    """Other requests that this process serves when this one arrives."""
 
 
-_ONE_OF: dict[str, Callable[[str], int | float]] = {"rate": share, "index": whole, "every": positive}
+_ONE_OF: dict[str, Callable[[str], int | float]] = {"rate": share, "crowd": share, "index": whole, "every": positive}
 _SELECTORS: dict[str, tuple[str, Callable[[str], int | float]]] = {
     **{name: (name, read) for name, read in _ONE_OF.items()},
     "from": ("from_ns", instant_ns),
@@ -104,6 +107,8 @@ def _contradictions(name: str, values: dict[str, Value], selectors: dict[str, in
             problems.append("say when it ends, for example refuse:from=10s,until=12s")
         if selectors.keys() - {"from_ns", "until_ns"}:
             problems.append("refuse applies to all connections: only from and until can select")
+    if "crowd" in selectors and name in CONNECTION_FAULTS:
+        problems.append(f"crowd counts requests in flight, and {name} hits connections")
     if name == "pause" and values["for"] >= values["period"]:  # type: ignore[operator]
         problems.append("for must be shorter than period")
     return problems
@@ -162,6 +167,8 @@ def _hits(rule: Rule, facts: ArrivalFacts, ordinal: int, chance: Callable[[int],
         return False
     if rule.rate is not None:
         return chance(ordinal) < rule.rate
+    if rule.crowd is not None:
+        return chance(ordinal) < rule.crowd * facts.in_flight
     if rule.index is not None:
         return facts.index == rule.index
     if rule.every is not None:

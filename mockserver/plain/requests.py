@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from mockserver.answers import solution_of_prompt
 from mockserver.dialect.endpoint import Endpoint
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.params import RequestParams
@@ -29,6 +30,7 @@ from mockserver.plans.plan import Plan, ReplyLength, StreamKey, draw_plan, index
 from mockserver.replies.wire import Connection, DirectWire
 from mockserver.settings import ConfigVersion
 from promptset.errors import SpecError
+from promptset.probes import solve
 
 ENDPOINTS: dict[bytes, Endpoint] = {endpoint.path.encode(): endpoint for endpoint in (CHAT, COMPLETION)}
 """The endpoints that it knows, by path."""
@@ -78,6 +80,8 @@ class PlainRequests:
         model, models = row.get("model"), self._models
         if model is not None and model not in models:
             return False
+        if (solve(row["messages"]) if endpoint.is_chat else solution_of_prompt(row["prompt"])) is not None:
+            return False  # A probe: its answer is not any text.
         text = self._text(row, endpoint.is_chat)
         limit, asked = config.max_model_len, params.asked_tokens
         if text is None or len(text) > limit - (0 if asked is None else min(asked, limit)):

@@ -37,6 +37,8 @@ class Choice(NamedTuple):
     logprobs: Logprobs | None = None
     echo: str = ""
     """The prompt, which the text begins with."""
+    altered: frozenset[str] = frozenset()
+    """The faults that have made its answer wrong."""
 
     def pieces(self, number: int, start: int, stop: int) -> Iterator[tuple[Piece, int, int]]:
         """The tokens from `start` to `stop` of choice `number`, a piece per block, with the tokens of each."""
@@ -81,6 +83,18 @@ class Choice(NamedTuple):
             None if self.logprobs is None else self.logprobs.take([t for a, b in found for t in self.tokens[a:b]])
         )
         return SaidChoice(tuple(blocks), self.end, logprobs)
+
+
+GARBLED = "\ufffd"
+"""What a server sends for bytes that are no UTF-8."""
+
+
+def garble(texts: list[str], at: int, tokens: int) -> bool:
+    """Replace the texts of so many tokens, from number `at` on. Returns whether one had a text."""
+    numbers = [number for number in range(at, min(at + tokens, len(texts))) if texts[number]]
+    for number in numbers:
+        texts[number] = GARBLED
+    return bool(numbers)
 
 
 class Content(NamedTuple):

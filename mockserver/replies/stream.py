@@ -13,7 +13,7 @@ from types import MappingProxyType
 from mockserver.dialect.frames import Event, Piece, UsageCounts
 from mockserver.engine.work import Work
 from mockserver.faults import FAULTS, Fault
-from mockserver.replies.content import Content
+from mockserver.replies.content import Content, garble
 from mockserver.replies.outgoing import Outgoing
 from mockserver.replies.script import Act, LedgerChunk, Line, TextScript
 
@@ -58,7 +58,7 @@ class ScriptWriter(ABC):
         if planned:
             faults = [fault for fault in planned if fault.name not in content.frames.ignores]
             self._faults = {fault.name: fault for fault in faults}
-            self.strike(*(FROM_THE_START & self._faults.keys()))
+            self.strike(*((FROM_THE_START | content.choices[0].altered) & self._faults.keys()))
             tokens = content.plan.output_tokens
             self._due = [(fault, fault.strikes_at(tokens)) for fault in faults if fault.kind.strikes]
 
@@ -105,6 +105,15 @@ class ScriptWriter(ABC):
         found = [self._due[n][0] for _, n in due]
         self._due = [(fault, at) for fault, at in self._due if not start <= at < stop]
         return found
+
+    def _garble_preempted(self, start: int) -> None:
+        """The tokens from `start` on, once the engine has preempted the request."""
+        fault = self._faults.get("garble_preempted")
+        if fault is None or "garble_preempted" in self._struck:
+            return
+        work, texts = self.work(), self.content.choices[0].texts
+        if work is not None and work.preemptions and garble(texts, start, fault.number("tokens")):
+            self.strike("garble_preempted")
 
     def _without_head(self) -> Sequence[Line] | None:
         """The lines of a reply without a head (`no_headers`): the client waits, or its connection is closed after `for`.
@@ -174,7 +183,8 @@ class StreamWriter(ScriptWriter):
             return ()
         start, stop = self._given[choice], self._given[choice] + tokens
         taken = False
-        if choice == 0 and self._due:
+        if choice == 0 and self._faults:
+            self._garble_preempted(start)
             for fault in self.striking(start, stop):
                 taken |= STRIKES[fault.name](self, fault, stop)
                 if self.is_over:

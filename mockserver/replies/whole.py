@@ -25,6 +25,8 @@ class WholeWriter(ScriptWriter):
             return ()
         self._given[choice] = stop = start + tokens
         self.tokens_out += tokens
+        if choice == 0 and self._faults:
+            self._garble_preempted(start)
         if stop < most and not self._due:
             return ()
         for fault in self.striking(start, stop) if choice == 0 and self._due else ():

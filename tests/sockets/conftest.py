@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ import uvloop
 
 from bench.clock import process_clock
 from bench.native import core
+from bench.process import child_process, mock_process
 from bench.secrets import redactor
 from bench.target import scraper
 from bench.transport import exchange
@@ -23,6 +26,7 @@ from tests.support.literal_server import LiteralServer
 from tests.support.on_transports import WAYS, transport_of
 from tests.support.open_transport import Act, Client
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import popen
 
 # httpx gives up after 5 s where a test names no time. All its functions have this one object as their default.
 for _step in ("connect", "read", "write", "pool"):
@@ -37,6 +41,15 @@ def patient() -> Iterator[None]:
         patch.setattr(exchange, "STALE_WITHIN_NS", round(PATIENCE_S * 1e9))
         # The process that reads a server's pages gives way to all others: the last scrape takes its time.
         patch.setattr(scraper, "LAST_WITHIN_S", PATIENCE_S)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def helpers_begin_at_once() -> Iterator[None]:
+    """What a load in the process of the tests starts beside itself is a copy of a process that has imported it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (child_process, mock_process):
+            patch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
         yield
 
 

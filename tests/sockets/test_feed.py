@@ -39,6 +39,7 @@ from promptset.samples import Sample
 from promptset.sessions import Session
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import NEW_INTERPRETERS
 from tests.support.run_process import flags, process, wait_for
 
 pytestmark = pytest.mark.long
@@ -294,10 +295,10 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
 def test_a_run_whose_feed_is_killed_ends_with_a_sentence(workers: str, tmp_path: Path) -> None:
     with mock_process("--ttft", "1ms", "--tpot", "1ms", "--output-tokens", "1") as mock:
         length = ("--duration", "600s", "--concurrency", "64", "--workers", workers, "--cpu-priority", "normal")
-        mark = os.environ | {MARK: str(tmp_path)}
+        mark = os.environ | NEW_INTERPRETERS | {MARK: str(tmp_path)}
         with process(flags(mock.url, tmp_path, *length, "--server-metrics", "off"), env=mark) as running:
             wait_for(lambda: any(path.stat().st_size for path in (tmp_path / "run").glob("requests*")))
-            feeds = [pid for pid, line in commands_marked(tmp_path) if "feed" in line]
+            feeds = [pid for pid, line in commands_marked(tmp_path) if "bench.load.feed_program" in line]
             assert len(feeds) == int(workers)
             os.kill(feeds[0], signal.SIGKILL)
             _, err = running.communicate(timeout=PATIENCE_S)
@@ -339,8 +340,7 @@ def test_a_run_by_time_sends_made_prompts_in_order_and_leaves_no_process(workers
     with mock_process("--ttft", "20ms", "--tpot", "1ms") as mock:
         words = ["run", "--url", mock.url, "--duration", "600s", "--concurrency", "6", "--workers", workers, "--quiet"]
         words += ["--input-tokens", "uniform:10..30", "--output-tokens", "2", "--out", str(tmp_path / "run")]
-        # No copy of a process that is ready made: only a new interpreter has its own environment in /proc.
-        command, env = [sys.executable, "-m", "bench", *words], os.environ | {MARK: str(tmp_path)}
+        command, env = [sys.executable, "-m", "bench", *words], os.environ | NEW_INTERPRETERS | {MARK: str(tmp_path)}
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as run:
             try:
                 # Far more than those that are made before the run.

@@ -153,5 +153,5 @@ def test_a_run_beyond_the_ceiling_of_this_machine_is_warned(
         )  # fmt: skip
     lines = [line for line in noting.said if line.startswith("warning: ")]
     notes = orjson.loads((tmp_path / "run" / "summary.json").read_bytes())["run"]["notes"]
-    assert [line.removeprefix("warning: ") for line in lines] == notes == result.summary.run["notes"]
+    assert [line.removeprefix("warning: ") for line in lines] == notes == [*(result.summary.run.notes or ())]
     assert ["4 streams at once" in note for note in notes] == ([True] if warned else [])

@@ -61,10 +61,12 @@ ONE_EACH = [
     "no_headers:for=100ms",
     "keepalive:period=2ms",
 ]
+OF_PROBES = {"stale_prefix", "wrong_answer", "garble_preempted", "cut_json"}
+"""Faults of answers to probes, of JSON and of preempted requests: tests/sockets/test_mock_probes.py."""
 NOTHING_TO_DO: dict[str, set[str]] = {
-    "chat": {"lost_response"},
-    "messages": {"lost_response", "role_with_token", "keepalive"},
-    "responses": {"lost_response", "role_early", "role_with_token", "usage_twice"},
+    "chat": {"lost_response", *OF_PROBES},
+    "messages": {"lost_response", "role_with_token", "keepalive", *OF_PROBES},
+    "responses": {"lost_response", "role_early", "role_with_token", "usage_twice", *OF_PROBES},
 }
 """Faults that a dialect has no place for: docs/mock-faults.md. A `ping` has to wait for the stream to begin."""
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
@@ -188,5 +190,5 @@ def test_a_calibration_against_every_fault_agrees_in_every_count(name: str, tmp_
     lines = [json.loads(line) for line in (out / "ledger.jsonl").read_text().splitlines()]
     # A mock that is late has no time left for the comment of `keepalive`; the test above gives it two seconds.
     assert {name for line in lines for name in (line["fault"] or "").split("+")} >= FAULTS.keys() - {
-        "refuse", "reorder", "lost_response", "keepalive",
+        "refuse", "reorder", "lost_response", "keepalive", "cross_talk", *OF_PROBES,
     }  # fmt: skip

@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.mock_process import READY
+from bench.errors import Exit
+from tests.support.mock_process import READY, mock_process
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import ROOT, popen, run_to_end
+from tests.support.ready_made import NEW_INTERPRETERS, ROOT, popen, run_to_end
+from tests.support.run_process import process, wait_for
+from tests.support.worker_processes import shard_lines, worker_processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each is a new interpreter")
 
@@ -104,3 +107,39 @@ def test_it_does_not_mind_what_the_output_of_the_tests_is(tmp_path: Path) -> Non
         out.flush()
         subprocess.run([sys.executable, "-c", WHERE_OUTPUT_IS_A_FILE], stdout=out, stderr=out, cwd=ROOT, check=True)
     assert (tmp_path / "out").read_text().startswith("before\n2 error: 'nonsense' is not a command")
+
+
+@pytest.mark.parametrize("new", [False, True], ids=["copies", "new interpreters"])
+def test_what_a_copy_starts_is_a_copy_that_tells_its_command(new: bool, tmp_path: Path) -> None:
+    environment = os.environ | (NEW_INTERPRETERS if new else {}) | {"TRUELOAD_MARK": "of this one"}
+    small = (
+        "--input-tokens",
+        "16",
+        "--output-tokens",
+        "3",
+        "--duration",
+        "600s",
+        "--concurrency",
+        "2",
+        "--workers",
+        "2",
+    )
+    with mock_process() as mock:
+        words = ("run", "--url", mock.url, "--out", str(tmp_path / "run"), *small, "--server-metrics", "off")
+        with process(words, env=environment, start_new_session=True) as running:
+            wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 1)
+            workers = worker_processes(running.pid)
+            marks = [b"TRUELOAD_MARK=" in Path(f"/proc/{pid}/environ").read_bytes() for pid in workers]
+            os.killpg(running.pid, signal.SIGINT)
+            _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == Exit.INTERRUPTED, err
+    assert marks == [new, new]
+    # Nobody is left: neither the workers, nor the process of which they were copies.
+    wait_for(lambda: not [path for path in Path("/proc").glob("[0-9]*") if session_of(path) == running.pid])
+
+
+def session_of(process: Path) -> int:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[3])
+    except OSError:
+        return 0

@@ -75,7 +75,7 @@ def test_a_search_gives_an_answer_and_every_visit_is_a_run(tmp_path: Path) -> No
     for visit in visits:
         result = evaluate(RunDirectory.open(out / visit["run_dir"]))
         assert result.summary.counts.succeeded == visit["requests"]
-        assert result.summary.run["config"]["rate"] == visit["load"]
+        assert result.summary.run.config["rate"] == visit["load"]
     seeds = {yaml.safe_load((out / v["run_dir"] / "run.yaml").read_text())["config"]["seed"] for v in visits}
     assert len(seeds) == len(visits)
     assert content["conclusion"] in ("at least", "up to")

@@ -17,6 +17,7 @@ from bench import cli
 from bench.errors import Exit
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import NEW_INTERPRETERS
 from tests.support.run_process import records, summary, wait_for
 from tests.support.timing import timing
 from tests.support.worker_processes import PROGRAM, SMALL, flags, process, shard_lines, worker_processes
@@ -150,7 +151,7 @@ def test_a_duration_ends_both_workers_and_fewer_arrivals_than_workers_are_no_tro
 def test_no_secret_is_on_the_command_line_of_a_worker(mock: str, tmp_path: Path) -> None:
     key, header = "sk-key-a1b2c3", "tenant-d4e5f6"
     more = ("--api-key", key, "--header", f"X-Tenant: {header}", "--duration", "600s", "--concurrency", "2")
-    with process(flags(mock, tmp_path, *more)) as running:
+    with process(flags(mock, tmp_path, *more), env=os.environ | NEW_INTERPRETERS) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 1)
         workers = worker_processes(running.pid)
         shown = [

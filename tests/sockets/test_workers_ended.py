@@ -22,6 +22,7 @@ from tests.support.literal_replies import GOOD, api, stream, whole
 from tests.support.literal_server import LiteralServer, Pause, Received, Step, Until
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
+from tests.support.ready_made import NEW_INTERPRETERS
 from tests.support.run_process import all_hang, hanging, load_of, loaded, records, summary, wait_for
 from tests.support.stopped import stop
 from tests.support.worker_processes import flags, gone, process, shard_lines, worker_processes
@@ -246,7 +247,7 @@ def descendants(parent: int) -> dict[int, str]:
 
 def test_processes_that_are_stopped_do_not_outlive_a_parent_that_is_killed(mock: str, tmp_path: Path) -> None:
     words = flags(mock, tmp_path, "--duration", "600s", "--concurrency", "4", "--until", "ttft:p50=0.001%")
-    with process(words) as running:
+    with process(words, env=os.environ | NEW_INTERPRETERS) as running:
         wait_for(lambda: min(shard_lines(tmp_path), default=0) >= 5)
         below = descendants(running.pid)
         assert len(below) == 6, f"two workers with a feed each, the scraper, and the judge of --until: {below}"

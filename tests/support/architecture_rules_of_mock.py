@@ -78,8 +78,13 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.tokencount",
          "mockserver.workers.shared_state", "promptset"}
     ),
+    # What is answered to a probe.
+    "mockserver.answers": frozenset(
+        {"mockserver.dialect", "mockserver.documents", "mockserver.faults", "mockserver.plans", "mockserver.replies",
+         "mockserver.rng", "promptset"}
+    ),
     "mockserver.generation": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
+        {"mockserver.answers", "mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.documents",
          "mockserver.engine", "mockserver.entries", "mockserver.intake", "mockserver.plans",
          "mockserver.replies", "mockserver.rng", "mockserver.settings", "mockserver.state", "mockserver.tokencount",
          "promptset"}
@@ -89,8 +94,8 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.plans", "mockserver.replies", "mockserver.tokencount"}
     ),
     "mockserver.plain": frozenset(
-        {"mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.generation", "mockserver.intake",
-         "mockserver.plans", "mockserver.replies", "mockserver.settings", "promptset"}
+        {"mockserver.answers", "mockserver.dialect", "mockserver.engine", "mockserver.entries", "mockserver.generation",
+         "mockserver.intake", "mockserver.plans", "mockserver.replies", "mockserver.settings", "promptset"}
     ),
     "mockserver.worker": frozenset(
         {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",

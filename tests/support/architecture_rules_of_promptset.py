@@ -77,9 +77,17 @@ PROMPTSET: dict[str, frozenset[str]] = {
     ),
     # Files and their rows are read without a tokenizer.
     "promptset.loaders.containers": frozenset({"promptset.depth", "promptset.errors", "promptset.whole_file"}),
+    "promptset.loaders.http_requests": frozenset(
+        {"promptset.errors", "promptset.loaders.curl", "promptset.samples", "promptset.whole_file"}
+    ),
+    "promptset.loaders.curl": frozenset(),
     "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}
+    ),
+    # Questions with known answers; who solves one reads its text alone.
+    "promptset.probes": frozenset(
+        {"promptset.chat", "promptset.errors", "promptset.loaders.containers", "promptset.rng", "promptset.tools"}
     ),
     "promptset.sessions": frozenset(
         {"promptset.answers", "promptset.chat", "promptset.chat_sum", "promptset.distributions", "promptset.errors",

@@ -25,7 +25,7 @@ from bench.results.baseline import BaselineRun
 from bench.results.summary import RunSummary
 from bench.statistics.between_runs import ALPHA, Answer
 from bench.statistics.gate import Verdict
-from tests.support.results import filled
+from tests.support.results import filled, origin
 from tests.support.statistics_claims import WARM_S, Load
 
 SECONDS = 120.0
@@ -65,7 +65,7 @@ class VirtualRuns:
             "goodput": None,
             "calibration": None,
             "verdict": {"status": "VALID", "reasons": []},
-            "run": {"stop_reason": "duration"},
+            "run": origin(stop_reason="duration"),
             "series": {"step_s": 1, "t_s": list(range(int(SECONDS))), "output_tokens": tokens_per_s.tolist()},
             "window": {"start_s": 0.0, "end_s": SECONDS},
         }  # fmt: skip

@@ -16,10 +16,11 @@ from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.made_jobs import made_step, two_agents
 from tests.support.made_records import START_NS
+from tests.support.results import origin
 from tests.support.tables import table_of
 
 ADDED: dict[str, Any] = {
-    "run": {"name": "jobs", "url": "http://127.0.0.1:8000/v1", "model": "made", "mode": "sessions"},
+    "run": origin(name="jobs", url="http://127.0.0.1:8000/v1", model="made", mode="sessions"),
     "verdict": {"status": "VALID", "reasons": []},
     "calibration": None,
     "prefix_cache": None,

@@ -20,6 +20,7 @@ from bench.records import Outcome, RequestRecord, to_line
 from bench.results.base import to_plain
 from bench.run_files.run_directory import REQUESTS, SUMMARY, RunDirectory
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import origin
 from tests.support.tables import table_of
 
 TOKENS = 4
@@ -84,7 +85,7 @@ def write_run(
         classes=tuple(one.name for one in config.classes),
     )  # fmt: skip
     whole = to_plain(_numbers(facts_of_load, tuple(records))) | {
-        "run": {"stop_reason": stored.stop_reason},
+        "run": origin(stop_reason=stored.stop_reason),
         "verdict": {"status": "VALID", "reasons": []},
         "calibration": None,
         "prefix_cache": None,

@@ -10,6 +10,7 @@ from bench.metrics.summary import Summary
 from bench.records import RequestRecord
 from bench.results.base import to_plain
 from tests.support.made_records import START_NS
+from tests.support.results import origin
 from tests.support.tables import table_of
 
 
@@ -28,5 +29,9 @@ def made_page(records: list[RequestRecord], status: str = "VALID", **facts: Any)
     } | facts
     summary = Summary(RunFacts(**given))
     summary.add(table_of(*records))
-    whole = to_plain(summary.close()) | {"run": {}, "verdict": {"status": status, "reasons": []}, "calibration": None}
+    whole = to_plain(summary.close()) | {
+        "run": origin(),
+        "verdict": {"status": status, "reasons": []},
+        "calibration": None,
+    }
     return whole, summary.page_data()

@@ -5,6 +5,9 @@ time of a short command. `popen` is `subprocess.Popen`, and what it gives is one
 arguments, the folder, the environment and the streams that it was given. Where there can be no copy (another system, another
 program, other variables that Python itself reads), it is a new interpreter.
 
+What a copy starts in its turn (a worker, the process that makes prompts, the run of a console) is a copy too: of a process
+that the copy made of itself before it did anything.
+
 As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that is copied. It ends with its socket.
 """
 
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import functools
 import gc
 import importlib
@@ -25,7 +29,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,11 +37,29 @@ from typing import Any, NoReturn
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("bench", "mockserver", "promptset")
+MODULES = ("bench", "mockserver", "promptset", "bench.process.beside", "mockserver.child")
 """What a copy can be."""
+STARTING = (
+    ("bench", "calibrate"),
+    ("bench", "compare"),
+    ("bench", "console"),
+    ("bench", "gate"),
+    ("bench", "limits"),
+    ("bench", "run"),
+    ("bench", "search"),
+    ("bench", "sweep"),
+    ("bench.process.beside", "bench.scale.program"),
+)
+"""The beginnings of commands that start other programs of these."""
 IMPORTED = (
     "bench.cli",
+    "bench.commands.compare",
+    "bench.commands.gate",
+    "bench.commands.report",
     "bench.commands.run",
+    "bench.commands.search",
+    "bench.commands.sweep",
+    "bench.console.app",
     "bench.load_test",
     "bench.evaluate",
     "bench.dispatch.closed_loop",
@@ -54,6 +76,10 @@ IMPORTED = (
     "bench.statistics.steady_state",
     "bench.metrics.arrays",
     "bench.metrics.sureness",
+    "bench.load.feed_program",
+    "bench.load.precision_program",
+    "bench.scale.program",
+    "bench.target.scrape_program",
     "mockserver.cli",
     "mockserver.http.server",
     "mockserver.native",
@@ -62,8 +88,10 @@ IMPORTED = (
     "uvloop",
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
-KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session"}
+KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
 """What of a process a copy can be given."""
+NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
+"""Variables with which a program, and all that it starts, are new interpreters: /proc tells their environment."""
 _CLONE = {"x86_64": 56, "aarch64": 220}
 """The number of the system call."""
 _UNBUFFERED = "PYTHONUNBUFFERED"
@@ -71,7 +99,12 @@ _UNBUFFERED = "PYTHONUNBUFFERED"
 _WITHOUT_THREADS = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
 """Threads would not be copied."""
 _CLONE_PARENT = 0x8000
+_Executed = subprocess.Popen
+"""As it is: in a copy that starts others, `subprocess.Popen` is the function `popen`."""
 _MOST_BYTES = 1 << 18
+_MOST_STREAMS = 16
+_ROOM_FOR_A_COMMAND = 4096
+_OUT_OF_THE_WAY = 512
 
 
 def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
@@ -80,7 +113,7 @@ def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
     alike = environment is None or _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
     known = list(command[:2]) == [sys.executable, "-m"] and command[2] in MODULES and settings.keys() <= KEPT
     able = sys.platform == "linux" and os.uname().machine in _CLONE
-    return (_Copied if alike and known and able else subprocess.Popen)(command, **settings)
+    return (_Copied if alike and known and able else _Executed)(command, **settings)
 
 
 def run_to_end(
@@ -101,40 +134,34 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(beginnings) and name != _UNBUFFERED}
 
 
-class _Copied(subprocess.Popen[Any]):
+class _Copied(_Executed[Any]):
     """A process that was copied and not executed; all else is as it is there."""
 
     def _execute_child(self, *arguments: Any) -> None:
-        usual = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+        usual = inspect.signature(_Executed._execute_child)  # type: ignore[attr-defined]
         given = usual.bind(self, *arguments).arguments
         pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
-        streams = (given["p2cread"], given["c2pwrite"], given["errwrite"])
+        streams = [given["p2cread"], given["c2pwrite"], given["errwrite"]]
+        streams = [own if one == -1 else one for own, one in enumerate(streams)]
+        passed = sorted(given["pass_fds"])
         told = {
             "words": list(given["args"][2:]),
             "folder": str(Path(given["cwd"] or ".").absolute()),
             "environment": dict(os.environ if given["env"] is None else given["env"]),
             "session": bool(given["start_new_session"]),
+            "descriptors": [0, 1, 2, *passed],
         }
-        self.pid = _original().copy(told, [own if one == -1 else one for own, one in enumerate(streams)])
+        self.pid = _original().copy(told, [*streams, *passed])
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
 
 class _Original:
-    """The process that is copied, as this one has it."""
+    """The process that is copied, as the one that asks has it."""
 
-    def __init__(self) -> None:
-        self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def __init__(self, ours: socket.socket, wait: Callable[[], object]) -> None:
+        self._ours, self._wait = ours, wait
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.ready_made", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            cwd=ROOT,
-            env={**os.environ, **_WITHOUT_THREADS, _UNBUFFERED: ""},
-        )
-        theirs.close()
-        atexit.register(self.end)
 
     def copy(self, told: dict[str, Any], streams: list[int]) -> int:
         """Make a copy; its process id."""
@@ -142,20 +169,34 @@ class _Original:
             socket.send_fds(self._ours, [json.dumps(told).encode()], streams)
             answer = self._ours.recv(64)
         if not answer:
-            raise OSError(f"the process that is copied ended with status {self._process.wait()}")
+            raise OSError(f"the process that is copied ended: {self._wait()}")
         return int(answer)
 
     def end(self) -> None:
         """Let it end, and wait for it."""
         self._ours.close()
-        self._process.wait()
+        self._wait()
 
 
-_original = functools.cache(_Original)
+@functools.cache
+def _original() -> _Original:
+    """The one of these tests, a new interpreter. In a copy, `_of_its_own` takes the place of this function."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.ready_made", str(theirs.fileno()), " " * _ROOM_FOR_A_COMMAND],
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env={**os.environ, **_WITHOUT_THREADS, _UNBUFFERED: ""},
+    )
+    theirs.close()
+    original = _Original(ours, process.wait)
+    atexit.register(original.end)
+    return original
 
 
 def main(descriptor: int) -> None:
-    """Make a copy whenever one is asked for."""
+    """Import everything, and make a copy whenever one is asked for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever asks is told by the terminal too.
     for name in IMPORTED:
         importlib.import_module(name)
@@ -163,11 +204,14 @@ def main(descriptor: int) -> None:
     os.environ.clear()
     gc.collect()
     gc.freeze()
-    asked = socket.socket(fileno=descriptor)
+    _copy_when_asked(socket.socket(fileno=descriptor))
+
+
+def _copy_when_asked(asked: socket.socket) -> NoReturn:
     clone = ctypes.CDLL(None).syscall
     number = _CLONE[os.uname().machine]
     while True:
-        message, streams, _, _ = socket.recv_fds(asked, _MOST_BYTES, 3)
+        message, streams, _, _ = socket.recv_fds(asked, _MOST_BYTES, _MOST_STREAMS)
         if not message:
             os._exit(0)
         # As a fork, but the copy is a child of our parent, who waits for it.
@@ -190,12 +234,13 @@ def _make_what_mocks_write() -> None:
 
 def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be the program that was asked for, in this copy, and end as it ends."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    _show_command([sys.executable, "-m", *told["words"]])
     if told["session"]:
         os.setsid()
-    for at, given in enumerate(streams):
-        os.dup2(given, at)
-    os.closerange(3, 1024)
+    _place(streams, told["descriptors"])
+    if tuple(told["words"][:2]) in STARTING:
+        _start_copies_of_this()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(told["folder"])
     os.environ.update(told["environment"])
     _open_streams()
@@ -212,6 +257,39 @@ def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
         traceback.print_exc()
         status = 1 if not isinstance(e, KeyboardInterrupt) else 130
     _end(status)
+
+
+def _show_command(words: Sequence[str]) -> None:
+    """Have /proc tell this command and not that of the process that was copied: by it tests find a program."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    shown = b"\0".join(word.encode() for word in words)[: end - start - 1]
+    ctypes.memmove(start, shown.ljust(end - start, b"\0"), end - start)
+
+
+def _place(streams: Sequence[int], descriptors: Sequence[int]) -> None:
+    """Have each stream at its descriptor, and no other open."""
+    held = [fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY) for stream in streams]
+    os.closerange(3, _OUT_OF_THE_WAY)
+    for stream, descriptor in zip(held, descriptors, strict=True):
+        os.dup2(stream, descriptor)
+    os.closerange(max(_OUT_OF_THE_WAY, descriptors[-1] + 1), 1024)
+
+
+def _start_copies_of_this() -> None:
+    """What this process starts from here on is a copy of it as it is now."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in range(3):
+            os.dup2(nothing, descriptor)
+        _copy_when_asked(theirs)
+    theirs.close()
+    original = _Original(ours, functools.partial(os.waitpid, pid, 0))
+    globals()["_original"] = lambda: original
+    vars(subprocess)["Popen"] = popen
 
 
 def _open_streams() -> None:

@@ -11,6 +11,7 @@ from msgspec import inspect
 
 from bench.metrics.instrument import WorkerSamples
 from bench.results.base import to_plain
+from bench.results.run import RunOrigin
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
@@ -86,6 +87,11 @@ def _empty(declared: inspect.Type) -> Any:
         inspect.DictType: {},
     }
     return empty.get(type(kind), [])
+
+
+def origin(**values: Any) -> dict[str, Any]:
+    """The block `run` of a summary with these values; all others are empty."""
+    return to_plain(filled(RunOrigin, values))
 
 
 def described(samples: WorkerSamples, start_ns: int, duration_s: float | None) -> dict[str, Any]:

@@ -110,6 +110,13 @@ def ttfo_ms(record: RequestRecord) -> float | None:
     return _ms_since(record.sent_ns, record.chunk_ns[position])
 
 
+def ttfb_ms(record: RequestRecord) -> float | None:
+    """Time to first byte of a response that succeeded."""
+    if record.outcome is not Outcome.OK or record.first_byte_ns is None:
+        return None
+    return _ms_since(record.sent_ns, record.first_byte_ns)
+
+
 def e2el_ms(record: RequestRecord) -> float | None:
     """End-to-end latency, from the moment of sending."""
     return _end_since(record, record.sent_ns)

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.support import run_process
 
@@ -18,12 +19,12 @@ def flags(url: str, tmp_path: Path, *more: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def process(words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+def process(words: Sequence[str], **settings: Any) -> Iterator[subprocess.Popen[str]]:
     """The command in a process group of its own, as a shell starts it: `os.killpg` is what Ctrl-C on a terminal does.
 
     It does not outlive the block.
     """
-    with run_process.process(words, start_new_session=True) as running:
+    with run_process.process(words, start_new_session=True, **settings) as running:
         yield running
 
 

@@ -138,6 +138,7 @@ def test_both_ways_answer_any_body_alike(path: str) -> None:
 
 
 BODY = json.dumps({"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5, "stream": True}).encode()
+PROBE = BODY.replace(b"hello", b"What is 2 + 2? Write the number and nothing else.")
 ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "stream": True}).encode()
 
 
@@ -161,6 +162,7 @@ ENDLESS = json.dumps({"messages": [{"role": "user", "content": "hello"}], "strea
         (("--stream-interval", "2"), {"X-Request-Id": "a-7"}, BODY, True),
         (("--num-speculative-tokens", "2"), {"X-Request-Id": "a-7"}, BODY, True),
         ((), {"X-Request-Id": "a-7", "x-mock-ttft": "1ms"}, BODY, False),
+        ((), {"X-Request-Id": "a-7"}, PROBE, False),
         ((), {"X-Request-Id": "a-7", "x-mock-fault": "429"}, BODY, False),
         (("--max-body-mb", "0.00002"), {"X-Request-Id": "a-7"}, BODY, False),
     ],

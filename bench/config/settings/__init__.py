@@ -1,7 +1,7 @@
 """The settings of a run, declared once: default, unit and a line of doc beside each field.
 
-Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `limits.py`, `engine.py`, `output.py`. A new setting
-is a field in one of them.
+Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `http.py`, `limits.py`, `engine.py`, `output.py`. A
+new setting is a field in one of them.
 
 The same model serves the flags (`bench/config/flags.py` makes them of its fields), the YAML file of `--config`, and the
 `config` part of a run directory's run.yaml. What is given here is made complete by `bench/config/resolution.py`.
@@ -17,6 +17,7 @@ from bench.config import values
 from bench.config.segments import line_of, steps_of
 from bench.config.settings.data import Data
 from bench.config.settings.engine import Engine
+from bench.config.settings.http import Http
 from bench.config.settings.limits import LimitsOfRun
 from bench.config.settings.load import Load
 from bench.config.settings.output import Output
@@ -28,7 +29,7 @@ from bench.traffic.classes import TrafficMix, masked, mix_of
 from promptset import recipes
 
 
-class Settings(Output, Engine, LimitsOfRun, Data, Load, Target):  # pydantic puts the fields of the last one first
+class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydantic puts the fields of the last one first
     """All that may be given for a run. Times are in seconds here, and in ns everywhere behind it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

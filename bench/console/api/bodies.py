@@ -46,6 +46,8 @@ class Clone(Body):
     """The settings that differ; null takes one out."""
 
     settings: dict[str, Any] = {}
+    api_key: str | None = None
+    headers: str | None = None
     start: bool = True
 
 

@@ -11,7 +11,6 @@ from fastapi.responses import Response
 
 from bench.console.access import TheConsole
 from bench.console.api.bodies import FetchFile, MockFlags, NewTarget
-from bench.console.data_files import fetch
 
 routes = APIRouter()
 
@@ -66,8 +65,7 @@ async def upload(console: TheConsole, request: Request, name: str, whole: bool =
 
 @routes.post("/files/fetch", status_code=201, summary="Let the console fetch a data file from a URL")
 async def fetched(console: TheConsole, given: FetchFile) -> dict[str, list[str]]:
-    name, content = await fetch(given.url)
-    return {"names": await run_in_threadpool(console.files.add, name, content, whole=given.whole)}
+    return {"names": await console.fetch(given.url, whole=given.whole)}
 
 
 @routes.get("/files/{name}", summary="The first rows of a data file")

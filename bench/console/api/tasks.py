@@ -53,6 +53,11 @@ def remove(console: TheConsole, task: str, files: bool = False) -> Response:
     return Response(status_code=204)
 
 
+@routes.post("/tasks/{task}/restore", summary="Put a task back that was taken out of the list with its files kept")
+def restore(console: TheConsole, task: str) -> dict[str, Any]:
+    return console.restore(task).to_json()
+
+
 @routes.post("/tasks/{task}/start", summary="Put a task into the queue")
 def start(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
@@ -78,7 +83,8 @@ def set_load(console: TheConsole, task: str, given: SetLoad) -> dict[str, Any]:
 @routes.post("/tasks/{task}/clone", status_code=201, summary="The same task again, with changes")
 def clone(console: TheConsole, task: str, given: Clone | None = None) -> dict[str, Any]:
     given = given or Clone()
-    return console.clone(task, given.settings, start=given.start).to_json()
+    secrets = secrets_of(given.api_key, given.headers)
+    return console.clone(task, given.settings, secrets=secrets, start=given.start).to_json()
 
 
 @routes.post("/tasks/{task}/move", summary="Move a task in the queue: -1 towards its front, 1 towards its end")

@@ -7,25 +7,28 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import UploadFile
 
-from bench.console.data_files import MOST_BYTES, MOST_FILES, fetch
+from bench.console.data_files import MOST_BYTES, MOST_FILES
 from bench.console.errors import ConsoleError
-from bench.console.pages.site import Site, TheSite, back
+from bench.console.pages.site import TheSite, back
+from bench.console.service import Console
 
 routes = APIRouter()
 
 
 @routes.get("/data")
-def data(site: TheSite) -> HTMLResponse:
-    return _page(site)
+def data(request: Request, site: TheSite) -> HTMLResponse:
+    answer = site.answer_of(request)
+    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
+    values = {"files": files, "most_mib": MOST_BYTES // 2**20, "most_files": MOST_FILES}
+    return site.page("data", answer.status, **{**values, **answer.values})
 
 
 @routes.post("/data")
 async def upload(request: Request, site: TheSite) -> Response:
     try:
-        name, content, whole = await _posted_file(request)
-        await run_in_threadpool(site.console.files.add, name, content, whole=whole)
+        await _keep_posted(request, site.console)
     except ConsoleError as e:
-        return _page(site, str(e), e.status)
+        return site.answer("/data", e.status, problem=str(e))
     return back("/data")
 
 
@@ -35,17 +38,13 @@ def remove(name: str, site: TheSite) -> Response:
     return back("/data")
 
 
-async def _posted_file(request: Request) -> tuple[str, bytes, bool]:
-    """Name and content of an uploaded file or of the file at a URL, and whether all of it is one request."""
+async def _keep_posted(request: Request, console: Console) -> None:
+    """Keep an uploaded file, or the file at a URL."""
     async with request.form(max_files=1, max_fields=10) as form:
         file, whole = form.get("file"), form.get("split") == "whole"
         if isinstance(file, UploadFile) and file.filename:
-            return file.filename, await file.read(), whole
-        if url := str(form.get("url") or "").strip():
-            return *await fetch(url), whole
-    raise ConsoleError("choose a file, or give a URL")
-
-
-def _page(site: Site, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
-    return site.page("data", status, files=files, problem=problem, most_mib=MOST_BYTES // 2**20, most_files=MOST_FILES)
+            await run_in_threadpool(console.files.add, file.filename, await file.read(), whole=whole)
+        elif url := str(form.get("url") or "").strip():
+            await console.fetch(url, whole=whole)
+        else:
+            raise ConsoleError("choose a file, or give a URL")

@@ -118,7 +118,7 @@ def test_the_console_refuses_a_host_whose_name_cannot_be_encoded(
         "--host",
         "h\u00e9..",
         "--token",
-        "t" * 30,
+        "choose-a-long-one" * 30,
         "--runs",
         str(tmp_path / "runs"),
     ]

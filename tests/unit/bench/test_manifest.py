@@ -96,8 +96,8 @@ def test_an_older_run_without_later_keys_and_with_forgotten_ones_is_evaluated(di
     result = evaluate(directory)
     assert result.exit is not Exit.TARGET
     assert result.summary.counts.planned == 20
-    assert result.summary.run["config"] == old
-    assert result.summary.run["stop_reason"] == "killed"
+    assert result.summary.run.config == old
+    assert result.summary.run.stop_reason == "killed"
 
 
 @pytest.mark.parametrize(

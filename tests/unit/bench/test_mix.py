@@ -15,6 +15,7 @@ import pytest
 
 from bench import endpoints
 from bench.config import RunConfig, resolve
+from bench.endpoints import ENDPOINTS
 from bench.endpoints.interface import BodyOptions
 from bench.load.components import source_of
 from bench.metrics import objectives
@@ -156,7 +157,7 @@ def test_classes_of_the_same_lengths_send_different_prompts() -> None:
 def test_the_probe_asks_for_the_endpoint_and_model_of_every_class() -> None:
     config = mixed(*THREE, {"name": "two", "share": 1, "model": "x=1,y=2"})
     source = source_of(config, load_tokenizer())
-    asked = samples_to_ask("chat", source.ways, source.own_body, all_named=True)
+    asked = samples_to_ask(ENDPOINTS["chat"], source.ways, source.own_body, all_named=True)
     assert [(one.endpoint, one.model, one.priority, one.headers) for one in asked] == [
         (None, None, None, ()),
         ("completions", "small", 2, ()),

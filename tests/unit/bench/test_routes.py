@@ -131,14 +131,14 @@ def test_the_turns_of_a_session_go_where_it_says() -> None:
 
 def test_the_probe_asks_for_each_way_and_greets_where_it_has_no_body() -> None:
     whole, other = Sample(body={"model": "a", "messages": []}), Sample(prompt="long", model="b", headers=(("x", "y"),))
-    asked = samples_to_ask("chat", [whole, other], None)
+    asked = samples_to_ask(ENDPOINTS["chat"], [whole, other], None)
     assert [(sample.prompt, sample.model) for sample in asked] == [
         ("Say hello.", None),
         (None, None),
         ("Say hello.", "b"),
     ]
     assert asked[2].headers == (("x", "y"),)
-    assert samples_to_ask("chat", [whole, other], whole, all_named=True) == asked[1:]
+    assert samples_to_ask(ENDPOINTS["chat"], [whole, other], whole, all_named=True) == asked[1:]
 
 
 def test_a_server_of_several_models_needs_no_choice_where_every_row_names_one() -> None:

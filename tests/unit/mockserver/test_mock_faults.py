@@ -49,7 +49,7 @@ def test_a_spec_is_read_as_written(spec: str, rule: Rule) -> None:
         ("429:rate=2", "write a share from 0 to 1"),
         ("429:rate=", "write a share from 0 to 1"),
         ("429:rate=nan", "write a share from 0 to 1"),
-        ("429:after=3", "429 takes rate, index, every, from, until, skip, retry_after, not 'after'"),
+        ("429:after=3", "429 takes rate, crowd, index, every, from, until, skip, retry_after, not 'after'"),
         ("reset:after=-1", "write a whole number"),
         ("reset:every=0", "of at least 1"),
         ("reset:soon", "'soon' is not key=value"),

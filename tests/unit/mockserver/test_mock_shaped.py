@@ -79,6 +79,8 @@ ELSEWHERE = {
     "refuse", "slow_accept",  # connections: test_mock_outage.py
     "stall", "slow", "degrade", "pause", "length",  # in the plan: test_mock_faults.py, test_mock_plan.py
     "gzip", "keepalive", "trickle",  # below
+    "cross_talk", "stale_prefix", "wrong_answer", "batch_dependent", "garble", "garble_preempted",  # test_mock_answers.py
+    "cut_json",
 }  # fmt: skip
 
 

@@ -51,14 +51,14 @@ def test_a_statistic_is_compared_where_both_sides_have_it() -> None:
         "ttft_ms": {"n": 3, "mean": 21.0, "p50": 22.0, "p999": 30.0, "max": None},
         "tpot_ms": {"n": 3, "mean": 5.0},
     }
-    rows = _metrics({metric: filled(Metric, row) for metric, row in found.items()}, pairs)
+    rows = _metrics({metric: filled(Metric, row) for metric, row in found.items()}, pairs, "chat")
     assert [(row.metric, row.stat, row.unit, row.measured, row.true) for row in rows] == [
         ("ttft_ms", "mean", "ms", 21.0, 20.0), ("ttft_ms", "p50", "ms", 22.0, 20.0),
     ]  # fmt: skip
     # From the median to the 99th percentile: 20 to 29.8.
     assert [row.spread for row in rows] == [pytest.approx(9.8)] * 2
     assert [row.allowed for row in rows] == [None, None]
-    assert _metrics({"ttft_ms": filled(Metric)}, pairs) == _metrics({}, pairs) == []
+    assert _metrics({"ttft_ms": filled(Metric)}, pairs, "chat") == _metrics({}, pairs, "chat") == []
 
 
 def test_stamps_that_are_bounds_allow_what_lies_between_with_all_that_is_exact() -> None:
@@ -147,10 +147,10 @@ def test_values_that_one_side_lacks_are_a_problem_metric_by_metric() -> None:
     pairs = statistics()
     pairs.true["ttft_ms"].add([1.0, 2.0])
     pairs.true["itl_ms"].add([1.0])
-    assert _numbers_of_values({"ttft_ms": filled(Metric, n=2), "itl_ms": filled(Metric, n=3)}, pairs) == [
+    assert _numbers_of_values({"ttft_ms": filled(Metric, n=2), "itl_ms": filled(Metric, n=3)}, pairs, "chat") == [
         "itl_ms: 3 values measured, and 1 in the ledger"
     ]
-    assert _numbers_of_values({}, pairs) == [
+    assert _numbers_of_values({}, pairs, "chat") == [
         "ttft_ms: 0 values measured, and 2 in the ledger", "itl_ms: 0 values measured, and 1 in the ledger"
     ]  # fmt: skip
     assert list(METRICS)[:3] == ["ttft_ms", "tpot_ms", "itl_ms"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from array import array
 from collections.abc import Sequence
@@ -283,6 +284,10 @@ def test_runs_that_are_suspect_cut_off_or_left_out_are_warned_of() -> None:
     )
     (said,) = warnings(side("A", (0, 2), run={"stop_reason": "interrupted"}), b)
     assert said == "A: runs/A0 was interrupted before its end"
+    remade = Side("B", b.path, (b.runs[0], dataclasses.replace(b.runs[1], damage="not JSON")))
+    (said,) = warnings(a, remade)
+    file = remade.runs[1].directory / "summary.json"
+    assert said == f"B: {file} could not be read (not JSON): it was made again from the records of the run"
 
 
 def test_a_number_that_one_run_lacks_is_not_compared() -> None:

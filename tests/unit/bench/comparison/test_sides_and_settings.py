@@ -171,7 +171,7 @@ def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
     summary = orjson.loads((path / SUMMARY).read_bytes())
     summary["stalls"]["stalls"] = 1_234
     (path / SUMMARY).write_bytes(orjson.dumps(summary))
-    assert to_plain(read_run(path).summary) == summary
+    assert (to_plain(read_run(path).summary), read_run(path).notes) == (summary, [])
 
 
 @pytest.mark.parametrize(
@@ -190,8 +190,14 @@ def test_a_summary_of_another_format_or_a_damaged_one_is_made_again(tmp_path: Pa
     path = made_run(tmp_path / "run", requests=2)
     whole = to_plain(evaluate(RunDirectory.open(path)).summary)
     (path / SUMMARY).write_bytes(orjson.dumps(whole | change))
-    assert to_plain(read_run(path).summary) == whole
+    run = read_run(path)
+    assert to_plain(run.summary) == whole
     assert orjson.loads((path / SUMMARY).read_bytes()) == whole
+    (note,) = run.notes
+    assert note.startswith(f"{path / SUMMARY} could not be read (")
+    assert note.endswith("): it was made again from the records of the run")
+    (path / SUMMARY).unlink()
+    assert (to_plain(read_run(path).summary), read_run(path).notes) == (whole, [])
 
 
 def judged_run(name: str, status: str, *reasons: str) -> MeasuredRun:

@@ -103,7 +103,7 @@ def test_other_files_are_refused(name: str, content: bytes, tmp_path: Path) -> N
 def fetched(answer: object, url: str = "http://data/x.jsonl") -> tuple[str, bytes]:
     async def main() -> tuple[str, bytes]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:  # type: ignore[arg-type]
-            return await fetch(url, client)
+            return await fetch(url, client, allow_local=True)
 
     return asyncio.run(main())
 

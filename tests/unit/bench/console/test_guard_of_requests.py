@@ -135,6 +135,57 @@ def test_who_may_pass(request_of: dict[str, object], status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "site", "mode", "dest", "status"),
+    [
+        ("GET", b"same-origin", b"cors", b"empty", 299),
+        ("GET", b"none", b"navigate", b"document", 299),
+        ("POST", b"same-origin", b"navigate", b"document", 299),
+        ("GET", b"same-site", b"no-cors", b"script", 403),
+        ("GET", b"same-site", b"cors", b"empty", 403),
+        ("GET", b"same-site", b"navigate", b"iframe", 403),
+        ("GET", b"same-site", b"navigate", b"document", 299),
+        ("POST", b"same-site", b"navigate", b"document", 403),
+        ("GET", b"cross-site", b"cors", b"empty", 403),
+    ],
+)
+def test_the_cookie_serves_no_page_of_another_port(
+    method: str, site: bytes, mode: bytes, dest: bytes, status: int
+) -> None:
+    fetch = {b"sec-fetch-site": site, b"sec-fetch-mode": mode, b"sec-fetch-dest": dest}
+    assert asked(method, headers=LOGGED_IN | fetch | {b"x-csrf-token": CSRF}).status == status
+    assert asked(method, headers=BEARER | fetch).status == 299
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "to"),
+    [
+        ("GET", "/tasks/a", b"x=1&y=%26", "/tasks/a?x=1&amp;y=%26"),
+        ("POST", "/tasks/a/stop", b"", "/tasks/a"),
+        ("POST", "/new", b"", "/"),
+        ("GET", "//evil.example/x'", b"", "//evil.example/x&#39;"),
+    ],
+)
+def test_a_page_without_the_cookie_asks_for_the_token_and_leads_on(
+    method: str, path: str, query: bytes, to: str
+) -> None:
+    page = asked(method, path, query).body.decode()
+    assert f"<input type=hidden name=to value='{to}'>" in page
+    assert "<form method=post action=/token" in page
+    assert "<input type=password name=token" in page
+
+
+def test_a_typed_token_sets_the_cookie_and_leads_to_the_page_that_was_asked_for() -> None:
+    typed = b"token=" + TOKEN.encode() + b"&to=%2F%2Fevil.example%2Fx"
+    reply = asked("POST", "/token", headers={b"content-type": FORM}, pieces=[typed])
+    assert reply.header(b"set-cookie") == [f"trueload_8600={KEYS.session}; HttpOnly; Path=/; SameSite=strict"]
+    assert b'content="0;url=/evil.example/x"' in reply.body
+    assert asked("POST", "/token", pieces=[b"token=wrong"]).status == 401
+    assert asked("POST", "/token", pieces=[b"to=/"]).status == 401
+    assert asked("POST", "/token", pieces=[b"token=" + b"x" * 5_000]).status == 413
+    assert asked("GET", "/token").status == 401
+
+
+@pytest.mark.parametrize(
     ("headers", "body", "status"),
     [
         ({b"x-csrf-token": CSRF}, b"", 299),

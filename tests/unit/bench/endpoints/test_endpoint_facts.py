@@ -32,6 +32,7 @@ FACTS: dict[str, tuple[Any, ...]] = {
     "responses": ("/responses", True, None, False, 16, "OPENAI_API_KEY"),
     "embeddings": ("/embeddings", False, "texts", False, 4, "OPENAI_API_KEY"),
     "rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
+    "http": ("", False, "requests", False, 4, "TRUELOAD_API_KEY"),
 }
 
 

@@ -235,9 +235,9 @@ def test_usage_at_the_borders_of_what_can_be() -> None:
     [
         (None, None, {}),
         ({"queue_time_ms": 0, "time_to_first_token_ms": 3.5, "generation_time_ms": 9}, None,
-         {"queue_ms": 0.0, "prefill_ms": 3.5, "decode_ms": 9.0}),
+         {"server_queue_ms": 0.0, "server_prefill_ms": 3.5, "server_decode_ms": 9.0}),
         ({"queue_time_ms": -1, "time_to_first_token_ms": True, "generation_time_ms": "9"},
-         {"prompt_ms": 2, "predicted_ms": 4}, {"prefill_ms": 2.0, "decode_ms": 4.0}),
+         {"prompt_ms": 2, "predicted_ms": 4}, {"server_prefill_ms": 2.0, "server_decode_ms": 4.0}),
         ({"generation_time_ms": float("inf")}, None, {}),
         (None, {"draft_n": 9, "draft_n_accepted": 9}, {"draft_tokens": 9, "accepted_tokens": 9}),
         (None, {"draft_n": 8, "draft_n_accepted": 9}, {}),
@@ -259,7 +259,9 @@ def test_what_a_server_says_of_a_request_is_believed_where_it_can_be(
     metrics: object, timings: object, expected: dict[str, Any]
 ) -> None:
     found = server_words(metrics, timings)
-    assert {name: getattr(found, name) for name in SILENT.__slots__ if getattr(found, name) is not None} == expected
+    assert {
+        name: getattr(found, name) for name in SILENT.__struct_fields__ if getattr(found, name) is not None
+    } == expected
 
 
 def test_a_reply_says_that_it_ended_unless_it_says_otherwise() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.interface import ReadOptions
-from bench.endpoints.server_words import SILENT, ServerWords, server_words
+from bench.endpoints.server_words import SILENT, server_words
+from bench.records import ServerWords
 
 VLLM_CHUNK = (
     b'{"id":"chatcmpl-9f","object":"chat.completion.chunk","created":1779349198,"model":"m","choices":[],"usage":'
@@ -20,9 +21,9 @@ VLLM_CHUNK = (
     b'"num_accepted_draft_tokens":10,"num_draft_tokens":18,"num_spec_tokens":3}}}'
 )
 VLLM = ServerWords(
-    queue_ms=3.0,
-    prefill_ms=12.5,
-    decode_ms=80.25,
+    server_queue_ms=3.0,
+    server_prefill_ms=12.5,
+    server_decode_ms=80.25,
     draft_steps=6,
     draft_tokens=18,
     accepted_tokens=10,
@@ -35,7 +36,7 @@ LLAMA_CHUNK = (
     b'"prompt_per_second":31.17,"predicted_n":17,"predicted_ms":620.5,"predicted_per_token_ms":36.5,"predicted_per_second":'
     b'27.4,"draft_n":12,"draft_n_accepted":9}}'
 )
-LLAMA = ServerWords(prefill_ms=128.301, decode_ms=620.5, draft_tokens=12, accepted_tokens=9)
+LLAMA = ServerWords(server_prefill_ms=128.301, server_decode_ms=620.5, draft_tokens=12, accepted_tokens=9)
 TEXT = b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}'
 END = b'{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 
@@ -117,5 +118,5 @@ def test_what_cannot_be_is_not_believed() -> None:
 
 def test_zero_is_a_value() -> None:
     assert server_words({"queue_time_ms": 0.0, "time_to_first_token_ms": 0}, {"prompt_ms": 9.0}) == ServerWords(
-        queue_ms=0.0, prefill_ms=0.0
+        server_queue_ms=0.0, server_prefill_ms=0.0
     )

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.metrics.server_requests import ServerRequests
-from bench.records import Outcome, RequestRecord
+from bench.metrics.server_requests import COMPUTED, ServerRequests
+from bench.records import Outcome, RequestRecord, ServerWords
 from bench.results.base import to_plain
+from bench.results.server import SAID_TIMES
 from tests.support.changed import replace
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
@@ -114,3 +115,9 @@ def test_what_failed_and_what_came_before_the_run_is_not_in_it() -> None:
     others = [replace(good, id="w", index=1, phase="warmup"), replace(good, id="f", index=2, outcome=Outcome.RESET)]
     found = made_summary([good, *others])["server_requests"]
     assert found["queue_ms"]["n"] == 1
+
+
+def test_each_time_of_a_record_is_in_the_summary_and_each_time_of_the_summary_has_a_source() -> None:
+    recorded = {name.removeprefix("server_") for name in ServerWords.__struct_fields__ if name.startswith("server_")}
+    assert {*SAID_TIMES} == recorded | {*COMPUTED}
+    assert [key for key, time in SAID_TIMES.items() if not time.title or not time.description] == []

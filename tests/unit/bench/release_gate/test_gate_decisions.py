@@ -162,6 +162,12 @@ def test_a_run_with_the_id_of_a_kept_one_that_began_another_time_is_another_run(
     )
 
 
+def test_a_run_whose_summary_was_damaged_has_a_note(five: list[MeasuredRun]) -> None:
+    damaged = dataclasses.replace(five[0], damage="not JSON")
+    (note,) = set(decide([damaged, five[1]], Rules()).notes) - set(decide(five[:2], Rules()).notes)
+    assert note.startswith(f"{five[0].directory / 'summary.json'} could not be read (not JSON): it was made again")
+
+
 def test_a_run_of_the_baseline_is_held_to_the_others_only_while_it_is_updated(five: list[MeasuredRun]) -> None:
     for runs, more in ((five[:1], ""), (five[:2], " (and 1 more)"), (five[:3], " (and 2 more)")):
         with pytest.raises(UsageError) as caught:

@@ -177,7 +177,7 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     calibration = result.summary.calibration
     assert isinstance(calibration, KnownCalibration)
     assert (calibration.age_s, calibration.status) == (7_200.0, "VALID")
-    assert {row.metric for row in calibration.metrics} == set(METRICS) - {"tps"}
+    assert {row.metric for row in calibration.metrics} == set(METRICS) - {"tps", "ttfb_ms"}
     (p50,) = [r for r in calibration.metrics if (r.metric, r.stat) == ("ttft_ms", "p50")]
     assert p50.measured == result.summary.latency["ttft_ms"].p50
     assert result.verdict.of("calibration") == "VALID"

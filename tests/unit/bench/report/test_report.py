@@ -17,10 +17,12 @@ from bench.documents.run_document import run_document
 from bench.metrics.objectives import parse
 from bench.records import Outcome, RequestRecord
 from bench.report import text
+from bench.results.run import RunOrigin
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_page, made_summary
 from tests.support.rendered import run_page, run_text, typed_summary
+from tests.support.results import filled
 
 ALL_FAILED = [made_record(i, outcome=Outcome.HTTP_ERROR, status=503, chunks_ms=(), error="busy") for i in range(5)]
 
@@ -90,13 +92,13 @@ def test_a_page_shows_what_differs_from_the_defaults_with_units_and_what_starts_
     }
     changed = {"url": "http://x", "rate": 2.0, "duration": 30.0, "ramp_up": 8.0, "output_tokens": "128"}
     run = {"command": ["python", "-m", "bench", "--slo", "a b"], "host": {"cpus": 2, "name": "n"}, "config": config}
-    found = configuration(run | {"changed": changed, "notes": ["not here"]})
+    found = configuration(filled(RunOrigin, run, changed=changed, notes=["not here"]))
     assert [(row.name, row.value) for row in found.changed] == [
         ("url", "http://x"), ("rate", "2 requests/s"), ("duration", "30 s"), ("ramp_up", "8 s"),
         ("output_tokens", "128 tokens")
     ]  # fmt: skip
     assert [(row.name, row.value) for row in found.whole][1] == ("limits", "errors.suspect 0.01 · usage 1")
-    assert [(row.name, row.value) for row in found.run] == [("Host", "cpus 2 · name n")]
+    assert [(row.name, row.value) for row in found.run] == [("Seed", "0"), ("Host", "cpus 2 · name n")]
     (_, command), (_, text) = found.to_copy
     assert command == "python -m bench --slo 'a b'"
     assert text.splitlines()[0] == "# Never stored, so give them again: api_key"

@@ -20,11 +20,12 @@ from bench.results.numbers import FIRST_METRICS
 from bench.results.summary import SCHEMA
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import START_NS, made_record
+from tests.support.results import origin
 from tests.support.tables import table_of
 
 SCHEMA_JSON = orjson.loads(files("bench.report").joinpath("summary.schema.json").read_bytes())
 VALIDATOR = Draft202012Validator(SCHEMA_JSON)
-ADDED = {"run": {}, "verdict": {"status": "VALID", "reasons": []}, "calibration": None, "prefix_cache": None,
+ADDED = {"run": origin(), "verdict": {"status": "VALID", "reasons": []}, "calibration": None, "prefix_cache": None,
          "server": None, "gpu": None}  # fmt: skip
 
 

@@ -1,0 +1,48 @@
+"""Checks of the settings of `--endpoint http`. Each raises ValueError with what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+
+from bench.endpoints import expectations
+from bench.sources.http import ROW_FORMATS, content_of
+from bench.sources.http_template import parse_template
+from promptset.loaders.http_requests import METHODS
+
+
+def method(value: str) -> str:
+    """An HTTP method in capitals."""
+    name = value.upper()
+    if name == "HEAD":
+        raise ValueError("a response to HEAD has no body, so only its first byte could be measured: use GET")
+    if name not in METHODS:
+        raise ValueError(f"{value!r} is not one of {', '.join(METHODS)}")
+    return name
+
+
+def body(value: str) -> str:
+    """A text, or the name of a file behind @."""
+    content_of(value)
+    return value
+
+
+def template(value: str) -> str:
+    """The same, of a template."""
+    parse_template(content_of(value).decode())
+    return value
+
+
+def row_format(value: str) -> str:
+    """What the rows of a data set are."""
+    known = ("auto", *ROW_FORMATS)
+    if value not in known:
+        near = difflib.get_close_matches(value, known, n=1)
+        hint = f": did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{value!r} is not one of {', '.join(known)}{hint}")
+    return value
+
+
+def expectation(value: str) -> str:
+    """What a success is."""
+    expectations.parse((value,))
+    return value

@@ -1,0 +1,52 @@
+"""Addresses that a console does not fetch data from: services of this machine and of its link trust whoever reaches them.
+
+A name is resolved once, and the request goes to the address that was checked: a name server that answers differently the
+second time gains nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable
+
+from bench.console.errors import ConsoleError
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+"""The addresses of a host and a port. Raises OSError."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+async def resolved(host: str, port: int) -> list[str]:
+    """The addresses as the system resolves them, which also reads 0x7f.1 and 2130706433."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in found]
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is of this machine (127.0.0.1, ::1, 0.0.0.0) or of its link (169.254.169.254, fe80::1)."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = (
+            ip.ipv4_mapped or ip.sixtofour or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
+        )
+        if inner is not None:
+            return is_local(str(inner))
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast
+
+
+async def public_address(host: str, port: int, resolve: Resolve = resolved) -> str:
+    """An address of the host. Raises ConsoleError if one of them is local, or the name cannot be resolved."""
+    try:
+        addresses = await resolve(host, port)
+    except (OSError, UnicodeError) as e:
+        why = getattr(e, "strerror", None) or e
+        raise ConsoleError(f"{host} cannot be fetched from ({why}): check the URL") from e
+    if local := [address for address in addresses if is_local(address)]:
+        raise ConsoleError(
+            f"{host} leads to {local[0]}, an address of this machine or its link: "
+            "start the console with --allow-local-data to fetch from there"
+        )
+    return addresses[0]

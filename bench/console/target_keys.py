@@ -1,0 +1,146 @@
+"""Which key goes to which server. A key belongs to the scheme, host and port of its target: no other address gets it.
+
+Keys are in environment variables of the console. A target may name only the variables that `--key-env` allows: otherwise
+anyone with the token could have any secret of this environment sent to an address of their choice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.console.store import Target
+from bench.endpoints import ENDPOINTS, urls
+
+DEFAULT_VARIABLES = ("OPENAI_API_KEY", "TRUELOAD_KEY_*")
+"""Variables that targets may name without --key-env. A star stands for any characters."""
+_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: object) -> str | None:
+    """Scheme, host and port of a URL, as http://host:port. Returns None for a text that is not such a URL."""
+    try:
+        parts = urlsplit(str(url or "").strip())
+        port = parts.port or _PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    return None if not parts.hostname else f"{parts.scheme}://{parts.hostname.rstrip('.')}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKeys:
+    """The variables that hold the key and the headers of a server, and the only origin that gets their values."""
+
+    origin: str
+    key_variable: str | None = None
+    header_variables: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, target: Target) -> TargetKeys | None:
+        """The keys of a target. Returns None if it names no variable."""
+        if not (target.key_variable or target.header_variables):
+            return None
+        return cls(origin_of(target.url) or "", target.key_variable, target.header_variables or {})
+
+    @classmethod
+    def stored(cls, planned: Mapping[str, Any]) -> TargetKeys | None:
+        """The keys that task.yaml names. A file of an older version names no origin: its keys go nowhere."""
+        key_variable, headers = planned.get("key_variable"), planned.get("header_variables")
+        if not key_variable and not headers:
+            return None
+        headers = headers if isinstance(headers, dict) else {}
+        key_variable = str(key_variable) if key_variable else None
+        return cls(str(planned.get("keys_for")), key_variable, {str(k): str(v) for k, v in headers.items()})
+
+    def to_plan(self) -> dict[str, Any]:
+        """The same for task.yaml: names of variables, never their values."""
+        return {
+            "keys_for": self.origin,
+            "key_variable": self.key_variable,
+            "header_variables": dict(self.header_variables),
+        }
+
+    @property
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """The name of the secret that each variable holds (api_key, header), and that of the variable."""
+        if self.key_variable:
+            yield "api_key", self.key_variable
+        for variable in self.header_variables.values():
+            yield "header", variable
+
+
+class KeyVariables:
+    """The environment variables that targets may name."""
+
+    def __init__(self, allowed: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> None:
+        self._allowed = (*DEFAULT_VARIABLES, *allowed)
+        self._environment = environment
+
+    def problem(self, name: str) -> str | None:
+        """Why a variable cannot be used. Returns None if it can."""
+        # Nothing here tells whether a variable that is not allowed exists.
+        if not any(fnmatchcase(name, pattern) for pattern in self._allowed):
+            return f"{name} may not be used as a key: start the console with --key-env {name}"
+        if not self._environment.get(name):
+            return f"the console has no environment variable {name}: set it and start again"
+        return None
+
+    def missing(self, keys: TargetKeys | None, url: object) -> tuple[str, ...]:
+        """The secrets (api_key, header) that this URL should get from variables that cannot be used."""
+        if keys is None:
+            return ()
+        elsewhere = keys.origin != origin_of(url)
+        return tuple(dict.fromkeys(kind for kind, name in keys.variables if elsewhere or self.problem(name)))
+
+    def environment(self, url: object, endpoint: object, keys: TargetKeys | None) -> dict[str, str]:
+        """The environment of a program that sends to this URL: no key but the one that belongs to its origin."""
+        own = {endpoint.key_variable for endpoint in ENDPOINTS.values()}
+        environment = {name: value for name, value in self._environment.items() if name not in own}
+        variable = keys.key_variable if keys is not None and keys.origin == origin_of(url) else None
+        if variable and self.problem(variable) is None:
+            environment[urls.key_variable(str(url), endpoint)] = self._environment[variable]
+        return environment
+
+    def headers(self, url: object, keys: TargetKeys | None) -> list[str]:
+        """The headers whose values are in variables, as `NAME: VALUE`."""
+        if keys is None or keys.origin != origin_of(url):
+            return []
+        variables = keys.header_variables.items()
+        return [f"{name}: {self._environment[held]}" for name, held in variables if self.problem(held) is None]
+
+
+def settings_of(target: Target) -> dict[str, Any]:
+    """What a target says of the settings of a run."""
+    known = {"url": target.url, "endpoint": target.endpoint, "model": target.model, "tokenizer": target.tokenizer}
+    return {key: value for key, value in known.items() if value}
+
+
+def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str, Any], list[tuple[str | None, str]]]:
+    """The settings of a load on a target, as a probe and a run get them, and what is wrong with them.
+
+    A typed URL may name another path of the target's server. One of another server is refused, not ignored.
+    """
+    if target is None:
+        return dict(settings), []
+    own = settings_of(target)
+    typed = settings.get("url")
+    if typed and origin_of(typed) != origin_of(target.url):
+        sentence = (
+            f"{typed} is not at the target {target.name} ({target.url}): leave the URL empty, or choose no target"
+        )
+        return {**own, **settings}, [("url", sentence)]
+    return {**own, **{key: value for key, value in settings.items() if key != "url" or value}}, []
+
+
+def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    """A server that counts tokens gets the key of the load: it must be the load's own server."""
+    tokenizer = str(settings.get("tokenizer") or "")
+    if not tokenizer.startswith(("http://", "https://")) or origin_of(tokenizer) == origin_of(settings.get("url")):
+        return []
+    return [
+        ("tokenizer", f"the key of this load would go to {origin_of(tokenizer)}: write server, or a name of the hub")
+    ]

@@ -1,0 +1,72 @@
+"""Any HTTP service: requests as they are given, and replies of which nothing is read but what `--expect` asks for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from bench.endpoints import expectations
+from bench.endpoints.expectations import Expectations
+from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, Problem, ReadOptions
+from bench.records import REQUESTS, Outcome
+from bench.workload import Encoded, InputBatch
+from promptset.samples import Sample
+
+_ONE = InputBatch(inputs=1, entries=1)
+
+
+class HttpSettings(Protocol):
+    """The settings of which it is made."""
+
+    @property
+    def dataset(self) -> str | None: ...
+
+    @property
+    def method(self) -> str | None: ...
+
+    @property
+    def body(self) -> str | None: ...
+
+    @property
+    def body_template(self) -> str | None: ...
+
+    @property
+    def expect(self) -> tuple[str, ...]: ...
+
+
+class Http(Endpoint):
+    """`--url` is the whole URL. Replies have no tokens: a request has a time to its first byte, and to its last."""
+
+    path = ""
+    root = ""
+    generates = False
+    inputs_are = REQUESTS
+    spoken_by = "an HTTP service"
+    key_variable = "TRUELOAD_API_KEY"
+    """Of its own: the key of another API is nobody else's business."""
+    lists_models = False
+    may_be_empty = True
+
+    def __init__(self, method: str = "POST", expected: Expectations | None = None) -> None:
+        self.method = method
+        self._expected = Expectations() if expected is None else expected
+
+    def accepts(self, status: int) -> bool:
+        return status in self._expected.statuses
+
+    @classmethod
+    def of(cls, settings: HttpSettings) -> Http:
+        """The endpoint of these settings. Without a method, requests that may have a body are POST, the others GET."""
+        has_body = settings.body is not None or settings.body_template is not None or settings.dataset is not None
+        method = settings.method or ("POST" if has_body else "GET")
+        return cls(method, expectations.parse(settings.expect))
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The body as the sample has it."""
+        del options
+        body = b"" if sample.http is None else sample.http.body
+        return Encoded(body=body, stream=False, output_tokens_asked=None, batch=_ONE)
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        del options
+        problem = self._expected.problem(body)
+        return ParsedReply(problem=None if problem is None else Problem(Outcome.MALFORMED, problem), complete=True)

@@ -1,0 +1,58 @@
+"""JSONPath, as far as replies need it: `$.a.b[0]`, `$['a b']`, `$[-1]`, `$.choices[*].text`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_STEP = re.compile(
+    r"""\.(?P<name>[^.\[\]'"\s]+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['"])(?P<key>.*?)(?P=quote)\]|\[\*\]"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A path, and its steps: a name, an index, or None for every element."""
+
+    text: str
+    steps: tuple[str | int | None, ...]
+
+    def values(self, document: Any) -> Sequence[Any]:  # noqa: ANN401 - what JSON holds
+        """Everything at the path, in order. Without `[*]` at most one value."""
+        found = [document]
+        for step in self.steps:
+            if step is None:
+                found = [item for value in found if isinstance(value, list) for item in value]
+            elif isinstance(step, str):
+                found = [value[step] for value in found if isinstance(value, dict) and step in value]
+            else:
+                found = [value[step] for value in found if isinstance(value, list) and -len(value) <= step < len(value)]
+        return found
+
+    def first(self, document: Any) -> Any:  # noqa: ANN401 - what JSON holds
+        """The first value at the path that is not null; None if there is none."""
+        return next((value for value in self.values(document) if value is not None), None)
+
+    def text_in(self, document: Any) -> str:  # noqa: ANN401 - what JSON holds
+        """The texts at the path, joined."""
+        return "".join(value for value in self.values(document) if isinstance(value, str))
+
+
+def parse_path(text: str) -> JsonPath:
+    """Raises ValueError for a path that is not understood."""
+    steps: list[str | int | None] = []
+    at = 1
+    while text.startswith("$") and at < len(text):
+        step = _STEP.match(text, at)
+        if step is None:
+            break
+        if step["index"] is not None:
+            steps.append(int(step["index"]))
+        else:
+            steps.append(step["name"] if step["name"] is not None else step["key"])
+        at = step.end()
+    if not text.startswith("$") or at < len(text):
+        raise ValueError(f"{text!r} is not a path of JSON: write it as $.choices[0].text, with [*] for every element")
+    return JsonPath(text, tuple(steps))

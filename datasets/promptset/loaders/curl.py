@@ -1,0 +1,172 @@
+"""A curl command as the request that it sends. Options about the connection or the output are skipped."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote_plus
+
+_WITH_VALUE = {
+    "-X": "method", "--request": "method", "-H": "header", "--header": "header", "-d": "data", "--data": "data",
+    "--data-ascii": "data", "--data-binary": "binary", "--data-raw": "raw", "--data-urlencode": "urlencode",
+    "--json": "json", "-u": "user", "--user": "user", "-A": "agent", "--user-agent": "agent", "-e": "referer",
+    "--referer": "referer", "-b": "cookie", "--cookie": "cookie", "--url": "url", "--oauth2-bearer": "bearer",
+}  # fmt: skip
+_SKIPPED_WITH_VALUE = frozenset({
+    "-m", "--max-time", "--connect-timeout", "-x", "--proxy", "-o", "--output", "-w", "--write-out", "--retry", "-c",
+    "--cookie-jar", "--cacert", "--cert", "--key", "--resolve", "--limit-rate", "-E", "--noproxy", "--interface",
+})  # fmt: skip
+_SKIPPED = frozenset({
+    "-s", "--silent", "-S", "--show-error", "-k", "--insecure", "-L", "--location", "-i", "--include", "-v", "--verbose",
+    "--compressed", "-f", "--fail", "-N", "--no-buffer", "-g", "--globoff", "--http1.1", "--http2", "-#",
+    "--progress-bar", "-4", "-6", "--path-as-is", "-O", "--no-progress-meter", "--fail-with-body",
+})  # fmt: skip
+_ANSI = re.compile(r"\$'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{1,4}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "f": "\f", "v": "\v"}
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
+    """Method, URL, headers and body of a command. Raises ValueError for what is not understood."""
+    request = _Request()
+    words = _words(command)
+    while words:
+        word = words.pop(0)
+        name, value = _option(word)
+        if name is None:
+            request.url.append(word)
+        elif name in _SKIPPED:
+            if value is not None:  # Short options may stand together: -sS.
+                words.insert(0, f"-{value}")
+        elif name in _WITH_VALUE or name in _SKIPPED_WITH_VALUE:
+            if value is None and not words:
+                raise ValueError(f"{name} has no value")
+            given = words.pop(0) if value is None else value
+            if name in _WITH_VALUE:
+                request.take(_WITH_VALUE[name], given)
+        elif name in ("-G", "--get"):
+            request.get = True
+        elif name in ("-I", "--head"):
+            raise ValueError("-I asks for a head alone: use GET")
+        elif name in ("-F", "--form"):
+            raise ValueError(f"{name} is not supported: give the body with --data-binary @FILE")
+        else:
+            raise ValueError(f"the option {name} of curl is not known")
+    return request.whole()
+
+
+def _option(word: str) -> tuple[str | None, str | None]:
+    """The option of a word and the value behind it; (None, None) for a word that is none."""
+    if word.startswith("--"):
+        name, equals, value = word.partition("=")
+        return name, value if equals else None
+    if word.startswith("-") and len(word) > 1:
+        return word[:2], word[2:] or None
+    return None, None
+
+
+def _words(command: str) -> list[str]:
+    """The words behind `curl`, by the rules of a shell."""
+    text = re.sub(r"\\\n", " ", command.strip().removeprefix("$ "))
+    lexer = shlex.shlex(_ANSI.sub(lambda found: shlex.quote(_unescaped(found[1])), text), posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = "#"
+    try:
+        words = list(lexer)
+    except ValueError as e:
+        raise ValueError(f"its quotes do not close ({e})") from e
+    return words[1:]
+
+
+def _unescaped(text: str) -> str:
+    def character(found: re.Match[str]) -> str:
+        code = found[1]
+        if code[0] in "xu" and len(code) > 1:
+            return chr(int(code[1:], 16))
+        return chr(int(code, 8)) if code[0] in "01234567" else _ESCAPED.get(code, code)
+
+    return _ESCAPE.sub(character, text)
+
+
+class _Request:
+    """What the options have said so far."""
+
+    def __init__(self) -> None:
+        self.url: list[str] = []
+        self.get = False
+        self._method: str | None = None
+        self._headers: list[tuple[str, str]] = []
+        self._data: list[bytes] = []
+        self._json = False
+
+    def take(self, what: str, value: str) -> None:
+        """An option and its value."""
+        own: dict[str, Callable[[str], None]] = {
+            "method": self._take_method,
+            "header": self._header,
+            "url": self.url.append,
+        }
+        headers = {"agent": "user-agent", "referer": "referer", "cookie": "cookie"}
+        if what in own:
+            own[what](value)
+        elif what in headers:
+            if what == "cookie" and "=" not in value:
+                raise ValueError(f"-b {value} names a file of cookies, which is not read: give NAME=VALUE")
+            self._headers.append((headers[what], value))
+        elif what == "user":
+            self._headers.append(("authorization", f"Basic {base64.b64encode(value.encode()).decode()}"))
+        elif what == "bearer":
+            self._headers.append(("authorization", f"Bearer {value}"))
+        else:
+            self._json = self._json or what == "json"
+            self._data.append(_data(what, value))
+
+    def _take_method(self, value: str) -> None:
+        self._method = value
+
+    def _header(self, value: str) -> None:
+        name, colon, content = value.partition(":")
+        if not colon:
+            raise ValueError(f"the header {value!r} has no colon")
+        self._headers.append((name.strip(), content.strip()))
+
+    def whole(self) -> tuple[str, str, Pairs, bytes]:
+        """The request."""
+        if len(self.url) != 1:
+            raise ValueError(
+                "it names no URL" if not self.url else f"it names {len(self.url)} URLs: write a command for each"
+            )
+        (url,) = self.url
+        if "://" not in url:
+            url = f"http://{url}"
+        body = (b"" if self._json else b"&").join(self._data)
+        if self.get and body:
+            url += ("&" if "?" in url else "?") + body.decode("utf-8", "replace")
+            body = b""
+        named = {name.lower() for name, _ in self._headers}
+        kinds = [("content-type", "application/json"), ("accept", "application/json")]
+        if self._json:
+            self._headers += [(name, value) for name, value in kinds if name not in named]
+        elif body and "content-type" not in named:
+            self._headers.append(("content-type", "application/x-www-form-urlencoded"))
+        method = self._method or ("POST" if body or (self._data and not self.get) else "GET")
+        return method, url, tuple(self._headers), body
+
+
+def _data(what: str, value: str) -> bytes:
+    """A part of the body, as this option takes it."""
+    if what == "urlencode":
+        name, equals, content = value.partition("=")
+        return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()
+    if value.startswith("@") and what != "raw":
+        try:
+            content_bytes = Path(value[1:]).read_bytes()
+        except OSError as e:
+            raise ValueError(f"its file {value[1:]} cannot be read ({e.strerror})") from e
+        return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if what == "data" else content_bytes
+    return value.encode()

@@ -1,0 +1,57 @@
+"""Data sets by their hub name, such as `openai/gsm8k`: through huggingface_hub (extra `hf`), which only this file imports.
+
+The local cache is asked first. Of a data set with several files, the first by name of the test split is taken, else of the
+validation split, else of the training split.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Protocol, cast
+
+from promptset.errors import SpecError
+
+_SPLITS = ("test", "validation", "train")
+_SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
+
+
+class _Hub(Protocol):
+    """What this file uses of huggingface_hub."""
+
+    def snapshot_download(
+        self, repo_id: str, *, repo_type: str, allow_patterns: list[str], local_files_only: bool
+    ) -> str: ...
+
+
+def download(name: str) -> Path:
+    """The file with the probes of a data set. Raises SpecError."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise SpecError(
+            f"no file is called {name}; huggingface_hub, which loads a data set of that name, is not installed: "
+            "pip install huggingface_hub"
+        )
+    hub = cast("_Hub", importlib.import_module("huggingface_hub"))
+    patterns = [f"*{split}*{suffix}" for split in _SPLITS for suffix in _SUFFIXES]
+    try:
+        folder = hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=True)
+    except (OSError, ValueError):
+        try:
+            folder = hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns, local_files_only=False)
+        except (OSError, ValueError) as e:
+            told = str(e).strip().splitlines()
+            raise SpecError(f"the data set {name} cannot be loaded from the hub: {told[0] if told else e!r}") from e
+    return file_of(Path(folder), name)
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """The file to read of a downloaded data set. Raises SpecError."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
+    for split in _SPLITS:
+        for path in files:
+            if split in path.name:
+                return path
+    raise SpecError(
+        f"the data set {name} has no file of a split (test, validation, train): download it and give the file"
+    )

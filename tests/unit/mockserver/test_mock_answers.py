@@ -1,0 +1,193 @@
+"""Answers to probes, and the faults that make them wrong: what each changes, and how often."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+
+import pytest
+
+from mockserver import rng
+from mockserver.answers import Answers, cut_json
+from mockserver.dialect.frames import Block, FinishReason, ToolCall
+from mockserver.documents.script import Scripted
+from mockserver.faults import ArrivalFacts, fault, parse_demand, parse_rule
+from mockserver.plans.plan import Plan, draw_faults
+from mockserver.replies.content import Choice, garble
+from promptset.probes import KINDS, Probe, Solution, make_probe, solve
+
+SEED = 5
+
+
+def words(count: int, chance: rng.Random) -> list[str]:
+    return [f" {'abcdefghijklmnopqrstuvwxyz'[int(chance.random() * 26)] * 4}" for _ in range(count)]
+
+
+def probe(kind: str, index: int = 0) -> Probe:
+    return make_probe(
+        kind, index, seed=SEED, options={name: option.default for name, option in KINDS[kind].options.items()}
+    )
+
+
+def solution(kind: str, index: int = 0) -> Solution:
+    found = solve(probe(kind, index).messages, probe(kind, index).tools)
+    assert found is not None
+    return found
+
+
+def spoilt(name: str, right: Solution, answers: Answers | None = None, key: int = 0) -> str:
+    """The answer with this fault. Whether it struck agrees with whether it changed anything."""
+    answer = (Answers(words) if answers is None else answers).answer(right, parse_demand(name), SEED, key)
+    assert answer.altered == ({name} if answer.text != right.text else set())
+    return answer.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["wrong_answer", "batch_dependent"])
+def test_a_wrong_answer_has_the_form_of_the_right_one(kind: str, name: str) -> None:
+    for index in range(50):
+        right = solution(kind, index)
+        wrong = spoilt(name, right, key=index)
+        assert wrong != right.text
+        if kind in ("schema", "tool"):
+            before, after = json.loads(right.text), json.loads(wrong)
+            assert [type(value) for value in after.values()] == [type(value) for value in before.values()]
+            assert after.keys() == before.keys()
+            assert sum(after[key] != before[key] for key in before) == 1
+        else:
+            form = [re.sub(r"[A-Za-z]+", "w", re.sub(r"\d", "0", text)) for text in (right.text, wrong)]
+            assert form[0] == form[1]
+
+
+def test_the_same_seed_and_request_give_the_same_wrong_answer() -> None:
+    right = solution("canary")
+    assert spoilt("wrong_answer", right, key=7) == spoilt("wrong_answer", right, key=7)
+    assert len({spoilt("wrong_answer", right, key=key) for key in range(20)}) > 5
+
+
+def test_cross_talk_says_the_code_word_of_another_request_in_flight() -> None:
+    answers = Answers(words)
+    right, other = solution("canary"), solution("tool")
+    assert spoilt("cross_talk", right, answers) == right.text  # Nothing else is in flight.
+    answers.begin_other(1, [" plain", " words", " of", " a", " reply"])
+    assert spoilt("cross_talk", right, answers) == "plain words of"
+    answers.begin(2, other)
+    answers.begin_other(3, [" later"])
+    assert spoilt("cross_talk", right, answers) == other.code
+    assert spoilt("cross_talk", solution("arithmetic"), answers) == other.code
+    mixed = json.loads(spoilt("cross_talk", solution("schema"), answers))
+    assert mixed == {**json.loads(solution("schema").text), "order": other.code}
+    answers.end(2)
+    assert spoilt("cross_talk", right, answers) == "later"
+
+
+def test_the_same_probe_twice_in_flight_is_no_cross_talk() -> None:
+    answers = Answers(words)
+    right = solution("canary")
+    answers.begin(1, right)
+    assert spoilt("cross_talk", right, answers) == right.text
+    answers.begin(2, solution("canary", 1))
+    answers.begin(3, right)
+    assert spoilt("cross_talk", right, answers) == solution("canary", 1).text
+
+
+def test_a_stale_prefix_answers_the_probe_of_the_same_kind_that_ended_before() -> None:
+    answers = Answers(words)
+    answers.begin(1, solution("retrieve", 1))
+    assert spoilt("stale_prefix", solution("retrieve", 2), answers) == solution("retrieve", 2).text
+    answers.end(1)
+    assert spoilt("stale_prefix", solution("retrieve", 2), answers) == solution("retrieve", 1).text
+    assert spoilt("stale_prefix", solution("canary", 2), answers) == solution("canary", 2).text
+
+
+def choice(*texts: str, scripted: bool = False) -> Choice:
+    plan = Plan(0, (0,) * (len(texts) - 1), len(texts))
+    return Choice(plan, [*texts], (Block("text", 0, len(texts)),), FinishReason("length", None), is_document=scripted)
+
+
+def test_other_replies_keep_their_number_of_tokens() -> None:
+    answers, plain = Answers(words), choice(" one", " two", " three", " four")
+
+    def disturbed(spec: str, of: Choice = plain) -> list[str]:
+        changed = answers.disturb(of, parse_demand(spec), SEED, 0)
+        assert changed.altered == ({spec.partition(":")[0]} if changed.texts != of.texts else set())
+        return changed.texts
+
+    assert disturbed("cross_talk") == plain.texts
+    answers.begin(1, solution("canary"))
+    assert disturbed("cross_talk") == [f" {solution('canary').text}", " two", " three", " four"]
+    changed = disturbed("batch_dependent")
+    assert len(changed) == 4
+    assert sum(one != other for one, other in zip(changed, plain.texts, strict=True)) == 1
+    assert disturbed("garble") == [" one", " two", "\ufffd", "\ufffd"]
+    assert disturbed("garble:after=0,tokens=1") == ["\ufffd", " two", " three", " four"]
+    assert disturbed("stale_prefix") == disturbed("wrong_answer") == plain.texts
+    document = choice("{", '"a":1', "}", scripted=True)
+    assert disturbed("cross_talk", document) == disturbed("batch_dependent", document) == document.texts
+    assert plain.texts == [" one", " two", " three", " four"]
+
+
+def test_tokens_without_a_text_are_not_garbled() -> None:
+    texts = ["", "", "a"]
+    assert not garble(texts, 0, 2)
+    assert garble(texts, 1, 5)
+    assert texts == ["", "", "\ufffd"]
+
+
+def test_cut_json_leaves_a_part_of_the_last_block_and_claims_to_be_whole() -> None:
+    call = ToolCall("call_1", "f")
+    said = Scripted(
+        ["", "{", "}", "", "{", '"a"', ":1", "}"], (Block("tool", 0, 3, call), Block("tool", 3, 8, call)), True
+    )
+    cut = cut_json(said, fault("cut_json"))
+    assert (cut.texts, cut.blocks[-1].stop, cut.is_whole) == (said.texts[:6], 6, True)
+    assert cut_json(said, fault("cut_json", after=0)).texts == said.texts[:5]
+    assert cut_json(said, fault("cut_json", after=99)).texts == said.texts[:7]
+    one = Scripted(["{}"], (Block("text", 0, 1),), True)
+    assert cut_json(one, fault("cut_json")) is one
+
+
+def hits(spec: str, seed: int, requests: int, in_flight: int = 0) -> int:
+    rules = (parse_rule(spec),)
+    return sum(
+        bool(draw_faults(rules, seed, index, 1, ArrivalFacts(index, in_flight=in_flight))) for index in range(requests)
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "in_flight", "share"),
+    [("cross_talk:rate=0.01", 0, 0.01), ("wrong_answer:crowd=0.001", 20, 0.02), ("garble:crowd=0.001", 0, 0.0)],
+)
+def test_faults_are_planted_as_often_as_declared(spec: str, in_flight: int, share: float) -> None:
+    """Over 500 seeds: the mean, and the spread of a binomial distribution."""
+    seeds, requests = 500, 100
+    counts = [hits(spec, seed, requests, in_flight) for seed in range(seeds)]
+    deviation = math.sqrt(seeds * requests * share * (1 - share))
+    assert abs(sum(counts) - seeds * requests * share) <= 3.5 * deviation
+    if share:
+        mean, variance = requests * share, requests * share * (1 - share)
+        spread = sum((count - mean) ** 2 for count in counts) / seeds
+        # The variance of the spread of n draws is about 2 variance^2 / n, and more for a small mean.
+        assert spread == pytest.approx(variance, rel=0.35)
+        assert Counter(counts)[0] / seeds == pytest.approx((1 - share) ** requests, abs=0.07)
+
+
+def test_a_crowd_is_a_share_for_each_other_request_and_at_most_one() -> None:
+    assert hits("wrong_answer:crowd=0.1", 1, 50, in_flight=10) == 50
+    assert hits("wrong_answer:crowd=0.1", 1, 50, in_flight=100) == 50
+    assert 0 < hits("wrong_answer:crowd=0.1", 1, 50, in_flight=5) < 50
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("wrong_answer:crowd=0.1,rate=0.1", "crowd and rate cannot be combined"),
+        ("wrong_answer:crowd=2", "write a share from 0 to 1"),
+        ("slow_accept:crowd=0.1", "crowd counts requests in flight, and slow_accept hits connections"),
+    ],
+)
+def test_a_wrong_crowd_is_refused(spec: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_rule(spec)

@@ -1,0 +1,189 @@
+"""Files of requests for any HTTP service: bodies, Base64, vegeta's targets, HAR, curl commands."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptset.errors import SpecError
+from promptset.loaders.curl import request_of_command
+from promptset.loaders.http_requests import read_http_rows
+from promptset.samples import HttpRequest, Sample
+
+TARGETS: list[dict[str, Any]] = [
+    {"method": "get", "url": "http://h:1/a?b=c", "header": {"X-A": ["1", "2"], "Host": ["h"], "Content-Length": ["0"]}},
+    {"method": "POST", "url": "http://h:1/é", "body": base64.b64encode(b"\x00{}").decode()},
+    {"method": "GET", "url": "http://elsewhere/"},
+]
+
+
+def lines(*rows: Any) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def har_entry(second: float, **request: Any) -> dict[str, Any]:
+    return {
+        "startedDateTime": f"2026-01-02T03:04:{second:06.3f}Z",
+        "request": {"method": "GET", "url": "https://h/x", "headers": [], **request},
+    }
+
+
+def archive(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"log": {"version": "1.2", "entries": entries}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "form", "samples", "elsewhere"),
+    [
+        (
+            b'{"a":1}\r\n\n{"a":2}',
+            "bodies",
+            [Sample(http=HttpRequest(b'{"a":1}')), Sample(http=HttpRequest(b'{"a":2}'))],
+            0,
+        ),
+        (
+            b"plain text\ntext",
+            "bodies",
+            [Sample(http=HttpRequest(b"plain text")), Sample(http=HttpRequest(b"text"))],
+            0,
+        ),
+        (base64.b64encode(b'{"a":1}') + b"\n", "base64", [Sample(http=HttpRequest(b'{"a":1}'))], 0),
+        (
+            lines(*TARGETS),
+            "targets",
+            [
+                Sample(http=HttpRequest(b"", "GET", "/a?b=c"), headers=(("X-A", "1"), ("X-A", "2"))),
+                Sample(http=HttpRequest(b"\x00{}", "POST", "/%C3%A9")),
+            ],
+            1,
+        ),
+        (
+            archive(
+                har_entry(5.5, postData={"mimeType": "text/plain", "text": "é"}, method="POST"),
+                har_entry(4, headers=[{"name": ":authority", "value": "h"}, {"name": "Cookie", "value": "a=b"}]),
+                har_entry(6, url="https://other/x"),
+            ),
+            "har",
+            [
+                Sample(http=HttpRequest("é".encode(), "POST", "/x"), at_s=1.5),
+                Sample(http=HttpRequest(b"", "GET", "/x"), headers=(("Cookie", "a=b"),), at_s=0.0),
+            ],
+            1,
+        ),
+        (
+            b"# first\ncurl http://h/a\n$ curl -X PUT h/b \\\n  -d x=1 -d y=2\n",
+            "curl",
+            [
+                Sample(http=HttpRequest(b"", "GET", "/a")),
+                Sample(
+                    http=HttpRequest(b"x=1&y=2", "PUT", "/b"),
+                    headers=(("content-type", "application/x-www-form-urlencoded"),),
+                ),
+            ],
+            0,
+        ),
+    ],
+)
+def test_a_file_is_read_as_what_it_looks_like(
+    content: bytes, form: str, samples: list[Sample], elsewhere: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(content)
+    rows = read_http_rows(path, "auto")
+    assert (rows.format, list(rows.samples), rows.elsewhere) == (form, samples, elsewhere)
+    assert read_http_rows(path, form) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "form", "problem"),
+    [
+        (b" \n", "auto", "is empty"),
+        (b"abc\n!!\n", "base64", "line 1 is not Base64"),
+        (lines({"method": "GET"}), "targets", "line 1: it needs a method and a url"),
+        (lines(TARGETS[0], {**TARGETS[1], "body": "?"}), "targets", "line 2: its body is not Base64"),
+        (lines({**TARGETS[0], "follow": 1}), "targets", "line 1: the key 'follow' is not one of method, url, body"),
+        (lines({"method": "HEAD", "url": "http://h/"}), "targets", "line 1: the method 'HEAD' is not one of GET"),
+        (lines({"method": "GET", "url": "/a"}), "targets", "line 1: '/a' is not a whole URL"),
+        (
+            lines({"method": "GET", "url": "http://h/", "header": {"a b": "c"}}),
+            "targets",
+            "no request can carry the header",
+        ),
+        (b"{}", "har", "is not a HAR file"),
+        (archive({"request": {}}), "har", "entry 1: it has no request with a url"),
+        (b"\n\ncurl http://h/ --frobnicate", "curl", "line 3: the option --frobnicate of curl is not known"),
+        (b"nothing", "curl", "holds no request"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_the_place(content: bytes, form: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=problem.replace("(", r"\(").replace("?", r"\?")):
+        read_http_rows(path, form)
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "requests"
+    path.write_bytes(b"{}\n" * 9)
+    with pytest.raises(SpecError) as refused:
+        read_http_rows(path, "targets")
+    assert len(refused.value.problems) == 6
+    assert refused.value.problems[-1] == "and 4 more"
+
+
+JSON_KIND = (("content-type", "application/json"), ("accept", "application/json"))
+FORM = (("content-type", "application/x-www-form-urlencoded"),)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("curl http://h/", ("GET", "http://h/", (), b"")),
+        ("curl -sS -L 'http://h/a b' --max-time 5 -o/dev/null", ("GET", "http://h/a b", (), b"")),
+        ("curl --url=http://h -XDELETE", ("DELETE", "http://h", (), b"")),
+        ("curl h -H 'A: b:c' -H 'B:'", ("GET", "http://h", (("A", "b:c"), ("B", "")), b"")),
+        ("curl h --data-raw $'it\\'s\\n\\x41\\u00e9'", ("POST", "http://h", FORM, "it's\nAé".encode())),
+        ('curl h --json \'{"a":\' --json 1}', ("POST", "http://h", JSON_KIND, b'{"a":1}')),
+        ("curl h -d a=1 -H 'Content-Type: text/plain'", ("POST", "http://h", (("Content-Type", "text/plain"),), b"a=1")),
+        ("curl -G h?x=1 -d a=1 --data-urlencode 'b=c d'", ("GET", "http://h?x=1&a=1&b=c+d", (), b"")),
+        ("curl h --data-urlencode 'c d'", ("POST", "http://h", FORM, b"c+d")),
+        ("curl h -u me:pw -A agent -e from -b a=b",
+         ("GET", "http://h",
+          (("authorization", "Basic bWU6cHc="), ("user-agent", "agent"), ("referer", "from"), ("cookie", "a=b")), b"")),
+        ("curl h --oauth2-bearer k", ("GET", "http://h", (("authorization", "Bearer k"),), b"")),
+        ("curl h -d ''", ("POST", "http://h", (), b"")),
+    ],
+)  # fmt: skip
+def test_a_command_is_the_request_that_curl_would_send(command: str, expected: tuple[object, ...]) -> None:
+    assert request_of_command(command) == expected
+
+
+def test_data_from_a_file_loses_its_line_breaks_and_binary_data_keeps_them(tmp_path: Path) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"a\r\nb\n")
+    assert request_of_command(f"curl h -d @{path}")[3] == b"ab"
+    assert request_of_command(f"curl h --data-binary @{path}")[3] == b"a\r\nb\n"
+    assert request_of_command(f"curl h --data-raw @{path}")[3] == f"@{path}".encode()
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("curl", "names no URL"),
+        ("curl a b", "names 2 URLs"),
+        ("curl a -H", "-H has no value"),
+        ("curl a -H b", "has no colon"),
+        ("curl a 'b", "quotes do not close"),
+        ("curl a -I", "use GET"),
+        ("curl a -F x=y", "not supported"),
+        ("curl a -b jar", "file of cookies"),
+        ("curl a -d @/nowhere", "cannot be read"),
+    ],
+)
+def test_a_command_that_is_not_understood_is_refused(command: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        request_of_command(command)
