@@ -137,6 +137,7 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
             kinds=() if compared is None else compared.kinds,
             difference=None if compared is None else compared.difference,
             length=None if compared is None else compared.length,
+            drift=None if compared is None else compared.drift,
             cross_talk=talk,
             examples=shown,
             notes=_notes(plan, made),
