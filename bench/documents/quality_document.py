@@ -137,7 +137,7 @@ def _measures(content: QualityContent) -> Table:
     )
     notes = (
         f"p is corrected for all measures (Holm); below {share(content.alpha)} load changes the answers. "
-        f"Within the margin: the whole interval is inside ±{_points(content.margin)} points.",
+        f"Within the margin: the whole interval is inside ±{_of_points(content.margin)}.",
     )
     return Table("Alone against under load", columns, rows, ("bad",), notes=notes, level=Level.FIRST, lead=True)
 
