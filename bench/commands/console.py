@@ -120,7 +120,7 @@ def _token(given: Namespace) -> str | None:
                 f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
             )
         print(
-            f"warning: {given.host} can be reached from other machines, without encryption: whoever has the token can send "
+            f"warning: {given.host} can be reached from other machines, without encryption: anyone with the token can send "
             "load from this machine",
             file=sys.stderr,
         )
@@ -133,9 +133,12 @@ def _token(given: Namespace) -> str | None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         host.encode("idna")
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio sets TCP_NODELAY only on sockets that say their protocol, and create_server's have 0: each response on a
+        # connection that is used again would wait 40 ms for the acknowledgement of its first packet.
+        return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
     except UnicodeError as e:
-        raise UsageError(f"--host {host}: no host has such a name (a part of it is empty, or over 63 long)") from e
+        raise UsageError(f"--host {host}: not a valid host name (a part of it is empty, or over 63 characters)") from e
     except OSError as e:
         # Python's own words repeat the address.
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)

@@ -7,9 +7,9 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from bench.clock import utc_now
 from bench.commands import fit_replay
@@ -18,20 +18,22 @@ from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
-from bench.fit.profile import to_document, to_sampled_document
+from bench.fit.profile import batching_profile, sampled_profile
 from bench.fit.read import read_runs
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
 from bench.report import html, text
+from bench.results.base import to_plain
+from bench.results.profile import Profile
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file
 from bench.terminal import terminal
 
 ABOUT = """\
-Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
+Estimates from runs what a step of a continuous-batching server costs, and writes a profile for the mock:
 python -m mockserver --profile FILE. Then it starts a mock with that profile on this machine and sends it the same loads, to
-show how far it is from the server. The server itself is sent nothing.
+show how far it is from the server. It sends nothing to the server.
 """
 
 EXAMPLES = """\
@@ -40,7 +42,8 @@ examples:
   python -m bench fit runs/1 runs/4 runs/16 --held-out runs/8 --out profile.json
   python -m bench fit runs/1 runs/16 --no-replay --out h100.json --server "vLLM 0.32, H100" --max-num-batched-tokens 8192
 
-exit status: 0 fitted, whatever stayed unknown; 2 wrong usage, or the runs have too little to fit; 70 a defect of Trueload
+exit status: 0 fitted, even if some costs stay unknown; 2 wrong usage, or the runs have too little to fit;
+             70 a defect of Trueload
 """
 
 _SEED = 0
@@ -60,8 +63,10 @@ def main(argv: Sequence[str]) -> int:
         help="the model of the server: batching finds what its steps cost; sampled says what TTFT and gaps were, for a "
         "server whose steps cannot be seen (default: batching)",
     )
-    parser.add_argument("--server", metavar="TEXT", help="what the server is, for the profile: name, version, GPU")
-    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, where you know it")
+    parser.add_argument(
+        "--server", metavar="TEXT", help="a description of the server for the profile: name, version, GPU"
+    )
+    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, if you know it")
     parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
     parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
     parser.add_argument(
@@ -69,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
         "run)",
     )  # fmt: skip
     parser.add_argument(
-        "--held-out", metavar="RUN", action="append", default=[], help="a run that is replayed and not fitted, which proves "
-        "the fit; may be repeated",
+        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay and not to fit, as a "
+        "check of the fit; may be repeated",
     )  # fmt: skip
     parser.add_argument("--no-replay", action="store_true", help="send no loads to a mock with the profile")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
@@ -78,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(list(argv))
     limits = _limits(given)
     if given.no_replay and given.held_out:
-        raise UsageError("--held-out names a run to replay, and --no-replay replays none: leave one of the two out")
+        raise UsageError("--held-out names a run to replay, and --no-replay replays none: use only one of them")
     out = None if given.out is None else _place(Path(given.out))
 
     for run in given.held_out:
@@ -89,29 +94,29 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(
                 [f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)]
             )
-        document = sampled(runs, given.server)
+        profile = sampled(runs, given.server)
     else:
-        document = fitted(runs, limits, given.server)
-    content = _written(document, out)
+        profile = fitted(runs, limits, given.server)
+    content = _written(profile, out)
     if not given.no_replay:
-        _replay(document, given)
-        content = _written(document, out)
+        profile = _replayed(profile, given)
+        content = _written(profile, out)
     if given.format == "json":
         sys.stdout.write(content.decode())
     else:
-        text.show(fit_document(document), Level.USUAL)
+        text.show(fit_document(profile), Level.USUAL)
         if out is not None:
             print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
     return Exit.GOOD
 
 
-def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
+def _written(profile: Profile, out: Path | None) -> bytes:
     """The profile as a file, and put into place, with its page beside it."""
-    content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    content = orjson.dumps(to_plain(profile), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is not None:
         try:
             out.write_bytes(content)
-            page_of(out).write_text(html.render(fit_document(document)), encoding="utf-8")
+            page_of(out).write_text(html.render(fit_document(profile)), encoding="utf-8")
         except OSError as e:
             raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
     return content
@@ -122,15 +127,15 @@ def page_of(out: Path) -> Path:
     return out.with_suffix(".html")
 
 
-def _replay(document: dict[str, Any], given: Namespace) -> None:
-    """Put what the replays give into the profile."""
+def _replayed(profile: Profile, given: Namespace) -> Profile:
+    """The profile with what its loads give when they are sent to a mock with this profile."""
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
-        profile = Path(folder) / "profile.json"
-        profile.write_bytes(orjson.dumps(document))
-        observer = terminal(given.quiet)
+        file = Path(folder) / "profile.json"
+        file.write_bytes(orjson.dumps(to_plain(profile)))
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
-        document["replay"], problems = fit_replay.replay(profile, fitted_runs, held_out, observer)
-    document["warnings"] += problems + fit_replay.far_off(document["replay"])
+        replays, problems = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
+    warnings = [*profile.warnings, *problems, *fit_replay.far_off(replays)]
+    return replace(profile, replay=replays, warnings=warnings)
 
 
 def _limits(given: Namespace) -> dict[str, float]:
@@ -171,7 +176,7 @@ def _place(path: Path) -> Path:
     return path
 
 
-def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> dict[str, Any]:
+def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> Profile:
     """The profile of these runs. Raises UsageError where they have too little to fit."""
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
@@ -186,10 +191,10 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
     except ValueError as e:
         raise UsageError(f"nothing was fitted: {e}") from e
     date = utc_now().isoformat(timespec="seconds")
-    return to_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+    return batching_profile(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
 
 
-def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
+def sampled(paths: Sequence[Path], server: str | None) -> Profile:
     """The same of times alone."""
     runs = read_runs(paths)
     try:
@@ -197,4 +202,4 @@ def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
     except ValueError as e:
         raise UsageError(f"nothing was fitted: {e}") from e
     date = utc_now().isoformat(timespec="seconds")
-    return to_sampled_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+    return sampled_profile(fit, runs, date=date, trueload=versions().get("trueload"), server=server)

@@ -15,7 +15,7 @@ import pytest
 import bench.report
 from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
-from bench.load_sweep.measure import exit_of
+from bench.load_sweep.measure import config_sha256, exit_of
 from bench.load_sweep.points import (
     RunNumbers,
     kept_up,
@@ -24,7 +24,7 @@ from bench.load_sweep.points import (
     points_of,
     together,
 )
-from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, content_of
+from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, content_of
 from bench.load_sweep.visits import Loads, parse
 from bench.loads import LoadName
 from bench.results.base import to_plain
@@ -256,7 +256,7 @@ def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "Not complete (interrupted): 10 of 10 runs." in text
     assert "Half of the greatest throughput is reached with 20.00 users (95%: 20.00–20.00)" in text.replace("\n", " ")
-    assert "512 users is INVALID; its numbers count for nothing else: the client was busy" in " ".join(text.split())
+    assert "512 users is INVALID; its numbers are not used elsewhere: the client was busy" in " ".join(text.split())
     assert "909.0–946.1" in text
 
 
