@@ -67,8 +67,8 @@ def test_all_three_ask_the_same_questions() -> None:
         ({"margin": "5"}, {}, "--margin 5: not a share between 0 and 1"),
         ({"share": "100%"}, {}, "--share 100%: the loaded run needs other requests than probes"),
         ({"share": "much"}, {}, "'much' is not a share of the requests"),
-        ({}, {"store_texts": True}, "--store-texts does not go with quality"),
-        ({}, {"until": ("ttft:p50+-5%",)}, "--until does not go with quality"),
+        ({}, {"store_texts": True}, "--store-texts cannot be combined with quality"),
+        ({}, {"until": ("ttft:p50=5%",)}, "--until cannot be combined with quality"),
         ({}, {"probes": "no-such.jsonl"}, "no-such.jsonl"),
     ],
 )
