@@ -136,7 +136,7 @@ def _token(given: Namespace) -> str | None:
             )
         plain = "" if given.tls_cert else ", without encryption"
         print(
-            f"warning: {given.host} can be reached from other machines{plain}: whoever has the token can send load from this "
+            f"warning: {given.host} can be reached from other machines{plain}: anyone with the token can send load from this "
             "machine",
             file=sys.stderr,
         )
@@ -182,7 +182,7 @@ def _listen(host: str, port: int) -> socket.socket:
         # connection that is used again would wait 40 ms for the acknowledgement of its first packet.
         return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
     except UnicodeError as e:
-        raise UsageError(f"--host {host}: no host has such a name (a part of it is empty, or over 63 long)") from e
+        raise UsageError(f"--host {host}: not a valid host name (a part of it is empty, or over 63 characters)") from e
     except OSError as e:
         # Python's own words repeat the address.
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
