@@ -235,6 +235,8 @@ class Join:
             return
         here["bytes received"] += record.bytes_received
         there["bytes received"] += line["bytes_out"]
+        if pair.endpoint == HTTP:
+            return
         here["chunks"] += len(record.chunk_ns)
         there["chunks"] += len(line["write_ns"])
         if off := len(record.chunk_ns) - len(line["write_ns"]):

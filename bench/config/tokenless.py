@@ -13,7 +13,7 @@ from bench.metrics import objectives, precision
 _OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice")
 """Settings about generated text."""
 _OF_PROMPTS = (
-    *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer", "check_usage",
+    *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer",
     "extra_body", "model", "images", "prompt_ids", "stream", "websocket",
 )  # fmt: skip
 """Settings about prompts or models, which requests of any HTTP service have none of."""

@@ -146,7 +146,7 @@ class ScriptWriter(ABC):
 class StreamWriter(ScriptWriter):
     """Server-sent events, or the messages of a WebSocket."""
 
-    _opened = False
+    _opened = _head_waits = False
     # Set by strikes.
     _suffix = ""
     _twice = _swap = _cut_character = False
@@ -164,11 +164,27 @@ class StreamWriter(ScriptWriter):
         without = self._without_head()
         if without is not None:
             return without
-        if not (self._faults or self.content.frames.opens_early):
+        if self.content.head_waits:
+            self._head_waits = True
+            return ()
+        if not (self._faults or self.content.frames.opens_early or self.content.media):
             return _HEAD
         if "role_early" in self._faults or self.content.frames.opens_early:
             self._open()
-        return [Line(Act.HEAD, headers=self._out.headers), *self._out.take()]
+        return [self._head(), *self._out.take()]
+
+    def _head(self) -> Line:
+        media = self.content.media
+        kind = () if media is None else (("content-type", media),)
+        return Line(Act.HEAD, headers=(*kind, *self._out.headers))
+
+    def _lines(self) -> Sequence[Line]:
+        """The lines since the last call, behind the head if it has waited for them."""
+        lines = self._out.take()
+        if not (self._head_waits and lines):
+            return lines
+        self._head_waits = False
+        return [self._head(), *lines]
 
     def keep_alive(self) -> Sequence[Line]:
         self._out.keep_alive()
@@ -188,7 +204,7 @@ class StreamWriter(ScriptWriter):
             for fault in self.striking(start, stop):
                 taken |= STRIKES[fault.name](self, fault, stop)
                 if self.is_over:
-                    return self._out.take()
+                    return self._lines()
         self._given[choice] = stop
         self.tokens_out += tokens
         if not taken:
@@ -200,7 +216,7 @@ class StreamWriter(ScriptWriter):
                     self._send(event, LedgerChunk("o", 0, choice))
             if self._all_given:
                 self._close()
-        return self._out.take()
+        return self._lines()
 
     # A stream of text alone: its tokens in the middle differ in their texts.
 
