@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from bench.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from bench.answer_quality.measure import QualityResult
     from bench.api.comparisons import compare
+    from bench.api.qualities import quality
     from bench.api.runs import RunResult, read, run
     from bench.api.searches import search
     from bench.api.sweeps import sweep
@@ -19,14 +21,19 @@ if TYPE_CHECKING:
     from bench.load_sweep.measure import SweepResult
     from bench.observer import Observer
 
-__all__ = ["Observer", "RunResult", "SearchResult", "SweepResult", "compare", "read", "run", "search", "sweep"]
+__all__ = [
+    "Observer", "QualityResult", "RunResult", "SearchResult", "SweepResult", "compare", "quality", "read", "run", "search",
+    "sweep",
+]  # fmt: skip
 
 _HOMES = {
     "Observer": "bench.observer",
+    "QualityResult": "bench.answer_quality.measure",
     "RunResult": "bench.api.runs",
     "SearchResult": "bench.load_search.found",
     "SweepResult": "bench.load_sweep.measure",
     "compare": "bench.api.comparisons",
+    "quality": "bench.api.qualities",
     "read": "bench.api.runs",
     "run": "bench.api.runs",
     "search": "bench.api.searches",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench import ceiling, manifest
+from bench.answers.probe_set import write_probes
 from bench.clock import process_clock, utc_now
 from bench.control import open_door
 from bench.endpoints.choice import endpoint_of
@@ -229,6 +230,8 @@ def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
     salt = None if config.same_prompts else fresh_salt()
     with run.observer.waiting("getting the data ready" if config.dataset is None else f"reading {config.dataset}"):
         source = source_of(config, tokenizer, salt=salt)
+        if config.check_answers is not None:
+            write_probes(run.directory, config.make_probes())
         return _Supply(tokenizer, salt, source, config.load.plan(config.length, source))
 
 

@@ -21,6 +21,7 @@ from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.gate import GateResult
+from bench.results.quality import QualityContent
 from bench.results.schema import descriptions, schema_of
 from bench.results.search import SearchContent
 from bench.results.server import SAID_TIMES
@@ -43,6 +44,7 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
     "bench/load_search/search.schema.json": (SearchContent, "search.json: a search for the load that a server holds"),
     "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
+    "bench/report/quality.schema.json": (QualityContent, "quality.json of python -m bench quality"),
     "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),
 }
 """Each schema: the type of the content, and the title."""

@@ -3,6 +3,7 @@
 runs         run one load test, read one
 searches     the load up to which objectives hold
 sweeps       curves over loads
+qualities    whether load changes the answers
 comparisons  what differs between runs
 
 `bench/__init__.py` says where each name is, and imports it when it is first used: a run does without numpy.

@@ -21,6 +21,7 @@ COMMANDS: dict[str, Command] = {
     "calibrate": Command("bench.commands.calibrate", "measure the error of every number, against a mock server"),
     "search": Command("bench.commands.search", "find the load up to which the objectives hold"),
     "sweep": Command("bench.commands.sweep", "measure several loads, and draw curves over them"),
+    "quality": Command("bench.commands.quality", "find out whether load changes the answers"),
     "set-load": Command("bench.commands.set_load", "set the users or the rate of a run that goes on"),
     "limits": Command(
         "bench.commands.limits", "measure how much load this machine can send without being the bottleneck"

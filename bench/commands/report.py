@@ -10,11 +10,14 @@ from pathlib import Path
 import orjson
 
 from bench import manifest
+from bench.answer_quality import stored as stored_quality
+from bench.answer_quality.stored import PAGE, QUALITY
 from bench.commands import request_table
 from bench.commands.output import print_result, print_search
 from bench.config.flags import Parser
 from bench.documents import load_curves
 from bench.documents.document import Level
+from bench.documents.quality_document import quality_document
 from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
@@ -32,7 +35,7 @@ from bench.scale.cluster.collect import collect
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench report",
-        description="Makes the summary and the page of a run, a search or a sweep again, and prints the result. "
+        description="Makes the summary and the page of a run, a search, a sweep or of quality again, and prints the result. "
         "Several sweeps stand on one page.",
     )
     parser.add_argument(
@@ -80,6 +83,8 @@ def main(argv: Sequence[str]) -> int:
             "--format csv, --format markdown, --requests, --shards and --server-chart are of a run: name the directory of "
             "one run"
         )
+    if len(paths) == 1 and (paths[0] / QUALITY).is_file():
+        return _quality(paths[0], given.format)
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
@@ -95,6 +100,17 @@ def main(argv: Sequence[str]) -> int:
         written = request_table.write(result.directory, given.requests)
         print(f"requests: {written}", file=sys.stderr)
     return print_result(result, given.format, quiet=given.quiet, details=given.details)
+
+
+def _quality(path: Path, form: str) -> int:
+    content = stored_quality.read(path / QUALITY)
+    stored_quality.write(path, content)
+    if form == "json":
+        print(orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2).decode())
+    else:
+        text.show(quality_document(content), Level.USUAL)
+        print(f"\npage: {path / PAGE}")
+    return content.exit
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:

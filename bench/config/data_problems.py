@@ -14,6 +14,7 @@ from bench.modes.interface import flag
 from promptset import recipes
 from promptset.errors import SpecError
 from promptset.kinds import parse_style
+from promptset.probes import parse_probes
 from promptset.sharing import parse_prefix
 from promptset.tools import load_tools
 
@@ -45,6 +46,10 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append(f"--extra-body asks for {n} choices (n), and a session goes on with one answer: leave n out")
     if settings.websocket:
         problems += _websocket_problems(settings)
+    if settings.check_answers is not None:
+        problems += _probe_problems(settings)
+    elif settings.probes is not None:
+        problems.append("--probes says which answers are checked: add --check-answers 5%, their share of the requests")
     if settings.prompt_ids:
         problems += _ids_problems(settings)
     if settings.tools is not None:
@@ -66,6 +71,24 @@ def _websocket_problems(settings: Settings) -> list[str]:
     if settings.transport != "wire":
         here = "" if transports.missing("wire") is None else ", and wire needs Linux"
         problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket{here}")
+    return problems
+
+
+def _probe_problems(settings: Settings) -> list[str]:
+    if not endpoint_of(settings).generates:
+        return [f"--check-answers needs an endpoint that answers: {name_of(settings)} generates no text"]
+    problems = []
+    if settings.mode == "sessions":
+        problems.append(
+            "--check-answers does not go with --mode sessions: probes are single requests; use another mode"
+        )
+    if settings.websocket:
+        problems.append("--check-answers does not go with --websocket: leave one of the two out")
+    asked = () if settings.probes is None else parse_probes(settings.probes)
+    if not endpoint_of(settings).takes_messages and any(part.source == "tool" for part in asked):
+        problems.append(
+            f"--probes: the kind tool needs an endpoint with tools, and {name_of(settings)} has none: name other kinds"
+        )
     return problems
 
 

@@ -14,6 +14,7 @@ from bench.clock import NS_PER_S
 from bench.config.classes import settings_of
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
+from bench.config.values import DEFAULT_PROBES
 from bench.endpoints import DEFAULT, urls
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
@@ -32,6 +33,7 @@ from bench.traffic.cancel import CancelPlan
 from bench.traffic.classes import TrafficClass
 from bench.traffic.shares import Shares
 from bench.verdict.limits import Limits
+from promptset.probes import Probe, make_probes, parse_probes
 from promptset.samples import Sample
 from promptset.tokens import SERVER
 
@@ -83,6 +85,28 @@ class RunConfig(Settings):
         """The name of the class of a request's number; None where there are no classes."""
         places, names = self.class_places, [one.name for one in self.classes]
         return None if places is None else lambda number: names[places(number)[0]]
+
+    def make_probes(self) -> list[Probe]:
+        """The probes of --check-answers, the same in every run of the seed. Raises SpecError if a set cannot be read."""
+        parts = parse_probes(self.probes or DEFAULT_PROBES)
+        if self.probes is None and not endpoint_of(self).takes_messages:
+            parts = tuple(part for part in parts if part.source != "tool")
+        return make_probes(parts, seed=self.seed)
+
+    @property
+    def probe_of(self) -> Callable[[int], int | None] | None:
+        """The place among the probes of a request's number, None if the request is no probe; None where no answer is checked.
+        Probes are asked in their order, again and again."""
+        share, seed = self.check_answers, self.seed
+        if share is None:
+            return None
+        shares = Shares(("load", "probes"), (1 - share, share))
+
+        def place(number: int) -> int | None:
+            which, before = shares.place(seed, number)
+            return before if which else None
+
+        return place
 
     @property
     def cancel_of(self) -> Callable[[int], int | None] | None:

@@ -26,6 +26,7 @@ from promptset.depth import TOO_DEEP, too_deep
 from promptset.header_values import api_key as checked_key
 from promptset.header_values import header_value
 from promptset.loaders.own import SET_BY_HTTP
+from promptset.probes import parse_probes
 
 _UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"([0-9]*\.?[0-9]+)\s*([a-z]*)")
@@ -46,6 +47,9 @@ MOST_TOKENS = 10_000_000
 MOST_WORKERS = 1_024
 MOST_SEED = 2**63 - 1
 """Larger numbers are slips of the pen: no machine could hold or send what they ask for."""
+
+DEFAULT_PROBES = "100"
+"""As many built-in probes, of every kind that the endpoint can answer."""
 
 _BYTES_A_TOKEN = 5
 _RATE_A_PROCESSOR = 2_000
@@ -364,6 +368,25 @@ def data_set(value: str) -> str:
                 f"{value} is not a plain file, and rows are read more than once: save them to a file first"
             )
     raise ValueError(f"there is no file {value}, and no recipe of that name (there are {', '.join(recipes.names())})")
+
+
+def part(value: object) -> float:
+    """A share of all requests: 5%, 0.05, or 100% for all of them. Raises ValueError."""
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not a share of the requests: write 5% or 0.05")
+    return share
+
+
+def probes(value: object) -> str:
+    """Probes, as they are written. Raises ValueError (SpecError is one)."""
+    text = str(value).strip()
+    parse_probes(text)
+    return text
 
 
 def columns(value: str) -> str:

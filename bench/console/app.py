@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from markupsafe import escape
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from bench.console import api, pages
@@ -49,23 +50,39 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.include_router(pages.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(ConsoleError, _answer_error)
+    app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _invalid)
     return Guard(app, keys, host=host, cookie=f"trueload_{port}")
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConsoleError)
+    content: dict[str, object] = {"error": str(error)}
+    if isinstance(error, Refused):
+        content["problems"] = [{"field": field, "problem": problem} for field, problem in error.problems]
+    return _error(request, error.status, "That did not work", str(error), content)
+
+
+def _not_routed(request: Request, error: Exception) -> Response:
+    """A path that is none, or one that takes another method."""
+    assert isinstance(error, HTTPException)
+    path, missing = request.url.path, error.status_code == 404
+    sentence = f"the console has no page {path}" if missing else f"{path} takes no {request.method}"
+    return _error(
+        request, error.status_code, "Not here" if missing else "That did not work", sentence, {"error": sentence}
+    )
+
+
+def _error(request: Request, status: int, title: str, sentence: str, content: dict[str, object]) -> Response:
     if request.url.path.startswith("/api/"):
-        content: dict[str, object] = {"error": str(error)}
-        if isinstance(error, Refused):
-            content["problems"] = [{"field": field, "problem": problem} for field, problem in error.problems]
-        return JSONResponse(content, status_code=error.status)
+        return JSONResponse(content, status_code=status)
     page = (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
-        f"<main class=narrow><h1>That did not work</h1><p>{escape(str(error))}.</p><p><a href=/>All tasks</a></p></main>"
+        f"<main class=narrow><h1>{title}</h1><p>{escape(sentence[:1].upper() + sentence[1:])}.</p>"
+        "<p><a href=/>All tasks</a></p></main>"
     )
-    return HTMLResponse(page, status_code=error.status)
+    return HTMLResponse(page, status_code=status)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

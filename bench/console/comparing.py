@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from bench.console.errors import ConsoleError
-from bench.console.task import Task
+from bench.console.task import HEADLINES, Task
 from bench.errors import Exit
 
 MOST_SIDES = 26
@@ -46,6 +46,48 @@ class Comparison:
     page: str | None = None
     document: dict[str, Any] | None = None
     allow: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownChange:
+    """What the comparison says of a number of a task, against the first: in a few words, with its tone, and why."""
+
+    text: str
+    tone: str
+    why: str
+
+
+def changes(document: Mapping[str, Any] | None) -> dict[tuple[str, str], ShownChange]:
+    """What the tests of a comparison show, by task and by key of `HEADLINES`, for sides of one task each.
+
+    Only what a test shows is a change: a number without a test has no words here.
+    """
+    if document is None:
+        return {}
+    tasks = {side["name"]: side["path"] for side in document["sides"] if len(side["runs"]) == 1}
+    found = {}
+    for versus in document["versus"]:
+        if (task := tasks.get(versus["b"])) is None:
+            continue
+        rows = {row["name"]: row for row in versus["numbers"]}
+        for key, _ in HEADLINES:
+            name = re.sub(r"_(p\d+)_ms$", r":\1", key)
+            if name in rows:
+                found[task, key] = _tested(rows[name])
+    return found
+
+
+def _tested(row: Mapping[str, Any]) -> ShownChange:
+    if row["change"] is None or row["answer"] is None:
+        return ShownChange("not tested", "", str(row["missing"] or "there is no test of it"))
+    ends = [row[end] for end in ("low", "high")]
+    share = "{:+.1%}".format if row["ratio"] else "{:+.3g}".format
+    interval = "" if None in ends else f"95% interval: {share(ends[0])} to {share(ends[1])}"
+    if row["answer"] == "differs":
+        return ShownChange(share(row["change"]), "worse" if row["worse"] else "better", interval)
+    if row["answer"] == "these two differ":
+        return ShownChange(f"{share(row['change'])} between these two runs", "", interval)
+    return ShownChange("the same" if row["answer"].startswith("same") else "no difference shown", "", interval)
 
 
 def in_order(tasks: Iterable[Task]) -> list[Task]:

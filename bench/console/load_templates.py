@@ -26,15 +26,15 @@ TEMPLATES: dict[str, LoadTemplate] = {
     "rate": LoadTemplate(
         "Fixed rate",
         "5 requests a second on average, however slow the server is.",
-        {"rate": "5", "duration": "60s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
+        {"rate": "5", "duration": "2m", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
     ),
     "throughput": LoadTemplate(
         "Maximum throughput",
-        "200 requests at once, to find the ceiling.",
+        "100 requests at once for a minute, to find the ceiling.",
         {
             "mode": "throughput",
-            "requests": "200",
             "max_concurrency": "100",
+            "duration": "60s",
             "input_tokens": "256",
             "output_tokens": "64",
         },
@@ -81,7 +81,7 @@ TEMPLATES: dict[str, LoadTemplate] = {
     ),
     "sweep": LoadTemplate(
         "Several loads",
-        "1 to 16 users, and curves of throughput and latency over them.",
+        "A look at 1 to 16 users, 15 s each, and curves of throughput and latency over them.",
         {
             "loads": "concurrency=1..16x2",
             "duration": "15s",

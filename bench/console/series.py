@@ -151,7 +151,7 @@ def _search(path: Path, stamp: tuple[int, int, bool]) -> Progress:
 
 @lru_cache(maxsize=8)
 def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
-    del stamp
+    *_, is_held = stamp
     content = stored.read(path / measure.SWEEP)
     runs, planned = content.runs, len(content.loads) * content.repeats
     steps = tuple(
@@ -169,7 +169,9 @@ def _sweep(path: Path, stamp: tuple[int, int, bool]) -> Progress:
         left = [inner for inner in path.iterdir() if (inner / "run.yaml").is_file() and "-cut-off-" not in inner.name]
         killed = not all((inner / SUMMARY).is_file() for inner in left)
         over = KILLED if killed else STOPPED if left else FAILED
-    lines = sentences(structs.replace(content, no_knee=None)) if over != FAILED else []
+    # Its file says "interrupted" until its last run has ended.
+    ended = None if is_held else content.ended
+    lines = sentences(structs.replace(content, no_knee=None, ended=ended)) if over != FAILED else []
     kind_of_loads = f"{content.kind}={','.join(f'{load:g}' for load in content.loads)}"
     return Progress(
         config={**content.config, "loads": kind_of_loads, "repeats": content.repeats},

@@ -46,6 +46,8 @@ PROBE_WITHIN_S = 60.0
 _SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
+REMOVED = "removed"
+"""The folder, in that of the console, of tasks that were taken out of the list with their files kept."""
 MOST_ZIP_BYTES = 512 * 1024 * 1024
 
 
@@ -255,14 +257,22 @@ class Console:
         if task.active:
             raise Conflict(f"{name} is {task.state}: stop it first")
         path = self.folder.directory(name)
-        self.store.forget(name)
+        self.store.forget(name, marks=files)
         self.runner.secrets.pop(name, None)
         if files:
             shutil.rmtree(path)
         else:
-            removed = self.runs / OWN_FOLDER / "removed"
+            removed = self.runs / OWN_FOLDER / REMOVED
             removed.mkdir(parents=True, exist_ok=True)
             path.rename(removed / name)
+
+    def restore(self, name: str) -> Task:
+        """Put a task back that was moved aside, with its title and label. Raises NotFound."""
+        path = self.runs / OWN_FOLDER / REMOVED / name
+        if TASK_NAME.fullmatch(name) is None or not path.is_dir() or (self.runs / name).exists():
+            raise NotFound(f"there is no removed task {name!r}")
+        path.rename(self.runs / name)
+        return self.task(name)
 
     def move(self, name: str, places: int) -> None:
         if name not in self.runner.queue:

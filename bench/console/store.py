@@ -163,7 +163,8 @@ class Store:
         with self._write() as db:
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 
-    def forget(self, task: str) -> None:
+    def forget(self, task: str, *, marks: bool = True) -> None:
+        """Forget a task. Without `marks`, its title, label and note stay, so that it can come back."""
         with self._write() as db:
-            for table in ("marks", "queue", "seen"):
+            for table in ("marks", "queue", "seen") if marks else ("queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))

@@ -199,7 +199,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         ended=manifest.ended,
     )
     if directory.is_held:
-        return replace(run, state=str(manifest.state or RunState.RUNNING))
+        return replace(run, state=str(manifest.state or RunState.RUNNING), sparkline=_sparkline(path / LIVE, _RECENT))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
         state = STOPPED if manifest.stop_reason == "interrupted" else ENDED
         run = replace(run, state=state, has_report=True)
@@ -285,10 +285,21 @@ def _with_summary(task: Task, path: Path) -> Task:
     )
 
 
-def _sparkline(path: Path) -> tuple[float, ...]:
-    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1."""
+_RECENT = 64 * 1024
+"""Bytes of live.jsonl, about a minute, of which the list shows a load that goes on: it asks every two seconds."""
+
+
+def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
+    """Output tokens of each second, where there are none inputs or requests, in at most 40 values from 0 to 1.
+
+    `last`: of the end of the file alone, so many bytes.
+    """
     try:
-        rows = [orjson.loads(line)["second"] for line in path.read_bytes().splitlines()[:-1]]
+        with path.open("rb") as file:
+            if last is not None and (size := path.stat().st_size) > last:
+                file.seek(size - last)
+                file.readline()
+            rows = [orjson.loads(line)["second"] for line in file.read().splitlines()[:-1]]
     except (OSError, orjson.JSONDecodeError, KeyError):
         return ()
     values = [row["output_tokens"] or row.get("inputs") or row["succeeded"] for row in rows]

@@ -137,6 +137,7 @@ class OpenLoop:
                 output_tokens_asked=request.output_tokens_asked,
                 model=request.model,
                 traffic_class=request.traffic_class,
+                probe=request.probe,
                 **request.place_fields,
             )
         )

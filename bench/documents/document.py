@@ -214,7 +214,25 @@ class Code:
     half: bool = False
 
 
-Block = Table | Facts | Findings | Paragraph | Tiles | ChartBlock | Period | Code
+@dataclass(frozen=True, slots=True)
+class TwoTexts:
+    """Two texts side by side. They are the same up to the character `at`, from which on both are marked; None: all is."""
+
+    title: str
+    names: tuple[str, str]
+    texts: tuple[str, str]
+    at: int | None
+    notes: tuple[str, ...] = ()
+    level: Level = Level.USUAL
+    half: bool = False
+
+    def parts(self, side: int) -> tuple[str, str]:
+        """What the texts have in common, and the rest of one of them."""
+        text = self.texts[side]
+        return (text, "") if self.at is None else (text[: self.at], text[self.at :])
+
+
+Block = Table | Facts | Findings | Paragraph | Tiles | ChartBlock | Period | Code | TwoTexts
 
 
 @dataclass(frozen=True, slots=True)

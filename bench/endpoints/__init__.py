@@ -8,6 +8,10 @@ What chat and completions share is in `openai.py` and `stream_reader.py`; what m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.completions import Completions
 from bench.endpoints.embeddings import Embeddings
@@ -35,6 +39,11 @@ DEFAULT = "chat"
 
 def encode(sample: Sample, options: BodyOptions) -> Encoded:
     """The body of a sample, for the endpoint that it names itself, or else the options."""
+    if sample.settings is not None:
+        options = _without_forced_length(options, sample.settings)
+        encoded = used_by(options).encode(sample, options)
+        # How long its reply will be is its own affair, so nothing is held to the number that it may have at most.
+        return replace(encoded, output_tokens_asked=None)
     named = used_by(options) if sample.endpoint is None else ENDPOINTS[sample.endpoint]
     return named.encode(sample, options)
 
@@ -42,3 +51,12 @@ def encode(sample: Sample, options: BodyOptions) -> Encoded:
 def used_by(options: BodyOptions) -> Endpoint:
     """The endpoint of the bodies of a run."""
     return ENDPOINTS[options.endpoint] if options.own is None else options.own
+
+
+_FORCED = ("ignore_eos", "min_tokens")
+
+
+def _without_forced_length(options: BodyOptions, settings: Mapping[str, Any]) -> BodyOptions:
+    """The options for a sample with settings of its own."""
+    extra = {key: value for key, value in (options.extra or {}).items() if key not in _FORCED}
+    return replace(options, ignore_eos=False, tool_choice=None, extra={**extra, **settings})

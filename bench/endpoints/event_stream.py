@@ -232,6 +232,7 @@ class EventStream(ABC):
             text=text,
             content=content,
             server=server_words(self._metrics, self._timings),
+            limited=self._limited,
             answer=self._answer(content, "".join(p for k, p in said if k == "t")) if self._answered else None,
             complete=self._done,
             problem=self._problem(unfinished, tokens.output_tokens),

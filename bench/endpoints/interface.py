@@ -117,6 +117,8 @@ class ParsedReply:
     """Numbers in each embedding of the reply."""
     server: ServerWords = SILENT
     """The server's own numbers for the request, besides its usage."""
+    limited: bool = False
+    """Whether it says that it ended at the limit of tokens."""
     answer: Answer | None = None
     """What the next request of the conversation says of the reply, where that was asked for."""
     complete: bool = False

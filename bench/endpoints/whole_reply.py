@@ -130,6 +130,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         text=whole.text,
         content=whole.content,
         server=server_words(whole.root.get("metrics"), whole.root.get("timings")),
+        limited=whole.limited,
         answer=whole.answer,
         complete=True,
         problem=problem,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def tokenizer_of(config: RunConfig) -> Tokenizer | None:
     """The tokenizer that makes prompts and, where it is the target's own, counts replies. Raises UsageError."""
-    if not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
+    if config.check_answers == 1 or not any(map(_needs_tokenizer, [one.config for one in config.classes] or [config])):
         return None
     try:
         key = None if config.api_key is None else config.api_key.get_secret_value()
@@ -59,6 +59,32 @@ def source_of(
     """
     worker, step = (0, 1) if share is None else (share.worker, share.workers)
     first = worker + skip * step
+    if config.check_answers is not None:
+        return _with_probes(config, tokenizer, salt, first=first, step=step)
+    return _load_source(config, tokenizer, salt, first=first, step=step)
+
+
+def _with_probes(
+    config: RunConfig, tokenizer: Tokenizer | None, salt: str | None, *, first: int, step: int
+) -> Source[Any]:
+    """What is sent where answers are checked."""
+    from bench.sources.probed import Probed, ProbesAlone, probe_sample
+
+    try:
+        probes = config.make_probes()
+    except SpecError as e:
+        raise UsageError([f"--probes: {problem}" for problem in e.problems]) from e
+    takes_messages = endpoint_of(config).takes_messages
+    samples = [probe_sample(probe, config.endpoint, takes_messages=takes_messages) for probe in probes]
+    place = config.probe_of
+    if place is None or config.check_answers == 1:
+        return ProbesAlone(samples, first=first, step=step)
+    return Probed(_load_source(config, tokenizer, salt, first=first, step=step), samples, place, first=first, step=step)
+
+
+def _load_source(
+    config: RunConfig, tokenizer: Tokenizer | None, salt: str | None, *, first: int, step: int
+) -> Source[Any]:
     places = config.class_places
     if places is None:
         return _source_of(config, tokenizer, salt, first=first, step=step)
@@ -195,5 +221,5 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     endpoint = endpoint_of(config)
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
     redact = redactor(run_secrets(config, headers))
-    reading = Reading(endpoint=endpoint, count=count, redact=redact)
+    reading = Reading(endpoint=endpoint, count=count, redact=redact, store_texts=config.store_texts)
     return TRANSPORTS[config.transport](target, reading, clock)

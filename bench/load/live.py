@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, Timer
 from bench.load.progress_tally import PhaseTally, ProgressTally, metrics_of
 from bench.load.replies_in_flight import NOTHING, Arrived, Counted
 from bench.load.worker_health import WorkerHealth
+from bench.metrics.step_histograms import coarse
 from bench.records import REQUESTS, Outcome, RequestRecord
 from bench.run_files.run_state import RunState
 
@@ -63,6 +65,8 @@ class Quantiles:
     p50: float
     p90: float
     p99: float
+    histogram: tuple[int, ...] = ()
+    """Bins of `step_histograms` with their counts: bin, count, bin, count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +83,8 @@ class Second:
     """By metric (ttft, tpot, itl, e2el); a metric without values is left out."""
     errors: dict[Outcome, str]
     """The error of the first failed request of each outcome."""
+    status: dict[str, int]
+    """Requests by HTTP status; `none` is those without a response."""
     inputs: int | None = None
     """None if text is generated."""
 
@@ -233,6 +239,7 @@ class Live:
             bytes_received=ended.bytes_received,
             latencies={name: _quantiles(values) for name, values in ended.live_values.items() if values.count},
             errors=ended.errors,
+            status={"none" if status is None else str(status): n for status, n in ended.statuses.items()},
             inputs=None if self._goal.inputs_are is None else ended.inputs,
         )
 
@@ -310,7 +317,7 @@ class Live:
 def _quantiles(histogram: LogHistogram) -> Quantiles:
     ordered = histogram.snapshot()
     p50, p90, p99 = (round(ordered.quantile(p) / NS_PER_MS, 4) for p in (0.5, 0.9, 0.99))
-    return Quantiles(histogram.count, p50, p90, p99)
+    return Quantiles(histogram.count, p50, p90, p99, tuple(chain.from_iterable(coarse(histogram.bins).items())))
 
 
 def _latency(histogram: LogHistogram) -> RecentLatency:

@@ -59,6 +59,7 @@ def live_line(
             **({} if second.inputs is None else {"inputs": second.inputs}),
             "bytes_sent": second.bytes_sent,
             "bytes_received": second.bytes_received,
+            "status": second.status,
             **{METRICS[name].key: asdict(values) for name, values in second.latencies.items()},
         },
         "errors": {str(outcome): text for outcome, text in second.errors.items()},

@@ -46,6 +46,8 @@ class PhaseTally:
             if name in _TOKEN_METRICS:
                 histogram.fold()  # One value a token: too many to keep and to sort while the load goes on.
         self.outcomes = Counter[Outcome]()
+        self.statuses = Counter[int | None]()
+        """By HTTP status, without requests that were never sent."""
         self.errors: dict[Outcome, str] = {}
         """The error of the first failed request of each outcome."""
         self.input_tokens = self.output_tokens = 0
@@ -63,11 +65,14 @@ class PhaseTally:
     def add(self, record: RequestRecord, counted: Counted = NOTHING) -> None:
         """A request has ended, of which this much had been counted while it was in flight."""
         self.outcomes[record.outcome] += 1
+        if record.outcome is not Outcome.DROPPED:
+            self.statuses[record.status] += 1
         self.bytes_sent += record.bytes_sent
         self.bytes_received += record.bytes_received
         if record.outcome is not Outcome.OK:
-            if record.error is not None:
-                self.errors.setdefault(record.outcome, record.error)
+            if record.error is not None and record.outcome not in self.errors:
+                refused = record.outcome is Outcome.HTTP_ERROR and record.status is not None
+                self.errors[record.outcome] = f"status {record.status}: {record.error}" if refused else record.error
             return
         self.input_tokens += record.input_tokens or 0
         self.output_tokens += record.output_tokens or 0
@@ -104,6 +109,7 @@ class PhaseTally:
     def merge(self, other: PhaseTally) -> None:
         """Add what another worker, or another while, has counted."""
         self.outcomes.update(other.outcomes)
+        self.statuses.update(other.statuses)
         self.errors = {**other.errors, **self.errors}
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens

@@ -145,6 +145,11 @@ class LogHistogram:
             self._count_bins(self._exact)
             self._exact = None
 
+    @property
+    def bins(self) -> Counter[int]:
+        """How many values lie in each bin; empty as long as every value is still held."""
+        return self._bins
+
     def _count_bins(self, values: array[float]) -> None:
         if not _numpy_is_quicker(values):
             self._bins.update(bin_numbers(values))

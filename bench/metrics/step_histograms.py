@@ -38,6 +38,15 @@ def bin_of(fine: int) -> int:
     return octave * PER_OCTAVE + _BIN_OF_FINE[within]
 
 
+def coarse(fine: Mapping[int, int]) -> dict[int, int]:
+    """Counts by bin of `histogram` as counts by bin, ascending."""
+    found: dict[int, int] = {}
+    for number in sorted(fine):
+        at = bin_of(number)
+        found[at] = found.get(at, 0) + fine[number]
+    return found
+
+
 def lower_border(number: int) -> float:
     """The least value of a bin, which is the end of the one before it."""
     octave, within = divmod(number, PER_OCTAVE)

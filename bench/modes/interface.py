@@ -95,7 +95,7 @@ class Numbering:
     """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
 
     `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
-    where there are none.
+    where there are none. `probe_of` says which of the probes it is; None where no answer is checked.
     """
 
     run_id: str
@@ -103,6 +103,7 @@ class Numbering:
     step: int
     cancel: Callable[[int], int | None] | None = None
     class_of: Callable[[int], str] | None = None
+    probe_of: Callable[[int], int | None] | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
         """The requests of these samples, with these numbers."""
@@ -114,6 +115,7 @@ class Numbering:
             step=self.step,
             cancel=self.cancel,
             class_of=self.class_of,
+            probe_of=self.probe_of,
         )
 
 

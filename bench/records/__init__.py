@@ -12,6 +12,7 @@ from bench.records.request_record import (
     Phase,
     RequestRecord,
     ServerWords,
+    StoredAnswer,
     TokensFrom,
 )
 
@@ -27,6 +28,7 @@ __all__ = [
     "Phase",
     "RequestRecord",
     "ServerWords",
+    "StoredAnswer",
     "TokensFrom",
     "checked",
     "from_line",

@@ -97,6 +97,17 @@ class ServerWords(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """The `draft_steps` that accepted the draft at each position, first to last."""
 
 
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The answer in a reply: kept of probes (--check-answers), and of every request with --store-texts."""
+
+    content: str = ""
+    """Its text, without reasoning and tool calls."""
+    tool_calls: tuple[tuple[str, str], ...] = ()
+    """Name and arguments of each call, as the model wrote them."""
+    limited: bool = False
+    """Whether it ended at the limit of tokens."""
+
+
 class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One request as the client saw it. The module docstring has the rules of the fields.
 
@@ -180,6 +191,11 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     """The model named by its row of the data set, or drawn; null: that of the run."""
     traffic_class: str | None = None
     """Its class, in a run with `--mix`; null in others."""
+    probe: Count | None = None
+    """Its number among the probes of the run, from 0, with `--check-answers`; null of other requests."""
+    answer: StoredAnswer | None = None
+    """Of probes, and of every request with `--store-texts`: its `content`, its `tool_calls` (name and arguments of each), and
+    whether it is `limited` (ended at the limit of tokens)."""
     session_number: Count | None = None
     """Mode sessions: the number of its session in the run (each replay has its own). This and the next rows up to
     `cached_tokens_planned` are the plan of its session, and null in other modes."""

@@ -19,6 +19,7 @@ from bench.documents.document import (
     Row,
     Table,
     Tiles,
+    TwoTexts,
     shown,
 )
 
@@ -71,10 +72,19 @@ def _block(block: Block) -> Iterator[str]:
             yield from (escaped(block.text) + ("" if block.link is None else f" {escaped(block.link[1])}"), "")
         case Tiles():
             yield from _list([f"{tile.title}: {tile.value} {tile.unit}".rstrip() for tile in block.tiles])
+        case TwoTexts():
+            yield from _titled(block.title)
+            yield from _list(block.notes)
+            yield from _list([f"{name}: {_marked(block, side)}" for side, name in enumerate(block.names)])
         case Code():
             yield from ("```sh", block.text, "```", "")
         case _:
             pass
+
+
+def _marked(block: TwoTexts, side: int) -> str:
+    same, rest = block.parts(side)
+    return same if block.at is None else f"{same}»{rest}«"
 
 
 def _titled(title: str) -> list[str]:

@@ -27,6 +27,7 @@ from bench.documents.document import (
     Table,
     Tiles,
     Tone,
+    TwoTexts,
     shown,
 )
 
@@ -114,12 +115,27 @@ def _block(block: Block, columns: int, level: Level) -> RenderableType | None:
             return _group(*(_plain(line) for line in _tile_lines(block)))
         case Code():
             return _group(_plain(block.title, "bold"), *map(_plain, block.text.splitlines()))
+        case TwoTexts():
+            sides = (_side(block, side) for side in (0, 1))
+            return _group(_plain(block.title, "bold"), *_notes(block.notes), *sides)
         case _:
             return None
 
 
 def _group(*parts: RenderableType | None) -> Group:
     return Group(*(part for part in parts if part is not None))
+
+
+_AROUND, _BEHIND = 40, 160
+"""Characters before a difference, and behind it, that a terminal shows."""
+
+
+def _side(block: TwoTexts, side: int) -> RenderableType:
+    """A text, with the difference between marks."""
+    same, rest = block.parts(side)
+    before = f"…{same[-_AROUND:]}" if len(same) > _AROUND and rest else same[:_BEHIND]
+    marked = f"»{rest[:_BEHIND]}" + ("…" if len(rest) > _BEHIND else "«") if block.at is not None else ""
+    return Padding(Text.assemble(f"{block.names[side]}: ", _plain(before, "dim"), _plain(marked, "bold")), (0, 0, 0, 2))
 
 
 def _titled(title: str, level: Level) -> RenderableType | None:

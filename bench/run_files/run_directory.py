@@ -54,17 +54,18 @@ CONTROL = "control.sock"
 LEDGER = "ledger.jsonl"
 MOCK = "mock.json"
 CERTIFICATES = "certificates.json"
+PROBES = "probes.jsonl"
 MANIFEST = "run.yaml"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 CERTIFICATE = "certificate.json"
 CERTIFICATE_PAGE = "certificate.html"
 
-RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, MANIFEST, CERTIFICATES)
+RUN_FILES = (REQUESTS, SAMPLES, LIVE, SERVER, GPU, CHANGES, CONTROL, PROBES, MANIFEST, CERTIFICATES)
 """What a run writes before its load, or during it."""
 
 
-READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, LEDGER, CERTIFICATES)
+READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, PROBES, LEDGER, CERTIFICATES)
 """Of these, and of what a mock writes, those from which numbers are computed."""
 
 _BINARY: int = getattr(os, "O_BINARY", 0)

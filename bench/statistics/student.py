@@ -19,7 +19,7 @@ def two_sided(t: float, freedom: float) -> float:
     """P(|T| > |t|): how often chance alone gives a t as large as this one."""
     if math.isinf(t):
         return 0.0
-    return _beta(freedom / (freedom + t * t), freedom / 2, 0.5)
+    return incomplete_beta(freedom / (freedom + t * t), freedom / 2, 0.5)
 
 
 @lru_cache(maxsize=1024)
@@ -51,7 +51,7 @@ def _density(t: float, freedom: float) -> float:
     return math.exp(log_scale - (freedom + 1) / 2 * math.log1p(t * t / freedom))
 
 
-def _beta(x: float, a: float, b: float) -> float:
+def incomplete_beta(x: float, a: float, b: float) -> float:
     """The regularised incomplete beta function I_x(a, b)."""
     if x <= 0:
         return 0.0

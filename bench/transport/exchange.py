@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
 from bench.endpoints.interface import EventReader, Framing, OtherLine, ParsedReply, ReadOptions
-from bench.records import Clock, Outcome, RequestRecord
+from bench.records import Clock, Outcome, RequestRecord, StoredAnswer
 from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
 from bench.transport.lines import LineParser
@@ -359,6 +359,8 @@ class Exchange:
             endpoint=None if self._route is None else self._route.endpoint,
             model=request.model,
             traffic_class=request.traffic_class,
+            probe=request.probe,
+            answer=_stored(reply) if self._stores_answer else None,
             **request.place_fields,
             **asdict(reply.server),
             resent_ns=self.resent_ns,
@@ -373,11 +375,15 @@ class Exchange:
     def _read_options(self) -> ReadOptions:
         return ReadOptions(
             count=self.reading.count,
-            keep_answer=self.request.on_answer is not None,
+            keep_answer=self.request.on_answer is not None or self._stores_answer,
             output_tokens_asked=self.request.output_tokens_asked,
             batch=self.request.batch,
             dimensions=self.reading.dimensions,
         )
+
+    @property
+    def _stores_answer(self) -> bool:
+        return self.reading.store_texts or self.request.probe is not None
 
     def _read(self) -> ParsedReply:
         if self._reader is not None and self._parser is not None:
@@ -436,3 +442,17 @@ class Exchange:
         if self._continues and _PREVIOUS in message and not is_lost_response(body):
             return f"{message} {_STORES_NOTHING}"
         return message
+
+
+def _stored(reply: ParsedReply) -> StoredAnswer:
+    """The answer as the record keeps it. Halves of characters, which no file takes, become U+FFFD."""
+    calls = () if reply.answer is None else reply.answer.tool_calls
+    return StoredAnswer(
+        content=_whole_characters(reply.content),
+        tool_calls=tuple((_whole_characters(call.name), _whole_characters(call.arguments)) for call in calls),
+        limited=reply.limited,
+    )
+
+
+def _whole_characters(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

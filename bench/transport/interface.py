@@ -100,6 +100,8 @@ class Reading:
     redact: Callable[[str], str] = lambda text: text
     dimensions: dict[str, int] = field(default_factory=dict)
     """Numbers in the embeddings of the run so far, by model: readers compare each reply with them, and add new ones."""
+    store_texts: bool = False
+    """Whether records keep the answer of every reply. Those of probes they keep without it."""
 
 
 OnEnd = Callable[[int, bool], None]

@@ -140,6 +140,8 @@ class Request:
     """How long after its send its user leaves; None: stays until the end."""
     traffic_class: str | None = None
     """Its class, where the run has several (--mix)."""
+    probe: int | None = None
+    """Its number among the probes of the run, from 0: its answer is kept, to be graded after the load."""
     continuation: Continuation | None = None
     """In mode sessions: the conversation that it goes on with."""
     on_answer: Callable[[Answer], None] | None = None
@@ -270,10 +272,13 @@ class Supply:
         step: int = 1,
         cancel: Callable[[int], int | None] | None = None,
         class_of: Callable[[int], str] | None = None,
+        probe_of: Callable[[int], int | None] | None = None,
     ) -> None:
-        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of."""
+        """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of, `probe_of`
+        which of the probes it is. A probe has no class, and its user stays."""
         self._cancel = cancel
         self._class_of = class_of
+        self._probe_of = probe_of
         self._run_id = run_id
         self._first = first
         self._next = first
@@ -293,6 +298,7 @@ class Supply:
 
     def _numbered(self, draft: RequestDraft) -> Request:
         index, self._next = self._next, self._next + self._step
+        probe = None if self._probe_of is None else self._probe_of(index)
         return Request(
             id=f"{self._run_id}-{index}",
             index=index,
@@ -304,8 +310,9 @@ class Supply:
             batch=draft.batch,
             route=draft.route,
             model=draft.model,
-            cancel_after_ns=None if self._cancel is None else self._cancel(index),
-            traffic_class=None if self._class_of is None else self._class_of(index),
+            cancel_after_ns=None if self._cancel is None or probe is not None else self._cancel(index),
+            traffic_class=None if self._class_of is None or probe is not None else self._class_of(index),
+            probe=probe,
         )
 
     def take(self, phase: Phase) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,5 +59,7 @@ class Sample:
     """The `priority` of the body (vLLM: lower numbers go first)."""
     stored: bool = False
     """Whether the server shall keep the conversation (Responses)."""
+    settings: Mapping[str, Any] | None = None
+    """Fields of its body that win over those of the run. Its reply ends by itself: no length is forced on it."""
     previous: str | None = None
     """The server's name of the response that it goes on with: the messages are only what is new, behind system messages."""

@@ -143,6 +143,15 @@ def test_an_answer_ends_at_max_tokens_and_other_requests_get_their_text() -> Non
     assert "probe" not in second["engine"]
 
 
+def test_a_tool_that_must_not_be_called_is_answered_in_text() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        tool, said = await ask(client, PROBES[5], tool_choice="none")
+        assert tool is None
+        assert json.loads(said) == json.loads(PROBES[5].answer)["arguments"]
+
+    through_asgi(call)
+
+
 def test_the_log_probabilities_of_a_probe_are_the_same_each_time() -> None:
     async def call(client: httpx.AsyncClient) -> None:
         seen = []
@@ -223,11 +232,12 @@ def test_a_crowd_counts_the_other_requests_in_flight() -> None:
 
 
 def test_what_follows_a_preemption_is_garbled() -> None:
-    asked = {"messages": [{"role": "user", "content": "word " * 30}], "max_tokens": 60, "stream": True}
+    asked = {"messages": [{"role": "user", "content": "word " * 30}], "max_tokens": 60}
     garbled: list[bool] = []
 
     async def call(client: httpx.AsyncClient) -> None:
-        replies = await asyncio.gather(*(client.post(PATHS["chat"], json=asked) for _ in range(6)))
+        bodies = [{**asked, "stream": number % 2 == 0} for number in range(6)]
+        replies = await asyncio.gather(*(client.post(PATHS["chat"], json=body) for body in bodies))
         garbled.extend("\ufffd" in reply.text or "\\ufffd" in reply.text for reply in replies)
 
     lines = through_asgi(

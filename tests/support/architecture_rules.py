@@ -17,7 +17,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Of our own modules, besides those of its own folder. The closest entry counts: bench.transport is for all below it.
     # Values and what everything stands on:
     "bench": frozenset(
-        {"bench.api", "bench.lazy_exports", "bench.load_search.found", "bench.load_sweep.measure", "bench.observer"}
+        {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.found",
+         "bench.load_sweep.measure", "bench.observer"}
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
@@ -78,6 +79,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.sources", "bench.traffic.classes", "bench.workload", "promptset"}
     ),
     "bench.metrics": frozenset({"bench.errors", "bench.records", "bench.statistics"}),
+    # Answers whose right ones are known: graded and compared after the load.
+    "bench.answers": frozenset(
+        {"bench.errors", "bench.records", "bench.run_files.run_directory", "bench.statistics", "promptset"}
+    ),
+    "bench.answers.graders": frozenset({"promptset"}),
+    "bench.answers.traits": frozenset(),
     # Pure functions of plain values, and the decisions of a search that stand on them.
     "bench.statistics": frozenset(),
     "bench.load_search": frozenset(
@@ -126,6 +133,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.load_sweep.repeats": frozenset(
         {"bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.report", "bench.secrets",
          "bench.series"}
+    ),
+    "bench.answer_quality": frozenset(
+        {"bench.answers", "bench.config", "bench.documents", "bench.errors", "bench.evaluate", "bench.report",
+         "bench.run_files.run_directory", "bench.run_files.shape", "bench.secrets", "bench.series", "bench.statistics",
+         "promptset.errors"}
     ),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
@@ -292,7 +304,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
-         "bench.process.mock_process", "bench.rng", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
+         "bench.run_files.run_state",
          "bench.run_files.writable", "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
           "bench.verdict.limits", "promptset.recipes"}
     ),
@@ -330,7 +343,7 @@ FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
 
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
-    "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
+    "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
     "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
@@ -343,14 +356,14 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
-    frozenset({"metrics", "modes", "verdict"}),
+    frozenset({"answers", "metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
     frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
-    frozenset({"calibrate", "comparison", "limits", "load_search", "load_sweep"}),
+    frozenset({"answer_quality", "calibrate", "comparison", "limits", "load_search", "load_sweep"}),
     frozenset({"api", "console", "release_gate"}),
     frozenset({"commands"}),
     frozenset({"cli"}),

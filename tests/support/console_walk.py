@@ -71,8 +71,7 @@ def from_template_to_deletion(page: Page, runs: Path) -> None:
     page.wait_for_url(re.compile("/tasks/"))
     name = page.url.rpartition("/")[2]
     assert (runs / name / "report.html").is_file()
-    page.locator("summary", has_text="Delete").click()
-    page.locator("[name=sure]").check()
+    page.locator("#delete summary").press("Enter")
     page.locator("[name=files]").check()
     page.get_by_role("button", name="Delete").click()
     page.wait_for_url(re.compile("/$"))

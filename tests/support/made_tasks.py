@@ -24,7 +24,9 @@ MANIFEST = {
 }
 
 
-def made_run(runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, **manifest: Any) -> Path:
+def made_run(
+    runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0, held: bool | None = None, **manifest: Any
+) -> Path:
     """A directory as a run leaves it in this state."""
     path = runs / name
     path.mkdir(parents=True)
@@ -34,7 +36,7 @@ def made_run(runs: Path, name: str, *, state: str = "ended", ttft: float = 50.0,
     if state == "ended":
         summary = {
             "verdict": {"status": "VALID", "reasons": []},
-            "slo": {"held": None},
+            "slo": {"held": held},
             "counts": {"sent": 100, "succeeded": 99, "failed": 1, "failed_unsent": 0},
             "latency": {
                 "ttft_ms": {"n": 99, "p50": ttft, "p99": ttft * 2, "independent": 24.5, "ci95": {"p50": [1.0, 500.0]}},

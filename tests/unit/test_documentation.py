@@ -48,6 +48,7 @@ CANNOT_RUN = {
     "scripts/fit-reach": "takes a minute, and its figures are of a quiet machine",
     "scripts/fit-real": "needs vLLM, and takes minutes",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
+    "python -m bench quality --url http://127.0.0.1:8000 --concurrency 64": "takes minutes; docs/quality.md runs a short one",
     "python -m bench sweep --url http://127.0.0.1:8000 --loads concurrency=1..256x2": "takes ten minutes",
     "pipx": "needs pipx and a package index; scripts/check-package installs the same wheel",
     "uvx": "needs uv and a package index; scripts/check-package installs the same wheel",

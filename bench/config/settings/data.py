@@ -113,6 +113,19 @@ class Data(BaseModel):
         "check the server's token counts although no --tokenizer is named: the default one is the target's",
         group="data",
     )
+    check_answers: Annotated[float | None, BeforeValidator(lambda v: None if v is None else values.part(v))] = option(
+        None,
+        "check answers under load: this share of the requests (0.05) is replaced by --probes, whose right answers are known",
+        group="data",
+        metavar="SHARE",
+    )
+    probes: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.probes(v))] = option(
+        None,
+        "the probes of --check-answers: how many, kinds (canary=200,arithmetic=100), or a file of questions with answers",
+        group="data",
+        metavar="SPEC|FILE",
+        otherwise=values.DEFAULT_PROBES,
+    )
     images: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.images(v))] = option(
         None,
         "images in every simulated chat: n=1,size=1024x768,format=jpeg; n and size may be distributions",

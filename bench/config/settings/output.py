@@ -20,5 +20,10 @@ class Output(BaseModel):
         "run", "a name for the run", group="output", metavar="NAME"
     )
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
+    store_texts: bool = option(
+        False,
+        "store the text of every answer in requests.jsonl; without it, those of --check-answers alone",
+        group="output",
+    )
     quiet: bool = option(False, "print only the verdict and the errors", group="output")
     details: bool = option(False, "print every number at the end, not only the first screen", group="output")

@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Res
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.console import exports
 from bench.console.access import TheConsole
 from bench.console.comparing import DEFAULT_MARGIN
 from bench.console.errors import Conflict, NotFound
@@ -20,7 +21,7 @@ from bench.console.kinds import KINDS
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
-from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
+from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS, SUMMARY
 
 EVENT_EVERY_NS = NS_PER_S // 2
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
@@ -45,6 +46,18 @@ def requests(console: TheConsole, task: str) -> Response:
     return FileResponse(path, media_type="application/jsonl", filename=f"{task}.jsonl")
 
 
+@routes.get("/tasks/{task}/requests.{form}", summary="The same as a table, one row a request: csv or parquet")
+def request_table(console: TheConsole, task: str, form: str) -> Response:
+    path = exports.request_table(console.folder.file(task, REQUESTS).parent, form)
+    return FileResponse(path, media_type="application/octet-stream", filename=f"{task}-requests.{form}")
+
+
+@routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row a metric")
+def numbers(console: TheConsole, task: str) -> Response:
+    content = exports.numbers(console.folder.file(task, SUMMARY))
+    return Response(content, media_type="text/csv", headers=_download(f"{task}.csv"))
+
+
 @routes.get("/tasks/{task}/report", summary="The page of the report")
 def report(console: TheConsole, task: str, download: bool = False) -> Response:
     path = console.folder.file(task, KINDS[console.task(task).kind].page)
@@ -52,10 +65,11 @@ def report(console: TheConsole, task: str, download: bool = False) -> Response:
 
 
 @routes.get("/tasks/{task}/text", summary="The report as text to copy: Markdown of a run, else what a terminal shows")
-def text(console: TheConsole, task: str) -> Response:
+def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
-    return PlainTextResponse(report_text(kind, path.parent))
+    headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
+    return PlainTextResponse(report_text(kind, path.parent), headers=headers)
 
 
 @routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
@@ -70,8 +84,11 @@ def certificate(console: TheConsole, task: str) -> Response:
 
 @routes.get("/tasks/{task}/zip", summary="The run directory as a ZIP")
 def archive(console: TheConsole, task: str) -> Response:
-    name = f'attachment; filename="{task}.zip"'
-    return Response(console.archive(task), media_type="application/zip", headers={"content-disposition": name})
+    return Response(console.archive(task), media_type="application/zip", headers=_download(f"{task}.zip"))
+
+
+def _download(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}"'}
 
 
 @routes.get(

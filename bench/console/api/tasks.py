@@ -53,6 +53,11 @@ def remove(console: TheConsole, task: str, files: bool = False) -> Response:
     return Response(status_code=204)
 
 
+@routes.post("/tasks/{task}/restore", summary="Put a task back that was taken out of the list with its files kept")
+def restore(console: TheConsole, task: str) -> dict[str, Any]:
+    return console.restore(task).to_json()
+
+
 @routes.post("/tasks/{task}/start", summary="Put a task into the queue")
 def start(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()

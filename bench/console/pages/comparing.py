@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from bench.console.comparing import differing_settings, in_order
+from bench.console.comparing import changes, differing_settings, in_order
 from bench.console.errors import ConsoleError
-from bench.console.pages.site import TheSite, change
-from bench.console.task import headlines
+from bench.console.pages.site import Site, TheSite
+from bench.console.task import Task, headlines
 
 routes = APIRouter()
 
@@ -36,6 +37,14 @@ def compare(request: Request, site: TheSite) -> HTMLResponse:
         words=words,
         labels=sorted({task.marks.label for task in tasks if task.marks.label}),
         inner=urlencode([*(("task", task.id) for task in tasks), *((k, v) for k, v in words.items() if v)]),
-        change=change,
+        tested=changes(comparison.document) if comparison is not None else {},
+        others=_others(site, tasks),
         problem=problem,
     )
+
+
+def _others(site: Site, tasks: Sequence[Task]) -> list[Task]:
+    """What a single task can be compared with."""
+    if len(tasks) != 1:
+        return []
+    return [task for task in site.console.tasks() if task.has_report and task.id != tasks[0].id]

@@ -9,15 +9,18 @@ from starlette.datastructures import UploadFile
 
 from bench.console.data_files import MOST_BYTES, MOST_FILES
 from bench.console.errors import ConsoleError
-from bench.console.pages.site import Site, TheSite, back
+from bench.console.pages.site import TheSite, back
 from bench.console.service import Console
 
 routes = APIRouter()
 
 
 @routes.get("/data")
-def data(site: TheSite) -> HTMLResponse:
-    return _page(site)
+def data(request: Request, site: TheSite) -> HTMLResponse:
+    answer = site.answer_of(request)
+    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
+    values = {"files": files, "most_mib": MOST_BYTES // 2**20, "most_files": MOST_FILES}
+    return site.page("data", answer.status, **{**values, **answer.values})
 
 
 @routes.post("/data")
@@ -25,7 +28,7 @@ async def upload(request: Request, site: TheSite) -> Response:
     try:
         await _keep_posted(request, site.console)
     except ConsoleError as e:
-        return _page(site, str(e), e.status)
+        return site.answer("/data", e.status, problem=str(e))
     return back("/data")
 
 
@@ -45,8 +48,3 @@ async def _keep_posted(request: Request, console: Console) -> None:
             await console.fetch(url, whole=whole)
         else:
             raise ConsoleError("choose a file, or give a URL")
-
-
-def _page(site: Site, problem: str | None = None, status: int = 200) -> HTMLResponse:
-    files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
-    return site.page("data", status, files=files, problem=problem, most_mib=MOST_BYTES // 2**20, most_files=MOST_FILES)

@@ -35,6 +35,7 @@ class Form:
     problems: tuple[tuple[str | None, str], ...] = ()
     message: str | None = None
     secrets_typed: bool = False
+    start_at: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -43,6 +44,9 @@ class Form:
 
 @routes.get("/new")
 def new(request: Request, site: TheSite) -> HTMLResponse:
+    if "answer" in request.query_params:
+        answer = site.answer_of(request)
+        return _page(site, answer.values.get("form", Form()), answer.status)
     query, targets = request.query_params, site.console.targets()
     first = targets[0].name if targets else ""
     if (key := query.get("template", "")) in TEMPLATES:
@@ -70,15 +74,24 @@ def from_template(key: str, fields: Fields, site: TheSite) -> Response:
 @routes.post("/new")
 def submit(fields: Fields, site: TheSite) -> Response:
     kind, target = fields.get("kind") or "run", fields.get("target", "")
-    form = Form(kind, target, fields.get("title", ""))
+    form = Form(kind, target, fields.get("title", ""), start_at=fields.get("start_at", ""))
     form = replace(form, values=settings_form.typed(fields, kind))
     action = {"paste": _paste, "probe": _probe}.get(fields.get("action", ""), _create)
     try:
         return action(site, form, fields)
     except Refused as e:
-        return _page(site, replace(form, problems=e.problems), e.status)
+        return _answer(site, replace(form, problems=e.problems, secrets_typed=_has_secrets(fields)), e.status)
     except ConsoleError as e:
-        return _page(site, replace(form, problems=((None, str(e)),)), e.status)
+        wrong = replace(form, problems=((None, str(e)),), secrets_typed=_has_secrets(fields))
+        return _answer(site, wrong, e.status)
+
+
+def _answer(site: Site, form: Form, status: int = 200) -> Response:
+    return site.answer("/new", status, form=form)
+
+
+def _has_secrets(fields: Mapping[str, str]) -> bool:
+    return any(fields.get(name) for name in ("api_key", "headers"))
 
 
 def _paste(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
@@ -86,14 +99,14 @@ def _paste(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
         kind, settings = site.console.from_yaml(fields.get("yaml", ""), form.kind)
     except ConsoleError as e:
         raise Refused([("yaml", str(e))]) from e
-    return _page(site, replace(form, kind=kind, values=settings))
+    return _answer(site, replace(form, kind=kind, values=settings))
 
 
 def _probe(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
     secrets = secrets_of(fields.get("api_key"), fields.get("headers"))
     target = site.console.target(form.target) if form.target else None
     message = site.console.probe(parted(form.values, form.kind)[0], secrets, target)
-    return _page(site, replace(form, message=message, secrets_typed=bool(secrets)))
+    return _answer(site, replace(form, message=message, secrets_typed=bool(secrets)))
 
 
 def _create(site: Site, form: Form, fields: Mapping[str, str]) -> Response:

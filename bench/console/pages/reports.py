@@ -1,4 +1,4 @@
-"""Reports as the pages show them: in a sandbox, whose links the page around it opens.
+"""Reports as the pages show them: in a sandbox as high as they are, whose links the page around it opens.
 
 A report in a sandbox has no origin: the pages that it opens by itself come without the cookie and are refused. So it only
 tells the page of the console which link was clicked, and that page opens it if it names a file beside the report.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from hashlib import sha256
-from pathlib import Path
 from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from bench.console.access import TheConsole
-from bench.console.errors import NotFound
+from bench.console.errors import Conflict, NotFound
 from bench.console.kinds import KINDS
 from bench.console.pages.site import TheSite, back
 from bench.console.security import REPORT_POLICY
@@ -23,6 +22,13 @@ from bench.console.service import Console
 from bench.run_files.run_directory import CERTIFICATE_PAGE, REPORT, REQUESTS
 
 _SCRIPT = b"""
+if (parent !== window) {
+  const tell = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+  new ResizeObserver(tell).observe(document.body);
+  document.documentElement.style.overflow = "hidden";
+} else if (location.search === "?print=1") {
+  addEventListener("load", () => print());
+}
 document.addEventListener("click", (event) => {
   const href = event.target.closest?.("a[href]")?.getAttribute("href");
   if (!href || parent === window || !/^[\\w-][\\w.-]*(\\/[\\w-][\\w.-]*)?$/.test(href)) return;
@@ -30,7 +36,14 @@ document.addEventListener("click", (event) => {
   parent.postMessage({ beside: href }, "*");
 });
 """
-TELLS_LINKS = b"<script>" + _SCRIPT + b"</script>\n"
+_STYLE = b"""
+@media screen{body>header .brand{display:none}body>header{padding-top:4px}
+body>header,body>main,body>footer{max-width:none;padding-left:0;padding-right:0}}
+"""
+"""The page around it has a name, and margins."""
+_UNTITLED = b"<style>@media screen{body>header h1{display:none}}</style>\n"
+"""The page around it has the title of the task."""
+IN_A_FRAME = b"<style>" + _STYLE + b"</style><script>" + _SCRIPT + b"</script>\n"
 _ALLOWED = b"script-src 'sha256-" + b64encode(sha256(_SCRIPT).digest()) + b"' "
 
 
@@ -39,7 +52,7 @@ routes = APIRouter()
 
 @routes.get("/tasks/{name}/report")
 def report(name: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page))
+    return _framed(console.folder.file(name, KINDS[console.task(name).kind].page).read_bytes() + _UNTITLED)
 
 
 @routes.get("/tasks/{name}/runs/{run}")
@@ -52,7 +65,7 @@ def run_page(name: str, run: str, site: TheSite) -> Response:
 
 @routes.get("/tasks/{name}/runs/{run}/report")
 def report_of_run(name: str, run: str, console: TheConsole) -> Response:
-    return _framed(console.folder.file(name, REPORT, run))
+    return _framed(console.folder.file(name, REPORT, run).read_bytes() + _UNTITLED)
 
 
 @routes.get("/tasks/{name}/beside/{file}")
@@ -77,7 +90,17 @@ def _requests(console: Console, name: str, file: str, run: str | None = None) ->
     return FileResponse(path, media_type="application/jsonl", filename=filename)
 
 
-def _framed(path: Path) -> Response:
+@routes.get("/compare/report")
+def compared(request: Request, console: TheConsole) -> Response:
+    query = request.query_params
+    words = {key: query[key] for key in ("by", "margin", "allow") if key in query}
+    comparison = console.compared(query.getlist("task"), **words)
+    if comparison.page is None:
+        raise Conflict("; ".join(comparison.left_out))
+    return _framed(comparison.page.encode())
+
+
+def _framed(page: bytes) -> Response:
     # The report's own policy names the one script that it has: ours is named beside it.
-    content = path.read_bytes().replace(b"script-src ", _ALLOWED, 1)
-    return HTMLResponse(content + TELLS_LINKS, headers={"content-security-policy": REPORT_POLICY})
+    content = page.replace(b"script-src ", _ALLOWED, 1)
+    return HTMLResponse(content + IN_A_FRAME, headers={"content-security-policy": REPORT_POLICY})

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from dataclasses import dataclass, field
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from bench.console.service import Console
+from bench.rng import secret_token
+
+MOST_ANSWERS = 50
+"""Answers to forms that are kept: an older one is a page without it."""
 
 
 def number(value: float | None) -> str:
@@ -35,16 +40,14 @@ def spark(values: tuple[float, ...]) -> str:
     return " ".join(f"{i * 80 / (len(values) - 1):.1f},{19 - value * 18:.1f}" for i, value in enumerate(values))
 
 
+def after(text: str, mark: str) -> str:
+    """What stands after the first mark in a text."""
+    return text.partition(mark)[2]
+
+
 def when(text: str | None, between: str = " ") -> str:
     """A time in ISO 8601 and UTC, to the minute; `between` stands between the date and the time of day."""
     return (text or "")[:16].replace("T", between)
-
-
-def change(base: float | None, value: float | None) -> str:
-    """By how much a number differs from that of the first task."""
-    if base is None or value is None or not base:
-        return ""
-    return f"{(value - base) / base:+.1%}"
 
 
 def templates() -> Environment:
@@ -56,10 +59,18 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting}
+    environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting, "after": after}
     for name in environment.list_templates():
         environment.get_template(name)
     return environment
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a page says about a form that was posted: the values of its template, and the status."""
+
+    status: int = 200
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Site:
@@ -69,6 +80,17 @@ class Site:
         self.console = console
         self._csrf = csrf
         self._templates = templates()
+        self._answers: dict[str, Answer] = {}
+
+    def answer(self, path: str, status: int = 200, **values: object) -> Response:
+        """Show the answer to a form as a page with an address of its own, so that the browser can come back to it."""
+        key = secret_token()[:16]
+        self._answers = dict([*self._answers.items(), (key, Answer(status, values))][-MOST_ANSWERS:])
+        return back(f"{path}?answer={key}")
+
+    def answer_of(self, request: Request) -> Answer:
+        """The answer that an address names; an empty one if it names none, or one that is not kept any more."""
+        return self._answers.get(request.query_params.get("answer", ""), Answer())
 
     def page(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
         """Render a template with these values, and with the values that every page has."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from bench.console.errors import ConsoleError
-from bench.console.pages.site import Fields, Site, TheSite, back
+from bench.console.pages.site import Fields, TheSite, back
 from bench.endpoints import ENDPOINTS
 
 _FIELDS = ("name", "url", "endpoint", "model", "tokenizer", "key_variable", "header_variables")
@@ -15,8 +15,10 @@ routes = APIRouter()
 
 
 @routes.get("/targets")
-def targets(site: TheSite) -> HTMLResponse:
-    return _page(site)
+def targets(request: Request, site: TheSite) -> HTMLResponse:
+    answer = site.answer_of(request)
+    values = {"targets": site.console.store.targets(), "endpoints": ", ".join(ENDPOINTS), "typed": {}}
+    return site.page("targets", answer.status, **{**values, **answer.values})
 
 
 @routes.post("/targets")
@@ -25,7 +27,7 @@ def save(fields: Fields, site: TheSite) -> Response:
     try:
         site.console.save_target({**typed, "header_variables": _variables(typed["header_variables"])})
     except ConsoleError as e:
-        return _page(site, e.status, problem=str(e), typed=typed)
+        return site.answer("/targets", e.status, problem=str(e), typed=typed)
     return back("/targets")
 
 
@@ -34,11 +36,11 @@ def target_action(name: str, action: str, site: TheSite) -> Response:
     try:
         if action == "probe":
             answer = site.console.probe({}, {}, site.console.target(name))
-            return _page(site, message=f"{name}: {answer}")
+            return site.answer("/targets", message=f"{name}: {answer}")
         if action == "remove":
             site.console.remove_target(name)
     except ConsoleError as e:
-        return _page(site, e.status, problem=f"{name}: {e}")
+        return site.answer("/targets", e.status, problem=f"{name}: {e}")
     return back("/targets")
 
 
@@ -51,7 +53,7 @@ def mock_action(action: str, fields: Fields, site: TheSite) -> Response:
         else:
             mock.stop()
     except ConsoleError as e:
-        return _page(site, e.status, problem=f"the mock: {e}", typed={"flags": flags})
+        return site.answer("/targets", e.status, problem=f"the mock: {e}", typed={"flags": flags})
     return back("/targets")
 
 
@@ -62,8 +64,3 @@ def _variables(text: str) -> dict[str, str]:
     if not all(variables) or not all(variables.values()):
         raise ConsoleError("write each header as NAME: VARIABLE, one on a line")
     return variables
-
-
-def _page(site: Site, status: int = 200, **values: object) -> HTMLResponse:
-    saved, endpoints = site.console.store.targets(), ", ".join(ENDPOINTS)
-    return site.page("targets", status, **{"targets": saved, "endpoints": endpoints, "typed": {}, **values})

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from bench.console.errors import ConsoleError
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
-from bench.console.pages.site import Fields, Site, TheSite, back
+from bench.console.pages.site import Answer, Fields, Site, TheSite, back
 from bench.console.service import Console
 from bench.console.set_load import number_of
 from bench.console.settings_form import secrets_of
@@ -24,8 +24,8 @@ routes = APIRouter()
 
 
 @routes.get("/tasks/{name}")
-def show(name: str, site: TheSite) -> HTMLResponse:
-    return _page(site, site.console.task(name))
+def show(name: str, request: Request, site: TheSite) -> HTMLResponse:
+    return _page(site, site.console.task(name), site.answer_of(request))
 
 
 @routes.post("/tasks/{name}/{action}")
@@ -33,17 +33,19 @@ def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
     try:
         if action not in ACTIONS:
             raise ConsoleError(f"a task has no action {action!r}")
-        return back(ACTIONS[action](site.console, name, fields) or _path(name))
+        following = ACTIONS[action](site.console, name, fields) or _path(name)
+        return back("/" if fields.get("then") == "list" and not following.startswith("/?") else following)
     except ConsoleError as e:
-        return _page(site, site.console.task(name), str(e), e.status)
+        site.console.task(name)
+        return site.answer(_path(name), e.status, problem=str(e))
 
 
-def _page(site: Site, task: Task, problem: str | None = None, status: int = 200) -> HTMLResponse:
+def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
     console = site.console
     lines = console.live(task.id, run=task.run)
     return site.page(
         "task",
-        status,
+        answer.status,
         task=task,
         line=lines[-1] if lines else None,
         warnings=warnings_of(lines[-1]["client"]) if lines else [],
@@ -52,7 +54,7 @@ def _page(site: Site, task: Task, problem: str | None = None, status: int = 200)
         load_unit=console.load_unit(task),
         order=list(console.runner.queue),
         series=KINDS[task.kind].sign is not None,
-        problem=problem,
+        **answer.values,
     )
 
 
@@ -94,9 +96,13 @@ def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
 
 
 def _remove(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    if fields.get("sure") != "yes":
-        raise ConsoleError("tick the box that says so to delete the task")
-    console.remove(name, files=fields.get("files") == "yes")
+    for_good = fields.get("files") == "yes"
+    console.remove(name, files=for_good)
+    return "/" if for_good else f"/?removed={quote(name)}"
+
+
+def _restore(console: Console, name: str, fields: Mapping[str, str]) -> str:
+    console.restore(name)
     return "/"
 
 
@@ -110,4 +116,5 @@ ACTIONS: dict[str, Action] = {
     "baseline": _baseline,
     "move": _move,
     "remove": _remove,
+    "restore": _restore,
 }

@@ -1,13 +1,15 @@
-"""The list of tasks, and the order of the queue."""
+"""The list of tasks: what runs and waits, in the order of the queue, above those that are over."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, TheSite, back
-from bench.console.task import STATES, selected
+from bench.console.task import QUEUED, STATES, Task, selected
 
 SHOWN_AT_ONCE = 200
 """Rows of the list; the others come with a click."""
@@ -18,20 +20,32 @@ routes = APIRouter()
 @routes.get("/")
 def home(request: Request, site: TheSite) -> HTMLResponse:
     query, tasks = request.query_params, site.console.tasks()
+    order = list(site.console.runner.queue)
     chosen = selected(tasks, query.get("state"), query.get("label"), query.get("search", ""))
-    shown = chosen if "all" in query else chosen[:SHOWN_AT_ONCE]
+    going_on, rest = in_turn(chosen, order)
+    shown = rest if "all" in query else rest[:SHOWN_AT_ONCE]
     return site.page(
         "tasks",
+        going_on=going_on,
         tasks=shown,
         total=len(tasks),
-        left=len(chosen) - len(shown),
+        left=len(rest) - len(shown),
         states=[state for state in STATES if any(task.state == state for task in tasks)],
         labels=sorted({task.marks.label for task in tasks if task.marks.label}),
+        baseline=next((task.id for task in tasks if task.marks.baseline), None),
         query=query,
-        order=list(site.console.runner.queue),
+        order=order,
         templates=TEMPLATES,
         targets=site.console.targets(),
     )
+
+
+def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], list[Task]]:
+    """The tasks that run, then those that wait, as the queue has them; and the others as they are."""
+    places = {name: place for place, name in enumerate(order)}
+    going_on = [task for task in tasks if task.active or task.state == QUEUED]
+    rest = [task for task in tasks if not task.active and task.state != QUEUED]
+    return sorted(going_on, key=lambda task: (not task.active, places.get(task.id, len(places)))), rest
 
 
 @routes.post("/queue")

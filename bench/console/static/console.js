@@ -1,4 +1,4 @@
-// Small things: copy buttons, and a list that follows what runs.
+// Small things: copy buttons, menus, keys, and a list that follows what runs.
 "use strict";
 
 function addCopyButtons() {
@@ -31,6 +31,8 @@ document.addEventListener("renewed", toOwnZone);
 const start = document.getElementById("f-start_at");
 if (start) {
   document.getElementById("zone").textContent = " (your time)";
+  const at = new Date(start.dataset.at);
+  if (!Number.isNaN(at.getTime())) start.value = at.toLocaleString("sv-SE", { dateStyle: "short", timeStyle: "short" }).replace(" ", "T");
   // The field has no zone; what is sent says it.
   start.form.addEventListener("formdata", (event) => {
     if (start.value) event.formData.set("start_at", new Date(start.value).toISOString());
@@ -48,27 +50,66 @@ document.addEventListener("click", async (event) => {
   link.textContent = reply.ok ? "Copied" : "There is no text yet";
 });
 
-// A report in its sandbox says which of its links was clicked. What lies beside it is opened from here, where the cookie is.
+// A report in its sandbox says how high it is, and which of its links was clicked. What lies beside it is opened from here,
+// where the cookie is.
 window.addEventListener("message", (event) => {
-  const frame = document.querySelector("iframe[data-beside]"), beside = event.data?.beside;
-  if (!frame || event.source !== frame.contentWindow || typeof beside !== "string") return;
-  if (/^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(beside)) window.open(frame.dataset.beside + beside, "_blank", "noopener");
+  const frame = [...document.querySelectorAll("iframe.report")].find((one) => one.contentWindow === event.source);
+  if (!frame) return;
+  const { height, beside } = event.data ?? {};
+  if (height > 0 && height < 1e6) frame.style.height = `${height + 2}px`;
+  if (frame.dataset.beside && typeof beside === "string" && /^[\w-][\w.-]*(\/[\w-][\w.-]*)?$/.test(beside)) {
+    window.open(frame.dataset.beside + beside, "_blank", "noopener");
+  }
 });
 
-// While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
-const list = document.querySelector("#choice tbody");
+// A menu opens below its button, or above it at the end of the window.
+document.addEventListener("toggle", (event) => {
+  const menu = event.target;
+  if (event.newState !== "open" || !menu.matches?.(".menu")) return;
+  const button = document.querySelector(`[popovertarget="${menu.id}"]`).getBoundingClientRect();
+  const below = button.bottom + 4 + menu.offsetHeight <= innerHeight;
+  menu.style.left = `${Math.max(8, Math.min(button.right - menu.offsetWidth, innerWidth - menu.offsetWidth - 8))}px`;
+  menu.style.top = `${Math.max(8, below ? button.bottom + 4 : button.top - 4 - menu.offsetHeight)}px`;
+  menu.style.margin = "0";
+}, true);
+
+const list = document.querySelector("#choice table");
 if (list) {
+  // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
   const moving = ".state:is(.queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
   setInterval(async () => {
-    if (document.hidden || !list.querySelector(moving)) return;
-    const reply = await fetch(location.href);
-    if (!reply.ok) return;
+    if (document.hidden || !list.querySelector(moving) || list.querySelector(":popover-open")) return;
+    const focused = document.activeElement?.closest?.("#choice tr")?.querySelector("input")?.value;
+    const reply = await fetch(location.href).catch(() => null);
+    if (!reply?.ok) return;
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-    const fresh = page.querySelector("#choice tbody");
-    if (!fresh) return;
+    const fresh = page.querySelectorAll("#choice tbody");
+    if (!fresh.length || list.querySelector(":popover-open")) return;
     const ticked = new Set([...list.querySelectorAll(":checked")].map((box) => box.value));
-    list.replaceChildren(...document.adoptNode(fresh).children);
+    list.querySelectorAll("tbody").forEach((old) => old.remove());
+    list.append(...[...fresh].map((body) => document.adoptNode(body)));
     toOwnZone();
     for (const box of list.querySelectorAll("input")) box.checked = ticked.has(box.value);
+    if (focused) rows().find((row) => row.querySelector("input").value === focused)?.querySelector("th a").focus();
   }, 2000);
+
+  const filters = document.querySelector("form.filters");
+  for (const choice of filters.querySelectorAll("select")) choice.addEventListener("change", () => filters.requestSubmit());
+
+  // Keys, where no field has them.
+  const rows = () => [...list.querySelectorAll("tbody tr:has(th)")];
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+    const all = rows(), at = all.indexOf(document.activeElement?.closest?.("tr"));
+    const keys = {
+      "/": () => filters.querySelector("[type=search]").focus(),
+      n: () => location.assign("/new"),
+      j: () => all[Math.min(at + 1, all.length - 1)]?.querySelector("th a").focus(),
+      k: () => all[Math.max(at - 1, 0)]?.querySelector("th a").focus(),
+      x: () => all[at]?.querySelector("[type=checkbox]").click(),
+    };
+    if (!Object.hasOwn(keys, event.key)) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
 }

@@ -73,6 +73,11 @@
       byId("n-load").textContent = written(now.load);
       if (!field.value && document.activeElement !== field) field.value = now.load;
     }
+    byId("bar-numbers").hidden = false;
+    byId("bar-load").textContent = written(now.load);
+    byId("bar-rate").textContent = written(point.rates[2]);
+    byId("bar-failed").textContent = now.failed.toLocaleString("en");
+    byId("bar-failed").className = now.failed ? "worse" : "";
     for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = now[key].toLocaleString("en");
     const ofInputs = now.second.inputs !== undefined;
     const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
@@ -83,7 +88,7 @@
     byId("where").textContent = now.state;
     byId("objectives").replaceChildren(...now.objectives.map((one) => {
       const node = document.createElement("span");
-      node.className = `verdict ${one.held === null ? "" : one.held ? "valid" : "invalid"}`;
+      node.className = `pill ${one.held === null ? "" : one.held ? "held" : "missed"}`;
       const unit = one.unit === "share" ? "" : ` ${one.unit}`;
       node.textContent = `${one.objective}: ${one.value === null ? "nothing yet" : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : written(one.value) + unit}${one.held === null ? "" : one.held ? ", held so far" : ", missed so far"}`;
       return node;
@@ -148,10 +153,26 @@
     }
   });
 
-  // The same page as the server shows it now: the report, the verdict and the actions of a task that is over.
+  source.addEventListener("open", () => lost(""));
+  source.addEventListener("error", () => lost("Connection lost: these numbers are old. The page tries again."));
+  // An event stream gives up where it is refused: then the console was started anew, and wants its token.
+  async function lost(sentence) {
+    const place = byId("lost");
+    place.textContent = sentence;
+    place.hidden = !sentence;
+    if (!sentence || source.readyState !== EventSource.CLOSED) return;
+    const reply = await fetch(location.pathname).catch(() => null);
+    if (reply?.status === 401) place.textContent = "The console was started anew: open the URL that it printed.";
+    else setTimeout(() => location.reload(), 2000);
+  }
+
+  // The parts of the page as the server shows them now. A title that is being typed is in none of them.
   async function refresh() {
     const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
-    document.getElementById("main").replaceWith(document.adoptNode(page.getElementById("main")));
+    for (const id of ["bar", "told", "of-series", "report", "delete"]) byId(id).replaceWith(document.adoptNode(page.getElementById(id)));
+    live.remove();
+    byId("waiting")?.remove();
+    byId("lost").hidden = true;
     document.dispatchEvent(new Event("renewed"));
   }
 })();

@@ -30,7 +30,7 @@ def download(name: str) -> Path:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise SpecError(
             f"no file is called {name}; huggingface_hub, which loads a data set of that name, is not installed: "
-            "pip install 'trueload[hf]'"
+            "pip install huggingface_hub"
         )
     hub = cast("_Hub", importlib.import_module("huggingface_hub"))
     patterns = [f"*{split}*{suffix}" for split in _SPLITS for suffix in _SUFFIXES]

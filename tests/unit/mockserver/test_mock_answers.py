@@ -88,6 +88,9 @@ def test_the_same_probe_twice_in_flight_is_no_cross_talk() -> None:
     right = solution("canary")
     answers.begin(1, right)
     assert spoilt("cross_talk", right, answers) == right.text
+    answers.begin(2, solution("canary", 1))
+    answers.begin(3, right)
+    assert spoilt("cross_talk", right, answers) == solution("canary", 1).text
 
 
 def test_a_stale_prefix_answers_the_probe_of_the_same_kind_that_ended_before() -> None:

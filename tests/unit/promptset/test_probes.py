@@ -97,6 +97,7 @@ def test_the_question_is_recognised_in_parts_of_a_message_after_others_and_insid
         [{"role": "user", "content": None}],
         [{"role": "user", "content": "Write the number and nothing else."}],
         [{"role": "user", "content": "What is 1 + 1? Write the number and nothing else."}, {"role": "assistant"}],
+        [{"role": "assistant", "content": "What is 1 + 1? Write the number and nothing else."}],
         [{"role": "user", "content": "Which code has locker 5? Write its code and nothing else."}],
     ],
 )
@@ -128,6 +129,8 @@ def test_all_numbers_of_all_slots_have_different_codes() -> None:
     last = {codes.code(3, None, slot, codes.MOST - 1 - i) for slot in range(codes.SLOTS) for i in range(500)}
     first = {codes.code(3, None, slot, i) for slot in range(codes.SLOTS) for i in range(500)}
     assert len(first | last) == 2 * 500 * codes.SLOTS
+    # A step with a prime factor in common with the number of codes (2, 3 or 5) would come round after such a part of them.
+    assert len({codes.code(3, None, 0, part * (codes.MOST // 30)) for part in range(30)}) == 30
 
 
 def test_no_line_of_a_list_has_the_code_of_a_probe() -> None:

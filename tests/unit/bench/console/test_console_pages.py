@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
@@ -14,7 +15,10 @@ from bench.console.app import create_app
 from bench.console.pages import PAGES
 from bench.console.security import CSRF_FIELD, Keys
 from bench.console.service import Console
+from bench.results.base import to_plain
+from bench.run_files.run_directory import RunDirectory
 from mockserver.cli import read_arguments
+from tests.support.golden_run import golden_summary
 from tests.support.made_tasks import made_run
 
 SETTINGS = {"url": "http://127.0.0.1:9", "requests": 1}
@@ -128,8 +132,73 @@ def test_a_run_whose_numbers_are_damaged_says_so_on_its_page_and_ends_no_other(
     assert "Its numbers cannot be shown." not in user.get("/tasks/good").text
 
 
-def test_the_list_and_the_page_of_a_run_have_the_headline_of_its_report(user: TestClient, console: Console) -> None:
+def test_the_list_shows_the_verdict_of_a_run_with_what_its_numbers_bear(user: TestClient, console: Console) -> None:
     made_run(console.folder.path, "good")
-    badge = '<span class="verdict valid">VALID, 100 requests, 1 failed: median can be given, no P90</span>'
-    assert [badge in user.get(path).text for path in ("/", "/tasks/good")] == [True, True]
+    assert '<span class="verdict valid">VALID</span>' in user.get("/tasks/good").text
+    reach = (
+        '<span class="verdict valid">VALID</span><span class="sub">100 requests, 1 failed: median can be given, no P90'
+    )
+    assert reach in user.get("/").text
     assert user.get("/api/tasks/good").json()["verdict_headline"] == console.task("good").verdict_headline
+
+
+@pytest.mark.parametrize(("held", "seen"), [(False, "missed"), (True, "held"), (None, None)])
+def test_a_missed_objective_stands_before_the_verdict(
+    user: TestClient, console: Console, held: bool | None, seen: str | None
+) -> None:
+    made_run(console.folder.path, "run", held=held)
+    for path in ("/", "/tasks/run"):
+        pills = re.findall(r'<span class="(pill \w+|verdict \w+)">', user.get(path).text)
+        assert pills == [*([] if seen is None else [f"pill {seen}"]), "verdict valid"], path
+
+
+def test_what_runs_and_waits_stands_on_top_in_the_order_of_the_queue(user: TestClient, console: Console) -> None:
+    runs = console.folder.path
+    made_run(runs, "over")
+    waiting = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "ab"]
+    console.move(waiting[1], -1)
+    with RunDirectory(made_run(runs, "running", state="running")).held():
+        page = user.get("/").text
+    assert re.findall(r'name="task" value="([^"]+)"', page) == ["running", waiting[1], waiting[0], "over"]
+
+
+def test_a_refused_form_has_an_address_to_come_back_to(user: TestClient) -> None:
+    form = {
+        "kind": "run",
+        "url": "http://127.0.0.1:9",
+        "duration": "soon",
+        "title": "Mine",
+        "start_at": "2999-01-01T18:00",
+    }
+    posted = user.post("/new", data=form, follow_redirects=False)
+    assert posted.status_code == 303
+    for _ in range(2):
+        page = user.get(posted.headers["location"])
+        assert (page.status_code, 'value="soon"' in page.text, 'value="Mine"' in page.text) == (422, True, True)
+        assert 'value="2999-01-01T18:00"' in page.text
+    refused = user.post("/tasks/none/stop", follow_redirects=False)
+    assert refused.status_code == 404
+
+
+def test_a_path_that_is_none_is_a_page_and_in_the_api_json(user: TestClient) -> None:
+    page, reply = user.get("/nowhere"), user.get("/api/nowhere")
+    assert (page.status_code, "The console has no page /nowhere." in page.text) == (404, True)
+    assert (reply.status_code, reply.json()) == (404, {"error": "the console has no page /api/nowhere"})
+
+
+def test_a_deleted_task_comes_back_with_its_title(user: TestClient, console: Console) -> None:
+    made_run(console.folder.path, "run")
+    console.mark("run", {"title": "Nightly"})
+    page = user.post("/tasks/run/remove")
+    assert (page.status_code, "/tasks/run/restore" in page.text, console.tasks()) == (200, True, [])
+    user.post("/tasks/run/restore")
+    assert [task.title for task in console.tasks()] == ["Nightly"]
+    user.post("/tasks/run/remove", data={"files": "yes"})
+    assert user.post("/api/tasks/run/restore").status_code == 404
+
+
+def test_the_numbers_of_a_run_are_exported_as_csv(user: TestClient, console: Console) -> None:
+    made_run(console.folder.path, "run").joinpath("summary.json").write_bytes(orjson.dumps(to_plain(golden_summary())))
+    rows = user.get("/api/tasks/run/numbers.csv").text.splitlines()
+    assert (rows[0][:18], rows[1][:8]) == ("metric,unit,values", "ttft,ms,")
+    assert user.get("/api/tasks/run/requests.doc").status_code == 400

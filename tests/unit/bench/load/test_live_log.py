@@ -14,6 +14,7 @@ from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
 from bench.load.worker_health import MOST_LISTED, WorkerHealth
 from bench.metrics import objectives
+from bench.metrics.step_histograms import representative
 from bench.records import Outcome
 from bench.run_files.run_state import RunState
 from tests.support.changed import replace
@@ -71,6 +72,7 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
             live.add(record)
         first = lines_of(live, [1])
         live.add(made_record(6, chunks_ms=(70, 75, 95)))
+        live.add(made_record(7, chunks_ms=(), outcome=Outcome.HTTP_ERROR, status=429, error="slow down"))
         return first + lines_of(live, [2, 3])
 
     first, second, third = run_virtual(main)
@@ -84,16 +86,23 @@ def test_a_line_tells_the_counts_of_the_load_and_the_latencies_of_its_second() -
     told = first["second"]
     assert isinstance(told, dict)
     assert (told["succeeded"], told["output_tokens"]) == (5, 15)
+    # The bins of the page's period: four times 50 ms, and 500 ms.
+    histogram = told["ttft_ms"].pop("histogram")
+    bins, counts = histogram[::2], histogram[1::2]
+    assert counts == (4, 1)
+    assert [representative(number) / 1e6 for number in bins] == [pytest.approx(ms, rel=0.01) for ms in (50, 500)]
+    assert told["status"] == {"200": 5, "none": 1}
     assert told["ttft_ms"] == {"n": 5, "p50": pytest.approx(50, rel=1e-3), "p90": pytest.approx(320, rel=1e-3),
                                "p99": pytest.approx(482, rel=1e-3)}  # fmt: skip
     assert told["itl_ms"]["n"] == 10
     assert told["itl_ms"]["p50"] == pytest.approx(10, rel=2e-3)
+    assert second["errors"] == {"http_error": "status 429: slow down"}
     objective = first["objectives"][0]  # type: ignore[index]
     assert (objective["objective"], objective["held"]) == ("ttft:p99<60ms", True)
     # What ended in a second is in its line alone, and a second without an end says so.
-    assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0}  # type: ignore[index]
+    assert second["second"]["ttft_ms"] == {"n": 1, "p50": 70.0, "p90": 70.0, "p99": 70.0, "histogram": (6122, 1)}  # type: ignore[index]
     assert third["second"] == {
-        "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0,
+        "succeeded": 0, "input_tokens": 0, "output_tokens": 0, "bytes_sent": 0, "bytes_received": 0, "status": {},
     }  # fmt: skip
     assert second["objectives"][0]["value"] == pytest.approx(69.2, rel=1e-3)  # type: ignore[index]
 

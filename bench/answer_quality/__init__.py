@@ -1,0 +1,6 @@
+"""The command quality: do the answers hold under load? docs/quality.md
+
+options   its own flags, and the configurations of its three runs
+measure   the series: alone, loaded, back alone; then the comparison
+stored    quality.json, written and read again
+"""

@@ -1,0 +1,254 @@
+"""Answers alone against answers under load: each measure with its test, its interval and its decision.
+
+The unit is the probe: answers of one probe are alike, so an interval rests on how many probes there are. The test deals the
+bad answers of each probe at random among its answers (bench/statistics/paired_shares.py), so it needs no equal numbers.
+
+A measure that compares texts takes the first answer alone as the reference, and then compares how often the other answers
+alone, and those under load, equal it. Without an effect of load both are drawn from the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from bench.answers.measures import MEASURES, RIGHT, Measure
+from bench.answers.probe_set import KeptAnswer, KeptAnswers
+from bench.answers.traits import first_difference
+from bench.results.quality import QualityDifference, QualityKind, QualityLength, QualityMeasure, QualityShare
+from bench.statistics.multiple import holm
+from bench.statistics.paired_shares import (
+    ALPHA,
+    MARGIN,
+    Decision,
+    PairedShare,
+    Pairs,
+    Stratum,
+    clopper_pearson,
+    mcnemar_mid_p,
+    newcombe,
+    stratified_mid_p,
+)
+from promptset.probes import Probe
+
+Marks = Mapping[int, Sequence[bool]]
+"""Of each probe, by its place: whether a measure holds for each of its answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a comparison decides."""
+
+    margin: float = MARGIN
+    alpha: float = ALPHA
+
+
+USUAL_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class ThreePhases:
+    """The answers to a set of probes: without load, under load, and without load again."""
+
+    probes: Sequence[Probe]
+    alone: KeptAnswers
+    loaded: KeptAnswers
+    back: KeptAnswers
+
+    def references(self) -> dict[int, KeptAnswer]:
+        """The first answer alone to each probe."""
+        return {place: answers[0] for place, answers in self.alone.by_probe().items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison says."""
+
+    measures: Sequence[QualityMeasure]
+    kinds: Sequence[QualityKind]
+    difference: QualityDifference
+    length: QualityLength | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """The marks of one measure in each phase."""
+
+    name: str
+    alone: Marks
+    loaded: Marks
+    back: Marks
+
+    @property
+    def control(self) -> dict[int, list[bool]]:
+        """Without load, before and after."""
+        places = [*self.alone, *(place for place in self.back if place not in self.alone)]
+        return {place: [*self.alone.get(place, ()), *self.back.get(place, ())] for place in places}
+
+
+def compare(answers: ThreePhases, rules: Rules = USUAL_RULES) -> Compared:
+    """Compare the answers of three phases."""
+    marked = [_marks(name, measure, answers) for name, measure in MEASURES.items()]
+    marked = [marks for marks in marked if marks.control.keys() & marks.loaded.keys()]
+    tests = [_test(marks.control, marks.loaded) for marks in marked]
+    over_time = [_test(marks.alone, marks.back) for marks in marked]
+    length = _length_test(answers)
+    corrected = _corrected([*tests, None if length is None else length[-1]])
+    of_time = _corrected(over_time)
+    number = max(1, sum(p is not None for p in corrected))
+    measures = [
+        _measure(marks, p, p_corrected, p_time, number, rules)
+        for marks, p, p_corrected, p_time in zip(marked, tests, corrected, of_time, strict=False)
+    ]
+    return Compared(measures, _kinds(answers), _difference(answers), _length(length, corrected[-1], answers))
+
+
+def _marks(name: str, measure: Measure, answers: ThreePhases) -> _Marked:
+    references = answers.references()
+
+    def of(kept: KeptAnswers, skip: int = 0) -> Marks:
+        marks: dict[int, list[bool]] = {}
+        for place, given in kept.by_probe().items():
+            for answer in given[skip:]:
+                holds: bool | None = None
+                if measure.of is not None:
+                    holds = measure.of(answers.probes[place], answer)
+                elif measure.same is not None and place in references:
+                    holds = measure.same(answer, references[place])
+                if holds is not None:
+                    marks.setdefault(place, []).append(holds)
+        return marks
+
+    return _Marked(name, of(answers.alone, skip=measure.same is not None), of(answers.loaded), of(answers.back))
+
+
+def _test(control: Marks, loaded: Marks) -> float | None:
+    """The p of the change. Returns None if every answer is good, or none can be compared."""
+    strata = [
+        Stratum(len(control[place]), control[place].count(False), len(marks), marks.count(False))
+        for place, marks in loaded.items()
+        if place in control
+    ]
+    return stratified_mid_p(strata) if any(s.alone_bad or s.loaded_bad for s in strata) else None
+
+
+def _corrected(ps: Sequence[float | None]) -> list[float | None]:
+    """Holm's, over the tests that were made. What has nothing to test can raise no false alarm."""
+    made = iter(holm([p for p in ps if p is not None]))
+    return [None if p is None else next(made) for p in ps]
+
+
+def _measure(
+    marks: _Marked, p: float | None, corrected: float | None, p_time: float | None, tests: int, rules: Rules
+) -> QualityMeasure:
+    control, loaded = marks.control, marks.loaded
+    pairs = _pairs(control, loaded)
+    share = PairedShare(pairs, 1.0 if p is None else p)
+    decision = share.decide(1.0 if corrected is None else corrected, rules.margin, rules.alpha)
+    blamed_on_time = False
+    if decision is Decision.CHANGED and p_time is not None and p_time < rules.alpha:
+        # The answers without load changed too. Load is to blame if those under it differ from those afterwards as well.
+        since = _test(marks.back, loaded)
+        blamed_on_time = since is None or since >= rules.alpha / tests
+        decision = Decision.NOT_SHOWN if blamed_on_time else decision
+    interval = newcombe(pairs)
+    not_shown = decision is Decision.NOT_SHOWN and not blamed_on_time
+    return QualityMeasure(
+        name=marks.name,
+        title=MEASURES[marks.name].good,
+        is_fault=MEASURES[marks.name].is_fault,
+        probes=round(pairs.n),
+        alone=_share(control, loaded),
+        loaded=_share(loaded, control),
+        fall=share.fall,
+        interval=(interval.low, interval.high),
+        p=p,
+        p_corrected=corrected,
+        decision=str(decision),
+        probes_to_show=share.probes_to_show(rules.margin, tests, rules.alpha) if not_shown else None,
+        p_over_time=p_time,
+        blamed_on_time=blamed_on_time,
+    )
+
+
+def _pairs(control: Marks, loaded: Marks) -> Pairs:
+    """Each probe counts as one pair, in parts if its answers differ."""
+    both = alone = under = neither = 0.0
+    for place in loaded.keys() & control.keys():
+        x, y = fmean(control[place]), fmean(loaded[place])
+        both, alone = both + x * y, alone + x * (1 - y)
+        under, neither = under + (1 - x) * y, neither + (1 - x) * (1 - y)
+    return Pairs(both, alone, under, neither)
+
+
+def _share(marks: Marks, others: Marks) -> QualityShare:
+    """Of the probes that both sides have."""
+    places = [place for place in marks if place in others]
+    shares = [fmean(marks[place]) for place in places]
+    interval = clopper_pearson(min(sum(shares), len(shares)), len(shares))
+    return QualityShare(
+        answers=sum(len(marks[place]) for place in places),
+        bad=sum(marks[place].count(False) for place in places),
+        share=fmean(shares),
+        interval=(interval.low, interval.high),
+    )
+
+
+def _kinds(answers: ThreePhases) -> list[QualityKind]:
+    marks = _marks(RIGHT, MEASURES[RIGHT], answers)
+    control, kinds = marks.control, dict.fromkeys(probe.kind for probe in answers.probes)
+
+    def of(side: Marks, kind: str) -> list[bool]:
+        return [mark for place, given in side.items() if answers.probes[place].kind == kind for mark in given]
+
+    rows = []
+    for kind in kinds:
+        alone, loaded = of(control, kind), of(marks.loaded, kind)
+        rows.append(
+            QualityKind(
+                kind=kind,
+                probes=sum(probe.kind == kind for probe in answers.probes),
+                alone=fmean(alone) if alone else None,
+                loaded=fmean(loaded) if loaded else None,
+                loaded_answers=len(loaded),
+            )
+        )
+    return rows
+
+
+def _difference(answers: ThreePhases) -> QualityDifference:
+    references = answers.references()
+    given = [kept for kept in answers.loaded.answers if kept.probe in references]
+    places = [
+        place
+        for kept in given
+        if kept.probe is not None and (place := first_difference(references[kept.probe].text, kept.text)) is not None
+    ]
+    return QualityDifference(
+        answers=len(given),
+        differing=len(places),
+        least=min(places, default=None),
+        median=median(places) if places else None,
+    )
+
+
+def _length_test(answers: ThreePhases) -> tuple[int, int, float] | None:
+    """Probes whose first answer under load is longer than the last one alone, shorter, and the p of the sign test."""
+    alone, loaded = answers.alone.by_probe(), answers.loaded.by_probe()
+    pairs = [(len(alone[place][-1].text), len(given[0].text)) for place, given in loaded.items() if place in alone]
+    if not pairs:
+        return None
+    longer, shorter = sum(after > before for before, after in pairs), sum(after < before for before, after in pairs)
+    return longer, shorter, mcnemar_mid_p(longer, shorter)
+
+
+def _length(test: tuple[int, int, float] | None, corrected: float | None, answers: ThreePhases) -> QualityLength | None:
+    if test is None or corrected is None:
+        return None
+    longer, shorter, p = test
+    alone = [len(kept.text) for kept in (*answers.alone.answers, *answers.back.answers) if kept.probe is not None]
+    loaded = [len(kept.text) for kept in answers.loaded.answers if kept.probe is not None]
+    return QualityLength(
+        alone=fmean(alone), loaded=fmean(loaded), longer=longer, shorter=shorter, p=p, p_corrected=corrected
+    )

@@ -1,0 +1,60 @@
+"""Cross-talk: answers that hold the code word of another request. Statistics are not needed to prove one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bench.answers.probe_set import KeptAnswer, KeptAnswers
+from bench.results.quality import QualityCrossTalk, QualityForeign
+from bench.statistics.paired_shares import clopper_pearson, none_seen
+from promptset.probes import Probe, codes_in
+
+MOST_SHOWN = 20
+"""Answers with a foreign code that a result lists."""
+LONGEST_TEXT = 2_000
+"""Characters that a result keeps of an answer."""
+
+
+def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> QualityCrossTalk | None:
+    """The answers with foreign codes, of phases by their names. Returns None if no probe has a code, or nothing answered
+    under load."""
+    owners = {probe.code: probe for probe in probes if probe.code is not None}
+    loaded = phases["loaded"].answers
+    if not owners or not loaded:
+        return None
+    found = [
+        foreign
+        for phase, kept in phases.items()
+        for answer in kept.answers
+        for foreign in _foreign(phase, answer, probes, owners)
+    ]
+    under_load = {foreign.request for foreign in found if foreign.phase == "loaded"}
+    alone = {(foreign.phase, foreign.request) for foreign in found if foreign.phase != "loaded"}
+    interval = clopper_pearson(len(under_load), len(loaded))
+    return QualityCrossTalk(
+        answers=len(loaded),
+        codes=len(owners),
+        found=len(under_load),
+        interval=(interval.low, interval.high),
+        excluded=None if under_load else none_seen(len(loaded)),
+        found_alone=len(alone),
+        first=sorted(found, key=lambda foreign: foreign.phase != "loaded")[:MOST_SHOWN],
+    )
+
+
+def _foreign(
+    phase: str, kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]
+) -> Iterator[QualityForeign]:
+    """The first foreign code of an answer, if it holds one."""
+    own = None if kept.probe is None else probes[kept.probe]
+    for code in codes_in(kept.text):
+        if code in owners and (own is None or code != own.code):
+            yield QualityForeign(
+                phase=phase,
+                request=kept.request,
+                probe=None if own is None else own.probe_id,
+                code=code,
+                owner=owners[code].probe_id,
+                answer=kept.text[:LONGEST_TEXT],
+            )
+            return

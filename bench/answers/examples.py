@@ -1,0 +1,47 @@
+"""Answers side by side: the ones that show best what load changed."""
+
+from __future__ import annotations
+
+from bench.answers.compared import ThreePhases
+from bench.answers.cross_talk import LONGEST_TEXT
+from bench.answers.measures import MEASURES
+from bench.answers.probe_set import KeptAnswer
+from bench.answers.traits import first_difference
+from bench.results.quality import QualityExample
+from promptset.probes import Probe
+
+MOST_EXAMPLES = 12
+LONGEST_QUESTION = 300
+"""Characters that an example keeps of the end of a question."""
+
+
+def examples(answers: ThreePhases) -> list[QualityExample]:
+    """Answers under load that differ from the first answer alone: those with a fault first, then in the order of the load."""
+    references = answers.references()
+    found = [
+        _example(answers.probes[kept.probe], references[kept.probe], kept)
+        for kept in answers.loaded.answers
+        if kept.probe is not None and kept.probe in references and kept.text != references[kept.probe].text
+    ]
+    faults = {name for name, measure in MEASURES.items() if measure.is_fault}
+    found.sort(key=lambda example: -len(faults.intersection(example.bad)))
+    return found[:MOST_EXAMPLES]
+
+
+def _example(probe: Probe, alone: KeptAnswer, loaded: KeptAnswer) -> QualityExample:
+    bad = [
+        name
+        for name, measure in MEASURES.items()
+        if measure.of is not None and measure.of(probe, alone) and measure.of(probe, loaded) is False
+    ]
+    return QualityExample(
+        probe=probe.probe_id,
+        kind=probe.kind,
+        request=loaded.request,
+        question=str(probe.messages[-1].get("content", ""))[-LONGEST_QUESTION:] if probe.messages else "",
+        wanted=probe.answer[:LONGEST_TEXT],
+        alone=alone.text[:LONGEST_TEXT],
+        loaded=loaded.text[:LONGEST_TEXT],
+        at=first_difference(alone.text, loaded.text),
+        bad=bad,
+    )

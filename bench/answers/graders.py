@@ -1,0 +1,187 @@
+"""Graders: whether an answer is right. A new one is a function and its line in GRADERS; promptset.probes declares its name.
+
+Each takes the probe and the answer that came, and returns a Grade. No model judges: the same answer has the same grade.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import orjson
+
+if TYPE_CHECKING:
+    from promptset.answers import Answer
+    from promptset.probes.values import Grader, Probe, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Whether an answer is right, and what was read in it: None if nothing in it could be an answer."""
+
+    right: bool
+    read: str | None = None
+
+
+WRONG = Grade(False)
+_FENCE = re.compile(r"\A\s*```[\w+-]*[ \t]*\n(.*?)\n?[ \t]*```\s*\Z", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_MARKS = re.compile(r"[*_`$\\]")
+
+
+def exact(probe: Probe, answer: Answer) -> Grade:
+    """The whole answer, without the white space around it."""
+    text = answer.content.strip()
+    return Grade(_folded(text, probe) == _folded(probe.answer.strip(), probe), text or None)
+
+
+def contains(probe: Probe, answer: Answer) -> Grade:
+    """The answer has the right text in it, not as a part of a longer word or number."""
+    found = re.search(
+        rf"(?<!\w){re.escape(probe.answer)}(?!\w)", answer.content, re.IGNORECASE if probe.settings.ignore_case else 0
+    )
+    return WRONG if found is None else Grade(True, found[0])
+
+
+def pattern(probe: Probe, answer: Answer) -> Grade:
+    """Every pattern of the settings holds."""
+    wanted = probe.settings.patterns
+    held = all((re.search(one.expression, answer.content) is None) == one.absent for one in wanted)
+    return Grade(held and bool(answer.content.strip()), answer.content.strip() or None)
+
+
+def number(probe: Probe, answer: Answer) -> Grade:
+    """The number after the last `####`, else in the last `\\boxed{}`, else the last number of the answer."""
+    text = answer.content
+    if "####" in text:
+        candidates = _NUMBER.findall(text.rpartition("####")[2])[:1]
+    elif (boxed := re.findall(r"\\boxed\{([^{}]*)\}", text)) != []:
+        candidates = _NUMBER.findall(boxed[-1])[-1:]
+    else:
+        candidates = _NUMBER.findall(text)[-1:]
+    if not candidates:
+        return WRONG
+    wanted, given = _float(probe.answer), _float(candidates[0])
+    near = max(probe.settings.tolerance, 1e-9 * abs(wanted))
+    return Grade(math.isfinite(wanted) and abs(given - wanted) <= near, candidates[0])
+
+
+def letter(probe: Probe, answer: Answer) -> Grade:
+    """The chosen letter, looked for in this order: a bare letter on the first line, the last `answer is X`, the last
+    `Answer: X`, the first and then the last letter that stands alone."""
+    letters = re.escape(probe.settings.letters)
+    text = _MARKS.sub("", answer.content).strip()
+    one = rf"\(?([{letters}])\)?"
+    first_line = text.partition("\n")[0]
+    searches = (
+        re.findall(rf"\A{one}[.:)]?\s*\Z", first_line),
+        re.findall(rf"(?i:answer is):?\s*{one}(?!\w)", text),
+        re.findall(rf"(?i:answer)\s*:\s*{one}(?!\w)", text),
+        re.findall(rf"(?<!\w){one}(?!\w)", first_line)[:1],
+        re.findall(rf"(?<!\w){one}(?!\w)", text),
+    )
+    chosen = next((found[-1] for found in searches if found), None)
+    return WRONG if chosen is None else Grade(chosen == probe.answer.strip(), chosen)
+
+
+def json_equal(probe: Probe, answer: Answer) -> Grade:
+    """The answer is JSON and equals the right one as a value."""
+    read, value = json_of(answer.content)
+    if not read:
+        return WRONG
+    return Grade(_same(value, json_of(probe.answer)[1]), orjson.dumps(value).decode())
+
+
+def schema(probe: Probe, answer: Answer) -> Grade:
+    """The answer is JSON that the request's schema accepts."""
+    read, value = json_of(answer.content)
+    if not read:
+        return WRONG
+    return Grade(probe.schema is None or fits(value, probe.schema), orjson.dumps(value).decode())
+
+
+def tool_call(probe: Probe, answer: Answer) -> Grade:
+    """One call, of the right tool, with arguments that are equal as values."""
+    if len(answer.tool_calls) != 1:
+        return WRONG
+    (call,) = answer.tool_calls
+    _, wanted = json_of(probe.answer)
+    read, arguments = json_of(call.arguments)
+    given = f"{call.name}({call.arguments})"
+    if not isinstance(wanted, dict):
+        return Grade(False, given)
+    return Grade(read and call.name == wanted.get("name") and _same(arguments, wanted.get("arguments")), given)
+
+
+GRADERS: dict[Grader, Callable[[Probe, Answer], Grade]] = {
+    "exact": exact,
+    "number": number,
+    "letter": letter,
+    "contains": contains,
+    "pattern": pattern,
+    "json_equal": json_equal,
+    "schema": schema,
+    "tool_call": tool_call,
+}
+
+
+def grade(probe: Probe, answer: Answer) -> Grade:
+    """The grade of an answer to a probe."""
+    return GRADERS[probe.grader](probe, answer)
+
+
+def valid_call(probe: Probe, answer: Answer) -> bool:
+    """Whether the answer calls tools, each one that was offered, with arguments that its schema accepts."""
+    offered = {tool["function"]["name"]: tool["function"].get("parameters") for tool in probe.tools or ()}
+    for call in answer.tool_calls:
+        read, arguments = json_of(call.arguments)
+        if not read or call.name not in offered:
+            return False
+        parameters = offered[call.name]
+        if parameters is not None and not fits(arguments, parameters):
+            return False
+    return bool(answer.tool_calls)
+
+
+def json_of(text: str) -> tuple[bool, object]:
+    """Whether a text is JSON, in a code fence or not, and its value."""
+    fenced = _FENCE.match(text)
+    try:
+        return True, orjson.loads(text.strip() if fenced is None else fenced[1])
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return False, None
+
+
+def fits(value: object, wanted: Schema) -> bool:
+    """Whether a JSON schema accepts a value. A schema that is itself wrong accepts nothing."""
+    import jsonschema  # Large, and needed only where answers are graded.
+
+    try:
+        return bool(jsonschema.validators.validator_for(wanted)(wanted).is_valid(value))  # type: ignore[arg-type]
+    except (jsonschema.SchemaError, re.error, RecursionError):
+        return False
+
+
+def _folded(text: str, probe: Probe) -> str:
+    return text.casefold() if probe.settings.ignore_case else text
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return math.nan
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values of JSON are equal: 1 is 1.0, and not true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return one == other

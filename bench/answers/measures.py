@@ -1,0 +1,79 @@
+"""What is asked of every answer. Each measure is a function to yes, no, or None if it does not apply; MEASURES lists them.
+
+A measure that compares takes a reference: the first answer to the same probe without load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.answers import graders, traits
+from bench.answers.probe_set import KeptAnswer
+from promptset.probes import Probe
+
+OfAnswer = Callable[[Probe, KeptAnswer], bool | None]
+OfBoth = Callable[[KeptAnswer, KeptAnswer], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A question that is asked of every answer. Exactly one of `of` and `same` is set.
+
+    `good` names the share of answers for which it holds. `is_fault`: an answer for which it does not hold is wrong in itself;
+    else it only differs.
+    """
+
+    good: str
+    is_fault: bool
+    of: OfAnswer | None = None
+    same: OfBoth | None = None
+
+
+def _right(probe: Probe, kept: KeptAnswer) -> bool:
+    return graders.grade(probe, kept.answer).right
+
+
+def _valid_json(probe: Probe, kept: KeptAnswer) -> bool | None:
+    if probe.schema is None and probe.grader not in ("json_equal", "schema"):
+        return None
+    read, value = graders.json_of(kept.answer.content)
+    return read and (probe.schema is None or graders.fits(value, probe.schema))
+
+
+def _valid_call(probe: Probe, kept: KeptAnswer) -> bool | None:
+    return graders.valid_call(probe, kept.answer) if probe.tools else None
+
+
+def _not_empty(probe: Probe, kept: KeptAnswer) -> bool:
+    return bool(kept.text.strip())
+
+
+def _readable(probe: Probe, kept: KeptAnswer) -> bool:
+    return traits.readable(kept.text)
+
+
+def _no_loop(probe: Probe, kept: KeptAnswer) -> bool:
+    return not traits.loops(kept.answer.content)
+
+
+def _same_text(kept: KeptAnswer, reference: KeptAnswer) -> bool:
+    return kept.text == reference.text
+
+
+def _same_end(kept: KeptAnswer, reference: KeptAnswer) -> bool:
+    return (kept.limited, bool(kept.answer.tool_calls)) == (reference.limited, bool(reference.answer.tool_calls))
+
+
+RIGHT, SAME_TEXT, VALID_JSON = "right", "same_text", "valid_json"
+MEASURES: dict[str, Measure] = {
+    RIGHT: Measure("right answers", True, of=_right),
+    VALID_JSON: Measure("valid JSON", True, of=_valid_json),
+    "valid_call": Measure("valid tool calls", True, of=_valid_call),
+    "readable": Measure("readable text", True, of=_readable),
+    "no_loop": Measure("no loop", True, of=_no_loop),
+    "not_empty": Measure("not empty", True, of=_not_empty),
+    SAME_TEXT: Measure("same text", False, same=_same_text),
+    "same_end": Measure("same end", False, same=_same_end),
+}
+"""By their names in quality.json, in the order of the report."""

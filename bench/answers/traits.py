@@ -1,0 +1,33 @@
+"""What is good or bad in the text of one answer, and where two answers differ."""
+
+from __future__ import annotations
+
+LONGEST_UNIT = 200
+"""Characters of the longest piece of text whose repetition is looked for."""
+LEAST_TIMES, LEAST_LOOP = 5, 60
+"""A loop repeats its piece so many times, over so many characters."""
+
+
+def first_difference(one: str, other: str) -> int | None:
+    """The number of the first character at which two texts differ. Returns None if they are the same."""
+    if one == other:
+        return None
+    for at, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return at
+    return min(len(one), len(other))
+
+
+def readable(text: str) -> bool:
+    """Whether the text has no character that stands for broken bytes: U+FFFD, or half of a surrogate pair."""
+    return not any(character == "\ufffd" or "\ud800" <= character <= "\udfff" for character in text)
+
+
+def loops(text: str) -> bool:
+    """Whether the text ends in a loop: a piece of at most LONGEST_UNIT characters, LEAST_TIMES or more one after another."""
+    tail = text.rstrip()[-(LEAST_TIMES + 1) * LONGEST_UNIT :]
+    for unit in range(1, min(LONGEST_UNIT, len(tail) // LEAST_TIMES) + 1):
+        length = max(LEAST_TIMES * unit, LEAST_LOOP)
+        if length <= len(tail) and tail[-length:-unit] == tail[-length + unit :]:
+            return True
+    return False

@@ -1,0 +1,51 @@
+"""Quality from Python: `python -m bench quality` as a function with a typed result."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench import load_test
+from bench.answer_quality.measure import QualityResult, measure
+from bench.answer_quality.options import ANSWERED, DEFAULT_ALONE, DEFAULT_SHARE, plan
+from bench.api.runs import Configuration, beside_loops, given_settings
+from bench.config import RunConfig, resolve
+from bench.observer import Observer
+from bench.series.runs import RunSeries
+from bench.statistics.paired_shares import MARGIN
+from bench.terminal import Terminal
+
+
+def quality(
+    config: Configuration | None = None,
+    *,
+    share: float | str = DEFAULT_SHARE,
+    alone: int = DEFAULT_ALONE,
+    margin: float = MARGIN,
+    strict: bool = False,
+    resume: bool = False,
+    observer: Observer | None = None,
+    **settings: object,
+) -> QualityResult:
+    """Find out whether load changes the answers: `python -m bench quality`. docs/quality.md explains it.
+
+    The settings are those of the loaded run; `probes` says which questions are asked. `resume`: go on with the series in
+    `out`. The observer follows the load of each run. Ctrl-C gives the runs so far. Raises UsageError with every problem at
+    once, TargetError if the server cannot be measured.
+    """
+    kept = {name: value for name, value in given_settings(config, {}).items() if name not in ANSWERED}
+    given = {"name": "quality", **kept, **{name: value for name, value in settings.items() if name not in ANSWERED}}
+    own = {"share": str(share), "alone": str(alone), "margin": str(margin)}
+
+    def resolved(of_quality: dict[str, Any]) -> RunConfig:
+        return resolve({**given, **of_quality})
+
+    made = plan(settings, own, resolved, strict=strict)
+    folder = load_test.default_directory(made.loaded.name) if made.loaded.out is None else Path(made.loaded.out)
+    follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
+
+    def work(watched: Observer) -> QualityResult:
+        return measure(made, RunSeries(folder, command=("bench.quality",), observer=watched), resume=resume)
+
+    return beside_loops(work, follower)

@@ -1,0 +1,78 @@
+"""`bench quality`: do the answers hold under load?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bench.answer_quality import measure
+from bench.answer_quality.options import ANSWERED, OPTIONS, plan
+from bench.answer_quality.stored import PAGE
+from bench.commands.options import own_settings, parse_flags, read_file, resolve_flags, run_parser
+from bench.config import RunConfig
+from bench.config.flags import Option, add_options
+from bench.documents.document import Level
+from bench.documents.quality_document import quality_document
+from bench.load_test import default_directory
+from bench.report import text
+from bench.results.base import to_plain
+from bench.series.runs import RunSeries
+from bench.terminal import terminal
+
+ABOUT = """\
+Asks probes, whose right answers are known, one by one without load, then among the requests of a load, then without load
+again. Says whether load changes the answers: by how much, by no more than a margin, or that this is not shown.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench quality --url http://127.0.0.1:8000 --concurrency 16 --duration 2m
+  python -m bench quality --url http://127.0.0.1:8000 --rate 20 --duration 5m --probes canary=400,schema=100 --share 10%
+  python -m bench quality --url http://127.0.0.1:8000 --concurrency 64 --requests 4000 --probes gsm8k.jsonl=200
+
+exit status: 0 no fault is shown to be more frequent under load, 1 one is, or there is cross-talk (--strict: or a text
+             changes, or a fault is not excluded), 2 wrong usage, 3 a run is INVALID, 4 the server could not be measured,
+             70 a defect of Trueload, 130 interrupted (--resume goes on)
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    parser = run_parser("quality", ABOUT, EXAMPLES, ("details",), tuple(ANSWERED))
+    resuming = Option("resume", "DIR", "go on with the series in this directory, with the same flags")
+    add_options(parser, "which answers", (*OPTIONS, resuming))
+    parser.add_argument("--strict", action="store_true", help="fail what is not shown, and a text that changes")
+    flags, problems = parse_flags(parser, argv)
+    strict = bool(flags.pop("strict", False))
+    resume = flags.pop("resume", None)
+    if resume is not None and flags.pop("out", None) is not None:
+        problems.append("--resume and --out both name the directory: leave one of the two out")
+    file = read_file(flags, problems)
+    own = own_settings(OPTIONS, flags, file)
+    answered = {name: flags.pop(name) for name in ANSWERED if name in flags}
+    file = replace(file, settings={name: value for name, value in file.settings.items() if name not in ANSWERED})
+    given = {**({} if "name" in file.settings else {"name": "quality"}), **flags}
+
+    def resolved(of_quality: dict[str, Any]) -> RunConfig:
+        return resolve_flags({**given, **of_quality}, [], file)
+
+    made = plan(answered, own, resolved, problems, strict=strict)
+    named = made.loaded.out if resume is None else resume
+    folder = default_directory(made.loaded.name) if named is None else Path(named)
+    series = RunSeries(
+        folder, command=["python", "-m", "bench", "quality", *argv], observer=terminal(made.loaded.quiet)
+    )
+    found = measure.measure(made, series, resume=resume is not None)
+    if made.loaded.format == "json":
+        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
+    else:
+        text.show(quality_document(found.content), Level.BRIEF if made.loaded.quiet else Level.FIRST)
+        if not made.loaded.quiet:
+            print(f"\nanswers side by side: {folder / PAGE}")
+        if found.content.ended is not None:
+            print(f"to go on: the same command with --resume {folder}")
+    return found.exit

@@ -1,0 +1,50 @@
+"""The numbers and the requests of a run as tables for other tools."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.console.errors import ConsoleError
+from bench.report import metric_table
+from bench.results.summary import from_json
+from bench.run_files.run_directory import REQUESTS
+
+FORMATS = ("csv", "parquet")
+_WITHIN_S = 600.0
+_NICENESS = 19
+
+
+def numbers(summary: Path) -> str:
+    """CSV of the numbers of a summary.json, one row a metric. Raises OSError."""
+    return metric_table.to_csv(from_json(summary.read_bytes()))
+
+
+def request_table(directory: Path, form: str) -> Path:
+    """The file of a run with one row a request, written by `python -m bench report` in a process that gives way to loads.
+
+    A file that is newer than the records is used again. Raises ConsoleError.
+    """
+    if form not in FORMATS:
+        raise ConsoleError(f"requests are exported as {' or '.join(FORMATS)}, not as {form!r}")
+    path = directory / f"requests.{form}"
+    if path.is_file() and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns:
+        return path
+    command = [sys.executable, "-m", "bench", "report", str(directory), "--requests", form, "--quiet"]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    if sys.platform != "win32":
+        os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+    try:
+        _, errors = process.communicate(timeout=_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise ConsoleError(f"the table took more than {_WITHIN_S:.0f} s: make it in a terminal") from None
+    if not path.is_file():
+        said = " ".join(errors.split()).removeprefix("error: ").replace(str(directory), directory.name)
+        raise ConsoleError(said or f"the command ended with status {process.returncode}")
+    return path

@@ -1,0 +1,84 @@
+"""Probes among the requests of a source: some numbers are probes, and the source's own item of that number is not sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.sources.changed import Changed, Item
+from bench.sources.in_order import SamplesInOrder
+from promptset.probes import Probe
+from promptset.samples import Sample
+
+if TYPE_CHECKING:
+    from bench.sources.interface import Source
+
+
+def probe_sample(probe: Probe, endpoint: str, *, takes_messages: bool) -> Sample:
+    """The request of a probe: at temperature 0, with its schema in the words of the endpoint, if the endpoint has them."""
+    settings: dict[str, Any] = {"temperature": 0}
+    if probe.schema is not None:
+        named = {"name": "answer", "schema": probe.schema, "strict": True}
+        if endpoint == "chat":
+            settings["response_format"] = {"type": "json_schema", "json_schema": named}
+        elif endpoint == "responses":
+            settings["text"] = {"format": {"type": "json_schema", **named}}
+    prompt = None if takes_messages else "\n\n".join(str(message["content"]) for message in probe.messages)
+    return Sample(
+        prompt=prompt,
+        messages=probe.messages if takes_messages else None,
+        tools=probe.tools,
+        output_tokens=probe.max_tokens,
+        settings=settings,
+    )
+
+
+class Probed(Changed):
+    """A source in which probes are asked, in their order, again and again. `probe_of` says which numbers are probes."""
+
+    def __init__(
+        self,
+        source: Source[Sample],
+        samples: Sequence[Sample],
+        probe_of: Callable[[int], int | None],
+        *,
+        first: int,
+        step: int,
+    ) -> None:
+        super().__init__(source, (), first=first, step=step)
+        self._samples = samples
+        self._probe_of = probe_of
+
+    def at(self, number: int) -> Item:
+        probe = self._probe_of(number)
+        return super().at(number) if probe is None else self._samples[probe % len(self._samples)]
+
+
+class ProbesAlone(SamplesInOrder):
+    """Probes and nothing else."""
+
+    size = None
+    in_memory = True
+    at_once = 1
+    own_body = None
+    ways: tuple[Sample, ...] = ()
+    names_models = False
+    tokenizer = None
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, samples: Sequence[Sample], *, first: int, step: int) -> None:
+        super().__init__(first, step)
+        self._samples = samples
+
+    def at(self, number: int) -> Sample:
+        return self._samples[number % len(self._samples)]
+
+    def planned_sharing(self, requests: int) -> None:
+        """None: what probes share is not planned."""
+
+    def untimed(self) -> str:
+        """Why it is not known when each is sent."""
+        return "probes have none"
+
+    def times_s(self) -> Iterator[float]:
+        return iter(())

@@ -1,0 +1,123 @@
+"""`bench quality` against the mock: planted faults are found, a true server raises no alarm, a series goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+import bench.report
+from bench.cli import main
+from bench.errors import Exit
+from tests.support.mock_process import mock_process
+
+SCHEMA = Path(bench.report.__file__).parent / "quality.schema.json"
+LOAD = ["--concurrency", "8", "--requests", "200", "--share", "40%"]
+SHORT = ["--input-tokens", "20", "--output-tokens", "8", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with mock_process("--ttft", "2ms", "--tpot", "200us") as mock:
+        yield mock.url
+
+
+def quality(url: str, folder: Path, *words: str, fault: str | None = None, probes: str = "arithmetic=40") -> int:
+    assert httpx.patch(f"{url}/admin/config", json={"fault": [] if fault is None else [fault]}).status_code == 200
+    return main(["quality", "--url", url, "--out", str(folder), *LOAD, "--probes", probes, *SHORT, *words])
+
+
+def kept(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "quality.json").read_text())
+    jsonschema.validate(content, json.loads(SCHEMA.read_text()))
+    return content
+
+
+def measure(content: dict[str, Any], name: str) -> dict[str, Any]:
+    (row,) = (row for row in content["measures"] if row["name"] == name)
+    return dict(row)
+
+
+def test_a_true_server_raises_no_alarm_and_its_series_is_read_again(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "true"
+    assert quality(url, folder, probes="24") in (Exit.GOOD, Exit.INVALID)
+    content = kept(folder)
+    assert [(run["name"], run["answers"], run["failed"]) for run in content["runs"]] == [
+        ("alone", 48, 0), ("loaded", 80, 0), ("back", 24, 0),
+    ]  # fmt: skip
+    assert {row["decision"] for row in content["measures"]} == {"not shown"}
+    assert measure(content, "right")["alone"]["share"] == measure(content, "right")["loaded"]["share"] == 1
+    assert content["cross_talk"]["found"] == 0
+    assert [row["kind"] for row in content["kinds"]] == ["canary", "retrieve", "arithmetic", "sort", "schema", "tool"]
+    assert "No change is shown: right answers fall by no more than" in capsys.readouterr().out
+    # Probes are marked among the requests of the load, and no other text is stored.
+    lines = [json.loads(line) for line in (folder / "loaded" / "requests.jsonl").read_text().splitlines()]
+    assert sorted(line["probe"] for line in lines if "probe" in line) == list(range(80))
+    assert all(("answer" in line) == ("probe" in line) for line in lines)
+    # A finished series is read again; another one is refused.
+    before = (folder / "loaded" / "requests.jsonl").read_bytes()
+    assert main(["quality", "--url", url, *SHORT, *LOAD, "--probes", "24", "--resume", str(folder)]) == content["exit"]
+    assert (folder / "loaded" / "requests.jsonl").read_bytes() == before
+    assert main(["quality", "--url", url, *SHORT, *LOAD, "--probes", "30", "--resume", str(folder)]) == Exit.USAGE
+    assert "its runs were made with other settings (--probes)" in capsys.readouterr().err
+    assert quality(url, folder, probes="24") == Exit.USAGE
+    assert "already holds a result of quality" in capsys.readouterr().err
+    assert main(["report", str(folder), "--format", "json"]) == content["exit"]
+    assert json.loads(capsys.readouterr().out) == kept(folder)
+    assert kept(folder)["measures"] == content["measures"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "probes", "name"),
+    [
+        ("wrong_answer:crowd=0.1", "arithmetic=40", "right"),
+        pytest.param("cut_json:crowd=0.1", "schema=40", "valid_json", marks=pytest.mark.long),
+        pytest.param("cut_json:crowd=0.1", "tool=40", "valid_call", marks=pytest.mark.long),
+        pytest.param("garble:crowd=0.1", "canary=40", "readable", marks=pytest.mark.long),
+        pytest.param("batch_dependent:crowd=0.1", "sort=40", "same_text", marks=pytest.mark.long),
+    ],
+)
+def test_a_planted_fault_is_found(fault: str, probes: str, name: str, url: str, tmp_path: Path) -> None:
+    assert quality(url, tmp_path / "q", fault=fault, probes=probes) == Exit.OBJECTIVE_FAILED
+    content = kept(tmp_path / "q")
+    row = measure(content, name)
+    assert (row["decision"], row["alone"]["bad"]) == ("changed", 0)
+    assert row["fall"] > 0
+    assert content["examples"]
+    page = (tmp_path / "q" / "quality.html").read_text()
+    assert "Load changes the answers" in page
+    assert "<mark>" in page
+
+
+@pytest.mark.parametrize(
+    "fault", ["cross_talk:crowd=0.02", pytest.param("stale_prefix:crowd=0.02", marks=pytest.mark.long)]
+)
+def test_cross_talk_is_found(fault: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert quality(url, tmp_path / "q", fault=fault, probes="canary=80") == Exit.OBJECTIVE_FAILED
+    talk = kept(tmp_path / "q")["cross_talk"]
+    assert talk["found"] > 0
+    assert {foreign["phase"] for foreign in talk["first"]} == {"loaded"}
+    assert all(foreign["owner"] != foreign["probe"] for foreign in talk["first"])
+    assert "Cross-talk: " in capsys.readouterr().out
+
+
+def test_what_does_not_go_with_quality_is_told_at_once(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--alone", "1", "--margin", "2", "--check-answers", "5%", "--probes", "canaries"]
+    assert main(["quality", "--url", url, *words]) == Exit.USAGE
+    said = capsys.readouterr().err
+    for part in (
+        "--alone 1: give a whole number from 2 to 100",
+        "--margin 2: not a share",
+        "--check-answers does not go with quality: --share says",
+        "did you mean canary?",
+    ):
+        assert part in said
+    assert main(["quality", "--url", url, "--mode", "sessions", "--requests", "5"]) == Exit.USAGE
+    assert "--share does not go with --mode sessions" in capsys.readouterr().err
