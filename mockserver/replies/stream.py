@@ -373,7 +373,8 @@ class StreamWriter(ScriptWriter):
             self.strike("no_done")
             self._out.close()
         else:
-            self._send(last, LedgerChunk(last.kind, 0), final=True)
+            # A dialect whose last token comes with the end has held it back.
+            self._send(last, LedgerChunk(last.kind, self._textless[0] if last.carries else 0), final=True)
 
     # Strikes. Each gets the fault and the tokens sent after it, and returns whether it replaces the token.
 
@@ -389,6 +390,7 @@ class StreamWriter(ScriptWriter):
         """TCP FIN inside a chunk."""
         piece, _, _ = next(self.content.choices[0].pieces(0, self._given[0], stop))
         events = self.content.frames.piece(piece, None)
+        events = events or self.closing(usage=False)
         frame = next((event.frame for event in events if event.carries), events[-1].frame)
         whole = self._out.encode(frame, final=False)
         return self._break(fault, Act.CUT_EVENT, whole, len(whole) // 2)
