@@ -14,6 +14,7 @@ from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
+from bench.endpoints import ENDPOINTS
 from bench.metrics import objectives
 from bench.modes.interface import inputs_of
 from bench.traffic.classes import TrafficClass, TrafficMix, readable
@@ -84,6 +85,10 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
     if inputs_of(made) != inputs_of(run):
         problems.append(
             "endpoint: replies with generated text and others have different numbers, and one run has one kind of them"
+        )
+    if given.get("endpoint") not in (None, *ENDPOINTS):
+        problems.append(
+            f"endpoint: a class has one of {', '.join(ENDPOINTS)}; a file or a package is for the whole run"
         )
     if not mix.rates:
         problems += [f"{key} is of a class with a rate, and this one has a share" for key in _OF_RATES if key in given]

@@ -50,7 +50,9 @@ def endpoint_of(settings: Choice) -> Endpoint:
 
 def content_of(settings: Choice) -> Mapping[str, Any] | None:
     """The definition of the API of a run, if a file defines it. Raises ValueError if the file cannot be read."""
-    if settings.api is not None or settings.endpoint is None or settings.endpoint in ENDPOINTS:
+    if settings.endpoint in ENDPOINTS:
+        return None
+    if settings.api is not None or settings.endpoint is None:
         return settings.api
     if is_file(settings.endpoint):
         return read_definition(Path(settings.endpoint))

@@ -24,9 +24,9 @@ class Target(BaseModel):
     )
     endpoint: Annotated[str | None, AfterValidator(endpoint_values.endpoint)] = option(
         None,
-        "which API to use; FILE.yaml defines one. Defined too: " + ", ".join(shipped()),
+        "which API to use; or a FILE.yaml that defines one",
         group="target",
-        metavar="|".join((*ENDPOINTS, "FILE.yaml")),
+        metavar="|".join((*ENDPOINTS, *shipped())),
         otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
     )
     model: Annotated[str | None, BeforeValidator(values.model)] = option(

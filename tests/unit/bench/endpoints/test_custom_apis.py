@@ -355,3 +355,13 @@ def test_what_is_unknown_is_left_out_with_its_key() -> None:
     template = {"a": "{{ x }}", "b": {"c": "{{ x }}"}, "d": [{"e": "{{ x }}", "f": 1}, "{{ y }}"], "g": {}, "h": []}
     assert filled(template, {"y": 0}) == {"d": [0], "g": {}, "h": []}
     assert filled({"a": "{{ x }}"}, {}) == {}
+
+
+def test_a_class_of_traffic_goes_to_an_endpoint_of_ours_alone() -> None:
+    rows = [{"name": "a", "share": 1, "endpoint": "ollama"}, {"name": "b", "share": 1}]
+    with pytest.raises(UsageError, match=r"class a: endpoint: a class has one of chat, .*; a file or a package is for"):
+        resolve({"url": "http://h", "mix": {"classes": rows}})
+    rows[0]["endpoint"] = "completions"
+    config = resolve({"url": "http://h", "endpoint": "ollama", "mix": {"classes": rows}})
+    assert choice.endpoint_of(config.classes[0].config).path == "/completions"
+    assert choice.endpoint_of(config.classes[1].config).path == "/api/chat"
