@@ -120,7 +120,7 @@ def _token(given: Namespace) -> str | None:
                 f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
             )
         print(
-            f"warning: {given.host} can be reached from other machines, without encryption: whoever has the token can send "
+            f"warning: {given.host} can be reached from other machines, without encryption: anyone with the token can send "
             "load from this machine",
             file=sys.stderr,
         )
@@ -138,7 +138,7 @@ def _listen(host: str, port: int) -> socket.socket:
         # connection that is used again would wait 40 ms for the acknowledgement of its first packet.
         return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
     except UnicodeError as e:
-        raise UsageError(f"--host {host}: no host has such a name (a part of it is empty, or over 63 long)") from e
+        raise UsageError(f"--host {host}: not a valid host name (a part of it is empty, or over 63 characters)") from e
     except OSError as e:
         # Python's own words repeat the address.
         why = os.strerror(e.errno) if e.errno and e.errno > 0 else str(e)
