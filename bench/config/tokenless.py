@@ -41,6 +41,8 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
         for key in _OF_PROMPTS
         if key in given and getattr(settings, key) is not None
     ]
+    if settings.mix is not None:
+        found.append("--mix: a class of traffic has prompts, and --endpoint http has none: name the requests of a file")
     bodies = [key for key in ("body", "body_template") if getattr(settings, key) is not None]
     if len(bodies) == 2:
         found.append("--body and --body-template cannot be combined: use only one of them")
