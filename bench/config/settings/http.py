@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel
 
-from bench.config import http_values as values
+from bench.config import endpoint_values as values
 from bench.config.fields import Many, option
 from bench.sources.http import ROW_FORMATS
 
