@@ -37,7 +37,7 @@ TROUBLESHOOTING = "docs/troubleshooting.md"
 VERDICTS: dict[str, tuple[Tone, str]] = {
     "VALID": ("good", "The client measured correctly: nothing suggests that the client or the load went wrong."),
     "SUSPECT": ("warn", "Read the numbers with care: something in the measurement may have gone wrong."),
-    "INVALID": ("bad", "Do not use these numbers: the run did not measure what was asked for."),
+    "INVALID": ("bad", "Do not use these numbers: the run did not measure what you requested."),
     "FAILED": ("bad", "The target failed: these numbers cover only the requests that it answered."),
 }
 """The tone of each verdict, and what it means."""

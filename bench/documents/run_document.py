@@ -128,8 +128,9 @@ def _span(window: SteadyWindow) -> str:
 
 
 LATENCY_NOTE = (
-    "Small figures under a value are its 95% confidence interval, or “too few” where there are not enough independent "
-    "values for one. Requests wait in one queue, so that n values are worth fewer independent ones: ~ says how many "
+    "Small figures under a value are its 95% confidence interval, or “too few” if there are not enough "
+    "independent values for one. Requests wait in one queue, so they are not independent: ~ says how many "
+    "independent values they are worth "
     "(docs/statistics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
     "neighbours, as in numpy."
 )
@@ -242,7 +243,7 @@ def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
     blocks: list[Block] = [_request_table(title, rows) for title, rows in tables if rows]
     if blocks:
         link = ("requests.jsonl", "requests.jsonl")
-        text = "Every request is a line of this file, beside this page in the directory of the run:"
+        text = "This file, in the directory of the run, has one line per request:"
         blocks.append(Paragraph(text, link, Level.PAGE))
         yield Section("Requests one by one", tuple(blocks), level=Level.PAGE)
 

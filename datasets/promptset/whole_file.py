@@ -34,7 +34,7 @@ def read_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MOST_OF_A_STREAM + 1)
     if len(content) > MOST_OF_A_STREAM:
-        told = f"it is no plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
+        told = f"it is not a plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
         raise UnreadableFile(errno.EINVAL, told, path)
     return content
 
@@ -57,4 +57,6 @@ def read_text(path: Path) -> str:
 def ensure_plain(path: Path) -> None:
     """Raises UnreadableFile for what cannot be read more than once, and OSError."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise UnreadableFile(errno.EINVAL, "it is no plain file, and is read more than once: save it to a file", path)
+        raise UnreadableFile(
+            errno.EINVAL, "it is not a plain file, and is read more than once: save it to a file", path
+        )
