@@ -70,6 +70,9 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
             "warn",
         )
     right = content.measures[0]
+    if right.alone.bad == right.alone.answers:
+        rest = ": no probe is answered rightly even without load. Choose probes that this model can answer"
+        return "Nothing can be shown of right answers", rest, "warn"
     if all(row.decision == WITHIN for row in content.measures if row.is_fault):
         return "The answers hold", f": load changes them by no more than {_of_points(content.margin)}", "good"
     few = "" if right.decision == WITHIN else f". To be sure of {_of_points(content.margin)} takes more probes"
