@@ -66,7 +66,10 @@ def measure(plan: Plan, series: RunSeries, *, resume: bool = False) -> QualityRe
     runs = plan.runs(series.path)
 
     def make(name: str) -> _Made:
-        made = series.make(name, runs[name], before=f"{name}: {_SAID[name]}", again=f"{name}: measured already")
+        requests = "" if name == "loaded" else f", {runs[name].requests:,} requests one after another"
+        made = series.make(
+            name, runs[name], before=f"{name}: {_SAID[name]}{requests}", again=f"{name}: measured already"
+        )
         return _made(name, made.result, plan.probes)
 
     def write_file(made: Sequence[_Made], end: End | None) -> None:
