@@ -179,6 +179,8 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
         yield Finding(
             f"No cross-talk in {talk.answers:,} answers under load: a rate of {rate} or more is excluded (95%)"
         )
+    if talk is None and content.measures:
+        yield Finding("Cross-talk was not looked for: no probe has a code word. Add --probes canary=100")
     if difference is not None and difference.differing:
         yield Finding(
             f"{difference.differing} of {difference.answers} answers under load differ from the first answer alone, at "
