@@ -58,8 +58,9 @@ GROUPS: dict[str, Group] = {
     "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
     "documents": Group(
         ("bench/documents/*.py",),
-        (f"{_BENCH}/report", f"{_BENCH}/comparison", f"{_BENCH}/release_gate", f"{_BENCH}/load_sweep", f"{_BENCH}/fit",
-         f"{_BENCH}/accuracy"),
+        (f"{_BENCH}/report", f"{_BENCH}/comparison/test_[ch]*.py", f"{_BENCH}/release_gate/test_*baseline*.py",
+         f"{_BENCH}/release_gate/test_gate_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/accuracy/test_[jm]*.py",
+         f"{_BENCH}/accuracy/test_sweep.py", f"{_BENCH}/answers/test_quality_document.py"),
     ),
     "results": Group(
         ("bench/results/*.py",),
