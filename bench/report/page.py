@@ -43,7 +43,7 @@ def _template_file(name: str) -> str:
     return files("bench.report").joinpath("template", name).read_text(encoding="utf-8")
 
 
-def chart_view(chart: charts.Chart) -> dict[str, Any]:
+def chart_view(chart: charts.Chart) -> dict[str, object]:
     """What the template needs of a chart: its drawn panels, the data for the script, and the table."""
     plots = [plot.draw(chart, panel) for panel in chart.panels]
     panels = []

@@ -83,7 +83,7 @@ class Baseline(Result, frozen=True, kw_only=True):
     config_sha256: Digest
     workload_sha256: Digest
     """Of the settings that must be equal, and the model."""
-    workload: Annotated[Mapping[str, Any], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
+    workload: Annotated[Mapping[str, object], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
     target: BaselineTarget
     machine: Mapping[str, Any]
     certificate: BaselineOrigin | None
