@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import orjson
 
@@ -19,7 +19,7 @@ class Stamp(TypedDict):
 
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
 
 
 def stamp() -> Stamp:
