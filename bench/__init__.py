@@ -1,7 +1,7 @@
-"""Drives an OpenAI-compatible endpoint and reports what its users would feel. Start reading at `load_test.py`.
+"""A load tester for LLM inference servers. Start reading at `load_test.py`.
 
-`bench.run` and the rest of the Python API (`bench/api/`) are imported when they are first used: `python -m bench --help`
-needs none of it.
+`bench.run` and the rest of the Python API (`bench/api/`) are imported on first use, because `python -m bench --help`
+does not need them.
 """
 
 from __future__ import annotations

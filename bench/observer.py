@@ -1,4 +1,4 @@
-"""Whoever follows a run, and may end it: the terminal, a search, a page, a test."""
+"""Observers follow a run and may end it: the terminal, a search, a page, a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Cadence(NamedTuple):
-    """When an observer is told the numbers of a load: first after so many seconds, then every so many."""
+    """When an observer receives the numbers of a load: after `first_s` seconds, then every `every_s`."""
 
     first_s: float
     every_s: float
@@ -30,8 +30,8 @@ class Control(Protocol):
     def set_load(self, load: float) -> LoadChange:
         """Set the users, or the requests per second, from now on. The report then has numbers for each part.
 
-        In the modes concurrency and rate, of a load that is not planned to change. Elsewhere it raises UsageError with the
-        reason.
+        Works in the modes concurrency, rate and sessions, if no change of the load is planned. Otherwise raises
+        UsageError with the reason.
         """
 
 
@@ -46,25 +46,25 @@ class Observer:
         """A sentence for people: a stage that begins, a note, a warning."""
 
     def waiting(self, what: str | Callable[[], str]) -> AbstractContextManager[None]:
-        """Around each wait before and after the load: what is waited for."""
+        """A context around each wait before and after the load; `what` names it."""
         return nullcontext()
 
     @property
     def cadence(self) -> Cadence | None:
-        """When `progress` is called; None for never."""
+        """When `progress` is called; None: never."""
         return None
 
     def load_begins(self, control: Control) -> None:
         """The load begins, and can be ended from now on."""
 
     def progress(self, numbers: LiveNumbers) -> None:
-        """Where the load is now."""
+        """The present numbers of the load."""
 
     def load_ended(self) -> None:
-        """The load has ended, in whatever way. The report is made next."""
+        """The load has ended. The report follows."""
 
     def run_ended(self) -> None:
-        """The run is over: its report is made, or will not be. Also called if no load began."""
+        """The run is over, with or without a report. Also called if no load began."""
 
 
 SILENT = Observer()

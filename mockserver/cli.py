@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mockserver.http.server import serve
 
         if any(key != key.rstrip() for key in _keys_of(sys.argv[1:] if arguments is None else arguments)):
-            print("mockserver: note: --api-key: the white space behind the key is left out", file=sys.stderr)
+            print("mockserver: note: --api-key: white space after the key was removed", file=sys.stderr)
         if "priority" in vars(_parser().parse_known_args(sys.argv[1:] if arguments is None else arguments)[0]):
             print(f"mockserver: {_RENAMED}", file=sys.stderr)
         serve(config)

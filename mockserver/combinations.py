@@ -63,14 +63,14 @@ def combination_problems(config: MockConfig) -> list[str]:
         problems.append(f"{which} needs all requests in one process: remove --workers")
     if config.sampled_times is not None:
         problems += [
-            f"--{name.replace('_', '-')} has no effect with --sampled-times, which says it: remove it"
+            f"--{name.replace('_', '-')} has no effect with --sampled-times: remove it"
             for name in _SAID_BY_TIMES
             if str(getattr(config, name)) != str(type(config).model_fields[name].default)
         ]
     if "cached_tokens" in config.reply_details and config.engine != "batching":
         problems.append("--reply-details cached_tokens: only --engine batching has a prefix cache")
     if "speculative_decoding" in config.reply_details and config.num_speculative_tokens == 0:
-        problems.append("--reply-details speculative_decoding: nothing is drafted; add --num-speculative-tokens")
+        problems.append("--reply-details speculative_decoding: add --num-speculative-tokens")
     if config.engine == "batching":
         problems += [
             f"--fault {rule}: {NEEDS_DRAWN_LATENCIES}" for rule in config.fault if rule.fault.name in SCALING_FAULTS

@@ -66,7 +66,7 @@ class MockConfig(BaseModel):
         None, description="start from the settings of a GPU and model, or of a service; `list` shows them all"
     )
     profile: Annotated[Path | None, Flag("server", "FILE")] = Field(
-        None, description="start from a profile, which `python -m bench fit` made of runs of a real server"
+        None, description="start from a profile that `python -m bench fit` made from runs of a real server"
     )
     host: Annotated[str, Flag("server", "HOST")] = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Flag("server", "PORT")] = Field(
@@ -106,13 +106,16 @@ class MockConfig(BaseModel):
         description="responses that requests can continue by `previous_response_id`; 0 stores none",
     )
     stored_mb: Annotated[float, Flag("server", "MB")] = Field(
-        256.0, gt=0, le=65_536, description="memory for these responses, of all workers together; the oldest go first"
+        256.0,
+        gt=0,
+        le=65_536,
+        description="memory for these responses, of all workers together; the oldest are dropped first",
     )
     max_body_mb: Annotated[float, Flag("server", "MB")] = Field(64.0, gt=0, description="size limit for request bodies")
     body_timeout_s: Annotated[float, Flag("server", "S")] = Field(
         30.0,
         gt=0,
-        description="close a connection whose request body takes longer than this, and a second more for each MB that came",
+        description="close a connection whose request body takes longer than this, and a second more for each MB received",
     )
     max_head_kb: Annotated[float, Flag("server", "KB")] = Field(64.0, gt=0, description="size limit for request heads")
     head_timeout_s: Annotated[float, Flag("server", "S")] = Field(
@@ -129,8 +132,8 @@ class MockConfig(BaseModel):
     )
     cpu_priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
         "auto",
-        description="scheduling priority: realtime (SCHED_RR) sends on time beside busy programs; auto takes it where the "
-        "system allows it, and gives it back where the mock needs most of a processor",
+        description="scheduling priority: realtime (SCHED_RR) sends on time on a busy machine; auto takes it if "
+        "the system allows it, and gives it back if the mock needs most of a processor",
     )
 
     engine: Annotated[Literal["sampled", "batching", "replay"], Flag("latency", "NAME")] = Field(
@@ -159,8 +162,8 @@ class MockConfig(BaseModel):
     sampled_times: Annotated[SampledTimes | None, SAMPLED_TIMES, PlainSerializer(name_of), Flag("latency", "FILE")] = (
         Field(
             None,
-            description="times as a server was seen to have them, in place of --ttft and --tpot: a JSON file; a profile of "
-            "`python -m bench fit --engine sampled` has them",
+            description="measured times of a server, in place of --ttft and --tpot: a JSON file, such as a "
+            "profile of `python -m bench fit --engine sampled`",
         )
     )
     replay: Annotated[Path | None, Flag("latency", "FILE")] = Field(
@@ -177,7 +180,7 @@ class MockConfig(BaseModel):
         description="speculative decoding: K draft tokens per step; --tpot and --itl then separate steps",
     )
     acceptance_rate: Annotated[float, Flag("latency", "A", live=True)] = Field(
-        0.7, ge=0, le=1, description="probability that a draft token is accepted after the one before it was"
+        0.7, ge=0, le=1, description="probability that a draft token is accepted if the previous one was"
     )
     stream_interval: Annotated[int, Flag("latency", "N", live=True)] = Field(
         1, ge=1, description="send a chunk every N tokens, and the first token at once, as in vLLM"
@@ -198,7 +201,7 @@ class MockConfig(BaseModel):
     )
     scheduling_policy: Annotated[Literal["fcfs", "priority"], Flag("batching", "NAME")] = Field(
         "fcfs",
-        description="order of waiting requests; fcfs: of their arrival; priority: of `priority` in the body, lower first",
+        description="order of waiting requests; fcfs: by arrival; priority: by `priority` in the body, lower first",
     )
     prefix_caching: Annotated[bool, Flag("batching", "on|off")] = Field(
         True, description="let prompts share the KV blocks of a common prefix"
@@ -222,7 +225,7 @@ class MockConfig(BaseModel):
         256, ge=0, description="input tokens that an image in a conversation costs"
     )
     tool_share: Annotated[float, Flag("text", "F", live=True)] = Field(
-        1.0, ge=0, le=1, description="how often a reply calls a tool where the request leaves it the choice"
+        1.0, ge=0, le=1, description="share of replies that call a tool if the request leaves it the choice"
     )
     tool_calls: Annotated[int, Flag("text", "N", live=True)] = Field(
         1, ge=1, le=128, description="tools that a reply calls, if the request allows several"
@@ -237,7 +240,7 @@ class MockConfig(BaseModel):
         Flag("text", "NAME", live=True),
     ] = Field(
         (),
-        description="say in replies what the engine did: cached_tokens, metrics, speculative_decoding (vLLM), timings "
+        description="add figures of the engine to replies: cached_tokens, metrics, speculative_decoding (vLLM), timings "
         "(llama.cpp); repeat it for several",
     )
     lost_response: Annotated[Literal["vllm", "openai"], Flag("text", "STYLE", live=True)] = Field(

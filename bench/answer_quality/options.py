@@ -79,7 +79,7 @@ def plan(
     """
     wrong = list(problems)
     wrong += [
-        f"--{name.replace('_', '-')} does not go with quality: {instead}"
+        f"--{name.replace('_', '-')} cannot be combined with quality: {instead}"
         for name, instead in ANSWERED.items()
         if given.get(name)
     ]

@@ -12,8 +12,8 @@ from bench.statistics.between_runs import MARGIN
 
 
 def compare(*sides: str | Path, margin: float = MARGIN, allow: Iterable[str] = ()) -> Comparison:
-    """What differs between sides, each a run directory or a directory of runs. docs/compare.md says what each answer means.
+    """Compare sides, each a run directory or a directory of runs. docs/compare.md explains the answers.
 
-    Raises UsageError where they cannot be compared, and another BenchError where a side may not be used.
+    Raises UsageError if they cannot be compared, and another BenchError if a side cannot be used.
     """
     return comparison.compare(read_sides([Path(side) for side in sides]), margin=margin, allow=allow)

@@ -17,6 +17,7 @@ from bench.metrics import objectives
 from bench.metrics.run_numbers import number_of
 from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
+from bench.results.answers import ANSWER_SHARES
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
@@ -34,7 +35,7 @@ Configuration = RunConfig | Settings | Mapping[str, object] | str | Path
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveResult:
-    """An objective of `slo`, the value that it was held against in its unit, and whether that held."""
+    """An objective of `slo`, its value in its unit, and whether it held."""
 
     objective: str
     value: float | None
@@ -46,7 +47,7 @@ class ObjectiveResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run."""
+    """The result of a run."""
 
     path: Path
     """The run directory."""
@@ -69,7 +70,8 @@ class RunResult:
 
     @property
     def headline(self) -> str:
-        """The verdict with what the numbers can bear: "VALID, 240 requests: median and P90 can be given, no P99"."""
+        """The verdict and the percentiles that the run can give: "VALID, 240 requests: median and P90 can be given,
+        no P99"."""
         return str(headline.of(self.numbers, self.verdict))
 
     @property
@@ -79,12 +81,12 @@ class RunResult:
 
     @property
     def succeeded(self) -> int:
-        """Requests that got their whole reply."""
+        """The number of successful requests."""
         return int(self.numbers.counts.succeeded)
 
     @property
     def failed(self) -> int:
-        """Requests that did not."""
+        """The number of failed requests."""
         return int(self.numbers.counts.failed)
 
     @property
@@ -97,27 +99,27 @@ class RunResult:
 
     @property
     def held(self) -> bool | None:
-        """Whether every objective held; None where there are none."""
+        """Whether every objective held; None if `slo` is empty."""
         held: bool | None = self.numbers.slo.held
         return held
 
     def value(self, name: str) -> float | None:
-        """A number of the run by the name that objectives use: "ttft:p99", "job:p90", "requests_per_s", "error_rate".
+        """A number of the run, by its name in objectives: "ttft:p99", "job:p90", "requests_per_s", "error_rate".
 
-        Times in ms, job seconds in s, error_rate as a share. None where the run has no such number. Raises UsageError for an
+        Times in ms, job seconds in s, error_rate as a share. None if the run has no such number. Raises UsageError for an
         unknown name.
         """
         metric, stat = _named(name)
         return number_of(self.numbers, metric, stat).value
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """The 95% interval of a latency's statistic, in its unit, or of a rate; None where there is none."""
+        """The 95% interval of a latency's statistic, in its unit, or of a rate; None if there is none."""
         metric, stat = _named(name)
         ends = number_of(self.numbers, metric, stat).ci95
         return None if ends is None else (ends[0], ends[1])
 
     def records(self) -> Iterator[RequestRecord]:
-        """What was seen of every request, warm-up included."""
+        """The record of every request, warm-up included."""
         return RunDirectory.open(self.path).records()
 
 
@@ -130,8 +132,8 @@ def run(
     """Run one load test: `python -m bench run` without a terminal.
 
     `settings` are the flags by name (`output_tokens="128"`, `max_concurrency=64`), and override `config`. The observer
-    follows the run; without one nothing is printed. Ctrl-C ends the sending, and the result is of what was measured.
-    Raises UsageError with every problem at once, TargetError where the target cannot be measured.
+    follows the run; without one, nothing is printed. After Ctrl-C, the result covers the requests measured so far.
+    Raises UsageError with every problem at once, TargetError if the target cannot be measured.
     """
     whole = configuration(config, **settings)
     follower = Terminal(sys.stderr, quiet=True) if observer is None else observer
@@ -144,7 +146,7 @@ def run(
 
 
 def read(path: str | Path) -> RunResult:
-    """A run directory, evaluated again from its files. Raises UsageError where there is none."""
+    """Evaluate a run directory again from its files. Raises UsageError if it does not exist."""
     return result_of(evaluate.evaluate(RunDirectory.open(Path(path))))
 
 
@@ -184,7 +186,8 @@ def given_settings(config: Configuration | None, settings: Mapping[str, object])
 def _named(name: str) -> tuple[str, str | None]:
     """The metric and the statistic of a number's name. Raises UsageError, which names the nearest one."""
     metric = name.partition(":")[0]
-    unit = "%" if metric == "error_rate" else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
+    shares = (*objectives.SHARES, *ANSWER_SHARES)
+    unit = "%" if metric in shares else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
     whole = f"{name}<1{unit}"
     try:
         objective = objectives.parse_one(whole)

@@ -30,11 +30,11 @@ def search(
     observer: Observer | None = None,
     **settings: object,
 ) -> SearchResult:
-    """Find the load up to which every objective of `slo` holds: `python -m bench search`. docs/search.md explains it.
+    """Find the highest load that keeps every objective of `slo`: `python -m bench search`. docs/search.md explains it.
 
-    `least` and `most` are its --min and --max. What `config` says of how hard an earlier run was (rate, duration, ...) is
-    passed over; such settings beside it are refused. The observer follows the load of each visit. Ctrl-C gives the answer so
-    far. Raises UsageError with every problem at once, TargetError where the target could not be measured even once.
+    `least` and `most` are --min and --max. Settings of the load in `config` (rate, duration, ...) are ignored; as
+    arguments they are refused. The observer follows the load of each visit. After Ctrl-C, returns the answer so
+    far. Raises UsageError with every problem at once, TargetError if the target could not be measured even once.
     """
     numbers = {"start": start, "min": least, "max": most, "require": require}
     own = {name: f"{value:g}" for name, value in numbers.items() if value is not None}

@@ -30,9 +30,9 @@ def sweep(
 ) -> SweepResult:
     """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
 
-    `resume`: go on with the sweep in `out`. What `config` says of an earlier run's load (rate, concurrency, steps) is passed
-    over; such settings beside it are refused. The observer follows the load of each run. Ctrl-C gives the sweep so far.
-    Raises UsageError with every problem at once, TargetError where the first run cannot be made.
+    `resume` continues the sweep in `out`. Settings of the load in `config` (rate, concurrency, steps) are ignored;
+    as arguments they are refused. The observer follows the load of each run. After Ctrl-C, returns the sweep so far.
+    Raises UsageError with every problem at once, TargetError if the first run fails.
     """
     kept = {name: value for name, value in given_settings(config, {}).items() if name not in SET_BY_LOADS}
     given = {"name": "sweep", **kept, **{name: value for name, value in settings.items() if name not in SET_BY_LOADS}}

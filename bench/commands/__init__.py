@@ -19,20 +19,22 @@ class Command(NamedTuple):
 COMMANDS: dict[str, Command] = {
     "run": Command("bench.commands.run", "run one load test, and write its report"),
     "calibrate": Command("bench.commands.calibrate", "measure the error of every number, against a mock server"),
-    "search": Command("bench.commands.search", "find the load up to which the objectives hold"),
+    "search": Command("bench.commands.search", "find the highest load that keeps the objectives"),
     "sweep": Command("bench.commands.sweep", "measure several loads, and draw curves over them"),
     "quality": Command("bench.commands.quality", "find out whether load changes the answers"),
-    "set-load": Command("bench.commands.set_load", "set the users or the rate of a run that goes on"),
+    "set-load": Command("bench.commands.set_load", "change the users or the rate of a running load test"),
     "limits": Command(
         "bench.commands.limits", "measure how much load this machine can send without being the bottleneck"
     ),
     "report": Command("bench.commands.report", "make a report again, or a page of several sweeps"),
     "compare": Command("bench.commands.compare", "compare two or more runs, or groups of runs"),
     "gate": Command("bench.commands.gate", "pass or fail runs by objectives and by a baseline"),
-    "fit": Command("bench.commands.fit", "fit the mock to a server, from runs of it at a few loads"),
+    "fit": Command("bench.commands.fit", "fit the mock to a server, from runs at a few loads"),
     "dataset": Command("bench.commands.dataset", "make a data set of prompts (the same as python -m promptset)"),
     "console": Command("bench.commands.console", "start, watch and compare load tests in a browser"),
-    "tasks": Command("bench.commands.tasks", "list, start, stop, clone, remove or open the tasks of a console"),
+    "tasks": Command(
+        "bench.commands.tasks", "list, create, describe, change, start, stop or remove the tasks of a console"
+    ),
     "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }
 FORMER_COMMANDS = {"load": "set-load"}

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 ABOUT = """\
-How wrong are the numbers, at this load, on this machine? Starts a mock server that writes down every latency, sends it the
-load, and compares each number with what the mock did. The result is kept, and later runs of such a load show it.
+How wrong are the numbers, at this load, on this machine? Starts a mock server that records every latency, sends it the
+load, and compares each number with that record. Keeps the result, and later runs of such a load show it.
 """
 
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
         "--full",
         nargs="*",
         metavar="CHECKS",
-        help="change one thing of the mock at a time, and check that the report changes as it must (default: all checks)",
+        help="change one setting of the mock at a time, and check that the report changes as it must (default: all checks)",
     )
     own.add_argument("--no-store", action="store_true", help="do not keep the result for later runs")
     flags, problems = parse_flags(parser, argv)
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         return _sweep(flags, loads, mock_flags, url, store, problems, argv)
     if url is not None and mock_flags:
         problems.append(
-            "--mock is for the mock that calibrate starts, and --url names one that runs: leave one of the two out"
+            "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
         )
 
     def config_at(address: str) -> RunConfig:
@@ -119,10 +119,10 @@ def _sweep(
     argv: Sequence[str],
 ) -> int:
     if url is not None:
-        problems.append("--sweep starts a mock for each load, and --url names one that runs: leave one of the two out")
+        problems.append("--sweep starts a mock for each load, and --url names one that runs: use only one of them")
     for name in ("mode", "concurrency", "rate", "max_concurrency"):
         if name in flags:
-            problems.append(f"--{name.replace('_', '-')} and --sweep exclude each other: give the loads to --sweep")
+            problems.append(f"--{name.replace('_', '-')} and --sweep cannot be combined: give the loads to --sweep")
     try:
         points = points_of(loads)
     except UsageError as e:
@@ -158,7 +158,7 @@ def _metamorphic(
     needed = {key for load in loads for key in load} | {"mode", "duration"}
     given = [f"--{key.replace('_', '-')}" for key in flags if key in needed]
     given += [flag for flag, value in others if value not in (None, "")]
-    problems += [f"{flag} and --full exclude each other: each check has its own" for flag in given]
+    problems += [f"{flag} and --full cannot be combined: each check has its own" for flag in given]
     name, quiet = flags.get("name", "full"), bool(flags.get("quiet"))
     folder = Path(flags["out"]) if "out" in flags else default_directory(name)
     fixed = {"name": name, "check_usage": True, **flags}

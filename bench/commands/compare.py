@@ -23,8 +23,8 @@ from bench.run_files.writable import make_directory, refuse_directory, write_fil
 from bench.terminal import terminal
 
 ABOUT = """\
-Says what differs between two or more sides, how sure that is, and which change would have been found. A side is a run
-directory or a directory of runs (repeats). The first side is what the others are compared with.
+Shows what differs between two or more sides, how certain that is, and which change would have been found. A side is a run
+directory or a directory of runs (repeats). The others are compared with the first side.
 """
 
 EXAMPLES = """\
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--pairs", metavar="N", help="with --run: runs of each side (default: 5)")
     parser.add_argument("--margin", default="5%", metavar="P", help="a smaller change is the same (default: 5%%)")
     parser.add_argument(
-        "--allow", default="", metavar="NAME,...", help="settings that may differ, since they are what is compared"
+        "--allow", default="", metavar="NAME,...", help="settings that may differ: the ones whose effect you compare"
     )
     forms = ("text", "json", "markdown")
     parser.add_argument("--format", choices=forms, default="text", help="what to print (default: text)")
@@ -81,7 +81,7 @@ def _checked(given: Namespace) -> tuple[float, int, list[str]]:
     named = given.sides if given.run is None else given.run
     what = "directories" if given.run is None else "configurations"
     if given.run is not None and given.sides:
-        problems.append("--run makes the runs, and directories name some that exist: leave one of the two out")
+        problems.append("--run makes new runs, and directories name existing ones: use only one of them")
     if given.run is None and given.pairs is not None:
         problems.append("--pairs is for runs that --run makes: name the configurations with --run A.yaml B.yaml")
     if len(named) > 26 or not (

@@ -31,9 +31,9 @@ from bench.run_files.writable import refuse_file
 from bench.terminal import terminal
 
 ABOUT = """\
-Finds from outside what a step of a continuous-batching server costs, and writes a profile that the mock serves:
+Estimates from runs what a step of a continuous-batching server costs, and writes a profile for the mock:
 python -m mockserver --profile FILE. Then it starts a mock with that profile on this machine and sends it the same loads, to
-show how far it is from the server. The server itself is sent nothing.
+show how far it is from the server. It sends nothing to the server.
 """
 
 EXAMPLES = """\
@@ -42,7 +42,8 @@ examples:
   python -m bench fit runs/1 runs/4 runs/16 --held-out runs/8 --out profile.json
   python -m bench fit runs/1 runs/16 --no-replay --out h100.json --server "vLLM 0.32, H100" --max-num-batched-tokens 8192
 
-exit status: 0 fitted, whatever stayed unknown; 2 wrong usage, or the runs have too little to fit; 70 a defect of Trueload
+exit status: 0 fitted, even if some costs stay unknown; 2 wrong usage, or the runs have too little to fit;
+             70 a defect of Trueload
 """
 
 _SEED = 0
@@ -62,8 +63,10 @@ def main(argv: Sequence[str]) -> int:
         help="the model of the server: batching finds what its steps cost; sampled says what TTFT and gaps were, for a "
         "server whose steps cannot be seen (default: batching)",
     )
-    parser.add_argument("--server", metavar="TEXT", help="what the server is, for the profile: name, version, GPU")
-    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, where you know it")
+    parser.add_argument(
+        "--server", metavar="TEXT", help="a description of the server for the profile: name, version, GPU"
+    )
+    parser.add_argument("--max-num-seqs", metavar="N", help="the server's own limit, if you know it")
     parser.add_argument("--max-num-batched-tokens", metavar="N", help="likewise")
     parser.add_argument("--kv-blocks", metavar="N", help="likewise, in blocks of 16 tokens")
     parser.add_argument(
@@ -71,8 +74,8 @@ def main(argv: Sequence[str]) -> int:
         "run)",
     )  # fmt: skip
     parser.add_argument(
-        "--held-out", metavar="RUN", action="append", default=[], help="a run that is replayed and not fitted, which proves "
-        "the fit; may be repeated",
+        "--held-out", metavar="RUN", action="append", default=[], help="a run to replay and not to fit, as a "
+        "check of the fit; may be repeated",
     )  # fmt: skip
     parser.add_argument("--no-replay", action="store_true", help="send no loads to a mock with the profile")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
@@ -80,7 +83,7 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(list(argv))
     limits = _limits(given)
     if given.no_replay and given.held_out:
-        raise UsageError("--held-out names a run to replay, and --no-replay replays none: leave one of the two out")
+        raise UsageError("--held-out names a run to replay, and --no-replay replays none: use only one of them")
     out = None if given.out is None else _place(Path(given.out))
 
     for run in given.held_out:

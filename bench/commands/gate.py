@@ -60,7 +60,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--alpha", default="0.02", metavar="P", help="level of the tests, over all numbers (default: 0.02)"
     )
-    parser.add_argument("--strict", action="store_true", help="fail what is not shown, and where a run is INVALID")
+    parser.add_argument(
+        "--strict", action="store_true", help="also fail if something is not shown, or if a run is INVALID"
+    )
     parser.add_argument("--junit", metavar="FILE", help="write JUnit XML")
     parser.add_argument("--summary", metavar="FILE", help="append Markdown, for the summary of a job")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
@@ -93,9 +95,9 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
     directories: list[Path] = []
     shares = {"margin": 0.05, "alpha": 0.02}
     if not given.runs:
-        problems.append("name the run, or the runs, that the gate is to judge")
+        problems.append("name the runs to judge")
     if not given.slo and given.baseline is None:
-        problems.append("there is nothing to hold the runs to: give --slo, --baseline, or both")
+        problems.append("nothing to check the runs against: give --slo, --baseline, or both")
     if given.update and given.baseline is None:
         problems.append("--update adds the runs to a file: name it with --baseline FILE")
     for slo in given.slo:
@@ -125,9 +127,9 @@ def _asked(given: Namespace) -> tuple[Rules, list[MeasuredRun]]:
 def _update(path: Path, kept: Baseline | None, gate: Gate) -> str:
     """Add the runs to the baseline. Returns a sentence about it."""
     if not gate.runs:
-        return f"{path} is as it was: no run may be used"
+        return f"{path} is unchanged: no run can be used"
     if Verdict.FAILED in gate.verdicts:
-        return f"{path} is as it was: something failed. To accept the change, begin another file"
+        return f"{path} is unchanged, because something failed. To accept the change, begin another file"
     grown = baselines.appended(baselines.new(gate.runs[0]) if kept is None else kept, gate.entries)
     baselines.write(path, grown)
     n = len(grown.runs)

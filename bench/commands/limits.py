@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
             "limits needs Linux: its bare source is made of epoll; calibrate shows how exact this machine is"
         )
     if given.no_store and given.out is not None:
-        raise UsageError("--out says where to keep the result, and --no-store not to: leave one of the two out")
+        raise UsageError("--out names a file for the result, and --no-store keeps none: use only one of them")
 
     if given.out is not None:
         refuse_file("--out", Path(given.out), makes_directories=True)

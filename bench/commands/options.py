@@ -142,11 +142,11 @@ def _stripped(
     for place, given in (("", flags), (f"{file_name}: " if file_name else "", settings)):
         if isinstance(key := given.get("api_key"), str) and key != key.rstrip():
             shown = "api_key" if place else variable
-            notes.append(f"note: {place}{shown}: the white space behind the key (a line break?) is left out")
+            notes.append(f"note: {place}{shown}: white space after the key (a line break?) was removed")
         headers = given.get("header")
         for header in [headers] if isinstance(headers, str) else headers if isinstance(headers, list | tuple) else []:
             if isinstance(header, str) and header != header.rstrip():
                 shown = "header" if place else "--header"
                 name = header.partition(":")[0].strip()
-                notes.append(f"note: {place}{shown}: the white space behind the value of {name} is left out")
+                notes.append(f"note: {place}{shown}: white space after the value of {name} was removed")
     return notes

@@ -39,13 +39,13 @@ def _readable(problem: str) -> str:
 
 _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n 4096), or lower the load",
-    errno.ENFILE: "the whole system has no open file left: lower the load",
+    errno.ENFILE: "the system-wide limit of open files is reached: lower the load",
     errno.ENOSPC: "make room, or name another directory with --out",
     errno.EDQUOT: "make room, or name another directory with --out",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or name another directory with --out",
     errno.EROFS: "name another directory with --out",
-    errno.EACCES: "name a place that you may write to",
-    errno.ENAMETOOLONG: "give a path that is shorter",
+    errno.EACCES: "choose a place that you can write to",
+    errno.ENAMETOOLONG: "use a shorter path",
     errno.EIO: "the disk or the file is broken",
     errno.ENOMEM: "lower the load, or use a machine with more memory",
 }

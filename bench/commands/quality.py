@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     strict = bool(flags.pop("strict", False))
     resume = flags.pop("resume", None)
     if resume is not None and flags.pop("out", None) is not None:
-        problems.append("--resume and --out both name the directory: leave one of the two out")
+        problems.append("--resume and --out both name the directory: use only one of them")
     file = read_file(flags, problems)
     own = own_settings(OPTIONS, flags, file)
     answered = {name: flags.pop(name) for name in ANSWERED if name in flags}

@@ -36,7 +36,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench report",
         description="Makes the summary and the page of a run, a search, a sweep or of quality again, and prints the result. "
-        "Several sweeps stand on one page.",
+        "Puts several sweeps on one page.",
     )
     parser.add_argument(
         "run", metavar="RUN", nargs="+", help="the directory of a run, of a search, or of one or more sweeps"
@@ -46,12 +46,12 @@ def _parser() -> Parser:
         "--format",
         choices=("text", "json", "csv", "markdown"),
         default="text",
-        help="what to print (default: text); csv and markdown have one row a metric of a run",
+        help="what to print (default: text); csv and markdown have one row per metric of a run",
     )
     parser.add_argument(
         "--requests",
         choices=tuple(request_table.FORMATS),
-        help="write every request of the run, one a row, to requests.csv or requests.parquet in its directory",
+        help="write every request of the run, one per row, to requests.csv or requests.parquet in its directory",
     )
     parser.add_argument(
         "--server-chart",
@@ -65,8 +65,8 @@ def _parser() -> Parser:
         metavar="DIR",
         action="append",
         default=[],
-        help="of a run with --cluster whose driver died: first put the shards of this directory into it, a copy of what "
-        "its workers left on a node (docs/cluster.md); may be repeated",
+        help="for a run with --cluster whose driver died: first add the shards of this directory, copied from a "
+        "node (docs/cluster.md); may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="print only the verdict and the errors")
     parser.add_argument("--details", action="store_true", help="print every number of a run, not only the first screen")
@@ -80,17 +80,16 @@ def main(argv: Sequence[str]) -> int:
     of_a_run = given.requests is not None or given.server_chart or given.shards or given.format in ("csv", "markdown")
     if of_a_run and (len(paths) > 1 or any((path / name).is_file() for path in paths for name in (SWEEP, SETTINGS))):
         raise UsageError(
-            "--format csv, --format markdown, --requests, --shards and --server-chart are of a run: name the directory of "
-            "one run"
+            "--format csv, --format markdown, --requests, --shards and --server-chart work with one run: name its directory"
         )
     if len(paths) == 1 and (paths[0] / QUALITY).is_file():
         return _quality(paths[0], given.format)
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
-        raise UsageError("only sweeps stand on one page: name one run or search, or the directories of sweeps")
+        raise UsageError("only sweeps can share a page: name one run or search, or the directories of sweeps")
     if given.out is not None:
-        raise UsageError("--out is for the page of several sweeps: that of a run or a search is in its directory")
+        raise UsageError("--out is for the page of several sweeps: the page of a run or a search is in its directory")
     if (paths[0] / SETTINGS).is_file():
         return print_search(render_again(paths[0]), given.format, quiet=given.quiet)
     if given.shards:

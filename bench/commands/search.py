@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 ABOUT = """\
 Finds the highest load at which every objective holds, and says how sure that is. It sends the load in visits: short ones
 first (scouts), which double the load until the server fails, then longer ones just below and just above the load that
-seems to be the edge. Each visit narrows the interval. Beside the objectives of --slo, the server must keep up with what is
-sent (--load rate).
+seems to be the edge. Each visit narrows the interval. With --load rate, the server must also keep up with the load.
 """
 
 EXAMPLES = """\
@@ -67,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = run_parser("search", ABOUT, EXAMPLES, ("details",), tuple(LEFT_TO_THE_SEARCH))
-    resume = Option("resume", "DIR", "go on with the search in DIR")
+    resume = Option("resume", "DIR", "continue the search in DIR")
     add_options(parser, "what to search for", (*OPTIONS, resume))
     return parser
 
@@ -79,10 +78,10 @@ def _plan(argv: Sequence[str], command: Sequence[str]) -> tuple[Plan, SearchDire
     directory = None if resume is None else SearchDirectory.open(Path(resume))
     if directory is not None:
         if "out" in flags:
-            problems.append(f"--out does not go with --resume: it goes on in {resume}")
+            problems.append(f"--out cannot be combined with --resume: the search continues in {resume}")
         if flags.get("config") not in (None, "-"):
-            problems.append("--config does not go with --resume, which has the settings of its search; --config - may say "
-                            "them again, with the secrets that are stored nowhere")  # fmt: skip
+            problems.append("--config cannot be combined with --resume, which has the settings of its search; only "
+            "--config - may repeat them, with their secrets")  # fmt: skip
         if flags.get("config") != "-":
             flags["config"] = str(directory.settings)
     file = read_file(flags, problems)

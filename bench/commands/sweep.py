@@ -44,12 +44,12 @@ exit status: 0 measured, 2 wrong usage, 3 every load is INVALID, 4 the server co
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("sweep", ABOUT, EXAMPLES, ("gpus", "details"), tuple(SET_BY_LOADS))
-    resuming = Option("resume", "DIR", "go on with the sweep in this directory, with the same flags")
+    resuming = Option("resume", "DIR", "continue the sweep in this directory, with the same flags")
     add_options(parser, "which loads", (*OPTIONS, resuming))
     flags, problems = parse_flags(parser, argv)
     resume = flags.pop("resume", None)
     if resume is not None and flags.pop("out", None) is not None:
-        problems.append("--resume and --out both name the directory: leave one of the two out")
+        problems.append("--resume and --out both name the directory: use only one of them")
     file = read_file(flags, problems)
     own = own_settings(OPTIONS, flags, file)
     file = replace(file, settings={name: value for name, value in file.settings.items() if name not in SET_BY_LOADS})

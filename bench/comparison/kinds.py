@@ -42,4 +42,4 @@ def _refuse_copies(paths: Sequence[Path], file: str) -> None:
     first: dict[bytes, Path] = {}
     for path in paths:
         if (original := first.setdefault((path / file).read_bytes(), path)) != path:
-            raise UsageError(f"{path} is a copy of {original}: leave one of the two out")
+            raise UsageError(f"{path} is a copy of {original}: use only one of them")

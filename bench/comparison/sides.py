@@ -111,7 +111,7 @@ def copies(runs: Iterable[MeasuredRun]) -> list[str]:
     for run in runs:
         original = first.setdefault(run.identity, run.directory)
         if original != run.directory:
-            found.append(f"{run.directory} is a copy of {original}, the same run: leave one of the two out")
+            found.append(f"{run.directory} is a copy of {original}, the same run: use only one of them")
     return found
 
 
@@ -178,4 +178,4 @@ def usable(side: Side) -> Side:
 
 def _reason(run: MeasuredRun) -> str:
     reasons = run.summary.verdict.reasons
-    return str(reasons[0]) if reasons else "no reason was written down"
+    return str(reasons[0]) if reasons else "no reason was recorded"

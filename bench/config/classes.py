@@ -50,7 +50,7 @@ def _of_load(settings: Settings, mode: str, mix: TrafficMix) -> Iterator[str]:
     elif mix.rates and mode != "rate":
         yield f"rates of classes are for --mode rate, and this is mode {mode}: give the classes shares"
     elif mix.rates and settings.segments:
-        yield f"{settings.segments_flag} says the rate: give the classes shares of it"
+        yield f"{settings.segments_flag} sets the rate: give the classes shares"
 
 
 def _checked(one: TrafficClass) -> tuple[TrafficClass, list[str]]:
@@ -81,13 +81,11 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
         *problems_of_objectives(made, mode),
     ]
     if inputs_of(made) != inputs_of(run):
-        problems.append(
-            "endpoint: replies with generated text and others have different numbers, and one run has one kind of them"
-        )
+        problems.append("endpoint: one run cannot mix endpoints with and without generated text")
     if not mix.rates:
-        problems += [f"{key} is of a class with a rate, and this one has a share" for key in _OF_RATES if key in given]
+        problems += [f"{key} needs a class with a rate, and this one has a share" for key in _OF_RATES if key in given]
     problems += [
-        f'slo "{objective.text}": an objective of a class speaks of all of it'
+        f'slo "{objective.text}": an objective of a class covers the whole class'
         for objective in objectives.parse(made.slo)
         if objective.part is not None
     ]

@@ -24,26 +24,26 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
     problems = []
     if settings.dataset is None or settings.recipe is not None:
         wrong = [key for key in ("columns", "bad_rows") if key in given]
-        problems += [f"{flag(key)} is about the rows of a file in --dataset, and none is given" for key in wrong]
+        problems += [f"{flag(key)} needs a file in --dataset" for key in wrong]
     if settings.recipe is not None:
         problems += _recipe_problems(settings.recipe, settings.mode == "sessions")
     if settings.dataset is not None:
         wrong = [key for key in ("input_tokens", "text", "repeated_text", "prefix") if key in given]
-        problems += [f"{flag(key)} shapes simulated prompts, and --dataset brings its own" for key in wrong]
+        problems += [f"{flag(key)} shapes simulated prompts, but --dataset has its own" for key in wrong]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
     if settings.images is not None:
         if not endpoint_of(settings).takes_messages:
-            problems.append(f"--images are parts of a chat, and the endpoint is {name_of(settings)}")
+            problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
         if settings.dataset is not None and settings.recipe is None:
-            problems.append("--images are for simulated chats, and the rows of --dataset bring their own")
+            problems.append("--images are for simulated chats, but the rows of --dataset bring their own")
         if settings.mode == "sessions":
-            problems.append("--images do not go with --mode sessions: sessions are texts")
+            problems.append("--images do not work with --mode sessions: sessions are texts")
         if settings.tools is not None:
-            problems.append("--images do not go with --tools: leave one of the two out")
+            problems.append("--images do not work with --tools: use only one of them")
     n = (settings.extra_body or {}).get("n")
     if settings.mode == "sessions" and type(n) is int and n > 1:
-        problems.append(f"--extra-body asks for {n} choices (n), and a session goes on with one answer: leave n out")
+        problems.append(f"--extra-body asks for {n} choices (n), but a session continues with one answer: leave n out")
     if settings.websocket:
         problems += _websocket_problems(settings)
     if settings.check_answers is not None:
@@ -67,7 +67,7 @@ def _websocket_problems(settings: Settings) -> list[str]:
     if endpoint != "responses":
         problems.append(f"--websocket needs --endpoint responses: {endpoint} has no WebSocket")
     if not settings.stream:
-        problems.append("--websocket and --no-stream exclude each other: what comes over a WebSocket is a stream")
+        problems.append("--websocket and --no-stream cannot be combined: a WebSocket always streams")
     if settings.transport != "wire":
         here = "" if transports.missing("wire") is None else ", and wire needs Linux"
         problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket{here}")
@@ -80,10 +80,10 @@ def _probe_problems(settings: Settings) -> list[str]:
     problems = []
     if settings.mode == "sessions":
         problems.append(
-            "--check-answers does not go with --mode sessions: probes are single requests; use another mode"
+            "--check-answers cannot be combined with --mode sessions: probes are single requests; use another mode"
         )
     if settings.websocket:
-        problems.append("--check-answers does not go with --websocket: leave one of the two out")
+        problems.append("--check-answers cannot be combined with --websocket: use only one of them")
     asked = () if settings.probes is None else parse_probes(settings.probes)
     if not endpoint_of(settings).takes_messages and any(part.source == "tool" for part in asked):
         problems.append(
@@ -96,11 +96,11 @@ def _ids_problems(settings: Settings) -> list[str]:
     endpoint = name_of(settings)
     problems = []
     if endpoint != "completions":
-        problems.append(f"--prompt-ids is for --endpoint completions: {endpoint} takes texts alone")
+        problems.append(f"--prompt-ids is for --endpoint completions: {endpoint} takes only texts")
     if settings.tokenizer is None and not settings.check_usage:
         problems.append(
-            "--prompt-ids needs the model's own tokenizer, since the ids of another one are other words: name it with "
-            "--tokenizer, or say with --check-usage that the default one is the model's"
+            "--prompt-ids needs the model's own tokenizer: name it with --tokenizer, or confirm with "
+            "--check-usage that the default one is the model's"
         )
     return problems
 
@@ -110,14 +110,14 @@ def _tools_problems(settings: Settings, file: str) -> list[str]:
     endpoint = name_of(settings)
     if not endpoint_of(settings).takes_messages and endpoint_of(settings).generates:
         chats = ", ".join(name for name, one in ENDPOINTS.items() if one.takes_messages)
-        problems.append(f"--tools are part of a chat, and the endpoint is {endpoint}: use one of {chats}")
+        problems.append(f"--tools need a chat, but the endpoint is {endpoint}: use one of {chats}")
     if settings.dataset is not None and settings.recipe is None:
-        problems.append("--tools are for simulated chats, and the rows of --dataset bring their own (`tools`)")
+        problems.append("--tools are for simulated chats, but the rows of --dataset bring their own (`tools`)")
     try:
         names = [tool["function"]["name"] for tool in load_tools(Path(file))]
         if settings.tool_choice is not None and settings.tool_choice not in (*TOOL_CHOICES, *names):
             choices = ", ".join((*TOOL_CHOICES, *names))
-            problems.append(f"--tool-choice: {settings.tool_choice} is none of {choices}")
+            problems.append(f"--tool-choice: {settings.tool_choice} is not one of {choices}")
     except SpecError as e:
         problems += [f"--tools: {problem}" for problem in e.problems]
     return problems

@@ -78,14 +78,14 @@ def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[O
 def _no_choice(said: re.Match[str]) -> str:
     """Versions of Python differ in whether they quote the choices."""
     choices = said[3].replace("'", "")
-    return f"{said[1]}: {said[2]} is none of {choices}"
+    return f"{said[1]}: {said[2]} is not one of {choices}"
 
 
 _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^argument (\S+): expected .*$", r"\1 needs a value"),
     (r"^argument (\S+): ignored explicit argument ('.*')$", r"\1 takes no value (given: \2)"),
     (r"^argument (\S+): invalid choice: ('.*?')(?:, maybe you meant .*)? \(choose from (.*)\)$", _no_choice),
-    (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 exclude each other"),
+    (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 cannot be combined"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),
 )
 """Sentences of argparse, and what a person would say."""

@@ -61,7 +61,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not has_few_values(content):
         raise UsageError(
-            f"--config {path}: it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"
+            f"--config {path}: it has more than {MOST_VALUES:,} values, or an alias (*) that refers to itself"
         )
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: must hold keys with values, for example 'concurrency: 10'")
@@ -80,7 +80,7 @@ def _given_twice(text: str) -> list[str]:
     for key, _ in document.value if isinstance(document, yaml.MappingNode) else ():
         line, name = key.start_mark.line + 1, str(key.value).replace("-", "_")
         if name in first:
-            found.append(f"line {line}: {name} stands in line {first[name]} already: leave one of the two out")
+            found.append(f"line {line}: {name} is already in line {first[name]}: use only one of them")
         first.setdefault(name, line)
     return found
 
@@ -129,12 +129,12 @@ def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = Non
         problems.append(_unknown(key, given[key], flags, file_name))
         del given[key]
     for key in [key for key, value in given.items() if _has_zero(value)]:
-        problems.append(f"{_place(key, flags, file_name)} holds a zero byte, which no path and no text to send has")
+        problems.append(f"{_place(key, flags, file_name)} contains a zero byte")
         given[key] = _DEFAULTS.get(key)
     for key in [key for key, value in given.items() if isinstance(value, bool) and _takes_no_truth(key)]:
         word = "true" if given[key] else "false"
         problems.append(
-            f"{_place(key, flags, file_name)}: must be a number, and yes, no, true and false are none (given: {word})"
+            f"{_place(key, flags, file_name)}: must be a number, not yes, no, true or false (given: {word})"
         )
         del given[key]
     try:
@@ -210,29 +210,29 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
         and endpoint_of(settings).root
         and settings.endpoint != named
     ):
-        problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; leave one of the two out")
+        problems.append(f"--endpoint {settings.endpoint}: the URL names the endpoint {named}; use only one of them")
     if settings.rate is not None and settings.concurrency is not None:
-        instead = "leave one of the two out" if settings.mode == "sessions" else "to cap a rate, use --max-concurrency"
-        problems.append(f"--rate and --concurrency exclude each other: {instead}")
+        instead = "use only one of them" if settings.mode == "sessions" else "to cap a rate, use --max-concurrency"
+        problems.append(f"--rate and --concurrency cannot be combined: {instead}")
     mode = MODES[implied_mode(settings)]
     if mode.name not in MODES_WITH_RATES and settings.rate is not None and settings.concurrency is None:
-        problems.append(f"--rate does not go with --mode {mode.name}: leave one of the two out")
+        problems.append(f"--rate cannot be combined with --mode {mode.name}: use only one of them")
     problems += _segment_problems(settings, mode.name) + _warmup_problems(settings, mode.name)
     problems += mode.problems(settings, given)
     problems += _settings_of_other_modes(mode.name, given)
     problems += problems_of_data(settings, given)
     problems += tokenless.problems(settings, given)
     if settings.insecure and settings.ca_file is not None:
-        problems.append("--insecure checks no certificate, so --ca-file has no use: leave one of the two out")
+        problems.append("--ca-file has no effect with --insecure: use only one of them")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
         problems.append("--ca-file and --insecure are for https:// URLs")
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
         if settings.workers != "auto":
-            problems.append("--workers and --workers-per-node exclude each other: leave one of the two out")
+            problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
-        problems.append("--runtime-env is what Ray makes on the nodes of a cluster: add --cluster")
+        problems.append("--runtime-env needs a cluster: add --cluster")
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -251,10 +251,10 @@ def _segment_problems(settings: Settings, mode: str) -> list[str]:
         return [f"{settings.segments_flag} is for --mode {' and '.join(MODES_WITH_SEGMENTS)}, and this is mode {mode}"]
     problems = []
     if settings.steps is not None and settings.ramp is not None:
-        problems.append("--steps and --ramp exclude each other: leave one of the two out")
+        problems.append("--steps and --ramp cannot be combined: use only one of them")
     elif settings.steps is not None and settings.ramp_up:
         problems.append(
-            "--ramp-up starts users one by one, and with --steps they come at the steps: leave --ramp-up out"
+            "--ramp-up starts users one by one, but with --steps they start at the steps: leave --ramp-up out"
         )
     if mode == "rate" and (planned := sum(s.arrivals for s in settings.segments)) > values.MOST_REQUESTS:
         problems.append(
@@ -271,9 +271,9 @@ def _warmup_problems(settings: Settings, mode: str) -> list[str]:
     if mode not in MODES_WITH_SEGMENTS:
         return [f"--warmup auto is for --mode {' and '.join(MODES_WITH_SEGMENTS)}, and this is mode {mode}: {instead}"]
     if settings.requests is not None:
-        return [f"--warmup auto needs a length in time, and --requests counts: {instead}, or use --duration"]
+        return [f"--warmup auto needs a length in time, not --requests: {instead}, or use --duration"]
     if settings.duration is None and not settings.until and default_length(settings).get("requests") is not None:
-        return [f"--warmup auto needs --duration where --dataset is a file, whose requests are counted: {instead}"]
+        return [f"with a file in --dataset, --warmup auto needs --duration: {instead}"]
     return []
 
 
@@ -283,12 +283,10 @@ def _precision_problems(settings: Settings, mode: str) -> list[str]:
         return []
     problems = []
     if settings.segments:
-        problems.append(
-            f"--until needs a load that stays, and {settings.segments_flag} changes it: leave one of the two out"
-        )
+        problems.append(f"--until needs a constant load, and {settings.segments_flag} changes it: use only one of them")
     if mode not in MODES_WITH_GOALS:
         problems.append(
-            f"--until needs a load that stays (--mode {', '.join(MODES_WITH_GOALS)}), and this is mode {mode}"
+            f"--until needs a constant load (--mode {', '.join(MODES_WITH_GOALS)}), and this is mode {mode}"
         )
     if inputs_of(settings) is not None:
         return problems

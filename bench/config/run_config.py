@@ -159,12 +159,12 @@ class RunConfig(Settings):
             modes = ", ".join(mode.name for mode in MODES.values() if mode.load_units)
             return f"mode {self.mode} has no load that can be set while it runs: the modes {modes} have"
         if self.segments:
-            return f"{self.segments_flag} plans how this load changes, so nobody else may change it"
+            return f"{self.segments_flag} already plans how this load changes"
         if self.ramp_up:
-            return f"--ramp-up {self.ramp_up:g}s plans when users come, so nobody else may change their number"
+            return f"--ramp-up {self.ramp_up:g}s already plans when users start"
         if self.sessions_begin == "middle":
-            return "--sessions-begin middle plans how this load begins, so nobody may change it"
-        return "--until needs a load that stays, so it cannot be changed" if self.until else None
+            return "--sessions-begin middle plans how this load begins, so it cannot be changed"
+        return "--until needs a constant load, so it cannot be changed" if self.until else None
 
     def at(self, path: Path) -> RunConfig:
         """The same run, into this directory."""

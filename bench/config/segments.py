@@ -15,7 +15,7 @@ def steps_of(text: str) -> tuple[Segment, ...]:
     """Loads one after the other, each for the time behind the colon. Raises ValueError."""
     listed, colon, time = text.rpartition(":")
     if not colon:
-        raise ValueError(f"{text!r} does not say for how long: write loads and the time of each, 5,10,20:60s")
+        raise ValueError(f"{text!r} lacks a time: write loads and the time of each, 5,10,20:60s")
     lasts_ns = _time_ns(time)
     return tuple(Segment(load, load, lasts_ns) for load in loads.parse(listed))
 
@@ -32,7 +32,7 @@ def line_of(text: str) -> tuple[Segment, ...]:
     if max(first, last) > loads.MOST_LOAD:
         raise ValueError(f"{max(first, last):g} is not a load: give at most {loads.MOST_LOAD:,.0f}")
     if first == last:
-        raise ValueError(f"{text!r} does not change: a load that stays is --steps {first:g}:{time.strip()}")
+        raise ValueError(f"{text!r} does not change: for a constant load, write --steps {first:g}:{time.strip()}")
     return (Segment(first, last, _time_ns(time)),)
 
 
@@ -54,5 +54,5 @@ def checked_ramp(value: object) -> str:
 def _time_ns(text: str) -> int:
     lasts_s = values.seconds(text)
     if lasts_s <= 0:
-        raise ValueError(f"{text!r} is no time to send in: give more than 0 s behind the colon")
+        raise ValueError(f"{text!r} is not a time: give more than 0 s after the colon")
     return round(lasts_s * NS_PER_S)

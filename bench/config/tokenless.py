@@ -10,7 +10,7 @@ from bench.endpoints.choice import endpoint_of, name_of
 from bench.endpoints.inputs import FIELDS_OF_TEXT
 from bench.metrics import objectives, precision
 
-_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice")
+_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "store_texts")
 """Settings about generated text."""
 _OF_PROMPTS = (
     *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer", "check_usage",
@@ -43,13 +43,13 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
     ]
     bodies = [key for key in ("body", "body_template") if getattr(settings, key) is not None]
     if len(bodies) == 2:
-        found.append("--body and --body-template exclude each other: leave one of the two out")
+        found.append("--body and --body-template cannot be combined: use only one of them")
     if settings.dataset is not None and settings.recipe is not None:
         found.append(
             f"--dataset {settings.dataset}: a recipe makes prompts, and --endpoint http sends requests of a file"
         )
     elif settings.dataset is not None and bodies == ["body"]:
-        found.append("--body and --dataset exclude each other: rows are bodies; --body-template puts columns into one")
+        found.append("--body and --dataset cannot be combined: rows are bodies; --body-template puts columns into one")
     if settings.dataset is None and settings.rows != "auto":
         found.append("--rows says what --dataset holds: name the file with --dataset")
     if settings.dataset is not None and settings.rows == "columns" and settings.body_template is None:

@@ -172,9 +172,11 @@ def header(value: str) -> str:
     if not colon or not re.fullmatch(_HEADER_NAME, name.strip()):
         raise ValueError("a header is written NAME:VALUE, for example 'X-Tenant: a'")
     if name.strip().lower() in _FRAMING:
-        raise ValueError(f"the header {name.strip()} says how long a body is: it is set for each request, leave it out")
+        raise ValueError(
+            f"the header {name.strip()} gives the length of a body, which Trueload sets for each request: leave it out"
+        )
     if name.strip().lower() == _ID:
-        raise ValueError(f"the header {name.strip()} is set for each request, and its id is known by it: leave it out")
+        raise ValueError(f"the header {name.strip()} identifies each request, so Trueload sets it: leave it out")
     return f"{name.strip()}: {header_value(content, f'the value of header {name.strip()}')}"
 
 
@@ -186,7 +188,7 @@ def api_key(value: SecretStr | None) -> SecretStr | None:
 def header_name(value: str) -> str:
     """The name of a header, with nothing behind it. Raises ValueError."""
     if not re.fullmatch(_HEADER_NAME, value):
-        raise ValueError("it is the name of a header alone, for example X-Session-ID")
+        raise ValueError("give only the name of a header, for example X-Session-ID")
     if value.lower() in SET_BY_HTTP:
         raise ValueError(f"the header {value} is set for each request: name another header, for example X-Session-ID")
     return value
@@ -224,7 +226,7 @@ def url(value: str) -> str:
     try:
         parts = urlsplit(value)
     except ValueError as e:  # A bracket is missing, or what it holds is no address.
-        raise ValueError(f"{shown_url(value)!r} is no URL: write an IPv6 address as in http://[::1]:8000") from e
+        raise ValueError(f"{shown_url(value)!r} is not a URL: write an IPv6 address as in http://[::1]:8000") from e
     if parts.scheme not in ("http", "https"):
         raise ValueError(
             f"{shown_url(value)!r} does not begin with http:// or https://; for example {_with_scheme(value)}"
@@ -237,7 +239,7 @@ def url(value: str) -> str:
         encoded = parts.hostname.encode("idna").decode("ascii")
     except UnicodeError as e:
         raise ValueError(
-            f"{shown_url(value)!r}: no host has such a name (a part of it is empty, or over 63 long)"
+            f"{shown_url(value)!r}: not a valid host name (a part of it is empty, or over 63 characters)"
         ) from e
     if not parts.hostname.isascii():
         # The codec follows IDNA 2003; names with these letters are other names in IDNA 2008.
@@ -248,11 +250,11 @@ def url(value: str) -> str:
     if unsendable := re.search(r"[^!-~]+", parts.path):
         encoded = quote(unsendable[0], errors="replace")
         raise ValueError(
-            f"{shown_url(value)!r}: {unsendable[0]!r} cannot stand in a URL: write it percent-encoded, {encoded}"
+            f"{shown_url(value)!r}: {unsendable[0]!r} is not allowed in a URL: write it percent-encoded, {encoded}"
         )
     if not re.fullmatch(r"[!-~]*", parts.query):  # Its values may be secret.
         raise ValueError(
-            f"{shown_url(value)!r}: the query has characters that cannot stand in a URL: write them percent-encoded"
+            f"{shown_url(value)!r}: the query has characters that are not allowed in a URL: write them percent-encoded"
         )
     try:
         _ = parts.port
@@ -331,7 +333,7 @@ def _looked_for(path: str) -> Iterator[None]:
             Path(path).stat()
         yield
     except OSError as e:
-        raise ValueError(f"{path} cannot be looked for: {e.strerror}") from e
+        raise ValueError(f"{path} cannot be checked: {e.strerror}") from e
 
 
 def existing_file(path: str) -> str:

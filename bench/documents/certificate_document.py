@@ -53,7 +53,7 @@ MEANINGS: dict[str, tuple[Tone, str]] = {
 OTHER_CLOCK = (
     "The mock runs on another machine, so clocks are not compared. TTFT and E2EL are compared with the mock's time from the "
     "arrival of a request to its writes: their errors include the network, both ways. The lags of the stamps are not known. "
-    "TPOT, ITL and chunk gaps are compared as they are."
+    "TPOT, ITL and chunk gaps are compared as usual."
 )
 FOOTER = (
     "Made by Trueload from the run's records and the mock's ledger. Numbers are compared as docs/calibration.md says."

@@ -124,7 +124,7 @@ def load(summary: RunSummary) -> list[Fact]:
     row = summary.load
     rows = [Fact("Mode", row.mode, "What decides when a request is sent.")]
     if row.offered_rps is not None:
-        rows.append(Fact("Offered", f"{number(row.offered_rps)} requests/s", "The rate that was asked for."))
+        rows.append(Fact("Offered", f"{number(row.offered_rps)} requests/s", "The requested rate."))
     rows.append(Fact("Achieved", sent_rate(summary), "Sends, from the first to the last."))
     if row.concurrency is not None:
         rows.append(Fact("Users", number(row.concurrency), "Each sends its next request when a response ends."))
@@ -192,7 +192,7 @@ def client(summary: RunSummary) -> list[Fact]:
     ]  # fmt: skip
     if (pause := row.pause) is not None and pause.share_of_run is not None:
         found = f"{number(pause.longest_ms)} ms · {share(pause.share_of_run)} of the run"
-        rows.append(Fact("Longest pause", found, "The longest time that a worker's loop was due and did nothing."))
+        rows.append(Fact("Longest pause", found, "The longest time by which a worker's loop was late."))
     if row.cpu is not None:
         found = f"average {share(row.cpu.mean)} · max {share(row.cpu.max)}"
         rows.append(Fact("Processor", found, f"Over 90% in {share(row.cpu.seconds_over_90)} of the seconds."))
@@ -205,7 +205,7 @@ def client(summary: RunSummary) -> list[Fact]:
             )
         )
     if isinstance(priority := summary.run.priority, str):
-        rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once beside other programs."))
+        rows.append(Fact("Scheduling priority", priority, "Real-time wakes the client at once on a busy machine."))
     if row.connect_ms.n:
         found = f"{row.connect_ms.n:,} · {_of(row.connect_ms, 'p50', 'max', unit=' ms')}"
         rows.append(Fact("New connections", found, "No latency includes their set-up."))

@@ -71,7 +71,7 @@ def distribution(run: RunNumbers, metric: str, key: str, title: str, of: str) ->
     return Chart(
         key=key,
         title=title,
-        meaning=f"Share of {of} in each interval, and the share that is at most so long. Bins are at most 2% wide.",
+        meaning=f"Share of {of} in each interval, and the cumulative share. Bins are at most 2% wide.",
         x_title="ms, logarithmic",
         x=[k + 0.5 for k in range(bars)],
         x_span=(0, bars),

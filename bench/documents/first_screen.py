@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bench.documents import details, formatting, remarks
+from bench.documents import answers_section, details, formatting, remarks
 from bench.documents.details import has_tokens
 from bench.documents.document import (
     Banner,
@@ -37,7 +37,7 @@ TROUBLESHOOTING = "docs/troubleshooting.md"
 VERDICTS: dict[str, tuple[Tone, str]] = {
     "VALID": ("good", "The client measured correctly: nothing suggests that the client or the load went wrong."),
     "SUSPECT": ("warn", "Read the numbers with care: something in the measurement may have gone wrong."),
-    "INVALID": ("bad", "Do not use these numbers: the run did not measure what was asked for."),
+    "INVALID": ("bad", "Do not use these numbers: the run did not measure what you requested."),
     "FAILED": ("bad", "The target failed: these numbers cover only the requests that it answered."),
 }
 """The tone of each verdict, and what it means."""
@@ -50,6 +50,7 @@ def first_screen(summary: RunSummary) -> Sequence[Block]:
         *_warnings(summary),
         *_objectives(summary),
         _numbers(summary),
+        *answers_section.findings(summary),
         *_errors(summary),
         *_next(summary),
     )

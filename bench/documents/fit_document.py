@@ -88,7 +88,7 @@ def _steps(profile: Profile) -> Iterator[Block]:
         f"{fit.left_out:.1%} of the rows lie far off and were left out."
     )
     if decode:
-        note += " The decodes do not cost the same each: D is what they cost together, and b2 goes on behind it."
+        note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
     columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
     yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
     yield Facts("Limits", tuple(_limit(name, limit) for name, limit in limits.by_name().items()), half=True)
@@ -105,7 +105,7 @@ def _times(profile: Profile) -> Iterator[Block]:
         Row(text_cells(title, *(number(of[round(share * (len(of) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))))
         for title, of in (("TTFT without its prompt, ms", times.ttft_ms), ("Gap between tokens, ms", times.gap_ms))
     )
-    note = f"{seen.requests:,} requests with {seen.gaps:,} gaps. Steps of this server were not looked for."
+    note = f"{seen.requests:,} requests with {seen.gaps:,} gaps. This fit did not look for steps."
     columns = (Column("At the least load"), *map(Column, ("p10", "p50", "p90", "p99")))
     yield Table("Times at the least load", columns, rows, notes=(note,))
     facts = (
@@ -126,7 +126,7 @@ def _unknown(rows: Sequence[Unknown]) -> Iterator[Block]:
     if rows:
         pairs = ((Finding(f"{row.what}: {row.why}"), Finding("", command=row.command)) for row in rows)
         told = tuple(finding for pair in pairs for finding in pair)
-        yield Findings(told, "What these loads do not tell, and the run that would")
+        yield Findings(told, "What these loads cannot determine, and the run that would")
 
 
 def _runs(runs: Sequence[RunOfProfile]) -> Facts:
@@ -149,7 +149,12 @@ def _tile(replay: Replay, key: str) -> Tile:
 
 def _coefficient(name: str, one: FittedCoefficient) -> tuple[str, str, str, str]:
     low, high = ("?" if bound is None else number(bound) for bound in (one.low, one.high))
-    return name, COEFFICIENTS[name], number(one.value), f"{low} to {high}" if one.told else "not told by these loads"
+    return (
+        name,
+        COEFFICIENTS[name],
+        number(one.value),
+        f"{low} to {high}" if one.told else "not determined by these loads",
+    )
 
 
 def _limit(name: str, limit: FittedLimit) -> Fact:
@@ -180,7 +185,7 @@ def _residuals(bins: Sequence[Residuals]) -> Chart:
     )
     tips = [f"{name} decodes, {one.rows:,} rows" for name, one in zip(names, bins, strict=True)]
     return categories(
-        "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from what is fitted.",
+        "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from the fit.",
         "decodes in a step", names, tips, Panel("% of a step", lines),
     )  # fmt: skip
 

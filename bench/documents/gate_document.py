@@ -45,12 +45,12 @@ def verdict_line(content: GateResult) -> str:
     counts = content.counts
     if content.exit in (3, 4):
         bad = [run for run in content.runs if run.verdict in ("INVALID", "FAILED")]
-        because = bad[0].reasons[0] if bad[0].reasons else "no reason was written down"
+        because = bad[0].reasons[0] if bad[0].reasons else "no reason was recorded"
         return f"{bad[0].verdict}: {bad[0].directory} cannot be judged ({because})"
     said = ", ".join(f"{counts[name]} {name}" for name in ("failed", "held", "not shown") if counts[name])
     passed = "failed" if content.exit else "passed"
     if content.exit and not counts["failed"]:
-        return f"The gate failed: {said}, and --strict takes what is not shown for failed"
+        return f"The gate failed: {said}, and --strict counts not shown as failed"
     if not said:
         return f"The gate {passed}: nothing was judged"
     return f"The gate {passed}: {said}{'' if content.exit or not counts['not shown'] else _NOT_HELD}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STATS = {"mean": "average", "p50": "median", "p90": "P90", "p99": "P99", "max": "max"}
 _ENDS = {
-    "failed": ("failed", "A step of them failed, and with it the session."),
+    "failed": ("failed", "A step failed, and with it the session."),
     "cancelled": ("cancelled", "Their users left, as planned."),
     "cut": ("cut", "The run ended before they did: how long they would have taken is not known."),
     "begun_before": ("begun before the run", "In its warm-up, or the run entered their session in the middle."),
@@ -48,7 +48,7 @@ def _rows_of_sessions(summary: RunSummary) -> list[Fact]:
     found = [Fact("Sessions", " · ".join(parts), "Failed: with a turn that failed or was cancelled.")]
     if sessions.offered_per_s is not None:
         new = f"{number(sessions.offered_per_s)}/s"
-        found.append(Fact("New sessions", new, "The rate that was asked for."))
+        found.append(Fact("New sessions", new, "The requested rate."))
     if sessions.turns_not_sent:
         meaning = "Of failed sessions: a turn that fails ends its session."
         found.append(Fact("Turns not sent", f"{sessions.turns_not_sent:,}", meaning))
@@ -67,7 +67,7 @@ def rows(summary: RunSummary) -> list[Fact]:
         Fact("Completed", f"{jobs.counts.completed:,} in {jobs.sessions:,} sessions", "Begun and ended in the run."),
         *(Fact(f"Jobs {name}", f"{ends[end]:,}", meaning) for end, (name, meaning) in _ENDS.items() if ends[end]),
         Fact("Job seconds", _one_line(jobs.job_s, " s"),
-               "From when its first step was due to its last token, tools in it. Of completed jobs."),
+               "From when its first step was due to its last token, including tools. Of completed jobs."),
         Fact("Jobs an hour, one user", _with_interval(rates, "jobs_per_hour_per_user"), "3,600 s by the average job."),
         Fact("Jobs an hour, all", _with_interval(rates, "jobs_per_hour"), "Jobs that ended in the run."),
     ]  # fmt: skip
@@ -80,13 +80,13 @@ def rows(summary: RunSummary) -> list[Fact]:
     per_s, per_job, cached_from = tokens.per_s, tokens.per_job, tokens.cached_from
     speed = jobs.tokens_per_s_per_user
     found += [
-        Fact("Steps a job", _one_line(jobs.steps), "Requests, those of sub-agents among them."),
+        Fact("Steps a job", _one_line(jobs.steps), "Requests, including those of sub-agents."),
         Fact("Where the time went", parts, "Of completed jobs and the pauses of their users before them."),
         Fact("Fresh tokens", f"{number(per_s.fresh)}/s of {number(per_s.all)}/s",
                f"Input that no cache had, and output. Cached: {_said_by(cached_from)}."),
         Fact("Fresh tokens a job", f"{number(per_job.fresh)} of {number(per_job.all)}", "Of completed jobs."),
         Fact("Tokens/s for a user", " · ".join(f"{STATS[p]} {number(speed.of(p))}" for p in ("p50", "p90", "p99")),
-               "The inverse of that percentile of TPOT: P90 is what nine of ten requests had at least."),
+               "The inverse of that percentile of TPOT: nine of ten requests had at least the P90."),
     ]  # fmt: skip
     return found
 
@@ -114,8 +114,8 @@ def warnings(summary: RunSummary) -> list[str]:
             f"No job was completed, and {cut:,} were cut off by the end of the run: make it many times as long as a job."
         ]
     return [
-        f"{cut:,} jobs were cut off by the end of the run beside {completed:,} that were completed, long ones more often "
-        "than short ones: job seconds are too low. Make the run many times as long as a job."
+        f"{cut:,} jobs were cut off by the end of the run, and {completed:,} were completed. Long ones are cut "
+        "off more often, so job seconds are too low. Make the run many times as long as a job."
     ]
 
 

@@ -18,7 +18,7 @@ KINDS = {"class": ("classes", "Class"), "model": ("models", "Model")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
 _HEADS_OF_INPUTS = ("Sent", "E2EL p50", "p99", "req/s", "inputs/s", "Failed")
 _HEADS = ("Sent", "TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "Failed")
-NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run, so that those of all {} add up."
+NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run, so the rates of all {} add up."
 
 
 @dataclass(frozen=True, slots=True)

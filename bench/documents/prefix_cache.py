@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bench.results.server import PrefixCache
 
 MEANING = (
-    "Planned: what the prompts share. By replies, measured: what the server says in each reply, and in its metrics."
+    "Planned: the share that prompts have in common. By replies: as each reply says. Measured: by the server's metrics."
 )
 
 

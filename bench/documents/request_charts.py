@@ -78,7 +78,7 @@ def _against(
 
 def ttft_by_prompt(run: RunNumbers) -> Chart | None:
     """TTFT against the length of the prompt."""
-    meaning = "Each point is a request: a prompt takes the longer to read, the longer it is."
+    meaning = "Each point is a request: longer prompts take longer to read."
     fields = _Fields("input_tokens", "ttft_ms", "prompt tokens", "ms", "TTFT")
     return _against(run, "ttft_by_prompt", "TTFT against prompt tokens", meaning, fields)
 
@@ -110,9 +110,9 @@ def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
 
 def tokens_asked(run: RunNumbers) -> Chart | None:
     """Output tokens received against those that were asked for."""
-    meaning = "Each point is a request. Where the server keeps to what is asked, points lie on the diagonal."
+    meaning = "Each point is a request. If the server keeps to the requested length, points lie on the diagonal."
     fields = _Fields("output_tokens_asked", "output_tokens", "tokens asked for", "tokens received", "received")
-    return _against(run, "tokens_asked", "Output tokens, asked against received", meaning, fields, diagonal=True)
+    return _against(run, "tokens_asked", "Output tokens, requested against received", meaning, fields, diagonal=True)
 
 
 def _sent_s(row: ShownRequest) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.documents import (
+    answers_section,
     calibration_words,
     details,
     formatting,
@@ -79,6 +80,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         Section("Charts", tuple(_charts(numbers)), level=Level.PAGE),
         *_requests(summary, page),
         *_server(summary),
+        *answers_section.section(summary),
         *_replies(summary),
         *_gpu(summary),
         Section("How good is the measurement?", tuple(_measurement(summary))),
@@ -126,8 +128,9 @@ def _span(window: SteadyWindow) -> str:
 
 
 LATENCY_NOTE = (
-    "Small figures under a value are its 95% confidence interval, or “too few” where there are not enough independent "
-    "values for one. Requests wait in one queue, so that n values are worth fewer independent ones: ~ says how many "
+    "Small figures under a value are its 95% confidence interval, or “too few” if there are not enough "
+    "independent values for one. Requests wait in one queue, so they are not independent: ~ says how many "
+    "independent values they are worth "
     "(docs/statistics.md). Values marked ± 0.1% come from a histogram of that precision. Quantiles interpolate between "
     "neighbours, as in numpy."
 )
@@ -240,7 +243,7 @@ def _requests(summary: RunSummary, page: PageData | None) -> Iterator[Section]:
     blocks: list[Block] = [_request_table(title, rows) for title, rows in tables if rows]
     if blocks:
         link = ("requests.jsonl", "requests.jsonl")
-        text = "Every request is a line of this file, beside this page in the directory of the run:"
+        text = "This file, in the directory of the run, has one line per request:"
         blocks.append(Paragraph(text, link, Level.PAGE))
         yield Section("Requests one by one", tuple(blocks), level=Level.PAGE)
 

@@ -16,7 +16,8 @@ _HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/
 _HEADS = ("TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "in flight", "failed")
 NOTE = (
     "Latencies in ms, of requests sent in the measured time: a step is measured once it has settled (10 s, or 2.5 times the "
-    "p90 of E2EL; at most half of it). A rising load is shown in ten parts, none of them settled: read no capacity from it."
+    "p90 of E2EL; at most half of it). A rising load is shown in ten parts, none of them settled: do not read a "
+    "capacity from it."
 )
 
 

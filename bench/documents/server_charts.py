@@ -24,7 +24,7 @@ def requests(run: RunNumbers) -> Chart | None:
     lines = [Line(name, series[name], tone=tone) for name, tone in kinds if name in series]
     if not lines:
         return None
-    meaning = "Requests that the server works on, and those that wait inside it, by its own metrics."
+    meaning = "Requests that run and that wait inside the server, by its own metrics."
     return over_time(run, "server_requests", "Inside the server: requests", meaning, (Panel("requests", tuple(lines)),))
 
 

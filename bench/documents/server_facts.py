@@ -81,7 +81,7 @@ def server_view(summary: RunSummary) -> ServerView | None:
     return ServerView(
         kind=server.kind or "a server of an unknown kind",
         where=", ".join(server.urls),
-        span=f"{window.of}, {span}" + ("" if window.covered else ", of which only a part was seen"),
+        span=f"{window.of}, {span}" + ("" if window.covered else ", of which only a part was read"),
         sentences=(*server.limits, *_agreement(server), *_trouble(server)),
         mismatch=None if server.reconciliation is None else server.reconciliation.mismatch,
         levels=tuple(_level_rows(server, generates=has_tokens(summary))),
@@ -141,7 +141,7 @@ def _agreement(server: Server) -> list[str]:
 def _trouble(server: Server) -> list[str]:
     found = []
     if server.restarts:
-        found.append("the server began to count anew while the load ran: it was started again")
+        found.append("the server's counters began again during the load: it was restarted")
     if server.failed_scrapes:
         asked = server.failed_scrapes + server.scrapes
         found.append(f"{server.failed_scrapes} of {asked} times the server gave no metrics ({server.error})")

@@ -155,7 +155,7 @@ def _cell(row: SweepNumber, name: str) -> Cell:
 def _marks(sweep: SweepContent) -> Iterator[str]:
     marked = [point for point in sweep.points if point.status != "VALID"]
     for point in marked[:_REASONS_SHOWN]:
-        counted = "" if point.usable else "; its numbers count for nothing else"
+        counted = "" if point.usable else "; its numbers are not used elsewhere"
         reason = point.reasons[0] if point.reasons else "see its report"
         yield f"{point.load:,g} {sweep.unit} is {point.status}{counted}: {reason}"
     if (left := len(marked) - _REASONS_SHOWN) > 0:

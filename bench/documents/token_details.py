@@ -32,7 +32,7 @@ def tokens(summary: RunSummary) -> list[Fact]:
         if found.compared:
             text = f"{found.differ:,} of {found.compared:,} requests differ"
             rows.append(
-                Fact(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens asked for.")
+                Fact(f"{side.capitalize()} tokens asked", text, "Tokens received, compared with tokens requested.")
             )
     if (contradicted := row.contradicted).requests:
         text = f"{contradicted.requests:,} of {contradicted.judged:,} requests; the first: {contradicted.first}"
@@ -78,7 +78,7 @@ def _uncounted(row: Tokens) -> list[Fact]:
     ]
     over, doubted = row.over_limit, row.doubted
     if over.requests:
-        text = f"{over.requests:,} of {over.judged:,} replies have more tokens than were asked for"
+        text = f"{over.requests:,} of {over.judged:,} replies have more tokens than requested"
         rows.append(Fact("Over max_tokens", text, "The server does not keep to max_tokens."))
     if doubted.requests:
         text = f"{doubted.requests:,} of {doubted.judged:,} replies; the first: {doubted.first}"

@@ -116,7 +116,7 @@ def _together(settings: Settings, require: float | None, *, complete: bool) -> l
 
 def _load_kind(text: str) -> str:
     if text not in KINDS:
-        raise ValueError(f"{text!r} is none of {', '.join(KINDS)}")
+        raise ValueError(f"{text!r} is not one of {', '.join(KINDS)}")
     return text
 
 

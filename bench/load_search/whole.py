@@ -57,7 +57,7 @@ def plan(
     wrong = list(problems)
     for name, instead in LEFT_TO_THE_SEARCH.items():
         if given.get(name) is not None:
-            wrong.append(f"--{name.replace('_', '-')} does not go with a search: {instead}")
+            wrong.append(f"--{name.replace('_', '-')} cannot be combined with a search: {instead}")
     kept = None if resume is None else resume.kept()
     kind = own.get("load", "rate") if kept is None else kept.get("load_kind")
     base: RunConfig | None = None

@@ -58,7 +58,7 @@ def plan(
         if given.get(name) is not None:
             if name in ("concurrency", "rate"):
                 instead = f"write --loads {name}={given[name]}, or several: {name}=5,10,20"
-            wrong.append(f"--{name.replace('_', '-')} does not go with a sweep: {instead}")
+            wrong.append(f"--{name.replace('_', '-')} cannot be combined with a sweep: {instead}")
     loads = base = None
     repeats = _whole("repeats", own.get("repeats", "1"), wrong)
     if "loads" not in own:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
+RESPONSE_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
 
 
 class Steps:
@@ -188,7 +188,9 @@ def distributions(columns: Columns, series: Series) -> Distributions:
         responses_per_s=rates(series.completed),
         traffic=Traffic(bytes_in_per_s=rates(series.bytes_in), bytes_out_per_s=rates(series.bytes_out)),
         response_time_intervals=intervals(times),
-        response_time_quantiles=[TimeQuantile(q=q / 100, ms=quantile(times, q / 100)) for q in _QUANTILES if times],
+        response_time_quantiles=[
+            TimeQuantile(q=q / 100, ms=quantile(times, q / 100)) for q in RESPONSE_QUANTILES if times
+        ],
         status_codes=by_status(columns),
         ttft=MedianOverTime(p50_ms=_medians(series.ttft_ms)),
         tpot=MedianOverTime(p50_ms=_medians(series.tpot_ms)),

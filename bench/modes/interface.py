@@ -373,14 +373,14 @@ def ramp_ns(settings: Settings) -> int:
 
 
 def segment_problems(settings: Settings, *, unit: str, whole: bool) -> list[str]:
-    """What does not go with a load that changes over time; `unit`: of the load."""
+    """What cannot be combined with a load that changes over time; `unit`: of the load."""
     flag_of_it, segments = settings.segments_flag, settings.segments
     if not segments:
         return []
-    exclusive = {"concurrency": "says how many users there are", "rate": "says the rate (with --mode rate)",
+    exclusive = {"concurrency": "says how many users there are", "rate": "sets the rate (with --mode rate)",
                  "requests": "says when the load ends", "duration": "says when the load ends"}  # fmt: skip
     problems = [
-        f"{flag_of_it} and {flag(key)} exclude each other: {flag_of_it} {says}"
+        f"{flag_of_it} and {flag(key)} cannot be combined: {flag_of_it} {says}"
         for key, says in exclusive.items()
         if getattr(settings, key) is not None
     ]

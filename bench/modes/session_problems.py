@@ -31,7 +31,7 @@ def problems_of_sessions(settings: Settings, given: Collection[str]) -> list[str
     unfit = ["columns", "text", "repeated_text", *(["tools", "tool_choice"] if recorded else ["bad_rows"])]
     for key in unfit:
         if key in given:
-            problems.append(f"{flag(key)} does not go with sessions: they have their own rows, in English words")
+            problems.append(f"{flag(key)} cannot be combined with sessions: they have their own rows, in English words")
     if settings.dataset is not None:
         wrong = [key for key in ("turns", "think_time") if key in given]
         says = "the rows of a file of sessions say" if settings.recipe is None else "the recipe says"
@@ -72,12 +72,14 @@ def _recipe_problems(settings: Settings, given: Collection[str], *, recorded: bo
 
 
 def _recorded_problems(settings: Settings, given: Collection[str]) -> list[str]:
-    """What does not go with sessions that begin when a recording says."""
+    """What cannot be combined with sessions that begin when a recording says."""
     problems = []
     if not is_recording(settings):
         problems.append("--sessions-begin recorded needs recorded sessions: name a file of them with --dataset")
     wrong = [key for key in ("concurrency", "rate", "ramp", "steps") if key in given]
-    return problems + [f"{flag(key)} does not go with --sessions-begin recorded, which says when" for key in wrong]
+    return problems + [
+        f"{flag(key)} cannot be combined with --sessions-begin recorded, which says when" for key in wrong
+    ]
 
 
 def _users_problems(settings: Settings, given: Collection[str]) -> list[str]:
@@ -91,7 +93,7 @@ def _rate_problems(settings: Settings, given: Collection[str]) -> list[str]:
     problems = shape_problems(settings, given)
     if settings.max_concurrency is not None:
         problems.append(
-            "--max-concurrency does not go with sessions at a --rate: to hold so many sessions, use --concurrency"
+            "--max-concurrency cannot be combined with sessions at a --rate: to limit the sessions, use --concurrency"
         )
     if settings.ramp_up:
         problems.append("--ramp-up is for users, and sessions at a --rate have none")

@@ -34,7 +34,9 @@ class Throughput(UsersMode):
         """It must be known how much everything is."""
         problems = []
         if settings.concurrency is not None:
-            problems.append("--concurrency does not go with --mode throughput: use --max-concurrency for its cap")
+            problems.append(
+                "--concurrency cannot be combined with --mode throughput: use --max-concurrency for its cap"
+            )
         if settings.requests is None and settings.max_concurrency is None:
             problems.append(_HOW_MUCH)
         return problems

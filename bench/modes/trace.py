@@ -38,7 +38,7 @@ class Trace(OpenLoopMode):
         if settings.dataset is None:
             problems.append("--mode trace needs --dataset: a file whose rows say when they are sent (at_s, or a trace)")
         if settings.concurrency is not None:
-            problems.append("--concurrency does not go with --mode trace: to cap a trace, use --max-concurrency")
+            problems.append("--concurrency cannot be combined with --mode trace: to cap a trace, use --max-concurrency")
         if settings.recipe is not None and not _has_times(settings.recipe):
             problems.append(
                 f"--mode trace needs the times of requests, and the recipe {settings.recipe} has no gaps: use --rate"

@@ -40,7 +40,7 @@ def death(status: int) -> str:
         return f"ended with status {status}"
     by = f"was killed by {signal.Signals(-status).name}"
     # Nobody else sends it unasked, and who gets it can say nothing of its own.
-    return f"{by} (which the system does where memory runs out)" if -status == signal.SIGKILL else by
+    return f"{by} (which the system does when memory runs out)" if -status == signal.SIGKILL else by
 
 
 def end(processes: Sequence[subprocess.Popen[bytes]], within_s: float) -> None:

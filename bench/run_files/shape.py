@@ -37,7 +37,7 @@ def unlike_json(content: object) -> str | None:
         where, value = left.pop()
         count += 1
         if count > MOST_VALUES:
-            return f"it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"
+            return f"it has more than {MOST_VALUES:,} values, or an alias (*) that refers to itself"
         if isinstance(value, dict):
             left += [((f"{where}.{key}" if where else str(key))[:_LONGEST], inner) for key, inner in value.items()]
         elif isinstance(value, list):

@@ -15,8 +15,8 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if dispatched and records is not None:
         missing = abs(dispatched - records)
         sentence = (
-            f"the dispatcher handed {dispatched:,} requests over and there are {records:,} records: what is "
-            "missing is in no number"
+            f"the dispatcher handed {dispatched:,} requests over and there are {records:,} records: the missing "
+            "ones are in no number"
         )
         share = missing / dispatched
         findings.append(Finding("littles_law", limits.records_missing.of(share), share, sentence))
@@ -35,5 +35,5 @@ def files(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     if not evidence.lost:
         return []
     lost = len(evidence.lost)
-    sentence = f"{'; '.join(evidence.lost)}: what they would show is not judged"
+    sentence = f"{'; '.join(evidence.lost)}: the signs that need it were not checked"
     return [Finding("files", limits.files_lost.of(lost), lost, sentence)]

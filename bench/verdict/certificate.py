@@ -103,7 +103,7 @@ def _way_in(found: LedgerCalibration, limits: Limits) -> list[Finding]:
         status = milder(absolute.of(off_ms), relative.of(off_ms / ttft[0] if ttft[0] else 0.0))
         sentence = (
             f"calibration: the mock got requests {value:+.3f} ms after the client says it sent them ({stat}): "
-            "every latency from `sent` on has this in it"
+            "every latency from `sent` on includes this"
         )
         findings.append(Finding("calibration", status, off_ms, sentence))
     return findings

@@ -51,8 +51,8 @@ def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
         return []
     drift_ms, node = evidence.clock_drift
     sentence = (
-        f"the clock of node {node} went {drift_ms:.1f} ms astray from the driver's while the load went on: its latencies "
-        "stand, and numbers over time (arrivals, requests in flight, series) are off by that"
+        f"the clock of node {node} drifted {drift_ms:.1f} ms from the driver's during the load: its latencies "
+        "are right, but numbers over time (arrivals, requests in flight, series) are off by that"
     )
     return [Finding("clock_drift", limits.clock_drift_ms.of(drift_ms), drift_ms, sentence)]
 
@@ -71,8 +71,8 @@ def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     harm = worst((user_stamps(evidence, limits), sends))
     what = "what it sent" if harm is sends else "its time stamps"
     sentence = (
-        f"the client waited for a processor {share:.1%} of the time, and {what} can be late by it: other programs keep this "
-        "machine busy"
+        f"the client waited for a processor {share:.1%} of the time, and {what} can be late: other programs "
+        "keep this machine busy"
     )
     if evidence.priority_remedy is not None:
         sentence += f" ({evidence.priority_remedy})"

@@ -70,7 +70,7 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
             continue
         off = abs(plan.rate_difference)
         sentence = (
-            f"{where}sent {plan.sent_rps:.2f} requests/s where the drawn plan has {plan.planned_rps:.2f} "
+            f"{where}sent {plan.sent_rps:.2f} requests/s instead of the planned {plan.planned_rps:.2f} "
             f"({off:.1%} apart)"
         )
         # A few sends in a few ms have another rate where one of them is a ms late: that is lateness, and has its sign.

@@ -77,8 +77,8 @@ def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     planned = evidence.planned_share or 0.0
     beyond = max(shares) - planned
     sentence = (
-        f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was planned: prompts "
-        "that it had seen before make TTFT shorter"
+        f"the server took {max(shares):.1%} of the prompt tokens from its cache, where {planned:.1%} was "
+        "planned: prompts that it had seen before have a shorter TTFT"
     )
     return [Finding("cache_hits", limits.cache_hits_unplanned.of(beyond), beyond, sentence)]
 

@@ -12,7 +12,7 @@ def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     share = evidence.summary.tokens.asked_against_got.output.share
     if not evidence.exact_lengths or share is None:
         return []
-    sentence = f"{share:.1%} of the replies do not have the output tokens that were asked for"
+    sentence = f"{share:.1%} of the replies do not have the requested number of output tokens"
     return [Finding("output_tokens", limits.output_tokens_off.of(share), share, sentence)]
 
 

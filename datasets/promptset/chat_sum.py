@@ -53,7 +53,7 @@ class ChatSum:
     def tokens(self, users: Sequence[int], answers: Sequence[int], system: int | None = None) -> int:
         """Tokens of a prompt by those of its texts: one message of the user more than there are answers."""
         if len(users) != len(answers) + 1:
-            raise ValueError("a chat has one message of the user more than answers")
+            raise ValueError("a chat must have one more user message than answers")
         if system is not None and self.system is None:
             raise ValueError("this template takes no system prompt")
         own = 0 if system is None else (self.system or 0) + system
@@ -134,8 +134,8 @@ def _try(tokenizer: Tokenizer, bank: SentenceBank, found: ChatSum, *, with_syste
     if wrong is not None:
         chat, counted, added = wrong
         raise NotASum(
-            f"{tokenizer.name}: a chat of {len(chat)} messages has {counted} tokens, and its messages add up to {added}: the "
-            "template changes messages by where they stand"
+            f"{tokenizer.name}: a chat of {len(chat)} messages has {counted} tokens, and its messages add up to "
+            f"{added}: the template changes messages by their position"
         )
 
 

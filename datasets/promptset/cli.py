@@ -29,7 +29,7 @@ from promptset.tools import ignored_note
 
 _DESCRIPTION = """\
 Write prompts with an exact number of tokens, as the tokenizer of the target counts them. One JSON object per line:
-{prompt or messages, input_tokens, output_tokens}. A file gets a manifest beside it, which says what the file holds.
+{prompt or messages, input_tokens, output_tokens}. A manifest next to each file describes it.
 """
 
 _EPILOG = """\
@@ -169,7 +169,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument_group("what to make").add_argument
     add("--count", metavar="N", help="number of prompts (default: 100; with --from: all rows)")
     add("--input-tokens", metavar="DIST", help="tokens per prompt (default: 1024)")
-    add("--output-tokens", metavar="DIST", help="tokens to ask for in the answer (default: 128)")
+    add("--output-tokens", metavar="DIST", help="tokens to request for the answer (default: 128)")
     add("--text", metavar="KIND", default=WORDS, help=f"kind of text: {', '.join(NAMES)} (default: {WORDS})")
     add(
         "--repeated-text",
@@ -181,7 +181,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--repeat", dest="repeat", action=_Renamed, help=argparse.SUPPRESS, default=argparse.SUPPRESS)
     add("--prefix", metavar="SPEC", help="shared prefixes, such as tokens=512,groups=4 (default: none)")
     add("--gaps", metavar="DIST", help="times between requests; each row then says when to send it (default: none)")
-    add("--turns", metavar="DIST", help="make sessions of so many turns; each turn adds --input-tokens")
+    add("--turns", metavar="DIST", help="make sessions with this many turns; each turn adds --input-tokens")
     add("--think-time", metavar="DIST", help="in sessions: time between an answer and the next turn (default: 0s)")
     add("--chat", action="store_true", help="write messages instead of prompts; the chat template's tokens count")
     add("--tools", metavar="FILE", help="with --chat: a JSON list of OpenAI tools for every chat; their tokens count")
@@ -203,7 +203,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--columns", metavar="SPEC", help="columns to read, ours=theirs: prompt=question,output_tokens=len")
     add("--bad-rows", metavar="fail|skip", default="fail", help="stop at bad rows, or skip them (default: fail)")
     add = parser.add_argument_group("what to write").add_argument
-    add("--out", metavar="FILE", help="the file to write, with a manifest beside it (default: -, which is stdout)")
+    add("--out", metavar="FILE", help="the file to write, with a manifest next to it (default: -, which is stdout)")
     add("--force", action="store_true", help="overwrite the file")
     add(
         "--format", metavar="F", default="rows", help=f"format of the rows: {', '.join(OUTPUT_FORMATS)} (default: rows)"

@@ -35,8 +35,8 @@ def load_directory(folder: Path, file: str) -> Tokenizer:
         raise SpecError(f"{path} is read by transformers, which is not installed: {_INSTALL}, or {_INSTEAD}")
     if not any((folder / name).is_file() for name in ("tokenizer_config.json", "config.json")):
         raise SpecError(
-            f"{path} alone does not say which special tokens are added to a text: put the model's tokenizer_config.json "
-            f"beside it, or {_INSTEAD}"
+            f"{path} alone does not say which special tokens are added to a text: put the model's "
+            f"tokenizer_config.json next to it, or {_INSTEAD}"
         )
     try:
         return _tokenizer_of(str(folder), _from_pretrained(str(folder), local_files_only=True))

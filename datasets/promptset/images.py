@@ -71,7 +71,7 @@ def parse(text: str) -> ImagePlan:
         raise SpecError(f"images {text!r}: write some of {', '.join(_KEYS)} once each, for example {_EXAMPLE}")
     problems = []
     if "size" in given and ("width" in given or "height" in given):
-        problems.append(f"images {text!r}: size says width and height: leave these out")
+        problems.append(f"images {text!r}: size sets width and height: leave them out")
     pair = re.fullmatch(r"([0-9]+)x([0-9]+)", given.get("size", "1024x768"))
     texts = {"n": given.get("n", "1"), "width": given.get("width", pair[1] if pair else given.get("size", ""))}
     if "height" in given or (pair and "width" not in given):

@@ -149,7 +149,7 @@ def _context_limit(
     wrong += [] if options.text == WORDS else [f"--text {options.text}"]
     wrong += [] if options.repeat == "0" else [f"--repeated-text {options.repeat}"]
     problems += [
-        f"{flag} does not go with --recipe {options.recipe}: the recipe says what its sessions are" for flag in wrong
+        f"{flag} cannot be combined with --recipe {options.recipe}: the recipe describes its sessions" for flag in wrong
     ]
     if options.context_limit is None:
         return None

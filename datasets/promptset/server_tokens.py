@@ -219,7 +219,7 @@ def _base(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as e:
-        raise SpecError(f"{url} is no URL ({e}): write http://host:port") from e
+        raise SpecError(f"{url} is not a URL ({e}): write http://host:port") from e
     path = parts.path.rstrip("/")
     for ending in ("/chat/completions", "/completions", "/embeddings", "/tokenize", "/v1"):
         path = path.removesuffix(ending)

@@ -32,7 +32,7 @@ _TEXT_BYTES, _MEMORY_BYTES, _TOKENS_PER_S = 6, 560, 300_000
 
 @dataclass(frozen=True, slots=True)
 class SimulatedPrompts(Iterator[Sample]):
-    """SimulatedPrompts data without end; `sample_at` gives any of it directly. made by `simulated_prompts`."""
+    """An endless sequence of samples. `sample_at` returns any of them. Made by `simulated_prompts`."""
 
     maker: PromptMaker
     input_tokens: Distribution
@@ -139,7 +139,7 @@ def _too_short(input_tokens: Distribution, least: int, maker: PromptMaker, prefi
 
 
 def too_long(input_tokens: Distribution) -> list[str]:
-    """What is wrong with lengths that nobody can mean; nothing where they can be made."""
+    """The problems of lengths that are too long to make; empty if there are none."""
     if 1.0 - input_tokens.share_below(MOST_TOKENS + 1) <= _RARE:
         return []
     tokens = input_tokens.constant

@@ -69,8 +69,8 @@ class Tokenizer(ABC):
         """The text of each token that is not special, by id. Raises SpecError if it is not known."""
 
     def parts(self, text: str) -> list[str] | None:
-        """The parts of a text that are tokenized apart from each other, so that its tokens are the sum of theirs; None where
-        that is not known."""
+        """The parts of a text that are tokenized apart from each other, so that its tokens are the sum of theirs;
+        None if that is not known."""
         return None
 
     def count(self, text: str) -> int:
@@ -160,7 +160,7 @@ class LocalTokenizer(Tokenizer):
         return self._backend.token_strings(ids)
 
     def vocabulary(self) -> list[str]:
-        """What each token that is not a special one decodes to."""
+        """The text of each token that is not special, by id."""
         return self._backend.vocabulary()
 
     def render_chat(

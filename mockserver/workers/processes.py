@@ -147,4 +147,4 @@ def _how(code: int) -> str:
     except ValueError:
         return f"was killed by signal {-code}"
     # Nobody else sends it unasked, and who gets it can say nothing of its own.
-    return f"{by} (which the system does where memory runs out)" if -code == signal.SIGKILL else by
+    return f"{by} (which the system does when memory runs out)" if -code == signal.SIGKILL else by

@@ -196,12 +196,12 @@ def test_a_mock_that_refuses_the_host_name_is_quoted() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--url", "http://127.0.0.1:1", "--mock", "--ttft 1ms"], "leave one of the two out"),
-        (["--url", "http://127.0.0.1:1", "--sweep"], "leave one of the two out"),
-        (["--sweep", "rate=5", "--concurrency", "3"], "--concurrency and --sweep exclude each other"),
+        (["--url", "http://127.0.0.1:1", "--mock", "--ttft 1ms"], "use only one of them"),
+        (["--url", "http://127.0.0.1:1", "--sweep"], "use only one of them"),
+        (["--sweep", "rate=5", "--concurrency", "3"], "--concurrency and --sweep cannot be combined"),
         (["--sweep", "5"], "write concurrency=1,10,100"),
-        (["--full", "--rate", "5"], "--rate and --full exclude each other: each check has its own"),
-        (["--full", "--mock", "--ttft 1ms"], "--mock and --full exclude each other"),
+        (["--full", "--rate", "5"], "--rate and --full cannot be combined: each check has its own"),
+        (["--full", "--mock", "--ttft 1ms"], "--mock and --full cannot be combined"),
         (["--sweep", "rate=5", "--ramp-up", "3s"], "--ramp-up is for users, and mode rate has none"),
     ],
 )

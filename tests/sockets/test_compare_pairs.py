@@ -86,7 +86,7 @@ def test_a_seed_changes_arrivals_and_nothing_else() -> None:
         (["--run", "a.yaml", "b.yaml", "--pairs", "x"], "--pairs x: give a number from 2 to 100"),
         (["--run", "a.yaml", "c.yaml"], "concurrency differs (4 against 8), so that the runs could not be compared"),
         (["--run", "a.yaml", "missing.yaml"], "missing.yaml"),
-        (["runs/a", "--run", "a.yaml", "b.yaml"], "--run makes the runs, and directories name some that exist"),
+        (["runs/a", "--run", "a.yaml", "b.yaml"], "--run makes new runs, and directories name existing ones"),
         (["--pairs", "5", "runs/a", "runs/b"], "--pairs is for runs that --run makes"),
         (["runs/a"], "name 2 to 26 directories to compare: there is 1"),
         ([], "name 2 to 26 directories to compare: there are 0"),

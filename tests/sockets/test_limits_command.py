@@ -60,7 +60,7 @@ def test_a_quick_measurement_climbs_every_ladder_and_is_kept_for_this_machine(tm
 
 @pytest.mark.parametrize(
     ("flags", "said"),
-    [(("--out", "a", "--no-store"), "leave one of the two out"), (("--quik",), "--quik"), (("--format", "xml"), "xml")],
+    [(("--out", "a", "--no-store"), "use only one of them"), (("--quik",), "--quik"), (("--format", "xml"), "xml")],
 )
 def test_wrong_usage_is_told_before_anything_is_measured(flags: tuple[str, ...], said: str, tmp_path: Path) -> None:
     ran = limits(tmp_path, *flags)

@@ -35,7 +35,7 @@ def test_the_ids_are_those_of_the_text_that_would_be_sent() -> None:
 def test_what_has_no_ids_is_refused() -> None:
     with pytest.raises(UsageError) as caught:
         resolve({"url": "http://h", "prompt_ids": True})
-    assert "is for --endpoint completions: chat takes texts alone" in caught.value.problems[0]
+    assert "is for --endpoint completions: chat takes only texts" in caught.value.problems[0]
     assert "needs the model's own tokenizer" in caught.value.problems[1]
 
 

@@ -115,9 +115,9 @@ def test_what_does_not_go_with_quality_is_told_at_once(url: str, capsys: pytest.
     for part in (
         "--alone 1: give a whole number from 2 to 100",
         "--margin 2: not a share",
-        "--check-answers does not go with quality: --share says",
+        "--check-answers cannot be combined with quality: --share says",
         "did you mean canary?",
     ):
         assert part in said
     assert main(["quality", "--url", url, "--mode", "sessions", "--requests", "5"]) == Exit.USAGE
-    assert "--share does not go with --mode sessions" in capsys.readouterr().err
+    assert "--share cannot be combined with --mode sessions" in capsys.readouterr().err

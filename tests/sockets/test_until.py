@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 PROGRAM = b"bench.load.precision_program"
 KILLED = (
     "--until could not end the run: the process that judges it was killed by SIGKILL "
-    "(which the system does where memory runs out)"
+    "(which the system does when memory runs out)"
 )
 
 

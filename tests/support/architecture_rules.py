@@ -103,7 +103,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.driver": frozenset({"bench.errors", "bench.load_search", "bench.series.drive"}),
     "bench.load_search.run_visits": frozenset(
-        {"bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest", "bench.series.runs"}
+        {"bench.answers.checked", "bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest",
+         "bench.series.runs"}
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
@@ -256,7 +257,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.run_facts": frozenset(
-        {"bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
+        {"bench.answers.checked", "bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
          "bench.run_files.run_directory", "bench.schedule"}
     ),
     "bench.evaluate": frozenset({"bench"}),
@@ -305,13 +306,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
-         "bench.run_files.run_state",
-         "bench.run_files.writable", "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
-          "bench.verdict.limits", "promptset.recipes"}
+         "bench.run_files.run_state", "bench.run_files.shape", "bench.run_files.writable", "bench.secrets",
+         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.recipes",
+         "promptset.whole_file"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
+    ),
+    # The charts of a live page are those of its report.
+    "bench.console.live_charts": frozenset(
+        {"bench.console", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.page_data",
+         "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
     ),
     "bench.console.report_text": frozenset(
         {"bench.console", "bench.documents", "bench.load_search", "bench.load_sweep.stored", "bench.report"}

@@ -81,4 +81,4 @@ def test_a_record_that_is_lost_is_missed_however_long_the_run(requests: int, sta
     )
     assert law.records == law.dispatched - 1
     assert max((f.status for f in found), key=list(Status).index) is status
-    assert any("is in no number" in f.sentence for f in found if f.status is not Status.VALID)
+    assert any("are in no number" in f.sentence for f in found if f.status is not Status.VALID)

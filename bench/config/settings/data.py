@@ -30,7 +30,7 @@ class Data(BaseModel):
     )
     output_tokens: Tokens | None = option(
         None,
-        "tokens to ask for in each reply",
+        "tokens to request for each reply",
         group="data",
         metavar="DIST",
         otherwise=f"{DEFAULT_OUTPUT_TOKENS}, or what the rows of --dataset say",
@@ -57,7 +57,7 @@ class Data(BaseModel):
     )
     tools: str | None = option(
         None,
-        "a JSON list of tools (as of OpenAI's chat) that every simulated chat offers; --input-tokens includes them",
+        "a JSON list of tools (as in OpenAI's chat) that every simulated chat offers; --input-tokens includes them",
         group="data",
         metavar="FILE",
     )
@@ -66,7 +66,7 @@ class Data(BaseModel):
         "whether the model must call a tool: auto, required, none, or the name of the tool",
         group="data",
         metavar="CHOICE",
-        otherwise="what the server does without: auto",
+        otherwise="the server's default, auto",
     )
     turns: Tokens | None = option(
         None, "mode sessions: turns in each session", group="data", metavar="DIST", otherwise=DEFAULT_TURNS
@@ -96,11 +96,11 @@ class Data(BaseModel):
     )
     reasoning_in_history: Literal["echo", "drop"] = option(
         "drop",
-        "mode sessions: what becomes of the server's reasoning in the history: given back, or left out as chat templates do",
+        "mode sessions: send the server's reasoning back in the history, or leave it out as chat templates do",
         group="data",
     )
     prefix: str | None = option(
-        None, "let prompts share a beginning, for example tokens=512,groups=4", group="data", metavar="SPEC"
+        None, "let prompts share a prefix, for example tokens=512,groups=4", group="data", metavar="SPEC"
     )
     tokenizer: str | None = option(
         None,
@@ -110,7 +110,7 @@ class Data(BaseModel):
     )
     check_usage: bool = option(
         False,
-        "check the server's token counts although no --tokenizer is named: the default one is the target's",
+        "check the server's token counts with the default tokenizer, which must be the model's",
         group="data",
     )
     check_answers: Annotated[float | None, BeforeValidator(lambda v: None if v is None else values.part(v))] = option(
@@ -134,7 +134,7 @@ class Data(BaseModel):
     )
     prompt_ids: bool = option(
         False,
-        "endpoint completions: send the ids of each prompt's tokens in place of its text; needs the model's --tokenizer",
+        "endpoint completions: send the ids of each prompt's tokens instead of its text; needs the model's --tokenizer",
         group="data",
     )
     seed: int = option(
@@ -147,7 +147,7 @@ class Data(BaseModel):
     )
     same_prompts: bool = option(
         False,
-        "send the very same prompts in every run of this seed",
+        "send the same prompts in every run of this seed",
         group="data",
         otherwise="fresh texts, which no prefix cache knows",
     )

@@ -16,15 +16,15 @@ class Engine(BaseModel):
 
     server_metrics: Annotated[Many, AfterValidator(values.server_metrics)] = option(
         (),
-        "read the server's own metrics (Prometheus) each second: auto finds them beside its API, off leaves them, a URL "
-        "names their page; may be repeated, for replicas",
+        "read the server's own metrics (Prometheus) each second: auto looks for them next to its API, off reads "
+        "none, a URL names their page; may be repeated, for replicas",
         group="engine",
         metavar="auto|off|URL",
         otherwise="auto",
     )
     gpu_metrics: Annotated[str, AfterValidator(values.gpu_metrics)] = option(
         "auto",
-        "read the GPUs each second: auto asks this machine's driver (NVML) where the server is on it, off leaves them, a URL "
+        "read the GPUs each second: auto asks this machine's driver (NVML) if the server is on it, off reads none, a URL "
         "names the page of a DCGM exporter",
         group="engine",
         metavar="auto|off|URL",
@@ -39,7 +39,7 @@ class Engine(BaseModel):
         DEFAULT, "how requests are sent: " + ", ".join(TRANSPORTS), group="engine", metavar="NAME"
     )
     workers: Annotated[str, BeforeValidator(values.workers)] = option(
-        "auto", "processes that send the load; auto starts as many as the load needs", group="engine", metavar="N|auto"
+        "auto", "sending processes; auto starts as many as the load needs", group="engine", metavar="N|auto"
     )
     cluster: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.cluster(v))] = option(
         None,
@@ -61,7 +61,7 @@ class Engine(BaseModel):
     )
     cpu_priority: Literal["auto", "normal", "realtime"] = option(
         "auto",
-        "scheduling priority of the processes that send: realtime (SCHED_RR) wakes them at once beside a server on this "
-        "machine; auto takes it where the system allows it, and gives it back where they need most of a processor",
+        "scheduling priority of the sending processes: realtime (SCHED_RR) wakes them at once on a busy "
+        "machine; auto takes it if the system allows it, and gives it back if they need most of a processor",
         group="engine",
     )

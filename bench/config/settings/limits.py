@@ -22,7 +22,7 @@ class LimitsOfRun(BaseModel):
         30.0, "time limit for the probe, the one request before the load", group="limits", metavar="S"
     )
     wait_for_server: Seconds | None = option(
-        None, "wait at most so long for a server that is starting, before the load", group="limits", metavar="S"
+        None, "before the load, wait at most this long for a server that is starting", group="limits", metavar="S"
     )
     slo: Annotated[Many, AfterValidator(lambda v: tuple(values.objective(o) for o in v))] = option(
         (),

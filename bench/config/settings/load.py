@@ -29,7 +29,7 @@ class Load(BaseModel):
     )
     concurrency: Users = option(
         None,
-        "users of the modes concurrency and sessions: of sessions, so many are under way at a time",
+        "users in mode concurrency, sessions at the same time in mode sessions",
         group="load",
         metavar="N",
         otherwise=f"{DEFAULT_USERS}",
@@ -101,7 +101,7 @@ class Load(BaseModel):
         "stop sending after this many requests",
         group="load",
         metavar="N",
-        otherwise=f"{DEFAULT_REQUESTS} of sessions and files, where no length is given",
+        otherwise=f"{DEFAULT_REQUESTS} for sessions and files if no length is given",
         ge=1,
     )
     duration: Seconds | None = option(
@@ -109,7 +109,7 @@ class Load(BaseModel):
         "stop sending after this time",
         group="load",
         metavar="S",
-        otherwise=f"{DEFAULT_DURATION_S:g} in modes concurrency and rate, where no length is given",
+        otherwise=f"{DEFAULT_DURATION_S:g} in modes concurrency and rate if no length is given",
     )
     until: Annotated[Many, AfterValidator(values.precision_goals)] = option(
         (),
@@ -120,7 +120,7 @@ class Load(BaseModel):
     )
     cancel: Annotated[str | None, BeforeValidator(lambda v: None if v is None else values.cancellation(v))] = option(
         None,
-        "users who give up: this share of them closes the connection so long after the send: share=10%%,after=exp:mean=2s",
+        "users who give up: this share of them closes the connection this long after the send: share=10%%,after=exp:mean=2s",
         group="load",
         metavar="SPEC",
     )
@@ -136,12 +136,12 @@ class Load(BaseModel):
         f"requests were sent before the first of them, at most {MOST_AUTO_WARMUP_S}s",
         group="load",
         metavar="N|S|auto",
-        otherwise="0; auto where no length is given",
+        otherwise="0; auto if no length is given",
     )
     sessions_begin: Literal["first", "middle", "recorded"] = option(
         "first",
-        "mode sessions with --concurrency: begin the first session of each user with its first turn, or in its middle, where "
-        "a service that has run for long would find it; recorded: begin each when its recording says, in place of "
-        "--concurrency",
+        "mode sessions with --concurrency: begin the first session of each user with its first turn, or in its "
+        "middle, as in a service that has run for long; recorded: begin each when its recording says, in place "
+        "of --concurrency",
         group="load",
     )

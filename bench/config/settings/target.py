@@ -58,7 +58,7 @@ class Target(BaseModel):
     websocket: bool = option(
         False, "endpoint responses: send each conversation over a WebSocket of its own", group="target"
     )
-    ignore_eos: bool = option(False, "make replies exactly as long as asked for (vLLM, SGLang)", group="target")
+    ignore_eos: bool = option(False, "make replies exactly as long as requested (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
     ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
         option(None, "trust the certificate authorities in this PEM file (https)", group="target", metavar="FILE")

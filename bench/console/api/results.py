@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -27,6 +29,17 @@ EVENT_EVERY_NS = NS_PER_S // 2
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
 
 routes = APIRouter()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns whatever a damaged file of numbers raises into one sentence."""
+    try:
+        yield
+    except Exception as e:
+        said = " ".join(str(e).split())[:300]
+        again = f"python -m bench report {path.parent}"
+        raise Conflict(f"{path.name} cannot be read ({said}). To make it again: {again}") from e
 
 
 @routes.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
@@ -54,7 +67,9 @@ def request_table(console: TheConsole, task: str, form: str) -> Response:
 
 @routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row a metric")
 def numbers(console: TheConsole, task: str) -> Response:
-    content = exports.numbers(console.folder.file(task, SUMMARY))
+    path = console.folder.file(task, SUMMARY)
+    with _readable(path):
+        content = exports.numbers(path)
     return Response(content, media_type="text/csv", headers=_download(f"{task}.csv"))
 
 
@@ -69,7 +84,8 @@ def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
     headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
-    return PlainTextResponse(report_text(kind, path.parent), headers=headers)
+    with _readable(path):
+        return PlainTextResponse(report_text(kind, path.parent), headers=headers)
 
 
 @routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
@@ -137,11 +153,13 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
             if task.run is not None and task.run != run:
                 run, after = task.run, 0
                 yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
-            rows = await run_in_threadpool(console.live, name, after, run)
+            rows = await run_in_threadpool(console.counted_live, name, after, run)
         except NotFound:
             return
         for row in rows:
             after += 1
+            if row is None:
+                continue
             line = {**row, "warnings": warnings_of(row["client"])}
             event_id = f"{after}" if run is None else f"{after} {run}"
             yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)

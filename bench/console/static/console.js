@@ -40,6 +40,23 @@ if (start) {
 }
 document.addEventListener("renewed", addCopyButtons);
 
+// The settings under "More" that have a word in them.
+const find = document.getElementById("find");
+if (find) {
+  find.hidden = false;
+  find.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  find.addEventListener("input", () => {
+    const words = find.value.toLowerCase().split(/\s+/);
+    for (const field of document.querySelectorAll("#more .field")) {
+      const text = `${field.dataset.name.replaceAll("_", " ")} ${field.textContent}`.toLowerCase();
+      field.hidden = !words.every((word) => text.includes(word));
+    }
+    for (const group of document.querySelectorAll("#more .fields")) {
+      group.hidden = group.previousElementSibling.hidden = !group.querySelector(".field:not([hidden])");
+    }
+  });
+}
+
 // A link to a text becomes a button that copies it; without scripts it shows the text.
 document.addEventListener("click", async (event) => {
   const link = event.target.closest?.("a[data-copy]");
@@ -76,12 +93,13 @@ document.addEventListener("toggle", (event) => {
 const list = document.querySelector("#choice table");
 if (list) {
   // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
-  const moving = ".state:is(.queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
+  const moving = ".state:is(.being-read, .queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
   setInterval(async () => {
     if (document.hidden || !list.querySelector(moving) || list.querySelector(":popover-open")) return;
     const focused = document.activeElement?.closest?.("#choice tr")?.querySelector("input")?.value;
     const reply = await fetch(location.href).catch(() => null);
-    if (!reply?.ok) return;
+    if (!reply?.ok) return connectionLost(reply);
+    connectionFound();
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const fresh = page.querySelectorAll("#choice tbody");
     if (!fresh.length || list.querySelector(":popover-open")) return;

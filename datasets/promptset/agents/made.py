@@ -155,8 +155,8 @@ class _Texts:
                 return text, cached
             own = max(LEAST_TOKENS, own + planned.input_tokens - len(ids))
         raise SpecError(
-            f"{self._tokenizer.name}: no text makes a prompt of exactly {planned.input_tokens} tokens: its chat template "
-            "changes what was said before"
+            f"{self._tokenizer.name}: no text makes a prompt of exactly {planned.input_tokens} tokens: its chat "
+            "template changes earlier messages"
         )
 
 

@@ -1,8 +1,8 @@
-"""A law with its unit and its limits.
+"""A distribution: a law with its unit and its limits.
 
 - Tokens are whole: a draw is rounded to the nearest whole number. Times are nanoseconds.
 - `min` and `max` truncate: a draw outside is thrown away and drawn again, never moved to the limit. Both are included.
-- Without `min` there is none below 1 token or 0 ns, unless the user listed the values.
+- Without `min`, the least value is 1 token or 0 ns, unless the user listed the values.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Distribution:
 
     @property
     def constant(self) -> float | None:
-        """The one value that is ever drawn; None where there are several."""
+        """The value of a constant distribution; None if several values can be drawn."""
         listed = self.law.atoms(self.low, self.high)
         return listed[0][0] if listed is not None and len(listed) == 1 else None
 
@@ -81,7 +81,7 @@ class Distribution:
         Found by bisection of the closed-form cdf, until no number lies between: it is exact for lists of values too.
         """
         if not 0.0 < share < 1.0:
-            raise ValueError(f"a quantile is asked for by a share above 0 and below 1, not {share}")
+            raise ValueError(f"a quantile needs a share above 0 and below 1, not {share}")
         below, above = float(self.low) - 1.0, max(1.0, 2.0 * self.low)
         while self.cdf(above) < share:
             below, above = above, 2.0 * above
@@ -100,7 +100,7 @@ class Distribution:
                 above = middle
 
     def atoms(self) -> list[tuple[float, float]] | None:
-        """(value, probability) of every value that `sample` gives, in rising order; None where there are too many.
+        """(value, probability) of every value that `sample` gives, in rising order; None if there are too many.
 
         Times of a continuous law are too many, and so are tokens over a range of more than 65,536.
         """
@@ -117,7 +117,7 @@ class Distribution:
         return [(value, share / total) for value, share in listed if share > 0.0]
 
     def part(self, low: float, high: float) -> tuple[float, float]:
-        """P(low <= time <= high), and the mean of what lies there (ns): for times of a continuous law, in closed form."""
+        """P(low <= time <= high), and the mean of the times in that range (ns), for a continuous law in closed form."""
         low, high = max(low, self.low), min(high, self.high)
         mass = self.law.mass(low, high)
         if not mass > 0.0:

@@ -1,7 +1,7 @@
 """Data sets and traces from files: JSON Lines, JSON, CSV, text, Parquet; each row recognized by its keys and checked.
 
-A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without). They are
-loaded when they are asked for: most runs read no file.
+A kind of file is a class in `containers`, a kind of row a `Format` in `rows` (with a text) or `traces` (without). They
+are imported on first use, since most runs read no file.
 """
 
 from __future__ import annotations

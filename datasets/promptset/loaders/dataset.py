@@ -64,8 +64,8 @@ class DataSet(Sequence[Sample]):
         `salt` with the tokenizer, or the embedded one. `endpoints` has the names that rows may give, and whether each takes
         chats; None: any name. Raises SpecError with up to 20 bad rows by line, unless `bad_rows` is "skip".
 
-        `inputs_are`: `texts` where rows are embedded, `documents` where they are ranked, None where text is generated
-        from them: rows of the other kinds are bad.
+        `inputs_are`: `texts` for embeddings, `documents` for rerank, None for generated text; rows of other kinds
+        are bad.
         """
         self.path = path
         self.skipped: list[str] = []
@@ -372,7 +372,7 @@ def parse_columns(text: str) -> dict[str, str]:
         if not equals or not theirs:
             problems.append(f"{part!r} is not ours=theirs")
         elif ours not in ROW_KEYS:
-            problems.append(f"{ours!r} is none of {', '.join(ROW_KEYS)}")
+            problems.append(f"{ours!r} is not one of {', '.join(ROW_KEYS)}")
         else:
             columns[ours] = theirs
     if problems:

@@ -50,7 +50,7 @@ def _header_problems(headers: object) -> list[str]:
     problems = []
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
-            problems.append(f"headers: {name!r} is no name of a header")
+            problems.append(f"headers: {name!r} is not the name of a header")
         elif name.lower() in SET_BY_HTTP:
             problems.append(f"headers: {name} is set for each request: leave it out")
         elif not isinstance(value, str):

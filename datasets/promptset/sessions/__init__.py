@@ -1,8 +1,8 @@
 """Sessions: conversations of several turns, in which each request carries the history.
 
-A session is a graph of turns (`values`): which turns must have ended before a turn is due, and whose conversation it goes on
-with. A linear session, in which each turn follows the one before it, is the simplest graph. `rows` reads sessions from files,
-and `simulated` makes them.
+A session is a graph of turns (`values`): which turns must have ended before a turn is due, and whose conversation it
+continues. A linear session, in which each turn follows the previous one, is the simplest graph. `rows` reads sessions
+from files, and `simulated` makes them.
 """
 
 from promptset.sessions.rows import load_sessions, read_session

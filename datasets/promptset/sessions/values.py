@@ -1,13 +1,13 @@
-"""What a session is: turns, and the graph that says when each is sent and what was said before it.
+"""Sessions: turns, and the graph that decides when each turn is sent and which history it has.
 
 Two relations make the graph, and both point to earlier turns of the list alone, so no circle can be:
 
-- `after`: the turns that must have ended before this one is due. Turns that wait for the same turn run beside each other; a
-  turn that waits for several joins them.
-- `continues`: the turn whose conversation this one goes on with. A turn that continues none begins a conversation of its own:
-  a sub-agent, say, or a conversation whose history was compacted.
+- `after`: the turns that must have ended before this one is due. Turns that wait for the same turn run at the same
+time; a turn that waits for several joins them.
+- `continues`: the turn whose conversation this one continues. A turn that continues none begins a new conversation,
+for example of a sub-agent, or one whose history was compacted.
 
-Turns are numbered from 0, as they stand in the list. In files they have names (`rows`).
+Turns are numbered from 0, in the order of the list. In files they have names (`rows`).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ TURN_KEYS = (*_PLAIN_KEYS, *_GRAPH_KEYS, "after", "continues", "opening", "resul
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One message of the user, or what tools gave back, and when to send it. A count of None is unknown. The defaults are of
-    a linear session."""
+    """One message of the user, or the results of tools, and when to send it. A count of None is unknown. The
+    defaults make a linear session."""
 
     content: str = ""
     """The user's text; empty where there are results alone."""
@@ -79,7 +79,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """What the graph says of one turn, with nothing left to a default."""
+    """One turn in the graph, with all defaults filled in."""
 
     after: tuple[int, ...]
     """Numbers of the turns that must have ended before it is due."""
@@ -99,8 +99,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One planned conversation, with the conversations that branch from it. Raises SpecError, with every problem, where its
-    turns make no graph."""
+    """One planned conversation, with the conversations that branch from it. Raises SpecError with every problem if
+    its turns make no graph."""
 
     id: str
     turns: tuple[Turn, ...]
@@ -142,9 +142,9 @@ class Session:
     def conversation(
         self, turn: int, answers: Mapping[int, Answer | str | None] | None = None, *, reasoning: bool = False
     ) -> list[Message]:
-        """The messages of the request of a turn, by its number. `answers` are real ones (or their texts) by the numbers of
-        their turns; where one is not there, or None, the planned answer takes its place. `reasoning`: answers stand in the
-        history with theirs.
+        """The messages of the request of a turn, by its number. `answers` maps the numbers of turns to real answers
+        (or their texts); the planned answer replaces a missing one or None. With `reasoning`, answers in the history
+        keep their reasoning.
 
         Raises SpecError if an answer is missing.
         """
@@ -166,7 +166,7 @@ class Session:
         return line[::-1]
 
     def opening_of(self, turn: int) -> list[Message]:
-        """What stands before the first turn of a conversation."""
+        """The messages before the first turn of a conversation."""
         if self.turns[turn].opening:
             return list(self.turns[turn].opening)
         return [] if self.system is None else [{"role": "system", "content": self.system}]
@@ -181,7 +181,7 @@ class Session:
         return planned.answer is not None or bool(planned.answer_tool_calls)
 
     def answer_to(self, turn: int, real: Answer | str | None = None) -> Answer:
-        """The answer to a turn as it stands in the history: the real one, else the planned one. Raises SpecError without."""
+        """The answer to a turn in the history: the real one, else the planned one. Raises SpecError without either."""
         if real is None:
             planned = self.turns[turn]
             if not self.has_answer(turn):
@@ -233,7 +233,7 @@ def _turn_row(turn: Turn, names: Sequence[str]) -> dict[str, Any]:
 
 
 def names_of(turns: Sequence[Turn]) -> list[str]:
-    """What each turn is called in a row: its id, else its place in the list, counted from 1."""
+    """The name of each turn in a row: its id, else its place in the list, counted from 1."""
     return [str(place) if turn.id is None else turn.id for place, turn in enumerate(turns, 1)]
 
 
@@ -244,7 +244,7 @@ def _called(turns: Sequence[Turn], number: int) -> str:
 
 
 def graph_problems(turns: Sequence[Turn]) -> list[str]:
-    """Why these turns make no graph, a sentence for each problem."""
+    """The reasons why these turns make no graph, one sentence each."""
     problems: list[str] = []
     names = names_of(turns)
     first = {name: number for number, name in reversed([*enumerate(names)])}
@@ -274,7 +274,7 @@ def graph_problems(turns: Sequence[Turn]) -> list[str]:
                 f'{called}: an opening begins a conversation, and this turn continues another: add "continues": null'
             )
         if not turn.content and not turn.results:
-            problems.append(f"{called}: it says nothing: give it a content, or results")
+            problems.append(f"{called}: it is empty: give it a content, or results")
         known = continues is not None and 0 <= continues < number
         calls = turns[continues].answer_tool_calls if known and continues is not None else ()
         if calls and len(turn.results) != len(calls):
@@ -303,7 +303,7 @@ def _wrong_order(turns: Sequence[Turn], number: int, at: int) -> str:
         waits += new
     if number in found:
         return f"it comes after {_called(turns, at)}, which waits for this turn: neither would ever be sent"
-    return f"it comes after {_called(turns, at)}, which is further down: list turns behind those that they come after"
+    return f"it comes after {_called(turns, at)}, which is further down: list each turn after the turns that it comes after"
 
 
 def _after(turn: Turn, number: int) -> tuple[int, ...]:

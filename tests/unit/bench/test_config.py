@@ -55,15 +55,15 @@ def test_a_setting_that_a_file_gives_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         read_yaml(path)
     assert caught.value.problems == [
-        f"--config {path}, line 4: url stands in line 1 already: leave one of the two out",
-        f"--config {path}, line 5: max_errors stands in line 3 already: leave one of the two out",
+        f"--config {path}, line 4: url is already in line 1: use only one of them",
+        f"--config {path}, line 5: max_errors is already in line 3: use only one of them",
     ]
 
 
 def test_a_setting_that_a_line_gives_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text('{"url": "http://a", "url": "http://b"}')
-    with pytest.raises(UsageError, match=f"^--config {path}, line 1: url stands in line 1 already"):
+    with pytest.raises(UsageError, match=f"^--config {path}, line 1: url is already in line 1"):
         read_yaml(path)
 
 
@@ -74,7 +74,7 @@ def test_a_url_that_is_none_ends_no_command_with_a_traceback(capsys: pytest.Capt
         ["search", "--slo", "ttft:p99<1s"],
     ):
         assert cli.main([*command, "--url", "http://[::1:80"]) == 2
-        assert "'http://[::1:80' is no URL" in capsys.readouterr().err
+        assert "'http://[::1:80' is not a URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_aliases_that_repeat_without_end_are_refused(tmp_path: Path, text: str) 
     path = tmp_path / "run.yaml"
     path.write_text(text)
     with pytest.raises(
-        UsageError, match=r"run\.yaml: it has more than 100,000 values, or an alias \(\*\) that stands in itself"
+        UsageError, match=r"run\.yaml: it has more than 100,000 values, or an alias \(\*\) that refers to itself"
     ):
         read_yaml(path)
     path.write_text("header: &h [a, b]\nurl: x\n")
@@ -155,15 +155,15 @@ def test_a_run_of_the_default_length_can_be_made_again_with_a_number_of_requests
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ({"requests": "9"}, "--warmup auto needs a length in time, and --requests counts"),
-        ({"requests": "9", "duration": "9s"}, "--warmup auto needs a length in time, and --requests counts"),
+        ({"requests": "9"}, "--warmup auto needs a length in time, not --requests"),
+        ({"requests": "9", "duration": "9s"}, "--warmup auto needs a length in time, not --requests"),
         (
             {"mode": "sessions", "duration": "9s"},
             "--warmup auto is for --mode concurrency and rate, and this is mode sessions",
         ),
         ({"mode": "throughput", "max_concurrency": "2", "duration": "9s"}, "and this is mode throughput"),
         ({"steps": "1,2:5s"}, "--steps needs a --warmup in time"),
-        ({"dataset": "FILE"}, "--warmup auto needs --duration where --dataset is a file"),
+        ({"dataset": "FILE"}, "with a file in --dataset, --warmup auto needs --duration"),
     ],
 )
 def test_a_warm_up_is_found_only_where_a_load_stays_for_a_time(
@@ -226,7 +226,7 @@ def test_a_missing_url_says_how_to_give_one() -> None:
     with pytest.raises(UsageError) as raised:
         resolve({"rate": "5", "concurrency": "5"})
     assert "--url is missing: give the server's URL, for example --url http" in raised.value.problems[0]
-    assert any("exclude each other" in p for p in raised.value.problems)
+    assert any("cannot be combined" in p for p in raised.value.problems)
 
 
 def test_an_unknown_key_of_a_file_is_named_with_the_nearest_known_one() -> None:
@@ -257,30 +257,36 @@ def test_flags_win_over_the_file() -> None:
         ({"input_tokens": "lognormal:mean=200ms,cv=0.5"}, "--input-tokens:"),
         ({"output_tokens": "uniform:9..1"}, "--output-tokens:"),
         ({"url": "ftp://host"}, "does not begin with http:// or https://"),
-        ({"url": "http://[::1:80"}, "--url: 'http://[::1:80' is no URL: write an IPv6 address as in http://[::1]:8000"),
-        ({"url": "http://user:key@[::1"}, "--url: 'http://***@[::1' is no URL"),
-        ({"url": "http://a..b/"}, "--url: 'http://a..b/': no host has such a name"),
-        ({"url": f"http://{'a' * 64}.x/"}, "no host has such a name (a part of it is empty, or over 63 long)"),
+        (
+            {"url": "http://[::1:80"},
+            "--url: 'http://[::1:80' is not a URL: write an IPv6 address as in http://[::1]:8000",
+        ),
+        ({"url": "http://user:key@[::1"}, "--url: 'http://***@[::1' is not a URL"),
+        ({"url": "http://a..b/"}, "--url: 'http://a..b/': not a valid host name"),
+        ({"url": f"http://{'a' * 64}.x/"}, "not a valid host name (a part of it is empty, or over 63 characters)"),
         ({"url": "http://h\u00e9llo.x/"}, "write the name of the host in its ASCII form (xn--...): xn--hllo-bpa.x"),
         ({"url": "http://stra\u00dfe.x/"}, "write the name of the host in its ASCII form (xn--...)"),
         ({"url": "http://a b/"}, "'http://a b/': the name of a host has no spaces"),
-        ({"url": "http://h/\u4e2d/v1"}, "'\u4e2d' cannot stand in a URL: write it percent-encoded, %E4%B8%AD"),
-        ({"url": "http://h/a b/v1"}, "' ' cannot stand in a URL: write it percent-encoded, %20"),
-        ({"url": "http://h/\ud800"}, "cannot stand in a URL: write it percent-encoded"),
-        ({"url": "http://h/v1?key=\u00fcber"}, "'http://h/v1?key=***': the query has characters that cannot stand in"),
+        ({"url": "http://h/\u4e2d/v1"}, "'\u4e2d' is not allowed in a URL: write it percent-encoded, %E4%B8%AD"),
+        ({"url": "http://h/a b/v1"}, "' ' is not allowed in a URL: write it percent-encoded, %20"),
+        ({"url": "http://h/\ud800"}, "is not allowed in a URL: write it percent-encoded"),
+        (
+            {"url": "http://h/v1?key=\u00fcber"},
+            "'http://h/v1?key=***': the query has characters that are not allowed in",
+        ),
         (
             {"server_metrics": ["http://\u4e2d.x/metrics"]},
             "--server-metrics: 'http://\u4e2d.x/metrics': write the name",
         ),
         ({"out": ""}, "--out: it is empty: name a directory, or leave it out"),
-        ({"concurrency": True}, "--concurrency: must be a number, and yes, no, true and false are none (given: true)"),
-        ({"rate": False}, "--rate: must be a number, and yes, no, true and false are none (given: false)"),
-        ({"header": ["X-Request-ID: a"]}, "the header X-Request-ID is set for each request, and its id is known by it"),
+        ({"concurrency": True}, "--concurrency: must be a number, not yes, no, true or false (given: true)"),
+        ({"rate": False}, "--rate: must be a number, not yes, no, true or false (given: false)"),
+        ({"header": ["X-Request-ID: a"]}, "the header X-Request-ID identifies each request"),
         ({"url": "http://"}, "names no host"),
         ({"url": "http://host:99999"}, "--url:"),
         ({"header": ["no-colon"]}, "a header is written NAME:VALUE"),
-        ({"header": ["Content-Length: 5"]}, "the header Content-Length says how long a body is"),
-        ({"header": ["transfer-encoding:chunked"]}, "the header transfer-encoding says how long a body is"),
+        ({"header": ["Content-Length: 5"]}, "the header Content-Length gives the length of a body"),
+        ({"header": ["transfer-encoding:chunked"]}, "the header transfer-encoding gives the length of a body"),
         ({"header": ["bad name: x"]}, "a header is written NAME:VALUE"),
         ({"header": ["X-A: a\nb"]}, "characters that a header cannot carry"),
         ({"extra_body": "{'top_p': 1}"}, "not JSON"),
@@ -326,7 +332,7 @@ def test_flags_win_over_the_file() -> None:
         ({"max_errors": "500%"}, "--max-errors: '500%' is more than all requests: give at most 100%"),
         ({"slo": ["ttft:p99<500"]}, '--slo: "ttft:p99<500": ttft needs a unit: write 500ms, 500s or 500us'),
         ({"slo": ["tttft:p99<5ms"]}, "--slo: \"tttft:p99<5ms\": no metric is called 'tttft'; did you mean 'ttft'?"),
-        ({"tools": "a\0b"}, "--tools holds a zero byte, which no path and no text to send has"),
+        ({"tools": "a\0b"}, "--tools contains a zero byte"),
         ({"dataset": "/"}, "--dataset: / is a directory: name a file in it"),
         ({"ca_file": "/", "url": "https://h"}, "--ca-file: / is a directory: name a file"),
         ({"ca_file": __file__, "url": "https://h"}, "has no certificate in PEM"),
@@ -338,7 +344,7 @@ def test_flags_win_over_the_file() -> None:
         ),
         (
             {"extra_body": {"n": 2}, "mode": "sessions", "concurrency": 1},
-            "--extra-body asks for 2 choices (n), and a session",
+            "--extra-body asks for 2 choices (n), but a session",
         ),
         ({"burstiness": "0", "rate": "1"}, "--burstiness: must be at least 0.001"),
         ({"stream": "maybe"}, "--stream: must be true or false"),
@@ -357,9 +363,9 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
     [
         ({"rate": "5", "concurrency": "5"}, "to cap a rate, use --max-concurrency"),
         ({"mode": "rate"}, "--mode rate needs --rate"),
-        ({"mode": "concurrency", "rate": "5"}, "--rate does not go with --mode concurrency"),
+        ({"mode": "concurrency", "rate": "5"}, "--rate cannot be combined with --mode concurrency"),
         ({"mode": "throughput", "requests": "5", "concurrency": "5"}, "use --max-concurrency for its cap"),
-        ({"mode": "throughput", "requests": "5", "rate": "5"}, "--rate does not go with --mode throughput"),
+        ({"mode": "throughput", "requests": "5", "rate": "5"}, "--rate cannot be combined with --mode throughput"),
         ({"concurrency": "5", "max_concurrency": "5"}, "--max-concurrency caps a --rate: for 5 users"),
         ({"burstiness": "2"}, "--burstiness is for --mode rate and sessions, and this"),
         ({"arrivals": "gamma"}, "--arrivals is for --mode rate and sessions"),
@@ -369,8 +375,8 @@ def test_a_wrong_value_is_refused_with_its_place(flags: dict[str, Any], sentence
             {"mode": "sessions", "arrivals": "constant"},
             "--arrivals is about new sessions at a --rate, and none is given",
         ),
-        ({"mode": "sessions", "rate": "5", "concurrency": "5"}, "--rate and --concurrency exclude each other"),
-        ({"mode": "sessions", "rate": "5", "max_concurrency": "5"}, "to hold so many sessions, use --concurrency"),
+        ({"mode": "sessions", "rate": "5", "concurrency": "5"}, "--rate and --concurrency cannot be combined"),
+        ({"mode": "sessions", "rate": "5", "max_concurrency": "5"}, "to limit the sessions, use --concurrency"),
         (
             {"mode": "sessions", "rate": "5", "ramp_up": "5"},
             "--ramp-up is for users, and sessions at a --rate have none",
@@ -405,12 +411,12 @@ def test_a_data_set_and_the_shape_of_simulated_prompts_exclude_each_other(tmp_pa
     rows.write_text('{"prompt": "a"}\n')
     found = problems(dataset=str(rows), input_tokens="10", prefix="tokens=5", text="code", repeat="0.5")
     assert len(found) == 4
-    assert all("--dataset brings its own" in p for p in found)
+    assert all("--dataset has its own" in p for p in found)
 
 
 def test_insecure_and_a_ca_file_exclude_each_other() -> None:
     found = problems(url="https://h", insecure=True, ca_file=str(CERTIFICATE))
-    assert "leave one of the two out" in found[0]
+    assert "use only one of them" in found[0]
 
 
 def test_combinations_are_found_beside_wrong_values() -> None:
@@ -463,7 +469,7 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
         ({"websocket": True}, "--websocket needs --endpoint responses: chat has no WebSocket"),
         (
             {"websocket": True, "endpoint": "responses", "stream": False},
-            "--websocket and --no-stream exclude each other",
+            "--websocket and --no-stream cannot be combined",
         ),
         ({"websocket": True, "endpoint": "responses", "transport": "httpx"}, "--websocket needs --transport wire"),
         ({"mode": "sessions", "history": "stored"}, "--history stored needs --endpoint responses: chat keeps no"),
@@ -475,8 +481,8 @@ def test_no_error_quotes_a_secret(flags: dict[str, Any]) -> None:
             {"mode": "sessions", "history": "planned", "reasoning_in_history": "echo"},
             "--reasoning-in-history echo needs --history real: planned answers have no reasoning",
         ),
-        ({"mode": "sessions", "rate": 8.0, "concurrency": 3}, "exclude each other: leave one of the two out"),
-        ({"session_header": "X-Session: a"}, "it is the name of a header alone, for example X-Session-ID"),
+        ({"mode": "sessions", "rate": 8.0, "concurrency": 3}, "cannot be combined: use only one of them"),
+        ({"session_header": "X-Session: a"}, "give only the name of a header, for example X-Session-ID"),
         (
             {"session_header": "Content-Length"},
             "the header Content-Length is set for each request: name another header",
@@ -491,12 +497,12 @@ def test_ways_of_sending_a_history_that_cannot_be_are_refused(fields: dict[str, 
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"endpoint": "completions"}, "--tools are part of a chat"),
-        ({"url": "http://h/v1/completions"}, "--tools are part of a chat"),
+        ({"endpoint": "completions"}, "--tools need a chat"),
+        ({"url": "http://h/v1/completions"}, "--tools need a chat"),
         ({"dataset": __file__}, "the rows of --dataset bring their own"),
         ({"tools": __file__}, "is not JSON"),
         ({"tools": "nowhere.json"}, "cannot be read"),
-        ({"tool_choice": "clock"}, "--tool-choice: clock is none of auto, required, none, "),
+        ({"tool_choice": "clock"}, "--tool-choice: clock is not one of auto, required, none, "),
         ({"endpoint": "completions"}, "use one of chat, messages, responses"),
     ],
 )

@@ -247,7 +247,7 @@ def test_a_flag_without_its_value_is_refused() -> None:
         (["run", "--quiet=yes"], "--quiet takes no value (given: 'yes') (see python -m bench run --help)"),
         (
             ["completion", "csh"],
-            "shell: 'csh' is none of bash, zsh, fish, tcsh (see python -m bench completion --help)",
+            "shell: 'csh' is not one of bash, zsh, fish, tcsh (see python -m bench completion --help)",
         ),
         (["limits", "--foo"], "--foo is not a flag: python -m bench limits --help lists all"),
     ],
@@ -266,7 +266,7 @@ def test_what_argparse_refuses_is_said_plainly(words: list[str], said: str, caps
     ],
 )
 def test_a_choice_is_refused_in_the_same_words_by_each_version_of_python(said: str) -> None:
-    with pytest.raises(UsageError, match=r"^shell: 'csh' is none of bash, zsh \(see p --help\)$"):
+    with pytest.raises(UsageError, match=r"^shell: 'csh' is not one of bash, zsh \(see p --help\)$"):
         Parser(prog="p").error(f"argument shell: {said}")
 
 

@@ -127,8 +127,8 @@ def test_simulated_bodies_come_from_the_settings() -> None:
     [
         ({"model": "m"}, "--model is about prompts or models"),
         ({"output_tokens": 5}, "--output-tokens is about prompts or models"),
-        ({"body": "a", "body_template": "b"}, "--body and --body-template exclude each other"),
-        ({"body": "a", "dataset": __file__}, "--body and --dataset exclude each other"),
+        ({"body": "a", "body_template": "b"}, "--body and --body-template cannot be combined"),
+        ({"body": "a", "dataset": __file__}, "--body and --dataset cannot be combined"),
         ({"rows": "har"}, "--rows says what --dataset holds"),
         ({"dataset": __file__, "rows": "columns"}, "--rows columns needs --body-template"),
         ({"dataset": "chatbot"}, "a recipe makes prompts"),

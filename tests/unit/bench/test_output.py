@@ -89,7 +89,7 @@ def test_a_result_that_finds_no_room_is_said_with_where_it_lies(status: int, lef
             OSError(errno.ENOSPC, "No space left on device"),
             "No space left on device: make room, or name another directory",
         ),
-        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a: File name too long: give a path that is shorter"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), "a: File name too long: use a shorter path"),
         (MemoryError(), "the memory of this machine is full"),
     ],
 )

@@ -121,7 +121,7 @@ def test_an_endpoint_without_tools_gets_the_other_kinds() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mode": "sessions", "dataset": None}, "--check-answers does not go with --mode sessions"),
+        ({"mode": "sessions", "dataset": None}, "--check-answers cannot be combined with --mode sessions"),
         ({"endpoint": "embeddings", "output_tokens": None}, "--check-answers needs an endpoint that answers"),
         ({"endpoint": "completions", "probes": "tool=5"}, "the kind tool needs an endpoint with tools"),
         ({"check_answers": None, "probes": "5"}, "add --check-answers 5%"),

@@ -64,8 +64,8 @@ def test_the_formats_of_a_run_are_refused_for_several(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["report", str(run), str(run), "--format", "csv"]) == 2
-    assert "name the directory of one run" in capsys.readouterr().err
+    assert "name its directory" in capsys.readouterr().err
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.json").write_text("{}")
     assert cli.main(["report", str(tmp_path / "sweep"), "--requests", "csv"]) == 2
-    assert "name the directory of one run" in capsys.readouterr().err
+    assert "name its directory" in capsys.readouterr().err

@@ -101,7 +101,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("clock_drift", {"clock_drift": (100.1, "b")}, Status.INVALID),
     (
         "workers",
-        {"died": ["worker 1 was killed by SIGKILL (which the system does where memory runs out)"]},
+        {"died": ["worker 1 was killed by SIGKILL (which the system does when memory runs out)"]},
         Status.INVALID,
     ),
     ("run_queue", {"instrument.run_queue.mean": 0.021}, Status.SUSPECT),

@@ -83,13 +83,13 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     ),
     (
         "cache_hits", {"cached_share": 0.3, "planned_share": 0.25, "tokens.cached.share_beyond_head": 0.2},
-        "the server took 30.0% of the prompt tokens from its cache, where 25.0% was planned: prompts that it had seen "
-        "before make TTFT shorter", 0.05,
+        "the server took 30.0% of the prompt tokens from its cache, where 25.0% was planned: prompts that it "
+        "had seen before have a shorter TTFT", 0.05,
     ),
     (
         "cache_hits", {"cached_share": None, "tokens.cached.share_beyond_head": 0.2},
-        "the server took 20.0% of the prompt tokens from its cache, where 0.0% was planned: prompts that it had seen "
-        "before make TTFT shorter", 0.2,
+        "the server took 20.0% of the prompt tokens from its cache, where 0.0% was planned: prompts that it had "
+        "seen before have a shorter TTFT", 0.2,
     ),
     (
         "cache_hits", {"cache": cache_off(0.03)},
@@ -121,7 +121,7 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     ),
     (
         "files", {"lost": ["samples.jsonl is missing", "gpu.jsonl has 1 of 20 bytes"]},
-        "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: what they would show is not judged", 2,
+        "samples.jsonl is missing; gpu.jsonl has 1 of 20 bytes: the signs that need it were not checked", 2,
     ),
     (
         "sent_again", {"counts.sent": 120, "counts.retried_late": 117},
@@ -134,8 +134,8 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     ),
     (
         "run_queue", {"instrument.run_queue.mean": 0.05},
-        "the client waited for a processor 5.0% of the time, and its time stamps can be late by it: other programs keep "
-        "this machine busy", 0.05,
+        "the client waited for a processor 5.0% of the time, and its time stamps can be late: other programs "
+        "keep this machine busy", 0.05,
     ),
     ("cpu", {"instrument.cpu.seconds_over_90": 0.3},
      "the client used over 90% of a processor in 30% of its seconds: it may be the bottleneck", 0.3),
@@ -164,8 +164,8 @@ def test_usage_that_says_half_is_as_far_off_as_one_that_says_twice() -> None:
 def test_a_segment_is_named_by_its_times_and_only_where_it_is_bad() -> None:
     segments = [segment(0.0, rate_difference=0.001, dispersion_ratio=1.4), segment(30.0), {"plan": None}]
     (whole, _), (part, off) = said("sent_rate", {"segments": segments, f"{PLAN}.sent_rps": 99.0})
-    assert whole == "sent 99.00 requests/s where the drawn plan has 100.00 (0.0% apart)"
-    assert part == "from 30.0 to 60.0 s: sent 18.00 requests/s where the drawn plan has 20.00 (10.0% apart)"
+    assert whole == "sent 99.00 requests/s instead of the planned 100.00 (0.0% apart)"
+    assert part == "from 30.0 to 60.0 s: sent 18.00 requests/s instead of the planned 20.00 (10.0% apart)"
     assert off == 0.1
     (_, of_run), (burst, ratio) = said("sent_dispersion", {"segments": segments})
     assert (of_run, ratio) == (1.0, 1.4)
@@ -188,14 +188,14 @@ def test_a_busy_machine_names_its_remedy_and_what_it_can_have_harmed() -> None:
     late = {"instrument.run_queue.mean": 0.05, LATE: 10.5, "instrument.clock": {"kernel": 9, "user": 0, "mixed": 0}}
     ((sentence, _),) = said("run_queue", late, priority_remedy="nice it")
     assert sentence == (
-        "the client waited for a processor 5.0% of the time, and what it sent can be late by it: other programs keep this "
-        "machine busy (nice it)"
+        "the client waited for a processor 5.0% of the time, and what it sent can be late: other programs keep "
+        "this machine busy (nice it)"
     )
 
 
 def test_a_clock_that_went_astray_names_its_node() -> None:
     ((sentence, drift),) = said("clock_drift", {"clock_drift": (6.25, "gpu-2")})
-    assert sentence.startswith("the clock of node gpu-2 went 6.2 ms astray from the driver's while the load went on: ")
+    assert sentence.startswith("the clock of node gpu-2 drifted 6.2 ms from the driver's during the load: ")
     assert drift == 6.25
 
 
@@ -262,8 +262,8 @@ def test_when_requests_came_is_held_against_the_median_of_what_begins_with_them(
     assert found.of("calibration") is Status.VALID
     texts = [f.sentence for f in found.findings if "after the client says" in f.sentence]
     assert texts[1] == (
-        "calibration: the mock got requests +3.000 ms after the client says it sent them (p50): every latency from `sent` "
-        "on has this in it"
+        "calibration: the mock got requests +3.000 ms after the client says it sent them (p50): every latency "
+        "from `sent` on includes this"
     )
     assert len(texts) == 4
     short = [*rows[:2], CALIBRATION | {"metric": "ttft_ms", "stat": "p50", "true": 40.0, "measured": 40.0}]

@@ -262,4 +262,4 @@ def test_the_worst_finding_is_the_verdict_and_its_reason_stands_first() -> None:
     found = verdict({"tokens.mismatch.share": 0.5, f"{PLAN}.rate_difference": 0.1, "counts.failed": 100})
     assert found.status is Status.INVALID
     assert len(found.reasons) == 3
-    assert found.reasons[0].startswith("sent 100.00 requests/s where the drawn plan has 100.00 (10.0% apart)")
+    assert found.reasons[0].startswith("sent 100.00 requests/s instead of the planned 100.00 (10.0% apart)")

@@ -136,7 +136,7 @@ def test_a_running_usage_has_no_details() -> None:
             {"reply_details": ["cached_tokens"]},
             "--reply-details cached_tokens: only --engine batching has a prefix cache",
         ),
-        ({"reply_details": "speculative_decoding"}, "nothing is drafted; add --num-speculative-tokens"),
+        ({"reply_details": "speculative_decoding"}, "add --num-speculative-tokens"),
         ({"reply_details": ["speed"]}, "'cached_tokens', 'metrics', 'speculative_decoding' or 'timings'"),
     ],
 )

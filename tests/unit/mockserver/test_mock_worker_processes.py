@@ -54,7 +54,7 @@ def test_it_is_ready_once_when_all_are_and_a_signal_ends_it_without_a_word() -> 
     [
         (
             lambda: os.kill(os.getpid(), signal.SIGKILL),
-            "was killed by SIGKILL (which the system does where memory runs out)",
+            "was killed by SIGKILL (which the system does when memory runs out)",
         ),
         (lambda: os.kill(os.getpid(), signal.SIGHUP), "was killed by SIGHUP"),
         (lambda: os._exit(3), "ended unexpectedly with status 3"),

@@ -266,7 +266,7 @@ def test_options_that_a_recipe_of_sessions_says_itself_are_refused_together(caps
     assert main(["--recipe", "coding-agent", "--turns", "4", "--input-tokens", "9", "--count", "1"]) == 2
     said = capsys.readouterr().err
     for flag in ("--turns", "--input-tokens"):
-        assert f"{flag} does not go with --recipe coding-agent: the recipe says what its sessions are" in said
+        assert f"{flag} cannot be combined with --recipe coding-agent: the recipe describes its sessions" in said
     assert main(["--context-limit", "4000", "--count", "1"]) == 2
     assert "--context-limit needs a recipe of sessions" in capsys.readouterr().err
 

@@ -134,7 +134,9 @@ def test_columns_are_taken_by_the_names_that_are_given(file: Write) -> None:
 def test_wrong_columns_are_refused_all_at_once() -> None:
     with pytest.raises(SpecError) as caught:
         parse_columns("promt=a,output_tokens,prompt=")
-    assert [words in str(caught.value) for words in ("'promt' is none of prompt, ", "'output_tokens' is not ours")] == [
+    assert [
+        words in str(caught.value) for words in ("'promt' is not one of prompt, ", "'output_tokens' is not ours")
+    ] == [
         True,
         True,
     ]

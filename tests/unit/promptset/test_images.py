@@ -58,7 +58,7 @@ def test_no_two_are_alike_and_a_seed_makes_the_same_again() -> None:
         ("1024x768", "write some of n, size"),
         ("n=1,n=2", "once each"),
         ("format=gif", "the format 'gif' is not one of jpeg, png, webp"),
-        ("size=64x64,width=3", "size says width and height"),
+        ("size=64x64,width=3", "size sets width and height"),
         ("n=0", "n"),
         ("size=90000x10", "outside 1 to 8192"),
         ("size=exp:mean=5000", "limit it with min and max"),
@@ -87,7 +87,7 @@ def test_a_simulated_chat_has_its_text_and_the_images_and_unknown_input_tokens()
 
 
 def test_images_do_not_go_with_what_has_none() -> None:
-    with pytest.raises(UsageError, match="--images are parts of a chat, and the endpoint is completions"):
+    with pytest.raises(UsageError, match="--images need a chat, but the endpoint is completions"):
         resolve({"url": "http://h", "endpoint": "completions", "images": "n=1"})
 
 

@@ -67,7 +67,7 @@ def test_a_generated_prompt_may_name_a_model_too(tmp_path: Path) -> None:
         ({"model": 3, "output_tokens": 1}, "model must be a string that is not empty"),
         ({"priority": 1.5}, "priority must be a whole number, not 1.5"),
         ({"headers": ["a"]}, "headers must be an object of names and values"),
-        ({"headers": {"a b": "c"}}, "headers: 'a b' is no name of a header"),
+        ({"headers": {"a b": "c"}}, "headers: 'a b' is not the name of a header"),
         ({"headers": {"Host": "c"}}, "headers: Host is set for each request: leave it out"),
         ({"headers": {"X-Key": 5}}, "headers: the value of X-Key must be a string"),
         ({"headers": {"X-Key": "s3cret\r\nX-B: 1"}}, "headers: the value of X-Key has characters"),

@@ -132,7 +132,7 @@ def test_what_the_next_prompt_does_not_go_on_with_is_measured(
 
 
 def test_a_template_that_forgets_earlier_answers_is_no_sum(tmp_path: Path) -> None:
-    with pytest.raises(NotASum, match="the template changes messages by where they stand"):
+    with pytest.raises(NotASum, match="the template changes messages by their position"):
         chat_sum(with_template(tmp_path, FORGETS))
 
 

@@ -238,7 +238,7 @@ def test_the_first_turn_that_goes_on_with_another_is_on_its_line_and_later_ones_
         # What comes after a mistake is not said twice.
         ((turn(), turn(), turn(after=(5, 0), continues=1)), ["turn 3: after names turn 6, and there are 3"]),
         ((turn(), turn(after=(7,)), turn(after=(1,), continues=0)), ["turn 2: after names turn 8, and there are 3"]),
-        ((turn(content=""),), ["turn 1: it says nothing: give it a content, or results"]),
+        ((turn(content=""),), ["turn 1: it is empty: give it a content, or results"]),
         ((turn(content="", results=("r",)),), []),
         ((turn(opening=({"role": "user", "content": "a"},)),), []),
         ((turn(id="a"), turn(id="a"), turn(id="a")), [

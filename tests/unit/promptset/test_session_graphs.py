@@ -121,7 +121,7 @@ def a(*turns: dict[str, Any]) -> dict[str, Any]:
         (a({}, {"after": ["2"]}), "turn 2: it comes after itself: leave that out of after"),
         (
             a({}, {"after": ["3"]}, {"after": ["1"], "continues": "1"}),
-            "turn 2: it comes after turn 3, which is further down: list turns behind those that they come after",
+            "turn 2: it comes after turn 3, which is further down: list each turn after the turns that it comes after",
         ),
         (
             a({}, {"id": "b", "after": ["c"]}, {"id": "c", "after": ["b"], "continues": "b"}),

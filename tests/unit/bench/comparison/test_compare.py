@@ -339,7 +339,7 @@ def test_a_copy_of_a_run_is_named_on_the_other_side_and_on_its_own(tmp_path: Pat
     for sides, copy, original in (([a, copied], copied, a), ([a, b], beside, b / "1")):
         with pytest.raises(UsageError) as caught:
             read_sides(sides)
-        said = f"{copy} is a copy of {original}, the same run: leave one of the two out"
+        said = f"{copy} is a copy of {original}, the same run: use only one of them"
         assert caught.value.problems == [said]
 
 

@@ -105,7 +105,7 @@ def test_a_copy_of_a_search_or_of_a_sweep_is_refused(tmp_path: Path) -> None:
     for kind, original in measured.items():
         copied = tmp_path / f"copied-{kind}"
         shutil.copytree(original, copied)
-        with pytest.raises(UsageError, match=f"^{copied} is a copy of {original}: leave one of the two out"):
+        with pytest.raises(UsageError, match=f"^{copied} is a copy of {original}: use only one of them"):
             compare_directories([original, copied], margin=0.05)
 
 

@@ -163,7 +163,7 @@ def test_a_copy_is_a_directory_with_the_id_and_the_start_of_another() -> None:
         for path, started in (("x", "2026-11-01"), ("y", "2026-11-01"), ("z", "2026-11-02"))
     )
     assert copies([first, later, first]) == []
-    assert copies([first, later, again]) == ["y is a copy of x, the same run: leave one of the two out"]
+    assert copies([first, later, again]) == ["y is a copy of x, the same run: use only one of them"]
 
 
 def test_a_summary_that_can_be_used_is_read_as_it_is(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_side_keeps_the_runs_that_may_be_used_and_names_the_others() -> None:
     assert found.runs == (runs[1], runs[3])
     assert found.left_out == (
         (Path("runs/1"), "INVALID: the clock was set"),
-        (Path("runs/3"), "FAILED: no reason was written down"),
+        (Path("runs/3"), "FAILED: no reason was recorded"),
     )
 
 

@@ -73,7 +73,7 @@ def test_the_highest_load_itself_may_be_required() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"load": "rates"}, "'rates' is none of rate, concurrency, sessions"),
+        ({"load": "rates"}, "'rates' is not one of rate, concurrency, sessions"),
         ({"start": "abc"}, "'abc' is not a load: give a number of requests/s"),
         ({"start": "0"}, "--start: must be more than 0"),
         ({"start": "-3"}, "'-3' is not a load"),
@@ -109,7 +109,7 @@ def test_all_problems_are_said_at_once() -> None:
     with pytest.raises(UsageError) as refused:
         settings_of({"start": "x", "budget": "y", "precision": "z", "min": "5", "max": "3"}, GOALS)
     assert len(refused.value.problems) == 4
-    # What cannot be read is not blamed for what it does not go with.
+    # What cannot be read is not blamed for what it cannot be combined with.
     with pytest.raises(UsageError) as refused:
         settings_of({"start": "9", "max": "3", "require": "9", "budget": "y"}, GOALS)
     assert [problem.partition(":")[0] for problem in refused.value.problems] == ["--budget"]

@@ -70,7 +70,7 @@ def test_settings_that_the_command_refuses_are_refused_with_all_other_problems(t
             out=str(tmp_path / "a"),
         )  # fmt: skip
     said = "\n".join(raised.value.problems)
-    for flag in ("--start", "--budget", "--duration does not go with a search", "--output-tokens"):
+    for flag in ("--start", "--budget", "--duration cannot be combined with a search", "--output-tokens"):
         assert flag in said
     assert not (tmp_path / "a").exists()
 

@@ -37,7 +37,7 @@ def test_what_a_search_chooses_itself_is_refused_with_what_to_give_instead(
     flag = f"--{name.replace('_', '-')}"
     assert name in Settings.model_fields
     (line,) = refused(capsys, *URL, *SLO, flag, "5")
-    assert line == f"{flag} does not go with a search: {LEFT_TO_THE_SEARCH[name]}"
+    assert line == f"{flag} cannot be combined with a search: {LEFT_TO_THE_SEARCH[name]}"
 
 
 def test_every_problem_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,7 +46,7 @@ def test_every_problem_is_said_at_once(capsys: pytest.CaptureFixture[str]) -> No
         "--output-tokens", "none", "--nonsense",
     )  # fmt: skip
     assert lines[0] == "6 problems"
-    for said in ("rises with the load", "gets better as the load rises", "--rate does not", "--budget", "--output-tokens",
+    for said in ("rises with the load", "gets better as the load rises", "--rate cannot", "--budget", "--output-tokens",
                  "--nonsense is not a flag: python -m bench search --help-all lists all"):  # fmt: skip
         assert sum(said in line for line in lines) == 1, said
 

@@ -14,7 +14,7 @@ from bench.load_sweep.options import SET_BY_LOADS
 
 @pytest.mark.parametrize("name", SET_BY_LOADS)
 def test_what_the_loads_say_is_refused_beside_them(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"--{name} does not go with a sweep"):
+    with pytest.raises(UsageError, match=f"--{name} cannot be combined with a sweep"):
         bench.sweep("rate=5", url="http://127.0.0.1:1", out=str(tmp_path / "a"), **{name: "5"})  # type: ignore[arg-type]
 
 

@@ -256,7 +256,7 @@ def test_the_table_fits_its_columns_and_marks_what_was_not_measured() -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert "Not complete (interrupted): 10 of 10 runs." in text
     assert "Half of the greatest throughput is reached with 20.00 users (95%: 20.00–20.00)" in text.replace("\n", " ")
-    assert "512 users is INVALID; its numbers count for nothing else: the client was busy" in " ".join(text.split())
+    assert "512 users is INVALID; its numbers are not used elsewhere: the client was busy" in " ".join(text.split())
     assert "909.0–946.1" in text
 
 

@@ -86,11 +86,11 @@ def test_a_run_with_goals_has_a_cap(given: dict[str, str], duration: float | Non
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"steps": "5,10:20s"}, "--until needs a load that stays, and --steps changes it"),
-        ({"ramp": "1..5:20s"}, "--until needs a load that stays, and --ramp changes it"),
+        ({"steps": "5,10:20s"}, "--until needs a constant load, and --steps changes it"),
+        ({"ramp": "1..5:20s"}, "--until needs a constant load, and --ramp changes it"),
         (
             {"mode": "throughput", "requests": "5"},
-            "--until needs a load that stays (--mode concurrency, rate, sessions)",
+            "--until needs a constant load (--mode concurrency, rate, sessions)",
         ),
         ({"stream": False}, '--until "ttft:p90=10%": with --no-stream there is no ttft'),
         ({"until": "tpot:p90=10%", "output_tokens": "1"}, "replies of one token have no tpot"),

@@ -1,4 +1,4 @@
-"""Every mode: what its flags resolve to, how much load it plans, and what does not go with it."""
+"""Every mode: what its flags resolve to, how much load it plans, and what cannot be combined with it."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def test_update_leaves_the_baseline_alone_where_something_failed(
     slow = made_side(tmp_path / "slow", 3, first=30, requests=240, tpot_ms=6.0)
     status, document = judged(capsys, slow, "--baseline", baseline, "--update")
     assert (status, baseline.read_bytes()) == (1, before)
-    assert "is as it was: something failed" in document["notes"][-1]
+    assert "is unchanged, because something failed" in document["notes"][-1]
 
 
 def test_a_young_baseline_says_what_it_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +255,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
                      "--alpha x: not a share", "name it with --baseline FILE"):  # fmt: skip
         assert sentence in said
     assert gate() == 2
-    assert "name the run, or the runs" in capsys.readouterr().err
+    assert "name the runs to judge" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ OTHER: list[tuple[str, RequestRecord, str, str]] = [
     ),
     (
         "over", made_record(1, sent_ms=10, output_tokens_asked=2),
-        "Over max_tokens 1 of 2 replies have more tokens than were asked for",
-        "1 of 2 replies have more tokens than were asked for",
+        "Over max_tokens 1 of 2 replies have more tokens than requested",
+        "1 of 2 replies have more tokens than requested",
     ),
     ("again", made_record(1, sent_ms=10, attempts=2), "Sent again 1", ">Sent again<"),
 ]  # fmt: skip

@@ -68,7 +68,7 @@ def test_a_run_that_cut_off_many_jobs_is_warned_of() -> None:
     assert jobs.warnings(typed_summary(whole)) == []
     whole["jobs"]["counts"] |= {"completed": 90, "cut": 5}
     (said,) = jobs.warnings(typed_summary(whole))
-    assert said.startswith("5 jobs were cut off by the end of the run beside 90 that were completed")
+    assert said.startswith("5 jobs were cut off by the end of the run, and 90 were completed")
     assert said in run_page(whole, page_data_of_jobs())
     assert said in " ".join(run_text(whole).split())
     assert jobs.warnings(typed_summary(golden_summary())) == []

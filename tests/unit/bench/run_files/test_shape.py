@@ -145,7 +145,7 @@ ITSELF.append(ITSELF)
         ({"a": {1, 2}}, "a is no text, no number, and neither true nor false"),
         ({"a": b"x"}, "a is no text, no number, and neither true nor false"),
         ({"a": "x\ud800"}, "a holds half of a character"),
-        ({"a": ITSELF}, f"it has more than {MOST_VALUES:,} values, or an alias (*) that stands in itself"),
+        ({"a": ITSELF}, f"it has more than {MOST_VALUES:,} values, or an alias (*) that refers to itself"),
         ({"a": [2**63 - 1, -(2**63), 1.5, None, True, "\U0001f600"]}, None),
     ],
 )

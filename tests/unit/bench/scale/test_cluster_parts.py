@@ -215,7 +215,7 @@ def test_the_facts_of_this_machine_are_the_same_twice() -> None:
         ({"cluster": "head"}, "neither ray nor the address of a Ray cluster"),
         ({"workers_per_node": 2}, "add --cluster"),
         ({"runtime_env": "code"}, "add --cluster"),
-        ({"cluster": "ray", "workers_per_node": 2, "workers": "3"}, "exclude each other"),
+        ({"cluster": "ray", "workers_per_node": 2, "workers": "3"}, "cannot be combined"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(given: dict[str, Any], said: str) -> None:
