@@ -214,8 +214,7 @@ def test_a_heat_map_without_rows_still_has_an_axis() -> None:
 def test_a_legend_has_the_drawn_lines_that_may_be_in_it() -> None:
     def legend(*lines: Line) -> list[str]:
         chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", lines),))
-        panels: Any = page.chart_view(chart)["panels"]
-        (panel,) = panels
+        (panel,) = page.chart_view(chart)["panels"]
         return [line.name for _, line in panel["legend"]]
 
     plain, other = Line("a", [1.0]), Line("b", [1.0])
