@@ -15,6 +15,7 @@ stale_prefix take the words of another request, and which one that is depends on
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -77,6 +78,8 @@ class Answers:
         self._in_flight: dict[int, _InFlight] = {}
         self._last: dict[str, Solution] = {}
         """The last probe of each kind that was answered."""
+        self._last_codes: deque[str] = deque(maxlen=2)
+        """The code words of the last two probes that were answered."""
 
     def begin(self, key: int, right: Solution) -> None:
         """A request that asks a probe has arrived. The key is its own until `end` or `forget`."""
@@ -95,6 +98,8 @@ class Answers:
         ended = self._in_flight.pop(key, None)
         if ended is not None and ended.solution is not None:
             self._last[ended.solution.kind] = ended.solution
+            if (code := ended.solution.code) is not None and code not in self._last_codes:
+                self._last_codes.append(code)
 
     def answer(self, right: Solution, faults: Sequence[Fault], seed: int, key: StreamKey) -> Answer:
         """The answer to a probe, with the faults that change its words."""
@@ -124,8 +129,8 @@ class Answers:
                 garble(texts, at, fault.number("tokens"))
             elif choice.is_document:
                 continue
-            elif fault.name == "cross_talk" and (other := self._another(None)) is not None:
-                texts[start] = f" {other.words.strip()}"
+            elif fault.name == "cross_talk" and (others := self._others_words(None)) is not None:
+                texts[start] = f" {others}"
             elif fault.name == "batch_dependent":
                 chance = rng.stream(seed, "answer:batch_dependent", key)
                 at = start + int(chance.random() * (len(texts) - start))
@@ -135,17 +140,22 @@ class Answers:
                 altered.add(fault.name)
         return choice._replace(texts=texts, altered=frozenset(altered))
 
-    def _another(self, code: str | None) -> _InFlight | None:
-        """The latest other request in flight: one with a code word, if there is one."""
-        others = [other for other in reversed(self._in_flight.values()) if other.words.strip()]
-        coded = (other for other in others if other.solution is not None and other.solution.code not in (None, code))
-        return next(coded, next(iter(others), None))
+    def _others_words(self, code: str | None) -> str | None:
+        """The code word of the latest other probe, in flight or answered; without one the first words of the latest other
+        request. None if nothing else is in flight."""
+        others = [*reversed(self._in_flight.values())]
+        if not others:
+            return None
+        in_flight = [other.solution.code for other in others if other.solution is not None]
+        codes = (other for other in (*in_flight, *reversed(self._last_codes)) if other not in (None, code))
+        words = (stripped for other in others if (stripped := other.words.strip()))
+        return next(codes, None) or next(words, None)
 
     def _mixed_up(self, text: str, right: Solution) -> str:
-        other = self._another(right.code)
-        if other is None:
+        words = self._others_words(right.code)
+        if words is None:
             return text
-        return other.words.strip() if right.code is None else text.replace(right.code, other.words.strip())
+        return words if right.code is None else text.replace(right.code, words)
 
     def _changed(self, text: str, chance: rng.Random) -> str:
         """The text with one other word or number."""

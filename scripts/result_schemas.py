@@ -21,6 +21,7 @@ from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.gate import GateResult
+from bench.results.profile import Profile
 from bench.results.quality import QualityContent
 from bench.results.schema import descriptions, schema_of
 from bench.results.search import SearchContent
@@ -42,6 +43,7 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/report/baseline.schema.json": (Baseline, "baseline.json of Trueload"),
     "bench/report/gate.schema.json": (GateResult, "the JSON of python -m bench gate"),
     "bench/report/certificate.schema.json": (Certificate, "certificate.json of a Trueload calibration"),
+    "bench/fit/profile.schema.json": (Profile, "A profile of Trueload"),
     "bench/load_search/search.schema.json": (SearchContent, "search.json: a search for the load that a server holds"),
     "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
     "bench/report/quality.schema.json": (QualityContent, "quality.json of python -m bench quality"),

@@ -133,7 +133,10 @@ def _token(given: Namespace) -> str | None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         host.encode("idna")
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # asyncio sets TCP_NODELAY only on sockets that say their protocol, and create_server's have 0: each response on a
+        # connection that is used again would wait 40 ms for the acknowledgement of its first packet.
+        return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
     except UnicodeError as e:
         raise UsageError(f"--host {host}: not a valid host name (a part of it is empty, or over 63 characters)") from e
     except OSError as e:

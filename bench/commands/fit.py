@@ -7,9 +7,9 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from bench.clock import utc_now
 from bench.commands import fit_replay
@@ -18,11 +18,13 @@ from bench.documents.document import Level
 from bench.documents.fit_document import fit_document
 from bench.errors import Exit, UsageError
 from bench.fit.batching import Given, fit_batching
-from bench.fit.profile import to_document, to_sampled_document
+from bench.fit.profile import batching_profile, sampled_profile
 from bench.fit.read import read_runs
 from bench.fit.sampled import fit_sampled
 from bench.machine.identity import versions
 from bench.report import html, text
+from bench.results.base import to_plain
+from bench.results.profile import Profile
 from bench.rng import stream
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file
@@ -92,29 +94,29 @@ def main(argv: Sequence[str]) -> int:
             raise UsageError(
                 [f"--{name}: goes with --engine batching alone" for name in sorted(_flag_of(name) for name in limits)]
             )
-        document = sampled(runs, given.server)
+        profile = sampled(runs, given.server)
     else:
-        document = fitted(runs, limits, given.server)
-    content = _written(document, out)
+        profile = fitted(runs, limits, given.server)
+    content = _written(profile, out)
     if not given.no_replay:
-        _replay(document, given)
-        content = _written(document, out)
+        profile = _replayed(profile, given)
+        content = _written(profile, out)
     if given.format == "json":
         sys.stdout.write(content.decode())
     else:
-        text.show(fit_document(document), Level.USUAL)
+        text.show(fit_document(profile), Level.USUAL)
         if out is not None:
             print(f"\nprofile: {out}\npage: {page_of(out)}\nserve it: python -m mockserver --profile {out}")
     return Exit.GOOD
 
 
-def _written(document: Mapping[str, Any], out: Path | None) -> bytes:
+def _written(profile: Profile, out: Path | None) -> bytes:
     """The profile as a file, and put into place, with its page beside it."""
-    content = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    content = orjson.dumps(to_plain(profile), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is not None:
         try:
             out.write_bytes(content)
-            page_of(out).write_text(html.render(fit_document(document)), encoding="utf-8")
+            page_of(out).write_text(html.render(fit_document(profile)), encoding="utf-8")
         except OSError as e:
             raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another file") from e
     return content
@@ -125,15 +127,15 @@ def page_of(out: Path) -> Path:
     return out.with_suffix(".html")
 
 
-def _replay(document: dict[str, Any], given: Namespace) -> None:
-    """Put what the replays give into the profile."""
+def _replayed(profile: Profile, given: Namespace) -> Profile:
+    """The profile with what its loads give when they are sent to a mock with this profile."""
     with tempfile.TemporaryDirectory(prefix="trueload-fit-") as folder:
-        profile = Path(folder) / "profile.json"
-        profile.write_bytes(orjson.dumps(document))
-        observer = terminal(given.quiet)
+        file = Path(folder) / "profile.json"
+        file.write_bytes(orjson.dumps(to_plain(profile)))
         fitted_runs, held_out = ([Path(run) for run in runs] for runs in (given.runs, given.held_out))
-        document["replay"], problems = fit_replay.replay(profile, fitted_runs, held_out, observer)
-    document["warnings"] += problems + fit_replay.far_off(document["replay"])
+        replays, problems = fit_replay.replay(file, fitted_runs, held_out, terminal(given.quiet))
+    warnings = [*profile.warnings, *problems, *fit_replay.far_off(replays)]
+    return replace(profile, replay=replays, warnings=warnings)
 
 
 def _limits(given: Namespace) -> dict[str, float]:
@@ -174,7 +176,7 @@ def _place(path: Path) -> Path:
     return path
 
 
-def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> dict[str, Any]:
+def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | None) -> Profile:
     """The profile of these runs. Raises UsageError where they have too little to fit."""
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
@@ -189,10 +191,10 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
     except ValueError as e:
         raise UsageError(f"nothing was fitted: {e}") from e
     date = utc_now().isoformat(timespec="seconds")
-    return to_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+    return batching_profile(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
 
 
-def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
+def sampled(paths: Sequence[Path], server: str | None) -> Profile:
     """The same of times alone."""
     runs = read_runs(paths)
     try:
@@ -200,4 +202,4 @@ def sampled(paths: Sequence[Path], server: str | None) -> dict[str, Any]:
     except ValueError as e:
         raise UsageError(f"nothing was fitted: {e}") from e
     date = utc_now().isoformat(timespec="seconds")
-    return to_sampled_document(fit, runs, date=date, trueload=versions().get("trueload"), server=server)
+    return sampled_profile(fit, runs, date=date, trueload=versions().get("trueload"), server=server)

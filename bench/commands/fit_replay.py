@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench import load_test, manifest
-from bench.errors import Interrupted, TargetError, UsageError
+from bench import manifest
+from bench.errors import TargetError, UsageError
 from bench.evaluate import evaluate
 from bench.fit.curves import curves_of
 from bench.fit.streams import streams_of
 from bench.process.mock_process import running_mock
 from bench.results.numbers import Latency
+from bench.results.profile import Replay, ReplayedCurve, ReplayedNumber
 from bench.results.summary import from_json
 from bench.run_files.run_directory import SUMMARY, RunDirectory
+from bench.series.drive import drive, in_order
+from bench.series.runs import RunSeries
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
@@ -29,43 +33,55 @@ NOTABLE_OFF = 0.15
 """A median that is replayed further off than this has a warning."""
 
 
+@dataclass(frozen=True, slots=True)
+class _NotReplayed:
+    """Why a load was not sent again."""
+
+    why: str
+
+
 def replay(
     profile: Path, fitted: Sequence[Path], held_out: Sequence[Path], observer: Observer
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Replay], list[str]]:
     """What each load gave and gives again, for the profile's `replay`, and why some were not replayed.
 
     Raises Interrupted on Ctrl-C.
     """
-    found, problems = [], []
     with tempfile.TemporaryDirectory(prefix="trueload-replay-") as folder:
-        for number, path in enumerate((*fitted, *held_out)):
-            directory = RunDirectory.open(path)
-            config = manifest.read(directory).config
-            flags = f"--profile {shlex.quote(str(profile))}"
+        series = RunSeries(Path(folder), observer=observer)
+
+        def again(step: tuple[int, Path]) -> Replay | _NotReplayed:
+            number, path = step
             try:
-                with running_mock(
-                    flags, seed=config.seed, tokenizer=None if config.server_counts else config.tokenizer
-                ) as mock:
-                    observer.say(f"replaying {path}")
-                    again = load_test.run(_against(config, mock.url, Path(folder) / str(number)), observer=observer)
+                return _replayed(profile, path, series, str(number), held_out=path in held_out)
             except (TargetError, UsageError) as e:
-                problems.append(f"{path} was not replayed: {' '.join(str(e).split())}")
-                continue
-            if again.interrupted:
-                raise Interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
-            before = _summary(directory)
-            numbers = compared(before.latency, again.summary.latency)
-            curves = _curves(directory, RunDirectory.open(Path(again.directory.path)))
-            found.append({"name": path.name, "held_out": path in held_out, "numbers": numbers, "curves": curves})
-    return found, problems
+                return _NotReplayed(f"{path} was not replayed: {' '.join(str(e).split())}")
+
+        results, end = drive(in_order([*enumerate((*fitted, *held_out))]), again)
+    end.refuse_interrupted("interrupted while replaying: the file of --out has the profile, without its replay")
+    return [one for one in results if isinstance(one, Replay)], [
+        one.why for one in results if isinstance(one, _NotReplayed)
+    ]
 
 
-def _against(config: RunConfig, url: str, out: Path) -> RunConfig:
+def _replayed(profile: Path, path: Path, series: RunSeries, name: str, *, held_out: bool) -> Replay:
+    """Send the load of a run to a mock with the profile. Raises TargetError or UsageError if that cannot be done."""
+    directory = RunDirectory.open(path)
+    config = manifest.read(directory).config
+    flags = f"--profile {shlex.quote(str(profile))}"
+    with running_mock(flags, seed=config.seed, tokenizer=None if config.server_counts else config.tokenizer) as mock:
+        made = series.make(name, _against(config, mock.url), before=f"replaying {path}").result
+    numbers = compared(_summary(directory).latency, made.summary.latency)
+    curves = _curves(directory, RunDirectory.open(Path(made.directory.path)))
+    return Replay(name=path.name, held_out=held_out, numbers=numbers, curves=curves)
+
+
+def _against(config: RunConfig, url: str) -> RunConfig:
     """The same load against the mock: nothing of the server's address, secrets and metrics."""
     # Where a server counts the tokens, it is another one now: the mock, with a tokenizer of its own.
     tokenizer = "server" if config.server_counts else config.tokenizer
     return config.with_values(
-        url=url, tokenizer=tokenizer, out=str(out), model=None, api_key=None, header=(), ca_file=None, insecure=False,
+        url=url, tokenizer=tokenizer, model=None, api_key=None, header=(), ca_file=None, insecure=False,
         server_metrics=("off",), gpu_metrics="off", slo=(), quiet=True,
     )  # fmt: skip
 
@@ -75,20 +91,20 @@ def _summary(directory: RunDirectory) -> RunSummary:
     return from_json(path.read_bytes()) if path.exists() else evaluate(directory).summary
 
 
-def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[dict[str, Any]]:
+def _curves(measured: RunDirectory, replayed: RunDirectory) -> list[ReplayedCurve]:
     """For each number that both have, its quantiles of both."""
     one, two = (
         curves_of(streams_of(record for record in directory.records() if record.phase == "run"))
         for directory in (measured, replayed)
     )
     return [
-        {"number": name, "measured": one[name], "replayed": two[name]}
+        ReplayedCurve(number=name, measured=one[name], replayed=two[name])
         for name, _ in NUMBERS
         if {name} <= one.keys() & two.keys()
     ]
 
 
-def compared(measured: Latency, replayed: Latency) -> list[dict[str, Any]]:
+def compared(measured: Latency, replayed: Latency) -> list[ReplayedNumber]:
     """A row for each number and quantile that both have: ms, and the difference as a share."""
     rows = []
     for name, _ in NUMBERS:
@@ -96,17 +112,16 @@ def compared(measured: Latency, replayed: Latency) -> list[dict[str, Any]]:
             one, two = (side[name].of(quantile) if name in side else None for side in (measured, replayed))
             if one is not None and two is not None:
                 off = two / one - 1 if one > 0 else None
-                rows.append({"number": name, "quantile": quantile, "measured": one, "replayed": two, "off": off})
+                rows.append(ReplayedNumber(number=name, quantile=quantile, measured=one, replayed=two, off=off))
     return rows
 
 
-def far_off(replays: Sequence[Mapping[str, Any]]) -> list[str]:
+def far_off(replays: Sequence[Replay]) -> list[str]:
     """A sentence for each load whose median TTFT or TPOT the mock does not give again."""
     titles = dict(NUMBERS)
     return [
-        f"{one['name']}: the replayed {titles[row['number']]} p50 is {row['off']:+.0%} off: the profile does not describe "
-        "that load"
+        f"{one.name}: the replayed {titles[row.number]} p50 is {row.off:+.0%} off: the profile does not describe that load"
         for one in replays
-        for row in one["numbers"]
-        if row["number"] in ("ttft_ms", "tpot_ms") and row["quantile"] == "p50" and abs(row["off"] or 0) > NOTABLE_OFF
+        for row in one.numbers
+        if row.number in ("ttft_ms", "tpot_ms") and row.quantile == "p50" and abs(row.off or 0) > NOTABLE_OFF
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Event
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from bench.console import api, pages
-from bench.console.errors import ConsoleError, Refused
+from bench.console.errors import ConsoleError, DiskProblem, NotFound, Refused
 from bench.console.pages.site import Site
 from bench.console.security import Guard, Keys
 from bench.console.service import Console
@@ -28,10 +30,13 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        queue = asyncio.create_task(console.runner.run())
+        queue, ending = asyncio.create_task(console.runner.run()), Event()
+        index = asyncio.create_task(asyncio.to_thread(console.folder.index, ending.is_set))
         try:
             yield
         finally:
+            ending.set()
+            await index
             queue.cancel()
             with suppress(asyncio.CancelledError):
                 await queue
@@ -48,10 +53,13 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.state.console, app.state.site = console, Site(console, keys.csrf)
     app.include_router(api.router)
     app.include_router(pages.router)
+    app.mount("/static/report", StaticFiles(packages=[("bench.report", "template")]))
     app.mount("/static", StaticFiles(directory=Path(__file__).with_name("static")))
     app.add_exception_handler(ConsoleError, _answer_error)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(OSError, _answer_disk)
+    app.add_exception_handler(sqlite3.Error, _answer_disk)
     return Guard(app, keys, host=host, cookie=f"trueload_{port}")
 
 
@@ -83,6 +91,14 @@ def _error(request: Request, status: int, title: str, sentence: str, content: di
         "<p><a href=/>All tasks</a></p></main>"
     )
     return HTMLResponse(page, status_code=status)
+
+
+def _answer_disk(request: Request, error: Exception) -> Response:
+    """One sentence for a disk that is full or broken. Tasks that run go on: they keep their records in memory meanwhile."""
+    gone = isinstance(error, FileNotFoundError)
+    why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    told = DiskProblem(f"a file of the console cannot be read or written ({why}): look at the disk of its runs folder")
+    return _answer_error(request, NotFound("this was deleted meanwhile") if gone else told)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -101,7 +101,11 @@ class DataFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / clean
         path.unlink(missing_ok=True)  # Never through a link that lies there.
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError:  # Half of a file would be a data set with fewer requests.
+            path.unlink(missing_ok=True)
+            raise
         return clean
 
     def remove(self, name: str) -> None:

@@ -31,6 +31,12 @@ class TooLarge(ConsoleError):
     status = 413
 
 
+class DiskProblem(ConsoleError):
+    """The disk is full, or cannot be read."""
+
+    status = 507
+
+
 class Refused(ConsoleError):
     """What was given is wrong: every problem, and the field of each where it has one."""
 

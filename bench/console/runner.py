@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from typing import Any
 import yaml
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
-from bench.console.errors import Conflict
+from bench.console import plan as plans
+from bench.console.errors import Conflict, ConsoleError
 from bench.console.kinds import KINDS, can_resume
+from bench.console.plan import Damaged, Plan
 from bench.console.store import Store
-from bench.console.target_keys import KeyVariables, TargetKeys
+from bench.console.target_keys import KeyVariables
 from bench.console.task import ACTIVE, OVER
-from bench.console.tasks import LOG, PID, TaskFolder, given_to_program, planned_of
+from bench.console.tasks import LOG, PID, TaskFolder
 from bench.run_files.run_directory import SUMMARY, RunDirectory, is_series_held
 
 LOOK_EVERY_NS = NS_PER_S // 4
@@ -43,6 +46,8 @@ class Runner:
         """A run that another process of ours, or a terminal, has started: it is waited for."""
         self.secrets: dict[str, dict[str, Any]] = {}
         """By task, what was typed in. In memory only: gone when the console ends."""
+        self.problems: dict[str, str] = {}
+        """Of a task whose program could not be started, why."""
 
     @property
     def starting(self) -> tuple[str, ...]:
@@ -64,7 +69,9 @@ class Runner:
         clock = LoopClock()
         self._found = await asyncio.to_thread(self._running_elsewhere)
         while True:
-            self.look()
+            # A full disk, or a directory that is taken away: the next task may do better.
+            with suppress(OSError, sqlite3.Error, ConsoleError):
+                self.look()
             await sleep_until(clock, clock.now_ns() + LOOK_EVERY_NS)
 
     def _running_elsewhere(self) -> str | None:
@@ -82,38 +89,46 @@ class Runner:
             self._child = self._task = None
         if self._found is not None and not _goes_on(self._folder.path / self._found):
             self._found = None
-        if self.current is None and (name := self.due()) is not None:
+        if self.current is None and (due := self.due()) is not None:
+            name, plan = due
             self._store.dequeue(name)
-            self._start(name)
+            self.problems.pop(name, None)
+            try:
+                self._start(name, plan)
+            except OSError as e:
+                self.problems[name] = f"its program could not be started: {e.strerror or e}"
 
-    def due(self) -> str | None:
+    def due(self) -> tuple[str, Plan] | None:
         """The first task of the queue that may start now: its time has come, and it has its secrets."""
         now = utc_now()
         for name, start_at in self._store.queue():
             if start_at is not None and datetime.fromisoformat(start_at) > now:
                 continue
-            if not self.needs(name, planned_of(self._folder.path / name)):
-                return name
+            try:
+                plan = plans.read(self._folder.path / name)
+            except Damaged:  # Its page says so.
+                plan = None
+            if plan is None:
+                self._store.dequeue(name)
+            elif not self.needs(name, plan):
+                return name, plan
         return None
 
-    def needs(self, name: str, planned: Mapping[str, Any]) -> tuple[str, ...]:
+    def needs(self, name: str, plan: Plan) -> tuple[str, ...]:
         """The secrets (api_key, header) without which a task would be refused by its server: they must be typed again."""
-        missing = self._variables.missing(TargetKeys.stored(planned), given_to_program(planned).get("url"))
+        missing = self._variables.missing(plan.keys, plan.given.get("url"))
         typed = self.secrets.get(name, {})
-        return tuple(dict.fromkeys(kind for kind in (*(planned.get("typed") or ()), *missing) if kind not in typed))
+        return tuple(dict.fromkeys(kind for kind in (*plan.typed, *missing) if kind not in typed))
 
-    def _start(self, name: str) -> None:
-        path = self._folder.directory(name)
-        planned = planned_of(path)
-        kind = str(planned.get("kind", "run"))
-        settings = given_to_program(planned)
+    def _start(self, name: str, plan: Plan) -> None:
+        path, kind, settings = self._folder.directory(name), plan.kind, plan.given
         given = {key: value for key, value in settings.items() if key not in KINDS[kind].form.left_out}
-        url, keys = settings.get("url"), TargetKeys.stored(planned)
-        environment = self._variables.environment(url, settings.get("endpoint"), keys)
-        if planned.get("name"):
-            given["name"] = planned["name"]
+        url = settings.get("url")
+        environment = self._variables.environment(url, settings.get("endpoint"), plan.keys)
+        if plan.name:
+            given["name"] = plan.name
         given |= self.secrets.get(name, {})
-        if headers := self._variables.headers(url, keys):
+        if headers := self._variables.headers(url, plan.keys):
             given["header"] = [*given.get("header", []), *headers]
         where = "--resume" if can_resume(path, kind) else "--out"
         command = [sys.executable, "-m", "bench", kind, "--config", "-", where, str(path.resolve())]
@@ -126,14 +141,14 @@ class Runner:
                 start_new_session=True,
                 env=environment,
             )
-        (path / PID).write_text(f"{self._child.pid}")
         self._task = name
         assert self._child.stdin is not None
-        try:
+        # A full disk keeps only a later console from stopping it; one that ended at once has said why in its log.
+        with suppress(OSError):
+            (path / PID).write_text(f"{self._child.pid}")
+        with suppress(OSError):
             self._child.stdin.write(yaml.safe_dump(given, allow_unicode=True).encode())
             self._child.stdin.close()
-        except OSError:
-            return  # It ended at once: its log says why.
 
     def stop(self, name: str, state: str) -> None:
         """End a task: out of the queue, or the first time drain, the second time cut. Raises Conflict."""

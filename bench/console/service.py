@@ -6,12 +6,12 @@ import asyncio
 import io
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -25,25 +25,29 @@ from bench.clock import utc_now
 from bench.config import Settings
 from bench.config.renamed import renewed
 from bench.config.resolution import MOST_VALUES, given_again, has_few_values
-from bench.console import settings_form
+from bench.console import live_lines, settings_form
+from bench.console import plan as plans
 from bench.console.comparing import DEFAULT_MARGIN, Comparer, Comparison, grouped
 from bench.console.data_files import DataFiles, fetch
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
+from bench.console.plan import Damaged, Plan
 from bench.console.runner import Runner
 from bench.console.set_load import set_load, unit_of
 from bench.console.store import Marks, Store, Target
 from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, settings_of, tokenizer_problem
-from bench.console.task import KILLED, NOT_STARTED, QUEUED, STOPPED, Task
-from bench.console.tasks import OWN_FOLDER, PID, TASK_FILE, TASK_NAME, TaskFolder, given_to_program, planned_of
+from bench.console.task import FAILED, KILLED, NOT_STARTED, QUEUED, STOPPED, Task
+from bench.console.tasks import OWN_FOLDER, PID, TASK_NAME, TaskFolder
 from bench.control import PresentLoad
 from bench.run_files.run_directory import LIVE
 from bench.run_files.writable import make_directory
 
 PROBE_WITHIN_S = 60.0
 _SMALL_RUN = {"requests": 1, "concurrency": 1, "input_tokens": 16, "output_tokens": 4, "wait_for_server": None}
+READ_AT_ONCE = 20
+"""Finished directories that are read for one page: some 50 ms each."""
 MOST_TEXT = 2_000
 """Characters of a title, a label or a note."""
 REMOVED = "removed"
@@ -71,7 +75,7 @@ class Console:
         may be fetched from this machine and its link."""
         self.runs = runs
         self._allow_local_data = allow_local_data
-        self._variables = KeyVariables(key_env)
+        self._variables = KeyVariables(key_env, data=runs / OWN_FOLDER / "files")
         make_directory("--runs", runs / OWN_FOLDER)
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
         self.files = DataFiles(runs / OWN_FOLDER / "files")
@@ -87,21 +91,29 @@ class Console:
 
     # Tasks.
 
-    def tasks(self) -> list[Task]:
-        return [self._completed(task) for task in self.folder.tasks(self.runner.queue, self.runner.starting)]
+    def tasks(self, *, whole: bool = False) -> list[Task]:
+        """All tasks, the latest first. Unless `whole` is set, directories that were never read may still be `BEING_READ`."""
+        most_new = None if whole else READ_AT_ONCE
+        found = self.folder.tasks(self.runner.queue, self.runner.starting, most_new=most_new)
+        return [self._completed(task) for task in found]
 
     def task(self, name: str) -> Task:
         """One task. Raises NotFound."""
         return self._completed(self.folder.task(name, self.runner.queue, self.runner.starting))
 
     def _completed(self, task: Task) -> Task:
+        if task.state == NOT_STARTED and (problem := self.runner.problems.get(task.id)) is not None:
+            return replace(task, state=FAILED, problem=problem)
         ended = task.state in (STOPPED, KILLED) and task.id not in self.runner.starting
         goes_on = ended and can_resume(self.runs / task.id, task.kind)
         if task.state not in (NOT_STARTED, QUEUED) and not goes_on:
             return task
-        planned = planned_of(self.runs / task.id)
+        try:
+            plan = plans.read(self.runs / task.id)
+        except Damaged:
+            return task
         # What a terminal started has no task.yaml: the flags that it was given are not known here.
-        return replace(task, needs=self.runner.needs(task.id, planned), can_go_on=goes_on) if planned else task
+        return task if plan is None else replace(task, needs=self.runner.needs(task.id, plan), can_go_on=goes_on)
 
     def create(
         self,
@@ -129,7 +141,11 @@ class Console:
                 problems.append(("start_at", f"{start_at!r} is no time: write 2026-12-31T18:00"))
         new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
-        return self._enqueue(task.id, None, start_at) if start else task
+        try:
+            return self._enqueue(task.id, None, start_at) if start else task
+        except sqlite3.Error:
+            self._unmade(task.id)
+            raise
 
     def _problems_of_keys(
         self, given: Mapping[str, Any], keys: TargetKeys | None, typed: Mapping[str, Any]
@@ -151,16 +167,31 @@ class Console:
         if problems:
             raise Refused(list(dict.fromkeys(problems)))
         name = self._free_name(str(new.title or new.kind))
+        plan = Plan(
+            kind=new.kind,
+            name=name.partition("-")[2],
+            settings=new.settings,
+            paths=paths,
+            typed=tuple(sorted(new.typed)),
+            keys=new.keys,
+        )
         path = self.runs / name
         path.mkdir()
-        planned = {"kind": new.kind, **({} if new.keys is None else new.keys.to_plan()), "name": name.partition("-")[2]}
-        planned |= {"settings": dict(new.settings), "paths": paths, "typed": sorted(new.typed)}
-        (path / TASK_FILE).write_text(yaml.safe_dump(planned, allow_unicode=True, sort_keys=False))
-        if new.title:
-            self.store.mark(name, Marks(title=new.title[:MOST_TEXT]))
+        try:
+            plan.write(path)
+            if new.title:
+                self.store.mark(name, Marks(title=new.title[:MOST_TEXT]))
+        except (OSError, sqlite3.Error):
+            self._unmade(name)
+            raise
         if new.secrets:
             self.runner.secrets[name] = dict(new.secrets)
         return self.task(name)
+
+    def _unmade(self, name: str) -> None:
+        """Take away a task that a full disk left half made."""
+        shutil.rmtree(self.runs / name, ignore_errors=True)
+        self.runner.secrets.pop(name, None)
 
     def _free_name(self, wish: str) -> str:
         clean = (
@@ -209,11 +240,16 @@ class Console:
 
     def load_unit(self, task: Task) -> str | None:
         """The unit of the load of a task. Returns None if the load cannot be set."""
-        return unit_of(task, given_to_program(planned_of(self.folder.directory(task.id))) or task.settings)
+        try:
+            plan = plans.read(self.folder.directory(task.id))
+        except Damaged:
+            plan = None
+        return unit_of(task, task.settings if plan is None else plan.given)
 
     def asks_for_secrets(self, name: str) -> bool:
         """Whether a key or headers were typed for a task: a copy of it needs them again."""
-        return bool(planned_of(self.folder.directory(name)).get("typed"))
+        plan = plans.read(self.folder.directory(name))
+        return plan is not None and bool(plan.typed)
 
     def clone(
         self,
@@ -224,13 +260,13 @@ class Console:
         start: bool = True,
     ) -> Task:
         """The same task again, with these settings changed; None takes one out. It waits if a secret must be typed again."""
-        old, planned = self.task(name), planned_of(self.folder.directory(name))
+        old, plan = self.task(name), plans.read(self.folder.directory(name))
         settings = {key: value for key, value in {**old.settings, **changes}.items() if value is not None}
         settings = {key: value for key, value in settings.items() if key not in settings_form.LEFT_OUT}
         typed, before, keys = dict(secrets or {}), set[str](), None
         # Keys stay with the server that they were for.
         if origin_of(settings.get("url")) == origin_of(old.settings.get("url")):
-            keys, before = TargetKeys.stored(planned), set(planned.get("typed") or ())
+            keys, before = (None, set()) if plan is None else (plan.keys, set(plan.typed))
             typed = {**self.runner.secrets.get(name, {}), **typed}
         new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))
         secret = keys is not None or bool(new.typed)
@@ -293,15 +329,11 @@ class Console:
 
     def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
         """The whole lines of live.jsonl after so many; of a search or a sweep those of one of its runs."""
-        path = self.folder.run(name, run) / LIVE
-        if path.is_symlink() or not path.is_file():
-            return []
-        lines = path.read_bytes().split(b"\n")[after:-1]
-        rows = []
-        for line in lines:
-            with suppress(orjson.JSONDecodeError):
-                rows.append(orjson.loads(line))
-        return rows
+        return [row for row in self.counted_live(name, after, run) if row is not None]
+
+    def counted_live(self, name: str, after: int, run: str | None) -> list[dict[str, Any] | None]:
+        """The same, with None for each damaged line: for a reader that counts lines."""
+        return live_lines.read(self.folder.run(name, run) / LIVE, after)
 
     def archive(self, name: str) -> bytes:
         """The run directory as a ZIP, without what is the console's own."""

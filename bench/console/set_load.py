@@ -26,7 +26,7 @@ def unit_of(task: Task, given: Mapping[str, Any]) -> str | None:
     if given.get("sessions_begin") == "middle":
         return None
     settings = Settings.model_construct(**given)
-    mode = MODES.get(implied_mode(settings))
+    mode = MODES.get(str(implied_mode(settings)))
     return None if mode is None else mode.unit_of(settings)
 
 

@@ -33,6 +33,8 @@ LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file")
+FILES_BEHIND_AT = ("body", "body_template")
+"""Settings that are a text, or the name of a file behind @."""
 FILES_OF_CLASSES = ("dataset", "tools")
 SECRET_FIELDS = ("api_key", "header")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -142,13 +144,7 @@ def check(
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", "fields with names of secrets cannot be stored: use the key or a header"))
-    for name in FILES:
-        if (value := with_paths.get(name)) is not None:
-            try:
-                with_paths[name] = _uploaded(name, value, files)
-            except NotFound as e:
-                problems.append((name, str(e)))
-                del with_paths[name]
+    problems += _put_paths(with_paths, files)
     if with_paths.get("mix") is not None:
         with_paths["mix"], wrong = _mix(with_paths["mix"], files)
         problems += [("mix", problem) for problem in wrong]
@@ -166,6 +162,21 @@ def check(
     if problems:
         raise Refused(problems)
     return with_paths
+
+
+def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | None, str]]:
+    """Put the paths of uploaded files in place of their names. A name of none is taken out, and returned as a problem."""
+    problems: list[tuple[str | None, str]] = []
+    for name in (*FILES, *FILES_BEHIND_AT):
+        value, at = settings.get(name), "@" if name in FILES_BEHIND_AT else ""
+        if value is None or not str(value).startswith(at):
+            continue
+        try:
+            settings[name] = at + _uploaded(name, str(value).removeprefix(at), files)
+        except NotFound as e:
+            problems.append((name, str(e)))
+            del settings[name]
+    return problems
 
 
 def _uploaded(name: str, value: object, files: DataFiles) -> str:

@@ -160,6 +160,8 @@ class Store:
 
     def keep_seen(self, rows: list[tuple[str, str, bytes]]) -> None:
         """Keep what was read."""
+        if not rows:
+            return
         with self._write() as db:
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 

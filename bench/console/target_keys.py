@@ -10,11 +10,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from bench.console.store import Target
 from bench.endpoints import ENDPOINTS, urls
+from promptset.whole_file import DATA_FOLDER
 
 DEFAULT_VARIABLES = ("OPENAI_API_KEY", "TRUELOAD_KEY_*")
 """Variables that targets may name without --key-env. A star stands for any characters."""
@@ -76,7 +78,11 @@ class TargetKeys:
 class KeyVariables:
     """The environment variables that targets may name."""
 
-    def __init__(self, allowed: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, allowed: Sequence[str] = (), environment: Mapping[str, str] = os.environ, data: Path | None = None
+    ) -> None:
+        """`data`: the folder of the only files that the data of a task may name."""
+        self._data = data
         self._allowed = (*DEFAULT_VARIABLES, *allowed)
         self._environment = environment
 
@@ -100,6 +106,8 @@ class KeyVariables:
         """The environment of a program that sends to this URL: no key but the one that belongs to its origin."""
         own = {endpoint.key_variable for endpoint in ENDPOINTS.values()}
         environment = {name: value for name, value in self._environment.items() if name not in own}
+        if self._data is not None:
+            environment[DATA_FOLDER] = str(self._data.resolve())
         variable = keys.key_variable if keys is not None and keys.origin == origin_of(url) else None
         if variable and self.problem(variable) is None:
             environment[urls.key_variable(str(url), endpoint)] = self._environment[variable]

@@ -11,12 +11,14 @@ from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.run_files.run_state import RunState
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
+BEING_READ = "being read"
+"""A directory that ended before this console began, and that its index has not come to yet."""
 FAILED, STOPPED, KILLED = "could not start", "stopped", "killed"
 ENDED = str(RunState.ENDED)
 OVER = (ENDED, STOPPED, KILLED, FAILED)
 """States after which nothing changes by itself."""
 ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.ENDED))
-STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER)
+STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER, BEING_READ)
 
 HEADLINES = (
     ("requests_per_s", "requests/s"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +19,27 @@ from typing import Any
 import orjson
 import yaml
 
-from bench.config.renamed import renewed
 from bench.config.resolution import given_again
 from bench.config.values import seconds
-from bench.console import series
+from bench.console import live_lines, series
+from bench.console import plan as plans
 from bench.console.errors import NotFound
 from bench.console.kinds import kind_of
+from bench.console.plan import TASK_FILE, Damaged
 from bench.console.store import Marks, Store
-from bench.console.task import ENDED, FAILED, KILLED, NOT_STARTED, OVER, QUEUED, STARTING, STOPPED, Step, Task
+from bench.console.task import (
+    BEING_READ,
+    ENDED,
+    FAILED,
+    KILLED,
+    NOT_STARTED,
+    OVER,
+    QUEUED,
+    STARTING,
+    STOPPED,
+    Step,
+    Task,
+)
 from bench.manifest import Manifest
 from bench.results.summary import from_json
 from bench.run_files.run_directory import LIVE, MANIFEST, REPORT, SUMMARY, RunDirectory
@@ -33,7 +47,6 @@ from bench.run_files.run_state import RunState
 from bench.traffic.classes import mix_of
 from bench.verdict import headline
 
-TASK_FILE = "task.yaml"
 LOG = "console.log"
 PID = "console.pid"
 OWN_FOLDER = ".console"
@@ -87,33 +100,50 @@ class TaskFolder:
             return sorted(found, reverse=True)
         return []
 
-    def tasks(self, queue: Mapping[str, str | None], starting: Collection[str]) -> list[Task]:
-        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started."""
+    def tasks(
+        self, queue: Mapping[str, str | None], starting: Collection[str], *, most_new: int | None = None
+    ) -> list[Task]:
+        """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started. `most_new`: of
+        finished directories that were never read, only so many are; the others are `BEING_READ`."""
         marks = self._store.marks()
         new: list[tuple[str, str, bytes]] = []
         found = []
         for name in self.names():
-            task = self._read(self.path / name, queue, starting, new)
+            may_read = most_new is None or len(new) < most_new
+            task = self._read(self.path / name, queue, starting, new if may_read else None)
             found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name)))
-        if new:
-            self._store.keep_seen(new)
+        self._keep(new)
         return sorted(found, key=_when, reverse=True)
+
+    def index(self, stopped: Callable[[], bool]) -> None:
+        """Read every directory that was never read, and keep it, so that no page has to wait for it."""
+        for name in self.names():
+            if stopped():
+                return
+            new: list[tuple[str, str, bytes]] = []
+            self._read(self.path / name, {}, (), new)
+            self._keep(new)
 
     def task(self, name: str, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
         """One task. Raises NotFound."""
         new: list[tuple[str, str, bytes]] = []
         task = self._read(self.directory(name), queue, starting, new)
-        if new:
-            self._store.keep_seen(new)
+        self._keep(new)
         return replace(task, marks=self._store.marks().get(name, Marks()), start_at=queue.get(name))
+
+    def _keep(self, new: list[tuple[str, str, bytes]]) -> None:
+        # A full disk costs the next console time, and this one nothing: it has what was read.
+        with suppress(sqlite3.Error):
+            self._store.keep_seen(new)
 
     def _read(
         self,
         path: Path,
         queue: Mapping[str, str | None],
         starting: Collection[str],
-        new: list[tuple[str, str, bytes]],
+        new: list[tuple[str, str, bytes]] | None,
     ) -> Task:
+        """A task as it is now. `new` takes what shall be stored of it; with None, no finished directory is read."""
         stamp = _stamp(path)
         with self._lock:
             if (stored := self._stored.pop(path.name, None)) is not None and stored[0] == stamp:
@@ -122,6 +152,8 @@ class TaskFolder:
         # One that waits to go on, or has just begun to, still has the files of how it had ended.
         if seen is not None and seen[0] == stamp and path.name not in queue and path.name not in starting:
             return seen[1]
+        if new is None and stamp and path.name not in queue and path.name not in starting:
+            return Task(id=path.name, state=BEING_READ)
         try:
             task = _task(path, queue, starting)
         except Exception as e:  # As of each file alone: what is odd about one task must not end the list of the others.
@@ -130,7 +162,8 @@ class TaskFolder:
             content = orjson.dumps(task)
             with self._lock:
                 self._seen[path.name] = (stamp, task)
-            new.append((path.name, stamp, content))
+            if new is not None:
+                new.append((path.name, stamp, content))
         return task
 
 
@@ -160,12 +193,25 @@ def _from_bytes(content: bytes) -> Task:
     return Task(**stored)
 
 
+def _planned(path: Path) -> Task:
+    """A task as task.yaml alone says it. With a damaged one, only the directories of runs say more."""
+    try:
+        plan = plans.read(path)
+        if plan is not None:
+            target, load = str(plan.settings.get("url", "")), load_of(plan.given, plan.kind)
+            return Task(
+                id=path.name, state=NOT_STARTED, kind=plan.kind, settings=dict(plan.settings), target=target, load=load
+            )
+    except Exception as e:  # Odd values too: the list of the others must not end with it.
+        problem = str(e) if isinstance(e, Damaged) else _unreadable(TASK_FILE, e)
+        return Task(id=path.name, state=FAILED, kind=kind_of(path), problem=problem)
+    return Task(id=path.name, state=NOT_STARTED, kind=kind_of(path), load=load_of({}, kind_of(path)))
+
+
 def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]) -> Task:
     """A task from its files alone."""
-    name, planned = path.name, planned_of(path)
-    kind = str(planned.get("kind") or kind_of(path))
-    base = Task(id=name, state=NOT_STARTED, kind=kind, settings=renewed(planned.get("settings", {})))
-    base = replace(base, target=str(base.settings.get("url", "")), load=load_of(given_to_program(planned), kind))
+    name, base = path.name, _planned(path)
+    kind = base.kind
     if kind in series.READERS and (found := series.read(base, path)) is not None:
         if found.state in OVER and name in queue:
             return replace(found, state=QUEUED, has_report=False)
@@ -177,6 +223,8 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         # One that was stopped has an error where it was to go on and could not.
         return replace(found, problem=last_error(path / LOG)) if found.state == STOPPED else found
     if not (path / MANIFEST).is_file():
+        if base.problem is not None:
+            return base
         if name in starting:
             return replace(base, state=STARTING)
         if name in queue:
@@ -188,6 +236,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
     try:
         stored = yaml.load((path / MANIFEST).read_bytes(), Loader=_LOADER)
         config, manifest = dict(stored["config"]), Manifest.stored(stored["manifest"])
+        base = replace(base, problem=None)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
         return replace(base, state=KILLED, problem=_unreadable(MANIFEST, e))
     run = replace(
@@ -218,22 +267,6 @@ def _unreadable(what: str, error: Exception) -> str:
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def planned_of(path: Path) -> dict[str, Any]:
-    """The content of task.yaml; empty where there is none."""
-    try:
-        content = yaml.load((path / TASK_FILE).read_bytes(), Loader=_LOADER)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
-        return {}
-    return content
-
-
-def given_to_program(planned: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as the program of a task gets them: a mix as its content, files as their paths."""
-    return renewed(planned.get("paths") or planned.get("settings") or {})
 
 
 def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
@@ -299,8 +332,9 @@ def _sparkline(path: Path, last: int | None = None) -> tuple[float, ...]:
             if last is not None and (size := path.stat().st_size) > last:
                 file.seek(size - last)
                 file.readline()
-            rows = [orjson.loads(line)["second"] for line in file.read().splitlines()[:-1]]
-    except (OSError, orjson.JSONDecodeError, KeyError):
+            lines = file.read().splitlines()[:-1]
+        rows = [row["second"] for row in map(live_lines.row, lines) if row is not None]
+    except OSError:
         return ()
     values = [row["output_tokens"] or row.get("inputs") or row["succeeded"] for row in rows]
     step = -(-len(values) // 40) or 1

@@ -32,7 +32,8 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.metrics.catalog import METRICS
+from bench.metrics.catalog import METRICS, Metric
+from bench.results.certificate import METRICS as WITH_TRUTH
 
 if TYPE_CHECKING:
     from bench.results.certificate import (
@@ -117,7 +118,7 @@ def ledger_document(calibration: LedgerCalibration) -> Document:
 def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
     """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
     yield Findings(tuple(_sentences(calibration)))
-    yield _errors(calibration.metrics)
+    yield errors(calibration.metrics, [metric for metric in METRICS.values() if metric.key not in WITH_TRUTH])
     yield _throughput(calibration.throughput)
     yield from _stamps(calibration)
     yield from _agreement(calibration.agreement)
@@ -148,7 +149,8 @@ def _sentences(calibration: Certificate | LedgerCalibration) -> Iterator[Finding
         yield Finding(OTHER_CLOCK + least, "warn")
 
 
-def _errors(metrics: Sequence[NumberRow]) -> Table:
+def errors(metrics: Sequence[NumberRow], without_truth: Sequence[Metric]) -> Table:
+    """The error of each number; metrics that the ledger cannot tell have a row that says so."""
     shown: dict[str, dict[str, NumberRow]] = {}
     for row in metrics:
         shown.setdefault(row.metric, {})[row.stat] = row
@@ -164,6 +166,15 @@ def _errors(metrics: Sequence[NumberRow]) -> Table:
         for key, of in shown.items()
         if key not in same
     )
+    rows += tuple(
+        Row(
+            (
+                Cell(metric.title, unit=metric.unit, meaning=metric.description),
+                *(Cell("no truth", "quiet") for _ in stats),
+            )
+        )
+        for metric in without_truth
+    )
     names = {stat: f"{name[:1].upper()}{name[1:]}" for stat, name in STATS.items()}
     columns = (Column("Metric"), *(Column(names[stat], drop=_DROP.get(stat, 0)) for stat in stats))
     note = (
@@ -172,7 +183,9 @@ def _errors(metrics: Sequence[NumberRow]) -> Table:
         "bounds are known. Quantiles of tokens may come from a histogram of ± 0.1%."
     )
     left_out = [f"{_METRIC[key].title} has the values of {_METRIC[_SAME_AS[key]].title}" for key in same]
-    notes = (note, *([f"Left out: {', '.join(left_out)}."] if left_out else []))
+    notes: tuple[str, ...] = (note, *([f"Left out: {', '.join(left_out)}."] if left_out else []))
+    if without_truth:
+        notes += ("No truth: the ledger of the mock does not say it.",)
     return Table("Error of each number", columns, rows, ("true", "of the value", "stamps allow"), notes=notes)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 from bench.documents.charts import Chart, Line, Panel, Tone, categories, round_values
 from bench.documents.document import (
@@ -26,6 +25,16 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number
+from bench.results.profile import (
+    FittedCoefficient,
+    FittedLimit,
+    Profile,
+    Replay,
+    ReplayedCurve,
+    Residuals,
+    RunOfProfile,
+    Unknown,
+)
 
 TITLES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "itl_ms": "ITL", "e2el_ms": "E2EL"}
 COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token", "b3": "a context token",
@@ -38,165 +47,159 @@ SOURCES = {
 }
 
 
-def fit_document(profile: Mapping[str, Any]) -> Document:
+def fit_document(profile: Profile) -> Document:
     """The document of a profile."""
-    replays = sorted(profile.get("replay", []), key=lambda replay: not replay["held_out"])
-    origin = profile["provenance"]
-    tiles = tuple(_tile(replay, key) for replay in replays if replay["held_out"] for key in ("ttft_ms", "tpot_ms"))
+    replays = sorted(profile.replay or (), key=lambda replay: not replay.held_out)
+    origin = profile.provenance
+    tiles = tuple(_tile(replay, key) for replay in replays if replay.held_out for key in ("ttft_ms", "tpot_ms"))
     first: list[Block] = [Tiles(tiles)] if tiles else []
-    if profile["warnings"]:
-        warnings = tuple(Finding(sentence, "warn") for sentence in profile["warnings"])
+    if profile.warnings:
+        warnings = tuple(Finding(sentence, "warn") for sentence in profile.warnings)
         first.append(Findings(warnings, "Where it does not describe the server"))
-    found = _steps if profile["engine"] == "batching" else _times
-    title = "What a step costs" if profile["engine"] == "batching" else "What its times are"
     sections = (
         Section("", tuple(first)),
         *(Section(_named(replay), tuple(_replay(place, replay))) for place, replay in enumerate(replays)),
-        Section(title, tuple(found(profile))),
-        Section("", (*_unknown(profile["unknown"]), _runs(origin["runs"]))),
+        Section("What a step costs", tuple(_steps(profile))),
+        Section("What its times are", tuple(_times(profile))),
+        Section("", (*_unknown(profile.unknown), _runs(origin.runs))),
     )
-    words = (profile["model"], f"engine {profile['engine']}", origin["date"])
+    words = (profile.model, f"engine {profile.engine}", origin.date)
     subtitle = " · ".join(word for word in words if word)
     footer = "Made by Trueload. How a server is fitted: docs/fit.md."
-    return Document(f"Profile of {origin['server'] or 'A server'}", (), sections, subtitle, footer=footer)
+    return Document(f"Profile of {origin.server or 'A server'}", (), sections, subtitle, footer=footer)
 
 
-def _named(replay: Mapping[str, Any]) -> str:
-    return f"{replay['name']}, held out" if replay["held_out"] else str(replay["name"])
+def _named(replay: Replay) -> str:
+    return f"{replay.name}, held out" if replay.held_out else replay.name
 
 
-def _steps(profile: Mapping[str, Any]) -> Iterator[Block]:
-    """What a step of the server costs, and how well that describes its steps."""
-    fit, decode = profile["fit"], profile["decode"]
-    rows = [_coefficient(name, row) for name, row in profile["coefficients"].items()]
+def _steps(profile: Profile) -> Iterator[Block]:
+    """What a step of the server costs, and how well that describes its steps. Nothing if its steps cannot be seen."""
+    fit, decode, limits = profile.fit, profile.decode or (), profile.limits
+    if fit is None or limits is None:
+        return
+    rows = [_coefficient(name, row) for name, row in (profile.coefficients or {}).items()]
     rows += [
-        ("D", f"{row['tokens']} decodes together", number(row["us"]), f"{number(row['low'])} to {number(row['high'])}")
+        ("D", f"{row.tokens} decodes together", number(row.us), f"{number(row.low)} to {number(row.high)}")
         for row in decode
     ]
     note = (
-        f"{fit['steps']:,} steps in {fit['rows']:,} rows; a row is off by {number(fit['scale_us'])} us (standard deviation); "
-        f"{fit['left_out']:.1%} of the rows lie far off and were left out."
+        f"{fit.steps:,} steps in {fit.rows:,} rows; a row is off by {number(fit.scale_us)} us (standard deviation); "
+        f"{fit.left_out:.1%} of the rows lie far off and were left out."
     )
     if decode:
         note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."
     columns = (Column("us"), Column("For", left=True), Column("Fitted"), Column("95% interval"))
     yield Table("Coefficients", columns, tuple(Row(text_cells(*row)) for row in rows), notes=(note,))
-    yield Facts("Limits", tuple(_limit(name, limit) for name, limit in profile["limits"].items()), half=True)
-    yield _residual_table(fit["residuals"])
-    yield ChartBlock(_residuals(fit["residuals"]))
+    yield Facts("Limits", tuple(_limit(name, limit) for name, limit in limits.by_name().items()), half=True)
+    yield _residual_table(fit.residuals)
+    yield ChartBlock(_residuals(fit.residuals))
 
 
-def _times(profile: Mapping[str, Any]) -> Iterator[Block]:
-    """What TTFT and gaps were."""
-    times, seen = profile["sampled_times"], profile["seen"]
+def _times(profile: Profile) -> Iterator[Block]:
+    """What TTFT and gaps were. Nothing if the steps of the server were fitted."""
+    times, seen = profile.sampled_times, profile.seen
+    if times is None or seen is None:
+        return
     rows = tuple(
-        Row(
-            text_cells(
-                title, *(number(times[key][round(share * (len(times[key]) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))
-            )
-        )
-        for title, key in (("TTFT without its prompt, ms", "ttft_ms"), ("Gap between tokens, ms", "gap_ms"))
+        Row(text_cells(title, *(number(of[round(share * (len(of) - 1))]) for share in (0.1, 0.5, 0.9, 0.99))))
+        for title, of in (("TTFT without its prompt, ms", times.ttft_ms), ("Gap between tokens, ms", times.gap_ms))
     )
-    note = f"{seen['requests']:,} requests with {seen['gaps']:,} gaps. This fit did not look for steps."
+    note = f"{seen.requests:,} requests with {seen.gaps:,} gaps. This fit did not look for steps."
     columns = (Column("At the least load"), *map(Column, ("p10", "p50", "p90", "p99")))
     yield Table("Times at the least load", columns, rows, notes=(note,))
     facts = (
-        Fact("A prompt token adds to TTFT", f"{number(times['ttft_per_input_token_us'])} us"),
-        Fact("Variance of gaps between requests", f"{times['between']:.0%}"),
-        Fact("Correlation of neighbouring gaps in the rest", f"{times['follows']:.2f}"),
+        Fact("A prompt token adds to TTFT", f"{number(times.ttft_per_input_token_us)} us"),
+        Fact("Variance of gaps between requests", f"{times.between:.0%}"),
+        Fact("Correlation of neighbouring gaps in the rest", f"{times.follows:.2f}"),
     )
     yield Facts("Between them", facts, half=True)
     loads = tuple(
         Row(text_cells(f"{under_way:g}", number(ttft), number(gap), f"{count:,}"))
-        for (under_way, ttft, gap), count in zip(times["load"], seen["requests_by_load"], strict=True)
+        for (under_way, ttft, gap), count in zip(times.load, seen.requests_by_load, strict=True)
     )
     heads = ("Requests under way", "TTFT times", "Gaps times", "Requests")
     yield Table("What the load does", tuple(map(Column, heads)), loads, half=True)
 
 
-def _unknown(rows: Sequence[Mapping[str, Any]]) -> Iterator[Block]:
+def _unknown(rows: Sequence[Unknown]) -> Iterator[Block]:
     if rows:
-        pairs = ((Finding(f"{row['what']}: {row['why']}"), Finding("", command=row["command"])) for row in rows)
+        pairs = ((Finding(f"{row.what}: {row.why}"), Finding("", command=row.command)) for row in rows)
         told = tuple(finding for pair in pairs for finding in pair)
         yield Findings(told, "What these loads cannot determine, and the run that would")
 
 
-def _runs(runs: Sequence[Mapping[str, Any]]) -> Facts:
+def _runs(runs: Sequence[RunOfProfile]) -> Facts:
     facts = (
         Fact(
-            run["name"],
-            f"{run['run_id']} · {run['started']} · {run['requests']:,} requests, {run['most_in_flight']} at most in flight",
+            run.name,
+            f"{run.run_id} · {run.started} · {run.requests:,} requests, {run.most_in_flight} at most in flight",
         )
         for run in runs
     )
     return Facts("The runs", tuple(facts))
 
 
-def _tile(replay: Mapping[str, Any], key: str) -> Tile:
-    row = next((row for row in replay["numbers"] if (row["number"], row["quantile"]) == (key, "p50")), None)
-    value = NOTHING if row is None or row["off"] is None else f"{row['off']:+.1%}"
-    beside = "" if row is None else f"{number(row['measured'])} measured, {number(row['replayed'])} replayed, ms"
-    return Tile(f"{TITLES[key]} p50 of {replay['name']}, held out", value, "", beside)
+def _tile(replay: Replay, key: str) -> Tile:
+    row = next((row for row in replay.numbers if (row.number, row.quantile) == (key, "p50")), None)
+    value = NOTHING if row is None or row.off is None else f"{row.off:+.1%}"
+    beside = "" if row is None else f"{number(row.measured)} measured, {number(row.replayed)} replayed, ms"
+    return Tile(f"{TITLES[key]} p50 of {replay.name}, held out", value, "", beside)
 
 
-def _coefficient(name: str, one: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    low, high = ("?" if one[side] is None else number(one[side]) for side in ("low", "high"))
-    return (
-        name,
-        COEFFICIENTS[name],
-        number(one["value"]),
-        f"{low} to {high}" if one["told"] else "not determined by these loads",
-    )
+def _coefficient(name: str, one: FittedCoefficient) -> tuple[str, str, str, str]:
+    low, high = ("?" if bound is None else number(bound) for bound in (one.low, one.high))
+    return name, COEFFICIENTS[name], number(one.value), f"{low} to {high}" if one.told else "not determined by these loads"
 
 
-def _limit(name: str, limit: Mapping[str, Any]) -> Fact:
-    return Fact(name, "unknown" if limit["value"] is None else f"{limit['value']:,} ({SOURCES[limit['source']]})")
+def _limit(name: str, limit: FittedLimit) -> Fact:
+    return Fact(name, "unknown" if limit.value is None else f"{limit.value:,} ({SOURCES[limit.source]})")
 
 
-def _sizes(one: Mapping[str, Any]) -> str:
-    least, most = one["least_decodes"], one["most_decodes"]
+def _sizes(one: Residuals) -> str:
+    least, most = one.least_decodes, one.most_decodes
     return str(least) if most == 1 else f"{least}-{most}"
 
 
-def _residual_table(bins: Sequence[Mapping[str, Any]]) -> Table:
+def _residual_table(bins: Sequence[Residuals]) -> Table:
     rows = (
-        Row(text_cells(_sizes(one), f"{one['rows']:,}", *(f"{one[name]:+.1%}" for name in ("p10", "p50", "p90"))))
+        Row(text_cells(_sizes(one), f"{one.rows:,}", f"{one.p10:+.1%}", f"{one.p50:+.1%}", f"{one.p90:+.1%}"))
         for one in bins
     )
     columns = tuple(map(Column, ("Decodes in a step", "Rows", "p10", "p50", "p90")))
     return Table("Measured less fitted", columns, tuple(rows), half=True)
 
 
-def _residuals(bins: Sequence[Mapping[str, Any]]) -> Chart:
+def _residuals(bins: Sequence[Residuals]) -> Chart:
     """Measured less fitted, by the decodes in a step."""
     names = [_sizes(one) for one in bins]
-    lines = tuple(
-        Line(name, [100 * one[name] for one in bins], "points", "main" if name == "p50" else "quiet")
-        for name in ("p10", "p50", "p90")
+    lines = (
+        Line("p10", [100 * one.p10 for one in bins], "points", "quiet"),
+        Line("p50", [100 * one.p50 for one in bins], "points", "main"),
+        Line("p90", [100 * one.p90 for one in bins], "points", "quiet"),
     )
-    tips = [f"{name} decodes, {one['rows']:,} rows" for name, one in zip(names, bins, strict=True)]
+    tips = [f"{name} decodes, {one.rows:,} rows" for name, one in zip(names, bins, strict=True)]
     return categories(
         "residuals", "Measured less fitted", "Steps by their number of decodes: how far they lie from the fit.",
         "decodes in a step", names, tips, Panel("% of a step", lines),
     )  # fmt: skip
 
 
-def _replay(place: int, replay: Mapping[str, Any]) -> Iterator[Block]:
-    yield from (ChartBlock(cdf(f"load-{place}", curve)) for curve in replay.get("curves", ()))
-    quantiles = list(dict.fromkeys(row["quantile"] for row in replay["numbers"]))
+def _replay(place: int, replay: Replay) -> Iterator[Block]:
+    yield from (ChartBlock(cdf(f"load-{place}", curve)) for curve in replay.curves or ())
+    quantiles = list(dict.fromkeys(row.quantile for row in replay.numbers))
     cells: dict[str, list[Cell]] = {}
-    for row in replay["numbers"]:
-        off = NOTHING if row["off"] is None else f"{row['off']:+.1%}"
-        below = (number(row["measured"]), number(row["replayed"]))
-        cells.setdefault(TITLES[row["number"]], []).append(Cell(off, below=below))
+    for row in replay.numbers:
+        off = NOTHING if row.off is None else f"{row.off:+.1%}"
+        cells.setdefault(TITLES[row.number], []).append(Cell(off, below=(number(row.measured), number(row.replayed))))
     rows = tuple(Row((Cell(title, unit="ms"), *of)) for title, of in cells.items())
     columns = (Column("Replayed less measured"), *map(Column, quantiles))
     yield Table("Quantile by quantile", columns, rows, ("measured", "replayed"))
 
 
-def cdf(key: str, curve: Mapping[str, Any]) -> Chart:
+def cdf(key: str, curve: ReplayedCurve) -> Chart:
     """Both distributions of one number: the share of the values that are at most so large, over a logarithmic axis."""
-    sides = {side: curve[side] for side in ("measured", "replayed")}
+    sides = {"measured": curve.measured, "replayed": curve.replayed}
     values = sorted({max(value, 1e-3) for side in sides.values() for value in side})
     x = [math.log10(value) for value in values]
     room = 0.03 * max(x[-1] - x[0], 0.1)
@@ -206,8 +209,8 @@ def cdf(key: str, curve: Mapping[str, Any]) -> Chart:
         for (side, quantiles), tone in zip(sides.items(), tones, strict=True)
     )
     return Chart(
-        key=f"{key}-{curve['number']}",
-        title=TITLES[curve["number"]],
+        key=f"{key}-{curve.number}",
+        title=TITLES[curve.number],
         meaning="The share of values up to this size, in the run and against the mock with this profile.",
         x_title="ms, logarithmic",
         x=x,

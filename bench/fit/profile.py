@@ -5,15 +5,31 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from bench.fit.batching import BatchingFit
-from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, worst_bin
+from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, worst_bin
+from bench.fit.limits import Limit
 from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
+from bench.results.profile import (
+    SCHEMA,
+    FittedCoefficient,
+    FittedDecode,
+    FittedFrontEnd,
+    FittedLimit,
+    FittedLimits,
+    FittedSteps,
+    Profile,
+    ProfileSettings,
+    Provenance,
+    Residuals,
+    RunOfProfile,
+    SampledTimes,
+    SeenTimes,
+    StepCost,
+    Unknown,
+)
 
-SCHEMA = "trueload/profile/1"
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
     "a0": "us a request", "a1": "us a prompt token", "w0": "us of an idle server",
@@ -26,104 +42,111 @@ def coefficients_of(fit: BatchingFit) -> dict[str, Coefficient]:
     return {**fit.steps.coefficients, "a0": front.a0, "a1": front.a1, "w0": front.w0}
 
 
-def to_document(
+def batching_profile(
     fit: BatchingFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
-) -> dict[str, Any]:
-    """The profile. `server`: what the user calls it; else the kind that its metrics show."""
-    found = coefficients_of(fit)
-    limits = {name: asdict(limit) for name, limit in _limits(fit).items()}
-    settings: dict[str, Any] = {}
-    if fit.chunks == "drafts":
-        settings = {"num_speculative_tokens": fit.drafts, "acceptance_rate": _short(fit.acceptance or 0.0)}
-    elif fit.chunks == "interval":
-        settings = {"stream_interval": fit.stream_interval}
-    return {
-        "schema": SCHEMA,
-        "engine": "batching",
-        "model": runs[0].model,
-        "step_cost": {name: _short(one.value) for name, one in found.items()}
-        | ({"decode": [[one.tokens, _short(one.us)] for one in fit.steps.table]} if fit.steps.table else {})
-        | {name: limit["value"] for name, limit in limits.items() if limit["value"] is not None},
-        "settings": settings,
-        "coefficients": {name: _coefficient(name, one) for name, one in found.items()},
-        "decode": [
-            {"tokens": one.tokens} | {name: _short(getattr(one, name)) for name in ("us", "low", "high")}
+) -> Profile:
+    """The profile of a fit. `server`: what the user calls it; else the kind that its metrics show."""
+    limits = _limits(fit)
+    return Profile(
+        schema=SCHEMA,
+        engine="batching",
+        model=runs[0].model,
+        step_cost=_step_cost(fit, limits),
+        settings=_settings(fit),
+        coefficients={name: _coefficient(name, one) for name, one in coefficients_of(fit).items()},
+        decode=[
+            FittedDecode(tokens=one.tokens, us=_short(one.us), low=_short(one.low), high=_short(one.high))
             for one in fit.steps.table
         ],
-        "limits": limits,
-        "fit": {
-            "rows": fit.steps.rows,
-            "steps": fit.steps.steps,
-            "scale_us": _short(fit.steps.scale_us),
-            "left_out": _short(fit.steps.left_out),
-            "chunks": fit.chunks,
-            "residuals": [
-                {name: _short(value) if isinstance(value, float) else value for name, value in asdict(one).items()}
-                for one in fit.steps.residuals
-            ],
-            "front_end": {"how": fit.front_end.how, "requests": fit.front_end.requests},
-        },
-        "warnings": warnings_of(fit, runs),
-        "unknown": unknown_of(fit, runs),
-        "provenance": _provenance(runs, date=date, trueload=trueload, server=server),
-    }
+        limits=limits,
+        fit=FittedSteps(
+            rows=fit.steps.rows,
+            steps=fit.steps.steps,
+            scale_us=_short(fit.steps.scale_us),
+            left_out=_short(fit.steps.left_out),
+            chunks=fit.chunks,
+            residuals=[_residuals(one) for one in fit.steps.residuals],
+            front_end=FittedFrontEnd(how=fit.front_end.how, requests=fit.front_end.requests),
+        ),
+        warnings=warnings_of(fit, runs),
+        unknown=unknown_of(fit, runs),
+        provenance=_provenance(runs, date=date, trueload=trueload, server=server),
+    )
 
 
-def to_sampled_document(
+def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
+    table = [(one.tokens, _short(one.us)) for one in fit.steps.table]
+    return StepCost(
+        **{name: _short(one.value) for name, one in coefficients_of(fit).items()},
+        decode=table or None,
+        max_num_seqs=limits.max_num_seqs.value,
+        max_num_batched_tokens=limits.max_num_batched_tokens.value,
+        kv_blocks=limits.kv_blocks.value,
+    )
+
+
+def _settings(fit: BatchingFit) -> ProfileSettings:
+    if fit.chunks == "drafts":
+        return ProfileSettings(num_speculative_tokens=fit.drafts, acceptance_rate=_short(fit.acceptance or 0.0))
+    return ProfileSettings(stream_interval=fit.stream_interval if fit.chunks == "interval" else None)
+
+
+def sampled_profile(
     fit: SampledFit, runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None
-) -> dict[str, Any]:
+) -> Profile:
     """The profile of a server whose steps are not seen."""
-    return {
-        "schema": SCHEMA,
-        "engine": "sampled",
-        "model": runs[0].model,
-        "sampled_times": {
-            "ttft_ms": list(fit.ttft_ms),
-            "ttft_per_input_token_us": _short(fit.ttft_per_input_token_us),
-            "gap_ms": list(fit.gap_ms),
-            "between": _short(fit.between),
-            "follows": _short(fit.follows),
-            "load": [[_short(point.under_way), _short(point.ttft), _short(point.gap)] for point in fit.load],
-        },
-        "settings": {},
-        "seen": {
-            "requests": fit.requests,
-            "gaps": fit.gaps,
-            "requests_by_load": [point.requests for point in fit.load],
-        },
-        "warnings": _unsure_of(runs),
-        "unknown": _unknown_of_sampled(fit, runs),
-        "provenance": _provenance(runs, date=date, trueload=trueload, server=server),
-    }
+    return Profile(
+        schema=SCHEMA,
+        engine="sampled",
+        model=runs[0].model,
+        sampled_times=SampledTimes(
+            ttft_ms=fit.ttft_ms,
+            ttft_per_input_token_us=_short(fit.ttft_per_input_token_us),
+            gap_ms=fit.gap_ms,
+            between=_short(fit.between),
+            follows=_short(fit.follows),
+            load=[(_short(point.under_way), _short(point.ttft), _short(point.gap)) for point in fit.load],
+        ),
+        settings=ProfileSettings(),
+        seen=SeenTimes(requests=fit.requests, gaps=fit.gaps, requests_by_load=[point.requests for point in fit.load]),
+        warnings=_unsure_of(runs),
+        unknown=_unknown_of_sampled(fit, runs),
+        provenance=_provenance(runs, date=date, trueload=trueload, server=server),
+    )
 
 
-def _unknown_of_sampled(fit: SampledFit, runs: Sequence[FittedRun]) -> list[dict[str, str]]:
+def _unknown_of_sampled(fit: SampledFit, runs: Sequence[FittedRun]) -> list[Unknown]:
     rows = []
     if len(fit.load) < 2:
         why = "the loads have too similar a number of requests under way: the mock does not slow down with its load"
         users = max(8, 4 * max(run.most_users for run in runs))
-        rows.append({"what": "load", "why": why, "command": command_of(runs[0], concurrency=users)})
+        rows.append(Unknown(what="load", why=why, command=command_of(runs[0], concurrency=users)))
     if fit.ttft_per_input_token_us == 0:
         why = "prompts are of too similar a length, or TTFT does not grow with them"
         command = command_of(runs[0], concurrency=1, input_tokens="uniform:64..4096", output_tokens="16")
-        rows.append({"what": "ttft_per_input_token_us", "why": why, "command": command})
+        rows.append(Unknown(what="ttft_per_input_token_us", why=why, command=command))
     return rows
 
 
-def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None) -> dict[str, Any]:
-    return {
-        "server": server if server is not None else next((run.server for run in runs if run.server), None),
-        "trueload": trueload,
-        "date": date,
-        "runs": [
-            {
-                "run_id": run.run_id, "name": run.name, "started": run.started, "endpoint": run.endpoint,
-                "requests": len(run.streams), "most_in_flight": run.most_users, "load": dict(run.load),
-                "trueload": run.version,
-            }
+def _provenance(runs: Sequence[FittedRun], *, date: str, trueload: str | None, server: str | None) -> Provenance:
+    return Provenance(
+        server=server if server is not None else next((run.server for run in runs if run.server), None),
+        trueload=trueload,
+        date=date,
+        runs=[
+            RunOfProfile(
+                run_id=run.run_id,
+                name=run.name,
+                started=run.started,
+                endpoint=run.endpoint,
+                requests=len(run.streams),
+                most_in_flight=run.most_users,
+                load=run.load,
+                trueload=run.version,
+            )
             for run in runs
         ],
-    }  # fmt: skip
+    )
 
 
 def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
@@ -134,16 +157,32 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
     return [f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"]
 
 
-def _limits(fit: BatchingFit) -> dict[str, Any]:
-    names = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
-    return {name: getattr(fit.limits, name) for name in names}
+def _limits(fit: BatchingFit) -> FittedLimits:
+    def of(limit: Limit) -> FittedLimit:
+        return FittedLimit(value=limit.value, at_least=limit.at_least, source=limit.source)
+
+    limits = fit.limits
+    return FittedLimits(
+        max_num_seqs=of(limits.max_num_seqs),
+        max_num_batched_tokens=of(limits.max_num_batched_tokens),
+        kv_blocks=of(limits.kv_blocks),
+    )
 
 
-def _coefficient(name: str, one: Coefficient) -> dict[str, Any]:
-    bounds = {
-        key: _short(value) if math.isfinite(value) else None for key, value in (("low", one.low), ("high", one.high))
-    }
-    return {"value": _short(one.value), **bounds, "told": one.told, "unit": UNITS[name]}
+def _coefficient(name: str, one: Coefficient) -> FittedCoefficient:
+    low, high = (_short(value) if math.isfinite(value) else None for value in (one.low, one.high))
+    return FittedCoefficient(value=_short(one.value), low=low, high=high, told=one.told, unit=UNITS[name])
+
+
+def _residuals(one: ResidualBin) -> Residuals:
+    return Residuals(
+        least_decodes=one.least_decodes,
+        most_decodes=one.most_decodes,
+        rows=one.rows,
+        p10=_short(one.p10),
+        p50=_short(one.p50),
+        p90=_short(one.p90),
+    )
 
 
 def _short(value: float) -> float:
@@ -173,14 +212,14 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
     return found
 
 
-def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[dict[str, str]]:
+def unknown_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[Unknown]:
     """What these loads cannot tell: what, why, and the run that would."""
     most = max(run.most_users for run in runs)
     longest = max((stream.prompt_tokens for run in runs for stream in run.streams), default=512)
     found = coefficients_of(fit)
 
-    def row(what: str, why: str, **load: object) -> dict[str, str]:
-        return {"what": what, "why": why, "command": command_of(runs[0], **load)}
+    def row(what: str, why: str, **load: object) -> Unknown:
+        return Unknown(what=what, why=why, command=command_of(runs[0], **load))
 
     rows = []
     if not (found["b0"].told and found["b2"].told):
@@ -224,9 +263,7 @@ def _half_rate(runs: Sequence[FittedRun]) -> float:
     return max(0.1, float(f"{most * 1e6 / 2:.2g}"))
 
 
-def _unknown_limits(
-    fit: BatchingFit, row: Callable[..., dict[str, str]], most: int, longest: int
-) -> list[dict[str, str]]:
+def _unknown_limits(fit: BatchingFit, row: Callable[..., Unknown], most: int, longest: int) -> list[Unknown]:
     rows = []
     if fit.limits.max_num_seqs.value is None:
         why = f"no request waited: it is at least {fit.limits.max_num_seqs.at_least}; the mock takes 256"

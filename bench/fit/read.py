@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench import manifest
 from bench.damage import explained
@@ -30,7 +29,7 @@ class FittedRun:
     url: str
     endpoint: str
     model: str | None
-    load: Mapping[str, Any]
+    load: Mapping[str, object]
     """The settings that say how much was sent."""
     streams: tuple[Stream, ...]
     server: str | None

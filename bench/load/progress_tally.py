@@ -88,12 +88,12 @@ class PhaseTally:
             return
         table, self._waiting = RecordTable(self._waiting), []
         untold, self._untold = np.array(self._untold), []
-        self._first_tokens.extend_array(known(REQUEST_METRICS["ttft"].of(table)[untold]) * NS_PER_MS)
+        self._first_tokens.extend(known(REQUEST_METRICS["ttft"].of(table)[untold]) * NS_PER_MS)
         for name, histogram in self._values.items():
             if (of_tokens := _TOKEN_METRICS.get(name)) is not None:
-                histogram.extend_array(of_tokens.of(table).ns)
+                histogram.extend(of_tokens.of(table).ns)
             else:
-                histogram.extend_array(known(REQUEST_METRICS[name].of(table)) * NS_PER_MS)
+                histogram.extend(known(REQUEST_METRICS[name].of(table)) * NS_PER_MS)
 
     @property
     def values(self) -> dict[str, LogHistogram]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ _SAYS_NOTHING = ("out", "name", "format", "quiet", "details", "api_key", "header
 def config_sha256(config: RunConfig, load_kind: str) -> str:
     """What visits must have in common to speak of one server under one load."""
     shown = {key: value for key, value in config.public().items() if key not in _SAYS_NOTHING}
-    return sha256(orjson.dumps([load_kind, shown], option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return files.sha256_of([load_kind, shown])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from bench.documents.sweep_document import sweep_document
 from bench.errors import Exit, TargetError, UsageError
 from bench.load_sweep.points import RunNumbers
 from bench.load_sweep.stored import read
-from bench.load_sweep.sweep_file import SweepFacts, config_sha256, content_of
+from bench.load_sweep.sweep_file import SweepFacts, content_of
 from bench.load_sweep.visits import Loads, Visit
 from bench.loads import steady_from_the_start
 from bench.report import html
 from bench.results.base import to_plain
-from bench.results.sweep import SweepContent
+from bench.results.sweep import FittedKnee, SweepContent, SweepPoint
 from bench.run_files.run_directory import RunDirectory
 from bench.secrets import public_command
 from bench.series import files
@@ -35,8 +35,33 @@ LENGTH = ("requests", "duration", "warmup")
 """What says how long a run takes: where it is given, every run is as long."""
 
 
+_ELSEWHERE = frozenset(
+    [
+        "out",
+        "name",
+        "format",
+        "quiet",
+        "details",
+        "concurrency",
+        "rate",
+        "mode",
+        "requests",
+        "duration",
+        "warmup",
+        "seed",
+        "slo",
+        "wait_for_server",
+    ]
+)
 ConfigAt = Callable[[Mapping[str, Any]], RunConfig]
 """The configuration of one run, from the settings that it has beside those of all. Raises UsageError."""
+
+
+def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """What must be the same in all runs of a sweep: the configuration but for load, place and output; and what was given of
+    the length of each run."""
+    same = {key: value for key, value in config.items() if key not in _ELSEWHERE}
+    return files.sha256_of([same, given])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +78,14 @@ class SweepResult:
         return self.path / PAGE
 
     @property
-    def points(self) -> Sequence[Mapping[str, Any]]:
+    def points(self) -> Sequence[SweepPoint]:
         """One a load, rising: `load`, `status`, and `numbers` by name, each with `value` and its 95% interval."""
-        return [to_plain(point) for point in self.content.points]
+        return self.content.points
 
     @property
-    def knee(self) -> Mapping[str, Any] | None:
-        """Where the throughput stops growing; None where that cannot be told."""
-        return None if self.content.knee is None else to_plain(self.content.knee)
+    def knee(self) -> FittedKnee | None:
+        """Where the throughput stops growing; None if that cannot be told."""
+        return self.content.knee
 
 
 def sweep(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
-
-import orjson
 
 from bench.load_sweep.points import Point, RunNumbers, knee_of, points_of
 from bench.load_sweep.visits import Loads
@@ -15,24 +12,6 @@ from bench.results.sweep import SCHEMA, FittedKnee, SweepContent, SweepPoint, Sw
 from bench.statistics.intervals import Interval
 from bench.statistics.knee import Knee
 
-_ELSEWHERE = frozenset(
-    [
-        "out",
-        "name",
-        "format",
-        "quiet",
-        "details",
-        "concurrency",
-        "rate",
-        "mode",
-        "requests",
-        "duration",
-        "warmup",
-        "seed",
-        "slo",
-        "wait_for_server",
-    ]
-)
 NO_KNEE_OF_RATES = "no knee: it is fitted over users (--loads concurrency=1..256x2)"
 NO_KNEE = (
     "no knee: it needs four usable points over three loads, and loads at which the throughput stops growing in proportion: "
@@ -53,13 +32,6 @@ class SweepFacts:
     model: str | None
     loads: Loads
     gpus: int | None
-
-
-def config_sha256(config: Mapping[str, Any], given: Mapping[str, Any]) -> str:
-    """What must be the same in all runs of a sweep: the configuration but for load, place and output; and what was given of
-    the length of each run."""
-    same = {key: value for key, value in config.items() if key not in _ELSEWHERE}
-    return hashlib.sha256(orjson.dumps([same, given], option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def content_of(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, ended: str | None) -> SweepContent:

@@ -8,51 +8,35 @@ it. Binning n values is two C loops and no logarithm.
 from __future__ import annotations
 
 import math
-import sys
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, repeat
-from operator import mul, rshift
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from itertools import accumulate
 
+import numpy as np
+import numpy.typing as npt
+
+from bench.metrics.arrays import sum_of_squares
 from bench.metrics.quantile import NO_VALUES, QUANTILES, quantile
 from bench.results.numbers import Statistics
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 RELATIVE_ERROR = 2.0**-10
 """The greatest relative error of a quantile read from a folded histogram."""
 
 _CUT_BITS = 14
 FINE_PER_OCTAVE = 512
-_MANY = 1_000
-"""From so many values on numpy is quicker, where it is there: to import it takes longer than to do without, and a load that
-goes on would stand still meanwhile."""
 _DENSE = 1 << 15
 """Numbers that spread wider than this, and wider than four times their count, are sorted; others index an array of counts."""
 
 
-def bin_numbers(values: array[float]) -> Iterable[int]:
+def bins_of_array(values: npt.NDArray[np.number]) -> npt.NDArray[np.int64]:
     """The number of the bin of each value, ascending with the value: 512 for each octave of a float32."""
-    floats = values if values.typecode == "f" else array("f", values)
-    return map(rshift, memoryview(floats).cast("B").cast("I"), repeat(_CUT_BITS))
-
-
-def bins_of_array(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """`bin_numbers` of an array."""
-    import numpy as np
-
     return (values.astype(np.float32).view(np.uint32) >> _CUT_BITS).astype(np.int64)
 
 
 def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
     """How often each number occurs: whole numbers, at least one."""
-    import numpy as np
-
     low = int(numbers.min())
     if int(numbers.max()) - low > max(_DENSE, 4 * len(numbers)):
         found, counts = np.unique(numbers, return_counts=True)
@@ -62,16 +46,15 @@ def counted(numbers: npt.NDArray[np.int64]) -> dict[int, int]:
     return dict(zip((found + low).tolist(), counts[found].tolist(), strict=True))
 
 
-def _middles(bin_numbers: Iterable[int]) -> list[float]:
-    half = 1 << (_CUT_BITS - 1)
-    bits: array[int] = array("I", [(number << _CUT_BITS) + half if number else 0 for number in bin_numbers])
-    floats: Any = memoryview(bits).cast("B").cast("f")
-    middles: list[float] = floats.tolist()
+def _middles(numbers: Sequence[int]) -> list[float]:
+    of = np.array(numbers, dtype=np.uint32)
+    half = np.where(of > 0, np.uint32(1 << (_CUT_BITS - 1)), np.uint32(0))
+    middles: list[float] = ((of << np.uint32(_CUT_BITS)) + half).view(np.float32).tolist()
     return middles
 
 
-def _middle(bin_number: int) -> float:
-    return _middles((bin_number,))[0]
+def _middle(number: int) -> float:
+    return _middles((number,))[0]
 
 
 class LogHistogram:
@@ -93,42 +76,11 @@ class LogHistogram:
         """Whether every value is still held."""
         return self._exact is not None
 
-    def add(self, value: float) -> None:
-        """Add one value."""
-        self.count += 1
-        if value < self.min:
-            self.min = value
-        if value > self.max:
-            self.max = value
-        self.total += round(value)
-        self.total_of_squares += round(value * value)
-        if self._exact is None:
-            self._bins.update(bin_numbers(array("f", (value,))))
-        else:
-            self._exact.append(value)
-
-    def extend(self, values: Sequence[float], total: float | None = None) -> None:
-        """Add values; `total` is their sum where it is known closer than they are."""
-        if not values:
-            return
-        self.count += len(values)
-        self.min = min(self.min, min(values))
-        self.max = max(self.max, max(values))
-        self.total += round(sum(values) if total is None else total)
-        self.total_of_squares += round(sum(map(mul, values, values)))
-        if self._exact is None:
-            self._bins.update(bin_numbers(array("f", values)))
-        else:
-            self._exact.extend(values)
-
-    def extend_array(self, values: npt.NDArray[np.int64] | npt.NDArray[np.float64], total: int | None = None) -> None:
-        """`extend` for an array. Sums are of values rounded to whole numbers; `total` replaces the first of them."""
+    def extend(self, values: npt.ArrayLike, total: int | None = None) -> None:
+        """Add values. Sums are of values rounded to whole numbers; `total` replaces the first of them."""
+        values = np.asarray(values)
         if not len(values):
             return
-        import numpy as np
-
-        from bench.metrics.arrays import sum_of_squares
-
         whole = np.rint(values).astype(np.int64)
         self.count += len(values)
         self.min, self.max = min(self.min, values.min().item()), max(self.max, values.max().item())
@@ -151,12 +103,8 @@ class LogHistogram:
         return self._bins
 
     def _count_bins(self, values: array[float]) -> None:
-        if not _numpy_is_quicker(values):
-            self._bins.update(bin_numbers(values))
-            return
-        import numpy as np
-
-        self._bins.update(counted(bins_of_array(np.frombuffer(values))))
+        if values:
+            self._bins.update(counted(bins_of_array(np.frombuffer(values))))
 
     def merge(self, other: LogHistogram) -> None:
         """Add all that the other one holds. The result is exact if both were."""
@@ -197,7 +145,10 @@ class LogHistogram:
             self.min, self.max = min(self._exact, default=math.inf), max(self._exact, default=-math.inf)
             return
         self.fold()
-        self._bins -= Counter(bin_numbers(other._exact)) if other._exact is not None else other._bins
+        taken = (
+            Counter(counted(bins_of_array(np.frombuffer(other._exact)))) if other._exact is not None else other._bins
+        )
+        self._bins -= taken
         low, high = min(self._bins, default=None), max(self._bins, default=None)
         if low is None or high is None:
             self.min, self.max = math.inf, -math.inf
@@ -212,19 +163,6 @@ class LogHistogram:
         return Snapshot(self)
 
 
-def _numpy_is_quicker(values: array[float]) -> bool:
-    return len(values) >= _MANY and "numpy" in sys.modules
-
-
-def _ascending(values: array[float]) -> list[float]:
-    if not _numpy_is_quicker(values):
-        return sorted(values)
-    import numpy as np
-
-    ordered: list[float] = np.sort(np.frombuffer(values)).tolist()
-    return ordered
-
-
 class Snapshot:
     """A histogram in ascending order: quantiles and counts of it."""
 
@@ -232,7 +170,7 @@ class Snapshot:
         self._histogram = histogram
         self.n = histogram.count
         if histogram._exact is not None:
-            self._values = _ascending(histogram._exact)
+            self._values: list[float] = np.sort(np.frombuffer(histogram._exact)).tolist() if histogram._exact else []
             self._cumulative: list[int] | None = None
         else:
             # min and max are known exactly: no middle of a bin may lie outside them.

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 
+from bench.metrics import sureness
 from bench.metrics.jobs import GatheredJobs, Job, JobEnd
 from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import NS_PER_S, input_tokens, output_tokens, ttft_ms
@@ -113,8 +114,6 @@ def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, 
         values["jobs_per_hour_per_user"] = S_PER_H / mean
         ci95["jobs_per_hour_per_user"] = _inverse(seconds.ci95["mean"])
     if duration_s:
-        from bench.metrics import sureness
-
         values["jobs_per_hour"] = per_hour = S_PER_H * len(ended_s) / duration_s
         each_second = [0.0] * int(duration_s)
         for at_s in ended_s:
@@ -130,8 +129,6 @@ def _rates(ended_s: Sequence[float], seconds: Metric, duration_s: float | None, 
 
 def _seconds(completed: Sequence[Job], duration_s: float | None) -> Metric:
     """Job seconds, with intervals that take the jobs of a session for one group."""
-    from bench.metrics import sureness
-
     groups: dict[int, list[float]] = {}
     for job in completed:
         groups.setdefault(job.session, []).append(job.seconds)

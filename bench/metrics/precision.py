@@ -24,6 +24,8 @@ from bench.metrics.catalog import METRICS, REQUEST_METRICS, WHOLE_RESPONSE
 from bench.metrics.objectives import BETWEEN_TOKENS, suggest
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.records.record_table import RecordTable
+from bench.statistics.autocorrelation import dependence
+from bench.statistics.intervals import TooFew, mean_interval, quantile_interval
 
 PRECISE_ENOUGH = "precise enough"
 """The reason to stop that the manifest names."""
@@ -181,9 +183,6 @@ class Judge:
 
 def known_to(goal: PrecisionGoal, values: Sequence[float]) -> Known:
     """How well the goal's number is known from values in send order: by the interval that a report gives."""
-    from bench.statistics.autocorrelation import dependence
-    from bench.statistics.intervals import TooFew, mean_interval, quantile_interval
-
     if goal.stat == "mean":
         value = math.fsum(values) / len(values) if values else 0.0
         found = mean_interval(values)

@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from itertools import chain
 
+import numpy as np
+
 from bench.results.numbers import Statistics
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -39,7 +41,6 @@ def _squares(values: Sequence[float], mean: float) -> float:
     """The sum of the squares of what they differ from the mean."""
     if len(values) < _MANY:
         return math.fsum((x - mean) ** 2 for x in values)
-    import numpy as np
 
     with np.errstate(invalid="ignore"):  # A value may be infinite here too.
         off = np.asarray(values) - mean

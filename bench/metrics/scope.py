@@ -14,9 +14,11 @@ from math import fsum, inf
 from operator import add
 from typing import TYPE_CHECKING
 
+import numpy as np
 from msgspec import structs
 
-from bench.metrics import bounds
+from bench.metrics import arrays, bounds, sureness
+from bench.metrics.arrays import per_bin, view
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import METRICS, REQUEST_METRICS, RequestMetric
 from bench.metrics.columns import Columns
@@ -27,6 +29,7 @@ from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
 from bench.records.record_table import CANCELLED
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
+from bench.statistics.intervals import Whole
 
 if TYPE_CHECKING:
     from bench.metrics.sureness import Sureness
@@ -59,7 +62,6 @@ class Scope:
         """`over`: the time of the whole run, where `data` is a part of its requests."""
         self._data = data
         self._whole = window is None
-        from bench.metrics import arrays
 
         columns = data.columns
         sent = arrays.known(arrays.view(columns.sent))
@@ -120,7 +122,6 @@ class Scope:
         return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values()}
 
     def _request_metric(self, metric: RequestMetric) -> Metric:
-        from bench.metrics import arrays, sureness
 
         columns = self._data.columns
         values = arrays.known(arrays.view(columns.metrics[metric.key])[self._rows])
@@ -131,8 +132,6 @@ class Scope:
         return _metric(describe(ordered), sure, "exact", lies, unit=metric.unit)
 
     def _sure_of_tokens(self, histogram: LogHistogram, sample: list[array[float]]) -> Sureness:
-        from bench.metrics import arrays, sureness
-        from bench.statistics.intervals import Whole
 
         snapshot = histogram.snapshot()
         # What has a TPOT has gaps.
@@ -141,7 +140,6 @@ class Scope:
         return sureness.of_tokens(sample, Whole(requests, mean_ns, snapshot.quantile), 1 / NS_PER_MS, self.duration_s)
 
     def _ended_inside(self, start: float, end: float) -> Ints:
-        from bench.metrics import arrays
 
         at = arrays.view(self._data.columns.end)
         found: Ints = ((start <= at) & (at <= end)).nonzero()[0]
@@ -159,7 +157,6 @@ class Scope:
         if start is None or end is None or span is None:
             none = dict.fromkeys((*RATES, *RATES_OF_INPUTS) if self._data.of_inputs else RATES)
             return Throughput(duration_s=None, **none, ci95={**none}, too_few={})
-        from bench.metrics import arrays, sureness
 
         rows = self._ended_inside(start, end)
         rows = rows[arrays.view(columns.ok)[rows]]
@@ -192,8 +189,6 @@ class Scope:
 
     def _throughput_of_inputs(self, rows: Ints, tokens: Amounts, start: float, span: float) -> Throughput:
         """The rates of requests, inputs and input tokens, all by the end of their request; no output tokens."""
-        from bench.metrics import arrays, sureness
-
         columns = self._data.columns
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
@@ -209,7 +204,6 @@ class Scope:
         columns, start, end, span = self._data.columns, self._start_ns, self._end_ns, self.duration_s
         if start is None or end is None or span is None:
             return Goodput(requests_per_s=None, output_tokens_per_s=None, share=None)
-        from bench.metrics import arrays
 
         # Who left as planned neither met the objectives nor missed them.
         ended = self._ended_inside(start, end)
@@ -244,18 +238,12 @@ def metric_of(statistics: Statistics, sure: Sureness, how: str, lies: Mapping[st
 
 def in_send_order(columns: Columns) -> Ints:
     """The rows by the time of sending; those that were never sent by their end."""
-    import numpy as np
-
-    from bench.metrics.arrays import view
-
     sent = view(columns.sent)
     return np.argsort(np.where(sent == sent, sent, view(columns.end)), kind="stable")
 
 
 def _per_second(amounts: Amounts, start_ns: float, seconds: int) -> list[float]:
     """Amounts by their second after the start; what came after the last whole second is left out."""
-    from bench.metrics.arrays import per_bin
-
     at_ns, of = amounts
     second = ((at_ns - start_ns) // NS_PER_S).astype("q")
     inside = second < seconds

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bench.metrics.arrays import ascending, grouped, known, per_bin, view
 from bench.metrics.arrivals import MAX_SLOTS, Arrivals
 from bench.metrics.columns import NEVER_ASKED, NO_RESPONSE, Columns
 from bench.metrics.quantile import describe, quantile
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 _INTERVALS = 12
 _OVER_TIME = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
+RESPONSE_QUANTILES = (*range(1, 100), 99.5, 99.9, 100)
 
 
 class Steps:
@@ -56,15 +59,11 @@ class Steps:
 
     def all_of(self, times_ns: Iterable[float]) -> Ints:
         """The step of each time. Raises FloatingPointError for times that no clock shows: those of a damaged file."""
-        import numpy as np
-
         with np.errstate(invalid="raise"):
             return np.floor(np.asarray(times_ns, dtype=np.float64) / self.ns).astype(np.int64) - self.first
 
     def counts(self, times_ns: Iterable[float]) -> list[int]:
         """How many of the times fall into each step; what was due before the first one, and never came, is in none."""
-        import numpy as np
-
         steps = self.all_of(times_ns)
         inside = steps[(steps >= 0) & (steps < self.count)]
         found: list[int] = np.bincount(inside, minlength=self.count).tolist()
@@ -75,8 +74,6 @@ class Steps:
 
         Up to a time t the spans have spent sum(t - begin over begins before t) - sum(t - end over ends before t).
         """
-        import numpy as np
-
         spent = [0.0] * (self.count + 1)
         borders = [self.start_ns + step * self.ns for step in range(self.count + 1)]
         for of_spans, sign in ((begins, 1), (ends, -1)):
@@ -91,8 +88,6 @@ class Steps:
 
     def quantiles(self, times_ns: Floats, values_of: Floats) -> QuantilesOverTime:
         """mean and quantiles of the values in each step, by their times; NaN is no value, and a step without any has None."""
-        from bench.metrics.arrays import grouped
-
         is_value = values_of == values_of
         groups = grouped(self.all_of(times_ns[is_value]), values_of[is_value])
         result: dict[str, list[float | None]] = {"mean": [], **{name: [] for name in _OVER_TIME}}
@@ -108,7 +103,6 @@ def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
     """The steps that hold every request: none of a run without requests, which would end before it began."""
     if not len(columns):
         return Steps(0, -1, widest_ns, most)
-    from bench.metrics.arrays import known, view
 
     sent, end = known(view(columns.sent)), view(columns.end)
     return Steps(min(sent.min(initial=math.inf), end.min()), float(end.max()), widest_ns, most)
@@ -116,10 +110,6 @@ def steps_of(columns: Columns, widest_ns: int, most: int = MAX_SLOTS) -> Steps:
 
 def over_time(columns: Columns, tokens: Arrivals, bytes_in: Arrivals, steps: Steps | None = None) -> Series:
     """`series` of a summary, or the same over other steps."""
-    import numpy as np
-
-    from bench.metrics.arrays import known, view
-
     sent, end = known(view(columns.sent)), view(columns.end)
     if steps is None:
         steps = steps_of(columns, max(tokens.width_ns, bytes_in.width_ns))
@@ -167,7 +157,6 @@ def _inputs(columns: Columns, steps: Steps) -> tuple[list[float] | None, list[fl
 
 
 def _amounts(steps: Steps, times: array[float], amounts: array[float]) -> list[float]:
-    from bench.metrics.arrays import per_bin, view
 
     at, of = view(times), view(amounts)
     return per_bin(steps.all_of(at[at == at]), of[at == at], steps.count)
@@ -189,8 +178,6 @@ def distributions(columns: Columns, series: Series) -> Distributions:
 
     Those over time are drawn from `series`; here they are the statistics of their rates over the steps of the run.
     """
-    from bench.metrics.arrays import ascending, view
-
     times = ascending(view(columns.metrics["e2el_ms"]))
 
     def rates(amounts: Sequence[float]) -> Statistics:
@@ -201,7 +188,9 @@ def distributions(columns: Columns, series: Series) -> Distributions:
         responses_per_s=rates(series.completed),
         traffic=Traffic(bytes_in_per_s=rates(series.bytes_in), bytes_out_per_s=rates(series.bytes_out)),
         response_time_intervals=intervals(times),
-        response_time_quantiles=[TimeQuantile(q=q / 100, ms=quantile(times, q / 100)) for q in _QUANTILES if times],
+        response_time_quantiles=[
+            TimeQuantile(q=q / 100, ms=quantile(times, q / 100)) for q in RESPONSE_QUANTILES if times
+        ],
         status_codes=by_status(columns),
         ttft=MedianOverTime(p50_ms=_medians(series.ttft_ms)),
         tpot=MedianOverTime(p50_ms=_medians(series.tpot_ms)),

@@ -104,7 +104,7 @@ class RecordTally:
         if table.bounded:
             at, (is_bound, bounds) = table.token_chunks.at, table.chunk_bounds
             at = at[is_bound[at]]
-            self._bounds.extend_array(table.chunk_ns[at] - bounds[at])
+            self._bounds.extend(table.chunk_ns[at] - bounds[at])
         for row in np.flatnonzero(~table.ended((Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))).tolist():
             self._add_error(table.records[row])
 

@@ -112,23 +112,23 @@ class TokenTimes:
 
     def _add_pauses(self, piece: _Slice, of: TokenGaps, rows: Mask) -> None:
         plain = of.gaps.ns[(rows & of.is_itl)[of.gaps.row]]
-        piece.shared.extend_array(plain)
+        piece.shared.extend(plain)
         self._held += len(plain)
         others = rows & ~of.is_itl
         if not others.any():
             return
         gap_only = of.gaps.ns[others[of.gaps.row]]
-        piece.gap_only.extend_array(gap_only)
+        piece.gap_only.extend(gap_only)
         itl, row, waited = of.shared
         itl_only = itl.ns[others[itl.row]]
-        piece.itl_only.extend_array(itl_only, int(waited[others[row]].sum()))
+        piece.itl_only.extend(itl_only, int(waited[others[row]].sum()))
         self._held += len(gap_only) + len(itl_only)
 
     def _add_loose(self, parts: tuple[LogHistogram, LogHistogram, LogHistogram], of: LoosePauses, rows: Mask) -> None:
         values, least, least_sum, most, most_sum = of.of_rows(rows)
-        parts[0].extend_array(values)
-        parts[1].extend_array(least, least_sum)
-        parts[2].extend_array(most, most_sum)
+        parts[0].extend(values)
+        parts[1].extend(least, least_sum)
+        parts[2].extend(most, most_sum)
         self._held += 3 * len(values)
 
     def _slice_of(self, sent_ns: int) -> _Slice:

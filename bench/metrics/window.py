@@ -20,6 +20,8 @@ from bench.metrics.request_metrics import NS_PER_S
 from bench.results.load import HalvesTest, SteadyWindow
 from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series as SeriesOverTime
+from bench.statistics import steady_state
+from bench.statistics.steady_state import mser
 
 MSER_FROM_S = 54.0
 """From the first send to the last in a run of a minute: with few users the last send may be some seconds before its end."""
@@ -73,8 +75,6 @@ def _that_show(over_time: SeriesOverTime, open_loop: bool, from_step: int, until
 
 def _cut(series: Series) -> tuple[int | None, list[str]]:
     """The step at which the window begins by the later cut of MSER-5, None for no cut; and which series had not settled."""
-    from bench.statistics.steady_state import mser
-
     cut_step, unsettled = None, []
     for name, values in series.items():
         cut = mser(list(values.values()))
@@ -88,8 +88,6 @@ def _cut(series: Series) -> tuple[int | None, list[str]]:
 
 def _halves(series: Series) -> dict[str, HalvesTest | None]:
     """The test of the halves of each series: `stationarity` of a summary; None of what is too short to say anything."""
-    from bench.statistics import steady_state
-
     result: dict[str, HalvesTest | None] = {}
     for name, values in series.items():
         tested = steady_state.halves(list(values.values()))

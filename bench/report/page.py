@@ -17,6 +17,9 @@ from bench.report.compiled_templates import KeptTemplates
 TABLE_ROWS = 16
 """Rows of the table under a chart; of longer series every k-th is there, and the script of the page adds the others."""
 
+STYLES = ("report.css", "chart.css", "paper.css")
+"""The console has charts too, and takes the second."""
+
 SCRIPTS = ("chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
 
@@ -29,7 +32,7 @@ def page(template: str, **values: object) -> str:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
-        css=_template_file("report.css"), script=script, script_hash=digest, **values
+        css="".join(map(_template_file, STYLES)), script=script, script_hash=digest, **values
     )
 
 

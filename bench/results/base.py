@@ -69,6 +69,13 @@ def one_of(*values: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(values)})
 
 
+def needs(**keys: Sequence[str]) -> Meta:
+    """The values of a field, and the keys beside it that each of them needs."""
+    return Meta(
+        extra_json_schema={"enum": list(keys), "x-needs": {value: list(names) for value, names in keys.items()}}
+    )
+
+
 def every_key(*names: str, of: str | None = None, optional: Sequence[str] = ()) -> Meta:
     """The keys that a table always has, and the ones that it may have. `of` names a list of keys that the writer of schemas
     has: the table always has all of them, or the given names among them."""

@@ -51,7 +51,7 @@ def _results(content: type[Result]) -> set[type[Result]]:
 
 def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]) -> Schema:
     """The schema of one type: each field with its description, and no other keys."""
-    words, properties = descriptions(kind), {}
+    words, properties, conditions = descriptions(kind), {}, []
     always = not kind.__struct_config__.omit_defaults
     names = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
     for key, value in part["properties"].items():
@@ -60,6 +60,8 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
         if default is None and not always:  # It may be missing, and is never null.
             field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
         field = _short(field, lists)
+        for choice, needed in field.pop("x-needs", {}).items():
+            conditions.append({"if": {"properties": {key: {"const": choice}}}, "then": {"required": needed}})
         properties[key] = {**field, **({"description": words[names[key]]} if names.get(key) in words else {})}
     described = {"description": " ".join(part["description"].split())} if "description" in part else {}
     return {
@@ -68,6 +70,7 @@ def _object(part: Schema, kind: type[Result], lists: Mapping[str, Sequence[str]]
         "additionalProperties": False,
         "required": [*properties] if always else part["required"],
         "properties": properties,
+        **({"allOf": conditions} if conditions else {}),
     }
 
 

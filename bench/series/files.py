@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -28,6 +29,11 @@ def stamp() -> Stamp:
         version=identity.versions().get("trueload", ""),
         host=identity.host(),
     )
+
+
+def sha256_of(content: object) -> str:
+    """A digest of what the runs of a series must have in common; the order of keys does not matter."""
+    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from promptset.errors import SpecError
 from promptset.loaders.containers import open_container
 from promptset.loaders.http_requests import FORMATS, HttpRows, read_http_rows
 from promptset.samples import HttpRequest, Sample
-from promptset.whole_file import read_bytes
+from promptset.whole_file import read_named
 
 if TYPE_CHECKING:
     from promptset.tokens import Tokenizer
@@ -29,7 +29,7 @@ def content_of(value: str) -> bytes:
     if not value.startswith("@"):
         return value.encode()
     try:
-        return read_bytes(Path(value[1:]))
+        return read_named(value[1:])
     except OSError as e:
         raise ValueError(f"the file {value[1:]} cannot be read ({e.strerror})") from e
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,11 @@ MOST_OF_A_STREAM = 64 << 20
 """Bytes that are read of what is no plain file: a pipe of the shell (`<(command)`), a device. Any plain file has an end."""
 _OPEN_ALREADY = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 """Pipes that the shell has opened, with a writer at their other end."""
+
+
+DATA_FOLDER = "TRUELOAD_DATA_FOLDER"
+"""An environment variable. If it is set, data may name files of this folder alone. A console sets it for its tasks, whose
+data anyone with its token may have written."""
 
 
 class UnreadableFile(OSError):
@@ -31,6 +37,16 @@ def read_bytes(path: Path) -> bytes:
         told = f"it is not a plain file, and has no end within {MOST_OF_A_STREAM >> 20} MiB: save it to a file"
         raise UnreadableFile(errno.EINVAL, told, path)
     return content
+
+
+def read_named(name: str) -> bytes:
+    """All of a file that a text or a row of data names behind @. Raises OSError, UnreadableFile too."""
+    path, folder = Path(name), os.environ.get(DATA_FOLDER)
+    if folder is not None and Path(folder).resolve() not in path.resolve().parents:
+        raise UnreadableFile(
+            errno.EACCES, "data of a console names no file of this machine: write its content there", path
+        )
+    return read_bytes(path)
 
 
 def read_text(path: Path) -> str:

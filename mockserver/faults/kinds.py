@@ -170,7 +170,11 @@ _KINDS = (
     _say("usage_wrong", "count too many output tokens in usage", Option("by", positive, 1, "tokens"), conflict="usage"),
     _say("usage_twice", "send the usage chunk twice", conflict="usage"),
     _say("length", "make the reply longer than max_tokens", Option("more", positive, 16, "tokens")),
-    _answer("cross_talk", "say the code word, or the first words, of another request in flight", conflict="answer"),
+    _answer(
+        "cross_talk",
+        "while others are in flight, say the code word of another probe, or a word of theirs",
+        conflict="answer",
+    ),
     _answer("stale_prefix", "give the answer to the probe of the same kind before it", conflict="answer"),
     _answer("wrong_answer", "answer a probe wrongly, in the right form", conflict="answer"),
     _answer("batch_dependent", "change one token; use crowd= to make it depend on the load", conflict="answer"),

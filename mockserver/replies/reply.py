@@ -78,7 +78,7 @@ class Reply:
 
     def take_of(self, choice: int, tokens: int) -> None:
         """The engine gives the next tokens of a choice."""
-        if self._ended:
+        if self._ended or self._wire.gone():
             return
         writer = self.writer
         lines = writer.take(choice, tokens)

@@ -90,8 +90,11 @@ class TextReply(Reply):
         i, stop = self._sent, self._sent + tokens
         if self._ended:
             return
+        if self._closing():
+            self._direct.lost()  # Before these tokens are counted: nothing of them is written any more.
+            return
         middle = i > 0 and stop < self._tokens
-        if middle and tokens == 1 and not self._closing():
+        if middle and tokens == 1:
             self._send_text(i)
             return
         self._note_texts()

@@ -66,6 +66,9 @@ class Wire(Protocol):
     on_lost: Callable[[str], None] | None
     """Called when the response is cut before it has ended: `client_closed` or `shutdown`."""
 
+    def gone(self) -> bool:
+        """Whether the client has left; `on_lost` has been called then."""
+
     def begin(self, headers: Headers = ()) -> None:
         """Send the head of an event stream."""
 
@@ -146,6 +149,12 @@ class TransportWire:
         self._ended: asyncio.Future[None] | None = None
         """Made only where somebody waits: a response that is over at once, or that needs no task, has no waiter."""
         connection.on_lost = self._lost
+
+    def gone(self) -> bool:
+        if not self.transport.is_closing():
+            return False
+        self._lost()
+        return True
 
     def _send(self, data: bytes) -> int | None:
         transport = self.transport
@@ -280,6 +289,9 @@ class AsgiWire:
         self._whole: asyncio.Future[Response | None] = asyncio.get_running_loop().create_future()
         self._ended = False
         self._headers: Headers = ()
+
+    def gone(self) -> bool:
+        return False  # `run` hears of it, and calls `on_lost`.
 
     def begin(self, headers: Headers = ()) -> None:
         self._headers = headers

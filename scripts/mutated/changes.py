@@ -1,6 +1,6 @@
 """The small changes of a file that its tests should notice, each a node of its syntax tree put in place of another.
 
-Texts, annotations, decorators and what is raised are left as they are: a changed word is no wrong number.
+Texts, annotations, decorators, options of classes and what is raised are left as they are: a changed word is no wrong number.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
 
 def _within(node: ast.AST, statement: ast.stmt) -> Iterator[_Change]:
     for name, value in ast.iter_fields(node):
-        if name in NOT_CODE:
+        if name in NOT_CODE or (isinstance(node, ast.ClassDef) and name == "keywords"):
             continue
         for place, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if not isinstance(child, ast.AST) or isinstance(child, LEFT_ALONE) or _has_no_effect(child):

@@ -31,6 +31,7 @@ GROUPS: dict[str, Group] = {
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")
     ),
     "accuracy": Group(("bench/accuracy/*.py",), (f"{_BENCH}/accuracy", f"{_BENCH}/report/test_certificate.py")),
+    "answers": Group(("bench/answer_quality/*.py", "bench/answers/*.py"), (f"{_BENCH}/answers",)),
     "verdict": Group(("bench/verdict/*.py",), (f"{_BENCH}/test_verdict*.py", f"{_BENCH}/test_headline.py")),
     "guard": Group(
         ("bench/console/security.py", "bench/console/data_files.py", "bench/console/store.py"),
@@ -54,7 +55,17 @@ GROUPS: dict[str, Group] = {
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
          f"{_BENCH}/metrics/test_record_tables.py"),
     ),
-    "report": Group(("bench/documents/*.py", "bench/report/*.py"), (f"{_BENCH}/report",)),
+    "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
+    "documents": Group(
+        ("bench/documents/*.py",),
+        (f"{_BENCH}/report", f"{_BENCH}/comparison", f"{_BENCH}/release_gate", f"{_BENCH}/load_sweep", f"{_BENCH}/fit",
+         f"{_BENCH}/accuracy"),
+    ),
+    "results": Group(
+        ("bench/results/*.py",),
+        (f"{_BENCH}/results", f"{_BENCH}/test_written_files.py", f"{_BENCH}/metrics/test_server_requests.py",
+         f"{_BENCH}/report/test_schema.py", f"{_BENCH}/report/test_fit_page.py"),
+    ),
     "fit": Group(("bench/fit/*.py",), (f"{_BENCH}/fit",)),
     "sessions": Group(
         ("bench/workload/*.py", f"{_SETS}/sessions/*.py", f"{_SETS}/agents/*.py"),
@@ -80,8 +91,8 @@ GROUPS: dict[str, Group] = {
     ),
     "cluster": Group(("bench/scale/*.py", "bench/scale/cluster/*.py"), (f"{_BENCH}/scale", f"{_BENCH}/test_shards.py")),
     "configuration": Group(
-        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py", "bench/results/*.py"),
-        (f"{_BENCH}/test_*.py", f"{_BENCH}/results"),
+        ("bench/config/*.py", "bench/config/settings/*.py", "bench/target/*.py"),
+        (f"{_BENCH}/test_*.py",),
     ),
     "commands": Group(
         ("bench/*.py", "bench/api/*.py", "bench/calibrate/*.py", "bench/commands/*.py", "bench/native/*.py"),
@@ -96,7 +107,7 @@ GROUPS: dict[str, Group] = {
     ),
     "exact": Group((f"{_SETS}/exact.py",), (f"{_UNIT}/promptset/test_exact*.py", f"{_UNIT}/promptset/test_sums.py")),
     "prompts": Group(
-        (f"{_SETS}/*.py", f"{_SETS}/[dklrt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
+        (f"{_SETS}/*.py", f"{_SETS}/[dklprt]*/*.py", f"{_SETS}/sharing/*.py"), (f"{_UNIT}/promptset",)
     ),
 }  # fmt: skip
 """Each file of the code is in one of them at least; what is of an area that is looked at by itself has its own."""

@@ -226,8 +226,8 @@ def test_a_sweep_from_python_has_a_point_a_load_and_goes_on(tmp_path: Path) -> N
         more = bench.sweep("concurrency=1..4x2", resume=True, **shared)
         with pytest.raises(UsageError, match="already holds a sweep"):
             bench.sweep("concurrency=1,2", **shared)
-    assert [point["load"] for point in first.points] == [1, 2]
-    assert [point["load"] for point in more.points] == [1, 2, 4]
+    assert [point.load for point in first.points] == [1, 2]
+    assert [point.load for point in more.points] == [1, 2, 4]
     assert more.points[0] == first.points[0]
     assert more.page.is_file()
     assert sorted(path.name for path in (tmp_path / "sweep").iterdir() if path.is_dir()) == [

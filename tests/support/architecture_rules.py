@@ -305,13 +305,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
-         "bench.run_files.run_state",
-         "bench.run_files.writable", "bench.secrets", "bench.traffic.classes", "bench.verdict.headline",
-          "bench.verdict.limits", "promptset.recipes"}
+         "bench.run_files.run_state", "bench.run_files.shape", "bench.run_files.writable", "bench.secrets",
+         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.recipes",
+         "promptset.whole_file"}
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
         {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
+    ),
+    # The charts of a live page are those of its report.
+    "bench.console.live_charts": frozenset(
+        {"bench.console", "bench.endpoints", "bench.errors", "bench.metrics.objectives", "bench.metrics.page_data",
+         "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
     ),
     "bench.console.report_text": frozenset(
         {"bench.console", "bench.documents", "bench.load_search", "bench.load_sweep.stored", "bench.report"}

@@ -80,7 +80,7 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset.loaders.http_requests": frozenset(
         {"promptset.errors", "promptset.loaders.curl", "promptset.samples", "promptset.whole_file"}
     ),
-    "promptset.loaders.curl": frozenset(),
+    "promptset.loaders.curl": frozenset({"promptset.whole_file"}),
     "promptset.loaders.own": frozenset({"promptset.header_values"}),
     "promptset.loaders.rows": frozenset(
         {"promptset.errors", "promptset.loaders.own", "promptset.outline", "promptset.samples", "promptset.tools"}

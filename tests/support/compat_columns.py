@@ -26,5 +26,5 @@ def printed_by_tools(
     table = table_of(*records)
     readings.add(table)
     gaps = TokenGaps(table).gaps
-    between_tokens.extend_array(gaps.ns[table.has("sent_ns")[gaps.row]])
+    between_tokens.extend(gaps.ns[table.has("sent_ns")[gaps.row]])
     return to_plain(numbers_of_tools(readings, between_tokens, duration_s, ours))

@@ -38,9 +38,9 @@ def from_template_to_deletion(page: Page, runs: Path) -> None:
     """A test of two clicks from the page of tasks: watched, stopped, cloned, compared, and one of the two deleted."""
     page.locator(".template").filter(has_text="Fixed concurrency").get_by_role("button", name="Start").click()
     page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for()
-    assert page.locator("[data-chart=ttft_ms] svg").count() == 1
+    assert page.locator("#chart-ttft svg").count() == 1
     # The server tells of itself too.
-    page.locator("[data-chart=server_requests] svg").wait_for()
+    page.locator("#chart-server_requests.has svg").wait_for()
     # A run that is stopped in its warm-up has no charts.
     while not any(live.read_text().count('"running"') >= MEASURED_S for live in runs.glob("*/live.jsonl")):
         page.wait_for_timeout(200)

@@ -27,13 +27,21 @@ class PaperWire:
         self.said.append("head")
         self.headers = headers
 
+    def gone(self) -> bool:
+        if self._gone_after is None or self._written < self._gone_after:
+            return False
+        if self.on_lost is not None:
+            self.on_lost("client_closed")
+        return True
+
+    @property
+    def _written(self) -> int:
+        return sum(isinstance(said, bytes) for said in self.said)
+
     def write(self, event: bytes) -> int | None:
-        written = sum(isinstance(said, bytes) for said in self.said)
-        if self._gone_after is not None and written >= self._gone_after:
-            if self.on_lost is not None:
-                self.on_lost("client_closed")
+        if self.gone():
             return None
-        self.blocked = written in self._blocked
+        self.blocked = self._written in self._blocked
         if event:
             self.said.append(event)
         return next(self._stamps)

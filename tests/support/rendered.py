@@ -22,6 +22,7 @@ from bench.metrics.page_data import PageData
 from bench.report import html, markdown, metric_table, text
 from bench.results.certificate import Certificate, LedgerCalibration
 from bench.results.comparison import ComparisonResult
+from bench.results.profile import Profile
 from bench.results.summary import RunSummary
 from bench.results.sweep import RepeatsContent, SweepContent
 from tests.support.results import filled
@@ -100,8 +101,8 @@ def calibration_sweep_page(sweep: Sweep) -> str:
     return html.render(calibration_sweep_document(sweep))
 
 
-def fit_page(profile: Mapping[str, Any]) -> str:
-    return html.render(fit_document(profile))
+def fit_page(profile: Any) -> str:
+    return html.render(fit_document(_typed(Profile, profile)))
 
 
 def checks_text(result: ChecksResult) -> str:
@@ -109,4 +110,4 @@ def checks_text(result: ChecksResult) -> str:
 
 
 def fit_text(profile: Mapping[str, Any]) -> str:
-    return text.render(fit_document(profile), Level.USUAL)
+    return text.render(fit_document(_typed(Profile, profile)), Level.USUAL)

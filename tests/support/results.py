@@ -89,6 +89,11 @@ def _empty(declared: inspect.Type) -> Any:
     return empty.get(type(kind), [])
 
 
+def as_json(result: msgspec.Struct) -> Any:
+    """A result as a reader of its file has it."""
+    return msgspec.json.decode(msgspec.json.encode(result))
+
+
 def origin(**values: Any) -> dict[str, Any]:
     """The block `run` of a summary with these values; all others are empty."""
     return to_plain(filled(RunOrigin, values))

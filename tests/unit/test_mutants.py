@@ -23,6 +23,10 @@ def share(a: int, b: int, least: bool = True) -> float:
         raise ValueError(f"{a + 1} is too few")
     a += 1
     return min(a, b) / max(a, b, 1)
+
+
+class Share(float, frozen=True):
+    pass
 '''
 
 

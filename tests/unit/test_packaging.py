@@ -196,11 +196,6 @@ MODULES_NOT_NEEDED: list[tuple[str, str, Iterable[str]]] = [
         "import bench.target.scrape_program",
         {*MAKING_PROMPTS, "bench.config", "jinja2", "prometheus_client", "pydantic", "yaml"},
     ),
-    (
-        "the live numbers of a load",
-        "from bench.metrics.histogram import LogHistogram as H; h = H(); h.extend(range(5000)); h.snapshot(); h.fold()",
-        {"numpy"},
-    ),
 ]  # fmt: skip
 """Each of these costs every run some of the time before its first request, or stops its requests while it goes on."""
 

@@ -69,7 +69,13 @@ def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
     headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
-    return PlainTextResponse(report_text(kind, path.parent), headers=headers)
+    try:
+        return PlainTextResponse(report_text(kind, path.parent), headers=headers)
+    except Exception as e:  # A file from anywhere may be damaged in any way.
+        said = " ".join(str(e).split())[:300]
+        raise Conflict(
+            f"{path.name} cannot be read ({said}). To make it again: python -m bench report {path.parent}"
+        ) from e
 
 
 @routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")
@@ -137,11 +143,13 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
             if task.run is not None and task.run != run:
                 run, after = task.run, 0
                 yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
-            rows = await run_in_threadpool(console.live, name, after, run)
+            rows = await run_in_threadpool(console.counted_live, name, after, run)
         except NotFound:
             return
         for row in rows:
             after += 1
+            if row is None:
+                continue
             line = {**row, "warnings": warnings_of(row["client"])}
             event_id = f"{after}" if run is None else f"{after} {run}"
             yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)

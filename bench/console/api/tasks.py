@@ -20,7 +20,7 @@ routes = APIRouter()
 def tasks(
     console: TheConsole, state: str | None = None, label: str | None = None, search: str = ""
 ) -> list[dict[str, Any]]:
-    return [task.to_json() for task in selected(console.tasks(), state, label, search)]
+    return [task.to_json() for task in selected(console.tasks(whole=True), state, label, search)]
 
 
 @routes.post("/tasks", status_code=201, summary="A new task, started as soon as nothing else runs")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from bench.console.service import Console
 from bench.rng import secret_token
@@ -53,14 +53,16 @@ def when(text: str | None, between: str = " ") -> str:
 def templates() -> Environment:
     """All templates, compiled now, so that the first page does not wait for it."""
     environment = Environment(
-        loader=PackageLoader("bench.console", "templates"),
+        # The report's own charts stand on the page of a task, too.
+        loader=ChoiceLoader([PackageLoader("bench.console", "templates"), PackageLoader("bench.report", "template")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting, "after": after}
-    for name in environment.list_templates():
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
+    for name in environment.list_templates(["j2"]):
         environment.get_template(name)
     return environment
 

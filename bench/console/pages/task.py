@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
+from bench.console import live_charts
 from bench.console.errors import ConsoleError
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
@@ -54,6 +55,8 @@ def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
         load_unit=console.load_unit(task),
         order=list(console.runner.queue),
         series=KINDS[task.kind].sign is not None,
+        charts=[] if task.over else live_charts.views(task),
+        period=live_charts.period(task),
         **answer.values,
     )
 

@@ -76,12 +76,13 @@ document.addEventListener("toggle", (event) => {
 const list = document.querySelector("#choice table");
 if (list) {
   // While something runs or waits, the rows are taken anew every two seconds; what is ticked stays ticked.
-  const moving = ".state:is(.queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
+  const moving = ".state:is(.being-read, .queued, .starting, .preparing, .probing, .warming-up, .running, .draining, .evaluating)";
   setInterval(async () => {
     if (document.hidden || !list.querySelector(moving) || list.querySelector(":popover-open")) return;
     const focused = document.activeElement?.closest?.("#choice tr")?.querySelector("input")?.value;
     const reply = await fetch(location.href).catch(() => null);
-    if (!reply?.ok) return;
+    if (!reply?.ok) return connectionLost(reply);
+    connectionFound();
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const fresh = page.querySelectorAll("#choice tbody");
     if (!fresh.length || list.querySelector(":popover-open")) return;

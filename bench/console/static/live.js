@@ -1,105 +1,283 @@
 // A task's page while the task goes on: numbers and charts of live.jsonl as it grows, and the report when it has ended.
+// The charts, the choice of a period and its numbers are the report's own (bench/report/template/*.js): this file gives them
+// the values, each line of a chart by its name.
 "use strict";
 
-(() => {
-  const report = document.getElementById("report");
-  if (!report || report.dataset.over === "1") return;
-  const live = document.getElementById("live"), task = report.dataset.task;
-  if (!live) return;
-  const MOST = 1200;  // Points of a chart; beyond them every second one goes.
-  let marks = [], rows = [], every = 1, seen = 0, before = null, drawing = false;
-  const byId = (id) => document.getElementById(id);
-  const errors = new Map();
+const MOST_STEPS = 600;
+const METRICS = ["ttft_ms", "tpot_ms", "itl_ms", "e2el_ms"];
+const COUNTS = ["seconds", "planned", "sent", "completed", "failed", "in_flight", "lines", "bytes_in", "bytes_out", "output_tokens", "inputs", "input_tokens"];
 
-  // Inputs where replies are no generated text (embeddings, rerank).
-  function amounts(point, second, span) {
-    point.tokens = second.output_tokens / span;
-    point.inputs = (second.inputs ?? 0) / span;
-    point.inputTokens = second.input_tokens / span;
+// What happened in a step: counts, requests by status, and for each metric its histogram and its quantiles.
+class Step {
+  constructor() {
+    for (const name of COUNTS) this[name] = 0;
+    this.status = {};
+    this.bins = Object.fromEntries(METRICS.map((metric) => [metric, new Map()]));
+    this.quantiles = {};
+    this.server = {};
   }
 
-  function keep(line) {
-    const point = { at: line.elapsed_s, line, rates: null };
-    if (before) {
-      const span = Math.max(line.elapsed_s - before.elapsed_s, 1e-3);
-      point.rates = ["planned", "sent", "done"].map((key) => (line[key] - before[key]) / span);
-      amounts(point, line.second, span);
-    } else {
-      const span = Math.max(line.elapsed_s, 1e-3);
-      point.rates = ["planned", "sent", "done"].map((key) => line[key] / span);
-      amounts(point, line.second, span);
+  merge(other) {
+    for (const name of COUNTS) this[name] += other[name];
+    for (const [code, n] of Object.entries(other.status)) this.status[code] = (this.status[code] ?? 0) + n;
+    for (const metric of METRICS) {
+      const [mine, theirs] = [this.bins[metric], other.bins[metric]];
+      const quantiles = mine.size ? null : other.quantiles[metric];
+      for (const [bin, n] of theirs) mine.set(bin, (mine.get(bin) ?? 0) + n);
+      if (quantiles) this.quantiles[metric] = quantiles;
+      else if (theirs.size) {
+        const found = new Histogram(mine);
+        this.quantiles[metric] = { p50: found.quantile(0.5), p90: found.quantile(0.9), p99: found.quantile(0.99) };
+      }
     }
+    Object.assign(this.server, other.server);
+    return this;
+  }
+}
+
+// The load so far in steps of RUN.step seconds, which double when there are too many.
+const LIVE = {
+  steps: [],
+  marks: [],
+  before: null,
+
+  clear() {
+    this.steps = [];
+    this.marks = [];
+    this.before = null;
+    RUN.step = 1;
+  },
+
+  add(line) {
+    const before = this.before ?? { elapsed_s: 0, planned: 0, sent: 0, failed: 0, load: line.load };
+    const { second } = line, step = new Step();
+    step.seconds = Math.max(line.elapsed_s - before.elapsed_s, 1e-3);
+    for (const name of ["planned", "sent", "failed"]) step[name] = Math.max(line[name] - before[name], 0);
+    step.completed = second.succeeded;
+    [step.in_flight, step.lines] = [line.in_flight, 1];
+    [step.bytes_in, step.bytes_out] = [second.bytes_received, second.bytes_sent];
+    for (const name of ["output_tokens", "inputs", "input_tokens"]) step[name] = second[name] ?? 0;
+    step.status = { ...second.status };
+    for (const metric of METRICS) {
+      const values = second[metric];
+      if (!values) continue;
+      step.quantiles[metric] = values;
+      for (let i = 0; i < (values.histogram?.length ?? 0); i += 2) step.bins[metric].set(values.histogram[i], values.histogram[i + 1]);
+    }
+    step.server = line.server ?? {};
     // Whoever set the load, and wherever: what is planned now differs from what was planned a line ago.
-    if (before && typeof line.load === "number" && line.load !== before.load) marks.push({ at: line.elapsed_s, text: written(line.load) });
-    if (line.server) reveal(line.server);
-    before = line;
-    if (seen++ % every === 0) rows.push(point);
-    if (rows.length > MOST) { rows = rows.filter((_, number) => number % 2 === 0); every *= 2; }
-    return point;
+    if (typeof line.load === "number" && line.load !== before.load) this.marks.push([line.elapsed_s, `load ${number(line.load)} from ${number(line.elapsed_s)} s on`]);
+    const at = Math.ceil(Math.max(Math.round(line.elapsed_s), 1) / RUN.step) - 1;
+    while (this.steps.length <= at) this.steps.push(new Step());
+    this.steps[at].merge(step);
+    while (this.steps.length > MOST_STEPS) {
+      this.steps = this.steps.filter((_, i) => i % 2 === 0).map((one, i) => (this.steps[2 * i + 1] ? one.merge(this.steps[2 * i + 1]) : one));
+      RUN.step *= 2;
+    }
+    this.before = line;
+    return step;
+  },
+
+  get end() {
+    return Math.max(this.steps.length, 1) * RUN.step;
+  },
+};
+
+const rate = (name) => (step) => (step.seconds ? step[name] / step.seconds : null);
+const quantile = (metric) => ({
+  median: (step) => step.quantiles[metric]?.p50 ?? null,
+  P90: (step) => step.quantiles[metric]?.p90 ?? null,
+  P99: (step) => step.quantiles[metric]?.p99 ?? null,
+});
+const ofServer = (name, scale = 1) => (step) => (step.server[name] === undefined ? null : scale * step.server[name]);
+
+// By chart, the value of each of its lines in a step. A line that is not here, the limit of an objective, keeps its value.
+const VALUES = {
+  requests_per_s: { planned: rate("planned"), sent: rate("sent") },
+  responses_per_s: { succeeded: rate("completed"), failed: rate("failed"), ...quantile("e2el_ms") },
+  inputs_per_s: { inputs: rate("inputs"), texts: rate("inputs"), documents: rate("inputs"), "input tokens": rate("input_tokens") },
+  in_flight: { "in flight": (step) => (step.lines ? step.in_flight / step.lines : null) },
+  ttft: quantile("ttft_ms"),
+  tpot: quantile("tpot_ms"),
+  itl: quantile("itl_ms"),
+  tps: { "all requests": rate("output_tokens"), "one request, median": (step) => (step.quantiles.tpot_ms ? 1000 / step.quantiles.tpot_ms.p50 : null) },
+  errors: { failed: (step) => step.failed },
+  traffic: { in: rate("bytes_in"), out: rate("bytes_out") },
+  server_requests: { running: ofServer("running"), waiting: ofServer("waiting") },
+  server_memory: { "KV cache used": ofServer("kv_cache_used", 100) },
+};
+
+(() => {
+  const live = document.getElementById("live"), task = live?.dataset.task;
+  if (!live) return;
+  const byId = (id) => document.getElementById(id);
+  const keyOf = (chart) => chart.figure.id.replace("chart-", "");
+  const errors = new Map();
+  let drawing = false, sliding = 0;
+
+  // Put values into a chart: `values` gives those of a line, or undefined to leave it; and keep what the pointer shows.
+  function fill(chart, values) {
+    const shown = chart.shown;
+    chart.data.panels.forEach((panel, k) => {
+      panel.lines.forEach((line, position) => {
+        line.values = values(line, k, position) ?? line.values;
+        const group = chart.svgs[k].querySelector(`g[data-line="${position}"]`);
+        if (group) group.innerHTML = shape(chart, panel, line.style === "area" ? { ...line, style: "steps" } : line);
+      });
+      chart.svgs[k].querySelectorAll(".change").forEach((old) => old.remove());
+    });
+    chart.n = chart.lines[0].line.values.length;
+    chart.replaced = true;
+    chart.draw();
+    if (shown >= 0) chart.show(Math.min(shown, chart.n - 1));
   }
 
-  const line = (name, value) => ({ name, points: rows.map((row) => [row.at, value(row) ?? null]) });
-  const latency = (key) => [["p50", "p50"], ["p90", "p90"], ["p99", "p99"]].map(([name, stat]) => line(name, (row) => row.line.second[key]?.[stat]));
-  const CHARTS = {
-    rates: () => ["planned", "sent", "done"].map((name, number) => line(name, (row) => row.rates[number])),
-    flight: () => [line("in flight", (row) => row.line.in_flight)],
-    ttft_ms: () => latency("ttft_ms"), tpot_ms: () => latency("tpot_ms"), itl_ms: () => latency("itl_ms"),
-    e2el_ms: () => latency("e2el_ms"),
-    tokens: () => [line("output tokens", (row) => row.tokens)],
-    inputs: () => [line("inputs", (row) => row.inputs)],
-    input_tokens: () => [line("input tokens", (row) => row.inputTokens)],
-    errors: () => [line("failed", (row) => row.line.failed)],
-    server_requests: () => ["running", "waiting"].map((name) => line(name, (row) => row.line.server?.[name])),
-    server_memory: () => [line("KV cache used", (row) => percent(row.line.server?.kv_cache_used))],
-  };
-  const percent = (share) => share === undefined ? undefined : 100 * share;
+  function drawOverTime(chart) {
+    const { steps, marks, end } = LIVE, of = VALUES[keyOf(chart)];
+    chart.data.x = { from: RUN.step / 2, step: RUN.step };
+    chart.data.span = [0, end];
+    chart.view = period ?? chart.data.span;
+    chart.n = steps.length;
+    fill(chart, (line) => (of[line.name] ? steps.map(of[line.name]) : steps.map(() => line.values[0])));
+    chart.drawTime(true);
+    for (const svg of chart.svgs) {
+      const box = svg.viewBox.baseVal;
+      for (const [at, text] of marks) {
+        const mark = document.createElementNS("http://www.w3.org/2000/svg", "path"), title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+        mark.setAttribute("class", "change");
+        mark.setAttribute("d", `M${(at / end) * WIDTH} ${box.y}v${box.height}`);
+        title.textContent = text;
+        mark.append(title);
+        svg.append(mark);
+      }
+    }
+    chart.figure.classList.toggle("has", chart.lines.some(({ line }) => line.values.some((value) => value !== null)));
+  }
 
-  // Charts of the server's own metrics are there where it has them.
-  function reveal(server) {
-    const has = { server_requests: server.running !== undefined, server_memory: server.kv_cache_used !== undefined };
-    for (const figure of live.querySelectorAll("[data-needs]")) if (has[figure.dataset.needs]) figure.hidden = false;
+  // A bar for each name: the statuses and the intervals of response times are those that came.
+  function drawBars(chart, names, tips, values, tones) {
+    const x = names.map((_, i) => i + 0.5), every = Math.ceil(names.length / 8);
+    [chart.data.x, chart.data.span, chart.data.names, chart.view, chart.n] = [x, [0, Math.max(names.length, 1)], tips, null, names.length];
+    chart.view = chart.data.span;
+    if (tones) chart.data.panels[0].lines[0].tones = tones;
+    fill(chart, (_, k, position) => values[position]);
+    const shown = x.filter((_, i) => i % every === 0);
+    chart.ticks(chart.lists.at(-1), shown, "left", (at) => chart.percent(at), (at) => names[at - 0.5]);
+  }
+
+  // The intervals of bench/metrics/series.py.
+  function intervals(found) {
+    if (!found.n) return [0];
+    const low = found.values[0], high = found.quantile(0.99);
+    const width = roundStep(Math.max(high - low, high * 1e-3, 1e-6), 12), first = Math.floor(low / width), last = Math.floor(high / width) + 1;
+    const borders = Array.from({ length: last - first }, (_, k) => Number(((first + k) * width).toPrecision(9)));
+    return found.values.at(-1) >= last * width ? [...borders, Number((last * width).toPrecision(9))] : borders;
+  }
+
+  const TONES = { 2: "good", 3: "warn", 4: "warn", 5: "bad" };
+  const DISTRIBUTIONS = {
+    response_time_intervals(chart, numbers) {
+      const from = intervals(numbers.histogram("e2el_ms"));
+      const [[shares, counts]] = RECOMPUTE.intervals(numbers, { metric: "e2el_ms", from_ms: from });
+      drawBars(chart, from.map(String), from.map((ms, i) => (i + 1 < from.length ? `${ms}–${from[i + 1]} ms` : `${ms} ms and more`)), [shares, counts]);
+    },
+    response_time_quantiles(chart, numbers) {
+      const [[values]] = RECOMPUTE.quantiles(numbers, chart.data.recompute);
+      fill(chart, () => values);
+      // As bench/documents/distribution_charts.py has them.
+      const tail = [[0, "0"], [0.5, "50%"], [0.9, "90%"], [0.99, "99%"], [0.999, "99.9%"], [0.9998, "max"]];
+      chart.ticks(chart.lists.at(-1), tail, "left", ([q]) => chart.percent(-Math.log10(1 - q)), ([, text]) => text);
+    },
+    status_codes(chart, numbers) {
+      const codes = Object.keys(RUN.status).sort();
+      const [[amounts, shares]] = RECOMPUTE.status(numbers, { codes });
+      drawBars(chart, codes, codes.map((code) => (code === "none" ? "no response" : `HTTP ${code}`)), [amounts, shares], codes.map((code) => TONES[code[0]] ?? "quiet"));
+    },
+  };
+
+  // What the scripts of a period read (bench/documents/period_data.py).
+  function share() {
+    const { steps } = LIVE;
+    [RUN.steps, RUN.end] = [Math.max(steps.length, 1), LIVE.before?.elapsed_s ?? 1];
+    [RUN.completed, RUN.failed] = [steps.map((step) => step.completed), steps.map((step) => step.failed)];
+    const codes = new Set(steps.flatMap((step) => Object.keys(step.status)));
+    RUN.status = Object.fromEntries([...codes].map((code) => [code, steps.map((step) => step.status[code] ?? 0)]));
+    for (const metric of METRICS) SLICES[metric] = steps.map((step) => [...step.bins[metric]]);
+  }
+
+  function drawDistributions() {
+    const numbers = new PeriodNumbers(period ?? [0, LIVE.end]);
+    for (const chart of CHARTS) DISTRIBUTIONS[keyOf(chart)]?.(chart, numbers);
+    if (!period) byId("period").querySelector("output").textContent = "Everything so far.";
   }
 
   function draw() {
     drawing = false;
-    for (const place of live.querySelectorAll("figure:not([hidden]) [data-chart]")) drawChart(place, CHARTS[place.dataset.chart](), setLoad ? marks : []);
+    if (!LIVE.steps.length || document.hidden) return;
+    share();
+    for (const chart of TIME_CHARTS) drawOverTime(chart);
+    const typing = byId("period").contains(document.activeElement) && document.activeElement.matches("input");
+    // A period that slides moves on; one that was chosen stays, with what came into it since.
+    if (sliding) slide();
+    else if (period) setPeriod([...period]);
+    else {
+      if (!typing) byId("period").querySelectorAll("input")[1].value = LIVE.end;
+      drawDistributions();
+    }
   }
+
+  const windows = document.createElement("select"), label = document.createElement("label");
+  for (const [seconds, text] of [[0, "everything"], [30, "the last 30 s"], [60, "the last minute"], [300, "the last 5 minutes"]]) windows.add(new Option(text, seconds));
+  label.append("Show ", windows);
+  byId("period").prepend(label);
+  windows.addEventListener("change", (event) => {
+    event.stopPropagation();
+    sliding = Number(windows.value);
+    sliding ? slide() : setPeriod(null);
+  });
+  let moved = false;
+  function slide() {
+    moved = true;
+    setPeriod([Math.max(LIVE.end - sliding, 0), LIVE.end]);
+    moved = false;
+  }
+  PERIOD_LISTENERS.push(() => {
+    // A period that was dragged or typed ends the sliding.
+    if (sliding && !moved) [sliding, windows.value] = [0, "0"];
+    if (!LIVE.steps.length) return;
+    for (const chart of TIME_CHARTS) drawOverTime(chart);
+    drawDistributions();
+  });
+  document.addEventListener("visibilitychange", draw);
 
   const setLoad = byId("set-load");
 
-  function show(now, point) {
+  function show(now, step) {
     if (setLoad && typeof now.load === "number") {
       const field = setLoad.elements.load;
-      byId("n-load").textContent = written(now.load);
+      byId("n-load").textContent = number(now.load);
       if (!field.value && document.activeElement !== field) field.value = now.load;
     }
     byId("bar-numbers").hidden = false;
-    byId("bar-load").textContent = written(now.load);
-    byId("bar-rate").textContent = written(point.rates[2]);
-    byId("bar-failed").textContent = now.failed.toLocaleString("en");
+    byId("bar-load").textContent = number(now.load);
+    byId("bar-rate").textContent = number(step.completed / step.seconds);
+    byId("bar-failed").textContent = number(now.failed);
     byId("bar-failed").className = now.failed ? "worse" : "";
-    for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = now[key].toLocaleString("en");
+    for (const key of ["sent", "done", "in_flight", "failed"]) byId(`n-${key}`).textContent = number(now[key]);
     const ofInputs = now.second.inputs !== undefined;
     const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
-    if (shown) byId("n-latency").textContent = `${written(shown.p50)} / ${written(shown.p99)}`;
-    byId("n-tokens").textContent = written(ofInputs ? point.inputs : point.tokens);
+    if (shown) byId("n-latency").textContent = `${number(shown.p50)} / ${number(shown.p99)}`;
+    byId("n-tokens").textContent = number((ofInputs ? step.inputs : step.output_tokens) / step.seconds);
     byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : `about ${Math.round(now.left_s)} s left`;
     if (now.share_done !== null) byId("progress").value = now.share_done;
-    byId("where").textContent = now.state;
     byId("objectives").replaceChildren(...now.objectives.map((one) => {
-      const node = document.createElement("span");
-      node.className = `pill ${one.held === null ? "" : one.held ? "held" : "missed"}`;
-      const unit = one.unit === "share" ? "" : ` ${one.unit}`;
-      node.textContent = `${one.objective}: ${one.value === null ? "nothing yet" : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : written(one.value) + unit}${one.held === null ? "" : one.held ? ", held so far" : ", missed so far"}`;
-      return node;
+      const value = one.value === null ? "nothing yet" : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : `${number(one.value)} ${one.unit}`;
+      const state = one.held === null ? "" : one.held ? "held" : "missed";
+      return element("span", `${one.objective}: ${value}${state && `, ${state}`}`, `pill ${state}`);
     }));
     for (const [kind, text] of Object.entries(now.errors)) if (!errors.has(kind)) errors.set(kind, text);
     byId("errors").hidden = errors.size === 0;
-    byId("errors").querySelector("ul").replaceChildren(...[...errors].map(([kind, text]) => {
-      const node = document.createElement("li");
-      node.textContent = `${kind} (${(now.failures[kind] ?? 0).toLocaleString("en")}): ${text}`;
-      return node;
-    }));
+    byId("errors").querySelector("ul").replaceChildren(...[...errors].map(([kind, text]) => element("li", `${kind} (${number(now.failures[kind] ?? 0)}): ${text}`)));
     byId("health").hidden = now.warnings.length === 0;
     byId("health").textContent = now.warnings.join(" ");
   }
@@ -112,17 +290,12 @@
     if (byId("all-done") && now.share_done !== null) byId("all-done").value = now.share_done;
     place.hidden = now.steps.length === 0;
     place.querySelector("tbody").replaceChildren(...now.steps.map((step) => {
-      const row = document.createElement("tr"), head = document.createElement("th"), link = document.createElement("a");
-      const verdict = document.createElement("td"), badge = document.createElement("span"), said = document.createElement("td");
+      const row = element("tr"), head = element("th"), link = element("a", step.load), verdict = element("td");
       head.scope = "row";
       link.href = `/tasks/${task}/runs/${encodeURIComponent(step.run)}`;
-      link.textContent = step.load;
-      badge.className = `verdict ${step.verdict.toLowerCase()}`;
-      badge.textContent = step.verdict;
-      said.textContent = step.said;
       head.append(link);
-      verdict.append(badge);
-      row.append(head, verdict, said);
+      verdict.append(element("span", step.verdict, `verdict ${step.verdict.toLowerCase()}`));
+      row.append(head, verdict, element("td", step.said));
       return row;
     }));
   }
@@ -130,18 +303,18 @@
   const source = new EventSource(`/api/tasks/${task}/events`);
   source.addEventListener("line", (event) => {
     const now = JSON.parse(event.data);
-    show(now, keep(now));
+    show(now, LIVE.add(now));
     if (!drawing) { drawing = true; requestAnimationFrame(draw); }
   });
   source.addEventListener("run", (event) => {
-    marks = []; rows = []; every = 1; seen = 0; before = null;
+    LIVE.clear();
     errors.clear();
+    if (period) setPeriod(null);
     if (byId("run")) byId("run").textContent = JSON.parse(event.data).run;
   });
   source.addEventListener("task", (event) => {
     const now = JSON.parse(event.data);
     showSteps(now);
-    byId("where").textContent = now.state;
     // One that waited in the queue begins.
     if (now.state !== "queued" && byId("waiting")) { byId("waiting").remove(); live.hidden = false; }
     const badge = byId("badge").querySelector(".state");
@@ -152,9 +325,9 @@
       refresh();
     }
   });
-
   source.addEventListener("open", () => lost(""));
   source.addEventListener("error", () => lost("Connection lost: these numbers are old. The page tries again."));
+
   // An event stream gives up where it is refused: then the console was started anew, and wants its token.
   async function lost(sentence) {
     const place = byId("lost");
@@ -162,17 +335,20 @@
     place.hidden = !sentence;
     if (!sentence || source.readyState !== EventSource.CLOSED) return;
     const reply = await fetch(location.pathname).catch(() => null);
-    if (reply?.status === 401) place.textContent = "The console was started anew: open the URL that it printed.";
-    else setTimeout(() => location.reload(), 2000);
+    if (reply?.status === 401) askForToken(place);
+    else setTimeout(() => reply ? location.reload() : lost(sentence), 2000);
   }
 
-  // The parts of the page as the server shows them now. A title that is being typed is in none of them.
+  // The parts of the page as the server shows them now. A title that is being typed is in none of them. Who reads the charts
+  // keeps them as they are, and finds the report, whose charts are the same in the same order, below; else it takes their place.
   async function refresh() {
     const page = new DOMParser().parseFromString(await (await fetch(location.pathname)).text(), "text/html");
     for (const id of ["bar", "told", "of-series", "report", "delete"]) byId(id).replaceWith(document.adoptNode(page.getElementById(id)));
-    live.remove();
     byId("waiting")?.remove();
     byId("lost").hidden = true;
+    const reads = scrollY > 150 || period !== null;
+    if (reads && byId("to-report")) byId("to-report").hidden = false;
+    else live.remove();
     document.dispatchEvent(new Event("renewed"));
   }
 })();

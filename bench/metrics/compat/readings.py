@@ -70,7 +70,7 @@ class OtherGaps:
     def add(self, more: Ints, less: Ints) -> None:
         """Gaps that responses have more, and gaps between their tokens that are none of this kind."""
         for part, gaps in ((self._more, more), (self._less, less)):
-            part.extend_array(gaps)
+            part.extend(gaps)
             if part.exact and part.count > _HELD_EXACTLY:
                 part.fold()
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.metrics.bounds import meaningless
 from bench.metrics.compat.readings import NEVER, Readings
 from bench.metrics.compat.tool import Gaps, PerToken, Quantiles, Tokens, Tool
@@ -214,7 +216,6 @@ def _rank(n: int, p: float) -> int:
 
 
 def _numbers(values_ns: Ints | Floats, quantiles: Quantiles) -> Numbers:
-    import numpy as np
 
     ordered = np.sort(values_ns).tolist()
     n = len(ordered)
@@ -229,8 +230,6 @@ def _numbers(values_ns: Ints | Floats, quantiles: Quantiles) -> Numbers:
 
 def _weighted(values_ns: Floats, weights: Ints) -> Numbers:
     """Of values that count several times each: a quantile is the least value up to which the share p of the weight lies."""
-    import numpy as np
-
     if not len(values_ns):
         return _nothing()
     order = np.argsort(values_ns, kind="stable")

@@ -6,8 +6,9 @@ import base64
 import re
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote_plus
+
+from promptset.whole_file import read_named
 
 _WITH_VALUE = {
     "-X": "method", "--request": "method", "-H": "header", "--header": "header", "-d": "data", "--data": "data",
@@ -165,7 +166,7 @@ def _data(what: str, value: str) -> bytes:
         return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()
     if value.startswith("@") and what != "raw":
         try:
-            content_bytes = Path(value[1:]).read_bytes()
+            content_bytes = read_named(value[1:])
         except OSError as e:
             raise ValueError(f"its file {value[1:]} cannot be read ({e.strerror})") from e
         return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if what == "data" else content_bytes

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import resource
-import signal
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from bench.evaluate import evaluate
 from bench.records import to_line
 from bench.run_files import shards
 from bench.run_files.run_directory import RunDirectory, shard_names
+from tests.support.full_disk import full_disk
 from tests.support.made_records import made_record
 
 END_NS = re.compile(rb'"end_ns":(-?[0-9]+)')
@@ -136,18 +133,6 @@ def test_a_lone_worker_has_nothing_to_merge(directory: RunDirectory) -> None:
     (directory.path / "requests.jsonl").write_bytes(line(0, 10))
     shards.merge(directory)
     assert merged_indices(directory) == [0]
-
-
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file of this process can be longer than that: what a full disk does to a writer."""
-    before, heard = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, heard)
 
 
 def test_a_full_disk_leaves_the_shards_and_they_are_read_as_they_are(directory: RunDirectory) -> None:

@@ -20,9 +20,10 @@ from bench.metrics.catalog import METRICS
 from bench.release_gate import baseline
 from bench.results.base import to_plain
 from bench.results.comparison import ComparisonResult
+from bench.results.profile import Profile
 from bench.results.summary import from_json
 from mockserver.profiles import settings_of_profile
-from tests.support.rendered import comparison_page
+from tests.support.rendered import comparison_page, fit_page
 
 FOLDER = Path(__file__).parents[3] / "tests" / "data" / "written" / "0.1.0"
 SUMMARIES = sorted(FOLDER.rglob("summary.json"))
@@ -93,6 +94,13 @@ def test_compare_and_gate_read_runs_that_lack_a_later_metric(metric: str, writte
 
 def test_a_profile_is_served(written: Path) -> None:
     assert settings_of_profile(str(written / "profile.json"))["engine"] == "sampled"
+
+
+def test_a_profile_is_read_as_it_was_written_and_has_its_page() -> None:
+    content = (FOLDER / "profile.json").read_bytes()
+    profile = msgspec.json.decode(content, type=Profile)
+    assert orjson.dumps(to_plain(profile), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE) == content
+    assert "What its times are" in fit_page(profile)
 
 
 def test_a_sweep_and_repeats_are_read(written: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_same_seed_and_request_give_the_same_wrong_answer() -> None:
     assert len({spoilt("wrong_answer", right, key=key) for key in range(20)}) > 5
 
 
-def test_cross_talk_says_the_code_word_of_another_request_in_flight() -> None:
+def test_cross_talk_says_the_code_word_of_another_probe_while_others_are_in_flight() -> None:
     answers = Answers(words)
     right, other = solution("canary"), solution("tool")
     assert spoilt("cross_talk", right, answers) == right.text  # Nothing else is in flight.
@@ -80,7 +80,12 @@ def test_cross_talk_says_the_code_word_of_another_request_in_flight() -> None:
     mixed = json.loads(spoilt("cross_talk", solution("schema"), answers))
     assert mixed == {**json.loads(solution("schema").text), "order": other.code}
     answers.end(2)
-    assert spoilt("cross_talk", right, answers) == "later"
+    assert (
+        spoilt("cross_talk", right, answers) == other.code
+    )  # It was answered, and nothing with a code word came since.
+    answers.end(1)
+    answers.end(3)
+    assert spoilt("cross_talk", right, answers) == right.text
 
 
 def test_the_same_probe_twice_in_flight_is_no_cross_talk() -> None:

@@ -171,6 +171,16 @@ def test_both_ways_send_the_same_bytes_and_note_the_same(
     assert noted(reply) == noted(expected)
 
 
+@pytest.mark.parametrize("kind", ["text", "general"])
+@pytest.mark.parametrize("steps", [[1] * N, [1, 1, 3, 1, 1, 2], [2] + [1] * (N - 2)], ids=["one", "mixed", "two first"])
+def test_no_token_is_counted_that_comes_after_the_client_has_left(kind: str, steps: list[int]) -> None:
+    """It leaves after the head, the role and the first four tokens or three pieces of them."""
+    transport = Transport(gone_after=1 + 1 + 4)
+    reply = play(kind, steps, transport)
+    assert (reply.cut, reply.tokens_out) == ("client_closed", sum(steps[:4]))
+    assert sum(reply.chunk_tokens) == reply.tokens_out
+
+
 def test_each_stamp_is_taken_right_before_its_write() -> None:
     transport = Transport()
     reply = play("text", [1] * N, transport)

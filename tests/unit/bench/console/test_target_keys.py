@@ -8,6 +8,7 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from bench.console import plan as plans
 from bench.console.app import create_app
 from bench.console.errors import Conflict, Refused
 from bench.console.security import Keys
@@ -180,11 +181,11 @@ def test_a_queue_of_an_earlier_life_waits_for_its_secrets_and_lets_others_pass(t
     assert 'name="api_key"' in user.get(f"/tasks/{with_key}").text
     console.store.enqueue(with_key)  # Both are due now.
     console.store.enqueue(other)
-    assert console.runner.due() == other
+    assert console.runner.due() == (other, plans.read(console.runs / other))
     with pytest.raises(Conflict, match="type it again"):
         console.start(with_key)
     console.runner.secrets[with_key] = {"api_key": "k"}
-    assert console.runner.due() == with_key
+    assert console.runner.due() == (with_key, plans.read(console.runs / with_key))
     console.close()
 
 

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from bench.console.errors import NotFound
+from bench.console.plan import TASK_FILE
 from bench.console.store import MIGRATIONS, Marks, Store, Target
 from bench.console.task import Task
-from bench.console.tasks import LOG, TASK_FILE, TaskFolder
+from bench.console.tasks import LOG, TaskFolder
 from bench.run_files.run_directory import RunDirectory
 from tests.support.made_tasks import made_run
 

@@ -16,9 +16,10 @@ import pytest
 
 import bench.fit
 from bench.fit.batching import BatchingFit, Given, fit_batching
-from bench.fit.profile import command_of, to_document, unknown_of, warnings_of
+from bench.fit.profile import batching_profile, command_of, unknown_of, warnings_of
 from bench.fit.streams import Stream
 from tests.support.made_runs_of_fit import made_runs
+from tests.support.results import as_json
 from tests.support.step_server import StepServer, closed_loop
 
 LOADS = ((1, 8.0), (4, 8.0), (16, 8.0))
@@ -121,7 +122,7 @@ def test_limits_that_no_load_reached_are_unknown_and_given_ones_are_taken() -> N
 def unknown(server: StepServer, loads: Sequence[tuple[int, float]]) -> dict[str, str]:
     runs = runs_of(server, loads)
     rows = unknown_of(fit_batching(runs, Random(1)), made_runs(runs))
-    return {row["what"]: row["command"] for row in rows}
+    return {row.what: row.command for row in rows}
 
 
 def test_one_user_tells_neither_a_step_from_its_decode_nor_a_prefill() -> None:
@@ -154,7 +155,7 @@ def test_decodes_that_do_not_cost_the_same_each_are_a_table() -> None:
     runs = runs_of(server)
     assert warnings_of(fit, made_runs(runs)) == []
     # The document says it where the mock reads it, and beside that with intervals.
-    made = to_document(fit, made_runs(runs), date="d", trueload="t", server=None)
+    made = as_json(batching_profile(fit, made_runs(runs), date="d", trueload="t", server=None))
     assert made["step_cost"]["decode"] == [[one["tokens"], one["us"]] for one in made["decode"]]
 
 
@@ -192,7 +193,9 @@ def test_the_next_run_names_the_server_and_its_endpoint() -> None:
 @pytest.mark.parametrize("users", [1, 8])
 def test_a_profile_of_any_load_is_json_and_keeps_the_schema(users: int) -> None:
     runs = runs_of(StepServer(), ((users, 6.0),))
-    made = to_document(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None)
+    made = as_json(
+        batching_profile(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None)
+    )
     schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
     jsonschema.validate(json.loads(orjson.dumps(made)), schema)
 
@@ -200,7 +203,8 @@ def test_a_profile_of_any_load_is_json_and_keeps_the_schema(users: int) -> None:
 def test_the_profile_is_the_same_each_time() -> None:
     runs = runs_of(StepServer(outliers=0.02))
     made = [
-        to_document(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None) for _ in "ab"
+        batching_profile(fit_batching(runs, Random(1)), made_runs(runs), date="d", trueload="t", server=None)
+        for _ in "ab"
     ]
     assert made[0] == made[1]
 

@@ -70,7 +70,7 @@ def test_a_closed_loop_does_not_say_how_much_is_which_and_the_run_that_would_is_
     assert fit.front_end.a0.high < WAKES.b0 + 2 * WAKES.b2 + 500
     assert not fit.front_end.w0.told
     rows = unknown_of(fit, made_runs([list(run) for run in runs_of(WAKES, open_loop=False)]))
-    command = next(row["command"] for row in rows if row["what"] == "a0, w0")
+    command = next(row.command for row in rows if row.what == "a0, w0")
     assert " --rate " in command
     assert "--concurrency" not in command
 

@@ -15,9 +15,9 @@ from bench.fit.decode_cost import DecodeCost
 from bench.fit.front_end import UNKNOWN, FrontEnd
 from bench.fit.limits import Limit, Limits
 from bench.fit.profile import (
+    batching_profile,
     command_of,
-    to_document,
-    to_sampled_document,
+    sampled_profile,
     unknown_of,
     warnings_of,
 )
@@ -25,6 +25,7 @@ from bench.fit.read import FittedRun
 from bench.fit.sampled import LoadPoint, SampledFit
 from bench.fit.streams import Stream
 from tests.support.made_runs_of_fit import made_runs
+from tests.support.results import as_json
 
 
 def told(value: float) -> Coefficient:
@@ -56,7 +57,9 @@ def runs_of(*users: int) -> list[FittedRun]:
 
 
 def document(fit: BatchingFit, runs: Sequence[FittedRun] = (), **of: Any) -> dict[str, Any]:
-    return to_document(fit, runs or runs_of(2, 9), **{"date": "2026-11-02", "trueload": "0.2.0", "server": None, **of})
+    given = {"date": "2026-11-02", "trueload": "0.2.0", "server": None, **of}
+    made: dict[str, Any] = as_json(batching_profile(fit, runs or runs_of(2, 9), **given))
+    return made
 
 
 def without(*names: str, fit: BatchingFit = FIT) -> BatchingFit:
@@ -184,9 +187,8 @@ def test_requests_that_show_nothing_are_warned_of_from_a_twentieth_on(failed: in
     assert [sentence.partition(":")[0] for sentence in warnings_of(FIT, runs)] == said
 
 
-def flags(row: dict[str, str]) -> str:
-    """Those of the load of a row's command."""
-    words = row["command"]
+def flags(words: str) -> str:
+    """The flags of the load in a command."""
     begin, end = "python -m bench run --url http://127.0.0.1:8000 ", " --duration 60"
     assert words.startswith(begin)
     assert words.endswith(end)
@@ -194,7 +196,7 @@ def flags(row: dict[str, str]) -> str:
 
 
 def rows(fit: BatchingFit, runs: Sequence[FittedRun]) -> dict[str, str]:
-    return {row["what"]: flags(row) for row in unknown_of(fit, runs)}
+    return {row.what: flags(row.command) for row in unknown_of(fit, runs)}
 
 
 @pytest.mark.parametrize("names", [("b0",), ("b2",), ("b0", "b2")])
@@ -275,13 +277,13 @@ def unlimited(name: str) -> BatchingFit:
 def test_a_limit_that_was_not_reached_takes_a_larger_load(name: str, users: int, prompt: int, load: str) -> None:
     runs = made_runs([[stream(float(user), 1e6, prompt=prompt if user == 0 else 9) for user in range(users)]])
     (row,) = unknown_of(unlimited(name), runs)
-    assert (row["what"], flags(row)) == (name, load)
-    assert "it is at least 17; the mock takes " in row["why"]
+    assert (row.what, flags(row.command)) == (name, load)
+    assert "it is at least 17; the mock takes " in row.why
 
 
 def test_rows_of_different_kinds_follow_each_other() -> None:
     fit = replace(without("b0", "b1", "b3"), front_end=replace(FRONT, a0=UNKNOWN), limits=unlimited("kv_blocks").limits)
-    assert [row["what"] for row in unknown_of(fit, runs_of(2, 9))] == ["b0, b2", "b1", "b3", "a0", "kv_blocks"]
+    assert [row.what for row in unknown_of(fit, runs_of(2, 9))] == ["b0, b2", "b1", "b3", "a0", "kv_blocks"]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,10 @@ SAMPLED = SampledFit((40.0, 60.0), 30.1234567, (9.0, 11.0), 0.31234567, 0.512345
 
 
 def sampled(fit: SampledFit, runs: Sequence[FittedRun] = ()) -> dict[str, Any]:
-    return to_sampled_document(fit, runs or runs_of(2, 9), date="d", trueload="0.2.0", server="a lab")
+    made: dict[str, Any] = as_json(
+        sampled_profile(fit, runs or runs_of(2, 9), date="d", trueload="0.2.0", server="a lab")
+    )
+    return made
 
 
 def test_a_document_of_sampled_times_has_quantiles_and_factors() -> None:
@@ -322,13 +327,13 @@ def test_a_document_of_sampled_times_has_quantiles_and_factors() -> None:
 @pytest.mark.parametrize(("users", "concurrency"), [((1, 1), 8), ((2, 1), 8), ((1, 3), 12)])
 def test_one_load_says_nothing_of_another(users: tuple[int, ...], concurrency: int) -> None:
     (row,) = sampled(replace(SAMPLED, load=POINTS[:1]), runs_of(*users))["unknown"]
-    assert (row["what"], flags(row)) == ("load", f"--concurrency {concurrency}")
+    assert (row["what"], flags(row["command"])) == ("load", f"--concurrency {concurrency}")
 
 
 def test_a_ttft_that_does_not_grow_with_prompts_may_need_longer_ones() -> None:
     (row,) = sampled(replace(SAMPLED, ttft_per_input_token_us=0.0))["unknown"]
     assert row["what"] == "ttft_per_input_token_us"
-    assert flags(row) == "--concurrency 1 --input-tokens uniform:64..4096 --output-tokens 16"
+    assert flags(row["command"]) == "--concurrency 1 --input-tokens uniform:64..4096 --output-tokens 16"
 
 
 def test_a_sampled_fit_warns_of_requests_that_show_nothing() -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from bench.commands.fit_replay import compared, far_off
 from bench.results.numbers import Metric
+from bench.results.profile import Replay
 from tests.support.results import filled
 
 
-def replay(name: str, **off: float | None) -> dict[str, Any]:
+def replay(name: str, **off: float | None) -> Replay:
     rows = [
         {"number": f"{key}_ms", "quantile": "p50", "measured": 1.0, "replayed": 1.0, "off": value}
         for key, value in off.items()
     ]
     tail = {"number": "ttft_ms", "quantile": "p99", "measured": 1.0, "replayed": 9.0, "off": 8.0}
-    return {"name": name, "held_out": False, "numbers": [*rows, tail]}
+    return filled(Replay, name=name, held_out=False, numbers=[*rows, tail])
 
 
 def test_loads_whose_medians_are_far_off_are_named() -> None:
@@ -31,5 +30,5 @@ def test_loads_whose_medians_are_far_off_are_named() -> None:
 
 def test_a_difference_is_a_share_of_what_was_measured() -> None:
     (row, *_) = compared({"ttft_ms": filled(Metric, p50=20.0)}, {"ttft_ms": filled(Metric, p50=25.0)})
-    assert row["off"] == pytest.approx(0.25)
+    assert row.off == pytest.approx(0.25)
     assert compared({"ttft_ms": filled(Metric, p50=20.0)}, {}) == []

@@ -12,12 +12,13 @@ import jsonschema
 import pytest
 
 import bench.fit
-from bench.fit.profile import to_sampled_document
+from bench.fit.profile import sampled_profile
 from bench.fit.sampled import SampledFit, fit_sampled
 from bench.fit.streams import Stream
 from mockserver.cli import read_arguments
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.rendered import fit_page, fit_text
+from tests.support.results import as_json
 
 
 def streams(
@@ -107,7 +108,7 @@ def test_too_little_is_refused_with_a_sentence() -> None:
 
 def test_the_profile_keeps_the_schema_is_served_by_the_mock_and_has_a_page(tmp_path: Path) -> None:
     runs = [streams(users, 300, seed=users) for users in (1, 8)]
-    document = to_sampled_document(fit_sampled(runs), made_runs(runs), date="d", trueload="t", server="a lab")
+    document = as_json(sampled_profile(fit_sampled(runs), made_runs(runs), date="d", trueload="t", server="a lab"))
     schema = json.loads((Path(bench.fit.__file__).parent / "profile.schema.json").read_text())
     jsonschema.validate(document, schema)
     with pytest.raises(jsonschema.ValidationError):
@@ -126,6 +127,6 @@ def test_the_profile_keeps_the_schema_is_served_by_the_mock_and_has_a_page(tmp_p
 
 def test_one_load_of_one_prompt_says_which_runs_would_tell_more() -> None:
     same = [Stream(s.sent_us, s.end_us, 500, 0, s.arrivals_us, s.tokens, sure=True) for s in streams(1, 200)]
-    document = to_sampled_document(fit_sampled([same]), made_runs([same]), date="d", trueload="t", server=None)
+    document = as_json(sampled_profile(fit_sampled([same]), made_runs([same]), date="d", trueload="t", server=None))
     assert [row["what"] for row in document["unknown"]] == ["load", "ttft_per_input_token_us"]
     assert "--concurrency 8 " in document["unknown"][0]["command"]

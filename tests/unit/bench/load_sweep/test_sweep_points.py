@@ -15,7 +15,7 @@ import pytest
 import bench.report
 from bench.documents import load_curves, sweep_document
 from bench.errors import Exit, UsageError
-from bench.load_sweep.measure import exit_of
+from bench.load_sweep.measure import config_sha256, exit_of
 from bench.load_sweep.points import (
     RunNumbers,
     kept_up,
@@ -24,7 +24,7 @@ from bench.load_sweep.points import (
     points_of,
     together,
 )
-from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, config_sha256, content_of
+from bench.load_sweep.sweep_file import NO_KNEE, SweepFacts, content_of
 from bench.load_sweep.visits import Loads, parse
 from bench.loads import LoadName
 from bench.results.base import to_plain

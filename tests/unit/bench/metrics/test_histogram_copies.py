@@ -27,7 +27,7 @@ def test_a_copy_is_changed_apart(folded: bool) -> None:
     assert copy.snapshot().describe() == before
     assert copy.exact == (not folded)
 
-    copy.add(12.0)
+    copy.extend([12.0])
     copy.remove(made([700.0], folded=folded))
 
     assert histogram.snapshot().describe() == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from itertools import islice
 
 import numpy as np
@@ -13,7 +12,7 @@ from bench.errors import UsageError
 from bench.metrics.arrivals import Arrivals
 from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
-from bench.metrics.histogram import bin_numbers
+from bench.metrics.histogram import bins_of_array
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import Judge, PrecisionGoal, impossible, known_to, look_times, parse_one, percent, written
 from bench.metrics.series import Steps, by_status, distributions, intervals, over_time
@@ -284,7 +283,7 @@ def test_an_error_rate_where_nothing_failed_rests_on_the_dependence_of_the_laten
 
 @pytest.mark.parametrize("value", [1.0, 1.4999, 1.5, 777.0, 1_048_575.0, 3.7e9])
 def test_what_stands_for_a_bin_of_a_step_is_within_a_hundredth_of_what_it_holds(value: float) -> None:
-    (bin_number,) = (bin_of(fine) for fine in bin_numbers(array("f", [value])))
+    (bin_number,) = (bin_of(fine) for fine in bins_of_array(np.array([value])).tolist())
     assert representative(bin_number) == pytest.approx(value, rel=0.01)
     assert lower_border(bin_number) <= value < lower_border(bin_number + 1)
     assert RELATIVE_ERROR == 0.01

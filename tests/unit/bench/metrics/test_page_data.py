@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from array import array
 from collections import Counter
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from bench.metrics import quantile as exact
 from bench.metrics.chosen_requests import ShownRequests
 from bench.metrics.facts import RunFacts
-from bench.metrics.histogram import bin_numbers
+from bench.metrics.histogram import bins_of_array
 from bench.metrics.page_data import PageData
 from bench.metrics.step_histograms import (
     MOST_STEPS,
@@ -39,7 +38,7 @@ def _page_data(records: list[RequestRecord]) -> PageData:
 def test_every_value_lies_in_its_bin_and_within_one_percent_of_its_representative() -> None:
     chance = random.Random(1)
     for value in [1.0, 2.0, 1e9, *(10 ** chance.uniform(0, 12) for _ in range(2_000))]:
-        (number,) = (bin_of(fine) for fine in bin_numbers(array("f", [value])))
+        (number,) = (bin_of(fine) for fine in bins_of_array(np.array([value])).tolist())
         assert lower_border(number) <= value * (1 + 1e-7)
         assert value * (1 - 1e-7) < lower_border(number + 1)
         assert representative(number) == pytest.approx(value, rel=RELATIVE_ERROR * 0.97)

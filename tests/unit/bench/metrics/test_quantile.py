@@ -85,14 +85,19 @@ def test_merged_histograms_are_those_of_all_values(a: list[int], b: list[int], f
     assert parts[0].snapshot().describe() == whole.snapshot().describe()
 
 
+def one_by_one(histogram: LogHistogram, values: list[int]) -> None:
+    for value in values:
+        histogram.extend([value])
+
+
 @given(DURATIONS, st.integers(0, 10))
 @example([377_505_534, 377_623_859], 0)
 def test_values_are_added_one_by_one_in_arrays_or_all_at_once(values: list[int], folded_after: int) -> None:
     ways: list[Callable[[LogHistogram, list[int]], object]] = [
         lambda histogram, some: histogram.extend(some),
-        lambda histogram, some: list(map(histogram.add, some)),
-        lambda histogram, some: histogram.extend_array(numpy.array(some, dtype=numpy.int64)),
-        lambda histogram, some: histogram.extend_array(numpy.array(some, dtype=numpy.float64), sum(some)),
+        one_by_one,
+        lambda histogram, some: histogram.extend(numpy.array(some, dtype=numpy.int64)),
+        lambda histogram, some: histogram.extend(numpy.array(some, dtype=numpy.float64), sum(some)),
     ]
     found = []
     for add in ways:

@@ -15,6 +15,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bench.accuracy.coverage import CertificateBrief
+from bench.documents.certificate_document import errors
 from bench.evaluate import evaluate
 from bench.metrics import catalog
 from bench.results.certificate import METRICS, SCHEMA, Certificate, KnownCalibration
@@ -186,3 +187,15 @@ def test_a_run_that_a_kept_certificate_covers_is_told_its_errors(directory: RunD
     assert evaluate(run).verdict.of("calibration") == "INVALID"
     run.write("certificates.json", orjson.dumps([kept | {"version": "9.9.9"}]))
     assert evaluate(run).summary.calibration is None
+
+
+def test_a_metric_that_the_ledger_cannot_tell_has_a_row_that_says_so(made: dict[str, Any]) -> None:
+    rows = msgspec.convert(made, Certificate).metrics
+    (tps,) = (metric for metric in catalog.METRICS.values() if metric.key == "tps")
+    table, usual = errors([row for row in rows if row.metric != "tps"], [tps]), errors(rows, [])
+    name, *cells = table.rows[-1].cells
+    assert (name.text, name.unit, {cell.text for cell in cells}) == (tps.title, "tokens/s", {"no truth"})
+    assert len(cells) == len(table.columns) - 1
+    assert (len(table.rows), len(table.notes)) == (len(usual.rows), len(usual.notes) + 1)
+    assert table.notes[-1] == "No truth: the ledger of the mock does not say it."
+    assert not any("no truth" in cell.text for row in usual.rows for cell in row.cells)

@@ -12,6 +12,7 @@ import pytest
 from bench.documents.fit_document import cdf, share_below
 from bench.fit.curves import SHARES, curves_of
 from bench.fit.streams import Stream
+from bench.results.profile import ReplayedCurve
 from tests.support.rendered import fit_page
 
 PROFILE = json.loads((Path(__file__).parents[3] / "support" / "made_profile.json").read_text())
@@ -57,7 +58,7 @@ def test_a_share_is_read_between_quantiles() -> None:
 def test_both_distributions_stand_over_one_axis() -> None:
     chance = Random(1)
     quantiles = sorted(chance.uniform(5, 50) for _ in SHARES)
-    chart = cdf("load-0", {"number": "ttft_ms", "measured": quantiles, "replayed": [2 * q for q in quantiles]})
+    chart = cdf("load-0", ReplayedCurve(number="ttft_ms", measured=quantiles, replayed=[2 * q for q in quantiles]))
     measured, replayed = chart.panels[0].lines
     assert measured.values[-1] == replayed.values[-1] == 100
     shares = [value for value in measured.values if value is not None]

@@ -12,8 +12,9 @@ from typing import Annotated
 import msgspec
 import orjson
 import pytest
+from jsonschema import Draft202012Validator
 
-from bench.results.base import Count, Number, Result, every_key, keys, rounded, to_plain
+from bench.results.base import Count, Number, Result, every_key, keys, needs, rounded, to_plain
 from bench.results.schema import schema_of
 from bench.results.summary import from_json
 
@@ -96,3 +97,35 @@ def test_numbers_are_rounded_in_every_part() -> None:
         from_=0.333333333333, n=2, part=Part(from_=None), always={"a": Part(from_=0.3)}
     )  # fmt: skip
     assert rounded(None) is None
+
+
+class Choice(Result, frozen=True, kw_only=True):
+    """One of two."""
+
+    kind: Annotated[str, needs(one=("a",), two=("a", "b"))]
+    a: Count | None = None
+    b: Count | None = None
+
+
+def test_a_value_can_need_keys_beside_it() -> None:
+    schema = Draft202012Validator(schema_of(Choice, "t", {}))
+    for content, valid in (
+        ({"kind": "one", "a": 1}, True), ({"kind": "one", "b": 1}, False), ({"kind": "two", "a": 1, "b": 2}, True),
+        ({"kind": "two", "a": 1}, False), ({"kind": "three"}, False),
+    ):  # fmt: skip
+        assert schema.is_valid(content) is valid, content
+
+
+def test_every_part_of_a_result_is_frozen_and_leaves_defaults_out_unless_it_says_otherwise() -> None:
+    kinds = _below(Result)
+    assert len(kinds) > 100
+    assert [kind.__name__ for kind in kinds if not kind.__struct_config__.frozen] == []
+    assert {kind.__name__ for kind in kinds if not kind.__struct_config__.omit_defaults} == {
+        "ComparedNumber", "CountedBy", "SweepNumber", "Tokens"
+    }  # fmt: skip
+
+
+def _below(kind: type[Result]) -> set[type[Result]]:
+    return {
+        one for each in kind.__subclasses__() if each.__module__.startswith("bench.") for one in (each, *_below(each))
+    }

@@ -1,0 +1,127 @@
+"""The charts of a task's page while its load goes on: those of its report, by the same functions and in the same order.
+
+They begin without a value. `static/live.js` fills them from live.jsonl, each line of a chart by its name, and
+`bench/report/template/` has the scripts that draw, zoom and compute the numbers of a period, in the report and here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+from bench.console.task import Task
+from bench.documents import run_charts
+from bench.documents.charts import Chart, Line
+from bench.documents.period_data import ROWS
+from bench.documents.time_charts import RunNumbers
+from bench.endpoints import ENDPOINTS, urls
+from bench.errors import UsageError
+from bench.metrics.objectives import Objective, parse
+from bench.metrics.page_data import PageData
+from bench.metrics.series import RESPONSE_QUANTILES
+from bench.metrics.step_histograms import BORDERS, PER_OCTAVE
+from bench.report.page import chart_view
+from bench.results.numbers import QuantilesOverTime
+from bench.results.series import Series, TimeInterval, TimeQuantile
+from bench.results.summary import RunSummary
+
+LIVE = frozenset(
+    {"requests_per_s", "responses_per_s", "inputs_per_s", "in_flight", "ttft", "tpot", "itl", "tps", "errors", "traffic",
+     "server_requests", "server_memory", "response_time_intervals", "response_time_quantiles", "status_codes"}
+)  # fmt: skip
+"""The charts of a run that need no more than what live.jsonl has."""
+
+_PANEL_OF = {"ttft": ("ttft", 0), "tpot": ("tpot", 0), "itl": ("itl", 0), "e2el": ("responses_per_s", 1)}
+"""The chart and the panel that shows the metric of an objective."""
+
+
+def charts(task: Task) -> list[Chart]:
+    """The charts of this task, without values, with a line for the limit of each objective on a latency."""
+    numbers = _without_values(task)
+    makers = run_charts.OF_INPUTS if task.of_inputs else run_charts.CHARTS
+    found = [chart for key, make in makers.items() if key in LIVE and (chart := make(numbers)) is not None]
+    objectives = list(_objectives(task))
+    return [_with_limits(chart, objectives) for chart in found]
+
+
+def views(task: Task) -> list[dict[str, Any]]:
+    """The same for the template of the report's charts, without ticks: these have places, which the page's policy forbids in
+    HTML, and come with the values."""
+    found = [chart_view(chart) for chart in charts(task)]
+    for view in found:
+        view["x_ticks"] = ()
+        view["panels"] = [{**panel, "plot": replace(panel["plot"], y_ticks=())} for panel in view["panels"]]
+    return found
+
+
+def period(task: Task) -> dict[str, Any]:
+    """What the scripts of a period need (`bench/documents/period_data.py`), of a load that has just begun."""
+    return {
+        "start": 0,
+        "step": 1,
+        "steps": 1,
+        "end": 1,
+        "slice": 1,
+        "steady": None,
+        "perOctave": PER_OCTAVE,
+        "borders": list(BORDERS),
+        "histograms": {},
+        "metrics": [list(row) for row in ROWS if not task.of_inputs or row[0] == "E2EL"],
+        "completed": [0],
+        "failed": [0],
+        "rates": {},
+        "status": {},
+    }
+
+
+def _objectives(task: Task) -> Iterator[Objective]:
+    given = task.settings.get("slo") or ()
+    for text in [given] if isinstance(given, str) else given:
+        try:
+            yield from parse([str(text)])
+        except UsageError:
+            continue
+
+
+def _with_limits(chart: Chart, objectives: list[Objective]) -> Chart:
+    panels = list(chart.panels)
+    for objective in objectives:
+        key, number = _PANEL_OF.get(objective.metric, ("", 0))
+        if key == chart.key and objective.unit == "ms":
+            limit = Line(objective.text, [objective.limit], tone="warn", dashed=True)
+            panels[number] = replace(panels[number], lines=(*panels[number].lines, limit))
+    return replace(chart, panels=tuple(panels))
+
+
+def _without_values(task: Task) -> RunNumbers:
+    """A run of one step in which nothing happened: what the charts look at, and nothing else of a summary."""
+    nothing, no_latency = [0], QuantilesOverTime(mean=[0], p50=[0], p90=[0], p99=[0])
+    series = Series(
+        step_s=1, t_s=[0], end_s=1, planned=nothing, sent=nothing, completed=nothing, failed=nothing,
+        failed_by_outcome={"failed": nothing}, in_flight=nothing, ttft_ms=no_latency, tpot_ms=no_latency,
+        e2el_ms=no_latency, tps=no_latency, output_tokens=nothing, inputs=nothing, input_tokens=nothing,
+        bytes_in=nothing, bytes_out=nothing, status={"200": nothing},
+    )  # fmt: skip
+    settings = task.settings
+    is_open = bool(settings.get("rate")) or settings.get("mode") in ("rate", "trace")
+    api = ENDPOINTS.get(str(settings.get("endpoint") or urls.endpoint_of(str(settings.get("url", "")))))
+    summary = SimpleNamespace(
+        series=series,
+        window=SimpleNamespace(start_s=None, end_s=None),
+        segments=(),
+        load=SimpleNamespace(plan=() if is_open else None, mode="rate" if is_open else "concurrency"),
+        inputs=None
+        if api is None or api.inputs_are is None
+        else SimpleNamespace(are=api.inputs_are, have_tokens=api.counts_tokens),
+        distributions=SimpleNamespace(
+            response_time_intervals=[TimeInterval(from_ms=0, to_ms=None, n=0, share=0)],
+            response_time_quantiles=[TimeQuantile(q=q / 100, ms=0) for q in RESPONSE_QUANTILES],
+            status_codes={"200": 1},
+        ),
+    )
+    page = SimpleNamespace(
+        series=series, itl_ms=no_latency, histograms={}, server={"running": [0], "waiting": [0], "kv_cache_used": [0]}
+    )
+    return RunNumbers(cast("RunSummary", summary), cast("PageData", page))

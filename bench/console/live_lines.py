@@ -1,0 +1,54 @@
+"""The lines of live.jsonl that the pages, the API and the list show. A line that is damaged is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+
+class _Second(msgspec.Struct):
+    output_tokens: float
+    succeeded: int
+
+
+class _Client(msgspec.Struct):
+    loop_lag_ms: float
+    cpu: float | None
+    run_queue_share: float | None
+    slowest: str | None = None
+
+
+class _Line(msgspec.Struct):
+    """The least that a line must have to be shown."""
+
+    second: _Second
+    client: _Client
+    sent: int
+    done: int
+    in_flight: int
+    failed: int
+    left_s: float | None
+    share_done: float | None
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
+    """The whole lines after so many; None stands for each that is damaged, so that lines can be counted."""
+    if path.is_symlink() or not path.is_file():
+        return []
+    return [row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
+
+
+def row(line: bytes) -> dict[str, Any] | None:
+    """A line as it is. Returns None for a damaged one."""
+    try:
+        _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    content: dict[str, Any] = orjson.loads(line)
+    return content

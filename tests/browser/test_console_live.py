@@ -1,0 +1,93 @@
+"""The page of a task that runs, in a real browser: its charts have the values of live.jsonl, in any period of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pytest
+
+from bench.metrics.histogram import bins_of_array
+from bench.metrics.step_histograms import bin_of
+from bench.run_files.run_directory import LIVE, RunDirectory
+from tests.support.console_walk import opened
+from tests.support.made_tasks import made_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+SECONDS = 6
+SLOW_FROM = 4
+DRAWN = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+VALUES = """key => CHARTS.find(chart => chart.figure.id === `chart-${key}`).data.panels[0].lines[0].values"""
+
+
+def times(ms: float) -> dict[str, Any]:
+    (fine,) = bins_of_array(np.array([ms * 1e6]))
+    return {"n": 10, "p50": ms, "p90": ms, "p99": ms, "histogram": [bin_of(int(fine)), 10]}
+
+
+def line(second: int) -> bytes:
+    """A second of a load of ten requests, of which two are refused in the fifth, and all are slow from there on."""
+    refused = 2 if second == SLOW_FROM + 1 else 0
+    ms = 400.0 if second > SLOW_FROM else 50.0
+    return orjson.dumps(
+        {"elapsed_s": second, "state": "running", "share_done": second / 60, "left_s": 60 - second, "load": 4,
+         "planned": 10 * second, "sent": 10 * second, "done": 10 * second, "in_flight": 4, "failed": refused,
+         "failures": {"http_error": refused} if refused else {}, "objectives": [],
+         "errors": {"http_error": "status 429: slow down"} if refused else {},
+         "second": {"succeeded": 10 - refused, "input_tokens": 100, "output_tokens": 80, "bytes_sent": 1000,
+                    "bytes_received": 5000, "status": {"200": 10 - refused, **({"429": refused} if refused else {})},
+                    "ttft_ms": times(ms), "tpot_ms": times(5.0), "itl_ms": times(5.0), "e2el_ms": times(ms + 40)},
+         "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0.0}},
+        option=orjson.OPT_APPEND_NEWLINE,
+    )  # fmt: skip
+
+
+def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_survives_its_end(
+    browser: Browser, url: str, tmp_path: Path
+) -> None:
+    run = made_run(tmp_path / "runs", "run", state="running")
+    (run / LIVE).write_bytes(b"".join(map(line, range(1, SECONDS))))
+    page, complaints = opened(browser, url)
+    with RunDirectory(run).held():
+        page.goto(page.url + "tasks/run")
+        page.locator("#n-sent", has_text=str(10 * (SECONDS - 1))).wait_for()
+        with (run / LIVE).open("ab") as file:
+            file.write(line(SECONDS))
+        page.locator("#n-sent", has_text=str(10 * SECONDS)).wait_for()
+        page.evaluate(DRAWN)
+        assert page.evaluate(VALUES, "requests_per_s") == [10] * SECONDS
+        assert page.evaluate(VALUES, "ttft") == [50] * SLOW_FROM + [400] * (SECONDS - SLOW_FROM)
+        assert page.evaluate(VALUES, "status_codes") == [58, 2]
+        assert "http_error (0): status 429: slow down" in page.locator("#errors").inner_text()
+        # A period that is typed: its numbers are those of its seconds.
+        bounds = page.locator("#period input")
+        bounds.nth(0).fill("0")
+        bounds.nth(1).fill(str(SLOW_FROM))
+        bounds.nth(1).blur()
+        page.locator("#period-numbers").wait_for()
+        assert page.evaluate(VALUES, "status_codes") == [10 * SLOW_FROM, 0]
+        p99 = page.locator("[data-metric=TTFT] [data-stat=p99]").inner_text()
+        assert float(p99) == pytest.approx(50, rel=0.01)
+        page.locator("#marks summary").press("Enter")
+        page.locator("[name=title]").press_sequentially("Nigh")
+        # It ends: its files come, and its lock goes.
+        for file_of_ended in made_run(tmp_path / "ended", "run").iterdir():
+            if file_of_ended.name != LIVE:
+                shutil.copy(file_of_ended, run)
+    page.locator("iframe.report").wait_for()
+    page.keyboard.type("tly")
+    assert page.locator("[name=title]").input_value() == "Nightly"
+    # Who reads a period of the charts keeps it, and finds the report below.
+    assert page.evaluate(VALUES, "status_codes") == [10 * SLOW_FROM, 0]
+    page.get_by_role("link", name="Report", exact=True).click()
+    page.wait_for_url(re.compile("#report$"))
+    assert complaints == []
+    page.close()

@@ -1,0 +1,153 @@
+"""Damaged files and a full disk: one sentence about the task, and the list, the other tasks and the queue go on."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import orjson
+import pytest
+from starlette.testclient import TestClient
+
+from bench.console.service import Console
+from bench.console.task import NOT_STARTED
+from tests.support.full_disk import full_disk
+from tests.support.made_tasks import made_run
+
+HERE = {"url": "http://127.0.0.1:9", "requests": 1}
+LATER = "2999-01-01T00:00"
+PAGES = (
+    "/", "/tasks/bad", "/new?from=bad", "/compare?task=bad", "/tasks/bad/report", "/api/tasks", "/api/tasks/bad",
+    "/api/tasks/bad/live", "/api/tasks/bad/summary", "/api/tasks/bad/text", "/api/tasks/bad/zip",
+)  # fmt: skip
+
+PLANS = {
+    "empty": b"",
+    "no-text": b"\0\xff\xfe",
+    "list": b"[1, 2]",
+    "other-kind": b"kind: nonsense\nsettings: {url: x}",
+    "odd-kind": b"kind: [1]",
+    "odd-settings": b"settings: [1]",
+    "odd-names": b"settings: {1: 2}",
+    "odd-typed": b"settings: {}\ntyped: 5",
+    "odd-paths": b"settings: {}\npaths: 7",
+    "odd-keys": b"settings: {}\nkey_variable: [1]",
+    "bytes": b"settings: {a: !!binary aGk=}",
+}
+ODD_MIX = b"settings: {mix: a}\npaths: {mix: {classes: [{rate: x}]}}"
+LINE = {"second": {"output_tokens": 3, "succeeded": 1}, "client": {"loop_lag_ms": 0.1, "cpu": 0.1, "run_queue_share": 0},
+        "sent": 1, "done": 1, "in_flight": 0, "failed": 0, "left_s": None, "share_done": None}  # fmt: skip
+LINES = {
+    "no-text": b"\0\xff",
+    "list": b"[1]",
+    "null": b"null",
+    "nothing": b"{}",
+    "odd-client": orjson.dumps(LINE | {"client": 3}),
+    "odd-numbers": orjson.dumps(LINE | {"client": {"loop_lag_ms": "x", "cpu": None, "run_queue_share": None}}),
+    "odd-second": orjson.dumps(LINE | {"second": {"output_tokens": "x"}}),
+    "no-counts": orjson.dumps({key: LINE[key] for key in ("second", "client")}),
+}
+
+
+def pages_are_shown(user: TestClient) -> None:
+    statuses = {path: user.get(path).status_code for path in PAGES}
+    assert {path: status for path, status in statuses.items() if status >= 500} == {}
+    assert user.get("/tasks/good").status_code == 200
+
+
+@pytest.mark.parametrize("content", PLANS.values(), ids=PLANS)
+def test_a_damaged_plan_says_so_starts_nothing_and_leaves_the_queue(
+    content: bytes, user: TestClient, console: Console
+) -> None:
+    made_run(console.runs, "good")
+    (console.runs / "bad").mkdir()
+    (console.runs / "bad" / "task.yaml").write_bytes(content)
+    pages_are_shown(user)
+    task = console.task("bad")
+    assert (task.state, "task.yaml" in str(task.problem)) == ("could not start", True)
+    assert "task.yaml" in user.get("/tasks/bad").text
+    for action in ("start", "clone", "go-on", "stop"):
+        assert user.post(f"/api/tasks/bad/{action}").status_code in (409, 422)
+    console.store.enqueue("bad")
+    later = console.create(HERE, start=False).id
+    console.store.enqueue(later)
+    due = console.runner.due()
+    assert due is not None
+    assert due[0] == later
+    assert user.delete("/api/tasks/bad", params={"files": True}).status_code == 204
+
+
+def test_a_plan_with_odd_values_says_so(user: TestClient, console: Console) -> None:
+    made_run(console.runs, "good")
+    (console.runs / "bad").mkdir()
+    (console.runs / "bad" / "task.yaml").write_bytes(ODD_MIX)
+    pages_are_shown(user)
+    assert "task.yaml cannot be read" in str(console.task("bad").problem)
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("state", ["ended", "running"])
+def test_damaged_live_lines_are_left_out_and_the_others_shown(
+    state: str, line: bytes, user: TestClient, console: Console
+) -> None:
+    made_run(console.runs, "good")
+    live = made_run(console.runs, "bad", state=state) / "live.jsonl"
+    live.write_bytes(b"\n".join([line, orjson.dumps(LINE), line, b'{"torn']))
+    pages_are_shown(user)
+    assert user.get("/api/tasks/bad/live").json() == [LINE]
+    # The number of an event counts the damaged lines: after a break, nothing comes twice.
+    events = user.get("/api/tasks/bad/events").text
+    assert re.findall(r"^id: (\d+)", events, re.MULTILINE) == ["2"]
+    again = user.get("/api/tasks/bad/events", headers={"last-event-id": "2"}).text
+    assert "event: line" not in again
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"latency": {}}', b"\0", b'{"verdict": {"status": 5}}']
+)
+def test_damaged_numbers_are_said_to_be(content: bytes, user: TestClient, console: Console) -> None:
+    made_run(console.runs, "good")
+    (made_run(console.runs, "bad") / "summary.json").write_bytes(content)
+    pages_are_shown(user)
+    told = user.get("/api/tasks/bad/text")
+    assert (told.status_code, "summary.json cannot be read" in told.json()["error"]) == (409, True)
+
+
+def test_on_a_full_disk_no_half_of_a_task_is_left_and_one_sentence_says_why(user: TestClient, console: Console) -> None:
+    made_run(console.runs, "good")
+    waiting = console.create(HERE, start_at=LATER)
+    with full_disk(0):
+        made = user.post("/api/tasks", json={"settings": HERE, "start_at": LATER})
+        form = user.post("/new", data={**HERE, "action": "keep"})
+        marked = user.patch("/api/tasks/good", json={"title": "x"})
+        sent = user.post("/api/files", params={"name": "a.jsonl"}, content=b"{}\n")
+        listed = user.get("/api/tasks").json()
+    assert [reply.status_code for reply in (made, form, marked, sent)] == [507] * 4
+    assert "look at the disk of its runs folder" in made.json()["error"]
+    assert "look at the disk of its runs folder" in form.text
+    assert {task["id"] for task in listed} == {"good", waiting.id}
+    assert sorted(path.name for path in console.runs.iterdir()) == sorted([".console", "good", waiting.id])
+    assert console.files.listed() == []
+    # It goes on when there is room.
+    assert user.post("/api/tasks", json={"settings": HERE, "start_at": LATER}).status_code == 201
+
+
+def test_a_task_whose_log_cannot_be_written_says_so_and_the_next_one_is_due(user: TestClient, console: Console) -> None:
+    first = console.create(HERE, start=False).id
+    (console.runs / first / "console.log").mkdir()  # No file can be opened there, whoever asks.
+    console.store.enqueue(first)
+    console.runner.look()
+    task = console.task(first)
+    assert (task.state, "could not be started" in str(task.problem)) == ("could not start", True)
+    assert "could not be started" in user.get(f"/tasks/{first}").text
+    second = console.create(HERE, start=False)
+    console.store.enqueue(second.id)
+    due = console.runner.due()
+    assert (second.state, None if due is None else due[0]) == (NOT_STARTED, second.id)
+
+
+def test_a_directory_that_is_taken_away_leaves_the_queue(console: Console, tmp_path: Path) -> None:
+    gone = console.create(HERE, start_at=LATER).id
+    (console.runs / gone).rename(tmp_path / "elsewhere")
+    console.store.enqueue(gone)
+    assert (console.runner.due(), console.runner.queue) == (None, {})

@@ -1,0 +1,71 @@
+"""The charts of a running task are those of its report: the same functions and order, and a script that fills each line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bench.console
+from bench.console import live_charts
+from bench.console.task import Task
+from bench.documents import run_charts
+from tests.support.golden_run import golden_page_data, golden_summary
+from tests.support.rendered import run_numbers
+
+SCRIPT = Path(bench.console.__file__).with_name("static").joinpath("live.js").read_text()
+NINE = {"requests_per_s", "responses_per_s", "ttft", "tpot", "tps", "traffic", "response_time_intervals",
+        "response_time_quantiles", "status_codes"}  # fmt: skip
+"""The distributions of a report."""
+
+
+def task(**settings: Any) -> Task:
+    return Task(id="a", state="running", settings={"url": "http://h", **settings})
+
+
+def filled() -> dict[str, str]:
+    """The text of each chart's entry in the script."""
+    start = SCRIPT.index("const VALUES = {")
+    values = SCRIPT[start : SCRIPT.index("\n};", start)]
+    return dict(re.findall(r"^  (\w+): (.*)$", values, re.MULTILINE))
+
+
+def test_they_stand_in_the_order_of_the_report_and_none_of_the_nine_is_missing() -> None:
+    keys = [chart.key for chart in live_charts.charts(task())]
+    assert set(keys) >= NINE
+    report = [chart.key for chart in run_charts.build(run_numbers(golden_summary(), golden_page_data()))]
+    assert [key for key in report if key in keys] == [key for key in keys if key in report]
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"rate": 5}, *({"endpoint": name} for name in ("embeddings", "rerank", "http"))]
+)
+def test_the_script_has_a_value_for_each_line_of_each_chart(settings: dict[str, Any]) -> None:
+    texts, quantiles = filled(), {"median", "P90", "P99"}
+    for chart in live_charts.charts(task(**settings)):
+        assert not chart.empty, f"{chart.key}: without a value its SVG would not be in the page"
+        if not chart.over_time:
+            assert re.search(rf"^    {chart.key}\(chart, numbers\)", SCRIPT, re.MULTILINE), chart.key
+            continue
+        text = texts[chart.key]
+        known = set(re.findall(r'"([^"]+)": |\b(\w+): ', text.replace("{", "{ ")))
+        names = {one or other for one, other in known} | (quantiles if "quantile(" in text else set())
+        lines = {line.name for panel in chart.panels for line in panel.lines}
+        assert lines <= names, f"{chart.key}: the script has no value for {lines - names}"
+
+
+def test_the_limit_of_an_objective_is_a_line_in_the_chart_of_its_metric() -> None:
+    slo = ["ttft:p99<1s", "e2el:p90<2s", "error_rate<1%", "x<"]
+    charts = {chart.key: chart for chart in live_charts.charts(task(slo=slo))}
+    assert [(line.name, line.values) for line in charts["ttft"].panels[0].lines[3:]] == [("ttft:p99<1s", [1000.0])]
+    assert [line.name for line in charts["responses_per_s"].panels[1].lines[3:]] == ["e2el:p90<2s"]
+    assert len(charts["tpot"].panels[0].lines) == 3
+
+
+def test_the_page_has_no_place_in_its_html() -> None:
+    # The policy of the console's pages forbids styles in HTML: a script sets them.
+    for view in live_charts.views(task()):
+        assert view["x_ticks"] == ()
+        assert all(panel["plot"].y_ticks == () for panel in view["panels"])
