@@ -149,7 +149,12 @@ def _tile(replay: Replay, key: str) -> Tile:
 
 def _coefficient(name: str, one: FittedCoefficient) -> tuple[str, str, str, str]:
     low, high = ("?" if bound is None else number(bound) for bound in (one.low, one.high))
-    return name, COEFFICIENTS[name], number(one.value), f"{low} to {high}" if one.told else "not determined by these loads"
+    return (
+        name,
+        COEFFICIENTS[name],
+        number(one.value),
+        f"{low} to {high}" if one.told else "not determined by these loads",
+    )
 
 
 def _limit(name: str, limit: FittedLimit) -> Fact:
