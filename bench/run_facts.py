@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from bench.answers.checked import checked_answers
 from bench.clock import NS_PER_S
 from bench.metrics.facts import RunFacts
 from bench.metrics.kept_plan import KeptPlan
@@ -64,6 +65,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         model=stored.model,
         models=stored.models,
         gpus=config.gpus,
+        answers=None if config.check_answers is None else checked_answers(directory),
         inputs_are=inputs_of(config),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.answers.probe_set import KeptAnswer, KeptAnswers
 from bench.results.quality import QualityCrossTalk, QualityForeign
@@ -18,15 +18,15 @@ LONGEST_TEXT = 2_000
 def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> QualityCrossTalk | None:
     """The answers with foreign codes, of phases by their names. Returns None if no probe has a code, or nothing answered
     under load."""
-    owners = {probe.code: probe for probe in probes if probe.code is not None}
+    owners = owners_of(probes)
     loaded = phases["loaded"].answers
     if not owners or not loaded:
         return None
     found = [
-        foreign
+        _foreign(phase, answer, code, probes, owners)
         for phase, kept in phases.items()
         for answer in kept.answers
-        for foreign in _foreign(phase, answer, probes, owners)
+        if (code := foreign_code(answer, probes, owners)) is not None
     ]
     under_load = {foreign.request for foreign in found if foreign.phase == "loaded"}
     alone = {(foreign.phase, foreign.request) for foreign in found if foreign.phase != "loaded"}
@@ -42,19 +42,25 @@ def cross_talk(probes: Sequence[Probe], phases: Mapping[str, KeptAnswers]) -> Qu
     )
 
 
+def owners_of(probes: Sequence[Probe]) -> dict[str, Probe]:
+    """The probes that have a code word, by the word."""
+    return {probe.code: probe for probe in probes if probe.code is not None}
+
+
+def foreign_code(kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]) -> str | None:
+    """The first code word of another request in an answer. Returns None if there is none."""
+    own = None if kept.probe is None else probes[kept.probe].code
+    return next((code for code in codes_in(kept.text) if code in owners and code != own), None)
+
+
 def _foreign(
-    phase: str, kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]
-) -> Iterator[QualityForeign]:
-    """The first foreign code of an answer, if it holds one."""
-    own = None if kept.probe is None else probes[kept.probe]
-    for code in codes_in(kept.text):
-        if code in owners and (own is None or code != own.code):
-            yield QualityForeign(
-                phase=phase,
-                request=kept.request,
-                probe=None if own is None else own.probe_id,
-                code=code,
-                owner=owners[code].probe_id,
-                answer=kept.text[:LONGEST_TEXT],
-            )
-            return
+    phase: str, kept: KeptAnswer, code: str, probes: Sequence[Probe], owners: Mapping[str, Probe]
+) -> QualityForeign:
+    return QualityForeign(
+        phase=phase,
+        request=kept.request,
+        probe=None if kept.probe is None else probes[kept.probe].probe_id,
+        code=code,
+        owner=owners[code].probe_id,
+        answer=kept.text[:LONGEST_TEXT],
+    )

@@ -38,10 +38,15 @@ def _example(probe: Probe, alone: KeptAnswer, loaded: KeptAnswer) -> QualityExam
         probe=probe.probe_id,
         kind=probe.kind,
         request=loaded.request,
-        question=str(probe.messages[-1].get("content", ""))[-LONGEST_QUESTION:] if probe.messages else "",
+        question=question_of(probe),
         wanted=probe.answer[:LONGEST_TEXT],
         alone=alone.text[:LONGEST_TEXT],
         loaded=loaded.text[:LONGEST_TEXT],
         at=first_difference(alone.text, loaded.text),
         bad=bad,
     )
+
+
+def question_of(probe: Probe) -> str:
+    """The end of the last message."""
+    return str(probe.messages[-1].get("content", ""))[-LONGEST_QUESTION:] if probe.messages else ""

@@ -17,6 +17,7 @@ from bench.metrics import objectives
 from bench.metrics.run_numbers import number_of
 from bench.observer import Control, Observer, PassingOn
 from bench.records import RequestRecord
+from bench.results.answers import ANSWER_SHARES
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.terminal import Terminal
@@ -185,7 +186,8 @@ def given_settings(config: Configuration | None, settings: Mapping[str, Any]) ->
 def _named(name: str) -> tuple[str, str | None]:
     """The metric and the statistic of a number's name. Raises UsageError, which names the nearest one."""
     metric = name.partition(":")[0]
-    unit = "%" if metric == "error_rate" else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
+    shares = (*objectives.SHARES, *ANSWER_SHARES)
+    unit = "%" if metric in shares else "" if metric in (*objectives.RUN_NUMBERS, "tps") else "ms"
     whole = f"{name}<1{unit}"
     try:
         objective = objectives.parse_one(whole)

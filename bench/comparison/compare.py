@@ -26,6 +26,7 @@ from bench.comparison.sides import MeasuredRun, Side
 from bench.errors import UsageError
 from bench.metrics.catalog import METRICS
 from bench.metrics.run_numbers import JOB
+from bench.results.answers import ANSWER_SHARES, AnswerShare
 from bench.statistics.between_runs import (
     MARGIN,
     NOT_INTERLEAVED,
@@ -34,6 +35,7 @@ from bench.statistics.between_runs import (
     few_candidates,
     no_events,
     paired,
+    two_shares,
     welch,
 )
 from bench.statistics.multiple import benjamini_hochberg, holm
@@ -248,10 +250,18 @@ def _of_one_run_each(
     if not number.is_share and not all(value > 0 for of_side in of_runs for value in of_side):
         return *of_runs, None, "a ratio of zero does not exist"
     (run_a,), (run_b,) = sides[0].runs, sides[1].runs
+    if number.metric in ANSWER_SHARES:
+        asked = [0 if row is None else row.probes for row in (_answers(number, run_a), _answers(number, run_b))]
+        (share_a,), (share_b,) = of_runs
+        return *of_runs, two_shares(share_a, asked[0], share_b, asked[1]).of_one_run_each(), None
     found, missing = batches.compare(number, run_a, run_b, values.of(run_a), values.of(run_b))
     if found is None:
         return *of_runs, None, missing
     return found.a, found.b, found.difference, None
+
+
+def _answers(number: Number, run: MeasuredRun) -> AnswerShare | None:
+    return None if run.summary.answers is None else run.summary.answers.of(number.metric)
 
 
 def _known(number: Number, run: MeasuredRun) -> float:

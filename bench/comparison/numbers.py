@@ -78,6 +78,9 @@ _EXPLORED = (
     Number("total_tokens_per_s", None, "Total tokens/s", "1/s", higher_is_worse=False),
     Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False),
     Number("goodput", None, "Goodput, share", "share", higher_is_worse=False),
+    Number("accuracy", None, "Right answers", "share", higher_is_worse=False),
+    Number("consistency", None, "Same text each time", "share", higher_is_worse=False),
+    Number("valid_json", None, "Valid JSON", "share", higher_is_worse=False),
     *(Number(JOB, stat, f"Job {'average' if stat == 'mean' else stat}", "s", higher_is_worse=True, floor=JOB_FLOOR_S)
       for stat in ("mean", "p50", "p90")),
     Number("jobs_per_hour", None, "Jobs/hour", "1/h", higher_is_worse=False),

@@ -19,6 +19,9 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
         if objective.of_jobs:
             problems += _job_problems(objective, settings, mode)
             continue
+        if objective.of_answers:
+            problems += _answer_problems(objective, settings)
+            continue
         if objective.part is not None and (problem := _nobody(settings, *objective.part)) is not None:
             problems.append(f'--slo "{objective.text}": {problem}')
         if objective.stat is None or objective.metric in WHOLE_RESPONSE:
@@ -44,6 +47,15 @@ def _job_problems(objective: Objective, settings: Settings, mode: str) -> list[s
         return [f'--slo "{objective.text}": a job may go to several models: leave {{...}} out']
     if objective.metric == "jobs_per_hour_per_gpu" and settings.gpus is None:
         return [f'--slo "{objective.text}": say how many GPUs the server has, with --gpus']
+    return []
+
+
+def _answer_problems(objective: Objective, settings: Settings) -> list[str]:
+    """What is wrong with an objective on checked answers."""
+    if settings.check_answers is None:
+        return [f'--slo "{objective.text}": answers are checked with --check-answers 5%: add it']
+    if objective.part is not None:
+        return [f'--slo "{objective.text}": probes are of no class and no model: leave {{...}} out']
     return []
 
 

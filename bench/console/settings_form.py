@@ -16,6 +16,7 @@ from bench.config import Settings
 from bench.config.flags import GROUPS, Option
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, NotFound, Refused
+from bench.console.form_words import HINTS, label_of, plain
 from bench.console.kinds import KINDS, parted
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
@@ -88,10 +89,8 @@ def fields(kind: str = "run") -> list[FormField]:
             shape = "lines"
         else:
             shape = "number" if declared.annotation in (int, float) else "text"
-        label = "URL" if name == "url" else "SLO" if name == "slo" else name.replace("_", " ").capitalize()
-        label = label.replace("Gpu", "GPU").replace("Cpu", "CPU").replace(" eos", " EOS")
-        doc = (declared.description or "").replace("%%", "%")
-        form_fields.append(FormField(name, label, doc, str(extra["group"]), shape, default, choices))
+        doc, default = HINTS.get(name) or (plain((declared.description or "").replace("%%", "%")), plain(default))
+        form_fields.append(FormField(name, label_of(name), doc, str(extra["group"]), shape, default, choices))
     return form_fields
 
 
@@ -100,8 +99,9 @@ def _of_option(option: Option) -> FormField:
     doc, _, default = option.help.replace("%%", "%").partition(" (default: ")
     choices = tuple(option.metavar.split("|")) if "|" in option.metavar else ()
     shape = "choice" if choices else "text"
-    shown = {"gpus": "GPUs"}.get(option.name, option.name.capitalize())
-    return FormField(option.name, shown, doc, "load", shape, default.removesuffix(")"), choices)
+    return FormField(
+        option.name, label_of(option.name), plain(doc), "load", shape, plain(default.removesuffix(")")), choices
+    )
 
 
 def _written(default: object) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from bench.documents import details, formatting, remarks
+from bench.documents import answers_section, details, formatting, remarks
 from bench.documents.details import has_tokens
 from bench.documents.document import (
     Banner,
@@ -50,6 +50,7 @@ def first_screen(summary: RunSummary) -> Sequence[Block]:
         *_warnings(summary),
         *_objectives(summary),
         _numbers(summary),
+        *answers_section.findings(summary),
         *_errors(summary),
         *_next(summary),
     )

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from bench.documents.answers_section import FAULTS
 from bench.documents.document import (
     Banner,
     Block,
@@ -32,11 +33,6 @@ FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.m
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
 _NAMES = {"alone": "Alone", "loaded": "Under load", "back": "Back alone"}
 _BAD_SHOWN = 5
-_FAULTS = {
-    "right": "wrong", "valid_json": "invalid JSON", "valid_call": "no valid tool call", "readable": "unreadable",
-    "no_loop": "in a loop", "not_empty": "empty",
-}  # fmt: skip
-"""What an answer is for which a measure does not hold."""
 
 
 def quality_document(content: QualityContent) -> Document:
@@ -254,7 +250,7 @@ def _runs(content: QualityContent) -> Table:
 
 def _example(example: QualityExample) -> TwoTexts:
     broken = (
-        f"under load {', '.join(_FAULTS.get(name, name) for name in example.bad)}" if example.bad else "another text"
+        f"under load {', '.join(FAULTS.get(name, name) for name in example.bad)}" if example.bad else "another text"
     )
     notes = (f"question: {example.question}", f"right answer: {example.wanted}" if example.wanted else "")
     return TwoTexts(

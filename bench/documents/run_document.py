@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.documents import (
+    answers_section,
     calibration_words,
     details,
     formatting,
@@ -79,6 +80,7 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         Section("Charts", tuple(_charts(numbers)), level=Level.PAGE),
         *_requests(summary, page),
         *_server(summary),
+        *answers_section.section(summary),
         *_replies(summary),
         *_gpu(summary),
         Section("How good is the measurement?", tuple(_measurement(summary))),

@@ -157,6 +157,8 @@ class PhaseTally:
                 "output_tokens_per_s": self.output_tokens,
                 "total_tokens_per_s": self.input_tokens + self.output_tokens,
             }
+            if objective.of_answers:
+                return None  # Answers are graded after the load.
             if objective.metric == "error_rate":
                 return self.failed_share
             return per_second[objective.metric] / elapsed_s if elapsed_s > 0 else None

@@ -15,6 +15,7 @@ from bench.load_search.goals import KEEPS_UP, Goal
 from bench.load_search.visit_numbers import VisitNumbers
 from bench.load_search.visits import Result
 from bench.loads import KINDS
+from bench.results.answers import ANSWER_SHARES
 from bench.results.summary import ObjectiveResult
 
 Numbers = Mapping[int, VisitNumbers]
@@ -188,7 +189,7 @@ def _changed(search: Search, found: Conclusion, numbers: Numbers) -> str:
 
 def _how(text: str, change: float) -> str:
     """How a server changed. A share says nothing about its speed."""
-    words = ("better", "worse") if text.startswith(("error_rate", "goodput")) else ("faster", "slower")
+    words = ("better", "worse") if text.startswith(("error_rate", "goodput", *ANSWER_SHARES)) else ("faster", "slower")
     return words[change < 0]
 
 

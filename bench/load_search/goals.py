@@ -2,7 +2,7 @@
 
 A search looks for the highest load at which every objective holds, so an objective must get worse as the load rises.
 `pXX < limit` allows a share of 1 - XX; `pXX > limit` (tokens/s of a request) allows XX; `error_rate < 1%` allows 1%;
-`goodput >= 95%` allows 5%. An objective on a mean has no such share.
+`goodput >= 95%` allows 5%, `accuracy >= 80%` 20% of the checked answers. An objective on a mean has no such share.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.errors import UsageError
+from bench.results.answers import ANSWER_SHARES
 
 QUANTILES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 OUTPUT_OF_THE_LOAD = (
@@ -22,7 +23,7 @@ OUTPUT_OF_THE_LOAD = (
     "jobs_per_hour",
     "jobs_per_hour_per_gpu",
 )
-BETTER_WHEN_HIGH = ("tps", "goodput")
+BETTER_WHEN_HIGH = ("tps", "goodput", *ANSWER_SHARES)
 KEEPS_UP = "keeps up"
 """The objective that every open loop has beside those that are asked for."""
 
@@ -50,7 +51,7 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
         )
     if metric == "error_rate":
         return Goal(text, _share(text, limit))
-    if metric == "goodput":
+    if metric in ("goodput", *ANSWER_SHARES):
         return Goal(text, _share(text, 1 - limit))
     if stat == "mean":
         return Goal(text, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench import manifest
+from bench.answers.checked import answer_marks
 from bench.clock import NS_PER_S
 from bench.config import RunConfig
 from bench.config.values import MOST_SEED
@@ -69,5 +70,6 @@ class RunVisits:
             measured_s = visit.measure_s if stored.config.duration is None else stored.config.duration
             visit = Visit(visit.n, visit.phase, visit.load, stored.config.warmup_s, measured_s)
             seconds = visit.settle_s + visit.measure_s
-        load = Load(records, start_ns, str(ran.verdict.status), name)
+        answers = answer_marks(ran.directory) if any(one.objective.of_answers for one in self._wanted) else {}
+        load = Load(records, start_ns, str(ran.verdict.status), name, answers)
         return result_of(search, self._wanted, visit, load, seconds)

@@ -9,8 +9,8 @@ limit: one that the visit cut off has taken longer by then. To judge whatever wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from bench.metrics.objectives import OPERATORS, Objective, own_values
 from bench.metrics.quantile import QUANTILES
 from bench.metrics.request_metrics import e2el_ms
 from bench.metrics.run_numbers import JOB
-from bench.records import Outcome, RequestRecord
+from bench.records import NO_FAILURE, Outcome, RequestRecord
 from bench.records.record_table import Mask, RecordTable
 from bench.statistics.autocorrelation import LEAST_VALUES, Floats, act, tail_act
 from bench.statistics.capacity import Mean, mean_of
@@ -79,6 +79,8 @@ class Load:
     start_ns: int
     verdict: str
     run_dir: str
+    answers: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+    """Of each share of checked answers: whether it holds, by the id of the request (bench/answers/checked.py)."""
 
 
 def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load, seconds: float) -> Result:
@@ -109,15 +111,15 @@ def result_of(search: Search, wanted: Sequence[Sought], visit: Visit, load: Load
             if len(found.by_due) >= LEAST_VALUES:
                 acts[text] = max(tail_act(found.by_due), tail_act(found.by_session))
             continue
-        spoken_of = run.where(one.objective.speaks_of(run))
-        if one.objective.part is not None:
+        marks = load.answers.get(one.objective.metric, {}) if one.objective.of_answers else None
+        spoken_of = run.where(one.objective.speaks_of(run) if marks is None else _answered_or_failed(marks, run))
+        if one.objective.part is not None or marks is not None:
             about[text] = len(spoken_of)
         if one.goal.allowed is None:
-            mean = _mean(one.objective, visit.load, spoken_of)
-            if mean is not None:
+            if (mean := _mean(one.objective, visit.load, spoken_of)) is not None:
                 means[text] = mean
             continue
-        series = _series(one.objective, spoken_of)
+        series = _series(one.objective, spoken_of, marks)
         violations[text] = round(series.broken)
         if len(series.values) >= LEAST_VALUES:
             acts[text] = act(series.values) if series.of_violations else tail_act(series.values)
@@ -171,6 +173,13 @@ def _of_jobs(one: Sought, jobs: Sequence[Job], stop_ns: int) -> _JobSeries:
     )
 
 
+def _answered_or_failed(marks: Mapping[str, bool], run: RecordTable) -> Mask:
+    """The probes whose answer has a mark, and those that were not answered: they break an objective on answers."""
+    return np.array(
+        [r.id in marks or (r.probe is not None and r.outcome not in NO_FAILURE) for r in run.records], dtype=np.bool_
+    )
+
+
 def _p90_s(jobs: Sequence[Job], e2el_of: Floats) -> float | None:
     """How long it takes until what is judged is over. A job that the visit cut off has taken so long at least."""
     seconds = [job.seconds for job in jobs if job.ended in (JobEnd.COMPLETED, JobEnd.CUT)]
@@ -214,11 +223,14 @@ class _Series:
     """Whether the values are 0 and 1, which have no tail."""
 
 
-def _series(objective: Objective, run: RecordTable) -> _Series:
-    """What of an objective on a share was broken."""
+def _series(objective: Objective, run: RecordTable, marks: Mapping[str, bool] | None) -> _Series:
+    """What of an objective on a share was broken. `marks`: whether one on answers holds, by the id of the request."""
     failed = ~run.ok
-    if objective.stat is None:  # A share: error_rate, goodput.
-        broken_by = objective.broken(run).astype(np.float64)
+    if objective.stat is None:  # A share: error_rate, goodput, or one of answers.
+        kept = (
+            None if marks is None else np.array([marks.get(record.id, False) for record in run.records], dtype=np.bool_)
+        )
+        broken_by = (objective.broken(run) if kept is None else ~kept).astype(np.float64)
         return _Series(float(broken_by.sum()), broken_by, of_violations=True)
     metric = METRICS[objective.metric]
     if isinstance(metric, RequestMetric):

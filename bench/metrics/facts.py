@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.objectives import Objective
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad
+from bench.results.answers import CheckedAnswers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,8 @@ class RunFacts:
     """The classes of traffic, in their order; none where all requests are of one kind."""
     gpus: int | None = None
     """Of the server, where that is known."""
+    answers: CheckedAnswers | None = None
+    """What became of the probes; None where no answer was checked."""
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
 

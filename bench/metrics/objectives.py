@@ -5,12 +5,13 @@ The grammar: METRIC[{model=NAME}|{class=NAME}][:STATISTIC] OP LIMIT[UNIT], witho
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
                or a share of its requests: error_rate, or goodput, of those that keep every limit on a latency beside it
+               or a share of its checked answers (--check-answers): accuracy, consistency, valid_json
                or a number of the run, without one: requests_per_s, inputs_per_s, input_tokens_per_s,
                output_tokens_per_s, total_tokens_per_s
                or of the jobs of sessions: job (seconds, with a statistic), jobs_per_hour_per_user, jobs_per_hour,
                jobs_per_hour_per_gpu
     OP         <  <=  >  >=
-    UNIT       us, ms or s for times; % for error_rate and goodput (without it, a share below 1); none for the rest
+    UNIT       us, ms or s for times; % for shares (without it, a share below 1); none for the rest
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from bench.metrics.quantile import QUANTILES, quantile
 from bench.metrics.request_metrics import NS_PER_MS
 from bench.metrics.run_numbers import JOB, JOB_NUMBERS, JOB_RATES, NO_NUMBER, Numbers
 from bench.records.record_table import Floats, Mask, RecordTable
+from bench.results.answers import ANSWER_SHARES
 from bench.results.summary import ObjectiveResult, Slo
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -46,6 +48,7 @@ SHARES = ("error_rate", "goodput")
 """Shares of the requests."""
 RUN_NUMBERS = (
     *SHARES,
+    *ANSWER_SHARES,
     "requests_per_s",
     "inputs_per_s",
     "input_tokens_per_s",
@@ -102,6 +105,11 @@ class Objective:
     def of_requests(self) -> bool:
         """Whether it limits a latency of single requests."""
         return self.metric in METRICS
+
+    @property
+    def of_answers(self) -> bool:
+        """Whether it speaks of checked answers."""
+        return self.metric in ANSWER_SHARES
 
     @property
     def of_jobs(self) -> bool:
@@ -185,7 +193,7 @@ def _parse_plain(text: str, plain: str) -> Objective:
 
 
 def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -> Objective:
-    if metric in SHARES:
+    if metric in SHARES or metric in ANSWER_SHARES:
         if suffix not in ("", "%"):
             example = "1% or 0.01" if metric == "error_rate" else "95% or 0.95"
             raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of {metric}; use {example}')

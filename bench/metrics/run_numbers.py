@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.metrics.catalog import METRICS
+from bench.results.answers import ANSWER_SHARES, CheckedAnswers
 from bench.results.numbers import Goodput, Latency, Metric, Throughput
 from bench.results.sessions import JobRates, Jobs
 from bench.results.summary import PartNumbers, SummaryNumbers
@@ -44,16 +45,18 @@ class Numbers:
     error_rate: float | None
     error_rate_ci95: Sequence[float] | None = None
     jobs: Jobs | None = None
+    answers: CheckedAnswers | None = None
 
     @classmethod
     def of(cls, part: SummaryNumbers | PartNumbers) -> Numbers:
         """Those of a summary, which has no intervals of shares, or of a part of one."""
-        jobs, ends = None, None
+        jobs, ends, answers = None, None, None
         if isinstance(part, PartNumbers):
             error_rate, ends = part.error_rate, part.error_rate_ci95
         else:
             tried = part.counts.succeeded + part.counts.failed
             error_rate, jobs = part.counts.failed / tried if tried else None, part.jobs
+            answers = part.answers
         return cls(
             latency=part.latency,
             throughput=part.throughput,
@@ -61,6 +64,7 @@ class Numbers:
             error_rate=error_rate,
             error_rate_ci95=ends,
             jobs=jobs,
+            answers=answers,
         )
 
     def number(self, metric: str, stat: str | None) -> RunNumber:
@@ -72,6 +76,9 @@ class Numbers:
         if stat is not None:
             row = self.latency.get(METRICS[metric].key)  # A file of an older version lacks later metrics.
             return NO_NUMBER if row is None else _of_row(row, stat)
+        if metric in ANSWER_SHARES:
+            share = None if self.answers is None else self.answers.of(metric)
+            return NO_NUMBER if share is None else RunNumber(share.share, share.interval)
         if metric == "goodput":
             return NO_NUMBER if self.goodput is None else RunNumber(self.goodput.share, self.goodput_ci95)
         if metric != "error_rate":

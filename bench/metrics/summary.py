@@ -98,7 +98,7 @@ class Summary:
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: SummaryNumbers | None = None
-        alone = replace(facts, models=(), classes=())
+        alone = replace(facts, models=(), classes=(), answers=None)
         usual = USUAL if facts.model is None else USUAL | {"model": facts.model}
         self._parts = {
             kind: ByPart(kind, lambda: Summary(alone), usual=usual[kind], known=known)
@@ -198,6 +198,7 @@ class Summary:
             error_rate=_error_rate(counts),
             error_rate_ci95=self._error_rate_interval() if facts.limits_errors else None,
             jobs=jobs,
+            answers=facts.answers,
         )
         return SummaryNumbers(
             schema=SCHEMA,
@@ -213,6 +214,7 @@ class Summary:
             sessions=self._sessions.describe(facts.sessions_per_s),
             jobs=jobs,
             server_requests=self._said.describe(),
+            answers=facts.answers,
             cancelled=self._cancelled.describe(scope.duration_s),
             latency_of_failures_ms=describe(sorted(happened(columns.failed_after_ms))),
             stalls=tally.stalls(),

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from bench.records import Outcome
+from bench.results.answers import CheckedAnswers
 from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.load import Instrument, Load, Stalls, SteadyWindow
@@ -244,6 +245,8 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     server_requests: ServerSaid | None = None
     """What the server says of requests in its replies, over the successful ones. Left out where no reply says its
     times or drafts. docs/server-metrics.md."""
+    answers: CheckedAnswers | None = None
+    """The checked answers of a run with --check-answers. Left out in others. docs/quality.md."""
     cancelled: CancelledRequests | None = None
     """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
     no throughput. Left out where there are none."""

@@ -133,6 +133,16 @@ def no_events(effective_a: float, effective_b: float) -> Difference:
     return Difference(0.0, -reach, reach, 1.0, reach, math.inf, ratio=False)
 
 
+def two_shares(a: float, n_a: int, b: float, n_b: int) -> Difference:
+    """Two shares, of n independent things each: Agresti and Caffo's interval (The American Statistician 54, 2000). It counts
+    one more of each kind on either side, so that shares of 0 and 1 have an error too. Raises ValueError without any."""
+    if n_a < 1 or n_b < 1:
+        raise ValueError("a share needs something that it is of")
+    p, q = ((share * n + 1) / (n + 2) for share, n in ((a, n_a), (b, n_b)))
+    error = math.sqrt(p * (1 - p) / (n_a + 2) + q * (1 - q) / (n_b + 2))
+    return _difference(b - a, error, n_a + n_b, ratio=False)
+
+
 def few_candidates(baseline: Sequence[float], candidate: Sequence[float], *, ratio: bool = True) -> Difference:
     """Fewer than three candidate runs, against the spread of the baseline's:
 

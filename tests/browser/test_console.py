@@ -60,7 +60,7 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     submit(page, "Wrong", url="http://127.0.0.1:9", concurrency="many", duration="soon", timeout="-1")
     wrong = page.locator(".field.bad")
     wrong.first.wait_for()
-    assert wrong.locator("label").all_inner_texts() == ["Concurrency", "Duration", "Timeout"]
+    assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
     page.close()
 

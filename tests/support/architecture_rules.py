@@ -103,7 +103,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.load_search.driver": frozenset({"bench.errors", "bench.load_search", "bench.series.drive"}),
     "bench.load_search.run_visits": frozenset(
-        {"bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest", "bench.series.runs"}
+        {"bench.answers.checked", "bench.clock", "bench.config", "bench.load_search", "bench.loads", "bench.manifest",
+         "bench.series.runs"}
     ),
     "bench.load_search.visit_numbers": frozenset({"bench.load_search", "bench.run_files.run_directory"}),
     "bench.load_search.answer": frozenset(
@@ -256,7 +257,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.run_facts": frozenset(
-        {"bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
+        {"bench.answers.checked", "bench.clock", "bench.config", "bench.manifest", "bench.metrics", "bench.modes.interface",
          "bench.run_files.run_directory", "bench.schedule"}
     ),
     "bench.evaluate": frozenset({"bench"}),

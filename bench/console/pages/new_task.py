@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from fastapi.responses import HTMLResponse, Response
 from bench.config.flags import GROUPS
 from bench.console import settings_form
 from bench.console.errors import ConsoleError, Refused
+from bench.console.form_words import DATA, MODES, NUMBERS, NUMBERS_WITHOUT_MODE, data_of, mode_of, of_mode, plain
 from bench.console.kinds import KINDS, parted
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, Site, TheSite, back
@@ -36,6 +39,10 @@ class Form:
     message: str | None = None
     secrets_typed: bool = False
     start_at: str = ""
+    data: str = ""
+    """Where its requests come from, as it was chosen: a value of `form_words.DATA`."""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """A URL of data, and a body."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -75,15 +82,57 @@ def from_template(key: str, fields: Fields, site: TheSite) -> Response:
 def submit(fields: Fields, site: TheSite) -> Response:
     kind, target = fields.get("kind") or "run", fields.get("target", "")
     form = Form(kind, target, fields.get("title", ""), start_at=fields.get("start_at", ""))
-    form = replace(form, values=settings_form.typed(fields, kind))
+    typed = {name: fields.get(name, "") for name in ("data_url", "one_body")}
+    form = replace(form, values=of_mode(settings_form.typed(fields, kind)), data=fields.get("data", ""), typed=typed)
     action = {"paste": _paste, "probe": _probe}.get(fields.get("action", ""), _create)
+    of_data: Sequence[tuple[str | None, str]] = ()
+    try:
+        form = replace(form, values=_with_data(site.console, form, fields))
+    except Refused as e:
+        of_data, action = e.problems, _refuse
     try:
         return action(site, form, fields)
     except Refused as e:
-        return _answer(site, replace(form, problems=e.problems, secrets_typed=_has_secrets(fields)), e.status)
+        problems = (*of_data, *e.problems)
+        return _answer(site, replace(form, problems=problems, secrets_typed=_has_secrets(fields)), e.status)
     except ConsoleError as e:
         wrong = replace(form, problems=((None, str(e)),), secrets_typed=_has_secrets(fields))
         return _answer(site, wrong, e.status)
+
+
+def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mapping[str, Any]:
+    """The settings with the data that was chosen; what a URL gives, and a body, are kept as files. Raises Refused."""
+    without = {name: value for name, value in form.values.items() if name not in ("dataset", "input_tokens")}
+    match form.data:
+        case "simulated":
+            return {name: value for name, value in form.values.items() if name != "dataset"}
+        case "recipe" | "file" if name := fields.get(form.data):
+            return {**without, "dataset": name}
+        case "file":
+            raise Refused([("dataset", "choose a file: none was uploaded yet, or none is chosen")])
+        case "url" | "body":
+            field = {"url": "data_url", "body": "one_body"}[form.data]
+            try:
+                names = _kept(console, form.data, fields.get(field, ""))
+            except ConsoleError as e:
+                raise Refused([(field, str(e))]) from e
+            return {**without, "dataset": names[0]}
+    return form.values
+
+
+def _refuse(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
+    """Raises Refused with what else is wrong, where the data is."""
+    given = {"url": "http://127.0.0.1:1", **{name: value for name, value in form.values.items() if name != "dataset"}}
+    settings_form.check(given, {}, site.console.files, form.kind)
+    raise Refused(())
+
+
+def _kept(console: Console, kind: str, text: str) -> list[str]:
+    if not text:
+        raise ConsoleError("type it, or choose other data")
+    if kind == "url":
+        return asyncio.run(console.fetch(text))
+    return console.files.add(f"body-{sha256(text.encode()).hexdigest()[:8]}.json", text.encode(), whole=True)
 
 
 def _answer(site: Site, form: Form, status: int = 200) -> Response:
@@ -133,14 +182,22 @@ def _copy_of(task: Task, console: Console) -> Form:
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
     console, problems = site.console, dict[str, list[str]]()
     for name, sentence in form.problems:
-        problems.setdefault(name or "", []).append(sentence)
+        problems.setdefault(name or "", []).append(plain(sentence, name))
     complete = bool(form.values) and not problems
+    fields = settings_form.fields(form.kind)
+    has_mode = any(field.name == "mode" for field in fields)
     return site.page(
         "new",
         status,
         form=form,
-        fields=settings_form.fields(form.kind),
+        fields=fields,
         kinds=KINDS,
+        modes=MODES,
+        mode=mode_of(form.values),
+        choices_of_data=DATA,
+        data=form.data or data_of(form.values),
+        numbers=NUMBERS if has_mode else NUMBERS_WITHOUT_MODE,
+        has_mode=has_mode,
         groups=GROUPS,
         beside=problems,
         targets=console.targets(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
@@ -62,6 +63,7 @@ def templates() -> Environment:
     )
     environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting, "after": after}
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
+    environment.globals["has_parquet"] = find_spec("pyarrow") is not None
     for name in environment.list_templates(["j2"]):
         environment.get_template(name)
     return environment

@@ -40,6 +40,23 @@ if (start) {
 }
 document.addEventListener("renewed", addCopyButtons);
 
+// The settings under "More" that have a word in them.
+const find = document.getElementById("find");
+if (find) {
+  find.hidden = false;
+  find.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  find.addEventListener("input", () => {
+    const words = find.value.toLowerCase().split(/\s+/);
+    for (const field of document.querySelectorAll("#more .field")) {
+      const text = `${field.dataset.name.replaceAll("_", " ")} ${field.textContent}`.toLowerCase();
+      field.hidden = !words.every((word) => text.includes(word));
+    }
+    for (const group of document.querySelectorAll("#more .fields")) {
+      group.hidden = group.previousElementSibling.hidden = !group.querySelector(".field:not([hidden])");
+    }
+  });
+}
+
 // A link to a text becomes a button that copies it; without scripts it shows the text.
 document.addEventListener("click", async (event) => {
   const link = event.target.closest?.("a[data-copy]");

@@ -97,7 +97,8 @@ def test_each_number_has_the_floor_of_its_metric_and_the_way_that_is_worse() -> 
     for number in (*every, numbers.E2EL, numbers.E2EL_TAIL, OUTPUT, INPUTS):
         assert number.floor == FLOORS.get(number.metric, 0.0), number.name
         assert number.higher_is_worse is (number.stat is not None or number is ERRORS), number.name
-        assert number.is_share is (number.name in ("error_rate", "goodput")), number.name
+        shares = ("error_rate", "goodput", "accuracy", "consistency", "valid_json")
+        assert number.is_share is (number.name in shares), number.name
     assert numbers.SHARE_MARGIN == 0.01
     titles = {number.name: number.title for number in every}
     assert (titles["ttft:p90"], titles["ttft:mean"], titles["job:mean"]) == ("TTFT p90", "TTFT average", "Job average")

@@ -97,8 +97,55 @@ def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:
 def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, console: Console) -> None:
     console.files.add("mine.jsonl", b"{}\n")
     page = user.get("/new").text
-    assert '<option value="mine.jsonl">uploaded</option>' in page
-    assert ">recipe</option>" in page
+    assert "<option>mine.jsonl</option>" in page
+    assert "<option>azure-2023-code</option>" in page
+
+
+FORM = {
+    "kind": "run",
+    "url": "http://127.0.0.1:9",
+    "requests": "1",
+    "action": "keep",
+    "output_tokens": "4",
+    "stream": "on",
+}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "dataset"),
+    [
+        ({"data": "simulated", "recipe": "azure-2023-code"}, None),
+        ({"data": "recipe", "recipe": "azure-2023-code"}, "azure-2023-code"),
+        ({"data": "file", "file": "mine.jsonl"}, "mine.jsonl"),
+        ({"data": "body", "one_body": '{"messages": [{"role": "user", "content": "Hello"}]}'}, "body-9b0e0c17.jsonl"),
+    ],
+)
+def test_a_task_has_the_data_that_was_chosen(
+    user: TestClient, console: Console, chosen: dict[str, str], dataset: str | None
+) -> None:
+    console.files.add("mine.jsonl", b'{"prompt": "hello"}\n')
+    assert user.post("/new", data={**FORM, **chosen}).status_code == 200
+    (task,) = console.tasks()
+    assert task.settings.get("dataset") == dataset
+
+
+@pytest.mark.parametrize(
+    ("chosen", "field", "said"),
+    [
+        ({"data": "file", "file": ""}, "file", "choose a file"),
+        ({"data": "body", "one_body": "{"}, "body", "is not one JSON document"),
+        ({"data": "url", "data_url": "http://127.0.0.1:9/x.jsonl"}, "url", "127.0.0.1"),
+    ],
+)
+def test_what_is_wrong_with_data_stands_at_its_choice(
+    user: TestClient, chosen: dict[str, str], field: str, said: str
+) -> None:
+    page = user.post("/new", data={**FORM, **chosen, "duration": "soon"})
+    assert "&#39;soon&#39; is not a time" in page.text
+    assert (page.status_code, f'value="{field}" checked' in page.text) == (422, True)
+    wrong = re.search(rf'<div class="field[^"]* bad" data-of="{field}">.*?</div>', page.text, re.DOTALL)
+    assert wrong is not None
+    assert said in wrong[0]
 
 
 def test_the_page_of_a_task_that_waits_says_for_what_and_shows_no_numbers(user: TestClient, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bench.config import Settings, resolve
 from bench.console import settings_form
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, Refused
+from bench.console.form_words import of_mode, plain
 from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import setting
@@ -157,3 +159,37 @@ def test_secrets_have_fields_of_their_own() -> None:
 def test_a_setting_is_shown_as_a_person_would_write_it() -> None:
     assert setting(["ttft:p90<500ms", "error_rate<1%"]) == "ttft:p90<500ms, error_rate<1%"
     assert [setting(value) for value in (True, False, 8, "uniform:1..5")] == ["yes", "no", "8", "uniform:1..5"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_form_has_no_words_of_the_command_line(kind: str) -> None:
+    for field in settings_form.fields(kind):
+        text = f"{field.label} {field.doc} {field.default}"
+        assert re.search(r"--\w|\bexit \d|python -m|may be repeated", text) is None, f"{field.name}: {text}"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "field", "said"),
+    [
+        ("--duration: must be a time", "duration", "must be a time"),
+        ("--concurrency does not go with --rate", "rate", "“Users” does not go with “Requests per second”"),
+        ("an objective; exit 1 if it fails; may be repeated", None, "an objective; the task fails if it fails"),
+    ],
+)
+def test_a_sentence_of_the_command_line_is_one_of_the_form(sentence: str, field: str | None, said: str) -> None:
+    assert plain(sentence, field) == said
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ({"mode": "rate", "rate": "5", "concurrency": "10"}, {"rate": "5"}),
+        ({"mode": "concurrency", "rate": "5", "concurrency": "10"}, {"concurrency": "10"}),
+        ({"mode": "throughput", "rate": "5", "requests": "10"}, {"mode": "throughput", "requests": "10"}),
+        ({"mode": "sessions", "rate": "5"}, {"mode": "sessions", "rate": "5"}),
+        ({"mode": "rate"}, {"mode": "rate"}),
+        ({"rate": "5", "concurrency": "10"}, {"rate": "5", "concurrency": "10"}),
+    ],
+)
+def test_what_was_typed_for_another_mode_is_not_meant(typed: dict[str, str], meant: dict[str, str]) -> None:
+    assert of_mode(typed) == meant

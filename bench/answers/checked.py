@@ -1,0 +1,106 @@
+"""The checked answers of one run: its shares of right, same and valid answers, and which requests are behind them.
+
+An answer is *consistent* if it equals the first answer of the run to the same probe: what a run without a series can say of
+how much the answers vary. The first answer itself is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from bench.answers.cross_talk import LONGEST_TEXT, foreign_code, owners_of
+from bench.answers.examples import question_of
+from bench.answers.measures import MEASURES, RIGHT, VALID_JSON
+from bench.answers.probe_set import KeptAnswer, KeptAnswers, read_answers, read_probes
+from bench.results.answers import AnswerShare, CheckedAnswers, WrongAnswer
+from bench.run_files.run_directory import RunDirectory
+from bench.statistics.paired_shares import clopper_pearson
+from promptset.probes import Probe
+
+ACCURACY, CONSISTENCY, JSON = "accuracy", "consistency", "valid_json"
+_TITLES = {ACCURACY: "right answers", CONSISTENCY: "same text each time", JSON: "valid JSON"}
+_NAMES = {RIGHT: ACCURACY, VALID_JSON: JSON}
+MOST_WRONG = 8
+"""Wrong answers that a result lists."""
+
+Marks = Mapping[str, Mapping[str, bool]]
+"""Of each measure: whether it holds, by the id of the request."""
+
+
+def checked_answers(directory: RunDirectory) -> CheckedAnswers | None:
+    """The checked answers of a run. Returns None if it checked none. Raises RecordError if a file is damaged."""
+    probes = read_probes(directory)
+    if not probes:
+        return None
+    kept = read_answers(directory, len(probes))
+    marks = marks_of(probes, kept)
+    owners = owners_of(probes)
+    foreign = sum(foreign_code(answer, probes, owners) is not None for answer in kept.answers)
+    return CheckedAnswers(
+        probes=len(kept.by_probe()),
+        answers=kept.probes,
+        failed=kept.failed,
+        shares=[_share(name, of, kept) for name, of in marks.items() if of],
+        foreign=foreign if owners else None,
+        wrong=_wrong(probes, kept, marks),
+    )
+
+
+def answer_marks(directory: RunDirectory) -> dict[str, dict[str, bool]]:
+    """The marks of a run, as `marks_of`; none if it checked no answer. Raises RecordError if a file is damaged."""
+    probes = read_probes(directory)
+    return marks_of(probes, read_answers(directory, len(probes))) if probes else {}
+
+
+def marks_of(probes: Sequence[Probe], kept: KeptAnswers) -> dict[str, dict[str, bool]]:
+    """Whether each measure holds for each answer to which it applies."""
+    marks: dict[str, dict[str, bool]] = {}
+    for name, measure in MEASURES.items():
+        if measure.of is None:
+            continue
+        of = marks.setdefault(_NAMES.get(name, name), {})
+        for answer in kept.answers:
+            if answer.probe is not None and (holds := measure.of(probes[answer.probe], answer)) is not None:
+                of[answer.request] = holds
+    marks[CONSISTENCY] = {
+        answer.request: answer.text == first.text for first, *others in kept.by_probe().values() for answer in others
+    }
+    return marks
+
+
+def _share(name: str, of: Mapping[str, bool], kept: KeptAnswers) -> AnswerShare:
+    by_probe = [[of[answer.request] for answer in given if answer.request in of] for given in kept.by_probe().values()]
+    shares = [fmean(holds) for holds in by_probe if holds]
+    interval = clopper_pearson(min(sum(shares), len(shares)), len(shares))
+    title = _TITLES[name] if name in _TITLES else MEASURES[name].good
+    return AnswerShare(
+        name=name,
+        title=title,
+        probes=len(shares),
+        answers=len(of),
+        bad=sum(not holds for holds in of.values()),
+        share=fmean(shares),
+        interval=(interval.low, interval.high),
+    )
+
+
+def _wrong(probes: Sequence[Probe], kept: KeptAnswers, marks: Marks) -> list[WrongAnswer]:
+    faults = [name for name in marks if name != CONSISTENCY]
+    found = []
+    for answer in kept.answers:
+        bad = [name for name in faults if marks[name].get(answer.request) is False]
+        if bad and answer.probe is not None:
+            found.append(_described(probes[answer.probe], answer, bad))
+    return found[:MOST_WRONG]
+
+
+def _described(probe: Probe, answer: KeptAnswer, bad: Sequence[str]) -> WrongAnswer:
+    return WrongAnswer(
+        probe=probe.probe_id,
+        request=answer.request,
+        question=question_of(probe),
+        wanted=probe.answer[:LONGEST_TEXT],
+        given=answer.text[:LONGEST_TEXT],
+        bad=bad,
+    )
