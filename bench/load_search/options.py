@@ -36,7 +36,7 @@ OPTIONS = (
         "precision", "P%", "stop when the interval is this narrow: its upper end over its lower end (default: 10%%)"
     ),
     Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
-    Option("require", "LOAD", "exit 1 where it is not 95%% sure that this load is held"),
+    Option("require", "LOAD", "exit 1 unless it is 95%% sure that this load is held"),
 )
 
 LEFT_TO_THE_SEARCH = {
