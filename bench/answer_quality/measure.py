@@ -119,7 +119,7 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
         talk = cross_talk(probes, {"alone": alone, "loaded": loaded, "back": back})
         shown = examples(answers)
     runs = [row.run for row in made]
-    status = Exit.INTERRUPTED if ended == INTERRUPTED else _exit(plan, runs, compared, talk) if over else Exit.GOOD
+    status = Exit.INTERRUPTED if ended == INTERRUPTED else exit_of(plan, runs, compared, talk) if over else Exit.GOOD
     return rounded(
         QualityContent(
             schema=SCHEMA,
@@ -137,6 +137,7 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
             kinds=() if compared is None else compared.kinds,
             difference=None if compared is None else compared.difference,
             length=None if compared is None else compared.length,
+            drift=None if compared is None else compared.drift,
             cross_talk=talk,
             examples=shown,
             notes=_notes(plan, made),
@@ -148,7 +149,7 @@ def _public(config: RunConfig) -> dict[str, Any]:
     return config.public()
 
 
-def _exit(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, talk: QualityCrossTalk | None) -> Exit:
+def exit_of(plan: Plan, runs: Sequence[QualityRun], compared: Compared | None, talk: QualityCrossTalk | None) -> Exit:
     """1 for cross-talk, or a fault that load makes more frequent; with --strict also for a changed text, and for a fault that
     is not shown. Cross-talk is proof in any run; else 4 and 3 if a run may not be used."""
     if talk is not None and (talk.found or talk.found_alone):

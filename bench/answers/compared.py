@@ -9,14 +9,21 @@ alone, and those under load, equal it. Without an effect of load both are drawn 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
 from bench.answers.measures import MEASURES, RIGHT, Measure
 from bench.answers.probe_set import KeptAnswer, KeptAnswers
 from bench.answers.traits import first_difference
-from bench.results.quality import QualityDifference, QualityKind, QualityLength, QualityMeasure, QualityShare
+from bench.results.quality import (
+    QualityDifference,
+    QualityDrift,
+    QualityKind,
+    QualityLength,
+    QualityMeasure,
+    QualityShare,
+)
 from bench.statistics.multiple import holm
 from bench.statistics.paired_shares import (
     ALPHA,
@@ -69,6 +76,7 @@ class Compared:
     kinds: Sequence[QualityKind]
     difference: QualityDifference
     length: QualityLength | None
+    drift: QualityDrift | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,9 @@ def compare(answers: ThreePhases, rules: Rules = USUAL_RULES) -> Compared:
         _measure(marks, p, p_corrected, p_time, number, rules)
         for marks, p, p_corrected, p_time in zip(marked, tests, corrected, of_time, strict=False)
     ]
-    return Compared(measures, _kinds(answers), _difference(answers), _length(length, corrected[-1], answers))
+    return Compared(
+        measures, _kinds(answers), _difference(answers), _length(length, corrected[-1], answers), _drift(answers)
+    )
 
 
 def _marks(name: str, measure: Measure, answers: ThreePhases) -> _Marked:
@@ -231,6 +241,35 @@ def _difference(answers: ThreePhases) -> QualityDifference:
         least=min(places, default=None),
         median=median(places) if places else None,
     )
+
+
+def _drift(answers: ThreePhases) -> QualityDrift | None:
+    """Returns None if no answer has log probabilities."""
+    references = answers.references()
+
+    def moves(given: Iterable[KeptAnswer]) -> list[float]:
+        pairs = [(references[kept.probe], kept) for kept in given if kept.probe in references]
+        return [move for reference, kept in pairs if kept is not reference for move in _moves(reference, kept)]
+
+    under_load = moves(answers.loaded.answers)
+    alone = moves((*answers.alone.answers, *answers.back.answers))
+    if not under_load:
+        return None
+    return QualityDrift(
+        tokens=len(under_load),
+        alone_median=median(alone) if alone else None,
+        alone_most=max(alone, default=None),
+        median=median(under_load),
+        most=max(under_load),
+    )
+
+
+def _moves(reference: KeptAnswer, kept: KeptAnswer) -> Iterator[float]:
+    """The absolute differences of log probabilities before the first token that differs."""
+    for (token, value), (other, moved) in zip(reference.answer.tokens, kept.answer.tokens, strict=False):
+        if token != other:
+            return
+        yield abs(moved - value)
 
 
 def _length_test(answers: ThreePhases) -> tuple[int, int, float] | None:

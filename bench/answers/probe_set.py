@@ -127,4 +127,4 @@ def _lines(directory: RunDirectory) -> Iterator[tuple[str, int, bytes]]:
 
 def _answer_of(stored: StoredAnswer) -> Answer:
     calls = tuple(ToolCall("", name, arguments) for name, arguments in stored.tool_calls)
-    return Answer(content=stored.content, tool_calls=calls)
+    return Answer(content=stored.content, tool_calls=calls, tokens=stored.tokens)

@@ -32,7 +32,9 @@ COMMANDS: dict[str, Command] = {
     "fit": Command("bench.commands.fit", "fit the mock to a server, from runs at a few loads"),
     "dataset": Command("bench.commands.dataset", "make a data set of prompts (the same as python -m promptset)"),
     "console": Command("bench.commands.console", "start, watch and compare load tests in a browser"),
-    "tasks": Command("bench.commands.tasks", "list, start, stop, clone, remove or open the tasks of a console"),
+    "tasks": Command(
+        "bench.commands.tasks", "list, create, describe, change, start, stop or remove the tasks of a console"
+    ),
     "completion": Command("bench.commands.completion", "print the completions of a shell: bash, zsh or fish"),
 }
 FORMER_COMMANDS = {"load": "set-load"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
 import webbrowser
 from argparse import Namespace
@@ -16,7 +17,7 @@ from bench.console.address import door, forget, keep, read, urls_of
 from bench.console.app import create_app
 from bench.console.security import Keys, is_loopback, token_problem
 from bench.console.service import Console
-from bench.console.serving import serve
+from bench.console.serving import Tls, configured, serve
 from bench.console.tasks import OWN_FOLDER
 from bench.errors import Exit, UsageError
 from bench.run_files.run_directory import held_alone
@@ -34,23 +35,20 @@ def main(argv: Sequence[str]) -> int:
     given = _parser().parse_args(list(argv))
     if not given.port.isdecimal() or int(given.port) > 65535:
         raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
-    token = _token(given)
+    token, read_token, tls = _token(given), _read_token(given), _tls(given)
     own = Path(given.runs) / OWN_FOLDER
     make_directory("--runs", own)
     with held_alone(own) as ours:
-        return _serve(given, token) if ours else _other_console(given)
+        return _serve(given, Keys(token, read_token), tls) if ours else _other_console(given)
 
 
-def _serve(given: Namespace, token: str | None) -> int:
+def _serve(given: Namespace, keys: Keys, tls: Tls | None) -> int:
     listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
-    keys, console = (
-        Keys(token),
-        Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data),
-    )
-    public, private = urls_of(given.host, port, keys.token)
+    console = Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data)
+    public, private = urls_of(given.host, port, keys.token, tls=tls is not None)
+    app = create_app(console, keys, host=given.host, port=port, tls=tls is not None)
     keep(console.runs, private)
-    app = create_app(console, keys, host=given.host, port=port)
 
     def ready() -> None:
         print(f"console ready at {public if given.token else private}", flush=True)
@@ -58,7 +56,7 @@ def _serve(given: Namespace, token: str | None) -> int:
             webbrowser.open(door(console.runs, private))
 
     try:
-        serve(app, listening, ready=ready)
+        serve(configured(app, tls), listening, ready=ready)
     finally:
         forget(console.runs)
     return Exit.GOOD
@@ -94,6 +92,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--token", help="the token of the URL (default: a new one, from TRUELOAD_TOKEN or at random)")
     parser.add_argument(
+        "--read-token",
+        metavar="T",
+        help="a second token, whose holders may only look (default: TRUELOAD_READ_TOKEN, or none)",
+    )
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve https:// with this certificate (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key (default: in the same file)")
+    parser.add_argument(
         "--key-env",
         metavar="NAME",
         action="append",
@@ -119,15 +124,44 @@ def _token(given: Namespace) -> str | None:
             raise UsageError(
                 f"--host {given.host} lets other machines in: choose the token that they need, with --token or TRUELOAD_TOKEN"
             )
+        plain = "" if given.tls_cert else ", without encryption"
         print(
-            f"warning: {given.host} can be reached from other machines, without encryption: anyone with the token can send "
-            "load from this machine",
+            f"warning: {given.host} can be reached from other machines{plain}: anyone with the token can send load from this "
+            "machine",
             file=sys.stderr,
         )
     if token is not None and (problem := token_problem(token)) is not None:
         where = "--token" if given.token else "the token in TRUELOAD_TOKEN"
         raise UsageError(f"{where} {problem}")
     return token
+
+
+def _read_token(given: Namespace) -> str | None:
+    """The token of those who may only look. Raises UsageError if it is easy to guess, or the other one."""
+    token: str | None = given.read_token or os.environ.get("TRUELOAD_READ_TOKEN")
+    token = None if token is None else token.strip()
+    if token is None:
+        return None
+    where = "--read-token" if given.read_token else "the token in TRUELOAD_READ_TOKEN"
+    if (problem := token_problem(token)) is not None:
+        raise UsageError(f"{where} {problem}")
+    if token == (given.token or os.environ.get("TRUELOAD_TOKEN") or "").strip():
+        raise UsageError(f"{where} is the token that may change everything: choose another")
+    return token
+
+
+def _tls(given: Namespace) -> Tls | None:
+    """The certificate. Raises UsageError for files that are none, or whose key has a password."""
+    if given.tls_cert is None:
+        if given.tls_key is not None:
+            raise UsageError("--tls-key needs --tls-cert, the certificate that it belongs to")
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(given.tls_cert, given.tls_key, password=lambda: "")
+    except (OSError, ValueError) as e:  # ssl.SSLError is an OSError.
+        why = getattr(e, "strerror", None) or e
+        raise UsageError(f"--tls-cert {given.tls_cert}: {why}: name PEM files of a certificate and its key") from e
+    return Tls(given.tls_cert, given.tls_key)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import ssl
 import webbrowser
+from argparse import Namespace
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -13,10 +16,11 @@ import orjson
 from pydantic import SecretStr
 
 from bench.commands import COMMANDS
-from bench.config import values
+from bench.config import read_yaml, values
 from bench.config.flags import Parser
 from bench.console.address import door, read
 from bench.errors import BenchError, Exit, UsageError
+from bench.run_files.writable import write_file
 
 if TYPE_CHECKING:
     import httpx
@@ -25,35 +29,158 @@ T = TypeVar("T")
 
 EXAMPLES = """\
 examples:
-  python -m bench tasks ls
-  python -m bench tasks stop 20261125T161743-nightly
-  python -m bench tasks clone 20261125T161743-nightly
+  python -m bench tasks create --target lab --title nightly rate=5 duration=10m "slo=ttft:p99<1s"
+  python -m bench tasks clone 20261125T161743-nightly rate=10
+  python -m bench tasks edit 20261125T161743-nightly --label weekly --baseline yes
+  python -m bench tasks describe 20261125T161743-nightly
+  python -m bench tasks report 20261125T161743-nightly --out report.html
   python -m bench tasks rm 20261125T161743-nightly --files
 
 The console of --runs must run (python -m bench console), unless --url and --token name another.
 """
 
-ACTIONS = ("ls", "start", "stop", "go-on", "clone", "rm", "open")
+ACTIONS = (
+    "ls", "create", "describe", "report", "edit", "start", "stop", "go-on", "clone", "rm", "open",
+)  # fmt: skip
+TAKE_SETTINGS = ("create", "clone")
+TAKE_SECRETS = ("create", "clone", "start", "go-on")
+MARKS = ("title", "label", "note", "baseline")
+SAVED_AS = {
+    ".html": "report",
+    ".json": "summary",
+    ".jsonl": "requests",
+    ".csv": "requests.csv",
+    ".parquet": "requests.parquet",
+    ".md": "text",
+    ".txt": "text",
+    ".zip": "zip",
+}
+"""What `report --out` saves, by the ending of the file: the path in the API."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    """The address of a console, and its token."""
+
+    base: str
+    token: str
+    ca_file: str | None = None
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        return _ask(method, f"{self.base}/api{path}", self.token, body, self.ca_file)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
+    given = _parser().parse_intermixed_args(list(argv))
+    action: str = given.action
+    task, words = (None, given.words) if action == "create" else ((given.words or [None])[0], given.words[1:])
+    _refuse_flags(given, action, task, words)
+    api = _api(given)
+    if action == "ls":
+        return _list(api.ask("GET", "/tasks").json(), given.format)
+    if action == "create":
+        return _say(api.ask("POST", "/tasks", _new_task(given, words)).json())
+    path = f"/tasks/{quote(str(task), safe='')}"
+    if action == "describe":
+        return _describe(api.ask("GET", path).json(), given.format)
+    if action == "report":
+        return _report(api, path, given.out)
+    if action == "edit":
+        return _say(api.ask("PATCH", path, _marks(given)).json())
+    if action == "open":
+        api.ask("GET", path)
+        webbrowser.open(door(Path(given.runs), f"{api.base}{path}?{urlencode({'token': api.token})}"))
+        return Exit.GOOD
+    if action == "rm":
+        api.ask("DELETE", f"{path}?files={str(given.files).lower()}")
+        print(f"{task}: removed")
+        return Exit.GOOD
+    body: dict[str, Any] = _secrets(given) if action in TAKE_SECRETS else {}
+    if action == "clone":
+        body["settings"] = _settings(words)
+    return _say(api.ask("POST", f"{path}/{action}", body or None).json())
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m bench tasks", description=f"{COMMANDS['tasks'].summary.capitalize()}.", epilog=EXAMPLES
     )
     parser.add_argument("action", choices=ACTIONS)
-    parser.add_argument("task", nargs="?", help="the task's name, which ls prints")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="TASK|NAME=VALUE",
+        help="the task's name, which ls prints; create and clone: settings by the names of their flags, as rate=5 (an empty "
+        "value takes a setting out of a clone)",
+    )
     parser.add_argument("--runs", metavar="DIR", default="runs", help="the runs folder of the console (default: runs)")
     parser.add_argument("--url", help="the console's address (default: that of the console of --runs)")
     parser.add_argument("--token", help="its token (default: that of the console of --runs, or TRUELOAD_TOKEN)")
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="the certificate of a console with TLS that this machine does not know"
+    )
+    parser.add_argument("--target", metavar="NAME", help="create: a saved target, or mock")
+    parser.add_argument("--kind", help="create: run, search, sweep or calibrate (default: run)")
+    parser.add_argument("--config", metavar="FILE", help="create: settings from a YAML file")
+    parser.add_argument("--start-at", metavar="TIME", help="create: not before this time, as 2026-12-31T18:00 (UTC)")
+    parser.add_argument("--keep", action="store_true", help="create: save it without starting it")
+    parser.add_argument(
+        "--api-key-env",
+        metavar="NAME",
+        help="create, clone, start, go-on: an environment variable with the API key",
+    )
+    parser.add_argument("--title", help="create, edit: a name for the list")
+    parser.add_argument("--label", help="edit: tasks of one label can be compared as a group")
+    parser.add_argument("--note", help="edit: a note")
+    parser.add_argument("--baseline", choices=("yes", "no"), help="edit: whether others are compared with it")
+    parser.add_argument(
+        "--out", metavar="FILE", help=f"report: save it as {', '.join(SAVED_AS)} (default: print the text)"
+    )
     parser.add_argument("--files", action="store_true", help="rm: delete the files too")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="ls: what to print (default: text)")
-    given = parser.parse_args(list(argv))
-    if (given.task is None) == (given.action != "ls"):
-        raise UsageError(
-            f"{given.action} needs a task: tasks ls lists them" if given.task is None else "ls takes no task"
-        )
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="ls, describe: what to print (default: text)"
+    )
+    return parser
 
+
+_FLAGS_OF = {
+    "target": ("create",),
+    "kind": ("create",),
+    "config": ("create",),
+    "start_at": ("create",),
+    "keep": ("create",),
+    "api_key_env": TAKE_SECRETS,
+    "title": ("create", "edit"),
+    "label": ("edit",),
+    "note": ("edit",),
+    "baseline": ("edit",),
+    "out": ("report",),
+    "files": ("rm",),
+}
+
+
+def _refuse_flags(given: Namespace, action: str, task: str | None, words: Sequence[str]) -> None:
+    """Raises UsageError for a task that is missing or too much, and for flags of other actions."""
+    problems = []
+    if task is None and action not in ("ls", "create"):
+        problems.append(f"{action} needs a task: tasks ls lists them")
+    if task is not None and action == "ls":
+        problems.append("ls takes no task")
+    elif words and action not in TAKE_SETTINGS:
+        problems.append(f"{action} takes one task, and no {' '.join(words)}")
+    for flag, actions in _FLAGS_OF.items():
+        if getattr(given, flag) not in (None, False) and action not in actions:
+            problems.append(f"--{flag.replace('_', '-')} is for {', '.join(actions)}")
+    if action == "edit" and all(getattr(given, mark) is None for mark in MARKS):
+        problems.append("edit needs what to change: --title, --label, --note or --baseline")
+    if given.out is not None and Path(given.out).suffix not in SAVED_AS:
+        problems.append(f"--out {given.out}: end its name with {', '.join(SAVED_AS)}")
+    if problems:
+        raise UsageError(problems)
+
+
+def _api(given: Namespace) -> _Api:
     token = given.token or os.environ.get("TRUELOAD_TOKEN")
     if given.url is None:
         base, kept = read(Path(given.runs))
@@ -63,19 +190,94 @@ def main(argv: Sequence[str]) -> int:
     if token is None:
         raise UsageError("--url needs the token of that console: --token, or TRUELOAD_TOKEN")
     token = _sendable("--token" if given.token else "the token", values.api_key, SecretStr(token)).get_secret_value()
-    task = None if given.task is None else quote(given.task, safe="")
-    if given.action == "ls":
-        return _list(_ask("GET", f"{base}/api/tasks", token).json(), given.format)
-    if given.action == "open":
-        _ask("GET", f"{base}/api/tasks/{task}", token)
-        webbrowser.open(door(Path(given.runs), f"{base}/tasks/{task}?{urlencode({'token': token})}"))
+    return _Api(base, token, given.ca_file)
+
+
+def _settings(words: Sequence[str]) -> dict[str, Any]:
+    """Settings that were written as NAME=VALUE. Several values of one name become a list, an empty one None."""
+    if wrong := [word for word in words if not word.partition("=")[0] or "=" not in word]:
+        raise UsageError([f"{word!r}: write a setting as NAME=VALUE, such as rate=5" for word in wrong])
+    found: dict[str, Any] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        name = name.removeprefix("--").replace("-", "_")
+        if name in found:
+            found[name] = [*(found[name] if isinstance(found[name], list) else [found[name]]), value]
+        else:
+            found[name] = value or None
+    return found
+
+
+def _secrets(given: Namespace) -> dict[str, Any]:
+    """The key, from the environment: on the command line other users of the machine would see it."""
+    if given.api_key_env is None:
+        return {}
+    if not (key := os.environ.get(given.api_key_env)):
+        raise UsageError(f"--api-key-env: there is no environment variable {given.api_key_env}")
+    return {"api_key": key}
+
+
+def _new_task(given: Namespace, words: Sequence[str]) -> dict[str, Any]:
+    file = {} if given.config is None else read_yaml(Path(given.config))
+    settings = {name.replace("-", "_"): value for name, value in file.items()} | _settings(words)
+    body = {name: getattr(given, name) for name in ("target", "kind", "title", "start_at")}
+    known = {name: value for name, value in body.items() if value is not None}
+    return {**known, **_secrets(given), "start": not given.keep,
+            "settings": {name: value for name, value in settings.items() if value is not None}}  # fmt: skip
+
+
+def _marks(given: Namespace) -> dict[str, Any]:
+    marks = {mark: getattr(given, mark) for mark in MARKS if getattr(given, mark) is not None}
+    return marks | ({"baseline": marks["baseline"] == "yes"} if "baseline" in marks else {})
+
+
+def _say(task: dict[str, Any]) -> int:
+    """Print what a task is now, and what it needs before it starts."""
+    print(f"{task['id']}: {task['state']}")
+    if task["needs"]:
+        lacks = " and ".join({"api_key": "API key", "header": "headers"}[secret] for secret in task["needs"])
+        print(f"it needs its {lacks} again: type it on its page, or name a variable with tasks start --api-key-env")
+    return Exit.GOOD
+
+
+def _report(api: _Api, path: str, out: str | None) -> int:
+    if out is None:
+        print(api.ask("GET", f"{path}/text").text, end="")
         return Exit.GOOD
-    if given.action == "rm":
-        _ask("DELETE", f"{base}/api/tasks/{task}?files={str(given.files).lower()}", token)
-        print(f"{given.task}: removed")
+    reply = api.ask("GET", f"{path}/{SAVED_AS[Path(out).suffix]}")
+    write_file("--out", Path(out), reply.content)
+    return Exit.GOOD
+
+
+def _describe(task: dict[str, Any], form: str) -> int:
+    if form == "json":
+        print(orjson.dumps(task, option=orjson.OPT_INDENT_2).decode())
         return Exit.GOOD
-    told = _ask("POST", f"{base}/api/tasks/{task}/{given.action}", token).json()
-    print(f"{told['id']}: {told['state']}")
+    held = {True: "held", False: "missed", None: None}[task["held"]]
+    rows = [
+        ("task", task["id"]),
+        *((name, task[name]) for name in ("title", "state", "kind")),
+        ("verdict", task["verdict_headline"] or task["verdict"]),
+        ("objectives", held),
+        ("answer", task["headline"]),
+        *(
+            (name, task[name])
+            for name in ("problem", "target", "load", "started", "ended", "start_at", "label", "note")
+        ),
+        ("baseline", "yes" if task["baseline"] else None),
+        ("needs", ", ".join(task["needs"])),
+        *((key, f"{count:,}") for key, count in task["counts"].items()),
+        *((key, None if value is None else f"{value:,.4g}") for key, value in task["numbers"].items()),
+        *((step["load"], f"{step['verdict']}: {step['said']}") for step in task["steps"]),
+    ]
+    shown = [(name, str(value)) for name, value in rows if value not in (None, "")]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        print(f"{name:<{width}}  {value}")
+    print("settings")
+    for name, value in task["settings"].items():
+        for one in value if isinstance(value, list) else [value]:
+            print(f"  {name}={one}")
     return Exit.GOOD
 
 
@@ -88,12 +290,16 @@ def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
     return value if checked is None else checked
 
 
-def _ask(method: str, url: str, token: str) -> httpx.Response:
+def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file: str | None) -> httpx.Response:
     """The console's answer. Raises BenchError with its sentence."""
     import httpx
 
     try:
-        reply = httpx.request(method, url, headers={"authorization": f"Bearer {token}"}, timeout=60, trust_env=False)
+        headers = {"authorization": f"Bearer {token}"}
+        trusted = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        reply = httpx.request(method, url, headers=headers, json=body, timeout=60, trust_env=False, verify=trusted)
+    except OSError as e:
+        raise UsageError(f"--ca-file {ca_file} cannot be read ({e.strerror or e})") from e
     except httpx.HTTPError as e:
         raise UsageError(f"no console answers at {url.partition('/api')[0]}: {e}") from e
     if reply.is_error:

@@ -10,7 +10,7 @@ from bench.endpoints.choice import endpoint_of, name_of
 from bench.endpoints.inputs import FIELDS_OF_TEXT
 from bench.metrics import objectives, precision
 
-_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice")
+_OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "store_texts")
 """Settings about generated text."""
 _OF_PROMPTS = (
     *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer", "check_usage",

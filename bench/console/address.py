@@ -12,10 +12,11 @@ from bench.errors import UsageError
 ADDRESS, DOOR = "address", "open.html"
 
 
-def urls_of(host: str, port: int, token: str) -> tuple[str, str]:
+def urls_of(host: str, port: int, token: str, *, tls: bool = False) -> tuple[str, str]:
     """The URL without the token, and with it."""
     shown = "127.0.0.1" if host == "0.0.0.0" else host
-    base = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    place, scheme = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}", "https" if tls else "http"
+    base = f"{scheme}://{place}"
     return base, f"{base}/?{urlencode({'token': token})}"
 
 

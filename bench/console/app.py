@@ -25,7 +25,7 @@ from bench.console.security import Guard, Keys
 from bench.console.service import Console
 
 
-def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: int = 0) -> ASGIApp:
+def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: int = 0, tls: bool = False) -> ASGIApp:
     """The console as an ASGI application. Its queue is looked after for as long as it lives."""
 
     @asynccontextmanager
@@ -60,7 +60,7 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OSError, _answer_disk)
     app.add_exception_handler(sqlite3.Error, _answer_disk)
-    return Guard(app, keys, host=host, cookie=f"trueload_{port}")
+    return Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:

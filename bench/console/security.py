@@ -80,17 +80,29 @@ def token_problem(token: str) -> str | None:
 
 
 class Keys:
-    """The token that lets a user in, and what is derived from it for one life of the console."""
+    """The token that lets a user in, that of readers, and what is derived from them for one life of the console."""
 
-    def __init__(self, token: str | None = None) -> None:
+    def __init__(self, token: str | None = None, read_token: str | None = None) -> None:
         self.token = token or secret_token()
+        self._read_token = read_token
         self._session = secret_token()
+        self._read_session = hmac.new(self._session.encode(), b"read", sha256).hexdigest()
         self.csrf = hmac.new(self._session.encode(), b"csrf", sha256).hexdigest()
 
     @property
     def session(self) -> str:
         """The value of the cookie: of no use after the console has ended."""
         return self._session
+
+    def session_of(self, token: str) -> str:
+        """The value of the cookie for one of the two tokens."""
+        return self._session if self.is_token(token) else self._read_session
+
+    def is_read_token(self, given: str) -> bool:
+        return self._read_token is not None and hmac.compare_digest(given.encode(), self._read_token.encode())
+
+    def is_read_session(self, given: str) -> bool:
+        return self._read_token is not None and hmac.compare_digest(given.encode(), self._read_session.encode())
 
     def is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
@@ -130,8 +142,16 @@ class Guard:
     """ASGI middleware with every rule of this file. `cookie` is the name of the cookie: one for each port."""
 
     def __init__(
-        self, app: ASGIApp, keys: Keys, *, host: str, cookie: str, say: Callable[[str], None] | None = None
+        self,
+        app: ASGIApp,
+        keys: Keys,
+        *,
+        host: str,
+        cookie: str,
+        secure: bool = False,
+        say: Callable[[str], None] | None = None,
     ) -> None:
+        self._secure = secure
         self._guesses = Guesses() if say is None else Guesses(say)
         self._app = app
         self._keys = keys
@@ -156,12 +176,15 @@ class Guard:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if (given := query.get("token", [""])[0]) and scope["method"] == "GET":
             refused = await self._wrong(scope, given, "the token in the URL is not that of this console")
-            return refused or self._let_in(_without_token(scope)), receive
+            return refused or self._let_in(_without_token(scope), given), receive
         if (scope["path"], scope["method"]) == (LET_IN, "POST"):
             return await self._typed(scope, receive), receive
-        by_bearer, refused = await self._who(scope, headers)
+        secret, refused = await self._who(scope, headers)
         if refused is not None:
             return refused, receive
+        reads = self._keys.is_read_token(secret) or self._keys.is_read_session(secret)
+        if reads and scope["method"] not in SAFE:
+            return _refusal(scope, 403, "this token may only look: the other one may change things"), receive
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BODY:
             return _refusal(scope, 413, f"a request has at most {MOST_BODY // 2**20} MiB"), receive
@@ -170,24 +193,23 @@ class Guard:
         body = await _read(receive)
         if body is None:
             return _refusal(scope, 413, f"a request has at most {MOST_BODY // 2**20} MiB"), receive
-        if not by_bearer and not self._keys.is_csrf(_csrf_of(headers, body)):
+        if not self._keys.is_token(secret) and not self._keys.is_csrf(_csrf_of(headers, body)):
             return _refusal(scope, 403, "the form is not of this console's life: load the page again"), receive
         return None, _again(body)
 
-    async def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[bool, Response | None]:
-        """Whether a bearer token came, and the refusal of a request that has neither token nor cookie."""
+    async def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, Response | None]:
+        """The bearer token or the cookie of a request, and the refusal if it has neither."""
         scheme, _, bearer = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if self._keys.is_session(_cookie_value(headers.get(b"cookie", b""), self._cookie)):
+        cookie = _cookie_value(headers.get(b"cookie", b""), self._cookie)
+        if self._keys.is_session(cookie) or self._keys.is_read_session(cookie):
             if scheme.lower() == "bearer" and self._keys.is_token(bearer):
-                return True, None
+                return bearer, None
             if _from_elsewhere(scope, headers):
-                return False, _refusal(
-                    scope, 403, "this request comes from a page of another address: open it from here"
-                )
-            return False, None
+                return "", _refusal(scope, 403, "this request comes from a page of another address: open it from here")
+            return cookie, None
         if scheme.lower() != "bearer":
-            return False, _refusal(scope, 401, "open the URL that the console printed: it holds the token")
-        return True, await self._wrong(scope, bearer, "this is not the token of this console")
+            return "", _refusal(scope, 401, "open the URL that the console printed: it holds the token")
+        return bearer, await self._wrong(scope, bearer, "this is not the token of this console")
 
     async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
         """The refusal of a token. Returns None for the right one, unless its sender has guessed too often."""
@@ -197,7 +219,7 @@ class Guard:
             refused = _refusal(scope, 429, f"too many wrong tokens came from your address: try again in {wait_s} s")
             refused.headers["retry-after"] = str(wait_s)
             return refused
-        if self._keys.is_token(given):
+        if self._keys.is_token(given) or self._keys.is_read_token(given):
             return None
         if late_ns := self._guesses.wrong(sender, clock.now_ns()):
             await sleep_until(clock, clock.now_ns() + late_ns)
@@ -209,10 +231,11 @@ class Guard:
         if body is None:
             return _refusal(scope, 413, "a token is shorter")
         typed = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
-        refused = await self._wrong(scope, typed.get("token", "").strip(), "this is not the token of this console")
-        return refused or self._let_in(typed.get("to", "/"))
+        token = typed.get("token", "").strip()
+        refused = await self._wrong(scope, token, "this is not the token of this console")
+        return refused or self._let_in(typed.get("to", "/"), token)
 
-    def _let_in(self, address: str) -> Response:
+    def _let_in(self, address: str, token: str) -> Response:
         """The cookie, and a page that leads to an address of this console, given without its host."""
         to = escape("/" + address.lstrip("/\\"))
         # Not a redirect: one that began on another site, or in a file, would leave the strict cookie out.
@@ -220,7 +243,8 @@ class Guard:
             "<!doctype html><meta charset=utf-8><link rel=icon href=data:,>"
             f'<meta http-equiv=refresh content="0;url={to}"><a href="{to}">Go on</a>'
         )
-        reply.set_cookie(self._cookie, self._keys.session, httponly=True, samesite="strict", path="/")
+        session = self._keys.session_of(token)
+        reply.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/", secure=self._secure)
         return reply
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,16 +24,30 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(app: ASGIApp, listening: socket.socket, *, ready: Callable[[], None]) -> None:
-    """Serve until a signal ends it. `ready` is called when a signal would end it well."""
-    config = uvicorn.Config(
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The files of a certificate and its key. The certificate's file may hold both."""
+
+    certificate: str
+    key: str | None = None
+
+
+def configured(app: ASGIApp, tls: Tls | None = None) -> uvicorn.Config:
+    """How the console is served."""
+    return uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
+
+
+def serve(config: uvicorn.Config, listening: socket.socket, *, ready: Callable[[], None]) -> None:
+    """Serve until a signal ends it. `ready` is called when a signal would end it well."""
     server = _Server(config)
 
     async def main() -> None:

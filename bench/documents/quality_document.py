@@ -33,6 +33,8 @@ FOOTER = "Made by Trueload. What is compared, and how it decides: docs/quality.m
 CHANGED, WITHIN, NOT_SHOWN = "changed", "within the margin", "not shown"
 _NAMES = {"alone": "Alone", "loaded": "Under load", "back": "Back alone"}
 _BAD_SHOWN = 5
+_HINT = 0.05
+"""Up to this p, corrected, bad answers are called a hint."""
 
 
 def quality_document(content: QualityContent) -> Document:
@@ -135,7 +137,7 @@ def _measures(content: QualityContent) -> Table:
     )
     notes = (
         f"p is corrected for all measures (Holm); below {share(content.alpha)} load changes the answers. "
-        f"Within the margin: the whole interval is inside ±{_points(content.margin)} points.",
+        f"Within the margin: the whole interval is inside ±{_of_points(content.margin)}.",
     )
     return Table("Alone against under load", columns, rows, ("bad",), notes=notes, level=Level.FIRST, lead=True)
 
@@ -179,6 +181,14 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
             f"{difference.differing} of {difference.answers} answers under load differ from the first answer alone, at "
             f"character {number(difference.median)} in the median and {difference.least} at the earliest"
         )
+    if (drift := content.drift) is not None:
+        alone = (
+            "" if drift.alone_median is None else f", alone {number(drift.alone_median)} and {number(drift.alone_most)}"
+        )
+        yield Finding(
+            f"Log probabilities move by {number(drift.median)} in the median and {number(drift.most)} at most under load, "
+            f"over {drift.tokens:,} tokens before the first that differs{alone}"
+        )
     if length is not None and length.p_corrected < content.alpha:
         what = "longer" if length.longer > length.shorter else "shorter"
         mean = f"{number(length.loaded)} characters in the mean, {number(length.alone)} alone"
@@ -203,9 +213,11 @@ def _of_measure(row: QualityMeasure) -> str | None:
             f"{row.title}: none even without load, so load can take nothing: choose probes that this model can answer"
         )
     bad = _count(row.loaded.bad, "bad answer")
+    p = 1.0 if row.p_corrected is None else row.p_corrected
+    shows = "show nothing: chance does that too" if p > _HINT else f"are a hint, and show nothing yet (p {_p(p)})"
     return (
-        f"{row.title}: {bad} of {row.loaded.answers} under load and {row.alone.bad} of {row.alone.answers} alone show "
-        f"nothing: chance does that too. It would take {_to_show(row)} probes"
+        f"{row.title}: {bad} of {row.loaded.answers} under load and {row.alone.bad} of {row.alone.answers} alone {shows}. "
+        f"It would take {_to_show(row)} probes"
     )
 
 

@@ -49,13 +49,32 @@ class CallParts:
         return tuple(ToolCall(call.id, call.name, "".join(call.arguments) or "{}") for call in self._calls if call.name)
 
 
-def chat_answer(content: str, calls: CallParts, reasoning: str, reasoning_field: str) -> Answer:
+def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """The tokens of a choice with their log probabilities, in the shape of chat or of completions; none if it has none."""
+    said = choice.get("logprobs")
+    if not isinstance(said, dict):
+        return []
+    rows = said.get("content")
+    if isinstance(rows, list):
+        pairs = [(row.get("token"), row.get("logprob")) for row in rows if isinstance(row, dict)]
+    else:
+        tokens, values = said.get("tokens"), said.get("token_logprobs")
+        pairs = list(zip(tokens, values, strict=False)) if isinstance(tokens, list) and isinstance(values, list) else []
+    return [
+        (token, float(value)) for token, value in pairs if isinstance(token, str) and isinstance(value, int | float)
+    ]
+
+
+def chat_answer(
+    content: str, calls: CallParts, reasoning: str, reasoning_field: str, tokens: Sequence[tuple[str, float]] = ()
+) -> Answer:
     """An answer of chat completions. The reasoning keeps the field name that the server used; reasoning
     in parts is not returned."""
     return Answer(
         content=content,
         tool_calls=calls.calls(),
         reasoning={reasoning_field: reasoning} if reasoning and reasoning_field else {},
+        tokens=tuple(tokens),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.endpoints.answer_parts import CallParts, chat_answer
+from bench.endpoints.answer_parts import CallParts, chat_answer, tokens_in
 from bench.endpoints.choices import StreamChoices
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 class StreamReader(EventStream):
     """Reads choices: where the text stands in one is the endpoint's affair. A stream ends with `[DONE]`."""
 
-    __slots__ = ("_called", "_endpoint", "_parts", "_places", "_reasoning_field")
+    __slots__ = ("_called", "_endpoint", "_parts", "_places", "_reasoning_field", "_tokens")
 
     def __init__(self, endpoint: OpenAIEndpoint, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(endpoint.text_field), options)
         self._endpoint = endpoint
         self._called: dict[str, object] = {}  # the calls until now: place and id
         self._parts = CallParts()
+        self._tokens: list[tuple[str, float]] = []  # with their log probabilities
         self._places = StreamChoices()
         self._reasoning_field = ""
 
@@ -43,8 +44,12 @@ class StreamReader(EventStream):
                 self._done = True
                 self._kinds.append("o")
             elif (text := plain_text(event)) is not None:
-                plain = events[number], text
-                places.plain(event["choices"][0])
+                choice = event["choices"][0]
+                if self._answered and choice.get("logprobs"):
+                    self._tokens += tokens_in(choice)  # An event with them is like no other: nothing is learned of it.
+                else:
+                    plain = events[number], text
+                places.plain(choice)
                 self._kinds.append("c")
                 self._running.append(None)
                 self._measure(text)
@@ -98,12 +103,13 @@ class StreamReader(EventStream):
             self._called[place] = name
 
     def _keep_parts(self, choice: Mapping[str, Any]) -> None:
+        self._tokens += tokens_in(choice)
         self._endpoint.add_calls(choice, self._parts)
         if not self._reasoning_field:
             self._reasoning_field = self._endpoint.reasoning_field(choice)
 
     def _answer(self, content: str, reasoning: str) -> Answer:
-        return chat_answer(content, self._parts, reasoning, self._reasoning_field)
+        return chat_answer(content, self._parts, reasoning, self._reasoning_field, self._tokens)
 
     @property
     def _tool_calls(self) -> int | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bench.endpoints import decoding
-from bench.endpoints.answer_parts import CallParts, chat_answer
+from bench.endpoints.answer_parts import CallParts, chat_answer, tokens_in
 from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_limit, page_title, place_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.server_words import server_words
@@ -81,7 +81,7 @@ def _answer(choice: Mapping[str, Any], content: str, endpoint: OpenAIEndpoint) -
     endpoint.add_calls(choice, parts)
     message = choice.get("message")
     reasoning = message.get(name) if isinstance(message, dict) else None
-    return chat_answer(content, parts, reasoning if isinstance(reasoning, str) else "", name)
+    return chat_answer(content, parts, reasoning if isinstance(reasoning, str) else "", name, tokens_in(choice))
 
 
 def json_object(body: bytes) -> dict[str, Any] | ParsedReply:

@@ -106,6 +106,8 @@ class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Name and arguments of each call, as the model wrote them."""
     limited: bool = False
     """Whether it ended at the limit of tokens."""
+    tokens: tuple[tuple[str, float], ...] = ()
+    """Its tokens with their log probabilities, if the server gives them."""
 
 
 class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -194,8 +196,9 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     probe: Count | None = None
     """Its number among the probes of the run, from 0, with `--check-answers`; null of other requests."""
     answer: StoredAnswer | None = None
-    """Of probes, and of every request with `--store-texts`: its `content`, its `tool_calls` (name and arguments of each), and
-    whether it is `limited` (ended at the limit of tokens)."""
+    """Of probes, and of every request with `--store-texts`: its `content`, its `tool_calls` (name and arguments of each),
+    whether it is `limited` (ended at the limit of tokens), and its `tokens` with their log probabilities, if the server gives
+    them."""
     session_number: Count | None = None
     """Mode sessions: the number of its session in the run (each replay has its own). This and the next rows up to
     `cached_tokens_planned` are the plan of its session, and null in other modes."""

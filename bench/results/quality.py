@@ -89,6 +89,19 @@ class QualityDifference(Result, frozen=True, kw_only=True):
     median: Number | None
 
 
+class QualityDrift(Result, frozen=True, kw_only=True):
+    """How far log probabilities move from those of the first answer alone, over the tokens before the first that differs."""
+
+    tokens: Count
+    """Tokens under load that were compared."""
+    alone_median: Number | None
+    """Of the absolute differences of the other answers alone; null: there are none."""
+    alone_most: Number | None
+    median: Number
+    """Of the absolute differences of answers under load."""
+    most: Number
+
+
 class QualityLength(Result, frozen=True, kw_only=True):
     """How long answers are, in characters, and whether load changes that."""
 
@@ -177,6 +190,8 @@ class QualityContent(Result, frozen=True, kw_only=True):
     kinds: Sequence[QualityKind]
     difference: QualityDifference | None
     length: QualityLength | None
+    drift: QualityDrift | None = None
+    """null: the server gives no log probabilities."""
     cross_talk: QualityCrossTalk | None
     examples: Sequence[QualityExample]
     notes: Sequence[str]

@@ -447,10 +447,12 @@ class Exchange:
 def _stored(reply: ParsedReply) -> StoredAnswer:
     """The answer as the record keeps it. Halves of characters, which no file takes, become U+FFFD."""
     calls = () if reply.answer is None else reply.answer.tool_calls
+    tokens = () if reply.answer is None else reply.answer.tokens
     return StoredAnswer(
         content=_whole_characters(reply.content),
         tool_calls=tuple((_whole_characters(call.name), _whole_characters(call.arguments)) for call in calls),
         limited=reply.limited,
+        tokens=tuple((_whole_characters(token), value) for token, value in tokens),
     )
 
 

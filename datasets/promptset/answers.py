@@ -29,6 +29,8 @@ class Answer:
     reasoning: Mapping[str, Any] = field(default_factory=dict)
     """What a message carries that gives the reasoning back, in the words of the API it came from; empty without any.
     `reasoning` or `reasoning_content` (a text), `thinking_blocks` of Messages, `reasoning_items` of Responses."""
+    tokens: tuple[tuple[str, float], ...] = ()
+    """Its tokens with their log probabilities, if the server gives them."""
     response_id: str | None = None
     """The name under which the server may have stored it."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -27,6 +29,17 @@ EVENT_EVERY_NS = NS_PER_S // 2
 _SANDBOX = {"content-security-policy": REPORT_POLICY}
 
 routes = APIRouter()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns whatever a damaged file of numbers raises into one sentence."""
+    try:
+        yield
+    except Exception as e:
+        said = " ".join(str(e).split())[:300]
+        again = f"python -m bench report {path.parent}"
+        raise Conflict(f"{path.name} cannot be read ({said}). To make it again: {again}") from e
 
 
 @routes.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
@@ -54,7 +67,9 @@ def request_table(console: TheConsole, task: str, form: str) -> Response:
 
 @routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row a metric")
 def numbers(console: TheConsole, task: str) -> Response:
-    content = exports.numbers(console.folder.file(task, SUMMARY))
+    path = console.folder.file(task, SUMMARY)
+    with _readable(path):
+        content = exports.numbers(path)
     return Response(content, media_type="text/csv", headers=_download(f"{task}.csv"))
 
 
@@ -69,13 +84,8 @@ def text(console: TheConsole, task: str, download: bool = False) -> Response:
     kind = console.task(task).kind
     path = console.folder.file(task, KINDS[kind].numbers)
     headers = _download(f"{task}.{'txt' if KINDS[kind].sign else 'md'}") if download else None
-    try:
+    with _readable(path):
         return PlainTextResponse(report_text(kind, path.parent), headers=headers)
-    except Exception as e:  # A file from anywhere may be damaged in any way.
-        said = " ".join(str(e).split())[:300]
-        raise Conflict(
-            f"{path.name} cannot be read ({said}). To make it again: python -m bench report {path.parent}"
-        ) from e
 
 
 @routes.get("/tasks/{task}/runs/{run}/report.html", summary="The report of a run of a search or a sweep")

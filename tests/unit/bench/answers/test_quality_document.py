@@ -89,6 +89,14 @@ def test_one_bad_answer_is_told_to_show_nothing() -> None:
     assert "right answers: 1 bad answer of 20 under load and 0 of 60 alone show nothing: chance does that too" in shown
 
 
+def test_a_hint_is_called_one_and_shows_nothing_yet() -> None:
+    shown = text.render(quality_document(content_of(_set("canary=60"), _every(15, "no"))), Level.FIRST, width=120)
+    assert (
+        "right answers: 4 bad answers of 60 under load and 0 of 180 alone are a hint, and show nothing yet (p 0.0"
+        in shown
+    )
+
+
 def test_a_change_over_time_is_not_blamed_on_load() -> None:
     wrong = _every(1, "no")
     shown = text.render(quality_document(content_of(SOME, wrong, wrong)), Level.FIRST, width=120)

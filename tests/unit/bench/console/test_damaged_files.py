@@ -19,6 +19,7 @@ LATER = "2999-01-01T00:00"
 PAGES = (
     "/", "/tasks/bad", "/new?from=bad", "/compare?task=bad", "/tasks/bad/report", "/api/tasks", "/api/tasks/bad",
     "/api/tasks/bad/live", "/api/tasks/bad/summary", "/api/tasks/bad/text", "/api/tasks/bad/zip",
+    "/api/tasks/bad/numbers.csv",
 )  # fmt: skip
 
 PLANS = {

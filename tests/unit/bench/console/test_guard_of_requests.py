@@ -156,6 +156,25 @@ def test_the_cookie_serves_no_page_of_another_port(
     assert asked(method, headers=BEARER | fetch).status == 299
 
 
+def test_the_token_of_readers_looks_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(TOKEN, "only-for-looking-at")
+    monkeypatch.setitem(globals(), "KEYS", keys)
+    bearer = {b"authorization": b"Bearer only-for-looking-at"}
+    (cookie,) = asked(query=b"token=only-for-looking-at").header(b"set-cookie")
+    value = cookie.partition(";")[0].encode()
+    (full,) = asked(query=b"token=" + TOKEN.encode()).header(b"set-cookie")
+    assert cookie != full
+    for reader in (bearer, {b"cookie": value}):
+        assert [asked(method, headers=reader).status for method in ("GET", "HEAD")] == [299, 299]
+        for method in ("POST", "PATCH", "DELETE"):
+            reply = asked(method, headers=reader | {b"x-csrf-token": keys.csrf.encode()})
+            assert (reply.status, b"may only look" in reply.body) == (403, True)
+    # Its token is no cookie, or guesses of it would not be counted; and without one nobody reads.
+    assert asked(headers={b"cookie": b"trueload_8600=only-for-looking-at"}).status == 401
+    monkeypatch.setitem(globals(), "KEYS", Keys(TOKEN))
+    assert [asked(headers=reader).status for reader in (bearer, {b"cookie": value})] == [401, 401]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "query", "to"),
     [

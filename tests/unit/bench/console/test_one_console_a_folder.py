@@ -54,6 +54,20 @@ def test_one_that_has_no_address_yet_is_said_to_start(words: list[str], capsys: 
     assert "is starting or ending: try again in a moment" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("read_token", "sentence"),
+    [
+        ("short", "--read-token needs at least 12 characters"),
+        ("the-same-long-token", "is the token that may change everything"),
+    ],
+)
+def test_a_token_of_readers_is_good_and_another_one(
+    read_token: str, sentence: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*words, "--token", "the-same-long-token", "--read-token", read_token]) == Exit.USAGE
+    assert sentence in capsys.readouterr().err
+
+
 def test_a_folder_is_free_again_when_its_console_has_ended(tmp_path: Path) -> None:
     with held_alone(tmp_path) as first, held_alone(tmp_path) as second:
         assert (first, second) == (True, False)

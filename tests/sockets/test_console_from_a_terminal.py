@@ -1,0 +1,157 @@
+"""Tasks of a console from a terminal: created, described, changed, reported, with keys that no command line shows."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from bench import cli
+from bench.commands.console import _listen
+from bench.console.app import create_app
+from bench.console.security import Keys
+from bench.console.service import Console
+from bench.console.serving import Tls, configured
+from bench.errors import Exit
+from tests.support.console_process import TOKEN
+from tests.support.literal_server import CERTIFICATE
+from tests.support.made_runs import made_run
+
+LATER = ["--start-at", "2999-01-01T00:00"]
+
+
+@contextmanager
+def serving(runs: Path, tls: Tls | None = None) -> Iterator[tuple[Console, str]]:
+    """A console in a thread, and its port."""
+    console = Console(runs)
+    listening = _listen("127.0.0.1", 0)
+    server = uvicorn.Server(configured(create_app(console, Keys(TOKEN), tls=tls is not None), tls))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield console, str(listening.getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, list[str]]]:
+    """A console, and the flags that name it."""
+    with serving(tmp_path_factory.mktemp("console") / "runs") as (console, port):
+        url = f"http://127.0.0.1:{port}"
+        httpx.get(url)  # Waits in the backlog until it serves.
+        yield console, ["--url", url, "--token", TOKEN]
+
+
+def tasks(served: tuple[Console, list[str]], *words: str) -> Exit | int:
+    return cli.main(["tasks", *words, *served[1]])
+
+
+def test_a_task_is_created_from_words_and_a_file_described_and_cloned(
+    served: tuple[Console, list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "load.yaml").write_text("rate: 5\nduration: 60s\n")
+    words = ["url=http://127.0.0.1:9", "rate=7", "slo=ttft:p99<1s", "slo=error_rate<1%", "output-tokens=8"]
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    more = ["--config", str(tmp_path / "load.yaml"), "--title", "first", "--api-key-env", "MY_KEY"]
+    assert tasks(served, "create", *words, *more, *LATER) == Exit.GOOD
+    name, _, state = capsys.readouterr().out.strip().partition(": ")
+    task = served[0].task(name)
+    assert (state, task.needs, task.marks.title) == ("queued", (), "first")
+    assert task.settings == {
+        "url": "http://127.0.0.1:9", "rate": "7", "duration": "60s", "slo": ["ttft:p99<1s", "error_rate<1%"],
+        "output_tokens": "8",
+    }  # fmt: skip
+    assert tasks(served, "edit", name, "--label", "nightly", "--note", "a note", "--baseline", "yes") == Exit.GOOD
+    assert tasks(served, "edit", name, "--baseline", "no") == Exit.GOOD
+    assert (served[0].task(name).marks.label, served[0].task(name).marks.baseline) == ("nightly", False)
+    capsys.readouterr()
+    assert tasks(served, "describe", name) == Exit.GOOD
+    told = capsys.readouterr().out
+    for line in ("title     first", "state     queued", "load      7 requests/s, 60 s", "  slo=error_rate<1%"):
+        assert line in told.splitlines()
+    assert "sk-secret" not in told
+    assert tasks(served, "describe", name, "--format", "json") == Exit.GOOD
+    assert f'"id": "{name}"' in capsys.readouterr().out
+    served[0].runner.secrets.clear()
+    assert tasks(served, "clone", name, "rate=9", "slo=") == Exit.GOOD
+    said = capsys.readouterr().out
+    copy = served[0].task(said.partition(":")[0])
+    assert (copy.settings["rate"], "slo" in copy.settings, copy.state) == ("9", False, "not started")
+    assert "it needs its API key again" in said
+    assert tasks(served, "create", "--target", "nowhere", "rate=1") == Exit.USAGE
+    assert "there is no target 'nowhere'" in capsys.readouterr().err
+
+
+def test_a_report_is_printed_and_saved_by_the_ending_of_its_file(
+    served: tuple[Console, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_run(served[0].runs / "good")
+    (served[0].runs / "good" / "report.html").write_text("<!doctype html>")
+    assert tasks(served, "report", "good") == Exit.GOOD
+    assert capsys.readouterr().out.startswith("# ")
+    begins = {".html": b"<!doctype html>", ".json": b"{", ".zip": b"PK", ".md": b"# ", ".jsonl": b""}
+    for ending, content in begins.items():
+        assert tasks(served, "report", "good", "--out", str(tmp_path / f"r{ending}")) == Exit.GOOD
+        assert (tmp_path / f"r{ending}").read_bytes().startswith(content)
+    assert tasks(served, "report", "good", "--out", str(tmp_path / "no" / "r.html")) == Exit.USAGE
+    assert tasks(served, "report", "missing") == Exit.USAGE
+    assert "there is no task 'missing'" in capsys.readouterr().err
+
+
+def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(tmp_path, Tls(str(CERTIFICATE))) as (_, port):
+        url = f"https://localhost:{port}"
+        trusted = ssl.create_default_context(cafile=CERTIFICATE)
+        reply = httpx.get(url, params={"token": TOKEN}, verify=trusted)
+        assert (reply.status_code, "; Secure" in reply.headers["set-cookie"]) == (200, True)
+        words = ["tasks", "ls", "--url", url, "--token", TOKEN]
+        assert cli.main([*words, "--ca-file", str(CERTIFICATE)]) == Exit.GOOD
+        assert cli.main(words) == Exit.USAGE
+        assert "certificate" in capsys.readouterr().err
+        assert cli.main([*words, "--ca-file", str(tmp_path / "no.pem")]) == Exit.USAGE
+        assert "--ca-file" in capsys.readouterr().err
+
+
+def test_files_that_are_no_certificate_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "no.pem").write_text("nothing")
+    words = ["console", "--runs", str(tmp_path / "runs"), "--no-browser"]
+    for more, sentence in (
+        (["--tls-cert", str(tmp_path / "no.pem")], "name PEM files of a certificate and its key"),
+        (["--tls-cert", str(tmp_path / "missing.pem")], "No such file or directory"),
+        (["--tls-key", str(CERTIFICATE)], "--tls-key needs --tls-cert"),
+    ):
+        assert cli.main([*words, *more]) == Exit.USAGE
+        assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["describe"], "describe needs a task: tasks ls lists them"),
+        (["ls", "a"], "ls takes no task"),
+        (["stop", "a", "b"], "stop takes one task, and no b"),
+        (["edit", "a"], "edit needs what to change: --title, --label, --note or --baseline"),
+        (["stop", "a", "--title", "x"], "--title is for create, edit"),
+        (["ls", "--keep"], "--keep is for create"),
+        (["report", "a", "--out", "r.pdf"], "--out r.pdf: end its name with .html"),
+        (["create", "rate"], "'rate': write a setting as NAME=VALUE, such as rate=5"),
+        (["create", "rate=5", "--api-key-env", "NO_SUCH"], "there is no environment variable NO_SUCH"),
+    ],
+)
+def test_what_does_not_go_together_is_said(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["tasks", *words, "--url", "http://127.0.0.1:1", "--token", TOKEN]) == Exit.USAGE
+    assert sentence in capsys.readouterr().err
