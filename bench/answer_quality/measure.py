@@ -136,6 +136,7 @@ def _content(plan: Plan, made: Sequence[_Made], series: RunSeries, ended: str | 
             margin=plan.margin,
             alpha=ALPHA,
             probes=plan.probes,
+            asked_alone=plan.times,
             runs=runs,
             measures=() if compared is None else compared.measures,
             kinds=() if compared is None else compared.kinds,

@@ -227,6 +227,8 @@ def _not_ready(group: Group) -> str | None:
     kinds = sorted({task.kind for task in group.tasks})
     if len(group.tasks) > 1 and any(kind in ("search", "sweep") for kind in kinds):
         return f"{group.name}: searches and sweeps are compared one by one, not as a group"
+    if "quality" in kinds:
+        return f"{group.name}: a task of quality compares its own runs, so that its page has the answer"
     for task in group.tasks:
         if not task.has_report:
             why = "has no result" if task.over else f"is {task.state} and has no result yet"

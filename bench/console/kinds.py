@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.answer_quality import options as quality_options
+from bench.answer_quality.options import ANSWERED
 from bench.config import resolve
 from bench.config.flags import Option
 from bench.load_search import options as search_options
@@ -46,6 +48,11 @@ def _check_sweep(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
     sweep_options.plan(settings, own, lambda load: resolve({**of_runs, **load}))
 
 
+def _check_quality(settings: Mapping[str, Any], own: Mapping[str, str]) -> None:
+    of_runs = {name: value for name, value in settings.items() if name not in ANSWERED}
+    quality_options.plan(settings, own, lambda share: resolve({**of_runs, **share}))
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind of task: what people call it, and the files that it leaves."""
@@ -79,6 +86,15 @@ KINDS = {
         numbers="sweep.json",
         page="sweep.html",
         sign="sweep.json",
+    ),
+    "quality": Kind(
+        "Quality",
+        "Whether load changes the answers.",
+        form=Form(quality_options.OPTIONS, ANSWERED),
+        check=_check_quality,
+        numbers="quality.json",
+        page="quality.html",
+        sign="quality.json",
     ),
     "calibrate": Kind(
         "Calibration",

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import orjson
 
+from bench.answer_quality import stored as stored_quality
 from bench.console.kinds import KINDS
 from bench.documents.document import Level
+from bench.documents.quality_document import quality_document
 from bench.documents.run_document import run_document
 from bench.documents.sweep_document import sweep_document
 from bench.load_search import search_file, visit_numbers
@@ -42,7 +44,17 @@ def _sweep(path: Path) -> str:
     return text.render(sweep_document([stored.read(path)]), Level.USUAL)
 
 
-_MAKERS: dict[str, Callable[[Path], str]] = {"run": _run, "calibrate": _run, "search": _search, "sweep": _sweep}
+def _quality(path: Path) -> str:
+    return text.render(quality_document(stored_quality.read(path)), Level.USUAL)
+
+
+_MAKERS: dict[str, Callable[[Path], str]] = {
+    "run": _run,
+    "calibrate": _run,
+    "search": _search,
+    "sweep": _sweep,
+    "quality": _quality,
+}
 
 
 def report_text(kind: str, directory: Path) -> str:

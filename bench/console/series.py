@@ -1,4 +1,4 @@
-"""Searches and sweeps as tasks: directories of runs, of which search.json or sweep.json says how far they are."""
+"""Searches, sweeps and quality as tasks: directories of runs, with a file (search.json) that says how far they are."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ import yaml
 from msgspec import structs
 
 from bench import loads
+from bench.answer_quality import stored as stored_quality
+from bench.answer_quality.options import DEFAULT_SHARE
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
+from bench.documents.quality_document import answer_line
 from bench.documents.sweep_words import UNITS, delivered_by, progress_line, sentences
 from bench.load_search import search_file, visit_numbers
 from bench.load_search.answer import answer, load_text
@@ -30,6 +33,8 @@ from bench.run_files.run_state import RunState
 from bench.series.drive import INTERRUPTED
 
 FILES = tuple(kind.sign for kind in KINDS.values() if kind.sign)
+RUNS = {"alone": "alone", "loaded": "under load", "back": "alone again"}
+"""The runs of a task of quality, in their order."""
 STAMPED = tuple((kind.numbers, kind.page) for kind in KINDS.values() if kind.sign)
 """The files of each that change when it goes on, or is rendered again."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -94,6 +99,8 @@ def _going_on(path: Path, ended: Collection[str]) -> str | None:
 
 def load_of(config: Mapping[str, Any], kind: str) -> str:
     """What is searched for, or swept over, in a few words."""
+    if kind == "quality":
+        return f"quality, {config.get('share', DEFAULT_SHARE)} probes"
     if kind == "sweep":
         repeats = str(config.get("repeats") or "1")
         return f"sweep, {config.get('loads', '')}" + (f", {repeats} times" if repeats != "1" else "")
@@ -201,5 +208,34 @@ def _load(load: float, unit: str) -> str:
     return "1 user" if (load, unit) == (1, "users") else f"{load:,g} {unit}"
 
 
-READERS: Mapping[str, Callable[[Path, tuple[int, int, bool]], Progress]] = {"search": _search, "sweep": _sweep}
+@lru_cache(maxsize=8)
+def _quality(path: Path, stamp: tuple[int, int, bool]) -> Progress:
+    del stamp  # As of a search.
+    content = stored_quality.read(path / stored_quality.QUALITY)
+    steps = tuple(
+        Step(run=run.name, load=RUNS[run.phase], verdict=run.status, said=f"{run.answers:,} answers")
+        for run in content.runs
+    )
+    over = ENDED if content.measures else STOPPED if steps else FAILED
+    if not content.measures and content.ended is None:
+        over = KILLED
+    share, config = content.config.get("check_answers"), dict(content.config)
+    for name in ("check_answers", "store_texts", "until"):
+        config.pop(name, None)
+    head, rest, _ = answer_line(content)
+    return Progress(
+        config={**config, "share": str(share), "alone": str(content.asked_alone), "margin": str(content.margin)},
+        started=content.date,
+        over=over,
+        headline=f"{head}{rest}." if steps else None,
+        steps=steps,
+        share_done=len(steps) / len(RUNS),
+    )
+
+
+READERS: Mapping[str, Callable[[Path, tuple[int, int, bool]], Progress]] = {
+    "search": _search,
+    "sweep": _sweep,
+    "quality": _quality,
+}
 """By kind of task."""

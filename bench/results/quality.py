@@ -184,6 +184,8 @@ class QualityContent(Result, frozen=True, kw_only=True):
     alpha: Portion
     """Level of the tests, over all measures."""
     probes: Count
+    asked_alone: Count
+    """How often each probe is asked alone before the load."""
     runs: Sequence[QualityRun]
     measures: Sequence[QualityMeasure]
     """Empty until all three runs are made."""

@@ -70,3 +70,22 @@ def test_a_sweep_outlives_its_console_and_stops_in_the_middle(mock: str, tmp_pat
         assert "Most output at" in found["headline"] or {step["verdict"] for step in found["steps"]} == {"INVALID"}
         assert found["steps"][0]["verdict"] in client.get(f"/tasks/{again['id']}/text").text
         assert client.get(f"/tasks/{again['id']}/zip").content.count(b"concurrency-2-1/run.yaml") == 2
+
+
+def test_a_task_of_quality_is_watched_and_cloned(mock: str, tmp_path: Path) -> None:
+    settings = {"url": mock, **SMALL, "requests": 40, "share": "50%", "probes": "canary=8", "alone": "3"}
+    with console_of(tmp_path) as (client, _):
+        made = client.post("/tasks", json={"kind": "quality", "settings": settings})
+        assert made.status_code == 201, made.text
+        task = made.json()["id"]
+        found = until(client, task, lambda task: task["has_report"] and task["state"] != "running")
+        assert (found["state"], found["load"]) == ("ended", "quality, 50% probes")
+        assert [(step["run"], step["load"]) for step in found["steps"]] == [
+            ("alone", "alone"), ("loaded", "under load"), ("back", "alone again"),
+        ]  # fmt: skip
+        assert found["steps"][0]["said"] == "24 answers"
+        assert found["headline"].startswith("No change is shown: right answers fall by no more than")
+        assert "Alone against under load" in client.get(f"/tasks/{task}/report").text
+        assert "No change is shown" in client.get(f"/tasks/{task}/text").text
+        wrong = client.post(f"/tasks/{task}/clone", json={"settings": {"alone": "1", "share": "100%"}})
+        assert {row["field"] for row in wrong.json()["problems"]} == {"alone", "share"}

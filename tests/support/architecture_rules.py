@@ -314,7 +314,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.config", "bench.load_search", "bench.load_sweep", "bench.run_files.run_directory"}
+        {"bench.answer_quality.options", "bench.config", "bench.load_search", "bench.load_sweep",
+         "bench.run_files.run_directory"}
     ),
     # The charts of a live page are those of its report.
     "bench.console.live_charts": frozenset(
@@ -322,10 +323,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.metrics.series", "bench.metrics.step_histograms", "bench.report.page"}
     ),
     "bench.console.report_text": frozenset(
-        {"bench.console", "bench.documents", "bench.load_search", "bench.load_sweep.stored", "bench.report"}
+        {"bench.answer_quality.stored", "bench.console", "bench.documents", "bench.load_search",
+         "bench.load_sweep.stored", "bench.report"}
     ),
     "bench.console.series": frozenset(
-        {"bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
+        {"bench.answer_quality", "bench.config", "bench.console", "bench.documents", "bench.load_search", "bench.load_sweep",
          "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.run_state",
          "bench.series.drive"}
     ),

@@ -41,6 +41,7 @@ def content_of(probes: Sequence[Probe], change: Change | None, back: Change | No
             margin=0.01,
             alpha=0.01,
             probes=len(probes),
+            asked_alone=2,
             runs=runs,
             measures=compared.measures,
             kinds=compared.kinds,
