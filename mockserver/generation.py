@@ -91,7 +91,9 @@ class Generation:
     async def serve(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
         """Raises Refusal."""
         intake = self._intake
-        version, row = intake.admit(request, body, context, endpoint.require_key)
+        version, row = intake.admit(request, body, context, endpoint.require_key, reads_body=endpoint.reads_body)
+        if not endpoint.reads_body:
+            context.of_any, context.inputs = True, 1
         config = version.config
         params = endpoint.parse(row)
         overrides, faults, facts = intake.choose_faults(request, context, version)
