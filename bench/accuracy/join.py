@@ -113,7 +113,7 @@ def expected_outcome(line: Mapping[str, Any], endpoint: str = "chat") -> Outcome
     return next((outcome for fault, outcome in OUTCOME_OF_FAULT.items() if fault in struck), Outcome.OK)
 
 
-def faults_of(line: Mapping[str, Any]) -> frozenset[str]:
+def faults_of(line: Mapping[str, object]) -> frozenset[str]:
     """The faults that struck: the ledger joins their names by `+`."""
     fault = line.get("fault")
     return frozenset(fault.split("+")) if isinstance(fault, str) else frozenset()

@@ -301,7 +301,7 @@ def complete(settings: Settings) -> RunConfig:
     return RunConfig.model_construct(**dict(whole), load=load, classes=classes)
 
 
-def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, Any]:
+def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, object]:
     """The lengths that nobody gave."""
     if not endpoint_of(settings).counts_tokens:
         return {}

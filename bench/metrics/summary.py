@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class Summary:
         sent = table.has("sent_ns")[gaps.itl.row]
         self._itl.extend(gaps.itl.end_ns[sent] - self._facts.start_ns, gaps.itl.ns[sent])
 
-    def add_sample(self, row: Mapping[str, Any]) -> None:
+    def add_sample(self, row: Mapping[str, object]) -> None:
         """One line of samples.jsonl."""
         self._result = None
         self._samples.add(row)

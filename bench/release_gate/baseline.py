@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import orjson
@@ -174,7 +173,7 @@ def write(path: Path, baseline: Baseline) -> None:
         raise UsageError(f"--baseline {path} cannot be written ({e.strerror}): name another file") from e
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def _digest(content: Mapping[str, object]) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -57,9 +57,7 @@ class Target(BaseModel):
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
-    websocket: bool = option(
-        False, "endpoint responses: send each conversation over a WebSocket of its own", group="target"
-    )
+    websocket: bool = option(False, "endpoint responses: send each conversation over its own WebSocket", group="target")
     ignore_eos: bool = option(False, "make replies exactly as long as requested (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
     ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (
