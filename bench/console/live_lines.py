@@ -44,6 +44,20 @@ def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
     return [row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
 
 
+def read_on(path: Path, after: int, position: int | None) -> tuple[list[dict[str, Any] | None], int | None]:
+    """The whole lines behind a byte of the file, and the byte behind them: who follows a long run need not read it again.
+
+    `position` None: the file from its begin, without the first `after` lines.
+    """
+    if path.is_symlink() or not path.is_file():
+        return [], position
+    with path.open("rb") as file:
+        file.seek(position or 0)
+        *lines, rest = file.read().split(b"\n")
+        end = file.tell() - len(rest)
+    return [row(line) for line in (lines[after:] if position is None else lines)], end
+
+
 def row(line: bytes) -> dict[str, Any] | None:
     """A line as it is. Returns None for a damaged one."""
     try:

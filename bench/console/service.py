@@ -349,11 +349,13 @@ class Console:
 
     def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
         """The whole lines of live.jsonl after so many; of a search or a sweep those of one of its runs."""
-        return [row for row in self.counted_live(name, after, run) if row is not None]
+        return [row for row in live_lines.read(self.folder.run(name, run) / LIVE, after) if row is not None]
 
-    def counted_live(self, name: str, after: int, run: str | None) -> list[dict[str, Any] | None]:
-        """The same, with None for each damaged line: for a reader that counts lines."""
-        return live_lines.read(self.folder.run(name, run) / LIVE, after)
+    def followed_live(
+        self, name: str, run: str | None, after: int, position: int | None
+    ) -> tuple[list[dict[str, Any] | None], int | None]:
+        """The lines that came since, with None for each damaged one, for a reader that counts them: `live_lines.read_on`."""
+        return live_lines.read_on(self.folder.run(name, run) / LIVE, after, position)
 
     def archive(self, name: str) -> bytes:
         """The run directory as a ZIP, without what is the console's own."""

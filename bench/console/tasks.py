@@ -111,6 +111,8 @@ class TaskFolder:
         for name in self.names():
             may_read = most_new is None or len(new) < most_new
             task = self._read(self.path / name, queue, starting, new if may_read else None)
+            if task.active and task.kind not in series.READERS:
+                task = replace(task, sparkline=_sparkline(self.path / name / LIVE, _RECENT))
             found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name)))
         self._keep(new)
         return sorted(found, key=_when, reverse=True)
@@ -249,7 +251,7 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         ended=manifest.ended,
     )
     if directory.is_held:
-        return replace(run, state=str(manifest.state or RunState.RUNNING), sparkline=_sparkline(path / LIVE, _RECENT))
+        return replace(run, state=str(manifest.state or RunState.RUNNING))
     if (path / SUMMARY).is_file() and (path / REPORT).is_file():
         state = STOPPED if manifest.stop_reason == "interrupted" else ENDED
         run = replace(run, state=state, has_report=True)

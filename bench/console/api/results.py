@@ -147,13 +147,14 @@ def compare_page(
 async def _events(console: Console, name: str, after: int, run: str | None) -> AsyncIterator[ServerSentEvent]:
     """The events of a task until it is over. `run`: the run of a search or a sweep of which `after` lines were sent."""
     clock, last_state = LoopClock(), b""
+    position: int | None = None
     while True:
         try:
             task = await run_in_threadpool(console.task, name)
             if task.run is not None and task.run != run:
-                run, after = task.run, 0
+                run, after, position = task.run, 0, None
                 yield ServerSentEvent(orjson.dumps({"run": run}).decode(), event="run")
-            rows = await run_in_threadpool(console.counted_live, name, after, run)
+            rows, position = await run_in_threadpool(console.followed_live, name, run, after, position)
         except NotFound:
             return
         for row in rows:

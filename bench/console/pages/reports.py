@@ -1,4 +1,5 @@
-"""Reports as the pages show them: in a sandbox as high as they are, whose links the page around it opens.
+"""Reports as the pages show them: in a sandbox as high as they are, whose links the page around it opens. Since the frame
+does not scroll, the bar of the report's period follows what the page says of its own scrolling.
 
 A report in a sandbox has no origin: the pages that it opens by itself come without the cookie and are refused. So it only
 tells the page of the console which link was clicked, and that page opens it if it names a file beside the report.
@@ -26,6 +27,13 @@ if (parent !== window) {
   const tell = () => parent.postMessage({ height: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
   new ResizeObserver(tell).observe(document.body);
   document.documentElement.style.overflow = "hidden";
+  addEventListener("message", ({ source, data }) => {
+    const bar = document.querySelector("#period");
+    if (source !== parent || !bar || !(data?.above >= 0)) return;
+    bar.style.transform = "";
+    const at = bar.getBoundingClientRect(), end = bar.closest("section").getBoundingClientRect().bottom - at.bottom;
+    bar.style.transform = `translateY(${Math.max(0, Math.min(data.above - at.top, end))}px)`;
+  });
 } else if (location.search === "?print=1") {
   addEventListener("load", () => print());
 }

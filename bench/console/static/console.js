@@ -79,6 +79,14 @@ window.addEventListener("message", (event) => {
   }
 });
 
+// The bar of a report's period stays in view, below the bar of the task.
+addEventListener("scroll", () => {
+  const below = document.getElementById("bar")?.getBoundingClientRect().bottom ?? 0;
+  for (const frame of document.querySelectorAll("iframe.report")) {
+    frame.contentWindow.postMessage({ above: Math.max(0, below + 8 - frame.getBoundingClientRect().top) }, "*");
+  }
+}, { passive: true });
+
 // A menu opens below its button, or above it at the end of the window.
 document.addEventListener("toggle", (event) => {
   const menu = event.target;

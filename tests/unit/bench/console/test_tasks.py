@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 import yaml
 
+from bench.console import live_lines
 from bench.console.errors import NotFound
 from bench.console.plan import TASK_FILE
 from bench.console.store import MIGRATIONS, Marks, Store, Target
 from bench.console.task import Task
 from bench.console.tasks import LOG, TaskFolder
-from bench.run_files.run_directory import RunDirectory
+from bench.run_files.run_directory import LIVE, RunDirectory
 from tests.support.made_tasks import made_run
 
 
@@ -214,3 +217,38 @@ def test_settings_of_another_type_are_none(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "task.yaml").write_text(content)
     assert set(tasks_of(tmp_path)) == {"a", "b", "c", "d"}
+
+
+def live_line(tokens: int) -> bytes:
+    client = {"loop_lag_ms": 0, "cpu": None, "run_queue_share": None}
+    line = {"second": {"output_tokens": tokens, "succeeded": 1}, "client": client, "left_s": None, "share_done": None}
+    line |= {"sent": 1, "done": 1, "in_flight": 0, "failed": 0}
+    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def test_the_list_shows_what_a_running_load_does_now_and_its_page_does_not_change_with_it(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "a", state="running")
+    (run / LIVE).write_bytes(b"".join(map(live_line, (10, 40, 20))) + live_line(30)[:20])
+    with RunDirectory(run).held():
+        assert tasks_of(tmp_path)["a"].sparkline == (0.25, 1.0, 0.5)
+        store = store_at(tmp_path)
+        assert TaskFolder(tmp_path, store).task("a", {}, ()).sparkline == ()
+        store.close()
+
+
+def test_who_follows_a_run_reads_each_whole_line_once(tmp_path: Path) -> None:
+    path = tmp_path / LIVE
+
+    def tokens(rows: list[dict[str, Any] | None]) -> list[int | None]:
+        return [None if row is None else row["second"]["output_tokens"] for row in rows]
+
+    assert live_lines.read_on(path, 0, None) == ([], None)
+    path.write_bytes(live_line(1) + b"damaged\n" + live_line(2)[:20])
+    rows, position = live_lines.read_on(path, 0, None)
+    assert tokens(rows) == [1, None]
+    path.write_bytes(live_line(1) + b"damaged\n" + live_line(2) + live_line(3))
+    rows, end = live_lines.read_on(path, 0, position)
+    assert tokens(rows) == [2, 3]
+    assert live_lines.read_on(path, 0, end) == ([], end)
+    # One that comes back has had two lines.
+    assert tokens(live_lines.read_on(path, 2, None)[0]) == [2, 3]
