@@ -85,7 +85,7 @@ class _LedgerLine:
     fault: str | None
     bytes_in: int
     bytes_out: int
-    engine: dict[str, Any]
+    engine: dict[str, object]
     attempt: int = 1
     inputs: int | None = None
 

@@ -235,7 +235,7 @@ def _supply(run: RunContext, tokenizer: Tokenizer | None) -> _Supply:
         return _Supply(tokenizer, salt, source, config.load.plan(config.length, source))
 
 
-def _environment(config: RunConfig) -> dict[str, Any] | None:
+def _environment(config: RunConfig) -> dict[str, object] | None:
     if config.runtime_env is None:
         return None
     from bench.scale.cluster.environment import environment_of
@@ -253,7 +253,7 @@ def _check_machine(config: RunConfig, plan: LoadPlan) -> list[str]:
     return [] if doubt is None else [doubt]
 
 
-async def _probe(run: RunContext, transport: Transport, run_id: str, source: Source[Any]) -> ProbeResult:
+async def _probe(run: RunContext, transport: Transport, run_id: str, source: Source[object]) -> ProbeResult:
     url = public_url(target_of(run.config).url)
     run.observer.say(f"probing {url}")
     with run.observer.waiting(f"waiting for {url} to answer the probe"):
@@ -263,7 +263,7 @@ async def _probe(run: RunContext, transport: Transport, run_id: str, source: Sou
             run.defects.raise_first()
 
 
-def _notes(run: RunContext, source: Source[Any], probed: ProbeResult) -> tuple[str, ...]:
+def _notes(run: RunContext, source: Source[object], probed: ProbeResult) -> tuple[str, ...]:
     config = run.config
     notes = (*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes)
     for note in notes:
@@ -272,7 +272,7 @@ def _notes(run: RunContext, source: Source[Any], probed: ProbeResult) -> tuple[s
 
 
 async def _workers(
-    run: RunContext, plan: LoadPlan, environment: dict[str, Any] | None, opened: AsyncExitStack
+    run: RunContext, plan: LoadPlan, environment: dict[str, object] | None, opened: AsyncExitStack
 ) -> _Workers:
     """Divide the load among workers, here or on the nodes of a cluster."""
     config = run.config
@@ -375,13 +375,13 @@ def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     return Scraper(ScrapeTask(pages, path, gpu_path, ca_file=target.ca_file, insecure=target.insecure))
 
 
-def _prompt_texts(source: Source[Any], salt: str | None) -> PromptTexts:
+def _prompt_texts(source: Source[object], salt: str | None) -> PromptTexts:
     if source.tokenizer is None:
         return PromptTexts(texts="own", salt=None)
     return PromptTexts(texts="same" if salt is None else "fresh", salt=salt)
 
 
-def _same_prompts_note(config: RunConfig, source: Source[Any]) -> tuple[str, ...]:
+def _same_prompts_note(config: RunConfig, source: Source[object]) -> tuple[str, ...]:
     if not config.same_prompts or source.tokenizer is None:
         return ()
     return (
@@ -413,7 +413,7 @@ def _copy_certificates(config: RunConfig, workers: int, host: dict[str, str | in
         directory.write(CERTIFICATES, orjson.dumps(rows, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _planned_sharing(source: Source[Any], plan: LoadPlan) -> SharingTally | None:
+def _planned_sharing(source: Source[object], plan: LoadPlan) -> SharingTally | None:
     """What the prompts share: all of them, or as many as stand for them. Raises UsageError where that cannot be told."""
     try:
         return source.planned_sharing(

@@ -48,7 +48,7 @@ KINDS: dict[str, LoadKind] = {
 their next request when they have an answer; sessions that are live at once, each of which is an agent, say."""
 
 
-def steady_from_the_start(kind: str, *, rows: bool) -> dict[str, Any]:
+def steady_from_the_start(kind: str, *, rows: bool) -> dict[str, object]:
     """The settings that make a load of this kind steady at once, where nothing else is said: else all sessions would begin
     with a first turn. `rows`: they are those of a file, which need not have the answers that this takes."""
     return {"sessions_begin": "middle"} if kind == "sessions" and not rows else {}

@@ -126,7 +126,7 @@ class Manifest(BaseModel):
             wrong = ", ".join(".".join(map(str, error["loc"])) for error in e.errors())
             raise UsageError(f"the manifest in run.yaml is damaged: {wrong}") from e
 
-    def to_yaml(self) -> dict[str, Any]:
+    def to_yaml(self) -> dict[str, object]:
         """What run.yaml holds: the fields that are known."""
         return self.model_dump(mode="json", exclude_unset=True)
 
@@ -136,7 +136,7 @@ class StoredRun:
     """What run.yaml holds: the configuration, as it is used and as it was written, and the manifest."""
 
     config: RunConfig
-    written_config: Mapping[str, Any]
+    written_config: Mapping[str, object]
     manifest: Manifest
 
 

@@ -33,7 +33,6 @@ from bench.target.probe import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from bench.config import RunConfig
     from bench.observer import Observer
@@ -143,7 +142,7 @@ async def _listed_models(config: RunConfig, target: Target, timeout_s: float | N
 
 
 async def probe_server(
-    config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[Any]
+    config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[object]
 ) -> ProbeResult:
     """Send the probe of a run before its load. Raises TargetError."""
     target = target_of(config)
@@ -180,7 +179,7 @@ async def probe_server(
     )
 
 
-def _classes_of_ways(config: RunConfig, source: Source[Any]) -> Sequence[str]:
+def _classes_of_ways(config: RunConfig, source: Source[object]) -> Sequence[str]:
     """The class of each of the source's ways; empty without classes."""
     if not config.classes:
         return ()
@@ -189,7 +188,7 @@ def _classes_of_ways(config: RunConfig, source: Source[Any]) -> Sequence[str]:
     return source.classes_of_ways if isinstance(source, Mixed) else ()
 
 
-def _apart(source: Source[Any], config: RunConfig) -> list[Sample]:
+def _apart(source: Source[object], config: RunConfig) -> list[Sample]:
     """Samples with another model or endpoint than the run. --model makes whole bodies alike: it replaces their models."""
     replaced = config.model is not None
     return [
@@ -205,7 +204,7 @@ def _drawn(config: RunConfig) -> tuple[str, ...]:
     return () if mix is None or len(mix.names) == 1 or config.classes else mix.names
 
 
-def models_of_run(source: Source[Any], config: RunConfig, usual: str | None) -> tuple[str, ...]:
+def models_of_run(source: Source[object], config: RunConfig, usual: str | None) -> tuple[str, ...]:
     """The models that the run draws and those that its data names. Empty if there is only one."""
     named = [
         way.model if way.model is not None or way.body is None else way.body.get("model")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench import manifest
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, utc_now
@@ -151,7 +151,7 @@ class WatchedLoad:
 
     def _begun(self, start_ns: int, notes: Sequence[str]) -> Manifest:
         """The manifest when the crew is ready."""
-        changes: dict[str, Any] = {"start_ns": start_ns}
+        changes: dict[str, object] = {"start_ns": start_ns}
         if places := self._crew.places:
             changes["places"] = places
         for warning in self._crew.warnings:

@@ -107,7 +107,7 @@ class CertificateBrief:
             ),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As the cache keeps it."""
         return {
             "date": self.date,
@@ -159,8 +159,8 @@ class _Kept:
     date: str
     version: str
     shape: LoadShape
-    observation_lag_ms: dict[str, Any] | None
-    way_in_ms: dict[str, Any] | None
+    observation_lag_ms: dict[str, object] | None
+    way_in_ms: dict[str, object] | None
     problems: tuple[str, ...]
     status: str
     metrics: tuple[_KeptError, ...]

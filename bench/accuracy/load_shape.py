@@ -83,7 +83,7 @@ class LoadShape(LoadKind):
         """As it stands in a certificate."""
         return ShapeOfLoad(**asdict(self))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """As it stands in a certificate."""
         return asdict(self)
 

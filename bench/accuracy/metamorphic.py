@@ -287,7 +287,7 @@ class ChecksResult:
 
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     checks: tuple[CheckResult, ...]
 
     @property

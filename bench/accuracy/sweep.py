@@ -140,7 +140,7 @@ class Sweep:
 
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     rows: tuple[SweepRow, ...]
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from bench import load_test
 from bench.answer_quality.measure import QualityResult, measure
@@ -38,7 +37,7 @@ def quality(
     given = {"name": "quality", **kept, **{name: value for name, value in settings.items() if name not in ANSWERED}}
     own = {"share": str(share), "alone": str(alone), "margin": str(margin)}
 
-    def resolved(of_quality: dict[str, Any]) -> RunConfig:
+    def resolved(of_quality: dict[str, object]) -> RunConfig:
         return resolve({**given, **of_quality})
 
     made = plan(settings, own, resolved, strict=strict)

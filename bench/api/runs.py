@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bench import evaluate, load_test
 from bench.config import RunConfig, Settings, read_yaml, resolve
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Configuration = RunConfig | Settings | Mapping[str, Any] | str | Path
+Configuration = RunConfig | Settings | Mapping[str, object] | str | Path
 """A configuration, the settings by name, or a YAML file of them (a run.yaml of an earlier run too)."""
 
 
@@ -64,7 +64,7 @@ class RunResult:
     """The content of summary.json as typed values: `result.numbers.counts.sent`."""
 
     @property
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, object]:
         """The content of summary.json, which bench/report/summary.schema.json describes."""
         return to_plain(self.numbers)
 
@@ -172,7 +172,7 @@ def configuration(config: Configuration | None = None, **settings: object) -> Ru
     return resolve(given_settings(config, settings))
 
 
-def given_settings(config: Configuration | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+def given_settings(config: Configuration | None, settings: Mapping[str, object]) -> dict[str, object]:
     """Settings by name: those of a configuration, and these, which override them."""
     if isinstance(config, Settings):
         own = {name: getattr(config, name) for name in config.model_fields_set if name in Settings.model_fields}

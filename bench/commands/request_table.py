@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import manifest
 from bench.damage import explained
@@ -17,7 +17,7 @@ from bench.run_facts import run_start_ns
 if TYPE_CHECKING:
     from bench.run_files.run_directory import RunDirectory
 
-Row = dict[str, Any]
+Row = dict[str, object]
 _ROWS_AT_ONCE = 20_000
 
 

@@ -58,7 +58,7 @@ def compare(sides: Sequence[tuple[str, Path]], margin: float, allow: Iterable[st
     )
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, object]:
     file = path / FILE
     try:
         content = orjson.loads(file.read_bytes())
@@ -69,7 +69,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _refuse_other_goals(sides: Sequence[tuple[str, Path]], found: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_other_goals(sides: Sequence[tuple[str, Path]], found: Sequence[Mapping[str, object]]) -> None:
     for name, of in (
         ("load", lambda s: s["load_kind"]),
         ("objectives", lambda s: ", ".join(o["text"] for o in s["objectives"])),
@@ -87,7 +87,7 @@ def _of_any_load(side: Side) -> Side:
     return replace(side, runs=runs)
 
 
-def _loads(found: Sequence[Mapping[str, Any]]) -> list[Variation]:
+def _loads(found: Sequence[Mapping[str, object]]) -> list[Variation]:
     """How the searches ended, where that differs."""
     rows = {
         "ended by": [str(search["stopped_by"]) for search in found],
@@ -112,7 +112,7 @@ def difference_of(a: Mapping[str, float], b: Mapping[str, float]) -> Difference:
     ).of_one_run_each()
 
 
-def _versus(a: Side, b: Side, of_a: Mapping[str, Any], of_b: Mapping[str, Any], margin: float) -> SideAgainstSide:
+def _versus(a: Side, b: Side, of_a: Mapping[str, object], of_b: Mapping[str, object], margin: float) -> SideAgainstSide:
     warnings = [
         f"{side.name}: the search found no capacity ({search['stopped_by']}): give it more time, or other loads"
         for side, search in ((a, of_a), (b, of_b))

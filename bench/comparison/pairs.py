@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from bench.comparison.settings import must_be_equal, text_of
 from bench.comparison.sides import LETTERS
@@ -73,7 +72,7 @@ def order(sides: int, pairs: int) -> Iterator[tuple[int, int]]:
         yield from ((number, side) for side in (forwards if number % 2 else reversed(forwards)))
 
 
-def refuse_other_loads(settings: Sequence[dict[str, Any]], allow: Sequence[str]) -> None:
+def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[str]) -> None:
     """Raises UsageError where settings that must be equal are not; the models are known once the runs are made."""
     equal = [must_be_equal(one) for one in settings]
     problems = []

@@ -73,7 +73,7 @@ def must_be_equal(settings: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def workload_of(run: MeasuredRun) -> dict[str, Any]:
+def workload_of(run: MeasuredRun) -> dict[str, object]:
     """What must be equal: the settings of the load, and the model."""
     return {"model": run.manifest.model, **must_be_equal(run.settings)}
 
@@ -122,26 +122,26 @@ def _said(wrong: Sequence[Variation]) -> str:
     return ", ".join(said)
 
 
-def _settings(run: MeasuredRun) -> Mapping[str, Any]:
+def _settings(run: MeasuredRun) -> Mapping[str, object]:
     return {name: value for name, value in run.settings.items() if name in MAY_DIFFER}
 
 
-def _versions(run: MeasuredRun) -> Mapping[str, Any]:
+def _versions(run: MeasuredRun) -> Mapping[str, object]:
     return run.manifest.versions
 
 
-def _machine(run: MeasuredRun) -> Mapping[str, Any]:
+def _machine(run: MeasuredRun) -> Mapping[str, object]:
     return run.manifest.host
 
 
 _GROUPS = {WORKLOAD: workload_of, "settings": _settings, "versions": _versions, "machine": _machine}
 
 
-def _several(runs: Sequence[Mapping[str, Any]], name: str) -> bool:
+def _several(runs: Sequence[Mapping[str, object]], name: str) -> bool:
     return any(values.get(name) != runs[0].get(name) for values in runs)
 
 
-def _joined(values: Iterable[Any]) -> str:
+def _joined(values: Iterable[object]) -> str:
     return " | ".join(dict.fromkeys(text_of(value) for value in values))
 
 

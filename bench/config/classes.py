@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,6 +13,7 @@ from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
+from bench.endpoints import ENDPOINTS
 from bench.metrics import objectives
 from bench.modes.interface import inputs_of
 from bench.traffic.classes import TrafficClass, TrafficMix, readable
@@ -24,7 +24,7 @@ _OF_RATES = ("arrivals", "burstiness")
 
 def settings_of(settings: Settings, mode: str, mix: TrafficMix, one: TrafficClass) -> Settings:
     """The settings under which the requests of a class are made: its seed is its own, and so is its rate."""
-    own: dict[str, Any] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
+    own: dict[str, object] = {"mode": mode, "mix": None, "slo": (), "seed": one.seed(settings.seed), **one.settings}
     if "burstiness" in one.settings and "arrivals" not in one.settings:
         own["arrivals"] = None  # A shape asks for the process that has one, whatever that of the run is.
     return settings.model_copy(update=own | ({"rate": one.weight} if mix.rates else {}))
@@ -60,7 +60,7 @@ def _checked(one: TrafficClass) -> tuple[TrafficClass, list[str]]:
     return replace(one, settings=used), problems
 
 
-def _used(own: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+def _used(own: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
     try:
         made = Settings.model_validate({"url": "http://unknown", **own})
     except ValidationError as e:
@@ -83,6 +83,9 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
     ]
     if inputs_of(made) != inputs_of(run):
         problems.append("endpoint: one run cannot mix endpoints with and without generated text")
+    if given.get("endpoint") not in (None, *ENDPOINTS):
+        known = ", ".join(ENDPOINTS)
+        problems.append(f"endpoint: a class has one of {known}; a file or a package is for the whole run")
     if not mix.rates:
         problems += [f"{key} needs a class with a rate, and this one has a share" for key in _OF_RATES if key in given]
     problems += [

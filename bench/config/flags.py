@@ -211,7 +211,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[dict[st
 
 
 def _problems_of(
-    parser: argparse.ArgumentParser, words: Sequence[str], unknown: Sequence[str], given: dict[str, Any]
+    parser: argparse.ArgumentParser, words: Sequence[str], unknown: Sequence[str], given: dict[str, object]
 ) -> list[str]:
     known = [o for action in parser._actions if action.help != argparse.SUPPRESS for o in action.option_strings]
     problems: list[str] = []
@@ -249,7 +249,7 @@ def about_unknown(name: str, value: str | None, known: Sequence[str], prog: str)
     return f"{name} is not a flag: " + (f"did you mean {near[0]}?" if near else f"{all_of_them} lists all")
 
 
-def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, Any]) -> str:
+def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, given: dict[str, object]) -> str:
     """A sentence about the word at this place, which no flag takes."""
     word = words[place]
     options = {option: action for action in parser._actions for option in action.option_strings}

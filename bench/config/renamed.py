@@ -44,7 +44,7 @@ def renewed_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def notes(given: Mapping[str, Any], file_name: str = "") -> Iterator[str]:
+def notes(given: Mapping[str, object], file_name: str = "") -> Iterator[str]:
     """A sentence for each old name: of flags, or of the keys of a file."""
     for old, new in RENAMED.items():
         if old in given:

@@ -96,7 +96,7 @@ def has_few_values(content: object) -> bool:
     return count <= MOST_VALUES
 
 
-def given_again(config: Mapping[str, Any]) -> dict[str, Any]:
+def given_again(config: Mapping[str, object]) -> dict[str, object]:
     """The settings of a run.yaml that start such a run again."""
     # Its secrets are stored as ***, and its place is taken. What stands at its default was not asked for.
     left_out = {*SECRETS, "out"}
@@ -118,7 +118,7 @@ def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
     return f"{place}: not YAML: {said}{hint}"
 
 
-def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, file_name: str = "") -> RunConfig:
+def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = None, file_name: str = "") -> RunConfig:
     """The configuration from flags (which win) and a file's settings. Raises UsageError with every problem at once."""
     flags, file = renewed(flags), renewed(file or {})
     given = {**file, **flags}
@@ -156,7 +156,7 @@ def resolve(flags: Mapping[str, Any], file: Mapping[str, Any] | None = None, fil
     return complete(settings)
 
 
-def _unknown(key: str, value: object, flags: Mapping[str, Any], file_name: str) -> str:
+def _unknown(key: str, value: object, flags: Mapping[str, object], file_name: str) -> str:
     """A sentence about a key that no setting has."""
     from bench.config import other_tools  # A table that only a wrong word needs.
 
@@ -168,7 +168,9 @@ def _unknown(key: str, value: object, flags: Mapping[str, Any], file_name: str) 
     return f"{_place(key, flags, file_name)} is not known{hint}"
 
 
-def _refused(error: ValidationError, given: Mapping[str, Any], flags: Mapping[str, Any], file_name: str) -> list[str]:
+def _refused(
+    error: ValidationError, given: Mapping[str, object], flags: Mapping[str, object], file_name: str
+) -> list[str]:
     """Sentences about values that are refused; one that another tool takes is answered with what to write."""
     from bench.config import other_tools
 
@@ -194,7 +196,7 @@ def _has_zero(value: object) -> bool:
     return isinstance(value, str) and "\0" in value
 
 
-def _place(key: str, flags: Mapping[str, Any], file_name: str) -> str:
+def _place(key: str, flags: Mapping[str, object], file_name: str) -> str:
     return flag(key) if key in flags or not file_name else f"{file_name}: {key}"
 
 

@@ -22,7 +22,7 @@ from bench.metrics.objectives import Objective, parse
 from bench.metrics.page_data import PageData
 from bench.metrics.series import RESPONSE_QUANTILES
 from bench.metrics.step_histograms import BORDERS, PER_OCTAVE
-from bench.report.page import chart_view
+from bench.report.page import ChartView, chart_view
 from bench.results.numbers import QuantilesOverTime
 from bench.results.series import Series, TimeInterval, TimeQuantile
 from bench.results.summary import RunSummary
@@ -46,7 +46,7 @@ def charts(task: Task) -> list[Chart]:
     return [_with_limits(chart, objectives) for chart in found]
 
 
-def views(task: Task) -> list[dict[str, Any]]:
+def views(task: Task) -> list[ChartView]:
     """The same for the template of the report's charts, without ticks: these have places, which the page's policy forbids in
     HTML, and come with the values."""
     found = [chart_view(chart) for chart in charts(task)]

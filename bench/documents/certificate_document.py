@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.documents import certificate_charts
 from bench.documents.calibration_words import STATS, THROUGHPUT, cause_sentence
@@ -342,10 +342,12 @@ def _about(certificate: Certificate) -> Iterator[Block]:
         yield Facts("Limits of errors", tuple(limits), half=True)
 
 
-def _limits(bands: Mapping[str, Any]) -> Iterator[Fact]:
+def _limits(bands: Mapping[str, object]) -> Iterator[Fact]:
     """The errors above which the verdict is SUSPECT or INVALID."""
     for key, (name, unit) in _LIMITS.items():
-        given = bands.get(key) or {}
+        given = bands.get(key)
+        if not isinstance(given, Mapping):
+            continue
         words = [f"over {measured(over, unit)} {what}" for what in _BANDS if (over := given.get(what)) is not None]
         if words:
             yield Fact(name, ", ".join(words))

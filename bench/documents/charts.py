@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 FEW = 30
 
@@ -94,7 +94,7 @@ class Chart:
     """Whether the x axis is the time of the run: such charts are zoomed together."""
     hover: Hover = "x"
     """How a pointer finds a value: by its x, the nearest point, or the row."""
-    recompute: Mapping[str, Any] | None = None
+    recompute: Mapping[str, object] | None = None
     """How the script of the page computes the values of a period: `template/recompute.js`."""
     wide: bool = False
     """Whether it takes the whole width of the page."""
@@ -139,7 +139,7 @@ def categories(
     names: Sequence[str],
     tips: Sequence[str],
     panel: Panel,
-    recompute: Mapping[str, Any] | None = None,
+    recompute: Mapping[str, object] | None = None,
 ) -> Chart:
     """A chart with one bar per name. Of many names, only every k-th stands under its bar."""
     every = math.ceil(len(names) / 8)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -146,7 +145,7 @@ def load_of(ladder: Ladder, asked: int, url: str, step_s: float, folder: Path) -
     """The run of one step. All requests have the same short prompt, so that making prompts costs nothing."""
     data = folder / "prompts.jsonl"
     data.write_bytes(orjson.dumps({"prompt": "Say hello."}) + b"\n")
-    flags: dict[str, Any] = {
+    flags: dict[str, object] = {
         "url": url,
         "name": "limits",
         "dataset": str(data),

@@ -16,7 +16,7 @@ CEILINGS = {"chunks": "chunks_per_s", "requests": "requests_per_s", "streams": "
 class MachineLimits:
     """What one worker of a machine can measure. `climbs`: by the name of the ladder, then of the server."""
 
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     version: str
     date: str
     quick: bool

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -36,7 +36,7 @@ def live_line(
     second: Second,
     client: ClientState,
     server: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A line of live.jsonl (docs/run-directory.md). Keys in `_ms` are of the last second; counts are since the start."""
     return {
         "t_ns": now_ns,

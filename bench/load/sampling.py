@@ -167,7 +167,7 @@ class Sampler:
         self.client = ClientState(longest, shares["cpu"], shares.get("run_queue_share"))
         self._write_line(now, shares)
 
-    def _write_line(self, now: int, shares: dict[str, Any]) -> None:
+    def _write_line(self, now: int, shares: dict[str, object]) -> None:
         if self._pause_ns is not None:
             shares["pause_ns"], self._pause_ns = self._pause_ns, None
         row = {"t_ns": now, "worker": self._worker, **shares, **self._counts(now)}

@@ -43,7 +43,7 @@ class SearchDirectory:
     path: Path
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, manifest: Mapping[str, Any]) -> SearchDirectory:
+    def create(cls, path: Path, config: RunConfig, manifest: Mapping[str, object]) -> SearchDirectory:
         """A new one. Raises UsageError where there is a search already, a run, or no directory can be made."""
         if (path / SEARCH).exists() or (path / SETTINGS).exists():
             raise UsageError(f"--out {path} already holds a search: go on with it (--resume {path}), or name another")

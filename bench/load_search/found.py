@@ -42,7 +42,7 @@ class SearchResult:
     exit: Exit
     """The exit status that the command would have."""
     visits: tuple[Result, ...]
-    summary: Mapping[str, Any]
+    summary: Mapping[str, object]
     """The content of search.json."""
 
     @classmethod

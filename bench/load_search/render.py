@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -66,6 +65,6 @@ def render_again(path: Path) -> Rendered:
     )
 
 
-def _settings(directory: SearchDirectory) -> dict[str, Any]:
+def _settings(directory: SearchDirectory) -> dict[str, object]:
     content = yaml.safe_load(directory.settings.read_text(encoding="utf-8"))
     return content if isinstance(content, dict) else {}

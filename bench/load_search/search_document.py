@@ -119,7 +119,7 @@ def _visit(visit: Visit, *, open_loop: bool) -> Row:
     )
 
 
-def _sought(search: Search) -> dict[str, Any]:
+def _sought(search: Search) -> dict[str, object]:
     settings, kind = search.settings, search.settings.load_kind
     return {
         "load": _LOADS[kind],

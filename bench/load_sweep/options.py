@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.config import RunConfig
 from bench.config.flags import Option
@@ -44,9 +43,9 @@ class Plan:
 
 
 def plan(
-    given: Mapping[str, Any],
+    given: Mapping[str, object],
     own: Mapping[str, str],
-    resolved: Callable[[dict[str, Any]], RunConfig],
+    resolved: Callable[[dict[str, object]], RunConfig],
     problems: Sequence[str] = (),
 ) -> Plan:
     """A sweep from the settings of its runs as they were given, and its `own` (`OPTIONS`).

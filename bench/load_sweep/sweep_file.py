@@ -25,9 +25,9 @@ class SweepFacts:
 
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     command: Sequence[str]
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     """The configuration of the first run, as it may be shown."""
     model: str | None
     loads: Loads
@@ -44,7 +44,7 @@ def content_of(facts: SweepFacts, runs: Sequence[RunNumbers], sha256: str, *, en
         host=facts.host,
         command=list(facts.command),
         config_sha256=sha256,
-        url=facts.config["url"],
+        url=str(facts.config["url"]),
         model=facts.model,
         config=facts.config,
         kind=facts.loads.kind,

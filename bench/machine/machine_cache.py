@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -34,17 +33,17 @@ def default_path(name: str, environment: Mapping[str, str] = os.environ) -> Path
     return folder / "trueload" / name
 
 
-def machine_key(host: Mapping[str, Any]) -> str:
+def machine_key(host: Mapping[str, object]) -> str:
     """The identity of a machine: its name, its processor, and how many processors may be used."""
     return " | ".join(str(host.get(key)) for key in _MACHINE)
 
 
-def read_entry(path: Path, host: Mapping[str, Any]) -> object:
+def read_entry(path: Path, host: Mapping[str, object]) -> object:
     """The entry of this machine; None if the file has none, or has another form."""
     return _machines(path).get(machine_key(host))
 
 
-def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
+def write_entry(path: Path, host: Mapping[str, object], entry: object) -> None:
     """Replace the entry of this machine. Raises UsageError if the file cannot be written."""
     machines = {**_machines(path), machine_key(host): entry}
     content = orjson.dumps({"schema": SCHEMA, "machines": machines}, option=orjson.OPT_INDENT_2)
@@ -62,7 +61,7 @@ def write_entry(path: Path, host: Mapping[str, Any], entry: object) -> None:
         ) from e
 
 
-def _machines(path: Path) -> dict[str, Any]:
+def _machines(path: Path) -> dict[str, object]:
     try:
         content = orjson.loads(path.read_bytes())
         return dict(content["machines"]) if content["schema"] == SCHEMA else {}

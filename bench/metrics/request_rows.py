@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, output_tokens, se
 from bench.records import RequestRecord, ServerWords
 from bench.records.record_table import Floats, RecordTable
 
-Row = dict[str, Any]
+Row = dict[str, object]
 _SAID = [name for name in ServerWords.__struct_fields__ if name != "acceptance"]
 """What the server said, but for lists: a cell holds one number."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import UsageError
 from bench.modes.interface import Expected, LoadPlan, OpenLoopMode, open_loop_problems, prompts_or_rows
@@ -46,7 +46,7 @@ class Trace(OpenLoopMode):
         return problems + open_loop_problems(cls.name, settings)
 
     @classmethod
-    def defaults(cls, settings: Settings) -> dict[str, Any]:
+    def defaults(cls, settings: Settings) -> dict[str, object]:
         """A recording has an end of its own; a recipe has none."""
         return {} if settings.recipe is None else OpenLoopMode.defaults(settings)
 

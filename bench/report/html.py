@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
 from bench.documents.document import Block, ChartBlock, Document, Findings, Period, Section, Table, Tiles
 from bench.report.page import chart_view, page
@@ -35,7 +34,7 @@ class Group:
     """What stands side by side: `charts`, a `pair` of cards; or one block, in a `card` or `plain`."""
 
     kind: str
-    views: Sequence[Any]
+    views: Sequence[object]
     lead: bool = False
     """Whether the table to see first is among them: it takes one side, and the others stand on the other."""
 

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypedDict
 
 import jinja2
 
@@ -46,10 +46,30 @@ def _template_file(name: str) -> str:
     return files("bench.report").joinpath("template", name).read_text(encoding="utf-8")
 
 
-def chart_view(chart: charts.Chart) -> dict[str, Any]:
+class PanelView(TypedDict):
+    """A drawn panel, and the lines of its legend with their places."""
+
+    unit: str
+    plot: plot.Plot
+    legend: Sequence[tuple[int, charts.Line]]
+
+
+class ChartView(TypedDict):
     """What the template needs of a chart: its drawn panels, the data for the script, and the table."""
+
+    chart: charts.Chart
+    x_ticks: Sequence[plot.Tick]
+    panels: list[PanelView]
+    data: dict[str, Any]
+    every: int
+    head: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+def chart_view(chart: charts.Chart) -> ChartView:
+    """A chart for the template."""
     plots = [plot.draw(chart, panel) for panel in chart.panels]
-    panels = []
+    panels: list[PanelView] = []
     for panel, drawn in zip(chart.panels, plots, strict=True):
         legend = [(position, line) for position, line in enumerate(panel.lines) if not line.hidden and line.in_legend]
         panels.append({"unit": panel.unit, "plot": drawn, "legend": legend if len(legend) > 1 else ()})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from bench.results.base import Amount, Count, Number, Portion, Result, one_of
+from bench.results.base import Amount, Count, Number, Portion, Result, Setting, one_of
 
 SCHEMA: Final = "trueload/baseline/1"
 KEPT = 20
@@ -83,8 +83,8 @@ class Baseline(Result, frozen=True, kw_only=True):
     config_sha256: Digest
     workload_sha256: Digest
     """Of the settings that must be equal, and the model."""
-    workload: Annotated[Mapping[str, Any], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
+    workload: Annotated[Mapping[str, Setting], Meta(extra_json_schema={"required": ["model", "mode", "endpoint"]})]
     target: BaselineTarget
-    machine: Mapping[str, Any]
+    machine: Mapping[str, str | int]
     certificate: BaselineOrigin | None
     runs: Annotated[Sequence[BaselineRun], Meta(extra_json_schema={"maxItems": KEPT})]

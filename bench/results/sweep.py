@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from bench.results.base import Between, Count, Number, Positive, Result, every_key
+from bench.results.base import Between, Count, Number, Positive, Result, Setting, every_key
 
 SCHEMA: Final = "trueload/load_sweep/1"
 REPEATS_SCHEMA: Final = "trueload/repeats/1"
@@ -100,12 +100,12 @@ class SweepContent(Result, frozen=True, kw_only=True):
     schema: Literal["trueload/load_sweep/1"]
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     command: Sequence[str]
     config_sha256: str
     url: str
     model: str | None
-    config: Mapping[str, Any]
+    config: Mapping[str, Setting]
     kind: Literal["concurrency", "sessions", "rate"]
     unit: str
     loads: Sequence[Number]
@@ -136,9 +136,9 @@ class RepeatsContent(Result, frozen=True, kw_only=True):
     schema: Literal["trueload/repeats/1"]
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
     command: Sequence[str]
-    config: Mapping[str, Any]
+    config: Mapping[str, Setting]
     repeats: Annotated[int, Meta(extra_json_schema={"minimum": 2})]
     ended: str | None
     """Why it ended before its last run."""

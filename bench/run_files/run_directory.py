@@ -71,7 +71,7 @@ READ_FILES = (REQUESTS, SAMPLES, SERVER, GPU, CHANGES, PROBES, LEDGER, CERTIFICA
 _BINARY: int = getattr(os, "O_BINARY", 0)
 """Windows would write \\r\\n for each \\n."""
 _LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_DUMPER: type[object] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The same in C, where PyYAML was built with it: ten times as quick."""
 _READ_AHEAD = 1 << 17
 """Bytes that a file of lines is read by: a line of 128 tokens has three thousand."""
@@ -295,7 +295,7 @@ class RunDirectory:
             draft.unlink(missing_ok=True)
             raise
 
-    def write_manifest(self, manifest: Mapping[str, Any]) -> bytes:
+    def write_manifest(self, manifest: Mapping[str, object]) -> bytes:
         """Put run.yaml in place, and return its content."""
         text: str = yaml.dump(dict(manifest), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=120)
         content = text.encode()
@@ -363,7 +363,7 @@ class RunDirectory:
         found = self._json(MOCK)
         return found if isinstance(found, dict) else {}
 
-    def certificates(self) -> list[dict[str, Any]]:
+    def certificates(self) -> list[dict[str, object]]:
         """The certificates of this machine when the run began."""
         found = self._json(CERTIFICATES)
         return found if isinstance(found, list) else []

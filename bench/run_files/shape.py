@@ -103,7 +103,7 @@ def _dot(where: str) -> str:
     return " " if where.endswith(":") else "."
 
 
-def _options(kind: object) -> tuple[Any, ...] | None:
+def _options(kind: object) -> tuple[object, ...] | None:
     return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import orjson
 
@@ -19,7 +19,7 @@ class Stamp(TypedDict):
 
     date: str
     version: str
-    host: Mapping[str, Any]
+    host: Mapping[str, str | int]
 
 
 def stamp() -> Stamp:
@@ -36,6 +36,6 @@ def sha256_of(content: object) -> str:
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def write(folder: Path, name: str, content: Mapping[str, Any]) -> None:
+def write(folder: Path, name: str, content: Mapping[str, object]) -> None:
     """Put a file of this content in place, in a directory that is there."""
     RunDirectory(folder).write(name, orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

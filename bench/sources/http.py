@@ -64,7 +64,7 @@ class HttpSpec:
 
     def _of_template(self, written: str, seed: int, salt: str | None, *, first: int, step: int) -> HttpSource:
         template = parse_template(content_of(written).decode())
-        rows: tuple[dict[str, Any], ...] = ({},) if self.path is None else _columns(self.path)
+        rows: tuple[dict[str, object], ...] = ({},) if self.path is None else _columns(self.path)
         for name in template.columns:
             lacking = next((number for number, row in enumerate(rows, 1) if name not in row), None)
             if lacking is not None:

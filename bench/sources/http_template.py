@@ -63,7 +63,7 @@ def _number(args: Sequence[str]) -> Callable[[Draw], int]:
     return lambda draw: draw.number
 
 
-FUNCTIONS: dict[str, tuple[Callable[[Sequence[str]], Callable[[Draw], Any]], str]] = {
+FUNCTIONS: dict[str, tuple[Callable[[Sequence[str]], Callable[[Draw], object]], str]] = {
     "uuid": (_uuid, "uuid"),
     "int": (_int, "int LOW HIGH"),
     "choice": (_choice, "choice A B C"),
@@ -112,7 +112,7 @@ class BodyTemplate:
         return orjson.dumps(text).decode()[1:-1] if quoted else orjson.dumps(value).decode()
 
 
-def _drawn(place: _Place, draw: Draw) -> Any:  # noqa: ANN401 - a text or a number
+def _drawn(place: _Place, draw: Draw) -> object:
     assert place.of is not None
     return place.of(draw)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.sources.changed import Changed, Item
 from bench.sources.in_order import SamplesInOrder
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def probe_sample(probe: Probe, endpoint: str, *, takes_messages: bool) -> Sample:
     """The request of a probe: at temperature 0, with its schema in the words of the endpoint, if the endpoint has them."""
-    settings: dict[str, Any] = {"temperature": 0}
+    settings: dict[str, object] = {"temperature": 0}
     if probe.schema is not None:
         named = {"name": "answer", "schema": probe.schema, "strict": True}
         if endpoint == "chat":

@@ -105,7 +105,7 @@ def masked(written: Mapping[str, Any]) -> dict[str, Any]:
     return {**written, "classes": rows}
 
 
-def renewed_classes(content: Mapping[str, Any]) -> dict[str, Any]:
+def renewed_classes(content: Mapping[str, object]) -> dict[str, object]:
     """The content of a file of classes, with today's names of the settings."""
     rows = content.get("classes")
     if not isinstance(rows, list):
@@ -126,7 +126,7 @@ def read(value: object) -> object:
     return _checked(renewed_classes(content) if isinstance(content, Mapping) else content)
 
 
-def readable(value: object) -> list[tuple[str, dict[str, Any]]]:
+def readable(value: object) -> list[tuple[str, dict[str, object]]]:
     """Name and settings of every class that can be read, of a file in which something is wrong."""
     try:
         content = value if isinstance(value, Mapping) else _loaded(str(value))
@@ -150,7 +150,7 @@ def _loaded(path: str) -> object:
         raise ValueError(f"{path}{place} is not YAML: {getattr(e, 'problem', None) or e}") from e
 
 
-def _checked(content: object) -> dict[str, Any]:
+def _checked(content: object) -> dict[str, object]:
     rows = content.get("classes") if isinstance(content, Mapping) else None
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
         raise ValueError("the file must hold `classes:` with a list of classes, each with a name and a share")
@@ -158,7 +158,7 @@ def _checked(content: object) -> dict[str, Any]:
     problems = [f"{key} is not known: the file holds `classes:` alone" for key in content if key != "classes"]
     if len(rows) > MOST_CLASSES:
         raise ValueError(f"{len(rows)} classes are too many: give at most {MOST_CLASSES}")
-    checked: list[dict[str, Any]] = []
+    checked: list[dict[str, object]] = []
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             problems.append(f"class {number}: {row!r} has no keys: write name, share and what it sends")
@@ -199,7 +199,7 @@ def _row(row: Mapping[Any, Any], number: int) -> tuple[dict[str, Any], list[str]
     return found, problems
 
 
-def _together(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _together(rows: Sequence[Mapping[str, object]]) -> list[str]:
     problems = []
     names = [row["name"] for row in rows if isinstance(row.get("name"), str)]
     problems += [f"class {name}: name: two classes have it" for name in dict.fromkeys(names) if names.count(name) > 1]

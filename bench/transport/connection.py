@@ -15,7 +15,7 @@ import select
 import socket
 import ssl
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bench.clock import now_ns
 from bench.records import Outcome
@@ -42,7 +42,7 @@ SO_TIMESTAMPNS = 35
 READABLE = select.EPOLLIN if hasattr(select, "EPOLLIN") else 1
 WRITABLE = select.EPOLLOUT if hasattr(select, "EPOLLOUT") else 4
 
-Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
 """A family and what `connect` takes in it."""
 
 

@@ -16,7 +16,6 @@ import ssl
 from collections import deque
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any
 
 import httpcore
 
@@ -191,7 +190,7 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
         port: int,
         timeout: float | None = None,
         local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
+        socket_options: Iterable[object] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         began_ns = now_ns()
         loop = asyncio.get_running_loop()
@@ -208,7 +207,7 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
         return StampedStream(transport, connection, self._target)
 
     async def connect_unix_socket(
-        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+        self, path: str, timeout: float | None = None, socket_options: Iterable[object] | None = None
     ) -> httpcore.AsyncNetworkStream:
         raise httpcore.ConnectError("Unix sockets are not supported: give an http:// or https:// URL")
 

@@ -82,7 +82,7 @@ class TurnPlace:
     turns_before: int | None = None
     job_cut: bool | None = None
 
-    def record_fields(self) -> dict[str, Any]:
+    def record_fields(self) -> dict[str, object]:
         return {
             "session_number": self.number,
             "session_turns": self.turns,

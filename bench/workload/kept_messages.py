@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 
 
-class KeptMessage(dict[str, Any]):
+class KeptMessage(dict[str, object]):
     """A message of a chat that is not changed any more, with what was written for it, by the form of it."""
 
     __slots__ = ("written",)
 
-    def __init__(self, message: Mapping[str, Any]) -> None:
+    def __init__(self, message: Mapping[str, object]) -> None:
         super().__init__(message)
         self.written: dict[str, bytes] = {}
 
@@ -27,7 +27,7 @@ class Keeper:
     """The messages of one session: what several of its requests carry is one object in all of them."""
 
     def __init__(self) -> None:
-        self._by_text: dict[tuple[Any, int], KeptMessage] = {}
+        self._by_text: dict[tuple[object, int], KeptMessage] = {}
 
     def kept(
         self, messages: Sequence[Mapping[str, Any]], before: Sequence[KeptMessage] = ()
@@ -38,7 +38,7 @@ class Keeper:
             for at, message in enumerate(messages)
         )
 
-    def _one(self, message: Mapping[str, Any]) -> KeptMessage:
+    def _one(self, message: Mapping[str, object]) -> KeptMessage:
         # The texts of a session are there once, so that of two messages with the same text both have the same object. Whoever
         # is found here holds its text, so no other text has its number meanwhile.
         key = (message.get("role"), id(message.get("content")))
@@ -48,15 +48,15 @@ class Keeper:
         return message_object
 
 
-Write = Callable[[Sequence[Mapping[str, Any]]], Sequence[Any]]
+Write = Callable[[Sequence[Mapping[str, object]]], Sequence[object]]
 
 
 def array_of(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Sequence[Mapping[str, object]],
     form: str,
     write: Write,
-    together: Callable[[Mapping[str, Any]], bool] = lambda message: False,
-) -> Sequence[Any] | orjson.Fragment:
+    together: Callable[[Mapping[str, object]], bool] = lambda message: False,
+) -> Sequence[object] | orjson.Fragment:
     """The JSON array that holds what `write` makes of messages, for `orjson.dumps`.
 
     `write` returns the elements for some messages. The elements of several are the elements of each, one after the other,
@@ -76,7 +76,7 @@ def array_of(
     return orjson.Fragment(b"".join((b"[", b",".join(pieces), b"]")))
 
 
-def _written(some: Sequence[Mapping[str, Any]], form: str, write: Write) -> bytes:
+def _written(some: Sequence[Mapping[str, object]], form: str, write: Write) -> bytes:
     """The elements of these messages, joined by commas. They are cached for a single message only."""
     single = some[0] if len(some) == 1 else None
     if isinstance(single, KeptMessage) and (piece := single.written.get(form)) is not None:

@@ -53,13 +53,14 @@ GROUPS: dict[str, Group] = {
         ("bench/run_files/*.py", "bench/records/*.py", "bench/damage.py", "bench/manifest.py"),
         (f"{_BENCH}/run_files", f"{_BENCH}/test_records.py", f"{_BENCH}/test_damage.py", f"{_BENCH}/test_manifest.py",
          f"{_BENCH}/test_old_runs.py", f"{_BENCH}/test_request_table.py", f"{_BENCH}/test_output.py",
-         f"{_BENCH}/metrics/test_record_tables.py"),
+         f"{_BENCH}/metrics/test_record_tables.py", f"{_BENCH}/test_shards.py"),
     ),
     "report": Group(("bench/report/*.py",), (f"{_BENCH}/report",)),
     "documents": Group(
         ("bench/documents/*.py",),
-        (f"{_BENCH}/report", f"{_BENCH}/comparison", f"{_BENCH}/release_gate", f"{_BENCH}/load_sweep", f"{_BENCH}/fit",
-         f"{_BENCH}/accuracy"),
+        (f"{_BENCH}/report", f"{_BENCH}/comparison/test_[ch]*.py", f"{_BENCH}/release_gate/test_*baseline*.py",
+         f"{_BENCH}/release_gate/test_gate_*.py", f"{_BENCH}/load_sweep", f"{_BENCH}/accuracy/test_[jm]*.py",
+         f"{_BENCH}/accuracy/test_sweep.py", f"{_BENCH}/answers/test_quality_document.py"),
     ),
     "results": Group(
         ("bench/results/*.py",),

@@ -93,7 +93,7 @@ class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydant
         shown["header"] = [f"{h.partition(':')[0]}: ***" for h in self.header]
         return shown
 
-    def changed(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, object]:
         """Of the settings as they may be shown, those that differ from their defaults. Where results go is left out."""
         defaults = Settings.model_construct(url="").public()
         shown = self.public()

@@ -35,7 +35,7 @@ AT_ONCE = 8
 class _Reference(Protocol):
     """What a call of an actor gives at once."""
 
-    def future(self) -> Future[Any]: ...
+    def future(self) -> Future[object]: ...
 
 
 class RayHandle:
@@ -47,7 +47,7 @@ class RayHandle:
         self._within_s = first_within_s
         self._actor = actor
         self.node = node
-        self.told: list[Any] = []
+        self.told: list[object] = []
         """Answers that nobody waits for, the last few: an answer that is let go of can take its call with it."""
 
     def call(self, method: str, *arguments: object) -> Awaitable[Any]:
@@ -86,7 +86,7 @@ class RayCluster:
         self._ray = ray
         self._first_within_s = first_within_s
         self._per_node = per_node
-        self._group: Any = None
+        self._group: object = None
         self._handles: list[RayHandle] = []
 
     @classmethod
@@ -183,7 +183,7 @@ class RayCluster:
         self._group, self._handles = None, []
 
 
-def _connect(ray: ModuleType, address: str, environment: dict[str, Any] | None) -> None:
+def _connect(ray: ModuleType, address: str, environment: dict[str, object] | None) -> None:
     """Once a process: the runs of a series share it, and Ray leaves it when the process ends."""
     if ray.is_initialized():
         return

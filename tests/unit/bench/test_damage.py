@@ -94,6 +94,26 @@ def test_a_damaged_sample_and_a_damaged_line_of_a_ledger_are_named(tmp_path: Pat
     assert found.endswith("more lines are damaged")
 
 
+@pytest.mark.parametrize("line", [b"5", b"[]", b"{}", b'{"id":"a","status":200,"write_ns":[1]}'])
+def test_a_line_of_a_ledger_that_lacks_fields_is_named_and_breaks_nothing(tmp_path: Path, line: bytes) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "ledger.jsonl").write_bytes(line + b"\n")
+    found = problems_of(directory)
+    assert "ledger.jsonl, line 1" in found[0]
+
+
+@pytest.mark.parametrize(("damaged", "more"), [(9, False), (10, False), (11, True), (40, True)])
+def test_the_first_ten_problems_are_named_and_that_there_are_more(tmp_path: Path, damaged: int, more: bool) -> None:
+    directory = RunDirectory.open(made_run(tmp_path / "run", requests=4))
+    (directory.path / "samples.jsonl").write_bytes(b'{"t_ns":1,"cpu":"x"}\n' * damaged)
+    found = problems_of(directory)
+    assert len(found) == min(damaged, 10) + more
+    assert [problem.partition(":")[0].rpartition(" ")[2] for problem in found[:10]] == [
+        str(line) for line in range(1, min(damaged, 10) + 1)
+    ]
+    assert found[10:] == [f"{directory.path}: more lines are damaged"] * more
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("cpu", 1e308), ("run_queue_share", -1e300), ("loop_lag_ms", [1.0, 1e308])]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 import yaml
 
 from bench import manifest
+from bench.clock import NS_PER_S as S
 from bench.config import resolve
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
 from bench.manifest import Manifest, TokenizerName
 from bench.modes.rate import Rate
 from bench.records import to_line
+from bench.run_files.load_change import LoadChange
 from bench.run_files.run_directory import RunDirectory
 from bench.server_metrics.prefix_cache import PrefixCacheUse
 from tests.support.made_records import START_NS, made_record
@@ -57,6 +60,25 @@ def test_a_run_is_read_as_it_was_written(directory: RunDirectory) -> None:
     manifest.write(directory, config, FULL)
     run = manifest.read(directory)
     assert (run.config, run.manifest, run.written_config) == (config, FULL, config.public())
+
+
+def test_the_segments_of_a_load_follow_each_other_after_its_warm_up() -> None:
+    config = resolve({"url": "http://h", "mode": "concurrency", "steps": "2,4:10s", "warmup": "3s"})
+    found = [(one.first, one.last, one.start_ns, one.end_ns) for one in manifest.planned_segments(config, 7)]
+    assert found == [(2, 2, 3 * S + 7, 13 * S + 7), (4, 4, 13 * S + 7, 23 * S + 7)]
+
+
+def test_a_manifest_is_written_as_people_write(directory: RunDirectory) -> None:
+    directory.write_manifest({"config": {"name": "Größe"}})
+    assert "name: Größe" in (directory.path / "run.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (1, 0), (-1, 2), (1, math.inf), (math.inf, 1), (math.nan, 1)])
+def test_a_change_to_or_from_an_impossible_load_is_refused(before: float, after: float) -> None:
+    row = {"t_ns": 5, "from": before, "to": after, "by": "console"}
+    with pytest.raises(ValueError, match=f"a load must be above 0: {before:g} to {after:g}"):
+        LoadChange.of_row(row)
+    assert LoadChange.of_row({**row, "from": 0.5, "to": 2}) == LoadChange(t_ns=5, before=0.5, after=2.0, by="console")
 
 
 def test_only_what_is_known_is_written(directory: RunDirectory) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import Exit, RecordError
-from bench.records import MOST_TOKENS, Outcome, RequestRecord, from_line, to_line
+from bench.records import MOST_TOKENS, ORDER_WITHIN_NS, Outcome, RequestRecord, checked, from_line, to_line
 from tests.support.changed import replace
 from tests.support.made_records import made_record
 
@@ -129,6 +129,27 @@ def test_what_has_its_default_is_left_out_and_nothing_else(given: dict[str, Any]
     assert from_line(to_line(record)) == record
 
 
+def test_numbers_that_always_exist_are_zero_unless_something_happened() -> None:
+    assert (DROPPED.bytes_sent, DROPPED.bytes_received, DROPPED.coalesced, DROPPED.worker) == (0, 0, 0, 0)
+    assert (DROPPED.chunk_ns, DROPPED.chunk_kind, DROPPED.clock) == ((), "", "user")
+
+
+def test_stamps_may_be_a_millisecond_off_their_order_and_no_more() -> None:
+    """Timers may be early, and stamps come from two clocks."""
+    usual = made_record(chunks_ms=(50.0, 70.0), input_tokens=1)
+    sent, end = usual.sent_ns or 0, usual.end_ns
+    for first, last, good in (
+        (sent - ORDER_WITHIN_NS, end, True), (sent - ORDER_WITHIN_NS - 1, end, False),
+        (sent, end + ORDER_WITHIN_NS, True), (sent, end + ORDER_WITHIN_NS + 1, False),
+    ):  # fmt: skip
+        record = replace(usual, chunk_ns=(first, last), chunk_kind="cc", chunk_tokens=None, chunk_bound_ns=None)
+        if good:
+            assert checked(record) is record
+        else:
+            with pytest.raises(RecordError, match="is not between the send"):
+                checked(record)
+
+
 @given(records())
 def test_fields_may_stand_in_any_order_and_have_their_defaults(record: RequestRecord) -> None:
     whole = {name: getattr(record, name) for name in reversed(record.__struct_fields__)}
@@ -170,6 +191,8 @@ def test_an_unknown_field_is_named() -> None:
         ({"chunk_tokens": [1, MOST_TOKENS + 1, 1]}, "chunk_tokens[1]: expected `int` <= 10000000"),
         ({"end_ns": -1}, "end_ns: expected `int` >= 0"),
         ({"eligible_ns": 5.5}, "eligible_ns: expected `int | null`, got `float`"),
+        ({"input_tokens_asked": 2**62 + 1}, "input_tokens_asked: expected `int` <= 4611686018427387904"),
+        ({"input_tokens_asked": -(2**62) - 1}, "input_tokens_asked: expected `int` >= -4611686018427387904"),
         ({"status": True}, "status: expected `int | null`, got `bool`"),
         ({"server_queue_ms": -1.0}, "server_queue_ms: expected `float` >= 0.0"),
         ({"phase": "walk"}, "phase: invalid enum value 'walk'"),

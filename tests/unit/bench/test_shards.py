@@ -143,6 +143,7 @@ def test_a_full_disk_leaves_the_shards_and_they_are_read_as_they_are(directory: 
         shards.merge(directory)
     assert [path.read_bytes() for path in paths] == written
     assert not list(directory.path.glob(".*"))
+    assert (directory.path / "samples.jsonl").read_bytes() == sample(1, 0) + sample(1, 1), "they fit"
     assert sorted(record.index for record in directory.records()) == list(range(60))
     assert len(list(directory.samples())) == 2
     # With room again, the same records are merged.

@@ -102,7 +102,7 @@ def test_a_kind_of_load_ends_after_two_failures_in_a_row() -> None:
 
 
 def swept(*rows: SweepRow) -> Sweep:
-    host = {"name": "somewhere", "cpu": "A Processor", "processors": 2}
+    host: dict[str, str | int] = {"name": "somewhere", "cpu": "A Processor", "processors": 2}
     return Sweep(date="2026-01-02T03:04:05+00:00", version="0.1.0", host=host, rows=rows)
 
 

@@ -39,7 +39,7 @@ REACHED = climb((5000.0, None), ended=NO_MORE)
 
 
 def result(**climbs: Climb) -> MachineLimits:
-    host = {"name": "here", "cpu": "A Processor", "processors": 2}
+    host: dict[str, str | int] = {"name": "here", "cpu": "A Processor", "processors": 2}
     changed = {name: {"the mock": climb} for name, climb in climbs.items()}
     return MachineLimits(
         host=host, version="0.1.0", date="2026-11-24T10:00:00+00:00", quick=True, climbs=CLIMBS | changed

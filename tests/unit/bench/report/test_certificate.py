@@ -13,15 +13,18 @@ import msgspec
 import orjson
 import pytest
 from jsonschema import Draft202012Validator
+from msgspec import structs
 
 from bench.accuracy.coverage import CertificateBrief
-from bench.documents.certificate_document import errors
+from bench.documents.certificate_document import certificate_document, errors
+from bench.documents.document import Tiles
 from bench.evaluate import evaluate
 from bench.metrics import catalog
-from bench.results.certificate import METRICS, SCHEMA, Certificate, KnownCalibration
+from bench.results.certificate import METRICS, SCHEMA, Certificate, KnownCalibration, NumberRow
 from bench.run_files.run_directory import RunDirectory
 from tests.support.golden_certificate import golden_calibration
 from tests.support.rendered import certificate_page, certificate_text
+from tests.support.results import filled
 
 Golden = Callable[[str, str], None]
 
@@ -199,3 +202,20 @@ def test_a_metric_that_the_ledger_cannot_tell_has_a_row_that_says_so(made: dict[
     assert (len(table.rows), len(table.notes)) == (len(usual.rows), len(usual.notes) + 1)
     assert table.notes[-1] == "No truth: the ledger of the mock does not say it."
     assert not any("no truth" in cell.text for row in usual.rows for cell in row.cells)
+
+
+def test_a_tile_of_a_certificate_has_the_worst_error_of_a_statistic_in_ms(made: dict[str, Any]) -> None:
+    rows = [
+        {"metric": metric, "stat": stat, "unit": unit, "error": error}
+        for metric, stat, unit, error in (
+            ("ttft_ms", "p50", "ms", 0.01), ("e2el_ms", "p50", "ms", -0.02), ("tps", "p50", "tokens/s", 9.0),
+            ("ttft_ms", "p99", "ms", 0.3), ("ttft_ms", "max", "ms", 5.0),
+        )
+    ]  # fmt: skip
+    worst = [filled(NumberRow, row) for row in rows]
+    document = certificate_document(structs.replace(msgspec.convert(made, Certificate), metrics=worst))
+    (tiles,) = (block for section in document.sections for block in section.blocks if isinstance(block, Tiles))
+    found = {tile.title: (tile.value, tile.beside) for tile in tiles.tiles}
+    assert ("-0.020", "of E2EL") in found.values()
+    assert ("+0.300", "of TTFT") in found.values()
+    assert not any("TPS" in beside or value == "+5.000" for value, beside in found.values())

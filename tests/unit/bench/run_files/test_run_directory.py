@@ -29,6 +29,21 @@ def write_records(directory: RunDirectory, *lines: bytes) -> None:
     (directory.path / "requests.jsonl").write_bytes(b"".join(lines))
 
 
+def test_a_run_has_records_once_a_file_or_a_shard_holds_one(directory: RunDirectory) -> None:
+    found = [directory.has_records]
+    for name, content in (
+        ("requests.jsonl", b""),
+        ("requests-0.jsonl", b""),
+        ("requests-0.jsonl", to_line(made_record())),
+    ):
+        (directory.path / name).write_bytes(content)
+        found.append(directory.has_records)
+    assert found == [False, False, False, True]
+    (directory.path / "requests-0.jsonl").unlink()
+    (directory.path / "requests.jsonl").write_bytes(to_line(made_record()))
+    assert directory.has_records
+
+
 def test_records_come_back_as_they_were_appended(directory: RunDirectory) -> None:
     log = LineLog(directory.path / "requests.jsonl")
     records = [made_record(i) for i in range(3)]

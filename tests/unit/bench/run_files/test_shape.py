@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
 from bench.run_files.shape import MOST_VALUES, misfits, unlike_json
@@ -38,6 +39,38 @@ class Row:
     colour: Colour = Colour.RED
     by_name: Mapping[str, int] | None = None
     anything: Any = None
+
+
+class Always(msgspec.Struct, omit_defaults=False):
+    """A part of a file that is always written whole."""
+
+    n: int
+    share: float | None = None
+
+
+class Sometimes(msgspec.Struct, omit_defaults=True, rename={"from_": "from"}):
+    """A part whose defaults are left out."""
+
+    from_: int
+    share: float | None = None
+
+
+def test_a_part_that_is_written_whole_must_have_its_defaults_too() -> None:
+    assert list(misfits({}, Always, "x")) == ["x.n is missing", "x.share is missing"]
+    assert list(misfits({"n": 1, "share": None}, Always, "x")) == []
+    assert list(misfits({}, Sometimes, "x")) == ["x.from is missing"]
+    assert list(misfits({"from": 1}, Sometimes, "x")) == []
+
+
+def test_true_is_no_number() -> None:
+    assert list(misfits(True, float, "x")) == ["x must be a number, not true"]
+    assert list(misfits(True, int, "x")) == ["x must be a whole number, not true"]
+    assert list(misfits(1, float, "x")) == list(misfits(1.5, float, "x")) == []
+
+
+def test_a_value_of_a_type_without_a_rule_is_an_object() -> None:
+    assert list(misfits(3, Mapping[str, int], "x")) == ["x must be an object, not 3"]
+    assert list(misfits("red", list[Colour], "x")) == ['x must be a list, not "red"']
 
 
 GOOD: dict[str, Any] = {"t_ns": 1, "name": None}

@@ -1,0 +1,67 @@
+"""A gate as JUnit XML, on results made by hand: what fails, what is skipped, and how often."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+from bench.report import junit
+from bench.results.gate import GateMetric, GateObjective, GateResult, GateRun
+from tests.support.results import filled
+
+
+def run(verdict: str, seconds: float | None, *reasons: str) -> GateRun:
+    return GateRun(directory=f"runs/{verdict}", id="r", verdict=verdict, reasons=reasons, seconds=seconds)
+
+
+def objective(name: str, verdict: str, why: str = "", **ends: float | None) -> GateObjective:
+    return filled(GateObjective, name=name, verdict=verdict, why=why, unit="ms", value=7.0, low=6.0, high=8.0, **ends)
+
+
+def metric(name: str, verdict: str) -> GateMetric:
+    changes: dict[str, Any] = {"change": 0.2, "low": 0.1, "high": 0.3, "seen_from": 0.04, "margin": 0.05}
+    return filled(GateMetric, name=name, title=name, verdict=verdict, ratio=True, higher_is_worse=True, **changes)
+
+
+def cases(result: GateResult) -> tuple[dict[str, str], dict[str, tuple[str, str | None, str | None]]]:
+    """The counts of the suite, and of each case that is not good its tag, message and type."""
+    suite = ElementTree.fromstring(junit.render(result))[0]
+    found = {
+        f"{case.attrib['classname']} {case.attrib['name']}": (child.tag, child.get("message"), child.get("type"))
+        for case in suite
+        for child in case
+    }
+    return suite.attrib, found
+
+
+def test_what_failed_is_a_failure_what_is_not_shown_is_skipped_and_a_bad_run_is_an_error() -> None:
+    result = filled(
+        GateResult,
+        runs=[run("VALID", 1.5), run("SUSPECT", None, "late"), run("INVALID", 2.0, "late", "slow"), run("FAILED", 0.25)],
+        objectives=[
+            objective("a", "held"), objective("b", "failed"), objective("c", "not shown", "too few values"),
+            objective("d", "not shown"),
+        ],
+        metrics=[metric("ttft:p50", "held"), metric("ttft:p90", "failed"), metric("ttft:p99", "not shown")],
+    )  # fmt: skip
+    counts, found = cases(result)
+    assert found == {
+        "trueload.measurement runs/INVALID": ("error", "INVALID: late; slow", "INVALID"),
+        "trueload.measurement runs/FAILED": ("error", "FAILED: ", "FAILED"),
+        "trueload.objective b": ("failure", "7 ms [6, 8]", "failed"),
+        "trueload.objective c": ("skipped", "not shown: too few values", None),
+        "trueload.objective d": ("skipped", "not shown: 7 ms [6, 8]", None),
+        "trueload.baseline ttft:p90": ("failure", "+20.0% [+10.0, +30.0], allowed +5%", "failed"),
+        "trueload.baseline ttft:p99": (
+            "skipped", "not shown: +20.0% [+10.0, +30.0], allowed +5%; found from 4.0% on", None
+        ),
+    }  # fmt: skip
+    assert {name: counts[name] for name in ("tests", "failures", "errors", "skipped", "time")} == {
+        "tests": "11", "failures": "2", "errors": "2", "skipped": "3", "time": "3.750"
+    }  # fmt: skip
+
+
+def test_what_xml_cannot_hold_is_replaced() -> None:
+    counts, found = cases(filled(GateResult, runs=[run("FAILED", 1.0, "a\x00b\x1b\ud800c")]))
+    assert counts["tests"] == "1"
+    assert found["trueload.measurement runs/FAILED"][1] == "FAILED: a\ufffdb\ufffd\ufffdc"

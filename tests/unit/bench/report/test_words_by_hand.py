@@ -1,0 +1,251 @@
+"""Single words and numbers of documents, on results made by hand: each by what it must say, whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.documents import comparison, sweep_document, sweep_words
+from bench.documents.calibration_words import cause_sentence
+from bench.documents.charts import Cells, Chart, Line, Panel
+from bench.documents.comparison_document import comparison_document as document_of
+from bench.documents.document import (
+    Block,
+    Cell,
+    Column,
+    Document,
+    DrawnInterval,
+    Findings,
+    Level,
+    Paragraph,
+    Row,
+    Section,
+    Table,
+    TwoTexts,
+)
+from bench.documents.fit_document import fit_document
+from bench.documents.gate_document import gate_document
+from bench.documents.load_curves import build as load_charts
+from bench.records import Outcome
+from bench.report import metric_table, page, plot, text
+from bench.results.certificate import CauseRow
+from bench.results.comparison import ComparedNumber, ComparisonResult
+from bench.results.gate import GateResult
+from bench.results.profile import Profile
+from bench.results.sweep import NUMBERS, SweepContent
+from tests.support.made_records import made_record
+from tests.support.made_summary import made_summary
+from tests.support.rendered import typed_summary
+from tests.support.results import filled
+
+
+def blocks(document: Document) -> list[Block]:
+    return [block for section in document.sections for block in section.blocks]
+
+
+def shown(*made: Block, width: int = 100) -> str:
+    return text.render(Document("t", (), (Section("s", made),)), Level.USUAL, width=width)
+
+
+def compared(**fields: Any) -> ComparedNumber:
+    return filled(ComparedNumber, {"name": "ttft:p90", "title": "TTFT p90", "ratio": True, "margin": 0.05, **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"answer": "differs", "worse": True}, "worse"),
+        ({"answer": "differs", "worse": False}, "better"),
+        ({"answer": "differs", "worse": None}, "differs"),
+        ({"answer": "same within the margin"}, "same"),
+        ({"answer": "not shown", "spread_known": True, "p": 0.0499}, "at margin"),
+        ({"answer": "not shown", "spread_known": True, "p": 0.05}, "not shown"),
+        ({"answer": "not shown", "spread_known": True, "p": None}, "not shown"),
+        ({"answer": "not shown", "spread_known": False, "p": 0.01}, "not shown"),
+        ({"answer": "these two differ"}, "two differ"),
+        ({"answer": None, "missing": "too few values"}, "too few"),
+        ({"answer": None, "missing": None}, "–"),
+    ],
+)  # fmt: skip
+def test_the_answer_of_a_number_is_a_word(fields: dict[str, Any], words: str) -> None:
+    assert comparison.answer_text(compared(**fields)) == words
+
+
+def comparison_of(*knowns: bool | None, versus: int = 1) -> ComparisonResult:
+    rows = [compared(primary=True, spread_known=known, answer="not shown") for known in knowns]
+    sides = [{"name": name, "path": name, "runs": [{"directory": name}]} for name in "ABC"[: versus + 1]]
+    against = [{"a": "A", "b": name, "method": "pairs", "numbers": rows} for name in "BC"[:versus]]
+    return filled(ComparisonResult, kind="runs", margin=0.05, sides=sides, versus=against)
+
+
+@pytest.mark.parametrize(
+    ("knowns", "two", "several"),
+    [((False,), True, False), ((False, None), True, False), ((False, True), True, True), ((True,), False, True),
+     ((None,), False, True)],
+)  # fmt: skip
+def test_a_comparison_explains_the_answers_that_it_can_have(
+    knowns: tuple[bool | None, ...], two: bool, several: bool
+) -> None:
+    tables = (block for block in blocks(document_of(comparison_of(*knowns))) if isinstance(block, Table))
+    notes = " ".join(note for table in tables for note in table.notes)
+    assert ("two differ: " in notes, "at the margin: " in notes) == (two, several)
+
+
+def test_a_comparison_names_its_sides_where_there_are_more_than_two_and_says_that_nothing_else_differs() -> None:
+    for versus, titles in ((1, set[str]()), (2, {"B against A", "C against A"})):
+        document = document_of(comparison_of(True, versus=versus))
+        assert {section.title for section in document.sections} - {""} == titles
+        (same,) = (block for block in blocks(document) if isinstance(block, Paragraph))
+        assert same.text == "Configuration, versions, machine and server are the same."
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        ({"metric": "chunks", "size": -1234.0, "cause": "chunks are lost"}, "chunks are lost (-1,234 in all)"),
+        ({"metric": "requests", "size": 1234.0, "cause": "confused"}, "confused (1,234 requests)"),
+        ({"metric": "arrivals", "size": 0.5, "cause": "a slip"},
+         "arrivals are up to +0.500 ms off the drawn plan; likely cause: a slip"),
+        ({"metric": "requests_per_s", "size": -2.0, "cause": "c"}, "requests/s is -2.000 off; likely cause: c"),
+        ({"metric": "ttft_ms", "stat": "p50", "unit": "ms", "size": 1.5, "cause": "c"},
+         "TTFT is +1.500 ms off at median; likely cause: c"),
+    ],
+)  # fmt: skip
+def test_a_cause_is_said_with_its_size(cause: dict[str, Any], sentence: str) -> None:
+    assert cause_sentence(filled(CauseRow, cause)) == sentence
+
+
+def sweep(name: str | None, load: float = 8.0, **knee: Any) -> SweepContent:
+    number = {"value": 20.0, "low": 18.0, "high": 22.0}
+    point = {"load": load, "status": "VALID", "usable": True, "runs": 1, "usable_runs": 1,
+             "numbers": dict.fromkeys(NUMBERS, number)}  # fmt: skip
+    config = {} if name is None else {"name": name}
+    more = {"knee": knee} if knee else {}
+    return filled(SweepContent, kind="concurrency", unit="users", config=config, points=[point], **more)
+
+
+def test_sweeps_are_named_by_their_runs_by_their_place_or_by_a_number() -> None:
+    names = sweep_document.names_of
+    assert names([sweep("a"), sweep("b")], ["x", "y"]) == ["a", "b"]
+    assert names([sweep("a"), sweep("a")], ["x", "y"]) == ["x", "y"]
+    assert names([sweep("a"), sweep("a")], []) == ["a 1", "a 2"]
+    assert names([sweep(None), sweep("")], []) == ["sweep 1", "sweep 2"]
+    assert names([sweep(None)], ["x"]) == ["sweep"]
+
+
+def test_ninety_percent_of_a_ceiling_is_reached_at_nine_times_the_load_of_its_half() -> None:
+    """x / (x + h) is 0.9 where x is 9 h."""
+    content = sweep("a", load=90.0, half_at=5.0, ceiling=100.0)
+    assert content.knee is not None
+    assert sweep_words.ninety_percent(content, content.knee) == "45"
+    beyond = sweep("a", load=44.0, half_at=5.0, ceiling=100.0)
+    assert sweep_words.ninety_percent(beyond, content.knee) == f"{sweep_words.BEYOND} 44"
+
+
+def test_the_interval_of_one_sweep_is_drawn_dashed_and_without_a_legend_and_of_two_stays_hidden() -> None:
+    for sweeps, hidden in (([sweep("a")], False), ([sweep("a"), sweep("b")], True)):
+        chart = next(chart for chart in load_charts(sweeps, ["a", "b"]) if chart.key == "throughput")
+        edges = [line for line in chart.panels[0].lines if "95%" in line.name]
+        assert [line.name.rpartition(" ")[2] for line in edges] == ["low", "high"] * len(sweeps)
+        assert [list(line.values) for line in edges[:2]] == [[18.0], [22.0]]
+        assert {(line.dashed, line.hidden, line.in_legend, line.over_gaps) for line in edges} == {
+            (True, hidden, False, True)
+        }
+
+
+def test_a_gate_that_shows_nothing_says_which_change_it_would_find_and_in_which_direction() -> None:
+    rows = [
+        {"name": name, "title": name, "verdict": "not shown", "ratio": True, "higher_is_worse": worse, "change": 0.0,
+         "low": -0.1, "high": 0.1, "seen_from": 0.125, "margin": 0.05}
+        for name, worse in (("TTFT p90", True), ("Requests/s", False))
+    ]  # fmt: skip
+    found = blocks(gate_document(filled(GateResult, metrics=rows, counts={"failed": 0, "held": 0, "not shown": 2})))
+    assert [finding.text for block in found if isinstance(block, Findings) for finding in block.sentences] == [
+        "TTFT p90: not shown; these runs find a change of +12.5% or more in four gates of five",
+        "Requests/s: not shown; these runs find a change of -12.5% or more in four gates of five",
+    ]
+
+
+def test_the_residuals_of_a_fit_name_the_decodes_of_a_step() -> None:
+    sizes = [(1, 1), (1, 2), (4, 7)]
+    residuals = [{"least_decodes": least, "most_decodes": most, "rows": 5} for least, most in sizes]
+    profile = filled(Profile, engine="batching", fit={"residuals": residuals}, limits={}, coefficients={}, decode=[])
+    (table,) = (b for b in blocks(fit_document(profile)) if isinstance(b, Table) and b.title == "Measured less fitted")
+    assert [row.cells[0].text for row in table.rows] == ["1", "1-2", "4-7"]
+
+
+def test_an_interval_on_an_axis_is_placed_in_percent_and_never_too_narrow_to_see() -> None:
+    drawn = DrawnInterval(low=-0.1, middle=0.0, high=0.1, margin=0.05, reach=0.3)
+    assert [drawn.place(value) for value in (-0.3, -0.1, 0.0, 0.1, 0.9)] == [0.0, 33.33, 50.0, 66.67, 100.0]
+    assert (drawn.wide(-0.1, 0.1), drawn.wide(0.0, 0.001)) == (33.34, 0.6)
+
+
+def test_two_texts_show_where_they_begin_to_differ() -> None:
+    common = "x" * 50
+    short, long = common + "a" * 160, common + "b" * 161
+    lines = shown(TwoTexts("two", ("one", "other"), (short, long), 50), width=1000)
+    said = " ".join(lines.split())
+    assert f"one: …{'x' * 40}»{'a' * 160}«" in said.replace(" ", "").replace("one:", "one: ")
+    assert f"other:…{'x' * 40}»{'b' * 160}…" in said.replace(" ", "")
+    whole = " ".join(shown(TwoTexts("two", ("one", "other"), ("same", "same"), None), width=100).split())
+    assert whole.endswith("one: same other: same")
+    assert "»" not in whole
+
+
+def test_a_line_below_the_cells_is_left_out_unless_a_number_has_it() -> None:
+    def table(*below: tuple[str, ...]) -> Table:
+        cells = (Cell("TTFT", below=("not a number's",)), *(Cell("7", below=of) for of in below))
+        return Table("t", (Column("m"), *(Column("n") for _ in below)), (Row(cells),), ("average",), beside=True)
+
+    assert "average" in shown(table(("5",)))
+    assert "average" not in shown(table(()))
+
+
+def test_a_heat_map_without_rows_still_has_an_axis() -> None:
+    def drawn(*columns: tuple[int, ...]) -> plot.Plot:
+        cells = Cells(columns, ((0.0, "0"), (1.0, "1")))
+        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", (), cells=cells),))
+        return plot.draw(chart, chart.panels[0])
+
+    assert [drawn(*columns).top for columns in ((), ((),), ((1,),), ((1, 0, 2),))] == [1, 1, 1, 3]
+
+
+def test_a_legend_has_the_drawn_lines_that_may_be_in_it() -> None:
+    def legend(*lines: Line) -> list[str]:
+        chart = Chart("k", "t", "m", "x", [0.0], (0.0, 1.0), ["a"], (), 1, (Panel("u", lines),))
+        (panel,) = page.chart_view(chart)["panels"]
+        return [line.name for _, line in panel["legend"]]
+
+    plain, other = Line("a", [1.0]), Line("b", [1.0])
+    assert legend(plain, other) == ["a", "b"]
+    assert legend(plain, other, Line("c", [1.0], hidden=True), Line("d", [1.0], in_legend=False)) == ["a", "b"]
+    assert legend(plain, Line("d", [1.0], in_legend=False)) == []
+
+
+def test_the_table_for_other_tools_has_the_share_of_the_cache_and_the_errors_of_each_part_where_they_are_known() -> (
+    None
+):
+    said: dict[str, Any] = {"server_queue_ms": 1.0, "server_prefill_ms": 2.0, "draft_tokens": 4, "accepted_tokens": 3}
+    rows = {
+        cached: {row["metric"]: row for row in metric_table.rows(typed_summary(made_summary([record])))}
+        for cached, record in (
+            (None, made_record(**said)),
+            (0, made_record(input_tokens=0, cached_tokens=0, **said)),
+            (5, made_record(input_tokens=20, cached_tokens=5, **said)),
+        )
+    }
+    assert "cached_share" not in rows[None]
+    assert "cached_share" not in rows[0], "0 of 0 is no share"
+    assert rows[5]["cached_share"]["mean"] == 0.25
+    several = [
+        made_record(0, model="a"), made_record(1, model="a", outcome=Outcome.RESET), made_record(2, model="b"),
+        made_record(3, model="b"), made_record(4, model="b", outcome=Outcome.RESET),
+    ]  # fmt: skip
+    table = metric_table.rows(typed_summary(made_summary(several, models=("a", "b"))))
+    found = {
+        row["metric"]: (row["values"], row["mean"]) for row in table if str(row["metric"]).startswith("error_rate")
+    }
+    assert found == {
+        "error_rate": (5, 0.4), "error_rate{model=a}": (2, 0.5), "error_rate{model=b}": (3, pytest.approx(1 / 3))
+    }  # fmt: skip
