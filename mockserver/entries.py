@@ -46,6 +46,8 @@ class RequestContext:
     """The kind of probe that it asks. None if it asks none."""
     choice_plans: list[Plan] = field(default_factory=list)
     """The plans of all choices, if the reply has several."""
+    of_any: bool = False
+    """Whether it asks for no text: its response has a first byte, and no chunks or tokens."""
 
 
 def entry_of_refusal(context: RequestContext, refusal: Refusal, sent_ns: int | None) -> LedgerEntry:
@@ -84,6 +86,7 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         finished = "abort"
     elif reply.writer.failed:
         finished = "error"
+    chunks = not context.of_any
     return LedgerEntry(
         id=context.arrival.id,
         index=context.arrival.index,
@@ -91,12 +94,13 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         received_ns=context.received_ns,
         handled_ns=context.handled_ns,
         plan=context.plan if context.inputs is None else replace(context.plan, output_tokens=0),
-        write_ns=reply.write_ns,
-        chunk_tokens=reply.chunk_tokens,
-        chunk_kind="".join(reply.chunk_kinds),
-        blocked=reply.blocked,
+        write_ns=reply.write_ns if chunks else [],
+        chunk_tokens=reply.chunk_tokens if chunks else [],
+        chunk_kind="".join(reply.chunk_kinds) if chunks else "",
+        blocked=reply.blocked if chunks else [],
+        first_ns=None if chunks else reply.head_ns,
         end_ns=reply.end_ns,
-        input_tokens=context.count.tokens,
+        input_tokens=context.count.tokens if chunks else None,
         inputs=context.inputs,
         output_tokens=reply.tokens_out if context.inputs is None else 0,
         finished=finished,

@@ -185,15 +185,18 @@ class Intake:
         body: bytes,
         context: RequestContext,
         require_key: Callable[[Request, MockConfig], None] = require_key,
+        *,
+        reads_body: bool = True,
     ) -> tuple[ConfigVersion, dict[str, Any]]:
-        """The configuration version that the request keeps to its end, and its body as JSON. Raises Refusal."""
+        """The configuration version that the request keeps to its end, and its body as JSON (empty unless it `reads_body`).
+        Raises Refusal."""
         if self.draining:
             raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
         version = self.settings.current
         context.version = version.number
         require_key(request, version.config)
         models = version.config.models
-        row = openai.parse_body(body, *models)
+        row = openai.parse_body(body, *models) if reads_body else {}
         context.model = models[0] if row.get("model") is None else row["model"]
         context.other_name = context.model != models[0]
         return version, row

@@ -114,13 +114,20 @@ def main() -> int:
         default="text",
         help="text, embeddings or scores of documents (default: text)",
     )
+    parser.add_argument("--gguf", type=Path, help="serve this model, whose answers mean something, and make none")
+    parser.add_argument(
+        "--without-continuous-batching", action="store_true", help="take a new request between batches only"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
-        model = Path(folder) / "random-llama.gguf"
-        print("making a random model", file=sys.stderr, flush=True)
-        write_model(model, given.context)
+        model = given.gguf
+        if model is None:
+            model = Path(folder) / "random-llama.gguf"
+            print("making a random model", file=sys.stderr, flush=True)
+            write_model(model, given.context)
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(model)
+        parameters.cont_batching = not given.without_continuous_batching
         parameters.model_alias = {"random-llama"}
         parameters.port = given.port
         parameters.hostnames = ["127.0.0.1"]

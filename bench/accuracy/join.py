@@ -56,9 +56,10 @@ arrives.) A reply that never began is a reset, unless the client gave up first."
 
 HTTP = "http"
 """The endpoint of any HTTP service: nothing is read of a response but when it came, and nobody counts tokens."""
-_WITH_A_LAST_EVENT = frozenset({"messages", "responses"})
-"""Endpoints whose streams end with an event of their own, and whose errors are named beside their data: a stream without the
-one is cut off, and the others are read even behind an event that is not JSON."""
+_NAMES_ERRORS = frozenset({"messages", "responses"})
+"""Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
+_WITH_A_LAST_EVENT = _NAMES_ERRORS | {"ollama", "ollama-generate", "tgi"}
+"""Endpoints whose streams end with an event of their own, without which they are cut off."""
 
 UNTRUE_USAGE = frozenset({"usage_wrong"})
 """Faults that make the server's token count wrong. The client has no other count, so these differences are not its fault."""
@@ -105,7 +106,7 @@ def expected_outcome(line: Mapping[str, Any], endpoint: str = "chat") -> Outcome
         return Outcome.LOST_RESPONSE if lost else Outcome.HTTP_ERROR
     struck = faults_of(line)
     if endpoint in _WITH_A_LAST_EVENT and line["write_ns"]:
-        if "error_in_stream" in struck:
+        if endpoint in _NAMES_ERRORS and "error_in_stream" in struck:
             struck -= {"malformed"}
         if "no_done" in struck:
             struck |= {"truncate"}
@@ -235,6 +236,8 @@ class Join:
             return
         here["bytes received"] += record.bytes_received
         there["bytes received"] += line["bytes_out"]
+        if pair.endpoint == HTTP:
+            return
         here["chunks"] += len(record.chunk_ns)
         there["chunks"] += len(line["write_ns"])
         if off := len(record.chunk_ns) - len(line["write_ns"]):

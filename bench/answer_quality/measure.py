@@ -27,6 +27,7 @@ from bench.statistics.paired_shares import ALPHA, Decision
 
 _SAID = {"alone": "each probe alone", "loaded": "the same probes under load", "back": "each probe alone again"}
 _UNUSABLE = ("INVALID", "FAILED")
+_LONGEST_WHY = 200
 _SAME_SETTINGS = ("url", "seed", "probes", "check_answers", "model", "endpoint", "mode", "concurrency", "rate", "steps")
 """Settings in which a series that goes on must not differ."""
 
@@ -65,7 +66,10 @@ def measure(plan: Plan, series: RunSeries, *, resume: bool = False) -> QualityRe
     runs = plan.runs(series.path)
 
     def make(name: str) -> _Made:
-        made = series.make(name, runs[name], before=f"{name}: {_SAID[name]}", again=f"{name}: measured already")
+        requests = "" if name == "loaded" else f", {runs[name].requests:,} requests one after another"
+        made = series.make(
+            name, runs[name], before=f"{name}: {_SAID[name]}{requests}", again=f"{name}: measured already"
+        )
         return _made(name, made.result, plan.probes)
 
     def write_file(made: Sequence[_Made], end: End | None) -> None:
@@ -176,7 +180,8 @@ def _notes(plan: Plan, made: Sequence[_Made]) -> list[str]:
             )
     for row in made:
         if row.run.failed:
-            notes.append(f"{row.run.name}: {row.run.failed} probes failed, and count nowhere; its report says why")
+            failed = f"{row.run.failed} probe{'' if row.run.failed == 1 else 's'} failed"
+            notes.append(f"{row.run.name}: {failed}, and count nowhere: {(row.kept.why or '')[:_LONGEST_WHY]}")
         if row.run.status in _UNUSABLE:
             notes.append(
                 f"{row.run.name} is {row.run.status}: {row.run.reasons[0] if row.run.reasons else 'no reason'}"

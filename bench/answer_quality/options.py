@@ -23,8 +23,8 @@ DEFAULT_ALONE = 2
 MOST_ALONE = 100
 OPTIONS = (
     Option("share", "SHARE", f"share of the loaded run's requests that are probes (default: {DEFAULT_SHARE[:-1]}%%)"),
-    Option("alone", "N", f"how often each probe is asked alone before the load (default: {DEFAULT_ALONE}; 2 or more)"),
-    Option("margin", "P", f"a smaller change of a share of answers is no change (default: {MARGIN * 100:g}%%)"),
+    Option("alone", "N", f"how often to ask each probe alone before the load (default: {DEFAULT_ALONE}; 2 or more)"),
+    Option("margin", "P", f"a smaller change of a share of answers counts as none (default: {MARGIN * 100:g}%%)"),
 )
 ANSWERED = {
     "check_answers": "--share says how many requests are probes",

@@ -76,14 +76,17 @@ class _Line(msgspec.Struct):
     outcome: Outcome
     probe: int | None = None
     answer: StoredAnswer | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswers:
-    """The answers of a run after its warm-up, in the order of its records. `failed`: probes that were not answered."""
+    """The answers of a run after its warm-up, in the order of its records. `failed`: probes that were not answered, and `why`
+    the first of them was not."""
 
     answers: Sequence[KeptAnswer] = ()
     failed: int = 0
+    why: str | None = None
 
     @property
     def probes(self) -> int:
@@ -102,7 +105,7 @@ class KeptAnswers:
 def read_answers(directory: RunDirectory, probes: int) -> KeptAnswers:
     """The answers that a run stored. `probes`: how many are in its set. Raises RecordError if a line is damaged."""
     decoder = msgspec.json.Decoder(_Line)
-    answers, failed = [], 0
+    answers, failures = [], []
     for path, number, line in _lines(directory):
         try:
             row = decoder.decode(line)
@@ -114,8 +117,8 @@ def read_answers(directory: RunDirectory, probes: int) -> KeptAnswers:
             place = None if row.probe is None else row.probe % probes
             answers.append(KeptAnswer(row.id, place, _answer_of(row.answer), row.answer.limited))
         elif row.probe is not None and row.outcome not in (Outcome.INTERRUPTED, Outcome.DROPPED):
-            failed += 1
-    return KeptAnswers(answers, failed)
+            failures.append(row.outcome.value if row.error is None else f"{row.outcome.value}: {row.error}")
+    return KeptAnswers(answers, len(failures), failures[0] if failures else None)
 
 
 def _lines(directory: RunDirectory) -> Iterator[tuple[str, int, bytes]]:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 import orjson
@@ -21,6 +21,7 @@ from bench.clock import clock_identity
 from bench.config import RunConfig
 from bench.documents.calibration_sweep_document import calibration_sweep_document, progress_line
 from bench.endpoints import urls
+from bench.endpoints.choice import endpoint_of
 from bench.errors import Exit
 from bench.evaluate import Result
 from bench.load_test import run
@@ -44,6 +45,8 @@ SLOW_READER_ID = f"{PROBE}slow-reader"
 _SLOW_READER_TOKENS = 40_000
 """About 8 MB: more than a sender's buffer may grow to on Linux (4 MiB, tcp_wmem)."""
 _PAUSE_S = 1.0
+ANY_PATH = "/any"
+"""Where the mock answers as any HTTP service."""
 _RECEIVE_BYTES = 4_096
 
 
@@ -71,12 +74,15 @@ def calibrate(
             mock.end_with_ledger(directory.path / LEDGER)
             directory.write(MOCK, orjson.dumps({"clock": "shared", "truth": truth}))
 
-        return run(config_at(mock.url), command=command, observer=observer, before_evaluation=add_ledger)
+        place = mock.url if endpoint_of(planned).path else mock.url + ANY_PATH
+        return run(config_at(place), command=command, observer=observer, before_evaluation=add_ledger)
 
 
 def calibrate_at(config: RunConfig, *, command: Sequence[str] = (), observer: Observer) -> Result:
     """Measure a mock that already runs, here or on another machine. Raises TargetError if there is none."""
     base_url = urls.models_url(config.url).removesuffix("/v1/models")
+    if not endpoint_of(config).path:
+        base_url = urlunsplit((*urlsplit(config.url)[:2], "", "", ""))
     wait_until_ready(config, observer)
     before = remote.truth_of(base_url)
     shared = remote.same_clock(before.get("clock"), clock_identity())

@@ -35,7 +35,7 @@ examples:
   python -m bench compare --run before.yaml after.yaml --pairs 5 --out runs/compared
   python -m bench compare runs/compared      # again, from the runs that --run made
 
-exit status: 0 compared, whatever differs; 2 wrong usage, or the sides cannot be compared; 3 a side is INVALID; 4 a side's
+exit status: 0 compared, even if sides differ; 2 wrong usage, or the sides cannot be compared; 3 a side is INVALID; 4 a side's
              target failed; 70 a defect of Trueload
 """
 

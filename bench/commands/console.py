@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from bench.config.flags import Parser
 from bench.console.address import door, forget, keep, read, urls_of
 from bench.console.app import create_app
+from bench.console.people import Proxy, proxy_of
 from bench.console.security import Keys, is_loopback, token_problem
 from bench.console.service import Console
 from bench.console.serving import Tls, configured, serve
@@ -36,18 +37,19 @@ def main(argv: Sequence[str]) -> int:
     if not given.port.isdecimal() or int(given.port) > 65535:
         raise UsageError(f"--port must be from 0 to 65535 (given: {given.port!r})")
     token, read_token, tls = _token(given), _read_token(given), _tls(given)
+    proxy = proxy_of(given.trusted_proxy, given.trust_user_header)
     own = Path(given.runs) / OWN_FOLDER
     make_directory("--runs", own)
     with held_alone(own) as ours:
-        return _serve(given, Keys(token, read_token), tls) if ours else _other_console(given)
+        return _serve(given, Keys(token, read_token), tls, proxy) if ours else _other_console(given)
 
 
-def _serve(given: Namespace, keys: Keys, tls: Tls | None) -> int:
+def _serve(given: Namespace, keys: Keys, tls: Tls | None, proxy: Proxy | None) -> int:
     listening = _listen(given.host, int(given.port))
     port = listening.getsockname()[1]
     console = Console(Path(given.runs), key_env=given.key_env, allow_local_data=given.allow_local_data)
     public, private = urls_of(given.host, port, keys.token, tls=tls is not None)
-    app = create_app(console, keys, host=given.host, port=port, tls=tls is not None)
+    app = create_app(console, keys, host=given.host, port=port, tls=tls is not None, proxy=proxy)
     keep(console.runs, private)
 
     def ready() -> None:
@@ -95,6 +97,14 @@ def _parser() -> Parser:
         "--read-token",
         metavar="T",
         help="a second token, whose holders may only look (default: TRUELOAD_READ_TOKEN, or none)",
+    )
+    parser.add_argument(
+        "--trust-user-header",
+        metavar="NAME",
+        help="the header in which --trusted-proxy names the user, such as X-Forwarded-User: shown with what was done",
+    )
+    parser.add_argument(
+        "--trusted-proxy", metavar="ADDR", help="the address, or the network, of a reverse proxy that lets users in"
     )
     parser.add_argument("--tls-cert", metavar="FILE", help="serve https:// with this certificate (PEM)")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (default: in the same file)")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from bench.release_gate.gate import Gate
 
 ABOUT = """\
-Holds runs to objectives (--slo) and to earlier runs (--baseline). It fails only on what is shown: the whole interval of an
-objective is beyond its limit, or a number got worse than the baseline, significantly and by more than the margin.
+Checks runs against objectives (--slo) and earlier runs (--baseline). It fails only if the runs show it: the whole interval
+of an objective is beyond its limit, or a number got worse than the baseline, significantly and by more than the margin.
 """
 
 EXAMPLES = """\
@@ -42,8 +42,8 @@ examples:
   python -m bench gate runs/ci --baseline baseline.json --junit gate.xml --summary "$GITHUB_STEP_SUMMARY"
   python -m bench gate runs/main --baseline baseline.json --update      # add these runs to the baseline, or begin it
 
-exit status: 0 held, or not shown; 1 failed (--strict: or not shown); 2 wrong usage, or not to be compared; 3 INVALID;
-             4 the target failed; 70 a defect of Trueload
+exit status: 0 held, or not shown; 1 failed (--strict: or not shown); 2 wrong usage, or the runs cannot be compared;
+             3 INVALID; 4 the target failed; 70 a defect of Trueload
 """
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bench.config import Settings, read_yaml, renamed, resolve, values
 from bench.config.flags import Parser, add_fields, parse
-from bench.endpoints import urls
+from bench.endpoints import choice
 from bench.errors import UsageError
 from bench.modes.interface import flag
 from bench.run_files.writable import refuse_directory
@@ -96,7 +96,7 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
     url = str(flags.get("url", settings.get("url", "")))
     credentials = "@" in url.partition("://")[2].partition("/")[0]
-    variable = urls.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
+    variable = choice.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
     notes = [*renamed.notes(flags), *(renamed.notes(settings, file.name) if file.name else ())]
     notes += _stripped(flags, settings, file.name)
     if "api_key" not in flags and "api_key" not in settings and not credentials and os.environ.get(variable):

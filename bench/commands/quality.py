@@ -43,9 +43,11 @@ exit status: 0 no fault is shown to be more frequent under load, 1 one is, or th
 def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     parser = run_parser("quality", ABOUT, EXAMPLES, ("details",), tuple(ANSWERED))
-    resuming = Option("resume", "DIR", "go on with the series in this directory, with the same flags")
+    resuming = Option("resume", "DIR", "continue the series in this directory, with the same flags")
     add_options(parser, "which answers", (*OPTIONS, resuming))
-    parser.add_argument("--strict", action="store_true", help="fail what is not shown, and a text that changes")
+    parser.add_argument(
+        "--strict", action="store_true", help="also fail if something is not shown, or if a text changes"
+    )
     flags, problems = parse_flags(parser, argv)
     strict = bool(flags.pop("strict", False))
     resume = flags.pop("resume", None)

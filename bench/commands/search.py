@@ -36,7 +36,7 @@ examples:
     python -m bench search --url http://127.0.0.1:8000 --load concurrency --slo "tpot:p90<40ms" --budget 3m
   does it hold 20 a second? exit 1 if that is not 95% sure
     python -m bench search --url http://127.0.0.1:8000 --slo "ttft:p99<500ms" --require 20
-  go on where a search ended, with more time
+  continue a search, with more time
     python -m bench search --resume runs/20260102T030405-search --budget 1h
 
 objectives that can be searched for: METRIC:p50...p999<LIMIT, METRIC:mean<LIMIT, tps:p50>LIMIT, error_rate<1%

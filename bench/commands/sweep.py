@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bench.config import RunConfig
 
 ABOUT = """\
-Sends the same workload at several loads, one after the other, each as a run of its own. Draws throughput and latencies over
-the load, and says where more load stops giving more throughput.
+Sends the same workload at several loads, one after the other, each as a separate run. Draws throughput and latencies over
+the load, and finds where more load gives no more throughput.
 """
 
 EXAMPLES = """\

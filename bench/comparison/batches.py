@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
+from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import RequestValues
 from bench.comparison.sides import MeasuredRun
 from bench.metrics.quantile import QUANTILES, quantile
@@ -64,13 +64,17 @@ def _series(number: Number, summary: RunSummary, values: RequestValues) -> Seque
     """What is cut into batches, in order: values of requests, or what came in each step of the steady window."""
     if number is ERRORS:
         return values.failed
-    if number is OUTPUT or number is INPUTS:
+    of_inputs = number is INPUTS or (number is REQUESTS and summary.inputs is not None)
+    if number is OUTPUT or of_inputs:
         series, window = summary.series, summary.window
         start_s, end_s = window.start_s, window.end_s
         if start_s is None or end_s is None:
             return []
         step = series.step_s
-        inside = zip(series.t_s, (series.output_tokens if number is OUTPUT else series.inputs) or (), strict=True)
+        amounts = series.output_tokens if number is OUTPUT else series.inputs
+        if number is REQUESTS:
+            amounts = series.completed
+        inside = zip(series.t_s, amounts or (), strict=True)
         return [n / step for at, n in inside if start_s <= at and at + step <= end_s]
     return values.metrics.get(number.metric) if number.stat in ("mean", *QUANTILES) else None
 

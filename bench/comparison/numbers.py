@@ -69,14 +69,17 @@ TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft"
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
 INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
 """Stands for OUTPUT where replies are no generated text."""
+INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
+REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
+"""Stands for INPUTS where nobody counts tokens: an input is a request."""
 ERRORS = Number("error_rate", None, "Error rate", "share", higher_is_worse=True)
 
 _EXPLORED = (
     *(_latency(metric, stat) for metric in ("ttft", "tpot", "itl", "e2el") for stat in ("mean", "p50", "p90", "p99")),
     *(_latency(metric, stat) for metric in ("ttft_from_intended", "e2el_from_intended") for stat in ("p50", "p99")),
-    Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False),
+    REQUESTS,
     Number("total_tokens_per_s", None, "Total tokens/s", "1/s", higher_is_worse=False),
-    Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False),
+    INPUT_TOKENS,
     Number("goodput", None, "Goodput, share", "share", higher_is_worse=False),
     Number("accuracy", None, "Right answers", "share", higher_is_worse=False),
     Number("consistency", None, "Same text each time", "share", higher_is_worse=False),
@@ -91,7 +94,15 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
     """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed, and
     inputs for output tokens where replies are no generated text."""
     latencies = [number for number in (TTFT, TPOT) if known(number)]
-    return [*(latencies if TTFT in latencies else [E2EL, *latencies]), INPUTS if known(INPUTS) else OUTPUT, ERRORS]
+    delivered = INPUTS if known(INPUTS) else OUTPUT
+    if _of_requests(known):
+        delivered = REQUESTS
+    return [*(latencies if TTFT in latencies else [E2EL, *latencies]), delivered, ERRORS]
+
+
+def _of_requests(known: Callable[[Number], bool]) -> bool:
+    """Whether nobody counts tokens, of inputs either."""
+    return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:
@@ -104,4 +115,5 @@ def gated(known: Callable[[Number], bool]) -> list[Number]:
 
 def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:
     """All other numbers that are known of every run."""
-    return [number for number in _EXPLORED if number not in decided and known(number)]
+    first_byte = [_latency("ttfb", stat) for stat in ("p50", "p90", "p99")] if _of_requests(known) else []
+    return [number for number in (*first_byte, *_EXPLORED) if number not in decided and known(number)]

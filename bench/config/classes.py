@@ -13,6 +13,7 @@ from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
+from bench.endpoints import ENDPOINTS
 from bench.metrics import objectives
 from bench.modes.interface import inputs_of
 from bench.traffic.classes import TrafficClass, TrafficMix, readable
@@ -82,6 +83,9 @@ def _together(run: Settings, made: Settings, mode: str, one: TrafficClass, mix: 
     ]
     if inputs_of(made) != inputs_of(run):
         problems.append("endpoint: one run cannot mix endpoints with and without generated text")
+    if given.get("endpoint") not in (None, *ENDPOINTS):
+        known = ", ".join(ENDPOINTS)
+        problems.append(f"endpoint: a class has one of {known}; a file or a package is for the whole run")
     if not mix.rates:
         problems += [f"{key} needs a class with a rate, and this one has a share" for key in _OF_RATES if key in given]
     problems += [

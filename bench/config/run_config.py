@@ -16,7 +16,8 @@ from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
 from bench.config.values import DEFAULT_PROBES
 from bench.endpoints import DEFAULT, urls
-from bench.endpoints.choice import endpoint_of
+from bench.endpoints.choice import content_of, endpoint_of
+from bench.endpoints.definition import is_file
 from bench.errors import UsageError
 from bench.metrics import objectives
 from bench.metrics.objectives import Objective
@@ -282,10 +283,12 @@ def complete(settings: Settings) -> RunConfig:
         settings = settings.model_copy(update={"duration": DEFAULT_CAP_S})
     named = urls.endpoint_of(settings.url)
     filled: dict[str, Any] = {"mode": name, **mode.defaults(settings)}
+    if settings.api is None and settings.endpoint is not None and is_file(settings.endpoint):
+        filled["api"] = content_of(settings)
     if settings.endpoint is None:
         filled["endpoint"] = DEFAULT if named is None else named
     inputs_are, mix = inputs_of(settings), settings.traffic
-    if inputs_are is not None:
+    if not endpoint_of(settings).streams:
         filled["stream"] = False
     if mix is None:
         filled |= _lengths(settings, inputs_are)

@@ -10,13 +10,14 @@ from bench.config.run_config import SECRETS
 from bench.config.sentences import sentences
 from bench.config.settings import Settings
 
-_OF_FILES = frozenset({"ca_file", "dataset", "mix", "tokenizer", "tools"})
+_OF_FILES = frozenset({"body", "body_template", "ca_file", "dataset", "mix", "tokenizer", "tools"})
 """Files of then, which may be gone, and need not be there."""
 
 
 def wrong_values(config: Mapping[str, object], where: str) -> Iterator[str]:
     """A sentence for each setting that could not have been given. `where` begins it."""
-    for name in [name for name in config if name in Settings.model_fields and name not in SECRETS | _OF_FILES]:
+    unchecked = SECRETS | _OF_FILES | (frozenset() if config.get("api") is None else {"endpoint"})
+    for name in [name for name in config if name in Settings.model_fields and name not in unchecked]:
         if config[name] is None and Settings.model_fields[name].default is None:
             continue  # It was not given.
         try:

@@ -13,7 +13,7 @@ from bench.metrics import objectives, precision
 _OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "store_texts")
 """Settings about generated text."""
 _OF_PROMPTS = (
-    *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer", "check_usage",
+    *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer",
     "extra_body", "model", "images", "prompt_ids", "stream", "websocket",
 )  # fmt: skip
 """Settings about prompts or models, which requests of any HTTP service have none of."""
@@ -41,6 +41,8 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
         for key in _OF_PROMPTS
         if key in given and getattr(settings, key) is not None
     ]
+    if settings.mix is not None:
+        found.append("--mix: a class of traffic has prompts, and --endpoint http has none: name the requests of a file")
     bodies = [key for key in ("body", "body_template") if getattr(settings, key) is not None]
     if len(bodies) == 2:
         found.append("--body and --body-template cannot be combined: use only one of them")

@@ -21,11 +21,20 @@ from starlette.types import ASGIApp
 from bench.console import api, pages
 from bench.console.errors import ConsoleError, DiskProblem, NotFound, Refused
 from bench.console.pages.site import Site
+from bench.console.people import Proxy
 from bench.console.security import Guard, Keys
 from bench.console.service import Console
 
 
-def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: int = 0, tls: bool = False) -> ASGIApp:
+def create_app(
+    console: Console,
+    keys: Keys,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: bool = False,
+    proxy: Proxy | None = None,
+) -> ASGIApp:
     """The console as an ASGI application. Its queue is looked after for as long as it lives."""
 
     @asynccontextmanager
@@ -60,7 +69,7 @@ def create_app(console: Console, keys: Keys, *, host: str = "127.0.0.1", port: i
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OSError, _answer_disk)
     app.add_exception_handler(sqlite3.Error, _answer_disk)
-    return Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls)
+    return Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls, proxy=proxy)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:

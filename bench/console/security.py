@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.console.guesses import Guesses
+from bench.console.people import USER, Proxy
 from bench.rng import secret_token
 
 CSRF_FIELD, CSRF_HEADER = "csrf", b"x-csrf-token"
@@ -149,9 +150,10 @@ class Guard:
         host: str,
         cookie: str,
         secure: bool = False,
+        proxy: Proxy | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self._secure = secure
+        self._secure, self._proxy = secure, proxy
         self._guesses = Guesses() if say is None else Guesses(say)
         self._app = app
         self._keys = keys
@@ -164,6 +166,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refused, receive = await self._judge(scope, receive)
+        if self._proxy is not None:
+            USER.set(self._proxy.user(_address(scope), scope["headers"]))
         send = _with_headers(send)
         await (self._app if refused is None else refused)(scope, receive, send)
 
@@ -213,7 +217,9 @@ class Guard:
 
     async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
         """The refusal of a token. Returns None for the right one, unless its sender has guessed too often."""
-        clock, sender = LoopClock(), str((scope.get("client") or ("unknown",))[0])
+        clock, sender = LoopClock(), _address(scope)
+        if self._proxy is not None:
+            sender = self._proxy.sender(sender, scope["headers"])
         if locked_ns := self._guesses.locked_ns(sender, clock.now_ns()):
             wait_s = -(-locked_ns // NS_PER_S)
             refused = _refusal(scope, 429, f"too many wrong tokens came from your address: try again in {wait_s} s")
@@ -246,6 +252,11 @@ class Guard:
         session = self._keys.session_of(token)
         reply.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/", secure=self._secure)
         return reply
+
+
+def _address(scope: Scope) -> str:
+    """Where a request comes from."""
+    return str((scope.get("client") or ("unknown",))[0])
 
 
 def _without_token(scope: Scope) -> str:

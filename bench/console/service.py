@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -33,10 +34,11 @@ from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.kinds import KINDS, can_resume
 from bench.console.mock import NAME as MOCK
 from bench.console.mock import BuiltInMock
+from bench.console.people import USER
 from bench.console.plan import Damaged, Plan
 from bench.console.runner import Runner
 from bench.console.set_load import set_load, unit_of
-from bench.console.store import Marks, Store, Target
+from bench.console.store import Act, Marks, Store, Target
 from bench.console.target_keys import KeyVariables, TargetKeys, aimed, origin_of, settings_of, tokenizer_problem
 from bench.console.task import FAILED, KILLED, NOT_STARTED, QUEUED, STOPPED, Task
 from bench.console.tasks import OWN_FOLDER, PID, TASK_NAME, TaskFolder
@@ -141,8 +143,9 @@ class Console:
                 problems.append(("start_at", f"{start_at!r} is no time: write 2026-12-31T18:00"))
         new = _NewTask(kind, given, title, keys, typed, frozenset(typed))
         task = self._made(new, problems)
+        self._note(task.id, "created it")
         try:
-            return self._enqueue(task.id, None, start_at) if start else task
+            return self._enqueue(task.id, None, start_at) if start else self.task(task.id)
         except sqlite3.Error:
             self._unmade(task.id)
             raise
@@ -216,6 +219,7 @@ class Console:
             raise Conflict(f"{_named(task.needs)} was typed in and is in no file: type it again")
         if task.state != QUEUED or start_at is not None:
             self.store.enqueue(name, None if start_at is None else _utc(start_at))
+        self._note(name, "put it into the queue" if task.state != QUEUED else "gave it its secrets")
         self.runner.look()
         return self.task(name)
 
@@ -232,11 +236,24 @@ class Console:
     def stop(self, name: str) -> Task:
         """Drain a task; the second time, cut what is in flight."""
         self.runner.stop(name, self.task(name).state)
+        self._note(name, "stopped it")
         return self.task(name)
 
     def set_load(self, name: str, load: float) -> PresentLoad:
         """Set the users, or the requests per second, of a task that runs. Raises Conflict with the reason."""
-        return set_load(self.folder.directory(name), self.task(name), load)
+        present = set_load(self.folder.directory(name), self.task(name), load)
+        self._note(name, f"set its load to {load:g}")
+        return present
+
+    def history(self, name: str) -> list[Act]:
+        """Who did what with a task. Raises NotFound."""
+        self.folder.directory(name)
+        return self.store.acts(name)
+
+    def _note(self, name: str, what: str) -> None:
+        # A full disk must not undo what was done.
+        with suppress(sqlite3.Error):
+            self.store.note(name, Act(utc_now().isoformat(timespec="seconds"), USER.get(), what))
 
     def load_unit(self, task: Task) -> str | None:
         """The unit of the load of a task. Returns None if the load cannot be set."""
@@ -271,7 +288,8 @@ class Console:
         new = _NewTask(old.kind, settings, old.marks.title, keys, typed, frozenset({*before, *typed}))
         secret = keys is not None or bool(new.typed)
         task = self._made(new, tokenizer_problem(settings) if secret else [])
-        return self.start(task.id) if start and not task.needs else task
+        self._note(task.id, f"made it from {name}")
+        return self.start(task.id) if start and not task.needs else self.task(task.id)
 
     def mark(self, name: str, changes: Mapping[str, Any]) -> Task:
         """Change title, label, note or baseline."""
@@ -285,6 +303,7 @@ class Console:
             text = "" if value is None else str(value).strip()[:MOST_TEXT]
             known[key] = bool(value) if key == "baseline" else text or None
         self.store.mark(name, Marks(**known))
+        self._note(name, f"changed its {', '.join(sorted(changes))}")
         return self.task(name)
 
     def remove(self, name: str, *, files: bool) -> None:
@@ -314,6 +333,7 @@ class Console:
         if name not in self.runner.queue:
             raise Conflict(f"{name} does not wait in the queue")
         self.store.move(name, places)
+        self._note(name, "moved it in the queue")
 
     def compared(
         self, names: Sequence[str], *, by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""

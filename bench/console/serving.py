@@ -39,6 +39,7 @@ def configured(app: ASGIApp, tls: Tls | None = None) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Only --trusted-proxy is believed, by the guard.
         lifespan="on",
         timeout_graceful_shutdown=GRACE_S,
         ssl_certfile=None if tls is None else tls.certificate,

@@ -18,6 +18,7 @@ from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, NotFound, Refused
 from bench.console.form_words import HINTS, label_of, plain
 from bench.console.kinds import KINDS, parted
+from bench.endpoints.definition import is_file
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
 from bench.traffic import classes
@@ -30,7 +31,7 @@ USUAL = (
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
-LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name")
+LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file")
@@ -167,7 +168,8 @@ def check(
 def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | None, str]]:
     """Put the paths of uploaded files in place of their names. A name of none is taken out, and returned as a problem."""
     problems: list[tuple[str | None, str]] = []
-    for name in (*FILES, *FILES_BEHIND_AT):
+    of_api = ("endpoint",) if is_file(str(settings.get("endpoint", ""))) else ()
+    for name in (*FILES, *FILES_BEHIND_AT, *of_api):
         value, at = settings.get(name), "@" if name in FILES_BEHIND_AT else ""
         if value is None or not str(value).startswith(at):
             continue

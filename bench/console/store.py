@@ -24,6 +24,9 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # Tasks have a headline: what was read without it is read again.
     "DELETE FROM seen;",
+    # Who did what, in its order.
+    "CREATE TABLE acts (task TEXT NOT NULL, at TEXT NOT NULL, user TEXT, what TEXT NOT NULL);"
+    "CREATE INDEX acts_of_task ON acts (task);",
 )
 """Each brings a file from the version of its index to the next one. Only append."""
 
@@ -52,6 +55,15 @@ class Target:
     """Names of headers, and of the environment variables that hold their values."""
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What somebody did with a task: when (ISO 8601, UTC), who (None without a proxy that names people), and what."""
+
+    at: str
+    user: str | None
+    what: str
+
+
 class Store:
     """One SQLite file in WAL mode, safe to use from several threads."""
 
@@ -76,6 +88,7 @@ class Store:
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 connection.executescript(f"BEGIN;{script}PRAGMA user_version={number};COMMIT;")
             connection.execute("SELECT count(*) FROM marks, queue, targets, seen").fetchone()
+            connection.execute("SELECT count(*) FROM acts").fetchone()
         except BaseException:
             connection.close()
             raise
@@ -112,6 +125,20 @@ class Store:
                 "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?, ?)",
                 (task, marks.title, marks.label, marks.note, marks.baseline),
             )
+
+    def note(self, task: str, act: Act) -> None:
+        """Add what somebody did with a task."""
+        with self._write() as db:
+            db.execute("INSERT INTO acts VALUES (?, ?, ?, ?)", (task, act.at, act.user, act.what))
+
+    def acts(self, task: str) -> list[Act]:
+        """What was done with a task, in its order."""
+        return [Act(*row) for row in self._rows("SELECT at, user, what FROM acts WHERE task = ? ORDER BY rowid", task)]
+
+    def starters(self) -> dict[str, str]:
+        """Who made each task, where that is known."""
+        made = "what = 'created it' OR what LIKE 'made it from %'"
+        return dict(self._rows(f"SELECT task, user FROM acts WHERE user IS NOT NULL AND ({made})"))
 
     def queue(self) -> list[tuple[str, str | None]]:
         """The tasks that wait, in order, each with the time before which it does not start."""
@@ -168,5 +195,5 @@ class Store:
     def forget(self, task: str, *, marks: bool = True) -> None:
         """Forget a task. Without `marks`, its title, label and note stay, so that it can come back."""
         with self._write() as db:
-            for table in ("marks", "queue", "seen") if marks else ("queue", "seen"):
+            for table in ("marks", "acts", "queue", "seen") if marks else ("queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))

@@ -80,6 +80,8 @@ class Task:
     """Whether it is a search or a sweep that ended too early and that the console can go on with."""
     needs: tuple[str, ...] = ()
     """Secrets that were typed in and that the console does not have any more."""
+    by: str | None = None
+    """Who made it, if a proxy names people."""
     marks: Marks = field(default_factory=Marks)
     start_at: str | None = None
 

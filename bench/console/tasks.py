@@ -105,13 +105,13 @@ class TaskFolder:
     ) -> list[Task]:
         """All tasks, the latest first. `queue`: those that wait; `starting`: those whose program was started. `most_new`: of
         finished directories that were never read, only so many are; the others are `BEING_READ`."""
-        marks = self._store.marks()
+        marks, starters = self._store.marks(), self._store.starters()
         new: list[tuple[str, str, bytes]] = []
         found = []
         for name in self.names():
             may_read = most_new is None or len(new) < most_new
             task = self._read(self.path / name, queue, starting, new if may_read else None)
-            found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name)))
+            found.append(replace(task, marks=marks.get(name, Marks()), start_at=queue.get(name), by=starters.get(name)))
         self._keep(new)
         return sorted(found, key=_when, reverse=True)
 
@@ -129,7 +129,8 @@ class TaskFolder:
         new: list[tuple[str, str, bytes]] = []
         task = self._read(self.directory(name), queue, starting, new)
         self._keep(new)
-        return replace(task, marks=self._store.marks().get(name, Marks()), start_at=queue.get(name))
+        marks, by = self._store.marks().get(name, Marks()), self._store.starters().get(name)
+        return replace(task, marks=marks, start_at=queue.get(name), by=by)
 
     def _keep(self, new: list[tuple[str, str, bytes]]) -> None:
         # A full disk costs the next console time, and this one nothing: it has what was read.

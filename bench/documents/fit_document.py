@@ -216,7 +216,7 @@ def cdf(key: str, curve: ReplayedCurve) -> Chart:
     return Chart(
         key=f"{key}-{curve.number}",
         title=TITLES[curve.number],
-        meaning="The share of values that are at most so large, in the run and against the mock with this profile.",
+        meaning="The share of values up to this size, in the run and against the mock with this profile.",
         x_title="ms, logarithmic",
         x=x,
         x_span=(x[0] - room, x[-1] + room),

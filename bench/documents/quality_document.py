@@ -70,6 +70,9 @@ def answer_line(content: QualityContent) -> tuple[str, str, Tone]:
             "warn",
         )
     right = content.measures[0]
+    if right.alone.bad == right.alone.answers:
+        rest = ": no probe is answered rightly even without load. Choose probes that this model can answer"
+        return "Nothing can be shown of right answers", rest, "warn"
     if all(row.decision == WITHIN for row in content.measures if row.is_fault):
         return "The answers hold", f": load changes them by no more than {_of_points(content.margin)}", "good"
     few = "" if right.decision == WITHIN else f". To be sure of {_of_points(content.margin)} takes more probes"
@@ -176,6 +179,8 @@ def _sentences(content: QualityContent) -> Iterator[Finding]:
         yield Finding(
             f"No cross-talk in {talk.answers:,} answers under load: a rate of {rate} or more is excluded (95%)"
         )
+    if talk is None and content.measures:
+        yield Finding("Cross-talk was not looked for: no probe has a code word. Add --probes canary=100")
     if difference is not None and difference.differing:
         yield Finding(
             f"{difference.differing} of {difference.answers} answers under load differ from the first answer alone, at "

@@ -102,7 +102,9 @@ def e2el_by_inputs(run: RunNumbers) -> Chart | None:
 
 
 def e2el_by_input_tokens(run: RunNumbers) -> Chart | None:
-    """E2EL against the tokens of all inputs of the request."""
+    """E2EL against the tokens of all inputs of the request; none if nobody counts tokens."""
+    if not counts_tokens(run.summary):
+        return None
     meaning = "Each point is a request: its slope is the time per input token."
     fields = _Fields("input_tokens", "e2el_ms", "input tokens", "ms", "E2EL")
     return _against(run, "e2el_by_input_tokens", "E2EL against input tokens", meaning, fields)

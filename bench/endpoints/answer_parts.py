@@ -13,6 +13,9 @@ import orjson
 
 from promptset.answers import Answer, ToolCall
 
+_MOST_LOGPROB = 1e6
+"""No log probability is further from 0: servers write -9999 for minus infinity."""
+
 
 @dataclass(slots=True)
 class _Call:
@@ -61,7 +64,9 @@ def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
         tokens, values = said.get("tokens"), said.get("token_logprobs")
         pairs = list(zip(tokens, values, strict=False)) if isinstance(tokens, list) and isinstance(values, list) else []
     return [
-        (token, float(value)) for token, value in pairs if isinstance(token, str) and isinstance(value, int | float)
+        (token, float(value))
+        for token, value in pairs
+        if isinstance(token, str) and isinstance(value, int | float) and abs(value) < _MOST_LOGPROB
     ]
 
 

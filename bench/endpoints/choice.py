@@ -1,12 +1,21 @@
-"""Which endpoint a run loads: an entry of ENDPOINTS, or one that its settings make."""
+"""Which endpoint a run loads: an entry of ENDPOINTS, an API that a file defines, one of another package, or any service."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol
 
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
+from bench.endpoints.custom import CustomEndpoint
+from bench.endpoints.definition import is_file, read_definition, shipped
 from bench.endpoints.http import Http, HttpSettings
 from bench.endpoints.interface import Endpoint
+
+GROUP = "trueload.endpoints"
+"""The group of entry points in which other packages have endpoints."""
 
 
 class Choice(HttpSettings, Protocol):
@@ -18,6 +27,12 @@ class Choice(HttpSettings, Protocol):
     @property
     def endpoint(self) -> str | None: ...
 
+    @property
+    def api(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def stream(self) -> bool: ...
+
 
 def name_of(settings: Choice) -> str:
     """The name of the endpoint: as given, or as the URL names it, or the default."""
@@ -27,7 +42,73 @@ def name_of(settings: Choice) -> str:
 def endpoint_of(settings: Choice) -> Endpoint:
     """The endpoint of a run."""
     name = name_of(settings)
-    return Http.of(settings) if name == "http" else ENDPOINTS[name]
+    if name == "http":
+        return Http.of(settings)
+    content = content_of(settings)
+    return named(name) if content is None else CustomEndpoint(content, stream=settings.stream)
+
+
+def content_of(settings: Choice) -> Mapping[str, Any] | None:
+    """The definition of the API of a run, if a file defines it. Raises ValueError if the file cannot be read."""
+    if settings.endpoint in ENDPOINTS:
+        return None
+    if settings.api is not None or settings.endpoint is None:
+        return settings.api
+    if is_file(settings.endpoint):
+        return read_definition(Path(settings.endpoint))
+    path = shipped().get(settings.endpoint)
+    return None if path is None else read_definition(path)
+
+
+def named(name: str) -> Endpoint:
+    """An entry of ENDPOINTS, or the endpoint of an installed package. Raises ValueError for an unknown name."""
+    if name in ENDPOINTS:
+        return ENDPOINTS[name]
+    if name in installed():
+        return loaded(name)
+    raise ValueError(f"{name!r} is not one of {', '.join(names())}, and not a file of a custom API (my-api.yaml)")
+
+
+def key_variable(url: str, endpoint: object) -> str:
+    """The environment variable of the API key, for an endpoint that is given (checked or not) or that the URL names."""
+    if isinstance(endpoint, str) and endpoint not in ENDPOINTS:
+        try:
+            if is_file(endpoint) or endpoint in shipped():
+                path = Path(endpoint) if is_file(endpoint) else shipped()[endpoint]
+                return CustomEndpoint(read_definition(path), stream=True).key_variable
+            return named(endpoint).key_variable
+        except ValueError:
+            pass  # It is refused elsewhere, with words.
+    return urls.key_variable(url, endpoint)
+
+
+def names() -> list[str]:
+    """Every name that `--endpoint` takes."""
+    return [*ENDPOINTS, *shipped(), *installed()]
+
+
+@lru_cache(maxsize=1)
+def installed() -> dict[str, EntryPoint]:
+    """The endpoints of installed packages (entry points `trueload.endpoints`), by their names."""
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in ENDPOINTS}
+
+
+@lru_cache(maxsize=16)
+def loaded(name: str) -> Endpoint:
+    """The endpoint that a package has under this name. Raises ValueError if it cannot be loaded, or is none."""
+    point = installed()[name]
+    try:
+        found = point.load()
+        endpoint = found() if isinstance(found, type) else found
+    except Exception as e:
+        raise ValueError(f"the endpoint {name} of the package {_package(point)} cannot be loaded: {e}") from e
+    if not isinstance(endpoint, Endpoint):
+        raise ValueError(f"{point.value} of the package {_package(point)} is no bench.endpoints.interface.Endpoint")
+    return endpoint
+
+
+def _package(point: EntryPoint) -> str:
+    return "?" if point.dist is None else point.dist.name
 
 
 def own_endpoint(settings: Choice) -> Endpoint | None:

@@ -38,7 +38,7 @@ class Http(Endpoint):
 
     path = ""
     root = ""
-    generates = False
+    generates = streams = False
     inputs_are = REQUESTS
     spoken_by = "an HTTP service"
     key_variable = "TRUELOAD_API_KEY"

@@ -32,7 +32,7 @@ class ReplyError(Exception):
 class InputsEndpoint(Endpoint):
     """An endpoint whose requests have inputs. Subclasses place them in the body and check the reply."""
 
-    generates = False
+    generates = streams = False
 
     @abstractmethod
     def fields(self, sample: Sample) -> dict[str, Any]:

@@ -171,6 +171,8 @@ class Endpoint(ABC):
     """Whether a prompt is a chat: messages, tools, turns."""
     generates: bool = True
     """Whether replies are generated text. Others have no stream, no output tokens and none of their latencies."""
+    streams: bool = True
+    """Whether replies can come as streams."""
     inputs_are: str | None = None
     """What a request is made of (texts, documents), in the plural, if replies are no generated text."""
     spoken_by: str = "an OpenAI-compatible server"

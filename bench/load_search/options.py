@@ -29,12 +29,14 @@ OPTIONS = (
         "rate|concurrency|sessions",
         "what to vary: requests per second, users of a closed loop, or sessions that are live at once (default: rate)",
     ),
-    Option("start", "LOAD", "the load to begin with; it is doubled or halved from there (default: 1)"),
+    Option("start", "LOAD", "the first load; the search doubles or halves it (default: 1)"),
     Option("min", "LOAD", "never go below this load (default: 0.1/s, 1 user, 1 session)"),
     Option("max", "LOAD", "never go beyond this load (default: 100,000)"),
-    Option("precision", "P%", "stop when the interval is so narrow: its upper end over its lower end (default: 10%%)"),
+    Option(
+        "precision", "P%", "stop when the interval is this narrow: its upper end over its lower end (default: 10%%)"
+    ),
     Option("budget", "S", "stop after this time; less than 15m shortens every visit in proportion (default: 15m)"),
-    Option("require", "LOAD", "exit 1 where it is not 95%% sure that this load is held"),
+    Option("require", "LOAD", "exit 1 unless it is 95%% sure that this load is held"),
 )
 
 LEFT_TO_THE_SEARCH = {

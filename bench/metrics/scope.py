@@ -27,6 +27,7 @@ from bench.metrics.quantile import describe
 from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window
+from bench.records import REQUESTS
 from bench.records.record_table import CANCELLED
 from bench.results.numbers import Goodput, Metric, Statistics, Throughput
 from bench.statistics.intervals import Whole
@@ -51,8 +52,13 @@ class RunData:
     tokens: TokenTimes
     arrivals: Arrivals
     good_arrivals: Arrivals
-    of_inputs: bool = False
-    """Whether replies are no generated text."""
+    inputs_are: str | None = None
+    """What requests are made of, if replies are no generated text."""
+
+    @property
+    def of_inputs(self) -> bool:
+        """Whether replies are no generated text."""
+        return self.inputs_are is not None
 
 
 class Scope:
@@ -193,6 +199,8 @@ class Scope:
         ends = arrays.view(columns.end)[rows]
         inputs = ends, arrays.view(columns.inputs)[rows]
         sums = dict(zip(RATES_OF_INPUTS, ((ends, (rows >= 0).astype("d")), inputs, tokens), strict=True))
+        if self._data.inputs_are == REQUESTS:
+            del sums["input_tokens_per_s"]
         rates = {name: fsum(amounts.tolist()) / span for name, (_, amounts) in sums.items()}
         amounts = {name: _per_second(of, start, int(span)) for name, of in sums.items()}
         sure = sureness.of_rates(rates, amounts)

@@ -26,6 +26,7 @@ BORDERS = tuple(math.ceil(FINE_PER_OCTAVE * (2 ** (k / PER_OCTAVE) - 1)) for k i
 """Where the bins of an octave begin, in fine bins; the last one is the end of the octave."""
 
 _BIN_OF_FINE = tuple(sum(border <= fine for border in BORDERS) - 1 for fine in range(FINE_PER_OCTAVE))
+_BIN_OF_FINES = np.array(_BIN_OF_FINE)
 _MOST_BINS = 256 * PER_OCTAVE
 """A float32 has 256 octaves, the sign left out."""
 _BIAS = 127
@@ -40,11 +41,11 @@ def bin_of(fine: int) -> int:
 
 def coarse(fine: Mapping[int, int]) -> dict[int, int]:
     """Counts by bin of `histogram` as counts by bin, ascending."""
-    found: dict[int, int] = {}
-    for number in sorted(fine):
-        at = bin_of(number)
-        found[at] = found.get(at, 0) + fine[number]
-    return found
+    numbers = np.fromiter(fine, np.int64, len(fine))
+    octaves, within = np.divmod(numbers, FINE_PER_OCTAVE)
+    found, places = np.unique(octaves * PER_OCTAVE + _BIN_OF_FINES[within], return_inverse=True)
+    counts = np.bincount(places, np.fromiter(fine.values(), np.float64, len(fine)), len(found))
+    return dict(zip(found.tolist(), counts.astype(np.int64).tolist(), strict=True))
 
 
 def lower_border(number: int) -> float:

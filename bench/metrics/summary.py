@@ -185,7 +185,7 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are is not None)
+        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are)
         scope = Scope(data, None)
         latency, throughput, goodput = self._numbers(scope)
         parts = {kind: [*by_part.numbers(scope.span)] for kind, by_part in self._parts.items()}
@@ -251,9 +251,7 @@ class Summary:
         """The numbers of what was added, as a part of a run that took this time."""
         self._columns.sort()
         counts = self._counts()
-        data = RunData(
-            self._columns, self._tokens, self._arrivals, self._good_arrivals, self._facts.inputs_are is not None
-        )
+        data = RunData(self._columns, self._tokens, self._arrivals, self._good_arrivals, self._facts.inputs_are)
         error_rate = _error_rate(counts)
         return _PARTS[kind](
             name=name,

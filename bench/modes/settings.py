@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.schedule.segments import Segment
     from bench.traffic.classes import TrafficMix
 
@@ -20,6 +22,12 @@ class Settings(Protocol):
 
     @property
     def websocket(self) -> bool: ...
+
+    @property
+    def api(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def stream(self) -> bool: ...
 
     # What --endpoint http sends and expects.
     @property

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from msgspec.structs import replace
 
-from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, Number
+from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import read_values
 from bench.comparison.settings import LABELS, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
@@ -71,7 +71,9 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
 def value_of(number: Number, entry: BaselineRun) -> float | None:
     """A number that decides, of a run as a baseline holds it."""
     value: float | None
-    if number.stat is None:
+    if number is REQUESTS:
+        value = entry.inputs_per_s  # It stands for them where an input is a request.
+    elif number.stat is None:
         value = getattr(entry, number.metric, None)
     else:
         value = getattr(entry.stats.get(METRICS[number.metric].key), number.stat, None)

@@ -16,7 +16,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import orjson
 
-from bench.clock import NS_PER_S, Clock
+from bench.clock import NS_PER_S, Clock, sleep_until
 from bench.endpoints import ENDPOINTS, encode, urls, used_by
 from bench.errors import TargetError
 from bench.records import TOKEN_KINDS, Outcome, RequestRecord
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 MORE_TIMES, MOST_TOKENS = 8, 2048
 """By how much the probe raises its limit where no token had text, and up to which limit."""
+BUSY_TRIES = 3
+"""Requests that a server may refuse for there being too many, before the run gives up."""
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ async def probe(
     url, listed, authorized = server.url, server.listed, server.authorized
     notes: list[str] = []
     sample, *others = samples
-    record = await ask(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
+    record = await ask_unless_busy(transport, clock, sample, options, f"probe-{run_id}-0", timeout_s)
     for number, (name, without) in enumerate(_fallbacks(options), 1):
         if record.outcome is Outcome.HTTP_ERROR and record.status in (400, 422):
             tried = await ask(transport, clock, sample, without, f"probe-{run_id}-{number}", timeout_s)
@@ -246,6 +249,24 @@ async def ask(
     finally:
         if timer is not None:
             timer.cancel()
+
+
+async def ask_unless_busy(
+    transport: Transport,
+    clock: Clock,
+    sample: Sample,
+    options: BodyOptions,
+    request_id: str,
+    timeout_s: float | None,
+) -> RequestRecord:
+    """Send one request; if the server says that there are too many (429), again after a second: `BUSY_TRIES` in all."""
+    record = await ask(transport, clock, sample, options, request_id, timeout_s)
+    for again in range(1, BUSY_TRIES):
+        if record.status != _TOO_MANY:
+            break
+        await sleep_until(clock, clock.now_ns() + NS_PER_S)
+        record = await ask(transport, clock, sample, options, f"{request_id}-again-{again}", timeout_s)
+    return record
 
 
 def _proxy_hint(url: str) -> str:

@@ -34,5 +34,12 @@ class Endpoint:
     """Raises Refusal (401) if the request lacks a configured API key."""
     parse_behind: Callable[[dict[str, Any], Sequence[dict[str, Any]]], RequestParams] | None = None
     """Parses a body behind the messages of a stored conversation. None: requests of this endpoint continue none."""
+    media: str | None = None
+    """The content type of a stream. None: server-sent events."""
+    head_waits: bool = False
+    """Whether the head of a stream comes with its first bytes, not when the engine accepts the request."""
+    reads_body: bool = True
+    """Whether a request has a body of JSON. Others may hold anything, and the ledger says when the first byte of their
+    response was written, in place of its chunks."""
     refused: Callable[[Refusal], Refusal] = _as_it_is
     """A refusal in the words of this dialect."""

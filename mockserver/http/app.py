@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from mockserver import clock
 from mockserver.config import MockConfig
-from mockserver.dialect import openai, refusals
+from mockserver.dialect import any_service, openai, refusals
 from mockserver.dialect.access import require_key, require_trusted_page
 from mockserver.dialect.cors import Cors
 from mockserver.dialect.endpoints import ENDPOINTS, POOLING_ENDPOINTS
@@ -102,7 +102,11 @@ def _routes_of_generation() -> list[Route]:
     async def pool(request: Request, *, path: str) -> Response:
         return await _worker(request).pool(request, POOLING_ENDPOINTS[path])
 
+    async def answer(request: Request) -> Response:
+        return await _worker(request).generate(request, any_service.ANY)
+
     return [
+        *(route(method, path, answer) for path in any_service.PATHS for method in any_service.METHODS),
         *(route("POST", path, partial(pool, path=path)) for path in POOLING_ENDPOINTS),
         *(route("POST", path, partial(generate, path=path)) for path in ENDPOINTS),
     ]

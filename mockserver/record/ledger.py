@@ -8,6 +8,7 @@ The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did 
 - `chunk_tokens[i]` is 0 for a chunk without text. If a stop string ended the reply, its last chunk also has the tokens
   whose text was never sent. A whole reply has no chunks.
 - `blocked` lists the chunks that waited in our buffer because the client read too slowly. Their stamps are too early.
+- `first_ns`, of a response of /any alone, is stamped immediately before its head is handed to the kernel. It has no chunks.
 - `end_ns` is stamped immediately before the last bytes of the response (of a whole reply: before its only write). For a
   cut response it is the time when the mock cut it or noticed the cut.
 - `fault` lists the faults that struck, `planned.fault` those that were planned, joined by `+`.
@@ -72,6 +73,7 @@ class LedgerEntry:
     bytes_in: int
     bytes_out: int
     engine: dict[str, Any]
+    first_ns: int | None = None
     chunk_choice: list[int | None] | None = None
     choice_plans: Sequence[Plan] = ()
 
@@ -109,6 +111,8 @@ class LedgerEntry:
             "bytes_out": self.bytes_out,
             "engine": self.engine,
         }
+        if self.first_ns is not None:
+            row["first_ns"] = self.first_ns
         if self.chunk_choice is not None:
             row["chunk_choice"] = self.chunk_choice
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -51,7 +51,8 @@ class ReplyStyle:
         reasons = self.reasons and endpoint.is_chat
         identity = ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons, self.details)
         frames = endpoint.frames(identity, params)
-        return Content(params, choices, self.finish == "separate", reasons, frames, input_count)
+        separate = self.finish == "separate"
+        return Content(params, choices, separate, reasons, frames, input_count, endpoint.media, endpoint.head_waits)
 
 
 def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:

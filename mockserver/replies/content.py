@@ -109,6 +109,10 @@ class Content(NamedTuple):
     """Whether this server's replies can reason. Usage then counts reasoning tokens."""
     frames: ReplyFrames
     input_count: TokenCount
+    media: str | None = None
+    """The content type of a stream. None: server-sent events."""
+    head_waits: bool = False
+    """Whether the head of a stream comes with its first bytes."""
 
     @property
     def plan(self) -> Plan:

@@ -33,7 +33,7 @@ class Reply:
 
     __slots__ = (
         "_ended", "_has_sent", "_lines", "_on_end", "_timer", "_wire", "blocked", "bytes_out", "chunk_choices",
-        "chunk_kinds", "chunk_tokens", "cut", "end_ns", "last_ns", "write_ns", "writer",
+        "chunk_kinds", "chunk_tokens", "cut", "end_ns", "head_ns", "last_ns", "write_ns", "writer",
     )  # fmt: skip
 
     def __init__(self, wire: Wire, writer: ScriptWriter, timer: Timer, on_end: Callable[[Reply], None]) -> None:
@@ -48,6 +48,8 @@ class Reply:
         self.cut: str | None = None
         self.end_ns = 0
         self.bytes_out = 0
+        self.head_ns: int | None = None
+        """When the head of a stream was handed to the kernel."""
         self.last_ns = 0
         """When the last line was sent; 0 before the first."""
         self._wire = wire
@@ -138,6 +140,7 @@ class Reply:
         if act is Act.EVENT:
             stamp_ns = wire.write(data)
         elif act is Act.HEAD:
+            self.head_ns = now_ns()
             wire.begin(line.headers)
             self.last_ns = self._timer.now_ns()
             return

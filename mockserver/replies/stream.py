@@ -146,7 +146,7 @@ class ScriptWriter(ABC):
 class StreamWriter(ScriptWriter):
     """Server-sent events, or the messages of a WebSocket."""
 
-    _opened = False
+    _opened = _head_waits = False
     # Set by strikes.
     _suffix = ""
     _twice = _swap = _cut_character = False
@@ -164,11 +164,27 @@ class StreamWriter(ScriptWriter):
         without = self._without_head()
         if without is not None:
             return without
-        if not (self._faults or self.content.frames.opens_early):
+        if self.content.head_waits:
+            self._head_waits = True
+            return ()
+        if not (self._faults or self.content.frames.opens_early or self.content.media):
             return _HEAD
         if "role_early" in self._faults or self.content.frames.opens_early:
             self._open()
-        return [Line(Act.HEAD, headers=self._out.headers), *self._out.take()]
+        return [self._head(), *self._out.take()]
+
+    def _head(self) -> Line:
+        media = self.content.media
+        kind = () if media is None else (("content-type", media),)
+        return Line(Act.HEAD, headers=(*kind, *self._out.headers))
+
+    def _lines(self) -> Sequence[Line]:
+        """The lines since the last call, behind the head if it has waited for them."""
+        lines = self._out.take()
+        if not (self._head_waits and lines):
+            return lines
+        self._head_waits = False
+        return [self._head(), *lines]
 
     def keep_alive(self) -> Sequence[Line]:
         self._out.keep_alive()
@@ -188,7 +204,7 @@ class StreamWriter(ScriptWriter):
             for fault in self.striking(start, stop):
                 taken |= STRIKES[fault.name](self, fault, stop)
                 if self.is_over:
-                    return self._out.take()
+                    return self._lines()
         self._given[choice] = stop
         self.tokens_out += tokens
         if not taken:
@@ -200,7 +216,7 @@ class StreamWriter(ScriptWriter):
                     self._send(event, LedgerChunk("o", 0, choice))
             if self._all_given:
                 self._close()
-        return self._out.take()
+        return self._lines()
 
     # A stream of text alone: its tokens in the middle differ in their texts.
 
@@ -357,7 +373,8 @@ class StreamWriter(ScriptWriter):
             self.strike("no_done")
             self._out.close()
         else:
-            self._send(last, LedgerChunk(last.kind, 0), final=True)
+            # A dialect whose last token comes with the end has held it back.
+            self._send(last, LedgerChunk(last.kind, self._textless[0] if last.carries else 0), final=True)
 
     # Strikes. Each gets the fault and the tokens sent after it, and returns whether it replaces the token.
 
@@ -373,6 +390,7 @@ class StreamWriter(ScriptWriter):
         """TCP FIN inside a chunk."""
         piece, _, _ = next(self.content.choices[0].pieces(0, self._given[0], stop))
         events = self.content.frames.piece(piece, None)
+        events = events or self.closing(usage=False)
         frame = next((event.frame for event in events if event.carries), events[-1].frame)
         whole = self._out.encode(frame, final=False)
         return self._break(fault, Act.CUT_EVENT, whole, len(whole) // 2)

@@ -246,7 +246,8 @@ class DirectWire(TransportWire):
 
     def begin(self, headers: Headers = ()) -> None:
         if headers or self._headers or not self.framed or not self._connection.keep_alive:
-            headers = (("content-type", _EVENT_STREAM), *headers)
+            kind = () if any(name == "content-type" for name, _ in headers) else (("content-type", _EVENT_STREAM),)
+            headers = (*kind, *headers)
             self._send(self._head(200, (*headers, ("transfer-encoding", "chunked")) if self.framed else headers))
         else:
             self._send(_first_lines(200, self._connection.default_headers) + _PLAIN_HEAD)

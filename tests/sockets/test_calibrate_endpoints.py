@@ -50,6 +50,19 @@ def test_sessions_and_whole_replies_agree_too(endpoint: str, tmp_path: Path) -> 
     assert whole["tokens"]["usage"]["output"] == 8 * 9
 
 
+@pytest.mark.parametrize("endpoint", ["ollama", "ollama-generate", "tgi"])
+def test_an_api_of_a_file_is_counted_as_the_ledger_counts(endpoint: str, tmp_path: Path) -> None:
+    faults = "--fault 529:index=7 --fault error_in_stream:after=2,index=8 --fault no_done:index=9"
+    faults += " --fault cut_frame:after=8,index=10"
+    words = f"--endpoint {endpoint} --concurrency 4 --requests 24 --max-errors 100%"
+    summary = calibrated(words, f"--ttft 20ms --tpot 4ms {faults}", tmp_path / "run")
+    assert summary["counts"]["by_outcome"] == {"ok": 20, "http_error": 1, "stream_error": 1, "truncated": 2}
+    tokens = summary["tokens"]
+    assert tokens["asked_against_got"]["input"]["differ"] == tokens["asked_against_got"]["output"]["differ"] == 0
+    whole = calibrated(f"--endpoint {endpoint} --no-stream --concurrency 2 --requests 8", MOCK, tmp_path / "whole")
+    assert whole["counts"]["by_outcome"] == {"ok": 8}
+
+
 def test_every_count_over_a_websocket_is_that_of_the_ledger(tmp_path: Path) -> None:
     words = "--endpoint responses --websocket --concurrency 4 --requests 24 --max-errors 100%"
     faults = "--fault 529:index=7 --fault truncate:after=2,index=8 --fault no_done:index=9"

@@ -90,10 +90,12 @@ def test_the_pages_and_the_api_show_it(console: Console) -> None:
     client = TestClient(create_app(console, Keys("a-token-of-the-test")), base_url="http://127.0.0.1")
     client.headers["authorization"] = "Bearer a-token-of-the-test"
     page = client.get("/compare?task=a1&task=b1")
-    inner = re.search(r'src="(/api/compare/page\?[^"]+)"', page.text)
+    inner = re.search(r'src="(/compare/report\?[^"]+)"', page.text)
     assert inner is not None
-    shown = client.get(inner[1].replace("&amp;", "&"))
-    assert shown.text == console.compared(["a1", "b1"]).page
+    query = inner[1].replace("&amp;", "&")
+    alone, shown = client.get(query.replace("/compare/report", "/api/compare/page")), client.get(query)
+    assert alone.text == console.compared(["a1", "b1"]).page
+    assert "A against B" in shown.text
     assert shown.headers["content-security-policy"].startswith("sandbox ")
     assert client.get("/api/compare?task=a1&task=b1").json()["comparison"]["sides"][0]["path"] == "a1"
     refused = client.get("/compare?task=a1&task=many")

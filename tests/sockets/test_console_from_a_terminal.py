@@ -15,6 +15,7 @@ import uvicorn
 from bench import cli
 from bench.commands.console import _listen
 from bench.console.app import create_app
+from bench.console.people import Proxy, proxy_of
 from bench.console.security import Keys
 from bench.console.service import Console
 from bench.console.serving import Tls, configured
@@ -27,11 +28,12 @@ LATER = ["--start-at", "2999-01-01T00:00"]
 
 
 @contextmanager
-def serving(runs: Path, tls: Tls | None = None) -> Iterator[tuple[Console, str]]:
+def serving(runs: Path, tls: Tls | None = None, proxy: Proxy | None = None) -> Iterator[tuple[Console, str]]:
     """A console in a thread, and its port."""
     console = Console(runs)
     listening = _listen("127.0.0.1", 0)
-    server = uvicorn.Server(configured(create_app(console, Keys(TOKEN), tls=tls is not None), tls))
+    app = create_app(console, Keys(TOKEN), tls=tls is not None, proxy=proxy)
+    server = uvicorn.Server(configured(app, tls))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -124,6 +126,15 @@ def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
         assert "certificate" in capsys.readouterr().err
         assert cli.main([*words, "--ca-file", str(tmp_path / "no.pem")]) == Exit.USAGE
         assert "--ca-file" in capsys.readouterr().err
+
+
+def test_the_server_leaves_the_address_of_a_proxy_on_this_machine_as_it_is(tmp_path: Path) -> None:
+    # uvicorn would take the address of X-Forwarded-For for that of the connection, whoever on this machine wrote it.
+    headers = {"authorization": f"Bearer {TOKEN}", "x-forwarded-for": "203.0.113.7", "x-forwarded-user": "alice"}
+    new = {"settings": {"url": "http://127.0.0.1:9"}, "start": False}
+    with serving(tmp_path, proxy=proxy_of("127.0.0.1", "X-Forwarded-User")) as (_, port):
+        made = httpx.post(f"http://127.0.0.1:{port}/api/tasks", json=new, headers=headers)
+        assert made.json()["by"] == "alice"
 
 
 def test_files_that_are_no_certificate_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,7 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         assert 'name="csrf"' in page.partition('id="set-load"')[2].partition("</form>")[0]
         posted = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "3"})
         assert posted.status_code == 303, posted.text
-        wrong = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "many"})
+        wrong = httpx.post(f"{root}/tasks/{task}/load", headers=bearer, data={"load": "many"}, follow_redirects=True)
         assert (wrong.status_code, "&#39;many&#39; is not a load" in wrong.text) == (400, True)
         # A browser of another site, which has no token of the page, changes nothing.
         with httpx.Client(base_url=root) as entered:

@@ -63,6 +63,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
+    # A file that defines an API is read whole.
+    "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.samples"}
     ),

@@ -2,7 +2,8 @@
 
     ```console   each line that starts with `$ ` is a command; the other lines are what it printed, once
     ```python    a program
-    ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock; or a recipe of sessions (`like:`)
+    ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock; or a recipe of sessions (`like:`),
+                 or an API (`path:`)
     ```sh        commands that cannot be run by a test
     ```yaml workflow   a workflow of a CI server, whose commands tests/sockets/test_ci_workflows.py runs
     ```text ```json ```mermaid   no commands
@@ -102,11 +103,13 @@ def commands_of(block: Block) -> list[Command]:
 
 
 def configuration_name(blocks: list[Block], at: int) -> tuple[str, bool]:
-    """The file that the next command reads with --config or --mix, up to the next one, and whether a mock reads it."""
+    """The file that the next command reads (--config, --mix, --endpoint), up to the next one, and whether a mock reads it."""
     for block in blocks[at + 1 :]:
         if block.language == "yaml":
             break
-        if (named := re.search(r"^\$ (.*)--(?:config|mix) (\S+)", block.text, re.MULTILINE)) is not None:
+        if (
+            named := re.search(r"^\$ (.*)--(?:config|mix|endpoint(?= \S+\.yaml)) (\S+)", block.text, re.MULTILINE)
+        ) is not None:
             return named[2], "mockserver" in named[1]
     return "settings.yaml", False
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from bench.config import read_yaml, resolve
+from bench.endpoints.definition import read_definition
 from mockserver.cli import read_arguments
 from tests.support.documentation import (
     ROOT,
@@ -51,6 +52,8 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
             assert yaml.safe_load(block.text)["kind"]  # Of a cluster's own; tests/unit/bench/scale reads what is in it.
         elif block.text.startswith("classes:"):
             resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
+        elif block.text.startswith("path:"):
+            read_definition(place.folder / name)
         elif block.text.startswith("like:"):
             resolve({"url": "http://127.0.0.1:8000", "mode": "sessions", "dataset": str(place.folder / name)})
         else:

@@ -35,6 +35,7 @@ CANNOT_RUN = {
     "scripts/bench-promptset": "measures for minutes, and fetches tokenizers of real models for --exact",
     "scripts/bench-report": "takes minutes and gigabytes",
     "scripts/compare-reach": "takes minutes of a quiet machine",
+    "scripts/quality-reach": "takes minutes of a quiet machine; tests/virtual/test_answers_reach.py tries some of it",
     "scripts/compare-tools": "installs other load testers, and takes minutes of a quiet machine",
     "python -m mockserver --host 0.0.0.0": "listens to the network",
     "python -m bench calibrate --sweep": "takes minutes",

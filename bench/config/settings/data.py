@@ -86,7 +86,7 @@ class Data(BaseModel):
         group="data",
         metavar="TOKENS",
         ge=LEAST_LIMIT,
-        otherwise="the recipe's, 200000 of coding-agent",
+        otherwise="the recipe's, 200000 for coding-agent",
     )
     history: Literal["real", "planned", "stored"] = option(
         "real",
@@ -115,7 +115,7 @@ class Data(BaseModel):
     )
     check_answers: Annotated[float | None, BeforeValidator(lambda v: None if v is None else values.part(v))] = option(
         None,
-        "check answers under load: this share of the requests (0.05) is replaced by --probes, whose right answers are known",
+        "check answers under load: --probes, whose right answers are known, replace this share of the requests (0.05)",
         group="data",
         metavar="SHARE",
     )

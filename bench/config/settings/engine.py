@@ -43,7 +43,7 @@ class Engine(BaseModel):
     )
     cluster: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.cluster(v))] = option(
         None,
-        "send the load from the nodes of a Ray cluster: ray is the one of RAY_ADDRESS, or of this machine; each node needs "
+        "send the load from the nodes of a Ray cluster: ray: the cluster of RAY_ADDRESS, or of this machine; each node needs "
         "this version of trueload",
         group="engine",
         metavar="ray|ray://HOST:PORT",
@@ -53,8 +53,8 @@ class Engine(BaseModel):
     )
     runtime_env: str | None = option(
         None,
-        "with --cluster: what Ray makes on the nodes: code is the source code of this Trueload; a YAML file is a Ray runtime "
-        "environment, to which the code is added",
+        "with --cluster: the environment that Ray makes on the nodes; code: the source code of this Trueload; "
+        "FILE: a Ray runtime environment (YAML), to which the code is added",
         group="engine",
         metavar="code|FILE",
         otherwise="nodes have all",

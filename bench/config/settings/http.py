@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel
 
-from bench.config import http_values as values
+from bench.config import endpoint_values as values
 from bench.config.fields import Many, option
 from bench.sources.http import ROW_FORMATS
 
@@ -28,13 +28,13 @@ class Http(BaseModel):
     )
     rows: Annotated[str, AfterValidator(values.row_format)] = option(
         "auto",
-        "what --dataset holds: bodies, Base64 of bodies, vegeta's JSON targets, a HAR file, curl commands, or columns",
+        "format of --dataset: bodies, Base64 of bodies, vegeta's JSON targets, a HAR file, curl commands, or columns",
         group="http",
         metavar="|".join(("auto", *ROW_FORMATS)),
     )
     expect: Annotated[Many, AfterValidator(lambda v: tuple(values.expectation(one) for one in v))] = option(
         (),
-        "what a success is: status=200|404, json:$.ok=true, text:WORDS; may be repeated",
+        "conditions of a success: status=200|404, json:$.ok=true, text:WORDS; may be repeated",
         group="http",
         metavar="SPEC",
         otherwise="status=2xx",

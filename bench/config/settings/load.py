@@ -126,7 +126,7 @@ class Load(BaseModel):
     )
     mix: Annotated[dict[str, Any] | None, BeforeValidator(read)] = option(
         None,
-        "a YAML file of traffic classes: each with a share or a rate, and settings of its own",
+        "a YAML file of traffic classes: each with a share or a rate, and its own settings",
         group="load",
         metavar="FILE",
     )

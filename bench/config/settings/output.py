@@ -22,7 +22,7 @@ class Output(BaseModel):
     format: Literal["text", "json"] = option("text", "what to print at the end", group="output")
     store_texts: bool = option(
         False,
-        "store the text of every answer in requests.jsonl; without it, those of --check-answers alone",
+        "store the text of every answer in requests.jsonl; without it, only answers of --check-answers are stored",
         group="output",
     )
     quiet: bool = option(False, "print only the verdict and the errors", group="output")

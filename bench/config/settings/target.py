@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 
-from bench.config import values
+from bench.config import endpoint_values, values
 from bench.config.fields import Many, option
 from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
 from bench.endpoints import ENDPOINTS
+from bench.endpoints.definition import shipped
 
 
 class Target(BaseModel):
@@ -18,14 +19,15 @@ class Target(BaseModel):
     url: Annotated[str, AfterValidator(values.url)] = option(
         ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
     )
-    endpoint: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.one_of(v, ENDPOINTS))] = (
-        option(
-            None,
-            "which API to use",
-            group="target",
-            metavar="|".join(ENDPOINTS),
-            otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
-        )
+    api: Annotated[dict[str, Any] | None, AfterValidator(lambda v: None if v is None else endpoint_values.api(v))] = (
+        option(None, "the API that the file of --endpoint defines", group="file")
+    )
+    endpoint: Annotated[str | None, AfterValidator(endpoint_values.endpoint)] = option(
+        None,
+        "which API to use; or a FILE.yaml that defines one",
+        group="target",
+        metavar="|".join((*ENDPOINTS, *shipped())),
+        otherwise=f"{DEFAULT_ENDPOINT}, or what the URL names",
     )
     model: Annotated[str | None, BeforeValidator(values.model)] = option(
         None,
@@ -55,9 +57,7 @@ class Target(BaseModel):
     extra_body: Annotated[dict[str, Any] | None, BeforeValidator(values.json_object)] = option(
         None, "fields to add to every request body, as a JSON object", group="target", metavar="JSON"
     )
-    websocket: bool = option(
-        False, "endpoint responses: send each conversation over a WebSocket of its own", group="target"
-    )
+    websocket: bool = option(False, "endpoint responses: send each conversation over its own WebSocket", group="target")
     ignore_eos: bool = option(False, "make replies exactly as long as requested (vLLM, SGLang)", group="target")
     stream: bool = option(True, "ask for whole responses, not streams: no TTFT, TPOT or ITL", group="target")
     ca_file: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.certificate_file(v))] = (

@@ -42,6 +42,11 @@ def one(console: TheConsole, task: str) -> dict[str, Any]:
     return console.task(task).to_json()
 
 
+@routes.get("/tasks/{task}/history", summary="Who did what with a task, if a proxy names people")
+def history(console: TheConsole, task: str) -> list[dict[str, Any]]:
+    return [asdict(act) for act in console.history(task)]
+
+
 @routes.patch("/tasks/{task}", summary="Change title, label, note or baseline")
 def mark(console: TheConsole, task: str, changes: MarkTask) -> dict[str, Any]:
     return console.mark(task, changes.model_dump(exclude_unset=True)).to_json()

@@ -140,6 +140,8 @@ const VALUES = {
     chart.n = steps.length;
     fill(chart, (line) => (of[line.name] ? steps.map(of[line.name]) : steps.map(() => line.values[0])));
     chart.drawTime(true);
+    const first = chart.lists.at(-1).firstChild;
+    if (first?.textContent === "-0 s") first.textContent = "0 s";
     for (const svg of chart.svgs) {
       const box = svg.viewBox.baseVal;
       for (const [at, text] of marks) {
@@ -226,6 +228,7 @@ const VALUES = {
     }
   }
 
+  byId("period-help").textContent = "Drag over a chart, or choose here, to see a period: quantiles, response times and status codes become its own, within 1%.";
   const windows = document.createElement("select"), label = document.createElement("label");
   for (const [seconds, text] of [[0, "everything"], [30, "the last 30 s"], [60, "the last minute"], [300, "the last 5 minutes"]]) windows.add(new Option(text, seconds));
   label.append("Show ", windows);

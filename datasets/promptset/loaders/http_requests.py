@@ -222,7 +222,17 @@ def _checked(one: Recorded) -> Recorded:
     for name, value in headers:
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]|[^\x00-\xff]", value):
             raise ValueError(f"no request can carry the header {name[:40]!r}")
-    return replace(one, method=method, headers=headers)
+    return replace(one, method=method, headers=_joined(headers))
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Each header once, as HTTP may join its values."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, value in headers:
+        known = found.get(name.lower())
+        between = "; " if name.lower() == "cookie" else ", "
+        found[name.lower()] = (name, value) if known is None else (known[0], f"{known[1]}{between}{value}")
+    return tuple(found.values())
 
 
 def _sample(one: Recorded) -> Sample:

@@ -124,7 +124,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "quiet": (URL, ["--quiet"], True),
     "details": (URL, ["--details"], True),
 }
-NO_FLAG = {"limits"}
+NO_FLAG = {"limits", "api"}
 """A table of bands is no flag: it is set in the file of --config."""
 EACH_VALUE = {"transport"}
 """Every value is tried below."""

@@ -134,6 +134,8 @@ def test_simulated_bodies_come_from_the_settings() -> None:
         ({"dataset": "chatbot"}, "a recipe makes prompts"),
         ({"slo": ["ttft<1s"]}, "so there is no ttft: use ttfb, e2el"),
         ({"until": ["ttft:p90=10%"]}, "so there is no ttft"),
+        ({"mix": {"classes": [{"name": "a", "share": 1}, {"name": "b", "share": 1}]}}, "--mix: a class of traffic has"),
+        ({"mode": "sessions"}, "--mode sessions needs an endpoint of chats"),
         ({"method": "HEAD"}, "a response to HEAD has no body"),
         ({"body": "@/nowhere"}, "the file /nowhere cannot be read"),
         ({"expect": ["ok"]}, "write status=200"),

@@ -268,7 +268,8 @@ def test_the_page_shows_the_table() -> None:
     )
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0, "run scripts/coming-from"
     text = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
-    missing = [tool for tool in other_tools.table().tools if f"| {tool} | Trueload |" not in text]
+    named = other_tools.table().tools.keys() - {"other tools"}  # The command line alone answers these.
+    missing = [tool for tool in named if f"| {tool} | Trueload |" not in text]
     assert missing == [], "a tool has no section on the page"
 
 

@@ -85,7 +85,7 @@ def test_each_field_of_the_ledger_is_in_the_table() -> None:
     )
     assert names == [
         "id", "index", "attempt", "received_ns", "handled_ns", "planned", "write_ns", "chunk_tokens", "chunk_kind",
-        "blocked", "end_ns", "input_tokens", "inputs", "status", "fault", "bytes_in", "bytes_out", "engine",
+        "blocked", "first_ns", "end_ns", "input_tokens", "inputs", "status", "fault", "bytes_in", "bytes_out", "engine",
     ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def archive(*entries: dict[str, Any]) -> bytes:
             lines(*TARGETS),
             "targets",
             [
-                Sample(http=HttpRequest(b"", "GET", "/a?b=c"), headers=(("X-A", "1"), ("X-A", "2"))),
+                Sample(http=HttpRequest(b"", "GET", "/a?b=c"), headers=(("X-A", "1, 2"),)),
                 Sample(http=HttpRequest(b"\x00{}", "POST", "/%C3%A9")),
             ],
             1,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.answers.checked import answer_marks, checked_answers
-from bench.answers.probe_set import read_probes, write_probes
+from bench.answers.probe_set import read_answers, read_probes, write_probes
 from bench.comparison.compare import compare
 from bench.comparison.sides import read_sides
 from bench.config import resolve
@@ -77,13 +77,15 @@ def test_answers_are_graded_from_the_files_of_a_run(tmp_path: Path) -> None:
 
 def test_probes_that_failed_and_those_of_the_warm_up_are_no_answers(tmp_path: Path) -> None:
     good = _records(_probes(), 0, times=1)
-    refused = made_record(200, probe=40, outcome=Outcome.HTTP_ERROR, chunks_ms=(), answer=StoredAnswer())
+    refused = made_record(200, probe=40, outcome=Outcome.HTTP_ERROR, chunks_ms=(), error="no tools here")
     empty = made_record(201, probe=41, outcome=Outcome.NO_TOKENS, chunks_ms=(), answer=StoredAnswer())
     warm = made_record(202, probe=42, phase="warmup", answer=StoredAnswer(content="wrong"))
     cut = made_record(203, probe=43, outcome=Outcome.INTERRUPTED, answer=StoredAnswer(content="wro"))
-    checked = checked_answers(_run(tmp_path / "run", [*good, refused, empty, warm, cut]))
+    directory = _run(tmp_path / "run", [*good, refused, empty, warm, cut])
+    checked = checked_answers(directory)
     assert checked is not None
     assert (checked.answers, checked.failed) == (41, 1)
+    assert read_answers(directory, 40).why == "http_error: no tools here"
     not_empty = checked.of("not_empty")
     assert not_empty is not None
     assert not_empty.bad == 1

@@ -57,7 +57,16 @@ def test_a_whole_reply_gives_them_too(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [None, [], {}, {"content": [None, {"token": 1, "logprob": -1}, {"token": "a"}]}, {"tokens": ["a"]}, "x"]
+    "said",
+    [
+        None,
+        [],
+        {},
+        {"content": [None, {"token": 1, "logprob": -1}, {"token": "a"}]},
+        {"tokens": ["a"]},
+        "x",
+        {"tokens": ["a", "b"], "token_logprobs": [-(2**60), None]},
+    ],
 )
 def test_what_is_no_list_of_tokens_is_passed_over(said: object) -> None:
     choice = {"index": 0, "finish_reason": "stop", "message": {"content": "x"}, "logprobs": said}

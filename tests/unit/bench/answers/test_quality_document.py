@@ -97,6 +97,11 @@ def test_a_hint_is_called_one_and_shows_nothing_yet() -> None:
     )
 
 
+def test_probes_without_code_words_are_told_not_to_see_cross_talk() -> None:
+    shown = text.render(quality_document(content_of(_set("arithmetic=10"), None)), Level.FIRST, width=120)
+    assert "Cross-talk was not looked for: no probe has a code word" in shown
+
+
 def test_a_change_over_time_is_not_blamed_on_load() -> None:
     wrong = _every(1, "no")
     shown = text.render(quality_document(content_of(SOME, wrong, wrong)), Level.FIRST, width=120)
@@ -113,6 +118,7 @@ def test_probes_that_the_model_cannot_answer_are_told() -> None:
     )
     shown = " ".join(text.render(quality_document(content), Level.FIRST, width=120).split())
     assert "right answers: none even without load, so load can take nothing" in shown
+    assert answer_line(content)[0] == "Nothing can be shown of right answers"
 
 
 def test_answers_stand_side_by_side_with_the_difference_marked() -> None:

@@ -115,6 +115,7 @@ def known_but(*missing: str) -> Any:
         ((), ["ttft:p90", "tpot:p50", "inputs_per_s", "error_rate"], ["ttft:p99", "tpot:p99"]),
         (("ttft", "inputs_per_s"), ["e2el:p90", "tpot:p50", "output_tokens_per_s", "error_rate"],
          ["e2el:p99", "tpot:p99"]),
+        (("ttft", "tpot", "input_tokens_per_s"), ["e2el:p90", "requests_per_s", "error_rate"], ["e2el:p99"]),
         (("tpot", "inputs_per_s"), ["ttft:p90", "output_tokens_per_s", "error_rate"], ["ttft:p99"]),
     ],
 )  # fmt: skip
@@ -129,6 +130,7 @@ def test_the_numbers_that_decide_follow_from_what_is_known(
     assert not {*primary} & {*explored}
     assert {name.partition(":")[0] for name in explored}.isdisjoint(missing)
     assert "e2el:p50" in explored
+    assert ("ttfb:p90" in explored) is ("input_tokens_per_s" in missing)
     assert ("ttft:p50" in explored) is ("ttft" not in missing)
 
 

@@ -30,6 +30,19 @@ def test_a_body_behind_at_is_an_uploaded_file(name: str, console: Console, tmp_p
     assert settings_form.check({**HTTP, name: "plain @ text"}, {}, console.files)[name] == "plain @ text"
 
 
+def test_a_file_that_defines_an_api_is_an_uploaded_one(console: Console, tmp_path: Path) -> None:
+    definition = b'{"path": "/a", "body": {"q": "{{ prompt }}"}, "reply": "chunks"}'
+    (tmp_path / "mine.yaml").write_bytes(definition)
+    given = {"url": "http://127.0.0.1:9", "requests": 1}
+    with pytest.raises(Refused, match="there is no uploaded file") as refused:
+        settings_form.check({**given, "endpoint": str(tmp_path / "mine.yaml")}, {}, console.files)
+    assert [field for field, _ in refused.value.problems] == ["endpoint"]
+    console.files.add("mine.yaml", definition)
+    checked = settings_form.check({**given, "endpoint": "mine.yaml"}, {}, console.files)
+    assert checked["endpoint"] == str(console.files.path("mine.yaml"))
+    assert settings_form.check({**given, "endpoint": "ollama"}, {}, console.files)["endpoint"] == "ollama"
+
+
 def test_a_row_of_data_names_files_of_the_data_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "body").write_text("mine")

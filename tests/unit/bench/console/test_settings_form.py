@@ -16,6 +16,7 @@ from bench.console.kinds import KINDS
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import setting
 from bench.endpoints import ENDPOINTS
+from bench.endpoints.definition import shipped
 
 GOOD = {"url": "http://127.0.0.1:8000"}
 
@@ -30,7 +31,7 @@ def test_every_setting_has_a_field() -> None:
     names = {field.name for field in settings_form.fields()}
     assert names == Settings.model_fields.keys() - set(settings_form.LEFT_OUT)
     by_name = {field.name: field for field in settings_form.fields()}
-    assert by_name["endpoint"].choices == tuple(ENDPOINTS)
+    assert by_name["endpoint"].choices == (*ENDPOINTS, *shipped())
     assert by_name["history"].choices == ("real", "planned", "stored")
     assert (by_name["stream"].kind, by_name["stream"].default) == ("switch", "on")
     assert by_name["slo"].kind == "lines"

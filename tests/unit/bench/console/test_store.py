@@ -142,10 +142,10 @@ def test_a_file_of_the_first_version_keeps_its_marks_and_loses_what_was_read_wit
     store = Store(path)
     assert (store.marks(), store.seen()) == ({"a": Marks("Title", None, None, True)}, {})
     store.close()
-    assert version_of(path) == 2
+    assert version_of(path) == len(MIGRATIONS)
 
 
-def test_a_file_of_this_version_keeps_all(path: Path) -> None:
+def test_a_file_of_the_second_version_keeps_all(path: Path) -> None:
     at_version(path, 2)
     store = Store(path)
     assert (list(store.marks()), list(store.seen())) == (["a"], ["a"])
@@ -161,12 +161,13 @@ def version_of(path: Path) -> int:
 
 
 def test_a_file_of_a_newer_version_is_put_aside_unharmed(path: Path) -> None:
-    at_version(path, 3)
+    newer = len(MIGRATIONS) + 1
+    at_version(path, newer)
     store = Store(path)
     assert store.marks() == {}
     store.close()
-    assert version_of(path) == 2
-    assert version_of(path.with_name("console.sqlite.broken")) == 3
+    assert version_of(path) == len(MIGRATIONS)
+    assert version_of(path.with_name("console.sqlite.broken")) == newer
 
 
 @pytest.mark.parametrize("journal", ["none", "broken", "whole"])

@@ -18,6 +18,7 @@ from bench.metrics.step_histograms import (
     RELATIVE_ERROR,
     StepHistograms,
     bin_of,
+    coarse,
     lower_border,
     quantile,
     representative,
@@ -125,3 +126,12 @@ def test_a_run_without_requests_has_no_steps() -> None:
     found = _page_data([])
     assert found.histograms["ttft_ms"] == []
     assert found.requests == ShownRequests(slowest=[], failed=[], failures=0, sample=[])
+
+
+def test_fine_counts_become_those_of_steps() -> None:
+    values = np.random.default_rng(1).lognormal(16, 1, 5_000)
+    fine, n = np.unique(bins_of_array(values), return_counts=True)
+    counted = coarse(dict(zip(fine.tolist(), n.tolist(), strict=True)))
+    assert counted == dict(sorted(Counter(bin_of(number) for number in bins_of_array(values).tolist()).items()))
+    assert list(counted) == sorted(counted)
+    assert coarse({}) == {}

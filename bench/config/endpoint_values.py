@@ -1,13 +1,35 @@
-"""Checks of the settings of `--endpoint http`. Each raises ValueError with what to write instead."""
+"""Checks of the settings that choose an endpoint, and of those of `--endpoint http`. Each raises ValueError."""
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
+from typing import Any
 
-from bench.endpoints import expectations
+from pydantic import ValidationInfo
+
+from bench.endpoints import ENDPOINTS, choice, expectations
+from bench.endpoints.definition import definition_of, is_file, read_definition, shipped
 from bench.sources.http import ROW_FORMATS, content_of
 from bench.sources.http_template import parse_template
 from promptset.loaders.http_requests import METHODS
+
+
+def endpoint(value: str | None, info: ValidationInfo) -> str | None:
+    """The name of an endpoint, or a file that defines an API. Raises ValueError."""
+    if value is None or value in ENDPOINTS or info.data.get("api") is not None:
+        return value
+    if is_file(value):
+        read_definition(Path(value))
+    elif value not in shipped():
+        choice.named(value)
+    return value
+
+
+def api(value: dict[str, Any]) -> dict[str, Any]:
+    """The definition of an API. Raises ValueError."""
+    definition_of(value)
+    return value
 
 
 def method(value: str) -> str:

@@ -1,0 +1,93 @@
+"""Bodies of custom APIs: JSON in which a text `{{ name }}` is the value of that name.
+
+A key whose value is unknown is left out, and so is what becomes empty by it. In a list, an item that names an unknown value
+is left out as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+_PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_NOTHING = object()
+
+
+def variables_in(template: object) -> Iterator[str]:
+    """The names in a template."""
+    if isinstance(template, str):
+        yield from (found[1] for found in _PLACE.finditer(template))
+    elif isinstance(template, Mapping):
+        yield from variables_in([*template.values()])
+    elif isinstance(template, list):
+        for item in template:
+            yield from variables_in(item)
+
+
+def filled(template: object, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what JSON holds
+    """The template with these values, of which None is unknown; an empty object if nothing is left."""
+    found = _filled(template, values)
+    return {} if found is _NOTHING else found
+
+
+def _filled(template: object, values: Mapping[str, Any]) -> object:
+    if isinstance(template, str):
+        return _text(template, values)
+    if isinstance(template, Mapping):
+        return _kept({key: _filled(value, values) for key, value in template.items()}, template)
+    if isinstance(template, list):
+        known = [item for item in template if all(values.get(name) is not None for name in variables_in(item))]
+        kept = [_filled(item, values) for item in known]
+        return kept if kept or not template else _NOTHING
+    return template
+
+
+def _kept(entries: Mapping[str, object], template: Mapping[str, Any]) -> object:
+    kept = {key: value for key, value in entries.items() if value is not _NOTHING}
+    return kept if kept or not template else _NOTHING
+
+
+def _text(template: str, values: Mapping[str, Any]) -> object:
+    whole = _PLACE.fullmatch(template)
+    if whole is not None:
+        value = values.get(whole[1])
+        return _NOTHING if value is None else value
+    if any(values.get(name) is None for name in variables_in(template)):
+        return _NOTHING
+
+    def written(place: re.Match[str]) -> str:
+        value = values[place[1]]
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+    return _PLACE.sub(written, template)
+
+
+def place_of(template: object, name: str) -> tuple[str | int, ...] | None:
+    """Where a template holds exactly `{{ name }}`: keys and indices; None if it does not."""
+    if isinstance(template, str):
+        whole = _PLACE.fullmatch(template)
+        return () if whole is not None and whole[1] == name else None
+    entries: Iterator[tuple[Any, object]]
+    entries = iter(template.items()) if isinstance(template, Mapping) else iter(())
+    if isinstance(template, list):
+        entries = iter(enumerate(template))
+    for key, value in entries:
+        inside = place_of(value, name)
+        if inside is not None:
+            return (key, *inside)
+    return None
+
+
+def value_at(document: Any, place: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - what JSON holds
+    """The value at a place; None if there is none."""
+    for key in place:
+        if isinstance(document, dict):
+            document = document.get(key)
+        elif isinstance(document, list) and isinstance(key, int) and key < len(document):
+            document = document[key]
+        else:
+            return None
+    return document

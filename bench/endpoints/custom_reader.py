@@ -1,0 +1,186 @@
+"""Reads replies of custom APIs: events by the paths of their definition, and bodies whose pieces are the text itself."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.definition import ApiDefinition, ReplyPaths
+from bench.endpoints.event_stream import Event, EventStream, cut_off
+from bench.endpoints.failure import LONGEST_MESSAGE, error_of
+from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
+from bench.endpoints.json_path import JsonPath, parse_path
+from bench.endpoints.usage import whole_number
+from bench.endpoints.whole_reply import WholeText, parsed
+from promptset.answers import Answer
+
+
+class Finder:
+    """Finds what a definition names, in an event or in a whole reply."""
+
+    def __init__(self, names: ReplyPaths, api: ApiDefinition) -> None:
+        def path(name: str | None) -> JsonPath | None:
+            return None if name is None else parse_path(name)
+
+        self.names = names
+        self.text, self.reasoning, self.finish = path(names.text), path(names.reasoning), path(names.finish)
+        self._error = path(names.error)
+        self._tokens = {
+            "prompt_tokens": path(names.input_tokens),
+            "completion_tokens": path(names.output_tokens),
+            "cached_tokens": path(names.cached_tokens),
+            "reasoning_tokens": path(names.reasoning_tokens),
+        }
+        end, equals, value = (names.end or "").partition("=")
+        self._end = parse_path(end) if names.end else None
+        self._end_value = value if equals else None
+        self._good, self.limit = api.good, api.limit
+
+    @property
+    def has_end(self) -> bool:
+        """Whether a stream says that it has come to its end."""
+        return self._end is not None or self.finish is not None
+
+    def texts_in(self, document: Event) -> tuple[str, str]:
+        """The text, and the reasoning."""
+        text = "" if self.text is None else self.text.text_in(document)
+        return text, "" if self.reasoning is None else self.reasoning.text_in(document)
+
+    def error_in(self, document: Event) -> str | None:
+        """The error that it says; None if it says none."""
+        if self._error is None:
+            return None
+        found = self._error.first(document)
+        if found is None or found in ("", False):
+            return None
+        if isinstance(found, str):
+            return found[:LONGEST_MESSAGE]
+        return error_of({"error": found}) or orjson.dumps(found).decode()[:LONGEST_MESSAGE]
+
+    def reason_in(self, document: Event) -> object:
+        """Why it ended; None if it does not say."""
+        return None if self.finish is None else self.finish.first(document)
+
+    def wrong(self, reason: object) -> str | None:
+        """Why this end is no success."""
+        if reason is None or not self._good or str(reason) in self._good:
+            return None
+        return f"the reply ended with {self.names.finish} {str(reason)[:60]!r}"
+
+    def is_end(self, document: Event) -> bool:
+        """Whether it is the last event."""
+        if self._end is None:
+            return False
+        found = self._end.first(document)
+        if self._end_value is None:
+            return found is not None
+        return found is not None and self._end_value in (found, orjson.dumps(found).decode())
+
+    def usage_in(self, document: Event) -> dict[str, Any] | None:
+        """Usage in the words of chat completions; None if it has none."""
+        found = {name: path.first(document) for name, path in self._tokens.items() if path is not None}
+        usage: dict[str, Any] = {
+            name: found[name] for name in ("prompt_tokens", "completion_tokens") if found.get(name) is not None
+        }
+        if not usage:
+            return None
+        if found.get("cached_tokens") is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": found["cached_tokens"]}
+        if found.get("reasoning_tokens") is not None:
+            usage["completion_tokens_details"] = {"reasoning_tokens": found["reasoning_tokens"]}
+        return usage
+
+
+class CustomReader(EventStream):
+    """Reads events that are JSON. What a definition does not name is ignored."""
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Finder, options: ReadOptions) -> None:
+        # Events of such APIs differ in more than their texts: nothing is learned.
+        super().__init__(ContentTemplate(b"\0"), options)
+        self._find = find
+
+    def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
+        for event in decoded:
+            if event is None:
+                self._done = True
+                self._kinds.append("o")
+            else:
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        find = self._find
+        text, reasoning = find.texts_in(event)
+        usage = find.usage_in(event)
+        if usage is not None:
+            self._usage = {**(self._usage or {}), **usage}
+            self._told = len(self._running) + bool(text or reasoning)
+        if text or reasoning:
+            running = None if usage is None else whole_number(usage.get("completion_tokens"))
+            self._add_text("c" if text else "t", reasoning + text, running)
+        else:
+            self._kinds.append("o" if usage is None else "u")
+        if (error := find.error_in(event)) is not None:
+            self._fail(error)
+        reason = find.reason_in(event)
+        if reason is not None:
+            self._finished = True
+            self._limited = reason in find.limit
+            if (wrong := find.wrong(reason)) is not None:
+                self._fail(wrong)
+        if find.is_end(event):
+            self._done = True
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return Answer(content=content)
+
+    def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        if unfinished:
+            return cut_off(unfinished, "")
+        if self._find.has_end and not (self._done or self._finished):
+            return cut_off(b"", f" without {self._find.names.end or self._find.names.finish}")
+        return None
+
+
+class RawReader(EventStream):
+    """Reads a body whose pieces, as they arrive, are the text."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self, options: ReadOptions) -> None:
+        super().__init__(ContentTemplate(b"\0"), options)
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """Pieces of the body. A piece may end inside a character, which then belongs to the next."""
+        del other_lines
+        for piece in events:
+            if text := self._decoder.decode(piece):
+                self._add_text("c", text)
+            else:
+                self._kinds.append("e")
+        self._number += len(events)
+
+    def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
+        """Nothing is JSON."""
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return Answer(content=content)
+
+    def _missing(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        return None
+
+
+def read_raw(body: bytes, options: ReadOptions) -> ParsedReply:
+    """A whole body that is the text."""
+    text = body.decode("utf-8", "replace")
+    root: Mapping[str, Any] = {}
+    whole = WholeText(
+        text=text, content=text, calls=None, usage=None, root=root, end_field="end", reason=None, wrong=None
+    )
+    return parsed(whole, body, options)

@@ -1,0 +1,89 @@
+"""/any and every path below it: a service that is no LLM. It takes any method and any body, and answers with JSON.
+
+Its latencies are those of text: the head and the first bytes come when a first token would, and a piece of the body with each
+token. So a client's time to first byte and its time to the last one are known apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.openai_frames import PLANNED_FAILURE
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import error_body
+
+PATHS = ("/any", "/any/{rest:path}")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_PARAMS = RequestParams(stream=True, include_usage=False, continuous_usage=False, asked_tokens=None, prompt="")
+
+
+class _AnyFrames:
+    """Pieces of one JSON document. Faults of events and tokens find none."""
+
+    has_role = True
+    opens_early = False
+    ignores = frozenset({
+        "error_in_stream", "malformed", "empty", "duplicate", "reorder", "no_done", "role_early", "role_with_token",
+        "role_absent", "usage_missing", "usage_wrong", "usage_twice", "crlf", "cr", "comments", "keepalive",
+    })  # fmt: skip
+    comment: Event | None = None
+
+    def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
+        del params
+        self._identity = identity
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
+        """The beginning of the document, up to its text."""
+        return [Event(b'{"ok":true,"id":%b,"text":"' % orjson.dumps(self._identity.id), "o")]
+
+    def around(self, running: bool) -> None:
+        """Nothing that reads events reads it."""
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A part of the text."""
+        return [Event(orjson.dumps(piece.text)[1:-1], "c")]
+
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
+        return ()
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
+        return ()
+
+    def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
+        """The end of the document."""
+        return [Event(b'"}', "o")]
+
+    def failure(self) -> Sequence[Event]:
+        return ()
+
+    def broken(self) -> Event:
+        return Event(b"", "o")
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        return b""
+
+    def failure_body(self) -> bytes:
+        return error_body(500, PLANNED_FAILURE)
+
+
+def _parse(row: dict[str, Any]) -> RequestParams:
+    """Nothing is asked for."""
+    del row
+    return _PARAMS
+
+
+ANY = Endpoint(
+    path="/any",
+    id_prefix="any-",
+    parse=_parse,
+    frames=_AnyFrames,
+    is_chat=False,
+    media="application/json",
+    head_waits=True,
+    reads_body=False,
+)
