@@ -18,6 +18,7 @@ from bench.results.base import to_plain
 from tests.support.changed import replace
 from tests.support.compat_columns import printed_by_tools
 from tests.support.made_records import MS, START_NS, made_record
+from tests.support.made_summary import made_summary
 from tests.support.tables import ints, table_of
 
 # One reply with everything: an early role chunk, reasoning, two tokens in a chunk, an empty delta, a finish reason that
@@ -251,3 +252,9 @@ def test_a_count_of_tokens_is_named_only_if_it_differs_from_ours() -> None:
     assert readings.same_tokens("counted") is None
     readings.add(table_of(made_record(1, n=3, output_tokens_counted=4)))
     assert readings.same_tokens("counted") == "counted"
+
+
+def test_aiperf_divides_the_time_after_the_first_token_by_the_tokens_after_it() -> None:
+    record = made_record(chunks_ms=(50.0, 80.0, 110.0), output_tokens=4, output_tokens_counted=4)
+    found = made_summary([record])["compat"]["aiperf"]
+    assert (found["tpot_ms"]["p50"], found["itl_ms"]["p50"]) == (20.0, 20.0)  # 60 ms, 3 tokens.

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from bench.metrics.job_numbers import JobNumbers, _inverse
-from bench.metrics.jobs import GatheredJobs, JobEnd, StepEnd
+from bench.metrics.jobs import GatheredJobs, JobEnd, StepEnd, answered_ns
 from bench.records import Outcome
 from bench.results.base import to_plain
 from bench.results.numbers import Statistics
+from tests.support.changed import replace
 from tests.support.made_jobs import made_step, step_of, two_agents
-from tests.support.made_records import START_NS
+from tests.support.made_records import START_NS, made_record
 from tests.support.results import filled
 from tests.support.tables import table_of
 
@@ -131,3 +132,11 @@ def test_jobs_an_hour_lie_between_the_inverses_of_how_long_one_takes(
     ends: list[float] | None, inverse: list[float] | None
 ) -> None:
     assert _inverse(ends) == inverse
+
+
+def test_a_reply_was_there_with_its_last_token_and_one_without_tokens_with_its_end() -> None:
+    one, none = made_record(0, chunks_ms=(50.0,)), made_record(1, chunks_ms=())
+    later = replace(one, end_ns=(one.sent_ns or 0) + 80_000_000)
+    failed = replace(later, outcome=Outcome.RESET)
+    found = answered_ns(table_of(later, none, failed)).tolist()
+    assert found == [(one.sent_ns or 0) + 50_000_000, none.end_ns, failed.end_ns]

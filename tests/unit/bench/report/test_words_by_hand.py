@@ -25,19 +25,25 @@ from bench.documents.document import (
     TwoTexts,
 )
 from bench.documents.fit_document import fit_document
-from bench.documents.gate_document import gate_document
+from bench.documents.formatting import number
+from bench.documents.gate_document import gate_document, objective_interval
 from bench.documents.load_curves import build as load_charts
+from bench.documents.run_document import run_document
+from bench.documents.sweep_document import repeats_document
+from bench.metrics.objectives import parse
 from bench.records import Outcome
 from bench.report import metric_table, page, plot, text
 from bench.results.certificate import CauseRow
 from bench.results.comparison import ComparedNumber, ComparisonResult
-from bench.results.gate import GateResult
+from bench.results.gate import GateObjective, GateResult
 from bench.results.profile import Profile
-from bench.results.sweep import NUMBERS, SweepContent
+from bench.results.sweep import NUMBERS, RepeatsContent, SweepContent
+from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
 from tests.support.rendered import typed_summary
 from tests.support.results import filled
+from tests.unit.bench.report.test_segments_table import SEGMENT
 
 
 def blocks(document: Document) -> list[Block]:
@@ -249,3 +255,89 @@ def test_the_table_for_other_tools_has_the_share_of_the_cache_and_the_errors_of_
     assert found == {
         "error_rate": (5, 0.4), "error_rate{model=a}": (2, 0.5), "error_rate{model=b}": (3, pytest.approx(1 / 3))
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.01, "0.010"), (0.0099, "0.0099"), (-0.01, "-0.010"), (0.00999996, "0.010")]
+)
+def test_a_hundredth_has_three_decimals_and_less_two_digits(value: float, words: str) -> None:
+    assert number(value) == words
+
+
+def test_the_interval_of_an_objective_has_its_unit() -> None:
+    share = filled(GateObjective, unit="share", value=0.02, low=0.01, high=0.035)
+    ms = filled(GateObjective, unit="ms", value=7.0, low=6.5, high=8.0)
+    assert (objective_interval(share), objective_interval(ms)) == ("[1%, 3.50%]", "[6.500, 8]")
+    assert objective_interval(filled(GateObjective, unit="ms")) == ""
+
+
+def test_repeats_show_the_spread_between_runs_where_it_is_known() -> None:
+    numbers = {
+        "requests_per_s": {"value": 20.0, "low": 18.0, "high": 22.0, "sd": 0.05},
+        "error_rate": {"value": 0.01, "low": 0.0, "high": 0.02, "sd": 0.005},
+        "ttft:p50": {"value": 50.0},
+        "ttft:p90": {"value": None},
+    }
+    (table,) = (b for b in blocks(repeats_document(filled(RepeatsContent, numbers=numbers))) if isinstance(b, Table))
+    rows = [[cell.text for cell in row.cells][1:] for row in table.rows]
+    assert sorted(rows) == sorted(
+        [["20", "5.00%", "18–22"], ["1%", "0.50% of all", "0%–2%"], ["50", "–", "–"]]
+    )  # fmt: skip
+
+
+def test_the_points_of_a_sweep_with_a_knee_stand_beside_its_curve_and_others_are_joined() -> None:
+    def styles(*sweeps: SweepContent) -> set[tuple[str, str]]:
+        charts = {chart.key: chart for chart in load_charts(sweeps, ["a", "b"])}
+        return {(key, charts[key].panels[0].lines[0].style) for key in charts if key in ("throughput", "ttft")}
+
+    fitted = sweep("a", half_at=5.0, ceiling=100.0)
+    assert ("throughput", "points") in styles(fitted)
+    assert ("throughput", "line") in styles(sweep("a"))
+    assert ("throughput", "line") in styles(fitted, sweep("b"))
+    assert ("throughput", "points") not in styles(fitted, sweep("b"))
+    others = {
+        chart.key: chart.panels[0].lines[0].style for chart in load_charts([fitted], ["a"]) if chart.key != "throughput"
+    }
+    assert set(others.values()) == {"line"}
+
+
+def test_the_times_of_a_sampled_profile_are_read_at_their_shares() -> None:
+    times = {"ttft_ms": list(range(101)), "gap_ms": [10.0 * k for k in range(11)], "load": [(2.0, 1.0, 1.5)]}
+    profile = filled(Profile, engine="sampled", sampled_times=times, seen={"requests_by_load": [7], "gaps": 3})
+    first, *_ = (block for block in blocks(fit_document(profile)) if isinstance(block, Table))
+    assert [[cell.text for cell in row.cells] for row in first.rows] == [
+        ["TTFT without its prompt, ms", "10", "50", "90", "99"],
+        ["Gap between tokens, ms", "10", "50", "90", "100"],
+    ]
+
+
+def test_objectives_that_are_missed_stand_in_the_shortest_form_and_held_ones_do_not() -> None:
+    records = [made_record(i, sent_ms=90.0 * i, chunks_ms=(50.0, 70.0)) for i in range(30)]
+    levels = {
+        limit: {
+            block.level
+            for block in blocks(
+                run_document(typed_summary(made_summary(records, objectives=parse([f"ttft:p50<{limit}"]))))
+            )
+            if isinstance(block, Table) and block.title == "Objectives"
+        }
+        for limit in ("10ms", "500ms")
+    }
+    assert min(levels["10ms"]) is Level.BRIEF
+    assert min(levels["500ms"]) is Level.FIRST
+
+
+def test_a_run_of_segments_has_their_table() -> None:
+    summary = golden_summary()
+    assert "Segment by segment" not in {
+        b.title for b in blocks(run_document(typed_summary(summary))) if isinstance(b, Table)
+    }
+    summary["segments"] = [SEGMENT]
+    (table,) = (
+        block for block in blocks(run_document(typed_summary(summary)))
+        if isinstance(block, Table) and block.title == "Segment by segment"
+    )  # fmt: skip
+    assert [(cell.text, cell.tone) for cell in (table.rows[0].cells[0], table.rows[0].cells[-1])] == [
+        ("5–10", ""),
+        ("1", "bad"),
+    ]

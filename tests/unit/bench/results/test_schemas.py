@@ -20,6 +20,7 @@ from bench.results.numbers import Statistics
 from bench.results.schema import schema_of
 from bench.results.server import ServerSaid
 from bench.results.summary import from_json
+from bench.results.tokens import Tokens
 from tests.support.results import filled
 
 ROOT = Path(__file__).parents[4]
@@ -135,6 +136,12 @@ def test_times_that_no_reply_says_are_left_out() -> None:
     assert said.times() == {"queue_ms": some, "ttft_ms": some}
     lacking = structs.replace(said, queue_ms=None)  # As a field that a later version has.
     assert lacking.times() == {"ttft_ms": some}
+
+
+def test_what_older_files_lack_counts_nothing() -> None:
+    tokens = filled(Tokens)
+    assert to_plain(tokens)["doubted"] == {"judged": 0, "requests": 0, "share": None, "first": None}
+    assert to_plain(tokens)["over_limit"] == {"judged": 0, "requests": 0, "share": None}
 
 
 def _below(kind: type[Result]) -> set[type[Result]]:
