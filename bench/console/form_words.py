@@ -119,7 +119,7 @@ def plain(text: str, field: str | None = None) -> str:
     """A sentence of the command line as one of the form; `field` is the setting that it stands beside."""
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
-    text = re.sub(r"\bexit 1 (if|where)", r"the task fails \1", text)
+    text = re.sub(r"\bexit 1 (if|unless|where)", r"the task fails \1", text)
     if field is not None:
         text = re.sub(rf"^--(?:no-)?{field.replace('_', '-')}: ?", "", text)
     return re.sub(r"--(?:no-)?([a-z][a-z-]*[a-z])", _quoted, text)
