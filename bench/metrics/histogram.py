@@ -77,11 +77,15 @@ class LogHistogram:
         return self._exact is not None
 
     def extend(self, values: npt.ArrayLike, total: int | None = None) -> None:
-        """Add values. Sums are of values rounded to whole numbers; `total` replaces the first of them."""
+        """Add values. Sums are of values rounded to whole numbers; `total` replaces the first of them.
+
+        Raises FloatingPointError if a value does not fit into 64 bits: a file is damaged.
+        """
         values = np.asarray(values)
         if not len(values):
             return
-        whole = np.rint(values).astype(np.int64)
+        with np.errstate(invalid="raise"):
+            whole = np.rint(values).astype(np.int64)
         self.count += len(values)
         self.min, self.max = min(self.min, values.min().item()), max(self.max, values.max().item())
         self.total += int(whole.sum()) if total is None else total

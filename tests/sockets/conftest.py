@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +14,6 @@ import uvloop
 
 from bench.clock import process_clock
 from bench.native import core
-from bench.process import child_process, mock_process
 from bench.secrets import redactor
 from bench.target import scraper
 from bench.transport import exchange
@@ -26,7 +24,7 @@ from tests.support.literal_server import LiteralServer
 from tests.support.on_transports import WAYS, transport_of
 from tests.support.open_transport import Act, Client
 from tests.support.patience import PATIENCE_S
-from tests.support.ready_made import popen
+from tests.support.ready_made import STARTERS, with_copies
 
 # httpx gives up after 5 s where a test names no time. All its functions have this one object as their default.
 for _step in ("connect", "read", "write", "pool"):
@@ -46,10 +44,11 @@ def patient() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def helpers_begin_at_once() -> Iterator[None]:
-    """What a load in the process of the tests starts beside itself is a copy of a process that has imported it."""
+    """What a load or a console in the process of the tests starts is a copy of a process that has imported it."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (child_process, mock_process):
-            patch.setattr(module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": popen}))
+        for name in STARTERS:
+            module = importlib.import_module(name)
+            patch.setattr(module, "subprocess", with_copies())
         yield
 
 

@@ -32,6 +32,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from tests.support.patience import PATIENCE_S
@@ -88,6 +89,14 @@ IMPORTED = (
     "uvloop",
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
+STARTERS = (
+    "bench.process.child_process",
+    "bench.process.mock_process",
+    "bench.console.comparing",
+    "bench.console.exports",
+    "bench.console.runner",
+)
+"""Modules that start such programs."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
 """What of a process a copy can be given."""
 NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
@@ -98,9 +107,9 @@ _UNBUFFERED = "PYTHONUNBUFFERED"
 """The one variable of the interpreter's own that a copy can follow."""
 _WITHOUT_THREADS = {"TOKENIZERS_PARALLELISM": "false", "OPENBLAS_NUM_THREADS": "1"}
 """Threads would not be copied."""
+_ENVIRONMENT = dict(os.environ)
+"""Of the process that is copied: a test may change that of the tests."""
 _CLONE_PARENT = 0x8000
-_Executed = subprocess.Popen
-"""As it is: in a copy that starts others, `subprocess.Popen` is the function `popen`."""
 _MOST_BYTES = 1 << 18
 _MOST_STREAMS = 16
 _ROOM_FOR_A_COMMAND = 4096
@@ -110,10 +119,11 @@ _OUT_OF_THE_WAY = 512
 def popen(command: Sequence[str], **settings: Any) -> subprocess.Popen[Any]:
     """`subprocess.Popen(command, **settings)`."""
     environment: Mapping[str, str] | None = settings.get("env")
-    alike = environment is None or _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
+    wanted = os.environ if environment is None else environment
+    alike = _of_the_interpreter(wanted) == _of_the_interpreter(_ENVIRONMENT)
     known = list(command[:2]) == [sys.executable, "-m"] and command[2] in MODULES and settings.keys() <= KEPT
     able = sys.platform == "linux" and os.uname().machine in _CLONE
-    return (_Copied if alike and known and able else _Executed)(command, **settings)
+    return (_Copied if alike and known and able else subprocess.Popen)(command, **settings)
 
 
 def run_to_end(
@@ -134,11 +144,11 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(beginnings) and name != _UNBUFFERED}
 
 
-class _Copied(_Executed[Any]):
+class _Copied(subprocess.Popen[Any]):
     """A process that was copied and not executed; all else is as it is there."""
 
     def _execute_child(self, *arguments: Any) -> None:
-        usual = inspect.signature(_Executed._execute_child)  # type: ignore[attr-defined]
+        usual = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
         given = usual.bind(self, *arguments).arguments
         pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         streams = [given["p2cread"], given["c2pwrite"], given["errwrite"]]
@@ -187,7 +197,7 @@ def _original() -> _Original:
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         cwd=ROOT,
-        env={**os.environ, **_WITHOUT_THREADS, _UNBUFFERED: ""},
+        env={**_ENVIRONMENT, **_WITHOUT_THREADS, _UNBUFFERED: ""},
     )
     theirs.close()
     original = _Original(ours, process.wait)
@@ -289,7 +299,13 @@ def _start_copies_of_this() -> None:
     theirs.close()
     original = _Original(ours, functools.partial(os.waitpid, pid, 0))
     globals()["_original"] = lambda: original
-    vars(subprocess)["Popen"] = popen
+    for name in STARTERS:
+        vars(importlib.import_module(name))["subprocess"] = with_copies()
+
+
+def with_copies() -> SimpleNamespace:
+    """The module subprocess, with `popen` in the place of Popen."""
+    return SimpleNamespace(**{**vars(subprocess), "Popen": popen})
 
 
 def _open_streams() -> None:

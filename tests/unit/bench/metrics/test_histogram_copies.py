@@ -59,3 +59,9 @@ def test_a_snapshot_of_bins_has_the_middle_of_each_and_the_exact_ends() -> None:
     assert snapshot.quantile(0.5) == middle(5e6)
     assert (snapshot.quantile(0), snapshot.quantile(1)) == (700.5, 8e7)
     assert made([0.0, 0.0], folded=True).snapshot().quantile(0.5) == 0.0
+
+
+@pytest.mark.parametrize("value", [1e308 * 10, 1e19, float("nan")])
+def test_a_value_that_no_clock_measures_is_an_error_and_not_another_number(value: float) -> None:
+    with pytest.raises(FloatingPointError):
+        LogHistogram().extend([5.0, value])
