@@ -5,7 +5,7 @@ time of a short command. `popen` is `subprocess.Popen`, and what it gives is one
 arguments, the folder, the environment and the streams that it was given. Where there can be no copy (another system, another
 program, other variables that Python itself reads), it is a new interpreter.
 
-What a copy starts in its turn (a worker, the process that makes prompts, the run of a console) is a copy too: of a process
+What a copy starts in its turn (a worker, the process that makes prompts) is a copy too: of a process
 that the copy made of itself before it did anything.
 
 As a program, `python -m tests.support.ready_made DESCRIPTOR`: the process that is copied. It ends with its socket.
@@ -89,14 +89,9 @@ IMPORTED = (
     "uvloop",
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
-STARTERS = (
-    "bench.process.child_process",
-    "bench.process.mock_process",
-    "bench.console.comparing",
-    "bench.console.exports",
-    "bench.console.runner",
-)
-"""Modules that start such programs."""
+STARTERS = ("bench.process.child_process", "bench.process.mock_process")
+"""Modules that start such programs. Not the console: it knows its programs by their command lines, which a copy shows a
+moment after it was made."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
 """What of a process a copy can be given."""
 NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
