@@ -55,7 +55,7 @@ OUTCOME_OF_FAULT = {
 arrives.) A reply that never began is a reset, unless the client gave up first."""
 
 HTTP = "http"
-"""The endpoint of any HTTP service: nothing is read of a response but when it came, and nobody counts tokens."""
+"""The endpoint of any HTTP service. It measures when a response came, reads nothing in it, and counts no tokens."""
 _NAMES_ERRORS = frozenset({"messages", "responses"})
 """Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
 _WITH_A_LAST_EVENT = _NAMES_ERRORS | {"ollama", "ollama-generate", "tgi"}

@@ -158,7 +158,7 @@ def _measure(
     decision = share.decide(1.0 if corrected is None else corrected, rules.margin, rules.alpha)
     blamed_on_time = False
     if decision is Decision.CHANGED and p_time is not None and p_time < rules.alpha:
-        # The answers without load changed too. Load is to blame if those under it differ from those afterwards as well.
+        # The answers without load changed too. Load is to blame only if its answers also differ from the later ones.
         since = _test(marks.back, loaded)
         blamed_on_time = since is None or since >= rules.alpha / tests
         decision = Decision.NOT_SHOWN if blamed_on_time else decision

@@ -48,7 +48,7 @@ def owners_of(probes: Sequence[Probe]) -> dict[str, Probe]:
 
 
 def foreign_code(kept: KeptAnswer, probes: Sequence[Probe], owners: Mapping[str, Probe]) -> str | None:
-    """The first code word of another request in an answer. Returns None if there is none."""
+    """Find the first code word of another request in an answer. Returns None if the answer has no such word."""
     own = None if kept.probe is None else probes[kept.probe].code
     return next((code for code in codes_in(kept.text) if code in owners and code != own), None)
 

@@ -16,7 +16,7 @@ LONGEST_QUESTION = 300
 
 
 def examples(answers: ThreePhases) -> list[QualityExample]:
-    """Answers under load that differ from the first answer alone: those with a fault first, then in the order of the load."""
+    """Pick answers under load that differ from the first answer alone: faulty ones first, then in the order of the load."""
     references = answers.references()
     found = [
         _example(answers.probes[kept.probe], references[kept.probe], kept)

@@ -19,7 +19,7 @@ def first_difference(one: str, other: str) -> int | None:
 
 
 def readable(text: str) -> bool:
-    """Whether the text has no character that stands for broken bytes: U+FFFD, or half of a surrogate pair."""
+    """Whether the text is free of broken characters: U+FFFD, and halves of surrogate pairs."""
     return not any(character == "\ufffd" or "\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -113,7 +113,7 @@ class RunResult:
         return number_of(self.numbers, metric, stat).value
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """The 95% interval of a latency's statistic, in its unit, or of a rate; None if there is none."""
+        """The 95% interval of a latency's statistic or of a rate, in its unit. Returns None if none was computed."""
         metric, stat = _named(name)
         ends = number_of(self.numbers, metric, stat).ci95
         return None if ends is None else (ends[0], ends[1])

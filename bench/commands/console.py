@@ -147,7 +147,7 @@ def _token(given: Namespace) -> str | None:
 
 
 def _read_token(given: Namespace) -> str | None:
-    """The token of those who may only look. Raises UsageError if it is easy to guess, or the other one."""
+    """The read-only token. Raises UsageError if it is easy to guess, or equals the full token."""
     token: str | None = given.read_token or os.environ.get("TRUELOAD_READ_TOKEN")
     token = None if token is None else token.strip()
     if token is None:

@@ -71,7 +71,7 @@ INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
 """Stands for OUTPUT where replies are no generated text."""
 INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
 REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
-"""Stands for INPUTS where nobody counts tokens: an input is a request."""
+"""Replaces INPUTS for endpoints without tokens: each request is one input."""
 ERRORS = Number("error_rate", None, "Error rate", "share", higher_is_worse=True)
 
 _EXPLORED = (
@@ -101,7 +101,7 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
-    """Whether nobody counts tokens, of inputs either."""
+    """Whether neither input nor output tokens are counted."""
     return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
 
 

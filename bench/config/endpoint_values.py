@@ -1,4 +1,4 @@
-"""Checks of the settings that choose an endpoint, and of those of `--endpoint http`. Each raises ValueError."""
+"""Checks of the settings that choose an endpoint, and of the settings of `--endpoint http`. Each check raises ValueError."""
 
 from __future__ import annotations
 

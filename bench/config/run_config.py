@@ -96,7 +96,9 @@ class RunConfig(Settings):
 
     @property
     def probe_of(self) -> Callable[[int], int | None] | None:
-        """The place among the probes of a request's number, None if the request is no probe; None where no answer is checked.
+        """Maps a request's number to its place among the probes, or to None for an ordinary request.
+
+        None without --check-answers.
         Probes are asked in their order, again and again."""
         share, seed = self.check_answers, self.seed
         if share is None:

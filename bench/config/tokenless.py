@@ -21,7 +21,7 @@ _OF_HTTP = ("method", "body", "body_template", "rows", "expect")
 HAS = ("e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The numbers that a run of such an endpoint has, by the names of objectives."""
 HTTP_HAS = ("ttfb", "e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s")
-"""Those of a run of any HTTP service."""
+"""The metrics of a run of any HTTP service."""
 HTTP = "http"
 
 

@@ -81,7 +81,7 @@ def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _not_routed(request: Request, error: Exception) -> Response:
-    """A path that is none, or one that takes another method."""
+    """An unknown path, or a known path with another method."""
     assert isinstance(error, HTTPException)
     path, missing = request.url.path, error.status_code == 404
     sentence = f"the console has no page {path}" if missing else f"{path} takes no {request.method}"

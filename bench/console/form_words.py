@@ -104,7 +104,7 @@ HINTS = {
     "output_tokens": ("a number, or a distribution such as uniform:100..500", "128"),
     "slo": ("such as ttft:p99<500ms or error_rate<1%: the task says whether it held", ""),
 }
-"""What stands below a field, and in it while it is empty, in place of the words of the command line."""
+"""The hint below each field, and its placeholder. They replace the help of the command line."""
 
 _EXCLUSIVE = {"concurrency": ("concurrency", "sessions"), "rate": ("rate", "sessions")}
 """Settings that only loads of these modes have: typed for another choice, they are not meant."""
@@ -116,7 +116,7 @@ def label_of(name: str) -> str:
 
 
 def plain(text: str, field: str | None = None) -> str:
-    """A sentence of the command line as one of the form; `field` is the setting that it stands beside."""
+    """Rewrite a sentence of the command line for the form. `field` is the setting whose field shows it."""
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
     text = re.sub(r"\bexit 1 (if|unless|where)", r"the task fails \1", text)
