@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from bench.api.runs import RunResult, read, run
     from bench.api.searches import search
     from bench.api.sweeps import sweep
+    from bench.api.tunes import tune
     from bench.load_search.found import SearchResult
     from bench.load_sweep.measure import SweepResult
     from bench.observer import Observer
+    from bench.tuning.measure import TuneResult
 
 __all__ = [
-    "Observer", "QualityResult", "RunResult", "SearchResult", "SweepResult", "compare", "quality", "read", "run", "search",
-    "sweep",
+    "Observer", "QualityResult", "RunResult", "SearchResult", "SweepResult", "TuneResult", "compare", "quality", "read",
+    "run", "search", "sweep", "tune",
 ]  # fmt: skip
 
 _HOMES = {
@@ -32,12 +34,14 @@ _HOMES = {
     "RunResult": "bench.api.runs",
     "SearchResult": "bench.load_search.found",
     "SweepResult": "bench.load_sweep.measure",
+    "TuneResult": "bench.tuning.measure",
     "compare": "bench.api.comparisons",
     "quality": "bench.api.qualities",
     "read": "bench.api.runs",
     "run": "bench.api.runs",
     "search": "bench.api.searches",
     "sweep": "bench.api.sweeps",
+    "tune": "bench.api.tunes",
 }
 
 __getattr__ = lazy_exports(__name__, _HOMES)

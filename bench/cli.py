@@ -109,7 +109,7 @@ def _about_command(words: list[str]) -> str:
     word = words[0]
     if word.startswith(("-", "http://", "https://")):
         begun = "python -m bench run " + ("--url URL" if not word.startswith("-") else "--url URL ...")
-        return f"a command comes first, and {shown_url(word)!r} is none: write {begun}"
+        return f"a command comes first, and {shown_url(word)!r} is not one: write {begun}"
     if (answer := other_tools.about_command(word)) is not None:
         return f"{word!r} is not a command: {answer}"
     near = difflib.get_close_matches(word, COMMANDS, n=1)

@@ -187,9 +187,18 @@ def _evidence(
         lost=measured.directory.lost(run.manifest.files),
         died=run.manifest.died,
         clock_drift=_clock_drift(run),
+        imported_from=_imported_from(run),
+        not_in_file=() if run.manifest.imported is None else run.manifest.imported.lacks,
         priority_remedy=priority.remedy(run.manifest.priority),
         server=_server_block(measured),
     )
+
+
+def _imported_from(run: StoredRun) -> str | None:
+    imported = run.manifest.imported
+    if imported is None:
+        return None
+    return imported.tool if imported.version is None else f"{imported.tool} {imported.version}"
 
 
 def _server_block(measured: _Measured) -> Server | None:

@@ -325,6 +325,7 @@ def _manifest(
         versions=identity.versions(),
         host=identity.host(),
         planned=supply.plan.requests,
+        server_limits=dict(probed.limits),
         prefix_cache=None if sharing is None else PrefixCacheUse(planned_share=sharing.share),
         start_ns=0,
         state=RunState.WARMING_UP if config.warmup_requests or config.length.warmup_ns else RunState.RUNNING,

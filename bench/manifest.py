@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.config import RunConfig
 from bench.config.renamed import renewed_config
+from bench.dispatch.interface import NeverSent
 from bench.errors import UsageError
 from bench.machine.worker_place import WorkerPlace
 from bench.process.priority import PriorityUse
@@ -63,6 +64,18 @@ class Warmup(BaseModel):
     whole: bool
 
 
+class ImportedFrom(BaseModel):
+    """The load tester whose result a run was imported from, and the name of the file. `lacks`: what the file does not say,
+    and what stands for it, a sentence each."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool: str
+    version: str | None
+    file: str
+    lacks: tuple[str, ...] = ()
+
+
 class Manifest(BaseModel):
     """Written when the load begins, and again when it has ended. Times in ns are CLOCK_MONOTONIC.
 
@@ -100,6 +113,12 @@ class Manifest(BaseModel):
     """Where the run was when this was written; None in runs of older versions."""
     stop_reason: str | None = None
     ended: str | None = None
+    server_limits: dict[str, int] = {}
+    """max_num_seqs, max_num_batched_tokens and kv_tokens, as far as the server states them (/props, /server_info)."""
+    never_sent: NeverSent | None = None
+    """None in runs of older versions."""
+    imported: ImportedFrom | None = None
+    """None: the run is our own."""
     prefix_cache: PrefixCacheUse | None = None
     priority: tuple[PriorityUse, ...] = ()
     """Of each worker that lived to the end."""

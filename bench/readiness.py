@@ -8,6 +8,7 @@ the wait, even a refusal: the probe comes next and has a sentence for whatever i
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, Clock, process_clock, sleep_until
@@ -20,6 +21,7 @@ from bench.records import Outcome, RequestRecord
 from bench.secrets import public_url
 from bench.target.probe import (
     AskedServer,
+    ModelList,
     ProbeResult,
     ask,
     choose_model,
@@ -30,6 +32,7 @@ from bench.target.probe import (
     samples_to_ask,
     what_came,
 )
+from bench.target.server_limits import stated_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +121,8 @@ async def _answer(
 
     On a connection of its own, so that a name that is given a new address is found there.
     """
-    listed = await _listed_models(config, target_of(config), timeout_s)
+    models = await _listed_models(config, target_of(config), timeout_s)
+    listed = None if models is None else models.ids
     named = None if config.models is None else config.models.names[0]
     options = BodyOptions(
         endpoint=config.endpoint,
@@ -136,7 +140,7 @@ async def _answer(
         await transport.close()
 
 
-async def _listed_models(config: RunConfig, target: Target, timeout_s: float | None) -> Sequence[str] | None:
+async def _listed_models(config: RunConfig, target: Target, timeout_s: float | None) -> ModelList | None:
     """The models that the server lists; None if it lists none, or its API has no list."""
     return await list_models(config.url, target, timeout_s) if endpoint_of(config).lists_models else None
 
@@ -146,7 +150,8 @@ async def probe_server(
 ) -> ProbeResult:
     """Send the probe of a run before its load. Raises TargetError."""
     target = target_of(config)
-    listed = await _listed_models(config, target, config.probe_timeout)
+    models = await _listed_models(config, target, config.probe_timeout)
+    listed = None if models is None else models.ids
     options = BodyOptions(
         endpoint=config.endpoint,
         own=own_endpoint(config),
@@ -161,7 +166,7 @@ async def probe_server(
         websocket=config.websocket,
     )
     authorized = any(name.lower() in ("authorization", "x-api-key") for name, _ in target.headers)
-    return await probe(
+    probed = await probe(
         transport,
         clock,
         options,
@@ -177,6 +182,9 @@ async def probe_server(
         classes=_classes_of_ways(config, source),
         timeout_s=config.probe_timeout,
     )
+    if models is None:
+        return probed
+    return replace(probed, limits=await stated_limits(config.url, target, models.owners, config.probe_timeout))
 
 
 def _classes_of_ways(config: RunConfig, source: Source[object]) -> Sequence[str]:

@@ -11,7 +11,7 @@ from bench.metrics.facts import RunFacts
 from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.planned_load import ChangedLoad, PlannedLoad, parts_between
 from bench.metrics.precision import PRECISE_ENOUGH
-from bench.modes.interface import inputs_of
+from bench.modes.interface import inputs_of, measures_of
 from bench.schedule.changing import RateChange
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         segments=_parts(config, changes) if changes else planned,
         open_end=bool(changes) and config.requests is not None,
         changes=changes or (),
+        never_sent=None if stored.never_sent is None else (stored.never_sent.n, stored.never_sent.waited_ns),
         kept_plan=plan,
         objectives=config.objectives,
         classes=tuple(run_class.name for run_class in config.classes),
@@ -67,6 +68,7 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         gpus=config.gpus,
         answers=None if config.check_answers is None else checked_answers(directory),
         inputs_are=inputs_of(config),
+        measures=measures_of(config),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from bench import manifest
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, utc_now
+from bench.dispatch.interface import NeverSent
 from bench.errors import UsageError
 from bench.load.crew import Crew, CrewReport, Order, Progress
 from bench.load.live import Live, LiveNumbers, LoadGoal
@@ -265,6 +266,9 @@ class WatchedLoad:
             "ended": utc_now().isoformat(timespec="seconds"),
             "state": RunState.EVALUATING,
             "notes": (*begun.notes, *_notes_of(report), *ends, *self._run.defects.notes()),
+            "never_sent": NeverSent(
+                n=sum(w.never_sent.n for w in workers), waited_ns=sum(w.never_sent.waited_ns for w in workers)
+            ),
             "priority": tuple(worker.priority for worker in workers),
             **({} if warmup is None else {"warmup": Warmup(**asdict(warmup))}),
             "files": self._run.directory.sizes(),

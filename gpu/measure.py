@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From a model's name to a measured server: one folder with reports, a profile, and the versions of everything.
 
-    serve  ->  warm  ->  sweep  ->  search  ->  fit  ->  index.html
+    tune  ->  serve  ->  warm  ->  sweep  ->  search  ->  fit  ->  index.html
 
 It starts the engine with `serve_vllm.py`, in the engine's own environment, and Trueload in this one. Each phase leaves its
 files in the folder, and measure.json says how far it is: the same command again goes on where it was ended.
@@ -37,6 +37,7 @@ MEASURED = (0, 1, 3)
 """Exit statuses of commands that have measured something: good, an objective missed or no answer, a busy client."""
 LOADS = (1, 2, 4, 8, 16, 32)
 PARTS = (
+    ("tune/tune.html", "The race of the engine's flags"),
     ("sweep/sweep.html", "Throughput and latency over the load"),
     ("search/search.html", "The load that holds the objectives"),
     ("profile.html", "How the mock behaves with the profile"),
@@ -51,6 +52,7 @@ Options after -- go to the engine unchanged.
 Examples:
   python gpu/measure.py Qwen/Qwen2.5-7B-Instruct --out measured/qwen-h100 --python ~/vllm/bin/python
   python gpu/measure.py ./tiny-model --allow-cpu --out measured/tiny --loads 1,2,4,16 --held-out 8 --seconds 20
+  python gpu/measure.py ./tiny-model --out measured/tuned --tune max-num-seqs=64,256 --tune max-num-batched-tokens=4096,16384
   python gpu/measure.py Qwen/Qwen2.5-7B-Instruct --out measured/qwen-h100      # again: goes on where it was ended
 """
 
@@ -184,6 +186,66 @@ def bench(*words: str, may_end: Sequence[int] = (0,)) -> int:
     return status
 
 
+def tune_spec(options: argparse.Namespace, extra: Sequence[str]) -> dict[str, object]:
+    """The race of the engine's flags, as `bench tune` reads it. The first arm has no flag: it is what would run without."""
+    words = [options.python, str(Path(__file__).with_name("serve_vllm.py")), options.model, "--engine", options.engine]
+    words += [
+        "--gpus",
+        options.gpus,
+        "--timeout",
+        f"{options.timeout:g}",
+        *(["--allow-cpu"] if options.allow_cpu else []),
+    ]
+    load = {"input_tokens": options.input_tokens, "output_tokens": options.output_tokens, "ignore_eos": True}
+    goal: dict[str, object] = {"loads": f"concurrency={max(loads_of(options.loads))}"}
+    if options.slo:
+        goal = {"goal": "held_load", "objectives": options.slo, "search": {"load": "concurrency"}}
+    return {
+        "server": {
+            "command": f"{shlex.join(words)} --port {{port}} -- {shlex.join(extra)} {{flags}}",
+            "ports": [options.port],
+            "start_within": options.timeout,
+            "stop_within": STOP_S,
+        },
+        "flags": {name: [None, *values] for name, values in map(tuned, options.tune)},
+        **goal,
+        "load": {**load, "tokenizer": _tokenizer(options)},
+        "budget": options.tune_budget,
+    }
+
+
+def tuned(text: str) -> tuple[str, list[str]]:
+    """A flag of the engine and its values, of `max-num-seqs=64,256`. Raises Failed."""
+    name, _, listed = text.partition("=")
+    values = [value.strip() for value in listed.split(",") if value.strip()]
+    if not name.strip("-") or not values:
+        raise Failed(f"--tune {text}: write a flag of the engine with its values, for example max-num-seqs=64,256")
+    return name.strip("-"), values
+
+
+def best_flags(folder: Path) -> list[str]:
+    """The options of the winner of a race."""
+    content = json.loads((folder / "tune.json").read_text(encoding="utf-8"))
+    flags: dict[str, Any] = content["arms"][content["best"]]["flags"]
+    return [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+
+
+def tune_it(one: Measurement, options: argparse.Namespace, extra: Sequence[str]) -> list[str]:
+    """Race the flags of --tune. Returns the engine's options with those of the winner. Raises Failed."""
+    if not options.tune:
+        return list(extra)
+    spec, folder = one.folder / "tune.json", one.folder / "tune"
+    spec.write_text(json.dumps(tune_spec(options, extra), indent=2) + "\n", encoding="utf-8")  # JSON is YAML.
+    one.phase("tune", lambda: bench("tune", str(spec), *resumed(folder)))
+    found = best_flags(folder)
+    say(f"   the winner: {shlex.join(found) or 'no flag, as without --tune'}")
+    return [*extra, *found]
+
+
+def _tokenizer(options: argparse.Namespace) -> str:
+    return str(options.tokenizer or (options.model if Path(options.model).is_dir() else "server"))
+
+
 def resumed(folder: Path) -> list[str]:
     """Where a series goes: into a new directory, or on in the one that is there."""
     return ["--resume" if folder.is_dir() else "--out", str(folder)]
@@ -235,6 +297,11 @@ def problems(options: argparse.Namespace) -> list[str]:
     for flag, seconds in (("--seconds", options.seconds), ("--warm-seconds", options.warm_seconds)):
         if not 0 < seconds < math.inf:
             found.append(f"{flag} {seconds:g}: give more than 0 s")
+    for text in options.tune:
+        try:
+            tuned(text)
+        except Failed as e:
+            found.append(str(e))
     if options.held_out is not None and options.held_out < 1:
         found.append(f"--held-out {options.held_out}: give a number of users of at least 1")
     if not 0 < options.port < 65536:
@@ -251,11 +318,12 @@ def measure(options: argparse.Namespace, extra: Sequence[str]) -> None:
     asked = {
         "model": options.model, "engine": options.engine, "engine_options": list(extra), "loads": loads,
         "held_out": options.held_out, "seconds": options.seconds, "input_tokens": options.input_tokens,
-        "output_tokens": options.output_tokens, "slo": options.slo,
+        "output_tokens": options.output_tokens, "slo": options.slo, **({"tune": options.tune} if options.tune else {}),
     }  # fmt: skip
     one = Measurement(options.out, asked)
     if not all(one.done(phase) for phase in ("warm", "sweep", *(["search"] if options.slo else []))):
         one.state["versions"] = versions(options.python, options.engine)
+        extra = tune_it(one, options, extra)
         with Served(options, extra) as server:
             load_it(one, options, server, sorted({*loads, *held_out}))
     run_of = {users: str(options.out / "sweep" / f"concurrency-{users}-1") for users in (*loads, *held_out)}
@@ -269,10 +337,9 @@ def measure(options: argparse.Namespace, extra: Sequence[str]) -> None:
 
 def load_it(one: Measurement, options: argparse.Namespace, server: Served, users: Sequence[int]) -> None:
     """The phases that send load. Raises Failed."""
-    tokenizer = options.tokenizer or (options.model if Path(options.model).is_dir() else "server")
     load = ["--url", server.url, "--model", server.model, "--ignore-eos"]
     load += ["--input-tokens", options.input_tokens, "--output-tokens", options.output_tokens]
-    load += ["--tokenizer", tokenizer]
+    load += ["--tokenizer", _tokenizer(options)]
     most = ["--concurrency", str(users[-1]), "--duration", f"{options.warm_seconds:g}"]
     ladder = ["--loads", "concurrency=" + ",".join(map(str, users)), "--duration", f"{options.seconds:g}"]
     objectives = [word for slo in options.slo for word in ("--slo", slo)]
@@ -360,6 +427,14 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         help="search the load that holds it: ttft:p99<1s; may be repeated",
     )
     add("--budget", default="15m", metavar="S", help="time for the search (default: 15m)")
+    add(
+        "--tune",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUES",
+        help="first race this flag of the engine, and measure the winner: max-num-seqs=64,256; may be repeated",
+    )
+    add("--tune-budget", default="60m", metavar="S", help="time for the race (default: 60m)")
     add("--port", type=int, default=8000, help="port of the server (default: 8000)")
     add("--gpus", default="first", metavar="LIST", help="indices such as 0,1; all; first (default: first)")
     add("--allow-cpu", action="store_true", help="start although there is no GPU (a build for the CPU)")

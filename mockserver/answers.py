@@ -8,8 +8,9 @@ alone, so the mock knows no answer in advance. Faults of the group `answer` then
   never their number.
 - cut_json drops the last tokens of JSON. garble changes tokens in place, garble_preempted too, while they are sent.
 
-A fault that changes nothing has not struck. What is drawn depends on the seed and the request, but cross_talk and
-stale_prefix take the words of another request, and which one that is depends on what else arrives.
+A fault that changes nothing has not struck. What is drawn depends on the seed and the whole id of the request, so that two
+runs meet different draws. cross_talk and stale_prefix take the words of another request, and which one that is depends on
+what else arrives.
 """
 
 from __future__ import annotations

@@ -195,6 +195,9 @@ def _unknown(word: str) -> str:
     if name in _LOAD_TESTER_FLAGS:
         return f"{name}: not a flag of the mock but of the load tester, python -m bench run"
     close = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else difflib.get_close_matches(name, _FLAGS, n=1)
+    close = [
+        flag for flag in _FLAGS if sorted(flag) == sorted(name)
+    ] or close  # --prot is nearer to --port than to --tpot.
     return f"{name}: no such flag; " + (f"did you mean {close[0]}?" if close else "see --help")
 
 

@@ -224,6 +224,12 @@ class MockConfig(BaseModel):
     image_tokens: Annotated[int, Flag("text", "N", live=True)] = Field(
         256, ge=0, description="input tokens that an image in a conversation costs"
     )
+    audio_tokens: Annotated[int, Flag("text", "N", live=True)] = Field(
+        128, ge=0, description="input tokens that an audio clip in a conversation costs"
+    )
+    video_tokens: Annotated[int, Flag("text", "N", live=True)] = Field(
+        1024, ge=0, description="input tokens that a video in a conversation costs"
+    )
     tool_share: Annotated[float, Flag("text", "F", live=True)] = Field(
         1.0, ge=0, le=1, description="share of replies that call a tool if the request leaves it the choice"
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from mockserver.clock import now_ns
 from mockserver.dialect.refusals import Refusal
+from mockserver.dialect.speech import BYTES_PER_S, TOKEN_BYTES
 from mockserver.faults import names
 from mockserver.plans.arrival import Arrival
 from mockserver.plans.plan import Plan
@@ -41,11 +42,15 @@ class RequestContext:
     version: int = 0
     """The configuration version that the request began with."""
     inputs: int | None = None
-    """What is embedded or scored, where the reply has no tokens; None where it has."""
+    """What is embedded or scored, or the images of the reply, where the reply has no tokens; None where it has."""
     probe: str | None = None
     """The kind of probe that it asks. None if it asks none."""
     choice_plans: list[Plan] = field(default_factory=list)
     """The plans of all choices, if the reply has several."""
+    audio_ns: int | None = None
+    """The length of the audio in the request; None if it has none."""
+    speaks: bool = False
+    """Whether its reply is audio: its tokens are sound, and none of text."""
     of_any: bool = False
     """Whether it asks for no text: its response has a first byte, and no chunks or tokens."""
 
@@ -95,7 +100,7 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         handled_ns=context.handled_ns,
         plan=context.plan if context.inputs is None else replace(context.plan, output_tokens=0),
         write_ns=reply.write_ns if chunks else [],
-        chunk_tokens=reply.chunk_tokens if chunks else [],
+        chunk_tokens=reply.chunk_tokens if context.inputs is None else [0] * len(reply.chunk_tokens) if chunks else [],
         chunk_kind="".join(reply.chunk_kinds) if chunks else "",
         blocked=reply.blocked if chunks else [],
         first_ns=None if chunks else reply.head_ns,
@@ -109,9 +114,18 @@ def entry_of_reply(context: RequestContext, reply: Reply, facts: dict[str, int])
         bytes_in=context.bytes_in,
         bytes_out=reply.bytes_out,
         engine=engine,
+        audio_in_ns=context.audio_ns,
+        audio_out_bytes=_sound_of(reply) if context.speaks else None,
+        audio_bytes_per_s=BYTES_PER_S if context.speaks else None,
         chunk_choice=reply.chunk_choices,
         choice_plans=context.choice_plans,
     )
+
+
+def _sound_of(reply: Reply) -> list[int]:
+    """The bytes of audio in each chunk."""
+    pairs = zip(reply.chunk_tokens, reply.chunk_kinds, strict=True)
+    return [tokens * TOKEN_BYTES if kind == "a" else 0 for tokens, kind in pairs]
 
 
 def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> dict[str, int | str]:

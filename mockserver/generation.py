@@ -15,7 +15,7 @@ from mockserver.clock import utc_seconds
 from mockserver.config import MockConfig
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.endpoint import Endpoint
-from mockserver.dialect.images import without_images
+from mockserver.dialect.media import MediaCosts, check_media, without_media
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.grammar import Impossible
 from mockserver.documents.lengths import DocumentMaker
@@ -91,11 +91,18 @@ class Generation:
     async def serve(self, endpoint: Endpoint, request: Request, body: bytes, context: RequestContext) -> None:
         """Raises Refusal."""
         intake = self._intake
-        version, row = intake.admit(request, body, context, endpoint.require_key, reads_body=endpoint.reads_body)
+        version, row = intake.admit(
+            request, body, context, endpoint.require_key, reads_body=endpoint.reads_body, decode=endpoint.decode
+        )
         if not endpoint.reads_body:
             context.of_any, context.inputs = True, 1
         config = version.config
         params = endpoint.parse(row)
+        context.audio_ns = params.audio_ns
+        if params.speech is not None:
+            context.speaks, context.inputs = True, 1
+        if params.images is not None:
+            context.inputs = params.images
         overrides, faults, facts = intake.choose_faults(request, context, version)
         rule = ToolRule(config.tool_share, config.tool_calls, overrides.tool_calls)
 
@@ -182,9 +189,10 @@ class Generation:
         self, params: RequestParams, rule: ToolRule, drafts: list[_Draft], context: RequestContext, config: MockConfig
     ) -> None:
         """Make the answers, documents and tool calls of the choices, and fit their plans to them. Raises Refusal."""
-        for draft in drafts:
+        for number, draft in enumerate(drafts):
             if (right := solution_of(params, draft.prompt)) is not None:
-                draft.answer = self._answers.answer(right, draft.plan.faults, config.seed, draft.key)
+                own_key = key_of_choice(context.arrival.own_key, number)
+                draft.answer = self._answers.answer(right, draft.plan.faults, config.seed, own_key)
                 draft.altered = draft.answer.altered
                 if draft is drafts[0]:
                     self._answers.begin(id(context), right)
@@ -229,7 +237,7 @@ class Generation:
             pieces = self._pieces(draft.plan, config.seed, draft.key)
             choice = self._choice(params, draft, pieces, config.seed)
             if draft is drafts[0] and choice.plan.faults:
-                choice = self._answers.disturb(choice, choice.plan.faults, config.seed, draft.key)
+                choice = self._answers.disturb(choice, choice.plan.faults, config.seed, context.arrival.own_key)
             # The pieces are the tokens, whatever a stop string held back of their text.
             tokens = choice.plan.output_tokens
             free = tokens - (0 if draft.scripted is None else len(draft.scripted.texts))
@@ -328,13 +336,13 @@ class Generation:
             await intake.check_characters(prompt, limit, params.asked_tokens)
             return intake.counter.count_text(prompt, True, limit), most_tokens(prompt)
         assert params.messages is not None
-        messages, images = without_images(params.messages)
+        check_media(params.messages)
         try:
-            text = intake.tokenizer.render_chat(messages, params.tools)
+            text = intake.tokenizer.render_chat(without_media(params.messages), params.tools)
         except SpecError as e:
             refusals.refuse(str(e), "messages")
         await intake.check_characters(text, limit, params.asked_tokens)
-        shown = images * config.image_tokens
+        shown = MediaCosts(config.image_tokens, config.audio_tokens, config.video_tokens).of(params.messages)
         count = intake.counter.count_text(text, False, limit)
         if shown:
             count = total_count([count, known_count(shown)])

@@ -187,16 +187,21 @@ class Intake:
         require_key: Callable[[Request, MockConfig], None] = require_key,
         *,
         reads_body: bool = True,
+        decode: Callable[[Request, bytes], dict[str, Any]] | None = None,
     ) -> tuple[ConfigVersion, dict[str, Any]]:
-        """The configuration version that the request keeps to its end, and its body as JSON (empty unless it `reads_body`).
-        Raises Refusal."""
+        """The configuration version that the request keeps to its end, and its body as JSON, or what `decode` makes of
+        it (empty unless it `reads_body`). Raises Refusal."""
         if self.draining:
             raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
         version = self.settings.current
         context.version = version.number
         require_key(request, version.config)
         models = version.config.models
-        row = openai.parse_body(body, *models) if reads_body else {}
+        row: dict[str, Any] = {}
+        if decode is not None:
+            row = openai.with_model(decode(request, body), *models)
+        elif reads_body:
+            row = openai.parse_body(body, *models)
         context.model = models[0] if row.get("model") is None else row["model"]
         context.other_name = context.model != models[0]
         return version, row
@@ -212,7 +217,8 @@ class Intake:
         if config.engine == "batching" and any(fault.name in SCALING_FAULTS for fault in faults or ()):
             refusals.refuse(f"x-mock-fault: {NEEDS_DRAWN_LATENCIES}", "x-mock-fault")
         if faults is None:
-            faults = draw_faults(config.fault, config.seed, context.arrival.key, context.arrival.attempt, facts)
+            arrival = context.arrival
+            faults = draw_faults(config.fault, config.seed, arrival.key, arrival.attempt, facts, arrival.own_key)
         if context.held_ns:
             faults = (fault_of("slow_accept", **{"for": context.held_ns}), *faults)
         return overrides, faults, facts

@@ -6,7 +6,8 @@
 
 Where the decodes of a server do not cost the same each, a table in a file says what so many of them cost together:
 {"b0": 2900, "b1": 8, "b2": 840, "decode": [[2, 1300], [4, 1750], [16, 12000]]}. Straight lines join its points, from no cost
-of no tokens, and b2 goes on behind the last.
+of no tokens, and b2 goes on behind the last. A file can also say how steps vary around their cost: `variation`
+(steps/variation.py).
 
 To add a GPU and model, add a line to `STEP_COSTS`.
 """
@@ -21,6 +22,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from mockserver.steps.variation import StepVariation, variation_of
 from promptset.whole_file import read_text
 
 NS_PER_US = 1000
@@ -54,6 +56,8 @@ class StepCost:
     """The source of the numbers."""
     decode: tuple[tuple[int, float], ...] = ()
     """(decode tokens of a step, us that they cost together), rising; b2 is for each token beyond the last."""
+    variation: StepVariation | None = None
+    """How steps vary around this cost. None: every step costs what its work says."""
 
     def decode_us(self, tokens: float) -> float:
         """The cost of the decode tokens of one step."""
@@ -69,6 +73,10 @@ class StepCost:
         decode_us = self.decode_us(decode_tokens) if self.decode else self.b2 * decode_tokens
         us = self.b0 + self.b1 * prefill_tokens + decode_us + self.b3 * context_tokens
         return max(1, round(us * NS_PER_US))
+
+    def expected_us(self, cost_us: float, decode_tokens: float) -> float:
+        """The mean length of steps of this cost and so many decode tokens."""
+        return cost_us if self.variation is None else self.variation.mean_us(cost_us, decode_tokens)
 
     def before_queue_ns(self, prompt_tokens: int) -> int:
         """The time from the arrival of a request until it is in the queue."""
@@ -99,8 +107,8 @@ STEP_COSTS: dict[str, StepCost] = {
 
 _COEFFICIENTS = ("b0", "b1", "b2", "b3", "a0", "a1", "w0")
 _LIMITS = ("max_num_seqs", "max_num_batched_tokens", "kv_blocks")
-_TABLE = "decode"
-_KEYS = (*_COEFFICIENTS, _TABLE, *_LIMITS)
+_TABLE, _VARIATION = "decode", "variation"
+_KEYS = (*_COEFFICIENTS, _TABLE, _VARIATION, *_LIMITS)
 assert {*_KEYS, "source"} == {field.name for field in fields(StepCost)}
 
 
@@ -154,6 +162,10 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
     numbers: dict[str, float] = {}
     table, wrong = _table(values.get(_TABLE, []))
     problems += wrong
+    variation = None
+    if values.get(_VARIATION) is not None:
+        variation, wrong = variation_of(values[_VARIATION])
+        problems += wrong
     for key in (*_COEFFICIENTS, *_LIMITS):
         if key in values:
             try:
@@ -171,7 +183,7 @@ def step_cost_of_values(values: dict[str, object], text: str, source: str | None
         raise ValueError(f"{text!r}: {'; '.join(problems)}")
     b0, b1, b2, b3, a0, a1, w0 = (numbers.get(key, 0.0) for key in _COEFFICIENTS)
     said = "given on the command line" if source is None else source
-    cost = StepCost(b0, b1, b2, b3, a0, a1, w0, source=said, decode=table)
+    cost = StepCost(b0, b1, b2, b3, a0, a1, w0, source=said, decode=table, variation=variation)
     limits = {key: int(numbers[key]) for key in _LIMITS if key in numbers}
     return replace(cost, **limits)  # type: ignore[arg-type]  # mypy takes the int for the text of `source`.
 

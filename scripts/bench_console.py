@@ -1,6 +1,7 @@
 """What the console costs a measurement, how fast it is, and whether it loses anything. For a machine that does nothing else.
 
-watched  a run watched live by three pages in Chromium against the same run unwatched, in turn
+watched  a run of 200 streams that three pages in Chromium follow, against the same run that nobody follows, in pairs: errors
+         against the ledger of the mock, send lateness and CPU
 list     the list of 1,000 tasks: server time of the first page after a start and of later ones, and Chromium
 live     how far the live page is behind the load, and whether the page grows while it is open
 memory   the console's memory after 100 tasks
@@ -12,6 +13,7 @@ Without a name all of them, which takes about half an hour.
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -26,6 +28,10 @@ import httpx
 import orjson
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bench.evaluate import evaluate
+from bench.results.certificate import LedgerCalibration
+from bench.results.summary import RunSummary
+from bench.run_files.run_directory import LEDGER, RunDirectory
 from tests.browser.conftest import ARGS
 from tests.support.console_process import TOKEN, console_of, new, until
 from tests.support.made_tasks import made_run
@@ -48,8 +54,6 @@ def base_of(client: httpx.Client) -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium."""
-    import shutil
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGS)
         yield browser
@@ -73,33 +77,56 @@ def ended(client: httpx.Client, task: str) -> dict[str, Any]:
 
 
 def watched(given: argparse.Namespace) -> None:
-    """Send lateness, CPU and verdict of the same run, with nobody and with three pages that follow it."""
-    found: dict[str, list[dict[str, Any]]] = {"unwatched": [], f"watched by {BROWSERS} Chromium pages": []}
-    flags = ("--ttft", "50ms", "--tpot", "20ms")
-    with tempfile.TemporaryDirectory() as runs, mock_process(*flags) as mock, console_of(Path(runs)) as (client, _):
+    """The same run with nobody and with three pages that follow it, in turn: its errors against the ledger of the mock, send
+    lateness and CPU. A difference is that of the two runs of a turn."""
+    pairs: list[dict[int, dict[str, float]]] = []
+    verdicts: dict[int, list[str]] = {0: [], BROWSERS: []}
+    with tempfile.TemporaryDirectory() as runs, console_of(Path(runs)) as (client, _):
         for turn in range(given.turns):
-            for name in list(found) if turn % 2 == 0 else list(found)[::-1]:
-                load = {"concurrency": given.streams, "duration": f"{given.seconds}s", "warmup": "3s",
-                        "input_tokens": 64, "output_tokens": 64}  # fmt: skip
-                task = new(client, mock.url, "watched", **load)
-                if name == "unwatched":
-                    found[name].append(ended(client, task))
-                    continue
-                with chromium() as browser:
-                    pages = [page_of(browser, base_of(client), f"/tasks/{task}") for _ in range(BROWSERS)]
-                    found[name].append(ended(client, task))
-                    for page in pages:
-                        page.locator("iframe.report").wait_for(timeout=60_000)
-    for name, summaries in found.items():
-        late = [summary["instrument"]["send_lateness_ms"] for summary in summaries]
-        cpu = [summary["instrument"]["cpu"]["mean"] for summary in summaries]
-        verdicts = ", ".join(summary["verdict"]["status"] for summary in summaries)
-        for stat in ("p50", "p99"):
-            values = [one[stat] for one in late]
-            spread = f"{min(values):.3f} to {max(values):.3f}"
-            row(f"send lateness {stat}, {name}", f"{median(values):.3f} ms ({spread})", "within the noise")
-        row(f"CPU of the client, {name}", f"{median(cpu):.1%} ({min(cpu):.1%} to {max(cpu):.1%})", "within the noise")
-        row(f"verdict, {name}", verdicts, "unchanged")
+            pairs.append({})
+            for watchers in (0, BROWSERS) if turn % 2 == 0 else (BROWSERS, 0):
+                summary = _followed(given, client, Path(runs), watchers)
+                verdicts[watchers].append(summary.verdict.status)
+                pairs[-1][watchers] = _figures(summary)
+    print(f"{'':<34}{'nobody':>10}{f'{BROWSERS} pages':>10}{'ratio':>8}   median of the differences, and their range")
+    for name in pairs[0][0]:
+        alone, followed = ([pair[watchers][name] for pair in pairs] for watchers in (0, BROWSERS))
+        more = [b - a for a, b in zip(alone, followed, strict=True)]
+        ratio = f"{median(followed) / median(alone):.2f}" if median(alone) else "-"
+        spread = f"{median(more):+.4f} ({min(more):+.4f} to {max(more):+.4f})"
+        print(f"{name:<34}{median(alone):>10.4f}{median(followed):>10.4f}{ratio:>8}   {spread}", flush=True)
+    for watchers, found in verdicts.items():
+        row(f"verdicts, {watchers} pages", ", ".join(found), "unchanged")
+
+
+def _followed(given: argparse.Namespace, client: httpx.Client, runs: Path, watchers: int) -> RunSummary:
+    """The summary of a run that so many pages follow, computed with the ledger of its mock."""
+    load = {"concurrency": given.streams, "duration": f"{given.seconds}s", "warmup": "3s", "input_tokens": 64,
+            "output_tokens": 64}  # fmt: skip
+    with ExitStack() as stack:
+        mock = stack.enter_context(mock_process("--ttft", "50ms", "--tpot", "20ms"))
+        browser = stack.enter_context(chromium()) if watchers else None
+        task = new(client, mock.url, "watched", **load)
+        pages = [page_of(browser, base_of(client), f"/tasks/{task}") for _ in range(watchers) if browser is not None]
+        ended(client, task)
+        for page in pages:
+            page.locator("iframe.report").wait_for(timeout=60_000)
+        mock.stop()
+        shutil.copyfile(mock.ledger_path, runs / task / LEDGER)
+    return evaluate(RunDirectory.open(runs / task)).summary
+
+
+def _figures(summary: RunSummary) -> dict[str, float]:
+    """Errors against the ledger in ms, and what the client did."""
+    assert isinstance(summary.calibration, LedgerCalibration)
+    errors = {
+        f"error of {row.metric.removesuffix('_ms').upper()} {row.stat}, ms": abs(row.error)
+        for row in summary.calibration.metrics
+        if row.metric in ("ttft_ms", "itl_ms", "e2el_ms") and row.stat in ("p50", "p99")
+    }
+    late, cpu = summary.instrument.send_lateness_ms, summary.instrument.cpu
+    return {**errors, "send lateness p50, ms": late.p50 or 0.0, "send lateness p99, ms": late.p99 or 0.0,
+            "CPU of the client, share": cpu.mean if cpu is not None else 0.0}  # fmt: skip
 
 
 def listed(given: argparse.Namespace) -> None:

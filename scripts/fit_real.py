@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.cli import main as bench
+from bench.fit.profile import USAGE_ON_CHUNKS
 from tests.support import real_servers
 
 WITHIN = 0.15
@@ -48,7 +49,7 @@ SERVERS = {"vllm": vllm, "llama.cpp": llama_cpp}
 
 def run(url: str, how: tuple[str, float], seconds: float, out: Path) -> str:
     """A run of ("--concurrency", users) or ("--rate", requests a second): its directory."""
-    load = [how[0], str(how[1]), "--duration", str(seconds)]
+    load = [how[0], str(how[1]), "--duration", str(seconds), "--extra-body", USAGE_ON_CHUNKS]
     bench(["run", "--url", url, *load, *LENGTHS, "--quiet", "--out", str(out)])
     return str(out)
 

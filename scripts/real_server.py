@@ -29,6 +29,11 @@ HIDDEN, LAYERS, HEADS, FEED_FORWARD = 64, 2, 4, 128
 CONTEXT = 8192
 """Tokens of prompt and reply together, of each stream."""
 WORDS = 256
+FLASH = {
+    "auto": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 POOLING = {
     "text": None,
     "embeddings": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN,
@@ -104,7 +109,13 @@ def main() -> int:
     parser.add_argument(
         "--port", type=int, default=8080, help="where to listen on 127.0.0.1; 0 takes any (default: 8080)"
     )
-    parser.add_argument("--parallel", type=int, default=8, help="streams served at once (default: 8)")
+    parser.add_argument("-np", "--parallel", type=int, default=8, help="streams served at once (default: 8)")
+    parser.add_argument("-b", "--batch-size", type=int, default=2048, help="tokens of a batch (default: 2048)")
+    parser.add_argument("-ub", "--ubatch-size", type=int, default=512, help="tokens computed at once (default: 512)")
+    parser.add_argument("-t", "--threads", type=int, default=1, help="threads that compute (default: 1)")
+    parser.add_argument(
+        "-fa", "--flash-attn", choices=sorted(FLASH), default="auto", help="flash attention (default: auto)"
+    )
     parser.add_argument(
         "--context", type=int, default=CONTEXT, help=f"tokens of prompt and reply of one stream (default: {CONTEXT})"
     )
@@ -137,7 +148,9 @@ def main() -> int:
         parameters.use_jinja = True
         parameters.warmup = False
         parameters.verbosity = -1
-        parameters.cpuparams.n_threads = 1
+        parameters.n_batch, parameters.n_ubatch = given.batch_size, given.ubatch_size
+        parameters.flash_attn_type = FLASH[given.flash_attn]
+        parameters.cpuparams.n_threads = given.threads
         if (pooling := POOLING[given.serve]) is not None:
             parameters.embedding, parameters.pooling_type = True, pooling
         ended = threading.Event()

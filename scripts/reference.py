@@ -9,32 +9,45 @@ import argparse
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from result_schemas import fields_of_records
 
+from bench.accuracy.join import OUTCOME_OF_FAULT
 from bench.commands.parsers import parser_of, parsers
+from bench.config.other_tools import table as other_tools_table
+from bench.load.live_log import LIVE_FIELDS
+from bench.load.sampling import SAMPLE_FIELDS
 from bench.metrics.catalog import METRICS, REQUEST_METRICS
-from bench.records import Outcome, RequestRecord, ServerWords
+from bench.metrics.compat import TOOLS
+from bench.records import RequestRecord, ServerWords
 from bench.verdict import SIGNS
+from bench.verdict.advice import ADVICE, MORE
 from bench.verdict.limits import Limits
 from mockserver.config import Flag, MockConfig
 from mockserver.faults import FAULTS, GROUPS
 from mockserver.faults.options import Option, duration_ns
+from mockserver.record.ledger import ENGINE_FIELDS, FIELDS
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = ("report", "load_search", "fit")
 """The folders of bench/ that have schemas of files."""
+RECIPES = ROOT / "datasets" / "promptset" / "recipes"
 FILES = {
     "gate.schema.json": "gate --format json",
     "load_sweep.schema.json": "sweep.json",
     "profile.schema.json": "profile.json",
 }
 """The files whose names are not those of their schemas."""
-MADE = "*Made of the declarations when this site is built.*"
+_FLAG = re.compile(
+    r"(?<![\w-])(python -m bench [\w-]+|--[a-z][\w-]*(?: (?:[A-Z]+\b|constant|auto|wire|[\w:=,]*\d[\w:=,]*(?:\.+[\w:=,]+)*))?"
+    r"|(?:sweep|search)\b|\w+:\w*[.=]\S*\d|\w+\.(?:jsonl?|html))"
+)
+"""Words of a sentence about flags that are code."""
+MADE = "*Generated from the code when this site is built.*"
 
 
 def all_parsers() -> dict[str, argparse.ArgumentParser]:
@@ -105,28 +118,55 @@ def flags() -> str:
 
 
 def metrics() -> str:
-    """Every metric that results show, every sign of the verdict with its band, and every outcome."""
-    parts = ["# Metrics, signs and outcomes", MADE + " [What the numbers mean](../metrics.md) has the formulas."]
-    parts += ["## Metrics", 'The name is the one that objectives use: `--slo "ttft:p99<500ms"`.']
+    """Every metric that results show, and what the columns of other tools show instead."""
+    parts = ["# Metrics", MADE + " [What the numbers mean](../metrics.md) explains them."]
+    parts += ['The name is the one that objectives use: `--slo "ttft:p99<500ms"`.']
     rows = [
-        (f"`{m.name}`", m.title, m.unit, "a request" if m.name in REQUEST_METRICS else "a token", cell(m.description))
+        (
+            f"`{m.name}`",
+            m.title,
+            m.unit or "ratio",
+            "a request" if m.name in REQUEST_METRICS else "a token",
+            cell(m.description),
+        )
         for m in METRICS.values()
     ]
     parts.append(table(("name", "title", "unit", "one value", "what it is"), rows))
-    parts += ["## Signs of the verdict", "[Troubleshooting](../troubleshooting.md) says what to do about each."]
-    parts.append(table(("sign", "what it looks at"), [(f"`{n}`", cell(_first(f.__doc__))) for n, f in SIGNS.items()]))
     parts += [
-        "### Bands",
-        "The keys of `limits:` in a file of settings. A value above the band is what the column says.",
+        "## Columns of other tools",
+        "How the numbers of each tool differ from Trueload's; TTFT, TPOT, ITL and E2EL that are not named here have the same "
+        "definition. [About these columns](../metrics.md#compatible-columns).",
     ]
-    bands = [(f"`{name}`", *_band(field.default)) for name, field in Limits.model_fields.items()]
-    parts.append(table(("key", "SUSPECT above", "INVALID above", "FAILED above"), bands))
-    parts += [
-        "## Outcomes of a request",
-        "[How a request can end](../metrics.md#how-a-request-can-end) says which is which.",
+    tools = [
+        (f"`{key}`", cell(f"{tool.title} {tool.version}"), cell(" ".join(tool.differs.values())))
+        for key, tool in TOOLS.items()
     ]
-    parts.append("\n".join(f"- `{outcome}`" for outcome in Outcome))
+    parts.append(table(("key in `compat`", "tool", "what differs"), tools))
     return "\n\n".join(parts) + "\n"
+
+
+def signs() -> str:
+    """Every sign of the verdict with what to do about it, and every band."""
+    parts = ["# Signs of the verdict", MADE + " [Is the measurement good?](../verdict.md) explains the verdict."]
+    parts.append("A report names the reasons of its verdict, and says what to do about each.")
+    for name, sign in SIGNS.items():
+        advice = f"**What to do:** {_capital(_sentence(ADVICE[name]))}. {MORE.get(name, '')}"
+        parts += [f"## `{name}`", cell(_first(sign.__doc__)), cell(advice)]
+    parts += [
+        "## Bands",
+        "A sign is SUSPECT or worse if its value is above the band. If it has two bands, a share and a size, both must be "
+        "passed. [A file of settings](../usage.md#settings-in-a-file) can change each with `limits:`.",
+    ]
+    bands = [
+        (f"`{name}`", cell(field.description or ""), *_band(field.default))
+        for name, field in Limits.model_fields.items()
+    ]
+    parts.append(table(("key", "the value", "SUSPECT above", "INVALID above", "FAILED above"), bands))
+    return "\n\n".join(parts) + "\n"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _first(doc: str | None) -> str:
@@ -205,6 +245,12 @@ def files() -> str:
         "## requests.jsonl",
         "Each line is a JSON object with the record of one request ([about its fields](../run-directory.md#requestsjsonl)).",
         table(("field", "type", "what it is"), rows),
+        "## samples.jsonl",
+        "One line for each second and worker.",
+        _described(SAMPLE_FIELDS),
+        "## live.jsonl",
+        "One line for each second of the load.",
+        _described(LIVE_FIELDS),
     ]
     for path in schema_files():
         schema = json.loads(path.read_text(encoding="utf-8"))
@@ -221,13 +267,13 @@ def files() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _described(fields: Mapping[str, str]) -> str:
+    return table(("key", "what it is"), [(f"`{name}`", cell(words)) for name, words in fields.items()])
+
+
 def mock() -> str:
-    """Every setting of the mock, and every fault with its options."""
-    parts = [
-        "# The mock's settings and faults",
-        MADE + " [The mock server](../mock.md) and [its faults](../mock-faults.md) explain them.",
-        "## Settings",
-    ]
+    """Every setting of the mock, and every key of its ledger."""
+    parts = ["# The mock's settings and ledger", MADE + " [The mock server](../mock.md) explains them.", "## Settings"]
     parts.append("The key is that of the YAML file; the flag has dashes: `max_model_len`, `--max-model-len`.")
     rows = []
     for name, field in MockConfig.model_fields.items():
@@ -243,21 +289,32 @@ def mock() -> str:
             )
         )
     parts.append(table(("key", "value", "default", "can change while it serves", "what it does"), rows))
-    parts += [
-        "## Faults",
-        "`--fault NAME:option=value,...`. [Which requests it hits](../mock-faults.md#which-requests-it-hits).",
+    parts += ["## The ledger", "Times are ns of `CLOCK_MONOTONIC` on the mock's machine.", _described(FIELDS)]
+    parts += ["### `engine`", "What the engine did; a key is there if it applies.", _described(ENGINE_FIELDS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def faults() -> str:
+    """Every fault of the mock with its options, and the outcome that a client should record."""
+    parts = [
+        "# Faults",
+        MADE + " [Faults of the mock](../mock-faults.md) explains them.",
+        "`--fault NAME:option=value,...`. [Which requests it hits](../mock-faults.md#which-requests-it-hits). The outcome is "
+        "the one that `python -m bench` records ([what they mean](../metrics.md#how-a-request-can-end)); "
+        "[exceptions](../mock-faults.md#what-a-client-should-conclude).",
     ]
     for group, title in GROUPS.items():
-        kinds = [kind for kind in FAULTS.values() if kind.group == group]
-        faults = [
+        rows = [
             (
                 f"`{kind.name}`",
                 cell(kind.doc),
                 "; ".join(f"`{option.name}`: {cell(option.doc)}{_default(option)}" for option in kind.options),
+                f"`{OUTCOME_OF_FAULT.get(kind.name, 'connect_error')}`",
             )
-            for kind in kinds
+            for kind in FAULTS.values()
+            if kind.group == group
         ]
-        parts += [f"### {title[0].upper()}{title[1:]}", table(("fault", "what it does", "options"), faults)]
+        parts += [f"## {title[0].upper()}{title[1:]}", table(("fault", "what it does", "options", "outcome"), rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -271,5 +328,63 @@ def _default(option: Option) -> str:
     return f" (default: `{seconds:g}s`)" if seconds >= 1 else f" (default: `{seconds * 1e3:g}ms`)"
 
 
-PAGES: dict[str, Callable[[], str]] = {"flags": flags, "metrics": metrics, "files": files, "mock": mock}
-"""The page of the site under reference/, by its name."""
+def other_tools() -> str:
+    """The flags of other load testers and ours: of each tool one table."""
+    parts = [
+        "# Flags of other tools",
+        MADE + " [Coming from another tool](../coming-from.md) has whole commands and what differs in general.",
+        "What to write after `python -m bench run`; a row that begins with another word names another command.",
+    ]
+    for tool, rows in other_tools_table().tools.items():
+        if tool == "other tools":
+            parts += ["## Further spellings"]
+        else:
+            parts += [f"## {tool}"]
+        merged: dict[tuple[str, str], list[str]] = {}
+        for row in rows:
+            merged.setdefault((row.ours, row.differs), []).extend(row.theirs.split(", "))
+        parts.append(
+            table(
+                ("theirs", "ours", "note"),
+                [
+                    (", ".join(dict.fromkeys(map(_theirs, theirs))), _code(ours) if ours else "–", _sentence(differs))
+                    for (ours, differs), theirs in merged.items()
+                ],
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def _theirs(flag: str) -> str:
+    """A flag of theirs, with its value only if the row is for that value."""
+    name, _, value = flag.partition(" ")
+    return _code(name if value.isupper() else flag)
+
+
+def _sentence(differs: str) -> str:
+    return differs if "`" in differs else _FLAG.sub(r"`\1`", differs)
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def recipes() -> str:
+    """Every built-in recipe, whole."""
+    parts = ["# Recipes", MADE + " [Prompts and data sets](../datasets.md#recipes-of-known-traffic) explains them."]
+    for path in sorted(RECIPES.glob("*.yaml")):
+        parts += [f"## {path.stem}", f"```yaml\n{path.read_text(encoding='utf-8')}```"]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "flags": flags,
+    "metrics": metrics,
+    "signs": signs,
+    "files": files,
+    "mock": mock,
+    "faults": faults,
+    "recipes": recipes,
+    "other-tools": other_tools,
+}
+"""The page of the site under reference/, by its name. docs/reference/index.md has a heading for each: `#flags`."""

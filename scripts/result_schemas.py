@@ -1,6 +1,5 @@
-"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and tables of docs/: of the
-metrics (made of bench/metrics/catalog.py), of the fields of a record (bench/records/request_record.py), and of the times
-that replies say (bench/results/server.py).
+"""Writes the JSON schemas of the files that bench leaves, made of the types in bench/results/; and the table of metrics in
+docs/metrics.md, made of bench/metrics/catalog.py.
 
 tests/unit/bench/results/test_schemas.py fails where a committed one is old.
 """
@@ -21,13 +20,14 @@ from bench.results.baseline import Baseline
 from bench.results.certificate import Certificate
 from bench.results.comparison import ComparisonResult
 from bench.results.gate import GateResult
+from bench.results.plan import PlanContent
 from bench.results.profile import Profile
 from bench.results.quality import QualityContent
 from bench.results.schema import descriptions, schema_of
 from bench.results.search import SearchContent
-from bench.results.server import SAID_TIMES
 from bench.results.summary import RunSummary
 from bench.results.sweep import RepeatsContent, SweepContent
+from bench.results.tune import TuneContent
 
 WIDTH = 160
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,9 @@ SCHEMAS: Mapping[str, tuple[type[Result], str]] = {
     "bench/fit/profile.schema.json": (Profile, "A profile of Trueload"),
     "bench/load_search/search.schema.json": (SearchContent, "search.json: a search for the load that a server holds"),
     "bench/report/load_sweep.schema.json": (SweepContent, "sweep.json of python -m bench sweep"),
+    "bench/report/plan.schema.json": (PlanContent, "plan.json of python -m bench plan"),
     "bench/report/quality.schema.json": (QualityContent, "quality.json of python -m bench quality"),
+    "bench/report/tune.schema.json": (TuneContent, "tune.json of python -m bench tune"),
     "bench/report/repeats.schema.json": (RepeatsContent, "repeats.json of python -m bench run --repeats"),
 }
 """Each schema: the type of the content, and the title."""
@@ -62,8 +64,10 @@ def texts() -> dict[str, str]:
 
 def metrics_page(text: str) -> str:
     """The page with its table of metrics, and the names that objectives use."""
-    rows = [(m.title, f"`{m.key}`", m.description, m.formula) for m in METRICS.values()]
-    text = _with_rows(text, "| metric | in `latency` | what it is | formula |", rows)
+    rows = [
+        (f"{m.title}, `{m.key}`", m.description.partition(": ")[0].rstrip("."), m.formula) for m in METRICS.values()
+    ]
+    text = _with_rows(text, "| metric, and its key in `latency` | what it is | formula |", rows)
     return _NAMES.sub(lambda _: ", ".join(f"`{name}`" for name in METRICS), text)
 
 
@@ -72,18 +76,6 @@ def fields_of_records() -> dict[str, str]:
     words, said = descriptions(RequestRecord), ServerWords.__struct_fields__
     names = (name for name in RequestRecord.__struct_fields__ if name not in said)
     return {name: words.get(name, "") for name in (*names, *said)}
-
-
-def record_page(text: str) -> str:
-    """The page with its table of the fields of a record."""
-    rows = [(f"`{name}`", words) for name, words in fields_of_records().items()]
-    return _with_rows(text, "| field of a record | |", rows)
-
-
-def server_page(text: str) -> str:
-    """The page with its table of the times that replies say."""
-    rows = [(f"`{key}`", time.description or "") for key, time in SAID_TIMES.items()]
-    return _with_rows(text, "| time in `server_requests` | |", rows)
 
 
 def _with_rows(page: str, head: str, rows: Sequence[Sequence[str]]) -> str:
@@ -96,8 +88,6 @@ def _with_rows(page: str, head: str, rows: Sequence[Sequence[str]]) -> str:
 
 PAGES: Mapping[str, Callable[[str], str]] = {
     "docs/metrics.md": metrics_page,
-    "docs/run-directory.md": record_page,
-    "docs/server-metrics.md": server_page,
 }
 
 

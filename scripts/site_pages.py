@@ -63,11 +63,10 @@ def examples() -> str:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Marks of our tests leave the fences; links to files outside docs/ lead to their page in the site, or become text."""
+    """Links to files outside docs/ lead to their page in the site, or become text."""
     page.meta["search"] = {"boost": next((by for start, by in BOOST.items() if page.file.src_uri.startswith(start)), 1)}
     if page.file.src_uri == "glossary.md":
         page.meta["hide"] = ["toc"]  # Each term is a heading, so that the search finds it.
-    markdown = re.sub(r"^(\s*```\w+) workflow$", r"\1", markdown, flags=re.MULTILINE)
     # GitHub wants the bars of a code span in a table escaped; here they are taken as they stand.
     markdown = re.sub(r"^\|.*\|$", lambda row: re.sub(r"`[^`]*`", _bare_bars, row[0]), markdown, flags=re.MULTILINE)
     source = next((name for name, place in PROJECT.items() if place == page.file.src_uri), None)
@@ -93,6 +92,8 @@ def _link(text: str, path: Path, anchor: str, page: str) -> str:
         place, anchor = "howto/examples.md", f"#{path.parent.name}" if path.parent.parent.name == "examples" else ""
     if place is None:
         return text
+    if place == "reference/index.md" and anchor.removeprefix("#") in reference.PAGES:
+        place, anchor = f"reference/{anchor.removeprefix('#')}.md", ""  # What GitHub lacks, and its index explains.
     return f"[{text}]({'../' * page.count('/')}{place}{anchor})"
 
 

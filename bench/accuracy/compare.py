@@ -239,7 +239,7 @@ def _causes(summary: SummaryNumbers, pairs: PairStatistics) -> list[Cause]:
     found = []
     for metric, unit in METRICS.items():
         measured = summary.latency.get(metric)
-        if measured is None or not measured.n:
+        if measured is None or not measured.n or not unit:  # A ratio errs for the reason that its latency does.
             continue
         recounted = Distribution()
         recounted.add_all(pairs.exact[metric])

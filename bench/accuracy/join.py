@@ -54,11 +54,13 @@ OUTCOME_OF_FAULT = {
 """The outcome that a client must record for each fault in the ledger. (`refuse` has no line: a refused request never
 arrives.) A reply that never began is a reset, unless the client gave up first."""
 
+SPEECH = "speech"
+"""An endpoint whose replies are audio. The network may cut the audio into other pieces than the server wrote."""
 HTTP = "http"
 """The endpoint of any HTTP service. It measures when a response came, reads nothing in it, and counts no tokens."""
 _NAMES_ERRORS = frozenset({"messages", "responses"})
 """Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
-_WITH_A_LAST_EVENT = _NAMES_ERRORS | {"ollama", "ollama-generate", "tgi"}
+_WITH_A_LAST_EVENT = _NAMES_ERRORS | {"ollama", "ollama-generate", "tgi", "transcriptions", "speech", "images"}
 """Endpoints whose streams end with an event of their own, without which they are cut off."""
 
 UNTRUE_USAGE = frozenset({"usage_wrong"})
@@ -75,6 +77,7 @@ CHECKS = (
     "number of tokens",
     "number of inputs",
     "number of bytes",
+    "number of bytes of audio",
     "end of a cancelled request",
 )
 """What must be equal."""
@@ -82,7 +85,7 @@ CHECKS = (
 NOTICED_WITHIN_NS = 100_000_000
 """A mock sees that a client has left within so long, on any clock: both times are durations."""
 
-SUMS = ("requests", "chunks", "tokens", "inputs", "input tokens", "bytes sent", "bytes received")
+SUMS = ("requests", "chunks", "tokens", "inputs", "input tokens", "bytes sent", "bytes received", "bytes of audio")
 """What both sides add up over all requests, besides outcomes and statuses."""
 
 NAMED_AT_MOST = 5
@@ -238,11 +241,14 @@ class Join:
         there["bytes received"] += line["bytes_out"]
         if pair.endpoint == HTTP:
             return
+        if pair.endpoint == SPEECH:
+            self._compare_audio(pair)
+            return
         here["chunks"] += len(record.chunk_ns)
         there["chunks"] += len(line["write_ns"])
         if off := len(record.chunk_ns) - len(line["write_ns"]):
             self._chunks_off[off] += 1
-        if record.outcome is Outcome.OK and record.streamed and not UNTRUE_USAGE & faults_of(line):
+        if _has_tokens(record) and not UNTRUE_USAGE & faults_of(line):
             here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
             there["tokens"] += sum(line["chunk_tokens"])
         if record.outcome is Outcome.OK and record.inputs is not None:
@@ -251,6 +257,17 @@ class Join:
             if not WITHOUT_USAGE & faults_of(line):
                 here["input tokens"] += record.input_tokens or 0
                 there["input tokens"] += line["input_tokens"] or 0
+
+    def _compare_audio(self, pair: Pair) -> None:
+        """Of a reply that came to its end: another may have ended in the middle of a piece."""
+        if pair.record.outcome is Outcome.OK:
+            self._here["bytes of audio"] += pair.record.audio_bytes
+            self._there["bytes of audio"] += sum(pair.line["audio_out_bytes"])
+
+
+def _has_tokens(record: RequestRecord) -> bool:
+    """Whether a reply is a stream of generated text."""
+    return record.outcome is Outcome.OK and record.streamed and record.inputs is None
 
 
 def _differences(pair: Pair) -> list[tuple[str, str]]:
@@ -262,27 +279,39 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
             found.append((name, f"{ours} here, {theirs} there"))
 
     if record.outcome in CUT_BY_CLIENT:
-        if len(record.chunk_ns) > len(line["write_ns"]):
-            found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
-        if record.outcome is Outcome.CANCELLED and record.sent_ns is not None:
-            lasted_ns, went_on_ns = record.end_ns - record.sent_ns, line["end_ns"] - line["received_ns"]
-            if went_on_ns > lasted_ns + NOTICED_WITHIN_NS:
-                ended = f"left after {lasted_ns / 1e6:.0f} ms here, {went_on_ns / 1e6:.0f} ms there"
-                found.append(("end of a cancelled request", ended))
-        return found
+        return _differences_of_cut(pair)
     compare("status", record.status, line["status"])
     compare("outcome", str(record.outcome), str(expected_outcome(line, pair.endpoint)))
     compare("number of bytes", record.bytes_sent, line["bytes_in"])
     if record.outcome is Outcome.RESET:
         return found  # What was under way when the connection died may have arrived or not.
     compare("number of bytes", record.bytes_received, line["bytes_out"])
+    if pair.endpoint == SPEECH:
+        if record.outcome is Outcome.OK:
+            compare("number of bytes of audio", record.audio_bytes, sum(line.get("audio_out_bytes", ())))
+            compare("number of inputs", record.inputs, line.get("inputs"))
+        return found
     compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
     if record.outcome is Outcome.OK and record.streamed:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
-        if not UNTRUE_USAGE & faults_of(line):
+        if _has_tokens(record) and not UNTRUE_USAGE & faults_of(line):
             compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
     if record.outcome is Outcome.OK and record.inputs is not None:
         compare("number of inputs", record.inputs, line.get("inputs"))
         if pair.endpoint != HTTP and not WITHOUT_USAGE & faults_of(line):
             compare("number of tokens", record.input_tokens, line["input_tokens"])
+    return found
+
+
+def _differences_of_cut(pair: Pair) -> list[tuple[str, str]]:
+    """Of a request that the client cut, which may have more on the other side."""
+    record, line = pair.record, pair.line
+    found: list[tuple[str, str]] = []
+    if pair.endpoint != SPEECH and len(record.chunk_ns) > len(line["write_ns"]):
+        found.append(("number of chunks", f"{len(record.chunk_ns)} here, {len(line['write_ns'])} there"))
+    if record.outcome is Outcome.CANCELLED and record.sent_ns is not None:
+        lasted_ns, went_on_ns = record.end_ns - record.sent_ns, line["end_ns"] - line["received_ns"]
+        if went_on_ns > lasted_ns + NOTICED_WITHIN_NS:
+            ended = f"left after {lasted_ns / 1e6:.0f} ms here, {went_on_ns / 1e6:.0f} ms there"
+            found.append(("end of a cancelled request", ended))
     return found

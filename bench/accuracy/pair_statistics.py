@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.distribution import EXACT, Distribution
-from bench.accuracy.join import HTTP, Pair
+from bench.accuracy.join import HTTP, SPEECH, Pair
 from bench.accuracy.known_mistakes import mistaken_values
 from bench.accuracy.truth import (
     NS_PER_MS,
@@ -164,6 +164,8 @@ class PairStatistics:
             if way_in_ns > _NOTICED_NS and connect_ns <= way_in_ns <= connect_ns * _LIKE + _NOTICED_NS:
                 self.sent_before_connecting.add([way_in_ns / NS_PER_MS])
         seen, written = record.chunk_ns, line["write_ns"]
+        if pair.endpoint == SPEECH:
+            return  # Its chunks are cut elsewhere than they were written.
         if line["blocked"] or record.chunk_bound_ns is not None:
             blocked = set(line["blocked"])
             bounds = record.chunk_bound_ns or (None,) * len(seen)

@@ -16,15 +16,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.accuracy.audio_truth import audio_values, stamped_audio, written_audio
 from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
 from bench.records import Outcome, RequestRecord
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
-TEXT = frozenset("ctf")
-"""Kinds of chunks that carry generated text."""
+TEXT, IMAGE = frozenset("ctf"), "i"
+"""Kinds of chunks that carry generated text, and the kind that carries an image."""
 
-FROM_SENT = ("ttft_ms", "e2el_ms", "ttft_from_intended_ms", "e2el_from_intended_ms", "ttfo_ms", "ttfb_ms")
+FROM_SENT = (
+    "ttft_ms",
+    "e2el_ms",
+    "ttft_from_intended_ms",
+    "e2el_from_intended_ms",
+    "ttfo_ms",
+    "ttfb_ms",
+    "ttfa_ms",
+    "ttfi_ms",
+    "rtf",
+)
 """Metrics that begin on the client's side: without a shared clock, their errors include the network."""
 
 Values = dict[str, Sequence[float]]
@@ -81,12 +92,33 @@ def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) 
 
 def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
     """Every true value of a request that was served in full, by metric."""
+    values = _values_of_reply(pair, shared_clock=shared_clock)
+    audio_ns = pair.line.get("audio_in_ns")
+    if audio_ns is None and "audio_out_bytes" in pair.line:
+        audio_ns = round(sum(pair.line["audio_out_bytes"]) * NS_PER_S / pair.line["audio_bytes_per_s"])
+    return values | real_time(values, audio_ns)
+
+
+def real_time(values: Values, audio_ns: int | None) -> Values:
+    """The real-time factor: the latency of the reply, for each second of audio."""
+    if not audio_ns or "e2el_ms" not in values:
+        return {}
+    return {"rtf": [value * NS_PER_MS / audio_ns for value in values["e2el_ms"]]}
+
+
+def _values_of_reply(pair: Pair, *, shared_clock: bool) -> Values:
     record, line = pair.record, pair.line
     sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
-    if not line["write_ns"]:
+    if "audio_out_bytes" in line and record.chunk_ns:
+        audio = written_audio(line, record, sent_ns)
+        return {} if audio is None else audio_values(audio)
+    if not line["write_ns"] or not record.chunk_ns:
         assert record.sent_ns is not None
         first = first_byte(line.get("first_ns"), sent_ns)
         return whole_reply(line["end_ns"], sent_ns, record.sent_ns - record.intended_ns) | first
+    if images := [at for at, kind in zip(line["write_ns"], line["chunk_kind"], strict=True) if kind == IMAGE]:
+        assert record.sent_ns is not None
+        return image_values(images, sent_ns, record.sent_ns - record.intended_ns)
     reply = written_reply(line, record, sent_ns)
     return {} if reply is None else {**request_values(reply), **gap_values(reply.times, reply.times, reply)}
 
@@ -95,6 +127,11 @@ def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
     """The metrics of a reply that was not streamed: it has an end only. `late_ns`: from when it was due until sent."""
     e2el_ms = (end_ns - sent_ns) / NS_PER_MS
     return {"e2el_ms": [e2el_ms], "e2el_from_intended_ms": [e2el_ms + late_ns / NS_PER_MS]}
+
+
+def image_values(times_ns: Sequence[int], sent_ns: int, late_ns: int) -> Values:
+    """The metrics of a stream of images, which ends with the last of them."""
+    return {"ttfi_ms": [(times_ns[0] - sent_ns) / NS_PER_MS], **whole_reply(times_ns[-1], sent_ns, late_ns)}
 
 
 def first_byte(first_ns: int | None, sent_ns: int) -> Values:
@@ -153,14 +190,55 @@ def stamped_values(
 ) -> tuple[Values, Values, Values]:
     """A record's values by its stamps, and the least and the greatest values that the stamps allow.
 
+    The real-time factor is that of the clip as the client knows it.
+
     `tokens`: of the token chunks, `n`: of the reply, both from the ledger. Where every stamp is exact, all three are one.
     `of_any`: nothing is read of the response but when it came.
     """
+    if record.chunk_audio_bytes is not None:
+        return _stamped_of_audio(record)
+    sides = _stamped_of_reply(record, tokens, n, of_any=of_any)
+    audio_ns = record.audio_sent_ns
+    if record.audio_bytes_per_s:
+        audio_ns = round(record.audio_bytes * NS_PER_S / record.audio_bytes_per_s)
+    if audio_ns is None:
+        return sides
+    stamped, least, greatest = (side | real_time(side, audio_ns) for side in sides)
+    return (stamped, stamped, stamped) if sides[0] is sides[1] else (stamped, least, greatest)
+
+
+def _stamped_of_audio(record: RequestRecord) -> tuple[Values, Values, Values]:
+    audio = stamped_audio(record, record.chunk_ns)
+    if audio is None:
+        return {}, {}, {}
+    stamped = audio_values(audio)
+    if record.chunk_bound_ns is None:
+        return stamped, stamped, stamped
+    earliest = [
+        at if bound is None else bound for at, bound in zip(record.chunk_ns, record.chunk_bound_ns, strict=True)
+    ]
+    soon = stamped_audio(record, earliest)
+    assert soon is not None
+    # A first chunk that came early has a player that needs the others early.
+    least = audio_values(soon, first_ns=audio.times[0])
+    greatest = stamped | {"playback_stall_ms": audio_values(audio, first_ns=soon.times[0]).get("playback_stall_ms", ())}
+    chunks = len(audio.times) - 1
+    if "playback_stalls" in stamped and least["playback_stall_ms"] != greatest["playback_stall_ms"]:
+        least["playback_stalls"] = [min(stamped["playback_stalls"][0], float(least["playback_stall_ms"][0] > 0))]
+        greatest["playback_stalls"] = [max(stamped["playback_stalls"][0], chunks)]
+    return stamped, least, {name: values for name, values in greatest.items() if values}
+
+
+def _stamped_of_reply(
+    record: RequestRecord, tokens: Sequence[int], n: int, *, of_any: bool
+) -> tuple[Values, Values, Values]:
     assert record.sent_ns is not None
     if not record.chunk_ns:
         values = whole_reply(record.end_ns, record.sent_ns, record.sent_ns - record.intended_ns)
         values |= first_byte(record.first_byte_ns if of_any else None, record.sent_ns)
         return values, values, values
+    if IMAGE in record.chunk_kind:
+        return _stamped_images(record, record.sent_ns)
     places = [i for i, kind in enumerate(record.chunk_kind) if kind in TEXT]
     latest = [record.chunk_ns[i] for i in places]
     if not places or len(places) != len(tokens):
@@ -179,3 +257,15 @@ def stamped_values(
     if "tps" in greatest:  # A greater time per token is a lower speed.
         greatest["tps"], least["tps"] = least.get("tps", [math.inf]), greatest["tps"]
     return stamped, least, greatest
+
+
+def _stamped_images(record: RequestRecord, sent_ns: int) -> tuple[Values, Values, Values]:
+    """The same of a stream of images."""
+    places = [i for i, kind in enumerate(record.chunk_kind) if kind == IMAGE]
+    latest, late_ns = [record.chunk_ns[i] for i in places], sent_ns - record.intended_ns
+    stamped = image_values(latest, sent_ns, late_ns)
+    if record.chunk_bound_ns is None:
+        return stamped, stamped, stamped
+    bounds = [record.chunk_bound_ns[i] for i in places]
+    earliest = [at if bound is None else bound for at, bound in zip(latest, bounds, strict=True)]
+    return stamped, image_values(earliest, sent_ns, late_ns), stamped

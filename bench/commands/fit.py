@@ -180,13 +180,13 @@ def fitted(paths: Sequence[Path], limits: Mapping[str, float], server: str | Non
     """The profile of these runs. Raises UsageError where they have too little to fit."""
     runs = read_runs(paths)
     whole = {name: int(value) for name, value in limits.items() if name != "step_gap_us"}
-    blocks = next((run.kv_blocks for run in runs if run.kv_blocks is not None), None)
+    stated = {name: value for run in reversed(runs) for name, value in run.stated.items()}
     try:
         fit = fit_batching(
             [run.streams for run in runs],
             stream(_SEED, "fit"),
             Given(step_gap_us=limits.get("step_gap_us"), **whole),
-            blocks,
+            stated,
         )
     except ValueError as e:
         raise UsageError(f"nothing was fitted: {e}") from e

@@ -76,5 +76,5 @@ def main(argv: Sequence[str]) -> int:
         if not made.loaded.quiet:
             print(f"\nanswers side by side: {folder / PAGE}")
         if found.content.ended is not None:
-            print(f"to go on: the same command with --resume {folder}")
+            print(f"to continue, run the same command with --resume {folder}")
     return found.exit

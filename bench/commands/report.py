@@ -19,6 +19,7 @@ from bench.documents import load_curves
 from bench.documents.document import Level
 from bench.documents.quality_document import quality_document
 from bench.documents.sweep_document import sweep_document
+from bench.documents.tune_document import tune_document
 from bench.errors import Exit, UsageError
 from bench.evaluate import evaluate
 from bench.load_search.files import SETTINGS
@@ -30,6 +31,8 @@ from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from bench.run_files.writable import refuse_file, write_file
 from bench.scale.cluster.collect import collect
+from bench.tuning import measure as tune_measure
+from bench.tuning import tune_file
 
 
 def _parser() -> Parser:
@@ -84,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
         )
     if len(paths) == 1 and (paths[0] / QUALITY).is_file():
         return _quality(paths[0], given.format)
+    if len(paths) == 1 and (paths[0] / tune_file.TUNE).is_file():
+        return _tune(paths[0], given.format)
     if any((path / SWEEP).is_file() for path in paths):
         return _sweeps(paths, Path(given.out or "sweeps.html"), given.format)
     if len(paths) > 1:
@@ -110,6 +115,17 @@ def _quality(path: Path, form: str) -> int:
         text.show(quality_document(content), Level.USUAL)
         print(f"\npage: {path / PAGE}")
     return content.exit
+
+
+def _tune(path: Path, form: str) -> int:
+    content = tune_file.read(path / tune_file.TUNE)
+    tune_file.write(path, content)
+    if form == "json":
+        print(orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2).decode())
+    else:
+        text.show(tune_document(content), Level.USUAL)
+        print(f"\npage: {path / tune_file.PAGE}")
+    return tune_measure.exit_of(content)
 
 
 def _collect(path: Path, folders: Sequence[Path]) -> None:

@@ -77,5 +77,5 @@ def main(argv: Sequence[str]) -> int:
         text.show(sweep_document([found.content]), Level.USUAL)
         print(f"\nsweep: {folder / measure.PAGE}")
         if found.content.ended is not None:
-            print(f"to go on: the same command with --resume {folder}")
+            print(f"to continue, run the same command with --resume {folder}")
     return found.exit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 import webbrowser
@@ -35,13 +36,20 @@ examples:
   python -m bench tasks describe 20261125T161743-nightly
   python -m bench tasks report 20261125T161743-nightly --out report.html
   python -m bench tasks rm 20261125T161743-nightly --files
+  python -m bench tasks upload prompts.jsonl
 
 The console of --runs must run (python -m bench console), unless --url and --token name another.
 """
 
 ACTIONS = (
     "ls", "create", "describe", "report", "edit", "start", "stop", "go-on", "clone", "rm", "open",
+    "data", "upload", "fetch", "rm-data",
 )  # fmt: skip
+NEED_A_NAME = {
+    "upload": "upload needs a file",
+    "fetch": "fetch needs the URL of a file, or the name of a data set (openai/gsm8k)",
+    "rm-data": "rm-data needs the name of a file, or of an upload that has not ended: tasks data lists them",
+}
 TAKE_SETTINGS = ("create", "clone")
 TAKE_SECRETS = ("create", "clone", "start", "go-on")
 MARKS = ("title", "label", "note", "baseline")
@@ -79,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
     api = _api(given)
     if action == "ls":
         return _list(api.ask("GET", "/tasks").json(), given.format)
+    if action in ("data", *NEED_A_NAME):
+        return _data(api, action, str(task), given)
     if action == "create":
         return _say(api.ask("POST", "/tasks", _new_task(given, words)).json())
     path = f"/tasks/{quote(str(task), safe='')}"
@@ -110,9 +120,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "words",
         nargs="*",
-        metavar="TASK|NAME=VALUE",
+        metavar="TASK|NAME=VALUE|FILE",
         help="the task's name, which ls prints; create and clone: settings by the names of their flags, as rate=5 (an empty "
-        "value takes a setting out of a clone)",
+        "value takes a setting out of a clone); upload, fetch, rm-data: the file of requests",
     )
     parser.add_argument("--runs", metavar="DIR", default="runs", help="the runs folder of the console (default: runs)")
     parser.add_argument("--url", help="the console's address (default: that of the console of --runs)")
@@ -121,7 +131,7 @@ def _parser() -> Parser:
         "--ca-file", metavar="FILE", help="the certificate of a console with TLS that this machine does not know"
     )
     parser.add_argument("--target", metavar="NAME", help="create: a saved target, or mock")
-    parser.add_argument("--kind", help="create: run, search, sweep or calibrate (default: run)")
+    parser.add_argument("--kind", help="create: run, search, sweep, quality or calibrate (default: run)")
     parser.add_argument("--config", metavar="FILE", help="create: settings from a YAML file")
     parser.add_argument("--start-at", metavar="TIME", help="create: not before this time, as 2026-12-31T18:00 (UTC)")
     parser.add_argument("--keep", action="store_true", help="create: save it without starting it")
@@ -139,7 +149,21 @@ def _parser() -> Parser:
     )
     parser.add_argument("--files", action="store_true", help="rm: delete the files too")
     parser.add_argument(
-        "--format", choices=("text", "json"), default="text", help="ls, describe: what to print (default: text)"
+        "--hub", choices=("huggingface", "modelscope"), help="fetch: where a data set is (default: huggingface)"
+    )
+    parser.add_argument(
+        "--file", metavar="PATH", help="fetch: which file of a data set (default: the only one, or of a split)"
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="upload, fetch: all of a file is one request, not each line"
+    )
+    parser.add_argument(
+        "--base64",
+        action="store_true",
+        help="upload, fetch: each line, or all of a file, is the Base64 of a body in JSON",
+    )
+    parser.add_argument(
+        "--format", choices=("text", "json"), default="text", help="ls, describe, data: what to print (default: text)"
     )
     return parser
 
@@ -157,18 +181,22 @@ _FLAGS_OF = {
     "baseline": ("edit",),
     "out": ("report",),
     "files": ("rm",),
+    "hub": ("fetch",),
+    "file": ("fetch",),
+    "whole": ("upload", "fetch"),
+    "base64": ("upload", "fetch"),
 }
 
 
 def _refuse_flags(given: Namespace, action: str, task: str | None, words: Sequence[str]) -> None:
     """Raises UsageError for a task that is missing or too much, and for flags of other actions."""
     problems = []
-    if task is None and action not in ("ls", "create"):
-        problems.append(f"{action} needs a task: tasks ls lists them")
-    if task is not None and action == "ls":
-        problems.append("ls takes no task")
+    if task is None and action not in ("ls", "create", "data"):
+        problems.append(NEED_A_NAME.get(action, f"{action} needs a task: tasks ls lists them"))
+    if task is not None and action in ("ls", "data"):
+        problems.append(f"{action} takes no {'task' if action == 'ls' else 'file'}")
     elif words and action not in TAKE_SETTINGS:
-        problems.append(f"{action} takes one task, and no {' '.join(words)}")
+        problems.append(f"{action} takes one {'file' if action in NEED_A_NAME else 'task'}, and no {' '.join(words)}")
     for flag, actions in _FLAGS_OF.items():
         if getattr(given, flag) not in (None, False) and action not in actions:
             problems.append(f"--{flag.replace('_', '-')} is for {', '.join(actions)}")
@@ -281,6 +309,72 @@ def _describe(task: dict[str, Any], form: str) -> int:
     return Exit.GOOD
 
 
+def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
+    """Files of requests: list, send, fetch and delete."""
+    if action == "data":
+        files, halves = api.ask("GET", "/files").json(), api.ask("GET", "/uploads").json()
+        if given.format == "json":
+            print(orjson.dumps({"files": files, "uploads": halves}, option=orjson.OPT_INDENT_2).decode())
+            return Exit.GOOD
+        for file in files:
+            print(f"{file['name']}  {file['size_bytes']:,} bytes")
+        for half in halves:
+            print(
+                f"{half['id']}  {half['name']}, {half['received_bytes']:,} of {half['size_bytes']:,} bytes have arrived"
+            )
+        return Exit.GOOD
+    if action == "rm-data":
+        halves = [half["id"] for half in api.ask("GET", "/uploads").json()]
+        api.ask("DELETE", f"/{'uploads' if name in halves else 'files'}/{quote(name, safe='')}")
+        print(f"{name}: removed")
+        return Exit.GOOD
+    if action == "fetch":
+        rows = {"whole": given.whole, "base64": given.base64}
+        if "://" in name:
+            names = api.ask("POST", "/files/fetch", {"url": name, **rows}).json()["names"]
+        else:
+            asked = {"name": name, "hub": given.hub or "huggingface", "file": given.file, **rows}
+            names = api.ask("POST", "/files/by-name", asked).json()["names"]
+    else:
+        names = _upload(api, Path(name), given)
+    print("\n".join(names))
+    return Exit.GOOD
+
+
+def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
+    import httpx
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    from bench.console.data_rows import Rows
+    from bench.console.upload_client import send
+
+    console = Console(stderr=True)
+    with Progress(*Progress.get_default_columns(), DownloadColumn(True), TransferSpeedColumn(), console=console,
+                  disable=not console.is_terminal) as progress:  # fmt: skip
+        bar = progress.add_task(path.name)
+
+        async def sent() -> list[str]:
+            headers = {"authorization": f"Bearer {api.token}"}
+            async with httpx.AsyncClient(
+                base_url=f"{api.base}/api", headers=headers, timeout=600, trust_env=False, verify=_trusted(api.ca_file)
+            ) as client:
+                rows = Rows(given.whole, given.base64)
+                return await send(
+                    client, path, rows, lambda done, size: progress.update(bar, completed=done, total=size)
+                )
+
+        return asyncio.run(sent())
+
+
+def _trusted(ca_file: str | None) -> ssl.SSLContext | bool:
+    """What certifies a console with TLS. Raises UsageError."""
+    try:
+        return True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+    except OSError as e:
+        raise UsageError(f"--ca-file {ca_file} cannot be read ({e.strerror or e})") from e
+
+
 def _sendable(place: str, check: Callable[[T], T | None], value: T) -> T:
     """The value, as it can be sent. Raises UsageError."""
     try:
@@ -296,10 +390,15 @@ def _ask(method: str, url: str, token: str, body: dict[str, Any] | None, ca_file
 
     try:
         headers = {"authorization": f"Bearer {token}"}
-        trusted = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
-        reply = httpx.request(method, url, headers=headers, json=body, timeout=60, trust_env=False, verify=trusted)
-    except OSError as e:
-        raise UsageError(f"--ca-file {ca_file} cannot be read ({e.strerror or e})") from e
+        reply = httpx.request(
+            method,
+            url,
+            headers=headers,
+            json=body,
+            timeout=httpx.Timeout(60, read=600),
+            trust_env=False,
+            verify=_trusted(ca_file),
+        )
     except httpx.HTTPError as e:
         raise UsageError(f"no console answers at {url.partition('/api')[0]}: {e}") from e
     if reply.is_error:

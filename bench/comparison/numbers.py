@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.metrics.catalog import METRICS
+from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Number:
 def _latency(metric: str, stat: str) -> Number:
     found = METRICS[metric]
     title = f"{found.title} {'average' if stat == 'mean' else stat}"
-    floor = TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
+    floor = 0.0 if found.unit != "ms" else TOKEN_FLOOR_MS if metric in _BETWEEN_TOKENS else LATENCY_FLOOR_MS
     return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
 
 
@@ -116,4 +116,7 @@ def gated(known: Callable[[Number], bool]) -> list[Number]:
 def explored(known: Callable[[Number], bool], decided: list[Number]) -> list[Number]:
     """All other numbers that are known of every run."""
     first_byte = [_latency("ttfb", stat) for stat in ("p50", "p90", "p99")] if _of_requests(known) else []
-    return [number for number in (*first_byte, *_EXPLORED) if number not in decided and known(number)]
+    of_few = [
+        _latency(name, stat) for name in METRICS if name in OF_FEW - {"audio"} for stat in ("mean", "p50", "p90", "p99")
+    ]
+    return [number for number in (*first_byte, *of_few, *_EXPLORED) if number not in decided and known(number)]

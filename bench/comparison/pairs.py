@@ -88,7 +88,7 @@ def refuse_other_loads(settings: Sequence[dict[str, object]], allow: Sequence[st
 
 
 def _numbers(result: Result) -> str:
-    latency, throughput = result.summary.latency, result.summary.throughput
+    latency, throughput, inputs = result.summary.latency, result.summary.throughput, result.summary.inputs
     tokens = throughput.output_tokens_per_s is not None
     shown = (
         [("TTFT p90", "ttft_ms", "p90"), ("TPOT p50", "tpot_ms", "p50")] if tokens else [("E2EL p90", "e2el_ms", "p90")]
@@ -97,4 +97,6 @@ def _numbers(result: Result) -> str:
     rate, unit = (
         (throughput.output_tokens_per_s, "tokens/s") if tokens else (throughput.inputs_per_s or None, "inputs/s")
     )
+    if inputs is not None and not inputs.have_tokens:
+        rate, unit = throughput.requests_per_s, "requests/s"
     return ", ".join([str(result.verdict.status), *numbers, *([] if rate is None else [f"{rate:.4g} {unit}"])])

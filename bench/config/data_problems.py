@@ -32,15 +32,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
         problems += [f"{flag(key)} shapes simulated prompts, but --dataset has its own" for key in wrong]
     if settings.prefix is not None:
         problems += _prefix_problems(settings.prefix)
-    if settings.images is not None:
-        if not endpoint_of(settings).takes_messages:
-            problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
-        if settings.dataset is not None and settings.recipe is None:
-            problems.append("--images are for simulated chats, but the rows of --dataset bring their own")
-        if settings.mode == "sessions":
-            problems.append("--images do not work with --mode sessions: sessions are texts")
-        if settings.tools is not None:
-            problems.append("--images do not work with --tools: use only one of them")
+    problems += _media_problems(settings)
     n = (settings.extra_body or {}).get("n")
     if settings.mode == "sessions" and type(n) is int and n > 1:
         problems.append(f"--extra-body asks for {n} choices (n), but a session continues with one answer: leave n out")
@@ -61,6 +53,27 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
     return problems
 
 
+def _media_problems(settings: Settings) -> list[str]:
+    """What does not go with images, audio and video in chats. The audio of a transcription is no part of a chat."""
+    endpoint, problems = endpoint_of(settings), []
+    for kind in ("images", "audio", "video"):
+        if getattr(settings, kind) is None or (kind == "audio" and endpoint.takes_audio):
+            continue
+        if kind == "images" and not endpoint.takes_messages:
+            problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
+        if kind != "images" and not endpoint.takes_media:
+            other = " or transcriptions" if kind == "audio" else ""
+            problems.append(f"--{kind} needs --endpoint chat{other}, and the endpoint is {name_of(settings)}")
+        verb, does = ("are", "do") if kind == "images" else ("is", "does")
+        if settings.dataset is not None and settings.recipe is None:
+            problems.append(f"--{kind} {verb} for simulated chats, but the rows of --dataset bring their own")
+        if settings.mode == "sessions":
+            problems.append(f"--{kind} {does} not work with --mode sessions: sessions are texts")
+        if settings.tools is not None:
+            problems.append(f"--{kind} {does} not work with --tools: use only one of them")
+    return problems
+
+
 def _websocket_problems(settings: Settings) -> list[str]:
     endpoint = name_of(settings)
     problems = []
@@ -78,12 +91,8 @@ def _probe_problems(settings: Settings) -> list[str]:
     if not endpoint_of(settings).generates:
         return [f"--check-answers needs an endpoint that answers: {name_of(settings)} generates no text"]
     problems = []
-    if settings.mode == "sessions":
-        problems.append(
-            "--check-answers cannot be combined with --mode sessions: probes are single requests; use another mode"
-        )
-    if settings.websocket:
-        problems.append("--check-answers cannot be combined with --websocket: use only one of them")
+    if settings.mode == "sessions" and settings.check_answers == 1:
+        problems.append("--check-answers 100% leaves no session to hold: give a smaller share, or use another mode")
     asked = () if settings.probes is None else parse_probes(settings.probes)
     if not endpoint_of(settings).takes_messages and any(part.source == "tool" for part in asked):
         problems.append(

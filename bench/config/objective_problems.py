@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.config.settings import Settings
 from bench.metrics import objectives
-from bench.metrics.catalog import WHOLE_RESPONSE
+from bench.metrics.catalog import OF_FEW, WHOLE_RESPONSE
 from bench.metrics.objectives import Objective
 from bench.modes.interface import inputs_of
 from bench.traffic import models
@@ -24,7 +24,7 @@ def problems_of_objectives(settings: Settings, mode: str) -> list[str]:
             continue
         if objective.part is not None and (problem := _nobody(settings, *objective.part)) is not None:
             problems.append(f'--slo "{objective.text}": {problem}')
-        if objective.stat is None or objective.metric in WHOLE_RESPONSE:
+        if objective.stat is None or objective.metric in WHOLE_RESPONSE | OF_FEW:
             continue
         if not settings.stream:
             problems.append(

@@ -305,11 +305,13 @@ def complete(settings: Settings) -> RunConfig:
 
 def _lengths(settings: Settings, inputs_are: str | None) -> dict[str, object]:
     """The lengths that nobody gave."""
-    if not endpoint_of(settings).counts_tokens:
+    if not endpoint_of(settings).counts_tokens or endpoint_of(settings).takes_audio:
         return {}
-    if inputs_are is not None:
+    if inputs_are in DEFAULT_BATCH_INPUTS:
         made = settings.batch_inputs is None and (settings.dataset is None or settings.recipe is not None)
         return {"batch_inputs": DEFAULT_BATCH_INPUTS[inputs_are]} if made else {}
-    return (
-        {"output_tokens": DEFAULT_OUTPUT_TOKENS} if settings.dataset is None and settings.output_tokens is None else {}
-    )
+    own = endpoint_of(settings).input_tokens
+    if own is not None and settings.dataset is None and "input_tokens" not in settings.model_fields_set:
+        return {"input_tokens": own}
+    made = inputs_are is None and settings.dataset is None and settings.output_tokens is None
+    return {"output_tokens": DEFAULT_OUTPUT_TOKENS} if made else {}

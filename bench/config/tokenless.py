@@ -7,22 +7,29 @@ from collections.abc import Collection, Sequence
 from bench.config.settings import Settings
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.choice import endpoint_of, name_of
-from bench.endpoints.inputs import FIELDS_OF_TEXT
+from bench.endpoints.inputs import FIELDS_OF_TEXT, InputsEndpoint
 from bench.metrics import objectives, precision
+from bench.metrics.catalog import OF_FEW
+from bench.modes.interface import DEFAULT_BATCH_INPUTS
 
 _OF_TEXT = ("output_tokens", "ignore_eos", "tools", "tool_choice", "store_texts")
 """Settings about generated text."""
-_OF_PROMPTS = (
+OF_PROMPTS = (
     *_OF_TEXT, "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "prefix", "tokenizer",
-    "extra_body", "model", "images", "prompt_ids", "stream", "websocket",
+    "extra_body", "model", "images", "audio", "video", "prompt_ids", "stream", "websocket",
 )  # fmt: skip
 """Settings about prompts or models, which requests of any HTTP service have none of."""
-_OF_HTTP = ("method", "body", "body_template", "rows", "expect")
+OF_HTTP = ("method", "body", "body_template", "rows", "expect")
+_NOT_OF_AUDIO = (
+    "output_tokens", "ignore_eos", "input_tokens", "batch_inputs", "text", "repeated_text", "columns", "bad_rows", "prefix",
+    "check_answers", "probes", "mix",
+)  # fmt: skip
+"""Settings about prompts, which audio clips have none of."""
 HAS = ("e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s", "inputs_per_s", "input_tokens_per_s")
 """The numbers that a run of such an endpoint has, by the names of objectives."""
 HTTP_HAS = ("ttfb", "e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s")
 """The metrics of a run of any HTTP service."""
-HTTP = "http"
+HTTP, SPEECH = "http", "speech"
 
 
 def problems(settings: Settings, given: Collection[str]) -> list[str]:
@@ -30,7 +37,7 @@ def problems(settings: Settings, given: Collection[str]) -> list[str]:
     name = name_of(settings)
     if name == HTTP:
         return _of_http(settings, given)
-    foreign = [f"{_flag(key)} is for --endpoint http, and the endpoint is {name}" for key in _OF_HTTP if key in given]
+    foreign = [f"{_flag(key)} is for --endpoint http, and the endpoint is {name}" for key in OF_HTTP if key in given]
     return foreign + _of_api(name, settings, given)
 
 
@@ -38,11 +45,9 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
     """What does not go with requests of any HTTP service."""
     found = [
         f"{_flag(key)} is about prompts or models, and --endpoint http has neither: leave it out"
-        for key in _OF_PROMPTS
+        for key in OF_PROMPTS
         if key in given and getattr(settings, key) is not None
     ]
-    if settings.mix is not None:
-        found.append("--mix: a class of traffic has prompts, and --endpoint http has none: name the requests of a file")
     bodies = [key for key in ("body", "body_template") if getattr(settings, key) is not None]
     if len(bodies) == 2:
         found.append("--body and --body-template cannot be combined: use only one of them")
@@ -59,8 +64,50 @@ def _of_http(settings: Settings, given: Collection[str]) -> list[str]:
     return found + _numbers_missing(HTTP, settings, HTTP_HAS)
 
 
+def _of_audio(name: str, settings: Settings, given: Collection[str]) -> list[str]:
+    """What does not go with audio clips."""
+    found = [
+        f"{_flag(key)} is about prompts, and --endpoint {name} sends audio clips: leave it out"
+        for key in _NOT_OF_AUDIO
+        if key in given and getattr(settings, key) not in (None, False)
+    ]
+    if settings.recipe is not None:
+        found.append(f"--dataset {settings.dataset}: a recipe makes prompts, and --endpoint {name} sends audio clips")
+    elif settings.dataset is not None and settings.audio is not None:
+        found.append("--audio and --dataset cannot be combined: the rows of a data set name their clips")
+    asked = (settings.extra_body or {}).get("response_format", "json")
+    if asked not in ("json", "verbose_json"):
+        found.append(f"--extra-body: response_format {asked!r} cannot be read: use json or verbose_json")
+    return found
+
+
 def _of_api(name: str, settings: Settings, given: Collection[str]) -> list[str]:
-    if endpoint_of(settings).generates:
+    endpoint = endpoint_of(settings)
+    if "play_after" in given and name != SPEECH:
+        return [
+            f"--play-after is for --endpoint {SPEECH}, and the endpoint is {name}",
+            *_of_text(name, settings, given),
+        ]
+    if endpoint.takes_audio:
+        return [*_of_audio(name, settings, given), *_metrics_missing(name, settings)]
+    return _of_text(name, settings, given)
+
+
+def _metrics_missing(name: str, settings: Settings) -> list[str]:
+    """Objectives and goals on metrics that only other endpoints have."""
+    has = endpoint_of(settings).measures
+    wanted = [(f'--slo "{one.text}"', one.metric) for one in objectives.parse(settings.slo)]
+    wanted += [(f'--until "{one}"', one.metric) for one in precision.parse(settings.until)]
+    return [
+        f"{what}: the endpoint {name} has no {metric}"
+        for what, metric in wanted
+        if metric in OF_FEW and metric not in has
+    ]
+
+
+def _of_text(name: str, settings: Settings, given: Collection[str]) -> list[str]:
+    endpoint = endpoint_of(settings)
+    if endpoint.generates:
         return _of_inputs(name, settings, given)
     found = []
     wrong = [_flag(key) for key in _OF_TEXT if key in given and getattr(settings, key) not in (None, False)]
@@ -68,14 +115,19 @@ def _of_api(name: str, settings: Settings, given: Collection[str]) -> list[str]:
         words = ", ".join(wrong[:-1]) + f" and {wrong[-1]}" if len(wrong) > 1 else wrong[0]
         verb, them = ("are", "them") if len(wrong) > 1 else ("is", "it")
         found.append(f"{words} {verb} about generated text, and the endpoint {name} generates none: leave {them} out")
-    if fields := [key for key in FIELDS_OF_TEXT if settings.extra_body is not None and key in settings.extra_body]:
+    of_text = endpoint.fields_of_text if isinstance(endpoint, InputsEndpoint) else FIELDS_OF_TEXT
+    if fields := [key for key in of_text if settings.extra_body is not None and key in settings.extra_body]:
         found.append(
             f"--extra-body: {', '.join(fields)} {'is' if len(fields) == 1 else 'are'} about generated text, and the endpoint "
             f"{name} generates none"
         )
-    if settings.batch_inputs is not None and settings.dataset is not None and settings.recipe is None:
+    if settings.batch_inputs is not None and endpoint.inputs_are not in DEFAULT_BATCH_INPUTS:
+        found.append(
+            f"--batch-inputs is for {_batching()}, and the endpoint is {name}: --extra-body has its own fields"
+        )
+    elif settings.batch_inputs is not None and settings.dataset is not None and settings.recipe is None:
         found.append("--batch-inputs is for simulated inputs, and the rows of --dataset say how many they have")
-    return found + _numbers_missing(name, settings, HAS)
+    return found + _numbers_missing(name, settings, (*endpoint.measures, *HAS))
 
 
 def _numbers_missing(name: str, settings: Settings, numbers: Sequence[str]) -> list[str]:
@@ -94,19 +146,21 @@ def _numbers_missing(name: str, settings: Settings, numbers: Sequence[str]) -> l
 
 
 def _of_inputs(name: str, settings: Settings, given: Collection[str]) -> list[str]:
-    *others, last = (
-        endpoint for endpoint, api in ENDPOINTS.items() if api.inputs_are is not None and api.counts_tokens
-    )
-    own = f"{', '.join(others)} and {last}"
-    found = []
+    found = _metrics_missing(name, settings)
     if "batch_inputs" in given and settings.batch_inputs is not None:
-        found.append(f"--batch-inputs is for --endpoint {own}, and the endpoint is {name}")
+        found.append(f"--batch-inputs is for --endpoint {_batching()}, and the endpoint is {name}")
     for objective in objectives.parse(settings.slo):
         if objective.metric == "inputs_per_s":
             found.append(
-                f'--slo "{objective.text}": inputs are what {own} have, and the endpoint is {name}: use requests_per_s'
+                f'--slo "{objective.text}": inputs are what {_batching()} have, and the endpoint is {name}: use '
+                "requests_per_s"
             )
     return found
+
+
+def _batching() -> str:
+    *others, last = (name for name, endpoint in ENDPOINTS.items() if endpoint.inputs_are in DEFAULT_BATCH_INPUTS)
+    return f"{', '.join(others)} and {last}"
 
 
 def _flag(key: str) -> str:

@@ -19,8 +19,10 @@ from bench.errors import UsageError
 from bench.metrics import objectives, precision
 from bench.secrets import MASK, holds_mask, shown_url
 from bench.traffic import cancel, models
+from promptset import audio as made_audio
 from promptset import distributions, loaders, recipes
 from promptset import images as made_images
+from promptset import video as made_video
 from promptset.batches import check_inputs
 from promptset.depth import TOO_DEEP, too_deep
 from promptset.header_values import api_key as checked_key
@@ -157,6 +159,18 @@ def cancellation(value: object) -> str:
     return str(cancel.parse(str(value)))
 
 
+def audio(value: str) -> str:
+    """Audio clips of requests, as they are written. Raises ValueError (SpecError is one)."""
+    made_audio.parse(value)
+    return value
+
+
+def video(value: str) -> str:
+    """Videos of requests, as they are written. Raises ValueError (SpecError is one)."""
+    made_video.parse(value)
+    return value
+
+
 def images(value: str) -> str:
     """Images of requests, as they are written. Raises ValueError (SpecError is one)."""
     made_images.parse(value)
@@ -259,7 +273,7 @@ def url(value: str) -> str:
     try:
         _ = parts.port
     except ValueError as e:
-        raise ValueError(f"{shown_url(value)!r}: {e}") from e
+        raise ValueError(f"{shown_url(value)!r}: the port must be a number from 0 to 65535") from e
     return value
 
 

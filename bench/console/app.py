@@ -12,14 +12,16 @@ from threading import Event
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from markupsafe import escape
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from bench.console import api, pages
+from bench.console.error_page import error_page
 from bench.console.errors import ConsoleError, DiskProblem, NotFound, Refused
+from bench.console.language import InLanguage, Phrase, shown, tr
 from bench.console.pages.site import Site
 from bench.console.people import Proxy
 from bench.console.security import Guard, Keys
@@ -69,45 +71,42 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(OSError, _answer_disk)
     app.add_exception_handler(sqlite3.Error, _answer_disk)
-    return Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls, proxy=proxy)
+    return InLanguage(Guard(app, keys, host=host, cookie=f"trueload_{port}", secure=tls, proxy=proxy), secure=tls)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ConsoleError)
-    content: dict[str, object] = {"error": str(error)}
+    content: dict[str, object] = {"error": shown(str(error))}
     if isinstance(error, Refused):
-        content["problems"] = [{"field": field, "problem": problem} for field, problem in error.problems]
-    return _error(request, error.status, "That did not work", str(error), content)
+        content["problems"] = [{"field": field, "problem": shown(problem)} for field, problem in error.problems]
+    return _error(request, error.status, tr("That did not work"), str(error), content)
 
 
 def _not_routed(request: Request, error: Exception) -> Response:
     """An unknown path, or a known path with another method."""
     assert isinstance(error, HTTPException)
     path, missing = request.url.path, error.status_code == 404
-    sentence = f"the console has no page {path}" if missing else f"{path} takes no {request.method}"
-    return _error(
-        request, error.status_code, "Not here" if missing else "That did not work", sentence, {"error": sentence}
-    )
+    no_page = tr("the console has no page %(path)s", path=path)
+    sentence = no_page if missing else tr("%(path)s does not accept %(method)s", path=path, method=request.method)
+    title = tr("Not here") if missing else tr("That did not work")
+    return _error(request, error.status_code, title, sentence, {"error": shown(sentence)})
 
 
-def _error(request: Request, status: int, title: str, sentence: str, content: dict[str, object]) -> Response:
+def _error(request: Request, status: int, title: Phrase, sentence: str, content: dict[str, object]) -> Response:
     if request.url.path.startswith("/api/"):
         return JSONResponse(content, status_code=status)
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
-        f"<main class=narrow><h1>{title}</h1><p>{escape(sentence[:1].upper() + sentence[1:])}.</p>"
-        "<p><a href=/>All tasks</a></p></main>"
-    )
-    return HTMLResponse(page, status_code=status)
+    link = Markup("<p><a href=/>{}</a></p>").format(shown(tr("All tasks")))
+    return error_page(status, title, sentence, link)
 
 
 def _answer_disk(request: Request, error: Exception) -> Response:
     """One sentence for a disk that is full or broken. Tasks that run go on: they keep their records in memory meanwhile."""
     gone = isinstance(error, FileNotFoundError)
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    told = DiskProblem(f"a file of the console cannot be read or written ({why}): look at the disk of its runs folder")
-    return _answer_error(request, NotFound("this was deleted meanwhile") if gone else told)
+    told = DiskProblem(
+        tr("a file of the console cannot be read or written (%(why)s): look at the disk of its runs folder", why=why)
+    )
+    return _answer_error(request, NotFound(tr("this was deleted in the meantime")) if gone else told)
 
 
 def _invalid(request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from bench.console.errors import ConsoleError
+from bench.console.language import Phrase, tr
 from bench.console.task import HEADLINES, Task
 from bench.errors import Exit
 
@@ -79,15 +80,16 @@ def changes(document: Mapping[str, Any] | None) -> dict[tuple[str, str], ShownCh
 
 def _tested(row: Mapping[str, Any]) -> ShownChange:
     if row["change"] is None or row["answer"] is None:
-        return ShownChange("not tested", "", str(row["missing"] or "there is no test of it"))
+        return ShownChange(tr("not tested"), "", row["missing"] or tr("there is no test of it"))
     ends = [row[end] for end in ("low", "high")]
     share = "{:+.1%}".format if row["ratio"] else "{:+.3g}".format
-    interval = "" if None in ends else f"95% interval: {share(ends[0])} to {share(ends[1])}"
+    interval = "" if None in ends else tr("95%% interval: %(low)s to %(high)s", low=share(ends[0]), high=share(ends[1]))
     if row["answer"] == "differs":
         return ShownChange(share(row["change"]), "worse" if row["worse"] else "better", interval)
     if row["answer"] == "these two differ":
-        return ShownChange(f"{share(row['change'])} between these two runs", "", interval)
-    return ShownChange("the same" if row["answer"].startswith("same") else "no difference shown", "", interval)
+        return ShownChange(tr("%(change)s between these two runs", change=share(row["change"])), "", interval)
+    same = row["answer"].startswith("same")
+    return ShownChange(tr("the same") if same else tr("no difference shown"), "", interval)
 
 
 def in_order(tasks: Iterable[Task]) -> list[Task]:
@@ -124,7 +126,7 @@ class Comparer:
     def compare(self, groups: Sequence[Group], *, margin: str = DEFAULT_MARGIN, allow: str = "") -> Comparison:
         """The comparison of all sides that can be compared with the first. Raises ConsoleError for wrong words."""
         if not 2 <= len(groups) <= MOST_SIDES:
-            raise ConsoleError(f"choose 2 to {MOST_SIDES} tasks to compare, and not {len(groups)}")
+            raise ConsoleError(tr("choose 2 to %(most)s tasks to compare, not %(n)s", most=MOST_SIDES, n=len(groups)))
         key = (tuple((group.name, *((t.id, t.state) for t in group.tasks)) for group in groups), margin, allow)
         with self._lock:
             if (comparison := self._kept.get(key)) is None:
@@ -192,10 +194,14 @@ class Comparer:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-                return f"the comparison took more than {_WITHIN_S:.0f} s: run python -m bench compare in a terminal"
+                return tr(
+                    "the comparison took more than %(s)s s: run python -m bench compare in a terminal",
+                    s=f"{_WITHIN_S:.0f}",
+                )
             shown = _Shorter(folder, self._runs)
             if process.returncode != Exit.GOOD:
-                return shown.text(errors.strip()) or f"the comparison ended with status {process.returncode}"
+                status = tr("the comparison ended with status %(status)s", status=process.returncode)
+                return shown.text(errors.strip()) or status
             page = shown.text(Path(out, "compare.html").read_text(encoding="utf-8"))
             return page, orjson.loads(shown.text(Path(out, "compare.json").read_text(encoding="utf-8")))
 
@@ -226,11 +232,16 @@ def _to_allow(message: str) -> tuple[str, ...]:
 def _not_ready(group: Group) -> str | None:
     kinds = sorted({task.kind for task in group.tasks})
     if len(group.tasks) > 1 and any(kind in ("search", "sweep") for kind in kinds):
-        return f"{group.name}: searches and sweeps are compared one by one, not as a group"
+        return tr("%(name)s: searches and sweeps are compared one by one, not as a group", name=group.name)
     if "quality" in kinds:
-        return f"{group.name}: a task of quality compares its own runs, so that its page has the answer"
+        return tr("%(name)s: a quality task compares its own runs: its page has the answer", name=group.name)
     for task in group.tasks:
         if not task.has_report:
-            why = "has no result" if task.over else f"is {task.state} and has no result yet"
-            return f"{task.title} {why}, so that it cannot be compared"
+            if task.over:
+                return tr("%(task)s has no result, so it cannot be compared", task=task.title)
+            return tr(
+                "%(task)s is %(state)s and has no result yet, so it cannot be compared",
+                task=task.title,
+                state=Phrase(task.state),
+            )
     return None

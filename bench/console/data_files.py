@@ -1,34 +1,38 @@
 """Files of requests that the user uploads or lets the console fetch: limited in size, number and unpacked size.
 
-They lie in one folder of the runs folder under names of their own. A ZIP is unpacked: each of its files becomes one.
+They lie in one folder of the runs folder under names of their own. A ZIP is unpacked: each of its files becomes one. A file
+may be larger than the memory: it is moved, unpacked and read in pieces.
 """
 
 from __future__ import annotations
 
-import io
 import re
+import shutil
+import tempfile
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from typing import IO
 
-import httpx
-import orjson
-
-from bench.console.errors import ConsoleError, NotFound, TooLarge
-from bench.console.local_addresses import Resolve, public_address, resolved
+from bench.console.data_rows import AS_IT_IS, Readable, Rows
+from bench.console.errors import ConsoleError, DiskProblem, NotFound, TooLarge
+from bench.console.language import tr
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Of one upload, of what a URL gives, and of what a ZIP unpacks to."""
+"""Of a file that comes in one request."""
+MOST_UPLOADED = 2 * 1024**3
+"""Bytes of one file, and of what a ZIP unpacks to."""
 MOST_FILES = 100
 """In the folder, and in one ZIP."""
-FETCH_WITHIN_S = 60.0
-MOST_REDIRECTS = 3
+STAYS_FREE = 512 * 1024 * 1024
+"""Bytes of the disk that no data file takes: tasks that run write their records."""
 PREVIEW_ROWS, PREVIEW_CHARS = 5, 400
+_PREVIEW_BYTES = 64 * 1024
+_PIECE = 1024 * 1024
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 ENDINGS = (".jsonl", ".json", ".csv", ".txt", ".parquet", ".pem", ".yaml", ".yml")
@@ -63,142 +67,136 @@ class DataFiles:
         """Where a file lies. Raises NotFound for each name that is not one of them."""
         path = self._folder / name
         if _NAME.fullmatch(name) is None or not self._is_ours(path):
-            raise NotFound(f"there is no uploaded file {name!r}")
+            raise NotFound(tr("there is no uploaded file %(name)s", name=repr(name)))
         return path.resolve()
 
     def preview(self, name: str) -> list[str]:
         """The first rows, cut."""
         with self.path(name).open("rb") as file:
-            rows = islice(file, PREVIEW_ROWS)
-            # A character has at most 4 bytes in UTF-8.
-            return [row[: PREVIEW_CHARS * 4].decode(errors="replace").rstrip()[:PREVIEW_CHARS] for row in rows]
+            rows = file.read(_PREVIEW_BYTES).removesuffix(b"\n").split(b"\n")[:PREVIEW_ROWS]
+        # A character has at most 4 bytes in UTF-8.
+        return [row[: PREVIEW_CHARS * 4].decode(errors="replace").rstrip()[:PREVIEW_CHARS] for row in rows]
 
-    def add(self, name: str, content: bytes, *, whole: bool = False) -> list[str]:
-        """Keep a file, or the files of a ZIP; returns the names.
-
-        `whole`: each file is one request, a body in JSON or a prompt as text, and those of a ZIP are the rows of one file.
-        Else each line is one.
-        """
+    def add(self, name: str, content: bytes, rows: Rows = AS_IT_IS) -> list[str]:
+        """Keep the content of a file as `take` does."""
         if len(content) > MOST_BYTES:
-            raise TooLarge(f"{name} has more than {MOST_BYTES // 2**20} MiB")
-        if content[:4] == b"PK\x03\x04" and not name.endswith(".parquet"):
-            if whole:
-                rows = b"".join(_one_row(inner, body) for inner, body in _unzipped(content))
-                return [self._keep(f"{Path(name).stem}.jsonl", rows)]
-            return [self._keep(inner, body) for inner, body in _unzipped(content)]
-        if whole:
-            return [self._keep(f"{Path(name).stem}.jsonl", _one_row(name, content))]
-        return [self._keep(name, content)]
-
-    def _keep(self, name: str, content: bytes) -> str:
-        clean = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name.replace("\\", "/")).name).strip("-.")[-100:]
-        if _NAME.fullmatch(clean) is None:
-            raise ConsoleError(f"{name!r} is no name for a file")
-        if not clean.endswith(ENDINGS):
-            raise ConsoleError(f"{name!r}: a data file ends with {', '.join(ENDINGS)}, or is a ZIP of such files")
-        if len(self.listed()) >= MOST_FILES and not (self._folder / clean).exists():
-            raise TooLarge(f"there are {MOST_FILES} files already: remove some")
+            raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_BYTES)))
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / clean
-        path.unlink(missing_ok=True)  # Never through a link that lies there.
-        try:
-            path.write_bytes(content)
-        except OSError:  # Half of a file would be a data set with fewer requests.
-            path.unlink(missing_ok=True)
-            raise
-        return clean
+        with _aside(self._folder) as aside:
+            (aside / "data").write_bytes(content)
+            return self.take(name, aside / "data", rows)
+
+    def take(self, name: str, path: Path, rows: Rows = AS_IT_IS) -> list[str]:
+        """Keep a file of the same disk by moving it, or the files of a ZIP; returns the names. After an error nothing of it
+        is kept.
+
+        `rows` says what a request is in it. With anything but lines as they are, all of a ZIP becomes the rows of one file.
+        """
+        if path.stat().st_size > MOST_UPLOADED:
+            raise TooLarge(tr("%(name)s has more than %(size)s", name=name, size=_size(MOST_UPLOADED)))
+        with path.open("rb") as file:
+            packed = file.read(4) == b"PK\x03\x04" and not name.endswith(".parquet")
+        if not packed and rows == AS_IT_IS:
+            return self._moved([(clean_name(name), path)])
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with _aside(self._folder) as aside, path.open("rb") as file:
+            inner: Iterator[tuple[str, Readable]] = _unzipped(file, self._folder) if packed else iter([(name, file)])
+            if rows != AS_IT_IS:
+                one = aside / "rows"
+                with one.open("wb") as out:
+                    out.writelines(row for each, content in inner for row in rows.read(each, content))
+                return self._moved([(clean_name(f"{Path(name).stem}.jsonl"), one)])
+            unpacked = []
+            for number, (each, content) in enumerate(inner):
+                unpacked.append((clean_name(each), aside / f"{number}"))
+                with unpacked[-1][1].open("wb") as out:
+                    out.writelines(iter(partial(content.read, _PIECE), b""))
+            return self._moved(unpacked)
+
+    def _moved(self, files: list[tuple[str, Path]]) -> list[str]:
+        names = [name for name, _ in files]
+        if len({*names, *(file.name for file in self.listed())}) > MOST_FILES:
+            raise TooLarge(tr("there may be %(n)s files in all: remove some", n=MOST_FILES))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for name, path in files:
+            path.replace(self._folder / name)  # Never through a link that lies there.
+        return names
 
     def remove(self, name: str) -> None:
         """Delete a file. Raises NotFound."""
         self.path(name).unlink()
 
 
-def _one_row(name: str, content: bytes) -> bytes:
-    """A file that is one request, as a row of a data set."""
-    try:
-        row = orjson.loads(content)
-    except orjson.JSONDecodeError as e:
-        if not name.endswith(".txt"):
-            raise ConsoleError(f"{name!r} is not one JSON document ({e}): choose a line for each request") from e
-        row = {"prompt": content.decode(errors="replace")}
-    return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
+def clean_name(name: str) -> str:
+    """The name under which a file is kept. Raises ConsoleError for a name that leaves nothing, or ends like other files."""
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(name.replace("\\", "/")).name).strip("-.")[-100:]
+    if _NAME.fullmatch(clean) is None:
+        raise ConsoleError(tr("%(name)s is not a valid file name", name=repr(name)))
+    if not clean.endswith(ENDINGS):
+        known = ", ".join(ENDINGS)
+        raise ConsoleError(
+            tr("%(name)s: a data file ends with %(endings)s, or is a ZIP of such files", name=repr(name), endings=known)
+        )
+    return clean
 
 
-def _unzipped(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The files of a ZIP. What they unpack to is counted as it is unpacked: a ZIP may lie about its sizes."""
-    left = MOST_BYTES
+def ensure_room(folder: Path, name: str, size_bytes: int) -> None:
+    """Raises DiskProblem if the disk of a folder has no room for a file of this size."""
+    free = shutil.disk_usage(folder).free
+    if size_bytes + STAYS_FREE > free:
+        raise DiskProblem(
+            tr(
+                "%(name)s needs %(size)s more, and the disk of the runs folder has %(free)s free, of which "
+                "%(kept)s stay for the records of tasks: delete files or tasks first",
+                name=name,
+                size=_size(size_bytes),
+                free=_size(free),
+                kept=_size(STAYS_FREE),
+            )
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.3g} GiB" if count >= 2**30 else f"{count // 2**20} MiB"
+
+
+@contextmanager
+def _aside(folder: Path) -> Iterator[Path]:
+    """A folder on the same disk that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix=".aside-", dir=folder) as aside:
+        yield Path(aside)
+
+
+class _Unpacked:
+    """A file of a ZIP. What all of them unpack to is counted as it is unpacked: a ZIP may lie about its sizes."""
+
+    def __init__(self, file: IO[bytes], left: list[int]) -> None:
+        self._file, self._left = file, left
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self._file.read(size))
+
+    def readline(self, size: int) -> bytes:
+        return self._counted(self._file.readline(size))
+
+    def _counted(self, piece: bytes) -> bytes:
+        self._left[0] -= len(piece)
+        if self._left[0] < 0:
+            raise TooLarge(tr("the ZIP unpacks to more than %(size)s", size=_size(MOST_UPLOADED)))
+        return piece
+
+
+def _unzipped(packed: IO[bytes], folder: Path) -> Iterator[tuple[str, Readable]]:
+    """The files of a ZIP, each to be read before the next. Raises DiskProblem if this folder has no room for them."""
+    left = [MOST_UPLOADED]
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        with zipfile.ZipFile(packed) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             if len(members) > MOST_FILES:
-                raise TooLarge(f"the ZIP has more than {MOST_FILES} files")
+                raise TooLarge(tr("the ZIP has more than %(n)s files", n=MOST_FILES))
+            ensure_room(folder, tr("the unpacked ZIP"), sum(member.file_size for member in members))
             for member in members:
                 with archive.open(member) as file:
-                    body = file.read(left + 1)
-                if len(body) > left:
-                    raise TooLarge(f"the ZIP unpacks to more than {MOST_BYTES // 2**20} MiB")
-                left -= len(body)
-                yield member.filename, body
+                    yield member.filename, _Unpacked(file, left)
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as e:
-        raise ConsoleError(f"the ZIP cannot be read: {e}") from e
-
-
-async def fetch(
-    url: str, client: httpx.AsyncClient | None = None, *, allow_local: bool = False, resolve: Resolve = resolved
-) -> tuple[str, bytes]:
-    """Name and content of what a URL gives, with limits on time, size and redirects; no cookies are sent or kept.
-
-    Raises ConsoleError. `allow_local`: addresses of this machine and its link are fetched from too.
-    """
-    own = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
-    try:
-        for _ in range(MOST_REDIRECTS + 1):
-            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-                raise ConsoleError("give an http:// or https:// URL")
-            own.cookies.clear()
-            request = own.build_request("GET", url)
-            if not allow_local:
-                await _pin(request, resolve)
-            async with _sent(own, request) as reply:
-                if reply.has_redirect_location:
-                    url = urljoin(url, reply.headers["location"])
-                    continue
-                if reply.status_code != 200:
-                    raise ConsoleError(f"{urlsplit(url).hostname} answers with status {reply.status_code}")
-                return Path(urlsplit(url).path).name or "data.jsonl", await _limited(reply.aiter_bytes())
-        raise ConsoleError(f"more than {MOST_REDIRECTS} redirects")
-    except httpx.HTTPError as e:
-        why = str(e) or type(e).__name__
-        host = urlsplit(url).hostname
-        raise ConsoleError(f"{host} cannot be fetched from ({why}): check the URL, and whether its server runs") from e
-    finally:
-        if client is None:
-            with suppress(httpx.HTTPError):
-                await own.aclose()
-
-
-async def _pin(request: httpx.Request, resolve: Resolve) -> None:
-    """Let a request go to the address that was checked; the name stays in the header and in the handshake of TLS."""
-    url = request.url
-    host = url.raw_host.decode()
-    address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)
-    request.url = url.copy_with(host=address)
-    request.extensions = {**request.extensions, "sni_hostname": host}
-
-
-@asynccontextmanager
-async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-    reply = await client.send(request, stream=True, follow_redirects=False)
-    try:
-        yield reply
-    finally:
-        await reply.aclose()
-
-
-async def _limited(chunks: AsyncIterator[bytes]) -> bytes:
-    content = bytearray()
-    async for chunk in chunks:
-        content += chunk
-        if len(content) > MOST_BYTES:
-            raise TooLarge(f"the URL gives more than {MOST_BYTES // 2**20} MiB")
-    return bytes(content)
+        raise ConsoleError(tr("the ZIP cannot be read: %(why)s", why=e)) from e

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.console.errors import ConsoleError
+from bench.console.language import tr
 from bench.report import metric_table
 from bench.results.summary import from_json
 from bench.run_files.run_directory import REQUESTS
@@ -28,7 +29,10 @@ def request_table(directory: Path, form: str) -> Path:
     A file that is newer than the records is used again. Raises ConsoleError.
     """
     if form not in FORMATS:
-        raise ConsoleError(f"requests are exported as {' or '.join(FORMATS)}, not as {form!r}")
+        formats = " / ".join(FORMATS)
+        raise ConsoleError(
+            tr("requests are exported as %(formats)s, not as %(form)s", formats=formats, form=repr(form))
+        )
     path = directory / f"requests.{form}"
     if path.is_file() and path.stat().st_mtime_ns >= (directory / REQUESTS).stat().st_mtime_ns:
         return path
@@ -43,8 +47,10 @@ def request_table(directory: Path, form: str) -> Path:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise ConsoleError(f"the table took more than {_WITHIN_S:.0f} s: make it in a terminal") from None
+        raise ConsoleError(
+            tr("the table took more than %(s)s s: make it in a terminal", s=f"{_WITHIN_S:.0f}")
+        ) from None
     if not path.is_file():
         said = " ".join(errors.split()).removeprefix("error: ").replace(str(directory), directory.name)
-        raise ConsoleError(said or f"the command ended with status {process.returncode}")
+        raise ConsoleError(said or tr("the command ended with status %(status)s", status=process.returncode))
     return path

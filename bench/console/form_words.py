@@ -7,10 +7,12 @@ The settings have the words of a command line. Here are the choices that stand i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.config.tokenless import HTTP, OF_HTTP, OF_PROMPTS
+from bench.console.language import Phrase, tr
 from promptset import recipes
 
 
@@ -28,30 +30,33 @@ class Choice:
 MODES = (
     Choice(
         "concurrency",
-        "Fixed users",
-        "Each user sends the next request when the last one is answered.",
+        tr("Fixed users"),
+        tr("Each user sends the next request when the last one is answered."),
         ("concurrency",),
     ),
-    Choice("rate", "Fixed rate", "Requests arrive at a rate, however slow the server is.", ("rate",)),
+    Choice("rate", tr("Fixed rate"), tr("Requests arrive at a rate, however slow the server is."), ("rate",)),
     Choice(
-        "throughput", "Maximum throughput", "As many at once as you allow, to find the ceiling.", ("max_concurrency",)
+        "throughput",
+        tr("Maximum throughput"),
+        tr("As many at once as you allow, to find the ceiling."),
+        ("max_concurrency",),
     ),
     Choice(
         "sessions",
-        "Conversations",
-        "Users hold conversations of several turns.",
+        tr("Conversations"),
+        tr("Users hold conversations of several turns."),
         ("concurrency", "turns", "think_time"),
     ),
-    Choice("trace", "Recorded traffic", "Each request of a recording at its own time.", ("trace_speed",)),
+    Choice("trace", tr("Recorded traffic"), tr("Each request of a recording at its own time."), ("trace_speed",)),
 )
 """The modes of a load: four that most people look for, and a fifth."""
 
 DATA = (
-    Choice("simulated", "Simulated", "Texts of the lengths that you say.", ("input_tokens",)),
-    Choice("recipe", "Public recipe", "Requests like those of a known service."),
-    Choice("file", "My file", "One that was uploaded under Data."),
-    Choice("url", "A URL", "The console fetches a file of requests."),
-    Choice("body", "One request", "The same body each time, in JSON."),
+    Choice("simulated", tr("Simulated"), tr("Texts of the lengths that you say."), ("input_tokens",)),
+    Choice("recipe", tr("Public recipe"), tr("Requests like those of a known service.")),
+    Choice("file", tr("My file"), tr("One that was uploaded under Data.")),
+    Choice("url", tr("A URL"), tr("The console fetches a file of requests.")),
+    Choice("body", tr("One request"), tr("The same body each time, in JSON.")),
 )
 """Where the requests come from."""
 
@@ -72,61 +77,71 @@ NUMBERS_WITHOUT_MODE = ("duration", "requests", "warmup")
 """The same where a task chooses its loads itself."""
 
 LABELS = {
-    "concurrency": "Users",
-    "rate": "Requests per second",
-    "max_concurrency": "Requests at once, at most",
-    "requests": "Requests in all",
-    "duration": "Duration",
-    "warmup": "Warm-up",
-    "input_tokens": "Prompt, tokens",
-    "output_tokens": "Answer, tokens",
-    "think_time": "Pause between turns, seconds",
-    "slo": "Objectives, one on a line",
-    "dataset": "Data",
-    "url": "URL",
-    "ca_file": "CA file",
-    "ignore_eos": "Ignore EOS",
-    "gpus": "GPUs",
-    "gpu_metrics": "GPU metrics",
-    "gpu_hour_cost": "GPU hour cost",
-    "cpu_priority": "CPU priority",
+    "concurrency": tr("Users"),
+    "rate": tr("Requests per second"),
+    "max_concurrency": tr("Requests at once, at most"),
+    "requests": tr("Requests in all"),
+    "duration": tr("Duration"),
+    "warmup": tr("Warm-up"),
+    "input_tokens": tr("Prompt, tokens"),
+    "output_tokens": tr("Answer, tokens"),
+    "think_time": tr("Pause between turns, seconds"),
+    "slo": tr("Objectives, one on a line"),
+    "probes": tr("Probes"),
+    "share": tr("Share of probes"),
+    "alone": tr("Times each is asked alone"),
+    "margin": tr("Margin"),
+    "expect": tr("Expected of each reply, one on a line"),
+    "rows": tr("Format of the file"),
+    "dataset": tr("Data"),
+    "url": tr("URL"),
+    "ca_file": tr("CA file"),
+    "ignore_eos": tr("Ignore EOS"),
+    "gpus": tr("GPUs"),
+    "gpu_metrics": tr("GPU metrics"),
+    "gpu_hour_cost": tr("GPU hour cost"),
+    "cpu_priority": tr("CPU priority"),
 }
 
 HINTS = {
-    "concurrency": ("how many at the same time", "10"),
-    "rate": ("on average", ""),
-    "max_concurrency": ("more wait until one has ended", ""),
-    "duration": ("such as 90s, 5m or 1h; 60 s if nothing ends it", ""),
-    "requests": ("end after so many", ""),
-    "warmup": ("a time or a number of requests that no number counts; auto finds its end", ""),
-    "turns": ("questions of one conversation: a number or a distribution", ""),
-    "input_tokens": ("a number, or a distribution such as normal:mean=1024,std=200", "1024"),
-    "output_tokens": ("a number, or a distribution such as uniform:100..500", "128"),
-    "slo": ("such as ttft:p99<500ms or error_rate<1%: the task says whether it held", ""),
+    "concurrency": (tr("how many at the same time"), "10"),
+    "rate": (tr("on average"), ""),
+    "max_concurrency": (tr("more wait until one has ended"), ""),
+    "duration": (tr("such as 90s, 5m or 1h; 60 s if nothing ends it"), ""),
+    "requests": (tr("end after so many"), ""),
+    "warmup": (tr("a time or a number of requests that no number counts; auto finds its end"), ""),
+    "turns": (tr("questions of one conversation: a number or a distribution"), ""),
+    "input_tokens": (tr("a number, or a distribution such as normal:mean=1024,std=200"), "1024"),
+    "output_tokens": (tr("a number, or a distribution such as uniform:100..500"), "128"),
+    "slo": (tr("such as ttft:p99<500ms or error_rate<1%: the task says whether it held"), ""),
 }
 """The hint below each field, and its placeholder. They replace the help of the command line."""
+
+OF_QUALITY = ("probes", "share", "alone", "margin")
+"""The settings of checked answers, which stand beside the load of such a task."""
 
 _EXCLUSIVE = {"concurrency": ("concurrency", "sessions"), "rate": ("rate", "sessions")}
 """Settings that only loads of these modes have: typed for another choice, they are not meant."""
 
 
-def label_of(name: str) -> str:
+def label_of(name: str) -> Phrase:
     """What the form calls a setting."""
-    return LABELS.get(name) or name.replace("_", " ").capitalize()
+    return LABELS.get(name) or Phrase(name.replace("_", " ").capitalize())
 
 
-def plain(text: str, field: str | None = None) -> str:
-    """Rewrite a sentence of the command line for the form. `field` is the setting whose field shows it."""
+def plain(text: str, field: str | None = None, label: Callable[[str], str] = label_of) -> str:
+    """Rewrite a sentence of the command line for the form. `field` is the setting whose field shows it, `label` gives what
+    the form calls a setting."""
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
     text = re.sub(r"\bexit 1 (if|unless|where)", r"the task fails \1", text)
     if field is not None:
         text = re.sub(rf"^--(?:no-)?{field.replace('_', '-')}: ?", "", text)
-    return re.sub(r"--(?:no-)?([a-z][a-z-]*[a-z])", _quoted, text)
 
+    def quoted(flag: re.Match[str]) -> str:
+        return f"“{re.split('[,（]', label(flag[1].replace('-', '_')))[0]}”"
 
-def _quoted(flag: re.Match[str]) -> str:
-    return f"“{label_of(flag[1].replace('-', '_')).partition(',')[0]}”"
+    return re.sub(r"--(?:no-)?([a-z][a-z-]*[a-z])", quoted, text)
 
 
 def mode_of(settings: Mapping[str, Any]) -> str:
@@ -138,8 +153,17 @@ def data_of(settings: Mapping[str, Any]) -> str:
     """Where the requests of these settings come from."""
     dataset = settings.get("dataset")
     if not dataset:
-        return "simulated"
+        return "body" if settings.get("endpoint") == HTTP else "simulated"
     return "recipe" if recipes.is_recipe(str(dataset)) else "file"
+
+
+def of_service(settings: Mapping[str, Any], *, is_llm: bool) -> dict[str, Any]:
+    """The settings that apply to the service: an LLM or any other HTTP service."""
+    foreign = OF_HTTP if is_llm else OF_PROMPTS
+    kept = {name: value for name, value in settings.items() if name not in foreign}
+    if not is_llm:
+        return {**kept, "endpoint": HTTP}
+    return {name: value for name, value in kept.items() if (name, value) != ("endpoint", HTTP)}
 
 
 def of_mode(settings: Mapping[str, Any]) -> dict[str, Any]:

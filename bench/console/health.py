@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.console.language import tr
 from bench.verdict.limits import Limits
 
 BUSY = 0.9
@@ -14,16 +15,30 @@ BUSY = 0.9
 def warnings_of(client: Mapping[str, Any], limits: Limits | None = None) -> list[str]:
     """What is wrong with the client of a line of live.jsonl; empty where all is well."""
     bands = Limits() if limits is None else limits
-    warnings = []
+    warnings: list[str] = []
     slowest = client.get("slowest")  # Older lines have none.
-    who = "The client" if slowest is None else slowest[:1].upper() + slowest[1:]
+    who = tr("The client") if slowest is None else slowest[:1].upper() + slowest[1:]
     lag, busy, waited = client["loop_lag_ms"], client["cpu"], client["run_queue_share"]
     if lag > (bands.loop_lag_p99_ms.invalid or 0):
-        warnings.append(f"{who} was up to {lag:.0f} ms late in the last second: its machine is too busy.")
+        warnings.append(
+            tr(
+                "%(who)s was up to %(ms)s ms late in the last second: its machine is too busy.",
+                who=who,
+                ms=f"{lag:.0f}",
+            )
+        )
     if busy is not None and busy > BUSY:
-        warnings.append(f"A sender uses {busy:.0%} of a processor: lower the load, or give the run more workers.")
+        warnings.append(
+            tr(
+                "A sender uses %(share)s of a processor: lower the load, or give the run more workers.",
+                share=f"{busy:.0%}",
+            )
+        )
     if waited is not None and waited > (bands.run_queue_wait.suspect or 0):
         warnings.append(
-            f"A sender waited {waited:.0%} of the time for a processor: other programs keep this machine busy."
+            tr(
+                "A sender waited %(share)s of the time for a processor: other programs keep this machine busy.",
+                share=f"{waited:.0%}",
+            )
         )
     return warnings

@@ -14,6 +14,7 @@ from bench.answer_quality import options as quality_options
 from bench.answer_quality.options import ANSWERED
 from bench.config import resolve
 from bench.config.flags import Option
+from bench.console.language import tr
 from bench.load_search import options as search_options
 from bench.load_search import whole as search
 from bench.load_search.options import LEFT_TO_THE_SEARCH
@@ -68,10 +69,10 @@ class Kind:
 
 
 KINDS = {
-    "run": Kind("Run", "One load, for a time or a number of requests."),
+    "run": Kind(tr("Run"), tr("One load, for a time or a number of requests.")),
     "search": Kind(
-        "Search",
-        "The highest load at which every objective holds.",
+        tr("Search"),
+        tr("The highest load at which every objective holds."),
         form=Form(search_options.OPTIONS, LEFT_TO_THE_SEARCH),
         check=_check_search,
         numbers="search.json",
@@ -79,8 +80,8 @@ KINDS = {
         sign="search.yaml",
     ),
     "sweep": Kind(
-        "Sweep",
-        "Several loads, one after the other, and curves over them.",
+        tr("Sweep"),
+        tr("Several loads, one after the other, and curves over them."),
         form=Form(sweep_options.OPTIONS, SET_BY_LOADS),
         check=_check_sweep,
         numbers="sweep.json",
@@ -88,8 +89,8 @@ KINDS = {
         sign="sweep.json",
     ),
     "quality": Kind(
-        "Quality",
-        "Whether load changes the answers.",
+        tr("Quality"),
+        tr("Whether load changes the answers."),
         form=Form(quality_options.OPTIONS, ANSWERED),
         check=_check_quality,
         numbers="quality.json",
@@ -97,8 +98,8 @@ KINDS = {
         sign="quality.json",
     ),
     "calibrate": Kind(
-        "Calibration",
-        "How wrong the numbers are on this machine.",
+        tr("Calibration"),
+        tr("How wrong the numbers are on this machine."),
         form=Form(left_out=("url", "model", "endpoint")),
     ),
 }

@@ -6,11 +6,12 @@ They begin without a value. `static/live.js` fills them from live.jsonl, each li
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+from bench.console.language import Phrase
 from bench.console.task import Task
 from bench.documents import run_charts
 from bench.documents.charts import Chart, Line
@@ -49,11 +50,35 @@ def charts(task: Task) -> list[Chart]:
 def views(task: Task) -> list[ChartView]:
     """The same for the template of the report's charts, without ticks: these have places, which the page's policy forbids in
     HTML, and come with the values."""
-    found = [chart_view(chart) for chart in charts(task)]
+    found = [chart_view(_in_phrases(chart)) for chart in charts(task)]
     for view in found:
         view["x_ticks"] = ()
         view["panels"] = [{**panel, "plot": replace(panel["plot"], y_ticks=())} for panel in view["panels"]]
+        lines = [(panel, line) for panel in view["chart"].panels for line in panel.lines]
+        view["head"] = [Phrase("%(name)s (%(unit)s)", {"name": line.name, "unit": panel.unit}) for panel, line in lines]
     return found
+
+
+def _in_phrases(chart: Chart) -> Chart:
+    """The chart with texts that the page translates."""
+    panels = (
+        replace(
+            panel, unit=Phrase(panel.unit), lines=tuple(replace(line, name=Phrase(line.name)) for line in panel.lines)
+        )
+        for panel in chart.panels
+    )
+    title, meaning, x_title = Phrase(chart.title), Phrase(chart.meaning), Phrase(chart.x_title)
+    return replace(chart, panels=tuple(panels), title=title, meaning=meaning, x_title=x_title)
+
+
+def texts(charts: Iterable[Chart]) -> Iterator[str]:
+    """Every text of charts: what a catalog must have of them."""
+    for chart in charts:
+        yield from (chart.title, chart.meaning, chart.x_title)
+        for panel in chart.panels:
+            yield panel.unit
+            for line in panel.lines:
+                yield from (line.name, line.unit or "")
 
 
 def period(task: Task) -> dict[str, Any]:

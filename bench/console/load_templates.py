@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bench.console.language import tr
+
 
 @dataclass(frozen=True, slots=True)
 class LoadTemplate:
@@ -19,18 +21,18 @@ class LoadTemplate:
 
 TEMPLATES: dict[str, LoadTemplate] = {
     "concurrency": LoadTemplate(
-        "Fixed concurrency",
-        "10 users; each sends its next request when the last one is answered.",
-        {"concurrency": "10", "duration": "60s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
+        tr("Fixed concurrency"),
+        tr("10 users; each sends its next request when the last one is answered."),
+        {"concurrency": "10", "duration": "90s", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
     ),
     "rate": LoadTemplate(
-        "Fixed rate",
-        "5 requests a second on average, however slow the server is.",
+        tr("Fixed rate"),
+        tr("5 requests a second on average, however slow the server is."),
         {"rate": "5", "duration": "2m", "warmup": "auto", "input_tokens": "256", "output_tokens": "64"},
     ),
     "throughput": LoadTemplate(
-        "Maximum throughput",
-        "100 requests at once for a minute, to find the ceiling.",
+        tr("Maximum throughput"),
+        tr("A look at the ceiling: 100 requests at once for a minute."),
         {
             "mode": "throughput",
             "max_concurrency": "100",
@@ -40,13 +42,16 @@ TEMPLATES: dict[str, LoadTemplate] = {
         },
     ),
     "sessions": LoadTemplate(
-        "Conversations",
-        "5 users hold conversations of several turns.",
-        {"mode": "sessions", "concurrency": "5", "duration": "60s", "input_tokens": "64", "output_tokens": "64"},
+        tr("Conversations"),
+        tr("5 users hold conversations of several turns."),
+        {"mode": "sessions", "concurrency": "5", "duration": "90s", "input_tokens": "64", "output_tokens": "64"},
     ),
     "agents": LoadTemplate(
-        "Coding agents",
-        "8 agents in the middle of their work, with contexts of up to 32,768 tokens, nearly all cached; 10 times as fast.",
+        tr("Coding agents"),
+        tr(
+            "A look at 8 agents in the middle of their work, with contexts of up to 32,768 tokens, nearly all cached; "
+            "10 times as fast."
+        ),
         {
             "mode": "sessions",
             "dataset": "coding-agent",
@@ -58,18 +63,18 @@ TEMPLATES: dict[str, LoadTemplate] = {
         },
     ),
     "objectives": LoadTemplate(
-        "Service objectives",
-        "10 users, and whether TTFT and end-to-end latency hold their limits.",
+        tr("Service objectives"),
+        tr("10 users, and whether TTFT and end-to-end latency hold their limits."),
         {
             "concurrency": "10",
-            "duration": "60s",
+            "duration": "90s",
             "warmup": "auto",
             "slo": ["ttft:p99<1s", "e2el:p99<10s", "error_rate<1%"],
         },
     ),
     "search": LoadTemplate(
-        "Which load it holds",
-        "The highest rate at which TTFT and end-to-end latency hold their limits, in three minutes.",
+        tr("Which load it holds"),
+        tr("The highest rate at which TTFT and end-to-end latency hold their limits, in three minutes."),
         {
             "slo": ["ttft:p99<1s", "e2el:p99<10s"],
             "max": "100",
@@ -80,8 +85,8 @@ TEMPLATES: dict[str, LoadTemplate] = {
         kind="search",
     ),
     "sweep": LoadTemplate(
-        "Several loads",
-        "A look at 1 to 16 users, 15 s each, and curves of throughput and latency over them.",
+        tr("Several loads"),
+        tr("A look at 1 to 16 users, 15 s each, and curves of throughput and latency over them."),
         {
             "loads": "concurrency=1..16x2",
             "duration": "15s",
@@ -92,8 +97,8 @@ TEMPLATES: dict[str, LoadTemplate] = {
         kind="sweep",
     ),
     "calibration": LoadTemplate(
-        "Calibration",
-        "How wrong are the numbers on this machine? A load on a mock that knows the truth.",
+        tr("Calibration"),
+        tr("How wrong are the numbers on this machine? A load on a mock that knows the truth."),
         {"concurrency": "10", "requests": "100", "input_tokens": "128", "output_tokens": "32"},
         kind="calibrate",
     ),

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from bench.console.errors import ConsoleError
+from bench.console.language import tr
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host and a port. Raises OSError."""
@@ -43,10 +44,14 @@ async def public_address(host: str, port: int, resolve: Resolve = resolved) -> s
         addresses = await resolve(host, port)
     except (OSError, UnicodeError) as e:
         why = getattr(e, "strerror", None) or e
-        raise ConsoleError(f"{host} cannot be fetched from ({why}): check the URL") from e
+        raise ConsoleError(tr("%(host)s cannot be fetched from (%(why)s): check the URL", host=host, why=why)) from e
     if local := [address for address in addresses if is_local(address)]:
         raise ConsoleError(
-            f"{host} leads to {local[0]}, an address of this machine or its link: "
-            "start the console with --allow-local-data to fetch from there"
+            tr(
+                "%(host)s leads to %(address)s, an address of this machine or its link: "
+                "start the console with --allow-local-data to fetch from there",
+                host=host,
+                address=local[0],
+            )
         )
     return addresses[0]

@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 
 from bench.console.errors import Conflict, Refused
+from bench.console.language import tr
 from bench.errors import BenchError, UsageError
 from bench.process.mock_process import Mock, running_mock
 
@@ -34,7 +35,7 @@ class BuiltInMock:
         """Start it, and return its URL. Raises Conflict where one runs, Refused for flags that the mock refuses."""
         with self._lock:
             if self.url is not None:
-                raise Conflict("the mock runs already: stop it first")
+                raise Conflict(tr("the mock is already running: stop it first"))
             try:
                 self._mock = self._stack.enter_context(running_mock(flags, seed=0, tokenizer=None))
             except UsageError as e:

@@ -16,6 +16,8 @@ from bench.errors import UsageError
 
 USER: ContextVar[str | None] = ContextVar("user", default=None)
 """The name of whoever sent the request that is answered now. None without a proxy that names people."""
+READ_ONLY: ContextVar[bool] = ContextVar("read_only", default=False)
+"""Whether the request that is answered now comes with the read-only token."""
 LONGEST_NAME = 100
 
 
@@ -50,7 +52,7 @@ def proxy_of(address: str | None, header: str | None) -> Proxy | None:
         return None
     if address is None:
         raise UsageError(
-            "--trust-user-header needs --trusted-proxy, the address of the proxy that sets it: others could write any name"
+            "--trust-user-header needs --trusted-proxy, the address of the proxy that sets it: others could claim any name"
         )
     if header is None:
         raise UsageError("--trusted-proxy needs --trust-user-header, the header in which it names the user")

@@ -12,6 +12,7 @@ import yaml
 from bench.config.renamed import renewed
 from bench.console.errors import Conflict
 from bench.console.kinds import KINDS
+from bench.console.language import tr
 from bench.console.target_keys import TargetKeys
 from bench.run_files import shape
 from bench.run_files.run_directory import RunDirectory
@@ -70,9 +71,9 @@ def read(directory: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as e:
-        raise Damaged(f"{TASK_FILE} cannot be read: {' '.join(str(e).split())[:300]}") from e
+        raise Damaged(tr("%(file)s cannot be read: %(why)s", file=TASK_FILE, why=" ".join(str(e).split())[:300])) from e
     if not isinstance(content, dict):
-        raise Damaged(f"{TASK_FILE} is damaged: it must hold keys with values")
+        raise Damaged(tr("%(file)s is damaged: it must hold keys with values", file=TASK_FILE))
     problems = [problem] if (problem := shape.unlike_json(content)) else list(shape.misfits(content, _File, TASK_FILE))
     names = () if problems else (*content.get("settings", ()), *(content.get("paths") or ()))
     if not all(isinstance(name, str) for name in names):
@@ -80,7 +81,7 @@ def read(directory: Path) -> Plan | None:
     if not problems and content.get("kind", "run") not in KINDS:
         problems = [f"kind must be {' or '.join(KINDS)}"]
     if problems:
-        raise Damaged(f"{TASK_FILE} is damaged: {'; '.join(problems)[:300]}")
+        raise Damaged(tr("%(file)s is damaged: %(why)s", file=TASK_FILE, why="; ".join(problems)[:300]))
     return Plan(
         kind=content.get("kind", "run"),
         name=content.get("name"),

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from bench.clock import NS_PER_S, LoopClock, sleep_until, utc_now
 from bench.console import plan as plans
 from bench.console.errors import Conflict, ConsoleError
 from bench.console.kinds import KINDS, can_resume
+from bench.console.language import tr
 from bench.console.plan import Damaged, Plan
 from bench.console.store import Store
 from bench.console.target_keys import KeyVariables
@@ -42,6 +44,8 @@ class Runner:
         self._store = store
         self._child: subprocess.Popen[bytes] | None = None
         self._task: str | None = None
+        self._looking = threading.Lock()
+        """Two looks at once would start one task twice."""
         self._found: str | None = None
         """A run that another process of ours, or a terminal, has started: it is waited for."""
         self.secrets: dict[str, dict[str, Any]] = {}
@@ -83,7 +87,11 @@ class Runner:
         return None
 
     def look(self) -> None:
-        """What has ended is over; what is next begins."""
+        """What has ended is over; what is next begins. Requests come in several threads, and each may ask for a look."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             self.secrets.pop(self._task or "", None)
             self._child = self._task = None
@@ -96,7 +104,7 @@ class Runner:
             try:
                 self._start(name, plan)
             except OSError as e:
-                self.problems[name] = f"its program could not be started: {e.strerror or e}"
+                self.problems[name] = tr("its program could not be started: %(why)s", why=e.strerror or e)
 
     def due(self) -> tuple[str, Plan] | None:
         """The first task of the queue that may start now: its time has come, and it has its secrets."""
@@ -156,13 +164,15 @@ class Runner:
             self._store.dequeue(name)
             return
         if state in OVER:
-            raise Conflict(f"{name} does not run: it is over")
+            raise Conflict(tr("%(task)s is not running: it has ended", task=name))
         process = self._child.pid if name == self._task and self._child is not None else None
         process = process or _process_of(self._folder.directory(name))
         if process is None:
             if state in ACTIVE:
-                raise Conflict(f"{name} was not started by a console: press Ctrl-C where it was started")
-            raise Conflict(f"{name} does not run")
+                raise Conflict(
+                    tr("%(task)s was not started by a console: press Ctrl-C where it was started", task=name)
+                )
+            raise Conflict(tr("%(task)s is not running", task=name))
         os.kill(process, signal.SIGINT)
 
 

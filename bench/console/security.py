@@ -20,19 +20,23 @@ from collections.abc import Callable, Iterable
 from hashlib import sha256
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
-from markupsafe import escape
+from markupsafe import Markup, escape
 from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
+from bench.console.error_page import error_page
 from bench.console.guesses import Guesses
-from bench.console.people import USER, Proxy
+from bench.console.language import shown, tr
+from bench.console.people import READ_ONLY, USER, Proxy
 from bench.rng import secret_token
 
 CSRF_FIELD, CSRF_HEADER = "csrf", b"x-csrf-token"
 MOST_BODY = 65 * 1024 * 1024
 """Bytes of a request: an upload, and the form around it."""
+STREAMED = ("PUT", "/api/uploads/")
+"""Requests whose bodies are not kept in memory: what they lead to limits them as they arrive."""
 SAFE = ("GET", "HEAD")
 OPEN_PATHS = ("/static/",)
 """What is the same for everybody: style and scripts."""
@@ -174,12 +178,12 @@ class Guard:
     async def _judge(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         headers = dict(scope["headers"])
         if not host_allowed(headers.get(b"host", b"").decode("latin-1"), self._names):
-            return _refusal(scope, 421, "the Host header is not that of this console"), receive
+            return _refusal(scope, 421, tr("the Host header is not the address of this console")), receive
         if scope["path"].startswith(OPEN_PATHS):
             return None, receive
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if (given := query.get("token", [""])[0]) and scope["method"] == "GET":
-            refused = await self._wrong(scope, given, "the token in the URL is not that of this console")
+            refused = await self._wrong(scope, given, tr("the token in the URL is not the token of this console"))
             return refused or self._let_in(_without_token(scope), given), receive
         if (scope["path"], scope["method"]) == (LET_IN, "POST"):
             return await self._typed(scope, receive), receive
@@ -187,19 +191,26 @@ class Guard:
         if refused is not None:
             return refused, receive
         reads = self._keys.is_read_token(secret) or self._keys.is_read_session(secret)
+        READ_ONLY.set(reads)
         if reads and scope["method"] not in SAFE:
-            return _refusal(scope, 403, "this token may only look: the other one may change things"), receive
+            return _refusal(scope, 403, tr("this token is read-only: use the other one to change things")), receive
+        if (scope["method"], scope["path"][: len(STREAMED[1])]) == STREAMED:
+            return self._foreign(scope, secret, headers, b""), receive
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MOST_BODY:
-            return _refusal(scope, 413, f"a request has at most {MOST_BODY // 2**20} MiB"), receive
+            return _refusal(scope, 413, tr("a request has at most %(mib)s MiB", mib=MOST_BODY // 2**20)), receive
         if scope["method"] in SAFE:
             return None, receive
         body = await _read(receive)
         if body is None:
-            return _refusal(scope, 413, f"a request has at most {MOST_BODY // 2**20} MiB"), receive
-        if not self._keys.is_token(secret) and not self._keys.is_csrf(_csrf_of(headers, body)):
-            return _refusal(scope, 403, "the form is not of this console's life: load the page again"), receive
-        return None, _again(body)
+            return _refusal(scope, 413, tr("a request has at most %(mib)s MiB", mib=MOST_BODY // 2**20)), receive
+        return self._foreign(scope, secret, headers, body), _again(body)
+
+    def _foreign(self, scope: Scope, secret: str, headers: dict[bytes, bytes], body: bytes) -> Response | None:
+        """The refusal of a change that comes with the cookie and without the CSRF token of a page."""
+        if self._keys.is_token(secret) or self._keys.is_csrf(_csrf_of(headers, body)):
+            return None
+        return _refusal(scope, 403, tr("the form is from before the console restarted: load the page again"))
 
     async def _who(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[str, Response | None]:
         """The bearer token or the cookie of a request, and the refusal if it has neither."""
@@ -209,11 +220,12 @@ class Guard:
             if scheme.lower() == "bearer" and self._keys.is_token(bearer):
                 return bearer, None
             if _from_elsewhere(scope, headers):
-                return "", _refusal(scope, 403, "this request comes from a page of another address: open it from here")
+                elsewhere = tr("this request comes from a page of another site: open it from here")
+                return "", _refusal(scope, 403, elsewhere)
             return cookie, None
         if scheme.lower() != "bearer":
-            return "", _refusal(scope, 401, "open the URL that the console printed: it holds the token")
-        return bearer, await self._wrong(scope, bearer, "this is not the token of this console")
+            return "", _refusal(scope, 401, tr("open the URL that the console printed: it holds the token"))
+        return bearer, await self._wrong(scope, bearer, tr("this is not the token of this console"))
 
     async def _wrong(self, scope: Scope, given: str, sentence: str) -> Response | None:
         """The refusal of a token. Returns None for the right one, unless its sender has guessed too often."""
@@ -222,7 +234,8 @@ class Guard:
             sender = self._proxy.sender(sender, scope["headers"])
         if locked_ns := self._guesses.locked_ns(sender, clock.now_ns()):
             wait_s = -(-locked_ns // NS_PER_S)
-            refused = _refusal(scope, 429, f"too many wrong tokens came from your address: try again in {wait_s} s")
+            sentence = tr("too many wrong tokens came from your address: try again in %(s)s s", s=wait_s)
+            refused = _refusal(scope, 429, sentence)
             refused.headers["retry-after"] = str(wait_s)
             return refused
         if self._keys.is_token(given) or self._keys.is_read_token(given):
@@ -235,10 +248,10 @@ class Guard:
         """The answer to a token that was typed into a page, with the address that it was asked for."""
         body = await _read(receive, MOST_TYPED)
         if body is None:
-            return _refusal(scope, 413, "a token is shorter")
+            return _refusal(scope, 413, tr("this is too long for a token"))
         typed = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
         token = typed.get("token", "").strip()
-        refused = await self._wrong(scope, token, "this is not the token of this console")
+        refused = await self._wrong(scope, token, tr("this is not the token of this console"))
         return refused or self._let_in(typed.get("to", "/"), token)
 
     def _let_in(self, address: str, token: str) -> Response:
@@ -247,7 +260,7 @@ class Guard:
         # Not a redirect: one that began on another site, or in a file, would leave the strict cookie out.
         reply = HTMLResponse(
             "<!doctype html><meta charset=utf-8><link rel=icon href=data:,>"
-            f'<meta http-equiv=refresh content="0;url={to}"><a href="{to}">Go on</a>'
+            f'<meta http-equiv=refresh content="0;url={to}"><a href="{to}">{escape(shown(tr("Continue")))}</a>'
         )
         session = self._keys.session_of(token)
         reply.set_cookie(self._cookie, session, httponly=True, samesite="strict", path="/", secure=self._secure)
@@ -282,20 +295,13 @@ def _asked_for(scope: Scope) -> str:
 
 def _refusal(scope: Scope, status: int, sentence: str) -> Response:
     if scope["path"].startswith("/api/"):
-        return JSONResponse({"error": sentence}, status_code=status)
-    form = (
-        f"<form method=post action={LET_IN} class=stack><input type=hidden name=to value='{escape(_asked_for(scope))}'>"
-        "<label>Or type the token here <input type=password name=token required autocomplete=off></label>"
-        "<button class=primary>Open</button></form>"
-        if status == 401
-        else ""
-    )
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
-        f"<main class=narrow><h1>Not here</h1><p>{sentence[0].upper()}{sentence[1:]}.</p>{form}</main></html>"
-    )
-    return HTMLResponse(page, status_code=status)
+        return JSONResponse({"error": shown(sentence)}, status_code=status)
+    form = Markup(
+        f"<form method=post action={LET_IN} class=stack><input type=hidden name=to value='{{}}'>"
+        "<label>{} <input type=password name=token required autocomplete=off></label>"
+        "<button class=primary>{}</button></form>"
+    ).format(_asked_for(scope), shown(tr("Or type the token here")), shown(tr("Open")))
+    return error_page(status, tr("Not here"), sentence, form if status == 401 else Markup())
 
 
 def _with_headers(send: Send) -> Send:

@@ -17,6 +17,7 @@ from bench.answer_quality import stored as stored_quality
 from bench.answer_quality.options import DEFAULT_SHARE
 from bench.config.resolution import given_again
 from bench.console.kinds import KINDS
+from bench.console.language import tr
 from bench.console.task import ENDED, FAILED, KILLED, STOPPED, Step, Task
 from bench.documents.quality_document import answer_line
 from bench.documents.sweep_words import UNITS, delivered_by, progress_line, sentences
@@ -65,7 +66,7 @@ def read(task: Task, path: Path) -> Task | None:
         return replace(task, state=str(RunState.PREPARING) if is_held else FAILED)
     except Exception as e:  # A damaged file is a task that says so: the list of the others must not end with it.
         said = " ".join(str(e).split())[:300]
-        return replace(task, state=KILLED, headline=f"{kind.numbers} cannot be read: {said}")
+        return replace(task, state=KILLED, headline=tr("%(file)s cannot be read: %(why)s", file=kind.numbers, why=said))
     found = replace(
         task,
         target=task.target or str(progress.config.get("url", "")),

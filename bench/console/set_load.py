@@ -10,6 +10,7 @@ from bench import control
 from bench.config.run_config import implied_mode
 from bench.config.settings import Settings
 from bench.console.errors import Conflict, ConsoleError
+from bench.console.language import Phrase, tr
 from bench.console.task import Task
 from bench.control import PresentLoad
 from bench.errors import UsageError
@@ -35,15 +36,19 @@ def number_of(text: str | None) -> float:
     try:
         return float(text or "")
     except ValueError:
-        raise ConsoleError(f"{text!r} is not a load: type a number of users, or of requests per second") from None
+        message = tr("%(text)s is not a load: type a number of users, or of requests per second", text=repr(text))
+        raise ConsoleError(message) from None
 
 
 def set_load(path: Path, task: Task, load: float) -> PresentLoad:
     """Set the load of the task in this directory. Raises Conflict with the sentence of the run."""
     if not task.active:
-        raise Conflict(f"{task.id} is {task.state}: only the load of a task that runs can be set")
+        state = Phrase(task.state)
+        raise Conflict(
+            tr("%(task)s is %(state)s: the load can be set only while a task runs", task=task.id, state=state)
+        )
     if task.kind != "run":
-        raise Conflict(f"{task.id} is a {task.kind}: it chooses its loads itself")
+        raise Conflict(tr("%(task)s is a %(kind)s: it chooses its loads itself", task=task.id, kind=Phrase(task.kind)))
     try:
         return control.ask(path, load, by="console")
     except UsageError as e:

@@ -14,27 +14,31 @@ from typing import Any, get_args
 
 from bench.config import Settings
 from bench.config.flags import GROUPS, Option
+from bench.config.tokenless import HTTP
 from bench.console.data_files import DataFiles
 from bench.console.errors import ConsoleError, NotFound, Refused
 from bench.console.form_words import HINTS, label_of, plain
 from bench.console.kinds import KINDS, parted
+from bench.console.language import Phrase, tr
 from bench.endpoints.definition import is_file
 from bench.errors import UsageError
 from bench.secrets import holds_mask, is_secret_name
 from bench.traffic import classes
 from promptset import recipes
+from promptset.probes.sets import looks_like_a_set
 
 USUAL = (
     "url", "endpoint", "model", "concurrency", "rate", "requests", "duration", "warmup", "input_tokens", "output_tokens",
     "dataset", "ignore_eos", "slo",
     "load", "start", "min", "max", "budget", "precision", "require", "loads", "repeats", "gpus",
+    "method", "expect", "rows", "share", "alone", "margin",
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
 LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api")
 """Secrets have fields of their own, the console chooses where results go."""
 
-FILES = ("dataset", "tools", "ca_file")
+FILES = ("dataset", "tools", "ca_file", "runtime_env")
 FILES_BEHIND_AT = ("body", "body_template")
 """Settings that are a text, or the name of a file behind @."""
 FILES_OF_CLASSES = ("dataset", "tools")
@@ -82,6 +86,8 @@ def fields(kind: str = "run") -> list[FormField]:
         )
         # A metavar of names (chat|completions) lists the choices; one of placeholders (FILE|NAME) does not.
         choices = words or (tuple(metavar.split("|")) if "|" in metavar and metavar.islower() else ())
+        if name == "endpoint":  # Another field asks whether it is an LLM.
+            choices = tuple(choice for choice in choices if choice != HTTP)
         if declared.annotation is bool:
             shape = "switch"
         elif choices:
@@ -91,7 +97,9 @@ def fields(kind: str = "run") -> list[FormField]:
         else:
             shape = "number" if declared.annotation in (int, float) else "text"
         doc, default = HINTS.get(name) or (plain((declared.description or "").replace("%%", "%")), plain(default))
-        form_fields.append(FormField(name, label_of(name), doc, str(extra["group"]), shape, default, choices))
+        form_fields.append(
+            FormField(name, label_of(name), Phrase(doc), str(extra["group"]), shape, Phrase(default), choices)
+        )
     return form_fields
 
 
@@ -101,7 +109,13 @@ def _of_option(option: Option) -> FormField:
     choices = tuple(option.metavar.split("|")) if "|" in option.metavar else ()
     shape = "choice" if choices else "text"
     return FormField(
-        option.name, label_of(option.name), plain(doc), "load", shape, plain(default.removesuffix(")")), choices
+        option.name,
+        label_of(option.name),
+        Phrase(plain(doc)),
+        "load",
+        shape,
+        Phrase(plain(default.removesuffix(")").partition(";")[0])),
+        choices,
     )
 
 
@@ -138,13 +152,14 @@ def check(
     with_paths = dict(settings)
     for name in LEFT_OUT:
         if name in with_paths:
-            why = "is a secret: it has a field of its own" if name in SECRET_FIELDS else "is chosen by the console"
-            problems.append((name, f"{name} {why}"))
+            secret = name in SECRET_FIELDS
+            of_secret = tr("%(name)s is a secret: it has a field of its own", name=name)
+            problems.append((name, of_secret if secret else tr("%(name)s is chosen by the console", name=name)))
             del with_paths[name]
     problems += [("url", sentence) for sentence in _secrets_in_url(str(settings.get("url", "")))]
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
-        problems.append(("extra_body", "fields with names of secrets cannot be stored: use the key or a header"))
+        problems.append(("extra_body", tr("fields with names of secrets cannot be stored: use the key or a header")))
     problems += _put_paths(with_paths, files)
     if with_paths.get("mix") is not None:
         with_paths["mix"], wrong = _mix(with_paths["mix"], files)
@@ -153,7 +168,7 @@ def check(
             del with_paths["mix"]
     tokenizer = with_paths.get("tokenizer")
     if tokenizer is not None and not _is_tokenizer_name(str(tokenizer)):
-        problems.append(("tokenizer", "name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server"))
+        problems.append(("tokenizer", tr("name a model of the hub (Qwen/Qwen3-8B), `server`, or the URL of a server")))
         del with_paths["tokenizer"]
     of_runs, own = parted(with_paths, kind)
     try:
@@ -178,17 +193,34 @@ def _put_paths(settings: dict[str, Any], files: DataFiles) -> list[tuple[str | N
         except NotFound as e:
             problems.append((name, str(e)))
             del settings[name]
+    if settings.get("probes") is not None:
+        try:
+            settings["probes"] = ",".join(_probes(piece, files) for piece in str(settings["probes"]).split(","))
+        except NotFound as e:
+            problems.append(("probes", str(e)))
+            del settings["probes"]
     return problems
+
+
+def _probes(piece: str, files: DataFiles) -> str:
+    """A part of a description of probes, with the path of the uploaded file that it names. Raises NotFound."""
+    name, equals, count = piece.strip().partition("=")
+    on_hub = _HUB_NAME.fullmatch(name) is not None and "/" in name and not Path(name).suffix and not Path(name).exists()
+    if on_hub or not looks_like_a_set(name):
+        return piece
+    return f"{_uploaded('probes', name, files)}{equals}{count}"
 
 
 def _uploaded(name: str, value: object, files: DataFiles) -> str:
     """The path of an uploaded file that a setting names, or the recipe that it names. Raises NotFound."""
-    if name == "dataset" and recipes.is_recipe(str(value)):
+    if (name == "dataset" and recipes.is_recipe(str(value))) or (name, value) == ("runtime_env", "code"):
         return str(value)
     try:
         return str(files.path(str(value)))
     except NotFound as e:
-        raise NotFound(f"{e}: upload it under Data first" + (", or name a recipe" if name == "dataset" else "")) from e
+        if name == "dataset":
+            raise NotFound(tr("%(why)s: upload it under Data first, or name a recipe", why=str(e))) from e
+        raise NotFound(tr("%(why)s: upload it under Data first", why=str(e))) from e
 
 
 def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
@@ -199,17 +231,20 @@ def _mix(value: object, files: DataFiles) -> tuple[object, list[str]]:
         return None, [str(e)]
     except ValueError as e:
         return None, [f"--mix: {problem}" for problem in str(e).splitlines()]
-    problems, rows = [], []
+    problems: list[str] = []
+    rows = []
     assert isinstance(content, dict)
     for row in content["classes"]:
         rows.append(dict(row))
         if "headers" in row:
-            problems.append(f"class {row['name']}: headers would be stored: type them as headers of the task")
+            problems.append(
+                tr("class %(name)s: headers would be stored: type them as headers of the task", name=row["name"])
+            )
         for name in FILES_OF_CLASSES:
             try:
                 rows[-1] |= {name: _uploaded(name, row[name], files)} if row.get(name) is not None else {}
             except NotFound as e:
-                problems.append(f"class {row['name']}: {name}: {e}")
+                problems.append(tr("class %(name)s: %(setting)s: %(why)s", name=row["name"], setting=name, why=str(e)))
     return {"classes": rows}, problems
 
 
@@ -223,8 +258,11 @@ def _beside(problem: str, own: Collection[str]) -> tuple[str | None, str]:
 def _secrets_in_url(url: str) -> list[str]:
     place = url.partition("://")[2]
     if "@" in place.partition("/")[0]:
-        return ["a user and a password in the URL would be stored: type them as a header (Authorization: Basic ...)"]
-    return ["values in the URL's query may be secret and would be stored: leave the query out"] if "?" in url else []
+        return [
+            tr("a user and a password in the URL would be stored: type them as a header (Authorization: Basic ...)")
+        ]
+    secret = tr("values in the URL's query may be secret and would be stored: leave the query out")
+    return [secret] if "?" in url else []
 
 
 def _names_secrets(value: object) -> bool:
@@ -248,7 +286,7 @@ def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
         secrets["api_key"] = api_key.strip()
     lines = [line.strip() for line in (headers or "").splitlines() if line.strip()]
     if any(":" not in line for line in lines):
-        raise ConsoleError("write each header as NAME: VALUE, one on a line")
+        raise ConsoleError(tr("write each header as NAME: VALUE, one on a line"))
     if lines:
         secrets["header"] = lines
     return secrets

@@ -84,7 +84,7 @@ class Store:
             connection.execute("PRAGMA journal_mode=WAL")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > len(MIGRATIONS):
-                raise sqlite3.DatabaseError(f"{self._path} is of a newer version")
+                raise sqlite3.DatabaseError(f"{self._path} was written by a newer version")
             for number, script in enumerate(MIGRATIONS[version:], version + 1):
                 connection.executescript(f"BEGIN;{script}PRAGMA user_version={number};COMMIT;")
             connection.execute("SELECT count(*) FROM marks, queue, targets, seen").fetchone()
@@ -134,6 +134,11 @@ class Store:
     def acts(self, task: str) -> list[Act]:
         """What was done with a task, in its order."""
         return [Act(*row) for row in self._rows("SELECT at, user, what FROM acts WHERE task = ? ORDER BY rowid", task)]
+
+    def latest_acts(self, most: int) -> list[tuple[str, Act]]:
+        """What was done last with any task, the latest first: the task, and the act."""
+        rows = self._rows("SELECT task, at, user, what FROM acts ORDER BY rowid DESC LIMIT ?", most)
+        return [(task, Act(*act)) for task, *act in rows]
 
     def starters(self) -> dict[str, str]:
         """Who made each task, where that is known."""
@@ -193,7 +198,8 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", rows)
 
     def forget(self, task: str, *, marks: bool = True) -> None:
-        """Forget a task. Without `marks`, its title, label and note stay, so that it can come back."""
+        """Forget a task. Without `marks`, its title, label and note stay, so that it can come back. What was done with it
+        stays known."""
         with self._write() as db:
-            for table in ("marks", "acts", "queue", "seen") if marks else ("queue", "seen"):
+            for table in ("marks", "queue", "seen") if marks else ("queue", "seen"):
                 db.execute(f"DELETE FROM {table} WHERE task = ?", (task,))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.console.language import tr
 from bench.console.store import Target
 from bench.endpoints import ENDPOINTS, urls
 from promptset.whole_file import DATA_FOLDER
@@ -90,9 +91,9 @@ class KeyVariables:
         """Why a variable cannot be used. Returns None if it can."""
         # Nothing here tells whether a variable that is not allowed exists.
         if not any(fnmatchcase(name, pattern) for pattern in self._allowed):
-            return f"{name} may not be used as a key: start the console with --key-env {name}"
+            return tr("%(name)s may not be used as a key: start the console with --key-env %(name)s", name=name)
         if not self._environment.get(name):
-            return f"the console has no environment variable {name}: set it and start again"
+            return tr("the console has no environment variable %(name)s: set it and start again", name=name)
         return None
 
     def missing(self, keys: TargetKeys | None, url: object) -> tuple[str, ...]:
@@ -137,8 +138,11 @@ def aimed(settings: Mapping[str, Any], target: Target | None) -> tuple[dict[str,
     own = settings_of(target)
     typed = settings.get("url")
     if typed and origin_of(typed) != origin_of(target.url):
-        sentence = (
-            f"{typed} is not at the target {target.name} ({target.url}): leave the URL empty, or choose no target"
+        sentence = tr(
+            "%(typed)s is not at the target %(name)s (%(url)s): leave the URL empty, or choose no target",
+            typed=typed,
+            name=target.name,
+            url=target.url,
         )
         return {**own, **settings}, [("url", sentence)]
     return {**own, **{key: value for key, value in settings.items() if key != "url" or value}}, []
@@ -149,6 +153,6 @@ def tokenizer_problem(settings: Mapping[str, Any]) -> list[tuple[str | None, str
     tokenizer = str(settings.get("tokenizer") or "")
     if not tokenizer.startswith(("http://", "https://")) or origin_of(tokenizer) == origin_of(settings.get("url")):
         return []
-    return [
-        ("tokenizer", f"the key of this load would go to {origin_of(tokenizer)}: write server, or a name of the hub")
-    ]
+    address = origin_of(tokenizer)
+    sentence = tr("the key of this load would go to %(address)s: write server, or a name of the hub", address=address)
+    return [("tokenizer", sentence)]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench.console.language import tr
 from bench.console.store import Marks
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.run_files.run_state import RunState
+
+if TYPE_CHECKING:
+    from bench.endpoints.interface import Endpoint
 
 QUEUED, STARTING, NOT_STARTED = "queued", "starting", "not started"
 BEING_READ = "being read"
@@ -21,13 +25,13 @@ ACTIVE = (STARTING, *(str(state) for state in RunState if state is not RunState.
 STATES = (QUEUED, NOT_STARTED, *ACTIVE, *OVER, BEING_READ)
 
 HEADLINES = (
-    ("requests_per_s", "requests/s"),
-    ("output_tokens_per_s", "tokens/s"),
-    ("inputs_per_s", "inputs/s"),
-    ("ttft_p50_ms", "TTFT p50, ms"),
-    ("ttft_p99_ms", "TTFT p99, ms"),
-    ("tpot_p50_ms", "TPOT p50, ms"),
-    ("e2el_p99_ms", "E2EL p99, ms"),
+    ("requests_per_s", tr("requests/s")),
+    ("output_tokens_per_s", tr("tokens/s")),
+    ("inputs_per_s", tr("inputs/s")),
+    ("ttft_p50_ms", tr("TTFT p50, ms")),
+    ("ttft_p99_ms", tr("TTFT p99, ms")),
+    ("tpot_p50_ms", tr("TPOT p50, ms")),
+    ("e2el_p99_ms", tr("E2EL p99, ms")),
 )
 """The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""
 
@@ -98,8 +102,20 @@ class Task:
     @property
     def of_inputs(self) -> bool:
         """Whether its replies are no generated text: it has inputs, and no tokens that come out."""
-        name = self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", "")))
-        return name in ENDPOINTS and ENDPOINTS[str(name)].inputs_are is not None
+        return self._api is not None and self._api.inputs_are is not None
+
+    @property
+    def delivered(self) -> str:
+        """The unit of its throughput."""
+        if self._api is None or self._api.inputs_are is None:
+            return tr("Output tokens/s")
+        if self._api.inputs_are == "images":
+            return tr("Images/s")
+        return tr("Inputs/s") if self._api.counts_tokens else tr("Requests/s")
+
+    @property
+    def _api(self) -> Endpoint | None:
+        return ENDPOINTS.get(str(self.settings.get("endpoint") or urls.endpoint_of(str(self.settings.get("url", "")))))
 
     @property
     def active(self) -> bool:

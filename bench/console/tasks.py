@@ -25,6 +25,7 @@ from bench.console import live_lines, series
 from bench.console import plan as plans
 from bench.console.errors import NotFound
 from bench.console.kinds import kind_of
+from bench.console.language import tr
 from bench.console.plan import TASK_FILE, Damaged
 from bench.console.store import Marks, Store
 from bench.console.task import (
@@ -67,9 +68,9 @@ class TaskFolder:
         """The directory of a task. Raises NotFound for every name that is not one directly in the runs folder."""
         path = self.path / task
         if TASK_NAME.fullmatch(task) is None or path.is_symlink() or not path.is_dir():
-            raise NotFound(f"there is no task {task!r}")
+            raise NotFound(tr("there is no task %(task)s", task=repr(task)))
         if path.resolve().parent != self.path.resolve():
-            raise NotFound(f"there is no task {task!r}")
+            raise NotFound(tr("there is no task %(task)s", task=repr(task)))
         return path
 
     def run(self, task: str, run: str | None) -> Path:
@@ -79,14 +80,14 @@ class TaskFolder:
             return path
         inner = path / run
         if TASK_NAME.fullmatch(run) is None or inner.is_symlink() or not inner.is_dir():
-            raise NotFound(f"the task {task!r} has no run {run!r}")
+            raise NotFound(tr("the task %(task)s has no run %(run)s", task=repr(task), run=repr(run)))
         return inner
 
     def file(self, task: str, name: str, run: str | None = None) -> Path:
         """A file of a task. Raises NotFound where there is none, or where it is a link."""
         path = self.run(task, run) / name
         if path.name != name or path.is_symlink() or not path.is_file():
-            raise NotFound(f"the task {task!r} has no {name}")
+            raise NotFound(tr("the task %(task)s has no %(file)s", task=repr(task), file=name))
         return path
 
     def names(self) -> list[str]:
@@ -258,7 +259,9 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
         try:
             return _with_summary(run, path / SUMMARY)
         except Exception as e:
-            return replace(run, problem=f"{_unreadable(SUMMARY, e)}. To make it again: python -m bench report {path}")
+            again = f"python -m bench report {path}"
+            problem = tr("%(why)s. To make it again: %(command)s", why=_unreadable(SUMMARY, e), command=again)
+            return replace(run, problem=problem)
     if name in starting:
         return replace(run, state=STARTING)
     return replace(run, state=KILLED, problem=last_words(path / LOG))
@@ -266,7 +269,8 @@ def _task(path: Path, queue: Mapping[str, str | None], starting: Collection[str]
 
 def _unreadable(what: str, error: Exception) -> str:
     words = " ".join(str(error).split())[:300]
-    return f"{what} cannot be read: {type(error).__name__}{f' ({words})' if words else ''}"
+    why = f"{type(error).__name__}{f' ({words})' if words else ''}"
+    return tr("%(file)s cannot be read: %(why)s", file=what, why=why)
 
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -301,6 +305,7 @@ def _in_seconds(duration: object) -> str:
 def _with_summary(task: Task, path: Path) -> Task:
     summary = from_json(path.read_bytes())
     latency, throughput, counts, status = summary.latency, summary.throughput, summary.counts, summary.verdict.status
+    inputs = summary.inputs
     return replace(
         task,
         verdict=status,
@@ -311,7 +316,7 @@ def _with_summary(task: Task, path: Path) -> Task:
         numbers={
             "requests_per_s": throughput.requests_per_s,
             "output_tokens_per_s": throughput.output_tokens_per_s,
-            "inputs_per_s": throughput.of("inputs_per_s"),
+            "inputs_per_s": throughput.of("inputs_per_s") if inputs is None or inputs.have_tokens else None,
             "ttft_p50_ms": latency["ttft_ms"].p50,
             "ttft_p99_ms": latency["ttft_ms"].p99,
             "tpot_p50_ms": latency["tpot_ms"].p50,

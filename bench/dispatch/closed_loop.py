@@ -39,9 +39,12 @@ class ClosedLoop:
     def change(self, at_ns: int, load: float) -> None:
         self._users.change(at_ns, load)
 
+    def unmade(self, now_ns: int) -> list[int]:
+        return self._supply.stock.due_since_ns
+
     def _user_free(self, intended_ns: int) -> None:
         if self._supply.stock.must_wait and not self._sending.stop.stopped:
-            self._supply.stock.when_made(lambda: self._user_free(intended_ns))
+            self._supply.stock.when_made(intended_ns, lambda: self._user_free(intended_ns))
             return
         phase = self._sending.stop.next_phase(intended_ns)
         if phase is None:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class NeverSent:
+    """Requests, or sessions, that were due and that the client had not made when the sending stopped: how many, and how long
+    they had waited together."""
+
+    n: int = 0
+    waited_ns: int = 0
 
 
 class Dispatcher(Protocol):
@@ -18,6 +28,10 @@ class Dispatcher(Protocol):
 
     def change(self, at_ns: int, load: float) -> None:
         """The load from this instant on. Raises TypeError where it cannot be changed."""
+
+    def unmade(self, now_ns: int) -> list[int]:
+        """The instants at which requests (or sessions) were due that the client has not made by `now_ns`. Ask once, when the
+        sending has stopped: an open loop reads its later arrivals."""
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from bench.dispatch.interface import ChangingOffsets
@@ -65,6 +66,12 @@ class OpenLoop:
         self._due_ns = self._start_ns + offset
         self._timer = self._sending.clock.call_at(self._due_ns, self._arrivals)
 
+    def unmade(self, now_ns: int) -> list[int]:
+        if not self._supply.stock.awaited:
+            return []
+        later = takewhile(lambda due_ns: due_ns <= now_ns, (self._start_ns + offset for offset in self._offsets))
+        return [self._due_ns, *later]
+
     def _next_arrival(self) -> None:
         """Note when the next arrival is due. A worker's share of them has an end, and that ends the sending."""
         offset = next(self._offsets, None)
@@ -78,7 +85,7 @@ class OpenLoop:
         while self._due_ns <= now_ns < begun_ns + AT_A_STRETCH_NS:
             if self._supply.stock.must_wait and not self._sending.stop.stopped:
                 self._timer = None
-                self._supply.stock.when_made(self._arrivals)
+                self._supply.stock.when_made(self._due_ns, self._arrivals)
                 return
             phase = self._sending.stop.next_phase(self._due_ns)
             if phase is None:

@@ -92,11 +92,14 @@ class SessionsLoop(ABC):
         self.start(start_ns)
         await self._ended
 
+    def unmade(self, now_ns: int) -> list[int]:
+        return self._conversations.stock.due_since_ns
+
     def _begin(self, at_ns: int, on_over: Callable[[int], None]) -> None:
         if self._sending.stop.stopped:
             return
         if self._conversations.must_wait:
-            self._conversations.stock.when_made(lambda: self._begin(at_ns, on_over))
+            self._conversations.stock.when_made(at_ns, lambda: self._begin(at_ns, on_over))
         else:
             session = _Session(self._conversations.begin(), at_ns, on_over)
             self._wait(session, session.course.first())

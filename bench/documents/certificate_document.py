@@ -32,7 +32,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, interval, measured, number, signed, signed_share
-from bench.metrics.catalog import METRICS, Metric
+from bench.metrics.catalog import METRICS, OF_FEW, Metric
 from bench.results.certificate import METRICS as WITH_TRUTH
 
 if TYPE_CHECKING:
@@ -115,10 +115,15 @@ def ledger_document(calibration: LedgerCalibration) -> Document:
     return Document("Against the mock's ledger", (), (Section("", tuple(_compared(calibration))),), heading=True)
 
 
+def _without_truth() -> list[Metric]:
+    """The metrics of most runs that the ledger does not tell."""
+    return [metric for name, metric in METRICS.items() if metric.key not in WITH_TRUTH and name not in OF_FEW]
+
+
 def _compared(calibration: Certificate | LedgerCalibration) -> Iterator[Block]:
     """What agrees, the errors of the numbers, and the accuracy of the stamps and of the mock."""
     yield Findings(tuple(_sentences(calibration)))
-    yield errors(calibration.metrics, [metric for metric in METRICS.values() if metric.key not in WITH_TRUTH])
+    yield errors(calibration.metrics, _without_truth())
     yield _throughput(calibration.throughput)
     yield from _stamps(calibration)
     yield from _agreement(calibration.agreement)

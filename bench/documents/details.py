@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from bench.documents.document import Fact
 from bench.documents.formatting import NOTHING, interval, measured, missing, number, seconds, share
-from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, WHOLE_RESPONSE, Metric
+from bench.metrics.catalog import METRICS, OF_ANY_RESPONSE, OF_FEW, WHOLE_RESPONSE, Metric
 from bench.results.certificate import LedgerCalibration
 from bench.results.status import Status
 
@@ -242,12 +242,19 @@ def counts_tokens(summary: RunSummary) -> bool:
 
 def latencies(summary: RunSummary) -> dict[str, Metric]:
     """The metrics that a run has, by name."""
+    own = of_few(summary)
     if has_tokens(summary):
-        return {name: metric for name, metric in METRICS.items() if name != "ttfb"}
+        return {name: metric for name, metric in METRICS.items() if name != "ttfb" and name not in OF_FEW} | own
     names = WHOLE_RESPONSE if counts_tokens(summary) else OF_ANY_RESPONSE
     found: dict[str, Metric] = {name: metric for name, metric in METRICS.items() if name in names}
     # No text arrives in such a reply: the catalog's words are those of generated text.
-    return found | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
+    return found | own | {"e2el": replace(found["e2el"], description=_E2EL_OF_REPLY)}
+
+
+def of_few(summary: RunSummary) -> dict[str, Metric]:
+    """The metrics of few endpoints of which a run has values, by name."""
+    found = {name: summary.latency.get(metric.key) for name, metric in METRICS.items() if name in OF_FEW}
+    return {name: METRICS[name] for name, values in found.items() if values is not None and values.n}
 
 
 _E2EL_OF_REPLY = "End-to-end latency: from sending the request until its whole reply has arrived."

@@ -256,7 +256,8 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """The answer in a line: `status` in the colour of its tone, then `rest`. `meaning` is for a page."""
+    """The answer in a line: `status` in the colour of its tone, then `rest`. `missed` and `meaning` are for a page, which
+    begins with `missed`, in the colour of what is bad."""
 
     status: str
     rest: str
@@ -265,6 +266,7 @@ class Banner:
     reasons: tuple[Reason, ...] = ()
     more: str = ""
     """Where more is said about the reasons."""
+    missed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,9 @@ def sent_words(summary: RunSummary) -> str:
             f"{'' if mean == int(mean) else 'about '}{mean:,.0f}{' tokens' if not k else ''} {side}"
             for k, (side, mean) in enumerate(means)
         ]
-    elif inputs.have_tokens:
-        parts.append(f"{number(inputs.per_request.mean)} {inputs.are} each")
+    elif inputs.have_several:
+        each = inputs.per_request.mean
+        parts.append(f"{number(each)} {inputs.are.removesuffix('s') if each == 1 else inputs.are} each")
     if run.endpoint:
         streamed = "streamed " if has_tokens(summary) and run.config.get("stream", True) else ""
         parts.append(f"{streamed}{run.endpoint}")
@@ -105,8 +106,10 @@ def banner(summary: RunSummary) -> tuple[Banner, ...]:
     tone, meaning = VERDICTS.get(line.status, ("", ""))
     reasons = [Reason(failure) for failure in details.failures(summary)]
     reasons += [Reason(text, advice) for text, advice in zip(verdict.reasons, advice_of(verdict), strict=True)]
-    more = f"What to do, reason by reason: {TROUBLESHOOTING}" if reasons else ""
-    return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more),)
+    more = f"Causes and remedies: {TROUBLESHOOTING}" if reasons else ""
+    n = sum(not objective.held for objective in summary.slo.objectives)
+    missed = f"{n} objectives missed" if n > 1 else "objective missed" if n else ""
+    return (Banner(line.status, line.rest, tone, meaning, _said_once(reasons), more, missed),)
 
 
 def _said_once(reasons: Sequence[Reason]) -> tuple[Reason, ...]:
@@ -193,6 +196,8 @@ def _numbers(summary: RunSummary) -> Table:
             hint="" if missing is None else formatting.missing(missing), key=key,
         )  # fmt: skip
         rows.append(Row((Cell(title), value)))
+        if key == "inputs_per_s":
+            rows += _images_a_minute(summary)
     columns = (Column(""), Column("Median"), Column("P99"))
     notes = () if summary.errors else (f"{remarks.no_errors(summary).capitalize()}.",)
     return Table(
@@ -202,7 +207,8 @@ def _numbers(summary: RunSummary) -> Table:
 
 
 def _first_latencies(summary: RunSummary) -> tuple[str, ...]:
-    return ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
+    usual = ("ttft", "tpot", "e2el") if details.counts_tokens(summary) else ("ttfb", "e2el")
+    return (*usual, *details.of_few(summary))
 
 
 def _latency(summary: RunSummary, name: str, calibration: LedgerCalibration | KnownCalibration | None) -> Row:
@@ -240,6 +246,15 @@ def _rates(summary: RunSummary) -> list[tuple[str, str]]:
         return [("requests_per_s", "Requests/s")]
     are = f"{summary.inputs.are.capitalize()}/s"
     return [("inputs_per_s", are), ("input_tokens_per_s", "Input tokens/s"), ("requests_per_s", "Requests/s")]
+
+
+def _images_a_minute(summary: RunSummary) -> Iterator[Row]:
+    rate = summary.throughput.inputs_per_s
+    if summary.inputs is None or summary.inputs.are != "images" or not isinstance(rate, float | int):
+        return
+    ends = summary.throughput.ci95["inputs_per_s"]
+    per_minute = None if ends is None else [60 * end for end in ends]
+    yield Row((Cell("Images/min"), Cell(number(60 * rate), below=(_below(per_minute, None),))))
 
 
 def _below(ends: Sequence[float] | None, missing: TooFewValues | None) -> str:
@@ -294,6 +309,8 @@ def _next(summary: RunSummary) -> list[Block]:
     """What helps next after a run whose numbers may be read: at most two commands."""
     status = summary.verdict.status
     if status not in (Status.VALID, Status.SUSPECT) or not summary.counts.succeeded:
+        return []
+    if "imported" in (summary.verdict.signs or ()):  # Its load was not ours, nor are its flags.
         return []
     found = [*_keep_objectives(summary), *_longer(summary), *_calibrate(summary)]
     if not found:

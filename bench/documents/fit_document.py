@@ -42,7 +42,7 @@ COEFFICIENTS = {"b0": "a step", "b1": "a prefill token", "b2": "a decode token",
 SOURCES = {
     "waiting": "where waiting begins",
     "steps": "full steps",
-    "server": "the server's metrics",
+    "server": "stated by the server",
     "given": "given",
 }
 
@@ -85,7 +85,7 @@ def _steps(profile: Profile) -> Iterator[Block]:
     ]
     note = (
         f"{fit.steps:,} steps in {fit.rows:,} rows; a row is off by {number(fit.scale_us)} us (standard deviation); "
-        f"{fit.left_out:.1%} of the rows lie far off and were left out."
+        f"{fit.left_out:.1%} of the rows lie far off and have no weight here; the mock takes them as they came."
     )
     if decode:
         note += " Decodes do not all cost the same: D is their cost together, and b2 is the cost of each further one."

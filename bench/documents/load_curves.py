@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.documents.charts import Chart, Line, Panel, Style, Tone, round_step
 from bench.documents.formatting import number
-from bench.documents.sweep_words import UNITS, delivered_by, has_jobs
+from bench.documents.sweep_words import OUTPUT, TITLES, UNITS, delivered_by, has_jobs
 
 if TYPE_CHECKING:
     from bench.results.sweep import FittedKnee, SweepContent, SweepNumber, SweepPoint
@@ -27,15 +27,12 @@ MARKS: tuple[tuple[str, tuple[str, ...], Tone], ...] = (
 def build(sweeps: Sequence[SweepContent], names: Sequence[str]) -> list[Chart]:
     """All charts; `names` are those of the sweeps, where there are several."""
     kinds = {delivered_by(sweep) for sweep in sweeps}
-    of_inputs = kinds == {"inputs_per_s"}
-    # Sweeps of both kinds have requests in common.
-    name, unit = ("requests_per_s", "requests/s") if len(kinds) > 1 else next((k, UNITS[k]) for k in kinds)
-    meaning = (
-        "Inputs per second." if of_inputs else "Requests per second." if len(kinds) > 1 else "Output tokens per second."
-    )
-    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, unit, (name,))]
+    # Sweeps of several kinds have requests in common.
+    name = "requests_per_s" if len(kinds) > 1 else next(iter(kinds), OUTPUT)
+    meaning = f"{TITLES[name].removesuffix('/s')} per second."
+    found = [_by_load(sweeps, names, "throughput", "Throughput", meaning, UNITS[name], (name,))]
     for key, title in _LATENCIES.items():
-        if of_inputs and key != "e2el":
+        if OUTPUT not in kinds and key != "e2el":
             continue
         meaning = f"{title} of the requests sent in the measured time."
         stats = (f"{key}:p50", f"{key}:p99") if len(sweeps) == 1 else (f"{key}:p50",)

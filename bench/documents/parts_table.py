@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.documents.details import has_tokens
+from bench.documents.details import counts_tokens, has_tokens
 from bench.documents.formatting import number, statistic
 from bench.metrics.run_numbers import parts_of
 from bench.results.summary import JudgedClass
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KINDS = {"class": ("classes", "Class"), "model": ("models", "Model")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
 _HEADS_OF_INPUTS = ("Sent", "E2EL p50", "p99", "req/s", "inputs/s", "Failed")
+_HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")
 _HEADS = ("Sent", "TTFT p50", "p99", "TPOT p50", "p99", "E2EL p50", "p99", "req/s", "tokens/s", "Failed")
 NOTE = "Latencies in ms, of the whole run. Rates are per second of the whole run, so the rates of all {} add up."
 
@@ -33,11 +34,12 @@ class PartsTable:
 
 def tables(summary: RunSummary) -> list[PartsTable]:
     """A table for each kind of part that the run has several of."""
-    tokens, found = has_tokens(summary), []
+    tokens, found = has_tokens(summary) if counts_tokens(summary) else None, []
+    of_inputs = _HEADS_OF_REQUESTS if tokens is None else _HEADS_OF_INPUTS
     for kind, (where, head) in KINDS.items():
         if parts := parts_of(summary, kind):
             notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]
-            heads = (head, *(_HEADS if tokens else _HEADS_OF_INPUTS))
+            heads = (head, *(_HEADS if tokens else of_inputs))
             rows = [_row(part, tokens=tokens) for part in parts]
             found.append(PartsTable(f"{head} by {kind}", heads, rows, notes))
     return found
@@ -50,13 +52,13 @@ def of_every_kind(summary: RunSummary) -> Iterator[tuple[str, PartNumbers]]:
             yield f"{{{kind}={part.name}}}", part
 
 
-def _row(part: PartNumbers, *, tokens: bool) -> tuple[str, ...]:
+def _row(part: PartNumbers, *, tokens: bool | None) -> tuple[str, ...]:
+    """`tokens` is None if nobody counts tokens, and True if replies are generated text."""
     latency, rates = part.latency, part.throughput
     keys = ("ttft_ms", "tpot_ms", "e2el_ms") if tokens else ("e2el_ms",)
     times = (statistic(latency[key], stat) for key in keys for stat in ("p50", "p99"))
-    delivered = rates.of("output_tokens_per_s" if tokens else "inputs_per_s")
-    per_second = (number(rates.requests_per_s), number(delivered))
-    return (part.name, f"{part.sent:,}", *times, *per_second, f"{part.failed:,}")
+    delivered = [] if tokens is None else [number(rates.of("output_tokens_per_s" if tokens else "inputs_per_s"))]
+    return (part.name, f"{part.sent:,}", *times, number(rates.requests_per_s), *delivered, f"{part.failed:,}")
 
 
 def _notes(part: PartNumbers, summary: RunSummary) -> Iterator[str]:

@@ -29,6 +29,7 @@ from bench.documents.formatting import NOTHING, interval, number, share
 from bench.documents.sweep_words import (
     FELL_BEHIND,
     OUTPUT,
+    REQUESTS,
     TITLES,
     UNITS,
     delivered_by,
@@ -49,6 +50,8 @@ SHOWN = (
 )  # fmt: skip
 OF_INPUTS = ("inputs_per_s", "requests_per_s", "e2el:p50", "e2el:p90", "e2el:p99")
 """Numbers of a sweep whose replies are no generated text."""
+OF_REQUESTS = OF_INPUTS[1:]
+"""Numbers of a sweep that counts no tokens."""
 OF_JOBS = ("jobs_per_hour", "job:p50", "job:p90", *SHOWN)
 _DROP = {
     "error_rate": 2, "e2el:p99": 3, "tpot:p99": 4, "job:p90": 5, "e2el:p50": 6, "requests_per_s": 7, "ttft:p99": 8,
@@ -123,7 +126,7 @@ def _loads(sweep: SweepContent, title: str, place: str) -> Iterator[Block]:
 
 
 def _shown(sweep: SweepContent) -> list[str]:
-    shown: tuple[str, ...] = SHOWN if delivered_by(sweep) == OUTPUT else OF_INPUTS
+    shown: tuple[str, ...] = {OUTPUT: SHOWN, REQUESTS: OF_REQUESTS}.get(delivered_by(sweep), OF_INPUTS)
     if has_jobs(sweep):
         shown = OF_JOBS
     return [*shown, "error_rate", *(["goodput"] if has_goodput(sweep) else [])]

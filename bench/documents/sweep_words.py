@@ -10,18 +10,21 @@ from bench.documents.formatting import interval, number, share
 if TYPE_CHECKING:
     from bench.results.sweep import FittedKnee, SweepContent, SweepNumber
 
-OUTPUT = "output_tokens_per_s"
-UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s"}
+OUTPUT, REQUESTS = "output_tokens_per_s", "requests_per_s"
+UNITS = {OUTPUT: "tokens/s", "inputs_per_s": "inputs/s", REQUESTS: "requests/s"}
 
 
 def delivered(numbers: Mapping[str, SweepNumber]) -> str:
-    """The number of a load that says what was delivered: output tokens, or inputs where replies are no generated text."""
-    return "inputs_per_s" if "inputs_per_s" in numbers else OUTPUT
+    """The number of a load that says what was delivered: output tokens, inputs, or requests if neither is counted."""
+    if "inputs_per_s" in numbers:
+        return "inputs_per_s"
+    return REQUESTS if numbers[OUTPUT].value is None and numbers[REQUESTS].value is not None else OUTPUT
 
 
 def delivered_by(content: SweepContent) -> str:
     """The same of a whole sweep."""
-    return delivered(content.points[0].numbers) if content.points else OUTPUT
+    measured = (point.numbers for point in content.points if point.numbers[REQUESTS].value is not None)
+    return next(map(delivered, measured), OUTPUT)
 
 
 def progress_line(status: str, numbers: Mapping[str, SweepNumber]) -> str:

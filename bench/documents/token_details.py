@@ -14,7 +14,7 @@ from bench.documents.formatting import NOTHING, number, share
 
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary
-    from bench.results.tokens import InputCounts, Tokens
+    from bench.results.tokens import InputCounts, MediaCounts, Tokens
 
 
 def tokens(summary: RunSummary) -> list[Fact]:
@@ -24,6 +24,8 @@ def tokens(summary: RunSummary) -> list[Fact]:
     row, counted_by = summary.tokens, asdict(summary.tokens.counted_by)
     by = ", ".join(f"{name} {n:,}" for name, n in counted_by.items() if n)
     rows = [Fact("Input tokens", number(row.usage.input), "From the server's usage.")]
+    if summary.media is not None:
+        rows = [*_media(summary.media), *rows]
     if summary.inputs is not None:
         rows = [*_inputs(summary.inputs), *rows]
     else:
@@ -109,6 +111,16 @@ def _kinds(row: Tokens) -> list[Fact]:
         if calls.calls_per_reply != 1:
             text += f" · {calls.calls_per_reply:.3g} calls each on average"
         rows.append(Fact("Tool calls", text, "The name of the tool is the first sign of a call: TTFT ends there."))
+    return rows
+
+
+def _media(row: MediaCounts) -> list[Fact]:
+    """The images, audio and video in requests, and the text beside them."""
+    text = f"average {number(row.bytes.mean)} bytes · max {number(row.bytes.max)} · in {requests_text(row.requests)}"
+    rows = [Fact("Images, audio, video", text, "Of a request, before Base64 and without those named by an address.")]
+    if row.text_tokens.n:
+        words = f"average {number(row.text_tokens.mean)} tokens · max {number(row.text_tokens.max)}"
+        rows.append(Fact("Text beside them", words, "By our tokenizer. The rest of the input tokens is theirs."))
     return rows
 
 

@@ -16,10 +16,13 @@ from bench.endpoints.chat import ChatCompletions
 from bench.endpoints.completions import Completions
 from bench.endpoints.embeddings import Embeddings
 from bench.endpoints.http import Http
+from bench.endpoints.images import Images
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.endpoints.messages import Messages
 from bench.endpoints.rerank import Rerank
 from bench.endpoints.responses import Responses
+from bench.endpoints.speech import Speech
+from bench.endpoints.transcriptions import Transcriptions
 from bench.workload import Encoded
 from promptset.samples import Sample
 
@@ -30,6 +33,9 @@ ENDPOINTS: dict[str, Endpoint] = {
     "responses": Responses(),
     "embeddings": Embeddings(),
     "rerank": Rerank(),
+    "transcriptions": Transcriptions(),
+    "speech": Speech(),
+    "images": Images(),
     "http": Http(),
 }
 """By the name that `--endpoint` takes."""

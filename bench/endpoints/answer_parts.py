@@ -5,7 +5,7 @@ Only replies that a later request continues need them (`ReadOptions.keep_answer`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,10 +59,18 @@ def tokens_in(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
         return []
     rows = said.get("content")
     if isinstance(rows, list):
-        pairs = [(row.get("token"), row.get("logprob")) for row in rows if isinstance(row, dict)]
-    else:
-        tokens, values = said.get("tokens"), said.get("token_logprobs")
-        pairs = list(zip(tokens, values, strict=False)) if isinstance(tokens, list) and isinstance(values, list) else []
+        return tokens_of_rows(rows)
+    tokens, values = said.get("tokens"), said.get("token_logprobs")
+    return _sound(zip(tokens, values, strict=False)) if isinstance(tokens, list) and isinstance(values, list) else []
+
+
+def tokens_of_rows(rows: object) -> list[tuple[str, float]]:
+    """The tokens in a list of objects with `token` and `logprob`, as chat and Responses have them."""
+    listed = rows if isinstance(rows, list) else []
+    return _sound((row.get("token"), row.get("logprob")) for row in listed if isinstance(row, dict))
+
+
+def _sound(pairs: Iterable[tuple[object, object]]) -> list[tuple[str, float]]:
     return [
         (token, float(value))
         for token, value in pairs
@@ -97,10 +105,21 @@ def messages_answer(content: str, blocks: Sequence[Mapping[str, Any]]) -> Answer
     )
 
 
-def responses_answer(content: str, items: Sequence[Mapping[str, Any]], response_id: object) -> Answer:
-    """An answer of Responses, of its output items; reasoning items go back as they came, but for their status."""
+def responses_answer(
+    content: str,
+    items: Sequence[Mapping[str, Any]],
+    response_id: object,
+    streamed: Sequence[tuple[str, float]] = (),
+) -> Answer:
+    """An answer of Responses, of its output items; reasoning items go back as they came, but for their status. `streamed`:
+    the tokens of the deltas, with their log probabilities; not every server repeats them in its items."""
     calls = CallParts()
     reasoning = []
+    tokens = [*streamed]
+    if not tokens:
+        lists = [item.get("content") for item in items if item.get("type") == "message"]
+        parts = [part for one in lists if isinstance(one, list) for part in one]
+        tokens = [token for part in parts if isinstance(part, dict) for token in tokens_of_rows(part.get("logprobs"))]
     for number, item in enumerate(items):
         if item.get("type") == "function_call":
             calls.add(number, call_id=item.get("call_id"), name=item.get("name"), arguments=item.get("arguments"))
@@ -110,5 +129,6 @@ def responses_answer(content: str, items: Sequence[Mapping[str, Any]], response_
         content=content,
         tool_calls=calls.calls(),
         reasoning={"reasoning_items": reasoning} if reasoning else {},
+        tokens=tuple(tokens),
         response_id=response_id if isinstance(response_id, str) and response_id else None,
     )

@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from bench.endpoints.decoding import Json
+
 _PLACE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _NOTHING = object()
 
@@ -27,10 +29,10 @@ def variables_in(template: object) -> Iterator[str]:
             yield from variables_in(item)
 
 
-def filled(template: object, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what JSON holds
+def filled(template: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The template with these values, of which None is unknown; an empty object if nothing is left."""
     found = _filled(template, values)
-    return {} if found is _NOTHING else found
+    return found if isinstance(found, dict) else {}
 
 
 def _filled(template: object, values: Mapping[str, Any]) -> object:
@@ -81,11 +83,11 @@ def place_of(template: object, name: str) -> tuple[str | int, ...] | None:
     return None
 
 
-def value_at(document: Any, place: tuple[str | int, ...]) -> Any:  # noqa: ANN401 - what JSON holds
+def value_at(document: Json, place: tuple[str | int, ...]) -> Json:
     """The value at a place; None if there is none."""
     for key in place:
         if isinstance(document, dict):
-            document = document.get(key)
+            document = document.get(key) if isinstance(key, str) else None
         elif isinstance(document, list) and isinstance(key, int) and key < len(document):
             document = document[key]
         else:

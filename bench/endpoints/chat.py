@@ -20,7 +20,7 @@ class ChatCompletions(OpenAIEndpoint):
     """`POST /v1/chat/completions`. The text is in the `delta` of a choice, or in its `message`."""
 
     path = "/chat/completions"
-    takes_messages = True
+    takes_messages = takes_media = True
     text_field = b'"content":"'
 
     def prompt_fields(self, sample: Sample) -> dict[str, Any]:

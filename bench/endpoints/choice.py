@@ -13,12 +13,13 @@ from bench.endpoints.custom import CustomEndpoint
 from bench.endpoints.definition import is_file, read_definition, shipped
 from bench.endpoints.http import Http, HttpSettings
 from bench.endpoints.interface import Endpoint
+from bench.endpoints.speech import Speech, SpeechSettings
 
 GROUP = "trueload.endpoints"
 """The group of entry points in which other packages have endpoints."""
 
 
-class Choice(HttpSettings, Protocol):
+class Choice(HttpSettings, SpeechSettings, Protocol):
     """The settings that choose an endpoint."""
 
     @property
@@ -44,6 +45,8 @@ def endpoint_of(settings: Choice) -> Endpoint:
     name = name_of(settings)
     if name == "http":
         return Http.of(settings)
+    if name == "speech":
+        return Speech.of(settings)
     content = content_of(settings)
     return named(name) if content is None else CustomEndpoint(content, stream=settings.stream)
 
@@ -103,7 +106,7 @@ def loaded(name: str) -> Endpoint:
     except Exception as e:
         raise ValueError(f"the endpoint {name} of the package {_package(point)} cannot be loaded: {e}") from e
     if not isinstance(endpoint, Endpoint):
-        raise ValueError(f"{point.value} of the package {_package(point)} is no bench.endpoints.interface.Endpoint")
+        raise ValueError(f"{point.value} of the package {_package(point)} is not a bench.endpoints.interface.Endpoint")
     return endpoint
 
 

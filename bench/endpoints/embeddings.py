@@ -61,7 +61,7 @@ def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int])
     """The requested dimensions, or else the dimensions of the model's earlier replies. Raises ReplyError."""
     if asked is not None:
         if found != asked:
-            raise ReplyError(f"the embeddings have {found} dimensions, and {asked} were asked for")
+            raise ReplyError(f"the embeddings have {found} dimensions, but {asked} were requested")
         return
     before = earlier.setdefault(model, found)
     if found != before:
@@ -74,7 +74,7 @@ def _dimensions(embedding: object, number: int) -> int:
         values: list[Any] | array[float] = _decoded(embedding, number)
     elif isinstance(embedding, list):
         if not _NUMBERS.issuperset(map(type, embedding)):
-            raise ReplyError(f"the embedding of data[{number}] holds what is no number")
+            raise ReplyError(f"the embedding of data[{number}] has a value that is not a number")
         values = embedding
     else:
         raise ReplyError(f"data[{number}] has no embedding")
@@ -93,7 +93,9 @@ def _decoded(text: str, number: int) -> array[float]:
     except (binascii.Error, ValueError) as e:
         raise ReplyError(f"the embedding of data[{number}] is not base64 ({e})") from e
     if len(packed) % _FLOAT32:
-        raise ReplyError(f"the embedding of data[{number}] has {len(packed)} bytes: no whole number of float32")
+        raise ReplyError(
+            f"the embedding of data[{number}] has {len(packed)} bytes, not a whole number of float32 values"
+        )
     values = array("f", packed)
     if sys.byteorder == "big":
         values.byteswap()

@@ -125,7 +125,7 @@ class EventStream(ABC):
                 else:
                     self._fail(line.decode("utf-8", "replace"))
             elif field == b"error":
-                self._fail(error_message(value.strip()) if value else "an error without words")
+                self._fail(error_message(value.strip()) if value else "an error without a message")
             elif len(self._stray) < MOST_STRAY:
                 self._stray += line[:MOST_STRAY] + b"\n"
         return frozenset(failed)
@@ -266,13 +266,15 @@ class EventStream(ABC):
         if self._stray:
             if (title := page_title(self._stray)) is not None:
                 return Problem(Outcome.MALFORMED, f"the reply is an HTML page{title}, not a stream of events")
-            return Problem(Outcome.MALFORMED, f"the stream holds what is no event: {excerpt(self._stray.strip())}")
+            return Problem(
+                Outcome.MALFORMED, f"the stream has text that is not an event: {excerpt(self._stray.strip())}"
+            )
         if self._unexpected is not None:
             return Problem(Outcome.MALFORMED, self._unexpected)
         if (missing := self._missing(unfinished, output_tokens)) is not None:
             return missing
         if not self._running and not self._calls and self._options.output_tokens_asked != 0:
-            return Problem(Outcome.NO_TOKENS, "the stream came to its end, and no chunk of it has text")
+            return Problem(Outcome.NO_TOKENS, "the stream ended, and none of its chunks has text")
         return None
 
     def _ended_early(self, end: str, reason: str, output_tokens: int | None) -> Problem | None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from bench.endpoints import decoding
+from bench.endpoints.decoding import Json
 from bench.endpoints.failure import excerpt
 from bench.endpoints.json_path import JsonPath, parse_path
 
@@ -26,9 +26,9 @@ class _Value:
     """A value in the body. `expected` None: any that is not null."""
 
     path: JsonPath
-    expected: Any
+    expected: Json
 
-    def problem(self, document: Any) -> str | None:  # noqa: ANN401 - what JSON holds
+    def problem(self, document: Json) -> str | None:
         found = self.path.first(document)
         if found is None:
             return f"the reply has no {self.path.text}"
@@ -89,12 +89,13 @@ def _statuses(text: str) -> set[int]:
     return found
 
 
-def _value(text: str) -> object:
+def _value(text: str) -> Json:
     """The value as JSON, else the text itself."""
     try:
-        return orjson.loads(text)
+        value: Json = orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
+    return value
 
 
 def _shown(value: object) -> str:

@@ -33,6 +33,8 @@ class InputsEndpoint(Endpoint):
     """An endpoint whose requests have inputs. Subclasses place them in the body and check the reply."""
 
     generates = streams = False
+    fields_of_text: tuple[str, ...] = FIELDS_OF_TEXT
+    """Fields that a full body loses."""
 
     @abstractmethod
     def fields(self, sample: Sample) -> dict[str, Any]:
@@ -52,10 +54,14 @@ class InputsEndpoint(Endpoint):
         own_model = put_own(body, sample, options)
         if options.extra:
             body.update(options.extra)
-        for name in FIELDS_OF_TEXT:
+        for name in self.fields_of_text:
             body.pop(name, None)
         return Encoded(
-            body=orjson.dumps(body), stream=False, output_tokens_asked=None, batch=self.batch(body), model=own_model
+            body=orjson.dumps(body),
+            stream=body.get("stream") is True,
+            output_tokens_asked=None,
+            batch=self.batch(body),
+            model=own_model,
         )
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
@@ -85,7 +91,7 @@ def entries_of(reply: object, name: str, asked: int | None) -> list[Mapping[str,
         if not isinstance(entry, dict):
             raise ReplyError(f"{name}[{number}] is not a JSON object")
     if asked is not None and len(entries) != asked:
-        raise ReplyError(f"the reply has {len(entries)} {name}, and {asked} were asked for")
+        raise ReplyError(f"the reply has {len(entries)} {name}, but {asked} were requested")
     return entries
 
 

@@ -90,6 +90,17 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReceivedAudio:
+    """The audio of a reply: its bytes, how many of them play for a second (None: not known), those of each event (None: it is
+    no stream), and how long a player waits after the first."""
+
+    total_bytes: int
+    bytes_per_s: int | None
+    chunk_bytes: tuple[int, ...] | None
+    play_after_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReply:
     """A parsed response. The chunk fields have one entry per event; `counted` is our own count over the text."""
@@ -119,6 +130,7 @@ class ParsedReply:
     """The server's own numbers for the request, besides its usage."""
     limited: bool = False
     """Whether it says that it ended at the limit of tokens."""
+    audio: ReceivedAudio | None = None
     answer: Answer | None = None
     """What the next request of the conversation says of the reply, where that was asked for."""
     complete: bool = False
@@ -167,12 +179,20 @@ class Endpoint(ABC):
     """Below `root`. `{model}` in it stands for the model of the request."""
     root: str = "/v1"
     """The root of the API, which a URL may leave out."""
+    takes_audio: bool = False
+    """Whether a request is an audio clip."""
+    measures: tuple[str, ...] = ()
+    """The metrics of the catalog that replies of few endpoints have, and replies of this one."""
+    takes_media: bool = False
+    """Whether messages may hold audio and video, in OpenAI's form."""
     takes_messages: bool = False
     """Whether a prompt is a chat: messages, tools, turns."""
     generates: bool = True
     """Whether replies are generated text. Others have no stream, no output tokens and none of their latencies."""
     streams: bool = True
     """Whether replies can come as streams."""
+    input_tokens: str | None = None
+    """The tokens of a simulated prompt, if other prompts are usual for this API."""
     inputs_are: str | None = None
     """What a request is made of (texts, documents), in the plural, if replies are no generated text."""
     spoken_by: str = "an OpenAI-compatible server"
@@ -180,7 +200,9 @@ class Endpoint(ABC):
     key_variable: str = "OPENAI_API_KEY"
     """The environment variable of the API key."""
     usage_on_request: bool = False
-    """Whether a stream has usage only where the request asks for it (`stream_options`)."""
+    """Whether a stream has usage only where the request asks for it."""
+    usage_field: str = "stream_options"
+    """The field that asks."""
     probe_tokens: int = 4
     """How long a reply the probe asks for: as short as servers allow."""
     framing: Framing = "sse"

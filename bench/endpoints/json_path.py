@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from bench.endpoints.decoding import Json
 
 _STEP = re.compile(
     r"""\.(?P<name>[^.\[\]'"\s]+)|\[(?P<index>-?\d+)\]|\[(?P<quote>['"])(?P<key>.*?)(?P=quote)\]|\[\*\]"""
@@ -19,7 +20,7 @@ class JsonPath:
     text: str
     steps: tuple[str | int | None, ...]
 
-    def values(self, document: Any) -> Sequence[Any]:  # noqa: ANN401 - what JSON holds
+    def values(self, document: Json) -> Sequence[Json]:
         """Everything at the path, in order. Without `[*]` at most one value."""
         found = [document]
         for step in self.steps:
@@ -31,11 +32,11 @@ class JsonPath:
                 found = [value[step] for value in found if isinstance(value, list) and -len(value) <= step < len(value)]
         return found
 
-    def first(self, document: Any) -> Any:  # noqa: ANN401 - what JSON holds
+    def first(self, document: Json) -> Json:
         """The first value at the path that is not null; None if there is none."""
         return next((value for value in self.values(document) if value is not None), None)
 
-    def text_in(self, document: Any) -> str:  # noqa: ANN401 - what JSON holds
+    def text_in(self, document: Json) -> str:
         """The texts at the path, joined."""
         return "".join(value for value in self.values(document) if isinstance(value, str))
 

@@ -38,7 +38,7 @@ class Rerank(InputsEndpoint):
         scores: list[Any] = [entry.get("relevance_score", entry.get("score")) for entry in entries]
         for number, score in enumerate(scores):
             if not finite(score):
-                raise ReplyError(f"{name}[{number}] has no score that is a number: {repr(score)[:40]}")
+                raise ReplyError(f"{name}[{number}] has no numeric score: {repr(score)[:40]}")
         for number, (before, after) in enumerate(pairwise(scores), 1):
             if after > before:
                 raise ReplyError(

@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 
-from bench.endpoints.answer_parts import responses_answer
+from bench.endpoints.answer_parts import responses_answer, tokens_of_rows
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import is_limit, says_lost
@@ -57,7 +57,7 @@ _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", 
 class ResponsesReader(TypedStream):
     """Reads a stream of Responses."""
 
-    __slots__ = ("_items", "_lost", "_refused", "_response_id")
+    __slots__ = ("_items", "_lost", "_refused", "_response_id", "_tokens")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
     end = "response.completed"
@@ -66,6 +66,7 @@ class ResponsesReader(TypedStream):
     def __init__(self, options: ReadOptions) -> None:
         super().__init__(ContentTemplate(b'"delta":"', counter=b'"sequence_number":'), options)
         self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
+        self._tokens: list[tuple[str, float]] = []  # with their log probabilities
         self._response_id: object = None
         self._refused: int | None = None
         self._lost = False  # The response that this one goes on with is not known.
@@ -100,7 +101,10 @@ class ResponsesReader(TypedStream):
                 self._items = {repr(at): one for at, one in enumerate(output) if isinstance(one, dict)}
 
     def _answer(self, content: str, reasoning: str) -> Answer:
-        return responses_answer(content, [*self._items.values()], self._response_id)
+        return responses_answer(content, [*self._items.values()], self._response_id, self._tokens)
+
+    def _keep_tokens(self, event: Event) -> None:
+        self._tokens += tokens_of_rows(event.get("logprobs"))
 
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
         if kind == "error":

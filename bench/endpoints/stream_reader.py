@@ -122,7 +122,7 @@ class StreamReader(EventStream):
             return
         if not is_chunk(event):
             if self._unexpected is None:
-                self._unexpected = f"event {number} is no chunk of a reply: {excerpt(data)}"
+                self._unexpected = f"event {number} is not a chunk of a reply: {excerpt(data)}"
             return
         ended, wrong = ending_of(event)
         if wrong is not None:

@@ -41,7 +41,10 @@ class TypedStream(EventStream):
             if self._done and self._unexpected is None and kind != "ping":
                 self._unexpected = f"event {first + number} comes after {self.end}: {excerpt(events[number])}"
             if kind == self.text_type and (text := self._plain_text(event)) is not None and not self._done:
-                plain = events[number], text
+                if self._answered and event.get("logprobs"):
+                    self._keep_tokens(event)  # An event with them is like no other: nothing is learned of it.
+                else:
+                    plain = events[number], text
                 self._add_text("c", text)
                 continue
             before = len(self._kinds)
@@ -64,6 +67,9 @@ class TypedStream(EventStream):
     def _plain_text(self, event: Event) -> str | None:
         """The text of an event of `text_type`; None if it has no text, or other content too."""
 
+    def _keep_tokens(self, event: Event) -> None:
+        """The log probabilities in an event of text; an API without any has nothing to keep."""
+
     @abstractmethod
     def _take(self, kind: str, event: Event) -> None:
         """An event of this type. Adds at most one kind; without one the event is an `o`."""
@@ -76,7 +82,7 @@ class TypedStream(EventStream):
             if (error := error_of(event)) is not None:
                 self._fail(error)
             elif self._unexpected is None:
-                self._unexpected = f"event {number} is no event of a reply, it has no type: {excerpt(data)}"
+                self._unexpected = f"event {number} is not an event of a reply: it has no type: {excerpt(data)}"
 
     def _words_of(self, event: bytes) -> str:
         try:

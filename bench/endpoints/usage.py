@@ -127,11 +127,13 @@ def _doubt(tokens: int, source: TokensFrom | None, usage: Mapping[str, Any] | No
 def input_tokens(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
     """The input tokens of a reply that has no output tokens, and why its own count was not believed.
 
-    `usage.prompt_tokens`, else `usage.total_tokens`; Cohere's dialect: `meta.tokens` or `meta.billed_units`.
+    `usage.prompt_tokens`, `usage.input_tokens` (images), else `usage.total_tokens`; Cohere's dialect: `meta.tokens` or
+    `meta.billed_units`.
     """
     usage, meta = reply.get("usage"), reply.get("meta")
     if isinstance(usage, dict):
-        return _whole_number(usage, "prompt_tokens" if "prompt_tokens" in usage else "total_tokens", "input")
+        named = (name for name in ("prompt_tokens", "input_tokens") if name in usage)
+        return _whole_number(usage, next(named, "total_tokens"), "input")
     if isinstance(meta, dict):
         for holder in (meta.get("tokens"), meta.get("billed_units")):
             if isinstance(holder, dict) and "input_tokens" in holder:
@@ -181,7 +183,7 @@ def _contradiction(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> st
         return "usage says 0 output tokens, and there is text"
     shown = max(chunks if chunks is not None else 0, counted if counted is not None else 0)
     if text.asked is not None and tokens > text.asked * text.choices and tokens > shown:
-        return f"usage says {tokens} output tokens, and {text.asked} were asked for"
+        return f"usage says {tokens} output tokens, but {text.asked} were requested"
     details = usage.get("completion_tokens_details")
     hidden = [whole_number(details.get(name)) for name in _HIDDEN] if isinstance(details, dict) else []
     silent = SPECIAL_TOKENS + (TOOL_CALL_TOKENS if text.tool_calls else 0) + text.chunks_without_text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from bench.fit.front_end import FrontEnd, fit_front_end
 from bench.fit.limits import Limit, Limits, batched_tokens, sequences_and_blocks
 from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
+from bench.fit.variation import Variation, variation_of
 from bench.rng import Random
 
 _MANY = 0.05
@@ -43,10 +44,12 @@ class BatchingFit:
     drafts: int = 0
     acceptance: float | None = None
     stream_interval: int = 1
+    variation: Variation | None = None
+    """How steps vary around their cost. None: too few single steps were seen."""
 
 
 def fit_batching(
-    runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), server_blocks: int | None = None,
+    runs: Sequence[Sequence[Stream]], rng: Random, given: Given = Given(), stated: Mapping[str, int] | None = None,
     *, weighted: bool = True,
 ) -> BatchingFit:  # fmt: skip
     """The fit of runs (streams in us, in the order of sending). Raises ValueError with a sentence where it has too little."""
@@ -61,14 +64,16 @@ def fit_batching(
     tables = [step_table(streams, found, drafts) for streams, found in zip(runs, clusters, strict=True)]
     seen = list(zip(runs, clusters, tables, strict=True))
 
-    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP) -> StepFit:
+    def rows_by_run(budget: int | None, surely: int = SURELY_ONE_STEP) -> list[Rows]:
         if kind == "interval":
-            return fit_steps(
-                joined([coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]), rng, weighted=weighted
-            )
-        return fit_steps(joined([rows_of(*one, budget, surely) for one in seen]), rng, weighted=weighted)
+            return [coarse_rows(*one) for one in zip(runs, gaps_us, strict=True)]
+        return [rows_of(*one, budget, surely) for one in seen]
 
-    budget = _given(given.max_num_batched_tokens)
+    def fitted(budget: int | None, surely: int = SURELY_ONE_STEP) -> StepFit:
+        return fit_steps(joined(rows_by_run(budget, surely)), rng, weighted=weighted)
+
+    stated = {} if stated is None else stated
+    budget = _limit(given.max_num_batched_tokens, stated.get("max_num_batched_tokens"))
     steps = fitted(None if budget is None else budget.value)
     if budget is None and kind == "interval":
         budget = Limit(None, 1, "unknown")
@@ -82,16 +87,20 @@ def fit_batching(
         budget = batched_tokens(seen, steps, least)
         if budget.value is not None:
             steps = fitted(budget.value)
-    front_end = fit_front_end(seen, steps.values, budget.value)
-    seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, server_blocks)
-    limits = Limits(_given(given.max_num_seqs) or seqs, budget, _given(given.kv_blocks) or blocks)
+    variation = variation_of(rows_by_run(budget.value), steps)
+    front_end = fit_front_end(seen, steps.values, budget.value, None if variation is None else variation.usual_us)
+    seqs, blocks = sequences_and_blocks(seen if kind != "interval" else (), front_end.a0.value, stated.get("kv_blocks"))
+    seqs = _limit(given.max_num_seqs, stated.get("max_num_seqs")) or seqs
+    limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
-    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval)
+    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation)
 
 
-def _given(value: int | None) -> Limit | None:
-    return None if value is None else Limit(value, value, "given")
+def _limit(given: int | None, stated: int | None) -> Limit | None:
+    """What the user gives, else what the server states."""
+    value, source = (given, "given") if given is not None else (stated, "server")
+    return None if value is None else Limit(value, value, source)
 
 
 Array = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ NAMES = ("b0", "b1", "b2", "b3")
 LEAST_ROWS = 50
 NOTABLE_RESIDUAL = 0.05
 """A batch size whose steps lie further off than this, in the middle, is not described by the fit."""
-_BLOCKS, _RESAMPLES = 60, 300
+_BLOCKS, _RESAMPLES, _KEPT_DRAWS = 60, 300, 20
 _COLLINEAR = 1e-4
 """A column of which the others explain all but this share cannot be told from them."""
 _WIDE, _MATTERS = 0.25, 0.05
@@ -64,6 +64,14 @@ class ResidualBin:
 
 
 @dataclass(frozen=True, slots=True)
+class StepDraw:
+    """The coefficients of one resample: b0, b1, b2, b3, and the points of the table."""
+
+    values: tuple[float, float, float, float]
+    table: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepFit:
     """The fitted cost of a step. `left_out`: the share of rows that lie so far off that they have no weight."""
 
@@ -77,6 +85,8 @@ class StepFit:
     """Of the decodes of a step together."""
     table: tuple[TablePoint, ...] = ()
     """The same as points, where the decodes do not cost the same each; b2 goes on behind the last."""
+    draws: tuple[StepDraw, ...] = ()
+    """Some of the resamples: coefficients that may as well be the server's, with how they go together."""
 
     @property
     def values(self) -> tuple[float, float, float, float]:
@@ -120,8 +130,19 @@ def _fitted(rows: Rows, knots: tuple[int, ...], rng: Random, *, weighted: bool) 
     cost = DecodeCost(knots, tuple(float(slope) for slope in found.x[3:]))
     return StepFit(
         values, len(rows), round(float(rows.steps.sum())), found.scale, float((found.weights <= 0).mean()),
-        _bins(rows, design @ found.x), cost, _table(knots, found.x[3:], drawn[:, 3:]),
+        _bins(rows, design @ found.x), cost, _table(knots, found.x[3:], drawn[:, 3:]), _draws(knots, drawn[:_KEPT_DRAWS]),
     )  # fmt: skip
+
+
+def _draws(knots: tuple[int, ...], drawn: Array) -> tuple[StepDraw, ...]:
+    points = np.cumsum(np.diff((0, *knots)) * drawn[:, 3 : 3 + len(knots)], axis=1)
+    return tuple(
+        StepDraw(
+            (float(x[0]), float(x[1]), float(x[-1]), float(x[2])),
+            tuple((knot, float(us)) for knot, us in zip(knots, table, strict=True)),
+        )
+        for x, table in zip(drawn, points, strict=True)
+    )
 
 
 def _table(knots: tuple[int, ...], slopes: Array, drawn: Array) -> tuple[TablePoint, ...]:

@@ -9,7 +9,7 @@ idle server takes is more than most requests of some load allow, a0 is the middl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -40,10 +40,15 @@ class FrontEnd:
 
 
 def fit_front_end(
-    runs: Sequence[tuple[Sequence[Stream], Clusters, StepTable]], cost: tuple[float, ...], budget: int | None
+    runs: Sequence[tuple[Sequence[Stream], Clusters, StepTable]],
+    cost: tuple[float, ...],
+    budget: int | None,
+    usual_us: Callable[[float], float] | None = None,
 ) -> FrontEnd:
-    """In us and us a token; all 0 and not told where nothing shows them."""
+    """In us and us a token; all 0 and not told where nothing shows them. `usual_us`: what most steps take beyond a cost."""
     idle = [point for streams, _, _ in runs for point in _idle(streams, cost, budget)]
+    if usual_us is not None:
+        idle = [(prompt, left - usual_us(cost[0] + cost[1] * prompt)) for prompt, left in idle]
     busy = [_busy(streams, clusters, table) for streams, clusters, table in runs]
     if len(idle) >= LEAST_IDLE:
         return _beside_steps(_of_idle(idle), busy)

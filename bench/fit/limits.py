@@ -14,7 +14,7 @@ from bench.fit.streams import Stream
 BLOCK_TOKENS = 16
 _LEAST_WAITING = 30
 _SAME = 0.9
-_FULL_STEPS, _FULL_SPREAD = 8, 0.05
+_FULL_STEPS, _FULL_SPREAD, _MORE_OFTEN = 8, 0.05, 2
 USUAL_BUDGETS = (512, 1024, 2048, 4096, 8192, 16384)
 
 
@@ -78,6 +78,7 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
     scale_us = fit.scale_us
     most = 0.0
     full: list[float] = []
+    waiting = others = long_others = 0
     for streams, clusters, table in runs:
         off = table.end_us - table.begin_us - b0 * table.steps - fit.decode_cost.us(table.decode) - b3 * table.context
         # Only steps whose time agrees with all their work: of a prompt in several, the last step is too short for it.
@@ -90,9 +91,14 @@ def batched_tokens(runs: Seen, fit: StepFit, least: int = 100) -> Limit:
             if stream.sure:
                 soonest = int(np.searchsorted(table.end_us, stream.sent_us)) + 1
                 pending[soonest : places[0]] = True
-        chosen = table.sure & pending & (table.firsts == 0) & (off > max(6 * scale_us, least * b1))
+        quiet, long = table.sure & (table.firsts == 0), off > max(6 * scale_us, least * b1)
+        waiting += int((quiet & pending).sum())
+        others += int((quiet & ~pending).sum())
+        long_others += int((quiet & ~pending & long).sum())
+        chosen = quiet & pending & long
         full += (off[chosen] / b1 + table.decode[chosen]).tolist()
-    if len(full) >= _FULL_STEPS:
+    # Where steps are as often long without a prompt that waits, its parts are not what makes them long.
+    if len(full) >= _FULL_STEPS and len(full) * others > _MORE_OFTEN * long_others * waiting:
         middle = float(np.median(full))
         near = np.abs(np.array(full) - middle) < _FULL_SPREAD * middle
         if float(near.mean()) > 0.6:

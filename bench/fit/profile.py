@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from bench.fit.batching import BatchingFit
-from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, worst_bin
+from bench.fit.coefficients import NOTABLE_RESIDUAL, Coefficient, ResidualBin, StepDraw, worst_bin
 from bench.fit.limits import Limit
 from bench.fit.read import FittedRun
 from bench.fit.sampled import SampledFit
+from bench.fit.variation import Variation
 from bench.results.profile import (
     SCHEMA,
+    DrawnCost,
     FittedCoefficient,
     FittedDecode,
     FittedFrontEnd,
@@ -27,8 +29,14 @@ from bench.results.profile import (
     SampledTimes,
     SeenTimes,
     StepCost,
+    StepVariation,
     Unknown,
+    VariationLevel,
 )
+
+NOTABLE_ERROR = 0.015
+"""The fit warns if the mean of a step is less certain than this."""
+USAGE_ON_CHUNKS = '{"stream_options": {"include_usage": true, "continuous_usage_stats": true}}'
 
 UNITS = {
     "b0": "us a step", "b1": "us a prefill token", "b2": "us a decode token", "b3": "us a context token",
@@ -67,6 +75,8 @@ def batching_profile(
             chunks=fit.chunks,
             residuals=[_residuals(one) for one in fit.steps.residuals],
             front_end=FittedFrontEnd(how=fit.front_end.how, requests=fit.front_end.requests),
+            mean_error=None if fit.variation is None else _short(fit.variation.mean_error),
+            draws=[_drawn(draw) for draw in fit.steps.draws] or None,
         ),
         warnings=warnings_of(fit, runs),
         unknown=unknown_of(fit, runs),
@@ -82,7 +92,21 @@ def _step_cost(fit: BatchingFit, limits: FittedLimits) -> StepCost:
         max_num_seqs=limits.max_num_seqs.value,
         max_num_batched_tokens=limits.max_num_batched_tokens.value,
         kv_blocks=limits.kv_blocks.value,
+        variation=_variation(fit.variation),
     )
+
+
+def _drawn(draw: StepDraw) -> DrawnCost:
+    b0, b1, b2, b3 = map(_short, draw.values)
+    table = [(tokens, _short(us)) for tokens, us in draw.table]
+    return DrawnCost(b0=b0, b1=b1, b2=b2, b3=b3, decode=table or None)
+
+
+def _variation(of: Variation | None) -> StepVariation | None:
+    if of is None:
+        return None
+    levels = [VariationLevel(decodes=level.decodes, shares=level.shares) for level in of.levels]
+    return StepVariation(power=_short(of.power), at_us=_short(of.at_us), block=_short(of.block), levels=levels)
 
 
 def _settings(fit: BatchingFit) -> ProfileSettings:
@@ -154,7 +178,11 @@ def _unsure_of(runs: Sequence[FittedRun]) -> list[str]:
     total = sum(len(run.streams) for run in runs)
     if unsure <= 0.05 * total:
         return []
-    return [f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"]
+    found = f"{unsure} of {total} requests failed or came without known tokens: what they show was left out"
+    if any(run.server == "vLLM" for run in runs):
+        # vLLM sends no chunk for a token without text; with usage on each chunk nothing is lost.
+        found += f"; record with --extra-body '{USAGE_ON_CHUNKS}', which counts the tokens of each chunk"
+    return [found]
 
 
 def _limits(fit: BatchingFit) -> FittedLimits:
@@ -200,10 +228,18 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
             "neither a line nor a rising table describes the cost of this server's batches, and the mock will be off there"
         )
     if fit.steps.left_out > 0.1:
+        kept = "the mock takes as many such steps" if fit.variation is not None else "the mock has no such steps"
         found.append(
-            f"{fit.steps.left_out:.0%} of the steps lie far off and were left out: the server pauses, the client was busy, "
-            "or steps were taken together (--step-gap)"
+            f"{fit.steps.left_out:.0%} of the steps lie far off the fitted cost, and {kept}: the server pauses, the client "
+            "was busy, or steps were taken together (--step-gap)"
         )
+    if fit.variation is not None and fit.variation.mean_error > NOTABLE_ERROR:
+        found.append(
+            f"steps stay slow or fast for long, so their mean is known to {fit.variation.mean_error:.1%} only, and latencies "
+            "near capacity far less: record each load for longer"
+        )
+    if fit.variation is None:
+        found.append("too few single steps were seen to say how they vary: the mock's steps are even")
     found += _unsure_of(runs)
     if fit.chunks == "interval":
         found.append(

@@ -34,8 +34,8 @@ class FittedRun:
     streams: tuple[Stream, ...]
     server: str | None
     """The kind of server, by its page of metrics."""
-    kv_blocks: int | None
-    """What that page says of the size of the KV cache, in blocks of 16 tokens."""
+    stated: Mapping[str, int]
+    """What the server states of its limits: max_num_seqs, max_num_batched_tokens, kv_blocks (of 16 tokens)."""
     version: str | None
     """Of the Trueload that made it."""
 
@@ -84,6 +84,9 @@ def _read(directory: RunDirectory) -> FittedRun:
     if len(stored.manifest.models) > 1:
         raise UsageError(f"{path}: the run sends to several models, and a fit is of one")
     server, blocks = _of_server(directory)
+    stated = {name: value for name, value in stored.manifest.server_limits.items() if name != "kv_tokens"}
+    if blocks is None and "kv_tokens" in stored.manifest.server_limits:
+        blocks = max(1, stored.manifest.server_limits["kv_tokens"] // 16)
     return FittedRun(
         name=path.name,
         run_id=stored.manifest.run_id,
@@ -94,7 +97,7 @@ def _read(directory: RunDirectory) -> FittedRun:
         load={name: config[name] for name in _LOAD if config.get(name) is not None},
         streams=tuple(streams_of(directory.records(), zero_ns)),
         server=server,
-        kv_blocks=blocks,
+        stated=stated if blocks is None else {**stated, "kv_blocks": blocks},
         version=stored.manifest.versions.get("trueload"),
     )
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from bench.clock import NS_PER_S, Clock, Timer, cpu_ns
 from bench.dispatch.in_flight import InFlightCounter
+from bench.dispatch.interface import NeverSent
 from bench.dispatch.sending import Sending
 from bench.dispatch.stop import Stop
 from bench.load.assignment import Assignment, WorkerReport
@@ -86,6 +87,8 @@ class ActiveLoad:
             transport=transport, clock=clock, stop=self._stop, in_flight=self._in_flight, on_record=self._recorded
         )
         self._dispatcher = load.dispatcher(sending)
+        self._never_sent: NeverSent | None = None
+        self._stop.on_stop(lambda reason: self._sending_stopped())
         self._sampler = Sampler(clock, self.counts, worker.samples.append, share.worker)
 
     @property
@@ -117,8 +120,16 @@ class ActiveLoad:
             problems=tuple(p for p in (self._records.close(), self._samples.close()) if p is not None),
             repeated_rows=self._source.repeats(self._backlog.taken),
             late_requests=0 if self._source.in_memory else self._backlog.stock.late,
+            never_sent=self._never_sent or NeverSent(),
             priority=priority.use,
         )
+
+    def _sending_stopped(self) -> None:
+        """Note what is due and not made, once: the feed may still make it, and nobody sends it."""
+        if self._never_sent is None:
+            now_ns = self._clock.now_ns()
+            due_ns = self._dispatcher.unmade(now_ns)
+            self._never_sent = NeverSent(n=len(due_ns), waited_ns=sum(now_ns - due for due in due_ns))
 
     def _recorded(self, record: RequestRecord) -> None:
         self._records.append(to_line(record if self._alone else replace(record, worker=self._number)))

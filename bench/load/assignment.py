@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.config import RunConfig
+    from bench.dispatch.interface import NeverSent
     from bench.endpoints.interface import BodyOptions
     from bench.modes.share import WorkerShare
     from bench.process.priority import PriorityUse
@@ -36,6 +37,7 @@ class WorkerReport:
 
     `run_start_ns`: when its warm-up was over. `reason`: why sending stopped. `problems`: what the user must read.
     `repeated_rows`: rows that it sent again. `late_requests`: requests that were not made yet when they were due.
+    `never_sent`: requests, or sessions, that were due and not made when the sending stopped.
     `priority`: the scheduling priority that it had while it sent.
     """
 
@@ -44,4 +46,5 @@ class WorkerReport:
     problems: tuple[str, ...]
     repeated_rows: int
     late_requests: int
+    never_sent: NeverSent
     priority: PriorityUse

@@ -42,6 +42,8 @@ def _needs_tokenizer(config: RunConfig) -> bool:
     """Whether texts are made, or those of the user's own are counted, since their tokenizer is named."""
     if not endpoint_of(config).counts_tokens:
         return False
+    if endpoint_of(config).takes_audio:
+        return config.tokenizer is not None
     return config.dataset is None or config.recipe is not None or config.tokenizer is not None
 
 
@@ -79,7 +81,8 @@ def _with_probes(
     place = config.probe_of
     if place is None or config.check_answers == 1:
         return ProbesAlone(samples, first=first, step=step)
-    return Probed(_load_source(config, tokenizer, salt, first=first, step=step), samples, place, first=first, step=step)
+    source = _load_source(config, tokenizer, salt, first=first, step=step)
+    return Probed(source, samples, place, first=first, step=step, of_sessions=config.mode == "sessions")
 
 
 def _load_source(
@@ -149,9 +152,11 @@ def _changed(
     )
     elsewhere = None if one is None or one.way == Sample(prompt="") else one.way
     plain = not several and elsewhere is None and not (config.prompt_ids and tokenizer is not None)
-    if plain and config.session_header is None and config.images is None:
+    media = _media_of(config, salt)
+    if plain and config.session_header is None and not media:
         return source
-    from bench.sources.changed import IMAGES_NOTE, Changed, going, to_ids, to_models, with_images, with_session_header
+    from bench.sources import changed
+    from bench.sources.changed import Changed, going, to_ids, to_models, with_session_header
 
     changes = []
     if several and config.models is not None:
@@ -162,12 +167,26 @@ def _changed(
         changes.append(to_ids(tokenizer))
     if config.session_header is not None:
         changes.append(with_session_header(config.session_header, salt, source.size))
-    if config.images is not None:
-        from promptset import images
+    if media:
+        changes.append(changed.with_media([*media.values()]))
+    return Changed(source, changes, first=first, step=step, note=changed.media_note([*media]) if media else None)
 
-        changes.append(with_images(images.parse(config.images), config.seed, salt))
-    note = None if config.images is None else IMAGES_NOTE
-    return Changed(source, changes, first=first, step=step, note=note)
+
+def _media_of(config: RunConfig, salt: str | None) -> dict[str, Callable[[int], list[dict[str, object]]]]:
+    """What makes the images, audio and video of simulated chats, by their names."""
+    if (config.images, config.audio, config.video) == (None, None, None) or not endpoint_of(config).takes_messages:
+        return {}
+    from bench.sources import changed
+    from promptset import audio, images, video
+
+    found = {}
+    if config.images is not None:
+        found["images"] = changed.image_parts(images.parse(config.images), config.seed, salt)
+    if config.audio is not None:
+        found["audio"] = changed.audio_parts(audio.parse(config.audio), config.seed, salt)
+    if config.video is not None:
+        found["video"] = changed.video_parts(video.parse(config.video), config.seed, salt)
+    return found
 
 
 def target_of(config: RunConfig) -> Target:

@@ -28,6 +28,33 @@ if TYPE_CHECKING:
 
 EVERY_S = 1.0
 
+LIVE_FIELDS: Mapping[str, str] = {
+    "t_ns": "When, on the clock of the records.",
+    "elapsed_s": "Seconds since the load began.",
+    "state": "`warming up`, `running` or `draining`.",
+    "share_done": "The share of the load that is done, from 0 to 1; null if unknown.",
+    "left_s": "About how many seconds are left; null if unknown.",
+    "load": "Users, or requests per second, as planned now; null in modes that plan no number.",
+    "planned": "Requests so far, with the warm-up. The same holds for the next four.",
+    "sent": "Sent.",
+    "done": "Ended.",
+    "in_flight": "Sent and not yet ended.",
+    "dropped": "Due and never sent.",
+    "failed": "Requests that failed after the warm-up.",
+    "failures": "Their number by outcome.",
+    "second": "The last second: `succeeded`, `input_tokens`, `output_tokens`, `inputs`, `bytes_sent`, `bytes_received`, "
+    "requests by HTTP `status`; and `ttft_ms`, `tpot_ms`, `itl_ms`, `e2el_ms`, each with `n`, `p50`, `p90`, `p99` (within "
+    "0.1%) and a `histogram` (bin, count, bin, count; a bin is a fortieth of an octave of ns). `output_tokens` and "
+    "`ttft_ms` include requests in flight.",
+    "errors": "The message of the first request that failed in this second, by outcome.",
+    "objectives": "Each objective with its `value` so far, its `unit`, and whether it is `held`.",
+    "client": "`loop_lag_ms`, `cpu` and `run_queue_share` of the last second, of the worst worker (`slowest`).",
+    "workers": "Of several workers, up to 64, dead and slow ones first: `worker`, `name`, `loop_lag_ms`, `cpu`, "
+    "`run_queue_share`, `in_flight`, `done`, and `died`: how, or null.",
+    "server": "Levels of the server's metrics: `running`, `waiting`, `kv_cache_used`.",
+}
+"""The keys of a line."""
+
 
 def live_line(
     now_ns: int,
@@ -37,7 +64,7 @@ def live_line(
     client: ClientState,
     server: Mapping[str, float] | None = None,
 ) -> dict[str, object]:
-    """A line of live.jsonl (docs/run-directory.md). Keys in `_ms` are of the last second; counts are since the start."""
+    """A line of live.jsonl (LIVE_FIELDS). Keys in `_ms` are of the last second; counts are since the start."""
     return {
         "t_ns": now_ns,
         "elapsed_s": round(numbers.elapsed_s, 3),

@@ -8,7 +8,7 @@ writes no line meanwhile, and finds the pause when it goes on.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,22 @@ from typing import Any, NamedTuple
 import orjson
 
 from bench.clock import NS_PER_MS, NS_PER_S, Clock, cpu_ns
+
+SAMPLE_FIELDS: Mapping[str, str] = {
+    "t_ns": "When.",
+    "worker": "Which worker.",
+    "loop_lag_ms": "How late each wait of 20 ms returned in this second.",
+    "pause_ns": "Begin and end of the longest late wait, if it was late by over 5 ms.",
+    "cpu": "The share of a processor that the worker used.",
+    "run_queue_share": "The share of the time in which it was ready to run and had no processor, beyond the usual delay of a "
+    "wake-up.",
+    "in_flight": "Requests in flight now.",
+    "in_flight_ns": "The area under that count since the start, in requests x ns.",
+    "planned": "Requests that were due so far.",
+    "sent": "Requests that were sent so far.",
+    "done": "Requests that ended so far.",
+}
+"""The keys of a line of samples.jsonl."""
 
 LAG_EVERY_NS = 20 * NS_PER_MS
 SHORTEST_NS = 250 * NS_PER_MS

@@ -65,6 +65,8 @@ def needs_feed(config: RunConfig) -> bool:
     makes_texts = config.dataset is None or config.recipe is not None
     if not endpoint_of(config).counts_tokens:
         makes_texts = config.body_template is not None
+    elif endpoint_of(config).takes_audio:
+        makes_texts = True  # A row names a file, which is read for each request.
     here = config.tokenizer is None or (config.tokenizer != SERVER and "://" not in config.tokenizer)
     total = config.length.total
     return makes_texts and here and (total is None or total > AHEAD)

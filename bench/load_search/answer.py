@@ -91,7 +91,7 @@ def answer(
     lines.append(_ended(search, stopped_by))
     if stopped_by in (None, Ending.BUDGET, Ending.INTERRUPTED, Ending.TARGET, Ending.MACHINE) and directory is not None:
         more = " --budget 1h" if stopped_by is Ending.BUDGET else ""
-        lines.append(f"to go on: python -m bench search --resume {directory}{more}")
+        lines.append(f"to continue: python -m bench search --resume {directory}{more}")
     return Answer(
         _headline(search, found, stopped_by, numbers),
         tuple(lines),

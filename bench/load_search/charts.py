@@ -11,7 +11,7 @@ from bench.documents.charts import Chart, Line, Panel, Tone
 from bench.load_search.answer import Numbers, load_text
 from bench.load_search.decisions import Known, Search
 from bench.load_search.evidence import counts
-from bench.load_search.visit_numbers import VisitNumbers, of_inputs
+from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_requests
 from bench.load_search.visits import Result
 from bench.loads import KINDS
 
@@ -105,10 +105,8 @@ def throughput(search: Search, results: Sequence[Result], numbers: Numbers, know
     found = [_of(numbers, result) for result in ordered]
     amounts = [one.inputs_per_s if inputs else one.output_tokens_per_s for one in found]
     requests = [_of(numbers, result).requests_per_s for result in ordered]
-    panels = (
-        Panel(name, (Line(name, amounts, "points"),)),
-        Panel("requests/s", (Line("requests/s", requests, "points", "second"),)),
-    )
+    of_all = Panel("requests/s", (Line("requests/s", requests, "points", "second"),))
+    panels = (of_all,) if of_requests(numbers) else (Panel(name, (Line(name, amounts, "points"),)), of_all)
     meaning = "A point a visit: what the server delivered."
     return _by_load("throughput", "Throughput against load", meaning, search, ordered, panels, known)
 

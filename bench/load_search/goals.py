@@ -41,12 +41,12 @@ def goal(text: str, metric: str, stat: str | None, op: str, limit: float) -> Goa
     upper = op in ("<", "<=")
     if metric in OUTPUT_OF_THE_LOAD:
         raise UsageError(
-            f'--slo "{text}": {metric} rises with the load, so that no highest load holds it; give a latency, '
+            f'--slo "{text}": {metric} rises with the load, so no load is the highest that keeps it; give a latency, '
             "error_rate or goodput, and read the throughput at the load that is found"
         )
     if upper == (metric in BETTER_WHEN_HIGH):
         raise UsageError(
-            f'--slo "{text}": it gets better as the load rises, so that no highest load holds it; '
+            f'--slo "{text}": it gets better as the load rises, so no load is the highest that keeps it; '
             f"did you mean {metric} {'>' if upper else '<'} ...?"
         )
     if metric == "error_rate":

@@ -33,7 +33,7 @@ from bench.load_search.answer import Answer, Numbers, duration, load_number, loa
 from bench.load_search.conclusion import Conclusion, conclude
 from bench.load_search.decisions import Search
 from bench.load_search.evidence import counts
-from bench.load_search.visit_numbers import of_inputs
+from bench.load_search.visit_numbers import of_inputs, of_requests
 from bench.load_search.visit_table import Row as Visit
 from bench.load_search.visit_table import allowed, rows
 from bench.loads import KINDS
@@ -95,12 +95,18 @@ def _visits(search: Search, numbers: Numbers) -> Iterator[Block]:
     columns = (
         Column("Visit"), Column("Load"), Column("Requests"), *of_goals,
         Column(f"{'E2EL' if inputs else 'TTFT'} p50 / p99, ms"),
-        Column("Inputs/s" if inputs else "Output tokens/s", page_only=True),
+        Column(_delivered(numbers), page_only=True),
         *((Column("Kept up", page_only=True),) if open_loop else ()),
         Column("Verdict", left=True), Column("Took", page_only=True),
     )  # fmt: skip
     table = tuple(_visit(visit, open_loop=open_loop) for visit in rows(search, numbers))
     yield Table("Visits", columns, table, notes=(_NOTE,))
+
+
+def _delivered(numbers: Numbers) -> str:
+    if of_requests(numbers):
+        return "Requests/s"
+    return "Inputs/s" if of_inputs(numbers) else "Output tokens/s"
 
 
 def _visit(visit: Visit, *, open_loop: bool) -> Row:

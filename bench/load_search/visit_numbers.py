@@ -29,6 +29,8 @@ class VisitNumbers:
     output_tokens_per_s: float | None = None
     inputs_per_s: float | None = None
     """Where replies are no generated text; None elsewhere."""
+    counts_tokens: bool = True
+    """Whether an input is more than a request."""
     failed: int = 0
     reasons: tuple[str, ...] = ()
 
@@ -43,6 +45,11 @@ def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
     return any(found.inputs_per_s is not None for found in numbers.values())
 
 
+def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
+    """Whether the visits count neither tokens nor inputs."""
+    return any(not found.counts_tokens for found in numbers.values())
+
+
 def of_summary(summary: RunSummary) -> VisitNumbers:
     """The numbers in a summary."""
     return VisitNumbers(
@@ -51,6 +58,7 @@ def of_summary(summary: RunSummary) -> VisitNumbers:
         requests_per_s=summary.throughput.requests_per_s,
         output_tokens_per_s=summary.throughput.output_tokens_per_s,
         inputs_per_s=summary.throughput.inputs_per_s or None,
+        counts_tokens=summary.inputs is None or summary.inputs.have_tokens,
         failed=summary.counts.failed,
         reasons=tuple(summary.verdict.reasons),
     )

@@ -88,7 +88,7 @@ def numbers_of(summary: RunSummary) -> dict[str, Number]:
     throughput = scope.throughput
     goodput, counts = scope.goodput, summary.counts
     found = {name: _with(getattr(throughput, name), throughput.ci95[name]) for name in RATES[:3]}
-    if throughput.inputs_per_s is not UNSET:
+    if throughput.inputs_per_s is not UNSET and (summary.inputs is None or summary.inputs.have_tokens):
         found[INPUTS] = _with(throughput.inputs_per_s, throughput.ci95.get(INPUTS))
     found["goodput_per_s"] = Number(None if goodput is None else goodput.requests_per_s)
     for name in LATENCIES:
@@ -213,5 +213,6 @@ def knee_of(runs: Sequence[RunNumbers]) -> knee.Knee | None:
 
 
 def _delivered(numbers: Mapping[str, Number]) -> Number:
-    """What a server delivers each second: output tokens, or where it generates none the inputs that it has processed."""
-    return numbers[INPUTS] if INPUTS in numbers else numbers["output_tokens_per_s"]
+    """What a server delivers each second: output tokens, or the inputs that it has processed, or the requests."""
+    output = numbers["output_tokens_per_s"]
+    return numbers[INPUTS] if INPUTS in numbers else numbers["requests_per_s"] if output.value is None else output

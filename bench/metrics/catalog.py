@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.metrics import request_metrics, token_gaps
+from bench.metrics import audio_metrics, request_metrics, token_gaps
 from bench.metrics.request_metrics import Bounds
 from bench.metrics.token_gaps import Pauses
 from bench.records.record_table import Floats, RecordTable
@@ -29,6 +29,8 @@ class RequestMetric:
     formula: str
     of: Callable[[RecordTable], Floats]
     bounds: Callable[[RecordTable, Floats], Bounds]
+    of_few: bool = False
+    """Whether only endpoints that name it (`Endpoint.measures`) have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,13 @@ _ALL: tuple[Metric, ...] = (
     RequestMetric("ttfo_ms", "ttfo", "ms", "TTFO", "Time to first output: like TTFT, but reasoning does not count.", "first token chunk that is not reasoning − sent", request_metrics.ttfo_ms, request_metrics.first_output_bounds),  # noqa: E501
     TokenMetric("chunk_gap_ms", "chunk_gap", "ms", "Chunk gap", "The pause between two neighbouring chunks of text, however many tokens they carry.", "between neighbouring token chunks: one value per gap", token_gaps.chunk_gap_ns),  # noqa: E501
     RequestMetric("ttfb_ms", "ttfb", "ms", "TTFB", "Time to first byte: from sending the request until the first byte of the response arrives.", "first byte − sent", request_metrics.ttfb_ms, request_metrics.exact_bounds),  # noqa: E501
+    RequestMetric("ttfa_ms", "ttfa", "ms", "TTFA", "Time to first audio: from sending the request until its first bytes of audio arrive.", "first chunk of audio − sent", audio_metrics.ttfa_ms, audio_metrics.ttfa_bounds, of_few=True),  # noqa: E501
+    RequestMetric("rtf", "rtf", "", "RTF", "Real-time factor: E2EL as a share of the length of the audio. Below 1, the server is faster than the speaker.", "E2EL / length of the audio", audio_metrics.rtf, audio_metrics.rtf_bounds, of_few=True),  # noqa: E501
+    RequestMetric("playback_stall_ms", "playback_stall", "ms", "Playback stall", "How long a player that starts --play-after after the first audio waits for more, in all.", "the most by which a chunk of audio is later than the player needs it", audio_metrics.playback_stall_ms, audio_metrics.playback_stall_bounds, of_few=True),  # noqa: E501
+    RequestMetric("playback_stalls", "playback_stalls", "", "Playback stalls", "In how many pauses that player waits.", "chunks of audio that the player waits for", audio_metrics.playback_stalls, audio_metrics.playback_stalls_bounds, of_few=True),  # noqa: E501
+    RequestMetric("audio_s", "audio", "s", "Audio", "Length of the audio of a request: of the reply, or of the clip that was sent.", "bytes of audio / bytes a second", audio_metrics.audio_s, request_metrics.exact_bounds, of_few=True),  # noqa: E501
+    RequestMetric("wer", "wer", "", "WER", "Word error rate of a transcript against its reference, without case and punctuation.", "(substitutions + deletions + insertions) / words of the reference", audio_metrics.wer, request_metrics.exact_bounds, of_few=True),  # noqa: E501
+    RequestMetric("ttfi_ms", "ttfi", "ms", "TTFI", "Time to first image: from sending the request until the first image of a stream arrives, a partial one included.", "first image chunk − sent", request_metrics.ttfi_ms, request_metrics.first_image_bounds, of_few=True),  # noqa: E501
 )
 # fmt: on
 
@@ -67,6 +76,8 @@ METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 
 REQUEST_METRICS: dict[str, RequestMetric] = {n: m for n, m in METRICS.items() if isinstance(m, RequestMetric)}
 
+OF_FEW = frozenset(name for name, metric in REQUEST_METRICS.items() if metric.of_few)
+"""The metrics that few endpoints have."""
 WHOLE_RESPONSE = frozenset({"e2el", "e2el_from_intended"})
 """The metrics of a response that did not come as a stream, as far as they are about what it holds."""
 OF_ANY_RESPONSE = WHOLE_RESPONSE | {"ttfb"}

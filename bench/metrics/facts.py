@@ -39,6 +39,9 @@ class RunFacts:
     """Whether the last segment ends with the last send: nothing else ends it."""
     changes: tuple[ChangedLoad, ...] = ()
     """Changes of the load that were asked for while it went on: the borders of the segments."""
+    never_sent: tuple[int, int] | None = None
+    """Requests, or sessions, that were due and not made when the sending stopped: how many, and how long they had waited
+    together, in ns. None where that is not known."""
     kept_plan: KeptPlan | None = None
     """What every request must keep to; None where nothing could change the load."""
     objectives: tuple[Objective, ...] = ()
@@ -54,6 +57,9 @@ class RunFacts:
     """What became of the probes; None where no answer was checked."""
     inputs_are: str | None = None
     """What requests are made of (texts, documents), where their replies are no generated text."""
+
+    measures: tuple[str, ...] = ()
+    """Of the metrics that few endpoints have, those of this run."""
 
     @property
     def limits_errors(self) -> bool:

@@ -31,7 +31,7 @@ class Inputs:
         dimensions."""
         of_any = {name: describe(sorted(values)) for name, values in self._bytes.items()}
         return InputCounts(
-            **(of_any if inputs_are == "requests" else {}),
+            **(of_any if inputs_are in ("images", "requests") else {}),
             are=inputs_are,
             total=sum(self._each),
             per_request=describe(sorted(self._each)),

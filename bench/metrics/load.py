@@ -19,7 +19,7 @@ from bench.metrics.request_metrics import NS_PER_MS, NS_PER_S, send_lateness_ms
 from bench.metrics.session_counts import SessionCounts
 from bench.records import RequestRecord
 from bench.records.record_table import RecordTable
-from bench.results.load import LittlesLaw, Load, ReadyNotSent, WaitedAtCap
+from bench.results.load import LateEnds, LittlesLaw, Load, NeverSent, ReadyNotSent, WaitedAtCap
 from bench.results.numbers import PlanAgainstSent
 
 _SLOT_ARRIVALS = 10
@@ -111,14 +111,18 @@ class Readiness:
         spent += record.end_ns - record.intended_ns
         self._sessions[key] = min(first, record.intended_ns), max(last, record.end_ns), spent
 
+    @property
+    def user_ns(self) -> int:
+        """The users' time."""
+        return self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
+
     def describe(self) -> ReadyNotSent | None:
         """`ready_not_sent` of a summary; None without a request.
 
         `share` is of the users' time. `typical_ms` is how long the wait is in which a moment of it lies, on average: sum of
         squares over sum. A thousand waits of 0.1 ms beside one of 3 s do not make that one short.
         """
-        user_ns = self._requests_ns + sum(max(last - first, spent) for first, last, spent in self._sessions.values())
-        first_ns = self._first_sent_ns
+        user_ns, first_ns = self.user_ns, self._first_sent_ns
         if first_ns is None or user_ns <= 0:
             return None
         begin, wait = view(self._intended), view(self._waits)
@@ -198,8 +202,34 @@ def describe_load(
         off_plan=kept_plan.describe(facts.kept_plan, columns, spans.of_workers(), facts.start_ns, sessions),
         waited_at_cap=_waits(columns) if facts.open_loop and facts.max_concurrency is not None else None,
         ready_not_sent=None if facts.open_loop else readiness.describe(),
+        never_sent=_never_sent(facts, readiness.user_ns, len(columns), sessions),
+        late_ends=_late_ends(columns),
         littles_law=_littles_law(spans, samples),
     )
+
+
+def _late_ends(columns: Columns) -> LateEnds | None:
+    """`late_ends` of a summary: end - sent - E2EL, of the successful requests."""
+    e2el_ms = view(columns.metrics["e2el_ms"])
+    rows = np.frombuffer(columns.ok, dtype=bool) & (e2el_ms > 0)
+    total_ms = float(e2el_ms[rows].sum())
+    if not total_ms:
+        return None
+    open_ms = float(np.maximum((view(columns.end) - view(columns.sent))[rows] / NS_PER_MS - e2el_ms[rows], 0.0).sum())
+    return LateEnds(mean_ms=open_ms / int(rows.sum()), share=open_ms / total_ms)
+
+
+def _never_sent(facts: RunFacts, user_ns: int, requests: int, sessions: SessionCounts) -> NeverSent | None:
+    """`never_sent` of a summary; None where the run does not know."""
+    if facts.never_sent is None:
+        return None
+    n, waited_ns = facts.never_sent
+    if facts.open_loop:
+        came = sum(len(begins) for begins, _ in sessions.spans()) if facts.mode == "sessions" else requests
+        lost, had = n, came
+    else:
+        lost, had = waited_ns, user_ns
+    return NeverSent(n=n, share=lost / (lost + had) if lost else 0.0)
 
 
 def _at_once(facts: RunFacts, intended: Sequence[float], sent: int, in_flight: int) -> bool:

@@ -168,7 +168,7 @@ def _parse_plain(text: str, plain: str) -> Objective:
     metric, stat, op, number, suffix = match.groups()
     known = [*METRICS, JOB, *RUN_NUMBERS]
     if metric not in known:
-        raise UsageError(f'--slo "{text}": no metric is called {metric!r}{suggest(metric, known)}')
+        raise UsageError(f'--slo "{text}": {_unknown(metric, known)}')
     try:
         limit = float(number)
     except ValueError:
@@ -187,8 +187,11 @@ def _parse_plain(text: str, plain: str) -> Objective:
         if suffix not in _TIMES_TO_MS:
             raise UsageError(f'--slo "{text}": {suffix!r} is not a unit of time; use us, ms or s')
         limit *= _TIMES_TO_MS[suffix] * _SCALE_OF_TIMES[unit]
-    elif suffix not in ("", "tokens/s", "tok/s"):
-        raise UsageError(f'--slo "{text}": {metric} is in tokens/s and takes no {suffix!r}')
+    elif unit == "" and suffix == "%":
+        limit /= 100
+    elif suffix not in (("", "tokens/s", "tok/s") if unit else ("",)):
+        kind = f"is in {unit}" if unit else "has no unit"
+        raise UsageError(f'--slo "{text}": {metric} {kind} and takes no {suffix!r}')
     return Objective(text, metric, stat, op, limit, unit)
 
 
@@ -211,6 +214,12 @@ def _run_objective(text: str, metric: str, op: str, limit: float, suffix: str) -
     if suffix not in ("", "/s"):
         raise UsageError(f'--slo "{text}": {metric} is a number per second and takes no {suffix!r}')
     return Objective(text, metric, None, op, limit, "1/s")
+
+
+def _unknown(metric: str, known: Iterable[str]) -> str:
+    if re.fullmatch(r"mean|p\d+", metric):
+        return f"{metric} of which number? Write for example ttft:{metric}<500ms"
+    return f"no metric is called {metric!r}{suggest(metric, known)}"
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

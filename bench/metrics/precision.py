@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.errors import UsageError
-from bench.metrics.catalog import METRICS, REQUEST_METRICS, WHOLE_RESPONSE
+from bench.metrics.catalog import METRICS, OF_FEW, REQUEST_METRICS, WHOLE_RESPONSE
 from bench.metrics.objectives import BETWEEN_TOKENS, suggest
 from bench.metrics.quantile import QUANTILES, quantile
 from bench.records.record_table import RecordTable
@@ -125,7 +125,7 @@ def parse(texts: Iterable[str]) -> tuple[PrecisionGoal, ...]:
 
 def impossible(goal: PrecisionGoal, *, streamed: bool, one_token: bool) -> str | None:
     """Why the responses of a run do not have this number; None where they do."""
-    if goal.metric in WHOLE_RESPONSE:
+    if goal.metric in WHOLE_RESPONSE | OF_FEW:
         return None
     if not streamed:
         return f"with --no-stream there is no {goal.metric}, only e2el: leave --no-stream out, or use e2el"

@@ -8,7 +8,8 @@ n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first to
 
     TTFT   first token chunk - sent
     TTFO   first token chunk that is not reasoning - sent
-    E2EL   last token chunk - sent; of a response that is not a stream: end - sent
+    E2EL   last token chunk, or last chunk of audio or image - sent; of a response that is not a stream: end - sent
+    TTFI   first image chunk - sent
     TPOT   (last token chunk - first token chunk) / (n - k1)
     TPS    1 / TPOT
 
@@ -117,11 +118,22 @@ def ttfb_ms(table: RecordTable) -> Floats:
     return _ms(table.ok & has_sent & has_byte, sent_ns, first_byte_ns)
 
 
+def ttfi_ms(table: RecordTable) -> Floats:
+    """Time to the first image of a stream, partial or not, from the moment of sending."""
+    images, (has_sent, sent_ns) = table.image_chunks, table.known("sent_ns")
+    return _ms(table.ok & has_sent & (images.counts > 0), sent_ns, images.first(images.ns))
+
+
 def _answered(table: RecordTable) -> tuple[Mask, Ints]:
-    """Which requests have an answer, and when its last text, or the whole of it, was there."""
-    streamed = table.sizes > 0
-    rows = table.ok & (~streamed | (table.token_chunks.counts > 0))
-    return rows, np.where(streamed, _last_token_ns(table), table.ints("end_ns"))
+    """Which requests have an answer, and when its last text, image or audio, or the whole of it, was there."""
+    streamed, images = table.sizes > 0, table.image_chunks
+    has_last = (table.token_chunks.counts > 0) | (images.counts > 0)
+    last_ns = np.where(images.counts > 0, images.last(images.ns), _last_token_ns(table))
+    if table.has_audio:
+        audio = table.audio_chunks
+        last_ns = np.where(has_last, last_ns, audio.last(audio.ns))
+        has_last = has_last | (audio.counts > 0)
+    return table.ok & (~streamed | has_last), np.where(streamed, last_ns, table.ints("end_ns"))
 
 
 def e2el_ms(table: RecordTable) -> Floats:
@@ -171,11 +183,26 @@ def first_open_ms(table: RecordTable) -> Floats:
 
 
 def last_open_ms(table: RecordTable) -> Floats:
-    """The same of the last token chunk."""
+    """The same of the last token chunk, or of the last image or chunk of audio."""
     if not table.bounded:
         return np.zeros(len(table))
-    chunks = table.token_chunks
-    return _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
+    chunks, images = table.token_chunks, table.image_chunks
+    of_text = _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
+    of_images = _open_ms(table, images.last(images.ns), images.last(images.earliest))
+    width_ms = np.where(images.counts > 0, of_images, of_text)
+    if not table.has_audio:
+        return width_ms
+    audio = table.audio_chunks
+    of_audio = _open_ms(table, audio.last(audio.ns), audio.last(audio.earliest))
+    return np.where((chunks.counts > 0) | (images.counts > 0), width_ms, of_audio)
+
+
+def image_open_ms(table: RecordTable) -> Floats:
+    """The same of the first image."""
+    if not table.bounded:
+        return np.zeros(len(table))
+    images = table.image_chunks
+    return _open_ms(table, images.first(images.ns), images.first(images.earliest))
 
 
 def output_open_ms(table: RecordTable) -> Floats:
@@ -217,6 +244,11 @@ def exact_bounds(table: RecordTable, values: Floats) -> Bounds:
 def first_token_bounds(table: RecordTable, values: Floats) -> Bounds:
     """Of a metric that ends with the first token chunk."""
     return values - first_open_ms(table), values
+
+
+def first_image_bounds(table: RecordTable, values: Floats) -> Bounds:
+    """Of a metric that ends with the first image."""
+    return values - image_open_ms(table), values
 
 
 def first_output_bounds(table: RecordTable, values: Floats) -> Bounds:

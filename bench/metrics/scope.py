@@ -54,6 +54,8 @@ class RunData:
     good_arrivals: Arrivals
     inputs_are: str | None = None
     """What requests are made of, if replies are no generated text."""
+    measures: tuple[str, ...] = ()
+    """Of the metrics that few endpoints have, those of this run."""
 
     @property
     def of_inputs(self) -> bool:
@@ -111,7 +113,8 @@ class Scope:
         result: dict[str, Metric] = {}
         for metric in METRICS.values():
             if isinstance(metric, RequestMetric):
-                result[metric.key] = self._request_metric(metric)
+                if self._has(metric):
+                    result[metric.key] = self._request_metric(metric)
                 continue
             histogram, values = of_tokens[metric.name]
             found = histogram.snapshot().describe(1 / NS_PER_MS)
@@ -125,7 +128,10 @@ class Scope:
 
     def of_requests(self) -> dict[str, Metric]:
         """The metrics of whole requests alone: those of tokens are kept by slices, which a short scope would cut."""
-        return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values()}
+        return {metric.key: self._request_metric(metric) for metric in REQUEST_METRICS.values() if self._has(metric)}
+
+    def _has(self, metric: RequestMetric) -> bool:
+        return not metric.of_few or metric.name in self._data.measures
 
     def _request_metric(self, metric: RequestMetric) -> Metric:
 

@@ -27,6 +27,7 @@ from bench.metrics.inputs import Inputs
 from bench.metrics.instrument import WorkerSamples
 from bench.metrics.job_numbers import JobNumbers
 from bench.metrics.load import Readiness, Spans, describe_load
+from bench.metrics.media import Media
 from bench.metrics.objectives import evaluate, meet_all
 from bench.metrics.page_data import PageData, page_data
 from bench.metrics.quantile import describe, quantile
@@ -91,6 +92,7 @@ class Summary:
         self._readiness = Readiness()
         self._samples = WorkerSamples()
         self._inputs = Inputs()
+        self._media = Media()
         self._jobs = JobNumbers(facts.start_ns)
         self._sessions = SessionCounts()
         self.cache_plan = CachePlan()
@@ -134,6 +136,7 @@ class Summary:
             self._inputs.add(inputs)
             self._tally.add_input_tokens(inputs)
         if (texts := run.where(run.ok & ~of_inputs)).records:
+            self._media.add(texts)
             self._said.add(texts)
             self._add_texts(texts, good[run.ok & ~of_inputs])
 
@@ -185,7 +188,7 @@ class Summary:
         counts = self._counts()
         over_time = series.over_time(columns, self._arrivals, self._bytes_in)
         window = self._window(over_time)
-        data = RunData(columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are)
+        data = self._data()
         scope = Scope(data, None)
         latency, throughput, goodput = self._numbers(scope)
         parts = {kind: [*by_part.numbers(scope.span)] for kind, by_part in self._parts.items()}
@@ -228,6 +231,7 @@ class Summary:
             distributions=series.distributions(columns, over_time),
             tokens=tally.tokens(),
             inputs=None if facts.inputs_are is None else self._inputs.describe(facts.inputs_are),
+            media=self._media.describe(),
             instrument=self._instrument(throughput.duration_s),
             compat=self._compat(latency, throughput),
         )
@@ -251,7 +255,7 @@ class Summary:
         """The numbers of what was added, as a part of a run that took this time."""
         self._columns.sort()
         counts = self._counts()
-        data = RunData(self._columns, self._tokens, self._arrivals, self._good_arrivals, self._facts.inputs_are)
+        data = self._data()
         error_rate = _error_rate(counts)
         return _PARTS[kind](
             name=name,
@@ -262,6 +266,12 @@ class Summary:
             error_rate=error_rate,
             error_rate_ci95=None if error_rate is None else self._error_rate_interval(),
             **self._numbers(Scope(data, None, over))._asdict(),
+        )
+
+    def _data(self) -> RunData:
+        facts = self._facts
+        return RunData(
+            self._columns, self._tokens, self._arrivals, self._good_arrivals, facts.inputs_are, facts.measures
         )
 
     def _numbers(self, scope: Scope) -> _ScopeNumbers:

@@ -20,11 +20,13 @@ from bench.endpoints.choice import endpoint_of
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
+from bench.sources.audio import AudioSpec
 from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
 from promptset import recipes
+from promptset.audio import DEFAULT as DEFAULT_AUDIO
 
 if TYPE_CHECKING:
     from bench.dispatch import Sending
@@ -308,12 +310,20 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
     if settings.recipe is not None:
         recipe = recipes.load(settings.recipe)
     inputs_are = inputs_of(settings)
-    if not endpoint_of(settings).counts_tokens:
+    endpoint = endpoint_of(settings)
+    if not endpoint.counts_tokens:
         return HttpSpec(
+            method=endpoint.method,
             path=None if settings.dataset is None else Path(settings.dataset),
             rows=settings.rows,
             body=settings.body,
             template=settings.body_template,
+            by_time=by_time,
+        )
+    if endpoint_of(settings).takes_audio:
+        return AudioSpec(
+            path=None if settings.dataset is None else Path(settings.dataset),
+            plan=DEFAULT_AUDIO if settings.audio is None else settings.audio,
             by_time=by_time,
         )
     if settings.dataset is not None and recipe is None:
@@ -326,9 +336,9 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             bad_rows=settings.bad_rows,
             by_time=by_time,
             endpoints=endpoints_of_rows(settings),
-            inputs_are=inputs_are,
+            inputs_are=inputs_are if inputs_are in DEFAULT_BATCH_INPUTS else None,
         )
-    if inputs_are is not None:
+    if inputs_are in DEFAULT_BATCH_INPUTS:
         batch_inputs = DEFAULT_BATCH_INPUTS[inputs_are] if settings.batch_inputs is None else settings.batch_inputs
         return InputSpec(
             batch_inputs=batch_inputs,
@@ -358,13 +368,22 @@ def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
     if settings.websocket:
         return (("responses", True),)
     inputs_are, generates = inputs_of(settings), endpoint_of(settings).generates
-    same = {name: at for name, at in ENDPOINTS.items() if at.generates == generates and at.inputs_are == inputs_are}
+    same = {
+        name: at
+        for name, at in ENDPOINTS.items()
+        if at.generates == generates and at.inputs_are == inputs_are and not at.takes_audio
+    }
     return tuple((name, at.takes_messages) for name, at in same.items())
 
 
 def inputs_of(settings: Settings) -> str | None:
     """What the requests of a run are made of, where its endpoint generates no text; None where it does."""
     return endpoint_of(settings).inputs_are
+
+
+def measures_of(settings: Settings) -> tuple[str, ...]:
+    """Of the metrics that few endpoints have, those of a run."""
+    return endpoint_of(settings).measures
 
 
 def ramp_ns(settings: Settings) -> int:

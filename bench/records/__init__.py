@@ -2,10 +2,12 @@
 
 from bench.records.lines import ORDER_WITHIN_NS, checked, from_line, to_line
 from bench.records.request_record import (
+    IMAGE_KIND,
     MOST_TOKENS,
     NO_FAILURE,
     REQUESTS,
     TOKEN_KINDS,
+    UTTERANCES,
     Clock,
     Outcome,
     Pause,
@@ -17,11 +19,13 @@ from bench.records.request_record import (
 )
 
 __all__ = [
+    "IMAGE_KIND",
     "MOST_TOKENS",
     "NO_FAILURE",
     "ORDER_WITHIN_NS",
     "REQUESTS",
     "TOKEN_KINDS",
+    "UTTERANCES",
     "Clock",
     "Outcome",
     "Pause",

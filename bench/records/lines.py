@@ -15,7 +15,7 @@ _DECODER = msgspec.json.Decoder(RequestRecord)
 
 ORDER_WITHIN_NS = 1_000_000
 """Moments of a record follow each other, but for so much: a timer may be early, and stamps come from two clocks."""
-KINDS = frozenset("rctfuo")
+KINDS = frozenset("rctfaiuo")
 """The letters of chunks (request_record.py)."""
 
 
@@ -59,7 +59,8 @@ def checked(record: RequestRecord) -> RequestRecord:
         before, latest = name, at
     chunks = record.chunk_ns
     for name, of in (
-        ("chunk_kind", record.chunk_kind), ("chunk_bound_ns", record.chunk_bound_ns), ("chunk_tokens", record.chunk_tokens)
+        ("chunk_kind", record.chunk_kind), ("chunk_bound_ns", record.chunk_bound_ns), ("chunk_tokens", record.chunk_tokens),
+        ("chunk_audio_bytes", record.chunk_audio_bytes),
     ):  # fmt: skip
         if of is not None and len(of) != len(chunks):
             raise RecordError(f"{name} has {len(of)} entries, and chunk_ns has {len(chunks)}")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bench.errors import RecordError
 from bench.records.lines import KINDS, ORDER_WITHIN_NS, checked, from_line
-from bench.records.request_record import MOST_TOKENS, NO_FAILURE, TOKEN_KINDS, Outcome, RequestRecord
+from bench.records.request_record import IMAGE_KIND, MOST_TOKENS, NO_FAILURE, TOKEN_KINDS, Outcome, RequestRecord
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -33,17 +33,22 @@ _NUMBER_OF = {outcome: number for number, outcome in enumerate(OUTCOMES)}
 OK, DROPPED, CANCELLED = (_NUMBER_OF[outcome] for outcome in (Outcome.OK, Outcome.DROPPED, Outcome.CANCELLED))
 _IS_KIND = np.zeros(256, dtype=np.bool_)
 _IS_KIND[[ord(kind) for kind in KINDS]] = True
+_IS_AUDIO = np.zeros(256, dtype=np.bool_)
+_IS_AUDIO[ord("a")] = True
 _IS_TOKEN = np.zeros(256, dtype=np.bool_)
 _IS_TOKEN[[ord(kind) for kind in TOKEN_KINDS]] = True
+_IS_IMAGE = np.zeros(256, dtype=np.bool_)
+_IS_IMAGE[ord(IMAGE_KIND)] = True
 
 
-class TokenChunks:
-    """The chunks that bear generated text, of all records of a table one after another; row r has those from
-    `starts[r]` on, `counts[r]` of them."""
+class ChunksOfKinds:
+    """The chunks of some kinds, of all records of a table one after another; row r has those from `starts[r]` on,
+    `counts[r]` of them."""
 
-    def __init__(self, table: RecordTable) -> None:
+    def __init__(self, table: RecordTable, is_kind: Mask) -> None:
+        """`is_kind` says of each letter whether it is one of the kinds."""
         # It must not hold the table, which holds it: both would stay until a look for circles.
-        self.at = np.flatnonzero(_IS_TOKEN[table.chunk_kind])
+        self.at = np.flatnonzero(is_kind[table.chunk_kind])
         """Where they are among all chunks."""
         self.row = table.chunk_row[self.at]
         self.counts: Ints = np.bincount(self.row, minlength=len(table))
@@ -225,9 +230,29 @@ class RecordTable:
         return known, values
 
     @cached_property
-    def token_chunks(self) -> TokenChunks:
+    def token_chunks(self) -> ChunksOfKinds:
         """The chunks that bear generated text."""
-        return TokenChunks(self)
+        return ChunksOfKinds(self, _IS_TOKEN)
+
+    @cached_property
+    def image_chunks(self) -> ChunksOfKinds:
+        """The chunks that bear images."""
+        return ChunksOfKinds(self, _IS_IMAGE)
+
+    @cached_property
+    def audio_chunks(self) -> ChunksOfKinds:
+        """The chunks that bear audio."""
+        return ChunksOfKinds(self, _IS_AUDIO)
+
+    @cached_property
+    def has_audio(self) -> bool:
+        """Whether any chunk bears audio."""
+        return bool((self.chunk_kind == ord("a")).any())
+
+    @cached_property
+    def chunk_audio_bytes(self) -> Ints:
+        """The bytes of audio of all chunks."""
+        return self._of_chunks("chunk_audio_bytes")[1]
 
 
 def tables(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[RecordTable]:
@@ -267,7 +292,7 @@ def _checked(records: list[RequestRecord], numbers: Sequence[int], name: str, *,
 
 def _fits(table: RecordTable) -> bool:
     """Whether `checked` would pass every record, none of which has too many tokens."""
-    for field in ("chunk_kind", "chunk_tokens", "chunk_bound_ns"):
+    for field in ("chunk_kind", "chunk_tokens", "chunk_bound_ns", "chunk_audio_bytes"):
         entries = table.column(field)
         rows = table.has(field)
         sizes = np.array([len(of) for of in entries if of is not None], dtype=np.int64)

@@ -10,8 +10,9 @@ Rules of the fields (times are ns of CLOCK_MONOTONIC on the machine that sent; N
 - `sent_ns` is the send of the first attempt, whatever became of it: its user has waited since then. `resent_ns` is the send
   of the second attempt, which the chunks answer. The time between them is part of the latency.
 - A *chunk* is one SSE event that carries data. `chunk_ns[i]` is the arrival of its last byte, `chunk_kind[i]` one letter:
-  r role, c content, t reasoning (thinking), f function or tool call arguments, u usage alone, o other (an empty delta, a
-  finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they are the *token chunks*.
+  r role, c content, t reasoning (thinking), f function or tool call arguments, i an image or a partial one, a audio, u usage
+  alone, o other (an empty delta, a finish reason alone, an error object, `[DONE]`). Only c, t and f bear generated text: they
+  are the *token chunks*.
 - `chunk_bound_ns` is None where every stamp is exact. Otherwise it has one entry a chunk: None for an exact stamp, else the
   earliest moment at which the chunk can have arrived (`chunk_ns[i]` is then the latest).
 - `chunk_tokens` has one entry a chunk (0 for a chunk without text), or is None where the tokens of chunks are not known.
@@ -26,10 +27,14 @@ from typing import Annotated, Literal
 
 import msgspec
 
+UTTERANCES = "utterances"
+"""What requests for speech are made of."""
 REQUESTS = "requests"
 """What a request is made of if nobody counts its tokens: of itself. Then `inputs` is 1."""
 TOKEN_KINDS = frozenset("ctf")
 """The kinds of chunk that bear generated text."""
+IMAGE_KIND = "i"
+"""The kind of chunk that bears an image."""
 MOST_TOKENS = 10_000_000
 """No reply and no prompt has more. A report that believed a larger count would need memory for each of them."""
 
@@ -152,7 +157,7 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     chunk_tokens: tuple[Tokens, ...] | None = None
     """Tokens of each event; null if unknown."""
     chunk_kind: str = ""
-    """One letter an event: r role, c content, t reasoning, f tool call, u usage, o other."""
+    """One letter an event: r role, c content, t reasoning, f tool call, i image, a audio, u usage, o other."""
     input_tokens_asked: Asked | None = None
     """Input tokens by our tokenizer."""
     input_tokens: Tokens | None = None
@@ -230,6 +235,23 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     """When the second attempt was sent; null: none."""
     output_tokens_doubt: str | None = None
     """Why `output_tokens` may be wrong, if no better source exists."""
+    media_bytes: Count | None = None
+    """Bytes of the images, audio and video in the chat, before Base64 and without those named by an address; null: it has
+    none."""
+    text_tokens_asked: Asked | None = None
+    """Input tokens by our tokenizer of the text of a chat with images, audio or video."""
+    audio_sent_ns: Count | None = None
+    """The length of the audio clip in the request; null: none, or its length is not known."""
+    reference: str | None = None
+    """The right transcript of that clip, if its row has one. The record then keeps the `answer`."""
+    audio_bytes: Count = 0
+    """Bytes of audio in the reply, without the header of a file."""
+    audio_bytes_per_s: Count | None = None
+    """How many of them play for a second; null: not known."""
+    chunk_audio_bytes: tuple[Count, ...] | None = None
+    """Bytes of audio in each event; null if the reply has none, or is no stream."""
+    play_after_ns: Count = 0
+    """`--play-after`: how long a player waits after the first audio."""
 
     @property
     def last_sent_ns(self) -> int | None:

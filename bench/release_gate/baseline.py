@@ -14,7 +14,7 @@ import msgspec
 import orjson
 from msgspec.structs import replace
 
-from bench.comparison.numbers import ERRORS, INPUTS, OUTPUT, REQUESTS, Number
+from bench.comparison.numbers import ERRORS, INPUT_TOKENS, INPUTS, OUTPUT, REQUESTS, Number
 from bench.comparison.request_values import read_values
 from bench.comparison.settings import LABELS, text_of, workload_of
 from bench.comparison.sides import MeasuredRun
@@ -60,6 +60,7 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         error_rate=ERRORS.of(summary),
         output_tokens_per_s=OUTPUT.of(summary),
         inputs_per_s=INPUTS.of(summary),
+        input_tokens_per_s=None if summary.inputs is None else INPUT_TOKENS.of(summary),
         stats={
             metric.key: BaselineStats(**{stat: row.of(stat) for stat in STATS}, n=row.n, act=values.act_of(name))
             for name, metric in REQUEST_METRICS.items()

@@ -20,7 +20,7 @@ TABLE_ROWS = 16
 STYLES = ("report.css", "chart.css", "paper.css")
 """The console has charts too, and takes the second."""
 
-SCRIPTS = ("chart.js", "period.js", "recompute.js", "save.js", "page.js")
+SCRIPTS = ("words.js", "chart.js", "period.js", "recompute.js", "save.js", "page.js")
 
 
 def page(template: str, **values: object) -> str:
@@ -29,11 +29,17 @@ def page(template: str, **values: object) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
                                      lstrip_blocks=True, loader=jinja2.FunctionLoader(_template_file),
                                      bytecode_cache=KeptTemplates())  # fmt: skip
+    environment.globals["tr"] = _in_english
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     digest = base64.b64encode(sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(
         css="".join(map(_template_file, STYLES)), script=script, script_hash=digest, **values
     )
+
+
+def _in_english(message: str, **values: object) -> str:
+    """What the templates call for their words: a report has those of their messages, the console a catalog."""
+    return message % values if values else message
 
 
 def _script(name: str) -> str:

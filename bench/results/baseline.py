@@ -52,6 +52,8 @@ class BaselineRun(Result, frozen=True, kw_only=True):
     output_tokens_per_s: Number | None
     inputs_per_s: Number | None = None
     """Where replies are no generated text."""
+    input_tokens_per_s: Number | None = None
+    """Where inputs have tokens."""
     stats: Annotated[
         Mapping[str, BaselineStats], Meta(extra_json_schema={"required": ["ttft_ms", "tpot_ms", "e2el_ms"]})
     ]

@@ -11,6 +11,8 @@ from bench.results.status import Status
 
 SCHEMA: Final = "trueload/certificate/1"
 STATS = ("mean", "p50", "p75", "p90", "p95", "p99", "p999", "max")
+OF_FEW = {"rtf": "", "ttfi_ms": "ms", "ttfa_ms": "ms", "playback_stall_ms": "ms", "playback_stalls": ""}
+"""Those of METRICS that few endpoints have; no unit: a ratio."""
 METRICS = {
     "ttft_ms": "ms",
     "tpot_ms": "ms",
@@ -22,6 +24,7 @@ METRICS = {
     "ttfo_ms": "ms",
     "chunk_gap_ms": "ms",
     "ttfb_ms": "ms",
+    **OF_FEW,
 }
 """The metrics that are compared with the ledger, by their keys in summary.json, and their units."""
 RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_tokens_per_s", "inputs_per_s")
@@ -29,7 +32,7 @@ RATES = ("requests_per_s", "output_tokens_per_s", "input_tokens_per_s", "total_t
 MetricName = Annotated[str, one_of(*METRICS)]
 NumberName = Annotated[str, one_of(*METRICS, "job_ms", *RATES)]
 Stat = Annotated[str, one_of(*STATS)]
-Unit = Annotated[str, one_of("ms", "tokens/s", "1/s")]
+Unit = Annotated[str, one_of("ms", "tokens/s", "1/s", "")]
 Clock = Literal["shared", "other"]
 
 

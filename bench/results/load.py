@@ -39,6 +39,23 @@ class ReadyNotSent(Result, frozen=True, kw_only=True):
     longest_ms: Amount
 
 
+class NeverSent(Result, frozen=True, kw_only=True):
+    """Requests, or in an open loop of sessions sessions, that were due and that the client had not made when the sending
+    stopped."""
+
+    n: Count
+    share: Portion
+    """In a closed loop the users' time that they waited, else of all that were due."""
+
+
+class LateEnds(Result, frozen=True, kw_only=True):
+    """How long replies stayed open after their last token, which latencies do not contain."""
+
+    mean_ms: Amount
+    share: Amount
+    """Of the time to their last token."""
+
+
 class LittlesLaw(Result, frozen=True, kw_only=True):
     """Mean requests in flight: as the dispatchers counted them, and as the records give them for the same time."""
 
@@ -68,6 +85,10 @@ class Load(Result, frozen=True, kw_only=True):
     off_plan: OffPlan | None
     waited_at_cap: WaitedAtCap | None
     ready_not_sent: ReadyNotSent | None
+    never_sent: NeverSent | None = None
+    """Left out: not known, as in files of older versions."""
+    late_ends: LateEnds | None = None
+    """Left out: no reply with a latency has ended, or an older version wrote the file."""
     littles_law: LittlesLaw
 
 

@@ -17,6 +17,24 @@ REQUIRED = ("b0", "b1", "b2", "b3", "a0", "a1")
 """The coefficients that every profile has."""
 
 
+class VariationLevel(Result, frozen=True, kw_only=True):
+    """Deviations of successive steps, and the mean decode tokens of these steps."""
+
+    decodes: Amount
+    shares: Sequence[Number]
+
+
+class StepVariation(Result, frozen=True, kw_only=True):
+    """How steps vary: a step of cost T takes T + share x at_us x (T / at_us)^power."""
+
+    power: Portion
+    at_us: Amount
+    block: Amount
+    """The mean number of successive deviations that the mock takes together."""
+    levels: Sequence[VariationLevel]
+    """One, or one for each load if loads vary differently."""
+
+
 class StepCost(Result, frozen=True, kw_only=True):
     """What the mock's --step-cost takes: us, and limits. Without a limit the mock takes its own."""
 
@@ -41,6 +59,8 @@ class StepCost(Result, frozen=True, kw_only=True):
     max_num_batched_tokens: Positive | None = None
     kv_blocks: Positive | None = None
     """Of 16 tokens."""
+    variation: StepVariation | None = None
+    """How steps vary around their cost. Left out: too few steps were seen, or an older version made the profile."""
 
 
 class ProfileSettings(Result, frozen=True, kw_only=True):
@@ -113,6 +133,16 @@ class FittedFrontEnd(Result, frozen=True, kw_only=True):
     requests: Count
 
 
+class DrawnCost(Result, frozen=True, kw_only=True):
+    """A step cost that may as well be the server's: one resample of its steps."""
+
+    b0: Amount
+    b1: Amount
+    b2: Amount
+    b3: Amount
+    decode: Sequence[tuple[Positive, Amount]] | None = None
+
+
 class FittedSteps(Result, frozen=True, kw_only=True):
     """How well the coefficients describe the steps."""
 
@@ -125,6 +155,10 @@ class FittedSteps(Result, frozen=True, kw_only=True):
     chunks: Annotated[str, one_of("single", "interval", "drafts")]
     residuals: Sequence[Residuals]
     front_end: FittedFrontEnd
+    mean_error: Amount | None = None
+    """How far the mean of a step may be off (95%), as a share. Left out where it is not known."""
+    draws: Sequence[DrawnCost] | None = None
+    """Resamples, for intervals of what is computed from the cost. Profiles of older versions lack them."""
 
 
 class SampledTimes(Result, frozen=True, kw_only=True):

@@ -28,9 +28,13 @@ class SaidCached(Result, frozen=True, kw_only=True):
     """Prompt tokens from the cache, of the prompt tokens of the replies that say it."""
 
     replies: Count
+    """Replies that have both numbers."""
     tokens: Count
+    """Cached tokens."""
     of: Count
+    """Prompt tokens."""
     share: Portion | None
+    """Cached tokens by prompt tokens."""
 
 
 class DraftPosition(Result, frozen=True, kw_only=True):
@@ -56,10 +60,15 @@ class SaidDrafts(Result, frozen=True, kw_only=True):
     steps: Count | None
     tokens: Count
     accepted: Count
+    """Accepted drafts."""
     acceptance_rate: Portion | None
+    """Accepted drafts by drafts."""
     tokens_per_step: FromOne | None
+    """1 + accepted drafts by steps: a step adds a token of the model's own. Null without a count of steps (llama.cpp)."""
     positions: Sequence[DraftPosition]
+    """For each position the steps that accepted its draft. A step with fewer drafts counts in all shares."""
     steps_by_tokens: Sequence[StepsByTokens]
+    """The steps that gave exactly 1, 2, 3 ... tokens."""
 
 
 class ServerSaid(Result, frozen=True, kw_only=True):
@@ -132,6 +141,7 @@ class ServerWindow(Result, frozen=True, kw_only=True):
     end_s: Number
     of: Literal["the steady window", "the whole run"]
     covered: bool
+    """Scrapes exist on both sides of it."""
 
 
 class Level(Result, frozen=True, kw_only=True):
@@ -227,13 +237,21 @@ class Server(Result, frozen=True, kw_only=True):
     """What the server's own metrics say, over the steady window. docs/server-metrics.md."""
 
     kind: str | None
+    """Whose metrics these are."""
     urls: Sequence[str]
+    """The pages."""
     scrapes: Count
+    """How often reading them succeeded."""
     failed_scrapes: Count
+    """How often it failed."""
     restarts: Count
+    """How often a server's counters began again."""
     window: ServerWindow
+    """The time that the numbers cover: the steady window, or the whole run if there is none."""
     error: str | None
+    """Why the last scrape failed."""
     levels: Annotated[Mapping[str, Level], keys("running", "waiting", "kv_cache_used", "prefix_hit_rate")]
+    """Requests and shares from 0 to 1. Ranks and replicas add up; shares have their mean."""
     counters: Annotated[
         Mapping[str, Counter],
         keys(
@@ -250,12 +268,16 @@ class Server(Result, frozen=True, kw_only=True):
             "aborted",
         ),
     ]
+    """`external_hits`: a KV cache outside the server. `draft_...` and `accepted_tokens`: speculative decoding."""
     latency: Annotated[
         Mapping[str, ServerLatency],
         keys("ttft_ms", "itl_ms", "tpot_ms", "e2el_ms", "queue_ms", "prefill_ms", "decode_ms"),
     ]
+    """The server's histograms. The mean is exact; a quantile lies between the bounds of a bucket (null above the last)."""
     limits: Sequence[str]
+    """What limited the server, in sentences with their evidence."""
     reconciliation: Reconciliation | None
+    """The server's counts against the client's; null if the page was not read before the load and after all had ended."""
 
 
 class Gpu(NumbersByName, frozen=True, kw_only=True):
@@ -263,15 +285,23 @@ class Gpu(NumbersByName, frozen=True, kw_only=True):
     docs/server-metrics.md, The GPU."""
 
     source: str | None
+    """NVML or DCGM; null if no GPU was read."""
     gpus: Positive | None
+    """`--gpus`."""
     levels: Annotated[
         Mapping[str, Level],
         keys(
             "gpu_power_w", "gpu_memory_bytes", "gpu_utilisation", "gpu_clock_mhz", "gpu_temperature_c", "gpu_throttled"
         ),
     ]
+    """Power and memory of all GPUs together; the others are means. `gpu_throttled`: time with lowered clocks, as a share."""
     energy_j: Number | None
+    """The area under the power."""
     joules_per_output_token: Number | None
+    """Energy by the output tokens of the window."""
     output_tokens_per_s_per_gpu: Number | None
+    """Output tokens per second by `--gpus`."""
     cost_per_million_output_tokens: Number | None
+    """`--gpu-hour-cost` times `--gpus`, by the output tokens of an hour."""
     cost_per_million_tokens: Number | None
+    """The same, by all tokens."""

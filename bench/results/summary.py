@@ -28,7 +28,7 @@ from bench.results.series import Distributions, Series
 from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
 from bench.results.status import Status
-from bench.results.tokens import InputCounts, Tokens
+from bench.results.tokens import InputCounts, MediaCounts, Tokens
 
 SCHEMA: Final = "trueload/summary/1"
 Percentile = Annotated[str, one_of("p50", "p90", "p95", "p99", "p999")]
@@ -265,6 +265,8 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     tokens: Tokens
     inputs: InputCounts | None = None
     """What requests were made of whose replies are no generated text. Missing where text is generated."""
+    media: MediaCounts | None = None
+    """Images, audio and video in the requests. Missing if none has any."""
     instrument: Instrument
     compat: Compat
     """What other tools would have printed of this run: docs/metrics.md, Compatible columns."""

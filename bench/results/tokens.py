@@ -146,18 +146,30 @@ class Tokens(Result, frozen=True, kw_only=True, omit_defaults=False):
     mismatch: Mismatch
 
 
+class MediaCounts(Result, frozen=True, kw_only=True):
+    """Images, audio and video in the chats of the successful requests."""
+
+    requests: Count
+    """Requests that have any."""
+    bytes: Statistics
+    """Of all in a request, before Base64 and without those named by an address."""
+    text_tokens: Statistics
+    """Input tokens of the text of a request, by our tokenizer."""
+
+
 class InputCounts(Result, frozen=True, kw_only=True):
     """What requests were made of whose replies are no generated text."""
 
-    are: Annotated[str, one_of("texts", "documents", "requests")]
-    """`requests`: of any HTTP service, whose tokens nobody counts; then inputs are requests."""
+    are: Annotated[str, one_of("texts", "documents", "images", "utterances", "requests")]
+    """`images` are those of the replies. `requests`: of any HTTP service, whose tokens nobody counts; then inputs are
+    requests."""
     total: Count
     """Of the successful requests."""
     per_request: Statistics
     dimensions: Annotated[Mapping[str, Count], keys(pattern=r"^[0-9]+$")]
     """Replies by the numbers in each of their embeddings."""
     bytes_sent: Statistics | UnsetType = UNSET
-    """Bodies of requests, in bytes, of any HTTP service."""
+    """Bodies of requests, in bytes; of images and any HTTP service."""
     bytes_received: Statistics | UnsetType = UNSET
     """Bodies of their responses."""
 
@@ -165,3 +177,8 @@ class InputCounts(Result, frozen=True, kw_only=True):
     def have_tokens(self) -> bool:
         """Whether inputs are texts, whose tokens are counted."""
         return self.are != "requests"
+
+    @property
+    def have_several(self) -> bool:
+        """Whether a request may have several."""
+        return self.are not in ("requests", "utterances")

@@ -14,13 +14,17 @@ import datetime
 import functools
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import orjson
 
+from bench.errors import UsageError
+
+T = TypeVar("T")
 MOST = 2**62
 _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
 
@@ -28,6 +32,27 @@ _LONGEST = 200
 """Characters of a place: that of a list in itself would grow without an end."""
 MOST_VALUES = 1_000_000
 """Of a document of settings: with aliases a few lines of YAML can stand for billions."""
+_PROBLEMS_SHOWN = 10
+
+
+def read_result(
+    path: Path, kind: type[T], schema: object, name: str, more: Callable[[Any], Iterable[str]] = lambda content: ()
+) -> T:
+    """The content of a result file of this type and schema. `name` is for people. `more` finds problems
+    of a content whose types are right. Raises UsageError with what is wrong in a file that is damaged or something else."""
+    try:
+        content = orjson.loads(path.read_bytes())
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}") from e
+    except orjson.JSONDecodeError as e:
+        raise UsageError(f"{path} is damaged: {e}") from e
+    if not isinstance(content, dict) or content.get("schema") != schema:
+        raise UsageError(f"{path} is no {name} of this version (schema {schema})")
+    problems = [*misfits(content, kind, f"{path}:")] or [f"{path}: {problem}" for problem in more(content)]
+    if problems:
+        rest = [f"{path}: and {len(problems) - _PROBLEMS_SHOWN} more"] if len(problems) > _PROBLEMS_SHOWN else []
+        raise UsageError([*problems[:_PROBLEMS_SHOWN], *rest])
+    return msgspec.convert(content, kind)
 
 
 def unlike_json(content: object) -> str | None:

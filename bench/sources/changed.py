@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
@@ -16,9 +17,11 @@ from promptset.sessions.packed import pack_session
 if TYPE_CHECKING:
     from bench.sources.interface import Source
     from bench.traffic.shares import Shares
+    from promptset.audio import AudioPlan
     from promptset.images import ImagePlan
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
+    from promptset.video import VideoPlan
 
 Item = Sample | Session
 T = TypeVar("T", bound=Sample | Session)
@@ -83,19 +86,46 @@ def with_session_header(name: str, salt: str | None, size: int | None) -> Change
     return change
 
 
-IMAGES_NOTE = "requests have images: their input tokens are what the server says, and are compared with nothing"
+Part = dict[str, object]
 
 
-def with_images(plan: ImagePlan, seed: int, salt: str | None) -> Change:
-    """A prompt becomes a message of its text and images. Only the server knows their tokens."""
+def media_note(kinds: Sequence[str]) -> str:
+    """What the report says of chats with these kinds of parts."""
+    *before, last = kinds
+    what = f"{', '.join(before)} and {last}" if before else last
+    return f"requests have {what}: their input tokens are what the server says, and are compared with nothing"
+
+
+def image_parts(plan: ImagePlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
+    """The images of a request by its number."""
+    return lambda number: [{"type": "image_url", "image_url": {"url": url}} for url in plan.urls(seed, salt, number)]
+
+
+def audio_parts(plan: AudioPlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
+    """The audio clip of a request by its number."""
+
+    def parts(number: int) -> list[Part]:
+        clip, _ = plan.clip(seed, salt, number)
+        return [{"type": "input_audio", "input_audio": {"data": base64.b64encode(clip).decode(), "format": "wav"}}]
+
+    return parts
+
+
+def video_parts(plan: VideoPlan, seed: int, salt: str | None) -> Callable[[int], list[Part]]:
+    """The videos of a request by its number."""
+    return lambda number: [{"type": "video_url", "video_url": {"url": url}} for url in plan.urls(seed, salt, number)]
+
+
+def with_media(makers: Sequence[Callable[[int], list[Part]]]) -> Change:
+    """A prompt becomes a message of its text and what these make."""
 
     def change(item: Item, number: int) -> Item:
         if not isinstance(item, Sample) or item.body is not None:
             return item
         *before, last = [{"role": "user", "content": item.prompt}] if item.messages is None else item.messages
-        images = [{"type": "image_url", "image_url": {"url": url}} for url in plan.urls(seed, salt, number)]
-        content = [{"type": "text", "text": last["content"]}, *images]
-        return replace(item, prompt=None, messages=(*before, {**last, "content": content}), input_tokens=None)
+        parts = [part for make in makers for part in make(number)]
+        content = [{"type": "text", "text": last["content"]}, *parts]
+        return replace(item, prompt=None, messages=(*before, {**last, "content": content}))
 
     return change
 

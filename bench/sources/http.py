@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +36,10 @@ def content_of(value: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSpec:
-    """The settings of the requests. At most one of `body` and `template` is set; `by_time` sorts rows by their times."""
+    """The settings of the requests. At most one of `body` and `template` is set; `by_time` sorts rows by their times.
+    Requests without a method have `method`; None: that of the run."""
 
+    method: str | None = None
     path: Path | None = None
     rows: str = "auto"
     body: str | None = None
@@ -58,9 +60,16 @@ class HttpSpec:
             return self._of_template(self.template, seed, salt, first=first, step=step)
         if self.path is not None:
             rows = read_http_rows(self.path, self.rows)
-            return HttpSource(rows.samples, notes=_notes(rows, self.rows), by_time=self.by_time, first=first, step=step)
+            samples = tuple(map(self._with_method, rows.samples))
+            return HttpSource(samples, notes=_notes(rows, self.rows), by_time=self.by_time, first=first, step=step)
         body = b"" if self.body is None else content_of(self.body)
-        return HttpSource((Sample(http=HttpRequest(body)),), repeats_one=True, first=first, step=step)
+        return HttpSource((Sample(http=HttpRequest(body, self.method)),), repeats_one=True, first=first, step=step)
+
+    def _with_method(self, sample: Sample) -> Sample:
+        request = sample.http
+        if request is None or request.method is not None:
+            return sample
+        return replace(sample, http=replace(request, method=self.method))
 
     def _of_template(self, written: str, seed: int, salt: str | None, *, first: int, step: int) -> HttpSource:
         template = parse_template(content_of(written).decode())
@@ -72,7 +81,7 @@ class HttpSpec:
                 raise SpecError(f"--body-template: {{{{ {name} }}}} is a column, and {where}")
 
         def made(number: int) -> Sample:
-            return Sample(http=HttpRequest(template.body(rows[number % len(rows)], number, seed, salt)))
+            return Sample(http=HttpRequest(template.body(rows[number % len(rows)], number, seed, salt), self.method))
 
         size = len(rows) if self.path is not None and _is_fixed(template) else None
         return HttpSource((made(0),), made=made, size=size, first=first, step=step)

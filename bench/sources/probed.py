@@ -9,6 +9,7 @@ from bench.sources.changed import Changed, Item
 from bench.sources.in_order import SamplesInOrder
 from promptset.probes import Probe
 from promptset.samples import Sample
+from promptset.sessions import Session, Turn
 
 if TYPE_CHECKING:
     from bench.sources.interface import Source
@@ -33,25 +34,38 @@ def probe_sample(probe: Probe, endpoint: str, *, takes_messages: bool) -> Sample
     )
 
 
+def _alone(sample: Sample, probe: int) -> Session:
+    """A session of one turn that asks a probe, given its number in the run."""
+    *before, last = sample.messages or ()
+    turn = Turn(content=str(last["content"]), opening=tuple(before), output_tokens=sample.output_tokens)
+    return Session(id=f"probe-{probe}", turns=(turn,), tools=sample.tools, settings=sample.settings, probe=probe)
+
+
 class Probed(Changed):
-    """A source in which probes are asked, in their order, again and again. `probe_of` says which numbers are probes."""
+    """A source in which probes are asked, in their order, again and again. `probe_of` says which numbers are probes. Among
+    sessions a probe is a session of its own, of one turn."""
 
     def __init__(
         self,
-        source: Source[Sample],
+        source: Source[Item],
         samples: Sequence[Sample],
         probe_of: Callable[[int], int | None],
         *,
         first: int,
         step: int,
+        of_sessions: bool = False,
     ) -> None:
         super().__init__(source, (), first=first, step=step)
+        self._of_sessions = of_sessions
         self._samples = samples
         self._probe_of = probe_of
 
     def at(self, number: int) -> Item:
         probe = self._probe_of(number)
-        return super().at(number) if probe is None else self._samples[probe % len(self._samples)]
+        if probe is None:
+            return super().at(number)
+        sample = self._samples[probe % len(self._samples)]
+        return _alone(sample, probe) if self._of_sessions else sample
 
 
 class ProbesAlone(SamplesInOrder):

@@ -8,8 +8,8 @@ model reasons first and its reasoning is hidden, the probe asks for more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
@@ -52,17 +52,30 @@ class ProbeResult:
     options: BodyOptions
     notes: tuple[str, ...]
     record: RequestRecord
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Those that the server states of itself (server_limits.py)."""
 
 
-async def list_models(url: str, target: Target, timeout_s: float | None = None) -> list[str] | None:
-    """The ids of the models that the server lists; None where it does not."""
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """What the server lists: the ids of its models, and who owns them (`owned_by`: of some engines their name)."""
+
+    ids: tuple[str, ...]
+    owners: frozenset[str] = frozenset()
+
+
+async def list_models(url: str, target: Target, timeout_s: float | None = None) -> ModelList | None:
+    """The models that the server lists. Returns None if it lists none."""
     content = await side_requests.get(urls.models_url(url), target, timeout_s)
     try:
-        listed = [] if content is None else [model["id"] for model in orjson.loads(content)["data"]]
-        return None if content is None else [name for name in listed if isinstance(name, str)]
-    except (ValueError, TypeError, KeyError):
+        rows = (
+            [] if content is None else [(model["id"], model.get("owned_by")) for model in orjson.loads(content)["data"]]
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
         # Whatever is wrong here, the probe itself will meet it and say it better.
         return None
+    ids = tuple(name for name, _ in rows if isinstance(name, str))
+    return None if content is None else ModelList(ids, frozenset(owner for _, owner in rows if isinstance(owner, str)))
 
 
 def choose_model(asked: str | None, listed: Sequence[str] | None, *, all_named: bool) -> str | None:
@@ -114,7 +127,7 @@ async def probe(
         if (problem := _diagnose(asked, other, url, options, listed, authorized)) is not None:
             who = [f"class {classes[number]}"] if classes else []
             raise TargetError(f"{', '.join(filter(None, [*who, _named(other)]))}: {problem}")
-    if options.stream and options.ask_usage and record.output_tokens_from != "usage":
+    if options.stream and options.ask_usage and used_by(options).generates and record.output_tokens_from != "usage":
         notes.append("the server reports no usage: output tokens are counted by the client")
     return ProbeResult(options, tuple(notes), record)
 
@@ -208,13 +221,13 @@ def _diagnose(
 
 
 def _fallbacks(options: BodyOptions) -> list[tuple[str, BodyOptions]]:
-    without = []
+    without, usage_field = [], used_by(options).usage_field
     if options.stream and options.ask_usage and used_by(options).usage_on_request:
-        without.append(("stream_options", replace(options, ask_usage=False)))
+        without.append((usage_field, replace(options, ask_usage=False)))
     if options.ignore_eos:
         without.append(("ignore_eos", replace(options, ignore_eos=False)))
     if len(without) == 2:
-        without.append(("stream_options and ignore_eos", replace(options, ask_usage=False, ignore_eos=False)))
+        without.append((f"{usage_field} and ignore_eos", replace(options, ask_usage=False, ignore_eos=False)))
     return without
 
 
@@ -326,7 +339,7 @@ def diagnose(
         return (
             "the server does not stream: it answered a streaming request in one piece. Use --no-stream for E2EL alone"
         )
-    if options.stream and not TOKEN_KINDS & set(record.chunk_kind):
+    if options.stream and used_by(options).generates and not TOKEN_KINDS & set(record.chunk_kind):
         return "the server streams, but no chunk has text: TTFT cannot be measured. Does the model answer at all?"
     return None
 

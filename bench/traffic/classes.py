@@ -34,7 +34,8 @@ from promptset.whole_file import read_text
 CLASS_SETTINGS = (
     "dataset", "columns", "bad_rows", "input_tokens", "output_tokens", "batch_inputs", "prefix", "text", "repeated_text",
     "tools",
-    "images", "prompt_ids", "endpoint", "model", "cancel", "slo", "arrivals", "burstiness",
+    "images", "audio", "video", "prompt_ids", "method", "body", "body_template", "rows",
+    "endpoint", "model", "cancel", "slo", "arrivals", "burstiness",
 )  # fmt: skip
 """Settings of a run that a class may have for itself."""
 FORMER_SETTINGS = {"repeat": "repeated_text"}

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from msgspec.structs import asdict
 
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.failure import is_lost_response
-from bench.endpoints.interface import EventReader, Framing, OtherLine, ParsedReply, ReadOptions
+from bench.endpoints.interface import EventReader, Framing, OtherLine, ParsedReply, ReadOptions, ReceivedAudio
 from bench.records import Clock, Outcome, RequestRecord, StoredAnswer
 from bench.secrets import header_secrets, redactor, without_secrets_of
 from bench.transport.interface import Reading
@@ -365,6 +366,11 @@ class Exchange:
             **asdict(reply.server),
             resent_ns=self.resent_ns,
             output_tokens_doubt=reply.output_tokens_doubt,
+            media_bytes=None if request.media is None else request.media.bytes,
+            text_tokens_asked=None if request.media is None else request.media.text_tokens,
+            audio_sent_ns=None if request.audio is None else request.audio.length_ns,
+            reference=None if request.audio is None else request.audio.reference,
+            **_audio_fields(None if self._refused else reply.audio),
         )
 
     def _redacted(self, message: str) -> str:
@@ -383,7 +389,8 @@ class Exchange:
 
     @property
     def _stores_answer(self) -> bool:
-        return self.reading.store_texts or self.request.probe is not None
+        has_reference = self.request.audio is not None and self.request.audio.reference is not None
+        return self.reading.store_texts or self.request.probe is not None or has_reference
 
     def _read(self) -> ParsedReply:
         if self._reader is not None and self._parser is not None:
@@ -442,6 +449,18 @@ class Exchange:
         if self._continues and _PREVIOUS in message and not is_lost_response(body):
             return f"{message} {_STORES_NOTHING}"
         return message
+
+
+def _audio_fields(audio: ReceivedAudio | None) -> dict[str, Any]:
+    """What the record says of the audio in the reply."""
+    if audio is None:
+        return {}
+    return {
+        "audio_bytes": audio.total_bytes,
+        "audio_bytes_per_s": audio.bytes_per_s,
+        "chunk_audio_bytes": audio.chunk_bytes,
+        "play_after_ns": audio.play_after_ns,
+    }
 
 
 def _stored(reply: ParsedReply) -> StoredAnswer:

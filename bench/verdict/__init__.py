@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.verdict.bookkeeping import files, littles_law
+from bench.verdict.bookkeeping import files, imported, littles_law
 from bench.verdict.certificate import calibration
 from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
 from bench.verdict.sent_load import (
+    never_sent,
     nothing_measured,
     off_plan,
     ready_not_sent,
@@ -39,7 +40,7 @@ from bench.verdict.sent_load import (
     sent_rate,
     waited_at_cap,
 )
-from bench.verdict.server import cache_hits, errors, sent_again, server_counts, target_gone
+from bench.verdict.server import cache_hits, errors, late_ends, sent_again, server_counts, target_gone
 from bench.verdict.stamps import loop_lag, wide_stamps
 from bench.verdict.token_counts import output_tokens, tokens_doubted, usage, usage_contradicted
 
@@ -47,6 +48,7 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "nothing_measured": nothing_measured,
     "send_lateness": send_lateness,
     "ready_not_sent": ready_not_sent,
+    "never_sent": never_sent,
     "pause": pause,
     "sent_rate": sent_rate,
     "sent_dispersion": sent_dispersion,
@@ -60,8 +62,10 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "wide_stamps": wide_stamps,
     "littles_law": littles_law,
     "files": files,
+    "imported": imported,
     "errors": errors,
     "sent_again": sent_again,
+    "late_ends": late_ends,
     "target_gone": target_gone,
     "cache_hits": cache_hits,
     "server_counts": server_counts,
@@ -72,9 +76,12 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "calibration": calibration,
 }
 """Every sign, by the name that its findings carry."""
+OF_IMPORTED = ("nothing_measured", "files", "imported", "errors", "output_tokens")
+"""The signs of an imported run. The others look at our client, which sent none of its requests."""
 
 
 def judge(evidence: RunEvidence, limits: Limits) -> Verdict:
     """All findings of a run, and the worst of them."""
-    findings = tuple(finding for sign in SIGNS.values() for finding in sign(evidence, limits))
+    names = SIGNS if evidence.imported_from is None else OF_IMPORTED
+    findings = tuple(finding for name in names for finding in SIGNS[name](evidence, limits))
     return Verdict(worst(f.status for f in findings), findings)

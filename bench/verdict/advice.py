@@ -1,4 +1,4 @@
-"""What to do about each sign of a bad measurement, in a sentence. docs/troubleshooting.md says more."""
+"""What to do about each sign of a bad measurement, in a sentence; and what the reference of the site adds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ADVICE: dict[str, str] = {
     "nothing_measured": "run for longer than the warm-up plus one reply",
     "send_lateness": "free the machine, lower the rate, or use more processors (--workers auto)",
     "ready_not_sent": "free the machine; check for a suspended machine, a CPU limit or swap",
+    "never_sent": "make the prompts ahead with python -m promptset and --dataset, use shorter ones, or free the machine",
     "pause": "do not suspend the machine during a run; check swap and the CPU limit of the container",
     "sent_rate": "lower the rate or free the machine; make long prompts ahead with python -m promptset and --dataset",
     "sent_dispersion": "free the machine, lower the rate, or use more processors (--workers auto)",
@@ -24,8 +25,10 @@ ADVICE: dict[str, str] = {
     "wide_stamps": "turn off buffering in the proxy; if the server groups tokens by design, do not use ITL",
     "littles_law": "free the machine; on a quiet one, report this as a defect of Trueload",
     "files": "restore the file from a copy of the run directory, or measure again",
+    "imported": "measure with python -m bench run if you need numbers of known error",
     "errors": "read the table of errors; lower the load until nothing fails",
     "sent_again": "look in the logs of the server and the proxy for an idle timeout or a worker that restarts",
+    "late_ends": "look for what the server, or a proxy, does between the last token and the end of a reply (usage, logs)",
     "target_gone": "read the server's log (out of memory is the usual cause), and run again with a lower load",
     "cache_hits": "empty the server's cache before the run, or plan the sharing with --prefix",
     "server_counts": "keep other clients away from the server; name each replica's metrics with --server-metrics",
@@ -37,6 +40,41 @@ ADVICE: dict[str, str] = {
     "measures correctly",
 }
 """By the name of the sign, as SIGNS has it."""
+
+
+MORE: dict[str, str] = {
+    "send_lateness": "A processor sends about 2,000 requests a second.",
+    "ready_not_sent": "Throughput reads too low.",
+    "pause": "In docker, `docker run --cpus` is the limit.",
+    "sent_rate": "If a note says that requests were not made in time, write the prompts to a file first.",
+    "sent_dispersion": "Requests that were due at different times left together, because the client was busy in between.",
+    "waited_at_cap": "The latencies *from due* include the wait.",
+    "loop_lag": "The program itself takes the time stamps with `--transport httpx`, and on systems without kernel stamps.",
+    "cpu": "For long replies, leave out `--tokenizer`, which counts their tokens.",
+    "clock_drift": "Latencies are right, because each uses one clock; arrivals, requests in flight and charts over time "
+    "are off by the drift. Do not pause or move virtual machines.",
+    "workers": "The usual cause is the out-of-memory killer, or the container's memory limit.",
+    "run_queue": "Otherwise give client and server their own processors with `taskset`.",
+    "wide_stamps": "The server or a proxy sends tokens in groups (nginx: `proxy_buffering off`; speculative decoding, "
+    "`stream_interval`), or the client was too busy. TTFT, TPOT and E2EL remain exact.",
+    "errors": "[Errors and what causes them](../troubleshooting.md#errors-and-what-causes-them).",
+    "sent_again": "Limits of requests per connection, and idle timeouts shorter than the pauses between requests, do "
+    "this.",
+    "server_counts": "If the server counted fewer requests than got answers, the run reads the metrics of one replica "
+    "only. If only cached tokens or drafts disagree, trust neither hit rate.",
+    "cache_hits": "With too many hits, TTFT is too low for fresh prompts. In sessions the plan assumes an unlimited "
+    "cache: with fewer hits, the cache is too small, other load evicts the sessions, their turns reach different "
+    "replicas, or caching is off. If the server works that way, the numbers are true: raise `cache_hits_off_plan`.",
+    "output_tokens": "vLLM and SGLang support `ignore_eos`.",
+    "usage": "If the counts still differ, the server does not return all tokens as text (special tokens, hidden "
+    "reasoning) or uses another tokenizer; prompts then do not have exactly the requested length.",
+    "usage_contradicted": "For example, usage is 0 for a reply with text, or less than the number of chunks.",
+    "tokens_doubted": "The server sent no usage and its chunks hold several tokens each (it refuses `stream_options`, or "
+    "a proxy removes it); or usage contradicts how the reply ended: if it is below the limit, the context may have "
+    "been full. TTFT, E2EL and chunk gaps are right.",
+    "calibration": "The certificate names the likely cause.",
+}
+"""What the reference of the site says behind the advice, in Markdown."""
 
 
 def advice_of(verdict: Verdict) -> list[str]:

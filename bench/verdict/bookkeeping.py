@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bench.verdict.evidence import RunEvidence
-from bench.verdict.finding import Finding
+from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
 
 
 def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Two independent accounts of what was in flight, and of how many requests there were: a check of our own bookkeeping."""
+    """Two independent counts of the requests in flight, or of all requests, disagree."""
     law = evidence.summary.load.littles_law
     findings = []
     dispatched, records = law.dispatched, law.records
@@ -31,9 +31,18 @@ def littles_law(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def files(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Files that the run wrote and that are not whole any more: a sign that looks at them would be silent."""
+    """Files of the run are missing or shortened, so the signs that need them were not checked."""
     if not evidence.lost:
         return []
     lost = len(evidence.lost)
     sentence = f"{'; '.join(evidence.lost)}: the signs that need it were not checked"
     return [Finding("files", limits.files_lost.of(lost), lost, sentence)]
+
+
+def imported(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A run whose times another load tester took: nothing says how wrong they are. It has no band, and is never VALID."""
+    del limits
+    if evidence.imported_from is None:
+        return []
+    sentence = f"imported from {evidence.imported_from}: its error is unknown, since Trueload took none of its times"
+    return [Finding("imported", Status.SUSPECT, 1.0, said) for said in (sentence, *evidence.not_in_file)]

@@ -9,7 +9,7 @@ from bench.verdict.limits import Limits
 
 
 def calibration(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """What the mock's ledger says of the numbers at this load on this machine: of this run's own, or of an earlier one's."""
+    """A calibration found an error, of this run or of an earlier one at such a load on this machine."""
     found = evidence.calibration
     if isinstance(found, LedgerCalibration):
         return [*_of_ledger(found, limits), *_problems(found, "", Status.INVALID)]
@@ -114,6 +114,8 @@ _FROM_SENT = ("ttft", "ttfo", "e2el", "job")
 
 def _off_ms(row: NumberRow, network_ms: float | None) -> float:
     """The error in ms: of a speed that of its time per token; without a shared clock what lies beyond the network's least."""
+    if not row.unit:
+        return 0.0  # The latency in a ratio is judged.
     if row.unit != "ms":
         measured, true = row.measured, row.true
         return abs(1000 / measured - 1000 / true) if measured and true else 0.0

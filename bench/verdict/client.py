@@ -10,7 +10,7 @@ from bench.verdict.stamps import user_stamps
 
 
 def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A worker that stood still sent nothing and read nothing meanwhile."""
+    """The client or a worker did not run for a while, so it sent and read nothing."""
     row = evidence.summary.instrument.pause
     if row is None or row.share_of_run is None:
         return []
@@ -24,7 +24,7 @@ def pause(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A worker that has no processor time left measures itself."""
+    """A worker used nearly a whole processor, so it may be the bottleneck."""
     row = evidence.summary.instrument.cpu
     if row is None:
         return []
@@ -34,7 +34,7 @@ def cpu(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A worker that died took its share of the load with it: what is left is another load."""
+    """A worker died, and its share of the load was not sent from then on."""
     died = evidence.died
     if not died:
         return []
@@ -46,7 +46,7 @@ def workers(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A node's clock that goes astray puts what it sent into the wrong place beside what others sent."""
+    """With --cluster: a node's clock drifted, so its requests appear at the wrong time."""
     if evidence.clock_drift is None:
         return []
     drift_ms, node = evidence.clock_drift
@@ -58,7 +58,7 @@ def clock_drift(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def run_queue(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Time in which the client was ready to run and other programs had the processors, as far as it can have harmed a number.
+    """Other programs had the processor while the client was ready to run, as far as that can have harmed a number.
 
     Stamps of the client's own are late by it. Kernel stamps are not: then it harms what is sent, which has signs of its own,
     and this one says why they speak.

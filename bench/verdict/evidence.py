@@ -61,6 +61,11 @@ class RunEvidence:
     priority_remedy: str | None = None
     """How the client would get the priority that wakes it at once; None if it had it."""
 
+    imported_from: str | None = None
+    """The load tester whose result the run was imported from; None: the run is our own."""
+    not_in_file: Sequence[str] = ()
+    """What that result lacks, and what stands for it: a sentence each."""
+
     server: Server | None = None
     """What the server's own metrics say: the `server` block of the summary."""
 

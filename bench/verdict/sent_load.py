@@ -17,7 +17,7 @@ ENOUGH_SENDS = 1_000
 
 
 def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A run in which no request has ended has no number that could be good."""
+    """No request ended after the warm-up, so there are no numbers."""
     counts = evidence.summary.counts
     if counts.succeeded or counts.failed or counts.cancelled:
         return []
@@ -33,7 +33,7 @@ def nothing_measured(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Open loop: requests that left late were not the load that was asked for."""
+    """At a rate: requests left late, so the server got a different load."""
     p99 = evidence.summary.instrument.send_lateness_ms.p99
     if not evidence.open_loop or p99 is None:
         return []
@@ -49,7 +49,7 @@ def send_lateness(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Closed loop: a user whose next request waits in the client is not the load that was asked for."""
+    """At a fixed concurrency: users were ready, but the client had not sent their next request."""
     row = evidence.summary.load.ready_not_sent
     if row is None:
         return []
@@ -62,8 +62,22 @@ def ready_not_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("ready_not_sent", status, share, sentence)]
 
 
+def never_sent(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """A request that waits in the client until the sending stops has no record: the records alone look like a shorter run."""
+    row = evidence.summary.load.never_sent
+    if row is None:
+        return []
+    what = "sessions" if evidence.open_loop and evidence.summary.load.mode == "sessions" else "requests"
+    of = "of all that were due" if evidence.open_loop else "of the users' time was spent waiting for them"
+    sentence = (
+        f"{row.n:,} {what} were due and never sent, {row.share:.1%} {of}: the process that makes the prompts had not made "
+        "them when the sending stopped"
+    )
+    return [Finding("never_sent", limits.never_sent.of(row.share), row.share, sentence)]
+
+
 def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Open loop: the rate that was sent against the rate of the very plan that was drawn, never against R itself."""
+    """At a rate: the sent rate differs from the rate of the plan that was drawn."""
     findings = []
     for plan, where, _ in _plans(evidence):
         if plan.rate_difference is None or plan.span_difference_ms is None:
@@ -80,7 +94,7 @@ def sent_rate(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def sent_dispersion(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Open loop: whether bursts were made or smoothed away. Index of dispersion of the counts per 10 mean gaps."""
+    """At a rate: the sends are burstier or smoother than the plan (dispersion of the counts per 10 mean gaps)."""
     findings = []
     for plan, where, sends in _plans(evidence):
         if plan.dispersion_ratio is None:
@@ -116,7 +130,7 @@ def _first_and_bad(findings: list[Finding]) -> list[Finding]:
 
 
 def off_plan(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Was the load what its settings, and the changes while it ran, say? Of the part in which it was least so."""
+    """The load differs from what the settings and the recorded changes say; the worst part between two changes counts."""
     row = evidence.summary.load.off_plan
     if row is None:
         return []
@@ -133,7 +147,7 @@ def off_plan(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def waited_at_cap(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Open loop with a cap: where arrivals wait at it, or are dropped there, the cap set the rate and not the schedule."""
+    """At a rate: arrivals waited or were dropped at --max-concurrency, so the cap set the rate."""
     waits = evidence.summary.load.waited_at_cap
     counts = evidence.summary.counts
     arrivals = sum(counts.by_outcome.values())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bench.verdict.evidence import CacheAgainstPlan, RunEvidence
-from bench.verdict.finding import Finding
+from bench.verdict.finding import Finding, milder
 from bench.verdict.limits import Limits
 
 
 def errors(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Failed requests have no latency: a server that sheds its load looks fast."""
+    """Requests failed. They have no latency, so a server that sheds load looks fast."""
     counts = evidence.summary.counts
     return errors_of(counts.succeeded, counts.failed, counts.failed_unsent, limits)
 
@@ -32,8 +32,7 @@ def errors_of(succeeded: int, failed: int, failed_unsent: int, limits: Limits) -
 
 
 def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Second attempts after the server kept the first for a while. It may have worked on both, so that its load is not the
-    one that was asked for. A connection that was closed already costs its request a moment, and the server nothing."""
+    """Requests were sent again after the server kept them for over 10 ms: it may have worked on both attempts."""
     counts = evidence.summary.counts
     again, sent = counts.retried_late or 0, counts.sent
     if not sent:
@@ -47,8 +46,21 @@ def sent_again(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     return [Finding("sent_again", limits.sent_again.of(share), share, sentence)]
 
 
+def late_ends(evidence: RunEvidence, limits: Limits) -> list[Finding]:
+    """Replies stayed open after their last token: a user of a closed loop waits for that, and no latency contains it."""
+    row = evidence.summary.load.late_ends
+    if row is None:
+        return []
+    status = milder(limits.late_ends.of(row.share), limits.late_ends_ms.of(row.mean_ms))
+    sentence = (
+        f"the server ended its replies {row.mean_ms:,.0f} ms after their last token on average, {row.share:.1%} of the time "
+        "to that token: requests/s and requests in flight contain this time, and E2EL does not"
+    )
+    return [Finding("late_ends", status, row.share, sentence)]
+
+
 def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """A target that is gone for the rest of the run: what was measured before is not the run that was asked for."""
+    """The server stopped answering before the run ended."""
     counts = evidence.summary.counts
     gone, tried = counts.target_gone, counts.succeeded + counts.failed
     if gone is None or not tried:
@@ -60,7 +72,7 @@ def target_gone(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def cache_hits(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Prompt tokens that the server found in its cache beyond what prompts share on purpose: it had less to do than asked.
+    """The server took more prompt tokens from its prefix cache than planned, or fewer.
 
     By the server's metrics, or by what its replies say. Where each request has a plan, as in sessions, also what the cache
     did not have of it: then it is smaller than the load needs, or not what was planned was sent.
@@ -98,7 +110,7 @@ def _against_plan(cache: CacheAgainstPlan, limits: Limits) -> list[Finding]:
 
 
 def server_counts(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Requests and tokens by the server's own count against the client's: they must be the same requests."""
+    """The server's own counts of requests and tokens differ from the client's."""
     reconciled = None if evidence.server is None else evidence.server.reconciliation
     if reconciled is None:
         return []

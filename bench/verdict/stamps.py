@@ -10,7 +10,7 @@ from bench.verdict.limits import Limits
 
 
 def loop_lag(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """User stamps are late by what the loop is late; kernel stamps are not."""
+    """The event loop was late, and with it time stamps that are not the kernel's."""
     instrument = evidence.summary.instrument
     lag = instrument.loop_lag_ms
     if lag is None or lag.p99 is None or user_stamps(evidence, limits) is Status.VALID:
@@ -33,7 +33,7 @@ def user_stamps(evidence: RunEvidence, limits: Limits) -> Status:
 
 
 def wide_stamps(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Chunks that shared a read have one stamp for several: a latency that this leaves open is known within bounds only."""
+    """Several chunks shared a read, so their latencies are known only within bounds."""
     latency = evidence.summary.latency
     findings = []
     for key, stat in product(_TIMED, _OPEN_STATS):

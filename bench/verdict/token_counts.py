@@ -8,7 +8,7 @@ from bench.verdict.limits import Limits
 
 
 def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Where lengths were asked for exactly, other lengths are another load."""
+    """Exact lengths were requested, and some replies were shorter or longer."""
     share = evidence.summary.tokens.asked_against_got.output.share
     if not evidence.exact_lengths or share is None:
         return []
@@ -17,7 +17,7 @@ def output_tokens(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """The server's token counts against our own count of the text.
+    """The server's usage differs from Trueload's count of the text.
 
     Where the counts of the prompts agree, the tokenizer is the server's. A reply's text may still make another number of
     tokens than the server generated: a model does not always choose the tokens that its text would be cut into. Then only
@@ -42,7 +42,7 @@ def usage(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def usage_contradicted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Token counts that cannot be true. They are not used, but a server that sends them may be wrong elsewhere too."""
+    """The server's usage cannot be true; it was not used for these replies."""
     row = evidence.summary.tokens.contradicted
     if row.share is None:
         return []
@@ -54,7 +54,7 @@ def usage_contradicted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
 
 
 def tokens_doubted(evidence: RunEvidence, limits: Limits) -> list[Finding]:
-    """Token counts that the replies themselves make doubtful, where nothing better is known."""
+    """The output tokens of some replies may be wrong, and there is no better count."""
     row = evidence.summary.tokens.doubted
     if row.share is None:
         return []

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from bench.workload.stock import Stock
+from promptset.media import media_bytes
 
 if TYPE_CHECKING:
     from promptset.answers import Answer
@@ -42,6 +43,22 @@ class InputBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class SentAudio:
+    """What is known of the audio clip in a request: its length in ns, and the right transcript."""
+
+    length_ns: int | None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentMedia:
+    """What is known of the images, audio and video in a chat: their bytes before Base64, and the tokens of its text."""
+
+    bytes: int
+    text_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where a request goes that does not go where its run goes: to another endpoint (None: the run's), with headers besides
     the run's. Requests of equal routes share what a transport makes of one."""
@@ -61,19 +78,19 @@ class TurnPlace:
     """The planned place of a request in its session. Its record has all of it.
 
     `number`: the session's number in the run; each replay of a file's session has its own. Turns, jobs and the steps of a job
-    are numbered from 0. `turns` counts the whole session, `job_steps` the whole job. `pause_ns`: from the end of the last
-    turn that it waited for until its start. `after`: the turns that it waited for, if they are not just the turn before it.
-    `cached_tokens`: the tokens of its prompt that an endless prefix cache holds by then. `turns_before`: if the session began
-    in its middle, how many of its turns came before and were never sent; `job_cut`: some of them belong to this request's
-    job.
+    are numbered from 0. `turns` counts the whole session, `job_steps` the whole job. A probe is no job. `pause_ns`: from the
+    end of the last turn that it waited for until its start. `after`: the turns that it waited for, if they are not just the
+    turn before it. `cached_tokens`: the tokens of its prompt that an endless prefix cache holds by then. `turns_before`: if
+    the session began in its middle, how many of its turns came before and were never sent; `job_cut`: some of them belong to
+    this request's job.
     """
 
     number: int
     turn: int
     turns: int
-    job: int
-    job_step: int
-    job_steps: int
+    job: int | None
+    job_step: int | None
+    job_steps: int | None
     agent: str | None = None
     pause_ns: int = 0
     pause: Pause | None = None
@@ -134,6 +151,10 @@ class Request:
     output_tokens_asked: int | None
     batch: InputBatch | None = None
     """None if the reply is generated text."""
+    audio: SentAudio | None = None
+    """None if the request has no audio clip."""
+    media: SentMedia | None = None
+    """None of a request of text alone."""
     route: Route | None = None
     model: str | None = None
     cancel_after_ns: int | None = None
@@ -165,6 +186,7 @@ class Encoded:
     model: str | None = None
     url_model: str | None = None
     """The model, if the URL names it."""
+    audio: SentAudio | None = None
 
 
 _DRAFT = struct.Struct("!iiqqBqqq")
@@ -185,10 +207,15 @@ class RequestDraft:
     batch: InputBatch | None = None
     route: Route | None = None
     model: str | None = None
+    audio: SentAudio | None = None
+    media: SentMedia | None = None
 
     def pack(self) -> bytes:
         session = None if self.session is None else self.session.encode()
-        own = b"" if self.route is None and self.model is None else orjson.dumps((self.route, self.model))
+        owned = [self.route, self.model, self.audio, self.media]
+        while owned and owned[-1] is None:
+            owned.pop()
+        own = orjson.dumps(owned) if owned else b""
         head = _DRAFT.pack(
             -1 if session is None else len(session),
             len(own),
@@ -204,7 +231,7 @@ class RequestDraft:
         session_bytes, own_bytes, input_tokens, output_tokens, stream, *batch = _DRAFT.unpack_from(packed)
         own_at = _DRAFT.size + max(0, session_bytes)
         body_at = own_at + own_bytes
-        route, model = _unpack_own(packed[own_at:body_at]) if own_bytes else (None, None)
+        route, model, audio, media = _unpack_own(packed[own_at:body_at]) if own_bytes else (None, None, None, None)
         return cls(
             body=packed[body_at:],
             stream=bool(stream),
@@ -214,6 +241,8 @@ class RequestDraft:
             batch=_unpacked(*batch),
             route=route,
             model=model,
+            audio=audio,
+            media=media,
         )
 
 
@@ -227,11 +256,16 @@ def _unpacked(inputs: int, entries: int, dimensions: int) -> InputBatch | None:
     return None if inputs < 0 else InputBatch(inputs, entries, None if dimensions < 0 else dimensions)
 
 
-def _unpack_own(packed: bytes) -> tuple[Route | None, str | None]:
-    route, model = orjson.loads(packed)
+def _unpack_own(packed: bytes) -> tuple[Route | None, str | None, SentAudio | None, SentMedia | None]:
+    route, model, audio, media = (*orjson.loads(packed), None, None, None)[:4]
     if route is not None:
         route = Route(**{**route, "headers": tuple((name, value) for name, value in route["headers"])})
-    return route, model
+    return (
+        route,
+        model,
+        None if audio is None else SentAudio(**audio),
+        None if media is None else SentMedia(**media),
+    )
 
 
 def route_of(sample: Sample, model: str | None = None) -> Route | None:
@@ -245,17 +279,21 @@ def route_of(sample: Sample, model: str | None = None) -> Route | None:
 
 
 def draft_of(sample: Sample, encode: Callable[[Sample], Encoded]) -> RequestDraft:
-    """The request of a sample."""
+    """The request of a sample. Only the server knows the input tokens of one with images, audio or video."""
     encoded = encode(sample)
+    size = media_bytes(sample.messages if sample.body is None else sample.body.get("messages"))
+    media = None if size is None else SentMedia(size, sample.input_tokens)
     return RequestDraft(
         encoded.body,
         encoded.stream,
-        sample.input_tokens,
+        sample.input_tokens if media is None else None,
         encoded.output_tokens_asked,
         sample.session,
         encoded.batch,
         route_of(sample, encoded.url_model),
         encoded.model,
+        encoded.audio,
+        media,
     )
 
 
@@ -310,6 +348,8 @@ class Supply:
             batch=draft.batch,
             route=draft.route,
             model=draft.model,
+            audio=draft.audio,
+            media=draft.media,
             cancel_after_ns=None if self._cancel is None or probe is not None else self._cancel(index),
             traffic_class=None if self._class_of is None or probe is not None else self._class_of(index),
             probe=probe,

@@ -51,7 +51,8 @@ class Stock(Generic[T]):
         self._ahead: deque[T] = deque()
         self._feed: Feed | None = None
         self._room = (0, 0)
-        self._callers: deque[Callable[[], None]] = deque()
+        self._callers: deque[tuple[int, Callable[[], None]]] = deque()
+        """With the instant since which each is due."""
         self.requests = self.bytes = 0
         """Of all that is here."""
         self.made = 0
@@ -111,7 +112,7 @@ class Stock(Generic[T]):
         self.bytes += size
         self._ahead.append(thing)
         if self._callers:
-            self._callers.popleft()()
+            self._callers.popleft()[1]()
 
     @property
     def must_wait(self) -> bool:
@@ -123,12 +124,18 @@ class Stock(Generic[T]):
         """Whether something is due that is not here."""
         return bool(self._callers)
 
-    def when_made(self, call: Callable[[], None]) -> None:
-        """Call this as soon as the feed has made one, instead of blocking in `take`. Calls are served in order, one each."""
+    @property
+    def due_since_ns(self) -> list[int]:
+        """Since when each of the things is due that is not here."""
+        return [since_ns for since_ns, _ in self._callers]
+
+    def when_made(self, due_ns: int, call: Callable[[], None]) -> None:
+        """Call this as soon as the feed has made one, instead of blocking in `take`. Calls are served in order, one each.
+        `due_ns`: the instant at which it was due."""
         if self._feed is None:
             raise RuntimeError("nothing makes more")
         self.late += 1
-        self._callers.append(call)
+        self._callers.append((due_ns, call))
         self._feed.needed()
 
     def take(self) -> T:

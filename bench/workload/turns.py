@@ -111,6 +111,7 @@ class Conversation:
                 model=session.model,
                 headers=session.headers,
                 priority=session.priority,
+                settings=session.settings,
             )
         )
 
@@ -179,7 +180,8 @@ class Conversation:
             output_tokens_asked=encoded.output_tokens_asked,
             route=self._route,
             model=encoded.model,
-            cancel_after_ns=cancel_after_ns,
+            cancel_after_ns=None if self._session.probe is not None else cancel_after_ns,
+            probe=self._session.probe,
             continuation=self._continuation(turn),
             on_answer=partial(self._heard.__setitem__, turn) if self._real else None,
         )
@@ -187,13 +189,14 @@ class Conversation:
     def _place(self, number: int) -> TurnPlace:
         turn, node = self._session.turns[number], self._session.nodes[number]
         just_before = node.after == ((number - 1,) if number else ())
+        is_job = self._session.probe is None
         return TurnPlace(
             number=self._number,
             turn=number,
             turns=len(self._session.turns),
-            job=node.job,
-            job_step=node.step,
-            job_steps=node.steps,
+            job=node.job if is_job else None,
+            job_step=node.step if is_job else None,
+            job_steps=node.steps if is_job else None,
             agent=turn.agent,
             pause_ns=self.pauses_ns[number],
             pause=node.pause,

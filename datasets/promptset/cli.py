@@ -213,10 +213,25 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return parser
 
 
+_OTHER_NAMES = {
+    "--isl": "--input-tokens",
+    "--osl": "--output-tokens",
+    "--num-prompts": "--count",
+    "--requests": "--count",
+    "--dataset": "--from",
+    "--output": "--out",
+    "--arrivals": "--gaps",
+}
+"""Words of other tools and commands, and the flag of the same meaning."""
+
+
 def _unknown_problems(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]:
     known = [name for action in parser._actions for name in action.option_strings]
     problems = []
-    for argument in unknown:
-        close = get_close_matches(argument.partition("=")[0], known, n=1)
+    for before, argument in zip([None, *unknown], unknown, strict=False):
+        if before is not None and before.startswith("-") and not argument.startswith("-"):
+            continue  # Most likely the value of the unknown flag, and not a second problem.
+        name = argument.partition("=")[0]
+        close = [_OTHER_NAMES[name]] if name in _OTHER_NAMES else get_close_matches(name, known, n=1)
         problems.append(f"unknown argument {argument}" + (f": did you mean {close[0]}?" if close else ""))
     return problems

@@ -98,11 +98,14 @@ def _why_offline() -> str | None:
     """Why the hub cannot answer; None if it may."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else why_unreachable(constants.ENDPOINT)
+
+
+def why_unreachable(endpoint: str) -> str | None:
+    """Why no connection to the host of a URL can be made. Returns None if one can, or if a proxy decides."""
     if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         return None  # the proxy decides; a direct look would be refused
-    hub = urlsplit(constants.ENDPOINT)
+    hub = urlsplit(endpoint)
     port = hub.port or (80 if hub.scheme == "http" else 443)
     try:
         socket.create_connection((hub.hostname or "", port), timeout=_LOOK_TIMEOUT_S).close()

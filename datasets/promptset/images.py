@@ -43,23 +43,26 @@ class ImagePlan:
         for place in range(int(self.n.sample(chance))):
             width = int(self.width.sample(chance))
             height = width if self.height is None else int(self.height.sample(chance))
-            found.append(_data_url(self._image(seed, salt, number, place, width, height), self.format))
+            image = soft_image(repr((seed, salt, "image", number, place)), width, height, self.format)
+            found.append(data_url(image, f"image/{self.format}"))
         return found
 
-    def _image(self, seed: int, salt: str | None, number: int, place: int, width: int, height: int) -> bytes:
-        from PIL import Image
 
-        small = (width // _GRAIN + 2, height // _GRAIN + 2)
-        key = repr((seed, salt, "image", number, place)).encode()
-        colours = shake_256(key).digest(3 * small[0] * small[1])
-        image = Image.frombytes("RGB", small, colours).resize((width, height), Image.Resampling.BICUBIC)
-        out = io.BytesIO()
-        image.save(out, self.format)
-        return out.getvalue()
+def soft_image(key: str, width: int, height: int, kind: str) -> bytes:
+    """An image file of soft random colours, drawn by this key."""
+    from PIL import Image
+
+    small = (width // _GRAIN + 2, height // _GRAIN + 2)
+    colours = shake_256(key.encode()).digest(3 * small[0] * small[1])
+    image = Image.frombytes("RGB", small, colours).resize((width, height), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, kind)
+    return out.getvalue()
 
 
-def _data_url(image: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+def data_url(content: bytes, media_type: str) -> str:
+    """A file as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
 
 
 def parse(text: str) -> ImagePlan:
@@ -94,13 +97,3 @@ def parse(text: str) -> ImagePlan:
     if find_spec("PIL") is None:
         raise SpecError("images need the package Pillow: pip install pillow")
     return ImagePlan(drawn["n"], drawn["width"], drawn.get("height"), kind)
-
-
-def has_images(messages: object) -> bool:
-    """Whether messages hold an image: its tokens are for the server to count."""
-    for message in messages if isinstance(messages, list | tuple) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and part.get("type") in ("image_url", "input_image", "image"):
-                return True
-    return False

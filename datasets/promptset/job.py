@@ -95,7 +95,8 @@ def _check_distributions(
         _read_or_note("--prefix", parse_prefix, problems, asked["prefix"])
     if options.columns is not None:
         _read_or_note("--columns", parse_columns, problems, options.columns)
-    style = f"--text {options.text} --repeated-text {options.repeat}:"
+    repeated = "" if options.repeat == "0" else f" --repeated-text {options.repeat}"
+    style = f"--text {options.text}{repeated}:"
     _read_or_note(style, parse_style, problems, options.text, options.repeat)
     return gaps
 

@@ -23,10 +23,21 @@ class HttpRequest:
     path: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A clip to transcribe. `name` tells the server its format (`clip.wav`), `length_ns` is None if it is not known."""
+
+    data: bytes = field(repr=False)
+    name: str
+    length_ns: int | None
+    reference: str | None = None
+    """The right transcript, if it is known."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The content of one request: exactly one of `prompt`, `messages`, `texts`, `body` and `http` is set. A count of None is
-    unknown."""
+    """The content of one request: exactly one of `prompt`, `messages`, `texts`, `audio`, `body` and `http` is set. A count of
+    None is unknown."""
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = None
@@ -35,6 +46,7 @@ class Sample:
     texts: tuple[str, ...] | None = None
     """Texts to embed; with a `query`, documents to rank by it."""
     query: str | None = None
+    audio: Audio | None = None
     body: dict[str, Any] | None = None
     """A full request body, to be sent unchanged."""
     http: HttpRequest | None = None
@@ -42,7 +54,8 @@ class Sample:
     prompt_ids: tuple[int, ...] | None = None
     """The ids of the prompt, where they are sent in place of its text."""
     input_tokens: int | None = None
-    """Tokens of the prompt, of the rendered messages, or of the texts and the query, as the tokenizer counts them."""
+    """Tokens of the prompt, of the rendered messages, or of the texts and the query, as the tokenizer counts them. For
+    messages with images, audio or video: of their text alone."""
     output_tokens: int | None = None
     """Tokens to ask for in the answer."""
     session: str | None = None

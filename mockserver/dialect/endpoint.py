@@ -41,5 +41,7 @@ class Endpoint:
     reads_body: bool = True
     """Whether a request has a body of JSON. Others may hold anything, and the ledger says when the first byte of their
     response was written, in place of its chunks."""
+    decode: Callable[[Request, bytes], dict[str, Any]] | None = None
+    """Reads a body that is not JSON as fields. Raises Refusal (400)."""
     refused: Callable[[Refusal], Refusal] = _as_it_is
     """A refusal in the words of this dialect."""

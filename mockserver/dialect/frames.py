@@ -82,8 +82,8 @@ class Event(NamedTuple):
 
     @property
     def carries(self) -> bool:
-        """Whether it carries tokens of text, reasoning or a tool call."""
-        return self.kind in "ctf"
+        """Whether it carries tokens of text, reasoning or a tool call, an image, or audio."""
+        return self.kind in "ctfia"
 
 
 class Piece(NamedTuple):
@@ -108,6 +108,7 @@ class Piece(NamedTuple):
     """Of its tokens, if the request wants them. Text alone has them."""
     end: FinishReason | None = None
     """On the last piece of a choice, unless the finish reason comes in its own event."""
+    tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)

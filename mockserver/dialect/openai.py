@@ -34,6 +34,11 @@ def parse_body(body: bytes, *models: str) -> dict[str, Any]:
         refuse(f"The request body is not valid JSON: {e}")
     if not isinstance(row, dict):
         refuse("The request body must be a JSON object.")
+    return with_model(row, *models)
+
+
+def with_model(row: dict[str, Any], *models: str) -> dict[str, Any]:
+    """The fields of a request. Raises Refusal (404) if they name another model than these."""
     asked = row.get("model")
     if asked is not None and asked not in models:
         named = ", ".join(f"`{model}`" for model in models)

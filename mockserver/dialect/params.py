@@ -25,6 +25,15 @@ class DocumentFormat:
 
 
 @dataclass(frozen=True, slots=True)
+class Speech:
+    """The sound that a request asks for: its format, and whether it comes in events or as bytes of the type `media`."""
+
+    kind: str
+    events: bool
+    media: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RequestParams:
     """The fields of a request body that matter to the mock."""
 
@@ -39,6 +48,12 @@ class RequestParams:
     """Chat: the tools that the model may call, in OpenAI's chat format. They are part of the prompt."""
     prompt: str | list[int] | None = None
     """Completions: text or token ids."""
+    audio_ns: int | None = None
+    """Transcriptions: the length of the audio."""
+    speech: Speech | None = None
+    """None: the reply is text."""
+    images: int | None = None
+    """Image generation: the images of the reply."""
     stop: tuple[str, ...] = ()
     """Texts that end the reply when they appear in it."""
     keep_stop: bool = False

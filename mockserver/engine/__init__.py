@@ -36,6 +36,7 @@ def _batching(config: MockConfig) -> Engine:
         prefix_caching=config.prefix_caching,
         drafts=config.num_speculative_tokens,
         by_priority=config.scheduling_policy == "priority",
+        seed=config.seed,
     )
 
 

@@ -16,6 +16,8 @@ Rules:
 - One that comes to an idle engine wakes it: the step begins that much later, with all that is in the queue by then.
 - What the plan of a request holds (a stall) comes on top: the engine is done with the token, the client gets it later.
 
+- Steps that vary (steps/variation.py) take longer or shorter than their cost, by draws in the order of the steps.
+
 Speculative decoding: a decode computes one token and `drafts` drafts, and gives as many as the plan says were accepted.
 """
 
@@ -31,7 +33,9 @@ from mockserver.engine.interface import EngineReport, EngineRequest, EngineState
 from mockserver.engine.kv import BlockPool
 from mockserver.engine.sequence import LiveSequence
 from mockserver.engine.work import DraftCounts, Work
+from mockserver.rng import stream
 from mockserver.step_cost import BLOCK_TOKENS, StepCost
+from mockserver.steps.variation import StepDraws
 
 
 class BatchingEngine:
@@ -40,13 +44,20 @@ class BatchingEngine:
     needs_input_tokens = True
 
     def __init__(
-        self, cost: StepCost, *, prefix_caching: bool = True, drafts: int = 0, by_priority: bool = False
+        self,
+        cost: StepCost,
+        *,
+        prefix_caching: bool = True,
+        drafts: int = 0,
+        by_priority: bool = False,
+        seed: int = 0,
     ) -> None:
         """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode. `by_priority`: requests
-        are served in the order of their priorities, else in that of their arrival."""
+        are served in the order of their priorities, else in that of their arrival. `seed` is for steps that vary."""
         self._by_priority = by_priority
         self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
         self._cost = cost
+        self._draws = None if cost.variation is None else StepDraws(cost.variation, stream(seed, "steps", 0))
         self._drafts = drafts
         self._draft_counts = DraftCounts(drafts)
         self._pool = BlockPool(cost.kv_blocks, prefix_caching)
@@ -186,6 +197,11 @@ class BatchingEngine:
                 break
             if not sequence.blocks:
                 continue  # It was preempted for one before it.
+            if sequence.one_more and not self._drafts:
+                # Nearly every token of a long run: a decode whose block has room, and none that can be found by its hash.
+                batch[sequence] = 1
+                budget -= 1
+                continue
             wanted = sequence.tokens - sequence.computed
             if not sequence.prefilling:
                 wanted += min(self._drafts, sequence.target - sequence.generated - 1)
@@ -209,7 +225,8 @@ class BatchingEngine:
                 decode += tokens
                 context += sequence.computed + tokens
         self._began_ns = start_ns
-        self._end_ns = start_ns + self._cost.step_ns(prefill, decode, context)
+        step_ns = self._cost.step_ns(prefill, decode, context)
+        self._end_ns = start_ns + (step_ns if self._draws is None else self._draws.ns(step_ns, decode))
         self._iterations[prefill + decode] += 1
 
     def _queue(self, sequence: LiveSequence) -> None:
@@ -300,9 +317,10 @@ class BatchingEngine:
             else:
                 given = sequence.give(end_ns, tokens)
                 sequence.computed += given
-                # Of what was computed and what was given, one token each is no draft.
-                for counts in (sequence.drafts, self._draft_counts):
-                    counts.observe(tokens - 1, given - 1)
+                if self._drafts:
+                    # Of what was computed and what was given, one token each is no draft.
+                    for counts in (sequence.drafts, self._draft_counts):
+                        counts.observe(tokens - 1, given - 1)
             if sequence.generated >= sequence.target:
                 sequence.over = self._some_over = True
             if sequence.extra_ns is None:

@@ -13,7 +13,7 @@ and, with k = 0 and therefore S = O, TPOT(N) = T(N) = b0 + N (b1 I / O + b2):
     half of the ceiling at N = b0 S / (b1 I + b2 (1 + k) S)
 
 With a decode table D (step_cost.py), T(N) has D(N (1 + k)) in place of N b2 (1 + k); the ceiling has the b2 with which the
-table goes on, and half of it is looked for.
+table goes on, and half of it is looked for. Where steps vary (steps/variation.py), T(N) is their mean.
 
 What it leaves out: a0, a1 and w0, the wait for a step to end, and that a prefill gives the first token without a decode.
 Simulated, throughput is within 1% of it for N = 1..256. The gaps between the tokens of a request hold the prefills of
@@ -67,14 +67,18 @@ class ClosedForm:
     @property
     def max_requests_per_s(self) -> float:
         """X_max."""
-        return US_PER_S / self.user_us if self.user_us else math.inf
+        if not self.user_us:
+            return math.inf
+        # In the limit steps are as long as you like, and only what is in proportion to them still counts.
+        share = self.cost.expected_us(1e12, 1e9) / 1e12
+        return US_PER_S / (self.user_us * share)
 
     @property
     def half_load_users(self) -> float:
         """N at which the throughput is half of X_max."""
         if not self.user_us:
             return math.inf
-        if not self.cost.decode:
+        if not self.cost.decode and self.cost.variation is None:
             return self.cost.b0 * self.steps / self.user_us
         half, most = self.max_requests_per_s / 2, 1.0
         while self.requests_per_s(most) < half:
@@ -87,7 +91,9 @@ class ClosedForm:
 
     def step_us(self, users: float) -> float:
         """T(N)."""
-        return self.cost.b0 + users * self.alone_us / self.steps + self.cost.decode_us(users * self.decoded)
+        decodes = users * self.decoded
+        us = self.cost.b0 + users * self.alone_us / self.steps + self.cost.decode_us(decodes)
+        return self.cost.expected_us(us, decodes)
 
     def tpot_us(self, users: int) -> float:
         """Time per output token over the whole life of a request: T(N) S / O."""

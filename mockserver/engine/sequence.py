@@ -7,6 +7,7 @@ from itertools import accumulate
 
 from mockserver.engine.interface import EngineRequest
 from mockserver.engine.work import DraftCounts, Work
+from mockserver.step_cost import BLOCK_TOKENS
 
 
 class LiveSequence:
@@ -79,6 +80,16 @@ class LiveSequence:
     def tokens(self) -> int:
         """Prompt and what was generated: all that must be computed for the next token."""
         return self.prompt + self.generated
+
+    @property
+    def one_more(self) -> bool:
+        """Whether it decodes, its last block has room for a token, and no block becomes full that others may find."""
+        after = self.computed + 1
+        return (
+            not self.prefilling
+            and after <= len(self.blocks) * BLOCK_TOKENS
+            and (self.remembered >= len(self.chain) or after // BLOCK_TOKENS <= self.remembered)
+        )
 
     def give(self, at_ns: int, most: int) -> int:
         """The tokens of a step that ends now, at most so many."""

@@ -78,7 +78,7 @@ def parse_rule(spec: str) -> Rule:
         key, equals, text = part.partition("=")
         try:
             if not equals:
-                problems.append(f"{part!r} is not key=value")
+                problems.append(f"{part!r} is not key=value, such as rate=0.1")
             elif key in _SELECTORS:
                 field, read = _SELECTORS[key]
                 selectors[field] = read(text)

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from mockserver.dialect import openai, refusals
 from mockserver.dialect.body import MAX_BODY_FLAG, read_body
-from mockserver.dialect.images import without_images
+from mockserver.dialect.media import MediaCosts, without_media
 from mockserver.dialect.messages import refused, require_either_key
 from mockserver.dialect.messages_request import parse_prompt
 from mockserver.dialect.refusals import Refusal
@@ -68,7 +68,8 @@ async def _count_messages(request: Request) -> Response:
     prompt = parse_prompt(row)
     text = _rendered(worker.tokenizer, prompt.messages or [], prompt.tools)
     await worker.check_length(text)
-    shown = without_images(prompt.messages or [])[1] * worker.config.image_tokens
+    config = worker.config
+    shown = MediaCosts(config.image_tokens, config.audio_tokens, config.video_tokens).of(prompt.messages or [])
     tokens = shown + await worker.in_thread(lambda: worker.tokenizer.count_plain([text])[0])
     return _json({"input_tokens": tokens, "context_management": {"original_input_tokens": tokens}})
 
@@ -115,6 +116,6 @@ def _rendered(
 ) -> str:
     """Messages in the chat template. Raises Refusal (400)."""
     try:
-        return tokenizer.render_chat(without_images(messages)[0], tools, add_generation_prompt=generation)
+        return tokenizer.render_chat(without_media(messages), tools, add_generation_prompt=generation)
     except SpecError as e:
         refusals.refuse(str(e), "messages")

@@ -19,6 +19,11 @@ class Arrival:
     """1 for the first request with this id, 2 for the next."""
     key: StreamKey
 
+    @property
+    def own_key(self) -> StreamKey:
+        """A key that no request of another run has: the whole id, where there is one."""
+        return self.key if self.id is None else self.id
+
 
 class Arrivals:
     """Identifies requests, and counts how those of this process were identified."""

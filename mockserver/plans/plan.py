@@ -212,11 +212,22 @@ def draw_plan(
 
 
 def draw_faults(
-    rules: tuple[Rule, ...], seed: int, key: StreamKey, attempt: int, facts: ArrivalFacts
+    rules: tuple[Rule, ...],
+    seed: int,
+    key: StreamKey,
+    attempt: int,
+    facts: ArrivalFacts,
+    own_key: StreamKey | None = None,
 ) -> tuple[Fault, ...]:
     """The faults that hit a request.
 
     Rules with a rate draw again for each attempt, so a client that retries after a 429 gets through. The rest of a plan
-    is the same for every attempt.
+    is the same for every attempt. Wrong answers are drawn by `own_key` (`Arrival.own_key`; None: the key): runs that ask the
+    same probes at the same indexes must not meet the same draws, since two runs of a real server differ by chance.
     """
-    return choose(rules, facts, lambda rule: rng.stream(seed, f"fault:{rule}:{attempt}", key).random())
+
+    def chance(number: int) -> float:
+        by = own_key if own_key is not None and rules[number].fault.kind.group == "answer" else key
+        return rng.stream(seed, f"fault:{number}:{attempt}", by).random()
+
+    return choose(rules, facts, chance)

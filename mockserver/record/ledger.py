@@ -1,24 +1,5 @@
 """The ledger: one line of JSON per request, written when its response has ended.
 
-The fields (times are in ns of CLOCK_MONOTONIC on this machine; None means "did not happen"):
-
-- A *chunk* is one SSE event with data, `[DONE]` included. `write_ns[i]` is stamped immediately before the last byte of
-  chunk i is handed to the kernel; `chunk_kind[i]` is one letter: r role, c content, t reasoning, f tool call, u usage alone,
-  o other (an error object, broken JSON, a finish reason alone, an empty delta, `[DONE]`).
-- `chunk_tokens[i]` is 0 for a chunk without text. If a stop string ended the reply, its last chunk also has the tokens
-  whose text was never sent. A whole reply has no chunks.
-- `blocked` lists the chunks that waited in our buffer because the client read too slowly. Their stamps are too early.
-- `first_ns`, of a response of /any alone, is stamped immediately before its head is handed to the kernel. It has no chunks.
-- `end_ns` is stamped immediately before the last bytes of the response (of a whole reply: before its only write). For a
-  cut response it is the time when the mock cut it or noticed the cut.
-- `fault` lists the faults that struck, `planned.fault` those that were planned, joined by `+`.
-- `status` is null if no head was sent (`no_headers`, or the `reset` of a whole reply).
-- `engine.cut` says why a response ended early without a fault: `client_closed` or `shutdown`.
-- `engine.previous` says of a request that continues a stored response whether that was `found` or `lost`.
-- A reply of several choices also has `chunk_choice[i]`, null for a chunk of the whole reply, and `planned.choices`; `planned`
-  itself is the first choice.
-- `bytes_in` and `bytes_out` count bodies, without HTTP framing.
-
 Lines wait in memory for some ms, so JSON and the disk never come between two chunks of a stream.
 """
 
@@ -26,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +17,58 @@ from mockserver.clock import now_ns
 from mockserver.faults import names
 from mockserver.plans.plan import Plan
 from mockserver.record.ledger_file import RETRY_S, LedgerFile
+
+FIELDS: Mapping[str, str] = {
+    "id": "The header `x-request-id`, or null.",
+    "index": "The number at the end of the id.",
+    "attempt": "1 for the first request with this id.",
+    "received_ns": "The kernel's receive stamp of the request's last byte; without one, the time of the read.",
+    "handled_ns": "When the handler started.",
+    "planned": "The plan: `ttft_ns`, `gaps_ns[]` (one per token after the first), `output_tokens`, `fault`; and `choices[]` "
+    "of a reply with several.",
+    "write_ns": "For each chunk, a stamp immediately before its last byte was handed to the kernel. A chunk is one SSE event "
+    "with data, `[DONE]` included; a reply that is not streamed has no chunks.",
+    "chunk_tokens": "Tokens of each chunk. If a stop string ended the reply, the last one includes tokens whose text was "
+    "never sent.",
+    "chunk_kind": "One letter for each chunk: r role, c content, t reasoning, f tool call, i image, a audio, u usage alone, "
+    "o other (`[DONE]`, an error, broken JSON, a finish reason alone, an empty delta).",
+    "blocked": "Chunks that waited in a buffer because the client read too slowly; their stamps are too early.",
+    "end_ns": "Immediately before the last bytes left, or when the response was cut or its end was noticed.",
+    "input_tokens": "Tokens of the prompt, with the chat template; null for a refusal.",
+    "inputs": "Texts embedded, pairs scored, or images made; null for generated text.",
+    "status": "The HTTP status; null if no head was sent.",
+    "fault": "The faults that struck, joined by `+`. Those that were planned are in `planned.fault`.",
+    "bytes_in": "The body of the request, without HTTP framing.",
+    "bytes_out": "The body of the response, without HTTP framing.",
+    "engine": "What the engine did: see the next table.",
+    "first_ns": "`/any` alone: immediately before the head left.",
+    "audio_in_ns": "Transcriptions alone: the length of the clip.",
+    "audio_out_bytes": "Speech alone: the bytes of audio in each chunk, which `write_ns` says the times of.",
+    "audio_bytes_per_s": "Speech alone: how many of them play for a second.",
+    "chunk_choice": "Of a reply with several choices: the choice of each chunk; null for a chunk of the whole reply.",
+}
+"""The keys of a line. Times are in ns of CLOCK_MONOTONIC on this machine; null means that it did not happen."""
+
+ENGINE_FIELDS: Mapping[str, str] = {
+    "queue_ns": "Time in the queue.",
+    "steps": "Steps of the engine.",
+    "frontend_ns": "Engine `batching`: from the arrival to the queue.",
+    "prefill_ns": "Engine `batching`: from the first step to the first token.",
+    "decode_ns": "Engine `batching`: from the first token to the last.",
+    "cached_tokens": "Engine `batching`: hits of the prefix cache.",
+    "preemptions": "Engine `batching`: how often the request was preempted.",
+    "late_ns": "Engine `batching`: a bound of how late the model admitted the request.",
+    "priority": "Engine `batching`: the priority of the request.",
+    "draft_steps": "Speculative decoding: steps that verified drafts.",
+    "draft_tokens": "Speculative decoding: drafts.",
+    "accepted_tokens": "Speculative decoding: accepted drafts.",
+    "probe": "The kind of probe that the request asks.",
+    "model": "The requested name, if it is not the first of `--model`.",
+    "previous": "`found` or `lost`, of a request that continues a stored response.",
+    "config": "The version of the configuration, unless it is 0.",
+    "cut": "`client_closed` or `shutdown`, if the response ended early without a fault.",
+}
+"""The keys of `engine`; each is there if it applies."""
 
 FLUSH_S = 0.02
 """How long a line can wait before it is written."""
@@ -47,7 +80,7 @@ _QUEUE = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """One request as it happened. The module docstring explains the fields."""
+    """One request as it happened. FIELDS and ENGINE_FIELDS explain the line."""
 
     id: str | None
     index: int | None
@@ -65,7 +98,7 @@ class LedgerEntry:
     output_tokens: int
     """For the metrics. The line has them chunk by chunk."""
     inputs: int | None = None
-    """Texts that were embedded, or pairs that were scored; None where text is generated."""
+    """Texts that were embedded, pairs that were scored, or images that were made; None where text is generated."""
     finished: str
     """For the metrics: stop, length, abort or error."""
     status: int | None
@@ -74,6 +107,9 @@ class LedgerEntry:
     bytes_out: int
     engine: dict[str, Any]
     first_ns: int | None = None
+    audio_in_ns: int | None = None
+    audio_out_bytes: list[int] | None = None
+    audio_bytes_per_s: int | None = None
     chunk_choice: list[int | None] | None = None
     choice_plans: Sequence[Plan] = ()
 
@@ -113,6 +149,10 @@ class LedgerEntry:
         }
         if self.first_ns is not None:
             row["first_ns"] = self.first_ns
+        if self.audio_in_ns is not None:
+            row["audio_in_ns"] = self.audio_in_ns
+        if self.audio_out_bytes is not None:
+            row |= {"audio_out_bytes": self.audio_out_bytes, "audio_bytes_per_s": self.audio_bytes_per_s}
         if self.chunk_choice is not None:
             row["chunk_choice"] = self.chunk_choice
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mockserver.dialect.images import without_images
+from mockserver.dialect.media import without_media
 from mockserver.dialect.params import RequestParams
 from mockserver.documents.script import Scripted
 from mockserver.engine.chain import Chain
@@ -41,7 +41,7 @@ class ReplyBlocks:
         calls = [block for block in said.blocks if block.kind == "tool"]
         text = "".join("".join(said.texts[block.start : block.stop]) for block in said.blocks if block.kind == "text")
         if calls and params.messages is not None:
-            messages, _ = without_images(params.messages)
+            messages = without_media(params.messages)
             before = self._tokenizer.render_chat(messages, params.tools)
             message: dict[str, Any] = {"role": "assistant", "content": text, "tool_calls": []}
             for block in calls:

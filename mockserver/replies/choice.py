@@ -52,7 +52,8 @@ class ReplyStyle:
         identity = ReplyIdentity(reply_id, created, model, self.reasoning_field, reasons, self.details)
         frames = endpoint.frames(identity, params)
         separate = self.finish == "separate"
-        return Content(params, choices, separate, reasons, frames, input_count, endpoint.media, endpoint.head_waits)
+        media = endpoint.media if params.speech is None else params.speech.media
+        return Content(params, choices, separate, reasons, frames, input_count, media, endpoint.head_waits)
 
 
 def text_choice(params: RequestParams, plan: Plan, pieces: list[str]) -> Choice:

@@ -54,7 +54,17 @@ class Choice(NamedTuple):
                 begins, ends = first == block.start, last == block.stop
                 logprobs = None if self.logprobs is None else self._logprobs(block.kind, first, last)
                 piece = Piece(
-                    text, block.kind, at, block.call, calls if calls > 0 else 0, begins, ends, number, False, logprobs
+                    text,
+                    block.kind,
+                    at,
+                    block.call,
+                    calls if calls > 0 else 0,
+                    begins,
+                    ends,
+                    number,
+                    False,
+                    logprobs,
+                    tokens=last - first,
                 )
                 yield piece, first, last
 

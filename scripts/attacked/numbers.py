@@ -109,6 +109,11 @@ def the_feed(parent: int) -> None:
     hold(children(parent, "bench.scale.feed_program") + children(parent, "bench.load.feed_program"), 3.0)
 
 
+def the_feed_to_the_end(parent: int) -> None:
+    for pid in children(parent, "bench.scale.feed_program") + children(parent, "bench.load.feed_program"):
+        os.kill(pid, signal.SIGSTOP)
+
+
 def kill_one_worker(parent: int) -> None:
     for pid in children(parent, "bench.scale.program")[:1]:
         os.kill(pid, signal.SIGKILL)
@@ -298,6 +303,9 @@ ATTACKS: dict[str, Callable[[Checkout], str]] = {
     ),
     "`kill -STOP` of the process that makes prompts, 3 s of 9": stopped(
         "--concurrency", "6", "--workers", "1", pause=the_feed, about="ready"
+    ),
+    "`kill -STOP` of the process that makes prompts, to the end of the run": stopped(
+        "--concurrency", "6", "--workers", "1", pause=the_feed_to_the_end, about="never sent"
     ),
     "`kill -KILL` of one of three workers": stopped(
         "--concurrency", "6", "--workers", "3", pause=kill_one_worker, about="share of the load"

@@ -26,6 +26,11 @@ GROUPS: dict[str, Group] = {
     ),
     "sweep": Group(("bench/load_sweep/*.py",), (f"{_BENCH}/load_sweep",)),
     "limits": Group(("bench/limits/*.py",), (f"{_BENCH}/limits",)),
+    "tuning": Group(("bench/tuning/*.py",), (f"{_BENCH}/tuning", f"{_VIRTUAL}/test_tune*.py")),
+    "imports": Group(
+        ("bench/imports/*.py", "bench/exports/*.py"), (f"{_BENCH}/imports", f"{_BENCH}/test_exports.py")
+    ),
+    "plan": Group(("bench/capacity_plan/*.py",), (f"{_BENCH}/capacity_plan",)),
     "gate": Group(("bench/release_gate/*.py",), (f"{_BENCH}/release_gate",)),
     "comparison": Group(
         ("bench/comparison/*.py",), (f"{_BENCH}/comparison", f"{_VIRTUAL}/test_comparison_reach.py")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.console_process import READ_TOKEN
 from tests.support.golden_run import golden_page_data, golden_summary
 from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
@@ -97,6 +98,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         str(tmp_path / "runs"),
     ]
     env = {name: value for name, value in os.environ.items() if name != "TRUELOAD_TOKEN"}
+    env["TRUELOAD_READ_TOKEN"] = READ_TOKEN
     with popen(command, stdout=subprocess.PIPE, text=True, env=env) as process:
         try:
             assert process.stdout is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.console_process import READ_TOKEN
 from tests.support.console_walk import from_template_to_deletion, opened, submit
 from tests.support.made_runs import made_run as write_a_run
 from tests.support.made_tasks import made_run
@@ -62,6 +63,36 @@ def test_problems_stand_beside_their_fields(browser: Browser, url: str) -> None:
     wrong.first.wait_for()
     assert wrong.locator("label").all_inner_texts() == ["Users", "Duration", "Timeout"]
     assert page.locator("[name=concurrency]").input_value() == "many"
+    page.close()
+
+
+def test_the_read_only_token_sees_no_button_that_it_cannot_use(browser: Browser, url: str, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        made_run(tmp_path / "runs", name)
+    (tmp_path / "runs" / ".console" / "files").mkdir()
+    (tmp_path / "runs" / ".console" / "files" / "rows.jsonl").write_text("{}\n")
+    page, complaints = opened(browser, f"{url.partition('?')[0]}?token={READ_TOKEN}")
+    base = page.url.rstrip("/")
+    buttons = {
+        "/": ["Filter", "⋯", "⋯", "Compare the chosen"],
+        "/tasks/a": ["Export", "Copy", "Copy"],
+        "/data": [],
+        "/targets": [],
+        "/new": [],
+        "/compare?task=a": ["Compare"],
+    }
+    for path, seen in buttons.items():
+        page.goto(base + path)
+        page.locator("header", has_text="read-only").wait_for()
+        for details in page.locator("details:visible").all():
+            details.evaluate("details => { details.open = true; }")
+        assert page.locator("button:visible, a.button:visible, input[type=file]:visible").all_inner_texts() == seen, (
+            path
+        )
+    page.goto(base)
+    page.locator(".dots").first.click()
+    assert page.locator(".menu:popover-open > :visible").all_inner_texts()[:2] == ["Compare with …", "Export"]
+    assert complaints == []
     page.close()
 
 

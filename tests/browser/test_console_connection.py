@@ -57,7 +57,7 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
         field.wait_for()
         field.fill("not-this-one-at-all")
         page.get_by_role("button", name="Open").click()
-        page.locator("#lost", has_text="This is not its token").wait_for()
+        page.locator("#lost", has_text="That is not its token").wait_for()
         field.fill(TOKEN)
         page.get_by_role("button", name="Open").click()
         page.locator("#lost input[name=token]").wait_for(state="detached")

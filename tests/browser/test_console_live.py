@@ -67,8 +67,21 @@ def test_charts_of_a_load_follow_it_in_any_period_and_a_title_being_typed_surviv
         assert page.evaluate(VALUES, "ttft") == [50] * SLOW_FROM + [400] * (SECONDS - SLOW_FROM)
         assert page.evaluate(VALUES, "status_codes") == [58, 2]
         assert "http_error (0): status 429: slow down" in page.locator("#errors").inner_text()
+        # The slider shows the last seconds, and the menu beside it says how many.
+        page.locator("#period [type=range]").press("Home")
+        assert page.locator("#period select option:checked").inner_text() == "the last 5 s"
+        assert page.evaluate("period") == [SECONDS - 5, SECONDS]
+        assert page.locator("#chart-ttft .x").inner_text().split("\n")[0] == f"{SECONDS - 5} s"
+        page.locator("#period [type=range]").press("End")
+        assert page.evaluate("period") is None
+        assert page.locator("#period select option:checked").inner_text() == "everything"
+        # The axis of a part that begins at nought, as of one that was zoomed.
+        assert (
+            page.evaluate("CHARTS.flatMap(chart => chart.lists.map(list => list.textContent)).join().includes('-0')")
+            is False
+        )
         # A period that is typed: its numbers are those of its seconds.
-        bounds = page.locator("#period input")
+        bounds = page.locator("#period input[type=number]")
         bounds.nth(0).fill("0")
         bounds.nth(1).fill(str(SLOW_FROM))
         bounds.nth(1).blur()

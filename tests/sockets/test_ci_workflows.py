@@ -1,4 +1,4 @@
-"""The workflows of docs/ci.md and examples/ci: they keep the published schemas, and their commands work, against the mock."""
+"""The workflows of examples/ci: they keep the published schemas, and their commands work, against the mock."""
 
 from __future__ import annotations
 
@@ -17,20 +17,13 @@ import yaml
 from jsonschema import Draft7Validator
 
 from tests.support.calm import CALM
-from tests.support.documentation import ROOT, blocks_of
+from tests.support.documentation import ROOT
 from tests.support.held_port import held_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
 SCHEMAS = files("check_jsonschema.builtin_schemas").joinpath("vendor")
-TEXTS = [
-    *(
-        b.text
-        for b in blocks_of("docs/ci.md", (ROOT / "docs" / "ci.md").read_text(encoding="utf-8"))
-        if "workflow" in b.language
-    ),
-    *(path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "ci").glob("*.yml")),
-]
+TEXTS = [path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "ci").glob("*.yml")]
 BLOCKS = {text.splitlines()[0].lstrip("# ").partition(":")[0]: text for text in TEXTS}
 GITHUB, GITHUB_SERVER, GITLAB = (
     ".github/workflows/latency.yml",

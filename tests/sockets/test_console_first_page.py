@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 from bench.commands.console import _listen
 from bench.console.app import create_app
 from bench.console.security import Keys
-from bench.console.service import READ_AT_ONCE, Console
+from bench.console.service import Console
+from bench.console.task_queue import READ_AT_ONCE
 from tests.support.console_process import TOKEN
 from tests.support.made_tasks import made_run
 

@@ -14,7 +14,9 @@ import uvicorn
 
 from bench import cli
 from bench.commands.console import _listen
+from bench.console import upload_client
 from bench.console.app import create_app
+from bench.console.data_rows import AS_IT_IS
 from bench.console.people import Proxy, proxy_of
 from bench.console.security import Keys
 from bench.console.service import Console
@@ -112,6 +114,59 @@ def test_a_report_is_printed_and_saved_by_the_ending_of_its_file(
     assert "there is no task 'missing'" in capsys.readouterr().err
 
 
+def test_a_file_is_sent_listed_and_removed_and_goes_on_where_an_earlier_command_ended(
+    served: tuple[Console, list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upload_client, "PART", 1_000)
+    files, uploads, content = served[0].files, served[0].uploads, b'{"prompt": "one"}\n' * 500
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    half = uploads.begin("rows.jsonl", len(content), AS_IT_IS)
+    (served[0].runs / ".console" / "uploads" / half.id / "data").write_bytes(content[:2_500])
+    assert tasks(served, "data") == Exit.GOOD
+    assert capsys.readouterr().out == f"{half.id}  rows.jsonl, 2,500 of 9,000 bytes have arrived\n"
+    parts: list[str] = []
+    request = httpx.AsyncClient.request
+
+    async def lossy(client: httpx.AsyncClient, method: str, url: str, **given: object) -> httpx.Response:
+        """The third part is lost before it is sent, the answer to the fifth after it has arrived."""
+        parts.extend(given["headers"].values() if "content" in given else ())  # type: ignore[attr-defined]
+        if len(parts) == 3 and method == "PUT":
+            raise httpx.WriteError("the connection is lost")
+        reply = await request(client, method, url, **given)  # type: ignore[arg-type]
+        if len(parts) == 5 and method == "PUT":
+            raise httpx.ReadError("the connection is lost")
+        return reply
+
+    monkeypatch.setattr(httpx.AsyncClient, "request", lossy)
+    monkeypatch.setattr(upload_client, "AGAIN_NS", 0)
+    assert tasks(served, "upload", str(tmp_path / "rows.jsonl")) == Exit.GOOD
+    assert capsys.readouterr().out == "rows.jsonl\n"
+    assert [part.partition("-")[0] for part in parts] == [
+        f"bytes {at}" for at in (2500, 3500, 4500, 4500, 5500, 5500, 6500, 7500, 8500)
+    ]
+    assert (files.path("rows.jsonl").read_bytes(), uploads.listed()) == (content, [])
+    (tmp_path / "body.txt").write_bytes(b"eyJwcm9tcHQiOiAieCJ9\n")
+    assert tasks(served, "upload", str(tmp_path / "body.txt"), "--whole", "--base64") == Exit.GOOD
+    assert files.preview("body.jsonl") == ['{"prompt":"x"}']
+    for name in ("body.jsonl", "rows.jsonl"):
+        assert tasks(served, "rm-data", name) == Exit.GOOD
+    half = uploads.begin("rows.jsonl", 10, AS_IT_IS)
+    assert tasks(served, "rm-data", half.id) == Exit.GOOD
+    assert (files.listed(), uploads.listed()) == ([], [])
+    capsys.readouterr()
+    for words, sentence in (
+        (["upload", str(tmp_path / "missing.jsonl")], "missing.jsonl cannot be read: No such file"),
+        (["upload", str(Path(__file__))], "a data file ends with"),
+        (["rm-data", "rows.jsonl"], "there is no uploaded file 'rows.jsonl'"),
+        (["fetch", "file:///etc/passwd"], "give an http:// or https:// URL"),
+    ):
+        assert tasks(served, *words) == Exit.USAGE
+        assert sentence in capsys.readouterr().err
+
+
 def test_a_console_with_tls_is_reached_by_those_who_trust_its_certificate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +210,10 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path, capsys: pytes
         (["describe"], "describe needs a task: tasks ls lists them"),
         (["ls", "a"], "ls takes no task"),
         (["stop", "a", "b"], "stop takes one task, and no b"),
+        (["upload"], "upload needs a file"),
+        (["upload", "a.jsonl", "b"], "upload takes one file, and no b"),
+        (["data", "a"], "data takes no file"),
+        (["clone", "a", "--base64"], "--base64 is for upload, fetch"),
         (["edit", "a"], "edit needs what to change: --title, --label, --note or --baseline"),
         (["stop", "a", "--title", "x"], "--title is for create, edit"),
         (["ls", "--keep"], "--keep is for create"),

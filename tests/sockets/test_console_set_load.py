@@ -46,5 +46,5 @@ def test_the_load_of_a_running_task_is_set_from_its_page_and_the_api(tmp_path: P
         assert [(row["to"], row["by"]) for row in summary["changes"]] == [(5, "console"), (3, "console")]
         assert [segment["first"] for segment in summary["segments"]] == [2, 5, 3]
         over = client.post(f"/tasks/{task}/load", json={"load": 4})
-        assert (over.status_code, "only the load of a task that runs" in over.json()["error"]) == (409, True)
+        assert (over.status_code, "the load can be set only while a task runs" in over.json()["error"]) == (409, True)
         assert "/api/tasks/{task}/load" in httpx.get(f"{root}/openapi.json", headers=bearer).json()["paths"]

@@ -116,6 +116,6 @@ def test_tasks_from_a_terminal(mock: str, tmp_path: Path, capsys: pytest.Capture
         copy = capsys.readouterr().out.partition(":")[0]
         until(client, copy, lambda task: task["has_report"])
         assert cli.main(["tasks", "stop", copy, *runs]) == Exit.USAGE
-        assert "does not run" in capsys.readouterr().err
+        assert "is not running" in capsys.readouterr().err
         assert cli.main(["tasks", "rm", copy, "--files", *runs]) == Exit.GOOD
         assert not (tmp_path / copy).exists()

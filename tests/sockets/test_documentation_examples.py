@@ -32,6 +32,7 @@ def mock_url() -> Iterator[str]:
 def test_every_example_of_a_page_runs(page: str, tmp_path: Path, mock_url: str) -> None:
     # README.md is typed by tests/sockets/test_first_run.py.
     (tmp_path / "requests.jsonl").write_bytes((ROOT / "tests" / "golden" / "requests.jsonl").read_bytes())
+    (tmp_path / "vllm.json").write_bytes((ROOT / "tests/unit/bench/imports/results/vllm-closed.json").read_bytes())
     with workplace(tmp_path, mock_url) as place:
         for at in range(len(BLOCKS[page])):
             run_block(place, BLOCKS[page], at)

@@ -278,7 +278,7 @@ def test_a_feed_that_dies_ends_the_run_when_nothing_is_left() -> None:
                 made.take("run")
                 await asyncio.sleep(0)
                 assert not ended.is_set(), "what is there is sent first"
-            made.stock.when_made(lambda: None)
+            made.stock.when_made(0, lambda: None)
             await asyncio.wait_for(ended.wait(), PATIENCE_S)
             with pytest.raises(
                 UsageError, match=r"that makes prompts was killed by SIGKILL \(.* memory runs out\); what"

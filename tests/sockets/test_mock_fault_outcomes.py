@@ -67,6 +67,15 @@ NOTHING_TO_DO: dict[str, set[str]] = {
     "chat": {"lost_response", *OF_PROBES},
     "messages": {"lost_response", "role_with_token", "keepalive", *OF_PROBES},
     "responses": {"lost_response", "role_early", "role_with_token", "usage_twice", *OF_PROBES},
+    "transcriptions": {
+        "lost_response",
+        "role_early",
+        "role_with_token",
+        "role_absent",
+        "usage_twice",
+        "keepalive",
+        *OF_PROBES,
+    },
 }
 """Faults that a dialect has no place for: docs/mock-faults.md. A `ping` has to wait for the stream to begin."""
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
@@ -82,13 +91,13 @@ def rules() -> list[str]:
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[MockProcess]:
-    with mock_process("--ttft", "20ms", "--tpot", "3ms", *rules()) as mock:
+    with mock_process("--ttft", "20ms", "--tpot", "3ms", "--output-tokens", "8", *rules()) as mock:
         yield mock
 
 
 async def ask_all(mock: MockProcess, name: str, endpoint: str) -> list[RequestRecord]:
     clock = process_clock()
-    target = Target(url=urls.endpoint_url(mock.url, endpoint))
+    target = Target(url=urls.endpoint_url(mock.url, endpoint), headers=ENDPOINTS[endpoint].headers(None))
     reading = Reading(endpoint=ENDPOINTS[endpoint])
     patient = TRANSPORTS[name](target, reading, clock)
     # For the reply that never comes.

@@ -219,6 +219,18 @@ def test_cross_talk_under_load_is_in_the_ledger_and_nowhere_else() -> None:
     assert 5 <= len(planted) <= 30
 
 
+def test_runs_with_the_same_indexes_meet_other_wrong_answers() -> None:
+    async def call(client: httpx.AsyncClient) -> None:
+        for run in ("a", "b"):
+            for number in range(30):
+                asked = body("chat", PROBES[2], stream=False)
+                await client.post(PATHS["chat"], json=asked, headers={"x-request-id": f"{run}-{number}"})
+
+    lines = through_asgi(call, *QUICK, "--fault", "garble:rate=0.3")
+    garbled = [[line["fault"] for line in lines[at : at + 30]] for at in (0, 30)]
+    assert garbled[0] != garbled[1]
+
+
 def test_a_crowd_counts_the_other_requests_in_flight() -> None:
     async def call(client: httpx.AsyncClient) -> None:
         for together in (1, 5, 40):

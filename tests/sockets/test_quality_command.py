@@ -129,5 +129,26 @@ def test_what_does_not_go_with_quality_is_told_at_once(url: str, capsys: pytest.
         "did you mean canary?",
     ):
         assert part in said
-    assert main(["quality", "--url", url, "--mode", "sessions", "--requests", "5"]) == Exit.USAGE
-    assert "--share cannot be combined with --mode sessions" in capsys.readouterr().err
+    assert main(["quality", "--url", url, "--endpoint", "embeddings", "--requests", "5"]) == Exit.USAGE
+    assert "--share needs an endpoint that answers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("--mode", "sessions", "--endpoint", "responses", "--history", "stored", "--websocket"),
+        pytest.param(("--mode", "sessions", "--turns", "2", "--history", "planned"), marks=pytest.mark.long),
+        pytest.param(("--endpoint", "responses", "--websocket"), marks=pytest.mark.long),
+    ],
+)
+def test_probes_are_asked_among_sessions_and_over_a_websocket(how: tuple[str, ...], url: str, tmp_path: Path) -> None:
+    assert quality(url, tmp_path / "q", *how, fault="wrong_answer:crowd=0.12") in (Exit.OBJECTIVE_FAILED, Exit.INVALID)
+    content = kept(tmp_path / "q")
+    row = measure(content, "right")
+    assert (row["decision"], row["alone"]["bad"]) == ("changed", 0)
+    lines = [json.loads(line) for line in (tmp_path / "q" / "loaded" / "requests.jsonl").read_text().splitlines()]
+    probes = [line for line in lines if "probe" in line]
+    assert len({line["probe"] for line in probes}) == len(probes) >= 20
+    assert {line.get("job") for line in probes} == {None}
+    if "sessions" in how:
+        assert {line["session_turns"] for line in probes} == {1}

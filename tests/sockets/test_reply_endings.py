@@ -129,7 +129,7 @@ ERRORS: dict[str, Ending] = {
     "an event that is no JSON": event("out of memory", MALFORMED, "out of memory"),
     "an event that is no object": event('["out of memory"]', MALFORMED),
     "an event that is no chunk": event({"id": "out of memory"}, MALFORMED),
-    "an empty object": event({}, MALFORMED, "no chunk"),
+    "an empty object": event({}, MALFORMED, "is not a chunk"),
     "text after [DONE]": Ending([*ENDED, frame(A)], MALFORMED, "after [DONE]"),
     "an end with neither finish reason nor [DONE]": Ending([], TRUNCATED, "without [DONE]"),
     "[DONE] without a finish reason, after 2 of 8 tokens (proxies)": Ending([frame(DONE)], TRUNCATED, "2 of 8 tokens"),
@@ -264,7 +264,7 @@ def test_an_end_without_any_text_is_no_success_unless_none_was_asked_for(
         (unknown,) = ask(transport, server.url)
         (none_asked,) = ask(transport, server.url, asked=0)
     assert (asked.outcome, unknown.outcome, none_asked.outcome) == (EMPTY, EMPTY, Outcome.OK)
-    assert "no chunk of it has text" in (asked.error or "")
+    assert "none of its chunks has text" in (asked.error or "")
 
 
 def with_choice(**fields: Any) -> dict[str, Any]:

@@ -54,32 +54,34 @@ class VirtualServer:
     """Answers to probes that a fault has changed."""
     _rules: tuple[Rule, ...] = field(init=False)
     _answers: Answers = field(init=False)
-    _asked: int = 0
+    _runs: int = 0
 
     def __post_init__(self) -> None:
         self._rules = tuple(parse_rule(spec) for spec in self.faults)
         self._answers = Answers(_words)
 
     def serve(self, requests: Iterable[int | None], solutions: Sequence[Solution], users: int) -> KeptAnswers:
-        """Answers to requests in this order: the place of a probe, or None for another request."""
+        """Answers to the requests of a run in this order: the place of a probe, or None for another request. Runs have the
+        same indexes, and ids of their own, as those of `bench` do."""
         kept: list[KeptAnswer] = []
         ends: list[tuple[float, int]] = []
         now = 0.0
-        chance = rng.stream(self.seed, "service", self._asked)
-        for place in requests:
+        self._runs += 1
+        chance = rng.stream(self.seed, "service", self._runs)
+        for index, place in enumerate(requests):
+            request_id = f"run{self._runs}-{index}"
             if len(ends) == users:
                 now, ended = heapq.heappop(ends)
                 self._answers.end(ended)
-            index, self._asked = self._asked, self._asked + 1
             if place is None:
                 self._answers.begin_other(index, _words(3, chance))
             else:
                 facts = ArrivalFacts(index, in_flight=len(ends))
-                faults = draw_faults(self._rules, self.seed, index, 1, facts)
-                answer = self._answers.answer(solutions[place], faults, self.seed, index)
+                faults = draw_faults(self._rules, self.seed, index, 1, facts, request_id)
+                answer = self._answers.answer(solutions[place], faults, self.seed, request_id)
                 self._answers.begin(index, solutions[place])
                 self.planted += bool(answer.altered)
-                kept.append(KeptAnswer(f"r-{index}", place, _sent(answer.text, solutions[place].tool)))
+                kept.append(KeptAnswer(request_id, place, _sent(answer.text, solutions[place].tool)))
             mean = _LONG if place is None else _SHORT
             heapq.heappush(ends, (now + mean * (0.5 + chance.random()), index))
         for _, left in ends:

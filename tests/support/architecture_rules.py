@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # Values and what everything stands on:
     "bench": frozenset(
         {"bench.answer_quality.measure", "bench.api", "bench.lazy_exports", "bench.load_search.found",
-         "bench.load_sweep.measure", "bench.observer"}
+         "bench.load_sweep.measure", "bench.observer", "bench.tuning.measure"}
     ),
     "bench.lazy_exports": frozenset(),
     "bench.process": frozenset(),
@@ -50,13 +50,13 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.secrets": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
-    "bench.run_files.shape": frozenset(),
+    "bench.run_files.shape": frozenset({"bench.errors"}),
     "bench.run_files.load_change": frozenset(),
     "bench.run_files.run_state": frozenset(),
     "bench.run_files.writable": frozenset({"bench.errors"}),
     "bench.run_files.span": frozenset({"bench.records"}),
     "bench.records": frozenset({"bench.errors"}),
-    "bench.workload": frozenset({"promptset.answers", "promptset.samples"}),
+    "bench.workload": frozenset({"promptset.answers", "promptset.media", "promptset.samples"}),
     "bench.workload.kept_messages": frozenset(),
     "bench.workload.mid_session": frozenset({"bench.rng", "promptset"}),
     "bench.workload.stock": frozenset(),
@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # A file that defines an API is read whole.
     "bench.endpoints.definition": frozenset({"bench.endpoints", "promptset.whole_file"}),
     "bench.endpoints": frozenset(
-        {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.samples"}
+        {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
     ),
     "bench.transport": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
@@ -127,7 +127,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.load.live", "bench.load_search", "bench.observer", "bench.terminal"}
     ),
     "bench.load_sweep": frozenset({"bench.errors", "bench.loads", "bench.statistics"}),
-    "bench.load_sweep.stored": frozenset({"bench.errors", "bench.load_sweep", "bench.run_files.shape"}),
+    "bench.load_sweep.stored": frozenset({"bench.load_sweep", "bench.run_files.shape"}),
     "bench.load_sweep.options": frozenset({"bench.config", "bench.errors", "bench.load_sweep"}),
     "bench.load_sweep.measure": frozenset(
         {"bench.clock", "bench.config", "bench.documents", "bench.errors", "bench.load_sweep", "bench.loads",
@@ -142,6 +142,28 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.run_files.run_directory", "bench.run_files.shape", "bench.secrets", "bench.series", "bench.statistics",
          "promptset.errors"}
     ),
+    # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
+    "bench.tuning": frozenset({"bench.statistics"}),
+    "bench.tuning.spec": frozenset(
+        {"bench.config", "bench.errors", "bench.load_sweep.visits", "bench.series.files", "bench.tuning",
+         "promptset.whole_file"}
+    ),
+    "bench.tuning.servers": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.observer", "bench.process.child_process", "bench.readiness",
+         "bench.tuning"}
+    ),
+    "bench.tuning.turns": frozenset(
+        {"bench.clock", "bench.config", "bench.errors", "bench.load_search", "bench.load_sweep.points", "bench.loads",
+         "bench.observer", "bench.series.runs", "bench.tuning"}
+    ),
+    "bench.tuning.answers": frozenset(
+        {"bench.answers", "bench.run_files.run_directory", "bench.statistics", "bench.tuning", "promptset.probes"}
+    ),
+    "bench.tuning.tune_file": frozenset(
+        {"bench.errors", "bench.loads", "bench.report", "bench.run_files.run_directory", "bench.run_files.shape",
+         "bench.secrets", "bench.series.files", "bench.tuning"}
+    ),
+    "bench.tuning.measure": frozenset({"bench.errors", "bench.observer", "bench.series", "bench.tuning"}),
     # What the server says of itself: the samples of its pages, and the numbers made of them.
     "bench.server_metrics": frozenset({"bench.metrics", "bench.records"}),
     "bench.verdict": frozenset(),
@@ -210,8 +232,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.config.segments": frozenset({"bench.config.values", "bench.loads", "bench.schedule.segments"}),
     "bench.machine.worker_place": frozenset(),
     "bench.manifest": frozenset(
-        {"bench.config", "bench.errors", "bench.machine.worker_place", "bench.process.priority",
-         "bench.run_files.run_directory", "bench.run_files.run_state", "bench.server_metrics.prefix_cache"}
+        {"bench.config", "bench.dispatch.interface", "bench.errors", "bench.machine.worker_place",
+         "bench.process.priority", "bench.run_files.run_directory", "bench.run_files.run_state",
+         "bench.server_metrics.prefix_cache"}
     ),
     "bench.load_kind": frozenset({"bench.accuracy.load_shape", "bench.config"}),
     "bench.ceiling": frozenset(
@@ -281,10 +304,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.process.mock_process", "bench.series"}
     ),
     # A mock fitted to the runs of a server: pure functions of streams, and what reads them of run directories.
-    "bench.fit": frozenset({"bench.records", "bench.rng"}),
+    "bench.fit": frozenset({"bench.records", "bench.rng", "bench.statistics.autocorrelation"}),
     "bench.fit.read": frozenset(
         {"bench.damage", "bench.errors", "bench.fit", "bench.manifest", "bench.run_files.run_directory",
          "bench.server_metrics"}
+    ),
+    # Replicas of a fitted server in virtual time: the mock's engines, as processes.
+    "bench.capacity_plan": frozenset(
+        {"bench.errors", "bench.metrics.objectives", "bench.rng", "bench.schedule", "promptset.distributions",
+         "promptset.errors", "promptset.loaders", "promptset.samples", "promptset.whole_file"}
     ),
     # Runs in an order, one after another. Who decides which comes next, and what they are for, it does not know.
     "bench.series": frozenset(),
@@ -300,6 +328,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.manifest", "bench.metrics", "bench.observer", "bench.records", "bench.report",
          "bench.run_files.run_directory", "bench.series", "bench.statistics", "bench.verdict.finding"}
     ),
+    # Results of other load testers: the files of each tool, and a run directory of them.
+    "bench.imports": frozenset({"bench.errors", "bench.records"}),
+    "bench.imports.run": frozenset(
+        {"bench.config", "bench.errors", "bench.imports", "bench.machine", "bench.manifest",
+         "bench.records", "bench.run_files.run_directory", "bench.run_files.run_state"}
+    ),
+    # Results in the forms of other tools.
+    "bench.exports": frozenset({"bench.errors", "bench.run_files.run_directory", "bench.run_files.writable"}),
     "bench.release_gate": frozenset(
         {"bench.comparison", "bench.config.renamed", "bench.config.settings", "bench.errors", "bench.metrics",
          "bench.run_files.shape", "bench.statistics", "promptset.whole_file"}
@@ -309,13 +345,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
          "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
          "bench.run_files.run_state", "bench.run_files.shape", "bench.run_files.writable", "bench.secrets",
-         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.recipes",
-         "promptset.whole_file"}
+         "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.probes.sets",
+         "promptset.recipes", "promptset.whole_file"}
     ),
+    # Data sets by name: the packages of hubs are known to promptset.
+    "bench.console.hubs": frozenset({"bench.console", "promptset.hub", "promptset.probes.hub_set"}),
     # What may be set of a search and a sweep, and how far they are, is for these to say.
     "bench.console.kinds": frozenset(
-        {"bench.answer_quality.options", "bench.config", "bench.load_search", "bench.load_sweep",
-         "bench.run_files.run_directory"}
+        {"bench.answer_quality.options", "bench.config", "bench.console.language", "bench.load_search",
+         "bench.load_sweep", "bench.run_files.run_directory"}
     ),
     # The charts of a live page are those of its report.
     "bench.console.live_charts": frozenset(
@@ -353,7 +391,8 @@ FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
 
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
-    "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.limits",
+    "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
+    "bench.limits",
     "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
@@ -370,10 +409,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
     frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
-    frozenset({"control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
+    frozenset({"capacity_plan", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
-    frozenset({"answer_quality", "calibrate", "comparison", "limits", "load_search", "load_sweep"}),
+    frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
+    frozenset({"tuning"}),
     frozenset({"api", "console", "release_gate"}),
     frozenset({"commands"}),
     frozenset({"cli"}),

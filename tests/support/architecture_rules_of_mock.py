@@ -9,7 +9,8 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.native": frozenset({"mockserver.native._sender", "promptset.compiled"}),
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
-    "mockserver.step_cost": frozenset({"promptset.whole_file"}),
+    "mockserver.steps": frozenset({"mockserver.rng"}),
+    "mockserver.step_cost": frozenset({"mockserver.steps.variation", "promptset.whole_file"}),
     "mockserver.sampled_times": frozenset({"mockserver.rng", "promptset.whole_file"}),
     "mockserver.faults": frozenset({"promptset"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
@@ -32,7 +33,13 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.workers.shared_state", "promptset"}
     ),
     "mockserver.engine": frozenset(
-        {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.step_cost"}
+        {"mockserver.combinations", "mockserver.config", "mockserver.plans", "mockserver.rng", "mockserver.step_cost",
+         "mockserver.steps.variation"}
+    ),
+    # The engines without the server around them.
+    "mockserver.simulate": frozenset(
+        {"mockserver.config", "mockserver.engine", "mockserver.errors", "mockserver.plans", "mockserver.rng",
+         "mockserver.step_cost"}
     ),
     "mockserver.expect": frozenset(
         {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.engine.closed_form",

@@ -70,9 +70,14 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples",
          "promptset.simulated"}
     ),
+    "promptset.audio": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
     "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
+    "promptset.media": frozenset(),
+    "promptset.video": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.images", "promptset.rng"}
+    ),
     "promptset.loaders": frozenset(
-        {"promptset.errors", "promptset.images", "promptset.outline", "promptset.rng", "promptset.samples",
+        {"promptset.errors", "promptset.media", "promptset.outline", "promptset.rng", "promptset.samples",
          "promptset.sharing", "promptset.tokenizer", "promptset.tokens", "promptset.tools"}
     ),
     # Files and their rows are read without a tokenizer.

@@ -9,6 +9,8 @@ _OF_A_BUSY_MACHINE = (
     "sent_rate_off",
     "sent_dispersion_off",
     "ready_not_sent",
+    "never_sent",
+    "late_ends",
     "pause_of_run",
     "loop_lag_p99_ms",
     "cpu_busy_seconds",

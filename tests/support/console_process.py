@@ -17,6 +17,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
 
 TOKEN = "a-token-of-the-test"
+READ_TOKEN = "a-word-for-readers"
 SMALL = {"input_tokens": 16, "output_tokens": 4, "concurrency": 2}
 
 

@@ -3,9 +3,8 @@
     ```console   each line that starts with `$ ` is a command; the other lines are what it printed, once
     ```python    a program
     ```yaml      a configuration, of `bench run` or, where a mock reads it, of the mock; or a recipe of sessions (`like:`),
-                 or an API (`path:`)
+                 an API (`path:`), or a race of flags (`server:`)
     ```sh        commands that cannot be run by a test
-    ```yaml workflow   a workflow of a CI server, whose commands tests/sockets/test_ci_workflows.py runs
     ```text ```json ```mermaid   no commands
 
 A command that starts a server runs until it says that it is ready, on a free port, and is stopped at the end of its page;
@@ -33,14 +32,14 @@ from tests.support.patience import PATIENCE_S
 from tests.support.ready_made import popen
 
 ROOT = Path(__file__).parents[2]
-RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid", "yaml workflow")
+RUN, LEFT_OUT, NO_COMMANDS = ("console", "python", "yaml"), ("sh",), ("text", "json", "mermaid")
 SERVERS = {
     "python -m mockserver": "http://127.0.0.1:8000",
     "python -m bench console": "http://127.0.0.1:8600",
     "scripts/real-server": "http://127.0.0.1:8080",
 }
 """Commands that serve until they are stopped, and where they listen if they are not told."""
-MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep|gate|compare)")
+MEASURES = re.compile(r"scripts/demo|(trueload|python -m bench) (run|calibrate|report|search|sweep|gate|compare|tune)")
 """Commands that exit with 3 where other programs keep the machine busy: an honest answer."""
 READY = re.compile(r"ready at (http://\S+)")
 _TYPED = "-- typed:"
@@ -103,12 +102,14 @@ def commands_of(block: Block) -> list[Command]:
 
 
 def configuration_name(blocks: list[Block], at: int) -> tuple[str, bool]:
-    """The file that the next command reads (--config, --mix, --endpoint), up to the next one, and whether a mock reads it."""
+    """The file that the next command reads (--config, --mix, --endpoint, tune), and whether a mock reads it."""
     for block in blocks[at + 1 :]:
         if block.language == "yaml":
             break
         if (
-            named := re.search(r"^\$ (.*)--(?:config|mix|endpoint(?= \S+\.yaml)) (\S+)", block.text, re.MULTILINE)
+            named := re.search(
+                r"^\$ (.*)(?:--config|--mix|--endpoint(?= \S+\.yaml)|bench tune) (\S+)", block.text, re.MULTILINE
+            )
         ) is not None:
             return named[2], "mockserver" in named[1]
     return "settings.yaml", False

@@ -13,6 +13,8 @@ import yaml
 
 from bench.config import read_yaml, resolve
 from bench.endpoints.definition import read_definition
+from bench.tuning.spec import read as read_spec
+from bench.tuning.spec import spec_of
 from mockserver.cli import read_arguments
 from tests.support.documentation import (
     ROOT,
@@ -54,6 +56,8 @@ def run_block(place: Workplace, blocks: list[Block], at: int) -> None:
             resolve({"url": "http://127.0.0.1:8000", "mix": str(place.folder / name)})
         elif block.text.startswith("path:"):
             read_definition(place.folder / name)
+        elif block.text.startswith("server:"):
+            spec_of(read_spec(place.folder / name), lambda settings: resolve(dict(settings)))
         elif block.text.startswith("like:"):
             resolve({"url": "http://127.0.0.1:8000", "mode": "sessions", "dataset": str(place.folder / name)})
         else:

@@ -33,6 +33,7 @@ PERFECT: dict[str, Any] = {
     },
     "segments": None,
     "load": {
+        "mode": "rate",
         "plan": {
             "planned_rps": 100.0,
             "sent_rps": 100.0,
@@ -43,6 +44,8 @@ PERFECT: dict[str, Any] = {
         "off_plan": {"of": "arrivals", "share": 0.0, "start_s": 0.0, "end_s": 10.0},
         "waited_at_cap": {"n": 0},
         "ready_not_sent": {"share": 0.0, "typical_ms": 100.0, "longest_ms": 100.0},
+        "never_sent": {"n": 0, "share": 0.0},
+        "late_ends": {"mean_ms": 1_000.0, "share": 0.0},
         "littles_law": {
             "dispatcher_mean": 10.0,
             "records_mean": 10.0,
@@ -80,7 +83,7 @@ PERFECT: dict[str, Any] = {
 }
 
 
-EVIDENCE = {"lost", "died", "clock_drift", "cached_share", "planned_share", "server", "cache"}
+EVIDENCE = {"lost", "died", "clock_drift", "cached_share", "planned_share", "server", "cache", "imported_from"}
 
 
 def cache_off(off_share: float, **fields: Any) -> ComparedCache:

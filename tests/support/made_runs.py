@@ -16,6 +16,7 @@ from bench.config import resolve
 from bench.manifest import Manifest
 from bench.metrics.facts import RunFacts
 from bench.metrics.summary import Summary
+from bench.modes.interface import inputs_of
 from bench.records import Outcome, RequestRecord, to_line
 from bench.results.base import to_plain
 from bench.run_files.run_directory import REQUESTS, SUMMARY, RunDirectory
@@ -82,7 +83,7 @@ def write_run(
     facts_of_load = RunFacts(
         mode=config.mode, open_loop=config.load.open_loop, endpoint=config.endpoint, start_ns=START_NS, seed=config.seed,
         planned=len(records), offered_rps=config.rate, concurrency=config.concurrency,
-        classes=tuple(one.name for one in config.classes),
+        classes=tuple(one.name for one in config.classes), inputs_are=inputs_of(config),
     )  # fmt: skip
     whole = to_plain(_numbers(facts_of_load, tuple(records))) | {
         "run": origin(stop_reason=stored.stop_reason),

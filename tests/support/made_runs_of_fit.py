@@ -16,7 +16,7 @@ def made_runs(runs: Sequence[Sequence[Stream]]) -> list[FittedRun]:
     return [
         FittedRun(
             name=f"run-{place}", run_id=f"id-{place}", started="2026-11-01T12:00:00+00:00", url="http://127.0.0.1:8000",
-            endpoint="chat", model="m", load={"concurrency": 1}, streams=tuple(streams), server=None, kv_blocks=None,
+            endpoint="chat", model="m", load={"concurrency": 1}, streams=tuple(streams), server=None, stated={},
             version="0.1.0",
         )
         for place, streams in enumerate(runs)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from bench.dispatch.interface import NeverSent
 from bench.load.assignment import WorkerReport
 from bench.load.progress_tally import ProgressTally
 from bench.load.replies_in_flight import Arrived
@@ -85,7 +86,7 @@ FIRST = Delivery(1, (Ready(None),))
 def last_words() -> Iterator[Delivery]:
     """The end of a worker that has sent all."""
     report = WorkerReport(
-        run_start_ns=1, reason="requests", problems=(), repeated_rows=0, late_requests=0,
+        run_start_ns=1, reason="requests", problems=(), repeated_rows=0, late_requests=0, never_sent=NeverSent(),
         priority=PriorityUse(asked="normal", had="normal"),
     )  # fmt: skip
     yield Delivery(9, (report,), death="")

@@ -6,11 +6,11 @@ It uses neither numpy nor `bench.metrics`. request_metrics.py and token_gaps.py 
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from itertools import pairwise
 from statistics import median
 
-from bench.records import TOKEN_KINDS, Outcome, RequestRecord
+from bench.records import IMAGE_KIND, TOKEN_KINDS, Outcome, RequestRecord
 
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
@@ -32,6 +32,16 @@ def first_token(record: RequestRecord) -> int | None:
 def last_token(record: RequestRecord) -> int | None:
     """Position of the last token chunk."""
     return max(positions(record), default=None)
+
+
+def last_answer(record: RequestRecord) -> int | None:
+    """Position of the last chunk with text or an image, else of the last with audio."""
+    return max(positions(record, TOKEN_KINDS | {IMAGE_KIND}) or positions(record, "a"), default=None)
+
+
+def first_image(record: RequestRecord) -> int | None:
+    """Position of the first chunk with an image."""
+    return min(positions(record, IMAGE_KIND), default=None)
 
 
 def first_output(record: RequestRecord) -> int | None:
@@ -88,7 +98,7 @@ def _end_since(record: RequestRecord, start_ns: int | None) -> float | None:
         return None
     if not record.streamed:
         return _ms_since(start_ns, record.end_ns)
-    position = last_token(record)
+    position = last_answer(record)
     return None if position is None else _ms_since(start_ns, record.chunk_ns[position])
 
 
@@ -117,6 +127,14 @@ def ttfb_ms(record: RequestRecord) -> float | None:
     return _ms_since(record.sent_ns, record.first_byte_ns)
 
 
+def ttfi_ms(record: RequestRecord) -> float | None:
+    """Time to the first image of a stream."""
+    position = first_image(record)
+    if record.outcome is not Outcome.OK or position is None:
+        return None
+    return _ms_since(record.sent_ns, record.chunk_ns[position])
+
+
 def e2el_ms(record: RequestRecord) -> float | None:
     """End-to-end latency, from the moment of sending."""
     return _end_since(record, record.sent_ns)
@@ -125,6 +143,80 @@ def e2el_ms(record: RequestRecord) -> float | None:
 def e2el_from_intended_ms(record: RequestRecord) -> float | None:
     """End-to-end latency, from the moment at which the request was due."""
     return _end_since(record, record.intended_ns)
+
+
+def audio_s(record: RequestRecord) -> float | None:
+    """The length of the audio that was received, else of the clip that was sent."""
+    if record.outcome is not Outcome.OK:
+        return None
+    if record.audio_bytes and record.audio_bytes_per_s:
+        return record.audio_bytes / record.audio_bytes_per_s
+    return record.audio_sent_ns / NS_PER_S if record.audio_sent_ns else None
+
+
+def rtf(record: RequestRecord) -> float | None:
+    """Real-time factor: E2EL / length of the audio."""
+    latency, length_s = e2el_ms(record), audio_s(record)
+    return None if latency is None or length_s is None else latency / (length_s * 1000)
+
+
+def ttfa_ms(record: RequestRecord) -> float | None:
+    """Time to first audio."""
+    position = min(positions(record, "a"), default=None)
+    if record.outcome is not Outcome.OK or position is None:
+        return None
+    return _ms_since(record.sent_ns, record.chunk_ns[position])
+
+
+def playback(record: RequestRecord) -> list[float] | None:
+    """The pauses of a player in ns: it plays chunk after chunk, and waits when it has nothing left."""
+    places = positions(record, "a")
+    if record.outcome is not Outcome.OK or not places or not record.audio_bytes_per_s:
+        return None
+    assert record.chunk_audio_bytes is not None
+    plays_until, pauses = float(record.play_after_ns), []
+    for place in places:
+        came = record.chunk_ns[place] - record.chunk_ns[places[0]]
+        if came - plays_until > 1:
+            pauses.append(came - plays_until)
+            plays_until = float(came)
+        plays_until += record.chunk_audio_bytes[place] * NS_PER_S / record.audio_bytes_per_s
+    return pauses
+
+
+def playback_stall_ms(record: RequestRecord) -> float | None:
+    """How long the player waits in all."""
+    pauses = playback(record)
+    return None if pauses is None else sum(pauses) / NS_PER_MS
+
+
+def playback_stalls(record: RequestRecord) -> float | None:
+    """How often it waits."""
+    pauses = playback(record)
+    return None if pauses is None else float(len(pauses))
+
+
+def wer(record: RequestRecord) -> float | None:
+    """Word errors / words of the reference."""
+    if record.outcome is not Outcome.OK or record.reference is None or record.answer is None:
+        return None
+    reference, said = _words(record.reference), _words(record.answer.content)
+    return edits(reference, said) / len(reference) if reference else None
+
+
+def _words(text: str) -> list[str]:
+    """Words without case and punctuation; of Latin letters alone."""
+    return "".join(letter if letter.isalnum() or letter == "'" else " " for letter in text.lower()).split()
+
+
+def edits(a: Sequence[str], b: Sequence[str]) -> int:
+    """The Levenshtein distance by its table."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row = row, [i]
+        for j, y in enumerate(b, 1):
+            row.append(min(row[-1] + 1, before[j] + 1, before[j - 1] + (x != y)))
+    return row[-1]
 
 
 def tpot_ms(record: RequestRecord) -> float | None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.fit.streams import Stream
+
+Varied = Callable[[random.Random], Callable[[float, int, float], float]]
+"""Begins a server: a function of the cost of a step (us), its decodes and the instant (us), which gives the time it takes."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class StepServer:
     """The share of steps that take longer, by half of a step to three."""
     apart_us: float | None = None
     """Tokens of a step come one after the other, so far apart, the last at its end; None: together, at its end."""
+    varied: Varied | None = field(default=None, hash=False)
+    """How its steps vary around their cost (step_families.py)."""
     curve: dict[int, float] = field(default_factory=dict, hash=False)
     """Decode cost of a batch in all, where it is not b2 a decode: by batch size, the largest that is not larger."""
 
@@ -75,6 +81,7 @@ def closed_loop(
         while at < seconds * 1e6:
             at += chance.expovariate(rate) * 1e6
             coming.append(request(at))
+    varied = None if server.varied is None else server.varied(random.Random(seed + 1))
     queue: deque[_Live] = deque()
     prefilling: list[_Live] = []
     running: list[_Live] = []
@@ -108,6 +115,8 @@ def closed_loop(
         took = server.b0 + server.b1 * prefill + of_decodes + server.b3 * context
         if chance.random() < server.outliers:
             took += chance.uniform(0.5, 3.0) * server.b0
+        if varied is not None:
+            took = varied(took, decodes, now)
         now += took
         seen = now + abs(chance.gauss(0, server.jitter_us))
         running += firsts

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from bench.records import Outcome, RequestRecord
+from bench.records import Outcome, RequestRecord, StoredAnswer
 from tests.support.changed import replace
 from tests.support.made_records import MS, START_NS, made_record
 
 HEADS, TAILS = ("", "", "r", "ro", "or"), ("", "o", "uo", "ouo", "u")
-TEXTS = ("c", "c", "c", "t", "f", "tc", "ccctf", "rctfuo")
+TEXTS = ("c", "c", "c", "t", "f", "tc", "ccctf", "rctfuo", "i", "a", "oaa")
 GAPS_MS = (0.0, 0.0, 0.4, 10.0, 10.0, 10.3, 150.0, 700.0)
 SESSIONS = 5
 
@@ -40,6 +40,12 @@ def wild_record(chance: random.Random, index: int) -> RequestRecord:
         intended_ns=sent_ns - chance.choice([0, 20_000]), eligible_ns=sent_ns - chance.choice([0, 10_000]),
         end_ns=sent_ns + round(at_ms * MS), **fields,
     )  # fmt: skip
+    if "a" in kinds:
+        sizes = tuple(chance.choice([1, 960, 4_800]) if kind == "a" else 0 for kind in kinds)
+        rate, after = chance.choice([None, 0, 48_000, 48_000]), chance.choice([0, 30 * MS])
+        record = replace(
+            record, chunk_audio_bytes=sizes, audio_bytes=sum(sizes), audio_bytes_per_s=rate, play_after_ns=after
+        )
     if chance.random() < 0.4:
         width, often = chance.choice([0, 50_000, 3_000_000, 20_000_000]), chance.choice([0.1, 0.5, 1.0])
         bounds = tuple(ns - chance.randint(0, width) if chance.random() < often else None for ns in record.chunk_ns)
@@ -81,6 +87,9 @@ def _numbers(chance: random.Random, index: int, n: int) -> dict[str, Any]:
         "usage_contradiction": chance.choice([None, None, None, f"said {index}"]),
         "reasoning_tokens": chance.choice([None, None, 0, 1, 3]),
         "tool_calls": chance.choice([None, 0, 0, 2]),
+        "audio_sent_ns": chance.choice([None, None, 0, 40 * MS, 2_500 * MS]),
+        "reference": chance.choice([None, None, "", "It's a b, A-B!", "a b c d"]),
+        "answer": chance.choice([None, StoredAnswer(content="a"), StoredAnswer(content="its b a c")]),
         "server_queue_ms": chance.choice([None, None, 1.5]),
         "server_prefill_ms": chance.choice([None, None, 20.25]),
         "server_decode_ms": chance.choice([None, 3.0]),

@@ -16,12 +16,17 @@ import pytest
 
 from bench.commands import COMMANDS
 from bench.config import Settings
+from bench.config.other_tools import table
+from bench.load.live_log import LIVE_FIELDS
+from bench.load.sampling import SAMPLE_FIELDS
 from bench.metrics.catalog import METRICS
-from bench.records import Outcome, RequestRecord
+from bench.metrics.compat import TOOLS
+from bench.records import RequestRecord
 from bench.verdict import SIGNS
 from bench.verdict.limits import Limits
 from mockserver.config import MockConfig
 from mockserver.faults import FAULTS
+from mockserver.record.ledger import ENGINE_FIELDS, FIELDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,16 +85,42 @@ def test_the_parser_of_a_command_is_found_and_its_help_is_put_back(reference: Mo
     assert argparse.ArgumentParser.print_help is before
 
 
-def test_the_page_of_metrics_has_every_metric_sign_band_and_outcome(reference: ModuleType) -> None:
-    first = [row[0].strip("`") for row in rows(reference.metrics())]
-    assert [name for name in (*METRICS, *SIGNS, *Limits.model_fields) if name not in first] == []
-    assert [outcome for outcome in Outcome if f"- `{outcome}`" not in reference.metrics()] == []
+def test_the_pages_have_every_metric_column_sign_and_band(reference: ModuleType) -> None:
+    metrics = rows(reference.metrics())
+    assert [name for name in (*METRICS, *TOOLS) if name not in [row[0].strip("`") for row in metrics]] == []
+    signs = reference.signs()
+    assert [
+        name for name in SIGNS if not re.search(rf"^## `{name}`\n\n\w.*\n\n\*\*What to do:\*\* \w", signs, re.MULTILINE)
+    ] == []
+    bands = rows(signs)
+    assert [name for name in Limits.model_fields if name not in [row[0].strip("`") for row in bands]] == []
+    assert [row for row in (*metrics, *bands) if not row[1] or not row[2]] == []
+
+
+def test_the_index_says_of_each_made_page_where_github_has_the_same(reference: ModuleType) -> None:
+    def unknown(index: str) -> list[str]:
+        sections = dict(re.findall(r"^### ([^\n]+)\n(.*?)(?=^#|\Z)", index, re.MULTILINE | re.DOTALL))
+        names = {title.lower().replace(" ", "-"): text for title, text in sections.items()}
+        return [
+            name for name in reference.PAGES if not re.search(r"`python -m|\]\(\.\./\.\./\w+/", names.get(name, ""))
+        ]
+
+    index = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
+    assert unknown(index) == []
+    assert unknown(index.replace("### Signs", "### Omens")) == ["signs"]
+
+
+def test_the_page_of_flags_of_other_tools_has_each(reference: ModuleType) -> None:
+    page = reference.other_tools()
+    theirs = [flag for tool in table().tools.values() for row in tool for flag, _ in row.spellings()]
+    assert [flag for flag in theirs if f"`{flag}" not in page] == []
+    assert [row for row in rows(page) if len(row) != 3 or not row[0] or not row[1]] == []
 
 
 def test_the_page_of_files_has_every_field_and_every_key(reference: ModuleType) -> None:
     page = reference.files()
     first = {row[0].strip("`") for row in rows(page)}
-    assert {field.name for field in msgspec.structs.fields(RequestRecord)} <= first
+    assert {field.name for field in msgspec.structs.fields(RequestRecord)} | {*SAMPLE_FIELDS, *LIVE_FIELDS} <= first
     nothing_said = [
         f.name for f in msgspec.structs.fields(RequestRecord) if not reference.fields_of_records().get(f.name)
     ]
@@ -122,9 +153,12 @@ def test_keys_of_a_schema_are_found_at_every_depth(reference: ModuleType) -> Non
     ]
 
 
-def test_the_page_of_the_mock_has_every_setting_and_fault(reference: ModuleType) -> None:
+def test_the_pages_of_the_mock_have_every_setting_key_and_fault(reference: ModuleType) -> None:
     first = [row[0].strip("`") for row in rows(reference.mock())]
-    assert [name for name in (*MockConfig.model_fields, *FAULTS) if name not in first] == []
+    assert [name for name in (*MockConfig.model_fields, *FIELDS, *ENGINE_FIELDS) if name not in first] == []
+    faults = rows(reference.faults())
+    assert [name for name in FAULTS if name not in [row[0].strip("`") for row in faults]] == []
+    assert [row for row in faults if len(row) != 4 or not row[1] or not row[3]] == []
 
 
 def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> None:
@@ -154,8 +188,9 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
             "[e](../howto/examples.md#compare-flags)",
         ),
         ("howto/examples.md", "[gate](../../docs/ci.md#the-gate)", "[gate](../ci.md#the-gate)"),
+        ("usage.md", "[f](reference/index.md#flags)", "[f](reference/flags.md)"),
+        ("reference/index.md", "[*F*](index.md#other-tools)", "[*F*](../reference/other-tools.md)"),
         ("usage.md", "[w](https://semver.org/) [here](#files)", "[w](https://semver.org/) [here](#files)"),
-        ("ci.md", "```yaml workflow\non: push\n```", "```yaml\non: push\n```"),
         ("usage.md", "![p](pictures/a.png)", "![p](pictures/a.png)"),
         ("usage.md", "| `on\\|off` | a \\| b |", "| `on|off` | a \\| b |"),
     ],

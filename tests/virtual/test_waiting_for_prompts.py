@@ -14,6 +14,7 @@ from promptset.sessions.packed import pack_session
 from tests.support.virtual_load import MS, START, Load
 
 DRAFT = RequestDraft(b"{}", True, None, None, None).pack()
+ONE_TURN = Session(id="s", turns=(Turn(content="a", think_time_s=0.0, answer=None, input_tokens=1),))
 TEN = ScriptedReply(ttft_ns=10 * MS)
 
 
@@ -61,7 +62,7 @@ def test_arrivals_wait_for_their_prompts_and_the_schedule_stays() -> None:
 
 def test_sessions_wait_for_theirs() -> None:
     feed = SlowFeed()
-    session = pack_session(Session(id="s", turns=(Turn(content="a", think_time_s=0.0, answer=None, input_tokens=1),)))
+    session = pack_session(ONE_TURN)
     meanwhile = [(-1, lambda load: fed(load, feed)), comes(5 * MS, session), comes(6 * MS, session)]
     load = Load(TEN, requests=2, meanwhile=meanwhile).sessions(2, itertools.repeat(Session(id="none", turns=())))
     assert load.sent_at == [5 * MS, 6 * MS]
@@ -82,3 +83,33 @@ def test_a_user_who_waits_for_a_prompt_when_the_time_is_over_sends_nothing() -> 
     load = Load(ScriptedReply(ttft_ns=2 * MS), duration_ns=20 * MS, meanwhile=meanwhile).closed(1)
     assert load.sent_at == [1 * MS]
     assert load.stop.reason == "duration"
+
+
+@pytest.mark.parametrize("kind", ["closed", "open", "sessions", "session arrivals"])
+def test_what_is_due_and_not_made_at_the_end_is_known(kind: str) -> None:
+    """It has no record: without this a run whose prompts never came looks like a shorter one."""
+    unmade: list[list[int]] = []
+    half = 29 * MS + MS // 2
+    look = (half, lambda load: unmade.append([at - START for at in load.dispatcher.unmade(START + half)]))
+    thing = pack_session(ONE_TURN) if "session" in kind else DRAFT
+    load = Load(
+        TEN, duration_ns=30 * MS, meanwhile=[(-1, lambda load: fed(load, SlowFeed())), comes(5 * MS, thing), look]
+    )
+    arrivals, none = [0, 10 * MS, 20 * MS, 29 * MS, 30 * MS], itertools.repeat(Session(id="none", turns=()))
+    if kind == "closed":
+        load.closed(2)
+    elif kind == "open":
+        load.open(arrivals)
+    elif kind == "sessions":
+        load.sessions(2, none)
+    else:
+        load.session_arrivals(arrivals, none)
+    assert load.sent_at == [5 * MS]
+    assert unmade == [[0, 15 * MS] if kind in ("closed", "sessions") else [10 * MS, 20 * MS, 29 * MS]]
+
+
+@pytest.mark.parametrize("kind", ["closed", "open"])
+def test_of_a_load_whose_prompts_are_there_nothing_is_unmade(kind: str) -> None:
+    load = Load(TEN, duration_ns=30 * MS)
+    load = load.closed(2) if kind == "closed" else load.open([0, 10 * MS])
+    assert load.dispatcher.unmade(START + 30 * MS) == []

@@ -11,6 +11,8 @@ from bench.config.fields import Tokens, option
 from bench.modes.interface import DEFAULT_BATCH_INPUTS, DEFAULT_OUTPUT_TOKENS
 from bench.modes.sessions import DEFAULT_THINK_TIME, DEFAULT_TURNS
 from promptset.agents.recipe import LEAST_LIMIT
+from promptset.audio import DEFAULT as DEFAULT_AUDIO
+from promptset.video import EXAMPLE as VIDEO_EXAMPLE
 
 
 class Data(BaseModel):
@@ -131,6 +133,25 @@ class Data(BaseModel):
         "images in every simulated chat: n=1,size=1024x768,format=jpeg; n and size may be distributions",
         group="data",
         metavar="SPEC",
+    )
+    audio: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.audio(v))] = option(
+        None,
+        "an audio clip in every simulated chat, or for transcriptions: length=5s,rate=16000; length may be a distribution",
+        group="data",
+        metavar="SPEC",
+        otherwise=f"none; of transcriptions {DEFAULT_AUDIO}, or the rows of --dataset",
+    )
+    video: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.video(v))] = option(
+        None,
+        f"videos in every simulated chat: {VIDEO_EXAMPLE}; n and length may be distributions",
+        group="data",
+        metavar="SPEC",
+    )
+    play_after: Annotated[float, BeforeValidator(values.seconds)] = option(
+        0.0,
+        "endpoint speech: how long a player waits after the first audio, for playback stalls",
+        group="data",
+        metavar="S",
     )
     prompt_ids: bool = option(
         False,

@@ -41,7 +41,7 @@ class Target(BaseModel):
         "the API key, sent as the endpoint wants it; never stored or printed",
         group="target",
         metavar="KEY",
-        otherwise="OPENAI_API_KEY of the environment, ANTHROPIC_API_KEY for messages",
+        otherwise="OPENAI_API_KEY of the environment; ANTHROPIC_API_KEY for messages, TRUELOAD_API_KEY for http",
     )
     header: Annotated[Many, AfterValidator(lambda v: tuple(values.header(h) for h in v))] = option(
         (), "add a request header, whose value is never stored; may be repeated", group="target", metavar="NAME:VALUE"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from bench.console.api import results, targets, tasks
+from bench.console.api import data, results, targets, tasks
 
 router = APIRouter(prefix="/api")
 router.include_router(tasks.routes)
 router.include_router(results.routes)
 router.include_router(targets.routes)
+router.include_router(data.routes)

@@ -20,7 +20,7 @@ class NewTask(Body):
 
     settings: dict[str, Any] = Field({}, description="by the names of the flags of the command")
     target: str | None = Field(None, description="a saved target, or `mock`; else settings.url")
-    kind: str = Field("run", description="run, search, sweep or calibrate")
+    kind: str = Field("run", description="run, search, sweep, quality or calibrate")
     title: str | None = None
     api_key: str | None = Field(None, description="kept in memory only")
     headers: str | None = Field(None, description="NAME: VALUE, one on a line; kept in memory only")
@@ -83,3 +83,29 @@ class FetchFile(Body):
 
     url: str
     whole: bool = False
+    base64: bool = False
+
+
+class FetchByName(Body):
+    """A data set of a hub. Without a file, its only one or the first of its splits is taken: test, validation, train."""
+
+    name: str
+    hub: str = "huggingface"
+    file: str | None = None
+    whole: bool = False
+    base64: bool = False
+
+
+class BeginUpload(Body):
+    """A file to send. Each request in it is a line, or all of it (`whole`), or the Base64 of either (`base64`)."""
+
+    name: str
+    size_bytes: int
+    whole: bool = False
+    base64: bool = False
+
+
+class FinishUpload(Body):
+    """The SHA-256 of the whole file, in hexadecimal digits."""
+
+    sha256: str

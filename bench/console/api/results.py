@@ -20,6 +20,7 @@ from bench.console.comparing import DEFAULT_MARGIN
 from bench.console.errors import Conflict, NotFound
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
+from bench.console.language import shown, tr
 from bench.console.report_text import report_text
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
@@ -39,7 +40,8 @@ def _readable(path: Path) -> Iterator[None]:
     except Exception as e:
         said = " ".join(str(e).split())[:300]
         again = f"python -m bench report {path.parent}"
-        raise Conflict(f"{path.name} cannot be read ({said}). To make it again: {again}") from e
+        why = tr("%(file)s cannot be read: %(why)s", file=path.name, why=said)
+        raise Conflict(tr("%(why)s. To make it again: %(command)s", why=why, command=again)) from e
 
 
 @routes.get("/tasks/{task}/live", summary="The lines of live.jsonl; `run`: of a run of a search or a sweep")
@@ -161,7 +163,7 @@ async def _events(console: Console, name: str, after: int, run: str | None) -> A
             after += 1
             if row is None:
                 continue
-            line = {**row, "warnings": warnings_of(row["client"])}
+            line = {**row, "warnings": [shown(warning) for warning in warnings_of(row["client"])]}
             event_id = f"{after}" if run is None else f"{after} {run}"
             yield ServerSentEvent(orjson.dumps(line).decode(), event="line", id=event_id)
         state = orjson.dumps(task.to_json())

@@ -1,16 +1,15 @@
-"""Targets, the built-in mock, and data files."""
+"""Targets, and the built-in mock."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from bench.console.access import TheConsole
-from bench.console.api.bodies import FetchFile, MockFlags, NewTarget
+from bench.console.api.bodies import MockFlags, NewTarget
 
 routes = APIRouter()
 
@@ -49,31 +48,4 @@ def mock_start(console: TheConsole, given: MockFlags | None = None) -> dict[str,
 @routes.post("/mock/stop", status_code=204, summary="Stop the built-in mock")
 def mock_stop(console: TheConsole) -> Response:
     console.mock.stop()
-    return Response(status_code=204)
-
-
-@routes.get("/files", summary="The uploaded data files")
-def files(console: TheConsole) -> list[dict[str, Any]]:
-    return [asdict(file) for file in console.files.listed()]
-
-
-@routes.post("/files", status_code=201, summary="Upload a data file, or a ZIP of some: the body is its content")
-async def upload(console: TheConsole, request: Request, name: str, whole: bool = False) -> dict[str, list[str]]:
-    content = await request.body()
-    return {"names": await run_in_threadpool(console.files.add, name, content, whole=whole)}
-
-
-@routes.post("/files/fetch", status_code=201, summary="Let the console fetch a data file from a URL")
-async def fetched(console: TheConsole, given: FetchFile) -> dict[str, list[str]]:
-    return {"names": await console.fetch(given.url, whole=given.whole)}
-
-
-@routes.get("/files/{name}", summary="The first rows of a data file")
-def preview(console: TheConsole, name: str) -> dict[str, Any]:
-    return {"name": name, "rows": console.files.preview(name)}
-
-
-@routes.delete("/files/{name}", status_code=204, summary="Delete a data file")
-def unlink(console: TheConsole, name: str) -> Response:
-    console.files.remove(name)
     return Response(status_code=204)

@@ -47,6 +47,11 @@ def history(console: TheConsole, task: str) -> list[dict[str, Any]]:
     return [asdict(act) for act in console.history(task)]
 
 
+@routes.get("/history", summary="Who did what with any task, the latest first; those that were deleted too")
+def latest_history(console: TheConsole, most: int = 200) -> list[dict[str, Any]]:
+    return [{"task": task, **asdict(act)} for task, act in console.acts.latest(max(most, 0))]
+
+
 @routes.patch("/tasks/{task}", summary="Change title, label, note or baseline")
 def mark(console: TheConsole, task: str, changes: MarkTask) -> dict[str, Any]:
     return console.mark(task, changes.model_dump(exclude_unset=True)).to_json()
@@ -66,18 +71,20 @@ def restore(console: TheConsole, task: str) -> dict[str, Any]:
 @routes.post("/tasks/{task}/start", summary="Put a task into the queue")
 def start(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
-    return console.start(task, secrets_of(given.api_key, given.headers), given.start_at).to_json()
+    return console.queue.start(task, secrets_of(given.api_key, given.headers), given.start_at).to_json()
 
 
-@routes.post("/tasks/{task}/go-on", summary="Go on with a search or a sweep that was stopped or killed")
+@routes.post(
+    "/tasks/{task}/go-on", summary="Continue a task of several runs (search, sweep, quality) that was stopped or killed"
+)
 def go_on(console: TheConsole, task: str, given: Start | None = None) -> dict[str, Any]:
     given = given or Start()
-    return console.go_on(task, secrets_of(given.api_key, given.headers)).to_json()
+    return console.queue.go_on(task, secrets_of(given.api_key, given.headers)).to_json()
 
 
 @routes.post("/tasks/{task}/stop", summary="Stop sending and let requests finish; the second time, cut them")
 def stop(console: TheConsole, task: str) -> dict[str, Any]:
-    return console.stop(task).to_json()
+    return console.queue.stop(task).to_json()
 
 
 @routes.post("/tasks/{task}/load", summary="Set the users, or the requests per second, of a task that runs")
@@ -94,5 +101,5 @@ def clone(console: TheConsole, task: str, given: Clone | None = None) -> dict[st
 
 @routes.post("/tasks/{task}/move", summary="Move a task in the queue: -1 towards its front, 1 towards its end")
 def move(console: TheConsole, task: str, places: int) -> dict[str, Any]:
-    console.move(task, places)
+    console.queue.move(task, places)
     return console.task(task).to_json()

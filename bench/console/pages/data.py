@@ -1,4 +1,4 @@
-"""Uploaded data files."""
+"""Uploaded data files, and uploads that have not ended."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, Response
 from starlette.datastructures import UploadFile
 
-from bench.console.data_files import MOST_BYTES, MOST_FILES
+from bench.console.data_files import MOST_BYTES, MOST_FILES, MOST_UPLOADED
+from bench.console.data_rows import Rows
 from bench.console.errors import ConsoleError
+from bench.console.hubs import HUBS
+from bench.console.language import tr
 from bench.console.pages.site import TheSite, back
 from bench.console.service import Console
+
+SPLITS = {
+    "line": (tr("a line of the file"), Rows()),
+    "whole": (tr("the whole file, or each file of the ZIP"), Rows(whole=True)),
+    "base64": (tr("a line, the Base64 of a body"), Rows(base64=True)),
+    "whole-base64": (tr("the whole file, the Base64 of a body"), Rows(whole=True, base64=True)),
+}
+"""What each request is in a file: the choices of the page."""
 
 routes = APIRouter()
 
@@ -19,7 +30,15 @@ routes = APIRouter()
 def data(request: Request, site: TheSite) -> HTMLResponse:
     answer = site.answer_of(request)
     files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
-    values = {"files": files, "most_mib": MOST_BYTES // 2**20, "most_files": MOST_FILES}
+    values = {
+        "files": files,
+        "uploads": site.console.uploads.listed(),
+        "splits": SPLITS,
+        "hubs": HUBS,
+        "most_gib": MOST_UPLOADED // 2**30,
+        "most_mib": MOST_BYTES // 2**20,
+        "most_files": MOST_FILES,
+    }
     return site.page("data", answer.status, **{**values, **answer.values})
 
 
@@ -38,13 +57,22 @@ def remove(name: str, site: TheSite) -> Response:
     return back("/data")
 
 
+@routes.post("/data/uploads/{name}/remove")
+def cancel(name: str, site: TheSite) -> Response:
+    site.console.uploads.remove(name)
+    return back("/data")
+
+
 async def _keep_posted(request: Request, console: Console) -> None:
-    """Keep an uploaded file, or the file at a URL."""
+    """Keep a file that came in the form, without scripts, or the file at a URL."""
     async with request.form(max_files=1, max_fields=10) as form:
-        file, whole = form.get("file"), form.get("split") == "whole"
+        file, (_, rows) = form.get("file"), SPLITS.get(str(form.get("split")), SPLITS["line"])
         if isinstance(file, UploadFile) and file.filename:
-            await run_in_threadpool(console.files.add, file.filename, await file.read(), whole=whole)
+            await run_in_threadpool(console.files.add, file.filename, await file.read(), rows)
         elif url := str(form.get("url") or "").strip():
-            await console.fetch(url, whole=whole)
+            await console.fetch(url, rows)
+        elif name := str(form.get("name") or "").strip():
+            file_of_it = str(form.get("file_of_it") or "").strip() or None
+            await run_in_threadpool(console.fetch_by_name, str(form.get("hub")), name, file_of_it, rows)
         else:
-            raise ConsoleError("choose a file, or give a URL")
+            raise ConsoleError(tr("choose a file, or give a URL or the name of a data set"))

@@ -13,10 +13,25 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from bench.config.flags import GROUPS
-from bench.console import settings_form
+from bench.config.tokenless import HTTP
+from bench.console import settings_form, settings_text
+from bench.console.data_rows import Rows, body_of_base64
 from bench.console.errors import ConsoleError, Refused
-from bench.console.form_words import DATA, MODES, NUMBERS, NUMBERS_WITHOUT_MODE, data_of, mode_of, of_mode, plain
+from bench.console.form_words import (
+    DATA,
+    MODES,
+    NUMBERS,
+    NUMBERS_WITHOUT_MODE,
+    OF_QUALITY,
+    data_of,
+    label_of,
+    mode_of,
+    of_mode,
+    of_service,
+    plain,
+)
 from bench.console.kinds import KINDS, parted
+from bench.console.language import Phrase, shown, tr
 from bench.console.load_templates import TEMPLATES
 from bench.console.pages.site import Fields, Site, TheSite, back
 from bench.console.service import Console
@@ -44,9 +59,14 @@ class Form:
     typed: Mapping[str, str] = field(default_factory=dict)
     """A URL of data, and a body."""
 
+    @property
+    def is_llm(self) -> bool:
+        """Whether its server is an LLM service, and not any HTTP service."""
+        return bool(self.values.get("endpoint") != HTTP)
+
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ConsoleError(f"there is no kind of task {self.kind!r}")
+            raise ConsoleError(tr("there is no kind of task %(kind)s", kind=repr(self.kind)))
 
 
 @routes.get("/new")
@@ -58,7 +78,7 @@ def new(request: Request, site: TheSite) -> HTMLResponse:
     first = targets[0].name if targets else ""
     if (key := query.get("template", "")) in TEMPLATES:
         template = TEMPLATES[key]
-        return _page(site, Form(template.kind, first, template.title, template.settings))
+        return _page(site, Form(template.kind, first, shown(template.title), template.settings))
     if name := query.get("from", ""):
         return _page(site, _copy_of(site.console.task(name), site.console))
     return _page(site, Form(query.get("kind", "run"), query.get("target", first)))
@@ -67,14 +87,14 @@ def new(request: Request, site: TheSite) -> HTMLResponse:
 @routes.post("/new/template/{key}")
 def from_template(key: str, fields: Fields, site: TheSite) -> Response:
     if key not in TEMPLATES:
-        raise ConsoleError(f"there is no template {key!r}")
+        raise ConsoleError(tr("there is no template %(name)s", name=repr(key)))
     template, target = TEMPLATES[key], fields.get("target")
     if template.kind == "calibrate":
         target = None
     elif not target:
         site.console.mock.start()
         target = "mock"
-    task = site.console.create(template.settings, target=target, kind=template.kind, title=template.title)
+    task = site.console.create(template.settings, target=target, kind=template.kind, title=shown(template.title))
     return back(f"/tasks/{quote(task.id)}")
 
 
@@ -83,7 +103,10 @@ def submit(fields: Fields, site: TheSite) -> Response:
     kind, target = fields.get("kind") or "run", fields.get("target", "")
     form = Form(kind, target, fields.get("title", ""), start_at=fields.get("start_at", ""))
     typed = {name: fields.get(name, "") for name in ("data_url", "one_body")}
-    form = replace(form, values=of_mode(settings_form.typed(fields, kind)), data=fields.get("data", ""), typed=typed)
+    values = of_mode(settings_form.typed(fields, kind))
+    if "asked_llm" in fields:
+        values = of_service(values, is_llm="llm" in fields)
+    form = replace(form, values=values, data=fields.get("data", ""), typed=typed)
     action = {"paste": _paste, "probe": _probe}.get(fields.get("action", ""), _create)
     of_data: Sequence[tuple[str | None, str]] = ()
     try:
@@ -103,13 +126,16 @@ def submit(fields: Fields, site: TheSite) -> Response:
 def _with_data(console: Console, form: Form, fields: Mapping[str, str]) -> Mapping[str, Any]:
     """The settings with the data that was chosen; what a URL gives, and a body, are kept as files. Raises Refused."""
     without = {name: value for name, value in form.values.items() if name not in ("dataset", "input_tokens")}
+    if not form.is_llm and form.data not in ("file", "url"):
+        body = fields.get("one_body", "")
+        return {**without, "body": body} if body else without
     match form.data:
         case "simulated":
             return {name: value for name, value in form.values.items() if name != "dataset"}
         case "recipe" | "file" if name := fields.get(form.data):
             return {**without, "dataset": name}
         case "file":
-            raise Refused([("dataset", "choose a file: none was uploaded yet, or none is chosen")])
+            raise Refused([("dataset", tr("choose a file: none was uploaded yet, or none is chosen"))])
         case "url" | "body":
             field = {"url": "data_url", "body": "one_body"}[form.data]
             try:
@@ -129,10 +155,12 @@ def _refuse(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
 
 def _kept(console: Console, kind: str, text: str) -> list[str]:
     if not text:
-        raise ConsoleError("type it, or choose other data")
+        raise ConsoleError(tr("type it, or choose other data"))
     if kind == "url":
         return asyncio.run(console.fetch(text))
-    return console.files.add(f"body-{sha256(text.encode()).hexdigest()[:8]}.json", text.encode(), whole=True)
+    body = text.encode()
+    rows = Rows(whole=True, base64=body_of_base64(body) is not None)
+    return console.files.add(f"body-{sha256(body).hexdigest()[:8]}.json", body, rows)
 
 
 def _answer(site: Site, form: Form, status: int = 200) -> Response:
@@ -145,7 +173,7 @@ def _has_secrets(fields: Mapping[str, str]) -> bool:
 
 def _paste(site: Site, form: Form, fields: Mapping[str, str]) -> Response:
     try:
-        kind, settings = site.console.from_yaml(fields.get("yaml", ""), form.kind)
+        kind, settings = settings_text.from_yaml(fields.get("yaml", ""), form.kind)
     except ConsoleError as e:
         raise Refused([("yaml", str(e))]) from e
     return _answer(site, replace(form, kind=kind, values=settings))
@@ -182,7 +210,11 @@ def _copy_of(task: Task, console: Console) -> Form:
 def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
     console, problems = site.console, dict[str, list[str]]()
     for name, sentence in form.problems:
-        problems.setdefault(name or "", []).append(plain(sentence, name))
+        # What the console says is not made for a command line.
+        said = (
+            sentence if isinstance(sentence, Phrase) else plain(sentence, name, lambda name: str(shown(label_of(name))))
+        )
+        problems.setdefault(name or "", []).append(said)
     complete = bool(form.values) and not problems
     fields = settings_form.fields(form.kind)
     has_mode = any(field.name == "mode" for field in fields)
@@ -191,6 +223,8 @@ def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
         status,
         form=form,
         fields=fields,
+        has_service=form.kind in ("run", "search", "sweep"),
+        of_quality=OF_QUALITY,
         kinds=KINDS,
         modes=MODES,
         mode=mode_of(form.values),
@@ -198,13 +232,13 @@ def _page(site: Site, form: Form, status: int = 200) -> HTMLResponse:
         data=form.data or data_of(form.values),
         numbers=NUMBERS if has_mode else NUMBERS_WITHOUT_MODE,
         has_mode=has_mode,
-        groups=GROUPS,
+        groups={name: Phrase(plain(title).capitalize()) for name, title in GROUPS.items()},
         beside=problems,
         targets=console.targets(),
         templates=TEMPLATES,
         files=console.files.listed(),
         recipes=recipes.names(),
-        command=console.command(form.values, form.kind) if complete else "",
-        yaml=console.yaml(form.values) if complete else "",
+        command=settings_text.command(form.values, form.kind) if complete else "",
+        yaml=settings_text.as_yaml(form.values) if complete else "",
         message=form.message,
     )

@@ -17,6 +17,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from bench.console.access import TheConsole
 from bench.console.errors import Conflict, NotFound
 from bench.console.kinds import KINDS
+from bench.console.language import tr
 from bench.console.pages.site import TheSite, back
 from bench.console.security import REPORT_POLICY
 from bench.console.service import Console
@@ -92,7 +93,7 @@ def beside_run(name: str, run: str, file: str, console: TheConsole) -> Response:
 
 def _requests(console: Console, name: str, file: str, run: str | None = None) -> Response:
     if file != REQUESTS:
-        raise NotFound(f"beside the report of {name!r} there is no {file!r} to show")
+        raise NotFound(tr("the report of %(task)s has no file %(file)s", task=repr(name), file=repr(file)))
     filename = f"{name}.jsonl" if run is None else f"{name}-{run}.jsonl"
     path = console.folder.file(name, REQUESTS, run)
     return FileResponse(path, media_type="application/jsonl", filename=filename)

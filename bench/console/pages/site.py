@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any, cast
 
@@ -11,6 +13,8 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from bench.console.language import LANGUAGE, Phrase, other_language, sentence, shown, tr, words_of_scripts
+from bench.console.people import READ_ONLY
 from bench.console.service import Console
 from bench.rng import secret_token
 
@@ -28,10 +32,32 @@ def number(value: float | None) -> str:
 def setting(value: object) -> str:
     """The value of a setting, as a person would write it."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return tr("yes") if value else tr("no")
     if isinstance(value, list | tuple):
         return ", ".join(setting(item) for item in value)
     return str(value)
+
+
+_LOADS = tuple(
+    (re.compile(rf"(?<![\w/:]){re.escape(message).replace(re.escape('%(n)s'), '([0-9.]+)')}(?![\w/=])"), message)
+    for message in (
+        tr("%(n)s users"), tr("%(n)s requests/s"), tr("%(n)s requests"), tr("in %(n)s classes"), tr("%(n)s probes"),
+        tr("%(n)s times"), tr("search"), tr("sweep"), tr("quality"), tr("throughput"), tr("trace"), tr("users"),
+        tr("sessions"), tr("requests/s"),
+    )
+)  # fmt: skip
+"""What a load in a few words consists of (`tasks.load_of`, `series.load_of`)."""
+
+
+def load(text: str) -> str:
+    """A load in a few words, in the language of the page."""
+    for pattern, message in _LOADS:
+        text = pattern.sub(partial(_in_words, message), text)
+    return text
+
+
+def _in_words(message: str, found: re.Match[str]) -> str:
+    return shown(Phrase(message, {"n": found[1]} if found.re.groups else {}))
 
 
 def spark(values: tuple[float, ...]) -> str:
@@ -58,10 +84,15 @@ def templates() -> Environment:
         loader=ChoiceLoader([PackageLoader("bench.console", "templates"), PackageLoader("bench.report", "template")]),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "when": when, "spark": spark, "setting": setting, "after": after}
+    environment.filters |= {"load": load, "word": Phrase, "sentence": sentence}
+    environment.globals |= {
+        "tr": tr, "language": LANGUAGE, "other_language": other_language, "words_of_scripts": words_of_scripts
+    }  # fmt: skip
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "sort_keys": True}
     environment.globals["has_parquet"] = find_spec("pyarrow") is not None
     for name in environment.list_templates(["j2"]):
@@ -102,6 +133,7 @@ class Site:
             "csrf": self._csrf,
             "mock": self.console.mock,
             "running": self.console.runner.current,
+            "read_only": READ_ONLY.get(),
             "message": None,
             "problem": None,
         }

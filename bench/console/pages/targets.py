@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from bench.console.errors import ConsoleError
+from bench.console.language import tr
 from bench.console.pages.site import Fields, TheSite, back
 from bench.endpoints import ENDPOINTS
 
@@ -36,11 +37,11 @@ def target_action(name: str, action: str, site: TheSite) -> Response:
     try:
         if action == "probe":
             answer = site.console.probe({}, {}, site.console.target(name))
-            return site.answer("/targets", message=f"{name}: {answer}")
+            return site.answer("/targets", message=tr("%(name)s: %(sentence)s", name=name, sentence=answer))
         if action == "remove":
             site.console.remove_target(name)
     except ConsoleError as e:
-        return site.answer("/targets", e.status, problem=f"{name}: {e}")
+        return site.answer("/targets", e.status, problem=tr("%(name)s: %(sentence)s", name=name, sentence=str(e)))
     return back("/targets")
 
 
@@ -53,7 +54,8 @@ def mock_action(action: str, fields: Fields, site: TheSite) -> Response:
         else:
             mock.stop()
     except ConsoleError as e:
-        return site.answer("/targets", e.status, problem=f"the mock: {e}", typed={"flags": flags})
+        problem = tr("the mock: %(sentence)s", sentence=str(e))
+        return site.answer("/targets", e.status, problem=problem, typed={"flags": flags})
     return back("/targets")
 
 
@@ -62,5 +64,5 @@ def _variables(text: str) -> dict[str, str]:
     pairs = [line.partition(":") for line in text.splitlines() if line.strip()]
     variables = {header.strip(): variable.strip() for header, _, variable in pairs}
     if not all(variables) or not all(variables.values()):
-        raise ConsoleError("write each header as NAME: VARIABLE, one on a line")
+        raise ConsoleError(tr("write each header as NAME: VARIABLE, one on a line"))
     return variables

@@ -8,15 +8,16 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from bench.console import live_charts
+from bench.console import live_charts, settings_text
 from bench.console.errors import ConsoleError
 from bench.console.health import warnings_of
 from bench.console.kinds import KINDS
+from bench.console.language import tr
 from bench.console.pages.site import Answer, Fields, Site, TheSite, back
 from bench.console.service import Console
 from bench.console.set_load import number_of
 from bench.console.settings_form import secrets_of
-from bench.console.task import Task
+from bench.console.task import STATES, Task
 
 Action = Callable[[Console, str, Mapping[str, str]], str | None]
 """Takes the console, the name of the task and the fields of the form. Returns the next page, if it is not the task's."""
@@ -33,7 +34,7 @@ def show(name: str, request: Request, site: TheSite) -> HTMLResponse:
 def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
     try:
         if action not in ACTIONS:
-            raise ConsoleError(f"a task has no action {action!r}")
+            raise ConsoleError(tr("a task has no action %(action)s", action=repr(action)))
         following = ACTIONS[action](site.console, name, fields) or _path(name)
         return back("/" if fields.get("then") == "list" and not following.startswith("/?") else following)
     except ConsoleError as e:
@@ -44,18 +45,20 @@ def act(name: str, action: str, fields: Fields, site: TheSite) -> Response:
 def _page(site: Site, task: Task, answer: Answer) -> HTMLResponse:
     console = site.console
     lines = console.live(task.id, run=task.run)
+    charts = [] if task.over else live_charts.views(task)
     return site.page(
         "task",
         answer.status,
         task=task,
         line=lines[-1] if lines else None,
         warnings=warnings_of(lines[-1]["client"]) if lines else [],
-        command=console.command(task.settings, task.kind),
-        yaml=console.yaml(task.settings),
+        command=settings_text.command(task.settings, task.kind),
+        yaml=settings_text.as_yaml(task.settings),
         load_unit=console.load_unit(task),
         order=list(console.runner.queue),
         series=KINDS[task.kind].sign is not None,
-        charts=[] if task.over else live_charts.views(task),
+        charts=charts,
+        texts=[*STATES, *live_charts.texts(view["chart"] for view in charts)],
         period=live_charts.period(task),
         **answer.values,
     )
@@ -66,7 +69,7 @@ def _path(name: str) -> str:
 
 
 def _stop(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.stop(name)
+    console.queue.stop(name)
 
 
 def _load(console: Console, name: str, fields: Mapping[str, str]) -> None:
@@ -74,11 +77,11 @@ def _load(console: Console, name: str, fields: Mapping[str, str]) -> None:
 
 
 def _start(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.start(name, secrets_of(fields.get("api_key"), fields.get("headers")))
+    console.queue.start(name, secrets_of(fields.get("api_key"), fields.get("headers")))
 
 
 def _go_on(console: Console, name: str, fields: Mapping[str, str]) -> None:
-    console.go_on(name, secrets_of(fields.get("api_key"), fields.get("headers")))
+    console.queue.go_on(name, secrets_of(fields.get("api_key"), fields.get("headers")))
 
 
 def _clone(console: Console, name: str, fields: Mapping[str, str]) -> str:
@@ -94,7 +97,7 @@ def _baseline(console: Console, name: str, fields: Mapping[str, str]) -> None:
 
 
 def _move(console: Console, name: str, fields: Mapping[str, str]) -> str:
-    console.move(name, -1 if fields.get("to") == "front" else 1)
+    console.queue.move(name, -1 if fields.get("to") == "front" else 1)
     return "/"
 
 

@@ -52,5 +52,5 @@ def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], li
 def reorder(fields: Fields, site: TheSite) -> Response:
     for key, places in (("earlier", -1), ("later", 1)):
         if name := fields.get(key):
-            site.console.move(name, places)
+            site.console.queue.move(name, places)
     return back("/")

@@ -1,7 +1,6 @@
-// What a page says while the console does not answer, and the field for the token after the console was started anew.
+// What every page does: it says that the console does not answer, asks for the token after the console was started anew, and
+// keeps what is typed while the language changes.
 "use strict";
-
-const LOST = "Connection lost: this page is old. It tries again.";
 
 function bannerOfPage() {
   let banner = document.getElementById("lost");
@@ -20,7 +19,7 @@ function connectionLost(reply) {
   const banner = bannerOfPage();
   banner.hidden = false;
   if (reply?.status === 401) askForToken(banner);
-  else banner.textContent = LOST;
+  else banner.textContent = tr("Connection lost: this page is old. It tries again.");
 }
 
 function connectionFound() {
@@ -35,19 +34,49 @@ function askForToken(banner) {
   const form = document.createElement("form"), label = document.createElement("label"), field = document.createElement("input");
   const button = document.createElement("button"), answer = document.createElement("span");
   form.className = "row";
-  label.append("The console was started anew. Its token ", field);
+  label.append(tr("The console has restarted. Its token"), " ", field);
   field.type = "password";
   field.name = "token";
   field.required = true;
   field.autocomplete = "off";
   button.className = "primary";
-  button.textContent = "Open";
+  button.textContent = tr("Open");
   form.append(label, button, answer);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const reply = await fetch("/token", { method: "POST", body: new URLSearchParams({ token: field.value }) }).catch(() => null);
     if (reply?.ok) location.reload();
-    else answer.textContent = !reply ? LOST : reply.status === 429 ? "Too many wrong tokens: wait a minute." : "This is not its token.";
+    else if (!reply) answer.textContent = tr("Connection lost: this page is old. It tries again.");
+    else answer.textContent = reply.status === 429 ? tr("Too many wrong tokens: wait a minute.") : tr("That is not its token.");
   });
   banner.replaceChildren(form);
 }
+
+// What was typed is there again in the other language. Secrets are not written down: their fields ask for them again.
+const TYPED = "typed";
+const FIELDS = "main :is(input:not([type=hidden], [type=file]), select, textarea)[name]";
+
+document.getElementById("language")?.addEventListener("click", () => {
+  const typed = [...document.querySelectorAll(FIELDS)].map((field) => [
+    field.name, field.value, field.checked ?? null, field.matches("[type=password], [data-secret]") && field.value !== "",
+  ]);
+  const open = [...document.querySelectorAll("main details")].map((one) => one.open);
+  const kept = typed.map(([name, value, checked, secret]) => [name, secret ? "" : value, checked, secret]);
+  sessionStorage.setItem(TYPED, JSON.stringify({ path: location.pathname, kept, open }));
+});
+
+function typedBefore() {
+  const { path, kept, open } = JSON.parse(sessionStorage.getItem(TYPED) ?? "{}");
+  sessionStorage.removeItem(TYPED);
+  const fields = [...document.querySelectorAll(FIELDS)];
+  // Another page, or one that has other fields by now.
+  if (path !== location.pathname || fields.map((field) => field.name).join() !== kept.map(([name]) => name).join()) return;
+  fields.forEach((field, i) => {
+    const [, value, checked, secret] = kept[i];
+    if (field.matches("[type=checkbox], [type=radio]")) field.checked = checked;
+    else field.value = value;
+    if (secret) field.placeholder = tr("Type it again.");
+  });
+  document.querySelectorAll("main details").forEach((one, i) => { one.open = open[i]; });
+}
+typedBefore();

@@ -7,10 +7,10 @@ function addCopyButtons() {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copier";
-    button.textContent = "Copy";
+    button.textContent = tr("Copy");
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(text.textContent);
-      button.textContent = "Copied";
+      button.textContent = tr("Copied");
     });
     text.after(button);
   }
@@ -30,7 +30,7 @@ toOwnZone();
 document.addEventListener("renewed", toOwnZone);
 const start = document.getElementById("f-start_at");
 if (start) {
-  document.getElementById("zone").textContent = " (your time)";
+  document.getElementById("zone").textContent = ` ${tr("(your time)")}`;
   const at = new Date(start.dataset.at);
   if (!Number.isNaN(at.getTime())) start.value = at.toLocaleString("sv-SE", { dateStyle: "short", timeStyle: "short" }).replace(" ", "T");
   // The field has no zone; what is sent says it.
@@ -64,7 +64,7 @@ document.addEventListener("click", async (event) => {
   event.preventDefault();
   const reply = await fetch(link.href);
   if (reply.ok) await navigator.clipboard.writeText(await reply.text());
-  link.textContent = reply.ok ? "Copied" : "There is no text yet";
+  link.textContent = reply.ok ? tr("Copied") : tr("There is no text yet");
 });
 
 // A report in its sandbox says how high it is, and which of its links was clicked. What lies beside it is opened from here,

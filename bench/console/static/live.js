@@ -66,7 +66,7 @@ const LIVE = {
     }
     step.server = line.server ?? {};
     // Whoever set the load, and wherever: what is planned now differs from what was planned a line ago.
-    if (typeof line.load === "number" && line.load !== before.load) this.marks.push([line.elapsed_s, `load ${number(line.load)} from ${number(line.elapsed_s)} s on`]);
+    if (typeof line.load === "number" && line.load !== before.load) this.marks.push([line.elapsed_s, tr("load %(load)s from %(s)s s on", { load: number(line.load), s: number(line.elapsed_s) })]);
     const at = Math.ceil(Math.max(Math.round(line.elapsed_s), 1) / RUN.step) - 1;
     while (this.steps.length <= at) this.steps.push(new Step());
     this.steps[at].merge(step);
@@ -95,7 +95,7 @@ const ofServer = (name, scale = 1) => (step) => (step.server[name] === undefined
 const VALUES = {
   requests_per_s: { planned: rate("planned"), sent: rate("sent") },
   responses_per_s: { succeeded: rate("completed"), failed: rate("failed"), ...quantile("e2el_ms") },
-  inputs_per_s: { inputs: rate("inputs"), texts: rate("inputs"), documents: rate("inputs"), "input tokens": rate("input_tokens") },
+  inputs_per_s: { inputs: rate("inputs"), texts: rate("inputs"), documents: rate("inputs"), images: rate("inputs"), "input tokens": rate("input_tokens") },
   in_flight: { "in flight": (step) => (step.lines ? step.in_flight / step.lines : null) },
   ttft: quantile("ttft_ms"),
   tpot: quantile("tpot_ms"),
@@ -140,8 +140,6 @@ const VALUES = {
     chart.n = steps.length;
     fill(chart, (line) => (of[line.name] ? steps.map(of[line.name]) : steps.map(() => line.values[0])));
     chart.drawTime(true);
-    const first = chart.lists.at(-1).firstChild;
-    if (first?.textContent === "-0 s") first.textContent = "0 s";
     for (const svg of chart.svgs) {
       const box = svg.viewBox.baseVal;
       for (const [at, text] of marks) {
@@ -181,19 +179,19 @@ const VALUES = {
     response_time_intervals(chart, numbers) {
       const from = intervals(numbers.histogram("e2el_ms"));
       const [[shares, counts]] = RECOMPUTE.intervals(numbers, { metric: "e2el_ms", from_ms: from });
-      drawBars(chart, from.map(String), from.map((ms, i) => (i + 1 < from.length ? `${ms}–${from[i + 1]} ms` : `${ms} ms and more`)), [shares, counts]);
+      drawBars(chart, from.map(String), from.map((ms, i) => (i + 1 < from.length ? `${ms}–${from[i + 1]} ms` : tr("%(ms)s ms and more", { ms }))), [shares, counts]);
     },
     response_time_quantiles(chart, numbers) {
       const [[values]] = RECOMPUTE.quantiles(numbers, chart.data.recompute);
       fill(chart, () => values);
       // As bench/documents/distribution_charts.py has them.
-      const tail = [[0, "0"], [0.5, "50%"], [0.9, "90%"], [0.99, "99%"], [0.999, "99.9%"], [0.9998, "max"]];
+      const tail = [[0, "0"], [0.5, "50%"], [0.9, "90%"], [0.99, "99%"], [0.999, "99.9%"], [0.9998, tr("max")]];
       chart.ticks(chart.lists.at(-1), tail, "left", ([q]) => chart.percent(-Math.log10(1 - q)), ([, text]) => text);
     },
     status_codes(chart, numbers) {
       const codes = Object.keys(RUN.status).sort();
       const [[amounts, shares]] = RECOMPUTE.status(numbers, { codes });
-      drawBars(chart, codes, codes.map((code) => (code === "none" ? "no response" : `HTTP ${code}`)), [amounts, shares], codes.map((code) => TONES[code[0]] ?? "quiet"));
+      drawBars(chart, codes, codes.map((code) => (code === "none" ? tr("no response") : `HTTP ${code}`)), [amounts, shares], codes.map((code) => TONES[code[0]] ?? "quiet"));
     },
   };
 
@@ -210,7 +208,7 @@ const VALUES = {
   function drawDistributions() {
     const numbers = new PeriodNumbers(period ?? [0, LIVE.end]);
     for (const chart of CHARTS) DISTRIBUTIONS[keyOf(chart)]?.(chart, numbers);
-    if (!period) byId("period").querySelector("output").textContent = "Everything so far.";
+    if (!period) byId("period").querySelector("output").textContent = tr("Everything so far.");
   }
 
   function draw() {
@@ -218,24 +216,41 @@ const VALUES = {
     if (!LIVE.steps.length || document.hidden) return;
     share();
     for (const chart of TIME_CHARTS) drawOverTime(chart);
-    const typing = byId("period").contains(document.activeElement) && document.activeElement.matches("input");
+    const typing = byId("period").contains(document.activeElement) && document.activeElement.matches("input[type=number]");
+    slider.max = Math.max(LIVE.end, SHORTEST_S + 1);
+    if (!sliding) slider.value = slider.max;
     // A period that slides moves on; one that was chosen stays, with what came into it since.
     if (sliding) slide();
     else if (period) setPeriod([...period]);
     else {
-      if (!typing) byId("period").querySelectorAll("input")[1].value = LIVE.end;
+      if (!typing) byId("period").querySelectorAll("input[type=number]")[1].value = LIVE.end;
       drawDistributions();
     }
   }
 
-  byId("period-help").textContent = "Drag over a chart, or choose here, to see a period: quantiles, response times and status codes become its own, within 1%.";
+  byId("period-help").textContent = tr("Drag over a chart, or choose here, to see a period: quantiles, response times and status codes become its own, within 1%.");
   const windows = document.createElement("select"), label = document.createElement("label");
-  for (const [seconds, text] of [[0, "everything"], [30, "the last 30 s"], [60, "the last minute"], [300, "the last 5 minutes"]]) windows.add(new Option(text, seconds));
-  label.append("Show ", windows);
-  byId("period").prepend(label);
+  for (const [seconds, text] of [[0, tr("everything")], [30, tr("the last 30 s")], [60, tr("the last minute")], [300, tr("the last 5 minutes")]]) windows.add(new Option(text, seconds));
+  label.append(tr("Show"), " ", windows);
+  // The slider is as long as the load; at its end everything is shown. The menu says what it shows.
+  const SHORTEST_S = 5, slider = element("input"), own = new Option();
+  [slider.type, slider.min, slider.max, slider.value] = ["range", SHORTEST_S, SHORTEST_S + 1, SHORTEST_S + 1];
+  slider.setAttribute("aria-label", tr("Seconds that are shown"));
+  byId("period").prepend(label, slider);
+  slider.addEventListener("input", () => {
+    const wanted = slider.value === slider.max ? 0 : Number(slider.value);
+    if (![...windows.options].some((option) => option !== own && Number(option.value) === wanted)) {
+      [own.value, own.text] = [wanted, tr("the last %(s)s s", { s: wanted })];
+      windows.add(own);
+    }
+    windows.value = wanted;
+    windows.dispatchEvent(new Event("change"));
+  });
+  slider.addEventListener("change", (event) => event.stopPropagation());
   windows.addEventListener("change", (event) => {
     event.stopPropagation();
     sliding = Number(windows.value);
+    slider.value = sliding || slider.max;
     sliding ? slide() : setPeriod(null);
   });
   let moved = false;
@@ -271,12 +286,13 @@ const VALUES = {
     const shown = ofInputs ? now.second.e2el_ms : now.second.ttft_ms;
     if (shown) byId("n-latency").textContent = `${number(shown.p50)} / ${number(shown.p99)}`;
     byId("n-tokens").textContent = number((ofInputs ? step.inputs : step.output_tokens) / step.seconds);
-    byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : `about ${Math.round(now.left_s)} s left`;
+    byId("left").textContent = now.left_s === null ? `${Math.round(now.elapsed_s)} s` : tr("about %(s)s s left", { s: Math.round(now.left_s) });
     if (now.share_done !== null) byId("progress").value = now.share_done;
     byId("objectives").replaceChildren(...now.objectives.map((one) => {
-      const value = one.value === null ? "nothing yet" : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : `${number(one.value)} ${one.unit}`;
+      const value = one.value === null ? tr("nothing yet") : one.unit === "share" ? `${(one.value * 100).toFixed(2)}%` : `${number(one.value)} ${one.unit}`;
       const state = one.held === null ? "" : one.held ? "held" : "missed";
-      return element("span", `${one.objective}: ${value}${state && `, ${state}`}`, `pill ${state}`);
+      const told = { held: tr("held"), missed: tr("missed") }[state];
+      return element("span", `${one.objective}: ${value}${told ? `, ${told}` : ""}`, `pill ${state}`);
     }));
     for (const [kind, text] of Object.entries(now.errors)) if (!errors.has(kind)) errors.set(kind, text);
     byId("errors").hidden = errors.size === 0;
@@ -289,7 +305,7 @@ const VALUES = {
   function showSteps(now) {
     const place = byId("steps");
     if (!place) return;
-    byId("headline").textContent = now.headline ?? "Nothing is known yet.";
+    byId("headline").textContent = now.headline ?? tr("Nothing is known yet.");
     if (byId("all-done") && now.share_done !== null) byId("all-done").value = now.share_done;
     place.hidden = now.steps.length === 0;
     place.querySelector("tbody").replaceChildren(...now.steps.map((step) => {
@@ -321,7 +337,7 @@ const VALUES = {
     // One that waited in the queue begins.
     if (now.state !== "queued" && byId("waiting")) { byId("waiting").remove(); live.hidden = false; }
     const badge = byId("badge").querySelector(".state");
-    badge.textContent = now.state;
+    badge.textContent = tr(now.state);
     badge.className = `state ${now.state.replaceAll(" ", "-")}`;
     if (["ended", "stopped", "killed", "could not start"].includes(now.state)) {
       source.close();
@@ -329,7 +345,7 @@ const VALUES = {
     }
   });
   source.addEventListener("open", () => lost(""));
-  source.addEventListener("error", () => lost("Connection lost: these numbers are old. The page tries again."));
+  source.addEventListener("error", () => lost(tr("Connection lost: these numbers are old. The page tries again.")));
 
   // An event stream gives up where it is refused: then the console was started anew, and wants its token.
   async function lost(sentence) {

@@ -141,7 +141,8 @@ class Chart {
     }
     const every = roundStep(this.view[1] - this.view[0], 6);
     const marks = [];
-    for (let k = Math.ceil(this.view[0] / every - 1e-9); k * every <= this.view[1] + 1e-9; k++) marks.push(k * every);
+    // The 0 makes a -0 a 0, which would be written with its sign.
+    for (let k = Math.ceil(this.view[0] / every - 1e-9) + 0; k * every <= this.view[1] + 1e-9; k++) marks.push(k * every);
     this.ticks(list, marks, "left", (mark) => this.percent(mark), (mark) => `${ABOUT.format(mark)} s`);
   }
 
@@ -190,8 +191,8 @@ class Chart {
     }
     const rows = this.lines.map(({ panel, line }) => {
       const row = element("span");
-      const label = element("em", line.name, line.hidden ? "" : `key ${line.tone}`);
-      row.append(label, element("span", `${this.write(panel, line, i)} ${panel.si && !line.hidden ? "" : " "}${line.unit}`.trim()));
+      const label = element("em", tr(line.name), line.hidden ? "" : `key ${line.tone}`);
+      row.append(label, element("span", `${this.write(panel, line, i)} ${panel.si && !line.hidden ? "" : " "}${tr(line.unit)}`.trim()));
       return row;
     });
     this.tip.replaceChildren(element("b", this.name(i)), ...rows);

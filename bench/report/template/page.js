@@ -26,13 +26,13 @@ for (const button of document.querySelectorAll("button.copy")) {
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text.textContent);
-      button.textContent = "Copied";
+      button.textContent = tr("Copied");
     } catch {
       // Not allowed here: the text is selected, ready for Ctrl-C.
       getSelection().selectAllChildren(text);
-      button.textContent = "Selected";
+      button.textContent = tr("Selected");
     }
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    setTimeout(() => (button.textContent = tr("Copy")), 1500);
   });
 }
 

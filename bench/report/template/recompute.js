@@ -201,14 +201,14 @@ if (RUN) {
   const table = document.querySelector("#period-numbers");
   const cells = [...document.querySelectorAll("[data-key]")].map((cell) => ({ cell, own: [...cell.childNodes] }));
   const words = (numbers) =>
-    `${ABOUT.format(numbers.from)} s to ${ABOUT.format(numbers.to)} s: ${WHOLE.format(numbers.sum(RUN.completed))} responses`;
+    tr("%(from)s s to %(to)s s: %(n)s responses", { from: ABOUT.format(numbers.from), to: ABOUT.format(numbers.to), n: WHOLE.format(numbers.sum(RUN.completed)) });
 
   const showCells = (numbers) => {
     for (const { cell, own } of cells) {
       cell.classList.toggle("changed", Boolean(numbers));
       if (!numbers) cell.replaceChildren(...own);
       else {
-        const whole = element("span", `whole run ${own[0].textContent}`, "ci");
+        const whole = element("span", tr("whole run %(value)s", { value: own[0].textContent }), "ci");
         cell.replaceChildren(element("span", numbers.value(cell.dataset.key)), whole);
       }
     }
@@ -217,7 +217,7 @@ if (RUN) {
   const showTable = (numbers) => {
     table.hidden = !numbers;
     if (!numbers) return;
-    table.querySelector("h3").textContent = `Numbers of the period, ${words(numbers)}`;
+    table.querySelector("h3").textContent = tr("Numbers of the period, %(period)s", { period: words(numbers) });
     table.querySelector("tbody").replaceChildren(
       ...RUN.metrics.map(([title, unit, metric]) => {
         const found = numbers.histogram(metric);
@@ -244,8 +244,8 @@ if (RUN) {
     for (const chart of CHARTS) if (chart.data.recompute) replaceValues(chart, numbers);
     [from.value, to.value] = chosen ?? [RUN.start, RUN.start + RUN.steps * RUN.step];
     bar.querySelector("output").textContent = numbers
-      ? `${words(numbers)}. Its numbers are within 1%.`
-      : "The whole run, exact.";
+      ? tr("%(period)s. Its numbers are within 1%.", { period: words(numbers) })
+      : tr("The whole run, exact.");
     bar.querySelector("[data-to=whole]").disabled = !chosen;
   });
 

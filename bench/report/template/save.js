@@ -13,15 +13,15 @@ function svgOf(chart) {
   const width = SAVED_WIDTH - left - right;
   const escape = (text) => text.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
   const text = (x, y, words, look = "") => `<text x="${x}" y="${y}" ${look}>${escape(words)}</text>`;
-  const parts = [text(16, 28, chart.data.title, 'font-size="17" font-weight="650" fill="var(--ink)"')];
+  const parts = [text(16, 28, tr(chart.data.title), 'font-size="17" font-weight="650" fill="var(--ink)"')];
   let y = top;
   chart.data.panels.forEach((panel, k) => {
     let x = left;
-    parts.push(text(16, y - 14, panel.unit));
+    parts.push(text(16, y - 14, tr(panel.unit)));
     x = Math.max(x, 28 + panel.unit.length * 7);
     panel.lines.forEach((line, position) => {
       if (line.hidden || chart.off.has(`${k}:${position}`)) return;
-      parts.push(text(x, y - 14, line.name, `class="${line.tone}" fill="currentColor"`));
+      parts.push(text(x, y - 14, tr(line.name), `class="${line.tone}" fill="currentColor"`));
       x += 24 + line.name.length * 7;
     });
     const svg = chart.svgs[k];
@@ -38,7 +38,7 @@ function svgOf(chart) {
   for (const tick of chart.lists.at(-1).children) {
     parts.push(text(left + (parseFloat(tick.style.left) / 100) * width, y - 24, tick.textContent, 'text-anchor="middle"'));
   }
-  parts.push(text(left + width / 2, y - 4, chart.data.xTitle, 'text-anchor="middle"'));
+  parts.push(text(left + width / 2, y - 4, tr(chart.data.xTitle), 'text-anchor="middle"'));
   const rules =
     ".grid{stroke:var(--grid);stroke-width:1;vector-effect:non-scaling-stroke}.band{fill:var(--band)}.before{fill:var(--tint)}" +
     ".stroke{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linecap:round;stroke-linejoin:round;vector-effect:non-scaling-stroke}" +
@@ -100,7 +100,7 @@ for (const chart of CHARTS) {
   for (const [way, act] of Object.entries(ways)) {
     const button = element("button", way);
     button.type = "button";
-    button.setAttribute("aria-label", `Save ${chart.data.title} as ${way}`);
+    button.setAttribute("aria-label", tr("Save %(chart)s as %(way)s", { chart: tr(chart.data.title), way }));
     button.addEventListener("click", act);
     line.append(button);
   }

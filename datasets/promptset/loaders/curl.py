@@ -6,6 +6,7 @@ import base64
 import re
 import shlex
 from collections.abc import Callable
+from hashlib import sha256
 from urllib.parse import quote_plus
 
 from promptset.whole_file import read_named
@@ -15,6 +16,7 @@ _WITH_VALUE = {
     "--data-ascii": "data", "--data-binary": "binary", "--data-raw": "raw", "--data-urlencode": "urlencode",
     "--json": "json", "-u": "user", "--user": "user", "-A": "agent", "--user-agent": "agent", "-e": "referer",
     "--referer": "referer", "-b": "cookie", "--cookie": "cookie", "--url": "url", "--oauth2-bearer": "bearer",
+    "-F": "form", "--form": "form", "--form-string": "field",
 }  # fmt: skip
 _SKIPPED_WITH_VALUE = frozenset({
     "-m", "--max-time", "--connect-timeout", "-x", "--proxy", "-o", "--output", "-w", "--write-out", "--retry", "-c",
@@ -54,8 +56,6 @@ def request_of_command(command: str) -> tuple[str, str, Pairs, bytes]:
             request.get = True
         elif name in ("-I", "--head"):
             raise ValueError("-I asks for a head alone: use GET")
-        elif name in ("-F", "--form"):
-            raise ValueError(f"{name} is not supported: give the body with --data-binary @FILE")
         else:
             raise ValueError(f"the option {name} of curl is not known")
     return request.whole()
@@ -103,6 +103,7 @@ class _Request:
         self._method: str | None = None
         self._headers: list[tuple[str, str]] = []
         self._data: list[bytes] = []
+        self._parts: list[bytes] = []
         self._json = False
 
     def take(self, what: str, value: str) -> None:
@@ -123,6 +124,8 @@ class _Request:
             self._headers.append(("authorization", f"Basic {base64.b64encode(value.encode()).decode()}"))
         elif what == "bearer":
             self._headers.append(("authorization", f"Bearer {value}"))
+        elif what in ("form", "field"):
+            self._parts.append(_part(value, plain=what == "field"))
         else:
             self._json = self._json or what == "json"
             self._data.append(_data(what, value))
@@ -145,7 +148,11 @@ class _Request:
         (url,) = self.url
         if "://" not in url:
             url = f"http://{url}"
+        if self._parts and (self._data or self.get):
+            raise ValueError("-F and -d cannot be combined: a body is a form or data")
         body = (b"" if self._json else b"&").join(self._data)
+        if self._parts:
+            body = self._form()
         if self.get and body:
             url += ("&" if "?" in url else "?") + body.decode("utf-8", "replace")
             body = b""
@@ -158,6 +165,37 @@ class _Request:
         method = self._method or ("POST" if body or (self._data and not self.get) else "GET")
         return method, url, tuple(self._headers), body
 
+    def _form(self) -> bytes:
+        """The body of a form, whose boundary comes from its content; sets the header that names it."""
+        boundary = f"trueload-{sha256(b''.join(self._parts)).hexdigest()}"
+        self._headers = [header for header in self._headers if header[0].lower() != "content-type"]
+        self._headers.append(("content-type", f"multipart/form-data; boundary={boundary}"))
+        border = b"--" + boundary.encode()
+        return b"".join(border + b"\r\n" + part + b"\r\n" for part in self._parts) + border + b"--\r\n"
+
+
+def _part(given: str, *, plain: bool) -> bytes:
+    """A part of a form: `name=value`, `name=@file;type=...;filename=...`, `name=<file`. `plain`: the value is a text."""
+    name, equals, value = given.partition("=")
+    if not equals or not name:
+        raise ValueError(f"the field {given!r} of a form is not NAME=VALUE")
+    head, content = f'Content-Disposition: form-data; name="{name}"', value.encode()
+    if not plain and value[:1] in ("@", "<"):
+        path, *options = value[1:].split(";")
+        said = dict(option.strip().split("=", 1) for option in options if "=" in option)
+        content = _content_of(path.strip('"'))
+        if value[0] == "@":
+            file_name = said.get("filename", path.strip('"').rpartition("/")[2])
+            head += f'; filename="{file_name}"\r\nContent-Type: {said.get("type", "application/octet-stream")}'
+    return head.encode() + b"\r\n\r\n" + content
+
+
+def _content_of(path: str) -> bytes:
+    try:
+        return read_named(path)
+    except OSError as e:
+        raise ValueError(f"its file {path} cannot be read ({e.strerror})") from e
+
 
 def _data(what: str, value: str) -> bytes:
     """A part of the body, as this option takes it."""
@@ -165,9 +203,6 @@ def _data(what: str, value: str) -> bytes:
         name, equals, content = value.partition("=")
         return (f"{name}=" if equals and name else "").encode() + quote_plus(content if equals else value).encode()
     if value.startswith("@") and what != "raw":
-        try:
-            content_bytes = read_named(value[1:])
-        except OSError as e:
-            raise ValueError(f"its file {value[1:]} cannot be read ({e.strerror})") from e
+        content_bytes = _content_of(value[1:])
         return content_bytes.replace(b"\r", b"").replace(b"\n", b"") if what == "data" else content_bytes
     return value.encode()

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
 
 from promptset.errors import SpecError
-from promptset.images import has_images
 from promptset.loaders import inputs, rows, traces
 from promptset.loaders.containers import open_container
 from promptset.loaders.recordings import format_of
 from promptset.loaders.rows import COUNTS, ROW_KEYS, Format, ParsedRow, Row
+from promptset.media import has_media, without_media
 from promptset.outline import Outline, PromptMaker
 from promptset.samples import Sample
 from promptset.tokens import load_tokenizer
@@ -247,9 +247,9 @@ class DataSet(Sequence[Sample]):
             return _TextsToCount(counted=counted)
         if sample.prompt is not None and chat:
             body = {"messages": [{"role": "user", "content": sample.prompt}]}
-        if has_images(body.get("messages")):
-            return _TextsToCount(answer=parsed.answer)  # Only the server knows what an image costs.
         if (messages := body.get("messages")) is not None:
+            if has_media(messages):  # Only the server knows what an image costs.
+                messages = without_media(messages)
             if tokenizer.is_remote:
                 return _TextsToCount(counted=tokenizer.count_chat(messages, body.get("tools")), answer=parsed.answer)
             return _TextsToCount(tokenizer.render_chat(messages, body.get("tools")), answer=parsed.answer)

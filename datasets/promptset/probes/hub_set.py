@@ -1,4 +1,5 @@
-"""Data sets by their hub name, such as `openai/gsm8k`: through huggingface_hub (extra `hf`), which only this file imports.
+"""Data sets by their hub name, such as `openai/gsm8k`: through huggingface_hub (extra `hf`), which only this file imports
+beside the console.
 
 The local cache is asked first. Of a data set with several files, the first by name of the test split is taken, else of the
 validation split, else of the training split.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -47,11 +49,14 @@ def download(name: str) -> Path:
 
 def file_of(folder: Path, name: str) -> Path:
     """The file to read of a downloaded data set. Raises SpecError."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in _SUFFIXES)
-    for split in _SPLITS:
-        for path in files:
-            if split in path.name:
-                return path
+    files = sorted(str(path) for path in folder.rglob("*") if path.suffix in _SUFFIXES)
+    if (chosen := of_split(files)) is not None:
+        return Path(chosen)
     raise SpecError(
         f"the data set {name} has no file of a split (test, validation, train): download it and give the file"
     )
+
+
+def of_split(paths: Sequence[str]) -> str | None:
+    """The first of these paths whose file is of the test split, else of the validation split, else of the training split."""
+    return next((path for split in _SPLITS for path in paths if split in path.rpartition("/")[2]), None)

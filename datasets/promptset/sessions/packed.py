@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,13 +21,13 @@ def pack_session(session: Session) -> bytes:
     for turn in row["turns"]:
         if "opening" in turn:
             turn["opening"] = [places[id(message)] for message in turn["opening"]]
-    return orjson.dumps([row, [*messages.values()]])
+    return orjson.dumps([row, [*messages.values()], session.settings, session.probe])
 
 
 def unpack_session(packed: bytes) -> Session:
     """The session in these bytes."""
-    row, messages = orjson.loads(packed)
+    row, messages, settings, probe = orjson.loads(packed)
     for turn in row["turns"]:
         if "opening" in turn:
             turn["opening"] = [messages[place] for place in turn["opening"]]
-    return read_session(row, "")
+    return replace(read_session(row, ""), settings=settings, probe=probe)

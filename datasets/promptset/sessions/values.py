@@ -112,6 +112,10 @@ class Session:
     model: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     priority: int | None = None
+    settings: Mapping[str, Any] | None = None
+    """Fields of its bodies that win over those of the run, as in a sample. No row has them."""
+    probe: int | None = None
+    """Its number among the probes of a run, if its one turn asks a probe. No row has it."""
     nodes: tuple[Node, ...] = field(init=False, repr=False, compare=False)
     """The graph, a node for each turn."""
 

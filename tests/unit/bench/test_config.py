@@ -298,7 +298,7 @@ def test_flags_win_over_the_file() -> None:
         ({"arrivals": "pigeon", "rate": "1"}, "'pigeon' is not one of poisson, gamma, constant"),
         ({"transport": "pigeon"}, "'pigeon' is not one of"),
         ({"mode": "warp"}, "--mode:"),
-        ({"endpoint": "images"}, "--endpoint:"),
+        ({"endpoint": "pictures"}, "--endpoint:"),
         ({"name": "a/b"}, "cannot be part of a directory's name"),
         ({"dataset": "/nowhere.jsonl"}, "there is no file /nowhere.jsonl"),
         ({"ca_file": "/nowhere.pem", "url": "https://h"}, "there is no file /nowhere.pem"),

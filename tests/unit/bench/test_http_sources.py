@@ -119,7 +119,25 @@ def test_a_request_with_a_route_survives_its_way_between_processes() -> None:
 
 def test_simulated_bodies_come_from_the_settings() -> None:
     config = resolve({"url": URL, "endpoint": "http", "body": "x"})
-    assert next(iter(source_of(config, None))).http == HttpRequest(b"x")
+    assert next(iter(source_of(config, None))).http == HttpRequest(b"x", "POST")
+
+
+def test_each_class_of_traffic_has_its_own_requests_and_method(tmp_path: Path) -> None:
+    (tmp_path / "targets.jsonl").write_text('{"method": "DELETE", "url": "http://h/b"}')
+    classes = [
+        {"name": "read", "share": 50},
+        {"name": "write", "share": 25, "body_template": '{"n": {{ number }}}', "method": "put"},
+        {"name": "file", "share": 25, "dataset": str(tmp_path / "targets.jsonl"), "rows": "targets"},
+    ]
+    config = resolve({"url": URL, "endpoint": "http", "mix": {"classes": classes}})
+    source = iter(source_of(config, None))
+    names = [config.class_of(number) for number in range(20)] if config.class_of is not None else []
+    made = [(name, next(source).http) for name in names]
+    assert sorted({(name, way.method, way.path) for name, way in made if way is not None}) == [
+        ("file", "DELETE", "/b"), ("read", "GET", None), ("write", "PUT", None)
+    ]  # fmt: skip
+    written = [way.body for name, way in made if name == "write" and way is not None]
+    assert written == [b'{"n": %d}' % number for number in range(names.count("write"))]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +152,10 @@ def test_simulated_bodies_come_from_the_settings() -> None:
         ({"dataset": "chatbot"}, "a recipe makes prompts"),
         ({"slo": ["ttft<1s"]}, "so there is no ttft: use ttfb, e2el"),
         ({"until": ["ttft:p90=10%"]}, "so there is no ttft"),
-        ({"mix": {"classes": [{"name": "a", "share": 1}, {"name": "b", "share": 1}]}}, "--mix: a class of traffic has"),
+        (
+            {"mix": {"classes": [{"name": "a", "share": 1, "body": "x", "input_tokens": 5}]}},
+            "class a: input_tokens is about",
+        ),
         ({"mode": "sessions"}, "--mode sessions needs an endpoint of chats"),
         ({"method": "HEAD"}, "a response to HEAD has no body"),
         ({"body": "@/nowhere"}, "the file /nowhere cannot be read"),

@@ -19,6 +19,7 @@ from bench.modes.interface import Numbering
 from bench.modes.share import divide
 from bench.sources.probed import probe_sample
 from bench.workload import Request
+from bench.workload.turns import Conversations
 from promptset.probes import make_probe
 
 RATED = {"url": "http://h", "requests": 400, "input_tokens": "8", "output_tokens": "4"}
@@ -84,6 +85,40 @@ def test_a_probe_has_no_class_and_its_user_stays() -> None:
     assert all(request.cancel_after_ns is not None for request in others)
 
 
+def test_a_probe_among_sessions_is_a_session_of_one_turn_and_no_job() -> None:
+    of = config(
+        mode="sessions",
+        check_answers="50%",
+        probes="tool=2,schema=2",
+        turns="2",
+        history="planned",
+        cancel="share=100%,after=1s",
+    )
+    options = BodyOptions(endpoint=of.endpoint, model="m", ignore_eos=True)
+    share = divide(4, 1, of.length)[0]
+    numbering = Numbering("run", 0, 1, cancel=of.cancel_of, probe_of=of.probe_of)
+    made = of.load.worker_load(source_of(of, tokenizer_of(of), share), lambda s: encode(s, options), numbering, share)
+    conversations = made.backlog
+    assert isinstance(conversations, Conversations)
+    made_beside = source_of(of, tokenizer_of(of), share)
+    for _ in range(8):
+        conversations.add(made_beside.pack_next(lambda sample: encode(sample, options)))
+    begun = [conversations.begin() for _ in range(8)]
+    asked = [conversations.request(one, 0, "run") for one in begun]
+    probes = [request for request in asked if request.probe is not None]
+    assert [request.probe for request in probes] == list(range(len(probes)))
+    assert 2 <= len(probes) <= 6
+    for request, conversation in zip(asked, begun, strict=True):
+        assert request.place is not None
+        is_probe = request.probe is not None
+        assert (request.place.turns, request.place.job is None) == ((1, True) if is_probe else (2, False))
+        assert len(conversation.after) == request.place.turns
+        assert (request.cancel_after_ns is None) is is_probe
+    body = body_of(probes[0])
+    assert (body["temperature"], body["max_tokens"], "tools" in body) == (0, 128, True)
+    assert "response_format" in body_of(probes[-1])
+
+
 def test_all_requests_can_be_probes_and_then_no_prompt_is_made() -> None:
     of = config(check_answers="100%", probes="arithmetic=3")
     assert tokenizer_of(of) is None
@@ -121,7 +156,7 @@ def test_an_endpoint_without_tools_gets_the_other_kinds() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"mode": "sessions", "dataset": None}, "--check-answers cannot be combined with --mode sessions"),
+        ({"mode": "sessions", "check_answers": "100%"}, "--check-answers 100% leaves no session to hold"),
         ({"endpoint": "embeddings", "output_tokens": None}, "--check-answers needs an endpoint that answers"),
         ({"endpoint": "completions", "probes": "tool=5"}, "the kind tool needs an endpoint with tools"),
         ({"check_answers": None, "probes": "5"}, "add --check-answers 5%"),

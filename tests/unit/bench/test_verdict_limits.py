@@ -58,6 +58,9 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "send_lateness_p99_of_ttft": {LATE: 0.4},
     "ready_not_sent": ready(0.009, 100.0),
     "ready_not_sent_ms": ready(0.5, 0.9),
+    "late_ends": {"load.late_ends": {"mean_ms": 3_000.0, "share": 0.09}},
+    "late_ends_ms": {"load.late_ends": {"mean_ms": 99.0, "share": 5.0}},
+    "never_sent": {"load.never_sent": {"n": 6, "share": 0.009}},
     "pause_of_run": pause(3_000, 0.009),
     "pause_ms": pause(99, 0.9),
     "sent_rate_off_ms": {f"{PLAN}.rate_difference": 0.5, f"{PLAN}.span_difference_ms": 9.0},
@@ -97,7 +100,8 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "calibration_throughput_share": {},
 }
 BOTH = [("send_lateness_p99_ms", "send_lateness_p99_of_ttft"), ("loop_lag_p99_ms", "loop_lag_p99_of_gap"),
-        ("ready_not_sent", "ready_not_sent_ms"), ("pause_ms", "pause_of_run"), ("sent_rate_off", "sent_rate_off_ms"),
+        ("ready_not_sent", "ready_not_sent_ms"), ("late_ends", "late_ends_ms"),
+        ("pause_ms", "pause_of_run"), ("sent_rate_off", "sent_rate_off_ms"),
         ("wide_stamps", "wide_stamps_ms"), ("wide_stamps_p99", "wide_stamps_p99_ms"),
         ("calibration_p50_p90_ms", "calibration_p50_p90_share"), ("calibration_p99_ms", "calibration_p99_share")]  # fmt: skip
 

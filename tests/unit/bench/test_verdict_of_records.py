@@ -55,8 +55,9 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     found = judged(records, perfect_samples(10, 7.0 * 0.997))
     assert found.status is Status.VALID, found.reasons
     said_by_others = {
-        "calibration", "off_plan", "workers", "clock_drift", "target_gone", "cache_hits", "ready_not_sent", "server_counts",
-        "files", "nothing_measured",
+        "calibration", "off_plan", "workers", "clock_drift", "target_gone", "cache_hits", "never_sent", "ready_not_sent",
+        "server_counts",
+        "files", "nothing_measured", "imported",
     }  # fmt: skip
     assert {f.sign for f in found.findings} == set(SIGNS) - said_by_others
 

@@ -237,6 +237,30 @@ def test_an_open_loop_of_which_nothing_was_sent_is_not_late() -> None:
     ]
 
 
+def test_what_was_never_sent_is_counted_in_the_unit_of_its_mode() -> None:
+    row: dict[str, object] = {"load.never_sent": {"n": 1_200, "share": 0.25}}
+    due, late = (
+        "1,200 requests were due and never sent, 25.0%",
+        "the process that makes the prompts had not made them when",
+    )
+    closed = said("never_sent", row, open_loop=False)
+    assert closed == [(f"{due} of the users' time was spent waiting for them: {late} the sending stopped", 0.25)]
+    assert said("never_sent", row) == [(f"{due} of all that were due: {late} the sending stopped", 0.25)]
+    sessions = said("never_sent", {**row, "load.mode": "sessions"})
+    assert sessions[0][0].startswith("1,200 sessions were due and never sent")
+    assert said("never_sent", {"load.never_sent": None}) == []
+
+
+def test_replies_that_stay_open_are_a_matter_of_the_server() -> None:
+    assert said("late_ends", {"load.late_ends": {"mean_ms": 3_190.4, "share": 93.7}}) == [
+        (
+            "the server ended its replies 3,190 ms after their last token on average, 9370.0% of the time to that token: "
+            "requests/s and requests in flight contain this time, and E2EL does not",
+            93.7,
+        )
+    ]
+
+
 def test_a_calibration_says_what_a_rate_reads() -> None:
     row = {"metric": "requests_per_s", "measured": 98.0, "true": 100.0, "error_share": -0.02}
     found = said("calibration", calibration={"metrics": [], "throughput": [row], "problems": []})

@@ -236,6 +236,7 @@ def test_a_sign_whose_number_does_not_exist_says_nothing() -> None:
     nothing: dict[str, object] = {
         LATE: None, f"{PLAN}.rate_difference": None, f"{PLAN}.dispersion_ratio": None, "instrument.loop_lag_ms": None,
         "instrument.cpu": None, "instrument.run_queue": None, "instrument.pause": None, "load.ready_not_sent": None,
+        "load.never_sent": None, "load.late_ends": None,
         "load.littles_law.difference": None, "load.littles_law.dispatched": None, "load.waited_at_cap": None,
         "load.off_plan": None, "counts.succeeded": 0, "counts.sent": 0, "tokens.asked_against_got.output.share": None,
         "tokens.mismatch.share": None, "tokens.cached.share_beyond_head": None,

@@ -157,7 +157,8 @@ def test_cut_json_leaves_a_part_of_the_last_block_and_claims_to_be_whole() -> No
 def hits(spec: str, seed: int, requests: int, in_flight: int = 0) -> int:
     rules = (parse_rule(spec),)
     return sum(
-        bool(draw_faults(rules, seed, index, 1, ArrivalFacts(index, in_flight=in_flight))) for index in range(requests)
+        bool(draw_faults(rules, seed, index, 1, ArrivalFacts(index, in_flight=in_flight), f"r-{index}"))
+        for index in range(requests)
     )
 
 
@@ -177,6 +178,20 @@ def test_faults_are_planted_as_often_as_declared(spec: str, in_flight: int, shar
         # The variance of the spread of n draws is about 2 variance^2 / n, and more for a small mean.
         assert spread == pytest.approx(variance, rel=0.35)
         assert Counter(counts)[0] / seeds == pytest.approx((1 - share) ** requests, abs=0.07)
+
+
+@pytest.mark.parametrize(("name", "same"), [("wrong_answer", False), ("garble", False), ("429", True), ("stall", True)])
+def test_only_answers_are_drawn_anew_in_each_run(name: str, same: bool) -> None:
+    def hit(run: str) -> list[int]:
+        rules, indexes = (parse_rule(f"{name}:rate=0.2"),), range(500)
+        return [i for i in indexes if draw_faults(rules, SEED, i, 1, ArrivalFacts(i), f"{run}-{i}")]
+
+    first, second = hit("a"), hit("b")
+    assert first == hit("a")
+    assert (first == second) is same
+    if not same:
+        # Of 500 both hit 4%.
+        assert 6 <= len({*first} & {*second}) <= 40
 
 
 def test_a_crowd_is_a_share_for_each_other_request_and_at_most_one() -> None:

@@ -234,7 +234,7 @@ def test_separate_finish_is_openais_last_event() -> None:
     assert events(reply)[-1][0] == "response.incomplete"
 
 
-TEXT = (Path(__file__).parents[3] / "docs" / "mock-faults.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[3] / "docs" / "dev" / "mock-design.md").read_text(encoding="utf-8")
 
 
 def test_the_page_says_which_faults_a_dialect_ignores() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,31 @@ JSON_KIND = (("content-type", "application/json"), ("accept", "application/json"
 FORM = (("content-type", "application/x-www-form-urlencoded"),)
 
 
+def test_a_form_of_a_command_is_read_by_another_parser_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF\r\n--x\x00")
+    (tmp_path / "note.txt").write_text("from a file")
+    command = (
+        f"curl h/up -H 'Content-Type: x' -F model=m -F 'file=@{tmp_path}/a.wav;type=audio/wav;filename=b.wav' "
+        f"-F 'note=<{tmp_path}/note.txt' --form-string at=@home -F 'raw=@{tmp_path}/a.wav'"
+    )
+    method, url, headers, body = request_of_command(command)
+    assert (method, url, [name for name, _ in headers]) == ("POST", "http://h/up", ["content-type"])
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {headers[0][1]}\r\n\r\n".encode() + body)
+    parts = [
+        (part.get_param("name", header="content-disposition"), part.get_filename(), part.get_content_type(),
+         part.get_payload(decode=True))
+        for part in message.iter_parts()
+    ]  # fmt: skip
+    assert parts == [
+        ("model", None, "text/plain", b"m"),
+        ("file", "b.wav", "audio/wav", b"RIFF\r\n--x\x00"),
+        ("note", None, "text/plain", b"from a file"),
+        ("at", None, "text/plain", b"@home"),
+        ("raw", "a.wav", "application/octet-stream", b"RIFF\r\n--x\x00"),
+    ]
+    assert request_of_command(command)[3] == body
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
@@ -179,7 +206,9 @@ def test_data_from_a_file_loses_its_line_breaks_and_binary_data_keeps_them(tmp_p
         ("curl a -H b", "has no colon"),
         ("curl a 'b", "quotes do not close"),
         ("curl a -I", "use GET"),
-        ("curl a -F x=y", "not supported"),
+        ("curl a -F x", "the field 'x' of a form is not NAME=VALUE"),
+        ("curl a -F x=@/nowhere", "its file /nowhere cannot be read"),
+        ("curl a -F x=y -d z", "-F and -d cannot be combined"),
         ("curl a -b jar", "file of cookies"),
         ("curl a -d @/nowhere", "cannot be read"),
     ],

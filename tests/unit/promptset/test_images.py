@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.endpoints import encode
 from bench.endpoints.interface import BodyOptions
 from bench.errors import UsageError
 from bench.load.components import source_of
+from bench.workload import RequestDraft, SentMedia, draft_of
 from promptset.errors import SpecError
 from promptset.images import parse
 from promptset.loaders import load
@@ -74,7 +76,12 @@ def test_a_simulated_chat_has_its_text_and_the_images_and_unknown_input_tokens()
     config = resolve({"url": "http://h", "images": "n=2,size=32x32", "input_tokens": 30})
     source = source_of(config, load_tokenizer())
     sample = next(source)
-    assert sample.input_tokens is None
+    draft = draft_of(sample, partial(encode, options=BodyOptions(endpoint="chat", model="m")))
+    sizes = [
+        len(base64.b64decode(part["image_url"]["url"].partition(",")[2])) for part in sample.messages[0]["content"][1:]
+    ]
+    assert (draft.input_tokens_asked, draft.media) == (None, SentMedia(sum(sizes), 30))
+    assert RequestDraft.unpack(draft.pack()) == draft
     assert any("input tokens are what the server says" in note for note in source.notes)
     shapes = {
         "chat": ("messages", "image_url"),
@@ -91,9 +98,12 @@ def test_images_do_not_go_with_what_has_none() -> None:
         resolve({"url": "http://h", "endpoint": "completions", "images": "n=1"})
 
 
-def test_the_tokens_of_a_row_with_an_image_are_not_counted(tmp_path: Path) -> None:
+def test_the_tokens_of_a_row_with_an_image_are_those_of_its_text(tmp_path: Path) -> None:
     part = {"type": "image_url", "image_url": {"url": "http://h/a.png"}}
     row = {"messages": [{"role": "user", "content": [{"type": "text", "text": "what?"}, part]}]}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
-    (sample,) = load(tmp_path / "rows.jsonl", tokenizer=load_tokenizer(), chat=True)
-    assert sample.input_tokens is None
+    tokenizer = load_tokenizer()
+    (sample,) = load(tmp_path / "rows.jsonl", tokenizer=tokenizer, chat=True)
+    assert sample.input_tokens == tokenizer.count_chat([{"role": "user", "content": "what?"}])
+    draft = draft_of(sample, partial(encode, options=BodyOptions(endpoint="chat", model="m")))
+    assert (draft.input_tokens_asked, draft.media) == (None, SentMedia(0, sample.input_tokens))

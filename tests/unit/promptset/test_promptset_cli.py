@@ -154,11 +154,21 @@ def test_every_problem_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
         "--output-tokens",
         "nrmal:mean=1",
     ]
-    arguments += ["--prefix", "group=4", "--tokenizer", "./nowhere", "--out", str(tmp_path / "no" / "set.jsonl")]
+    arguments += [
+        "--isl",
+        "512",
+        "--prefix",
+        "group=4",
+        "--tokenizer",
+        "./nowhere",
+        "--out",
+        str(tmp_path / "no" / "set.jsonl"),
+    ]
     assert main(arguments) == 2
     err = capsys.readouterr().err
     for words in (
         "unknown argument --input-token: did you mean --input-tokens?",
+        "unknown argument --isl: did you mean --input-tokens?",
         "--count 0: write a whole number of at least 1",
         "--seed x: write a whole number",
         "--input-tokens '5ms' is a number that takes no unit: write 5",

@@ -56,6 +56,40 @@ def test_a_whole_reply_gives_them_too(endpoint: str) -> None:
     assert reply.answer.tokens == TOKENS
 
 
+def _delta(token: str, value: float | None) -> bytes:
+    rows = [] if value is None else [{"token": token, "logprob": value, "top_logprobs": []}]
+    event = {"type": "response.output_text.delta", "delta": token, "item_id": "i", "output_index": 0, "logprobs": rows}
+    return orjson.dumps(event)
+
+
+def _response(logprobs: object) -> dict[str, Any]:
+    part = {"type": "output_text", "text": "The the the.", "logprobs": logprobs}
+    item = {"type": "message", "id": "i", "content": [part]}
+    return {"id": "r", "status": "completed", "output": [item]}
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_stream_of_responses_gives_them_once(repeated: bool) -> None:
+    rows = [{"token": token, "logprob": value} for token, value in TOKENS]
+    reader = ENDPOINTS["responses"].event_reader(KEPT)
+    for token, value in TOKENS:
+        reader.feed([_delta(token, value)])
+    end = {"type": "response.completed", "response": _response(rows if repeated else None)}
+    reader.feed([orjson.dumps(end)])
+    reply = reader.close()
+    assert (reply.problem, reply.content) == (None, "The the the.")
+    assert reply.answer is not None
+    assert reply.answer.tokens == TOKENS
+
+
+@pytest.mark.parametrize(("logprobs", "tokens"), [("rows", TOKENS), ([], ()), (None, ()), ("x", ())])
+def test_a_whole_reply_of_responses_gives_them_too(logprobs: object, tokens: tuple[object, ...]) -> None:
+    rows = [{"token": token, "logprob": value} for token, value in TOKENS] if logprobs == "rows" else logprobs
+    reply = ENDPOINTS["responses"].read_whole(orjson.dumps(_response(rows)), KEPT)
+    assert reply.answer is not None
+    assert reply.answer.tokens == tokens
+
+
 @pytest.mark.parametrize(
     "said",
     [

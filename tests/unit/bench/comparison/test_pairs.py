@@ -58,6 +58,14 @@ def test_a_run_is_told_by_its_latencies_and_its_rate() -> None:
     assert numbers({}) == "VALID"
 
 
+def test_a_run_of_any_http_service_is_told_by_its_requests() -> None:
+    nothing = {key: row(0) for key in ("ttft_ms", "tpot_ms", "e2el_ms")}
+    throughput = {"output_tokens_per_s": None, "inputs_per_s": 3.0, "requests_per_s": 3.0}
+    summary = {"latency": nothing, "throughput": throughput, "inputs": {"are": "requests"}}
+    result: Any = SimpleNamespace(summary=filled(RunSummary, summary), verdict=SimpleNamespace(status="VALID"))
+    assert _numbers(result) == "VALID, 3 requests/s"
+
+
 def sides(folder: Path, *runs: dict[str, Any]) -> tuple[list[MadeSeries], list[RunConfig]]:
     """The series of two sides, and the runs that are made, in order."""
     made: list[RunConfig] = []

@@ -89,7 +89,7 @@ def test_the_dependence_of_a_metric_takes_twenty_values() -> None:
 
 
 FLOORS = {"ttft": 0.5, "tpot": 0.05, "itl": 0.05, "e2el": 0.5, "ttft_from_intended": 0.5, "e2el_from_intended": 0.5,
-          "job": 0.01}  # fmt: skip
+          "ttfa": 0.5, "ttfi": 0.5, "playback_stall": 0.5, "job": 0.01}  # fmt: skip
 
 
 def test_each_number_has_the_floor_of_its_metric_and_the_way_that_is_worse() -> None:

@@ -91,7 +91,7 @@ def test_yaml_of_a_search_fills_the_form_of_a_search(user: TestClient) -> None:
     refused = user.post("/new", data={"action": "paste", "kind": "run", "yaml": "slo: " + "[" * 3000})
     assert (refused.status_code, "nested too deeply" in refused.text) == (422, True)
     refused = user.post("/new", data={"action": "paste", "kind": "run", "yaml": "slo: &a [*a]"})
-    assert "an alias (*) that stands in itself" in refused.text
+    assert "an alias (*) that contains itself" in refused.text
 
 
 def test_recipes_and_uploaded_files_are_offered_as_data(user: TestClient, console: Console) -> None:
@@ -204,7 +204,7 @@ def test_what_runs_and_waits_stands_on_top_in_the_order_of_the_queue(user: TestC
     runs = console.folder.path
     made_run(runs, "over")
     waiting = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "ab"]
-    console.move(waiting[1], -1)
+    console.queue.move(waiting[1], -1)
     with RunDirectory(made_run(runs, "running", state="running")).held():
         page = user.get("/").text
     assert re.findall(r'name="task" value="([^"]+)"', page) == ["running", waiting[1], waiting[0], "over"]
@@ -250,3 +250,45 @@ def test_the_numbers_of_a_run_are_exported_as_csv(user: TestClient, console: Con
     rows = user.get("/api/tasks/run/numbers.csv").text.splitlines()
     assert (rows[0][:18], rows[1][:8]) == ("metric,unit,values", "ttft,ms,")
     assert user.get("/api/tasks/run/requests.doc").status_code == 400
+
+
+def test_any_http_service_is_asked_for_its_method_body_and_what_to_expect(user: TestClient, console: Console) -> None:
+    """The check box is off, and what was typed for an LLM service is not meant."""
+    off = {
+        "kind": "run", "action": "keep", "asked_llm": "1", "url": "http://127.0.0.1:9/orders", "requests": "5",
+        "method": "PUT", "expect": "status=200\ntext:done", "one_body": '{"id": 7}', "data": "simulated",
+        "endpoint": "completions", "model": "m", "input_tokens": "64", "output_tokens": "8", "stream": "on",
+    }  # fmt: skip
+    assert user.post("/new", data=off).status_code == 200
+    (task,) = console.tasks()
+    assert task.settings == {
+        "url": "http://127.0.0.1:9/orders", "endpoint": "http", "method": "PUT", "body": '{"id": 7}',
+        "expect": ["status=200", "text:done"], "requests": "5",
+    }  # fmt: skip
+    page = user.get(f"/new?from={task.id}").text
+    assert 'name="llm" value="on">' in page
+    assert "{&#34;id&#34;: 7}</textarea>" in page
+    # On again: what only other services have is not meant.
+    on = {**off, "llm": "on", "title": "llm"}
+    assert user.post("/new", data=on).status_code == 200
+    settings = next(task.settings for task in console.tasks() if task.title == "llm")
+    assert settings.keys() == {"url", "endpoint", "model", "input_tokens", "output_tokens", "requests"}
+    assert 'name="llm" value="on" checked>' in user.get("/new").text
+    wrong = user.post("/new", data={**off, "expect": "nonsense"})
+    assert (wrong.status_code, console.files.listed()) == (422, [])
+
+
+def test_the_form_of_checked_answers_asks_for_its_probes_and_their_share(user: TestClient, console: Console) -> None:
+    page = user.get("/new?kind=quality").text
+    load = page.partition('id="load"')[2].partition('id="data"')[0]
+    assert [name for name in ("probes", "share", "alone", "margin", "concurrency", "slo") if f'name="{name}"' in load] == [
+        "probes", "share", "alone", "margin", "concurrency", "slo",
+    ]  # fmt: skip
+    assert 'name="llm"' not in page
+    typed = {"probes": "canary=20", "share": "10%", "alone": "3", "margin": "2%", "requests": "100"}
+    form = {"kind": "quality", "action": "keep", "url": "http://127.0.0.1:9", "data": "simulated", **typed}
+    assert user.post("/new", data=form).status_code == 200
+    (task,) = console.tasks()
+    assert (task.kind, {name: task.settings[name] for name in typed}) == ("quality", typed)
+    wrong = user.post("/new", data={**form, "alone": "1", "share": "100%"})
+    assert (wrong.status_code, wrong.text.count('class="wrong"')) == (422, 2)

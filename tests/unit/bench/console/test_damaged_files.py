@@ -9,6 +9,7 @@ import orjson
 import pytest
 from starlette.testclient import TestClient
 
+from bench.console.plan import Plan
 from bench.console.service import Console
 from bench.console.task import NOT_STARTED
 from tests.support.full_disk import full_disk
@@ -150,3 +151,23 @@ def test_a_directory_that_is_taken_away_leaves_the_queue(console: Console, tmp_p
     (console.runs / gone).rename(tmp_path / "elsewhere")
     console.store.enqueue(gone)
     assert (console.runner.due(), console.runner.queue) == (None, {})
+
+
+def test_a_task_is_looked_for_and_started_by_one_thread_at_a_time(
+    console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue is looked after beside the requests that fill it: two looks at once would start one task twice."""
+    runner, due = console.runner, console.runner.due
+    seen: list[tuple[str, bool]] = []
+
+    def looked_for() -> tuple[str, Plan] | None:
+        seen.append(("due", runner._looking.locked()))
+        return due()
+
+    monkeypatch.setattr(runner, "due", looked_for)
+    monkeypatch.setattr(runner, "_start", lambda name, plan: seen.append((name, runner._looking.locked())))
+    first = console.create(HERE, start=False).id
+    console.store.enqueue(first)
+    runner.look()
+    assert seen == [("due", True), (first, True)]
+    assert not runner._looking.locked()

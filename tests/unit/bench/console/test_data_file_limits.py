@@ -11,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.console import data_files
-from bench.console.data_files import DataFiles, fetch
+from bench.console import data_files, data_rows, fetching
+from bench.console.data_files import DataFiles
+from bench.console.data_rows import Rows
 from bench.console.errors import ConsoleError, NotFound, TooLarge
+from bench.console.fetching import fetch
 
 URL = "http://data/x.jsonl"
 
@@ -27,10 +29,11 @@ def zipped(*files: tuple[str, bytes]) -> bytes:
 
 
 def test_the_limits() -> None:
-    assert data_files.MOST_BYTES == 67_108_864  # 64 MiB
+    assert data_files.MOST_BYTES == fetching.MOST_FETCHED == data_rows.MOST_OF_A_ROW == 67_108_864  # 64 MiB
+    assert data_files.MOST_UPLOADED == 2_147_483_648  # 2 GiB
     assert data_files.MOST_FILES == 100
     assert (data_files.PREVIEW_ROWS, data_files.PREVIEW_CHARS) == (5, 400)
-    assert (data_files.FETCH_WITHIN_S, data_files.MOST_REDIRECTS) == (60, 3)
+    assert (fetching.FETCH_WITHIN_S, fetching.MOST_REDIRECTS) == (60, 3)
 
 
 @pytest.fixture
@@ -77,6 +80,7 @@ def test_a_preview_has_five_rows_of_at_most_400_characters(tmp_path: Path) -> No
 
 def test_an_upload_may_have_as_many_bytes_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_files, "MOST_BYTES", 400)
+    monkeypatch.setattr(data_files, "MOST_UPLOADED", 400)
     files = DataFiles(tmp_path)
     assert files.add("a.txt", b"0" * 400) == ["a.txt"]
     with pytest.raises(TooLarge, match=r"b\.txt has more than 0 MiB"):
@@ -104,16 +108,16 @@ def test_a_zip_is_known_by_its_content_and_its_folders_are_no_files(tmp_path: Pa
     assert (tmp_path / "rows.parquet").read_bytes() == packed
     for whole, content in ((True, b"PK\x03\x04 broken"), (False, b"PK\x03\x04")):
         with pytest.raises(ConsoleError, match="the ZIP cannot be read"):
-            files.add("z.zip", content, whole=whole)
+            files.add("z.zip", content, Rows(whole))
 
 
 def test_a_zip_has_at_most_100_files_and_folders_do_not_count(tmp_path: Path) -> None:
     rows = [(f"{i}.json", b"{}") for i in range(100)]
     files = DataFiles(tmp_path)
-    assert files.add("z.zip", zipped(("folder/", b""), *rows), whole=True) == ["z.jsonl"]
+    assert files.add("z.zip", zipped(("folder/", b""), *rows), Rows(whole=True)) == ["z.jsonl"]
     assert (tmp_path / "z.jsonl").read_bytes() == b"{}\n" * 100
     with pytest.raises(TooLarge, match="the ZIP has more than 100 files"):
-        files.add("z.zip", zipped(*rows, ("100.json", b"{}")), whole=True)
+        files.add("z.zip", zipped(*rows, ("100.json", b"{}")), Rows(whole=True))
 
 
 def test_the_101st_file_is_refused_and_a_file_of_a_full_folder_can_be_replaced(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_the_101st_file_is_refused_and_a_file_of_a_full_folder_can_be_replaced(t
     for i in range(99):
         (tmp_path / f"{i}.txt").write_bytes(b"")
     assert files.add("99.txt", b"last") == ["99.txt"]
-    with pytest.raises(TooLarge, match="there are 100 files already: remove some"):
+    with pytest.raises(TooLarge, match="there may be 100 files in all: remove some"):
         files.add("100.txt", b"x")
     assert files.add("99.txt", b"new") == ["99.txt"]
     assert (tmp_path / "99.txt").read_bytes() == b"new"
@@ -143,18 +147,18 @@ def test_a_name_is_made_of_plain_characters_and_has_at_most_100(name: str, kept:
 
 @pytest.mark.parametrize("name", ["", "..", "---", "_x.txt", "x.txt/.."])
 def test_what_leaves_no_name_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConsoleError, match="is no name for a file"):
+    with pytest.raises(ConsoleError, match="is not a valid file name"):
         DataFiles(tmp_path).add(name, b"x")
 
 
 def test_text_that_is_no_json_is_a_prompt_only_in_a_text_file(tmp_path: Path) -> None:
     files = DataFiles(tmp_path)
-    files.add("json.txt", b'{"prompt": "from JSON"}', whole=True)
-    files.add("text.txt", b"caf\xe9", whole=True)
+    files.add("json.txt", b'{"prompt": "from JSON"}', Rows(whole=True))
+    files.add("text.txt", b"caf\xe9", Rows(whole=True))
     assert files.preview("json.jsonl") == ['{"prompt":"from JSON"}']
     assert files.preview("text.jsonl") == ['{"prompt":"caf\ufffd"}']
     with pytest.raises(ConsoleError, match=r"'text\.csv' is not one JSON document"):
-        files.add("text.csv", b"plain", whole=True)
+        files.add("text.csv", b"plain", Rows(whole=True))
 
 
 # Files behind a URL
@@ -212,13 +216,13 @@ def test_another_status_than_200_is_no_file(status: int) -> None:
 
 
 def test_a_url_may_give_as_many_bytes_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_files, "MOST_BYTES", 10)
+    monkeypatch.setattr(fetching, "MOST_FETCHED", 10)
 
     def in_pieces(size: int) -> Answer:
         return lambda request: httpx.Response(200, stream=httpx.ByteStream(b"x" * size))
 
     assert fetched(in_pieces(10)) == ("x.jsonl", b"x" * 10)
-    with pytest.raises(TooLarge, match="the URL gives more than 0 MiB"):
+    with pytest.raises(TooLarge, match="the file at the URL has more than 0 MiB"):
         fetched(in_pieces(11))
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.console import data_files
-from bench.console.data_files import DataFiles, fetch
+from bench.console import data_files, fetching
+from bench.console.data_files import DataFiles
+from bench.console.data_rows import Rows
 from bench.console.errors import ConsoleError, NotFound, TooLarge
+from bench.console.fetching import fetch
 
 
 def zipped(**files: bytes) -> bytes:
@@ -34,18 +36,18 @@ def test_a_file_is_kept_shown_and_removed(tmp_path: Path) -> None:
 
 def test_a_whole_file_becomes_one_row(tmp_path: Path) -> None:
     files = DataFiles(tmp_path)
-    assert files.add("body.json", b'{\n "messages": []\n}', whole=True) == ["body.jsonl"]
+    assert files.add("body.json", b'{\n "messages": []\n}', Rows(whole=True)) == ["body.jsonl"]
     assert files.preview("body.jsonl") == ['{"messages":[]}']
     with pytest.raises(ConsoleError, match="not one JSON document"):
-        files.add("two.jsonl", b"{}\n{}\n", whole=True)
+        files.add("two.jsonl", b"{}\n{}\n", Rows(whole=True))
 
 
 def test_a_text_is_one_prompt_and_the_files_of_a_zip_are_rows_of_one_file(tmp_path: Path) -> None:
     files = DataFiles(tmp_path)
-    assert files.add("story.txt", "One line.\nAnother – line.".encode(), whole=True) == ["story.jsonl"]
+    assert files.add("story.txt", "One line.\nAnother – line.".encode(), Rows(whole=True)) == ["story.jsonl"]
     assert files.preview("story.jsonl") == ['{"prompt":"One line.\\nAnother – line."}']
     packed = zipped(a__json=b'{"messages": []}', b__txt=b"two")
-    assert files.add("bodies.zip", packed, whole=True) == ["bodies.jsonl"]
+    assert files.add("bodies.zip", packed, Rows(whole=True)) == ["bodies.jsonl"]
     assert files.preview("bodies.jsonl") == ['{"messages":[]}', '{"prompt":"two"}']
 
 
@@ -74,11 +76,17 @@ def test_a_link_in_the_folder_is_no_file_and_is_not_written_through(tmp_path: Pa
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_files, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(data_files, "MOST_UPLOADED", 100_000)
     files = DataFiles(tmp_path)
     bomb = zipped(a__jsonl=b"0" * 60_000, b__jsonl=b"0" * 60_000)
     assert len(bomb) < 2_000
     with pytest.raises(TooLarge, match="unpacks to more"):
         files.add("bomb.zip", bomb)
+    assert files.listed() == []  # Nothing of it is kept.
+    for rows in (Rows(whole=True), Rows(base64=True)):
+        with pytest.raises(ConsoleError):
+            files.add("bomb.zip", bomb, rows)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     with pytest.raises(TooLarge):
         files.add("large.jsonl", b"0" * 100_001)
 
@@ -122,7 +130,7 @@ def test_a_url_is_fetched_without_cookies() -> None:
 
 
 def test_a_url_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_files, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(fetching, "MOST_FETCHED", 1_000)
     with pytest.raises(TooLarge):
         fetched(lambda request: httpx.Response(200, content=b"0" * 2_000))
     with pytest.raises(ConsoleError, match="redirects"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from bench.config import Settings
 from bench.console import settings_form
 from bench.console.errors import Refused
 from bench.console.service import Console
@@ -58,3 +60,47 @@ def test_a_row_of_data_names_files_of_the_data_folder_alone(tmp_path: Path, monk
             request_of_command(command.format(tmp_path / outside))
         with pytest.raises(UnreadableFile):
             read_named(str(tmp_path / outside))
+
+
+def test_probes_and_the_environment_of_a_cluster_are_uploaded_files_or_none(console: Console, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.jsonl"
+    secret.write_text('{"question": "mine", "answer": "x"}\n')
+    given = {"url": "http://127.0.0.1:9", "requests": 1, "check_answers": "0.5"}
+    for value in (
+        str(secret),
+        f"canary=2,{secret}=1",
+        "../secret.jsonl",
+        "missing.jsonl",
+        f"{tmp_path}/secret.jsonl=1",
+    ):
+        with pytest.raises(Refused, match="there is no uploaded file") as refused:
+            settings_form.check({**given, "probes": value}, {}, console.files)
+        assert [field for field, _ in refused.value.problems] == ["probes"]
+    console.files.add("mine.jsonl", secret.read_bytes())
+    checked = settings_form.check({**given, "probes": "canary=2,mine.jsonl=1"}, {}, console.files)
+    assert checked["probes"] == f"canary=2,{console.files.path('mine.jsonl')}=1"
+    for value in ("20", "canary=2,arithmetic=1", "openai/gsm8k=5", "retrieve=2:tokens=60"):
+        assert settings_form.check({**given, "probes": value}, {}, console.files)["probes"] == value
+    cluster = {"url": "http://127.0.0.1:9", "requests": 1, "cluster": "ray://127.0.0.1:1"}
+    with pytest.raises(Refused, match="there is no uploaded file"):
+        settings_form.check({**cluster, "runtime_env": str(secret)}, {}, console.files)
+    assert settings_form.check({**cluster, "runtime_env": "code"}, {}, console.files)["runtime_env"] == "code"
+
+
+def test_every_setting_that_may_name_a_file_is_known_to_the_form() -> None:
+    known = {
+        *settings_form.FILES,
+        *settings_form.FILES_BEHIND_AT,
+        *settings_form.LEFT_OUT,
+        "mix",
+        "endpoint",
+        "probes",
+        "tokenizer",
+    }
+    named = {
+        name
+        for name, declared in Settings.model_fields.items()
+        if isinstance(extra := declared.json_schema_extra, dict)
+        and re.search(r"FILE|DIR|PATH", str(extra.get("metavar")))
+    }
+    assert named - known == set()

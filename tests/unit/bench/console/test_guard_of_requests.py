@@ -168,7 +168,7 @@ def test_the_token_of_readers_looks_and_changes_nothing(monkeypatch: pytest.Monk
         assert [asked(method, headers=reader).status for method in ("GET", "HEAD")] == [299, 299]
         for method in ("POST", "PATCH", "DELETE"):
             reply = asked(method, headers=reader | {b"x-csrf-token": keys.csrf.encode()})
-            assert (reply.status, b"may only look" in reply.body) == (403, True)
+            assert (reply.status, b"token is read-only" in reply.body) == (403, True)
     # Its token is no cookie, or guesses of it would not be counted; and without one nobody reads.
     assert asked(headers={b"cookie": b"trueload_8600=only-for-looking-at"}).status == 401
     monkeypatch.setitem(globals(), "KEYS", Keys(TOKEN))
@@ -339,3 +339,20 @@ def test_a_token_is_the_given_one_or_a_secret_of_its_own() -> None:
     assert all(len(keys.token) >= security.SHORTEST_TOKEN for keys in drawn)
     assert len({key for keys in drawn for key in (keys.token, keys.session, keys.csrf)}) == 9
     assert security.SHORTEST_TOKEN == 12
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (BEARER, 299),
+        (LOGGED_IN | {b"x-csrf-token": CSRF}, 299),
+        (LOGGED_IN, 403),
+        (LOGGED_IN | {b"x-csrf-token": b"wrong"}, 403),
+        ({}, 401),
+    ],
+)
+def test_the_bytes_of_an_upload_go_through_unread(headers: dict[bytes, bytes], status: int) -> None:
+    huge = {b"content-length": b"2147483648"}
+    reply = asked("PUT", "/api/uploads/0123456789abcdef", headers=headers | huge, pieces=[b"x", b"y"])
+    assert (reply.status, reply.unread) == (status, 2)
+    assert asked("PUT", "/api/files", headers=headers | huge).status in (413, status if status != 299 else 413)

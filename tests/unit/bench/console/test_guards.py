@@ -10,8 +10,8 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from bench.console.data_files import fetch
 from bench.console.errors import ConsoleError, NotFound
+from bench.console.fetching import fetch
 from bench.console.security import MOST_BODY, Guard, Keys
 from bench.console.store import Store
 from bench.console.tasks import TaskFolder

@@ -40,7 +40,7 @@ def test_they_stand_in_the_order_of_the_report_and_none_of_the_nine_is_missing()
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"rate": 5}, *({"endpoint": name} for name in ("embeddings", "rerank", "http"))]
+    "settings", [{}, {"rate": 5}, *({"endpoint": name} for name in ("embeddings", "rerank", "images", "http"))]
 )
 def test_the_script_has_a_value_for_each_line_of_each_chart(settings: dict[str, Any]) -> None:
     start = SCRIPT.index("const quantile = ")

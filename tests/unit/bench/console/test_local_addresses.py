@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
-from bench.console.data_files import fetch
 from bench.console.errors import ConsoleError
+from bench.console.fetching import fetch
 from bench.console.local_addresses import is_local, resolved
 
 NAMES = {"data": ["203.0.113.7"], "inside": ["127.0.0.1"], "mixed": ["203.0.113.7", "169.254.169.254"]}

@@ -68,7 +68,7 @@ def test_who_made_and_changed_a_task_is_told_by_the_proxy_alone(opened: Opened, 
         {task["id"]: "alice", copy["id"]: "dan"},
     )
     console.remove(task["id"], files=True)
-    assert console.store.acts(task["id"]) == []
+    assert console.store.acts(task["id"])[-1].what == "deleted it with its files"
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,26 @@ def test_without_a_proxy_no_header_names_anybody(console: Console) -> None:
     task = user.post("/api/tasks", json={"settings": SETTINGS, "start": False}).json()
     assert (task["by"], [act.user for act in console.history(task["id"])]) == (None, [None])
     assert USER.get() is None
+
+
+def test_what_was_deleted_and_brought_back_stays_in_the_history(console: Console, proxy: Proxy) -> None:
+    user = TestClient(
+        create_app(console, Keys(TOKEN), proxy=proxy), base_url="http://127.0.0.1", client=("10.0.0.9", 1)
+    )
+    user.headers |= {"authorization": f"Bearer {TOKEN}", "x-forwarded-user": "alice"}
+    first, second = (
+        user.post("/api/tasks", json={"settings": SETTINGS, "start": False, "title": title}).json()["id"]
+        for title in ("first", "second")
+    )
+    user.delete(f"/api/tasks/{first}")
+    user.headers["x-forwarded-user"] = "bob"
+    user.post(f"/api/tasks/{first}/restore")
+    user.delete(f"/api/tasks/{second}", params={"files": True})
+    of_first = [(act["user"], act["what"]) for act in user.get(f"/api/tasks/{first}/history").json()]
+    assert of_first == [("alice", "created it"), ("alice", "deleted it"), ("bob", "brought it back")]
+    assert [(act["task"], act["user"], act["what"]) for act in user.get("/api/history", params={"most": 2}).json()] == [
+        (second, "bob", "deleted it with its files"),
+        (first, "bob", "brought it back"),
+    ]
+    assert [act["what"] for act in user.get(f"/api/tasks/{second}/history").json()][-1] == "deleted it with its files"
+    assert user.get("/api/tasks/never/history").status_code == 404

@@ -31,7 +31,7 @@ def test_every_setting_has_a_field() -> None:
     names = {field.name for field in settings_form.fields()}
     assert names == Settings.model_fields.keys() - set(settings_form.LEFT_OUT)
     by_name = {field.name: field for field in settings_form.fields()}
-    assert by_name["endpoint"].choices == (*ENDPOINTS, *shipped())
+    assert by_name["endpoint"].choices == tuple(name for name in (*ENDPOINTS, *shipped()) if name != "http")
     assert by_name["history"].choices == ("real", "planned", "stored")
     assert (by_name["stream"].kind, by_name["stream"].default) == ("switch", "on")
     assert by_name["slo"].kind == "lines"

@@ -183,7 +183,7 @@ def test_a_queue_of_an_earlier_life_waits_for_its_secrets_and_lets_others_pass(t
     console.store.enqueue(other)
     assert console.runner.due() == (other, plans.read(console.runs / other))
     with pytest.raises(Conflict, match="type it again"):
-        console.start(with_key)
+        console.queue.start(with_key)
     console.runner.secrets[with_key] = {"api_key": "k"}
     assert console.runner.due() == (with_key, plans.read(console.runs / with_key))
     console.close()
@@ -192,7 +192,7 @@ def test_a_queue_of_an_earlier_life_waits_for_its_secrets_and_lets_others_pass(t
 def test_typed_secrets_keep_the_place_in_the_queue(console: Console) -> None:
     names = [console.create({"url": HERE}, secrets={"api_key": "k"}, start_at=LATER).id for _ in range(3)]
     console.runner.secrets.clear()
-    console.start(names[0], {"api_key": "k"})
+    console.queue.start(names[0], {"api_key": "k"})
     assert list(console.runner.queue) == names
     with pytest.raises(Conflict, match="is queued"):
-        console.start(names[0], {"api_key": "k"})
+        console.queue.start(names[0], {"api_key": "k"})

@@ -32,7 +32,7 @@ def test_a_saved_or_queued_task_with_a_mix_has_a_page_with_its_load(
         assert user.get(f"/tasks/{task.id}").status_code == 200
         assert (console.load_unit(task), task.load) == (unit, load)
     assert "Start" in user.get(f"/tasks/{saved.id}").text
-    console.start(saved.id, start_at="2999-01-01T00:00")
+    console.queue.start(saved.id, start_at="2999-01-01T00:00")
     assert user.get(f"/tasks/{saved.id}").status_code == 200
 
 

@@ -14,6 +14,7 @@ from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import _is_ordinary
 from bench.endpoints.inputs import finite
 from bench.endpoints.interface import BodyOptions, Problem, ReadOptions, put_own
+from bench.endpoints.multipart import CONTENT_TYPE
 from bench.endpoints.urls import endpoint_url, metrics_url, models_url
 from bench.records import Outcome
 from promptset.samples import Sample
@@ -32,6 +33,9 @@ FACTS: dict[str, tuple[Any, ...]] = {
     "responses": ("/responses", True, None, False, 16, "OPENAI_API_KEY"),
     "embeddings": ("/embeddings", False, "texts", False, 4, "OPENAI_API_KEY"),
     "rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
+    "transcriptions": ("/audio/transcriptions", False, None, True, 4, "OPENAI_API_KEY"),
+    "speech": ("/audio/speech", False, "utterances", False, 4, "OPENAI_API_KEY"),
+    "images": ("/images/generations", False, "images", False, 4, "OPENAI_API_KEY"),
     "http": ("", False, "requests", False, 4, "TRUELOAD_API_KEY"),
 }
 
@@ -50,7 +54,11 @@ def test_what_each_endpoint_says_of_itself(name: str, facts: tuple[Any, ...]) ->
 
 @pytest.mark.parametrize("name", sorted(ENDPOINTS))
 def test_a_key_goes_in_the_header_of_its_api_and_without_one_there_is_none(name: str) -> None:
-    version = (("anthropic-version", "2023-06-01"),) if name == "messages" else ()
+    always = {
+        "messages": (("anthropic-version", "2023-06-01"),),
+        "transcriptions": (("content-type", CONTENT_TYPE),),
+    }
+    version = always.get(name, ())
     key = ("x-api-key", "k") if name == "messages" else ("authorization", "Bearer k")
     assert ENDPOINTS[name].headers(None) == version
     assert ENDPOINTS[name].headers("k") == (*version, key)

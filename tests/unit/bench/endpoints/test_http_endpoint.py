@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.endpoints import ENDPOINTS, expectations
+from bench.endpoints.decoding import Json
 from bench.endpoints.http import Http
 from bench.endpoints.interface import BodyOptions, ReadOptions
 from bench.endpoints.json_path import parse_path
@@ -13,7 +14,7 @@ from bench.records import Outcome
 from promptset.samples import HttpRequest, Sample
 
 OPTIONS = BodyOptions(endpoint="http", model=None)
-DOCUMENT = {"a": {"b c": [1, {"d": None, "e": "x"}, 3]}, "list": [{"t": "p"}, {"t": 5}, {"t": "q"}], "zero": 0}
+DOCUMENT: Json = {"a": {"b c": [1, {"d": None, "e": "x"}, 3]}, "list": [{"t": "p"}, {"t": 5}, {"t": "q"}], "zero": 0}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_the_example_is_an_endpoint_once_it_is_installed(site: Path) -> None:
     ("point", "words"),
     [
         ("no_such_module:Upper", "the endpoint other of the package wrong cannot be loaded: No module named"),
-        ("pathlib:Path", "pathlib:Path of the package wrong is no bench.endpoints.interface.Endpoint"),
+        ("pathlib:Path", "pathlib:Path of the package wrong is not a bench.endpoints.interface.Endpoint"),
         ("bench.endpoints:DEFAULT", "bench.endpoints:DEFAULT of the package wrong is no"),
     ],
 )

@@ -184,7 +184,7 @@ def test_chunks_of_another_api_are_not_messages() -> None:
     problem = outcome({"choices": [{"delta": {"content": "a"}}]})
     assert problem is not None
     assert problem.outcome is Outcome.MALFORMED
-    assert "no event of a reply" in problem.message
+    assert "is not an event of a reply" in problem.message
 
 
 def test_what_comes_after_the_end_is_malformed_but_for_pings_and_done() -> None:

@@ -231,7 +231,7 @@ def test_what_is_no_event_of_a_reply_is_named_by_its_number_in_the_stream_and_th
         reader.feed([json.dumps(event).encode()])
     problem = reader.close().problem
     assert problem is not None
-    assert problem.message == "event 2 is no event of a reply, it has no type: '{\"index\": 2}'"
+    assert problem.message == "event 2 is not an event of a reply: it has no type: '{\"index\": 2}'"
     stream = [message_start(), text("a"), message_delta("end_turn"), MESSAGE_STOP, text("b"), text("c")]
     late = read("messages", framed(stream)).problem
     assert late is not None
@@ -262,13 +262,13 @@ def test_what_is_odd_in_a_reply_is_passed_over_and_what_is_called_an_error_is_on
         assert read("messages", called).problem == Problem(Outcome.STREAM_ERROR, said)
     chat = ENDPOINTS["chat"].event_reader(ReadOptions())
     chat.feed([b'{"id":1}', b'{"id":2}'])
-    assert chat.close().problem == Problem(Outcome.MALFORMED, "event 0 is no chunk of a reply: '{\"id\":1}'")
+    assert chat.close().problem == Problem(Outcome.MALFORMED, "event 0 is not a chunk of a reply: '{\"id\":1}'")
 
 
 def test_what_stands_in_place_of_a_number_is_shown_by_its_first_40_letters() -> None:
     for name, entry, said in (
         ("embeddings", {"data": [{"index": "x" * 60, "embedding": [1.0]}]}, "data[0] has no index: "),
-        ("rerank", {"results": [{"index": 0, "score": "x" * 60}]}, "results[0] has no score that is a number: "),
+        ("rerank", {"results": [{"index": 0, "score": "x" * 60}]}, "results[0] has no numeric score: "),
     ):
         problem = ENDPOINTS[name].read_whole(json.dumps(entry).encode(), ReadOptions()).problem
         assert problem is not None

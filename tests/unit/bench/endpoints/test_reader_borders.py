@@ -132,9 +132,9 @@ def test_the_bytes_of_a_text_are_those_of_all_its_pieces() -> None:
         (OtherLine(None, b"event: stream_Aborted"), Problem(Outcome.STREAM_ERROR, "event: stream_Aborted")),
         (OtherLine(None, b"event: ping"), None),
         (OtherLine(None, b'error: {"message":"gone"}'), Problem(Outcome.STREAM_ERROR, "gone")),
-        (OtherLine(None, b"error:"), Problem(Outcome.STREAM_ERROR, "an error without words")),
+        (OtherLine(None, b"error:"), Problem(Outcome.STREAM_ERROR, "an error without a message")),
         (OtherLine(None, b'{"error":{"message":"gone"}}'), Problem(Outcome.STREAM_ERROR, "gone")),
-        (OtherLine(None, b"odd"), Problem(Outcome.MALFORMED, "the stream holds what is no event: 'odd'")),
+        (OtherLine(None, b"odd"), Problem(Outcome.MALFORMED, "the stream has text that is not an event: 'odd'")),
         (OtherLine(None, b"<html><title>x</title>"),
          Problem(Outcome.MALFORMED, "the reply is an HTML page ('x'), not a stream of events")),
     ],
@@ -179,9 +179,9 @@ def test_lines_of_no_event_are_kept_up_to_a_limit() -> None:
         ([said(content="a")], b"", Outcome.TRUNCATED, "the stream ended without [DONE] or a finish reason"),
         ([said(content="a")], b'{"error":"gone"}', Outcome.STREAM_ERROR, "gone"),
         ([said(content="a"), END, DONE, said(content="b")], b"", Outcome.MALFORMED, "event 3 comes after [DONE]"),
-        ([said(content="a"), {"id": 1}, END, DONE], b"", Outcome.MALFORMED, "event 1 is no chunk of a reply"),
+        ([said(content="a"), {"id": 1}, END, DONE], b"", Outcome.MALFORMED, "event 1 is not a chunk of a reply"),
         ([said(content="a"), END, DONE, DONE], b"", None, ""),
-        ([END, DONE], b"", Outcome.NO_TOKENS, "no chunk of it has text"),
+        ([END, DONE], b"", Outcome.NO_TOKENS, "none of its chunks has text"),
     ],
 )
 def test_a_stream_of_chat_ends_as_it_should_or_says_why_not(

@@ -24,8 +24,8 @@ def usage(n: Any, **more: Any) -> dict[str, Any]:
 
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], ReplyText, str]] = {
-    "more than was asked for": (usage(99), text(), "usage says 99 output tokens, and 4 were asked for"),
-    "one more than was asked for": (usage(5), text(), "usage says 5 output tokens, and 4 were asked for"),
+    "more than was asked for": (usage(99), text(), "usage says 99 output tokens, but 4 were requested"),
+    "one more than was asked for": (usage(5), text(), "usage says 5 output tokens, but 4 were requested"),
     "negative": (usage(-5), text(), "usage says '-5' output tokens"),
     "zero with text": (usage(0), text(), "usage says 0 output tokens, and there is text"),
     "zero with one byte": (usage(0), text(most_bytes=1, token_chunks=1), "there is text"),

@@ -78,7 +78,7 @@ def test_a_token_of_which_nothing_shows_is_doubted_where_none_was_asked_for() ->
         given = {"asked": 0, "most_bytes": 0, "token_chunks": None} | fields
         return token_counts({"completion_tokens": 1}, ReplyText(**given)).contradiction
 
-    assert why() == "usage says 1 output tokens, and 0 were asked for"
+    assert why() == "usage says 1 output tokens, but 0 were requested"
     assert why(token_chunks=0) == why(counted=0) == why()
     assert why(token_chunks=1) is why(counted=1) is why(asked=1) is why(asked=None) is None
 

@@ -140,12 +140,12 @@ def test_every_run_has_its_own_gap() -> None:
 
 def test_what_is_given_is_the_limit_and_says_so() -> None:
     given = Given(max_num_seqs=3, max_num_batched_tokens=4096, kv_blocks=900)
-    limits = fit_batching([quick()], Random(1), given, server_blocks=555).limits
+    limits = fit_batching([quick()], Random(1), given, stated={"kv_blocks": 555}).limits
     found = [limits.max_num_seqs, limits.max_num_batched_tokens, limits.kv_blocks]
     assert [(limit.value, limit.at_least, limit.source) for limit in found] == [
         (3, 3, "given"), (4096, 4096, "given"), (900, 900, "given"),
     ]  # fmt: skip
-    assert fit_batching([quick()], Random(1), server_blocks=555).limits.kv_blocks.value == 555
+    assert fit_batching([quick()], Random(1), stated={"kv_blocks": 555}).limits.kv_blocks.value == 555
 
 
 def test_the_front_end_is_that_of_the_fitted_steps() -> None:

@@ -116,7 +116,7 @@ def test_limits_that_no_load_reached_are_unknown_and_given_ones_are_taken() -> N
     given = Given(max_num_seqs=7, max_num_batched_tokens=4096, kv_blocks=900)
     limits = fit_batching(runs_of(StepServer()), Random(1), given).limits
     assert [limits.max_num_seqs.value, limits.max_num_batched_tokens.value, limits.kv_blocks.value] == [7, 4096, 900]
-    assert fit_batching(runs_of(StepServer()), Random(1), server_blocks=555).limits.kv_blocks.source == "server"
+    assert fit_batching(runs_of(StepServer()), Random(1), stated={"kv_blocks": 555}).limits.kv_blocks.source == "server"
 
 
 def unknown(server: StepServer, loads: Sequence[tuple[int, float]]) -> dict[str, str]:
@@ -233,3 +233,10 @@ def test_steps_without_a_cost_are_said() -> None:
     server = StepServer(b0=0.0, b1=60.0, b2=0.0, jitter_us=0.0)
     with pytest.raises(ValueError, match="most steps take no time"):
         fitted(server)
+
+
+def test_limits_that_the_server_states_are_taken_and_those_of_the_user_before_them() -> None:
+    stated = {"max_num_seqs": 8, "max_num_batched_tokens": 512}
+    limits = fit_batching(runs_of(StepServer()), Random(1), Given(max_num_seqs=9), stated).limits
+    assert (limits.max_num_seqs.value, limits.max_num_seqs.source) == (9, "given")
+    assert (limits.max_num_batched_tokens.value, limits.max_num_batched_tokens.source) == (512, "server")

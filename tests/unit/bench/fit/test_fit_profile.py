@@ -24,6 +24,7 @@ from bench.fit.profile import (
 from bench.fit.read import FittedRun
 from bench.fit.sampled import LoadPoint, SampledFit
 from bench.fit.streams import Stream
+from bench.fit.variation import Variation, VariationLevel
 from tests.support.made_runs_of_fit import made_runs
 from tests.support.results import as_json
 
@@ -37,7 +38,8 @@ FRONT = FrontEnd(told(2000.0), told(3.0), told(4.0), "idle", 31)
 LIMITS = Limits(Limit(8, 8, "waiting"), Limit(2048, 2048, "steps"), Limit(900, 77, "server"))
 BIN = ResidualBin(4, 7, 40, -0.0112345678, 0.002, 0.02)
 STEPS = StepFit(KNOWN, 400, 410, 12.3456789, 0.0123456789, (BIN,), DecodeCost((), (80.0,)))
-FIT = BatchingFit(STEPS, FRONT, LIMITS, "single")
+VARIATION = Variation(1.0, 9_000.0, 50.0, (VariationLevel(4.0, (0.0, 0.25)),), 410)
+FIT = BatchingFit(STEPS, FRONT, LIMITS, "single", variation=VARIATION)
 
 
 def stream(sent_us: float, end_us: float, *, prompt: int = 100, sure: bool = True) -> Stream:
@@ -74,6 +76,9 @@ def test_a_document_has_the_cost_with_its_intervals_and_limits() -> None:
     assert made["step_cost"] == {
         "b0": 6000.12, "b1": 20, "b2": 80, "b3": 1, "a0": 2000, "a1": 3, "w0": 4,
         "max_num_seqs": 8, "max_num_batched_tokens": 2048, "kv_blocks": 900,
+        "variation": {
+            "power": 1, "at_us": 9_000, "block": 50, "levels": [{"decodes": 4, "shares": [0, 0.25]}],
+        },
     }  # fmt: skip
     assert made["settings"] == {}
     assert made["coefficients"]["b0"] == {
@@ -90,7 +95,7 @@ def test_a_document_has_the_cost_with_its_intervals_and_limits() -> None:
         "residuals": [{
             "least_decodes": 4, "most_decodes": 7, "rows": 40, "p10": -0.0112346, "p50": 0.002, "p90": 0.02,
         }],
-        "front_end": {"how": "idle", "requests": 31},
+        "front_end": {"how": "idle", "requests": 31}, "mean_error": 0,
     }  # fmt: skip
     assert (made["warnings"], made["unknown"]) == ([], [])
 

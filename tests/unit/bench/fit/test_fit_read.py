@@ -49,7 +49,7 @@ def test_a_run_says_what_was_sent_where_and_what_came_back(tmp_path: Path) -> No
     assert {name: str(value) for name, value in run.load.items()} == {
         "mode": "rate", "rate": "10.0", "requests": "3", "input_tokens": "16", "output_tokens": "4",
     }  # fmt: skip
-    assert (run.server, run.kv_blocks) == (None, None)
+    assert (run.server, run.stated) == (None, {})
     # Times are us since the run began; a request every 100 ms, whose tokens come after 50 ms and every 5 ms.
     assert [stream.sent_us for stream in run.streams] == [0, 100_000, 200_000]
     assert run.streams[1].arrivals_us == (150_000, 155_000, 160_000, 165_000)
@@ -132,4 +132,4 @@ def test_the_servers_page_says_its_kind_and_its_blocks(
     tmp_path: Path, pages: list[Mapping[str, float] | str], server: str | None, blocks: int | None
 ) -> None:
     (run,) = read_runs([scraped(made_run(tmp_path / "one", requests=2), *pages)])
-    assert (run.server, run.kv_blocks) == (server, blocks)
+    assert (run.server, run.stated.get("kv_blocks")) == (server, blocks)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.clock import NS_PER_S, LoopClock, sleep_until
 from bench.load.live import Live, LiveNumbers, LoadGoal
-from bench.load.live_log import LiveLog, live_line
+from bench.load.live_log import LIVE_FIELDS, LiveLog, live_line
 from bench.load.progress_tally import ProgressTally, metrics_of
 from bench.load.sampling import ClientState, worst
 from bench.load.worker_health import MOST_LISTED, WorkerHealth
@@ -54,6 +54,7 @@ def test_a_line_tells_how_each_of_several_workers_is_the_slowest_first() -> None
 
     alone, several = run_virtual(main)
     assert "workers" not in alone
+    assert {*several, "server"} == {*LIVE_FIELDS}
     told = several["workers"]
     assert isinstance(told, list)
     assert [one["worker"] for one in told[:3]] == [2, 1, 3]

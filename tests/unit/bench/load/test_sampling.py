@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from bench.clock import NS_PER_MS, NS_PER_S, LoopClock, sleep_until
-from bench.load.sampling import RunQueue, Sampler, run_queue, waited_ns
+from bench.load.sampling import SAMPLE_FIELDS, RunQueue, Sampler, run_queue, waited_ns
 from tests.support.virtual_time import START_NS, VirtualTimeLoop, run_virtual
 
 
@@ -48,6 +48,7 @@ def test_a_load_that_began_before_the_sampler_is_counted_from_its_beginning() ->
 def test_each_line_has_the_dispatchers_counts_at_its_instant() -> None:
     for row in sampled(2.5):
         assert (row["in_flight"], row["in_flight_ns"], row["worker"]) == (3, row["t_ns"], 0)
+        assert {*row} <= {*SAMPLE_FIELDS}
 
 
 def test_a_rest_too_short_to_be_a_share_of_has_counts_and_lags_alone() -> None:

@@ -384,7 +384,7 @@ def test_how_to_go_on(ending: Ending | None, more: str | None) -> None:
     if more is None:
         assert last.startswith("ended: ")
     else:
-        assert last == f"to go on: python -m bench search --resume runs/x{more}"
+        assert last == f"to continue: python -m bench search --resume runs/x{more}"
     assert told(BRACKET, ending).lines[-1].startswith("ended: ")
 
 

@@ -64,7 +64,8 @@ SLOW: dict[str, Callable[[RequestRecord], float | None]] = {
         None if slow_metrics.first_token(record) is None else slow_metrics.tokens_after_first_chunk(record)
     ),
     "first_open_ms": lambda record: slow_metrics.open_ms(record, slow_metrics.first_token(record)),
-    "last_open_ms": lambda record: slow_metrics.open_ms(record, slow_metrics.last_token(record)),
+    "last_open_ms": lambda record: slow_metrics.open_ms(record, slow_metrics.last_answer(record)),
+    "image_open_ms": lambda record: slow_metrics.open_ms(record, slow_metrics.first_image(record)),
     "output_open_ms": lambda record: slow_metrics.open_ms(record, slow_metrics.first_output(record)),
     "output_tokens": slow_metrics.output_tokens,
     "hidden_tokens": slow_metrics.hidden_tokens,

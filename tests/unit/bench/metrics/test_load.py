@@ -7,6 +7,7 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from bench.metrics.catalog import request_values
 from bench.metrics.columns import Columns
@@ -17,6 +18,7 @@ from bench.metrics.series import Steps, intervals
 from bench.metrics.summary import Summary
 from bench.records import Outcome, RequestRecord
 from bench.results.base import to_plain
+from bench.results.load import LateEnds
 from tests.support.made_records import MS, START_NS, made_record
 from tests.support.results import described, known
 from tests.support.tables import table_of
@@ -313,3 +315,56 @@ def test_what_waited_at_a_cap_is_told_of_an_open_loop_with_one(open_loop: bool, 
     load = summary.close().load
     assert (load.waited_at_cap is not None) is told
     assert (load.plan is not None) is open_loop
+
+
+@pytest.mark.parametrize(
+    ("mode", "open_loop", "unsent", "share"),
+    [
+        (
+            "concurrency",
+            False,
+            (3, 3 * 70 * MS),
+            0.75,
+        ),  # Of the users' time: one request was in flight for a quarter of it.
+        ("concurrency", False, (0, 0), 0.0),
+        ("rate", True, (3, 10**12), 0.75),  # Of the arrivals, however long they waited.
+        ("sessions", True, (1, 10**12), 1.0),  # No session has a record.
+    ],
+)
+def test_what_was_never_sent_is_a_share_of_the_users_time_or_of_the_arrivals(
+    mode: str, open_loop: bool, unsent: tuple[int, int], share: float
+) -> None:
+    summary = Summary(
+        RunFacts(mode=mode, open_loop=open_loop, endpoint="chat", start_ns=START_NS, seed=0, never_sent=unsent)
+    )
+    record = made_record(0)
+    assert record.end_ns - record.intended_ns == 70 * MS
+    summary.add(table_of(record))
+    never_sent = summary.close().load.never_sent
+    assert never_sent is not None
+    assert (never_sent.n, never_sent.share) == (unsent[0], share)
+
+
+def test_a_run_of_an_older_version_does_not_know_what_was_never_sent() -> None:
+    summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=0))
+    summary.add(table_of(made_record(0)))
+    assert summary.close().load.never_sent is None
+
+
+def test_how_long_replies_stay_open_after_their_last_token_is_no_latency_and_is_told() -> None:
+    summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=0))
+    late, whole = made_record(0), made_record(1)
+    assert late.chunk_ns is not None
+    assert whole.end_ns - late.chunk_ns[-1] == 0
+    summary.add(
+        table_of(replace(late, end_ns=late.end_ns + 560 * MS), whole, made_record(2, outcome=Outcome.TIMEOUT_TOTAL))
+    )
+    numbers = summary.close()
+    assert numbers.load.late_ends == LateEnds(mean_ms=280.0, share=4.0)
+    assert numbers.latency["e2el_ms"].max == 70.0
+
+
+def test_without_a_reply_nothing_is_known_of_its_end() -> None:
+    summary = Summary(RunFacts(mode="rate", open_loop=True, endpoint="chat", start_ns=START_NS, seed=0))
+    summary.add(table_of(made_record(2, outcome=Outcome.TIMEOUT_TOTAL)))
+    assert summary.close().load.late_ends is None

@@ -172,7 +172,7 @@ def test_fields_are_read_in_any_order_with_and_without_those_that_have_their_def
     long = {name: getattr(record, name) for name in record.__struct_fields__}
     for row in (short, long):
         fields = order.sample(list(row.items()), len(row))
-        assert read([orjson.dumps(dict(fields))]) == [record]
+        assert read([msgspec.json.encode(dict(fields))]) == [record]
 
 
 SENT_NS = START_NS
@@ -198,8 +198,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"chunk_kind": "cccc"}, "chunk_kind has 4 entries, and chunk_ns has 3"),
     ({"chunk_tokens": (1, 1)}, "chunk_tokens has 2 entries, and chunk_ns has 3"),
     ({"chunk_bound_ns": (None,) * 4}, "chunk_bound_ns has 4 entries, and chunk_ns has 3"),
-    ({"chunk_kind": "ccx"}, "chunk_kind must hold letters of cfortu"),
-    ({"chunk_kind": "ccé"}, "chunk_kind must hold letters of cfortu"),
+    ({"chunk_kind": "ccx"}, "chunk_kind must hold letters of acfiortu"),
+    ({"chunk_kind": "ccé"}, "chunk_kind must hold letters of acfiortu"),
     ({"chunk_tokens": (1, MOST_TOKENS, 0)}, "no reply has more than 10,000,000 tokens"),
 ]
 

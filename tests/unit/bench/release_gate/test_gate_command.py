@@ -13,7 +13,7 @@ import xmlschema
 from jsonschema import Draft202012Validator
 
 from tests.support.gating import gate, judged, spoil, verdicts
-from tests.support.made_records import made_record
+from tests.support.made_records import MS, START_NS, made_record
 from tests.support.made_runs import made_run, made_side, write_run
 
 BASELINE = Draft202012Validator(orjson.loads(files("bench.report").joinpath("baseline.schema.json").read_bytes()))
@@ -296,3 +296,35 @@ def test_runs_that_did_not_stream_are_held_by_e2el(tmp_path: Path, capsys: pytes
     status, document = judged(capsys, tmp_path / "5", "--baseline", path)
     assert status == 0
     assert list(verdicts(document)) == ["e2el:p90", "e2el:p99", "output_tokens_per_s", "error_rate"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "rate", "other"),
+    [("http", "requests_per_s", "inputs_per_s"), ("images", "inputs_per_s", "requests_per_s")],
+)
+def test_replies_without_text_are_held_to_e2el_errors_and_their_inputs_or_requests(
+    endpoint: str, rate: str, other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"endpoint": endpoint, "output_tokens": None}
+
+    def side(name: str, e2el_ms: float, first: int) -> Path:
+        for n in range(4):
+            records = [
+                made_record(
+                    i, sent_ms=100.0 * i, chunks_ms=(), end_ns=round(START_NS + (100.0 * i + e2el_ms + i % 7 + n / 5) * MS),
+                    output_tokens=None, output_tokens_from=None, inputs=1, input_tokens=None if endpoint == "http" else 7,
+                )
+                for i in range(200)
+            ]  # fmt: skip
+            write_run(tmp_path / name / f"{n}", records, at=first + n, settings=settings, run_id=f"{name}-{n}")
+        return tmp_path / name
+
+    path = tmp_path / "baseline.json"
+    assert gate(side("before", 50.0, 0), "--baseline", path, "--update") == 0
+    assert [error.message for error in BASELINE.iter_errors(orjson.loads(path.read_bytes()))] == []
+    status, document = judged(capsys, side("same", 50.1, 10), "--baseline", path)
+    assert status == 0
+    assert {"e2el:p90", rate, "error_rate"} <= set(verdicts(document))
+    assert not {other, "output_tokens_per_s", "ttft:p90"} & set(verdicts(document))
+    status, document = judged(capsys, side("slow", 65.0, 20), "--baseline", path)
+    assert (status, verdicts(document)["e2el:p90"]) == (1, "failed")

@@ -12,7 +12,7 @@ from bench.documents.first_screen import sent_words
 from bench.metrics.objectives import parse
 from bench.records import Outcome
 from bench.verdict import SIGNS
-from bench.verdict.advice import ADVICE
+from bench.verdict.advice import ADVICE, MORE
 from tests.support.golden_run import golden_summary
 from tests.support.made_records import made_record
 from tests.support.made_summary import made_summary
@@ -31,6 +31,7 @@ def many(n: int = 60, **facts: Any) -> Any:
 
 def test_every_sign_has_its_advice() -> None:
     assert ADVICE.keys() == SIGNS.keys()
+    assert MORE.keys() <= SIGNS.keys()
 
 
 def test_a_first_screen_has_24_lines_at_80_columns() -> None:

@@ -228,7 +228,9 @@ def test_the_verdict_stands_first() -> None:
     order = (
         "<h1>golden",
         "10 requests/s, 42 requests, 100 tokens in, about 13 out, model made &lt;by&gt; hand",
-        'class="verdict warn"',
+        # The page begins with what was missed; the verdict beside it keeps its colour.
+        'class="verdict bad"',
+        '<span class="pill missed">objective missed</span> <span class="pill warn">SUSPECT</span>, 42 requests',
         "<h3>Objectives",
         "<h3>Latency and throughput",
         "<h3>Errors</h3>",
@@ -328,7 +330,7 @@ def test_a_run_in_which_everything_failed_says_so_first_in_red_with_the_errors(m
         .partition("\n")[2]
         .startswith(
             "FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n  - 1 failed:  [2Jgone\n  - every request failed\n"
-            "  What to do, reason by reason: docs/"
+            "  Causes and remedies: docs/"
         )
     )
     assert run_text(summary, level=Level.BRIEF).startswith("FAILED, 6 requests, 6 failed\n  - 5 failed: busy\n")

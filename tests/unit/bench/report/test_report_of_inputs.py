@@ -23,7 +23,7 @@ from bench.verdict import judge
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.limits import Limits
 from tests.support.made_records import MS, START_NS, made_record
-from tests.support.made_summary import made_page
+from tests.support.made_summary import made_page, made_summary
 from tests.support.rendered import run_csv, run_markdown, run_numbers, run_page, run_text, typed_summary
 from tests.support.results import filled
 
@@ -63,7 +63,7 @@ def reply(index: int, *, took_ms: float, inputs: int, **fields: Any) -> RequestR
 
 RECORDS = [
     *(reply(index, took_ms=50.0 + index, inputs=1 + index % 4) for index in range(40)),
-    reply(40, took_ms=9.0, inputs=4, outcome=Outcome.MALFORMED, error="the reply has 3 data, and 4 were asked for",
+    reply(40, took_ms=9.0, inputs=4, outcome=Outcome.MALFORMED, error="the reply has 3 data, but 4 were requested",
           dimensions=None),
 ]  # fmt: skip
 OBJECTIVES = parse(["e2el:p50<1s", "inputs_per_s>5", "input_tokens_per_s>1000", "error_rate<50%", "requests_per_s>1"])
@@ -225,3 +225,22 @@ def test_replies_with_text_have_no_block_of_inputs() -> None:
     assert "inputs" not in found
     assert "inputs_per_s" not in found["throughput"]
     assert "inputs" not in found["series"]
+
+
+def test_a_run_of_images_has_images_a_minute_and_the_bytes_of_its_replies() -> None:
+    records = [
+        made_record(
+            index, sent_ms=500.0 * index, chunks_ms=(100, 200), kinds="ii",
+            end_ns=round(START_NS + (500.0 * index + 210) * MS), output_tokens=None, output_tokens_from=None,
+            inputs=1, bytes_received=5000,
+        )
+        for index in range(9)
+    ]  # fmt: skip
+    summary = made_summary(records, inputs_are="images", endpoint="images", measures=("ttfi",))
+    shown = run_text(summary)
+    per_s = summary["throughput"]["inputs_per_s"]
+    assert re.search(rf"Images/min +{60 * per_s:.1f}", shown)
+    assert re.search(r"TTFI \(ms\) +100\b", shown), shown[:900]
+    assert re.search(r"E2EL \(ms\) +200\b", shown)
+    assert "1 image each" in shown
+    assert summary["inputs"]["bytes_received"]["max"] == 5000

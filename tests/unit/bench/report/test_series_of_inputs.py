@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 import bench.report
@@ -14,7 +15,7 @@ from bench.comparison import numbers as compared
 from bench.console.task import Task, headlines
 from bench.documents import load_curves, sweep_words
 from bench.errors import UsageError
-from bench.load_search import goals
+from bench.load_search import goals, visit_numbers
 from bench.load_search.visit_numbers import VisitNumbers, of_inputs, of_summary
 from bench.load_sweep.points import RunNumbers, knee_of, numbers_of, points_of
 from bench.load_sweep.sweep_file import SweepFacts, content_of
@@ -93,6 +94,43 @@ def test_a_sweep_shows_inputs_and_e2el_alone(sweep: dict[str, Any]) -> None:
     line = sweep_words.progress_line("VALID", filled(SweepContent, sweep).points[0].numbers)
     assert line.startswith("  VALID: ")
     assert "inputs/s, E2EL p50" in line
+
+
+def test_a_sweep_of_any_http_service_is_of_requests_alone(sweep: dict[str, Any]) -> None:
+    made = {users: filled(RunSummary, of_requests(users)) for users in USERS}
+    runs = [
+        RunNumbers(name=f"{users}", load=users, repeat=1, status="VALID", reasons=(), numbers=numbers_of(made[users]))
+        for users in USERS
+    ]
+    facts = SweepFacts(date="2026-01-01T00:00:00", version="0", host={}, command=("sweep",), config={"url": "http://h"},
+                       model=None, loads=Loads("concurrency", USERS), gpus=None)  # fmt: skip
+    content = to_plain(content_of(facts, runs, "0" * 64, ended=None))
+    assert content["knee"]["ceiling"] > max(point["numbers"]["requests_per_s"]["value"] for point in content["points"])
+    shown, page = sweep_text(content), sweep_page([content]).partition("<main>")[2].partition("<script>")[0]
+    line = sweep_words.progress_line("VALID", runs[0].numbers)
+    assert "requests/s, E2EL p50" in line
+    for text in (shown, page, line):
+        assert "requests/s" in text.lower()
+        for word in ("inputs", "tokens/s", "ttft"):
+            assert word not in text.lower()
+    both = [filled(SweepContent, content), filled(SweepContent, sweep)]
+    assert [chart.key for chart in load_curves.build(both, ["a", "b"])] == ["throughput", "e2el"]
+
+
+def of_requests(users: int) -> Any:
+    """The summary of the same replies of any HTTP service."""
+    records = [msgspec.structs.replace(record, inputs=1) for record in replies(users)]
+    return made_summary(records, inputs_are="requests", endpoint="http")
+
+
+def test_a_search_and_the_console_call_the_throughput_of_any_http_service_requests() -> None:
+    visit = of_summary(filled(RunSummary, of_requests(2) | {"verdict": {"reasons": []}}))
+    assert visit_numbers.of_requests({1: VisitNumbers(), 2: visit})
+    assert of_inputs({2: visit})
+    assert not visit_numbers.of_requests({1: VisitNumbers()})
+    units = {name: Task(id="a", state="running", settings={"url": "http://h", "endpoint": name}).delivered
+             for name in ("chat", "rerank", "images", "http")}  # fmt: skip
+    assert units == {"chat": "Output tokens/s", "rerank": "Inputs/s", "images": "Images/s", "http": "Requests/s"}
 
 
 def test_a_sweep_of_generated_text_has_no_inputs() -> None:

@@ -1,0 +1,222 @@
+"""What a plan says: how many replicas, which hour breaks first, what a lost replica does, and what starting late costs.
+
+All is asked of stretches (`stretches.py`), for each draw by itself: another server within the fit's uncertainty, and other
+arrivals. More replicas never do worse and a higher rate never better, so each search is a few questions around what the
+first draw said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from bench.capacity_plan.stretches import Answer, Question, Stretches
+from bench.capacity_plan.traffic import Hour
+
+SURE = 0.9
+"""The share of the draws in which the planned replicas hold."""
+_MORE_TRAFFIC = tuple(1.05**power for power in range(29))
+"""Multiples of the day's traffic, up to about 4."""
+_AIM = 0.75
+"""The share of the saturated throughput at which the search begins."""
+Search = Generator[int, bool, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """The replicas that the busiest hour needs in each draw; `most` + 1 if the range does not hold it."""
+
+    by_draw: tuple[int, ...]
+    replicas: int | None
+
+    @property
+    def interval(self) -> tuple[int, int]:
+        """95%, over the draws."""
+        return spread(self.by_draw)
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A replica that dies in the busiest hour."""
+
+    in_flight: tuple[float, ...]
+    """On one replica, for each draw."""
+    holds: float
+    first_broken: Hour | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """As many replicas as each hour needs: for the first draw, and replica-hours of each draw that was looked at."""
+
+    by_hour: tuple[int, ...]
+    replica_hours: tuple[float, ...]
+    most_started: int
+    late_breaks: float | None
+
+
+def spread(values: Sequence[int]) -> tuple[int, int]:
+    """The central 95% of whole numbers, outwards."""
+    ordered = sorted(values)
+    cut = int(0.025 * len(ordered))
+    return ordered[cut], ordered[-1 - cut]
+
+
+def least_true(least: int, most: int, guess: int) -> Search:
+    """The least number in a range for which something holds, which once true stays true; most + 1 if for none.
+
+    Yields the number that it asks for, and is sent the answer. It begins at the guess and doubles its stride.
+    """
+    low, high = least - 1, most + 1  # `low` does not hold, `high` does.
+    at, stride = min(max(guess, least), most), 1
+    while high - low > 1:
+        if (yield at):
+            high = at
+            at = max(low + 1, high - stride) if low < least else (low + high) // 2
+        else:
+            low = at
+            at = min(high - 1, low + stride) if high > most else (low + high) // 2
+        stride *= 2
+        if low >= least and high <= most:
+            at = (low + high) // 2
+    return high
+
+
+def together(
+    searches: Sequence[Search],
+    ask: Callable[[int, int], Question],
+    stretches: Stretches,
+    good: Callable[[Answer], bool],
+) -> list[int]:
+    """The results of searches that go on side by side. `ask`: the question of a search (by its place) for a number."""
+    results: dict[int, int] = {}
+    pending = {place: next(search) for place, search in enumerate(searches)}
+    while pending:
+        questions = {place: ask(place, number) for place, number in pending.items()}
+        stretches.answers(questions.values())
+        for place, question in questions.items():
+            try:
+                pending[place] = searches[place].send(good(stretches.asked[question]))
+            except StopIteration as e:
+                results[place] = e.value
+                del pending[place]
+    return [results[place] for place in range(len(searches))]
+
+
+def _good(answer: Answer) -> bool:
+    return answer.good
+
+
+def _bad(answer: Answer) -> bool:
+    return not answer.good
+
+
+def _busy(stretches: Stretches) -> list[Hour]:
+    """The hours with traffic, by their rate."""
+    return sorted((hour for hour in stretches.traffic.hours if hour.rate > 0), key=lambda hour: hour.rate)
+
+
+def needed(stretches: Stretches, hour: Hour, least: int, most: int, draws: int) -> Needed:
+    """The replicas for an hour."""
+    guess = math.ceil(hour.rate / (_AIM * stretches.saturated)) if math.isfinite(stretches.saturated) else least
+
+    def ask(draw: int, replicas: int) -> Question:
+        return Question(hour, replicas, draw)
+
+    (first,) = together([least_true(least, most, guess)], ask, stretches, _good)
+    others = together(
+        [least_true(least, most, first) for _ in range(1, draws)], lambda place, n: ask(place + 1, n), stretches, _good
+    )
+    by_draw = (first, *others)
+    ordered = sorted(by_draw)
+    enough = ordered[math.ceil(SURE * len(ordered)) - 1]
+    return Needed(by_draw, enough if enough <= most else None)
+
+
+def telling(stretches: Stretches, hour: Hour, replicas: int, draws: int) -> list[int]:
+    """Three draws that stand for all: the first, and the two in which an hour strains this many replicas least and most."""
+    questions = [Question(hour, replicas, draw) for draw in range(draws)]
+    stretches.answers(questions)
+    strain = [stretches.strain(stretches.asked[one]) for one in questions]
+    ordered = sorted(range(draws), key=lambda draw: strain[draw])
+    return list(dict.fromkeys([0, ordered[0], ordered[-1]]))
+
+
+def broken_hours(stretches: Stretches, replicas: int, draws: Sequence[int]) -> list[set[Hour]]:
+    """The hours that this many replicas do not hold, for each draw. They are the hours above some rate."""
+    busy = _busy(stretches)
+    if replicas < 1:
+        return [set(busy) for _ in draws]
+    guess = sum(hour.rate <= _AIM * stretches.saturated * replicas for hour in busy)
+    places = together(
+        [least_true(0, len(busy) - 1, guess) for _ in draws],
+        lambda place, hour: Question(busy[hour], replicas, draws[place]),
+        stretches,
+        _bad,
+    )
+    return [set(busy[place:]) for place in places]
+
+
+def headroom(stretches: Stretches, hour: Hour, replicas: int, draws: Sequence[int]) -> list[float]:
+    """For each of the draws how many times the traffic of an hour so many replicas hold; 0 if not even this."""
+    places = together(
+        [least_true(0, len(_MORE_TRAFFIC) - 1, 2) for _ in draws],
+        lambda place, times: Question(hour, replicas, draws[place], _MORE_TRAFFIC[times]),
+        stretches,
+        _bad,
+    )
+    return [_MORE_TRAFFIC[place - 1] if place else 0.0 for place in places]
+
+
+def lost(stretches: Stretches, hour: Hour, replicas: int, draws: int, broken: set[Hour]) -> Lost:
+    """A replica dies in the busiest hour, and none replaces it. `broken`: the hours that the others do not hold."""
+    whole, fewer = ([Question(hour, n, draw) for draw in range(draws)] for n in (replicas, replicas - 1))
+    stretches.answers([*whole, *fewer])
+    in_flight = tuple(stretches.asked[one].mean_in_flight for one in whole)
+    holds = sum(stretches.asked[one].good for one in fewer) / draws
+    return Lost(in_flight, holds, min(broken, key=lambda one: one.start_s, default=None))
+
+
+def scaled(stretches: Stretches, most: int, cold_start_s: float, draws: Sequence[int]) -> Scaled:
+    """Each hour has the replicas that it needs."""
+    by_hour = _by_hour(stretches, most, draws)
+    hours = stretches.traffic.hours
+    starts = [
+        max(0, later - before) for before, later in zip(by_hour[0][-1:] + by_hour[0][:-1], by_hour[0], strict=True)
+    ]
+    replica_hours = tuple(
+        sum(n * hour.duration_s for n, hour in zip(need, hours, strict=True)) / 3600
+        + sum(max(0, b - a) for a, b in zip(need[-1:] + need[:-1], need, strict=True)) * cold_start_s / 3600
+        for need in by_hour
+    )
+    worst = max(range(len(hours)), key=lambda place: starts[place])
+    late = None
+    if starts[worst]:
+        after = by_hour[0][worst]
+        cold = (cold_start_s + stretches.settle_s) * 1e6
+        question = Question(hours[worst], after - starts[worst], 0, changes=((cold, after),))
+        late = stretches.answer(question).broken
+    return Scaled(tuple(by_hour[0]), replica_hours, max(starts), late)
+
+
+def _by_hour(stretches: Stretches, most: int, draws: Sequence[int]) -> list[list[int]]:
+    """For each of the draws, the replicas that each hour needs, at most so many."""
+    busy = _busy(stretches)
+    pairs = [(replicas, draw) for replicas in range(1, most) for draw in draws]
+
+    def ask(place: int, hour: int) -> Question:
+        replicas, draw = pairs[place]
+        return Question(busy[hour], replicas, draw)
+
+    guesses = [sum(hour.rate <= _AIM * stretches.saturated * replicas for hour in busy) for replicas, _ in pairs]
+    searches = [least_true(0, len(busy) - 1, guess) for guess in guesses]
+    first_broken = dict(zip(pairs, together(searches, ask, stretches, _bad), strict=True))
+    rank = {hour: place for place, hour in enumerate(busy)}
+    return [
+        [
+            1 + sum(hour.rate > 0 and rank[hour] >= first_broken[replicas, draw] for replicas in range(1, most))
+            for hour in stretches.traffic.hours
+        ]
+        for draw in draws
+    ]

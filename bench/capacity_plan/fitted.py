@@ -1,0 +1,126 @@
+"""A fitted server, and the servers that it may as well be: profiles with other coefficients, within the fit's uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import orjson
+
+from bench.errors import UsageError
+from bench.results.base import to_plain
+from bench.results.profile import FittedCoefficient, Profile
+from bench.rng import Random, stream
+
+_TWO_SIDED = 3.92
+"""The width of a 95% interval in standard deviations."""
+_BEYOND, _FAR_BEYOND = 1.25, 2.0
+"""So far beyond what was seen the fit still holds where a limit is not known, and where only the cost is not."""
+_BLOCK_TOKENS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FittedServer:
+    """A profile, and the file of each draw: the first is the profile itself."""
+
+    profile: Profile
+    files: Sequence[Path]
+
+    @property
+    def most_seen(self) -> int:
+        """The most requests that were in flight together when it was fitted."""
+        return max((run.most_in_flight for run in self.profile.provenance.runs), default=0)
+
+    def beyond(self, in_flight: float, tokens: float) -> list[str]:
+        """Why the fit does not know a load with so many requests and tokens in flight on one server."""
+        said: list[str] = []
+        limits, most = self.profile.limits, self.most_seen
+        many = f"a replica has up to {in_flight:.0f} requests in flight"
+        if self.profile.engine == "sampled" and in_flight > most:
+            said.append(
+                f"{many}, and a profile of sampled times serves more than {most} like {most}: fit its steps, or record "
+                "a higher load"
+            )
+        if limits is None:
+            return said
+        seqs, blocks = limits.max_num_seqs, limits.kv_blocks
+        if seqs.value is None and in_flight > _BEYOND * max(seqs.at_least, most):
+            said.append(f"{many}, and the fit saw {most}: max_num_seqs is not known{self._next('max_num_seqs')}")
+        elif in_flight > _FAR_BEYOND * max(1, most):
+            said.append(f"{many}, and the fit saw {most}: what such batches cost is not known{self._next('b0, b2')}")
+        if blocks.value is None and tokens > _BEYOND * max(1, blocks.at_least) * _BLOCK_TOKENS:
+            said.append(
+                f"a replica holds up to {tokens:,.0f} tokens, and the fit saw {blocks.at_least * _BLOCK_TOKENS:,}: the size "
+                f"of its KV cache is not known{self._next('kv_blocks')}"
+            )
+        return said
+
+    def untold(self) -> list[str]:
+        """Coefficients that the loads of the fit could not tell, and that decide."""
+        found = self.profile.coefficients or {}
+        names = [name for name in ("b0", "b1", "b2") if name in found and not found[name].told]
+        return [f"the fit could not determine {name}{self._next(name)}" for name in names]
+
+    def _next(self, what: str) -> str:
+        """The run that would tell, of the profile."""
+        command = next((row.command for row in self.profile.unknown if what in row.what or row.what in what), None)
+        return "" if command is None else f"; next: {command}"
+
+
+def read_profile(path: Path) -> Profile:
+    """Raises UsageError with one sentence."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profile)
+    except OSError as e:
+        raise UsageError(f"--profile {path}: cannot be read: {e.strerror}") from e
+    except (msgspec.ValidationError, msgspec.DecodeError) as e:
+        raise UsageError(f"--profile {path}: is not a profile of `python -m bench fit`: {e}") from e
+
+
+def lengths_of(profile: Profile) -> dict[str, str]:
+    """The lengths that the busiest run sent, by the name of their setting, as far as it says them."""
+    found: dict[str, str] = {}
+    for run in sorted(profile.provenance.runs, key=lambda run: -run.most_in_flight):
+        for name in ("input_tokens", "output_tokens"):
+            if run.load.get(name) is not None:
+                found.setdefault(name, str(run.load[name]))
+    return found
+
+
+def drawn(profile: Profile, draws: int, folder: Path) -> FittedServer:
+    """The server with the file of each draw, in this folder."""
+    files = []
+    for draw in range(draws):
+        content = to_plain(profile)
+        if draw and profile.step_cost is not None:
+            content["step_cost"] |= _other_cost(profile, draw)
+        file = folder / f"draw-{draw}.json"
+        file.write_bytes(orjson.dumps(content))
+        files.append(file)
+    return FittedServer(profile, files)
+
+
+def _other_cost(profile: Profile, draw: int) -> Mapping[str, object]:
+    """Coefficients of a resample, all longer or shorter as the mean of a step may be; a0, a1 and w0 each by itself."""
+    chance = stream(draw, "plan-server")
+    found, fit = profile.coefficients or {}, profile.fit
+    resamples = () if fit is None or fit.draws is None else fit.draws
+    error = 0.0 if fit is None or fit.mean_error is None else fit.mean_error / 2
+    longer = max(0.2, 1 + chance.gauss(0, 1) * error)
+    cost: dict[str, object] = {}
+    if resamples:
+        row = to_plain(resamples[(draw - 1) % len(resamples)])
+        cost |= {name: row[name] * longer for name in ("b0", "b1", "b2", "b3")}
+        if row.get("decode"):
+            cost["decode"] = [[tokens, us * longer] for tokens, us in row["decode"]]
+    else:
+        cost |= {name: _other(found[name], chance) * longer for name in ("b0", "b1", "b2", "b3") if name in found}
+    return cost | {name: _other(found[name], chance) for name in ("a0", "a1", "w0") if name in found}
+
+
+def _other(one: FittedCoefficient, chance: Random) -> float:
+    """A value that the coefficient may as well have. One that is not told has no interval to draw from."""
+    deviation = 0.0 if one.low is None or one.high is None or not one.told else (one.high - one.low) / _TWO_SIDED
+    return max(0.0, one.value + chance.gauss(0, 1) * deviation)

@@ -1,0 +1,184 @@
+"""The result of a plan, put together: everything that `decide.py` finds, as plan.json holds it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.capacity_plan import decide
+from bench.capacity_plan.stretches import Answer, Question, Stretches
+from bench.capacity_plan.traffic import Hour
+from bench.results.plan import SCHEMA, Autoscaling, LostReplica, PlanContent, PlannedHour, PlannedObjective
+
+HOURS_A_DAY = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asks. `price`: of a replica and hour."""
+
+    least: int
+    most: int
+    draws: int
+    price: float | None
+    cold_start_s: float | None
+    command: Sequence[str]
+    date: str
+    settings: Mapping[str, object]
+
+
+def planned(stretches: Stretches, asked: Asked) -> PlanContent:
+    """The plan."""
+    hours, draws = stretches.traffic.hours, asked.draws
+    peak = max(hours, key=lambda hour: hour.rate)
+    stretches.prepare()
+    need = decide.needed(stretches, peak, asked.least, asked.most, draws)
+    replicas = need.replicas
+    shown = asked.most if replicas is None else replicas
+    telling = decide.telling(stretches, peak, shown, draws)
+    broken = decide.broken_hours(stretches, shown if replicas is None else shown - 1, telling)
+    answers = [stretches.asked[Question(peak, shown, draw)] for draw in range(draws)]
+    unknown = _unknown(stretches, answers)
+    room = None if replicas is None else decide.headroom(stretches, peak, replicas, telling)
+    scaled = (
+        None if asked.cold_start_s is None or replicas is None else _autoscaling(stretches, replicas, telling, asked)
+    )
+    firsts = [min((hour.start_s for hour in of), default=None) for of in broken]
+    cost = None if asked.price is None or replicas is None else asked.price * HOURS_A_DAY
+    return PlanContent(
+        schema=SCHEMA,
+        date=asked.date,
+        command=asked.command,
+        server=stretches.server.profile.provenance.server,
+        objectives=[one.text for one in stretches.objectives],
+        router=stretches.router,
+        least=asked.least,
+        most=asked.most,
+        draws=draws,
+        known=not unknown,
+        unknown=unknown,
+        replicas=replicas,
+        interval=list(need.interval),
+        headroom=None if room is None else _short(room[0]),
+        headroom_interval=None if room is None else _interval(room),
+        at_peak=_objectives(stretches, answers),
+        hours=_hours(hours, broken, scaled),
+        breaks_first_s=firsts[0],
+        breaks_first_interval=_interval([first for first in firsts if first is not None]) if any(broken) else None,
+        lost=None if replicas is None or replicas == 1 else _lost(stretches, peak, replicas, draws, broken[0]),
+        autoscaling=None if scaled is None else scaled[0],
+        price=asked.price,
+        cost_a_day=None if cost is None or replicas is None else _short(cost * replicas),
+        cost_interval=None if cost is None else [_short(cost * n) for n in need.interval],
+        settings=asked.settings,
+        warnings=_warnings(stretches),
+    )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _interval(values: Sequence[float]) -> list[float]:
+    """95%, over the draws."""
+    low, high = np.quantile(np.array(values), (0.025, 0.975), method="nearest")
+    return [_short(float(low)), _short(float(high))]
+
+
+def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
+    """Why the fit does not know what the plan rests on."""
+    server = stretches.server
+    most = float(np.median([one.in_flight for one in answers]))
+    tokens = float(np.median([one.tokens for one in answers]))
+    return [*server.untold(), *server.beyond(most, tokens)]
+
+
+def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[PlannedObjective]:
+    rows = []
+    for place, objective in enumerate(stretches.objectives):
+        values = [one.values[place] for one in answers]
+        finite = [value for value in values if math.isfinite(value)]
+        rows.append(
+            PlannedObjective(
+                objective=objective.text,
+                value=_short(float(np.median(finite))) if finite else None,
+                interval=_interval(finite) if finite else None,
+                holds=_share([one.holds[place] and not one.overloaded for one in answers]),
+            )
+        )
+    return rows
+
+
+def _share(of: Sequence[bool]) -> float:
+    return _short(sum(of) / len(of))
+
+
+def _hours(
+    hours: Sequence[Hour], broken: Sequence[set[Hour]], scaled: tuple[Autoscaling, Sequence[int]] | None
+) -> list[PlannedHour]:
+    return [
+        PlannedHour(
+            start_s=hour.start_s,
+            duration_s=hour.duration_s,
+            rate=_short(hour.rate),
+            replicas=None if scaled is None else scaled[1][place],
+            breaks=_broken([hour in of for of in broken]),
+        )
+        for place, hour in enumerate(hours)
+    ]
+
+
+def _broken(by_draw: Sequence[bool]) -> str:
+    return "perhaps" if any(by_draw) != all(by_draw) else "yes" if all(by_draw) else "no"
+
+
+def _lost(stretches: Stretches, peak: Hour, replicas: int, draws: int, broken: set[Hour]) -> LostReplica:
+    found = decide.lost(stretches, peak, replicas, draws, broken)
+    return LostReplica(
+        requests_lost=_short(float(np.median(found.in_flight))),
+        interval=_interval(found.in_flight),
+        holds=_short(found.holds),
+        first_broken_s=None if found.first_broken is None else found.first_broken.start_s,
+    )
+
+
+def _autoscaling(
+    stretches: Stretches, replicas: int, telling: Sequence[int], asked: Asked
+) -> tuple[Autoscaling, Sequence[int]]:
+    """What scaling gives, and the replicas of each hour."""
+    assert asked.cold_start_s is not None
+    found = decide.scaled(stretches, replicas, asked.cold_start_s, telling)
+    total = sum(hour.duration_s for hour in stretches.traffic.hours) / 3600
+    a_day = [hours / total * HOURS_A_DAY for hours in found.replica_hours]
+    interval = [_short(min(a_day)), _short(max(a_day))]
+    price = asked.price
+    return (
+        Autoscaling(
+            cold_start_s=asked.cold_start_s,
+            replica_hours=_short(a_day[0]),
+            interval=interval,
+            most_started=found.most_started,
+            late_breaks=None if found.late_breaks is None else _short(found.late_breaks),
+            cost_a_day=None if price is None else _short(price * a_day[0]),
+            cost_interval=None if price is None else [_short(price * hours) for hours in interval],
+        ),
+        found.by_hour,
+    )
+
+
+def _warnings(stretches: Stretches) -> list[str]:
+    profile = stretches.server.profile
+    found = [*profile.warnings]
+    cost, fit = profile.step_cost, profile.fit
+    if cost is not None and cost.variation is None:
+        found.append(
+            "the profile does not say how steps vary: the tail may be longer; fit the runs again with this version"
+        )
+    if fit is not None and fit.draws is None:
+        found.append(
+            "the profile has no resamples: its coefficients are drawn one by one, and intervals may be too wide"
+        )
+    return found

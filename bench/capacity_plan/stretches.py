@@ -1,0 +1,220 @@
+"""A stretch of an hour in virtual time: what its requests saw, and whether the objectives hold.
+
+A day is not simulated from end to end: each hour that matters is, at its rate, for long enough to give a thousand requests
+after the queue has settled. A server that cannot keep up over an hour may still look good in a stretch: so a rate above the
+saturated throughput of the replicas breaks the hour in any case.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.capacity_plan.fitted import FittedServer
+from bench.capacity_plan.simulators import Simulated, Simulators
+from bench.capacity_plan.traffic import Hour, Requests, Traffic
+from bench.errors import UsageError
+from bench.metrics.objectives import Objective
+
+Array = npt.NDArray[np.float64]
+
+LATENCIES = {"ttft": "ttft_ms", "tpot": "tpot_ms", "e2el": "e2el_ms"}
+"""What a simulation gives, by the names of objectives."""
+_REQUESTS, _LEAST_S, _MOST_S = 1_000, 20.0, 600.0
+_SETTLE_E2ELS = 2.5
+_ALONE, _SATURATED = 20, 3
+_MOST_USERS = 384
+_US_PER_MS, _US_PER_S = 1e3, 1e6
+
+
+def supported(objectives: Sequence[Objective]) -> None:
+    """Raises UsageError for each objective that a simulation cannot tell."""
+    problems = [
+        f"--slo {one.text}: plan knows {', '.join(LATENCIES)} and goodput"
+        for one in objectives
+        if (one.metric not in LATENCIES and one.metric != "goodput") or one.part is not None
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A stretch of an hour with so many replicas, for one draw. `changes`: [us, replicas] during it."""
+
+    hour: Hour
+    replicas: int
+    draw: int
+    times: float = 1.0
+    changes: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the requests of a stretch saw. `values`: of each objective; infinite if a request never ended."""
+
+    values: tuple[float, ...]
+    holds: tuple[bool, ...]
+    broken: float
+    """The share of requests that break a limit on a latency."""
+    in_flight: float
+    """The most requests that one replica had at once, and tokens."""
+    tokens: float
+    mean_in_flight: float
+    """Of one replica."""
+    overloaded: bool
+
+    @property
+    def good(self) -> bool:
+        """Whether all objectives hold, and go on to hold."""
+        return all(self.holds) and not self.overloaded
+
+
+@dataclass(slots=True)
+class Stretches:
+    """Answers questions, each once."""
+
+    simulators: Simulators
+    server: FittedServer
+    traffic: Traffic
+    objectives: Sequence[Objective]
+    router: str
+    settle_s: float = 0.0
+    saturated: float = math.inf
+    """Requests a second that one replica serves at most."""
+    asked: dict[Question, Answer] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Measure a request alone, and one replica with more users than it serves at once."""
+        peak = max(self.traffic.hours, key=lambda hour: hour.rate)
+        limits = self.server.profile.limits
+        seqs = None if limits is None else limits.max_num_seqs.value
+        users = _MOST_USERS if seqs is None else min(_MOST_USERS, 2 * seqs)
+        many = _SATURATED * users
+        load = self.traffic.requests(peak, max(_LEAST_S, many / peak.rate), 0)
+        job = self._job(load, 0)
+        alone, full = self.simulators.answers([_closed(job, 1, _ALONE), _closed(job, users, many)])
+        _, _, e2el = _latencies(alone, load)
+        self.settle_s = _SETTLE_E2ELS * float(np.quantile(e2el, 0.9)) / _US_PER_MS / 1e3
+        ended = np.sort(np.array([at for at in full.last_us if at is not None]))
+        first, last = ended[len(ended) // 4], ended[3 * len(ended) // 4]
+        self.saturated = float((len(ended) // 2) / (last - first) * _US_PER_S) if last > first else math.inf
+
+    def answers(self, questions: Iterable[Question]) -> None:
+        """Answer questions side by side."""
+        fresh = [one for one in dict.fromkeys(questions) if one not in self.asked]
+        loads = [self._load(one) for one in fresh]
+        jobs = [
+            self._job(load, one.draw) | {"replicas": one.replicas, "changes": one.changes}
+            for one, load in zip(fresh, loads, strict=True)
+        ]
+        for one, load, seen in zip(fresh, loads, self.simulators.answers(jobs), strict=True):
+            self.asked[one] = self._answer(one, load, seen)
+
+    def answer(self, question: Question) -> Answer:
+        """The answer to one question."""
+        self.answers([question])
+        return self.asked[question]
+
+    def strain(self, answer: Answer) -> float:
+        """How near an answer comes to breaking an objective: 1 at its limit."""
+        strains = [
+            value / one.limit if one.metric in LATENCIES else (1 - value) / max(1e-9, 1 - one.limit)
+            for value, one in zip(answer.values, self.objectives, strict=True)
+        ]
+        return math.inf if answer.overloaded else max(strains)
+
+    def seconds(self, hour: Hour) -> float:
+        """How long a stretch of an hour is, without settling."""
+        if hour.rate <= 0:
+            return _LEAST_S
+        return min(
+            max(_LEAST_S, _REQUESTS / hour.rate, 2 * self.settle_s), max(_MOST_S, 2 * self.settle_s), hour.duration_s
+        )
+
+    def _load(self, question: Question) -> Requests:
+        seconds = self.settle_s + self.seconds(question.hour)
+        seconds = max([seconds, *((at_us / _US_PER_S) + self.settle_s + _LEAST_S for at_us, _ in question.changes)])
+        return self.traffic.requests(question.hour, seconds, question.draw, question.times)
+
+    def _job(self, load: Requests, draw: int) -> dict[str, object]:
+        return {
+            "settings": {"profile": str(self.server.files[draw]), "seed": draw},
+            "at_us": load.at_us,
+            "input_tokens": load.input_tokens,
+            "output_tokens": load.output_tokens,
+            "prefix": load.prefix,
+            "router": self.router,
+        }
+
+    def _answer(self, question: Question, load: Requests, seen: Simulated) -> Answer:
+        ttft, tpot, e2el = _latencies(seen, load)
+        at_us = np.array(load.at_us)
+        settled = at_us >= self.settle_s * _US_PER_S
+        if not settled.any():
+            settled = np.ones(len(at_us), dtype=bool)
+        of = {"ttft": ttft[settled], "tpot": tpot[settled & (np.array(load.output_tokens) > 1)], "e2el": e2el[settled]}
+        broken = np.zeros(int(settled.sum()), dtype=bool)
+        everything = {"ttft": ttft, "tpot": tpot, "e2el": e2el}
+        limits = [one for one in self.objectives if one.metric in LATENCIES]
+        limits += [limit for one in self.objectives for limit in one.limits]
+        for limit in limits:
+            broken |= np.array([not limit.holds(value) for value in everything[limit.metric][settled]], dtype=bool)
+        values = tuple(
+            1 - float(broken.mean()) if one.metric == "goodput" else _statistic(of[one.metric], one.stat)
+            for one in self.objectives
+        )
+        holds = tuple(one.holds(value) for one, value in zip(self.objectives, values, strict=True))
+        most, tokens, mean = _in_flight(seen, load, question.replicas)
+        overloaded = question.hour.rate * question.times > self.saturated * question.replicas
+        return Answer(values, holds, float(broken.mean()), most, tokens, mean, overloaded)
+
+
+def _closed(job: dict[str, object], users: int, most: int) -> dict[str, object]:
+    """The same requests from so many users, at most so many."""
+    lengths = {name: job[name][:most] for name in ("input_tokens", "output_tokens", "prefix")}  # type: ignore[index]
+    return job | lengths | {"users": users, "at_us": []}
+
+
+def _latencies(seen: Simulated, load: Requests) -> tuple[Array, Array, Array]:
+    """TTFT, TPOT and E2EL in ms of each request; infinite if it did not end. TPOT is 0 for a single token."""
+    sent, first, last = (
+        np.array([math.inf if at is None else at for at in of]) for of in (seen.sent_us, seen.first_us, seen.last_us)
+    )
+    tokens = np.array(load.output_tokens[: len(sent)], dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        ttft, e2el = (np.where(np.isfinite(at), at - sent, math.inf) for at in (first, last))
+        tpot = np.where(np.isfinite(last), (last - first) / np.maximum(tokens - 1, 1), math.inf)
+    return ttft / _US_PER_MS, tpot / _US_PER_MS, e2el / _US_PER_MS
+
+
+def _statistic(values: Array, stat: str | None) -> float:
+    """A statistic of an objective; 0 without values: nothing breaks it."""
+    if not len(values):
+        return 0.0
+    if stat in ("mean", "min", "max"):
+        return float(getattr(np, stat)(values))
+    digits = (stat or "p99").removeprefix("p")
+    return float(np.quantile(values, float(f"0.{digits}"), method="higher"))
+
+
+def _in_flight(seen: Simulated, load: Requests, replicas: int) -> tuple[float, float, float]:
+    """The most requests and the most tokens in flight on one replica, and the mean requests."""
+    most = tokens = total = 0.0
+    end = max((at for at in seen.last_us if at is not None), default=0.0)
+    rows = zip(seen.replica, seen.sent_us, seen.last_us, load.input_tokens, load.output_tokens, strict=True)
+    by_replica: dict[int, list[tuple[float, int, int]]] = {}
+    for replica, sent, last, prompt, reply in rows:
+        if replica is None or sent is None:
+            continue
+        gone = end if last is None else last
+        total += gone - sent
+        by_replica.setdefault(replica, []).extend([(sent, 1, prompt + reply), (gone, -1, -prompt - reply)])
+    for changes in by_replica.values():
+        steps = np.cumsum(np.array([(one, held) for _, one, held in sorted(changes)]), axis=0)
+        most, tokens = max(most, float(steps[:, 0].max())), max(tokens, float(steps[:, 1].max()))
+    return most, tokens, total / end / replicas if end else 0.0

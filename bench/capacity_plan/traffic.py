@@ -1,0 +1,215 @@
+"""The day that a plan is for: hours with their rates, and the requests of a stretch of each.
+
+A schedule of rates is a CSV file with a row for each part of the day, `time,rate`: from when (06:00, or hours as a number),
+and requests a second. A part lasts until the next one, the last as long as the one before. Its requests are drawn: Poisson
+arrivals, and lengths of distributions. A trace has its own requests: a part is an hour of it, and its stretch the busiest
+one.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Protocol
+from zlib import crc32
+
+from bench.errors import UsageError
+from bench.rng import stream
+from bench.schedule import poisson
+from promptset.distributions import Distribution, parse
+from promptset.errors import SpecError
+from promptset.loaders import load
+from promptset.samples import Sample
+from promptset.whole_file import read_text
+
+HOUR_S = 3600.0
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
+_MOST_PARTS = 24
+_PREFIX_PARTS = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    """A part of the day with one rate, in requests a second."""
+
+    start_s: float
+    duration_s: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of a stretch, in the order of time. `prefix`: group and shared tokens of each, or empty."""
+
+    at_us: Sequence[float]
+    input_tokens: Sequence[int]
+    output_tokens: Sequence[int]
+    prefix: Sequence[tuple[int, int]] = ()
+
+
+class Traffic(Protocol):
+    """A day."""
+
+    @property
+    def hours(self) -> Sequence[Hour]:
+        """Its parts, in the order of time."""
+
+    def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
+        """The requests of a stretch of an hour, at so many times its rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Rates, with lengths that are drawn."""
+
+    hours: Sequence[Hour]
+    input_tokens: Distribution
+    output_tokens: Distribution
+
+    def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
+        """Poisson arrivals: the same at every rate but for their speed, so that rates compare."""
+        chance = stream(draw, "plan-arrivals")
+        gaps = poisson.offsets(1.0, 1.0, chance)
+        rate = hour.rate * times
+        many = round(rate * seconds)
+        at_us = [offset / rate / 1e3 for offset in islice(gaps, many)]
+        lengths = stream(draw, "plan-lengths")
+        inputs = [max(1, int(self.input_tokens.sample(lengths))) for _ in range(many)]
+        outputs = [max(1, int(self.output_tokens.sample(lengths))) for _ in range(many)]
+        return Requests(at_us, inputs, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Recorded requests."""
+
+    hours: Sequence[Hour]
+    rows: Sequence[Sample]
+
+    def requests(self, hour: Hour, seconds: float, draw: int, times: float = 1.0) -> Requests:
+        """The busiest stretch of the hour. `times` draws it together in time."""
+        del draw
+        rows = [row for row in self.rows if hour.start_s <= _at(row) < hour.start_s + hour.duration_s]
+        starts = _busiest([_at(row) for row in rows], seconds * times)
+        chosen = [row for row in rows if starts <= _at(row) < starts + seconds * times]
+        return Requests(
+            [(_at(row) - starts) * 1e6 / times for row in chosen],
+            [row.input_tokens or 1 for row in chosen],
+            [row.output_tokens or 1 for row in chosen],
+            [_shared(place, row) for place, row in enumerate(chosen)],
+        )
+
+
+def _at(row: Sample) -> float:
+    return 0.0 if row.at_s is None else row.at_s
+
+
+def _shared(place: int, row: Sample) -> tuple[int, int]:
+    """The group of the first shared segment, and the tokens of it; a group of its own without one."""
+    if not row.path:
+        return place, 0
+    name, tokens = row.path[0]
+    return _PREFIX_PARTS + crc32(repr(name).encode()) % _PREFIX_PARTS, tokens
+
+
+def _busiest(at_s: Sequence[float], seconds: float) -> float:
+    """Where the stretch with the most requests begins."""
+    best = first = 0
+    most = 0
+    for last, at in enumerate(at_s):
+        while at_s[first] <= at - seconds:
+            first += 1
+        if last - first + 1 > most:
+            most, best = last - first + 1, first
+    return at_s[best] if at_s else 0.0
+
+
+def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
+    """A schedule whose requests have lengths of these distributions (input_tokens, output_tokens). Raises UsageError with
+    every problem."""
+    problems: list[str] = []
+    hours: tuple[Hour, ...] = ()
+    found: dict[str, Distribution] = {}
+    try:
+        hours = read_rates(path)
+    except UsageError as e:
+        problems += e.problems
+    for name, spec in lengths.items():
+        flag = f"--{name.replace('_', '-')}"
+        if spec is None:
+            problems.append(f"{flag} is missing, and the profile does not say what its runs sent: give {flag} 512, say")
+            continue
+        try:
+            found[name] = parse(spec, "tokens")
+        except SpecError as e:
+            problems += [f"{flag}: {problem}" for problem in e.problems]
+    if problems:
+        raise UsageError(problems)
+    return Schedule(hours, found["input_tokens"], found["output_tokens"])
+
+
+def read_rates(path: Path) -> tuple[Hour, ...]:
+    """The parts of a schedule. Raises UsageError with every problem."""
+    try:
+        rows = [row for row in csv.reader(read_text(path).splitlines()) if row and not row[0].lstrip().startswith("#")]
+    except (OSError, ValueError) as e:
+        raise UsageError(f"--rates {path}: cannot be read: {e.strerror if isinstance(e, OSError) else e}") from e
+    if rows and not any(character.isdigit() for character in rows[0][0]):
+        rows = rows[1:]
+    problems, points = [], []
+    for number, row in enumerate(rows, 1):
+        start_s, rate = _time_of(row[0]), _rate_of(row[1] if len(row) == 2 else "")
+        if start_s is None or rate is None:
+            problems.append(
+                f"--rates {path}: row {number} is {','.join(row)!r}: write time and requests/s, as 06:00,12.5"
+            )
+        else:
+            points.append((start_s, rate))
+    if any(later <= earlier for (earlier, _), (later, _) in pairwise(points)):
+        problems.append(f"--rates {path}: the times must rise")
+    if not problems and (not points or max(rate for _, rate in points) <= 0):
+        problems.append(f"--rates {path}: it has no rate above 0: write rows like 06:00,12.5")
+    if problems:
+        raise UsageError(problems)
+    lasts = [later - earlier for (earlier, _), (later, _) in pairwise(points)]
+    lasts.append(lasts[-1] if lasts else HOUR_S)
+    return tuple(Hour(start_s, last, rate) for (start_s, rate), last in zip(points, lasts, strict=True))
+
+
+def _time_of(text: str) -> float | None:
+    """Seconds of `06:30`, or of hours as a number."""
+    if match := _CLOCK.fullmatch(text.strip()):
+        return int(match[1]) * HOUR_S + int(match[2]) * 60
+    hours = _rate_of(text)
+    return None if hours is None else hours * HOUR_S
+
+
+def _rate_of(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e9 else None
+
+
+def read_trace(path: Path) -> Trace:
+    """A trace whose rows say when, and how long prompts and answers are. Raises UsageError."""
+    try:
+        rows = [row for row in load(path) if row.at_s is not None and row.input_tokens and row.output_tokens]
+    except SpecError as e:
+        raise UsageError([f"--trace: {problem}" for problem in e.problems]) from e
+    if len(rows) < 2:
+        raise UsageError(f"--trace {path}: its rows need a time and the tokens of prompt and answer (docs/datasets.md)")
+    rows.sort(key=_at)
+    first, last = _at(rows[0]), _at(rows[-1])
+    length = HOUR_S if last - first > HOUR_S else max(1.0, (last - first) / _MOST_PARTS)
+    hours = []
+    for part in range(int((last - first) // length) + 1):
+        begin = first + part * length
+        many = sum(begin <= _at(row) < begin + length for row in rows)
+        hours.append(Hour(begin, length, many / length))
+    return Trace(tuple(hours), rows)

@@ -1,0 +1,191 @@
+"""`bench plan`: how many replicas of a fitted server hold a day of traffic."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from bench.capacity_plan.fitted import drawn, lengths_of, read_profile
+from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.simulators import running
+from bench.capacity_plan.stretches import Stretches, supported
+from bench.capacity_plan.traffic import Traffic, read_schedule, read_trace
+from bench.clock import utc_now
+from bench.config.flags import Parser
+from bench.documents.document import Level
+from bench.documents.plan_document import plan_document
+from bench.errors import Exit, UsageError
+from bench.machine.identity import processors
+from bench.metrics.objectives import parse
+from bench.report import html, text
+from bench.results.base import to_plain
+from bench.results.plan import PlanContent
+from bench.results.profile import Profile
+from bench.run_files.writable import refuse_file
+from bench.terminal import terminal
+
+ABOUT = """\
+Says how many replicas of a server hold objectives over a day of traffic, from a profile of the server (python -m bench
+fit), in virtual time: no server is needed. Intervals hold the uncertainty of the fit and the chance of arrivals.
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench plan --profile profile.json --rates day.csv --slo "ttft:p99<500ms" --slo "tpot:p99<50ms"
+  python -m bench plan --profile profile.json --trace traffic.jsonl --slo "ttft:p99<1s" --router prefix --replicas 1..16
+  python -m bench plan --profile profile.json --rates day.csv --slo "ttft:p99<500ms" --price 2.95 --cold-start 90s
+
+day.csv has rows of time and requests per second: 06:00,12.5
+
+exit status: 0 a number of replicas holds the objectives, 1 none in the range does, 2 wrong usage, 3 the fit does not know
+             enough of the server, 70 a defect of Trueload
+"""
+ROUTERS = ("round_robin", "least_in_flight", "prefix")
+_RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_MOST_REPLICAS, _LEAST_DRAWS, _MOST_DRAWS = 256, 1, 200
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    given = _parser().parse_args(list(argv))
+    problems: list[str] = []
+    least, most = _replicas(given.replicas, problems)
+    draws = _number("--draws", given.draws, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
+    price = None if given.price is None else _number("--price", given.price, problems, least=0.0, most=1e9)
+    cold = None if given.cold_start is None else _seconds("--cold-start", given.cold_start, problems)
+    objectives = parse(given.slo)
+    supported(objectives)
+    if problems:
+        raise UsageError(problems)
+    profile = read_profile(Path(given.profile))
+    traffic = _traffic(given, profile)
+    out = None if given.out is None else _place(Path(given.out))
+    asked = Asked(
+        least, most, int(draws), price, cold, ["python", "-m", "bench", "plan", *argv],
+        utc_now().isoformat(timespec="seconds"), _settings(given),
+    )  # fmt: skip
+    observer = terminal(given.quiet)
+    with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
+        server = drawn(profile, asked.draws, Path(folder))
+        stretches = Stretches(simulators, server, traffic, objectives, given.router)
+        with observer.waiting(lambda: f"planning ({len(stretches.asked)} stretches simulated)"):
+            content = planned(stretches, asked)
+    _show(content, out, given.format)
+    if content.replicas is None:
+        return Exit.OBJECTIVE_FAILED
+    return Exit.GOOD if content.known else Exit.INVALID
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench plan", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument("--profile", metavar="FILE", required=True, help="what `python -m bench fit --out` wrote")
+    traffic = parser.add_mutually_exclusive_group(required=True)
+    traffic.add_argument(
+        "--rates", metavar="FILE", help="a day: CSV rows of a time and requests per second (06:00,12.5)"
+    )
+    traffic.add_argument("--trace", metavar="FILE", help="recorded requests with times and lengths (docs/datasets.md)")
+    parser.add_argument(
+        "--slo", metavar="OBJECTIVE", action="append", required=True, help='an objective, for example "ttft:p99<500ms"; of '
+        "ttft, tpot, e2el and goodput; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--replicas", metavar="N..M", default="1..32", help="the range to look in (default: 1..32)")
+    parser.add_argument(
+        "--router", choices=ROUTERS, default="round_robin", help="who gets a request: each replica in turn, the one with the "
+        "fewest requests in flight, or the one that had its prefix (default: round_robin)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input-tokens", metavar="DIST", help="with --rates: lengths of prompts (default: those of the fitted runs)"
+    )
+    parser.add_argument("--output-tokens", metavar="DIST", help="with --rates: lengths of answers (default: likewise)")
+    parser.add_argument("--price", metavar="P", help="dollars for an hour of a replica, all its GPUs together")
+    parser.add_argument(
+        "--cold-start", metavar="TIME", help="how long a replica takes to start (90s): adds scaling by the hour"
+    )
+    parser.add_argument(
+        "--draws", metavar="N", default="10", help="servers and arrivals to draw for the intervals (default: 10)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where to write plan.json and plan.html (default: only print)")
+    parser.add_argument("--quiet", action="store_true", help="print no progress")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    return parser
+
+
+def _replicas(text: str, problems: list[str]) -> tuple[int, int]:
+    match = _RANGE.fullmatch(text.strip())
+    least, most = (1, 1) if match is None else (int(match[1]), int(match[2] or match[1]))
+    if match is None or not 1 <= least <= most <= _MOST_REPLICAS:
+        problems.append(f"--replicas {text}: write a range like 1..32, of 1 to {_MOST_REPLICAS} replicas")
+    return least, most
+
+
+def _number(flag: str, text: str, problems: list[str], *, least: float, most: float) -> float:
+    whole = isinstance(least, int)
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        problems.append(f"{flag} {text}: write a {'whole ' if whole else ''}number from {least:g} to {most:g}")
+    return value
+
+
+def _seconds(flag: str, text: str, problems: list[str]) -> float:
+    match = _SECONDS.fullmatch(text.strip())
+    if match is None:
+        problems.append(f"{flag} {text}: write a time like 90s or 2m")
+        return 0.0
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _traffic(given: Namespace, profile: Profile) -> Traffic:
+    """The day. Raises UsageError with every problem."""
+    asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
+    if given.rates is not None:
+        fitted = lengths_of(profile)
+        return read_schedule(
+            Path(given.rates), {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
+        )
+    if any(spec is not None for spec in asked.values()):
+        raise UsageError("--input-tokens and --output-tokens go with --rates: a trace has its own lengths")
+    return read_trace(Path(given.trace))
+
+
+def _settings(given: Namespace) -> dict[str, object]:
+    return {name: value for name, value in vars(given).items() if value is not None and name not in ("quiet", "format")}
+
+
+def _place(folder: Path) -> Path:
+    """Refused before the work, not after it."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file: name a directory")
+    if folder.is_dir():
+        for name in ("plan.json", "plan.html"):
+            refuse_file("--out", folder / name)
+    return folder
+
+
+def _show(content: PlanContent, out: Path | None, form: str) -> None:
+    """Write the files, and print."""
+    written = orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    document = plan_document(content)
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / "plan.json").write_bytes(written)
+            (out / "plan.html").write_text(html.render(document), encoding="utf-8")
+        except OSError as e:
+            raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another directory") from e
+    if form == "json":
+        sys.stdout.write(written.decode())
+        return
+    text.show(document, Level.USUAL)
+    if out is not None:
+        print(f"\nplan: {out / 'plan.json'}\npage: {out / 'plan.html'}")

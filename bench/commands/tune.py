@@ -1,0 +1,87 @@
+"""`bench tune`: which flags make a server best?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import orjson
+
+from bench.commands.options import resolve_flags
+from bench.config import RunConfig
+from bench.config.flags import Parser
+from bench.documents.document import Level
+from bench.documents.tune_document import tune_document
+from bench.load_test import default_directory
+from bench.report import text
+from bench.results.base import to_plain
+from bench.series.runs import RunSeries
+from bench.terminal import terminal
+from bench.tuning.measure import tune
+from bench.tuning.spec import read, spec_of
+from bench.tuning.tune_file import PAGE
+
+ABOUT = """\
+Starts a server with one combination of flags after another, measures each in short turns, drops those that are worse beyond
+doubt, and names the best, those that cannot be told from it, and the gain over the default.
+
+A file describes the race. For example:
+
+  server:
+    command: vllm serve ./my-model --port {port} {flags}
+  flags:                          # the first value of each is the default
+    max-num-seqs: [256, 64, 128, 512]
+    max-num-batched-tokens: [2048, 8192]
+  goal: tokens_per_s              # or held_load, dollars_per_million_tokens, joules_per_million_tokens
+  objectives: [ttft:p99<1s]       # a load that breaks one does not count
+  loads: concurrency=16,64
+  load: {input_tokens: 512, output_tokens: 128, ignore_eos: true}
+  budget: 60m
+"""
+
+EXAMPLES = """\
+examples:
+  python -m bench tune flags.yaml
+  python -m bench tune flags.yaml --budget 2h --out runs/my-flags
+  python -m bench tune flags.yaml --resume runs/my-flags --budget 3h
+
+docs/tune.md describes every key. Servers run one at a time; each ends with this command, however that ends.
+
+exit status: 0 there is an answer, 1 no arm keeps the objectives, 2 wrong usage, 3 every run is INVALID, 4 no server could be
+             measured, 70 a defect of Trueload, 130 interrupted (--resume goes on)
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command. Returns its exit status; raises BenchError."""
+    given = _parser().parse_args(list(argv))
+
+    def resolved(settings: Mapping[str, object]) -> RunConfig:
+        return resolve_flags(dict(settings), [])
+
+    spec = spec_of(read(Path(given.spec)), resolved, budget=given.budget)
+    named = given.out if given.resume is None else given.resume
+    folder = default_directory("tune") if named is None else Path(named)
+    observer = terminal(given.quiet)
+    series = RunSeries(folder, command=["python", "-m", "bench", "tune", *argv], observer=observer)
+    found = tune(spec, series, resolved, observer, resume=given.resume is not None)
+    if given.format == "json":
+        print(orjson.dumps(to_plain(found.content), option=orjson.OPT_INDENT_2).decode())
+        return found.exit
+    text.show(tune_document(found.content), Level.BRIEF if given.quiet else Level.USUAL)
+    print(f"\nthe race: {folder / PAGE}")
+    if found.content.ended in ("budget", "interrupted"):
+        print(f"to go on: python -m bench tune {given.spec} --resume {folder} --budget 2h")
+    return found.exit
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m bench tune", description=ABOUT, epilog=EXAMPLES)
+    parser.add_argument("spec", metavar="SPEC.yaml", help="the file of the race")
+    parser.add_argument("--budget", metavar="S", help="stop after this time (default: the file's; 60m)")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--out", metavar="DIR", help="where to write (default: runs/<time>-tune)")
+    group.add_argument("--resume", metavar="DIR", help="continue the race in this directory, with the same file")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
+    parser.add_argument("--quiet", action="store_true", help="print only the answer and the errors")
+    return parser

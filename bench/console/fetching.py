@@ -1,0 +1,89 @@
+"""A data file that a URL gives: limited in time, size and redirects, and never from an address that trusts this machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from bench.console.errors import ConsoleError, TooLarge
+from bench.console.language import tr
+from bench.console.local_addresses import Resolve, public_address, resolved
+
+MOST_FETCHED = 64 * 1024 * 1024
+"""Bytes of what a URL gives."""
+FETCH_WITHIN_S = 60.0
+MOST_REDIRECTS = 3
+
+
+async def fetch(
+    url: str, client: httpx.AsyncClient | None = None, *, allow_local: bool = False, resolve: Resolve = resolved
+) -> tuple[str, bytes]:
+    """Name and content of what a URL gives, with limits on time, size and redirects; no cookies are sent or kept.
+
+    Raises ConsoleError. `allow_local`: addresses of this machine and its link are fetched from too.
+    """
+    own = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
+    try:
+        for _ in range(MOST_REDIRECTS + 1):
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise ConsoleError(tr("give an http:// or https:// URL"))
+            own.cookies.clear()
+            request = own.build_request("GET", url)
+            if not allow_local:
+                await _pin(request, resolve)
+            async with _sent(own, request) as reply:
+                if reply.has_redirect_location:
+                    url = urljoin(url, reply.headers["location"])
+                    continue
+                if reply.status_code != 200:
+                    host = urlsplit(url).hostname
+                    raise ConsoleError(
+                        tr("%(host)s answers with status %(status)s", host=host, status=reply.status_code)
+                    )
+                return Path(urlsplit(url).path).name or "data.jsonl", await _limited(reply.aiter_bytes())
+        raise ConsoleError(tr("more than %(n)s redirects", n=MOST_REDIRECTS))
+    except httpx.HTTPError as e:
+        why = str(e) or type(e).__name__
+        host = urlsplit(url).hostname
+        raise ConsoleError(
+            tr(
+                "%(host)s cannot be fetched from (%(why)s): check the URL, and whether its server runs",
+                host=host,
+                why=why,
+            )
+        ) from e
+    finally:
+        if client is None:
+            with suppress(httpx.HTTPError):
+                await own.aclose()
+
+
+async def _pin(request: httpx.Request, resolve: Resolve) -> None:
+    """Let a request go to the address that was checked; the name stays in the header and in the handshake of TLS."""
+    url = request.url
+    host = url.raw_host.decode()
+    address = await public_address(host, url.port or {"http": 80, "https": 443}[url.scheme], resolve)
+    request.url = url.copy_with(host=address)
+    request.extensions = {**request.extensions, "sni_hostname": host}
+
+
+@asynccontextmanager
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    reply = await client.send(request, stream=True, follow_redirects=False)
+    try:
+        yield reply
+    finally:
+        await reply.aclose()
+
+
+async def _limited(chunks: AsyncIterator[bytes]) -> bytes:
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > MOST_FETCHED:
+            raise TooLarge(tr("the file at the URL has more than %(mib)s MiB", mib=MOST_FETCHED // 2**20))
+    return bytes(content)

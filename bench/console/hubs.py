@@ -1,0 +1,191 @@
+"""Files of data sets by their name on a hub: Hugging Face's and ModelScope's, each through the package of its own.
+
+The hubs get no token of the console's environment: otherwise everyone who may start tasks could read private data.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from bench.console.data_files import ENDINGS, MOST_UPLOADED, DataFiles, clean_name, ensure_room
+from bench.console.data_rows import AS_IT_IS, Rows
+from bench.console.errors import ConsoleError, TooLarge
+from bench.console.language import tr
+from promptset.hub import why_unreachable
+from promptset.probes.hub_set import of_split
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_LISTED = 10
+"""Files that a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A hub of data sets. `sizes` gives the files of one with their bytes; `download` puts one of them into a folder."""
+
+    title: str
+    package: str
+    endpoint: Callable[[], str]
+    sizes: Callable[[str, str], Mapping[str, int]]
+    download: Callable[[str, str, str, Path], Path]
+
+
+class _HuggingFace(Protocol):
+    """What is used of huggingface_hub."""
+
+    def dataset_info(self, name: str, *, files_metadata: bool, timeout: float) -> _Info: ...
+
+    def hf_hub_download(self, name: str, file: str, *, repo_type: str, local_dir: Path) -> str: ...
+
+
+class _Info(Protocol):
+    siblings: Sequence[_Sibling] | None
+
+
+class _Sibling(Protocol):
+    rfilename: str
+    size: int | None
+
+
+def _hugging_face(endpoint: str) -> _HuggingFace:
+    module = importlib.import_module("huggingface_hub")
+    return cast("_HuggingFace", module.HfApi(endpoint=endpoint, token=False))
+
+
+def _sizes_on_hugging_face(endpoint: str, name: str) -> Mapping[str, int]:
+    info = _hugging_face(endpoint).dataset_info(name, files_metadata=True, timeout=10)
+    return {file.rfilename: file.size or 0 for file in info.siblings or ()}
+
+
+def _from_hugging_face(endpoint: str, name: str, file: str, folder: Path) -> Path:
+    return Path(_hugging_face(endpoint).hf_hub_download(name, file, repo_type="dataset", local_dir=folder))
+
+
+class _ModelScope(Protocol):
+    """What is used of modelscope_hub."""
+
+    def list_repo_files(self, name: str, repo_type: str) -> Sequence[_Entry]: ...
+
+    def download_file(self, name: str, repo_type: str, file: str, *, local_dir: Path) -> Path: ...
+
+
+class _Entry(Protocol):
+    path: str
+    size: int
+
+
+def _modelscope(endpoint: str) -> _ModelScope:
+    return cast("_ModelScope", importlib.import_module("modelscope_hub").HubApi(endpoint=endpoint, token=""))
+
+
+def _sizes_on_modelscope(endpoint: str, name: str) -> Mapping[str, int]:
+    return {entry.path: entry.size for entry in _modelscope(endpoint).list_repo_files(name, "dataset")}
+
+
+def _from_modelscope(endpoint: str, name: str, file: str, folder: Path) -> Path:
+    return _modelscope(endpoint).download_file(name, "dataset", file, local_dir=folder)
+
+
+HUBS = {
+    "huggingface": Hub(
+        "Hugging Face",
+        "huggingface_hub",
+        lambda: os.environ.get("HF_ENDPOINT") or "https://huggingface.co",
+        _sizes_on_hugging_face,
+        _from_hugging_face,
+    ),
+    "modelscope": Hub(
+        "ModelScope",
+        "modelscope_hub",
+        lambda: os.environ.get("MODELSCOPE_ENDPOINT") or "https://modelscope.cn",
+        _sizes_on_modelscope,
+        _from_modelscope,
+    ),
+}
+"""By the name that the API takes."""
+
+
+def fetch_by_name(
+    files: DataFiles, folder: Path, source: str, name: str, file: str | None, rows: Rows = AS_IT_IS
+) -> list[str]:
+    """Keep a file of a data set; returns the names. `folder`: on the disk of the data files. Raises ConsoleError."""
+    if source not in HUBS:
+        raise ConsoleError(tr("there is no hub %(hub)s: choose %(hubs)s", hub=repr(source), hubs=" or ".join(HUBS)))
+    hub = HUBS[source]
+    if _NAME.fullmatch(name) is None:
+        raise ConsoleError(
+            tr(
+                "%(name)s is no data set of %(hub)s: write owner/name, such as openai/gsm8k",
+                name=repr(name),
+                hub=hub.title,
+            )
+        )
+    if importlib.util.find_spec(hub.package) is None:
+        install = hub.package.replace("_", "-")
+        raise ConsoleError(
+            tr(
+                "data sets of %(hub)s need a package that is not installed: pip install %(package)s",
+                hub=hub.title,
+                package=install,
+            )
+        )
+    endpoint = hub.endpoint()
+    if reason := why_unreachable(endpoint):
+        failed = tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=hub.title, why=reason)
+        raise ConsoleError(tr("%(why)s. Upload a file instead", why=failed))
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".aside-", dir=folder) as aside:
+        try:
+            sizes = hub.sizes(endpoint, name)
+            chosen = _chosen(name, sizes, file)
+            if sizes[chosen] > MOST_UPLOADED:
+                size = f"{MOST_UPLOADED // 2**30} GiB"
+                raise TooLarge(
+                    tr(
+                        "%(name)s has more than %(size)s",
+                        name=tr("%(run)s of %(task)s", run=chosen, task=name),
+                        size=size,
+                    )
+                )
+            ensure_room(folder, chosen, sizes[chosen])
+            path = hub.download(endpoint, name, chosen, Path(aside))
+        except ConsoleError:
+            raise
+        except Exception as e:  # The packages raise what they like.
+            why = next(iter(str(e).strip().splitlines()), "") or type(e).__name__
+            raise ConsoleError(
+                tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=hub.title, why=why)
+            ) from e
+        kept = clean_name(f"{name.replace('/', '-')}-{Path(chosen).name}")
+        if path.is_symlink():  # To the cache of the package.
+            path = Path(shutil.copyfile(path, Path(aside) / ".file"))
+        return files.take(kept, path, rows)
+
+
+def _chosen(name: str, sizes: Mapping[str, int], file: str | None) -> str:
+    """The file that was asked for, the only one, or the first of a split. Raises ConsoleError, which lists the files."""
+    usable = sorted(path for path in sizes if path.endswith(ENDINGS) and not path.startswith("."))
+    if file:
+        if file in sizes:
+            return file
+    elif len(usable) == 1:
+        return usable[0]
+    elif (split := of_split(usable)) is not None:
+        return split
+    listed: str = ", ".join(usable[:_LISTED])
+    if more := len(usable) - _LISTED if len(usable) > _LISTED else 0:
+        listed = tr("%(names)s and %(n)s more", names=listed, n=more)
+    if not usable:
+        raise ConsoleError(tr("%(name)s has no file of requests", name=name))
+    if file:
+        raise ConsoleError(tr("%(name)s has no file %(file)s: choose %(names)s", name=name, file=file, names=listed))
+    raise ConsoleError(tr("which file of %(name)s? Choose %(names)s", name=name, names=listed))

@@ -1,0 +1,126 @@
+"""The tasks as they are now, and their queue: what starts next, what goes on, what stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.console import plan as plans
+from bench.console.errors import Conflict
+from bench.console.history import History
+from bench.console.kinds import KINDS, can_resume
+from bench.console.language import Phrase, tr
+from bench.console.plan import Damaged
+from bench.console.runner import Runner
+from bench.console.store import Store
+from bench.console.task import FAILED, KILLED, NOT_STARTED, QUEUED, STOPPED, Task
+from bench.console.tasks import TaskFolder
+
+READ_AT_ONCE = 20
+"""Finished directories that are read for one page: some 50 ms each."""
+
+
+class TaskQueue:
+    """The tasks of one folder, in the order in which they run."""
+
+    def __init__(self, folder: TaskFolder, runner: Runner, store: Store, history: History) -> None:
+        self._folder = folder
+        self._runner = runner
+        self._store = store
+        self._history = history
+
+    def tasks(self, *, whole: bool = False) -> list[Task]:
+        """All tasks, the latest first. Unless `whole` is set, directories that were never read may still be `BEING_READ`."""
+        most_new = None if whole else READ_AT_ONCE
+        found = self._folder.tasks(self._runner.queue, self._runner.starting, most_new=most_new)
+        return [self._completed(task) for task in found]
+
+    def task(self, name: str) -> Task:
+        """One task. Raises NotFound."""
+        return self._completed(self._folder.task(name, self._runner.queue, self._runner.starting))
+
+    def _completed(self, task: Task) -> Task:
+        if task.state == NOT_STARTED and (problem := self._runner.problems.get(task.id)) is not None:
+            return replace(task, state=FAILED, problem=problem)
+        ended = task.state in (STOPPED, KILLED) and task.id not in self._runner.starting
+        goes_on = ended and can_resume(self._folder.path / task.id, task.kind)
+        if task.state not in (NOT_STARTED, QUEUED) and not goes_on:
+            return task
+        try:
+            plan = plans.read(self._folder.path / task.id)
+        except Damaged:
+            return task
+        # What a terminal started has no task.yaml: the flags that it was given are not known here.
+        return task if plan is None else replace(task, needs=self._runner.needs(task.id, plan), can_go_on=goes_on)
+
+    def start(self, name: str, secrets: Mapping[str, Any] | None = None, start_at: str | None = None) -> Task:
+        """Put a task that waits for its user into the queue, or give one that is in it its secrets. Raises Conflict."""
+        task = self.task(name)
+        if task.state != NOT_STARTED and not (task.state == QUEUED and task.needs):
+            raise Conflict(tr("%(task)s is %(state)s: clone it to run it again", task=name, state=Phrase(task.state)))
+        return self.enqueue(name, secrets, start_at)
+
+    def enqueue(self, name: str, secrets: Mapping[str, Any] | None, start_at: str | None = None) -> Task:
+        """Put a task into the queue, whatever it is now. Raises Conflict if a secret must be typed again."""
+        if secrets:
+            self._runner.secrets[name] = {**self._runner.secrets.get(name, {}), **secrets}
+        task = self.task(name)
+        if task.needs:
+            raise Conflict(tr("%(secrets)s was typed in and not saved: type it again", secrets=_named(task.needs)))
+        if task.state != QUEUED or start_at is not None:
+            self._store.enqueue(name, None if start_at is None else utc(start_at))
+        self._history.note(name, "put it into the queue" if task.state != QUEUED else "gave it its secrets")
+        self._runner.look()
+        return self.task(name)
+
+    def go_on(self, name: str, secrets: Mapping[str, Any] | None = None) -> Task:
+        """Let a task of several runs that was stopped or killed go on, as soon as nothing else runs. Raises Conflict."""
+        task = self.task(name)
+        if not task.can_go_on:
+            if task.state in (STOPPED, KILLED) and can_resume(self._folder.directory(name), task.kind):
+                path = self._folder.path / name
+                raise Conflict(
+                    tr(
+                        "%(task)s was started in a terminal: continue it there, with --resume %(path)s",
+                        task=name,
+                        path=path,
+                    )
+                )
+            *kinds, last = (kind for kind, of in KINDS.items() if of.sign)
+            raise Conflict(
+                tr(
+                    "only a task of the kind %(kinds)s or %(last)s that was stopped or killed can continue; "
+                    "%(task)s is of the kind %(kind)s, and %(state)s",
+                    kinds=", ".join(kinds),
+                    last=last,
+                    task=name,
+                    kind=task.kind,
+                    state=Phrase(task.state),
+                )
+            )
+        return self.enqueue(name, secrets)
+
+    def stop(self, name: str) -> Task:
+        """Drain a task; the second time, cut what is in flight."""
+        self._runner.stop(name, self.task(name).state)
+        self._history.note(name, "stopped it")
+        return self.task(name)
+
+    def move(self, name: str, places: int) -> None:
+        if name not in self._runner.queue:
+            raise Conflict(tr("%(task)s is not in the queue", task=name))
+        self._store.move(name, places)
+        self._history.note(name, "moved it in the queue")
+
+
+def _named(needs: Sequence[str]) -> str:
+    names = [{"api_key": tr("the API key"), "header": tr("the headers")}.get(kind, kind) for kind in needs]
+    return names[0] if len(names) == 1 else tr("%(a)s and %(b)s", a=names[0], b=names[1])
+
+
+def utc(text: str) -> str:
+    """A time as a browser writes it, which is UTC unless it says another zone."""
+    at = datetime.fromisoformat(text)
+    return (at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)).isoformat()

@@ -1,0 +1,164 @@
+"""The document of a plan: how many replicas, the day, a lost replica, and what it costs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from bench.documents.charts import Line, Panel, categories
+from bench.documents.document import (
+    Banner,
+    Block,
+    ChartBlock,
+    Code,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Finding,
+    Findings,
+    Level,
+    Row,
+    Section,
+    Table,
+    text_cells,
+)
+from bench.documents.formatting import NOTHING, number
+from bench.results.plan import PlanContent
+
+FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/plan.md."
+
+
+def plan_document(content: PlanContent) -> Document:
+    """The document of a plan."""
+    first: list[Block] = []
+    if content.unknown:
+        first.append(Findings(tuple(Finding(one, "warn") for one in content.unknown), "Not known", Level.FIRST))
+    first += [_answers(content), _objectives(content)]
+    if content.warnings:
+        first.append(
+            Findings(tuple(Finding(one, "warn") for one in content.warnings), "What the fit says", Level.USUAL)
+        )
+    sections = (
+        Section("", tuple(first)),
+        Section("The day", tuple(_day(content)), level=Level.USUAL),
+        Section("", (Code("Command", shlex.join(content.command), level=Level.DETAILS),)),
+    )
+    subtitle = (
+        f"{content.router.replace('_', ' ')} · {content.least} to {content.most} replicas · {content.draws} draws"
+    )
+    title = f"Plan for {content.server or 'a fitted server'}"
+    return Document(title, (_banner(content),), sections, subtitle, content.date, footer=FOOTER)
+
+
+def _banner(content: PlanContent) -> Banner:
+    if content.replicas is None:
+        rest = f": {content.most} are too few at the busiest hour. Raise --replicas, or relax an objective"
+        return Banner("No number of replicas in the range holds the objectives", rest, "bad")
+    found = f"{content.replicas} replica{'' if content.replicas == 1 else 's'}"
+    cost = "" if content.cost_a_day is None else f", {_money(content.cost_a_day)} a day"
+    if not content.known:
+        return Banner("Not known", f": {found} in the simulation{cost}, but the fit has not seen such a load", "warn")
+    return Banner(
+        f"{found} hold the objectives" if content.replicas > 1 else f"{found} holds the objectives", cost, "good"
+    )
+
+
+def _answers(content: PlanContent) -> Facts:
+    rows = []
+    if content.interval is not None:
+        rows.append(Fact("Replicas needed", _range(content, *content.interval), "95% of the draws"))
+    if content.headroom is not None and content.headroom_interval is not None:
+        low, high = content.headroom_interval
+        rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({low:.2f} to {high:.2f})"))
+    fewer = "these" if content.replicas is None else "one fewer"
+    if content.breaks_first_s is None:
+        rows.append(Fact(f"Breaks first with {fewer}", "no hour"))
+    else:
+        low, high = content.breaks_first_interval or (content.breaks_first_s, content.breaks_first_s)
+        span = "" if low == high else f" ({clock(low)} to {clock(high)})"
+        rows.append(Fact(f"Breaks first with {fewer}", clock(content.breaks_first_s) + span))
+    if content.lost is not None:
+        low, high = content.lost.interval
+        lost = f"{content.lost.requests_lost:.0f} requests fail ({low:.0f} to {high:.0f})"
+        holds = f"the others hold the busiest hour in {content.lost.holds:.0%} of the draws"
+        rows.append(Fact("A replica dies", f"{lost}; {holds}"))
+    rows += _costs(content)
+    return Facts("What it says", tuple(rows), level=Level.FIRST)
+
+
+def _costs(content: PlanContent) -> Iterator[Fact]:
+    if content.cost_a_day is not None and content.cost_interval is not None:
+        low, high = map(_money, content.cost_interval)
+        yield Fact("Cost a day", f"{_money(content.cost_a_day)} ({low} to {high})")
+    scaling = content.autoscaling
+    if scaling is None:
+        return
+    low, high = (number(value) for value in scaling.interval)
+    hours = f"{number(scaling.replica_hours)} replica-hours a day ({low} to {high})"
+    cost = "" if scaling.cost_a_day is None else f", {_money(scaling.cost_a_day)}"
+    yield Fact("Scaled by the hour", hours + cost, f"started {number(scaling.cold_start_s)} s ahead of the hour")
+    if scaling.late_breaks is not None:
+        yield Fact(
+            "Scaled late",
+            f"{scaling.late_breaks:.0%} of the requests break a limit",
+            "in the hour that starts the most replicas, from its beginning until they have just started",
+        )
+
+
+def _range(content: PlanContent, low: float, high: float) -> str:
+    most = f"over {content.most}" if high > content.most else f"{high:.0f}"
+    if low == high:
+        return most
+    return f"{low:.0f} to {most}"
+
+
+def _objectives(content: PlanContent) -> Table:
+    rows = tuple(
+        Row(
+            text_cells(
+                one.objective,
+                NOTHING if one.value is None else number(one.value),
+                NOTHING if one.interval is None else f"{number(one.interval[0])} to {number(one.interval[1])}",
+                f"{one.holds:.0%}",
+            )
+        )
+        for one in content.at_peak
+    )
+    columns = (Column("At the busiest hour"), Column("Value"), Column("95% of the draws"), Column("Holds in"))
+    return Table("Objectives", columns, rows, level=Level.FIRST)
+
+
+def _day(content: PlanContent) -> Iterator[Block]:
+    names = [clock(hour.start_s) for hour in content.hours]
+    tips = [f"{name}, {number(hour.rate)} requests/s" for name, hour in zip(names, content.hours, strict=True)]
+    rates = Line("requests/s", [hour.rate for hour in content.hours], "bars")
+    panel = Panel("/s", (rates,))
+    yield ChartBlock(
+        categories("rates", "Requests a second", "The rate of each part of the day.", "time", names, tips, panel)
+    )
+    scaled = content.autoscaling is not None
+    fewer = "These break it" if content.replicas is None else "One fewer breaks it"
+    columns = (Column("From"), Column("Requests/s"), *((Column("Replicas"),) if scaled else ()), Column(fewer))
+    rows = tuple(
+        Row(
+            text_cells(
+                clock(hour.start_s),
+                number(hour.rate),
+                *((str(hour.replicas),) if scaled else ()),
+                NOTHING if hour.breaks == "no" else hour.breaks,
+            )
+        )
+        for hour in content.hours
+    )
+    yield Table("Hours", columns, rows, notes=("Perhaps: in some of the draws.",))
+
+
+def clock(seconds: float) -> str:
+    """The time of a day: 06:30."""
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def _money(value: float) -> str:
+    return f"${value:,.2f}" if value < 100 else f"${value:,.0f}"

@@ -1,0 +1,249 @@
+"""Speech: a text in, the sound of it out, as the bytes of a file or as events."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import orjson
+
+from bench.endpoints import decoding
+from bench.endpoints.content_template import ContentTemplate
+from bench.endpoints.event_stream import Event
+from bench.endpoints.failure import error_of
+from bench.endpoints.interface import (
+    BodyOptions,
+    Endpoint,
+    EventReader,
+    OtherLine,
+    ParsedReply,
+    Problem,
+    ReadOptions,
+    ReceivedAudio,
+    put_own,
+)
+from bench.endpoints.responses_reader import usage_of
+from bench.endpoints.typed_events import TypedStream
+from bench.records import UTTERANCES, Outcome
+from bench.workload import Encoded, InputBatch
+from promptset.answers import Answer
+from promptset.samples import Sample
+
+PCM_BYTES_PER_S = 48_000
+"""OpenAI's `pcm`: 24,000 samples a second of 16 bits, mono, without a header."""
+DEFAULT_FORMAT, DEFAULT_VOICE = "wav", "alloy"
+_MOST_HEAD = 65_536
+"""Bytes in which the header of a WAV file must end."""
+_PCM = (b"\x01\x00", b"\xfe\xff")
+"""The formats that a header may name: PCM, and the extensible one."""
+_MOST_ERROR = 65_536
+_ENDLESS = 2**31 - 2**16
+"""A header that promises more bytes than this was written before the length was known."""
+_ONE = InputBatch(inputs=1, entries=1)
+_NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply came to its end, and has no audio")
+
+
+class SpeechSettings(Protocol):
+    """The settings of which it is made."""
+
+    @property
+    def extra_body(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def play_after(self) -> float: ...
+
+
+class Speech(Endpoint):
+    """`POST /v1/audio/speech`. The bytes come as they are made, or base64 in events (`stream_format` sse)."""
+
+    path = "/audio/speech"
+    generates = False
+    inputs_are = UTTERANCES
+    measures = ("ttfa", "rtf", "playback_stall", "playback_stalls", "audio")
+    spoken_by = "a server of speech"
+
+    def __init__(self, kind: str = DEFAULT_FORMAT, *, events: bool = False, play_after_ns: int = 0) -> None:
+        self._kind, self._play_after_ns = kind, play_after_ns
+        self.framing = "sse" if events else "chunks"
+
+    @classmethod
+    def of(cls, settings: SpeechSettings) -> Speech:
+        """The endpoint of these settings: `--extra-body` names another format than WAV, and events."""
+        extra = settings.extra_body or {}
+        kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"
+        return cls(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
+
+    def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
+        """The JSON body for a sample. A full body keeps its own fields; `extra` wins over all."""
+        if sample.body is not None:
+            body = dict(sample.body)
+        else:
+            text = sample.prompt if sample.texts is None else " ".join(sample.texts)
+            body = {"input": text, "voice": DEFAULT_VOICE}
+        body["response_format"] = self._kind
+        own_model = put_own(body, sample, options)
+        body |= options.extra or {}
+        return Encoded(
+            body=orjson.dumps(body), stream=options.stream, output_tokens_asked=None, batch=_ONE, model=own_model
+        )
+
+    def event_reader(self, options: ReadOptions) -> EventReader:
+        sound = Sound(self._kind)
+        if self.framing == "sse":
+            return _AudioEvents(options, sound, self._play_after_ns)
+        return _AudioBytes(sound, self._play_after_ns)
+
+    def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
+        """A reply that was not read as it came: what it holds."""
+        events = [body]
+        if self.framing == "sse" and not body.startswith(b"{"):
+            events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
+            reader: EventReader = _AudioEvents(options, Sound(self._kind), self._play_after_ns)
+        else:
+            reader = _AudioBytes(Sound(self._kind), self._play_after_ns)
+        reader.feed(events)
+        reply = reader.close()
+        audio = None if reply.audio is None else replace(reply.audio, chunk_bytes=None)
+        return replace(reply, chunk_kind="", audio=audio, complete=True)
+
+
+class Sound:
+    """Tells the bytes of audio in the pieces of a file from its header, and how many play for a second (None: not known)."""
+
+    def __init__(self, kind: str) -> None:
+        self.bytes_per_s = PCM_BYTES_PER_S if kind == "pcm" else None
+        self._head: bytes | None = b"" if kind == "wav" else None
+        """What has come of a header that has not ended."""
+        self._left: int | None = None
+        """Bytes of audio that the header promises, and that have not come."""
+
+    def take(self, piece: bytes) -> int:
+        """The bytes of audio in a piece."""
+        size = len(piece) if self._head is None else self._behind_head(self._head + piece)
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= size
+        return size
+
+    def _behind_head(self, head: bytes) -> int:
+        file = io.BytesIO(head)
+        try:
+            with wave.open(file) as read:
+                frame = read.getsampwidth() * read.getnchannels()
+                self.bytes_per_s = read.getframerate() * frame or None
+                promised, begins = read.getnframes() * frame, file.tell()
+        except (wave.Error, EOFError, ZeroDivisionError):
+            if _may_be_header(head):
+                self._head = head
+                return 0
+            promised = begins = 0  # Samples that nothing here can count in seconds.
+        self._head = None
+        self._left = promised if 0 < promised < _ENDLESS else None
+        return len(head) - begins
+
+
+def _may_be_header(head: bytes) -> bool:
+    """Whether this may be the beginning of the header of a WAV file of PCM."""
+    at = head.find(b"fmt ") + 8
+    kind = head[at : at + 2]
+    return b"RIFF".startswith(head[:4]) and len(head) < _MOST_HEAD and (at < 8 or len(kind) < 2 or kind in _PCM)
+
+
+class _AudioBytes:
+    """Reads pieces of a file, as they arrive."""
+
+    tokens_so_far = 0
+    first_token = None
+
+    def __init__(self, sound: Sound, play_after_ns: int) -> None:
+        self._sound, self._play_after_ns = sound, play_after_ns
+        self._sizes: list[int] = []
+        self._text = b""
+        """What may be an error in place of a file."""
+
+    def feed(self, events: Sequence[bytes], other_lines: Sequence[OtherLine] = ()) -> None:
+        """Pieces of the body."""
+        del other_lines
+        for piece in events:
+            if (self._text or not self._sizes) and (self._text or piece).startswith(b"{"):
+                self._text = (self._text + piece)[:_MOST_ERROR]
+            self._sizes.append(self._sound.take(piece))
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        """The reply. `unfinished` is empty: each piece is whole."""
+        del unfinished
+        audio = _received(self._sizes, self._sound, self._play_after_ns)
+        problem = _NO_AUDIO if audio is None else None
+        if self._text and (error := _error_in(self._text)) is not None:
+            problem = Problem(Outcome.STREAM_ERROR, error)
+        kinds = "".join("a" if size else "o" for size in self._sizes)
+        return ParsedReply(chunk_kind=kinds, audio=audio, problem=problem)
+
+
+def _received(sizes: Sequence[int], sound: Sound, play_after_ns: int) -> ReceivedAudio | None:
+    if not any(sizes):
+        return None
+    return ReceivedAudio(sum(sizes), sound.bytes_per_s, tuple(sizes), play_after_ns)
+
+
+def _error_in(text: bytes) -> str | None:
+    try:
+        said = decoding.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return error_of(said) if isinstance(said, dict) else None
+
+
+class _AudioEvents(TypedStream):
+    """Reads events with pieces of audio in base64, and the usage at the end."""
+
+    __slots__ = ("_play_after_ns", "_sizes", "_sound")
+
+    end = "speech.audio.done"
+    text_type = ""
+
+    def __init__(self, options: ReadOptions, sound: Sound, play_after_ns: int) -> None:
+        super().__init__(ContentTemplate(b"\0"), options)
+        self._sound, self._play_after_ns = sound, play_after_ns
+        self._sizes: dict[int, int] = {}  # by the number of the event
+
+    def _plain_text(self, event: Event) -> None:
+        """No event has text."""
+
+    def _take(self, kind: str, event: Event) -> None:
+        if kind == "speech.audio.delta":
+            given = event.get("audio")
+            try:
+                size = self._sound.take(base64.b64decode(given, validate=True) if isinstance(given, str) else b"")
+            except binascii.Error:
+                self._fail("the audio of an event is not base64")
+                size = 0
+            self._sizes[len(self._kinds)] = size
+            self._kinds.append("a" if size else "o")
+        elif kind == self.end:
+            usage = event.get("usage")
+            self._usage = usage_of(usage) if isinstance(usage, dict) else None
+            self._end("o" if self._usage is None else "u")
+
+    def _answer(self, content: str, reasoning: str) -> Answer:
+        return Answer(content=content)
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        reply = super().close(unfinished)
+        sizes = [self._sizes.get(number, 0) for number in range(len(reply.chunk_kind))]
+        audio, problem = _received(sizes, self._sound, self._play_after_ns), reply.problem
+        if problem is not None and problem.outcome is Outcome.NO_TOKENS:
+            problem = _NO_AUDIO if audio is None else None
+        # Tokens of audio are no text.
+        return ParsedReply(
+            chunk_kind=reply.chunk_kind,
+            input_tokens=reply.input_tokens,
+            audio=audio,
+            complete=reply.complete,
+            problem=problem,
+        )

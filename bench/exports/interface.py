@@ -1,0 +1,74 @@
+"""What an export format is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import UsageError
+from bench.run_files.run_directory import REPORT, SUMMARY
+
+if TYPE_CHECKING:
+    from bench.results.summary import RunSummary
+
+LATENCIES = ("ttft_ms", "tpot_ms", "itl_ms", "e2el_ms")
+STATISTICS = ("mean", "std", "min", "p50", "p75", "p90", "p95", "p99", "p999", "max")
+RATES = ("requests_per_s", "input_tokens_per_s", "output_tokens_per_s", "total_tokens_per_s")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is exported: a run. `out`: a file to write (None: stdout). `project`: an experiment or a project of a tracker."""
+
+    path: Path
+    summary: RunSummary
+    out: Path | None = None
+    project: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A form of results. `write` returns what to print. `takes`: the flags that it has, of `out` and `project`."""
+
+    about: str
+    write: Callable[[Export], str]
+    takes: frozenset[str]
+
+
+def numbers_of(summary: RunSummary) -> dict[str, float]:
+    """The numbers of a run that have a value, each by one name: `ttft_ms.p99`, `output_tokens_per_s`."""
+    found: dict[str, float | None] = {
+        f"{metric}.{stat}": row.of(stat)
+        for metric in LATENCIES
+        if (row := summary.latency.get(metric)) is not None
+        for stat in STATISTICS
+    }
+    found |= {name: summary.throughput.of(name) for name in RATES}
+    found |= {name: getattr(summary.counts, name) for name in ("sent", "succeeded", "failed")}
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def settings_of(summary: RunSummary) -> dict[str, str]:
+    """What was run, and how its measurement is judged: texts, each by one name."""
+    run = summary.run
+    said: dict[str, object] = {
+        "model": run.model,
+        "url": run.url,
+        "endpoint": run.endpoint,
+        "mode": run.mode,
+        "verdict": summary.verdict.status,
+    }
+    said |= {name: value for name, value in run.changed.items() if name not in ("url", "out", "name")}
+    return {name: str(value) for name, value in said.items() if value is not None}
+
+
+def files_of(export: Export) -> list[Path]:
+    """The files of the run that go with its numbers, as far as they are there."""
+    return [path for name in (SUMMARY, REPORT) if (path := export.path / name).is_file()]
+
+
+def needs(form: str, package: str) -> UsageError:
+    """The error of a format whose package is missing."""
+    return UsageError(f"--format {form} needs a package that is not installed: pip install {package}")

@@ -1,0 +1,22 @@
+"""Results of other load testers, read into run directories: the command import. docs/import-export.md
+
+foreign     what all their files have in common, and the files as documents
+run         a run directory of it, marked as imported
+vllm, ...   one file for each tool
+
+A new tool is one file with a TOOL and one line in TOOLS.
+"""
+
+from __future__ import annotations
+
+from bench.imports import aiperf, genai_bench, guidellm, sglang, vllm
+from bench.imports.foreign import Tool
+
+TOOLS: dict[str, Tool] = {
+    "vllm": vllm.TOOL,
+    "sglang": sglang.TOOL,
+    "aiperf": aiperf.TOOL,
+    "guidellm": guidellm.TOOL,
+    "genai-bench": genai_bench.TOOL,
+}
+"""The tools whose results can be read."""

@@ -1,0 +1,134 @@
+"""What the results of all load testers have in common: requests with times of their client, and a load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from bench.errors import UsageError
+from bench.records import Outcome
+
+T = TypeVar("T")
+SPREAD = (
+    "the file has no start times: starts are spread evenly over the duration, so that throughput and the mean in flight are "
+    "right, and nothing over time is"
+)
+ONE_GAP = "the file has no times of single tokens: ITL is the mean of each request"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRequest:
+    """A request as another client saw it, in seconds. None: the file does not say.
+
+    `gaps_s`: between the chunks of its reply. `outcome`: INTERRUPTED and CANCELLED are neither successes nor failures.
+    """
+
+    sent_s: float | None = None
+    """From any zero that all requests share."""
+    due_s: float | None = None
+    latency_s: float | None
+    """From its send to its end."""
+    ttft_s: float | None
+    gaps_s: Sequence[float] | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    outcome: Outcome = Outcome.OK
+    status: int | None = None
+    error: str | None = None
+    warmup: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignRun:
+    """A load of another client. `started`: ISO 8601. None: the file does not say."""
+
+    requests: Sequence[ForeignRequest]
+    started: str | None = None
+    duration_s: float | None = None
+    version: str | None = None
+    model: str | None = None
+    url: str | None = None
+    endpoint: str = "chat"
+    concurrency: int | None = None
+    rate: float | None = None
+    lacks: tuple[str, ...] = ()
+    """One sentence for each fact that the file lacks: the fact, and the value used instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFile:
+    """A result file: its JSON documents, of which a file of JSON Lines has several."""
+
+    path: Path
+    documents: Sequence[Any]
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """The first document; empty if it is no object."""
+        document = self.documents[0] if self.documents else None
+        return document if isinstance(document, dict) else {}
+
+    def convert(self, document: object, kind: type[T], where: str = "") -> T:
+        """The document as this type. Raises UsageError with what is wrong in it."""
+        try:
+            return msgspec.convert(document, kind)
+        except msgspec.ValidationError as e:
+            raise UsageError(f"{self.path}{where}: {e}") from e
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A load tester."""
+
+    title: str
+    recognizes: Callable[[ResultFile], bool]
+    read: Callable[[ResultFile], Iterator[ForeignRun]]
+
+
+def read_file(path: Path) -> ResultFile:
+    """A JSON file, or one of JSON Lines. Raises UsageError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"{path} cannot be read: {e.strerror if isinstance(e, OSError) else 'it is not text'}") from e
+    try:
+        return ResultFile(path, [json.loads(text)])
+    except RecursionError:
+        raise UsageError(f"{path} is no result file: it is nested too deeply") from None
+    except json.JSONDecodeError as e:
+        whole = e
+    documents = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            documents += [json.loads(line)] if line.strip() else []
+        except (json.JSONDecodeError, RecursionError):
+            where = f"line {number} is not JSON" if documents else f"it is not JSON ({whole})"
+            raise UsageError(f"{path} is no result file: {where}") from None
+    return ResultFile(path, documents)
+
+
+def iso_time(unix_s: float) -> str | None:
+    """A Unix time in ISO 8601; None if it is no time."""
+    try:
+        return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def without_requests(file: ResultFile, tool: str, needs: str) -> UsageError:
+    """The error of a file that has only totals."""
+    return UsageError(f"{file.path} has no single requests: run {tool} with {needs}, and import that file")
+
+
+def spread(requests: Sequence[ForeignRequest], duration_s: float) -> list[ForeignRequest]:
+    """The requests with start times at even distances, so that the first starts at 0 and the last ends at the end. The sum of
+    the latencies over the duration, the mean in flight by Little's law, is that of the real starts."""
+    room_s = max(0.0, duration_s - (requests[-1].latency_s or 0.0)) if requests else 0.0
+    step_s = room_s / max(1, len(requests) - 1)
+    return [replace(request, sent_s=number * step_s) for number, request in enumerate(requests)]

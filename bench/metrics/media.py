@@ -1,0 +1,32 @@
+"""What chats hold besides text: the bytes of their images, audio and video, and the tokens of their text."""
+
+from __future__ import annotations
+
+from array import array
+
+from bench.metrics.quantile import describe
+from bench.records.record_table import RecordTable
+from bench.results.tokens import MediaCounts
+
+
+class Media:
+    """Folds the successful requests of the run phase."""
+
+    def __init__(self) -> None:
+        self._bytes, self._text_tokens = array("q"), array("q")
+
+    def add(self, table: RecordTable) -> None:
+        """Count the bytes and the text of requests with images, audio or video."""
+        for name, values in (("media_bytes", self._bytes), ("text_tokens_asked", self._text_tokens)):
+            known, column = table.known(name)
+            values.frombytes(column[known].tobytes())
+
+    def describe(self) -> MediaCounts | None:
+        """`media` of a summary; None if no request has any."""
+        if not self._bytes:
+            return None
+        return MediaCounts(
+            requests=len(self._bytes),
+            bytes=describe(sorted(self._bytes)),
+            text_tokens=describe(sorted(self._text_tokens)),
+        )

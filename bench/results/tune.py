@@ -1,0 +1,146 @@
+"""tune.json: the race of a server's flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, Literal
+
+from bench.results.base import Amount, Count, Number, Positive, Result, Setting, one_of
+
+SCHEMA: Final = "trueload/tune/1"
+PLACES = (
+    "best",
+    "not told apart",
+    "same within the margin",
+    "worse",
+    "far behind",
+    "worse answers",
+    "failed",
+    "not tried",
+)
+ENDINGS = ("decided", "budget", "rounds", "nothing works", "interrupted")
+
+
+class TuneChange(Result, frozen=True, kw_only=True):
+    """A ratio minus 1: 0.05 is 5% more of what is wanted."""
+
+    value: Number
+    low: Number
+    """Of the 95% interval, corrected for the number of arms."""
+    high: Number
+    rounds: Count
+    """Rounds in which both arms had a value."""
+
+
+class TuneArm(Result, frozen=True, kw_only=True):
+    """A combination of flags, and what became of it."""
+
+    name: str
+    flags: Mapping[str, Setting]
+    command: str
+    """The command line that starts its server."""
+    gpus: Positive
+    place: Annotated[str, one_of(*PLACES)]
+    turns: Count
+    value: Number | None
+    """What the goal measures, over its turns (geometric mean)."""
+    against_best: TuneChange | None
+    """Its value over the best's, larger is better: of costs, what a dollar or a joule gives."""
+    left_after: Count | None
+    """The round after which it left the race."""
+    why: str | None
+    """Why its last turn had no value."""
+    last_words: Sequence[str]
+    """The last lines of its server, if it failed."""
+    worse_answers: Sequence[str]
+    """Measures of answers that are worse than the default's."""
+
+
+class TuneLoad(Result, frozen=True, kw_only=True):
+    """A run of a turn, or its search."""
+
+    name: str
+    """Its directory."""
+    load: Number
+    """Of a search: what it found."""
+    status: str
+    """The verdict on a run; of a search its conclusion."""
+    held: bool
+    """Whether every objective held."""
+    tokens_per_s: Number | None = None
+    latency: Number | None = None
+    """In ms: the number that `latency` names."""
+    joules_per_token: Number | None = None
+
+
+class TuneTurn(Result, frozen=True, kw_only=True):
+    """One start of an arm's server, and what was measured of it."""
+
+    arm: Count
+    round: Positive
+    value: Number | None
+    """In the unit of the goal."""
+    seconds: Amount
+    start_s: Amount | None
+    """How long the server took to be ready; null: it did not become ready."""
+    loads: Sequence[TuneLoad]
+    why: str | None
+    """Why it has no value."""
+    last_words: Sequence[str]
+    """The last lines of its server, if it failed."""
+    worse_answers: Sequence[str]
+    """Measures of answers in which the arm, up to this turn, is shown to be worse than the default."""
+
+
+class TunePoint(Result, frozen=True, kw_only=True):
+    """An arm at a load, over its turns."""
+
+    arm: Count
+    load: Number
+    tokens_per_s: Number | None
+    latency: Number | None
+    """In ms: the number of the file that `latency` names."""
+    dollars: Number | None
+    """Of a million output tokens."""
+    held: bool
+    """Whether every objective held in all its turns, and no answers are worse than the default's."""
+    on_front: bool
+    """Whether no other arm and load has more throughput (or load) and less latency (or cost)."""
+
+
+class TuneContent(Result, frozen=True, kw_only=True):
+    """A race. null: did not happen, or cannot be known."""
+
+    schema: Literal["trueload/tune/1"]
+    date: str
+    version: str
+    host: Mapping[str, str | int]
+    command: Sequence[str]
+    spec: Mapping[str, Setting]
+    """The file of the race, without the values of its environment."""
+    spec_sha256: str
+    goal: Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
+    unit: str
+    """Of the values of the goal."""
+    load_unit: str
+    budget_s: Amount
+    seconds: Amount
+    """What the turns took."""
+    ended: Annotated[str, one_of(*ENDINGS)] | None
+    """null: the race goes on."""
+    best: Count | None
+    """The number of the arm, from 0, which is the default."""
+    not_told_apart: Sequence[Count]
+    """Arms that cannot be told from the best, or are the same within the margin."""
+    gain: TuneChange | None
+    """Of the best over the default; null: the best is the default, or one of them has no value."""
+    noise: Number | None
+    """The standard deviation of a turn, relative."""
+    margin: Number
+    start: str | None
+    """The command line that starts the winner."""
+    arms: Sequence[TuneArm]
+    turns: Sequence[TuneTurn]
+    latency: str
+    """The number that the points have: `e2el:p50`."""
+    points: Sequence[TunePoint]

@@ -1,0 +1,300 @@
+"""What a race does next, decided from the turns that it has made: rounds, arms that leave, finalists, the end.
+
+The state is the list of turns and nothing else. So a race resumes from its file, and the same object drives a simulation in
+virtual time and real servers (docs/dev/simulations.md has what it reaches).
+
+1. Rounds: every arm that is left gets a turn, in one order and then in the reverse (ABBA over any two arms).
+2. After each pair of rounds: an arm leaves as *worse* if the leader exceeds it beyond doubt, at a level that is corrected for
+   all pairs of arms and all looks; and as *same* if it surely lies within the margin of the leader. A steady drift cancels
+   over a pair. An arm that reaches less than half of the leader leaves after any round, the default not after the first. It
+   is called *worse* only if the noise of the whole race proves it.
+3. An arm that twice has no value (its server does not start, no load keeps the objectives) leaves as *failed*, and one whose
+   answers are worse than the default's at once.
+4. At most three arms that are left are the finalists. They are not revived, and race on in the same way.
+5. End: one arm is left, or the budget has no room for another round.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean
+
+from bench.statistics.racing import Gap, Noise, gap, level, noise
+
+ALPHA = 0.05
+MARGIN = 0.03
+FINALISTS = 3
+MOST_ROUNDS = 30
+FAR_BEHIND = 0.5
+FAILURES = 2
+"""So many turns without a value make an arm a failed one: a single one may be an accident."""
+_LATE = 1.05
+"""A round is begun if it is expected to end within so many times the budget."""
+
+
+class Place(StrEnum):
+    """What the race says of an arm."""
+
+    BEST = "best"
+    NOT_TOLD_APART = "not told apart"
+    SAME = "same within the margin"
+    WORSE = "worse"
+    FAR_BEHIND = "far behind"
+    """It reached less than half of the leader, in too few turns to prove that it is worse."""
+    WORSE_ANSWERS = "worse answers"
+    FAILED = "failed"
+    UNTRIED = "not tried"
+
+
+class Ending(StrEnum):
+    """Why a race ended."""
+
+    DECIDED = "decided"
+    BUDGET = "budget"
+    ROUNDS = "rounds"
+    NOTHING_WORKS = "nothing works"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A race of so many arms, numbered from 0. `default` is the arm that gains are over. `turn_s` is how long a turn is
+    expected to take before there is one."""
+
+    arms: int
+    default: int = 0
+    budget_s: float = 3600.0
+    turn_s: float = 60.0
+    margin: float = MARGIN
+    alpha: float = ALPHA
+    finalists: int = FINALISTS
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An arm's turn in a round, counted from 1: its value, larger is better, or None if it has none; and how long it took.
+
+    `worse_answers`: whether the arm's answers are known to be worse than the default's.
+    """
+
+    arm: int
+    round: int
+    value: float | None
+    seconds: float
+    worse_answers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The turn to make next."""
+
+    arm: int
+    round: int
+    final: bool
+    """Whether only finalists are left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A ratio minus 1, with its 95% interval, corrected for the number of arms among which the best was chosen."""
+
+    value: float
+    low: float
+    high: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An arm at the end. `against_best`: how far it lies below the best; `left_after` is its last round if it left."""
+
+    arm: int
+    place: Place
+    turns: int
+    value: float | None
+    against_best: Change | None
+    left_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a race says. `best` is None if no arm has a value, `gain` if the default has none or is the best."""
+
+    best: int | None
+    standings: tuple[Standing, ...]
+    gain: Change | None
+    noise: float | None
+    """The standard deviation of a turn, relative."""
+
+    @property
+    def not_told_apart(self) -> tuple[int, ...]:
+        """Arms that cannot be told from the best, or are the same within the margin."""
+        alike = (Place.NOT_TOLD_APART, Place.SAME)
+        return tuple(standing.arm for standing in self.standings if standing.place in alike)
+
+
+class Race:
+    """A race, as its turns so far: `next()` is the turn to make, or why it ends."""
+
+    def __init__(self, settings: Settings, turns: Sequence[Turn] = ()) -> None:
+        self.settings = settings
+        self.turns: list[Turn] = []
+        self._alive = tuple(range(settings.arms))
+        self._leaving: list[dict[int, Place]] = []
+        """For each complete round, the arms that left after it."""
+        for turn in turns:
+            self.add(turn)
+
+    def add(self, turn: Turn) -> None:
+        """Take the turn that `next()` asked for."""
+        self.turns.append(turn)
+        number = len(self._leaving) + 1
+        if {*self._alive} <= {made.arm for made in self.turns if made.round == number}:
+            leaving = self._leave_after(number)
+            self._alive = tuple(arm for arm in self._alive if arm not in leaving)
+            self._leaving.append(leaving)
+
+    @property
+    def seconds(self) -> float:
+        """What was spent of the budget."""
+        return math.fsum(turn.seconds for turn in self.turns)
+
+    def next(self) -> Step | Ending:
+        """What to do now."""
+        number = len(self._leaving) + 1
+        final = number > 1 and len(self._alive) <= self.settings.finalists
+        made = {turn.arm for turn in self.turns if turn.round == number}
+        if made:
+            return next(Step(arm, number, final) for arm in self._order(number) if arm not in made)
+        valued = [turn.arm for turn in self.turns if turn.value is not None]
+        if not self._alive:
+            return Ending.DECIDED if valued else Ending.NOTHING_WORKS
+        if len(self._alive) == 1 and valued.count(self._alive[0]) >= 2:
+            return Ending.DECIDED
+        if number > MOST_ROUNDS:
+            return Ending.ROUNDS
+        # Nothing is decided between the rounds of a pair.
+        round_s = math.fsum(map(self._turn_s, self._alive)) * (2 if number % 2 else 1)
+        if number > 2 and self.seconds + round_s > _LATE * self.settings.budget_s:
+            return Ending.BUDGET
+        return Step(self._order(number)[0], number, final)
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """The arms that are still in the race."""
+        return self._alive
+
+    def time_left_s(self) -> float:
+        """How long it takes at most."""
+        return max(0.0, self.settings.budget_s - self.seconds)
+
+    def _order(self, number: int) -> list[int]:
+        """There and back: what drifts steadily weighs on all arms alike over two rounds."""
+        return list(self._alive) if number % 2 else list(reversed(self._alive))
+
+    def _turn_s(self, arm: int) -> float:
+        took = [turn.seconds for turn in self.turns if turn.arm == arm and turn.seconds > 0]
+        return fmean(took) if took else self.settings.turn_s
+
+    def _leave_after(self, number: int) -> dict[int, Place]:
+        """The arms that leave after a round."""
+        missed = [
+            sum(turn.arm == arm and turn.value is None for turn in self.turns) for arm in range(self.settings.arms)
+        ]
+        leaving = {arm: Place.FAILED for arm in self._alive if missed[arm] >= FAILURES}
+        leaving |= {
+            turn.arm: Place.WORSE_ANSWERS for turn in self.turns if turn.worse_answers and turn.arm in self._alive
+        }
+        values = _table(self.turns, number)
+        racing = [arm for arm in self._alive if arm not in leaving and any(arm in row for row in values)]
+        if len(racing) < 2:
+            return leaving
+        leader = max(racing, key=lambda arm: _mean(values, arm))
+        half = _mean(values, leader) + math.log(FAR_BEHIND)
+        far = [arm for arm in racing if _mean(values, arm) < half]
+        # A gain takes two rounds with the default.
+        leaving |= {arm: Place.FAR_BEHIND for arm in far if number > 1 or arm != self.settings.default}
+        spread = noise(values) if number % 2 == 0 else None
+        if spread is None:
+            return leaving
+        alpha = level(self.settings.alpha, number // 2, self._pairs())
+        for arm in racing:
+            lead = gap(values, leader, arm, spread)
+            if arm == leader or lead is None or leaving.get(arm) in (Place.FAILED, Place.WORSE_ANSWERS):
+                continue
+            if lead.p_above() < alpha:
+                leaving[arm] = Place.WORSE
+            elif arm not in leaving and self._same(lead, alpha):
+                leaving[arm] = Place.SAME
+        return leaving
+
+    def _same(self, lead: Gap, alpha: float) -> bool:
+        low, high = lead.interval(2 * alpha)
+        return -math.log1p(self.settings.margin) < low and high < math.log1p(self.settings.margin)
+
+    def _pairs(self) -> int:
+        """Ordered pairs of arms: any may be the leader, and any the one that leaves."""
+        return self.settings.arms * (self.settings.arms - 1)
+
+    def answer(self) -> Answer:
+        """What the turns say, at the end and before."""
+        left_after = {arm: number for number, leaving in enumerate(self._leaving, 1) for arm in leaving}
+        places = {arm: place for leaving in self._leaving for arm, place in leaving.items()}
+        values = _table(self.turns, max((turn.round for turn in self.turns), default=0))
+        spread = noise(values)
+        seen = {arm for row in values for arm in row}
+        # If all that are left have failed at last, the best of the others is the best.
+        places |= {turn.arm: Place.WORSE_ANSWERS for turn in self.turns if turn.worse_answers}
+        out = (Place.FAILED, Place.WORSE_ANSWERS)
+        valued = [arm for arm in self._alive if arm in seen and places.get(arm) not in out]
+        valued = valued or [arm for arm in seen if places.get(arm) not in out]
+        best = max(valued, key=lambda arm: _mean(values, arm), default=None)
+        standings = []
+        for arm in range(self.settings.arms):
+            mine = [turn for turn in self.turns if turn.arm == arm]
+            place = Place.BEST if arm == best else places.get(arm)
+            if place is Place.FAR_BEHIND and self._proven(values, best, arm, spread):
+                place = Place.WORSE
+            if place is None:
+                place = Place.NOT_TOLD_APART if arm in seen else Place.FAILED if mine else Place.UNTRIED
+            standings.append(
+                Standing(
+                    arm, place, len(mine), _value(mine),
+                    None if best in (None, arm) else self._change(values, arm, best, spread), left_after.get(arm),
+                )
+            )  # fmt: skip
+        default = self.settings.default
+        gain = None if best in (None, default) else self._change(values, best, default, spread)
+        return Answer(best, tuple(standings), gain, None if spread is None else math.expm1(spread.sd))
+
+    def _proven(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
+        lead = None if best is None or spread is None else gap(values, best, arm, spread)
+        return lead is not None and lead.p_above() < self.settings.alpha / self._pairs()
+
+    def _change(
+        self, values: list[dict[int, float]], arm: int, other: int | None, spread: Noise | None
+    ) -> Change | None:
+        if other is None or spread is None or (between := gap(values, arm, other, spread)) is None:
+            return None
+        low, high = between.interval(self.settings.alpha / max(self.settings.arms - 1, 1))
+        return Change(math.expm1(between.mean), math.expm1(low), math.expm1(high), between.rounds)
+
+
+def _table(turns: Sequence[Turn], rounds: int) -> list[dict[int, float]]:
+    table: list[dict[int, float]] = [{} for _ in range(rounds)]
+    for turn in turns:
+        if turn.value is not None and turn.value > 0:
+            table[turn.round - 1][turn.arm] = math.log(turn.value)
+    return table
+
+
+def _mean(values: Sequence[dict[int, float]], arm: int) -> float:
+    return fmean(row[arm] for row in values if arm in row)
+
+
+def _value(turns: Sequence[Turn]) -> float | None:
+    """The geometric mean of the values of an arm."""
+    logs = [math.log(turn.value) for turn in turns if turn.value is not None and turn.value > 0]
+    return math.exp(fmean(logs)) if logs else None

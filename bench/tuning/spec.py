@@ -1,0 +1,307 @@
+"""The file of a race: the server, its flags and their values, the load, the objectives, and what is wanted most.
+
+It is read whole, and every problem is named at once. docs/tune.md describes its keys.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.config import RunConfig, values
+from bench.errors import UsageError
+from bench.load_sweep import visits
+from bench.load_sweep.visits import Loads
+from bench.series import files
+from bench.tuning import conditions
+from bench.tuning.arms import Arm, Choices, arms_of, command_words
+from bench.tuning.conditions import Condition, Value
+from promptset.whole_file import read_text
+
+Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
+T = TypeVar("T")
+Resolve = Callable[[Mapping[str, object]], RunConfig]
+"""The configuration of a run, from its settings. Raises UsageError."""
+
+SHORTEST_BUDGET_S = 20.0
+_SET_HERE = {
+    "url": "it is the server's: give server.url if it is not http://127.0.0.1:{port}",
+    "concurrency": "give loads: concurrency=8,32",
+    "rate": "give loads: rate=5,10",
+    "mode": "give loads: concurrency=8,32",
+    "duration": "give visit: 60s",
+    "requests": "give visit: 60s",
+    "warmup": "give warmup: 10s",
+    "slo": "give objectives",
+    "out": "give --out",
+    "until": "give visit: 60s",
+    "wait_for_server": "give server.start_within",
+}
+"""Settings of a run to which a race has its own answer."""
+_OF_A_SEARCH = ("load", "start", "min", "max", "precision", "budget")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerPart(_Part):
+    """How the server is started."""
+
+    command: str
+    url: str = "http://127.0.0.1:{port}"
+    ports: tuple[int, ...] = (0,)
+    together: bool = False
+    ready: str = "answer"
+    start_within: str | float = "10m"
+    stop_within: str | float = "30s"
+    environment: dict[str, str | int | float] = Field(default_factory=dict)
+    clear_cache: str | None = None
+
+
+class SpecFile(_Part):
+    """The file as it is written."""
+
+    server: ServerPart
+    flags: dict[str, list[str | int | float | bool | None]] = Field(default_factory=dict)
+    arms: list[dict[str, str | int | float | bool | None]] = Field(default_factory=list)
+    default: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    vary: Literal["grid", "one"] = "grid"
+    exclude: list[str] = Field(default_factory=list)
+    needs: dict[str, str] = Field(default_factory=dict)
+    gpus: int | str = 1
+    gpu_hour_cost: float | None = Field(default=None, gt=0)
+    goal: Goal = "tokens_per_s"
+    objectives: list[str] = Field(default_factory=list)
+    loads: str = "concurrency=16"
+    search: dict[str, str | int | float] = Field(default_factory=dict)
+    load: dict[str, object] = Field(default_factory=dict)
+    visit: str | float | None = None
+    warmup: str | float | None = None
+    budget: str | float = "60m"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """How the server of an arm is started, known to be ready, and stopped. `environment` may hold secrets. Port 0 is any free
+    one."""
+
+    command: str
+    url: str
+    ports: tuple[int, ...]
+    together: bool
+    ready: str
+    start_within_s: float
+    stop_within_s: float
+    environment: Mapping[str, str]
+    clear_cache: str | None
+
+    @property
+    def usual_port(self) -> int:
+        """The port of a command line that people copy."""
+        return self.ports[0] or 8000
+
+    def url_at(self, port: int) -> str:
+        """Where the server of this port answers."""
+        return self.url.replace("{port}", str(port))
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A race, complete and checked. `default` is arm 0. `visit_s` and `warmup_s` are None if the budget decides."""
+
+    server: ServerSpec
+    arms: tuple[Arm, ...]
+    goal: Goal
+    gpu_hour_cost: float | None
+    objectives: tuple[str, ...]
+    loads: Loads
+    search: Mapping[str, str]
+    load: Mapping[str, object]
+    visit_s: float | None
+    warmup_s: float | None
+    budget_s: float
+    written: Mapping[str, object]
+    """The file, without the values of the environment."""
+
+    @property
+    def sha256(self) -> str:
+        """A digest of what must be the same where a race goes on: all but the budget."""
+        return files.sha256_of({name: value for name, value in self.written.items() if name != "budget"})
+
+
+def read(path: Path) -> object:
+    """The content of a file. Raises UsageError if it cannot be read."""
+    try:
+        return yaml.safe_load(read_text(path))
+    except OSError as e:
+        raise UsageError(f"{path}: {e.strerror}") from e
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
+
+
+def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) -> Spec:
+    """A race from the content of its file, and the budget of the command line. Raises UsageError with every problem."""
+    if not isinstance(content, Mapping):
+        raise UsageError("a race needs a file with keys such as server, flags and loads: see docs/tune.md")
+    try:
+        file = SpecFile.model_validate(dict(content))
+    except ValidationError as e:
+        raise UsageError([_sentence(error["loc"], error["type"], error["msg"]) for error in e.errors()]) from e
+    wrong: list[str] = []
+    server = _server(file, wrong)
+    arms = _arms(file, wrong)
+    budget_s = _seconds("--budget" if budget else "budget", budget or file.budget, wrong)
+    if budget_s is not None and budget_s < SHORTEST_BUDGET_S:
+        wrong.append(f"budget: {budget_s:g} s is no time for a race: give at least {SHORTEST_BUDGET_S:g} s")
+    visit_s, warmup_s = (
+        None if value is None else _seconds(name, value, wrong)
+        for name, value in (("visit", file.visit), ("warmup", file.warmup))
+    )
+    loads = _loads(file, wrong)
+    wrong += _of_goal(file)
+    wrong += [f"load.{name}: {instead}" for name, instead in _SET_HERE.items() if name in file.load]
+    if loads is not None:
+        wrong += _of_runs(file, loads, resolved)
+    if wrong or server is None or arms is None or loads is None or budget_s is None:
+        raise UsageError(wrong)
+    shown = file.model_dump(mode="json")
+    shown["server"]["environment"] = sorted(file.server.environment)
+    return Spec(
+        server, tuple(arms), file.goal, file.gpu_hour_cost, tuple(file.objectives), loads,
+        {name: str(value) for name, value in file.search.items()}, file.load, visit_s, warmup_s, budget_s, shown,
+    )  # fmt: skip
+
+
+def _sentence(loc: Sequence[str | int], kind: str, message: str) -> str:
+    # pydantic names each alternative of a choice: that of the field is enough.
+    place = ".".join(str(part) for part in loc[:3])
+    if kind == "extra_forbidden":
+        return f"{place} is not a key of this file: docs/tune.md lists them"
+    if kind == "missing":
+        return f"{place} is missing"
+    return f"{place}: {message[0].lower()}{message[1:]}"
+
+
+def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
+    part = file.server
+    found = len(wrong)
+    try:
+        words = shlex.split(part.command)
+        if not words:
+            wrong.append("server.command is empty: give the command that starts the server")
+    except ValueError as e:
+        wrong.append(f"server.command: {str(e).lower()}")
+    if "{port}" not in part.command and len(part.ports) > 1:
+        wrong.append("server.command has no {port}, and server.ports has several")
+    flags = [name for name in _names(file) if f"{{{name}}}" not in part.command]
+    if flags and "{flags}" not in part.command:
+        wrong.append(f"server.command has no place for {', '.join(flags)}: write {{flags}}, or {{{flags[0]}}}")
+    known = {"port", "flags", *_names(file)}
+    unknown = [name for name in re.findall(r"\{([\w.-]+)\}", part.command) if name not in known]
+    wrong += [f"server.command: {{{name}}} is not a flag of this file" for name in unknown]
+    if not part.ports or any(not 0 <= port < 65536 for port in part.ports):
+        wrong.append("server.ports: give ports from 1 to 65535, or 0 for a free one")
+    if part.together and len(part.ports) < 2:
+        wrong.append("server.together: servers that run together need two server.ports or more")
+    start_s = _seconds("server.start_within", part.start_within, wrong)
+    stop_s = _seconds("server.stop_within", part.stop_within, wrong)
+    if len(wrong) > found or start_s is None or stop_s is None:
+        return None
+    environment = {name: str(value) for name, value in part.environment.items()}
+    return ServerSpec(
+        part.command, part.url, part.ports, part.together, part.ready, start_s, stop_s, environment, part.clear_cache
+    )
+
+
+def _names(file: SpecFile) -> list[str]:
+    return list(dict.fromkeys([*file.flags, *file.default, *(name for arm in file.arms for name in arm)]))
+
+
+def _arms(file: SpecFile, wrong: list[str]) -> list[Arm] | None:
+    found, names = len(wrong), _names(file)
+    wrong += [f"flags.{name} has no value: give a list of them" for name, given in file.flags.items() if not given]
+    wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
+    if isinstance(file.gpus, str) and file.gpus not in names:
+        wrong.append(f"gpus: {file.gpus!r} is not a flag of this file: give a number, or the flag that says it")
+
+    def condition(place: str, text: str) -> Condition:
+        try:
+            return conditions.parse(text, names)
+        except ValueError as e:
+            wrong.append(f"{place}: {e}")
+            return Condition(())
+
+    exclude = [condition("exclude", text) for text in file.exclude]
+    needs = {name: condition(f"needs.{name}", text) for name, text in file.needs.items()}
+    if len(wrong) > found:
+        return None
+    given: dict[str, Sequence[Value]] = dict(file.flags)
+    choices = Choices(
+        given, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
+    )
+    try:
+        arms = arms_of(choices)
+        command_words(file.server.command, arms[0].flags, 1)
+    except ValueError as e:
+        wrong.append(f"flags: {e}")
+        return None
+    return arms
+
+
+def _loads(file: SpecFile, wrong: list[str]) -> Loads | None:
+    try:
+        return visits.parse(file.loads)
+    except UsageError as e:
+        wrong += [f"loads: {problem.removeprefix('--loads').strip(' :')}" for problem in e.problems]
+        return None
+
+
+def _of_goal(file: SpecFile) -> list[str]:
+    wrong = []
+    if file.goal == "held_load":
+        if not file.objectives:
+            wrong.append("goal: held_load needs objectives, for example objectives: [ttft:p99<500ms]")
+        wrong += [f"search.{name} is not known: it is one of {', '.join(_OF_A_SEARCH)}" for name in file.search
+                  if name not in _OF_A_SEARCH]  # fmt: skip
+    elif file.search:
+        wrong.append(f"search is for goal: held_load; for {file.goal} give loads")
+    if file.goal == "dollars_per_million_tokens" and file.gpu_hour_cost is None:
+        wrong.append("goal: dollars_per_million_tokens needs gpu_hour_cost")
+    return wrong
+
+
+def _of_runs(file: SpecFile, loads: Loads, resolved: Resolve) -> list[str]:
+    """What is wrong with the settings of the runs."""
+    of_load = {name: value for name, value in file.load.items() if name not in _SET_HERE}
+    settings = {
+        "url": "http://127.0.0.1:1",
+        **of_load,
+        **loads.settings(loads.values[0]),
+        "slo": tuple(file.objectives),
+    }
+    try:
+        config = resolved(settings)
+        config.make_probes() if config.check_answers else None
+    except UsageError as e:
+        return [f"load or objectives: {problem}" for problem in e.problems]
+    return []
+
+
+def _seconds(name: str, value: str | float, wrong: list[str]) -> float | None:
+    try:
+        seconds = float(value) if isinstance(value, int | float) else values.seconds(value)
+    except ValueError as e:
+        wrong.append(f"{name}: {e}")
+        return None
+    if not 0 < seconds < float("inf"):
+        wrong.append(f"{name}: give more than 0 s")
+        return None
+    return seconds

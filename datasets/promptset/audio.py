@@ -1,0 +1,95 @@
+"""Audio clips: WAV files of exact length (`length=5s,rate=16000`), and the length of the WAV files that a user has.
+
+A made clip is quiet noise, 16-bit mono PCM. No two are alike, so no cache of a server knows one. Its length depends on seed
+and number alone, its noise on the salt too.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import wave
+from dataclasses import dataclass
+from hashlib import shake_256
+
+from promptset.distributions import Distribution
+from promptset.distributions import parse as parse_distribution
+from promptset.errors import SpecError
+from promptset.rng import stream
+
+NS_PER_S = 1_000_000_000
+LEAST_RATE, MOST_RATE = 4_000, 192_000
+MOST_S = 3_600
+_KEYS = ("length", "rate")
+DEFAULT = "length=5s,rate=16000"
+_SAMPLE_BYTES = 2
+_QUIET = bytes((byte % 16 - 8) & 0xFF for byte in range(256))
+"""The upper bytes of samples: at most a sixteenth of full scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPlan:
+    """How long the clips are, and their samples a second."""
+
+    length: Distribution
+    rate: int
+
+    def clip(self, seed: int, salt: str | None, number: int) -> tuple[bytes, int]:
+        """The WAV file of the request with this number, and its exact length in ns."""
+        drawn_ns = self.length.sample(stream(seed, "audio", number))
+        samples = max(1, round(drawn_ns * self.rate / NS_PER_S))
+        noise = bytearray(shake_256(repr((seed, salt, "audio", number)).encode()).digest(samples * _SAMPLE_BYTES))
+        noise[1::2] = noise[1::2].translate(_QUIET)
+        return wav_file(bytes(noise), self.rate), round(samples * NS_PER_S / self.rate)
+
+
+def wav_file(samples: bytes, rate: int) -> bytes:
+    """A WAV file of 16-bit mono samples."""
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(_SAMPLE_BYTES)
+        file.setframerate(rate)
+        file.writeframes(samples)
+    return out.getvalue()
+
+
+def wav_length_ns(content: bytes) -> int | None:
+    """The length of a WAV file of PCM samples in ns, by the samples that are there. Returns None for other formats."""
+    if content[:4] != b"RIFF":
+        return None
+    source = io.BytesIO(content)
+    try:
+        with wave.open(source) as file:
+            frame, rate, said = file.getsampwidth() * file.getnchannels(), file.getframerate(), file.getnframes()
+            there = (len(content) - source.tell()) // frame  # The file stands at its first sample.
+    except (wave.Error, EOFError, ZeroDivisionError, struct.error):
+        return None
+    # The header of a recording that was cut off promises more than there is.
+    return round(min(said, there) * NS_PER_S / rate) if rate > 0 else None
+
+
+def parse(text: str) -> AudioPlan:
+    """The plan of a text. Raises SpecError with a sentence for each thing that is wrong."""
+    # The commas of a distribution are its own: only our words begin a part.
+    found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
+    given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
+    if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:
+        raise SpecError(f"audio {text!r}: write some of {', '.join(_KEYS)} once each, for example {DEFAULT}")
+    problems = []
+    rate = given.get("rate", "16000")
+    if not rate.isdecimal() or not LEAST_RATE <= int(rate) <= MOST_RATE:
+        problems.append(f"audio, rate: {rate!r} is not a number of samples a second from {LEAST_RATE} to {MOST_RATE}")
+    length = None
+    try:
+        length = parse_distribution(given.get("length", "5s"), "time")
+        if length.share_below(MOST_S * NS_PER_S + 1) < 1 - 1e-6 or length.share_below(NS_PER_S // 100) > 1e-6:
+            problems.append(
+                f"audio, length: {given.get('length')!r} draws lengths outside 10ms to {MOST_S}s: limit it with min and max"
+            )
+    except SpecError as e:
+        problems += [f"audio, length: {problem}" for problem in e.problems]
+    if problems or length is None:
+        raise SpecError(problems)
+    return AudioPlan(length, int(rate))

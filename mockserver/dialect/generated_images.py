@@ -1,0 +1,156 @@
+"""OpenAI's /v1/images/generations: PNGs in one body, or a stream with partial images.
+
+To the engine, each image that the reply sends is a token: the first, partial or not, comes after TTFT, and each next one
+after a TPOT.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.openai_frames import PLANNED_FAILURE
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.png import encoded_png
+from mockserver.dialect.refusals import error_body, refuse
+
+_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
+_USUAL_SIZE = "1024x1024"
+MOST_IMAGES, MOST_PARTIAL, MOST_EDGE = 10, 3, 4096
+_ERROR = orjson.loads(error_body(500, PLANNED_FAILURE))
+
+
+class ImageFrames:
+    """The events and the body of one reply. The last token is the image, which ends the stream."""
+
+    has_role = opens_early = False
+    ignores = frozenset({
+        "role_early", "role_with_token", "role_absent", "usage_twice", "empty", "u2028", "split_utf8",
+    })  # fmt: skip
+    comment: Event | None = None
+
+    def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
+        self._created = identity.created
+        self._id = identity.id
+        self._size: str = params.echo["size"]
+        self._by_url: bool = params.echo["url"]
+        self._images = 1 if params.images is None else params.images
+        self._partial = 0
+
+    def _event(self, kind: str, **fields: object) -> Event:
+        """`kind`: that of its name, `partial_image` or `completed`."""
+        name = f"image_generation.{kind}"
+        row = {
+            "type": name, "b64_json": self._png(), "created_at": self._created, "size": self._size, "quality": "auto",
+            "background": "opaque", "output_format": "png", **fields,
+        }  # fmt: skip
+        return Event(b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps(row)), "i")
+
+    def _png(self) -> str:
+        width, height = self._size.split("x")
+        return encoded_png(int(width), int(height))
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> Sequence[Event]:
+        """Nothing."""
+        return ()
+
+    def around(self, running: bool) -> None:
+        """Each event has a number."""
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A partial image; none for the last token, which is the image."""
+        if piece.last:
+            return []
+        self._partial += 1
+        return [self._event("partial_image", partial_image_index=self._partial - 1)]
+
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> Sequence[Event]:
+        """No event is without an image."""
+        return ()
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> Sequence[Event]:
+        """The image says it."""
+        return ()
+
+    def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
+        """The image, with usage."""
+        return [self._event("completed", **({} if usage is None else {"usage": _usage(usage)}))]
+
+    def failure(self) -> list[Event]:
+        """An event with the error."""
+        return [Event(b"event: error\ndata: %b\n\n" % orjson.dumps({"type": "error", **_ERROR}), "o")]
+
+    def broken(self) -> Event:
+        """An event that breaks off."""
+        return Event(b'event: image_generation.partial_image\ndata: {"type":"image_gener\n\n', "o")
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        """All images, or their addresses."""
+        if self._by_url:
+            data = [{"url": f"https://images.invalid/{self._id}-{number}.png"} for number in range(self._images)]
+        else:
+            data = [{"b64_json": self._png()}] * self._images
+        row: dict[str, Any] = {"created": self._created, "data": data, "size": self._size, "output_format": "png"}
+        if usage is not None:
+            row["usage"] = _usage(usage)
+        return orjson.dumps(row)
+
+    def failure_body(self) -> bytes:
+        return error_body(500, PLANNED_FAILURE)
+
+
+def _usage(usage: UsageCounts) -> dict[str, Any]:
+    given, made = usage.input_tokens, usage.output_tokens
+    details = {"text_tokens": given, "image_tokens": 0}
+    return {
+        "input_tokens": given, "output_tokens": made, "total_tokens": given + made, "input_tokens_details": details,
+    }  # fmt: skip
+
+
+def _number(row: dict[str, Any], name: str, least: int, most: int, usual: int) -> int:
+    value = row.get(name)
+    if value is None:
+        return usual
+    if type(value) is not int or not least <= value <= most:
+        refuse(f"{name} must be a whole number from {least} to {most}.", name)
+    return value
+
+
+def parse(row: dict[str, Any]) -> RequestParams:
+    """A request for images. Raises Refusal (400)."""
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or not prompt:
+        refuse("prompt must be a text.", "prompt")
+    stream = row.get("stream") is True
+    n = _number(row, "n", 1, MOST_IMAGES, 1)
+    partial = _number(row, "partial_images", 0, MOST_PARTIAL, 0)
+    if stream and n > 1:
+        refuse("A stream has one image: leave n out.", "n")
+    size = row.get("size")
+    size = _USUAL_SIZE if size in (None, "auto") else size
+    found = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if found is None or max(int(found[1]), int(found[2])) > MOST_EDGE:
+        refuse(f"size must be auto or WIDTHxHEIGHT, at most {MOST_EDGE} each.", "size")
+    if row.get("output_format", "png") != "png":
+        refuse("This mock makes PNG alone: leave output_format out.", "output_format")
+    if row.get("response_format", "b64_json") not in ("b64_json", "url"):
+        refuse("response_format must be b64_json or url.", "response_format")
+    return RequestParams(
+        stream=stream,
+        include_usage=True,
+        continuous_usage=False,
+        asked_tokens=partial + 1 if stream else n,
+        prompt=prompt,
+        images=n,
+        echo={"size": size, "url": row.get("response_format") == "url"},
+    )
+
+
+GENERATED_IMAGES = Endpoint(
+    path="/v1/images/generations", id_prefix="img-", parse=parse, frames=ImageFrames, is_chat=False
+)

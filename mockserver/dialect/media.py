@@ -1,0 +1,94 @@
+"""Images, audio and video in a conversation: they are checked, as far as a reply depends on it, and cost tokens."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mockserver.dialect.refusals import refuse
+
+_KINDS = {
+    "image_url": "images", "input_image": "images", "image": "images", "input_audio": "audio", "audio_url": "audio",
+    "video_url": "videos",
+}  # fmt: skip
+_FORMATS = {"wav": (b"RIFF",), "mp3": (b"ID3", b"\xff")}
+"""Formats of `input_audio`, and how their files begin."""
+_LOOKED_AT = 8
+"""Characters of Base64 that hold this beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaCosts:
+    """The input tokens of an image, an audio clip and a video."""
+
+    images: int
+    audio: int
+    videos: int
+
+    def of(self, messages: list[dict[str, Any]]) -> int:
+        """The tokens of everything in messages that is no text."""
+        return sum(getattr(self, kind) for kind, _ in _media_in(messages))
+
+
+def without_media(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with their text alone."""
+    kept: list[dict[str, Any]] = []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            parts = [part for part in content if _kind_of(part) is None]
+            message = message if len(parts) == len(content) else {**message, "content": parts if parts else ""}
+        kept.append(message)
+    return kept
+
+
+def check_media(messages: list[dict[str, Any]]) -> None:
+    """Raises Refusal (400) for an audio clip or a video that no server could read. Images pass as they are."""
+    for kind, part in _media_in(messages):
+        if part["type"] == "input_audio":
+            _check_audio(part.get("input_audio"))
+        elif kind != "images":
+            _check_url(part["type"], part.get(part["type"]))
+
+
+def _media_in(messages: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for message in messages:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if (kind := _kind_of(part)) is not None:
+                yield kind, part
+
+
+def _kind_of(part: object) -> str | None:
+    return _KINDS.get(str(part.get("type"))) if isinstance(part, dict) else None
+
+
+def _check_audio(given: object) -> None:
+    given = given if isinstance(given, dict) else {}
+    begins = _FORMATS.get(str(given.get("format")))
+    if begins is None:
+        refuse("input_audio.format must be wav or mp3.", "messages")
+    data = given.get("data")
+    if not isinstance(data, str) or not _decoded(data).startswith(begins):
+        refuse(f"input_audio.data must be the Base64 of a {given['format']} file.", "messages")
+
+
+def _check_url(name: str, given: object) -> None:
+    url = given.get("url") if isinstance(given, dict) else None
+    if not isinstance(url, str) or not url.startswith(("http://", "https://", "data:")):
+        refuse(f"{name}.url must be an address, or data: with the file in it.", "messages")
+    kind, head, data = name.removesuffix("_url"), *url.partition(",")[::2]
+    if head.startswith("data:") and not (
+        head.startswith(f"data:{kind}/") and head.endswith(";base64") and _decoded(data)
+    ):
+        refuse(f"{name}.url must have the form data:{kind}/...;base64,... with a file in it.", "messages")
+
+
+def _decoded(data: str) -> bytes:
+    """The first bytes of Base64; empty if it is none."""
+    try:
+        return binascii.a2b_base64(data[:_LOOKED_AT], strict_mode=True)
+    except (binascii.Error, ValueError):
+        return b""

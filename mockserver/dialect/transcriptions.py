@@ -1,0 +1,144 @@
+"""/v1/audio/transcriptions, as OpenAI serves it: a form with a WAV file in, its text out, whole or as events.
+
+The text has nothing to do with the sound. The tokens of the prompt are those of the sound, one for 40 ms. A stream ends with
+an event that has the whole text and the usage; there is no `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+from mockserver.dialect.endpoint import Endpoint
+from mockserver.dialect.forms import parse_form
+from mockserver.dialect.frames import Event, FinishReason, Piece, ReplyIdentity, SaidChoice, UsageCounts
+from mockserver.dialect.openai_frames import PLANNED_FAILURE
+from mockserver.dialect.params import RequestParams
+from mockserver.dialect.refusals import error_body, refuse
+
+_TOKEN_MS = 40
+_IDS = 1_000
+"""Different tokens of a sound."""
+_NS_PER_S = 1_000_000_000
+_NOT_HERE = frozenset({"role_early", "role_with_token", "role_absent", "usage_twice"})
+
+
+def _event(**fields: Any) -> bytes:  # noqa: ANN401 - what JSON holds
+    return b"data: " + orjson.dumps(fields) + b"\n\n"
+
+
+class TranscriptFrames:
+    """The events of one reply."""
+
+    has_role = opens_early = False
+    ignores = _NOT_HERE
+    comment: Event | None = None
+
+    def __init__(self, identity: ReplyIdentity, params: RequestParams) -> None:
+        del identity, params
+        self._texts: list[str] = []
+
+    def opening(self, choice: int, usage: UsageCounts | None) -> list[Event]:
+        """Nothing."""
+        return []
+
+    def around(self, running: bool) -> None:
+        """The last event repeats the text, so every token is a piece."""
+
+    def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A piece of text."""
+        self._texts.append(piece.text)
+        return [Event(_event(type="transcript.text.delta", delta=piece.text), "c" if piece.text else "o")]
+
+    def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
+        """A piece without text."""
+        return [Event(_event(type="transcript.text.delta", delta=""), "o")]
+
+    def finish(self, choice: int, end: FinishReason, usage: UsageCounts | None) -> list[Event]:
+        """No event says why it ended."""
+        return []
+
+    def closing(self, ends: Sequence[FinishReason], usage: UsageCounts | None) -> list[Event]:
+        """The whole text with the usage."""
+        said: dict[str, Any] = {"type": "transcript.text.done", "text": "".join(self._texts), **_usage(usage)}
+        return [Event(_event(**said), "o" if usage is None else "u")]
+
+    def failure(self) -> list[Event]:
+        """An event with the error."""
+        error = {"message": PLANNED_FAILURE, "type": "server_error", "code": None, "param": None}
+        return [Event(_event(type="error", error=error), "o")]
+
+    def broken(self) -> Event:
+        """An event that breaks off."""
+        return Event(b'data: {"type":"transcript.text.delta","del\n\n', "o")
+
+    def whole(self, choices: Sequence[SaidChoice], usage: UsageCounts | None) -> bytes:
+        """The text and the usage."""
+        (choice,) = choices
+        return orjson.dumps({"text": choice.text_of("text"), **_usage(usage)})
+
+    def failure_body(self) -> bytes:
+        return error_body(500, PLANNED_FAILURE)
+
+
+def _usage(usage: UsageCounts | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    given, made = usage.input_tokens, usage.output_tokens
+    details = {"audio_tokens": given, "text_tokens": 0}
+    counts = {
+        "input_tokens": given,
+        "output_tokens": made,
+        "total_tokens": given + made,
+        "input_token_details": details,
+    }
+    return {"usage": {"type": "tokens", **counts}}
+
+
+def _decode(request: Request, body: bytes) -> dict[str, Any]:
+    """The fields of a form, with the file as `file`. Raises Refusal (400)."""
+    form = parse_form(request.headers.get("content-type", ""), body)
+    return {**form.fields, "file": form.file}
+
+
+def _parse(row: dict[str, Any]) -> RequestParams:
+    """Raises Refusal (400)."""
+    if row.get("file") is None:
+        refuse("file is required.", "file")
+    if row.get("response_format", "json") not in ("json", "verbose_json"):
+        refuse("response_format must be json or verbose_json.", "response_format")
+    samples, second = _pcm(row["file"])
+    step = max(1, second * _TOKEN_MS // 1000)
+    return RequestParams(
+        stream=row.get("stream") == "true",
+        include_usage=True,
+        continuous_usage=False,
+        asked_tokens=None,
+        prompt=[zlib.crc32(samples[at : at + step]) % _IDS for at in range(0, len(samples), step)],
+        audio_ns=round(len(samples) * _NS_PER_S / second),
+    )
+
+
+def _pcm(content: bytes) -> tuple[bytes, int]:
+    """The samples of a WAV file, and their bytes a second. Raises Refusal (400)."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            return file.readframes(file.getnframes()), file.getframerate() * file.getsampwidth() * file.getnchannels()
+    except (wave.Error, EOFError) as e:
+        refuse(f"file must be a WAV file of PCM: {e}", "file")
+
+
+TRANSCRIPTIONS = Endpoint(
+    path="/v1/audio/transcriptions",
+    id_prefix="trsc-",
+    parse=_parse,
+    frames=TranscriptFrames,
+    is_chat=False,
+    decode=_decode,
+)

@@ -1,0 +1,1 @@
+"""Steps of a continuous-batching server: how they vary around their cost."""

@@ -1,0 +1,174 @@
+"""Takes a picture of every page of the console with tasks of every kind and state, in each language, theme and width, for
+somebody to look at. Names what is wider than its window, what a script complains of, and with --axe FILE what axe-core finds
+(`npm pack axe-core` has axe.min.js).
+
+It sends a few small loads to mocks, one after the other: about five minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+from bench_console import chromium
+from playwright.sync_api import Browser, Page
+
+from bench.console.language import LANGUAGES
+from tests.support.console_process import TOKEN, console_of, until
+from tests.support.made_tasks import made_run
+from tests.support.mock_process import mock_process
+
+WIDTHS = (1440, 1024, 420)
+THEMES = ("light", "dark")
+SMALL = {"requests": 60, "concurrency": 4, "input_tokens": 16, "output_tokens": 8}
+LONG = {
+    "duration": "30m",
+    "concurrency": 4,
+    "input_tokens": 16,
+    "output_tokens": 8,
+    "slo": ["ttft:p99<1ms", "error_rate<1%"],
+}
+OVER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "valid": ("run", {"requests": 2000, "concurrency": 8, "input_tokens": 16, "output_tokens": 4}),
+    "missed": ("run", {**SMALL, "slo": ["ttft:p99<1ms"]}),
+    "embeddings": ("run", {"endpoint": "embeddings", "requests": 60, "concurrency": 4, "input_tokens": 16}),
+    "sweep": ("sweep", {"loads": "concurrency=1,2,4", "duration": "3s", "warmup": "0", "output_tokens": 8}),
+    "search": ("search", {"slo": ["ttft:p99<200ms"], "max": "20", "budget": "30s", "output_tokens": 8}),
+    "quality": ("quality", {"share": "20%", "alone": "2", "requests": 100, "concurrency": 4, "output_tokens": 8}),
+    "calibration": ("calibrate", SMALL),
+}
+"""Tasks that end by themselves, each with its kind and its settings."""
+PAGES = {
+    "list": "/", "filtered": "/?search=nothing", "new": "/new", "new-rate": "/new?template=rate",
+    "new-search": "/new?kind=search",
+    "new-sweep": "/new?kind=sweep", "new-quality": "/new?kind=quality", "new-calibration": "/new?kind=calibrate",
+    "new-sessions": "/new?template=sessions", "targets": "/targets", "data": "/data", "api": "/api", "no-page": "/nothing",
+}  # fmt: skip
+
+
+def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[str, str]:
+    """A task of each kind and state; those that go on are the last."""
+    made = {}
+    for title, (kind, settings) in OVER.items():
+        url = {} if kind == "calibrate" else {"url": mock}
+        made[title] = _task(client, title, {**url, **settings}, kind=kind)
+        until(client, made[title], lambda found: found["state"] in ("ended", "could not start"))
+    made["failed"] = _task(client, "failed", {"url": failing, **SMALL, "max_errors": "10%"})
+    until(client, made["failed"], lambda found: found["state"] in ("ended", "stopped", "could not start"))
+    made["could-not-start"] = _task(client, "could not start", {"url": "http://127.0.0.1:9", **SMALL})
+    until(client, made["could-not-start"], lambda found: found["state"] == "could not start")
+    made["stopped"] = _task(client, "stopped", {"url": mock, **LONG})
+    until(client, made["stopped"], lambda found: found["state"] == "running")
+    client.post(f"/tasks/{made['stopped']}/stop")
+    until(client, made["stopped"], lambda found: found["state"] == "stopped")
+    made["killed"] = made_run(runs, "20261125T150000-killed", state="running").name
+    made["invalid"] = made_run(runs, "20261125T150001-invalid", held=False).name
+    summary = runs / made["invalid"] / "summary.json"
+    summary.write_bytes(summary.read_bytes().replace(b'"status":"VALID"', b'"status":"INVALID"'))
+    made["not-started"] = _task(client, "not started", {"url": mock, **SMALL}, start=False)
+    made["needs-secrets"] = _task(client, "needs a key", {"url": mock, **SMALL}, start=False, api_key="k")
+    client.patch(f"/tasks/{made['valid']}", json={"label": "nightly", "baseline": True, "note": "A note"})
+    made["running"] = _task(client, "running", {"url": mock, **LONG})
+    made["queued"] = _task(client, "queued", {"url": mock, **SMALL})
+    made["later"] = _task(client, "later", {"url": mock, **SMALL}, start_at="2999-01-01T00:00")
+    until(client, made["running"], lambda found: found["state"] == "running")
+    return made
+
+
+def _task(client: httpx.Client, title: str, settings: Mapping[str, Any], **more: Any) -> str:
+    reply = client.post("/tasks", json={"title": title, "settings": dict(settings), **more})
+    assert reply.status_code == 201, reply.text
+    return str(reply.json()["id"])
+
+
+def let_in(browser: Browser, base: str, language: str, theme: str, complaints: list[str]) -> Page:
+    """A page of a context of its own, let in by the token."""
+    context = browser.new_context(locale=language, color_scheme="dark" if theme == "dark" else "light")
+    page = context.new_page()
+    page.set_default_timeout(180_000)  # A comparison is made when its page is asked for.
+    page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
+    page.goto(f"{base}/targets?token={TOKEN}")
+    page.wait_for_url(f"{base}/targets")
+    return page
+
+
+def refused(page: Page, base: str) -> None:
+    """The form as it comes back with problems, with everything open."""
+    page.goto(f"{base}/new")
+    page.locator("#more summary").click()
+    page.locator("[name=concurrency]").fill("many")
+    page.locator("[name=duration]").fill("soon")
+    page.locator("[name=timeout]").fill("-1")
+    page.locator("button[name=action][value=start]").click()
+    page.locator(".field.bad").first.wait_for()
+
+
+def found_by_axe(page: Page, axe: str) -> Iterator[str]:
+    """What axe-core finds on a page; the report in its frame is a page of its own."""
+    page.evaluate(axe)
+    for rule in page.evaluate("axe.run(document, {iframes: false}).then((found) => found.violations)"):
+        for node in rule["nodes"]:
+            yield f"{rule['id']}: {node['html'][:160]} ({node.get('failureSummary', '').splitlines()[-1].strip()})"
+
+
+def walk(given: argparse.Namespace, base: str, tasks: Mapping[str, str], browser: Browser) -> list[str]:
+    """Take the pictures. Returns what is wrong."""
+    wrong: list[str] = []
+    compared = f"/compare?task={tasks['valid']}&task={tasks['missed']}"
+    paths = {**PAGES, **{f"task-{name}": f"/tasks/{task}" for name, task in tasks.items()}, "compare": compared}
+    paths["compare-one"] = f"/compare?task={tasks['valid']}"
+    axe = given.axe.read_text(encoding="utf-8") if given.axe else ""
+    for language in given.languages:
+        for theme in THEMES:
+            page = let_in(browser, base, language, theme, wrong)
+            for name, path in [*paths.items(), ("refused", "")]:
+                if given.only and not any(word in name for word in given.only):
+                    continue
+                page.goto(base + path) if path else refused(page, base)
+                for width in WIDTHS:
+                    page.set_viewport_size({"width": width, "height": 900})
+                    page.wait_for_timeout(given.wait_ms)
+                    if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+                        wrong.append(f"{name} in {language}, {width} px: {wide} px wide")
+                    page.screenshot(path=given.out / f"{name}-{language}-{theme}-{width}.png", full_page=True)
+                    found = found_by_axe(page, axe) if axe and width != 1024 else ()
+                    wrong += [f"{name} in {language}, {theme}, {width} px: {one}" for one in found]
+            page.context.close()
+    return wrong
+
+
+def main() -> None:
+    """Make the tasks, take the pictures, and say what is wrong."""
+    parser = argparse.ArgumentParser(prog="scripts/console-pages", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="the folder for the pictures")
+    parser.add_argument("--axe", type=Path, help="axe.min.js of axe-core")
+    parser.add_argument("--only", nargs="*", help="pages with one of these words in their name")
+    parser.add_argument("--languages", nargs="*", default=list(LANGUAGES), help="default: all")
+    parser.add_argument("--wait-ms", type=int, default=400, help="before each picture (default: 400)")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
+        failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
+        client, _ = stack.enter_context(console_of(runs))
+        base = str(client.base_url).rstrip("/").removesuffix("/api")
+        client.post(
+            "/targets", json={"name": "staging", "url": "http://127.0.0.1:9/v1", "key_variable": "OPENAI_API_KEY"}
+        )
+        client.post("/files?name=prompts.jsonl", content=b'{"prompt": "Hello"}\n{"prompt": "What is a token?"}\n')
+        tasks = tasks_of(client, runs, mock.url, failing.url)
+        wrong = walk(given, base, tasks, stack.enter_context(chromium()))
+        client.post(f"/tasks/{tasks['running']}/stop")
+        client.post(f"/tasks/{tasks['running']}/stop")
+    print("\n".join(dict.fromkeys(wrong)) or "nothing is wrong that a program sees")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Prints how far a fitted mock is from servers at loads that the fit has not seen, in virtual time.
+
+Each server has coefficients of its own, and steps that vary in one of the ways of tests/support/step_families.py. It is
+fitted from loads of 1, 4 and 16 users and one rate. Then the mock's engine and the server get the same two other loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.support.step_families import FAMILIES
+from tests.support.unseen_loads import WITHIN, cases, compared
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--servers", type=int, default=50)
+    parser.add_argument("--family", choices=FAMILIES, action="append")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each load that is fitted")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fit-unseen-") as folder:
+        return shown(given, Path(folder))
+
+
+def shown(given: argparse.Namespace, folder: Path) -> int:
+    """A line for each server and load. Returns 1 if a number misses."""
+    missed = total = 0
+    print(f"{'server':<24}{'load':<10}" + "".join(f"{name:>10}" for name in WITHIN))
+    for case in cases(given.servers, given.seconds):
+        if given.family and case.family not in given.family:
+            continue
+        for load, off in compared(case, folder).items():
+            cells = [f"{off[name]:+.1%}{'*' if abs(off[name]) > within else ' '}" for name, within in WITHIN.items()]
+            missed += sum("*" in cell for cell in cells)
+            total += len(cells)
+            print(f"{case.seed:>3} {case.family:<20}{load:<10}" + "".join(f"{cell:>10}" for cell in cells), flush=True)
+    print(
+        f"{missed} of {total} numbers miss what is wanted (*): " + ", ".join(f"{n} {w:.0%}" for n, w in WITHIN.items())
+    )
+    return min(1, missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

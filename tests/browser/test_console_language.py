@@ -1,0 +1,61 @@
+"""The console in another language: what is typed stays when it changes, and the charts of a live page have its words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.console_walk import opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_reader_of_chinese_types_changes_the_language_and_watches(browser: Browser, url: str) -> None:
+    page, complaints = opened(browser, url, locale="zh-CN")
+    page.get_by_role("heading", name="还没有测试").wait_for()
+    page.get_by_role("link", name="新建任务").click()
+    page.wait_for_url(re.compile("/new$"))
+    page.locator("#more summary").click()
+    page.locator("[name=mode][value=rate]").check(force=True)
+    for name, text in (
+        ("rate", "7"),
+        ("title", "夜间"),
+        ("seed", "3"),
+        ("api_key", "secret-key"),
+        ("headers", "X-A: b"),
+    ):
+        page.locator(f"[name={name}]").fill(text)
+    page.locator("#language").click()
+    page.get_by_role("heading", name="New task").wait_for()
+    assert page.url.endswith("/new")
+    assert page.locator("html").get_attribute("lang") == "en"
+    typed = {
+        name: page.locator(f"[name={name}]").input_value() for name in ("rate", "title", "seed", "api_key", "headers")
+    }
+    # Secrets are written down nowhere: their fields ask again.
+    assert typed == {"rate": "7", "title": "夜间", "seed": "3", "api_key": "", "headers": ""}
+    assert page.locator("[name=api_key]").get_attribute("placeholder") == "Type it again."
+    assert page.locator("[name=mode][value=rate]").is_checked()
+    assert page.locator("#more").get_attribute("open") is not None
+    assert page.evaluate("sessionStorage.length") == 0
+    # Another page has nothing to be filled in, and the way back is one click.
+    page.locator("#language").click()
+    page.get_by_role("heading", name="新建任务").wait_for()
+    page.goto(page.url.removesuffix("new"))
+    page.locator(".template").filter(has_text="固定并发").get_by_role("button", name="启动").click()
+    page.locator("#n-done", has_text=re.compile(r"[1-9]")).wait_for()
+    assert page.locator("#chart-ttft h3").inner_text() == "TTFT 随时间变化"
+    assert page.locator("#badge .state").inner_text() in ("预热中", "运行中")
+    page.locator("#chart-requests_per_s .panels").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#chart-requests_per_s .tip em").all_inner_texts() == ["已发送"]
+    assert "到目前为止的全部数据" in page.locator("#period output").inner_text()
+    page.get_by_role("button", name="停止").click()
+    page.locator("iframe.report").wait_for()
+    assert complaints == []
+    page.close()

@@ -1,0 +1,63 @@
+"""A profile whose costs are known, and simulators in this process, for plans without processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+from bench.capacity_plan.fitted import FittedServer, drawn, read_profile
+from bench.capacity_plan.simulators import Simulated, Simulators
+from bench.capacity_plan.stretches import Stretches
+from bench.capacity_plan.traffic import Hour, Schedule
+from bench.metrics.objectives import parse
+from bench.results.profile import Profile
+from mockserver.simulate import Job, simulate
+from promptset.distributions import parse as distribution
+
+MADE = Path(__file__).parent / "made_profile.json"
+HOURS = (Hour(0, 21_600, 5.0), Hour(21_600, 28_800, 30.0), Hour(50_400, 14_400, 42.0), Hour(64_800, 21_600, 12.0))
+
+
+class InProcess:
+    """Answers jobs as the processes do, and counts them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[dict[str, Any]] = []
+
+    def answers(self, jobs: Sequence[dict[str, Any]]) -> list[Simulated]:
+        self.jobs += jobs
+        return [Simulated(**asdict(simulate(Job(**orjson.loads(orjson.dumps(job)))))) for job in jobs]
+
+
+def profile(folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64) -> Profile:
+    """A server of which 10 requests a second take about half: 20 tokens a reply, steps of 20 ms."""
+    row = orjson.loads(MADE.read_bytes())
+    row["step_cost"] = {"b0": 12_000, "b1": 10, "b2": 900, "b3": 0, "a0": 2_000, "a1": 0, "w0": 0, "kv_blocks": 9_000}
+    row["step_cost"] |= {} if seqs is None else {"max_num_seqs": seqs}
+    row["coefficients"] = {
+        name: {"value": value, "low": value, "high": value, "told": True, "unit": "us"}
+        for name, value in row["step_cost"].items()
+        if name[1].isdigit()
+    }
+    row["limits"]["max_num_seqs"] = {"value": seqs, "at_least": seen, "source": "given" if seqs else "unknown"}
+    row["limits"]["kv_blocks"] = {"value": 9_000, "at_least": 100, "source": "given"}
+    row["fit"] |= {"mean_error": mean_error, "left_out": 0.0}
+    row["provenance"]["runs"][0] |= {"most_in_flight": seen}
+    row |= {"decode": [], "warnings": [], "unknown": []}
+    file = folder / "profile.json"
+    file.write_bytes(orjson.dumps(row))
+    return read_profile(file)
+
+
+def stretches(
+    folder: Path, *slo: str, draws: int = 1, hours: Sequence[Hour] = HOURS, router: str = "round_robin", **of: Any
+) -> tuple[Stretches, InProcess]:
+    """Stretches of that server, and who answers them."""
+    server: FittedServer = drawn(profile(folder, **of), draws, folder)
+    traffic = Schedule(tuple(hours), distribution("uniform:20..60", "tokens"), distribution("uniform:10..30", "tokens"))
+    simulators = InProcess()
+    return Stretches(cast("Simulators", simulators), server, traffic, parse(slo), router), simulators

@@ -1,0 +1,154 @@
+"""Races in virtual time over arms whose truth is known: what `bench.tuning.race` reaches.
+
+A turn shows what a run or a search over the batching model shows. A pool of turns of each kind is made once, each with fresh
+lengths and arrivals, and races draw from it. On top comes what a model in virtual time lacks: a restart that makes a server
+faster or slower (`RESTART`), and a machine that drifts (`DRIFT`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from bench.load_search.conclusion import conclude
+from bench.load_search.decisions import Settings as Search
+from bench.tuning.race import Ending, Place, Race, Settings, Step, Turn
+from tests.support.batching_model import S2, S3, Server, closed_loop
+from tests.support.search_model import run_search, ttft
+from tests.support.statistics_claims import FAST
+
+SETTLE_S, MEASURE_S, RESTART_S = 10.0, 60.0, 20.0
+RESTART = 0.01
+"""The standard deviation of a server's speed over restarts, relative."""
+DRIFT = 0.003
+"""By so much the machine gets slower with each turn, up to `MOST_DRIFT`."""
+MOST_DRIFT = 0.1
+POOL = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Arms with their true values, and for each the values that turns show. `turn_s`: how long a turn takes."""
+
+    truth: tuple[float, ...]
+    shown: tuple[tuple[float, ...], ...]
+    turn_s: float
+
+    @property
+    def best(self) -> float:
+        return max(self.truth)
+
+    def alike(self, arms: int) -> Arms:
+        """So many arms that are all the best of these."""
+        best = self.truth.index(self.best)
+        return Arms((self.best,) * arms, (self.shown[best],) * arms, self.turn_s)
+
+
+@lru_cache
+def throughput(name: str) -> Arms:
+    """Tokens per second of a closed loop, over arms that differ in a flag."""
+    servers = _SERVERS[name]
+    shown = tuple(tokens_per_s(server, users, seed) for seed, (server, users) in enumerate(servers))
+    # The mean of the pool is the rate over forty minutes.
+    truth = tuple(float(np.mean(values)) for values in shown)
+    return Arms(truth, shown, RESTART_S + SETTLE_S + MEASURE_S)
+
+
+def _limited(server: Server, seqs: int, tokens: int) -> Server:
+    return replace(server, cost=replace(server.cost, max_num_seqs=seqs, max_num_batched_tokens=tokens))
+
+
+_SERVERS: dict[str, list[tuple[Server, int]]] = {
+    "8 values of max-num-seqs": [(_limited(S3, seqs, 2048), 64) for seqs in (4, 8, 12, 16, 24, 32, 48, 64)],
+    "12 of max-num-seqs and max-num-batched-tokens": [
+        (_limited(S2, seqs, tokens), 96) for seqs in (16, 32, 64, 96) for tokens in (512, 2048, 8192)
+    ],
+}
+
+
+def tokens_per_s(server: Server, users: int, seed: int, visits: int = POOL) -> tuple[float, ...]:
+    """What so many runs of a minute show."""
+    end_s = SETTLE_S + MEASURE_S
+    values = []
+    for visit in range(visits):
+        served = closed_loop(server, users, end_s, np.random.default_rng([seed, visit]), ramp_s=SETTLE_S / 2)
+        values.append(float(served.tokens_per_s(SETTLE_S, end_s).mean()))
+    return tuple(values)
+
+
+HELD_TRUTH, SEARCH_S = 247.7, 180.0
+
+
+@lru_cache
+def held_load(arms: int = 8, apart: float = 0.06) -> Arms:
+    """Loads that searches of three minutes find. The arms' capacities are `apart`, the best is that of the model; each shows
+    its own capacity with the error of a search."""
+    limit = ttft("p99", 60, 0.01)
+    settings = Search("rate", (limit.goal,), start=200.0, precision=0.02, budget_s=SEARCH_S)
+    found = [conclude(run_search(FAST, (limit,), settings, seed).search).known for seed in range(POOL)]
+    errors = [known.estimate / HELD_TRUTH for known in found if known is not None]
+    # What searches are off by on average, they are off by for every arm.
+    usual = math.exp(float(np.mean(np.log(errors))))
+    truth = tuple(HELD_TRUTH / (1 + apart) ** arm for arm in range(arms))
+    shown = tuple(tuple(value * error for error in errors) for value in truth)
+    return Arms(tuple(value * usual for value in truth), shown, RESTART_S + SEARCH_S)
+
+
+@dataclass(slots=True)
+class Reached:
+    """What races said."""
+
+    races: int = 0
+    right: int = 0
+    """Races whose best is the best, or within 3% of it."""
+    kept: int = 0
+    """Races in which the truly best arm did not leave as worse."""
+    alike: int = 0
+    """Races that told no arm apart."""
+    decided: int = 0
+    gain_holds: int = 0
+    gains: int = 0
+    seconds: float = 0.0
+    even_seconds: float = 0.0
+    """What it takes to give every arm as many turns as the finalists had."""
+
+
+def run_race(arms: Arms, settings: Settings, seed: int, visits: int = 1) -> tuple[Race, Ending]:
+    """One race. `visits`: turns are the mean of so many."""
+    rng = np.random.default_rng([seed, 11])
+    race = Race(settings)
+    while isinstance(step := race.next(), Step):
+        slower = min(DRIFT * len(race.turns), MOST_DRIFT)
+        value = float(np.mean(rng.choice(arms.shown[step.arm], visits)))
+        value *= math.exp(float(rng.normal(0.0, RESTART))) * (1 - slower)
+        race.add(Turn(step.arm, step.round, value, arms.turn_s))
+    return race, step
+
+
+def try_races(arms: Arms, seeds: Sequence[int], *, budget_s: float = 1e9, default: int | None = None) -> Reached:
+    """Races of these arms. The default arm, over which the gain is, is the last one if not said."""
+    number = len(arms.truth)
+    base = Settings(number, default=number - 1 if default is None else default, budget_s=budget_s, turn_s=arms.turn_s)
+    seen = Reached()
+    for seed in seeds:
+        race, ending = run_race(arms, base, seed)
+        answer = race.answer()
+        assert answer.best is not None
+        rounds = max(turn.round for turn in race.turns)
+        seen.races += 1
+        seen.right += arms.truth[answer.best] >= arms.best / 1.03
+        worse = [standing.arm for standing in answer.standings if standing.place is Place.WORSE]
+        seen.kept += all(arms.truth[arm] < arms.best for arm in worse)
+        seen.alike += not worse
+        seen.decided += ending is Ending.DECIDED
+        seen.seconds += race.seconds
+        seen.even_seconds += rounds * number * arms.turn_s
+        if answer.gain is not None:
+            true = arms.truth[answer.best] / arms.truth[base.default] - 1
+            seen.gains += 1
+            seen.gain_holds += answer.gain.low <= true <= answer.gain.high
+    return seen

@@ -1,0 +1,110 @@
+"""Servers with steps of many shapes, fitted, and how far the mock is from them at loads that the fit has not seen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+
+from bench.fit.batching import fit_batching
+from bench.fit.profile import batching_profile
+from bench.fit.streams import Stream
+from bench.results.base import to_plain
+from bench.results.profile import Profile
+from bench.rng import stream
+from mockserver.simulate import Job, simulate
+from tests.support.made_runs_of_fit import made_runs
+from tests.support.step_families import FAMILIES
+from tests.support.step_server import StepServer, closed_loop
+
+WITHIN = {"TTFT p50": 0.10, "TTFT p99": 0.20, "TPOT p50": 0.10, "TPOT p99": 0.20, "tokens/s": 0.05}
+USERS, RATE_SHARE = 8, 0.6
+
+
+@dataclass(frozen=True)
+class Case:
+    """A server, how long its runs are, and how long the loads are that compare it with the mock."""
+
+    family: str
+    server: StepServer
+    seed: int
+    fit_s: float = 60.0
+    compare_s: float = 300.0
+
+
+def cases(servers: int, fit_s: float = 60.0) -> Iterator[Case]:
+    """Servers of all families in turn."""
+    names = [*FAMILIES]
+    for seed in range(servers):
+        chance = random.Random(seed)
+        name = names[seed % len(names)]
+        b0 = chance.uniform(3_000, 20_000)
+        server = StepServer(
+            b0=b0, b1=chance.uniform(0.001, 0.004) * b0, b2=chance.uniform(0.005, 0.05) * b0, b3=0.0,
+            a0=chance.uniform(1_000, 8_000), w0=chance.choice((0.0, 0.4 * b0)), jitter_us=chance.uniform(10, 80),
+            varied=FAMILIES[name],
+        )  # fmt: skip
+        yield Case(name, server, seed, fit_s)
+
+
+def numbers(rows: Iterable[tuple[float, float, float, int]]) -> dict[str, float]:
+    """What a load saw, without its first tenth: ms, and tokens a second. A row: sent, first and last token (us), tokens."""
+    sent_us, first_us, last_us, tokens = np.array([*rows], dtype=np.float64).T
+    begin, end = 0.1 * sent_us.max(), sent_us.max()
+    late = sent_us >= begin
+    several = late & (tokens > 1)
+    values = {
+        "TTFT": (first_us - sent_us)[late] / 1e3,
+        "TPOT": ((last_us - first_us)[several] / (tokens[several] - 1)) / 1e3,
+    }
+    found = {f"{name} p{p}": float(np.quantile(of, p / 100)) for name, of in values.items() for p in (50, 99)}
+    done = (last_us >= begin) & (last_us < end)
+    return found | {"tokens/s": float(tokens[done].sum()) / (end - begin) * 1e6}
+
+
+def profile_of(case: Case, runs: Sequence[Sequence[Stream]]) -> Profile:
+    """What a fit finds from runs of the server."""
+    fit = fit_batching(runs, stream(case.seed, "fit"))
+    return batching_profile(fit, made_runs(runs), date="2026-11-29", trueload=None, server=None)
+
+
+def replayed(profile: Path, streams: Sequence[Stream], users: int | None, seed: int) -> dict[str, float]:
+    """What the mock's engine gives for the same requests."""
+    tokens = [one.generated for one in streams]
+    outcome = simulate(
+        Job(
+            settings={"profile": str(profile), "seed": seed},
+            users=users,
+            at_us=[one.sent_us for one in streams],
+            input_tokens=[one.prompt_tokens for one in streams],
+            output_tokens=tokens,
+        )
+    )
+    rows = zip(outcome.sent_us, outcome.first_us, outcome.last_us, tokens, strict=True)
+    return numbers(
+        (sent, first, last, n) for sent, first, last, n in rows if not (sent is None or first is None or last is None)
+    )
+
+
+def compared(case: Case, folder: Path) -> dict[str, dict[str, float]]:
+    """By load and number how far the fitted mock is off, as a share."""
+    server, seed = case.server, case.seed
+    runs = [closed_loop(server, users, case.fit_s, seed=seed * 10 + users) for users in (1, 4, 16)]
+    most = len(runs[2]) / case.fit_s
+    runs.append(closed_loop(server, 1, case.fit_s, rate=0.5 * most, seed=seed * 10 + 5))
+    file = folder / f"{seed}.json"
+    file.write_bytes(orjson.dumps(to_plain(profile_of(case, runs))))
+    loads: dict[str, tuple[int | None, list[Stream]]] = {
+        f"{USERS} users": (USERS, closed_loop(server, USERS, case.compare_s, seed=seed + 77_000)),
+        "a rate": (None, closed_loop(server, 1, case.compare_s, rate=RATE_SHARE * most, seed=seed + 78_000)),
+    }
+    found = {}
+    for name, (users, streams) in loads.items():
+        mock = replayed(file, streams, users, seed)
+        real = numbers((one.sent_us, one.arrivals_us[0], one.arrivals_us[-1], one.generated) for one in streams)
+        found[name] = {number: mock[number] / real[number] - 1 for number in real}
+    return found

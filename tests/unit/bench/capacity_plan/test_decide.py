@@ -1,0 +1,162 @@
+"""What a plan finds, in virtual time with the mock's engines in this process."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.capacity_plan import decide
+from bench.capacity_plan.decide import Search, least_true, spread
+from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.stretches import Question, supported
+from bench.documents.document import Level
+from bench.documents.plan_document import plan_document
+from bench.errors import UsageError
+from bench.metrics.objectives import parse
+from bench.report import text
+from tests.support.planned_server import HOURS, stretches
+
+SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
+
+
+def asked(**of: object) -> Asked:
+    values: dict[str, object] = {
+        "least": 1, "most": 16, "draws": 1, "price": None, "cold_start_s": None, "command": ["plan"], "date": "2026-11-29",
+        "settings": {},
+    }  # fmt: skip
+    return Asked(**{**values, **of})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("answer", [1, 2, 7, 8, 30, 33])
+@pytest.mark.parametrize("guess", [1, 7, 40])
+def test_the_least_number_is_found_in_few_questions(answer: int, guess: int) -> None:
+    asked_for: list[int] = []
+
+    def holds(number: int) -> bool:
+        asked_for.append(number)
+        return number >= answer
+
+    assert result_of(least_true(1, 32, guess), holds) == answer
+    assert len(asked_for) <= 10
+    assert set(asked_for) <= set(range(1, 33))
+
+
+def result_of(search: Search, holds: Callable[[int], bool]) -> int:
+    number = next(search)
+    while True:
+        try:
+            number = search.send(holds(number))
+        except StopIteration as end:
+            return int(end.value)
+
+
+def test_the_planned_replicas_hold_the_busiest_hour_and_one_fewer_does_not(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO)
+    plan = planned(found, asked())
+    assert plan.replicas is not None
+    peak = HOURS[2]
+    assert found.answer(Question(peak, plan.replicas, 0)).good
+    assert not found.answer(Question(peak, plan.replicas - 1, 0)).good
+    assert (plan.known, plan.unknown, plan.breaks_first_s) == (True, [], 50_400)
+    assert plan.lost is not None
+    assert (plan.lost.holds, plan.lost.first_broken_s) == (0, 50_400)
+    assert plan.headroom is not None
+    assert 1 <= plan.headroom < plan.replicas / (plan.replicas - 1) + 0.1
+
+
+def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO)
+    plan = planned(found, asked(most=1))
+    assert (plan.replicas, plan.interval, plan.headroom, plan.lost) == (None, [2, 2], None, None)
+    assert [hour.breaks for hour in plan.hours] == ["no", "no", "yes", "no"]
+    assert plan.breaks_first_s == 50_400
+
+
+def test_an_uncertain_fit_gives_a_wider_interval(tmp_path: Path) -> None:
+    sure, unsure = (
+        planned(stretches(tmp_path, "tpot:p99<45ms", draws=4, mean_error=error)[0], asked(draws=4))
+        for error in (0.0, 0.5)
+    )
+    widths = [plan.interval[1] - plan.interval[0] for plan in (sure, unsure) if plan.interval is not None]
+    assert widths[1] > widths[0]
+    assert sure.replicas is not None
+    assert unsure.replicas is not None
+    assert unsure.replicas >= sure.replicas
+
+
+def test_scaling_by_the_hour_takes_fewer_replicas_and_costs_what_they_cost(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, *SLO)
+    plan = planned(found, asked(price=2.0, cold_start_s=60.0))
+    by_hour = [hour.replicas for hour in plan.hours]
+    assert plan.replicas is not None
+    assert by_hour[2] == plan.replicas
+    for hour, replicas in zip(HOURS, by_hour, strict=True):
+        assert replicas is not None
+        assert found.answer(Question(hour, replicas, 0)).good
+        assert replicas == 1 or not found.answer(Question(hour, replicas - 1, 0)).good
+    assert plan.autoscaling is not None
+    hours = sum(hour.duration_s / 3600 * (n or 0) for hour, n in zip(HOURS, by_hour, strict=True))
+    assert hours < plan.autoscaling.replica_hours < hours + 0.5
+    assert plan.cost_a_day == 48 * plan.replicas
+    assert plan.autoscaling.cost_a_day == pytest.approx(2 * plan.autoscaling.replica_hours, rel=1e-3)
+    assert plan.autoscaling.late_breaks is not None
+    assert plan.autoscaling.late_breaks > 0
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        ({"seen": 2, "seqs": None}, "max_num_seqs is not known"),
+        ({"seen": 2, "seqs": 64}, "what such batches cost is not known"),
+        ({"seen": 64, "seqs": None}, None),
+    ],
+)
+def test_a_load_that_the_fit_has_not_seen_is_not_known(of: dict[str, Any], said: str | None, tmp_path: Path) -> None:
+    plan = planned(stretches(tmp_path, *SLO, **of)[0], asked())
+    assert plan.known is (said is None)
+    assert [said in sentence for sentence in plan.unknown if said is not None] == ([] if said is None else [True])
+
+
+def test_a_rate_above_the_saturated_throughput_breaks_whatever_a_stretch_shows(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, "ttft:p99<900s")
+    found.prepare()
+    assert 15 < found.saturated < 60
+    answer = found.answer(Question(HOURS[2], 1, 0, times=4.0))
+    assert all(answer.holds)
+    assert not answer.good
+
+
+def test_no_stretch_is_simulated_twice(tmp_path: Path) -> None:
+    found, simulators = stretches(tmp_path, *SLO, draws=2)
+    planned(found, asked(draws=2))
+    jobs = [repr((job["replicas"], job["changes"], job["settings"], job["at_us"])) for job in simulators.jobs[2:]]
+    assert len(jobs) == len(set(jobs)) == len(found.asked)
+
+
+def test_goodput_is_the_share_that_keeps_every_limit(tmp_path: Path) -> None:
+    found, _ = stretches(tmp_path, "goodput>=90%", "ttft:p50<60ms")
+    answer = found.answer(Question(HOURS[2], 4, 0))
+    assert answer.values[0] == pytest.approx(1 - answer.broken)
+
+
+@pytest.mark.parametrize("slo", ["itl:p99<50ms", "error_rate<1%", "ttft{class=chat}:p99<1s"])
+def test_objectives_that_a_simulation_cannot_tell_are_refused(slo: str) -> None:
+    with pytest.raises(UsageError, match="plan knows ttft, tpot, e2el and goodput"):
+        supported(parse([slo]))
+
+
+def test_the_spread_of_few_draws_is_all_of_them() -> None:
+    assert spread([3, 5, 4]) == (3, 5)
+    assert math.ceil(decide.SURE * 10) == 9
+
+
+def test_an_answer_fits_80_columns(tmp_path: Path) -> None:
+    plan = planned(stretches(tmp_path, *SLO, draws=2)[0], asked(draws=2, price=3.0, cold_start_s=30.0))
+    shown = text.render(plan_document(plan), Level.USUAL, width=80)
+    assert "2 replicas hold the objectives, $144 a day" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.count("\n") < 45

@@ -1,0 +1,82 @@
+"""Days of traffic: schedules of rates, and traces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.capacity_plan.traffic import Hour, read_rates, read_schedule, read_trace
+from bench.errors import UsageError
+
+LENGTHS = {"input_tokens": "100", "output_tokens": "uniform:5..9"}
+
+
+def written(folder: Path, content: str) -> Path:
+    path = folder / "file"
+    path.write_text(content)
+    return path
+
+
+def test_a_row_lasts_until_the_next_one(tmp_path: Path) -> None:
+    found = read_rates(written(tmp_path, "time,rate\n# night\n00:00,1.5\n6.5,20\n08:00,0\n"))
+    assert found == (Hour(0, 23_400, 1.5), Hour(23_400, 5_400, 20), Hour(28_800, 5_400, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "it has no rate above 0"),
+        ("00:00,0\n", "it has no rate above 0"),
+        ("08:00,5\n07:00,6\n", "the times must rise"),
+        ("08:00,many\n", "row 1 is '08:00,many'"),
+        ("08:00\n", "write time and requests/s"),
+        ("08:00,-1\n", "row 1 is"),
+    ],
+)
+def test_a_bad_schedule_is_refused(content: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        read_rates(written(tmp_path, content))
+
+
+def test_lengths_that_are_missing_and_a_bad_file_are_said_together(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_schedule(tmp_path / "none", {"input_tokens": None, "output_tokens": "nothing:5"})
+    assert len(caught.value.problems) == 3
+
+
+def test_arrivals_have_the_rate_and_are_the_same_at_every_rate_but_for_their_speed(tmp_path: Path) -> None:
+    day = read_schedule(written(tmp_path, "0,10\n1,20\n"), LENGTHS)
+    slow, fast = (day.requests(hour, 200.0, draw=3) for hour in day.hours)
+    assert (len(slow.at_us), len(fast.at_us)) == (2_000, 4_000)
+    assert slow.at_us[-1] == pytest.approx(200e6, rel=0.1)
+    assert [at / 2 for at in slow.at_us[:50]] == pytest.approx(fast.at_us[:50])
+    assert set(slow.input_tokens) == {100}
+    assert set(slow.output_tokens) == {5, 6, 7, 8, 9}
+    assert day.requests(day.hours[0], 200.0, draw=4).at_us != slow.at_us
+
+
+def test_a_trace_is_its_own_requests_at_the_busiest_stretch_of_each_hour(tmp_path: Path) -> None:
+    times = [*range(0, 3_600, 60), *[5_000 + n / 2 for n in range(40)], 7_300]
+    rows = [
+        {"timestamp": at * 1e3, "input_length": 600, "output_length": 7, "hash_ids": [1, at]} for at in map(int, times)
+    ]
+    day = read_trace(written(tmp_path, "\n".join(map(json.dumps, rows))))
+    assert [(hour.start_s, hour.rate) for hour in day.hours] == [
+        (0, 60 / 3_600),
+        (3_600, 40 / 3_600),
+        (7_200, 1 / 3_600),
+    ]
+    found = day.requests(day.hours[1], 10.0, draw=0)
+    assert len(found.at_us) == 20
+    assert found.at_us[0] == 0
+    assert found.prefix[0] == found.prefix[1]
+    assert found.prefix[0][1] == 512
+    drawn_together = day.requests(day.hours[1], 10.0, draw=0, times=2.0)
+    assert len(drawn_together.at_us) == 40
+
+
+def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="its rows need a time"):
+        read_trace(written(tmp_path, '{"input_tokens": 5, "output_tokens": 5}\n'))

@@ -1,0 +1,108 @@
+"""Playback: what a player waits for, by hand and between what stamps allow; the truth of the ledger says the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.accuracy.join import Pair
+from bench.accuracy.truth import stamped_values, true_values
+from bench.metrics import audio_metrics
+from bench.metrics.catalog import REQUEST_METRICS
+from bench.records import RequestRecord, checked
+from bench.records.record_table import RecordTable
+from tests.support.made_records import MS, START_NS, made_record
+
+RATE = 48_000
+SENT_MS = 100
+
+
+def spoken(times_ms: list[float], lengths_ms: list[int], *, after_ms: int = 0, **fields: Any) -> RequestRecord:
+    sizes = tuple(RATE * length // 1000 for length in lengths_ms)
+    return checked(made_record(
+        chunks_ms=times_ms, kinds="a" * len(sizes), inputs=1, tokens=None, output_tokens=None, chunk_audio_bytes=sizes,
+        audio_bytes=sum(sizes), audio_bytes_per_s=RATE, play_after_ns=after_ms * MS, **fields,
+    ))  # fmt: skip
+
+
+def values_of(record: RequestRecord) -> dict[str, float]:
+    table = RecordTable([record])
+    return {
+        name: float(REQUEST_METRICS[name].of(table)[0]) for name in ("ttfa", "rtf", "playback_stall", "playback_stalls")
+    }
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "lengths_ms", "after_ms", "stall_ms", "stalls"),
+    [
+        # Half a second each, at 0, 0.4, 1.3 and 1.4 s: it is empty from 1.0 to 1.3.
+        ([50, 450, 1_350, 1_450], [500] * 4, 0, 300, 1),
+        ([50, 450, 1_350, 1_450], [500] * 4, 200, 100, 1),
+        ([50, 450, 1_350, 1_450], [500] * 4, 300, 0, 0),
+        # Each piece is late: a pause before each.
+        ([50, 150, 250], [80] * 3, 0, 40, 2),
+        ([50, 150, 250], [80] * 3, 30, 10, 1),
+        # A pause that the player has made up for once is no second one.
+        ([50, 250, 260, 440], [100, 200, 10, 50], 0, 100, 1),
+        ([50], [10], 0, 0, 0),
+    ],
+)
+def test_stalls_by_hand(
+    times_ms: list[float], lengths_ms: list[int], after_ms: int, stall_ms: float, stalls: int
+) -> None:
+    found = values_of(spoken(times_ms, lengths_ms, after_ms=after_ms))
+    assert (found["playback_stall"], found["playback_stalls"]) == (pytest.approx(stall_ms), stalls)
+    assert (found["ttfa"], found["rtf"]) == (50, pytest.approx(times_ms[-1] / sum(lengths_ms)))
+
+
+SHAPES = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 300), st.integers(0, 80)), min_size=1, max_size=9)
+
+
+@given(SHAPES, st.sampled_from([0, 40, 500]))
+def test_what_happened_lies_between_what_the_stamps_allow(shape: list[tuple[int, int, int]], after_ms: int) -> None:
+    came: list[float] = []
+    stamps: list[float] = []
+    for gap, _, late in shape:
+        came.append((came[-1] if came else 20) + gap)
+        stamps.append(max(came[-1] + late, stamps[-1] if stamps else 0))
+    lengths = [length for _, length, _ in shape]
+    bounds = tuple(START_NS + round(ms * MS) for ms in came)
+    truth = RecordTable([spoken(came, lengths, after_ms=after_ms)])
+    stamped = RecordTable([spoken(stamps, lengths, after_ms=after_ms, chunk_bound_ns=bounds)])
+    for name in ("ttfa", "rtf", "playback_stall", "playback_stalls"):
+        metric = REQUEST_METRICS[name]
+        least, greatest = metric.bounds(stamped, metric.of(stamped))
+        assert least[0] - 1e-6 <= metric.of(truth)[0] <= greatest[0] + 1e-6, name
+        assert least[0] - 1e-6 <= metric.of(stamped)[0] <= greatest[0] + 1e-6, name
+
+
+@given(SHAPES, st.sampled_from([0, 40, 500]))
+def test_the_truth_has_the_same_definitions(shape: list[tuple[int, int, int]], after_ms: int) -> None:
+    came: list[float] = []
+    for gap, _, _ in shape:
+        came.append((came[-1] if came else 20) + gap)
+    record = spoken(came, [length for _, length, _ in shape], after_ms=after_ms)
+    line = {
+        "received_ns": record.sent_ns, "write_ns": list(record.chunk_ns), "end_ns": record.end_ns, "status": 200,
+        "audio_out_bytes": list(record.chunk_audio_bytes or ()), "audio_bytes_per_s": RATE,
+    }  # fmt: skip
+    true = true_values(Pair(record, line, "speech"))
+    stamped, least, greatest = stamped_values(record, (), 0)
+    assert stamped is least is greatest
+    for name, key in (("ttfa", "ttfa_ms"), ("rtf", "rtf"), ("playback_stall", "playback_stall_ms"),
+                      ("playback_stalls", "playback_stalls"), ("e2el", "e2el_ms")):  # fmt: skip
+        value = REQUEST_METRICS[name].of(RecordTable([record]))[0]
+        assert true[key] == stamped[key] == [pytest.approx(value, rel=1e-9, abs=1e-6)], name
+
+
+def test_without_a_known_length_there_is_a_first_audio_and_no_more() -> None:
+    found = values_of(spoken([50, 60], [10, 10]).__class__(**{
+        **{name: getattr(spoken([50, 60], [10, 10]), name) for name in RequestRecord.__struct_fields__},
+        "audio_bytes_per_s": None,
+    }))  # fmt: skip
+    assert found["ttfa"] == 50
+    assert all(found[name] != found[name] for name in ("rtf", "playback_stall", "playback_stalls"))
+    assert audio_metrics.audio_s(RecordTable([made_record()])).tolist() != [0.0]

@@ -1,0 +1,68 @@
+"""What a guard starts ends with the guard's standard input, and with the process that holds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.patience import PATIENCE_S
+
+pytestmark = pytest.mark.processes
+
+GUARD = [sys.executable, "-m", "bench.process.guarded", "20"]
+STUBBORN = "trap '' TERM; setsid sleep 1000 & echo $$ $!; exec >&-; while :; do sleep 1000; done"
+"""It ignores SIGTERM, and leaves a process in a session of its own."""
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended: a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it adopts processes on Linux alone")
+@pytest.mark.parametrize("how", ["stdin is closed", "the parent is killed"])
+def test_nothing_outlives_the_parent(how: str) -> None:
+    guard = [sys.executable, "-m", "bench.process.guarded", "0.01", "sh", "-c", STUBBORN]
+    # The parent holds the other end of the guard's stdin, and waits for a line of its own.
+    parent = (
+        f"import subprocess, sys; p = subprocess.Popen({guard!r}, stdin=subprocess.PIPE); print(p.pid, flush=True); "
+    )
+    parent += "sys.stdin.readline(); p.stdin.close(); p.wait()"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        pids = [int(word) for _ in range(2) for word in process.stdout.readline().split()]
+        assert len(pids) == 3
+        if how == "stdin is closed":
+            process.stdin.write("\n")
+            process.stdin.flush()
+        else:
+            process.kill()
+        process.stdout.read()  # Until the guard has ended: the last that holds the pipe.
+    assert [pid for pid in pids[1:] if not gone(pid)] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["sh", "-c", "exit 7"], 7, ""),
+        (["sh", "-c", "kill -9 $$"], 137, ""),
+        (["/no/such/program"], 127, "/no/such/program: No such file or directory"),
+    ],
+)
+def test_its_status_is_that_of_the_command(words: list[str], status: int, said: str) -> None:
+    ran = subprocess.run(
+        [*GUARD, *words], stdin=subprocess.PIPE, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        env=os.environ,
+    )  # fmt: skip
+    assert ran.returncode == status
+    assert said in ran.stderr

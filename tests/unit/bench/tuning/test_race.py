@@ -1,0 +1,192 @@
+"""What a race does next, as a table of turns; and what it answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from bench.statistics.racing import Noise, gap, level, noise
+from bench.tuning.race import MOST_ROUNDS, Ending, Place, Race, Settings, Step, Turn
+
+
+def race_of(
+    value: Callable[[int, int], float | None], arms: int, *, budget_s: float = 1e9, seconds: float = 10.0
+) -> tuple[Race, Ending]:
+    """A race whose arms show these values, by arm and round."""
+    race = Race(Settings(arms, budget_s=budget_s, turn_s=seconds))
+    while isinstance(step := race.next(), Step):
+        race.add(Turn(step.arm, step.round, value(step.arm, step.round), seconds))
+    return race, step
+
+
+def order(race: Race) -> list[tuple[int, ...]]:
+    rounds = max(turn.round for turn in race.turns)
+    return [tuple(turn.arm for turn in race.turns if turn.round == number) for number in range(1, rounds + 1)]
+
+
+def wobble(arm: int, round_: int, size: float = 0.01) -> float:
+    """A noise that is the same each time."""
+    return size * math.sin(7.3 * arm + 3.1 * round_)
+
+
+def test_rounds_go_there_and_back() -> None:
+    race, ending = race_of(lambda arm, r: 100 * math.exp(wobble(arm, r, 0.2)), 3, budget_s=120)
+    assert order(race) == [(0, 1, 2), (2, 1, 0), (0, 1, 2), (2, 1, 0)]
+    assert ending is Ending.BUDGET
+
+
+def test_an_arm_that_is_worse_beyond_doubt_leaves_after_a_pair_of_rounds() -> None:
+    speed = {0: 100.0, 1: 99.5, 2: 70.0, 3: 98.0, 4: 101.0}
+    race, _ = race_of(lambda arm, r: speed[arm] * math.exp(wobble(arm, r)), 5, budget_s=400)
+    rounds = order(race)
+    assert 2 in rounds[1]
+    assert all(2 not in later for later in rounds[2:])
+    answer = race.answer()
+    assert answer.standings[2].place is Place.WORSE
+    assert answer.standings[2].left_after == 2
+    change = answer.standings[2].against_best
+    assert change is not None
+    assert change.low < 70 / 101 - 1 < change.high < -0.2
+
+
+def test_an_arm_at_less_than_half_leaves_after_the_first_round() -> None:
+    race, _ = race_of(lambda arm, r: (49.0 if arm == 1 else 100.0) * math.exp(wobble(arm, r)), 3, budget_s=200)
+    assert order(race)[1] == (2, 0)
+    assert race.answer().standings[1].place is Place.WORSE
+    race, _ = race_of(lambda arm, r: (52.0 if arm == 1 else 100.0) * math.exp(wobble(arm, r)), 3, budget_s=200)
+    assert order(race)[1] == (2, 1, 0)
+
+
+def test_an_arm_far_behind_is_called_worse_only_if_the_noise_proves_it() -> None:
+    for size, place in ((0.001, Place.WORSE), (0.5, Place.FAR_BEHIND)):
+        race = Race(Settings(4, budget_s=100.0, turn_s=10.0))
+        while isinstance(step := race.next(), Step):
+            noisy = size if (step.arm, step.round) == (0, 2) else 0.0
+            race.add(Turn(step.arm, step.round, (20.0 if step.arm == 1 else 100.0) * math.exp(noisy), 10.0))
+        standing = race.answer().standings[1]
+        assert (standing.place, standing.left_after) == (place, 1)
+
+
+def test_the_default_stays_for_a_second_round_so_that_the_gain_is_known() -> None:
+    race, _ = race_of(lambda arm, r: (100.0 if arm else 20.0) * math.exp(wobble(arm, r)), 3, budget_s=200)
+    assert order(race)[1] == (2, 1, 0)
+    answer = race.answer()
+    assert answer.gain is not None
+    assert 3 < answer.gain.low < 4 < answer.gain.high < 5
+
+
+def test_an_arm_with_worse_answers_leaves_and_is_not_the_best() -> None:
+    race = Race(Settings(3))
+    speed = (90.0, 100.0, 95.0)
+    while isinstance(step := race.next(), Step):
+        value = speed[step.arm] * math.exp(wobble(step.arm, step.round, 0.001))
+        race.add(Turn(step.arm, step.round, value, 1.0, worse_answers=step.arm == 1))
+        assert race.answer().best != 1
+    assert order(race)[1] == (2, 0)
+    assert (race.answer().best, race.answer().standings[1].place) == (2, Place.WORSE_ANSWERS)
+
+
+def test_what_drifts_cancels() -> None:
+    """A server that gets 2% slower with each turn does not make the arm that is visited last the worse one."""
+    made = 0
+
+    def value(arm: int, r: int) -> float:
+        nonlocal made
+        made += 1
+        return 100 * math.exp(wobble(arm, r, 0.001) - 0.02 * made)
+
+    race, _ = race_of(value, 4, budget_s=240)
+    assert {standing.place for standing in race.answer().standings} <= {Place.BEST, Place.NOT_TOLD_APART, Place.SAME}
+
+
+def test_arms_within_the_margin_leave_as_the_same_and_end_the_race() -> None:
+    race, ending = race_of(lambda arm, r: 100 * math.exp(wobble(arm, r, 0.002)), 4)
+    assert ending is Ending.DECIDED
+    answer = race.answer()
+    assert sorted(standing.place for standing in answer.standings) == [Place.BEST, *[Place.SAME] * 3]
+    assert set(answer.not_told_apart) | {answer.best} == {0, 1, 2, 3}
+
+
+def test_one_failure_is_an_accident_and_two_make_a_failed_arm() -> None:
+    race, _ = race_of(lambda arm, r: None if arm == 1 or (arm == 2 and r == 1) else 90.0 + arm + wobble(arm, r), 3,
+                      budget_s=300)  # fmt: skip
+    places = {standing.arm: standing.place for standing in race.answer().standings}
+    assert places[1] is Place.FAILED
+    assert places[2] is not Place.FAILED
+    assert sum(turn.arm == 1 for turn in race.turns) == 2
+
+
+def test_nothing_works() -> None:
+    race, ending = race_of(lambda arm, r: None, 2)
+    assert ending is Ending.NOTHING_WORKS
+    assert race.answer().best is None
+
+
+def test_if_the_last_arm_breaks_down_the_best_of_the_others_is_the_best() -> None:
+    race, _ = race_of(lambda arm, r: 40.0 if arm else (None if r > 1 else 100.0), 2)
+    assert (race.answer().best, race.answer().standings[0].place) == (1, Place.FAILED)
+
+
+def test_a_single_arm_is_visited_twice() -> None:
+    race, ending = race_of(lambda arm, r: 10.0, 1)
+    assert (order(race), ending, race.answer().gain) == ([(0,), (0,)], Ending.DECIDED, None)
+
+
+def test_it_ends_where_the_budget_has_no_room_for_a_pair_of_rounds() -> None:
+    noisy = {0: 100.0, 1: 104.0}
+    race, ending = race_of(lambda arm, r: noisy[arm] * math.exp(wobble(arm, r, 0.1)), 2, budget_s=100)
+    assert (ending, race.seconds) == (Ending.BUDGET, 80.0)
+    race, ending = race_of(lambda arm, r: noisy[arm] * math.exp(wobble(arm, r, 0.1)), 2)
+    assert (ending, len(order(race))) == (Ending.ROUNDS, MOST_ROUNDS)
+
+
+def test_the_first_two_rounds_are_made_whatever_the_budget() -> None:
+    race, ending = race_of(lambda arm, r: 100 * math.exp(wobble(arm, r, 0.1)), 5, budget_s=1)
+    assert (len(order(race)), ending) == (2, Ending.BUDGET)
+
+
+def test_a_race_goes_on_from_its_turns() -> None:
+    whole, _ = race_of(lambda arm, r: (100 - 7 * arm) * math.exp(wobble(arm, r)), 5, budget_s=500)
+    for made in range(len(whole.turns)):
+        step = Race(whole.settings, whole.turns[:made]).next()
+        assert isinstance(step, Step)
+        assert (step.arm, step.round) == (whole.turns[made].arm, whole.turns[made].round)
+    assert Race(whole.settings, whole.turns).answer() == whole.answer()
+
+
+def test_the_gain_is_over_the_default() -> None:
+    race, _ = race_of(lambda arm, r: (100 + 20 * arm) * math.exp(wobble(arm, r, 0.002)), 3)
+    answer = race.answer()
+    assert answer.best == 2
+    assert answer.gain is not None
+    assert answer.gain.low < 0.4 < answer.gain.high
+    assert answer.gain.high - answer.gain.low < 0.1
+
+
+def test_the_noise_is_what_arms_and_rounds_do_not_explain() -> None:
+    additive = [{arm: 1.0 * arm + 0.5 * r for arm in range(4)} for r in range(3)]
+    found = noise(additive)
+    assert found is not None
+    assert (found.sd < 1e-5, found.degrees) == (True, 6)
+    # One value moved by e: its residual variance is e^2 (1 - leverage) over the degrees of freedom.
+    moved = [dict(row) for row in additive]
+    moved[1][2] += 0.6
+    found = noise(moved)
+    assert found is not None
+    assert found.sd**2 == pytest.approx(0.36 * (1 - (4 + 3 - 1) / 12) / 6, rel=1e-6)
+    assert noise([{0: 1.0, 1: 2.0}]) is None
+
+
+def test_an_unsteady_arm_counts_with_its_own_spread() -> None:
+    rows: Sequence[dict[int, float]] = [{0: 0.0, 1: 0.4 * (-1) ** r} for r in range(6)]
+    lead = gap(rows, 0, 1, Noise(0.01, 30))
+    assert lead is not None
+    assert (lead.degrees, lead.error) == (5, pytest.approx(0.4 * math.sqrt(6 / 5 / 6)))
+    assert gap(rows[:3], 0, 1, Noise(0.01, 30)).error == pytest.approx(0.01 * math.sqrt(2 / 3))  # type: ignore[union-attr]
+
+
+def test_levels_add_up_to_alpha_over_any_number_of_looks() -> None:
+    assert math.fsum(level(0.05, look, 1) for look in range(1, 10_000)) == pytest.approx(0.05, rel=1e-3)
+    assert level(0.05, 1, 20) == pytest.approx(0.05 / 40)

@@ -1,0 +1,145 @@
+"""The file of a race: its arms, their command lines, and what is wrong with it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bench.config import resolve
+from bench.errors import UsageError
+from bench.tuning import conditions
+from bench.tuning.arms import command_words
+from bench.tuning.spec import Spec, spec_of
+
+BASE: dict[str, Any] = {
+    "server": {"command": "serve --port {port} {flags}"},
+    "flags": {"seqs": [64, 16, 256], "tokens": [2048, 128]},
+    "loads": "concurrency=8",
+}
+
+
+def made(**changes: Any) -> Spec:
+    content = copy.deepcopy(BASE)
+    for name, value in changes.items():
+        content[name] = {**content[name], **value} if name == "server" else value
+    return spec_of(content, lambda settings: resolve(dict(settings)))
+
+
+def names(spec: Spec) -> list[str]:
+    return [arm.name for arm in spec.arms]
+
+
+def test_a_grid_begins_with_the_default() -> None:
+    assert names(made()) == [
+        "seqs=64 tokens=2048", "seqs=64 tokens=128", "seqs=16 tokens=2048", "seqs=16 tokens=128",
+        "seqs=256 tokens=2048", "seqs=256 tokens=128",
+    ]  # fmt: skip
+    assert names(made(default={"seqs": 16}))[0] == "seqs=16 tokens=2048"
+    assert len(made(default={"seqs": 16}).arms) == 6
+
+
+def test_flags_are_varied_one_at_a_time() -> None:
+    assert names(made(vary="one")) == ["the default", "seqs=16", "seqs=256", "tokens=128"]
+
+
+def test_combinations_are_excluded_and_listed() -> None:
+    assert "seqs=256 tokens=128" not in names(made(exclude=["seqs > tokens"]))
+    listed = made(flags={}, default={"seqs": 1}, arms=[{"seqs": 2}, {"seqs": 3, "fast": True}])
+    assert names(listed) == ["seqs=1", "seqs=2", "seqs=3 fast=true"]
+
+
+def test_a_flag_that_needs_another_is_left_out_without_it() -> None:
+    spec = made(flags={"spec": [False, True], "drafts": [2, 4]}, needs={"drafts": "spec == true"})
+    assert names(spec) == ["spec=false", "spec=true drafts=2", "spec=true drafts=4"]
+    assert [arm.words("s {flags}", 1) for arm in spec.arms] == [
+        ["s"], ["s", "--spec", "--drafts", "2"], ["s", "--spec", "--drafts", "4"],
+    ]  # fmt: skip
+
+
+def test_the_gpus_of_an_arm_may_be_the_value_of_a_flag() -> None:
+    spec = made(flags={"tensor-parallel-size": [1, 2, 4]}, gpus="tensor-parallel-size")
+    assert [arm.gpus for arm in spec.arms] == [1, 2, 4]
+
+
+def test_a_command_has_flags_where_its_template_says() -> None:
+    flags: Mapping[str, Any] = {"-np": 4, "fa": "on", "cost": 0.5, "off": False, "none": None, "yes": True}
+    assert command_words("run 'a b' -p {port} {flags} x={cost}", flags, 81) == [
+        "run", "a b", "-p", "81", "-np", "4", "--fa", "on", "--yes", "x=0.5",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "holds"),
+    [
+        ("ub > b", {"ub": 512, "b": 256}, True),
+        ("ub > b", {"ub": 256, "b": 256}, False),
+        ("ub >= 256", {"ub": 256}, True),
+        ("kind == none", {"kind": "none"}, True),
+        ("kind != none", {"kind": "none"}, False),
+        ("on == true and ub < 9", {"on": True, "ub": 8}, True),
+        ("on == true and ub < 9", {"on": True, "ub": 9}, False),
+        ("on == null", {"on": None}, True),
+        ("on < 3", {"on": None}, False),
+        ("ub == 256.0", {"ub": 256}, True),
+    ],
+)
+def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
+    assert conditions.parse(text, [*flags, "b", "ub"]).holds(flags) is holds
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"flag": {}}, "flag is not a key of this file"),
+        ({"server": {"port": 1}}, "server.port is not a key"),
+        ({"server": {"command": "serve"}}, "no place for seqs, tokens: write {flags}, or {seqs}"),
+        ({"server": {"command": "serve {flags} {model}"}}, "{model} is not a flag of this file"),
+        ({"server": {"command": "serve '"}}, "server.command: no closing quotation"),
+        ({"server": {"ports": [-1]}}, "server.ports: give ports from 1 to 65535"),
+        ({"server": {"together": True}}, "need two server.ports or more"),
+        ({"server": {"start_within": "soon"}}, "server.start_within: 'soon' is not a time"),
+        ({"flags": {"seqs": [1]}}, "there is only one combination"),
+        ({"flags": {"seqs": []}}, "flags.seqs has no value"),
+        ({"exclude": ["seqs ~ 1"]}, "exclude: 'seqs ~ 1' is not a condition"),
+        ({"exclude": ["sequences > 1"]}, "'sequences' is not a flag of this file"),
+        ({"exclude": ["seqs == 64"]}, "the default is an excluded combination"),
+        ({"needs": {"x": "seqs > 1"}}, "needs.x: not a flag"),
+        ({"flags": {"seqs": [*range(200)]}}, "these are 200 combinations"),
+        ({"gpus": "tp"}, "gpus: 'tp' is not a flag"),
+        ({"goal": "speed"}, "goal: input should be"),
+        ({"goal": "held_load"}, "held_load needs objectives"),
+        ({"goal": "dollars_per_million_tokens"}, "needs gpu_hour_cost"),
+        ({"search": {"start": 3}}, "search is for goal: held_load"),
+        ({"goal": "held_load", "objectives": ["ttft:p99<1s"], "search": {"begin": 3}}, "search.begin is not known"),
+        ({"objectives": ["ttft:p99"]}, "load or objectives: "),
+        ({"load": {"url": "http://h"}}, "load.url: it is the server's"),
+        ({"load": {"input_tokens": "many"}}, "load or objectives: "),
+        ({"loads": "concurrency=x"}, "loads: "),
+        ({"visit": 0}, "visit: give more than 0 s"),
+        ({"budget": "5s"}, "budget: 5 s is no time for a race"),
+    ],
+)
+def test_what_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        made(**changes)
+    assert said in str(refused.value)
+
+
+def test_every_problem_is_said_at_once() -> None:
+    with pytest.raises(UsageError) as refused:
+        made(goal="held_load", exclude=["x"], load={"rate": 3}, server={"ports": [-1]}, loads="users=3")
+    assert len(refused.value.problems) == 5
+
+
+def test_a_race_that_goes_on_may_have_another_budget_and_nothing_else() -> None:
+    assert made(budget="2h").sha256 == made().sha256
+    assert made(visit="9s").sha256 != made().sha256
+
+
+def test_values_of_the_environment_are_not_written() -> None:
+    spec = made(server={"environment": {"HF_TOKEN": "hf_secret", "THREADS": 2}})
+    assert spec.server.environment == {"HF_TOKEN": "hf_secret", "THREADS": "2"}
+    assert "hf_secret" not in str(spec.written)

@@ -1,0 +1,142 @@
+"""tune.json and its document, made of turns: the answer, the front, 80 columns, and texts from outside."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import orjson
+import pytest
+
+import bench.report
+from bench.config import resolve
+from bench.documents.document import Level
+from bench.documents.tune_document import tune_document
+from bench.errors import Exit
+from bench.report import html, markdown, text
+from bench.results.base import to_plain
+from bench.results.tune import TuneContent, TuneLoad, TuneTurn
+from bench.tuning.measure import exit_of
+from bench.tuning.race import Step
+from bench.tuning.spec import Spec, spec_of
+from bench.tuning.tune_file import content_of, race_of
+from tests.unit.bench.tuning.test_race import wobble
+
+SCHEMA = Path(bench.report.__file__).parent / "tune.schema.json"
+SPEED = (100.0, 130.0, 129.0, 70.0, None)
+
+
+def spec(**changes: Any) -> Spec:
+    content = {
+        "server": {"command": "serve --port {port} {flags}"},
+        "flags": {"max-num-seqs": [64, 16, 256, 1, 9]},
+        "loads": "concurrency=4,16",
+        "visit": "10s",
+        "budget": "600s",
+    }
+    return spec_of({**content, **changes}, lambda settings: resolve(dict(settings)))
+
+
+def turn_of(race: Spec, step: Step, status: str = "VALID") -> TuneTurn:
+    speed = SPEED[step.arm]
+    if speed is None:
+        return TuneTurn(
+            arm=step.arm, round=step.round, value=None, seconds=1.0, start_s=None, loads=(),
+            why="the server ended with status 2 before it was ready", last_words=("error: <b>no</b> [red]memory", "bye"),
+            worse_answers=(),
+        )  # fmt: skip
+    speed *= math.exp(wobble(step.arm, step.round, 0.005))
+    loads = [
+        TuneLoad(
+            name=f"r{step.round}-a{step.arm}-concurrency-{users}", load=users, status=status, held=True,
+            tokens_per_s=speed * users / 16, latency=10.0 * users + step.arm, joules_per_token=None,
+        )
+        for users in (4, 16)
+    ]  # fmt: skip
+    shown = {"tokens_per_s": speed, "dollars_per_million_tokens": 2.0 / (speed * 3600) * 1e6}.get(race.goal)
+    return TuneTurn(
+        arm=step.arm, round=step.round, value=shown, seconds=20.0, start_s=2.0, loads=loads, why=None, last_words=(),
+        worse_answers=(),
+    )  # fmt: skip
+
+
+def raced(race: Spec, most: int = 100) -> TuneContent:
+    turns: list[TuneTurn] = []
+    while isinstance(step := race_of(race, turns).next(), Step) and len(turns) < most:
+        turns.append(turn_of(race, step))
+    ended = None if isinstance(step, Step) else step.value
+    return content_of(race, turns, ["python", "-m", "bench", "tune", "flags.yaml"], ended)
+
+
+def test_the_file_fits_its_schema_and_is_read_as_it_was_written() -> None:
+    content = raced(spec())
+    jsonschema.validate(to_plain(content), orjson.loads(SCHEMA.read_bytes()))
+    assert msgspec.convert(to_plain(content), TuneContent) == content
+
+
+def test_the_answer() -> None:
+    content = raced(spec())
+    assert [arm.place for arm in content.arms] == ["worse", "best", "same within the margin", "worse", "failed"]
+    assert (content.best, content.start) == (1, "serve --port 8000 --max-num-seqs 16")
+    assert content.gain is not None
+    assert content.gain.low < 0.3 < content.gain.high
+    printed = text.render(tune_document(content), Level.USUAL, width=80)
+    assert "Best: max-num-seqs=16: " in printed
+    assert "% more than the default (+" in " ".join(printed.split())
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    assert "the server ended with status 2" in printed
+
+
+def test_costs_are_better_if_they_are_lower() -> None:
+    content = raced(spec(goal="dollars_per_million_tokens", gpu_hour_cost=2.0))
+    assert content.best == 1
+    assert content.arms[1].value == pytest.approx(2.0 / (130 * 3600) * 1e6, rel=0.02)
+    assert content.gain is not None
+    assert content.gain.value == pytest.approx(0.3, rel=0.1)
+    assert "more for the money than the default" in text.render(tune_document(content))
+
+
+def test_the_front_has_what_no_other_point_beats() -> None:
+    content = raced(spec())
+    front = {(point.arm, point.load) for point in content.points if point.on_front}
+    # At each load the default is fastest to answer, and 16 has the most throughput.
+    assert {(0, 4), (1, 4), (1, 16)} <= front
+    assert (3, 16) not in front
+
+
+def test_what_servers_say_is_plain_text() -> None:
+    document = tune_document(raced(spec()))
+    page = html.render(document)
+    assert "<b>no</b>" not in page
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "[red]memory" in text.render(document, Level.USUAL)
+    assert "The race" in page
+    assert "Best: max-num-seqs=16" in markdown.render(document)
+
+
+def test_a_race_that_is_not_over_says_how_far_it_is() -> None:
+    printed = text.render(tune_document(raced(spec(), most=1)))
+    assert "Best so far: max-num-seqs=64" in printed
+    assert "No answer: 0 turns made" in text.render(tune_document(raced(spec(), most=0)))
+
+
+@pytest.mark.parametrize(
+    ("status", "found"), [("INVALID", Exit.INVALID), ("FAILED", Exit.TARGET), ("VALID", Exit.OBJECTIVE_FAILED)]
+)
+def test_the_exit_status_without_an_answer(status: str, found: Exit) -> None:
+    race = spec()
+    turns: list[TuneTurn] = []
+    while isinstance(step := race_of(race, turns).next(), Step):
+        turns.append(
+            msgspec.structs.replace(turn_of(race, Step(0, step.round, False), status), arm=step.arm, value=None)
+        )
+    content = content_of(race, turns, (), "nothing works")
+    assert (content.best, exit_of(content)) == (None, found)
+
+
+def test_the_exit_status_with_one() -> None:
+    assert exit_of(raced(spec())) is Exit.GOOD
+    assert exit_of(msgspec.structs.replace(raced(spec()), ended="interrupted")) is Exit.INTERRUPTED

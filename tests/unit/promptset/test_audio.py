@@ -1,0 +1,68 @@
+"""Audio clips: WAV files of exact length, no two alike; and the length of files that a user has."""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import pytest
+
+from promptset.audio import parse, wav_file, wav_length_ns
+from promptset.errors import SpecError
+
+MS = 1_000_000
+
+
+def opened(content: bytes) -> tuple[int, int, int, int]:
+    with wave.open(io.BytesIO(content)) as file:
+        return file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
+
+
+def test_a_clip_is_a_wav_file_of_exactly_its_length() -> None:
+    content, length_ns = parse("length=2500ms,rate=8000").clip(0, None, 3)
+    assert (opened(content), length_ns) == ((1, 2, 8_000, 20_000), 2_500 * MS)
+    # A length that no whole number of samples has: that of the samples.
+    content, length_ns = parse("length=10.03ms,rate=4000").clip(0, None, 0)
+    assert (opened(content)[3], length_ns) == (40, 10 * MS)
+
+
+def test_the_seed_decides_the_lengths_and_the_salt_the_noise() -> None:
+    plan = parse("length=uniform:1s..3s")
+    assert plan.clip(1, "a", 0) == plan.clip(1, "a", 0)
+    one, again, other = plan.clip(1, "a", 0), plan.clip(1, "b", 0), plan.clip(1, "a", 1)
+    assert one[1] == again[1] != other[1]
+    assert one[0] != again[0]
+    assert all(1_000 * MS <= plan.clip(0, None, number)[1] <= 3_000 * MS for number in range(50))
+
+
+def test_a_clip_is_quiet() -> None:
+    content, _ = parse("length=1s").clip(0, None, 0)
+    with wave.open(io.BytesIO(content)) as file:
+        samples = memoryview(file.readframes(16_000)).cast("h")
+    assert max(map(abs, samples)) <= 2**15 // 16
+    assert len(set(samples)) > 1_000
+
+
+def test_the_length_of_a_file_is_that_of_the_samples_that_are_there() -> None:
+    content = wav_file(bytes(2 * 4_000), 8_000)
+    assert wav_length_ns(content) == 500 * MS
+    assert wav_length_ns(content[: 44 + 2 * 1_000]) == 125 * MS  # Cut off: its header promises more.
+    streamed = content[:40] + b"\xff\xff\xff\xff" + content[44:]
+    assert wav_length_ns(streamed) == 500 * MS
+    assert [wav_length_ns(other) for other in (b"", b"ID3 an mp3", content[:30], b"RIFF")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "write some of length, rate once each"),
+        ("n=1", "write some of length, rate once each"),
+        ("rate=3", "'3' is not a number of samples a second from 4000 to 192000"),
+        ("length=5", "'5' is a time without a unit"),
+        ("length=exp:mean=1s", "draws lengths outside 10ms to 3600s: limit it with min and max"),
+    ],
+)
+def test_a_wrong_plan_is_refused_with_what_to_write(text: str, words: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse(text)
+    assert words in " ".join(refused.value.problems)
