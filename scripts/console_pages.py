@@ -8,6 +8,7 @@ It sends a few small loads to mocks, one after the other: about five minutes.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -161,11 +162,19 @@ def found_by_axe(page: Page, axe: str) -> Iterator[str]:
             yield f"{rule['id']}: {node['html'][:160]} ({node.get('failureSummary', '').splitlines()[-1].strip()})"
 
 
-def taken(given: argparse.Namespace, page: Page, name: str, axe: str, wrong: list[str]) -> None:
+def taken(
+    given: argparse.Namespace, page: Page, go: Callable[[], object], name: str, axe: str, wrong: list[str]
+) -> None:
     """Pictures of a page in each width, and what is wrong with it."""
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
+        if width == WIDTHS[0] or "menu" in name:  # An open menu stays where it was opened.
+            go()
         page.wait_for_timeout(given.wait_ms)
+        if page.locator("iframe.report").count():  # Of a frame, Chromium draws what is in view.
+            height = page.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": width, "height": min(height, 6000)})
+            page.wait_for_timeout(given.wait_ms)
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
             wrong.append(f"{name}, {width} px: {wide} px wide")
         page.screenshot(path=given.out / f"{name}-{width}.png", full_page=True)
@@ -226,8 +235,7 @@ def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[st
         page = let_in(browser, walked.base, walked.token, language, theme, wrong)
         for name, go in walked.ways.items():
             if not given.only or any(word in name for word in given.only):
-                go(page)
-                taken(given, page, f"{name}-{language}-{theme}", axe, wrong)
+                taken(given, page, partial(go, page), f"{name}-{language}-{theme}", axe, wrong)
         page.context.close()
     return wrong
 
@@ -246,11 +254,11 @@ def main() -> None:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
         failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
+        os.environ["TRUELOAD_KEY_STAGING"] = "a key"
         client, _ = stack.enter_context(console_of(runs / "all"))
         reader, _ = stack.enter_context(console_of(runs / "readers", "--read-token", READ_TOKEN))
-        client.post(
-            "/targets", json={"name": "staging", "url": "http://127.0.0.1:9/v1", "key_variable": "OPENAI_API_KEY"}
-        )
+        staging = {"name": "staging", "url": "http://127.0.0.1:9/v1", "key_variable": "TRUELOAD_KEY_STAGING"}
+        client.post("/targets", json=staging).raise_for_status()
         client.post("/files?name=prompts.jsonl", content=b'{"prompt": "Hello"}\n{"prompt": "What is a token?"}\n')
         client.post("/files?name=mix.yaml", content=MIX)
         half_an_upload(client)
