@@ -147,7 +147,7 @@ def metrics() -> str:
 
 def signs() -> str:
     """Every sign of the verdict with what to do about it, and every band."""
-    parts = ["# Signs of the verdict", MADE + " [Is the measurement good?](../troubleshooting.md) explains the verdict."]
+    parts = ["# Signs of the verdict", MADE + " [The verdict](../troubleshooting.md) explains them."]
     parts.append("A report names the reasons of its verdict, and says what to do about each.")
     for name, sign in SIGNS.items():
         advice = f"**What to do:** {_capital(_sentence(ADVICE[name]))}. {MORE.get(name, '')}"
@@ -228,7 +228,10 @@ def _type(field: str) -> str:
 
 def files() -> str:
     """Every field of requests.jsonl, and every key of every file that has a schema."""
-    parts = ["# Files and their schemas", MADE + " [The run directory](../report.md#files-of-a-run) lists the files."]
+    parts = [
+        "# Files and their schemas",
+        MADE + " [The report and the run directory](../report.md#files-of-a-run) lists the files.",
+    ]
     parts.append(
         "A file names its schema and its version: `trueload/summary/1`. A new key leaves the number as it is; a key that "
         "changes its meaning, or goes, raises it. A run directory of an older version renders with the newer one."
