@@ -87,7 +87,9 @@ def main(argv: Sequence[str]) -> int:
             "(--host 0.0.0.0), and name it with --url"
         )
     if checks is not None:
-        return _metamorphic(flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, file, argv)
+        return _metamorphic(
+            flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, file, argv
+        )
     if loads is not None:
         return _sweep(flags, loads, mock_flags, url, store, problems, file, argv)
     if url is not None and mock_flags:
@@ -167,7 +169,9 @@ def _metamorphic(
     fixed = {"name": name, "check_usage": True, **flags}
 
     def config_at(address: str, check: str, load: Mapping[str, Any]) -> RunConfig:
-        return resolve_flags({**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems, file)
+        return resolve_flags(
+            {**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems, file
+        )
 
     found = measure.check_all(
         config_at,

@@ -7,5 +7,5 @@ setInterval(async () => {
   if (!reply?.ok) return connectionLost(reply);
   connectionFound();
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
-  for (const id of ["loading", "files"]) document.getElementById(id).replaceWith(document.adoptNode(page.getElementById(id)));
+  for (const id of ["loading", "kept-files"]) document.getElementById(id).replaceWith(document.adoptNode(page.getElementById(id)));
 }, 1000);
