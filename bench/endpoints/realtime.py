@@ -17,27 +17,23 @@ before the response belong to no reply.
 from __future__ import annotations
 
 import base64
-import io
 import re
-import wave
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
 
 from bench.endpoints.event_stream import Event
-from bench.endpoints.failure import is_limit
+from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, Endpoint, EventReader, ParsedReply, Problem, ReadOptions
 from bench.endpoints.responses_reader import incomplete_reason, is_call, wrong_end
 from bench.endpoints.speech import NO_AUDIO, PCM_BYTES_PER_S, AudioStream, Sound, SpeechSettings
 from bench.endpoints.typed_events import text_of
 from bench.endpoints.usage import whole_number
+from bench.endpoints.whole_reply import malformed
 from bench.records import Outcome
 from bench.workload import Encoded, SentAudio
-from promptset.errors import SpecError
-from promptset.loaders.containers import open_container
+from promptset.audio import names_clips, samples_of
 from promptset.samples import Sample
 
 RATE = 24_000
@@ -122,7 +118,7 @@ class Realtime(Endpoint):
         """The endpoint of these settings: `--extra-body` has fields of the session, and `--audio` or the rows of `--dataset`
         make requests speech."""
         extra = settings.extra_body or {}
-        takes_audio = settings.audio is not None or (settings.dataset is not None and _names_clips(settings.dataset))
+        takes_audio = settings.audio is not None or (settings.dataset is not None and names_clips(settings.dataset))
         return Realtime(
             _SESSION if self.problems(extra) else _merged(_SESSION, extra),
             takes_audio=takes_audio,
@@ -155,7 +151,7 @@ class Realtime(Endpoint):
         clip = sample.audio
         rows: list[Mapping[str, Any]] = [{"type": "session.update", "session": self._session}]
         if clip is not None:
-            rows += [*_appended(clip.data, clip.name), {"type": "input_audio_buffer.commit"}]
+            rows += [*_appended(samples_of(clip.data, RATE, clip.name)), {"type": "input_audio_buffer.commit"}]
         elif sample.body is None:
             content = [{"type": "input_text", "text": sample.prompt}]
             rows.append(
@@ -177,7 +173,8 @@ class Realtime(Endpoint):
         return _RealtimeReply(options, sound, self._play_after_ns, speaks=self._speaks)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        raise AssertionError("a WebSocket always streams")
+        del options
+        return malformed(f"a reply that is not the messages of a WebSocket: {excerpt(body)}")
 
 
 def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,32 +190,11 @@ def _merged(session: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def _appended(content: bytes, name: str) -> Iterator[Mapping[str, Any]]:
-    """The messages that append a clip. Raises SpecError for a file that is not Realtime's PCM."""
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            is_pcm = (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (RATE, 2, 1)
-            samples = file.readframes(file.getnframes())
-    except (wave.Error, EOFError):
-        is_pcm = False
-    if not is_pcm:
-        raise SpecError(f"the clip {name} must be a WAV file of {RATE:,} samples a second, 16-bit and mono")
+def _appended(samples: bytes) -> Iterator[Mapping[str, Any]]:
+    """The messages that append a clip."""
     for at in range(0, len(samples), _APPENDED):
         part = base64.b64encode(samples[at : at + _APPENDED]).decode()
         yield {"type": "input_audio_buffer.append", "audio": part}
-
-
-@lru_cache(maxsize=8)
-def _names_clips(dataset: str) -> bool:
-    """Whether the rows of a file name audio clips, or it is one."""
-    path = Path(dataset)
-    if path.suffix.lower() == ".wav" or not path.is_file():
-        return path.is_file()
-    try:
-        first = next(iter(open_container(path).entries()), None)
-    except SpecError:
-        return False  # What cannot be read is refused when it is opened.
-    return first is not None and isinstance(first.value, dict) and isinstance(first.value.get("audio"), str)
 
 
 class _RealtimeReply(AudioStream):

@@ -142,6 +142,11 @@ class ClientSocket:
         if words is not None and words.is_last(message):
             self.complete = True
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of a message that has begun to come."""
+        return len("".join(self._message).encode())
+
     def _close(self, event: CloseConnection) -> None:
         if self._frames.state is ConnectionState.OPEN:  # wsproto says so of frames that it cannot read.
             self._fail(f"no WebSocket frame came: {event.reason}")

@@ -132,6 +132,11 @@ class SocketConnection(PolledConnection):
                 Outcome.TRUNCATED, f"the server closed the WebSocket {self._client.closed} before the reply had ended"
             )
 
+    def fail(self, outcome: Outcome, error: str | None) -> None:
+        if self.job is not None:
+            self.job.exchange.bytes_received += self._client.unfinished_bytes
+        super().fail(outcome, error)
+
     def _between_replies(self) -> None:
         reads, self._put_by = self._put_by, []
         self._put_by_bytes = 0

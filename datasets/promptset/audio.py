@@ -11,11 +11,14 @@ import re
 import struct
 import wave
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import shake_256
+from pathlib import Path
 
 from promptset.distributions import Distribution
 from promptset.distributions import parse as parse_distribution
 from promptset.errors import SpecError
+from promptset.loaders.containers import open_container
 from promptset.rng import stream
 
 NS_PER_S = 1_000_000_000
@@ -69,6 +72,30 @@ def wav_length_ns(content: bytes) -> int | None:
         return None
     # The header of a recording that was cut off promises more than there is.
     return round(min(said, there) * NS_PER_S / rate) if rate > 0 else None
+
+
+def samples_of(content: bytes, rate: int, name: str) -> bytes:
+    """The 16-bit mono samples of a WAV file of this rate. Raises SpecError for any other file."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            if (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (rate, _SAMPLE_BYTES, 1):
+                return bytes(file.readframes(file.getnframes()))
+    except (wave.Error, EOFError, struct.error):
+        pass
+    raise SpecError(f"the clip {name} must be a WAV file of {rate:,} samples a second, 16-bit and mono")
+
+
+@lru_cache(maxsize=8)
+def names_clips(dataset: str) -> bool:
+    """Whether the rows of a file name audio clips, or it is one."""
+    path = Path(dataset)
+    if path.suffix.lower() == ".wav" or not path.is_file():
+        return path.is_file()
+    try:
+        first = next(iter(open_container(path).entries()), None)
+    except SpecError:
+        return False  # What cannot be read is refused when it is opened.
+    return first is not None and isinstance(first.value, dict) and isinstance(first.value.get("audio"), str)
 
 
 def parse(text: str, only_rate: int | None = None) -> AudioPlan:
