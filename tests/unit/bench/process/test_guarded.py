@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.process import guarded
+from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.processes
 
@@ -88,8 +90,14 @@ def test_a_command_is_asked_to_end_before_it_is_killed() -> None:
     ],
 )
 def test_its_status_is_that_of_the_command(words: list[str], status: int, said: str) -> None:
-    with subprocess.Popen([*GUARD, *words], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
-        assert ran.stderr is not None
-        # Its stdin is open until it has ended: closing it asks the command to end.
-        assert said in ran.stderr.read()
-        assert ran.wait() == status
+    # The end of stdin would end the command: it stays open until the guard has ended.
+    stdin, held = os.pipe()
+    try:
+        ran = subprocess.run(
+            [*GUARD, *words], stdin=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    finally:
+        os.close(stdin)
+        os.close(held)
+    assert ran.returncode == status
+    assert said in ran.stderr
