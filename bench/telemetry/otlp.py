@@ -50,16 +50,15 @@ class _LastError(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.text: str | None = None
-        self.failing = False
-        """Whether the export under way, or the last one, found no collector that takes it."""
+        self.seen = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.failing = True
+        self.seen.set()
         text = " ".join(record.getMessage().split())
         if "due to timeout" in text or "shutdown" in text.lower():
             return  # It follows the reason.
-        refused = re.search(r"\[Errno -?\d+\] ([^\"')]+)|Transient error (.*) encountered", text)
-        self.text = (text if refused is None else refused[1] or refused[2])[:200]
+        reason = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text) or re.search(r"Transient error (.*) encountered", text)
+        self.text = (text if reason is None else reason[1])[:200]
 
 
 class Otlp:
@@ -110,10 +109,14 @@ class Otlp:
         """Send what is left, if a collector takes it in time."""
         self._over = True
         self._news.set()
-        if self._errors.failing:
-            self._metrics.shutdown()
-            self._traces.shutdown()  # type: ignore[no-untyped-call]
-        self._thread.join(GIVEN_UP_WITHIN_S if self._errors.failing else FINISH_WITHIN_S)
+        if self._failed == self._exports:
+            # Nothing was ever taken: after an error the SDK would try again for longer than a user waits.
+            if self._errors.seen.wait(FINISH_WITHIN_S):
+                self._metrics.shutdown()
+                self._traces.shutdown()  # type: ignore[no-untyped-call]
+            self._thread.join(GIVEN_UP_WITHIN_S)
+        else:
+            self._thread.join(FINISH_WITHIN_S)
         with self._lock:
             return Exported(
                 exports=self._exports,
@@ -133,16 +136,16 @@ class Otlp:
                 points, self._points = self._points, None
             if points is not None:
                 self._count(self._send_metrics(*points))
-            while self._spans and not (over and self._errors.failing):
+            while self._spans and not (over and self._failed == self._exports):
                 self._send_spans()
             if over:
+                self._errors.seen.set()  # Nobody need wait for an error.
                 return
 
     def _count(self, good: bool) -> None:
         with self._lock:
             self._exports += 1
             self._failed += not good
-            self._errors.failing = not good
 
     def _send_metrics(self, at_ns: int, points: Sequence[Point]) -> bool:
         from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, ResourceMetrics, ScopeMetrics

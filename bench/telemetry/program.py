@@ -1,7 +1,7 @@
 """The program that exports beside a load: `python -m bench.telemetry.program DESCRIPTOR`, started by `exporting.py`.
 
-Once a second it reads what the run has written meanwhile: the lines of live.jsonl, and the records of every worker. Records
-of a cluster's nodes are shipped into the run directory while the load runs. It has the idle scheduling class, so it delays no send.
+Once a second it reads what the run has written meanwhile: the lines of live.jsonl, and the records of every worker. Those of
+a cluster's nodes are shipped into the run directory while the load runs. It has the idle scheduling class: it delays no send.
 """
 
 from __future__ import annotations

@@ -124,7 +124,10 @@ class Totals:
         gaps = TokenGaps(table)
         for name, pauses in (("trueload.itl", gaps.itl), ("gen_ai.client.inference.time_per_output_chunk", gaps.gaps)):
             seconds = pauses.ns / NS_PER_S
-            longest = ((row, seconds[pauses.row == row].max(initial=np.nan)) for row in traced)
+            starts = pauses.starts(len(table)).tolist()
+            longest = (
+                (row, seconds[starts[row] : starts[row + 1]].max()) for row in traced if starts[row] < starts[row + 1]
+            )
             self._observe(name, attributes, seconds, longest, table)
 
     def _durations(self, attributes: Attributes, table: RecordTable) -> None:

@@ -24,7 +24,7 @@ class TelemetryOfRun(BaseModel):
     )
     trace_share: Annotated[float | None, BeforeValidator(lambda v: None if v is None else values.part(v))] = option(
         None,
-        "with --otlp: trace this share of the requests (1%): each has a span, and a traceparent header for the server's",
+        "with --otlp: trace this share of the requests, such as 0.01: each has a span, and sends the server a traceparent",
         group="telemetry",
         metavar="SHARE",
         otherwise="none",
