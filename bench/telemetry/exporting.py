@@ -77,7 +77,9 @@ class Telemetry:
     def __init__(self, task: TelemetryTask) -> None:
         """Raises UsageError if a package is missing."""
         if task.otlp is not None and not _has_sdk():
-            raise UsageError("--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http")
+            raise UsageError(
+                "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+            )
         self._task = task
         self._process, ours = child_process.start(PROGRAM)
         self._connection = Connection(ours.detach())

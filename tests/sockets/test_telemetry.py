@@ -257,7 +257,10 @@ def test_a_missing_package_is_told_in_one_sentence(mock: MockProcess, tmp_path: 
     words = ["run", "--url", mock.url, "--out", str(tmp_path / "run"), "--otlp", "http://127.0.0.1:4318"]
     ended = subprocess.run([sys.executable, "-c", WITHOUT_SDK, *words], capture_output=True, text=True, env=os.environ)
     assert ended.returncode == Exit.USAGE
-    assert "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http" in ended.stderr
+    assert (
+        "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        in ended.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 

@@ -17,8 +17,8 @@ class TelemetryOfRun(BaseModel):
 
     otlp: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.otlp(v))] = option(
         None,
-        "send metrics each second, and spans, to this OTLP/HTTP collector (needs opentelemetry-exporter-otlp-proto-http); env: to "
-        "that of OTEL_EXPORTER_OTLP_ENDPOINT",
+        "send metrics each second, and spans, to this OTLP/HTTP collector (needs the OpenTelemetry SDK); env: to that of "
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
         group="telemetry",
         metavar="URL|env",
     )
