@@ -83,6 +83,7 @@ class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydant
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["proxy"] = None if self.proxy is None else public_url(self.proxy)
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
