@@ -120,7 +120,7 @@ def test_what_is_asked_beside_the_load_takes_the_proxy_too(
 ) -> None:
     monkeypatch.setenv("no_proxy", "*")  # The environment decides nothing.
     with LiteralServer(in_turn(whole("200 OK", {"data": []})), tls=tls) as server:
-        target = Target(url=server.url, **through(with_password(locked, QUOTED)))  # type: ignore[arg-type]
+        target = Target(url=server.url, **through(with_password(locked, QUOTED)))
         assert side_requests._get(f"{server.url}/beside", target, 60.0) == b'{"data": []}'
         assert "proxy-authorization" not in server.received[0].headers
         port = server.url.rpartition(":")[2]
