@@ -277,6 +277,14 @@ def url(value: str) -> str:
     return value
 
 
+def proxy(value: str) -> str:
+    """The http URL of a proxy: host, port, and perhaps a user and a password. Raises ValueError."""
+    parts = urlsplit(url(value))
+    if parts.scheme != "http" or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{shown_url(value)!r}: write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
+    return value
+
+
 def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
     """`off`, or the URLs of pages of metrics; none for `auto`. Raises ValueError."""
     if given in ((), ("auto",)):
