@@ -223,7 +223,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -374,7 +374,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
-    "bench.cli": frozenset({"bench"}),
+    "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
