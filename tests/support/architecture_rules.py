@@ -236,7 +236,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -387,7 +387,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
-    "bench.cli": frozenset({"bench"}),
+    "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
