@@ -386,6 +386,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
+    "bench.agents": frozenset({"bench.clock", "bench.console", "bench.errors"}),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
     "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
@@ -406,7 +407,7 @@ COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
     "bench.limits",
-    "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+    "bench.console", "bench.api", "bench.agents", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
@@ -428,6 +429,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
     frozenset({"tuning"}),
     frozenset({"api", "console", "release_gate"}),
+    frozenset({"agents"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
