@@ -51,6 +51,9 @@ class HttpPage:
             self._connection: HTTPConnection = HTTPSConnection(host, parts.port, timeout=TIMEOUT_S, context=context)
         else:
             self._connection = HTTPConnection(host, parts.port, timeout=TIMEOUT_S)
+        if page.address is not None:  # The name stays what the Host header and TLS are about.
+            there = (page.address, self._connection.port)
+            self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
         self._path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
 
     def read(self) -> Page | str:
@@ -94,7 +97,8 @@ class Source:
     @property
     def url(self) -> str:
         """As it may be shown."""
-        return self.page.url if self.page.url == NVML else public_url(self.page.url)
+        at = "" if self.page.address is None else f" ({self.page.address})"
+        return self.page.url if self.page.url == NVML else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""

@@ -196,7 +196,9 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(timeout):
-                transport, connection = await loop.create_connection(_Connection, host, port)
+                transport, connection = await loop.create_connection(
+                    _Connection, host if self._target.address is None else self._target.address, port
+                )
         except TimeoutError as e:
             raise httpcore.ConnectTimeout from e
         except OSError as e:

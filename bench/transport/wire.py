@@ -66,6 +66,7 @@ class WireTransport:
         self.host = parts.hostname or ""
         self._port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
+        self.replica_headers = tuple(name.lower().encode() for name in reading.replica_headers)
         self._head = _request_head(target.usual)
         self._heads: dict[Route, bytes] = {}
         """Of requests that do not go where the others go."""
@@ -101,8 +102,9 @@ class WireTransport:
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
         try:
-            addresses = await self.loop.getaddrinfo(self.host, self._port, type=socket.SOCK_STREAM)
-            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
+            where = self.host if self.target.address is None else self.target.address
+            addresses = await self.loop.getaddrinfo(where, self._port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), place) for family, _, _, _, place in addresses]
         except OSError as e:
             self._unresolved = f"the name {self.host} is not known ({e.strerror})"
         self._sweep = Sweep(self.target, self._clock, self._jobs, self._end)

@@ -83,6 +83,8 @@ class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydant
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        for address in shown["targets"]:
+            address["url"] = public_url(address["url"])
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
