@@ -52,8 +52,8 @@ def server_words(metrics: object, timings: object) -> ServerWords:
 
 
 def workers_of(nvext: object) -> str | None:
-    """Who answered, as Dynamo says in `nvext.worker_id` (of a request whose `nvext.extra_fields` asks for it): the worker that
-    did the prefill and the one that decoded, if they differ."""
+    """Who answered, as Dynamo says in `nvext.worker_id` if the request asks for it (`nvext.extra_fields`): the worker that
+    did the prefill, and the one that decoded if it is another."""
     said = nvext.get("worker_id") if isinstance(nvext, dict) else None
     if not isinstance(said, dict):
         return None

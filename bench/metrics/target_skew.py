@@ -15,6 +15,8 @@ from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
 from bench.statistics import skew
 from bench.statistics.multiple import holm
 
+GONE_REPLICA = 3
+"""Requests in a row, up to the end, that tell that a replica is gone: after so many it gets hardly any (LOST_IN_A_ROW)."""
 _UNNAMED = (USUAL["target"], OTHERS)
 _LATENCIES = ("ttft_ms", "tpot_ms")
 _WHOLE = ("e2el_ms",)

@@ -5,9 +5,9 @@ so that what all replicas go through together cancels. The mean of d is tested a
 
     t = mean(d) / error    with B (1 - r) / (1 + r) - 1 degrees of freedom (`_judged`)
 
-Queues outlive a slice, so the error respects how slices depend on each other. Nothing is claimed if too few independent batches
-of slices are left, or if latencies rise or fall all through the run: under an overload equal replicas grow apart by chance,
-and go on to do so for as long as it lasts.
+Queues outlive a slice, so the error respects how slices depend on each other. Nothing is claimed if too few independent
+batches of slices are left, or if latencies rise or fall all through the run: in an overload equal replicas grow apart by
+chance, and go on to do so for as long as it lasts.
 *Requests*: chi-square against equal shares; then each replica with the exact binomial tail.
 *Failures*: Fisher's exact test of a replica against all others together.
 
@@ -42,8 +42,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """By how much a replica is slower than the others: 0.2 is 20% (of the geometric mean), below 0 is faster. `low` and `high`
-    bound it with 95%; `p` is the chance of as much by equal replicas."""
+    """By how much a replica is slower than the others: 0.2 is 20% (of the geometric mean), below 0 is faster.
+
+    `low` and `high` bound it with 95%; `p` is the chance of as much by equal replicas."""
 
     change: float
     low: float

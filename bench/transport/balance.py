@@ -4,8 +4,8 @@
 `least_in_flight` takes the address with the fewest requests in flight for its weight.
 
 An address that gives no answer to `LOST_IN_A_ROW` requests in a row (no connection, or a connection that ends before any
-response) gets none for a while, as behind a load balancer: `FIRST_WAIT_NS`, and twice as long after each request that tries it
-again in vain, up to `LONGEST_WAIT_NS`. Its first answer brings it back. If every address is out, all are used.
+response) gets none for a while, as behind a load balancer: for `FIRST_WAIT_NS`, and twice as long after each request that
+tries it again in vain, up to `LONGEST_WAIT_NS`. Its first answer brings it back. If every address is out, all are used.
 A status is an answer: an address that refuses requests stays in.
 """
 

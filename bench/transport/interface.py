@@ -13,7 +13,6 @@ from bench.endpoints.interface import Endpoint
 from bench.records import RequestRecord
 from bench.workload import Request, Route
 
-
 REPLICA_HEADERS = (
     "x-inference-pod", "x-smg-target-worker", "x-gateway-destination-endpoint-served", "x-served-by",
     "x-litellm-model-id",

@@ -9,7 +9,7 @@ from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Status
 from bench.verdict.limits import Limits
 
-CHANCE = 0.005
+CHANCE = 0.002
 """A difference between replicas counts if equal ones show as much less often, all replicas together."""
 _NAMES = {"ttft_ms": "TTFT", "tpot_ms": "TPOT", "e2el_ms": "E2EL"}
 
@@ -76,8 +76,8 @@ def replica_share(evidence: RunEvidence, limits: Limits) -> list[Finding]:
     def look(part: TargetNumbers) -> Iterable[_Row]:
         if part.share is None or part.share_p is None or part.share_p >= CHANCE:
             return
-        sentence = f"replica {part.name} got {part.share:.1%} of the requests from the router, where {equal:.1%} is an equal share"
-        yield part.share / equal - 1, sentence
+        got = f"replica {part.name} got {part.share:.1%} of the requests from the router"
+        yield part.share / equal - 1, f"{got}, where {equal:.1%} is an equal share"
 
     return _findings("replica_share", evidence, look, limits.replica_share.of)
 

@@ -50,7 +50,9 @@ class Resources:
 
 
 def make_resources(config: MockConfig, ledger_file: LedgerFile | None = None) -> Resources:
-    """`ledger_file` is that of other servers too, if there are several. Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
+    """`ledger_file` is that of other servers too, if there are several.
+
+    Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
     if ledger_file is None:

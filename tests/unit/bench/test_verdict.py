@@ -141,7 +141,7 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("target_gone", {"counts.target_gone": {"since_s": None, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 10}}, Status.VALID),
     ("replica_gone", replicas(gone={"since_s": 8.0, "requests": 3}), Status.SUSPECT),
-    ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.004), Status.SUSPECT),
+    ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.0019), Status.SUSPECT),
     ("replica_errors", replicas(failed=5, error_rate=0.010, failures_p=0.001), Status.VALID),
     ("replica_slower", replicas(change=0.11), Status.SUSPECT),
     ("replica_slower", replicas(change=0.10), Status.VALID),
@@ -213,10 +213,10 @@ def test_a_sign_says_what_its_band_says_and_no_other_sign_moves(
 @pytest.mark.parametrize(
     ("sign", "changes"),
     [
-        ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.005)),
+        ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.002)),
         ("replica_errors", replicas(failed=9, error_rate=0.5, failures_p=0.0, gone={"since_s": 8.0, "requests": 9})),
-        ("replica_slower", replicas(change=0.5, p=0.005)),
-        ("replica_share", replicas(share=0.9, share_p=0.005)),
+        ("replica_slower", replicas(change=0.5, p=0.002)),
+        ("replica_share", replicas(share=0.9, share_p=0.002)),
     ],
 )
 def test_what_may_be_chance_or_is_said_already_names_no_replica(sign: str, changes: dict[str, object]) -> None:

@@ -118,7 +118,8 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     ),
     (
         "replica_gone", replicas(gone={"since_s": 8.04, "requests": 1}),
-        "replica http://b gave its last answer 8.0 s into the run: 1 request to it failed, and the others took its share", 1.0,
+        "replica http://b gave its last answer 8.0 s into the run: 1 request to it failed, and the others took its share",
+        1.0,
     ),
     (
         "replica_errors", replicas(failed=50, succeeded=450, error_rate=0.1, others_error_rate=0.02, failures_p=0.0),
