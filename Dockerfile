@@ -1,6 +1,8 @@
 # One image for the load generator, the mock and the console:
 #   docker build -t trueload .
 #   docker run --rm trueload --help
+#   docker run --rm --read-only --tmpfs /tmp --env TRUELOAD_TOKEN=... --publish 127.0.0.1:8600:8600 trueload    # the console
+# Its base has amd64 and arm64, so docker buildx build --platform linux/amd64,linux/arm64 makes both.
 # The first stage has a compiler and builds the compiled core; the second has only what runs, and no root.
 FROM python:3.13-slim-trixie AS build
 # hadolint ignore=DL3008
@@ -23,8 +25,12 @@ RUN useradd --uid 10001 --create-home --home-dir /srv/trueload trueload \
     && install --directory --owner=10001 --group=10001 /srv/trueload/runs
 USER 10001
 WORKDIR /srv/trueload
-ENV PATH=/opt/trueload/bin:$PATH PYTHONUNBUFFERED=1
+# Nothing is written outside of runs/ and /tmp, so the root file system may be read-only.
+ENV PATH=/opt/trueload/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 XDG_CACHE_HOME=/tmp/cache
 # 8000: the mock. 8600: the console.
 EXPOSE 8000 8600
+# Of the console. A load test ends by itself, and its exit status says how.
+HEALTHCHECK --interval=10s --start-period=30s CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8600/static/console.css', timeout=2)"]
 ENTRYPOINT ["trueload"]
-CMD ["--help"]
+# Other machines can reach it, so it needs a token: TRUELOAD_TOKEN.
+CMD ["console", "--host", "0.0.0.0", "--runs", "/srv/trueload/runs", "--no-browser"]

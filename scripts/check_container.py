@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from container.engine import build, compose_of, engine_here, try_compose
-from container.steps import follow
+from container.engine import build, compose_of, engine_here, token_of, try_compose
+from container.steps import ROOT, follow, steps
 
 
 class Built(Protocol):
@@ -26,7 +28,7 @@ class Built(Protocol):
 
 
 def try_out(image: Built) -> None:
-    """What the image is for: its help, the mock's, a calibration as a user without rights, and no compiler inside."""
+    """What the image is for: help, the mock, a calibration as a user without rights, the console; and no compiler inside."""
     assert image.user not in ("", "0", "root"), "the image runs as root"
     assert "usage: " in image.run([*image.entrypoint, "--help"]).stdout
     assert image.run(["trueload-mock", "--version"]).returncode == 0
@@ -34,6 +36,13 @@ def try_out(image: Built) -> None:
     # On a busy machine it says that it measured badly (3), which is all the same here.
     tried = f"{' '.join(image.entrypoint)} {load}; status=$?; test -s runs/one/certificate.html && exit $status"
     assert image.run(["sh", "-c", tried]).returncode in (0, 3), "a calibration failed in the image"
+    last = dict(steps((ROOT / "Dockerfile").read_text()))
+    console, health = (
+        shlex.join(json.loads(words)) for words in (last["CMD"], last["HEALTHCHECK"].partition("CMD ")[2])
+    )
+    starts = f"TRUELOAD_TOKEN={token_of((ROOT / 'compose.yaml').read_text())} {' '.join(image.entrypoint)} {console} &"
+    healthy = f"until {health} 2>/dev/null; do kill -0 $! || exit 1; sleep 0.1; done; kill $!"
+    assert image.run(["sh", "-c", f"{starts} {healthy}"]).returncode == 0, "the console is not what the image starts"
     core = "import bench.native._core"
     assert image.run(["python", "-c", core]).returncode == 0, "the compiled core is missing"
     assert image.run(["sh", "-c", "command -v gcc"]).returncode != 0, "a compiler is in the image"

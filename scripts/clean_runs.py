@@ -2,8 +2,8 @@
 
 Each run has a mode, a number of requests (6 to 2,000), of streams (1 to 500) and of output tokens at random, so that it takes
 a few seconds and asks no more of this machine than it has. Its numbers are compared with the mock's ledger by the
-bands of `calibrate` (docs/verdict.md); the verdict of the run does not see that. Prints a line for each run that is not VALID
-or whose numbers are wrong, a line for each sign, and at the end how often the verdict was right.
+bands of `calibrate` (docs/troubleshooting.md); the verdict of the run does not see that. Prints a line for each run that
+is not VALID or whose numbers are wrong, a line for each sign, and at the end how often the verdict was right.
 
 `--from` and `--json` split a long series into pieces: `--runs 40 --from 80 --json FILE` does the runs 80 to 119 of the series
 and adds them to FILE; `--table FILE` prints the tables of all that is in it.

@@ -147,7 +147,7 @@ def metrics() -> str:
 
 def signs() -> str:
     """Every sign of the verdict with what to do about it, and every band."""
-    parts = ["# Signs of the verdict", MADE + " [Is the measurement good?](../verdict.md) explains the verdict."]
+    parts = ["# Signs of the verdict", MADE + " [The verdict](../troubleshooting.md) explains them."]
     parts.append("A report names the reasons of its verdict, and says what to do about each.")
     for name, sign in SIGNS.items():
         advice = f"**What to do:** {_capital(_sentence(ADVICE[name]))}. {MORE.get(name, '')}"
@@ -228,7 +228,10 @@ def _type(field: str) -> str:
 
 def files() -> str:
     """Every field of requests.jsonl, and every key of every file that has a schema."""
-    parts = ["# Files and their schemas", MADE + " [The run directory](../run-directory.md) lists the files."]
+    parts = [
+        "# Files and their schemas",
+        MADE + " [The report and the run directory](../report.md#files-of-a-run) lists the files.",
+    ]
     parts.append(
         "A file names its schema and its version: `trueload/summary/1`. A new key leaves the number as it is; a key that "
         "changes its meaning, or goes, raises it. A run directory of an older version renders with the newer one."
@@ -243,7 +246,7 @@ def files() -> str:
     ]
     parts += [
         "## requests.jsonl",
-        "Each line is a JSON object with the record of one request ([about its fields](../run-directory.md#requestsjsonl)).",
+        "Each line is a JSON object with the record of one request ([about its fields](../report.md#requestsjsonl)).",
         table(("field", "type", "what it is"), rows),
         "## samples.jsonl",
         "One line for each second and worker.",
@@ -298,10 +301,10 @@ def faults() -> str:
     """Every fault of the mock with its options, and the outcome that a client should record."""
     parts = [
         "# Faults",
-        MADE + " [Faults of the mock](../mock-faults.md) explains them.",
-        "`--fault NAME:option=value,...`. [Which requests it hits](../mock-faults.md#which-requests-it-hits). The outcome is "
+        MADE + " [Faults of the mock](../mock.md#faults) explains them.",
+        "`--fault NAME:option=value,...`. [Which requests it hits](../mock.md#which-requests-it-hits). The outcome is "
         "the one that `python -m bench` records ([what they mean](../metrics.md#how-a-request-can-end)); "
-        "[exceptions](../mock-faults.md#what-a-client-should-conclude).",
+        "[exceptions](../mock.md#what-a-client-should-conclude).",
     ]
     for group, title in GROUPS.items():
         rows = [

@@ -8,9 +8,9 @@
   busy   a loop that computes on each core
   stops  each second a third of the tests' processes is stopped for 50 to 600 ms (SIGSTOP)
 
-Each run has a line in the log (JSON: when, commit, condition, seed, what failed, what passed only when tried again, minutes).
-A later call makes the runs that are missing: those since the last failure count, whichever day they were made on. A failure
-is printed with its seed, and ends the row: `scripts/test --shuffle SEED` repeats its order.
+Each run has a line in the log, a file of the project (JSON: when, commit, condition, seed, what failed, what passed only when
+tried again, minutes). A later call makes the runs that are missing: those since the last failure count, whichever day they
+were made on. A failure is printed with its seed, and ends the row: `scripts/test --shuffle SEED` repeats its order.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOG = ROOT / "runs" / "test-steadiness.jsonl"
+LOG = ROOT / "tests" / "steadiness.jsonl"
 WANTED = {"quiet": 8, "busy": 6, "stops": 6}
 MARK = "TRUELOAD_TEST_STEADINESS"
 """Set in the environment of the tests, and so of what they start: that is how the processes to stop are found."""
@@ -109,14 +109,13 @@ def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: i
         with run, stress(condition, seed, Path(stopped)):
             status = run.wait()
         out.seek(0)
-        text = out.read()
+        text = out.read().replace(f"{ROOT}/", "")
     failed = sorted(set(re.findall(r"^(?:FAILED|ERROR) (\S+)", text, re.M)))
     if status and not failed:
         failed = [f"status {status}: {text[-2000:]}"]
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     return {
         "at": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": commit.strip(),
+        "commit": commit(),
         "condition": condition,
         "seed": seed,
         "passed": int((re.findall(r"^([\d,]+) passed", text, re.M) or ["0"])[-1].replace(",", "")),
@@ -125,6 +124,15 @@ def one_run(condition: str, seed: int, tests: Sequence[str]) -> dict:  # type: i
         "minutes": round((time.monotonic() - began) / 60, 1),
         "said": text[text.find("= FAILURES =") :][:20_000] if failed else "",
     }
+
+
+def commit() -> str:
+    """The commit that was tested, with "-dirty" if a file differs from it; the log does whenever a run has ended."""
+    head = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    files = ["git", "diff", "--quiet", "HEAD", "--", ".", f":!{LOG.relative_to(ROOT)}"]
+    return head + ("-dirty" if subprocess.run(files, cwd=ROOT).returncode else "")
 
 
 def sentence(line: Mapping) -> str:  # type: ignore[type-arg]

@@ -28,7 +28,7 @@ def sweep(
     observer: Observer | None = None,
     **settings: object,
 ) -> SweepResult:
-    """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep`. docs/sweep.md explains it.
+    """Measure at several loads, "concurrency=1..256x2" or "rate=5,10,20": `python -m bench sweep` (docs/search.md).
 
     `resume` continues the sweep in `out`. Settings of the load in `config` (rate, concurrency, steps) are ignored;
     as arguments they are refused. The observer follows the load of each run. After Ctrl-C, returns the sweep so far.

@@ -60,7 +60,7 @@ _DROP = {
 """What a narrow terminal leaves out first."""
 STATUS_TONES: dict[str, Tone] = {"VALID": "good", "SUSPECT": "warn", "INVALID": "bad", "FAILED": "bad"}
 _REASONS_SHOWN = 5
-FOOTER = "Made by Trueload. What a sweep measures, and how its knee is found: docs/sweep.md."
+FOOTER = "Made by Trueload. What a sweep measures, and how its knee is found: docs/search.md."
 
 
 def sweep_document(sweeps: Sequence[SweepContent], places: Sequence[str] = ()) -> Document:

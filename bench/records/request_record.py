@@ -118,7 +118,7 @@ class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """One request as the client saw it. The module docstring has the rules of the fields.
 
-    The string below a field describes it in docs/run-directory.md, and on the reference page of the files.
+    The string below a field describes it in docs/report.md, and on the reference page of the files.
     ."""
 
     id: str

@@ -18,7 +18,7 @@ The verdict is the worst finding, and stands before every other number of a repo
 of the summary or of a certificate, relates them to each other by a difference or a quotient, and holds the result against its
 band, so that a reader can check it. A sign speaks only where a number can have been harmed: a late client passes if kernel
 stamps and punctual sends show that no number is late.
-Bands: docs/verdict.md.
+Bands: docs/troubleshooting.md.
 """
 
 from __future__ import annotations

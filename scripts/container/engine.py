@@ -33,7 +33,7 @@ def engine_here() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, of which each command runs in a container of its own."""
+    """An image, of which each command runs in a container of its own, with a root file system that it cannot write."""
 
     engine: str
     entrypoint: list[str]
@@ -42,8 +42,9 @@ class Image:
     def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a command inside; what it prints is kept."""
         program, *arguments = words
+        places = ["--read-only", "--tmpfs", "/tmp", "--volume", "/srv/trueload/runs"]
         return subprocess.run(
-            [self.engine, "run", "--rm", "--entrypoint", program, NAME, *arguments],
+            [self.engine, "run", "--rm", *places, "--entrypoint", program, NAME, *arguments],
             stdout=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
 

@@ -135,6 +135,6 @@ def follow(place: Path) -> Stage:
         elif word == "CMD":
             stage.command = json.loads(rest)
         else:
-            assert word == "EXPOSE", f"{word}: this check does not know the word"
+            assert word in ("EXPOSE", "HEALTHCHECK"), f"{word}: this check does not know the word"
     assert stage is not None, "there is no step"
     return stage

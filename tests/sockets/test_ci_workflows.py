@@ -1,11 +1,13 @@
-"""The workflows of examples/ci: they keep the published schemas, and their commands work, against the mock."""
+"""action.yml, the component of GitLab and the workflows of examples/ci: they keep the published schemas, and the action's and
+the component's commands work, against the mock."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,118 +20,147 @@ from jsonschema import Draft7Validator
 
 from tests.support.calm import CALM
 from tests.support.documentation import ROOT
-from tests.support.held_port import held_port
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 
 SCHEMAS = files("check_jsonschema.builtin_schemas").joinpath("vendor")
-TEXTS = [path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "ci").glob("*.yml")]
-BLOCKS = {text.splitlines()[0].lstrip("# ").partition(":")[0]: text for text in TEXTS}
-GITHUB, GITHUB_SERVER, GITLAB = (
-    ".github/workflows/latency.yml",
-    ".github/workflows/latency-server.yml",
-    ".gitlab-ci.yml",
-)
+EXAMPLES = ROOT / "examples" / "ci"
+ACTION, COMPONENT = ROOT / "action.yml", ROOT / "templates" / "trueload.yml"
+SCHEMA_OF = {
+    ACTION: "github-actions.json",
+    COMPONENT: "gitlab-ci.json",
+    EXAMPLES / "latency.yml": "github-workflows.json",
+    EXAMPLES / "latency-server.yml": "github-workflows.json",
+    EXAMPLES / "gitlab-ci.yml": "gitlab-ci.json",
+    ROOT / ".github" / "workflows" / "release.yml": "github-workflows.json",
+}
 
 
-def workflow(name: str) -> dict[str, Any]:
+def documents(path: Path) -> list[dict[str, Any]]:
     # YAML 1.1 reads the key `on` as true; GitHub does not.
-    content: dict[Any, Any] = yaml.safe_load(BLOCKS[name])
-    return {"on" if key is True else key: value for key, value in content.items()}
+    contents: list[dict[Any, Any]] = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    return [{"on" if key is True else key: value for key, value in content.items()} for content in contents]
 
 
-def problems(name: str, content: Mapping[str, Any]) -> list[str]:
-    """What the published schema says against a workflow."""
-    schema = orjson.loads(
-        SCHEMAS.joinpath("gitlab-ci.json" if name == GITLAB else "github-workflows.json").read_bytes()
-    )
-    return [f"{error.json_path}: {error.message}" for error in Draft7Validator(schema).iter_errors(content)]
+def problems(path: Path, contents: list[dict[str, Any]]) -> list[str]:
+    """What the published schema says against a file. The schema of GitLab takes a component's two documents one by one."""
+    validator = Draft7Validator(orjson.loads(SCHEMAS.joinpath(SCHEMA_OF[path]).read_bytes()))
+    return [f"{error.json_path}: {error.message}" for content in contents for error in validator.iter_errors(content)]
 
 
-@pytest.mark.parametrize("name", [GITHUB, GITHUB_SERVER, GITLAB])
-def test_a_workflow_keeps_its_published_schema(name: str) -> None:
-    assert problems(name, workflow(name)) == []
+@pytest.mark.parametrize("path", SCHEMA_OF, ids=lambda path: path.name)
+def test_a_file_keeps_its_published_schema(path: Path) -> None:
+    assert problems(path, documents(path)) == []
 
 
-def test_a_mistake_in_a_workflow_is_seen() -> None:
-    wrong = workflow(GITHUB)
-    wrong["jobs"]["mock"]["steps"][2]["rum"] = "pip install ."
-    assert problems(GITHUB, wrong) != []
-    wrong = workflow(GITLAB)
-    wrong["latency"]["artifacts"] = {"reports": {"junit": {"path": "gate.xml"}}}
-    assert problems(GITLAB, wrong) != []
+def test_a_mistake_is_seen() -> None:
+    (action,) = documents(ACTION)
+    del action["runs"]["steps"][1]["shell"]
+    assert problems(ACTION, [action]) != []
+    spec, jobs = documents(COMPONENT)
+    spec["spec"]["inputs"]["url"]["options"] = "any"
+    assert problems(COMPONENT, [spec]) != []
+    (job,) = jobs.values()
+    job["artifacts"]["reports"]["junit"] = {"path": "gate.xml"}
+    assert problems(COMPONENT, [jobs]) != []
+    (workflow,) = documents(EXAMPLES / "latency.yml")
+    workflow["jobs"]["mock"]["steps"][0]["uzes"] = "x"
+    assert problems(EXAMPLES / "latency.yml", [workflow]) != []
 
 
-def steps(name: str, job: str) -> Iterator[tuple[str, str]]:
-    """(name, commands) of the steps of a GitHub job that run something; the installation is done already."""
-    for step in workflow(name)["jobs"][job]["steps"]:
-        if "run" in step and step["name"] != "Install":
-            yield step["name"], step["run"]
+def inputs_of(uses: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
+    """The inputs that a use of the action or of the component has: what it gives, and the defaults."""
+    assert set(uses) <= set(known), "an input that is not there"
+    return {name: str(uses.get(name, spec.get("default", ""))) for name, spec in known.items()}
 
 
-def script(job: str) -> str:
-    """The commands of a GitLab job, as its runner joins them."""
-    content = workflow(GITLAB)
-    lines = [*content[".measuring"]["before_script"], *content[job]["script"]]
-    return "\n".join(line for line in lines if not line.startswith("pip install"))
+def test_the_examples_give_inputs_that_exist_and_every_one_that_has_no_default() -> None:
+    (action,) = documents(ACTION)
+    for name in ("latency.yml", "latency-server.yml"):
+        (workflow,) = documents(EXAMPLES / name)
+        (step,) = [step for job in workflow["jobs"].values() for step in job["steps"]]
+        inputs_of(step["with"], action["inputs"])
+    spec, _ = documents(COMPONENT)
+    (pipeline,) = documents(EXAMPLES / "gitlab-ci.yml")
+    for include in pipeline["include"]:
+        given = inputs_of(include["inputs"], spec["spec"]["inputs"])
+        assert given["install"]
+        assert include["component"].partition("@")[0].endswith(f"/{COMPONENT.stem}")
+
+
+def test_no_input_is_a_part_of_a_command() -> None:
+    (action,) = documents(ACTION)
+    assert [step["run"] for step in action["runs"]["steps"] if "${{" in step.get("run", "")] == []
+    _, jobs = documents(COMPONENT)
+    (job,) = jobs.values()
+    assert [line for line in (*job["before_script"], *job["script"]) if "$[[" in line] == []
 
 
 class Runner:
-    """A machine of a CI server: a checkout with our programs, a shell, and a `gh` that knows one artefact. Without it, `gh`
-    fails as it does before the first run; where it is a folder, the run is there and its artefact has expired.
+    """A machine of a CI server: a work space, a shell, and an installed Trueload.
 
-    How fast it is fails no gate: its runs have limits that no busy machine trips, and objectives have seconds for ms.
+    How fast it is fails no gate: its runs have limits that no busy machine trips.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = "http://127.0.0.1:8000"
-        programs = folder / "programs"
-        programs.mkdir()
+        self.folder, self.temp = folder / "work", folder / "temp"
+        bin_ = self.temp / "trueload-env" / "bin"
+        bin_.mkdir(parents=True)
+        self.folder.mkdir()
         (folder / "calm.yaml").write_text(CALM)
-        (programs / "python").write_text(
-            f'#!/bin/sh\npython="{sys.executable}"\n'
-            'if [ "$1 $2 $3" = "-m bench run" ]; then shift 3; set -- -m bench run --config calm.yaml "$@"; fi\n'
-            'exec "$python" "$@"\n'
+        (bin_ / "trueload").write_text(
+            f'#!/bin/sh\nif [ "$1" = run ]; then shift; set -- run --config "{folder}/calm.yaml" "$@"; fi\n'
+            f'exec "{sys.executable}" -m bench "$@"\n'
         )
-        (programs / "gh").write_text(
-            '#!/bin/sh\nif [ "$1 $2" = "run list" ]; then [ -e "$ARTEFACT" ] && echo 42; exit; fi\n'
-            'if [ "$*" = "run download 42 --name baseline" ]; then cp "$ARTEFACT" baseline.json; exit; fi\nexit 9\n'
-        )
-        for program in programs.iterdir():
-            program.chmod(0o755)
+        (bin_ / "trueload").chmod(0o755)
+        (bin_ / "trueload-mock").symlink_to(Path(sys.executable).parent / "trueload-mock")
+        kept = {name: value for name, value in os.environ.items() if name not in ("OPENAI_API_KEY", "PYTHONWARNINGS")}
         self.env = {
-            **{name: value for name, value in os.environ.items() if name not in ("OPENAI_API_KEY", "PYTHONWARNINGS")},
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "ARTEFACT": str(folder / "artefact.json"),
+            **kept,
+            "PATH": f"{bin_}:{os.environ['PATH']}",
+            "RUNNER_TEMP": str(self.temp),
+            "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "CI_API_V4_URL": "http://127.0.0.1:9/api/v4",
+            "CI_JOB_NAME": "latency",
         }
+        self.results = self.temp / "trueload-results"
+        self.results.mkdir()
 
-    def run(self, commands: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Commands as GitHub's runner executes them; what they leave in the background ends with them."""
-        commands = commands.replace("http://127.0.0.1:8000", self.url)
-        port = self.url.rpartition(":")[2]
-        commands = commands.replace("python -m mockserver", f"python -m mockserver --port {port}")
-        commands = (
-            commands.replace("p90<500ms", "p90<500s").replace("p90<1s", "p90<500s").replace("server 30s", "server 500s")
-        )
-        ending = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
+    def run(self, commands: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Commands as GitHub's runner executes them; GitLab's has the same options."""
         return subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", ending + commands],
-            cwd=self.folder, env=self.env | env, capture_output=True, text=True, timeout=2 * PATIENCE_S,
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", commands],
+            cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True, timeout=2 * PATIENCE_S,
         )  # fmt: skip
 
-    def job(self, name: str, job: str, **env: str) -> dict[str, subprocess.CompletedProcess[str]]:
-        """Every step of a GitHub job, until one fails."""
-        ran: dict[str, subprocess.CompletedProcess[str]] = {}
-        for step, commands in steps(name, job):
-            ran[step] = self.run(commands, **env)
-            # A calibration may say that this machine is too busy to measure with; what follows is tried all the same.
-            if ran[step].returncode and not (ran[step].returncode == 3 and "bench calibrate" in commands):
+    def action(self, *names: str, **given: str) -> subprocess.CompletedProcess[str]:
+        """Steps of the action with these inputs, one after the other, until one fails."""
+        (action,) = documents(ACTION)
+        inputs = inputs_of(given, action["inputs"])
+        steps = {step["name"]: step for step in action["runs"]["steps"] if "run" in step}
+
+        def filled(text: str) -> str:
+            text = text.replace("${{ steps.install.outputs.results }}", str(self.results))
+            return re.sub(r"\$\{\{ inputs\.([\w-]+) \}\}", lambda found: inputs[found[1]], text)
+
+        for name in names:
+            env = {key: filled(value) for key, value in steps[name]["env"].items()}
+            ran = self.run(steps[name]["run"], env)
+            if ran.returncode:
                 break
         return ran
+
+    def component(self, **given: str) -> subprocess.CompletedProcess[str]:
+        """The job of the component with these inputs, in one shell, as GitLab's runner has it; Trueload is there already."""
+        spec, jobs = documents(COMPONENT)
+        inputs = inputs_of(given, spec["spec"]["inputs"])
+        (job,) = jobs.values()
+        lines = [line for line in (*job["before_script"], *job["script"]) if not line.startswith("pip install")]
+        fill = re.compile(r"\$\[\[ inputs\.(\w+) \]\]")
+        env = {key: fill.sub(lambda found: inputs[found[1]], value) for key, value in job["variables"].items()}
+        return self.run("\n".join(lines), env)
 
 
 @pytest.fixture
@@ -137,64 +168,97 @@ def runner(tmp_path: Path) -> Runner:
     return Runner(tmp_path)
 
 
-@pytest.fixture
-def free_url() -> Iterator[str]:
-    with held_port() as port:
-        yield f"http://127.0.0.1:{port}"
+SHORT = "--concurrency 4 --requests 40 --input-tokens 20 --output-tokens 4"
 
 
-def test_the_github_workflow_begins_a_baseline_and_holds_the_next_run_to_it(
-    runner: Runner, free_url: str, tmp_path: Path
-) -> None:
-    runner.url = free_url
-    first = runner.job(GITHUB, "mock")
-    last = list(first.values())[-1]
-    assert list(first) == [step for step, _ in steps(GITHUB, "mock")], last.stdout + last.stderr
-    assert last.returncode == 0, last.stdout + last.stderr
-    baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
-    assert len(baseline["runs"]) == 3
-    root = ElementTree.parse(tmp_path / "gate.xml").getroot()
-    assert "ttft:p90<500s" in [case.get("name") for case in root.iter("testcase")]
+def test_the_action_measures_the_mock_and_holds_the_next_job_to_the_baseline(runner: Runner, tmp_path: Path) -> None:
+    objectives = "ttft:p90<500s\n  error_rate<50%  \n\n"
+    ran = runner.action("Measure", "Gate", load=SHORT, objectives=objectives)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    root = ElementTree.parse(runner.results / "gate.xml").getroot()
+    cases = [case.get("name") for case in root.iter("testcase")]
+    assert [name for name in cases if "<" in str(name)] == ["ttft:p90<500s", "error_rate<50%"]
     assert (tmp_path / "summary.md").read_text().startswith("### ✅ The gate passed")
+    assert (tmp_path / "output").read_text() == "status=0\n"
+    assert (runner.results / "calibration" / "certificate.html").is_file()
+    path = runner.folder / "trueload-baseline.json"
+    baseline = orjson.loads(path.read_bytes())
+    assert len(baseline["runs"]) == 3
 
-    # The next run downloads the artefact. Its own measurement is the same one under other names, since no run is held to
+    # The next job has the baseline from the cache. Its own runs are the same ones under other names, since no run is held to
     # itself: what is judged is the way to the gate.
     earlier = [{**run, "id": f"{run['id']}-earlier"} for run in baseline["runs"]]
-    (tmp_path / "baseline.json").write_bytes(orjson.dumps({**baseline, "runs": earlier}))
-    (tmp_path / "baseline.json").rename(tmp_path / "kept.json")
-    of = dict(steps(GITHUB, "mock"))
-    (tmp_path / "artefact.json").mkdir()
-    expired = runner.run(of["Get the baseline of main"])
-    assert (expired.returncode, expired.stdout) == (0, "no baseline any more\n"), expired.stderr
-    (tmp_path / "artefact.json").rmdir()
-    (tmp_path / "kept.json").rename(tmp_path / "artefact.json")
-    assert runner.run(of["Get the baseline of main"]).returncode == 0
-    assert (tmp_path / "baseline.json").read_bytes() == (tmp_path / "artefact.json").read_bytes()
-    again = runner.run(of["Gate"])
+    path.write_bytes(orjson.dumps({**baseline, "runs": earlier}))
+    again = runner.action("Gate", load=SHORT)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "Against the baseline" in again.stdout
 
-
-def test_the_github_workflow_of_a_real_server_measures_it(runner: Runner, tmp_path: Path) -> None:
-    with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
-        ran = runner.job(GITHUB_SERVER, "server", LLM_URL=mock.url, RATE="20", DURATION="2s")
-    last = list(ran.values())[-1]
-    assert [one.returncode for one in ran.values()] == [0] * 3, last.stdout + last.stderr
-    baseline = orjson.loads((tmp_path / "baseline.json").read_bytes())
-    assert (baseline["workload"]["rate"], baseline["target"]["server"]) == (20.0, mock.url)
+    failed = runner.action("Gate", objectives="ttft:p90<1ms")
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    assert (tmp_path / "output").read_text().splitlines()[-1] == "status=1"
 
 
-def test_the_gitlab_jobs_do_the_same(runner: Runner, tmp_path: Path) -> None:
-    of_github = "\n".join(commands for _, commands in steps(GITHUB, "mock"))
-    for words in ("python -m bench calibrate", "python -m bench gate", "python -m mockserver"):
-        (ours,) = [line for line in script("latency").splitlines() if line.startswith(words)]
-        (theirs,) = [line.strip() for line in of_github.splitlines() if line.strip().startswith(words)]
-        assert ours == theirs.replace('"$GITHUB_STEP_SUMMARY"', "gate.md")
-    with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
-        ran = runner.run(
-            script("latency-server"), LLM_URL=mock.url, RATE="20", DURATION="2s", CI_JOB_NAME="latency-server"
+def test_the_action_measures_a_server_with_its_key(runner: Runner) -> None:
+    with mock_process("--ttft", "20ms", "--tpot", "3ms", "--api-key", "the-key") as mock:
+        ran = runner.action("Measure", url=mock.url, load=SHORT, runs="1", **{"api-key": "the-key"})
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert len(mock.ledger_lines(at_least=40)) >= 40
+        refused = runner.action("Measure", url=mock.url, load=SHORT, runs="1", **{"api-key": "another"})
+    assert refused.returncode != 0
+
+
+HOSTILE = (
+    '"; touch owned; "',
+    "$(touch owned)",
+    "`touch owned`",
+    "a[$(touch owned)]",
+    "x\ntouch owned",
+    "-h; touch owned",
+    "*",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_an_input_is_never_a_command(runner: Runner, text: str) -> None:
+    """What the shell does with it, so the program only writes down its arguments."""
+    seen = runner.temp / "arguments"
+    for name in ("trueload", "trueload-mock"):
+        program = runner.temp / "trueload-env" / "bin" / name
+        program.unlink()
+        program.write_text(
+            f'#!/bin/sh\nprintf "%s\\0" "$@" >> "{seen}"\necho mockserver ready at http://mock\nexec sleep 0\n'
         )
+        program.chmod(0o755)
+    (runner.folder / "a-file").touch()
+    of_runs = ("url", "mock", "load", "api-key")
+    for names, step in ((of_runs, "Measure"), (("objectives", "baseline", "margin", "strict"), "Gate")):
+        for name in names:
+            seen.unlink(missing_ok=True)
+            runner.action(step, **{"url": "" if name == "mock" else "http://server", "runs": "1", name: text})
+            given = seen.read_text().split("\0")
+            split = name in ("mock", "load", "objectives")
+            flags = [f"--{'slo' if name == 'objectives' else name}={part}" for part in text.splitlines()]
+            wanted = text.split() if name in ("mock", "load") else flags if split else [f"--{name}={text}"]
+            if name not in ("api-key", "strict"):
+                assert [word for word in wanted if word not in given] == []
+            assert "a-file" not in given
+    assert runner.action("Measure", url="http://server", runs=text).returncode == 2
+    assert sorted(path.name for path in runner.folder.iterdir()) == ["a-file"]
+
+
+def test_the_component_runs_the_commands_of_the_action(runner: Runner) -> None:
+    (action,) = documents(ACTION)
+    _, jobs = documents(COMPONENT)
+    (job,) = jobs.values()
+    of_action = "".join(step["run"] for step in action["runs"]["steps"] if step.get("name") in ("Measure", "Gate"))
+    theirs = "".join(job["script"]).splitlines()
+    assert [line for line in theirs if line not in of_action.replace("::warning::", "").splitlines()] == []
+
+    with mock_process("--ttft", "20ms", "--tpot", "3ms") as mock:
+        ran = runner.component(install="trueload", url=mock.url, load=SHORT, objectives="ttft:p90<500s")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "no baseline yet" in ran.stdout
-    assert (tmp_path / "gate.md").read_text().startswith("### ✅ The gate passed")
-    assert len(orjson.loads((tmp_path / "baseline.json").read_bytes())["runs"]) >= 1
+    kept = runner.folder / "trueload-results"
+    assert (kept / "gate.md").read_text().startswith("### ✅ The gate passed")
+    assert len(orjson.loads((kept / "baseline.json").read_bytes())["runs"]) == 3
+    assert ElementTree.parse(kept / "gate.xml").getroot().get("failures", "0") == "0"

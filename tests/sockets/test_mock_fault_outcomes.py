@@ -77,7 +77,7 @@ NOTHING_TO_DO: dict[str, set[str]] = {
         *OF_PROBES,
     },
 }
-"""Faults that a dialect has no place for: docs/mock-faults.md. A `ping` has to wait for the stream to begin."""
+"""Faults that a dialect has no place for: docs/mock.md. A `ping` has to wait for the stream to begin."""
 CASES = [*((spec, True) for spec in ["", *STREAMED]), *((spec, False) for spec in ["", *WHOLE])]
 
 

@@ -1,4 +1,4 @@
-"""Planted defects, each seen in a real load tester: a client that is right but for one part (docs/verdict.md).
+"""Planted defects, each seen in a real load tester: a client that is right but for one part (docs/troubleshooting.md).
 
 Each is a `Client` of tests/support/virtual_calibration.py with its transport, its dispatcher, its arrivals or its numbers
 replaced. `DEFECTS` is all of them, with what the certificate must say.
@@ -246,7 +246,7 @@ def same_seed(seed: int, worker: int, dealt: Sequence[int]) -> list[int]:
 class Defect:
     """A client that is wrong, and what must be said: which metric, by how much about (in its unit), and why.
 
-    `status`: what the bands of docs/verdict.md make of that size.
+    `status`: what the bands of docs/troubleshooting.md make of that size.
     """
 
     client: Client

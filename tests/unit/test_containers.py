@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench.commands.console import _parser
 from bench.console.security import SHORTEST_TOKEN
 from mockserver.cli import read_arguments
 
@@ -51,10 +52,33 @@ def test_the_compose_file_starts_a_mock_and_a_console_that_can_reach_it() -> Non
     (port,) = console["ports"]
     assert port.startswith("127.0.0.1:")
     assert console["environment"]["TRUELOAD_TOKEN"].startswith("${TRUELOAD_TOKEN:?")
-    for service in (mock, console):
+    assert console["read_only"] is mock["read_only"] is True
+    for service in services.values():
         assert service["cap_drop"] == ["ALL"]
         # A capability that is added reaches only root, and the image's user is none.
         assert "cap_add" not in service
+
+
+def test_the_image_starts_the_console_and_asks_it_for_its_health() -> None:
+    command, *flags = json.loads(LAST[LAST.index("\nCMD ") + 5 :])
+    given = _parser().parse_args(flags)
+    assert (command, given.host) == ("console", "0.0.0.0")
+    assert f":{given.port}/static/" in LAST[LAST.index("HEALTHCHECK ") :].splitlines()[0]
+    assert f"{given.runs}\n" in LAST[: LAST.index("USER ")]
+
+
+def test_prometheus_reads_the_mock_and_a_load_and_grafana_has_the_dashboard_of_the_examples() -> None:
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    services, contents = compose["services"], {name: each["content"] for name, each in compose["configs"].items()}
+    assert {each["source"] for service in services.values() for each in service.get("configs", ())} == set(contents)
+    (source,) = yaml.safe_load(contents["datasource"])["datasources"]
+    targets = [
+        job["static_configs"][0]["targets"][0] for job in yaml.safe_load(contents["prometheus"])["scrape_configs"]
+    ]
+    named = [address.removeprefix("http://").partition(":")[0] for address in (source["url"], *targets)]
+    assert [name for name in named if name not in services] == []
+    (provider,) = yaml.safe_load(contents["dashboards"])["providers"]
+    assert services["grafana"]["volumes"] == [f"./examples/grafana:{provider['options']['path']}:ro"]
 
 
 @pytest.mark.parametrize("file", ["compose.yaml", "docs/install.md"])

@@ -183,7 +183,7 @@ def test_a_bar_in_a_description_does_not_end_its_cell(reference: ModuleType) -> 
             "licence [how](../dev/releasing.md)",
         ),
         (
-            "howto/server-flags.md",
+            "explanation/index.md",
             "[e](../../examples/compare-flags/README.md)",
             "[e](../howto/examples.md#compare-flags)",
         ),

@@ -1,4 +1,4 @@
-"""The bands of the signs are those of docs/verdict.md, and a file that gives one limit of a band leaves the others."""
+"""Bands of the signs are those of docs/troubleshooting.md, and a file that gives one limit of a band leaves the others."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ from tests.support.patience import PATIENCE_S
 
 DOCS = Path(__file__).parents[3] / "docs"
 TEXT = (DOCS / "mock.md").read_text(encoding="utf-8")
-FAULTS_PAGE = (DOCS / "mock-faults.md").read_text(encoding="utf-8")
-PAGES = [TEXT, FAULTS_PAGE, *((DOCS / f"mock-{name}.md").read_text(encoding="utf-8") for name in ("apis", "engines"))]
+PAGES = [TEXT, (DOCS / "mock-details.md").read_text(encoding="utf-8")]
 LINES = [line.removeprefix("$ ") for page in PAGES for line in page.splitlines()]
 COMMANDS = sorted({line for line in LINES if line.startswith("python -m mockserver")})
 
@@ -72,7 +71,7 @@ def test_each_preset_that_the_page_names_exists() -> None:
 
 
 def test_the_page_says_the_outcome_that_calibration_expects_of_each_fault() -> None:
-    section = FAULTS_PAGE[FAULTS_PAGE.index("## What a client should conclude") : FAULTS_PAGE.index("## When several")]
+    section = TEXT[TEXT.index("### What a client should conclude") : TEXT.index("### When several")]
     rows = [line.split("|") for line in section.splitlines() if line.startswith("| `")]
     outcomes = {name: row[3] for row in rows for name in re.findall(r"`(\w+)`", row[1])}
     assert outcomes.keys() <= FAULTS.keys()

@@ -174,8 +174,8 @@ def test_a_session_made_in_python_is_checked_too() -> None:
 
 
 def test_the_branching_session_of_the_documentation_loads(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "dataset-sessions.md").read_text(encoding="utf-8")
-    block = page.partition("## Sessions that branch")[2].partition("```json\n")[2].partition("```")[0]
+    page = (ROOT / "docs" / "sessions.md").read_text(encoding="utf-8")
+    block = page.partition("### Sessions that branch")[2].partition("```json\n")[2].partition("```")[0]
     path = tmp_path / "sessions.jsonl"
     path.write_text(json.dumps(json.loads(block)) + "\n")
     (session,) = load_sessions(path)

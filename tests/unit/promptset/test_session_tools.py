@@ -167,8 +167,8 @@ def test_simulated_sessions_with_tools_are_exact(tmp_path: Path) -> None:
 
 
 def test_the_session_with_tools_of_the_documentation_loads(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "dataset-sessions.md").read_text(encoding="utf-8")
-    block = page.partition("## Sessions with tools")[2].partition("```json\n")[2].partition("```")[0]
+    page = (Path(__file__).parents[3] / "docs" / "sessions.md").read_text(encoding="utf-8")
+    block = page.partition("### Sessions with tools")[2].partition("```json\n")[2].partition("```")[0]
     path = tmp_path / "sessions.jsonl"
     path.write_text(json.dumps(json.loads(block)) + "\n")
     (session,) = load_sessions(path)

@@ -60,9 +60,14 @@ def test_nothing_outlives_the_parent(how: str) -> None:
     ],
 )
 def test_its_status_is_that_of_the_command(words: list[str], status: int, said: str) -> None:
-    ran = subprocess.run(
-        [*GUARD, *words], stdin=subprocess.PIPE, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-        env=os.environ,
-    )  # fmt: skip
+    # The end of stdin would end the command: it stays open until the guard has ended.
+    stdin, held = os.pipe()
+    try:
+        ran = subprocess.run(
+            [*GUARD, *words], stdin=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    finally:
+        os.close(stdin)
+        os.close(held)
     assert ran.returncode == status
     assert said in ran.stderr
