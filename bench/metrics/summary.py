@@ -39,7 +39,7 @@ from bench.metrics.server_requests import ServerRequests
 from bench.metrics.session_counts import SessionCounts
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
-from bench.metrics.target_skew import GONE_REPLICA, TargetShares, alone, compared
+from bench.metrics.target_skew import TargetShares, alone, compared
 from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
@@ -282,7 +282,7 @@ class Summary:
             error_rate=error_rate,
             error_rate_ci95=None if error_rate is None else self._error_rate_interval(),
             **self._numbers(Scope(data, None, over))._asdict(),
-            **(alone(self._tally.target_gone(self._facts.start_ns, GONE_REPLICA)) if kind == "target" else {}),
+            **(alone(self._columns) if kind == "target" else {}),
         )
 
     def _data(self) -> RunData:

@@ -211,15 +211,14 @@ class RecordTally:
         """Failed requests of which no byte was sent: no connection came about."""
         return self._count["unsent"]
 
-    def target_gone(self, start_ns: int, least: int = GONE_FROM) -> TargetGone | None:
+    def target_gone(self, start_ns: int) -> TargetGone | None:
         """Since when nothing but lost connections came, until the end of the run; None where the target was there at the end.
 
-        `since_s` is the end of the last answer, in s from the start of the run; None where there never was one. `least` lost
-        requests tell it.
+        `since_s` is the end of the last answer, in s from the start of the run; None where there never was one.
         """
         heard = self._heard_ns
         lost = len(self._lost_ns) if heard is None else sum(at > heard for at in self._lost_ns)
-        if lost < least:
+        if lost < GONE_FROM:
             return None
         return TargetGone(since_s=None if heard is None else (heard - start_ns) / NS_PER_S, requests=lost)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from bench.metrics.arrays import known, view
 from bench.metrics.by_part import OTHERS, USUAL
-from bench.metrics.columns import Columns
+from bench.metrics.columns import NO_RESPONSE, Columns
+from bench.metrics.request_metrics import NS_PER_S
 from bench.records.record_table import Mask, RecordTable
 from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
 from bench.statistics import skew
@@ -45,7 +47,7 @@ class TargetShares:
         return [len(self._assigned.get(name, ())) for name in names]
 
 
-def alone(gone: TargetGone | None) -> dict[str, Any]:
+def alone(columns: Columns) -> dict[str, Any]:
     """What numbers of a replica have beside those of any part, before it is compared with others."""
     return {
         "share": None,
@@ -53,8 +55,22 @@ def alone(gone: TargetGone | None) -> dict[str, Any]:
         "slower": (),
         "others_error_rate": None,
         "failures_p": None,
-        "gone": gone,
+        "gone": _gone(columns),
     }
+
+
+def _gone(columns: Columns) -> TargetGone | None:
+    """Whether the requests that were due after the last one with an answer got none. Requests in flight when a server stops to
+    listen are often still answered, after others were refused: so the order in which they were due counts."""
+    status, due = view(columns.status), view(columns.intended)
+    answered = status > NO_RESPONSE
+    lost = (status == NO_RESPONSE) & (view(columns.failed) != 0)
+    last_due = due[answered].max() if answered.any() else -np.inf
+    requests = int((lost & (due > last_due)).sum())
+    if requests < GONE_REPLICA:
+        return None
+    since_s = float(view(columns.end)[answered].max()) / NS_PER_S if answered.any() else None
+    return TargetGone(since_s=since_s, requests=requests)
 
 
 def compared(

@@ -66,7 +66,9 @@ def test_the_numbers_of_each_replica_are_those_of_its_lines_in_the_ledger(flags:
         assert part["latency"]["ttft_ms"]["p50"] == pytest.approx(float(np.quantile(ttft_ms, 0.5)), rel=1e-9)
         planned_ms = 40.0 if url == mock.urls[1] else 10.0
         assert {of_replica[url][record["id"]]["planned"]["ttft_ns"] / 1e6 for record in own} == {planned_ms}
-        assert min(ttft_ms) >= planned_ms - 1  # No reply is faster than its replica, but for what stamps can be wrong by.
+        assert (
+            min(ttft_ms) >= planned_ms - 1
+        )  # No reply is faster than its replica, but for what stamps can be wrong by.
     if "--balance" not in flags and "--workers" not in flags:
         assert {part["sent"] for part in parts.values()} == {20}
     assert sum(part["share"] for part in parts.values()) == pytest.approx(1)
@@ -103,7 +105,9 @@ def test_only_when_every_replica_is_gone_the_status_is_4(tmp_path: Path) -> None
         ran = bench("run", "--concurrency", "4", "--requests", "900", urls=mock.urls, out=tmp_path / "run")
     assert ran.returncode == Exit.TARGET, ran.stderr
     parts = per_target(tmp_path / "run")
-    assert all(part["gone"] is not None for part in parts.values()), [(p["by_outcome"], p["gone"]) for p in parts.values()]
+    assert all(part["gone"] is not None for part in parts.values()), [
+        (p["by_outcome"], p["gone"]) for p in parts.values()
+    ]
 
 
 def test_the_probe_names_every_address_that_fails(tmp_path: Path) -> None:
