@@ -60,8 +60,10 @@ def alone(columns: Columns) -> dict[str, Any]:
 
 
 def _gone(columns: Columns) -> TargetGone | None:
-    """Whether the requests that were due after the last one with an answer got none. Requests in flight when a server stops to
-    listen are often still answered, after others were refused: so the order in which they were due counts."""
+    """Whether the requests that were due after the last answered one got no answer.
+
+    The order in which they were due counts, not that of their ends: a server that stops to listen may still answer requests
+    in flight after it has refused others."""
     status, due = view(columns.status), view(columns.intended)
     answered = status > NO_RESPONSE
     lost = (status == NO_RESPONSE) & (view(columns.failed) != 0)
