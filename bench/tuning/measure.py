@@ -26,7 +26,7 @@ _WIDTH = 78
 
 @dataclass(frozen=True, slots=True)
 class TuneResult:
-    """A race as it stands in its file, where that is, and the exit status."""
+    """The content of a race's file, the path of the file, and the exit status."""
 
     path: Path
     content: TuneContent
@@ -78,7 +78,7 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
 
     least_s = 2 * len(spec.arms) * settings_of(spec).turn_s
     if not before and least_s > spec.budget_s:
-        series.say(f"the budget is short: the two rounds that any answer takes last about {least_s / 60:.0f} min")
+        series.say(f"the budget is short: every answer needs two rounds, which take about {least_s / 60:.0f} min")
     with series.held():
         try:
             drive(decide, make, write=write_file, tell=tell)
