@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bench.endpoints import urls
 from bench.process import child_process
 from bench.process.event_loop import add_message_reader
+from bench.target.amdsmi_page import AMDSMI
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
@@ -39,7 +40,7 @@ def pages_of(server: Sequence[str], gpu: str, target: Target) -> tuple[ScrapePag
         ]
     if gpu == AUTO:
         if urlsplit(own.url).hostname in _HERE:
-            found.append(ScrapePage(NVML, looked_for=True, gpu=True))
+            found += [ScrapePage(driver, looked_for=True, gpu=True) for driver in (NVML, AMDSMI)]
     elif gpu != OFF:
         found.append(replace(_page(gpu, own), gpu=True))
     return tuple(found)
