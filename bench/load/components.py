@@ -214,7 +214,7 @@ def target_of(config: RunConfig) -> Target:
         others=places,
         ca_file=config.ca_file,
         insecure=config.insecure,
-        websocket=config.websocket,
+        websocket=config.websocket or endpoint_of(config).only_socket,
         own_headers=config.session_header is not None,
         timeout_connect_ns=ns(config.connect_timeout),
         timeout_first_byte_ns=ns(config.first_byte_timeout),

@@ -146,8 +146,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
     "bench.tuning": frozenset({"bench.statistics"}),
     "bench.tuning.spec": frozenset(
-        {"bench.config", "bench.errors", "bench.load_sweep.visits", "bench.series.files", "bench.tuning",
-         "promptset.whole_file"}
+        {"bench.config", "bench.errors", "bench.load_search.whole", "bench.load_sweep.visits", "bench.series.files",
+         "bench.tuning", "promptset.whole_file"}
     ),
     "bench.tuning.servers": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.observer", "bench.process.child_process", "bench.readiness",
