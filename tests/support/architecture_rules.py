@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.proxy": frozenset(),
+    "bench.stores": frozenset({"bench.errors", "bench.load_test", "bench.machine.machine_cache"}),
     "bench.trust": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
@@ -345,6 +346,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
+         "bench.stores",
          "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
          "bench.run_files.run_state", "bench.run_files.shape", "bench.run_files.writable", "bench.secrets",
          "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.probes.sets",
@@ -415,7 +417,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
-    frozenset({"tuning"}),
+    frozenset({"stores", "tuning"}),
     frozenset({"api", "console", "release_gate"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
