@@ -182,6 +182,7 @@ async def probe_server(
         server=AskedServer(public_url(target.url), listed, authorized),
         classes=_classes_of_ways(config, source),
         timeout_s=config.probe_timeout,
+        starting=lambda record: config.watch_scale and is_starting(record, listed),
     )
     if models is None:
         return probed

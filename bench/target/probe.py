@@ -8,7 +8,7 @@ model reasons first and its reasoning is hidden, the probe asks for more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -100,11 +100,13 @@ async def probe(
     samples: Sequence[Sample],
     classes: Sequence[str] = (),
     timeout_s: float | None = None,
+    starting: Callable[[RequestRecord], bool] = lambda record: False,
 ) -> ProbeResult:
     """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
 
     Sends one request for each of `samples`, one after the other; the first finds out which options the server takes.
-    `classes`: the class of traffic of each sample, if the run has classes.
+    `classes`: the class of traffic of each sample, if the run has classes. `starting`: whether a refusal is one of a server
+    that starts, for which the run does not wait; nothing more is asked then.
     """
     url, listed, authorized = server.url, server.listed, server.authorized
     notes: list[str] = []
@@ -116,6 +118,11 @@ async def probe(
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
+    if starting(record):
+        why = f"status {record.status}" if record.status is not None else record.error or what_came(record)
+        return ProbeResult(
+            options, (*notes, f"the probe found no server that is ready ({why}): the load is sent"), record
+        )
     record, told = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
     notes += told
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:

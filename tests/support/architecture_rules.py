@@ -396,7 +396,7 @@ FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
-    "bench.limits",
+    "bench.limits", "bench.stores",
     "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""

@@ -13,6 +13,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.step_cost": frozenset({"mockserver.steps.variation", "promptset.whole_file"}),
     "mockserver.sampled_times": frozenset({"mockserver.rng", "promptset.whole_file"}),
     "mockserver.faults": frozenset({"promptset"}),
+    "mockserver.scaling": frozenset({"mockserver.faults"}),
     "mockserver.presets": frozenset({"mockserver.step_cost"}),
     "mockserver.profiles": frozenset(
         {"mockserver.sampled_times", "mockserver.step_cost", "promptset.whole_file"}
