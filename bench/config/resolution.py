@@ -230,6 +230,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
         problems.append("--runtime-env needs a cluster: add --cluster")
+    problems += _telemetry_problems(settings)
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -250,6 +251,13 @@ def _target_problems(settings: Settings) -> list[str]:
     if settings.watch_scale and settings.wait_for_server is not None:
         problems.append("--watch-scale sends the load to a server that is not ready: leave --wait-for-server out")
     return problems
+
+
+def _telemetry_problems(settings: Settings) -> list[str]:
+    """Spans without a collector."""
+    if settings.trace_share is None or settings.otlp is not None:
+        return []
+    return ["--trace-share needs a collector for its spans: add --otlp URL"]
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

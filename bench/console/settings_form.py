@@ -108,15 +108,8 @@ def _of_option(option: Option) -> FormField:
     doc, _, default = option.help.replace("%%", "%").partition(" (default: ")
     choices = tuple(option.metavar.split("|")) if "|" in option.metavar else ()
     shape = "choice" if choices else "text"
-    return FormField(
-        option.name,
-        label_of(option.name),
-        Phrase(plain(doc)),
-        "load",
-        shape,
-        Phrase(plain(default.removesuffix(")").partition(";")[0])),
-        choices,
-    )
+    hint = HINTS.get(option.name) or (plain(doc), plain(default.removesuffix(")").partition(";")[0]))
+    return FormField(option.name, label_of(option.name), Phrase(hint[0]), "load", shape, Phrase(hint[1]), choices)
 
 
 def _written(default: object) -> str:

@@ -218,7 +218,7 @@ def target_of(config: RunConfig) -> Target:
         client_cert=config.client_cert,
         client_key=config.client_key,
         proxy=Proxy.of(config.proxy),
-        websocket=config.websocket,
+        websocket=config.websocket or endpoint_of(config).only_socket,
         own_headers=config.session_header is not None,
         timeout_connect_ns=ns(config.connect_timeout),
         timeout_first_byte_ns=ns(config.first_byte_timeout),

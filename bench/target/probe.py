@@ -358,7 +358,7 @@ def diagnose(
         return (
             "the server does not stream: it answered a streaming request in one piece. Use --no-stream for E2EL alone"
         )
-    if options.stream and used_by(options).generates and not TOKEN_KINDS & set(record.chunk_kind):
+    if options.stream and used_by(options).generates and not (TOKEN_KINDS | {"a"}) & set(record.chunk_kind):
         return "the server streams, but no chunk has text: TTFT cannot be measured. Does the model answer at all?"
     return None
 
@@ -411,11 +411,19 @@ _NO_WEBSOCKET = (400, 403, 404, 405, 426, 501)
 
 
 def _websocket_problem(
-    record: RequestRecord, url: str, variable: str, listed: Sequence[str] | None, authorized: bool
+    record: RequestRecord,
+    url: str,
+    variable: str,
+    listed: Sequence[str] | None,
+    authorized: bool,
+    *,
+    only_socket: bool,
 ) -> str:
     """A handshake that was refused. A list of models that came without a key says that no key is missing."""
     refused = f"{url} takes no WebSocket (status {record.status}: {record.error})"
     without = "leave out --websocket, which sends the same over HTTP"
+    if only_socket:
+        without = "check the path, and whether this server has the API"
     if record.status != 403:
         return f"{refused}: {without}"
     if authorized:
@@ -434,8 +442,9 @@ def _http_problem(
     if is_of_proxy(said):
         return said or ""
     variable = used_by(options).key_variable
-    if options.websocket and status in _NO_WEBSOCKET:
-        return _websocket_problem(record, url, variable, listed, authorized)
+    only_socket = used_by(options).only_socket
+    if (options.websocket or only_socket) and status in _NO_WEBSOCKET:
+        return _websocket_problem(record, url, variable, listed, authorized, only_socket=only_socket)
     if status in (401, 403):
         if authorized:
             return f"the server refuses this key (status {status}: {said}): check --api-key, {variable} and --header"

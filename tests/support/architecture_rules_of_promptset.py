@@ -70,7 +70,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples",
          "promptset.simulated"}
     ),
-    "promptset.audio": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
+    "promptset.audio": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.loaders.containers", "promptset.rng"}
+    ),
     "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
     "promptset.media": frozenset(),
     "promptset.video": frozenset(
