@@ -179,10 +179,14 @@ async def probe_server(
             models=_drawn(config),
             all_named=source.names_models or bool(config.classes),
         ),
-        server=AskedServer(public_url(target.url), listed, authorized),
+        server=AskedServer(
+            public_url(target.url),
+            listed,
+            authorized,
+            may_start=lambda record: config.watch_scale and is_starting(record, listed),
+        ),
         classes=_classes_of_ways(config, source),
         timeout_s=config.probe_timeout,
-        starting=lambda record: config.watch_scale and is_starting(record, listed),
     )
     if models is None:
         return probed

@@ -45,8 +45,8 @@ from mockserver.errors import UsageError
 from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
-from mockserver.scaling import ScaleSpec
 from mockserver.step_cost import StepCostSpec
+from mockserver.steps.scaling import ScaleSpec
 from promptset.whole_file import read_text
 
 

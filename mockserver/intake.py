@@ -31,8 +31,8 @@ from mockserver.replies.blocks import ReplyBlocks
 from mockserver.replies.reply import Reply
 from mockserver.replies.sender import stream_sender
 from mockserver.replies.wire import Connection, Wire, wire_of
-from mockserver.scaling import Scaling
 from mockserver.settings import ConfigVersion, Settings
+from mockserver.steps.scaling import Scaling
 from mockserver.tokencount import Counter, TokenCount
 from mockserver.workers.shared_state import SharedState
 from promptset.errors import SpecError

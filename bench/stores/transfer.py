@@ -6,7 +6,6 @@ Credentials come from where the store's own client looks for them (AWS_ACCESS_KE
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,8 @@ SCHEMES = tuple(_PACKAGES)
 
 def is_address(text: str) -> bool:
     """Whether a word is an address in an object store, such as s3://bucket/key."""
-    return urlsplit(text).scheme in SCHEMES if re.match(r"[a-z0-9]+://", text) else False
+    scheme, colon, _ = text.partition("://")
+    return bool(colon) and scheme in SCHEMES
 
 
 def checked(address: str) -> str:

@@ -44,6 +44,8 @@ class AskedServer:
     url: str
     listed: Sequence[str] | None
     authorized: bool = False
+    may_start: Callable[[RequestRecord], bool] = lambda record: False
+    """Whether the run begins although the server answers so. Then nothing more is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,11 @@ async def probe(
     samples: Sequence[Sample],
     classes: Sequence[str] = (),
     timeout_s: float | None = None,
-    starting: Callable[[RequestRecord], bool] = lambda record: False,
 ) -> ProbeResult:
     """Send the probe, and give up after this time. Raises TargetError with one sentence: what is wrong and what to do.
 
     Sends one request for each of `samples`, one after the other; the first finds out which options the server takes.
-    `classes`: the class of traffic of each sample, if the run has classes. `starting`: whether a refusal is one of a server
-    that starts, for which the run does not wait; nothing more is asked then.
+    `classes`: the class of traffic of each sample, if the run has classes.
     """
     url, listed, authorized = server.url, server.listed, server.authorized
     notes: list[str] = []
@@ -118,7 +118,7 @@ async def probe(
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
-    if starting(record):
+    if server.may_start(record):
         why = f"status {record.status}" if record.status is not None else record.error or what_came(record)
         return ProbeResult(
             options, (*notes, f"the probe found no server that is ready ({why}): the load is sent"), record

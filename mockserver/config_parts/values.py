@@ -9,8 +9,8 @@ from pydantic import PlainSerializer, PlainValidator
 
 from mockserver.faults import Rule, parse_rule
 from mockserver.sampled_times import SampledTimes, parse_sampled_times
-from mockserver.scaling import FORM, ScaleSpec, parse_scale
 from mockserver.step_cost import StepCostSpec, parse_step_cost
+from mockserver.steps.scaling import FORM, ScaleSpec, parse_scale
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
 from promptset.header_values import api_key as checked_key

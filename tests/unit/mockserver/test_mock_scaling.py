@@ -7,8 +7,8 @@ import pytest
 from mockserver.config import MockConfig
 from mockserver.engine.batching import BatchingEngine
 from mockserver.errors import UsageError
-from mockserver.scaling import Scaling, parse_scale
 from mockserver.step_cost import StepCost
+from mockserver.steps.scaling import Scaling, parse_scale
 from tests.support.played_engine import US, work
 
 S = 1_000_000_000
