@@ -144,12 +144,12 @@ class HttpxTransport:
         sent, target = exchange.request, self._target
         to = self._usual if sent.route is None else target.destination(sent.route)
         kind = () if not to.has_body or _names_content_type(to) else (("content-type", "application/json"),)
-        ids = [("x-request-id", sent.id)]
-        if sent.traceparent is not None:
-            ids.append(("traceparent", sent.traceparent))
         # A tunnel has them in its CONNECT (stamped_backend.py).
         proxy = None if to.url.startswith("https:") else target.proxy
         of_proxy = () if proxy is None else proxy.headers
+        ids = [("x-request-id", sent.id)]
+        if sent.traceparent is not None:
+            ids.append(("traceparent", sent.traceparent))
         request = self._client.build_request(
             to.method,
             to.url,

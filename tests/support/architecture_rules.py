@@ -237,7 +237,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
          "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -388,8 +388,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
+    "bench.agents": frozenset({"bench.clock", "bench.console", "bench.errors"}),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
-    "bench.cli": frozenset({"bench"}),
+    "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
@@ -408,7 +409,7 @@ COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
     "bench.limits", "bench.stores",
-    "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+    "bench.console", "bench.api", "bench.agents", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
@@ -430,6 +431,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
     frozenset({"stores", "tuning"}),
     frozenset({"api", "console", "release_gate"}),
+    frozenset({"agents"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
