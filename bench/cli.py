@@ -18,6 +18,7 @@ from bench.commands import COMMANDS, FORMER_COMMANDS
 from bench.commands.output import complain, never_too_narrow, problem_of_the_machine
 from bench.errors import BenchError, Exit, UsageError
 from bench.process.interpreter import leave, set_up
+from bench.stores.transfer import is_address
 from promptset import closed_pipe
 
 NOT_INSTALLED = (
@@ -96,8 +97,14 @@ def _dispatch(words: list[str]) -> int:
         words = [renamed, *words[1:]]
     if words[0] not in COMMANDS:
         raise UsageError(_about_command(words))
-    status: int = import_module(COMMANDS[words[0]].module).main(words[1:])
-    return status
+    command = import_module(COMMANDS[words[0]].module)
+    if not any("://" in word and is_address(word.rpartition("=")[2]) for word in words):
+        return int(command.main(words[1:]))
+    from bench.stores.words import placed
+
+    with placed(words[0], words[1:]) as line:
+        status: int = command.main(line.words)
+    return line.finish(status)
 
 
 def _about_command(words: list[str]) -> str:

@@ -25,6 +25,7 @@ from bench.load_kind import kind_of
 from bench.manifest import StoredRun
 from bench.metrics.catalog import request_values
 from bench.metrics.page_data import NamedSeries, PageData
+from bench.metrics.scaling import ScalingTally
 from bench.metrics.summary import Summary
 from bench.process import priority
 from bench.records import RequestRecord
@@ -147,10 +148,13 @@ def _read(directory: RunDirectory) -> _Measured:
     server = ServerSeries(SERVERS).add_all(read_scrapes(directory.scraped_lines(SERVER)))
     gpus = ServerSeries(GPUS).add_all(read_scrapes(directory.scraped_lines(GPU)))
     scraped = bool(server.scrapes or server.failed)
+    scaling = ScalingTally(facts.objectives, facts.start_ns) if run.config.watch_scale else None
     summary, totals, span = Summary(facts), ClientTotals(incomplete=run.manifest.may_lack_records), Span()
     for table in directory.record_tables():
         span.add(table)
         summary.add(table)
+        if scaling is not None:
+            scaling.add(table)
         if scraped:
             totals.add(table)
     last_ns: int | None = None
@@ -160,7 +164,10 @@ def _read(directory: RunDirectory) -> _Measured:
     is_over = run.manifest.state in (RunState.EVALUATING, RunState.ENDED)
     if (problem := span.outside(run.manifest.start_ns or None, last_ns if is_over else None)) is not None:
         raise RecordError(f"{directory.path / REQUESTS}: {problem}")
-    return _Measured(directory, run, facts.start_ns, summary, summary.close(), server, gpus, totals)
+    numbers = summary.close()
+    if scaling is not None:
+        numbers = replace(numbers, scaling=rounded(scaling.close()))
+    return _Measured(directory, run, facts.start_ns, summary, numbers, server, gpus, totals)
 
 
 def _calibrated_earlier(measured: _Measured) -> KnownCalibration | None:

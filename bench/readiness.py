@@ -228,7 +228,12 @@ async def probe_server(
             models=_drawn(config),
             all_named=source.names_models or bool(config.classes),
         ),
-        server=AskedServer(_shown(config), listed, authorized),
+        server=AskedServer(
+            _shown(config),
+            listed,
+            authorized,
+            may_start=lambda record: config.watch_scale and is_starting(record, listed),
+        ),
         classes=_classes_of_ways(config, source),
         timeout_s=config.probe_timeout,
     )

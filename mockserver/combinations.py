@@ -84,7 +84,10 @@ def combination_problems(config: MockConfig) -> list[str]:
             )
     if config.engine == "replay" and config.replay is None:
         problems.append("--engine replay needs a recording: add --replay FILE")
+    if config.scale is not None and config.scale.replicas > 1 and config.engine != "batching":
+        problems.append("--scale replicas=: only --engine batching has a capacity that grows")
     together = {
+        "--scale": config.scale is not None,
         "--engine batching": config.engine == "batching",
         "--load-slowdown": config.load_slowdown > 0,
         "--sampled-times": config.sampled_times is not None,

@@ -26,6 +26,7 @@ from mockserver.combinations import combination_problems
 from mockserver.config_parts.sentences import sentences_of
 from mockserver.config_parts.values import (
     SAMPLED_TIMES,
+    SCALE,
     STEP_COST,
     FaultRule,
     TimeDistribution,
@@ -45,6 +46,7 @@ from mockserver.presets import settings_of
 from mockserver.profiles import settings_of_profile
 from mockserver.sampled_times import SampledTimes
 from mockserver.step_cost import StepCostSpec
+from mockserver.steps.scaling import ScaleSpec
 from promptset.whole_file import read_text
 
 
@@ -199,6 +201,16 @@ class MockConfig(BaseModel):
     step_cost: Annotated[StepCostSpec, STEP_COST, PlainSerializer(str), Flag("batching", "COST")] = Field(
         spec("qwen2.5-7b-h100"),
         description="cost of a step: a name, numbers like b0=7052,b1=19.54,b2=25.43 (us), or a JSON file",
+    )
+    scale: Annotated[
+        ScaleSpec | None,
+        SCALE,
+        PlainSerializer(lambda spec: None if spec is None else str(spec)),
+        Flag("server", "SPEC"),
+    ] = Field(
+        None,
+        description="scale from zero and add replicas late: start=3s,replicas=2,above=8,delay=5s (503 until `start` after "
+        "the first request; one more `delay` after more than `above` requests are in flight for each)",
     )
     max_num_seqs: Annotated[int | None, Flag("batching", "N")] = Field(
         None, ge=1, description="maximum requests in a step (default: set by the step cost)"

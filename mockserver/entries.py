@@ -39,6 +39,10 @@ class RequestContext:
     """The model that it asked for."""
     other_name: bool = False
     """Whether that is another name than the model's first."""
+    replicas: int | None = None
+    """The replicas that were there; None unless the mock scales."""
+    replica_ns: int | None = None
+    """When the latest of them came."""
     version: int = 0
     """The configuration version that the request began with."""
     inputs: int | None = None
@@ -138,6 +142,10 @@ def _with_version(context: RequestContext, facts: Mapping[str, int | str]) -> di
         more["model"] = context.model
     if context.probe is not None:
         more["probe"] = context.probe
+    if context.replicas is not None:
+        more["replicas"] = context.replicas
+    if context.replica_ns is not None:
+        more["replica_ns"] = context.replica_ns
     if context.version:
         more["config"] = context.version
     return {**facts, **more}

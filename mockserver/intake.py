@@ -18,6 +18,7 @@ from mockserver.dialect.body import MAX_BODY_FLAG, read_body
 from mockserver.dialect.overrides import Overrides, read_overrides
 from mockserver.dialect.refusals import Refusal
 from mockserver.engine import ENGINES, EngineReport, EngineRequest, Work
+from mockserver.engine.batching import BatchingEngine
 from mockserver.entries import RequestContext, entry_of_refusal, entry_of_reply
 from mockserver.errors import UsageError
 from mockserver.faults import SCALING_FAULTS, ArrivalFacts, Fault
@@ -31,6 +32,7 @@ from mockserver.replies.reply import Reply
 from mockserver.replies.sender import stream_sender
 from mockserver.replies.wire import Connection, Wire, wire_of
 from mockserver.settings import ConfigVersion, Settings
+from mockserver.steps.scaling import Scaling
 from mockserver.tokencount import Counter, TokenCount
 from mockserver.workers.shared_state import SharedState
 from promptset.errors import SpecError
@@ -38,6 +40,7 @@ from promptset.text import TokenText
 from promptset.tokens import Tokenizer
 
 _DRAINING = "The server is shutting down and takes no new requests."
+_SCALING = "The server scales from zero and has no replica yet."
 Serve = Callable[[Request, bytes, RequestContext], Awaitable[None]]
 
 
@@ -102,7 +105,10 @@ class Intake:
         self.text = _token_text(tokenizer)
         self.pacer = Pacer()
         self.sender = stream_sender(self.pacer.shared_ns)
+        self._scaling = None if config.scale is None else Scaling(config.scale)
         self.engine = ENGINES[config.engine](config)
+        if self._scaling is not None and isinstance(self.engine, BatchingEngine):
+            self.engine.replicas = self._scaling.replicas
         self.stepper = Stepper(self.engine, self.pacer)
         self.counter = Counter(tokenizer, self.engine.block_tokens, urgent=self.engine.needs_input_tokens)
         self.blocks = ReplyBlocks(tokenizer, self.engine.block_tokens)
@@ -194,6 +200,7 @@ class Intake:
         it (empty unless it `reads_body`). Raises Refusal."""
         if self.draining:
             raise refusals.refusal_of(503, _DRAINING, headers=(("retry-after", "1"),))
+        self._scale(context)
         version = self.settings.current
         context.version = version.number
         require_key(request, version.config)
@@ -206,6 +213,17 @@ class Intake:
         context.model = models[0] if row.get("model") is None else row["model"]
         context.other_name = context.model != models[0]
         return version, row
+
+    def _scale(self, context: RequestContext) -> None:
+        """Note the replicas that are there. Raises Refusal if there is none yet."""
+        scaling = self._scaling
+        if scaling is None:
+            return
+        scaling.arrive(context.handled_ns, self.in_flight)
+        context.replicas = n = scaling.replicas(context.handled_ns)
+        if n == 0:
+            raise refusals.refusal_of(503, _SCALING, headers=(("retry-after", "1"),))
+        context.replica_ns = scaling.came_ns[n - 1]
 
     def choose_faults(
         self, request: Request, context: RequestContext, version: ConfigVersion

@@ -42,6 +42,7 @@ MAY_DIFFER = {
     "idle_timeout": "configuration",
     "probe_timeout": "configuration",
     "wait_for_server": "configuration",
+    "watch_scale": "configuration",
     "transport": "client",
     "workers": "client",
     "cluster": "client",

@@ -222,13 +222,8 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     problems += _settings_of_other_modes(mode.name, given)
     problems += problems_of_data(settings, given)
     problems += tokenless.problems(settings, given)
-    if settings.insecure and settings.ca_file is not None:
-        problems.append("--ca-file has no effect with --insecure: use only one of them")
     problems += _address_problems(settings, given)
-    places = [one.url for one in settings.targets] or [settings.url]
-    if (settings.insecure or settings.ca_file is not None) and {urlsplit(url).scheme for url in places} == {"http"}:
-        problems.append("--ca-file and --insecure are for https:// URLs")
-    problems += client_certificate.problems(settings)
+    problems += _target_problems(settings)
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
@@ -245,6 +240,19 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"give at most {values.MOST_REQUESTS:,}"
             )
     return problems + problems_of_objectives(settings, mode.name) + _precision_problems(settings, mode.name)
+
+
+def _target_problems(settings: Settings) -> list[str]:
+    """How the server is reached, and whether the run waits for it."""
+    problems = client_certificate.problems(settings)
+    if settings.insecure and settings.ca_file is not None:
+        problems.append("--ca-file has no effect with --insecure: use only one of them")
+    places = [one.url for one in settings.targets] or [settings.url]
+    if (settings.insecure or settings.ca_file is not None) and {urlsplit(url).scheme for url in places} == {"http"}:
+        problems.append("--ca-file and --insecure are for https:// URLs")
+    if settings.watch_scale and settings.wait_for_server is not None:
+        problems.append("--watch-scale sends the load to a server that is not ready: leave --wait-for-server out")
+    return problems
 
 
 def _telemetry_problems(settings: Settings) -> list[str]:

@@ -399,6 +399,8 @@ def certificate_file(path: str) -> str:
 
 def data_set(value: str) -> str:
     """A file that is there, or the name of a recipe. Raises ValueError."""
+    if "://" in value:
+        raise ValueError(f"{shown_url(value)} is no file: addresses of object stores (s3://) go on the command line")
     with _looked_for(value):
         if Path(value).is_file():
             return value
@@ -450,6 +452,10 @@ def place(value: str) -> str:
     """A path. Raises ValueError for none at all, as an unset variable of a shell gives."""
     if not value:
         raise ValueError("it is empty: name a directory, or leave it out")
+    if "://" in value:
+        raise ValueError(
+            f"{shown_url(value)} is no directory: addresses of object stores (s3://) go on the command line"
+        )
     return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -12,6 +14,9 @@ import httpx
 from bench.console.errors import ConsoleError, TooLarge
 from bench.console.language import tr
 from bench.console.local_addresses import Resolve, public_address, resolved
+from bench.errors import UsageError
+from bench.stores.transfer import is_address
+from bench.stores.words import transferred
 
 MOST_FETCHED = 64 * 1024 * 1024
 """Bytes of what a URL gives."""
@@ -26,6 +31,8 @@ async def fetch(
 
     Raises ConsoleError. `allow_local`: addresses of this machine and its link are fetched from too.
     """
+    if is_address(url):
+        return await _from_store(url, allow_local=allow_local, resolve=resolve)
     own = httpx.AsyncClient(timeout=FETCH_WITHIN_S, trust_env=False) if client is None else client
     try:
         for _ in range(MOST_REDIRECTS + 1):
@@ -60,6 +67,24 @@ async def fetch(
         if client is None:
             with suppress(httpx.HTTPError):
                 await own.aclose()
+
+
+async def _from_store(address: str, *, allow_local: bool, resolve: Resolve) -> tuple[str, bytes]:
+    """Name and content of an object in a store, which the console's own credentials may read."""
+    name = Path(urlsplit(address).path).name or "data.jsonl"
+    try:
+        if not allow_local:
+            # Which host it is, the settings of the console say (AWS_ENDPOINT_URL), and never the address.
+            to = urlsplit(await asyncio.to_thread(transferred, "endpoint", address))
+            await public_address(to.hostname or "", to.port or {"http": 80, "https": 443}.get(to.scheme, 443), resolve)
+        with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
+            place = Path(folder) / "data"
+            await asyncio.to_thread(transferred, "get", address, str(place), str(MOST_FETCHED))
+            return name, place.read_bytes()
+    except (UsageError, OSError) as e:
+        raise ConsoleError(
+            tr("%(host)s cannot be fetched from (%(why)s): check the URL", host=address, why=str(e))
+        ) from e
 
 
 async def _pin(request: httpx.Request, resolve: Resolve) -> None:

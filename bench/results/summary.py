@@ -24,6 +24,7 @@ from bench.results.numbers import (
     Throughput,
 )
 from bench.results.run import RunOrigin
+from bench.results.scaling import Scaling
 from bench.results.series import Distributions, Series
 from bench.results.server import Gpu, PrefixCache, Server, ServerSaid
 from bench.results.sessions import CancelledRequests, Jobs, Sessions
@@ -281,6 +282,8 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     times or drafts. docs/server-metrics.md."""
     answers: CheckedAnswers | None = None
     """The checked answers of a run with --check-answers. Left out in others. docs/quality.md."""
+    scaling: Scaling | None = None
+    """What was lost while the server was scaling, of a run with --watch-scale. Left out in others. docs/scaling.md."""
     cancelled: CancelledRequests | None = None
     """The requests whose users left, as planned (--cancel): what they received until then, which is in no latency and
     no throughput. Left out where there are none."""

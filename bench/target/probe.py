@@ -8,7 +8,7 @@ model reasons first and its reasoning is hidden, the probe asks for more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -44,6 +44,8 @@ class AskedServer:
     url: str
     listed: Sequence[str] | None
     authorized: bool = False
+    may_start: Callable[[RequestRecord], bool] = lambda record: False
+    """Whether the run begins although the server answers so. Then nothing more is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,11 @@ async def probe(
             if tried.outcome is Outcome.OK:
                 notes.append(f"the server refuses {name} (status {record.status}): the run goes without it")
                 record, options = tried, without
+    if server.may_start(record):
+        why = f"status {record.status}" if record.status is not None else record.error or what_came(record)
+        return ProbeResult(
+            options, (*notes, f"the probe found no server that is ready ({why}): the load is sent"), record
+        )
     record, told = await _until_text(transport, clock, record, sample, options, f"probe-{run_id}-more", timeout_s)
     notes += told
     if (problem := _diagnose(record, sample, url, options, listed, authorized)) is not None:

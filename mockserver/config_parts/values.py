@@ -10,6 +10,7 @@ from pydantic import PlainSerializer, PlainValidator
 from mockserver.faults import Rule, parse_rule
 from mockserver.sampled_times import SampledTimes, parse_sampled_times
 from mockserver.step_cost import StepCostSpec, parse_step_cost
+from mockserver.steps.scaling import FORM, ScaleSpec, parse_scale
 from promptset.distributions import Distribution, parse
 from promptset.distributions.values import Dimension
 from promptset.header_values import api_key as checked_key
@@ -52,6 +53,17 @@ def _read_step_cost(value: object) -> StepCostSpec:
 
 
 STEP_COST = PlainValidator(_read_step_cost)
+
+
+def _read_scale(value: object) -> ScaleSpec | None:
+    if value is None or isinstance(value, ScaleSpec):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r}: write for example {FORM}")
+    return parse_scale(value)
+
+
+SCALE = PlainValidator(_read_scale)
 
 
 def _read_sampled_times(value: object) -> SampledTimes | None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
@@ -54,6 +55,8 @@ class BatchingEngine:
     ) -> None:
         """`cost` with the limits of the server, `drafts` tokens that are proposed for each decode. `by_priority`: requests
         are served in the order of their priorities, else in that of their arrival. `seed` is for steps that vary."""
+        self.replicas: Callable[[int], int] = lambda at_ns: 1
+        """How many times `max_num_seqs` can run at an instant (scaling.py)."""
         self._by_priority = by_priority
         self.block_tokens = BLOCK_TOKENS if prefix_caching else 0
         self._cost = cost
@@ -238,7 +241,8 @@ class BatchingEngine:
     def _admit_waiting(self, start_ns: int, budget: int, batch: dict[LiveSequence, int]) -> None:
         """Take waiting requests into the step."""
         pool, waiting = self._pool, self._waiting
-        while waiting and budget > 0 and len(self._running) < self._cost.max_num_seqs:
+        most = self._cost.max_num_seqs * self.replicas(start_ns)
+        while waiting and budget > 0 and len(self._running) < most:
             sequence = waiting[0]
             # The last token is always computed: its logits are needed.
             found = pool.find(sequence.chain[: (sequence.tokens - 1) // BLOCK_TOKENS])

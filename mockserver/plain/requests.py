@@ -134,9 +134,8 @@ def _is_plain(version: ConfigVersion, engine: Engine) -> bool:
     """Whether this configuration leaves the replies to ordinary requests ordinary, and nothing has to be waited for."""
     config, style, latencies = version.config, version.style, version.latencies
     waits = latencies.by_input or engine.needs_input_tokens or engine.block_tokens
-    return not (config.api_key or config.cors or config.fault or waits or style.reasons or style.details) and (
-        style.finish == "last"
-    )
+    checked = config.api_key or config.cors or config.fault or config.scale is not None
+    return not (checked or waits or style.reasons or style.details) and style.finish == "last"
 
 
 def _params(row: object, chat: bool) -> RequestParams | None:

@@ -66,6 +66,8 @@ ENGINE_FIELDS: Mapping[str, str] = {
     "probe": "The kind of probe that the request asks.",
     "model": "The requested name, if it is not the first of `--model`.",
     "previous": "`found` or `lost`, of a request that continues a stored response.",
+    "replicas": "With `--scale`: the replicas that were there.",
+    "replica_ns": "With `--scale`: when the latest of them came.",
     "config": "The version of the configuration, unless it is 0.",
     "replica": "With `--replicas`: which of them answered, from 0.",
     "cut": "`client_closed` or `shutdown`, if the response ended early without a fault.",

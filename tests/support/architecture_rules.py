@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
     "bench.proxy": frozenset(),
+    "bench.stores": frozenset({"bench.errors", "bench.load_test", "bench.machine.machine_cache"}),
     "bench.trust": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
@@ -358,6 +359,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # It starts `python -m bench` in a process of its own, and reads what runs leave behind.
     "bench.console": frozenset(
         {"bench.clock", "bench.config", "bench.control", "bench.endpoints", "bench.errors", "bench.manifest",
+         "bench.stores",
          "bench.process.mock_process", "bench.report.metric_table", "bench.rng", "bench.run_files.run_directory",
          "bench.run_files.run_state", "bench.run_files.shape", "bench.run_files.writable", "bench.secrets",
          "bench.traffic.classes", "bench.verdict.headline", "bench.verdict.limits", "promptset.probes.sets",
@@ -408,7 +410,7 @@ FOR_ALL_OF_BENCH = ("bench.documents", "bench.results")
 COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
-    "bench.limits",
+    "bench.limits", "bench.stores",
     "bench.console", "bench.api", "bench.agents", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
@@ -429,7 +431,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
-    frozenset({"tuning"}),
+    frozenset({"stores", "tuning"}),
     frozenset({"api", "console", "release_gate"}),
     frozenset({"agents"}),
     frozenset({"commands"}),

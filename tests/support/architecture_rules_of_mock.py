@@ -10,6 +10,7 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.clock": frozenset(),
     "mockserver.rng": frozenset(),
     "mockserver.steps": frozenset({"mockserver.rng"}),
+    "mockserver.steps.scaling": frozenset({"mockserver.faults"}),
     "mockserver.step_cost": frozenset({"mockserver.steps.variation", "promptset.whole_file"}),
     "mockserver.sampled_times": frozenset({"mockserver.rng", "promptset.whole_file"}),
     "mockserver.faults": frozenset({"promptset"}),
@@ -19,11 +20,12 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     ),
     "mockserver.combinations": frozenset({"mockserver.config", "mockserver.faults", "mockserver.step_cost"}),
     "mockserver.config_parts": frozenset(
-        {"mockserver.faults", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
+        {"mockserver.faults", "mockserver.sampled_times", "mockserver.step_cost", "mockserver.steps.scaling", "promptset"}
     ),
     "mockserver.config": frozenset(
         {"mockserver.combinations", "mockserver.config_parts", "mockserver.errors", "mockserver.faults",
-         "mockserver.presets", "mockserver.profiles", "mockserver.sampled_times", "mockserver.step_cost", "promptset"}
+         "mockserver.presets", "mockserver.profiles", "mockserver.sampled_times", "mockserver.step_cost",
+         "mockserver.steps.scaling", "promptset"}
     ),
     # Shared by the processes of one mock; knows nothing of requests.
     "mockserver.workers": frozenset({"mockserver.errors"}),
@@ -82,8 +84,8 @@ MOCKSERVER: dict[str, frozenset[str]] = {
     "mockserver.intake": frozenset(
         {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.engine",
          "mockserver.entries", "mockserver.errors", "mockserver.faults", "mockserver.pacing", "mockserver.plans",
-         "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.tokencount",
-         "mockserver.workers.shared_state", "promptset"}
+         "mockserver.record", "mockserver.replies", "mockserver.settings", "mockserver.steps.scaling",
+         "mockserver.tokencount", "mockserver.workers.shared_state", "promptset"}
     ),
     # What is answered to a probe.
     "mockserver.answers": frozenset(

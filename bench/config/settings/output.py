@@ -14,7 +14,11 @@ class Output(BaseModel):
     """The settings of the group `output`."""
 
     out: Annotated[str, AfterValidator(values.place)] | None = option(
-        None, "the run directory", group="output", metavar="DIR", otherwise="runs/<time>-<name>"
+        None,
+        "the run directory, or s3://BUCKET/KEY to copy it there",
+        group="output",
+        metavar="DIR",
+        otherwise="runs/<time>-<name>",
     )
     name: Annotated[str, AfterValidator(values.directory_name)] = option(
         "run", "a name for the run", group="output", metavar="NAME"

@@ -103,6 +103,11 @@ class Target(BaseModel):
             otherwise="the key in the file of --client-cert",
         )
     )
+    watch_scale: bool = option(
+        False,
+        "send the load although the server is not ready, and report when it was and what was lost until then",
+        group="target",
+    )
     proxy: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.proxy(v))] = option(
         None,
         "reach the server through this HTTP proxy, http://[USER:PASSWORD@]HOST:PORT; latencies include it",

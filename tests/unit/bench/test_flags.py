@@ -59,6 +59,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "insecure": (HTTPS, ["--insecure"], True),
     "client_cert": (HTTPS, ["--client-cert", str(CERTIFICATE)], str(CERTIFICATE)),
     "client_key": ([*HTTPS, "--client-cert", str(CERTIFICATE)], ["--client-key", str(CERTIFICATE)], str(CERTIFICATE)),
+    "watch_scale": (URL, ["--watch-scale"], True),
     "proxy": (URL, ["--proxy", "http://u:p@h:3128"], "http://u:p@h:3128"),
     "mode": ([*URL, "--requests", "5"], ["--mode", "throughput"], "throughput"),
     "concurrency": (URL, ["--concurrency", "3"], 3),

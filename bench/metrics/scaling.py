@@ -1,0 +1,142 @@
+"""When a server was ready, and what was lost until then (`--watch-scale`): from the records alone.
+
+Nobody outside sees the moment at which a server becomes ready. Two bounds hold whatever the delays are: it was not ready when
+the last refused request was *sent* (the refusal was made later), and it was ready when the first answer to a later request
+*began to come* (the answer was made earlier).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bench.metrics.objectives import Objective, meet_all
+from bench.metrics.request_metrics import NS_PER_S
+from bench.records import NO_FAILURE, Outcome
+from bench.records.record_table import Ints, Mask, RecordTable
+from bench.results.scaling import LostTime, Scaling
+
+REFUSING = frozenset({429, 502, 503, 504, 529})
+"""The statuses of servers that start or are full, and of the gateways before them."""
+_UNREACHED = frozenset({Outcome.CONNECT_ERROR, Outcome.TIMEOUT_CONNECT})
+QUIET_NS = NS_PER_S
+"""A good answer ends a lost time if no bad request is sent for so long after its own."""
+
+
+class _Rows(NamedTuple):
+    """Requests, one an entry. `answer_ns`: the first byte of a reply with success, else the end."""
+
+    start_ns: Ints
+    answer_ns: Ints
+    end_ns: Ints
+    good: Mask
+    answered: Mask
+    refused: Mask
+    why: list[str]
+
+
+class ScalingTally:
+    """Folds records; `close` gives the block of summary.json."""
+
+    def __init__(self, objectives: Sequence[Objective], start_ns: int) -> None:
+        self._objectives, self._start_ns = objectives, start_ns
+        self._rows: list[_Rows] = []
+
+    def add(self, table: RecordTable) -> None:
+        """Records in any order, those of the warm-up too: a server starts in it."""
+        ends = [outcome is Outcome.OK or outcome not in NO_FAILURE for outcome in table.column("outcome")]
+        table = table.where(np.array(ends, dtype=np.bool_))
+        if not len(table):
+            return
+        outcomes, statuses = table.column("outcome"), table.column("status")
+        refused = [o in _UNREACHED or s in REFUSING for o, s in zip(outcomes, statuses, strict=True)]
+        sent, sent_ns = table.known("sent_ns")
+        first, first_ns = table.known("first_byte_ns")
+        end_ns = table.ints("end_ns")
+        self._rows.append(
+            _Rows(
+                np.where(sent, sent_ns, table.ints("eligible_ns")),
+                np.where(first, first_ns, end_ns),
+                end_ns,
+                meet_all(table, self._objectives),
+                table.ok,
+                np.array(refused, dtype=np.bool_) & ~table.ok,
+                [str(o if s is None else s) for o, s in zip(outcomes, statuses, strict=True)],
+            )
+        )
+
+    def close(self) -> Scaling:
+        """The block; without times if every request was good."""
+        limits = [str(objective.text) for objective in self._objectives if objective.of_requests]
+        if not self._rows:
+            return Scaling(limits=limits, times=[], lost_s=0, lost=0, t_s=[], good=[], slow=[], refused=[], failed=[])
+        why = [word for rows in self._rows for word in rows.why]
+        columns: list[Any] = [np.concatenate(parts) for parts in zip(*(rows[:-1] for rows in self._rows), strict=True)]
+        order = np.argsort(columns[0], kind="stable")
+        rows = _Rows._make([*(column[order] for column in columns), [why[n] for n in order.tolist()]])
+        times = [self._time(rows, first, after) for first, after in _bad_spans(rows)]
+        last_s = self._s(int(rows.end_ns.max()))
+        slow = rows.answered & ~rows.good
+        seconds = (rows.start_ns - self._start_ns) // NS_PER_S
+        first_s = int(seconds.min())
+        length = int(seconds.max()) - first_s + 1
+
+        def per_second(which: Mask) -> list[int]:
+            counts: list[int] = np.bincount(seconds[which] - first_s, minlength=length).tolist()
+            return counts
+
+        return Scaling(
+            limits=limits,
+            times=times,
+            lost_s=sum((last_s if time.end_s is None else time.end_s) - time.start_s for time in times),
+            lost=int((~rows.good).sum()),
+            t_s=list(range(first_s, first_s + length)),
+            good=per_second(rows.good),
+            slow=per_second(slow),
+            refused=per_second(rows.refused),
+            failed=per_second(~rows.answered & ~rows.refused),
+        )
+
+    def _time(self, rows: _Rows, first: int, after: int) -> LostTime:
+        """The lost time whose first request is `first`, and whose first good request behind it is `after`."""
+        bad = np.zeros(len(rows.good), dtype=np.bool_)
+        bad[first:after] = ~rows.good[first:after]
+        refused = np.flatnonzero(bad & rows.refused)
+        not_ready_s = ready_s = None
+        if len(refused):
+            at_ns = rows.start_ns[refused[-1]]
+            not_ready_s = self._s(int(at_ns))
+            later = rows.answered & (rows.start_ns >= at_ns)
+            ready_s = self._s(int(rows.answer_ns[later].min())) if later.any() else None
+        slow = int((bad & rows.answered).sum())
+        return LostTime(
+            start_s=self._s(int(rows.start_ns[first])),
+            end_s=self._s(int(rows.answer_ns[after])) if after < len(rows.good) else None,
+            lost=int(bad.sum()),
+            refused=len(refused),
+            failed=int(bad.sum()) - len(refused) - slow,
+            slow=slow,
+            refusals=dict(sorted(Counter(rows.why[n] for n in refused.tolist()).items())),
+            not_ready_s=not_ready_s,
+            ready_s=ready_s,
+        )
+
+    def _s(self, at_ns: int) -> float:
+        return (at_ns - self._start_ns) / NS_PER_S
+
+
+def _bad_spans(rows: _Rows) -> list[tuple[int, int]]:
+    """The first bad request of each lost time, and the good one that ends it (the number of rows: none does)."""
+    spans: list[tuple[int, int]] = []
+    for place in np.flatnonzero(~rows.good).tolist():
+        if spans and rows.start_ns[place] - rows.start_ns[min(spans[-1][1], len(rows.good) - 1)] < QUIET_NS:
+            first = spans[-1][0]
+            spans.pop()
+        else:
+            first = place
+        good_behind = np.flatnonzero(rows.good[place:])
+        spans.append((first, place + int(good_behind[0]) if len(good_behind) else len(rows.good)))
+    return spans

@@ -1,0 +1,147 @@
+"""The program that copies from and to an object store: `python -m bench.stores.transfer`, then `put FROM TO`,
+`get FROM TO [MOST_BYTES]`, `check ADDRESS` (nothing may be there) or `endpoint ADDRESS` (the URL that requests go to).
+
+Credentials come from where the store's own client looks for them (AWS_ACCESS_KEY_ID, ~/.aws/credentials, a role ...).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.errors import Exit, UsageError
+
+_PACKAGES = {
+    "s3": "'trueload[remote]'", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs",
+}  # fmt: skip
+"""The schemes that are object stores here, and what pip installs for each."""
+SCHEMES = tuple(_PACKAGES)
+
+
+def is_address(text: str) -> bool:
+    """Whether a word is an address in an object store, such as s3://bucket/key."""
+    scheme, colon, _ = text.partition("://")
+    return bool(colon) and scheme in SCHEMES
+
+
+def checked(address: str) -> str:
+    """The address without a slash at its end. Raises UsageError if it is of no use, or has a password in it."""
+    bucket, _, key = address.partition("://")[2].partition("/")
+    if not bucket:
+        raise UsageError(f"{address} names no bucket: write it as {urlsplit(address).scheme}://BUCKET/KEY")
+    if ":" in bucket.partition("@")[0] and "@" in bucket:
+        raise UsageError("the address of an object store has no user and password: the environment gives them")
+    if any(part in (".", "..") for part in key.split("/")):
+        raise UsageError(f"{address}: a key has no . and no .. in it")
+    return address.rstrip("/")
+
+
+def opened(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it. Raises UsageError if its package is not installed."""
+    scheme = urlsplit(address).scheme
+    try:
+        import fsspec
+
+        # Listings must be true: another process may have written there.
+        system, path = fsspec.core.url_to_fs(address, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError as e:
+        raise UsageError(f"{scheme}:// needs a package that is not installed: pip install {_PACKAGES[scheme]}") from e
+    return system, path
+
+
+def sentence(address: str, error: Exception) -> str:
+    """What the client of a store says, in one line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        said = "there is no such bucket, or nothing at this key"
+    return f"{address}: {said}"
+
+
+def put(folder: Path, address: str) -> str:
+    """Copy a file or a directory, and compare the sizes of what is there then. Returns what was copied."""
+    system, root = opened(checked(address))
+    files = [folder] if folder.is_file() else sorted(file for file in folder.rglob("*") if file.is_file())
+    for file in files:
+        place = root if file == folder else f"{root}/{file.relative_to(folder).as_posix()}"
+        system.put_file(str(file), place)
+        if (size := system.info(place)["size"]) != file.stat().st_size:
+            raise OSError(f"{file} has {file.stat().st_size} bytes, and {size} of them arrived")
+    return f"copied {len(files)} files to {checked(address)}"
+
+
+def get(address: str, place: Path, most_bytes: int | None = None) -> None:
+    """Copy what is at the address, a file or a directory, in place of what is there. A limit is for a file alone."""
+    system, root = opened(checked(address))
+    if most_bytes is not None and (size := system.info(root)["size"]) > most_bytes:
+        raise UsageError(f"it has {size:,} bytes, and may have {most_bytes:,}")
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if system.isfile(root):
+        system.get_file(root, str(place))
+        return
+    names = system.find(root)
+    if not names:
+        raise FileNotFoundError(root)
+    for name in names:
+        inside = PurePosixPath(name).relative_to(root)
+        if ".." in inside.parts:
+            raise UsageError(f"{address}: the key {name} leads out of its directory")
+        (place / inside).parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(name, str(place / inside))
+
+
+def check(address: str) -> None:
+    """Raises UsageError if something is at the address. Raises what the client raises if it cannot be reached."""
+    system, root = opened(checked(address))
+    bucket = root.split("/")[0]
+    system.ls(bucket, refresh=True)
+    if system.exists(root) and root != bucket:
+        raise UsageError(f"{address} has results already: name another key")
+
+
+def endpoint(address: str) -> str:
+    """The URL that requests for this address go to; none is sent. Raises UsageError for a store that does not say it."""
+    system, _ = opened(checked(address))
+    match urlsplit(address).scheme:
+        case "s3":
+            system.connect()
+            return str(system.s3.meta.endpoint_url)
+        case "gs" | "gcs":
+            return str(system._endpoint)
+        case scheme:
+            raise UsageError(f"{scheme}:// does not say where its requests go: use s3:// or gs://")
+
+
+def main(words: Sequence[str]) -> int:
+    """Be the program. Prints one sentence to stderr if the copy is not whole."""
+    what, *places = words
+    address = next(place for place in places if is_address(place))
+    try:
+        match what:
+            case "put":
+                print(put(Path(places[0]), places[1]))
+            case "get":
+                get(places[0], Path(places[1]), int(places[2]) if places[2:] else None)
+            case "endpoint":
+                print(endpoint(places[0]))
+            case _:
+                check(places[0])
+    except UsageError as e:
+        print(e.problems[0], file=sys.stderr)
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        print(f"{address}: interrupted", file=sys.stderr)
+        return Exit.INTERRUPTED
+    except Exception as e:  # Each store's client has errors of its own.
+        print(sentence(address, e), file=sys.stderr)
+        return Exit.USAGE
+    return Exit.GOOD
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""A server that scales (`--scale`): from zero with the first request, and further where more come than its replicas take.
+
+- Replica 1 is there `start` after the first request. Until then every request gets a 503 with Retry-After.
+- A further replica is asked for when a request comes and more than `above` are in flight for each replica. It is there
+  `delay` later, and only then can the next be asked for. There are at most `replicas`.
+- With `--engine batching` the engine runs `max_num_seqs` requests for each replica at once.
+
+All instants are those of the model: a replica is there at its time, however late anybody looks.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from mockserver.faults.options import instant_ns
+
+FORM = "start=3s,replicas=2,above=8,delay=5s"
+_OF_MORE = {"above", "delay"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleSpec:
+    """The description of `--scale`, and its text."""
+
+    start_ns: int
+    replicas: int
+    above: int
+    delay_ns: int
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_scale(text: str) -> ScaleSpec:
+    """A description such as FORM. Raises ValueError."""
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.strip().partition("=")
+        if not equals or name not in ("start", "replicas", *_OF_MORE) or name in given:
+            raise ValueError(f"{part.strip()!r}: write start=TIME,replicas=N,above=N,delay=TIME, for example {FORM}")
+        given[name] = value
+    counts = {name: given.get(name, "1") for name in ("replicas", "above")}
+    for name, value in counts.items():
+        if not value.isdecimal() or not 1 <= int(value) <= 1000:
+            raise ValueError(f"{name}={value}: give a whole number from 1 to 1000")
+    if int(counts["replicas"]) > 1 and not given.keys() >= _OF_MORE:
+        raise ValueError("replicas needs above and delay: when another replica is asked for, and how long it takes")
+    start_ns, delay_ns = (instant_ns(given.get(name, "0s")) for name in ("start", "delay"))
+    return ScaleSpec(start_ns, int(counts["replicas"]), int(counts["above"]), delay_ns, text)
+
+
+class Scaling:
+    """The replicas of one mock over time."""
+
+    def __init__(self, spec: ScaleSpec) -> None:
+        self._spec = spec
+        self.came_ns: list[int] = []
+        """When each replica came, or will come, ascending."""
+
+    def arrive(self, at_ns: int, in_flight: int) -> None:
+        """A request comes, with so many in flight beside it."""
+        spec, came_ns = self._spec, self.came_ns
+        if not came_ns:
+            came_ns.append(at_ns + spec.start_ns)
+        elif came_ns[-1] <= at_ns and len(came_ns) < spec.replicas and in_flight > spec.above * len(came_ns):
+            came_ns.append(at_ns + spec.delay_ns)
+
+    def replicas(self, at_ns: int) -> int:
+        """How many are there at this instant."""
+        return bisect_right(self.came_ns, at_ns)

@@ -1,0 +1,175 @@
+"""Results copied to, and runs and data copied from, a real S3-compatible server (moto's)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from bench.console.errors import ConsoleError
+from bench.console.fetching import fetch
+from bench.errors import Exit
+from tests.support.literal_server import closed_port
+from tests.support.mock_process import mock_process
+from tests.support.patience import PATIENCE_S
+from tests.support.run_process import SMALL, wait_for
+from tests.support.s3_server import SECRET, S3Server, s3_server
+
+RUN = ("--requests", "4", "--config", "calm.yaml", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[str]:
+    with mock_process("--ttft", "4ms", "--tpot", "1ms") as running:
+        yield running.url
+
+
+def bench(store: S3Server, folder: Path, *words: str, **variables: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words],
+        cwd=folder,
+        env={**os.environ, **store.environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert SECRET not in done.stdout + done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def local_files(folder: Path) -> dict[str, bytes]:
+    (directory,) = (folder / "runs").iterdir()
+    return {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
+
+
+@pytest.mark.usefixtures("work_folder")
+def test_a_run_is_copied_when_it_ends_and_read_from_there(tmp_path: Path, store: S3Server, mock: str) -> None:
+    store.store("data/questions.jsonl", b"".join(b'{"prompt": "Question %d?"}\n' % n for n in range(4)))
+    words = ("run", "--url", mock, *RUN, "--output-tokens", "3", "--dataset", "s3://results/data/questions.jsonl")
+    status, _, err = bench(store, tmp_path, *words, "--out", "s3://results/nightly/one/")
+    assert status == 0, err
+    assert "to s3://results/nightly/one" in err
+    written, keys = local_files(tmp_path), store.keys()
+    assert {key.removeprefix("nightly/one/") for key in keys if key.startswith("nightly/one/")} == {*written}
+    assert {name: store.content(f"nightly/one/{name}") for name in written} == written
+    assert not any(SECRET.encode() in content for content in written.values())
+    assert b"results/data/questions.jsonl" in written["run.yaml"]  # Of the copy in the cache: it names its source.
+    # A second run does not mix with it, and that is known before anything is sent.
+    status, _, err = bench(store, tmp_path, *words, "--out", "s3://results/nightly/one")
+    assert (status, err) == (Exit.USAGE, "error: s3://results/nightly/one has results already: name another key\n")
+    status, out, err = bench(store, tmp_path, "report", "s3://results/nightly/one", "--format", "json")
+    assert status == 0, err
+    assert json.loads(out) == json.loads(written["summary.json"])
+    status, out, err = bench(store, tmp_path, "gate", "s3://results/nightly/one", "--slo", "error_rate<100%")
+    assert (status, "s3://" in err) == (Exit.GOOD, False), err
+    assert "1 held" in out
+
+
+@pytest.mark.usefixtures("work_folder")
+def test_a_run_that_cannot_be_copied_stays_and_the_command_given_copies_it(
+    tmp_path: Path, store: S3Server, mock: str
+) -> None:
+    # The store goes away while the run goes on: what is listed before it is not what is written after it.
+    with s3_server(tmp_path / "log") as other:
+        words = [
+            sys.executable,
+            "-m",
+            "bench",
+            "run",
+            "--url",
+            mock,
+            *SMALL,
+            "--config",
+            "calm.yaml",
+            "--duration",
+            "1h",
+        ]
+        environment = {**os.environ, **store.environment, "AWS_ENDPOINT_URL": other.url, "AWS_MAX_ATTEMPTS": "1"}
+        running = subprocess.Popen(
+            [*words, "--out", "s3://results/lost"],
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_for(lambda: any(file.stat().st_size for file in (tmp_path).glob("runs/*/requests.jsonl")))
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == Exit.INTERRUPTED
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert f"Nothing is lost: they are in runs/{directory.name}. Copy them with: " in err
+    assert SECRET not in err
+    again = err.partition("Copy them with: ")[2].strip()
+    subprocess.run(
+        again, shell=True, check=True, cwd=tmp_path, env={**os.environ, **store.environment}, timeout=PATIENCE_S,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert store.content("lost/requests.jsonl") == (directory / "requests.jsonl").read_bytes()
+    assert store.content("lost/summary.json") == (directory / "summary.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--out", "s3://nowhere/a"), "s3://nowhere/a: there is no such bucket, or nothing at this key"),
+        (("--out", "s3://results/a/../b"), "s3://results/a/../b: a key has no . and no .. in it"),
+        (("--out", "s3://id:pw@results/a"), "the address of an object store has no user and password"),
+        (("--out=s3://",), "s3:// names no bucket"),
+        (
+            ("--dataset", "s3://results/no/data"),
+            "s3://results/no/data: there is no such bucket, or nothing at this key",
+        ),
+        (("--out", "gs://results/a"), "gs:// needs a package that is not installed: pip install gcsfs"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said_before_the_load(
+    words: Sequence[str], sentence: str, tmp_path: Path, store: S3Server
+) -> None:
+    status, _, err = bench(store, tmp_path, "run", "--url", "http://127.0.0.1:1", *words)
+    assert status == Exit.USAGE
+    assert sentence in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_store_that_cannot_be_reached_is_named_before_the_load(tmp_path: Path, store: S3Server) -> None:
+    with closed_port() as dead:
+        words = ("run", "--url", "http://127.0.0.1:1", "--out", "s3://results/a")
+        status, _, err = bench(store, tmp_path, *words, AWS_ENDPOINT_URL=dead, AWS_MAX_ATTEMPTS="1")
+    assert status == Exit.USAGE
+    assert err.startswith("error: s3://results/a: Could not connect to the endpoint URL")
+    assert dead in err
+
+
+def test_a_command_that_writes_a_file_takes_no_address(tmp_path: Path, store: S3Server) -> None:
+    status, _, err = bench(store, tmp_path, "limits", "--out", "s3://results/limits.json")
+    assert (status, err) == (
+        Exit.USAGE,
+        "error: --out s3://results/limits.json: limits writes a file: name a local one\n",
+    )
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_the_console_takes_data_from_a_store_unless_its_endpoint_is_local(
+    allowed: bool, store: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.store("console/questions.jsonl", b'{"prompt": "a"}\n')
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    address = "s3://results/console/questions.jsonl"
+    if allowed:
+        assert asyncio.run(fetch(address, allow_local=True)) == ("questions.jsonl", b'{"prompt": "a"}\n')
+        with pytest.raises(ConsoleError, match="there is no such bucket, or nothing at this key"):
+            asyncio.run(fetch("s3://results/console/none.jsonl", allow_local=True))
+    else:
+        with pytest.raises(ConsoleError, match=r"127\.0\.0\.1 leads to 127\.0\.0\.1, an address of this machine"):
+            asyncio.run(fetch(address))

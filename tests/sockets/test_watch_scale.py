@@ -1,0 +1,64 @@
+"""What a run reports of a mock that scales, against the mock's ledger.
+
+The bounds hold on a machine of any speed: a refused request was sent before its refusal was decided, and an answer came after
+it was. Both sides read one clock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.mock_process import MockProcess, mock_process
+from tests.support.run_process import SMALL, finished, summary
+
+pytestmark = pytest.mark.usefixtures("work_folder")
+
+SCALE = "start=1500ms,replicas=2,above=4,delay=1500ms"
+
+
+def watched(mock: MockProcess, tmp_path: Path, *more: str) -> tuple[dict[str, Any], list[float], str]:
+    """The block of the summary, and when each replica came, in seconds of the run."""
+    words = ["run", "--url", mock.url, "--model", "mock-model", "--config", str(tmp_path / "calm.yaml"), *SMALL]
+    _, out, err = finished([*words, "--watch-scale", "--details", "--out", str(tmp_path / "run"), *more])
+    assert (tmp_path / "run" / "summary.json").exists(), err
+    assert "the probe found no server that is ready (status 503): the load is sent" in err
+    told = summary(tmp_path)
+    start_ns = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["manifest"]["start_ns"]
+    engines = [line["engine"] for line in mock.ledger_lines(told["counts"]["sent"])]
+    came_ns = sorted({engine["replica_ns"] for engine in engines if "replica_ns" in engine})
+    assert {engine["replicas"] for engine in engines} == set(range(len(came_ns) + 1))
+    return told, [(at - start_ns) / 1e9 for at in came_ns], out
+
+
+def test_the_time_to_ready_is_the_ledgers_within_what_the_load_can_see(tmp_path: Path) -> None:
+    with mock_process("--ttft", "20ms", "--tpot", "1ms", "--scale", "start=2s") as mock:
+        told, (came_s,), out = watched(mock, tmp_path, "--rate", "50", "--duration", "5s", "--arrivals", "constant")
+        refused = [line for line in mock.ledger_lines() if line["status"] == 503 and "probe" not in str(line["id"])]
+    time = told["scaling"]["times"][0]
+    assert time["not_ready_s"] < came_s < time["ready_s"]
+    assert time["refusals"] == {"503": time["refused"]}
+    # Nothing is made prettier: what was refused has failed, in every number.
+    assert told["counts"]["failed"] == told["scaling"]["lost"] == sum(told["scaling"]["refused"])
+    assert len(refused) == told["counts"]["failed"] > 0
+    assert "Lost while scaling" in out
+
+
+def test_requests_are_slow_until_the_late_replica_of_the_ledger_is_there(tmp_path: Path) -> None:
+    # One replica runs 2 requests of 3 steps of 100 ms, 6.7 a second. 10 a second wait until there are two.
+    engine = ("--engine", "batching", "--step-cost", "b0=100000,b1=1,b2=0.1", "--max-num-seqs", "2", "--scale", SCALE)
+    load = ("--mode", "rate", "--steps", "10,11:4s", "--arrivals", "constant", "--slo", "ttft:p90<400ms")
+    with mock_process(*engine) as mock:
+        told, came_s, out = watched(mock, tmp_path, *load)
+    scaling = told["scaling"]
+    assert len(came_s) == 2
+    assert scaling["limits"] == ["ttft:p90<400ms"]
+    assert sum(scaling["slow"]) > 0
+    spans = [(time["start_s"], time["end_s"]) for time in scaling["times"] if time["slow"]]
+    assert any(start < came_s[1] and (end is None or came_s[1] < end) for start, end in spans)
+    assert "11 requests/s from 4.0 s on" in out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Requests by how they ended" in page

@@ -1,0 +1,67 @@
+"""The replicas of a mock that scales: instants of the model, and what the batching engine makes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mockserver.config import MockConfig
+from mockserver.engine.batching import BatchingEngine
+from mockserver.errors import UsageError
+from mockserver.step_cost import StepCost
+from mockserver.steps.scaling import Scaling, parse_scale
+from tests.support.played_engine import US, work
+
+S = 1_000_000_000
+
+
+def test_replicas_come_after_the_first_request_and_after_the_load_rises() -> None:
+    scaling = Scaling(parse_scale("start=3s,replicas=3,above=2,delay=5s"))
+    assert scaling.replicas(99 * S) == 0
+    scaling.arrive(10 * S, 0)
+    assert [scaling.replicas(at) for at in (10 * S, 13 * S - 1, 13 * S)] == [0, 0, 1]
+    scaling.arrive(12 * S, 9)  # The first is still coming: no other is asked for.
+    scaling.arrive(20 * S, 2)  # Not more than two for each.
+    scaling.arrive(21 * S, 3)
+    scaling.arrive(22 * S, 9)  # One is coming.
+    assert scaling.came_ns == [13 * S, 26 * S]
+    scaling.arrive(27 * S, 4)
+    scaling.arrive(28 * S, 5)
+    scaling.arrive(40 * S, 99)  # There are no more than three.
+    assert scaling.came_ns == [13 * S, 26 * S, 33 * S]
+    assert [scaling.replicas(at) for at in (26 * S - 1, 26 * S, 33 * S)] == [1, 2, 3]
+
+
+def test_the_engine_runs_as_many_requests_as_its_replicas_take() -> None:
+    engine = BatchingEngine(StepCost(b0=10, b1=0, b2=0, max_num_seqs=2, max_num_batched_tokens=64, kv_blocks=64))
+    engine.replicas = lambda at_ns: 1 if at_ns < 25 * US else 2
+    for key in range(4):
+        engine.admit(key, work(0, 1, 9))
+    running = []
+    for at in (10, 20, 30, 40):
+        engine.step(at * US)
+        running.append(engine.state().running)
+    assert running == [2, 2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("start=soon", "write a time"),
+        ("after=3s", "'after=3s': write start=TIME,replicas=N,above=N,delay=TIME"),
+        ("start=1s,start=2s", "'start=2s': write start=TIME"),
+        ("replicas=0", "replicas=0: give a whole number from 1 to 1000"),
+        ("replicas=2", "replicas needs above and delay"),
+    ],
+)
+def test_a_description_that_is_wrong_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_scale(text)
+
+
+def test_more_replicas_need_an_engine_with_a_capacity_and_one_process() -> None:
+    more = {"scale": "start=1s,replicas=2,above=2,delay=1s"}
+    assert str(MockConfig(engine="batching", **more).scale) == more["scale"]
+    with pytest.raises(ValueError, match="only --engine batching has a capacity that grows"):
+        MockConfig(**more)
+    with pytest.raises((ValueError, UsageError), match="--scale needs all requests in one process"):
+        MockConfig(scale="start=1s", workers=2)
