@@ -89,6 +89,7 @@ _ARGPARSE_SAYS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^argument (\S+): ignored explicit argument ('.*')$", r"\1 takes no value (given: \2)"),
     (r"^argument (\S+): invalid choice: ('.*?')(?:, maybe you meant .*)? \(choose from (.*)\)$", _no_choice),
     (r"^argument (\S+): not allowed with argument (\S+)$", r"\1 and \2 cannot be combined"),
+    (r"^one of the arguments (.*) is required$", lambda said: f"give {' or '.join(said[1].split())}"),
     (r"^the following arguments are required: action, .*$", "name an action, for example ls"),
     (r"^the following arguments are required: shell$", "name a shell: bash, zsh, fish or tcsh"),
     (r"^the following arguments are required: (.*)$", r"missing: \1"),
@@ -165,6 +166,21 @@ class _HelpAll(argparse.Action):
         parser.exit()
 
 
+class _OneOrMore(argparse.Action):
+    """A flag that is given once as a rule: its value is a text then, and a list of texts if it is repeated."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: object = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        whole = values if before is None else [*(before if isinstance(before, list) else [before]), values]
+        setattr(namespace, self.dest, whole)
+
+
 def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str] = ()) -> None:
     """Give the parser a flag for each field of the model that has a group in GROUPS, and --help-all."""
     parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="show every flag", default=argparse.SUPPRESS)
@@ -205,7 +221,7 @@ def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str
         group.add_argument(
             flag,
             dest=name,
-            action="append" if repeats else "store",
+            action=_OneOrMore if extra.get("several") else "append" if repeats else "store",
             default=argparse.SUPPRESS,
             metavar=str(extra.get("metavar") or ("|".join(choices) if choices else name.upper())),
             help=help_text,
@@ -273,7 +289,7 @@ def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, gi
     action = options.get(flag)
     if action is None or place - before < 2 or action.nargs is not None:
         return f"{shown_url(word)!r} was not expected: values follow a flag"
-    if isinstance(action, argparse._AppendAction):
+    if isinstance(action, argparse._AppendAction | _OneOrMore):
         return (
             f"{shown_url(word)!r} was not expected: {flag} takes one value, and may be given again: {flag} A {flag} B"
         )

@@ -105,6 +105,7 @@ LABELS = {
     "ca_file": tr("CA file"),
     "ignore_eos": tr("Ignore EOS"),
     "gpus": tr("GPUs"),
+    "otlp": tr("OTLP collector"),
     "gpu_metrics": tr("GPU metrics"),
     "gpu_hour_cost": tr("GPU hour cost"),
     "cpu_priority": tr("CPU priority"),
@@ -186,7 +187,7 @@ def of_service(settings: Mapping[str, Any], *, is_llm: bool) -> dict[str, Any]:
 
 
 def of_mode(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those of the modes that were not chosen, and without a mode that the others imply."""
+    """The settings without the settings of other modes, and without a mode that the rest implies."""
     mode = settings.get("mode")
     if mode is None:
         return dict(settings)

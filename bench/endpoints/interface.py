@@ -46,7 +46,7 @@ class BodyOptions:
 
 
 def asked_tokens(value: object, replies: int = 1) -> int | None:
-    """The output tokens that a body asks for, of all its replies together; None for anything but a whole number."""
+    """The output tokens that a body requests, for all its replies together. Returns None if they are not a whole number."""
     return value * replies if type(value) is int and abs(value) <= _MOST_ASKED else None
 
 
@@ -126,6 +126,8 @@ class ParsedReply:
     """Tool calls in the reply; None if the API has none."""
     dimensions: int | None = None
     """Numbers in each embedding of the reply."""
+    replica: str | None = None
+    """Who answered, if the reply says it."""
     server: ServerWords = SILENT
     """The server's own numbers for the request, besides its usage."""
     limited: bool = False
@@ -158,7 +160,7 @@ class EventReader(Protocol):
 
     @property
     def tokens_so_far(self) -> int:
-        """Output tokens until now: as many as the reply says, else one a chunk with text."""
+        """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
 
     @property
     def first_token(self) -> int | None:

@@ -31,6 +31,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
+from bench.target.amdsmi_page import AMDSMI, AmdSmiPage
 from bench.target.nvml_page import NVML, NvmlPage
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
@@ -39,6 +40,7 @@ MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
 SETTLING_EVERY_S = 0.03
+_DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
 
 
 class HttpPage:
@@ -58,6 +60,9 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        if page.address is not None:  # The name stays what the Host header and TLS are about.
+            there = (page.address, self._connection.port)
+            self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
         """The page now, or what is wrong."""
@@ -93,13 +98,15 @@ class Source:
     def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
         self._number = number
-        self._reader = NvmlPage() if page.url == NVML else HttpPage(page, context, proxy)
+        driver = _DRIVERS.get(page.url)
+        self._reader = HttpPage(page, context, proxy) if driver is None else driver()
         self._lines = ScrapeLines(number, self.url)
 
     @property
     def url(self) -> str:
         """As it may be shown."""
-        return self.page.url if self.page.url == NVML else public_url(self.page.url)
+        at = "" if self.page.address is None else f" ({self.page.address})"
+        return self.page.url if self.page.url in _DRIVERS else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""

@@ -147,14 +147,11 @@ class HttpxTransport:
         # A tunnel has them in its CONNECT (stamped_backend.py).
         proxy = None if to.url.startswith("https:") else target.proxy
         of_proxy = () if proxy is None else proxy.headers
-        ids = [("x-request-id", sent.id)]
-        if sent.traceparent is not None:
-            ids.append(("traceparent", sent.traceparent))
         request = self._client.build_request(
             to.method,
             to.url,
             content=sent.body,
-            headers=[*kind, *of_proxy, *to.headers, *ids],
+            headers=[*kind, *of_proxy, *to.headers, *sent.ids.items()],
             extensions=None if proxy is None else {"target": to.url.encode("ascii")},
         )
         try:
@@ -200,6 +197,7 @@ class HttpxTransport:
             headers.get("content-encoding", ""),
             headers.get("location"),
             sized="content-length" in headers,
+            replica=next((headers[name] for name in self._reading.replica_headers if name in headers), None),
         )
         async for piece in response.aiter_raw():
             exchange.feed(piece, stream.last_read_ns, stream.bound_ns)

@@ -215,10 +215,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
     "bench.target.scrape_task": frozenset({"bench.proxy"}),
+    "bench.target.amdsmi_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
         {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.proxy", "bench.secrets",
-         "bench.server_metrics", "bench.target.nvml_page", "bench.target.scrape_task", "bench.trust"}
+         "bench.server_metrics", "bench.target.amdsmi_page", "bench.target.nvml_page", "bench.target.scrape_task",
+         "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
     # The process that exports what the run writes down, and the run's side of it.
@@ -303,7 +305,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
          "bench.process.event_loop", "bench.proxy", "bench.records", "bench.secrets", "bench.sources", "bench.target",
-         "bench.transport.interface", "promptset.samples"}
+         "bench.transport.interface", "bench.transport.several", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),
