@@ -222,8 +222,8 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     problems += _settings_of_other_modes(mode.name, given)
     problems += problems_of_data(settings, given)
     problems += tokenless.problems(settings, given)
-    problems += _address_problems(settings, given)
     problems += _target_problems(settings)
+    problems += _address_problems(settings, given)
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
