@@ -156,7 +156,7 @@ class Intake:
             self.clocks[connection.clock] += 1
         else:
             self.clocks["user"] += 1
-        arrival = self.arrivals.identify(request.headers.get("x-request-id"))
+        arrival = self.arrivals.identify(request.headers.get("x-request-id"), request.headers.get("traceparent"))
         context = RequestContext(arrival, received_ns, handled_ns, len(body), wire)
         if connection is not None:
             context.last = connection.last

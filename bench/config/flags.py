@@ -28,6 +28,7 @@ GROUPS = {
     "http": "what --endpoint http sends and expects",
     "limits": "limits and objectives",
     "engine": "how to measure",
+    "telemetry": "what to export while it runs",
     "output": "what to write",
 }
 """The groups of `--help`, in its order. A field of another group (`file`) has no flag."""
@@ -39,6 +40,7 @@ EXAMPLES = {
     "http": '--endpoint http --method PUT --body @order.json --expect "status=200,json:$.ok=true"',
     "limits": '--slo "ttft:p99<500ms" --slo "error_rate<1%"',
     "engine": "--workers 4 --gpus 2",
+    "telemetry": "--otlp http://127.0.0.1:4318 --trace-share 1%",
     "output": "--out runs/mine --format json",
 }
 """An example for each group; a command that lacks one of its flags does not show it."""

@@ -233,6 +233,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
         problems.append("--runtime-env needs a cluster: add --cluster")
+    problems += _telemetry_problems(settings)
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -241,6 +242,13 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"give at most {values.MOST_REQUESTS:,}"
             )
     return problems + problems_of_objectives(settings, mode.name) + _precision_problems(settings, mode.name)
+
+
+def _telemetry_problems(settings: Settings) -> list[str]:
+    """Spans without a collector."""
+    if settings.trace_share is None or settings.otlp is not None:
+        return []
+    return ["--trace-share needs a collector for its spans: add --otlp URL"]
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

@@ -293,6 +293,24 @@ def gpu_metrics(given: str) -> str:
     return given if given in ("auto", "off") else url(given)
 
 
+def otlp(given: str) -> str:
+    """`env`, or the URL of an OTLP collector. Raises ValueError."""
+    if given == "env":
+        return given
+    if "@" in urlsplit(url(given)).netloc:
+        raise ValueError("a collector's URL has no user: give its key in OTEL_EXPORTER_OTLP_HEADERS")
+    return given
+
+
+def listening_address(value: object) -> str:
+    """A port, or HOST:PORT, to listen at. Raises ValueError."""
+    text = str(value).strip()
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or not re.fullmatch(r"[\w.-]*", host):
+        raise ValueError(f"{text!r} is neither a port (9400) nor a host and a port (0.0.0.0:9400)")
+    return text
+
+
 def warmup(value: object) -> str:
     """Requests (20), a time (20s) or auto, as it is written. Raises ValueError."""
     text = str(value).strip()

@@ -370,6 +370,7 @@ class Exchange:
             text_tokens_asked=None if request.media is None else request.media.text_tokens,
             audio_sent_ns=None if request.audio is None else request.audio.length_ns,
             reference=None if request.audio is None else request.audio.reference,
+            traceparent=request.traceparent,
             **_audio_fields(None if self._refused else reply.audio),
         )
 

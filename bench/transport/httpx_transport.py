@@ -144,9 +144,10 @@ class HttpxTransport:
         sent, target = exchange.request, self._target
         to = self._usual if sent.route is None else target.destination(sent.route)
         kind = () if not to.has_body or _names_content_type(to) else (("content-type", "application/json"),)
-        request = self._client.build_request(
-            to.method, to.url, content=sent.body, headers=[*kind, *to.headers, ("x-request-id", sent.id)]
-        )
+        ids = [("x-request-id", sent.id)]
+        if sent.traceparent is not None:
+            ids.append(("traceparent", sent.traceparent))
+        request = self._client.build_request(to.method, to.url, content=sent.body, headers=[*kind, *to.headers, *ids])
         try:
             response = await self._client.send(request, stream=True)
             try:

@@ -282,9 +282,12 @@ class SocketTransport(WireTransport):
 
 
 def _message(request: Request) -> bytes:
-    """The message of a request. A message has no headers: its metadata has the request's id, unless it has metadata of its
+    """The message of a request. A message has no headers: its metadata has the request's ids, unless it has metadata of its
     own."""
     body = request.body
     own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
-    metadata = b"" if "metadata" in own else b'"metadata":{"x-request-id":%b},' % orjson.dumps(request.id)
+    ids = {"x-request-id": request.id}
+    if request.traceparent is not None:
+        ids["traceparent"] = request.traceparent
+    metadata = b"" if "metadata" in own else b'"metadata":%b,' % orjson.dumps(ids)
     return b'{"type":"response.create",%b%b' % (metadata, body[1:])

@@ -326,9 +326,10 @@ class WireTransport:
     def _send(self, job: Job, connection: Connection) -> None:
         job.connection = connection
         request = job.exchange.request
+        ids = request.id if request.traceparent is None else f"{request.id}\r\ntraceparent: {request.traceparent}"
         payload = b"%b%b\r\ncontent-length: %d\r\n\r\n%b" % (
             self._head if request.route is None else self._head_of(request.route),
-            request.id.encode(),
+            ids.encode(),
             len(request.body),
             request.body,
         )

@@ -4,8 +4,8 @@ Rules:
 - A client sends `{"type": "response.create", ...}` with the fields of a body of `/v1/responses`; `stream` and `background`
   have no meaning there. Each event of the reply is a text message: the JSON that SSE has behind `data:`.
 - A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection goes on.
-- A message has no headers. Those of the handshake count for all its messages, but `x-request-id`, which names one request.
-  The keys `x-request-id` and `x-mock-...` of a message's `metadata` are its own headers.
+- A message has no headers. Those of the handshake count for all its messages, but `x-request-id` and
+  `traceparent`, which name one request. These keys and `x-mock-...` of a message's `metadata` are its own headers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mockserver.faults import BYTE_FAULTS
 Row = dict[str, Any]
 Header = tuple[bytes, bytes]
 
-_OWN = "x-request-id"
+_OWN = ("x-request-id", "traceparent")
 _MOCK = "x-mock-"
 
 
@@ -52,9 +52,9 @@ def read_message(message: bytes, handshake: Sequence[Header]) -> tuple[list[Head
     own = {
         name: value
         for name, value in own.items()
-        if isinstance(value, str) and (name == _OWN or name.startswith(_MOCK))
+        if isinstance(value, str) and (name in _OWN or name.startswith(_MOCK))
     }
-    headers = [pair for pair in handshake if pair[0] != _OWN.encode() and pair[0].decode("latin-1") not in own]
+    headers = [pair for pair in handshake if (name := pair[0].decode("latin-1")) not in _OWN and name not in own]
     headers += [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in own.items()]
     previous = row.get("previous_response_id")
     return headers, previous if isinstance(previous, str) else None

@@ -94,6 +94,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
          f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py"),
     ),
+    "telemetry": Group(("bench/telemetry/*.py", "bench/workload/tracing.py"), (f"{_BENCH}/telemetry", f"{_BENCH}/workload")),
     "process": Group(
         ("bench/process/*.py", "bench/machine/*.py"), (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py")
     ),

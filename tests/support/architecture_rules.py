@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload.kept_messages": frozenset(),
     "bench.workload.mid_session": frozenset({"bench.rng", "promptset"}),
     "bench.workload.stock": frozenset(),
+    "bench.workload.tracing": frozenset(),
     "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
@@ -217,11 +218,21 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
          "bench.server_metrics", "bench.target.nvml_page", "bench.target.scrape_task"}
     ),
     "bench.process.event_loop": frozenset(),
+    # The process that exports what the run writes down, and the run's side of it.
+    "bench.telemetry": frozenset(
+        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.interpreter", "bench.process.priority",
+         "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.workload.tracing"}
+    ),
+    "bench.telemetry.task": frozenset(),
+    "bench.telemetry.exporting": frozenset(
+        {"bench.config", "bench.endpoints.choice", "bench.errors", "bench.machine.identity",
+         "bench.process.child_process", "bench.process.event_loop", "bench.telemetry"}
+    ),
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
          "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
-         "bench.transport", "bench.verdict", "promptset"}
+         "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
     "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
@@ -278,7 +289,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.scale.cluster": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.machine.identity", "bench.machine.preflight",
          "bench.machine.worker_place", "bench.process.child_process", "bench.process.priority",
-         "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
+         "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.run_facts": frozenset(
@@ -409,7 +420,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"answers", "metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts", "telemetry"}),
     frozenset({"capacity_plan", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
