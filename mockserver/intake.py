@@ -157,7 +157,8 @@ class Intake:
         else:
             self.clocks["user"] += 1
         arrival = self.arrivals.identify(request.headers.get("x-request-id"), request.headers.get("traceparent"))
-        context = RequestContext(arrival, received_ns, handled_ns, len(body), wire)
+        bytes_in = len(body) if connection is None or connection.bytes_in is None else connection.bytes_in
+        context = RequestContext(arrival, received_ns, handled_ns, bytes_in, wire)
         if connection is not None:
             context.last = connection.last
             if connection.held_until_ns is not None:
