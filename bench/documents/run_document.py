@@ -274,6 +274,8 @@ def _server(summary: RunSummary) -> Iterator[Section]:
         )
         heads = ("ms", "Average", "Median", "P90", "P99", "Values")
         blocks.append(_table("Times by its own clock", heads, rows, (note,), half=True))
+    if rows := server_facts.parts(summary):
+        blocks.append(_table("Replicas and ranks by their own metrics", server_facts.PART_HEADS, rows, wrap=True))
     subtitle = f"{server.kind}, by its own metrics at {server.where}, over {server.span}"
     yield Section("Inside the server", tuple(blocks), subtitle)
 
