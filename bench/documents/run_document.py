@@ -87,7 +87,9 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         *_other_tools(summary),
         _configuration(run),
     )
-    about = " · ".join(word for word in (run.url, run.started) if word)
+    targets = run.config.get("targets")
+    more = f"{run.url} and {len(targets) - 1} more" if isinstance(targets, list) and len(targets) > 1 else run.url
+    about = " · ".join(word for word in (more, run.started) if word)
     return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
 
 
