@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config import addresses, tokenless, values
+from bench.config import addresses, client_certificate, tokenless, values
 from bench.config.classes import checked_classes, problems_beside
 from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
@@ -228,6 +228,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     places = [one.url for one in settings.targets] or [settings.url]
     if (settings.insecure or settings.ca_file is not None) and {urlsplit(url).scheme for url in places} == {"http"}:
         problems.append("--ca-file and --insecure are for https:// URLs")
+    problems += client_certificate.problems(settings)
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
@@ -235,6 +236,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
         problems.append("--runtime-env needs a cluster: add --cluster")
+    problems += _telemetry_problems(settings)
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -258,10 +260,19 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--balance round_robin ignores the weights of --url: leave them out, or use --balance weighted")
     if settings.balance == "weighted" and several and not weighted:
         problems.append("--balance weighted needs weights: write --url URL=3")
+    if settings.resolve_all and settings.proxy is not None:
+        problems.append("--resolve-all cannot be combined with --proxy: the proxy looks up the name")
     if settings.affinity == "none" and (settings.websocket or settings.history == "stored"):
         kept = "--websocket" if settings.websocket else "--history stored"
         problems.append(f"--affinity none cannot be combined with {kept}: the address keeps the conversation")
     return problems
+
+
+def _telemetry_problems(settings: Settings) -> list[str]:
+    """Spans without a collector."""
+    if settings.trace_share is None or settings.otlp is not None:
+        return []
+    return ["--trace-share needs a collector for its spans: add --otlp URL"]
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

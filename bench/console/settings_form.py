@@ -38,7 +38,7 @@ USUAL = (
 LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api", "targets")
 """Secrets have fields of their own, the console chooses where results go."""
 
-FILES = ("dataset", "tools", "ca_file", "runtime_env")
+FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
 FILES_BEHIND_AT = ("body", "body_template")
 """Settings that are a text, or the name of a file behind @."""
 FILES_OF_CLASSES = ("dataset", "tools")
@@ -155,7 +155,8 @@ def check(
         one = tr("give one URL, or one with resolve_all: runs over several are started on the command line")
         problems.append(("url", one))
         with_paths["url"] = "http://127.0.0.1:1"
-    problems += [("url", sentence) for sentence in _secrets_in_url(str(url))]
+    for name in ("url", "proxy"):
+        problems += [(name, sentence) for sentence in _secrets_in_url(str(settings.get(name, "")))]
     extra = with_paths.get("extra_body")
     if extra is not None and (holds_mask(extra) or _names_secrets(extra)):
         problems.append(("extra_body", tr("fields with names of secrets cannot be stored: use the key or a header")))

@@ -255,6 +255,8 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     target: str | None = None
     """The replica: in a run with several addresses the one that it was sent to, else who answered, as the reply says
     (`--replica-header`); null: neither is known."""
+    traceparent: str | None = None
+    """The header of a traced request (`--trace-share`): the ids of its trace and of its span; null: not traced."""
 
     @property
     def last_sent_ns(self) -> int | None:

@@ -17,6 +17,7 @@ from tests.support.examples import BLOCKS, PAGES
 OF_THE_PROJECT = ["CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
+    "python -m bench run --url http://127.0.0.1:8000 --rate 20 --duration 5m": "needs a collector",
     "scripts/bench-install": "needs a package index",
     "scripts/hard-use": "takes hours; tests/sockets/test_hard_use.py runs the quick parts",
     "scripts/fuzz": "needs atheris, and takes minutes; tests/unit/test_fuzz.py runs every target",
