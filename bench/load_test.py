@@ -121,15 +121,6 @@ def run(
     return replace(result, problems=measured.problems)
 
 
-def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:
-    """The run with every address that its names have now. Raises TargetError."""
-    if wait:
-        wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # A name may have no address before.
-    addresses = resolved(config.addresses)
-    observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
-    return config.model_copy(update={"targets": addresses})
-
-
 @dataclass(frozen=True, slots=True)
 class _Beside:
     """The processes beside the load: each imports what it needs while this one loads its tokenizer."""
@@ -165,6 +156,15 @@ def _beside(config: RunConfig, directory: RunDirectory) -> Iterator[_Beside]:
     finally:
         if telemetry is not None:
             telemetry.close()
+
+
+def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:
+    """The run with every address that its names have now. Raises TargetError."""
+    if wait:
+        wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # A name may have no address before.
+    addresses = resolved(config.addresses)
+    observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
+    return config.model_copy(update={"targets": addresses})
 
 
 def _unwritten(measured: Measurement, error: OSError) -> UsageError:
@@ -440,6 +440,7 @@ def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
+    target = targets[0]  # What they have in common.
     return Scraper(
         ScrapeTask(
             pages,

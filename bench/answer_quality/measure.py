@@ -86,7 +86,7 @@ def _check(plan: Plan, folder: Path, *, resume: bool) -> None:
     if path.exists() and not resume:
         raise UsageError(f"{folder} already holds a result of quality: go on with --resume, or name another --out")
     if resume and not path.exists():
-        raise UsageError(f"--resume {folder}: there is no result of quality (no {QUALITY})")
+        raise UsageError(f"--resume {folder}: it holds no result of quality (no {QUALITY})")
     if not resume:
         return
     before, now = read(path).config, plan.loaded.public()
@@ -182,7 +182,7 @@ def _notes(plan: Plan, made: Sequence[_Made]) -> list[str]:
     for row in made:
         if row.run.failed:
             failed = f"{row.run.failed} probe{'' if row.run.failed == 1 else 's'} failed"
-            notes.append(f"{row.run.name}: {failed}, and count nowhere: {(row.kept.why or '')[:_LONGEST_WHY]}")
+            notes.append(f"{row.run.name}: {failed}, and are not counted: {(row.kept.why or '')[:_LONGEST_WHY]}")
         if row.run.status in _UNUSABLE:
             notes.append(
                 f"{row.run.name} is {row.run.status}: {row.run.reasons[0] if row.run.reasons else 'no reason'}"

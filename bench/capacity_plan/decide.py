@@ -135,7 +135,7 @@ def needed(stretches: Stretches, hour: Hour, least: int, most: int, draws: int) 
 
 
 def telling(stretches: Stretches, hour: Hour, replicas: int, draws: int) -> list[int]:
-    """Three draws that stand for all: the first, and the two in which an hour strains this many replicas least and most."""
+    """Three draws that represent all: the first, and the two in which an hour strains this many replicas least and most."""
     questions = [Question(hour, replicas, draw) for draw in range(draws)]
     stretches.answers(questions)
     strain = [stretches.strain(stretches.asked[one]) for one in questions]

@@ -141,7 +141,9 @@ def read_schedule(path: Path, lengths: Mapping[str, str | None]) -> Schedule:
     for name, spec in lengths.items():
         flag = f"--{name.replace('_', '-')}"
         if spec is None:
-            problems.append(f"{flag} is missing, and the profile does not say what its runs sent: give {flag} 512, say")
+            problems.append(
+                f"{flag} is missing, and the profile does not say what its runs sent: give {flag} 512, for example"
+            )
             continue
         try:
             found[name] = parse(spec, "tokens")

@@ -78,7 +78,7 @@ def about_flag(flag: str, value: str | None, known: Sequence[str]) -> str | None
         ((_, row),) = by_ours.values()
         said = _to_write(row, value, known)
         return f"{said}. {row.differs}" if row.differs else said
-    return "; or ".join(f"{_to_write(row, value, known)} (for that of {tool})" for tool, row in by_ours.values())
+    return "; or ".join(f"{_to_write(row, value, known)} (in place of {tool}'s)" for tool, row in by_ours.values())
 
 
 def _rank(wanted: str | None, value: str | None) -> int:

@@ -247,6 +247,13 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     return problems + problems_of_objectives(settings, mode.name) + _precision_problems(settings, mode.name)
 
 
+def _telemetry_problems(settings: Settings) -> list[str]:
+    """Spans without a collector."""
+    if settings.trace_share is None or settings.otlp is not None:
+        return []
+    return ["--trace-share needs a collector for its spans: add --otlp URL"]
+
+
 def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
     """Ways to share the load among addresses, where there are none, or the way makes no sense."""
     several = bool(settings.targets) or settings.resolve_all
@@ -261,18 +268,13 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.balance == "weighted" and several and not weighted:
         problems.append("--balance weighted needs weights: write --url URL=3")
     if settings.resolve_all and settings.proxy is not None:
-        problems.append("--resolve-all cannot be combined with --proxy: the proxy looks up the name")
+        problems.append(
+            "--resolve-all cannot be combined with --proxy: the proxy resolves names; list them with --url"
+        )
     if settings.affinity == "none" and (settings.websocket or settings.history == "stored"):
         kept = "--websocket" if settings.websocket else "--history stored"
         problems.append(f"--affinity none cannot be combined with {kept}: the address keeps the conversation")
     return problems
-
-
-def _telemetry_problems(settings: Settings) -> list[str]:
-    """Spans without a collector."""
-    if settings.trace_share is None or settings.otlp is not None:
-        return []
-    return ["--trace-share needs a collector for its spans: add --otlp URL"]
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

@@ -30,7 +30,7 @@ _NICENESS = 19
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A side: one task, or all those of a label."""
+    """A side: one task, or all tasks with a label."""
 
     name: str
     tasks: tuple[Task, ...]
@@ -38,7 +38,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of it. `left_out`: a sentence for each side that cannot be compared; `page` is None where none is left.
+    """The result. `left_out`: a sentence for each side that cannot be compared; `page` is None if too few sides are left.
 
     `allow`: the settings that differ and would have to be allowed.
     """

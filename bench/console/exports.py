@@ -19,7 +19,7 @@ _NICENESS = 19
 
 
 def numbers(summary: Path) -> str:
-    """CSV of the numbers of a summary.json, one row a metric. Raises OSError."""
+    """CSV of the numbers of a summary.json, one row per metric. Raises OSError."""
     return metric_table.to_csv(from_json(summary.read_bytes()))
 
 

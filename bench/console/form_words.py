@@ -186,7 +186,7 @@ def of_service(settings: Mapping[str, Any], *, is_llm: bool) -> dict[str, Any]:
 
 
 def of_mode(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those of the modes that were not chosen, and without a mode that the others imply."""
+    """The settings without the settings of other modes, and without a mode that the rest implies."""
     mode = settings.get("mode")
     if mode is None:
         return dict(settings)

@@ -118,7 +118,7 @@ def can_resume(path: Path, kind: str) -> bool:
 
 
 def parted(settings: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings of runs, and those of the kind, whose values are text."""
+    """The settings of runs, and the settings of the kind, whose values are text."""
     names = {option.name for option in KINDS[kind].form.options}
     own = {name: str(value) for name, value in settings.items() if name in names}
     return {name: value for name, value in settings.items() if name not in names}, own

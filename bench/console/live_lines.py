@@ -38,7 +38,7 @@ _DECODER = msgspec.json.Decoder(_Line)
 
 
 def read(path: Path, after: int = 0) -> list[dict[str, Any] | None]:
-    """The whole lines after so many; None stands for each that is damaged, so that lines can be counted."""
+    """The complete lines after the first `after`, with None in place of each damaged line, so that lines can be counted."""
     if path.is_symlink() or not path.is_file():
         return []
     return [row(line) for line in path.read_bytes().split(b"\n")[after:-1]]
@@ -59,7 +59,7 @@ def read_on(path: Path, after: int, position: int | None) -> tuple[list[dict[str
 
 
 def row(line: bytes) -> dict[str, Any] | None:
-    """A line as it is. Returns None for a damaged one."""
+    """A line unchanged. Returns None if it is damaged."""
     try:
         _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -26,7 +26,7 @@ class BuiltInMock:
 
     @property
     def url(self) -> str | None:
-        """Where it listens; None where none runs."""
+        """Its address, or None if no mock runs."""
         if self._mock is not None and self._mock.process.poll() is not None:
             self._mock = None
         return None if self._mock is None else self._mock.url

@@ -47,7 +47,7 @@ class Proxy:
 
 
 def proxy_of(address: str | None, header: str | None) -> Proxy | None:
-    """The proxy of two flags. Raises UsageError if one of them is missing, or the address is none."""
+    """The proxy of two flags. Raises UsageError if one of them is missing, or the address is invalid."""
     if address is None and header is None:
         return None
     if address is None:

@@ -54,7 +54,7 @@ class Progress:
 
 
 def read(task: Task, path: Path) -> Task | None:
-    """A search or a sweep as it is now; None where it has left nothing yet."""
+    """The present state of a search or a sweep. Returns None if it has written nothing yet."""
     kind = KINDS[task.kind]
     is_held = is_series_held(path)
     if not (path / str(kind.sign)).is_file():

@@ -283,7 +283,7 @@ class Console:
     def compared(
         self, names: Sequence[str], *, by: str = "task", margin: str = DEFAULT_MARGIN, allow: str = ""
     ) -> Comparison:
-        """Tasks against the first of them, or against the baseline; `by`: each for itself, or those of a label together.
+        """Tasks against the first of them, or the baseline; `by`: each task by itself, or all of a label together.
 
         Raises NotFound, and ConsoleError for wrong words.
         """
@@ -293,7 +293,7 @@ class Console:
         return self._comparer.compare(grouped(tasks, by), margin=margin.strip() or DEFAULT_MARGIN, allow=allow.strip())
 
     def live(self, name: str, after: int = 0, run: str | None = None) -> list[dict[str, Any]]:
-        """The whole lines of live.jsonl after so many; of a search or a sweep those of one of its runs."""
+        """The complete lines of live.jsonl after so many; for a search or a sweep, of one of its runs."""
         return [row for row in live_lines.read(self.folder.run(name, run) / LIVE, after) if row is not None]
 
     def followed_live(

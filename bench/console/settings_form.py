@@ -65,7 +65,7 @@ class FormField:
 
 
 def fields(kind: str = "run") -> list[FormField]:
-    """Every setting that a task of a kind can have, in the order of the declaration; first those of the kind."""
+    """Every setting that a task of a kind can have, in the order of the declaration; the kind's own come first."""
     form = KINDS[kind].form
     form_fields = [_of_option(option) for option in form.options]
     own = {option.name for option in form.options}
@@ -280,7 +280,7 @@ def _is_tokenizer_name(text: str) -> bool:
 
 
 def secrets_of(api_key: str | None, headers: str | None) -> dict[str, Any]:
-    """What was typed into the fields of secrets: a key, and headers, one a line. Raises ConsoleError."""
+    """What was typed into the fields of secrets: a key, and headers, one per line. Raises ConsoleError."""
     secrets: dict[str, Any] = {}
     if api_key and api_key.strip():
         secrets["api_key"] = api_key.strip()

@@ -57,7 +57,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody did with a task: when (ISO 8601, UTC), who (None without a proxy that names people), and what."""
+    """One action on a task: when (ISO 8601, UTC), who (None without a proxy that names people), and what."""
 
     at: str
     user: str | None

@@ -148,7 +148,7 @@ def selected(tasks: Sequence[Task], state: str | None, label: str | None, search
 
 
 def headlines(tasks: Sequence[Task]) -> list[tuple[str, str]]:
-    """The numbers that any of these tasks has; none where one of them has no numbers at all."""
+    """The numbers that any of these tasks has. Returns no numbers if one of the tasks has none."""
     if not all(task.numbers for task in tasks):
         return []
     return [(key, title) for key, title in HEADLINES if any(task.numbers.get(key) is not None for task in tasks)]

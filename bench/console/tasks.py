@@ -84,14 +84,14 @@ class TaskFolder:
         return inner
 
     def file(self, task: str, name: str, run: str | None = None) -> Path:
-        """A file of a task. Raises NotFound where there is none, or where it is a link."""
+        """A file of a task. Raises NotFound if it does not exist or is a link."""
         path = self.run(task, run) / name
         if path.name != name or path.is_symlink() or not path.is_file():
             raise NotFound(tr("the task %(task)s has no %(file)s", task=repr(task), file=name))
         return path
 
     def names(self) -> list[str]:
-        """All tasks; those that the console named, the latest first."""
+        """The names of all tasks. Names that the console made come latest first."""
         with suppress(OSError), os.scandir(self.path) as entries:
             ours = [
                 entry for entry in entries if TASK_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
@@ -362,7 +362,7 @@ def last_words(path: Path) -> str | None:
 
 
 def last_error(path: Path) -> str | None:
-    """The last error that a program told; None where there is none."""
+    """The last error that a program printed, or None."""
     lines = _lines(path)
     first = next((i for i in reversed(range(len(lines))) if lines[i].startswith("error:")), len(lines))
     return "\n".join(line.removeprefix("error: ") for line in lines[first : first + 12]) or None

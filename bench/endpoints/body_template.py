@@ -84,7 +84,7 @@ def place_of(template: object, name: str) -> tuple[str | int, ...] | None:
 
 
 def value_at(document: Json, place: tuple[str | int, ...]) -> Json:
-    """The value at a place; None if there is none."""
+    """The value at a place, or None."""
     for key in place:
         if isinstance(document, dict):
             document = document.get(key) if isinstance(key, str) else None

@@ -95,7 +95,7 @@ def installed() -> dict[str, EntryPoint]:
 
 @lru_cache(maxsize=16)
 def loaded(name: str) -> Endpoint:
-    """The endpoint that a package has under this name. Raises ValueError if it cannot be loaded, or is none."""
+    """The endpoint that a package has under this name. Raises ValueError if it cannot be loaded, or is not an endpoint."""
     point = installed()[name]
     try:
         found = point.load()
@@ -112,6 +112,6 @@ def _package(point: EntryPoint) -> str:
 
 
 def own_endpoint(settings: Choice) -> Endpoint | None:
-    """The endpoint of a run if its settings make it; None for an entry of ENDPOINTS."""
+    """The endpoint that the settings of a run make. Returns None if the run uses an entry of ENDPOINTS."""
     endpoint = endpoint_of(settings)
     return None if endpoint in ENDPOINTS.values() else endpoint

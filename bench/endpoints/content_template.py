@@ -39,7 +39,7 @@ class ContentTemplate:
         return bool(self._before)
 
     def learn(self, event: bytes, text: str) -> None:
-        """Take this event, which is nothing but this text, as the pattern for those that follow."""
+        """Take this event, which holds only this text, as the pattern for later events."""
         field = self._field
         start = event.find(field) + len(field)
         raw = text.encode()

@@ -65,7 +65,7 @@ def _compare(found: int, asked: int | None, model: str, earlier: dict[str, int])
         return
     before = earlier.setdefault(model, found)
     if found != before:
-        raise ReplyError(f"the embeddings have {found} dimensions, and those of earlier replies have {before}")
+        raise ReplyError(f"the embeddings have {found} dimensions, but earlier replies have {before}")
 
 
 def _dimensions(embedding: object, number: int) -> int:

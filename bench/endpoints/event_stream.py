@@ -181,7 +181,7 @@ class EventStream(ABC):
 
     @property
     def tokens_so_far(self) -> int:
-        """Output tokens until now: as many as the reply says, else one a chunk with text."""
+        """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
         running = self._running
         said = running[-1] if running else None
         return len(running) if said is None else said

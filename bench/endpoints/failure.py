@@ -186,7 +186,7 @@ def says_lost(said: Mapping[str, Any]) -> bool:
 
 
 def is_lost_response(body: bytes) -> bool:
-    """Whether an error response says so."""
+    """Whether an error response says that the stored response is lost."""
     try:
         said = decoding.loads(body)
     except orjson.JSONDecodeError:

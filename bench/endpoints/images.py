@@ -115,7 +115,7 @@ class ImageReader:
             self._malformed = f"event {number} is not JSON ({e}): {excerpt(event)}"
             return "o"
         if not isinstance(row, dict):
-            self._malformed = f"event {number} is no object: {excerpt(event)}"
+            self._malformed = f"event {number} is not a JSON object: {excerpt(event)}"
             return "o"
         if row.get("type") not in (_PARTIAL, _COMPLETED):
             if self._error is None:

@@ -46,7 +46,7 @@ class BodyOptions:
 
 
 def asked_tokens(value: object, replies: int = 1) -> int | None:
-    """The output tokens that a body asks for, of all its replies together; None for anything but a whole number."""
+    """The output tokens that a body requests, for all its replies together. Returns None if they are not a whole number."""
     return value * replies if type(value) is int and abs(value) <= _MOST_ASKED else None
 
 
@@ -160,7 +160,7 @@ class EventReader(Protocol):
 
     @property
     def tokens_so_far(self) -> int:
-        """Output tokens until now: as many as the reply says, else one a chunk with text."""
+        """Output tokens so far: the reply's own count, otherwise one per chunk with text."""
 
     @property
     def first_token(self) -> int | None:

@@ -15,7 +15,7 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class JsonPath:
-    """A path, and its steps: a name, an index, or None for every element."""
+    """A path as steps: a name, an index, or None for every element."""
 
     text: str
     steps: tuple[str | int | None, ...]
@@ -33,7 +33,7 @@ class JsonPath:
         return found
 
     def first(self, document: Json) -> Json:
-        """The first value at the path that is not null; None if there is none."""
+        """The first value at the path that is not null, or None."""
         return next((value for value in self.values(document) if value is not None), None)
 
     def text_in(self, document: Json) -> str:

@@ -1,4 +1,4 @@
-"""Bodies of multipart/form-data: one file and the fields beside it."""
+"""Bodies of multipart/form-data: one file and other fields."""
 
 from __future__ import annotations
 

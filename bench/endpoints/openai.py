@@ -37,7 +37,7 @@ class OpenAIEndpoint(Endpoint):
 
     @abstractmethod
     def plain_text(self, event: Mapping[str, Any] | None) -> str | None:
-        """The text of an event that is nothing but a piece of text, as nearly all are; None for every other."""
+        """The text of an event that holds only text, as nearly all do. Returns None for every other event."""
 
     @abstractmethod
     def kind_and_text(self, choice: Mapping[str, Any]) -> tuple[str, str]:

@@ -155,7 +155,7 @@ def may_be_last(data: bytes) -> bool:
 
 
 def wrong_end(response: Mapping[str, Any], status: str) -> str | None:
-    """The problem of a reply that ended, by its status and the status of its last event; None if there is none."""
+    """The problem of a reply that ended, by its status and the status of its last event, or None."""
     own = response.get("status")
     statuses = {status, own} if isinstance(own, str) else {status}
     if response.get("error") or statuses & {"failed", "cancelled"}:

@@ -45,7 +45,7 @@ _MOST_ERROR = 65_536
 _ENDLESS = 2**31 - 2**16
 """A header that promises more bytes than this was written before the length was known."""
 _ONE = InputBatch(inputs=1, entries=1)
-NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply came to its end, and has no audio")
+NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply ended without audio")
 """Of a reply that should have some."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StreamReader(EventStream):
-    """Reads choices: where the text stands in one is the endpoint's affair. A stream ends with `[DONE]`."""
+    """Reads choices; the endpoint knows where a choice has its text. A stream ends with `[DONE]`."""
 
     __slots__ = ("_called", "_endpoint", "_parts", "_places", "_reasoning_field", "_tokens")
 

@@ -80,7 +80,7 @@ class Transcriptions(Endpoint):
         return _EitherStream(options)
 
     def read_whole(self, body: bytes, options: ReadOptions) -> ParsedReply:
-        """A transcript without text is a success: nothing may have been said."""
+        """A transcript without text is a success: the clip may hold no speech."""
         response = json_object(body)
         if isinstance(response, ParsedReply):
             return response

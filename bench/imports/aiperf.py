@@ -1,4 +1,4 @@
-"""aiperf's profile_export.jsonl: a line for each request. What load it was is in profile_export_aiperf.json beside it."""
+"""aiperf's profile_export.jsonl has a line per request; profile_export_aiperf.json in the same folder describes the load."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def read_file(path: Path) -> ResultFile:
     try:
         return ResultFile(path, [json.loads(text)])
     except RecursionError:
-        raise UsageError(f"{path} is no result file: it is nested too deeply") from None
+        raise UsageError(f"{path} is not a result file: it is nested too deeply") from None
     except json.JSONDecodeError as e:
         whole = e
     documents = []
@@ -109,7 +109,7 @@ def read_file(path: Path) -> ResultFile:
             documents += [json.loads(line)] if line.strip() else []
         except (json.JSONDecodeError, RecursionError):
             where = f"line {number} is not JSON" if documents else f"it is not JSON ({whole})"
-            raise UsageError(f"{path} is no result file: {where}") from None
+            raise UsageError(f"{path} is not a result file: {where}") from None
     return ResultFile(path, documents)
 
 

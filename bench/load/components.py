@@ -234,8 +234,8 @@ def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[s
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
     of_proxy = [] if config.proxy is None else secrets_of(config.proxy, (), None)
     urls_of_run = (address.url for address in config.addresses)
-    own = [secret for url in urls_of_run for secret in secrets_of(url, headers, api_key, config.extra_body)]
-    return [*own, *of_proxy]
+    of_urls = [secret for url in urls_of_run for secret in secrets_of(url, headers, api_key, config.extra_body)]
+    return [*of_urls, *of_proxy]
 
 
 def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, worker: int = 0) -> Transport:

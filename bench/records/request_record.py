@@ -252,11 +252,11 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     """Bytes of audio in each event; null if the reply has none, or is no stream."""
     play_after_ns: Count = 0
     """`--play-after`: how long a player waits after the first audio."""
+    traceparent: str | None = None
+    """The header of a traced request (`--trace-share`): the ids of its trace and of its span; null: not traced."""
     target: str | None = None
     """The replica: in a run with several addresses the one that it was sent to, else who answered, as the reply says
     (`--replica-header`); null: neither is known."""
-    traceparent: str | None = None
-    """The header of a traced request (`--trace-share`): the ids of its trace and of its span; null: not traced."""
 
     @property
     def last_sent_ns(self) -> int | None:

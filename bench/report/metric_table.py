@@ -1,4 +1,4 @@
-"""The numbers of a run as a table for other tools: CSV in full precision, one row a metric."""
+"""The numbers of a run as a table for other tools: CSV in full precision, one row per metric."""
 
 from __future__ import annotations
 

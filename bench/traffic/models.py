@@ -30,7 +30,7 @@ def parse(text: str) -> Shares:
                   if not equals or not name.strip() or not _WEIGHT.fullmatch(weight.strip())), None)  # fmt: skip
     if wrong is not None:
         raise ValueError(
-            f"{wrong!r} in {text!r} has no weight: write NAME=WEIGHT,NAME=WEIGHT, or for names with a comma or = "
+            f"{wrong!r} in {text!r} has no weight above 0: write NAME=WEIGHT,NAME=WEIGHT, or for names with a comma or = "
             'JSON: {"NAME": WEIGHT}'
         )
     return _checked([(name.strip(), float(weight)) for name, _, weight in weighted])

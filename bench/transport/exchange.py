@@ -384,8 +384,8 @@ class Exchange:
             text_tokens_asked=None if request.media is None else request.media.text_tokens,
             audio_sent_ns=None if request.audio is None else request.audio.length_ns,
             reference=None if request.audio is None else request.audio.reference,
-            target=self._target_of(reply),
             traceparent=request.traceparent,
+            target=self._target_of(reply),
             **_audio_fields(None if self._refused else reply.audio),
         )
 

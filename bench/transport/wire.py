@@ -108,8 +108,9 @@ class WireTransport:
         here = self.host if self.target.address is None else self.target.address
         host, port = (here, self.port) if proxy is None else (proxy.host, proxy.port)
         try:
-            addresses = await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
+            where = host if proxy is not None or self.target.address is None else self.target.address
+            addresses = await self.loop.getaddrinfo(where, port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), place) for family, _, _, _, place in addresses]
         except OSError as e:
             why = f"the name {host} is not known ({e.strerror})"
             self._unresolved = why if proxy is None else proxy.failed(why)

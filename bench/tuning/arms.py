@@ -24,7 +24,7 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Its varied flags in short, without those that it leaves out: `max-num-seqs=16 block-size=32`."""
+        """Its varied flags in short, without the flags that it leaves out: `max-num-seqs=16 block-size=32`."""
         given = [flag for flag in self.varied if self.flags.get(flag) is not None]
         return " ".join(f"{flag}={written(self.flags[flag])}" for flag in given) or "the default"
 

@@ -179,7 +179,7 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
     arms = _arms(file, wrong)
     budget_s = _seconds("--budget" if budget else "budget", budget or file.budget, wrong)
     if budget_s is not None and budget_s < SHORTEST_BUDGET_S:
-        wrong.append(f"budget: {budget_s:g} s is no time for a race: give at least {SHORTEST_BUDGET_S:g} s")
+        wrong.append(f"budget: {budget_s:g} s is too short for a race: give at least {SHORTEST_BUDGET_S:g} s")
     visit_s, warmup_s = (
         None if value is None else _seconds(name, value, wrong)
         for name, value in (("visit", file.visit), ("warmup", file.warmup))

@@ -173,7 +173,7 @@ def read(path: Path) -> TuneContent:
     except orjson.JSONDecodeError as e:
         raise UsageError(f"{path} is damaged: {e}") from e
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UsageError(f"{path} is no result of tune of this version (schema {SCHEMA})")
+        raise UsageError(f"{path} is not a result of tune of this version (schema {SCHEMA})")
     if problems := list(misfits(content, TuneContent, f"{path}:")):
         raise UsageError(problems[:_SHOWN])
     return msgspec.convert(content, TuneContent)

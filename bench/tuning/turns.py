@@ -59,7 +59,7 @@ class Lengths:
 
 
 def lengths_of(spec: Spec) -> Lengths:
-    """The lengths that the file gives, else those that the budget has room for."""
+    """The lengths that the file gives, otherwise lengths that fit the budget."""
     room_s = spec.budget_s / (TURNS_IN_BUDGET * len(spec.arms)) - START_S
     each_s = room_s / len(spec.loads.values)
     visit_s = spec.visit_s

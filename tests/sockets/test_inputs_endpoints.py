@@ -107,5 +107,5 @@ def test_replies_that_fail_their_check_are_malformed_and_have_no_latency(tmp_pat
     assert {row["error"] for row in summary["errors"]} == {
         "data[1] has the index 7, and the inputs are 0 to 1",
         "the reply has 1 data, but 2 were requested",
-        "the embeddings have 3 dimensions, and those of earlier replies have 2",
+        "the embeddings have 3 dimensions, but earlier replies have 2",
     }

@@ -61,13 +61,13 @@ def requests(console: TheConsole, task: str) -> Response:
     return FileResponse(path, media_type="application/jsonl", filename=f"{task}.jsonl")
 
 
-@routes.get("/tasks/{task}/requests.{form}", summary="The same as a table, one row a request: csv or parquet")
+@routes.get("/tasks/{task}/requests.{form}", summary="The same as a table, one row per request: csv or parquet")
 def request_table(console: TheConsole, task: str, form: str) -> Response:
     path = exports.request_table(console.folder.file(task, REQUESTS).parent, form)
     return FileResponse(path, media_type="application/octet-stream", filename=f"{task}-requests.{form}")
 
 
-@routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row a metric")
+@routes.get("/tasks/{task}/numbers.csv", summary="The numbers of a run, one row per metric")
 def numbers(console: TheConsole, task: str) -> Response:
     path = console.folder.file(task, SUMMARY)
     with _readable(path):

@@ -1,4 +1,4 @@
-"""The list of tasks: what runs and waits, in the order of the queue, above those that are over."""
+"""The list of tasks: running and waiting tasks, in the order of the queue, above ended ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def home(request: Request, site: TheSite) -> HTMLResponse:
 
 
 def in_turn(tasks: Sequence[Task], order: Sequence[str]) -> tuple[list[Task], list[Task]]:
-    """The tasks that run, then those that wait, as the queue has them; and the others as they are."""
+    """Running tasks, then waiting ones in the order of the queue; the other tasks keep their order."""
     places = {name: place for place, name in enumerate(order)}
     going_on = [task for task in tasks if task.active or task.state == QUEUED]
     rest = [task for task in tasks if not task.active and task.state != QUEUED]

@@ -307,7 +307,7 @@ def test_a_number_of_two_tools_with_one_flag_is_answered_for_both() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(other_tools, "table", lambda: table)
         answer = other_tools.about_flag("--load", "5", ["--concurrency", "--rate"])
-    assert answer == "write --concurrency 5 (for that of a); or write --rate 5 (for that of b)"
+    assert answer == "write --concurrency 5 (in place of a's); or write --rate 5 (in place of b's)"
 
 
 def test_a_wrong_word_raises_with_all_problems() -> None:

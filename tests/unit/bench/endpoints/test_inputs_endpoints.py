@@ -191,7 +191,7 @@ def test_embeddings_have_the_dimensions_of_earlier_replies_of_their_model() -> N
     assert read(EMBEDDINGS, embeddings([1.0]), InputBatch(1, 1, 1), earlier).problem is None  # As it was asked.
     problem = read(EMBEDDINGS, embeddings([1.0, 2.0, 3.0]), InputBatch(1, 1), earlier).problem
     assert problem is not None
-    assert problem.message == "the embeddings have 3 dimensions, and those of earlier replies have 2"
+    assert problem.message == "the embeddings have 3 dimensions, but earlier replies have 2"
 
 
 TOKENS = [
