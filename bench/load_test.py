@@ -446,11 +446,11 @@ def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
             pages,
             path,
             gpu_path,
-            ca_file=targets[0].ca_file,
-            insecure=targets[0].insecure,
-            client_cert=targets[0].client_cert,
-            client_key=targets[0].client_key,
-            proxy=targets[0].proxy,
+            ca_file=target.ca_file,
+            insecure=target.insecure,
+            client_cert=target.client_cert,
+            client_key=target.client_key,
+            proxy=target.proxy,
         )
     )
 

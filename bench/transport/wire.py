@@ -105,8 +105,7 @@ class WireTransport:
         self.offset_ns = clocks.realtime_offset_ns()
         self._watch = StepWatch(self._clock_stepped)
         proxy = self.target.proxy
-        here = self.host if self.target.address is None else self.target.address
-        host, port = (here, self.port) if proxy is None else (proxy.host, proxy.port)
+        host, port = (self.host, self.port) if proxy is None else (proxy.host, proxy.port)
         try:
             where = host if proxy is not None or self.target.address is None else self.target.address
             addresses = await self.loop.getaddrinfo(where, port, type=socket.SOCK_STREAM)
