@@ -62,8 +62,9 @@ class Run:
 
 
 class Bench:
-    def __init__(self, folder: Path, runs: int) -> None:
-        self.folder, self.runs = folder, runs
+    def __init__(self, folder: Path, runs: int, more: str = "") -> None:
+        """`more`: flags that each run of ours has in addition."""
+        self.folder, self.runs, self.more = folder, runs, more
         self.places: tuple[set[int], set[int]] | None = None
         """The processors of the client and of the source, where each has its own."""
         for name in ("source", "client"):
@@ -107,7 +108,7 @@ class Bench:
                 transport,
             ]
             process = subprocess.Popen(
-                [*command, "--workers", "1", "--input-tokens", "32", *flags.split()],
+                [*command, "--workers", "1", "--input-tokens", "32", *flags.split(), *self.more.split()],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
             )
@@ -326,12 +327,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", nargs="*", choices=[*LINES, []], help="which lines (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each; medians are printed (default: 3)")
+    parser.add_argument("--run-flags", default="", help="flags that every run of ours has in addition, as one word")
     given = parser.parse_args()
     if shutil.which("gcc") is None:
         print("error: gcc is needed for the source and the bare client (apt-get install gcc)", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="trueload-") as folder:
-        bench = Bench(Path(folder), given.runs)
+        bench = Bench(Path(folder), given.runs, given.run_flags)
         for name in given.lines or LINES:
             LINES[name](bench)
     return 0

@@ -105,6 +105,7 @@ LABELS = {
     "ca_file": tr("CA file"),
     "ignore_eos": tr("Ignore EOS"),
     "gpus": tr("GPUs"),
+    "otlp": tr("OTLP collector"),
     "gpu_metrics": tr("GPU metrics"),
     "gpu_hour_cost": tr("GPU hour cost"),
     "cpu_priority": tr("CPU priority"),

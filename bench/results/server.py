@@ -307,7 +307,7 @@ class Gpu(NumbersByName, frozen=True, kw_only=True):
     docs/server-metrics.md, The GPU."""
 
     source: str | None
-    """NVML or DCGM; null if no GPU was read."""
+    """NVML, AMD SMI, or the name of an exporter; null if no GPU was read."""
     gpus: Positive | None
     """`--gpus`."""
     levels: Annotated[

@@ -31,6 +31,7 @@ from bench.server_metrics.role_series import ServerSeries
 from bench.server_metrics.roles import COUNTERS, LEVELS, SHARES, Role
 from bench.server_metrics.scrapes import Scrape, ScrapeLines
 from bench.server_metrics.servers import SERVERS
+from bench.target.amdsmi_page import AMDSMI, AmdSmiPage
 from bench.target.nvml_page import NVML, NvmlPage
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 
@@ -39,6 +40,7 @@ MOST_BYTES = 16 << 20
 SETTLED_WITHIN_S = 3.0
 """A server counts a request a moment after its last byte: so long may it go on counting."""
 SETTLING_EVERY_S = 0.03
+_DRIVERS: dict[str, type[NvmlPage | AmdSmiPage]] = {NVML: NvmlPage, AMDSMI: AmdSmiPage}
 
 
 class HttpPage:
@@ -96,14 +98,15 @@ class Source:
     def __init__(self, number: int, page: ScrapePage, context: ssl.SSLContext | None, proxy: Proxy | None) -> None:
         self.page = page
         self._number = number
-        self._reader = NvmlPage() if page.url == NVML else HttpPage(page, context, proxy)
+        driver = _DRIVERS.get(page.url)
+        self._reader = HttpPage(page, context, proxy) if driver is None else driver()
         self._lines = ScrapeLines(number, self.url)
 
     @property
     def url(self) -> str:
         """As it may be shown."""
         at = "" if self.page.address is None else f" ({self.page.address})"
-        return self.page.url if self.page.url == NVML else public_url(self.page.url) + at
+        return self.page.url if self.page.url in _DRIVERS else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""

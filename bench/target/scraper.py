@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from bench.endpoints import urls
 from bench.process import child_process
 from bench.process.event_loop import add_message_reader
+from bench.target.amdsmi_page import AMDSMI
 from bench.target.nvml_page import NVML
 from bench.target.scrape_task import FirstScrape, ScrapePage, ScrapeTask, ServerNow
 from bench.transport.interface import Target
@@ -37,7 +38,7 @@ def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tupl
         found += [_page(url, own) for url in server] or _own_pages(own)
     if gpu == AUTO:
         if any(urlsplit(target.url).hostname in _HERE for target in own):
-            found.append(ScrapePage(NVML, looked_for=True, gpu=True))
+            found += [ScrapePage(driver, looked_for=True, gpu=True) for driver in (NVML, AMDSMI)]
     elif gpu != OFF:
         found.append(replace(_page(gpu, own), gpu=True))
     return tuple(found)

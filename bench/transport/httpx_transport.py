@@ -147,14 +147,11 @@ class HttpxTransport:
         # A tunnel has them in its CONNECT (stamped_backend.py).
         proxy = None if to.url.startswith("https:") else target.proxy
         of_proxy = () if proxy is None else proxy.headers
-        ids = [("x-request-id", sent.id)]
-        if sent.traceparent is not None:
-            ids.append(("traceparent", sent.traceparent))
         request = self._client.build_request(
             to.method,
             to.url,
             content=sent.body,
-            headers=[*kind, *of_proxy, *to.headers, *ids],
+            headers=[*kind, *of_proxy, *to.headers, *sent.ids.items()],
             extensions=None if proxy is None else {"target": to.url.encode("ascii")},
         )
         try:

@@ -173,6 +173,12 @@ class Request:
     """The header of a traced request (tracing.py)."""
 
     @property
+    def ids(self) -> dict[str, str]:
+        """The headers that name it."""
+        named = {"x-request-id": self.id}
+        return named if self.traceparent is None else {**named, "traceparent": self.traceparent}
+
+    @property
     def place_fields(self) -> dict[str, Any]:
         """The fields of its record for its place in its session."""
         return {} if self.place is None else self.place.record_fields()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -267,6 +268,103 @@ def test_the_gpus_of_this_machine_are_read_where_the_server_is_on_it(
     assert gpu["cost_per_million_output_tokens"] == pytest.approx(6.0 * 1e6 / 3_600 / rates)
     assert found["server"]["kind"] == "vLLM"
     assert "The GPU" in (tmp_path / "run" / "report.html").read_text()
+
+
+AMD_SMI = """
+# A stand-in for AMD's package, with the functions and units of amdsmi 7.0: no AMD GPU is needed.
+from enum import IntEnum
+
+
+class AmdSmiException(Exception):
+    pass
+
+
+class AmdSmiClkType(IntEnum):
+    GFX = 1
+
+
+class AmdSmiTemperatureType(IntEnum):
+    HOTSPOT = 1
+
+
+class AmdSmiTemperatureMetric(IntEnum):
+    CURRENT = 0
+
+
+def amdsmi_init():
+    print("noise")
+
+
+def amdsmi_get_processor_handles():
+    return [0, 1]
+
+
+def amdsmi_get_power_info(handle):
+    return {"socket_power": "N/A", "current_socket_power": 700 + handle, "average_socket_power": "N/A"}
+
+
+def amdsmi_get_gpu_vram_usage(handle):
+    return {"vram_total": 196592, "vram_used": 1024}
+
+
+def amdsmi_get_gpu_activity(handle):
+    return {"gfx_activity": 40 + 20 * handle, "umc_activity": 0, "mm_activity": "N/A"}
+
+
+def amdsmi_get_clock_info(handle, kind):
+    assert isinstance(kind, AmdSmiClkType)
+    raise AmdSmiException("not supported")
+
+
+def amdsmi_get_temp_metric(handle, sensor, metric):
+    assert isinstance(sensor, AmdSmiTemperatureType) and isinstance(metric, AmdSmiTemperatureMetric)
+    return 60
+
+
+def amdsmi_get_violation_status(handle):
+    return {"active_ppt_pwr": handle == 1, "active_prochot_thrm": False, "active_vr_thrm": "N/A"}
+"""
+
+
+def test_amds_gpus_of_this_machine_are_read_too(
+    mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "amdsmi.py").write_text(AMD_SMI)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = run(mock.url, tmp_path / "run")
+    gpu = found["gpu"]
+    assert gpu["source"] == "AMD SMI"
+    assert {name: level["mean"] for name, level in gpu["levels"].items()} == {
+        "gpu_power_w": 1_401.0,
+        "gpu_memory_bytes": 2 << 30,
+        "gpu_utilisation": 0.5,
+        "gpu_temperature_c": 60.0,
+        "gpu_throttled": 0.5,
+    }
+    rates = (found["throughput"] if found["steady"] is None else found["steady"]["throughput"])["output_tokens_per_s"]
+    assert gpu["joules_per_output_token"] == pytest.approx(1_401.0 / rates)
+
+
+@pytest.mark.parametrize(
+    ("package", "sentence"),
+    [
+        ("raise ImportError", "amdsmi is not installed (pip install amdsmi)"),
+        (
+            "print('Unable to find libamd_smi.so')\n{}['libamd_smi.so']",
+            "amdsmi does not find its library libamd_smi.so",
+        ),
+        (AMD_SMI.replace('print("noise")', 'raise AmdSmiException("no driver")'), "AMD SMI finds no GPU: no driver"),
+        (AMD_SMI.replace("return [0, 1]", "return []"), "AMD SMI finds no GPU"),
+    ],
+)
+def test_why_amds_driver_says_nothing_is_told(package: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "amdsmi.py").write_text(package)
+    code = "from bench.target.amdsmi_page import AmdSmiPage; print(AmdSmiPage().read())"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert told.stdout.splitlines()[-1].startswith(sentence)
+    assert "Unable" not in told.stdout
 
 
 def test_a_page_of_an_exporter_is_read_and_one_that_is_none_is_told(mock: MockProcess, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -25,8 +25,11 @@ from bench.observer import Observer
 from bench.run_files.run_directory import RunDirectory
 from bench.telemetry.declared import METRICS
 from bench.workload.tracing import ids_of
+from tests.support.literal_replies import GOOD, api, stream
+from tests.support.literal_server import LiteralServer, Received, Step
 from tests.support.mock_process import MockProcess, mock_process
 from tests.support.otlp_receiver import Collector, otlp_receiver, plain
+from tests.support.timing import timing
 
 WORDS = ("--input-tokens", "16", "--output-tokens", "6", "--requests", "40", "--concurrency", "4", "--quiet")
 RAN = (Exit.GOOD, Exit.INVALID, Exit.TARGET)
@@ -63,7 +66,17 @@ def count(collector: Collector, name: str, **attributes: str) -> float:
     return sum(point.count if metric.WhichOneof("data") == "histogram" else point.as_int for point in chosen)
 
 
-@pytest.mark.parametrize("more", [["--workers", "1"], ["--workers", "2"], ["--transport", "httpx"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--workers", "1"],
+        ["--workers", "2"],
+        ["--transport", "httpx"],
+        ["--mode", "sessions", "--turns", "4"],
+        ["--endpoint", "responses", "--websocket"],
+    ],
+    ids=" ".join,
+)
 def test_the_trace_that_the_server_was_sent_is_the_trace_that_is_exported(
     mock: MockProcess, collector: Collector, tmp_path: Path, more: list[str]
 ) -> None:
@@ -243,6 +256,87 @@ def test_a_disabled_sdk_exports_nothing_and_the_report_has_a_note(
     run(mock.url, tmp_path / "run", "--otlp", collector.url)
     assert not collector.metrics
     assert "OTEL_SDK_DISABLED is set" in notes(tmp_path / "run")
+
+
+ITS_MODULES = """
+import sys
+from bench import cli
+status = cli.main(sys.argv[1:])
+heavy = ("opentelemetry.sdk", "prometheus_client", "bench.telemetry.totals", "bench.telemetry.otlp", "bench.telemetry.page")
+print(status, [name for name in heavy if name in sys.modules])
+"""
+
+
+def test_the_process_that_sends_loads_nothing_of_exports(
+    mock: MockProcess, collector: Collector, tmp_path: Path
+) -> None:
+    words = [
+        "--otlp",
+        collector.url,
+        "--trace-share",
+        "100%",
+        "--metrics-port",
+        "0",
+        "--metrics-linger",
+        "0",
+        "--workers",
+        "1",
+    ]
+    command = ["run", "--url", mock.url, "--out", str(tmp_path / "run"), *WORDS, *words]
+    ended = subprocess.run([sys.executable, "-c", ITS_MODULES, *command], capture_output=True, text=True)
+    status, _, modules = ended.stdout.splitlines()[-1].partition(" ")
+    assert int(status) in RAN, ended.stderr
+    assert modules == "[]"
+    assert collector.spans
+
+
+def test_a_traced_request_differs_by_one_header(tmp_path: Path, collector: Collector) -> None:
+    """All bytes that are sent: those of the same run without tracing, and a line in some heads."""
+
+    def sent(out: Path, *more: str) -> list[dict[str, str]]:
+        seen: list[Received] = []
+
+        def script(request: Received) -> Sequence[Step]:
+            if request.headers.get("x-request-id", "").startswith("run-"):
+                seen.append(request)
+            return answers(request)
+
+        answers = api(lambda request: stream(*GOOD))
+        with LiteralServer(script) as server:
+            port = server.url.rpartition(":")[2]
+            words = ["--requests", "20", "--concurrency", "1", "--same-prompts", "--workers", "1", "--quiet", *more]
+            assert cli.main(["run", "--url", server.url, "--out", str(out), "--input-tokens", "16", *words]) in RAN
+        heads = [{**request.headers, "body": request.body.decode()} for request in seen]
+        for head in heads:
+            assert head.pop("x-request-id").rpartition("-")[2].isdecimal()
+            assert head.pop("host").endswith(port)
+        return heads
+
+    plain_heads = sent(tmp_path / "plain")
+    traced_heads = sent(tmp_path / "traced", "--otlp", collector.url, "--trace-share", "50%")
+    headers = [head.pop("traceparent", None) for head in traced_heads]
+    assert len(plain_heads) == 20
+    assert plain_heads == traced_heads
+    assert None in headers
+    assert (
+        len({header for header in headers if header is not None}) == sum(header is not None for header in headers) > 0
+    )
+
+
+@timing(
+    tries=5, why="a load of 50 requests/s beside a collector that never answers: VALID on a machine with time for it"
+)
+def test_a_collector_that_blocks_leaves_the_load_valid(mock: MockProcess, collector: Collector, tmp_path: Path) -> None:
+    collector.open.clear()
+    words = ["--rate", "50", "--duration", "4s", "--input-tokens", "16", "--output-tokens", "6", "--quiet"]
+    out = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+    status = cli.main(
+        ["run", "--url", mock.url, "--out", str(out), "--otlp", collector.url, "--trace-share", "1", *words]
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    print(summary["verdict"])
+    assert status == Exit.GOOD
+    assert "the last export was not done" in notes(out)
 
 
 WITHOUT_SDK = """

@@ -1,8 +1,12 @@
-"""A collector of OTLP over HTTP, which keeps what it is sent: the messages of opentelemetry-proto, read by protobuf."""
+"""A collector of OTLP over HTTP, which keeps what it is sent: the messages of opentelemetry-proto, read by protobuf.
+
+`python -m tests.support.otlp_receiver PORT` is one for measurements by hand.
+"""
 
 from __future__ import annotations
 
 import gzip
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,8 +79,8 @@ class Collector:
 
 
 @contextmanager
-def otlp_receiver() -> Iterator[Collector]:
-    """A collector at a port of its own."""
+def otlp_receiver(port: int = 0) -> Iterator[Collector]:
+    """A collector at this port; 0: a free one."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,7 +101,7 @@ def otlp_receiver() -> Iterator[Collector]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     collector.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
@@ -109,3 +113,9 @@ def otlp_receiver() -> Iterator[Collector]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+if __name__ == "__main__":
+    with otlp_receiver(int(sys.argv[1])) as running:
+        print(f"ready at {running.url}", flush=True)
+        threading.Event().wait()

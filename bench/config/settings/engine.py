@@ -24,8 +24,8 @@ class Engine(BaseModel):
     )
     gpu_metrics: Annotated[str, AfterValidator(values.gpu_metrics)] = option(
         "auto",
-        "read the GPUs each second: auto asks this machine's driver (NVML) if the server is on it, off reads none, a URL "
-        "names the page of a DCGM exporter",
+        "read the GPUs each second: auto asks this machine's driver (NVML, AMD SMI) if the server is on it, off reads none, "
+        "a URL names the page of an exporter (DCGM, AMD, npu-exporter, Gaudi)",
         group="engine",
         metavar="auto|off|URL",
     )

@@ -1,8 +1,15 @@
-"""The tables of the metrics of GPUs. A new source of them is a file with a TABLE, and a line in GPUS."""
+"""The tables of the metrics of GPUs and their like. A new source of them is a file with a table, and a line in GPUS."""
 
 from __future__ import annotations
 
-from bench.server_metrics.gpus import dcgm, nvml
+from bench.server_metrics.gpus import amd, ascend, dcgm, gaudi, nvml
 from bench.server_metrics.roles import ServerTable
 
-GPUS: tuple[ServerTable, ...] = (nvml.TABLE, dcgm.TABLE)
+GPUS: tuple[ServerTable, ...] = (
+    nvml.TABLE,
+    dcgm.TABLE,
+    amd.SMI,
+    amd.EXPORTER,
+    ascend.TABLE,
+    gaudi.TABLE,
+)

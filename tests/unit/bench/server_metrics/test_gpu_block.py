@@ -84,6 +84,59 @@ def test_a_page_of_dcgm_has_the_roles_of_gpus() -> None:
     assert [table.name for table in series.found] == ["DCGM"]
 
 
+# Stand-ins for the pages of exporters that this machine has no accelerators for: names, labels and units are theirs.
+AMD = """gpu_package_power{gpu_id="0",card_model="MI300X",hostname="h"} 650
+gpu_package_power{gpu_id="1",card_model="MI300X",hostname="h"} 550
+gpu_used_vram{gpu_id="0"} 1024
+gpu_used_vram{gpu_id="1"} 2048
+gpu_gfx_activity{gpu_id="0"} 80
+gpu_gfx_activity{gpu_id="1"} 40
+gpu_clock{gpu_id="0",clock_index="0",clock_type="GPU_CLOCK_TYPE_SYSTEM"} 2100
+gpu_clock{gpu_id="0",clock_index="1",clock_type="GPU_CLOCK_TYPE_MEMORY"} 900
+gpu_junction_temperature{gpu_id="0"} 70
+"""
+ASCEND = """npu_chip_info_power{id="0",model_name="910B"} 250.5
+npu_chip_info_power{id="1",model_name="910B"} 249.5
+npu_chip_info_hbm_used_memory{id="0"} 512
+npu_chip_info_utilization{id="0"} 60
+npu_chip_info_aicore_current_freq{id="0"} 1800
+npu_chip_info_temperature{id="0"} 55
+"""
+GAUDI = """habanalabs_power_mW{device="0"} 400000
+habanalabs_power_mW{device="1"} 350000
+habanalabs_memory_used_bytes{device="0"} 1073741824
+habanalabs_utilization{device="0"} 90
+habanalabs_clock_soc_mhz{device="0"} 1500
+habanalabs_temperature_onchip{device="0"} 48
+"""
+MI200 = 'amd_gpu_average_package_power{gpu_id="0"} 300\namd_gpu_used_vram{gpu_id="0"} 1\n'
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "levels"),
+    [
+        (AMD, "the AMD exporter", [1_200.0, 3 * 2**30, 0.6, 2_100.0, 70.0]),
+        (ASCEND, "npu-exporter", [500.0, 2**29, 0.6, 1_800.0, 55.0]),
+        (GAUDI, "the Gaudi exporter", [750.0, 2**30, 0.9, 1_500.0, 48.0]),
+        (MI200, "the AMD exporter", [300.0, 2**20, None, None, None]),
+    ],
+)
+def test_exporters_of_other_makers_give_the_same_levels_and_energy(
+    page: str, name: str, levels: list[float | None]
+) -> None:
+    read = read_page(page.encode())
+    assert read is not None
+    scrapes = [Scrape(t_ns=at, asked_ns=at, page=0, values=read.values) for at in (0, 4 * 10**9)]
+    series = ServerSeries(GPUS).add_all(scrapes)
+    roles = (Role.GPU_POWER, Role.GPU_MEMORY, Role.GPU_UTILISATION, Role.GPU_CLOCK, Role.GPU_TEMPERATURE)
+    assert [series.level_at(role, 0) for role in roles] == [None if v is None else pytest.approx(v) for v in levels]
+    found = describe(series, summary(100.0), 0, gpus=None, hour_cost=None)
+    assert found is not None
+    assert found.source == name
+    assert levels[0] is not None
+    assert found.joules_per_output_token == pytest.approx(levels[0] / 100)
+
+
 def whole_run(tokens_per_s: float | None) -> Any:
     """A summary without a steady window, of 4 s."""
     rates = {"output_tokens_per_s": tokens_per_s, "total_tokens_per_s": None, "duration_s": 4.0}
