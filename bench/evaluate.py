@@ -5,7 +5,7 @@ Nothing here looks at a clock or at the network, so that a report which is rende
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import fsum
 from typing import TYPE_CHECKING, Any
@@ -55,7 +55,7 @@ from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.gpus import GPUS
 from bench.server_metrics.prefix_cache import ComparedCache
 from bench.server_metrics.role_series import ServerSeries
-from bench.server_metrics.scrapes import read_scrapes, urls_in
+from bench.server_metrics.scrapes import Scrape, read_scrapes, urls_in
 from bench.server_metrics.servers import SERVERS
 from bench.verdict import headline, judge
 from bench.verdict.classes import of_class
@@ -214,7 +214,11 @@ def _server_block(measured: _Measured) -> Server | None:
     if not (server.scrapes or server.failed) or numbers.throughput.duration_s is None:
         return None
     urls = urls_in(measured.directory.scraped_lines(SERVER))
-    return block.describe(server, urls, measured.totals, numbers, measured.start_ns)
+
+    def again() -> Iterator[Scrape]:
+        return read_scrapes(measured.directory.scraped_lines(SERVER))
+
+    return block.describe(server, urls, measured.totals, numbers, measured.start_ns, again)
 
 
 def _whole(measured: _Measured, evidence: RunEvidence, verdict: Verdict, cache: ComparedCache | None) -> RunSummary:

@@ -35,7 +35,7 @@ USUAL = (
 )  # fmt: skip
 """The settings that stand open; the others are under "More"."""
 
-LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api")
+LEFT_OUT = ("out", "format", "quiet", "limits", "api_key", "header", "name", "api", "targets")
 """Secrets have fields of their own, the console chooses where results go."""
 
 FILES = ("dataset", "tools", "ca_file", "client_cert", "client_key", "runtime_env")
@@ -149,6 +149,12 @@ def check(
             of_secret = tr("%(name)s is a secret: it has a field of its own", name=name)
             problems.append((name, of_secret if secret else tr("%(name)s is chosen by the console", name=name)))
             del with_paths[name]
+    url = settings.get("url", "")
+    if not isinstance(url, str) or url.startswith("@"):
+        # A key is for one origin, and a file is one of the machine.
+        one = tr("give one URL, or one with resolve_all: runs over several are started on the command line")
+        problems.append(("url", one))
+        with_paths["url"] = "http://127.0.0.1:1"
     for name in ("url", "proxy"):
         problems += [(name, sentence) for sentence in _secrets_in_url(str(settings.get(name, "")))]
     extra = with_paths.get("extra_body")

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.documents import distribution_charts, jobs, request_charts, server_charts, server_requests, time_charts
+from bench.documents import (
+    distribution_charts,
+    jobs,
+    replica_charts,
+    request_charts,
+    server_charts,
+    server_requests,
+    time_charts,
+)
 from bench.documents.charts import Chart
 from bench.documents.details import has_tokens
 from bench.documents.time_charts import RunNumbers
@@ -52,6 +60,12 @@ OF_DRAFTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 }
 """And of one whose replies say what their drafts were worth."""
 
+OF_REPLICAS: dict[str, Callable[[RunNumbers], Chart | None]] = {
+    "replica_latency": replica_charts.latency,
+    "replica_requests": replica_charts.requests,
+}
+"""And of every run over several replicas."""
+
 OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
     "requests_per_s": time_charts.requests_per_s,
     "responses_per_s": time_charts.responses_per_s,
@@ -75,6 +89,6 @@ OF_INPUTS: dict[str, Callable[[RunNumbers], Chart | None]] = {
 
 def build(run: RunNumbers) -> tuple[Chart, ...]:
     """All charts of a run."""
-    charts = {**CHARTS, **OF_DRAFTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS
+    charts = {**({**CHARTS, **OF_DRAFTS, **OF_JOBS} if has_tokens(run.summary) else OF_INPUTS), **OF_REPLICAS}
     found = tuple(chart for make in charts.values() if (chart := make(run)) is not None)
     return (*found, *server_charts.named(run))

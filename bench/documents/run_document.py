@@ -89,7 +89,9 @@ def run_document(summary: RunSummary, page: PageData | None = None) -> Document:
         *_other_tools(summary),
         _configuration(run),
     )
-    about = " · ".join(word for word in (run.url, run.started) if word)
+    targets = run.config.get("targets")
+    more = f"{run.url} and {len(targets) - 1} more" if isinstance(targets, list) and len(targets) > 1 else run.url
+    about = " · ".join(word for word in (more, run.started) if word)
     return Document(name, banner(summary), sections, sent_words(summary), about, name, FOOTER)
 
 
@@ -276,6 +278,8 @@ def _server(summary: RunSummary) -> Iterator[Section]:
         )
         heads = ("ms", "Average", "Median", "P90", "P99", "Values")
         blocks.append(_table("Times by its own clock", heads, rows, (note,), half=True))
+    if rows := server_facts.parts(summary):
+        blocks.append(_table("Replicas and ranks by their own metrics", server_facts.PART_HEADS, rows, wrap=True))
     subtitle = f"{server.kind}, by its own metrics at {server.where}, over {server.span}"
     yield Section("Inside the server", tuple(blocks), subtitle)
 

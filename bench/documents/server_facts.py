@@ -186,3 +186,21 @@ def _bounds(bounds: Sequence[float | None] | None) -> str:
         return formatting.NOTHING
     low, high = bounds
     return f"over {formatting.number(low)}" if high is None else f"{formatting.number(low)}–{formatting.number(high)}"
+
+
+PART_HEADS = ("Page", "Rank", "Finished", "Output tokens", "Running", "Waiting", "KV cache", "TTFT mean", "ITL mean")
+
+
+def parts(summary: RunSummary) -> list[tuple[str, ...]]:
+    """A row for each page and rank; none if there is only one. Times are in ms."""
+    rows = [] if summary.server is None else summary.server.parts or ()
+    return [
+        (
+            row.url,
+            formatting.NOTHING if row.rank is None else row.rank,
+            *(formatting.number(value) for value in (row.finished, row.generation_tokens, row.running, row.waiting)),
+            formatting.share(row.kv_cache_used),
+            *(formatting.number(value) for value in (row.ttft_ms, row.itl_ms)),
+        )
+        for row in rows
+    ]

@@ -233,6 +233,26 @@ class Reconciliation(Result, frozen=True, kw_only=True):
     off: Amount
 
 
+class ServerPart(Result, frozen=True, kw_only=True):
+    """What one page, or one data-parallel rank of it, says of the same time."""
+
+    url: str
+    rank: str | None
+    """The label `engine` (vLLM) or `dp_rank` (SGLang); null: the page has none."""
+    finished: Amount | None
+    """Requests that it finished."""
+    generation_tokens: Amount | None
+    running: Amount | None
+    """Requests that ran, on average."""
+    waiting: Amount | None
+    """Requests that waited, on average."""
+    kv_cache_used: Amount | None
+    ttft_ms: Amount | None
+    """The mean."""
+    itl_ms: Amount | None
+    """The mean."""
+
+
 class Server(Result, frozen=True, kw_only=True):
     """What the server's own metrics say, over the steady window. docs/server-metrics.md."""
 
@@ -274,6 +294,8 @@ class Server(Result, frozen=True, kw_only=True):
         keys("ttft_ms", "itl_ms", "tpot_ms", "e2el_ms", "queue_ms", "prefill_ms", "decode_ms"),
     ]
     """The server's histograms. The mean is exact; a quantile lies between the bounds of a bucket (null above the last)."""
+    parts: Sequence[ServerPart] | None = None
+    """Each page (a replica, a prefill or decode server) and each data-parallel rank. Left out where there is one."""
     limits: Sequence[str]
     """What limited the server, in sentences with their evidence."""
     reconciliation: Reconciliation | None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics.request_metrics import NS_PER_S
 from bench.results.server import Counter, Level, Server, ServerLatency, ServerWindow
+from bench.server_metrics import ranks
 from bench.server_metrics.client_totals import ClientTotals
 from bench.server_metrics.reconciliation import reconcile
 from bench.server_metrics.role_series import Histogram, ServerSeries
@@ -17,6 +18,7 @@ from bench.server_metrics.run_window import window_of
 
 if TYPE_CHECKING:
     from bench.results.summary import SummaryNumbers
+    from bench.server_metrics.scrapes import Scrape
 
 KV_FULL = 0.95
 """A KV cache this full admits hardly anything: blocks are kept back for those that run."""
@@ -112,11 +114,16 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 def describe(
-    series: ServerSeries, urls: Sequence[str], client: ClientTotals, summary: SummaryNumbers, start_ns: int
+    series: ServerSeries,
+    urls: Sequence[str],
+    client: ClientTotals,
+    summary: SummaryNumbers,
+    start_ns: int,
+    again: Callable[[], Iterable[Scrape]] = tuple,
 ) -> Server:
     """What server.jsonl says, over the steady window of the summary (over the whole run where it has none).
 
-    `start_ns` is the zero of the summary's times.
+    `start_ns` is the zero of the summary's times. `again` reads all scrapes once more, for what each page and rank says.
     """
     window = window_of(summary, start_ns)
     begin, end = window.begin_ns, window.end_ns
@@ -153,6 +160,7 @@ def describe(
             for role in HISTOGRAMS
             if (histogram := series.histogram(role, begin, end)) is not None and histogram.count > 0
         },
+        parts=ranks.describe(again(), urls, begin, end),
         limits=sentences(series, begin, end, sent, seen=seen),
         reconciliation=reconciled,
     )

@@ -43,7 +43,7 @@ class Target(BaseModel):
             "the response header that names the replica behind a router",
             group="target",
             metavar="NAME",
-            otherwise=f"the first of {', '.join(REPLICA_HEADERS)}",
+            otherwise=f"{REPLICA_HEADERS[0]} and others",
         )
     )
     api: Annotated[dict[str, Any] | None, AfterValidator(lambda v: None if v is None else endpoint_values.api(v))] = (

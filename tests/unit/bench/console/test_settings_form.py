@@ -58,7 +58,8 @@ def test_every_problem_stands_beside_its_field(tmp_path: Path) -> None:
     ("setting", "value"),
     [("dataset", "/etc/passwd"), ("dataset", "../../x.jsonl"), ("tools", "/etc/passwd"), ("mix", "/etc/passwd"),
      ("ca_file", "/etc/ssl/x.pem"), ("tokenizer", "/root"), ("tokenizer", "../models"),
-     ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"),
+     ("url", "http://user:pw@h:1"), ("url", "http://h:1?key=1"), ("url", "@/etc/passwd"),
+     ("url", ["http://h:1", "http://evil:1"]), ("targets", [{"url": "http://evil:1"}]),
      ("extra_body", '{"api_key": "sk-1"}'), ("api_key", "sk-1"), ("header", ["X: y"])],
 )  # fmt: skip
 def test_files_of_the_machine_and_secrets_are_refused(setting: str, value: object, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""The server's metrics of each replica and each data-parallel rank: of every page, and of every value of its rank label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from bench.results.server import ServerPart
+from bench.server_metrics.role_series import ServerSeries
+from bench.server_metrics.roles import Role
+from bench.server_metrics.scrapes import Scrape
+from bench.server_metrics.servers import SERVERS
+
+_RANK = re.compile(r'[{,](?:engine|dp_rank)="([^"]*)"')
+"""vLLM names a data-parallel rank `engine`, SGLang `dp_rank`."""
+MOST = 256
+
+
+@lru_cache(maxsize=65536)
+def _rank_of(sample: str) -> str | None:
+    found = _RANK.search(sample)
+    return None if found is None else found[1]
+
+
+def describe(scrapes: Iterable[Scrape], urls: Sequence[str], start_ns: int, end_ns: int) -> list[ServerPart] | None:
+    """What each page and rank did between two instants. None if there is only one."""
+    parts: dict[tuple[int, str | None], ServerSeries] = {}
+    like = ServerSeries(SERVERS)
+    for scrape in scrapes:
+        for rank, own in _by_rank(scrape):
+            place = (scrape.page, rank)
+            if place in parts or len(parts) < MOST:
+                parts.setdefault(place, ServerSeries(SERVERS, like=like)).add(own)
+        if len(urls) == 1 and len(parts) == 1:
+            return None  # One server with one rank, or none: the rest of a long file need not be read again.
+    parts = {place: series for place, series in parts.items() if series.found}
+    if len(parts) < 2:
+        return None
+    return [
+        _part(series, urls[page], rank, start_ns, end_ns) for (page, rank), series in sorted(parts.items(), key=_order)
+    ]
+
+
+def _order(item: tuple[tuple[int, str | None], ServerSeries]) -> tuple[int, int, str]:
+    page, rank = item[0]
+    return page, int(rank) if rank is not None and rank.isdecimal() else 0, rank or ""
+
+
+def _by_rank(scrape: Scrape) -> Iterator[tuple[str | None, Scrape]]:
+    """The scrape for each rank that it names; as it is if it names none."""
+    values: dict[str, dict[str, float]] = {}
+    for sample, value in scrape.values.items():
+        if (rank := _rank_of(sample)) is not None:
+            values.setdefault(rank, {})[sample] = value
+    if not values:
+        yield None, scrape
+    for rank, own in values.items():
+        yield rank, replace(scrape, values=own)
+
+
+def _part(series: ServerSeries, url: str, rank: str | None, start_ns: int, end_ns: int) -> ServerPart:
+    def mean(role: Role) -> float | None:
+        level = series.level(role, start_ns, end_ns)
+        return None if level is None else level[0]
+
+    def mean_ms(role: Role) -> float | None:
+        histogram = series.histogram(role, start_ns, end_ns)
+        seconds = None if histogram is None else histogram.mean_s
+        return None if seconds is None else seconds * 1e3
+
+    return ServerPart(
+        url=url,
+        rank=rank,
+        finished=series.rise(Role.FINISHED, start_ns, end_ns),
+        generation_tokens=series.rise(Role.GENERATION_TOKENS, start_ns, end_ns),
+        running=mean(Role.RUNNING),
+        waiting=mean(Role.WAITING),
+        kv_cache_used=mean(Role.KV_CACHE_USED),
+        ttft_ms=mean_ms(Role.TTFT),
+        itl_ms=mean_ms(Role.ITL),
+    )
