@@ -13,13 +13,14 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 from bench import ceiling, manifest
 from bench.answers.probe_set import write_probes
 from bench.clock import process_clock, utc_now
+from bench.config.addresses import places_of, resolved
 from bench.control import open_door
 from bench.endpoints.choice import endpoint_of
 from bench.errors import UsageError
@@ -34,7 +35,7 @@ from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
 from bench.proxy import Proxy
-from bench.readiness import models_of_run, probe_server, wait_for_server
+from bench.readiness import models_of_run, probe_servers, wait_for_server, wait_until_ready
 from bench.rng import fresh_salt, unique_id
 from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
 from bench.run_files.run_state import RunState
@@ -80,6 +81,8 @@ def run(
     `changeable`: others may set the load while it runs, in the modes that have one. `wait`: for a server that is starting,
     where the configuration says so.
     """
+    if config.resolve_all:
+        config = _resolved(config, observer, wait=wait)
     path = Path(config.out) if config.out is not None else default_directory(config.name)
     RunDirectory.refuse_used(path)
     preflight.least_files()
@@ -153,6 +156,15 @@ def _beside(config: RunConfig, directory: RunDirectory) -> Iterator[_Beside]:
     finally:
         if telemetry is not None:
             telemetry.close()
+
+
+def _resolved(config: RunConfig, observer: Observer, *, wait: bool) -> RunConfig:
+    """The run with every address that its names have now. Raises TargetError."""
+    if wait:
+        wait_until_ready(config.model_copy(update={"targets": ()}), observer)  # A name may have no address before.
+    addresses = resolved(config.addresses)
+    observer.say(f"--resolve-all: {', '.join(one.name for one in addresses)}")
+    return config.model_copy(update={"targets": addresses})
 
 
 def _unwritten(measured: Measurement, error: OSError) -> UsageError:
@@ -253,7 +265,7 @@ async def _connect(run: RunContext, opened: AsyncExitStack) -> tuple[Tokenizer |
     with run.observer.waiting("loading the tokenizer"):
         tokenizer = tokenizer_of(run.config)
     transport = transport_of(run.config, tokenizer, run.clock)
-    with run.observer.waiting(f"looking up the address of {public_url(target_of(run.config).url)}"):
+    with run.observer.waiting(f"looking up the address of {places_of(run.config.addresses)}"):
         await transport.open()
     opened.push_async_callback(transport.close)
     return tokenizer, transport
@@ -301,11 +313,12 @@ async def _ready_to_export(run: RunContext) -> tuple[str, ...]:
 
 
 async def _probe(run: RunContext, transport: Transport, run_id: str, source: Source[object]) -> ProbeResult:
-    url = public_url(target_of(run.config).url)
+    several = len(run.config.addresses) > 1
+    url = places_of(run.config.addresses) if several else public_url(target_of(run.config).url)
     run.observer.say(f"probing {url}")
     with run.observer.waiting(f"waiting for {url} to answer the probe"):
         try:
-            return await probe_server(run.config, transport, run.clock, run_id, source)
+            return await probe_servers(run.config, transport, run.clock, run_id, source)
         finally:
             run.defects.raise_first()
 
@@ -368,6 +381,7 @@ def _manifest(
         command=preparing.command,
         model=probed.options.model,
         models=models_of_run(source, config, probed.options.model),
+        replicas=_replicas(config, probed),
         notes=notes,
         exact_lengths=probed.options.exact_lengths,
         tokenizer=None if tokenizer is None else TokenizerName(name=tokenizer.name, fingerprint=tokenizer.fingerprint),
@@ -419,13 +433,14 @@ async def _several(run: RunContext, plan: LoadPlan, workers: _Workers, assignmen
 
 def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     """What reads the server's metrics beside the load; it gets ready beside whatever is done meanwhile."""
-    target = target_of(config)
+    targets = [target_of(config.at_address(one)) for one in config.addresses]
     # Only an inference server is likely to have metrics beside its API: nobody else's service is asked for a page.
     named = config.server_metrics if endpoint_of(config).counts_tokens else config.server_metrics or (OFF,)
-    pages = pages_of(named, config.gpu_metrics, target)
+    pages = pages_of(named, config.gpu_metrics, targets)
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
+    target = targets[0]  # What they have in common.
     return Scraper(
         ScrapeTask(
             pages,
@@ -454,6 +469,13 @@ def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
             linger_s=config.metrics_linger,
         )
     )
+
+
+def _replicas(config: RunConfig, probed: ProbeResult) -> Literal["address", "reply"] | None:
+    """How records name the replica of a request."""
+    if len(config.addresses) > 1:
+        return "address"
+    return None if probed.record.target is None else "reply"
 
 
 def _prompt_texts(source: Source[object], salt: str | None) -> PromptTexts:

@@ -90,6 +90,9 @@ class Manifest(BaseModel):
     model: str | None
     models: tuple[str, ...] = ()
     """The models, where the run sends to several."""
+    replicas: Literal["address", "reply"] | None = None
+    """How records name the replica that a request went to: by its address, in a run with several, or as replies say. None:
+    they name none."""
     notes: tuple[str, ...] = ()
     exact_lengths: bool
     """Whether the server was told to stop at no end token."""

@@ -34,6 +34,7 @@ from bench.target.probe import (
     what_came,
 )
 from bench.target.server_limits import stated_limits
+from bench.transport.several import SeveralTargets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,21 +82,42 @@ async def wait_for_server(config: RunConfig, patience_s: float | None, clock: Cl
     until_ns = began_ns + round(patience_s * NS_PER_S)
     reason = "no answer yet"
     number = 0
+    waited_for = [config.at_address(one) for one in config.addresses]
     with observer.waiting(lambda: f"waiting up to {patience_s:g} s for the server: {reason}"):
         while True:
             asked_ns = clock.now_ns()
             left_s = max(_LEAST_S, (until_ns - asked_ns) / NS_PER_S)
-            record, listed, options = await _answer(config, clock, number, min(config.probe_timeout, left_s))
+            timeout_s = min(config.probe_timeout, left_s)
+            answers = await asyncio.gather(*(_answer(one, clock, number, timeout_s) for one in waited_for))
             number += 1
-            if not is_starting(record, listed):
+            starting = [
+                (one, answer)
+                for one, answer in zip(waited_for, answers, strict=True)
+                if is_starting(answer[0], answer[1])
+            ]
+            if not starting:
                 break
             if clock.now_ns() >= until_ns:
-                sentence = diagnose(record, public_url(target_of(config).url), options, listed, authorized=True)
-                raise TargetError(f"the server was not ready within {patience_s:g} s (--wait-for-server): {sentence}")
-            reason = _reason(record)
+                late = f"the server was not ready within {patience_s:g} s (--wait-for-server): "
+                raise TargetError("\n".join(late + _what_is_wrong(one, answer) for one, answer in starting))
+            reason = _reason(starting[0][1][0])
+            if len(config.addresses) > 1:
+                reason = f"{len(starting)} of {len(config.addresses)} addresses: {reason}"
+            waited_for = [one for one, _ in starting]
             await sleep_until(clock, min(until_ns, asked_ns + _EVERY_NS))
     if number > 1:
         observer.say(f"the server is ready after {(clock.now_ns() - began_ns) / NS_PER_S:.0f} s")
+
+
+def _what_is_wrong(config: RunConfig, answer: tuple[RequestRecord, Sequence[str] | None, BodyOptions]) -> str:
+    record, listed, options = answer
+    return str(diagnose(record, _shown(config), options, listed, authorized=True))
+
+
+def _shown(config: RunConfig) -> str:
+    """Where the requests of a run with one address go."""
+    url, address = public_url(target_of(config).url), config.addresses[0].address
+    return url if address is None else f"{url} ({address})"
 
 
 def is_starting(record: RequestRecord, listed: Sequence[str] | None) -> bool:
@@ -146,6 +168,33 @@ async def _listed_models(config: RunConfig, target: Target, timeout_s: float | N
     return await list_models(config.url, target, timeout_s) if endpoint_of(config).lists_models else None
 
 
+async def probe_servers(
+    config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[object]
+) -> ProbeResult:
+    """Probe every address of a run before its load. Returns the result of the first. Raises TargetError, with a sentence
+    for each address that cannot be measured."""
+    if not isinstance(transport, SeveralTargets):
+        return await probe_server(config, transport, clock, run_id, source)
+    places = [config.at_address(one) for one in config.addresses]
+    probes = (
+        probe_server(place, own, clock, run_id if number == 0 else f"{run_id}-{number}", source)
+        for number, (place, own) in enumerate(zip(places, transport.transports, strict=True))
+    )
+    results = await asyncio.gather(*probes, return_exceptions=True)
+    wrong = [result for result in results if isinstance(result, BaseException)]
+    if defect := next((error for error in wrong if not isinstance(error, TargetError)), None):
+        raise defect
+    if wrong:
+        raise TargetError("\n".join(map(str, wrong)))
+    probed = [result for result in results if isinstance(result, ProbeResult)]
+    models = {result.options.model for result in probed}
+    if len(models) > 1:
+        served = "; ".join(f"{one.name}: {r.options.model}" for one, r in zip(config.addresses, probed, strict=True))
+        raise TargetError(f"the addresses list different models first ({served}): name one with --model")
+    notes = dict.fromkeys(note for result in probed for note in result.notes)
+    return replace(probed[0], notes=tuple(notes))
+
+
 async def probe_server(
     config: RunConfig, transport: Transport, clock: Clock, run_id: str, source: Source[object]
 ) -> ProbeResult:
@@ -179,7 +228,7 @@ async def probe_server(
             models=_drawn(config),
             all_named=source.names_models or bool(config.classes),
         ),
-        server=AskedServer(public_url(target.url), listed, authorized),
+        server=AskedServer(_shown(config), listed, authorized),
         classes=_classes_of_ways(config, source),
         timeout_s=config.probe_timeout,
     )

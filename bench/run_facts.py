@@ -65,6 +65,8 @@ def facts_of(run: StoredRun, directory: RunDirectory) -> RunFacts:
         classes=tuple(run_class.name for run_class in config.classes),
         model=stored.model,
         models=stored.models,
+        replicas=stored.replicas,
+        targets=tuple(one.name for one in config.targets) if stored.replicas == "address" else (),
         gpus=config.gpus,
         answers=None if config.check_answers is None else checked_answers(directory),
         inputs_are=inputs_of(config),

@@ -45,7 +45,10 @@ class MockServer:
         self._log: IO[str] | None = None
         self._from_line = 0
         self.url = ""
-        """Its address, for example http://127.0.0.1:40123."""
+        """Its address, for example http://127.0.0.1:40123; of several replicas the first."""
+        self.urls: tuple[str, ...] = ()
+        """The address of each replica."""
+        self._replicas = int(str(settings.get("replicas", 1)))
 
     @property
     def base_url(self) -> str:
@@ -74,7 +77,9 @@ class MockServer:
             if status == UsageError.exit_code:
                 raise UsageError([problem.removeprefix("mockserver: ") for problem in said.splitlines()])
             raise MockError(f"the mock ended with status {status} before it was ready:\n{said}")
-        self.url = line.removeprefix(_READY).strip()
+        lines = [line, *(self._process.stdout.readline() for _ in range(self._replicas - 1))]
+        self.urls = tuple(line.removeprefix(_READY).strip() for line in lines)
+        self.url = self.urls[0]
         self._from_line = 0
         return self
 

@@ -41,6 +41,37 @@ def step_cost_of(config: MockConfig) -> StepCost:
     return replace(config.step_cost.cost, **{name: limit for name, limit in limits.items() if limit is not None})
 
 
+def replica_settings(config: MockConfig, number: int) -> dict[str, object]:
+    """What --replica says of one of them: texts by the names of fields, as in a YAML file."""
+    own: dict[str, object] = {}
+    for words in config.replica:
+        which, _, setting = words.partition(":")
+        key, _, value = setting.partition("=")
+        if which.strip() == str(number):
+            name = key.strip().replace("-", "_")
+            own[name] = [*_listed(own.get(name)), value] if name in _REPEATED else value
+    return own
+
+
+_REPEATED = ("fault", "reply_details")
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def replica_problems(config: MockConfig) -> list[str]:
+    """What is wrong with the form of --replica."""
+    problems = []
+    for words in config.replica:
+        which, colon, setting = words.partition(":")
+        if not colon or not which.strip().isdecimal() or "=" not in setting:
+            problems.append(f"--replica {words}: write N:KEY=VALUE, for example 1:ttft=200ms")
+        elif int(which) >= config.replicas:
+            problems.append(f"--replica {words}: --replicas {config.replicas} has no replica {int(which)} (from 0)")
+    return problems
+
+
 def combination_problems(config: MockConfig) -> list[str]:
     """A sentence for each combination that is not allowed."""
     problems = []
@@ -61,6 +92,9 @@ def combination_problems(config: MockConfig) -> list[str]:
     if config.workers > 1 and any(together.values()):
         which = next(name for name, used in together.items() if used)
         problems.append(f"{which} needs all requests in one process: remove --workers")
+    if config.replicas > 1 and config.workers > 1:
+        problems.append("--replicas and --workers cannot be combined: each replica is one process")
+    problems += replica_problems(config)
     if config.sampled_times is not None:
         problems += [
             f"--{name.replace('_', '-')} has no effect with --sampled-times: remove it"

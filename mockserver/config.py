@@ -130,6 +130,16 @@ class MockConfig(BaseModel):
     workers: Annotated[int, Flag("server", "N")] = Field(
         1, ge=1, le=64, description="number of worker processes, on one port with one ledger; more than 1 needs Linux"
     )
+    replicas: Annotated[int, Flag("server", "N")] = Field(
+        1,
+        ge=1,
+        le=64,
+        description="be N servers, each in a process on a port of its own from --port on, with one ledger; needs Linux",
+    )
+    replica: Annotated[tuple[str, ...], BeforeValidator(as_list), Flag("server", "N:KEY=VALUE")] = Field(
+        (),
+        description="a setting of replica N alone, from 0: 1:ttft=200ms, 2:fault=refuse:skip=100; repeat it for several",
+    )
     cpu_priority: Annotated[Literal["auto", "normal", "realtime"], Flag("server", "NAME")] = Field(
         "auto",
         description="scheduling priority: realtime (SCHED_RR) sends on time on a busy machine; auto takes it if "

@@ -36,10 +36,10 @@ LIVE = tuple(
 """The fields that can change while the mock serves."""
 
 
-def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
+def changed(config: MockConfig, values: Mapping[str, object], of: str = "") -> MockConfig:
     """The configuration with some of its `LIVE` fields changed, written as in the YAML file.
 
-    Raises UsageError with every problem.
+    Raises UsageError with every problem; `of` stands before each.
     """
     problems = []
     for name in values:
@@ -54,9 +54,9 @@ def changed(config: MockConfig, values: Mapping[str, object]) -> MockConfig:
         new = MockConfig(**{**{name: getattr(config, name) for name in MockConfig.model_fields}, **known})
     except ValidationError as e:
         problems += [sentence for error in e.errors() for sentence in sentences_of(error, None, {})]
-        raise UsageError(problems) from e
+        raise UsageError([of + problem for problem in problems]) from e
     if problems:
-        raise UsageError(problems)
+        raise UsageError([of + problem for problem in problems])
     return new
 
 

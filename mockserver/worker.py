@@ -61,15 +61,21 @@ class Worker:
     """Everything that one process serves with. Create it inside a running event loop, and close it."""
 
     def __init__(
-        self, config: MockConfig, tokenizer: Tokenizer, ledger_file: LedgerFile, shared: SharedState, peers: Peers
+        self,
+        config: MockConfig,
+        tokenizer: Tokenizer,
+        ledger_file: LedgerFile,
+        shared: SharedState,
+        peers: Peers,
+        replica: int | None = None,
     ) -> None:
-        """Raises UsageError if the tokenizer cannot generate text."""
+        """`replica` is its number, with --replicas. Raises UsageError if the tokenizer cannot generate text."""
         self._peers = peers
         self.settings = Settings(config, shared, now_ns())
         self.tokenizer = tokenizer
         self.shared = shared
         self.started = utc_seconds()
-        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry))  # noqa: PLW0108 (made below)
+        self.ledger = Ledger(ledger_file, lambda entry: self.metrics.add(entry), replica)  # noqa: PLW0108 (made below)
         self._intake = Intake(config, self.settings, tokenizer, shared, self.ledger)
         self._handler = RequestHandler(self._intake)
         self.metrics = self._new_metrics()

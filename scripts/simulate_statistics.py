@@ -19,6 +19,7 @@ from bench.statistics.intervals import quantile_intervals
 from tests.support import search_cells as cells
 from tests.support import statistics_claims as claims
 from tests.support.batching_model import S1, S2, S3
+from tests.support.replicas_alike import FLEETS, one_run
 from tests.support.stopping_reach import stopping
 
 
@@ -299,12 +300,31 @@ def milliseconds(work: Callable[[], object]) -> float:
     return best * 1e3
 
 
+def replicas(runs: int) -> None:
+    """Replicas that are alike: % of the runs in which one is called slower (of how many were compared), given more than its
+    share, or failing; then how often a replica is found whose latencies are all 1.3 times as long."""
+    print("| replicas | slower | share | errors | 1.3 times as slow: found |")
+    whole = Counter[str]()
+    for fleet in FLEETS:
+        called = [one_run(fleet, seed) for seed in range(runs)]
+        counts = Counter(
+            name for one in called for name in ("slower", "share", "errors", "found") if getattr(one, name)
+        )
+        judged = sum(one.judged for one in called)
+        row = (f"{100 * counts[name] / runs:g}" for name in ("share", "errors"))
+        slower = f"{100 * counts['slower'] / runs:g} ({judged})"
+        print(f"| {fleet} | {slower} | {' | '.join(row)} | {100 * counts['found'] / runs:g} |", flush=True)
+        whole["any"] += sum(one.slower or one.share or one.errors for one in called)
+        whole["runs"] += runs
+    print(f"\nFalse alarms of any kind: {whole['any']} of {whole['runs']} runs ({whole['any'] / whole['runs']:.2%})")
+
+
 SECTIONS: dict[str, Callable[[int], None]] = {
     "intervals": intervals, "short-means": short_means, "uncorrected": uncorrected, "long-tails": long_tails,
     "tokens": tokens, "steady": steady,
     "capacities": capacities, "search": search, "starts": starts,
     "troubles": troubles, "in-flight": in_flight, "knee": knee, "compare": compare, "gate": gate,
-    "gate-alarms": gate_alarms, "until": until, "cost": cost,
+    "gate-alarms": gate_alarms, "until": until, "cost": cost, "replicas": replicas,
 }  # fmt: skip
 
 

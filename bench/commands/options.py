@@ -94,7 +94,8 @@ def resolve_flags(flags: dict[str, Any], problems: list[str], file: ConfigFile |
     file = read_file(flags, found) if file is None else file
     settings = dict(file.settings)
     # A user and password in the URL were given on purpose: a key that happens to be in the environment is not meant then.
-    url = str(flags.get("url", settings.get("url", "")))
+    url = flags.get("url", settings.get("url", ""))
+    url = str(url[0] if isinstance(url, list) and url else url)
     credentials = "@" in url.partition("://")[2].partition("/")[0]
     variable = choice.key_variable(url, flags.get("endpoint", settings.get("endpoint")))
     notes = [*renamed.notes(flags), *(renamed.notes(settings, file.name) if file.name else ())]

@@ -19,6 +19,9 @@ LABELS = frozenset({"out", "name", "format", "quiet", "details", "model", "api_k
 
 MAY_DIFFER = {
     "url": "target",
+    "targets": "target",
+    "resolve_all": "target",
+    "replica_header": "target",
     "ca_file": "target",
     "insecure": "target",
     "client_cert": "target",

@@ -28,10 +28,12 @@ def option(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    several: bool = False,
 ) -> Any:  # noqa: ANN401 - pydantic's own fields stand for a value of any type
     """A field with what `--help` needs: its doc, the group it is shown in, and the word for its value.
 
-    `otherwise`: what holds where the setting is not given, where its default does not say it.
+    `otherwise`: what holds where the setting is not given, where its default does not say it. `several`: its flag may be
+    repeated, though its value is one.
     """
-    extra: JsonDict = {"group": group, "metavar": metavar, "otherwise": otherwise}
+    extra: JsonDict = {"group": group, "metavar": metavar, "otherwise": otherwise, "several": several}
     return Field(default, description=doc, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)

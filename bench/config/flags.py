@@ -166,6 +166,21 @@ class _HelpAll(argparse.Action):
         parser.exit()
 
 
+class _OneOrMore(argparse.Action):
+    """A flag that is given once as a rule: its value is a text then, and a list of texts if it is repeated."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: object = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        whole = values if before is None else [*(before if isinstance(before, list) else [before]), values]
+        setattr(namespace, self.dest, whole)
+
+
 def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str] = ()) -> None:
     """Give the parser a flag for each field of the model that has a group in GROUPS, and --help-all."""
     parser.add_argument("--help-all", nargs=0, action=_HelpAll, help="show every flag", default=argparse.SUPPRESS)
@@ -206,7 +221,7 @@ def add_fields(parser: Parser, model: type[BaseModel], leave_out: Collection[str
         group.add_argument(
             flag,
             dest=name,
-            action="append" if repeats else "store",
+            action=_OneOrMore if extra.get("several") else "append" if repeats else "store",
             default=argparse.SUPPRESS,
             metavar=str(extra.get("metavar") or ("|".join(choices) if choices else name.upper())),
             help=help_text,
@@ -274,7 +289,7 @@ def _stray(parser: argparse.ArgumentParser, words: Sequence[str], place: int, gi
     action = options.get(flag)
     if action is None or place - before < 2 or action.nargs is not None:
         return f"{shown_url(word)!r} was not expected: values follow a flag"
-    if isinstance(action, argparse._AppendAction):
+    if isinstance(action, argparse._AppendAction | _OneOrMore):
         return (
             f"{shown_url(word)!r} was not expected: {flag} takes one value, and may be given again: {flag} A {flag} B"
         )

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config import client_certificate, tokenless, values
+from bench.config import addresses, client_certificate, tokenless, values
 from bench.config.classes import checked_classes, problems_beside
 from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
@@ -124,7 +124,7 @@ def resolve(flags: Mapping[str, object], file: Mapping[str, object] | None = Non
     given = {**file, **flags}
     if "requests" in flags and "warmup" not in flags and given.get("warmup") == AUTO_WARMUP:
         del given["warmup"]  # That of a run of the default length, whose run.yaml is given again with another length.
-    problems = []
+    problems = addresses.spread(given, flags)
     for key in sorted(given.keys() - Settings.model_fields.keys()):
         problems.append(_unknown(key, given[key], flags, file_name))
         del given[key]
@@ -224,7 +224,9 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
     problems += tokenless.problems(settings, given)
     if settings.insecure and settings.ca_file is not None:
         problems.append("--ca-file has no effect with --insecure: use only one of them")
-    if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
+    problems += _address_problems(settings, given)
+    places = [one.url for one in settings.targets] or [settings.url]
+    if (settings.insecure or settings.ca_file is not None) and {urlsplit(url).scheme for url in places} == {"http"}:
         problems.append("--ca-file and --insecure are for https:// URLs")
     problems += client_certificate.problems(settings)
     if settings.workers_per_node is not None:
@@ -250,6 +252,29 @@ def _telemetry_problems(settings: Settings) -> list[str]:
     if settings.trace_share is None or settings.otlp is not None:
         return []
     return ["--trace-share needs a collector for its spans: add --otlp URL"]
+
+
+def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
+    """Ways to share the load among addresses, where there are none, or the way makes no sense."""
+    several = bool(settings.targets) or settings.resolve_all
+    problems = [
+        f"{flag(key)} needs several addresses: repeat --url, give --url @FILE, or add --resolve-all"
+        for key in ("balance", "affinity")
+        if key in given and not several
+    ]
+    weighted = any(one.weight != 1 for one in settings.targets)
+    if settings.balance == "round_robin" and weighted:
+        problems.append("--balance round_robin ignores the weights of --url: leave them out, or use --balance weighted")
+    if settings.balance == "weighted" and several and not weighted:
+        problems.append("--balance weighted needs weights: write --url URL=3")
+    if settings.resolve_all and settings.proxy is not None:
+        problems.append(
+            "--resolve-all cannot be combined with --proxy: the proxy resolves names; list them with --url"
+        )
+    if settings.affinity == "none" and (settings.websocket or settings.history == "stored"):
+        kept = "--websocket" if settings.websocket else "--history stored"
+        problems.append(f"--affinity none cannot be combined with {kept}: the address keeps the conversation")
+    return problems
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

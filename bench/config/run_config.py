@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from bench.clock import NS_PER_S
+from bench.config.addresses import Balance, TargetAddress
 from bench.config.classes import settings_of
 from bench.config.renamed import renewed_config
 from bench.config.settings import Settings
@@ -64,6 +65,22 @@ class RunConfig(Settings):
     def plans_sharing(self) -> bool:
         """Whether what prompts share is planned, and nothing where no plan is told."""
         return all(one.config.data.plans_sharing for one in self.classes) if self.classes else self.data.plans_sharing
+
+    @property
+    def addresses(self) -> tuple[TargetAddress, ...]:
+        """Where the load goes: one place, or several."""
+        return self.targets or (TargetAddress.model_construct(url=self.url),)
+
+    def at_address(self, address: TargetAddress) -> RunConfig:
+        """The same settings for one of the addresses alone."""
+        return self.model_copy(update={"url": address.url, "targets": (address,)})
+
+    @property
+    def balancing(self) -> Balance:
+        """How the next of several addresses is chosen."""
+        if self.balance is not None:
+            return self.balance
+        return "weighted" if any(one.weight != 1 for one in self.targets) else "round_robin"
 
     @property
     def data(self) -> SourceSpec:
@@ -222,6 +239,7 @@ class RunConfig(Settings):
         except ValidationError as e:
             raise ValueError(_first_error(e, "limits.")) from e
         known["until"] = tuple(known.get("until", ()))
+        known["targets"] = tuple(TargetAddress.model_construct(**row) for row in known.get("targets", ()))
         known["expect"] = tuple(known.get("expect", ()))
         if "server_metrics" in known:
             known["server_metrics"] = tuple(known["server_metrics"])

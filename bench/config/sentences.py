@@ -43,6 +43,6 @@ def sentences(error: ErrorDetails, place_of: Callable[[str], str]) -> list[str]:
         return [f"{place}: {problem[0].lower()}{problem[1:]}" for problem in message.splitlines() if problem]
     if error["type"] in _PLAIN:
         message = _PLAIN[error["type"]].format(**error.get("ctx", {}))
-    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "extra_body")
+    shown = repr(error["input"]) in message or loc[0] in ("api_key", "header", "url", "targets", "extra_body")
     given = "" if shown else f" (given: {error['input']!r})"
     return [f"{place}: {message[0].lower()}{message[1:]}{given}"]

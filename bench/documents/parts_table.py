@@ -1,4 +1,5 @@
-"""The parts of a run, one row each, for the page, the terminal and Markdown: its models, its classes of traffic."""
+"""The parts of a run, one row each, for the page, the terminal and Markdown: its models, its classes of traffic, its
+replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from bench.results.summary import JudgedClass
 if TYPE_CHECKING:
     from bench.results.summary import PartNumbers, RunSummary
 
-KINDS = {"class": ("classes", "Class"), "model": ("models", "Model")}
+KINDS = {"class": ("classes", "Class"), "model": ("models", "Model"), "target": ("replicas", "Replica")}
 """Where the parts of each kind stand in a summary, and what the first head says."""
 _HEADS_OF_INPUTS = ("Sent", "E2EL p50", "p99", "req/s", "inputs/s", "Failed")
 _HEADS_OF_REQUESTS = tuple(head for head in _HEADS_OF_INPUTS if head != "inputs/s")
@@ -41,7 +42,7 @@ def tables(summary: RunSummary) -> list[PartsTable]:
             notes = [NOTE.format(where), *(note for part in parts for note in _notes(part, summary))]
             heads = (head, *(_HEADS if tokens else of_inputs))
             rows = [_row(part, tokens=tokens) for part in parts]
-            found.append(PartsTable(f"{head} by {kind}", heads, rows, notes))
+            found.append(PartsTable(f"{head} by {head.lower()}", heads, rows, notes))
     return found
 
 

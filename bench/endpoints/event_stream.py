@@ -16,7 +16,7 @@ from bench.endpoints import decoding
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.failure import error_message, error_of, excerpt, page_title
 from bench.endpoints.interface import OtherLine, ParsedReply, Problem, ReadOptions
-from bench.endpoints.server_words import server_words
+from bench.endpoints.server_words import server_words, workers_of
 from bench.endpoints.usage import (
     ReplyText,
     cached_tokens,
@@ -51,7 +51,7 @@ class EventStream(ABC):
 
     __slots__ = (
         "_answered", "_ascii", "_calls", "_choices", "_count", "_done", "_error", "_finished", "_keep", "_kinds", "_limited",
-        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_options", "_pieces", "_running", "_stray",
+        "_lines", "_malformed", "_metrics", "_most_bytes", "_number", "_nvext", "_options", "_pieces", "_running", "_stray",
         "_template", "_timings", "_told", "_unexpected", "_usage",
     )  # fmt: skip
 
@@ -78,7 +78,8 @@ class EventStream(ABC):
         self._usage: Mapping[str, Any] | None = None
         self._told = 0  # token chunks that had come when usage was said last
         self._timings: object = None  # what the server says of the request: llama.cpp's words,
-        self._metrics: object = None  # and vLLM's
+        self._metrics: object = None  # vLLM's,
+        self._nvext: object = None  # and Dynamo's
         self._finished = False  # The reply said why it ended,
         self._limited = False  # that it was the limit of tokens,
         self._done = False  # and that nothing more comes.
@@ -171,6 +172,8 @@ class EventStream(ABC):
             self._timings = event["timings"]
         if "metrics" in event:
             self._metrics = event["metrics"]
+        if "nvext" in event:
+            self._nvext = event["nvext"]
 
     def _fail(self, words: str) -> None:
         if self._error is None:
@@ -232,6 +235,7 @@ class EventStream(ABC):
             text=text,
             content=content,
             server=server_words(self._metrics, self._timings),
+            replica=workers_of(self._nvext),
             limited=self._limited,
             answer=self._answer(content, "".join(p for k, p in said if k == "t")) if self._answered else None,
             complete=self._done,

@@ -126,6 +126,8 @@ class ParsedReply:
     """Tool calls in the reply; None if the API has none."""
     dimensions: int | None = None
     """Numbers in each embedding of the reply."""
+    replica: str | None = None
+    """Who answered, if the reply says it."""
     server: ServerWords = SILENT
     """The server's own numbers for the request, besides its usage."""
     limited: bool = False

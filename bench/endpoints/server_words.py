@@ -51,6 +51,19 @@ def server_words(metrics: object, timings: object) -> ServerWords:
     )
 
 
+def workers_of(nvext: object) -> str | None:
+    """Who answered, as Dynamo says in `nvext.worker_id` if the request asks for it (`nvext.extra_fields`): the worker that
+    did the prefill, and the one that decoded if it is another."""
+    said = nvext.get("worker_id") if isinstance(nvext, dict) else None
+    if not isinstance(said, dict):
+        return None
+    parts = {role: said.get(f"{role}_worker_id") for role in ("prefill", "decode")}
+    named = {role: f"{name}" for role, name in parts.items() if isinstance(name, int | str)}
+    if len(set(named.values())) == 1:
+        return f"worker {next(iter(named.values()))}"
+    return ", ".join(f"{role} {name}" for role, name in named.items()) or None
+
+
 def _ms(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

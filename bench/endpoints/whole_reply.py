@@ -12,7 +12,7 @@ from bench.endpoints import decoding
 from bench.endpoints.answer_parts import CallParts, chat_answer, tokens_in
 from bench.endpoints.failure import choices_of, ending_of, error_of, excerpt, is_limit, page_title, place_of
 from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
-from bench.endpoints.server_words import server_words
+from bench.endpoints.server_words import server_words, workers_of
 from bench.endpoints.usage import ReplyText, cached_tokens, reasoning_tokens, token_counts
 from bench.records import Outcome
 from promptset.answers import Answer
@@ -130,6 +130,7 @@ def parsed(whole: WholeText, body: bytes, options: ReadOptions) -> ParsedReply:
         text=whole.text,
         content=whole.content,
         server=server_words(whole.root.get("metrics"), whole.root.get("timings")),
+        replica=workers_of(whole.root.get("nvext")),
         limited=whole.limited,
         answer=whole.answer,
         complete=True,

@@ -4,6 +4,7 @@
     steps       the steps of the server, as token arrivals show them, and the work in each
     robust      non-negative least squares, with weights that leave outliers out
     coefficients  b0 to b3 with their intervals, and which of them these loads could not tell
+    prompt_cost what a prompt costs besides its tokens, which no coefficient holds: a warning
     front_end   a0, a1 and w0, from the TTFT that the steps leave
     limits      sequences, tokens and KV blocks: where waiting begins, or what the server says
     profile     the document, and the runs that would tell more

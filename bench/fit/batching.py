@@ -13,6 +13,7 @@ from bench.fit.coefficients import StepFit, fit_steps
 from bench.fit.decode_cost import pieces_of
 from bench.fit.front_end import FrontEnd, fit_front_end
 from bench.fit.limits import Limit, Limits, batched_tokens, sequences_and_blocks
+from bench.fit.prompt_cost import besides_tokens_us
 from bench.fit.steps import SURELY_ONE_STEP, Rows, clusters_of, joined, rows_of, step_gap_us, step_table
 from bench.fit.streams import Stream
 from bench.fit.variation import Variation, variation_of
@@ -46,6 +47,8 @@ class BatchingFit:
     stream_interval: int = 1
     variation: Variation | None = None
     """How steps vary around their cost. None: too few single steps were seen."""
+    prompt_us: float | None = None
+    """What a prompt costs besides its tokens, which no coefficient holds; None if nothing is seen of it."""
 
 
 def fit_batching(
@@ -94,7 +97,8 @@ def fit_batching(
     limits = Limits(seqs, budget, _limit(given.kv_blocks, None) or blocks)
     common = sorted(count for stream in everything for count in stream.tokens[1:-1])
     interval = common[len(common) // 2] if kind == "interval" else 1
-    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation)
+    prompt_us = besides_tokens_us(seen, steps) if kind == "single" else None
+    return BatchingFit(steps, front_end, limits, kind, drafts, acceptance, interval, variation, prompt_us)
 
 
 def _limit(given: int | None, stated: int | None) -> Limit | None:

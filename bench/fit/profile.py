@@ -227,6 +227,11 @@ def warnings_of(fit: BatchingFit, runs: Sequence[FittedRun]) -> list[str]:
             f"steps with {worst.least_decodes} to {worst.most_decodes} decodes are {worst.p50:+.0%} off what is fitted: "
             "neither a line nor a rising table describes the cost of this server's batches, and the mock will be off there"
         )
+    if fit.prompt_us is not None:
+        found.append(
+            f"a prompt costs about {fit.prompt_us / 1000:.1f} ms besides its tokens, which the profile cannot hold: b1 has "
+            "it for prompts as long as these, so shorter ones are served too soon, and longer ones too late"
+        )
     if fit.steps.left_out > 0.1:
         kept = "the mock takes as many such steps" if fit.variation is not None else "the mock has no such steps"
         found.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.clock import NS_PER_S, Clock
@@ -210,6 +211,7 @@ def target_of(config: RunConfig) -> Target:
     places = {name: place(endpoint) for name, endpoint in ENDPOINTS.items()}
     return Target(
         url=usual.url,
+        address=config.addresses[0].address,
         headers=usual.headers,
         method=usual.method,
         others=places,
@@ -231,11 +233,13 @@ def run_secrets(config: RunConfig, headers: Iterable[tuple[str, str]]) -> list[s
     """Every value of the run that must not be seen; `headers` are those that it sends."""
     api_key = None if config.api_key is None else config.api_key.get_secret_value()
     of_proxy = [] if config.proxy is None else secrets_of(config.proxy, (), None)
-    return [*secrets_of(config.url, headers, api_key, config.extra_body), *of_proxy]
+    urls_of_run = (address.url for address in config.addresses)
+    of_urls = [secret for url in urls_of_run for secret in secrets_of(url, headers, api_key, config.extra_body)]
+    return [*of_urls, *of_proxy]
 
 
-def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -> Transport:
-    """The transport that was chosen, not open yet."""
+def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock, worker: int = 0) -> Transport:
+    """The transport that was chosen, not open yet; of several addresses, that of a worker."""
     target = target_of(config)
     count: Callable[[str], int] | None = None
     # Only the target's own tokenizer can check the target's counts: it must be named. And it must be here: to ask a server
@@ -246,4 +250,16 @@ def transport_of(config: RunConfig, tokenizer: Tokenizer | None, clock: Clock) -
     headers = [header for header in target.headers if header not in endpoint.headers(None)]  # Those are no secrets.
     redact = redactor(run_secrets(config, headers))
     reading = Reading(endpoint=endpoint, count=count, redact=redact, proxy=target.proxy, store_texts=config.store_texts)
-    return TRANSPORTS[config.transport](target, reading, clock)
+    if config.replica_header is not None:
+        reading = replace(reading, replica_headers=(config.replica_header,))
+    make = TRANSPORTS[config.transport]
+    if len(config.addresses) == 1:
+        return make(target, reading, clock)
+    from bench.transport.balance import Balance
+    from bench.transport.several import SeveralTargets
+
+    each = [
+        make(target_of(config.at_address(one)), replace(reading, target=one.name), clock) for one in config.addresses
+    ]
+    balance = Balance(config.balancing, [one.weight for one in config.addresses], first=worker)
+    return SeveralTargets(each, balance, clock, keeps_sessions=config.affinity == "session")

@@ -1,4 +1,5 @@
-"""The numbers of the parts of a run beside those of the whole: of each model that it sends to, of each class of traffic.
+"""The numbers of the parts of a run beside those of the whole: of each model that it sends to, of each class of traffic, of
+each replica.
 
 Every number is of the requests of the part, over the whole run: rates are per second of the whole run, so that those of all
 parts add up to the run's.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MOST = 100
 OTHERS = "(others)"
 """Stands for the models beyond the first hundred that a run named."""
-USUAL = {"model": "(the server's own)", "class": "(no class)"}
+USUAL = {"model": "(the server's own)", "class": "(no class)", "target": "(not named)"}
 """Stands for the part where nobody named one."""
 
 
@@ -48,6 +49,11 @@ class ByPart:
             rows.setdefault(name, []).append(row)
         for name, of_part in rows.items():
             self._summaries[name].add(RecordTable([table.records[row] for row in of_part]))
+
+    @property
+    def summaries(self) -> Mapping[str, Summary]:
+        """The summary of each part."""
+        return self._summaries
 
     def numbers(self, over: tuple[float, float] | None) -> Iterator[PartNumbers]:
         """The numbers of each part; `over` is the time of the whole run."""

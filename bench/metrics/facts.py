@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.metrics.kept_plan import KeptPlan
 from bench.metrics.objectives import Objective
@@ -51,6 +52,10 @@ class RunFacts:
     """Where a run sends to several: those that are known beforehand."""
     classes: tuple[str, ...] = ()
     """The classes of traffic, in their order; none where all requests are of one kind."""
+    replicas: Literal["address", "reply"] | None = None
+    """How records name the replica of a request; None: they do not."""
+    targets: tuple[str, ...] = ()
+    """The addresses of a run with several."""
     gpus: int | None = None
     """Of the server, where that is known."""
     answers: CheckedAnswers | None = None

@@ -1,6 +1,6 @@
 """Service level objectives: `ttft:p99<500ms`, and what of the load met them.
 
-The grammar: METRIC[{model=NAME}|{class=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
+The grammar: METRIC[{model=NAME}|{class=NAME}|{target=NAME}][:STATISTIC] OP LIMIT[UNIT], without regard to spaces.
 
     METRIC     a latency of the catalog (ttft, tpot, itl, e2el, tps, ...), with a statistic (default p99):
                mean, min, max, p50, p75, p90, p95, p99, p999
@@ -66,9 +66,9 @@ _SCALE_OF_TIMES = {"ms": 1.0, "s": 0.001}
 _FORM = re.compile(r"([a-z][a-z0-9_]*)(?::([a-z0-9_.]+))?(<=|>=|<|>)([0-9.]+(?:e[+-]?[0-9]+)?)([a-z%/]*)")
 
 
-PARTS = {"model": "model", "class": "traffic_class"}
+PARTS = {"model": "model", "class": "traffic_class", "target": "target"}
 """What an objective may speak of in place of the whole run, and the field of a record that says which part it is of."""
-_OF_PART = re.compile(r"([^{]*?)\s*\{\s*(model|class)\s*=\s*(.+?)\s*\}([^}]*)")
+_OF_PART = re.compile(r"([^{]*?)\s*\{\s*(model|class|target)\s*=\s*(.+?)\s*\}([^}]*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class RunNumber:
 
 
 NO_NUMBER = RunNumber()
-LISTS = {"model": "models", "class": "classes"}
+LISTS = {"model": "models", "class": "classes", "target": "per_target"}
 """Where the numbers of the parts of a run stand in its summary, by their kind."""
 
 

@@ -39,6 +39,7 @@ from bench.metrics.server_requests import ServerRequests
 from bench.metrics.session_counts import SessionCounts
 from bench.metrics.step_histograms import StepHistograms
 from bench.metrics.tally import RecordTally
+from bench.metrics.target_skew import TargetShares, alone, compared
 from bench.metrics.token_gaps import TokenGaps
 from bench.metrics.tokens import TokenTimes
 from bench.metrics.window import Window, describe_window, steady_window
@@ -56,10 +57,11 @@ from bench.results.summary import (
     PartNumbers,
     Steady,
     SummaryNumbers,
+    TargetNumbers,
     WarmupCounts,
 )
 
-_PARTS = {"model": ModelNumbers, "class": ClassNumbers}
+_PARTS: dict[str, type[PartNumbers]] = {"model": ModelNumbers, "class": ClassNumbers, "target": TargetNumbers}
 
 
 class _ScopeNumbers(NamedTuple):
@@ -100,11 +102,16 @@ class Summary:
         self._warmup: Counter[Outcome] = Counter()
         self._warmup_end_ns: int | None = None
         self._result: SummaryNumbers | None = None
-        alone = replace(facts, models=(), classes=(), answers=None)
+        alone = replace(facts, models=(), classes=(), replicas=None, targets=(), answers=None)
+        self._target_shares = TargetShares() if facts.replicas == "reply" else None
         usual = USUAL if facts.model is None else USUAL | {"model": facts.model}
         self._parts = {
             kind: ByPart(kind, lambda: Summary(alone), usual=usual[kind], known=known)
-            for kind, known, several in (("model", (), facts.models), ("class", facts.classes, facts.classes))
+            for kind, known, several in (
+                ("model", (), facts.models),
+                ("class", facts.classes, facts.classes),
+                ("target", facts.targets, facts.replicas),
+            )
             if several
         }
 
@@ -121,6 +128,8 @@ class Summary:
             return
         for parts in self._parts.values():
             parts.add(run)
+        if self._target_shares is not None:
+            self._target_shares.add(run)
         facts, values = self._facts, request_values(run)
         good = meet_all(run, facts.objectives) & facts.has_latency_objectives
         self._columns.add(run, values, good)
@@ -208,6 +217,7 @@ class Summary:
             slo=evaluate(facts.objectives, whole, of_objectives(parts)),
             models=cast("list[ModelNumbers] | None", parts.get("model")),
             classes=cast("list[ClassNumbers] | None", parts.get("class")),
+            per_target=self._per_target(cast("list[TargetNumbers] | None", parts.get("target"))),
             counts=counts,
             errors=tally.errors(),
             load=describe_load(facts, columns, self._spans, self._samples, self._readiness, self._sessions),
@@ -235,6 +245,12 @@ class Summary:
             instrument=self._instrument(throughput.duration_s),
             compat=self._compat(latency, throughput),
         )
+
+    def _per_target(self, parts: list[TargetNumbers] | None) -> list[TargetNumbers] | None:
+        if parts is None:
+            return None
+        columns = {name: summary._columns for name, summary in self._parts["target"].summaries.items()}
+        return compared(parts, columns, self._target_shares)
 
     def _instrument(self, duration_s: float | None) -> Instrument:
         tally, samples = self._tally, self._samples
@@ -266,6 +282,7 @@ class Summary:
             error_rate=error_rate,
             error_rate_ci95=None if error_rate is None else self._error_rate_interval(),
             **self._numbers(Scope(data, None, over))._asdict(),
+            **(alone(self._columns) if kind == "target" else {}),
         )
 
     def _data(self) -> RunData:

@@ -254,6 +254,9 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     """`--play-after`: how long a player waits after the first audio."""
     traceparent: str | None = None
     """The header of a traced request (`--trace-share`): the ids of its trace and of its span; null: not traced."""
+    target: str | None = None
+    """The replica: in a run with several addresses the one that it was sent to, else who answered, as the reply says
+    (`--replica-header`); null: neither is known."""
 
     @property
     def last_sent_ns(self) -> int | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.records import Outcome
 from bench.results.answers import CheckedAnswers
-from bench.results.base import Amount, Between, Count, Interval, Number, Positive, Result, one_of
+from bench.results.base import Amount, Between, Count, Interval, Number, Portion, Positive, Result, one_of
 from bench.results.certificate import KnownCalibration, LedgerCalibration
 from bench.results.load import Instrument, Load, Stalls, SteadyWindow
 from bench.results.numbers import (
@@ -99,6 +99,45 @@ class ClassNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "clas
     name: str
 
 
+class TargetGone(Result, frozen=True, kw_only=True):
+    """Nothing but lost connections came from the last answer to the end of the run."""
+
+    since_s: Number | None
+    """The end of the last answer, in s from the start of the run; null: there was none."""
+    requests: Positive
+
+
+class SlowerTarget(Result, frozen=True, kw_only=True):
+    """A latency of a replica against the same of the others."""
+
+    metric: Annotated[str, one_of("ttft_ms", "tpot_ms", "e2el_ms")]
+    change: Number
+    """0.2: 20% slower than the others (geometric means); below 0: faster."""
+    ci95: Interval
+    p: Portion
+    """The chance of as much by equal replicas, corrected for the number of replicas and latencies (Holm)."""
+
+
+class TargetNumbers(PartNumbers, frozen=True, kw_only=True, rename={"name": "target"}):
+    """The numbers of one replica."""
+
+    name: str
+    """Its address, or who answered, as replies say."""
+    share: Portion | None
+    """Its share of the requests that were sent."""
+    share_p: Portion | None
+    """Behind a router: the chance of such a share, or a larger one, if each request, or session, goes to any replica alike;
+    corrected for the number of replicas (Holm)."""
+    slower: Sequence[SlowerTarget]
+    """Its latencies against those of the others; empty where requests are too few, or depend on each other for too long."""
+    others_error_rate: Number | None
+    """Failed requests of the other replicas together."""
+    failures_p: Portion | None
+    """The chance of as many failures here, whichever requests failed (Fisher's exact test, Holm)."""
+    gone: TargetGone | None
+    """It stopped answering before the run ended."""
+
+
 class JudgedClass(ClassNumbers, frozen=True, kw_only=True):
     """The numbers of one class of traffic of a run with --mix, and its verdict."""
 
@@ -107,14 +146,6 @@ class JudgedClass(ClassNumbers, frozen=True, kw_only=True):
     slo_held: bool | None
     """Whether its own objectives held; null: it has none."""
     verdict: PartVerdict
-
-
-class TargetGone(Result, frozen=True, kw_only=True):
-    """Nothing but lost connections came from the last answer to the end of the run."""
-
-    since_s: Number | None
-    """The end of the last answer, in s from the start of the run; null: there was none."""
-    requests: Positive
 
 
 class WarmupCounts(Result, frozen=True, kw_only=True):
@@ -232,6 +263,9 @@ class SummaryNumbers(Result, frozen=True, kw_only=True):
     classes: Sequence[ClassNumbers] | None = None
     """The numbers of each class of traffic of a run with --mix, in their order: of the whole run, and rates per
     second of the whole run. Left out where there are none."""
+    per_target: Sequence[TargetNumbers] | None = None
+    """The numbers of each replica, by name: of several addresses, or as replies name who answered. Left out where records
+    name none. docs/howto/replicas.md."""
     counts: Counts
     errors: Sequence[ErrorCount]
     load: Load

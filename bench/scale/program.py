@@ -76,7 +76,7 @@ async def _work(parent: Connection, assignment: Assignment, feed: FeedProcess | 
     clock = process_clock()
     defects = Defects()
     tokenizer = tokenizer_of(assignment.config)
-    transport = transport_of(assignment.config, tokenizer, clock)
+    transport = transport_of(assignment.config, tokenizer, clock, assignment.share.worker)
     worker: Worker | None = None
     await transport.open()
     try:

@@ -58,6 +58,9 @@ class HttpPage:
             if proxy is not None:
                 self._headers |= dict(proxy.headers)
                 self._path = f"http://{parts.netloc.rpartition('@')[2]}{self._path}"
+        if page.address is not None:  # The name stays what the Host header and TLS are about.
+            there = (page.address, self._connection.port)
+            self._connection._create_connection = lambda _, *rest: socket.create_connection(there, *rest)  # type: ignore[attr-defined]
 
     def read(self) -> Page | str:
         """The page now, or what is wrong."""
@@ -99,7 +102,8 @@ class Source:
     @property
     def url(self) -> str:
         """As it may be shown."""
-        return self.page.url if self.page.url == NVML else public_url(self.page.url)
+        at = "" if self.page.address is None else f" ({self.page.address})"
+        return self.page.url if self.page.url == NVML else public_url(self.page.url) + at
 
     def scrape(self) -> tuple[Scrape, bytes]:
         """Ask now: what came, and its line."""

@@ -18,6 +18,8 @@ class ScrapePage:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     looked_for: bool = False
     """Nobody named it: where it has no known metrics, it is left without a word."""
+    address: str | None = None
+    """The IP to connect to, in place of those that the name in the URL has."""
     gpu: bool = False
     """Whether it is about GPUs: their samples have their own file."""
 

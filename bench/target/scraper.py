@@ -28,27 +28,37 @@ OFF, AUTO = "off", "auto"
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
-def pages_of(server: Sequence[str], gpu: str, target: Target) -> tuple[ScrapePage, ...]:
-    """The pages of --server-metrics (none is named: the target's own) and of --gpu-metrics (auto: this machine's GPUs, where
-    the target is on it)."""
-    own = target.without_credentials()
+def pages_of(server: Sequence[str], gpu: str, targets: Sequence[Target]) -> tuple[ScrapePage, ...]:
+    """The pages of --server-metrics (none is named: that of each target) and of --gpu-metrics (auto: this machine's GPUs, if
+    a target is on it)."""
+    own = [target.without_credentials() for target in targets]
     found: list[ScrapePage] = []
     if OFF not in server:
-        found += [_page(url, own) for url in server] or [
-            replace(_page(urls.metrics_url(own.url), own), looked_for=True)
-        ]
+        found += [_page(url, own) for url in server] or _own_pages(own)
     if gpu == AUTO:
-        if urlsplit(own.url).hostname in _HERE:
+        if any(urlsplit(target.url).hostname in _HERE for target in own):
             found.append(ScrapePage(NVML, looked_for=True, gpu=True))
     elif gpu != OFF:
         found.append(replace(_page(gpu, own), gpu=True))
     return tuple(found)
 
 
-def _page(url: str, own: Target) -> ScrapePage:
+def _own_pages(targets: Sequence[Target]) -> list[ScrapePage]:
+    """The page beside the API of each target; two paths of one server have the same."""
+    pages = (
+        replace(_page(urls.metrics_url(target.url), [target]), looked_for=True, address=target.address)
+        for target in targets
+    )
+    return list(dict.fromkeys(pages))
+
+
+def _page(url: str, targets: Sequence[Target]) -> ScrapePage:
     page = Target(url=url).without_credentials()
-    same = urlsplit(page.url)[:2] == urlsplit(own.url)[:2]
-    return ScrapePage(page.url, (*page.headers, *(own.headers if same and not page.headers else ())))
+    if page.headers:
+        return ScrapePage(page.url, page.headers)
+    place = urlsplit(page.url)[:2]
+    same = next((target.headers for target in targets if urlsplit(target.url)[:2] == place), ())
+    return ScrapePage(page.url, same)
 
 
 class Scraper:

@@ -28,7 +28,7 @@ from bench.transport.tunnel import Tunnel, TunnelRefused
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from bench.clock import Timer
     from bench.transport.exchange import Exchange
@@ -71,6 +71,8 @@ class Engine(Protocol):
     tunnels: bool
     """Whether connections are tunnels through the target's proxy."""
     tls: ssl.SSLContext | None
+    replica_headers: tuple[bytes, ...]
+    """The headers that may say who answered, in small letters."""
     loop: asyncio.AbstractEventLoop
     offset_ns: int
     """Between the kernel's clock and ours."""
@@ -359,7 +361,15 @@ class Connection(ABC):
             headers.get(b"content-encoding", b"").decode("latin-1"),
             None if location is None else location.decode("latin-1"),
             sized=b"content-length" in headers,
+            replica=self._replica(headers),
         )
+
+    def _replica(self, headers: Mapping[bytes, bytes]) -> str | None:
+        """Who answered, as the first header that says it."""
+        for name in self._engine.replica_headers:
+            if (said := headers.get(name)) is not None:
+                return said.decode("latin-1")
+        return None
 
     def _complete(self, job: Job, parser: Parser) -> None:
         self.job, self._parser = None, None

@@ -39,6 +39,8 @@ _Piece = tuple[bytes, int, int]
 
 MOST_PUT_BY, MOST_PIECES = 4 * 1024 * 1024, 4096
 """Bytes, and pieces, of a body that may wait to be read."""
+MOST_OF_NAME = 200
+"""How much of a replica's name is kept."""
 MAX_ERROR_BYTES = 1024 * 1024
 """How much of the body of an error is kept: its message comes first."""
 STALE_WITHIN_NS = 1_000_000_000
@@ -107,6 +109,8 @@ class Exchange:
         self.peer_closed = False
         self.status: int | None = None
         self.location: str | None = None
+        self.replica: str | None = None
+        """Who answered, as the head of the response says."""
         self.bytes_received = 0
         self._sized = self._refused = False
         self._digested_bytes = 0
@@ -121,13 +125,21 @@ class Exchange:
         self._body = bytearray()
 
     def head(
-        self, status: int, content_type: str, content_encoding: str, location: str | None, *, sized: bool = False
+        self,
+        status: int,
+        content_type: str,
+        content_encoding: str,
+        location: str | None,
+        *,
+        sized: bool = False,
+        replica: str | None = None,
     ) -> None:
         """The response head has come; `sized` if it has a Content-Length. Raises Undecodable for an encoding that was
         not asked for."""
         self._sized = sized
         self.status = status
         self.location = location
+        self.replica = replica
         content_encoding = content_encoding.strip().lower()
         framing = self._endpoint.framing
         streams = framing != "sse" or "json" not in content_type.lower()
@@ -373,8 +385,16 @@ class Exchange:
             audio_sent_ns=None if request.audio is None else request.audio.length_ns,
             reference=None if request.audio is None else request.audio.reference,
             traceparent=request.traceparent,
+            target=self._target_of(reply),
             **_audio_fields(None if self._refused else reply.audio),
         )
+
+    def _target_of(self, reply: ParsedReply) -> str | None:
+        """The address that it was sent to, in a run with several; else who answered, as the reply says."""
+        if self.reading.target is not None:
+            return self.reading.target
+        name = reply.replica if self.replica is None else self.replica
+        return None if name is None else self._redacted(name)[:MOST_OF_NAME]
 
     def _redacted(self, message: str) -> str:
         """The message without the secrets of the run and of this request: a server may quote what it was sent."""

@@ -200,6 +200,7 @@ class HttpxTransport:
             headers.get("content-encoding", ""),
             headers.get("location"),
             sized="content-length" in headers,
+            replica=next((headers[name] for name in self._reading.replica_headers if name in headers), None),
         )
         async for piece in response.aiter_raw():
             exchange.feed(piece, stream.last_read_ns, stream.bound_ns)

@@ -14,6 +14,13 @@ from bench.proxy import Proxy
 from bench.records import RequestRecord
 from bench.workload import Request, Route
 
+REPLICA_HEADERS = (
+    "x-inference-pod", "x-smg-target-worker", "x-gateway-destination-endpoint-served", "x-served-by",
+    "x-litellm-model-id",
+)  # fmt: skip
+"""Response headers that name the replica behind a router: llm-d's simulator, SGLang's gateway, the Gateway API's inference
+extension, caches and proxies, LiteLLM."""
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -46,6 +53,8 @@ class Target:
     timeout_first_byte_ns: int | None = None
     timeout_idle_ns: int | None = None
     timeout_total_ns: int | None = None
+    address: str | None = None
+    """The IP to connect to, in place of those that the name in the URL has."""
     websocket: bool = False
     """Whether requests go over WebSockets, one for each conversation."""
     own_headers: bool = False
@@ -109,6 +118,10 @@ class Reading:
     """Named in the errors of requests that went through it."""
     store_texts: bool = False
     """Whether records keep the answer of every reply. Those of probes they keep without it."""
+    target: str | None = None
+    """The address, in a run with several: records name it. If None, they name who answered, as the reply says."""
+    replica_headers: tuple[str, ...] = REPLICA_HEADERS
+    """The headers in which a reply may say who answered: the first of them counts."""
 
 
 OnEnd = Callable[[int, bool], None]

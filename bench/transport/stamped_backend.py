@@ -213,7 +213,9 @@ class StampedBackend(httpcore.AsyncNetworkBackend):
         try:
             async with asyncio.timeout(timeout):
                 if proxy is None:
-                    transport, connection = await loop.create_connection(_Connection, host, port)
+                    transport, connection = await loop.create_connection(
+                        _Connection, host if self._target.address is None else self._target.address, port
+                    )
                 else:
                     transport, connection = await loop.create_connection(_Connection, proxy.host, proxy.port)
                     if self._target.url.startswith("https:"):

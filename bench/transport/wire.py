@@ -67,6 +67,7 @@ class WireTransport:
         self.port = parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80)
         self.tunnels = target.proxy is not None and (parts.scheme == "https" or target.websocket)
         self.tls: ssl.SSLContext | None = tls.context(target) if parts.scheme == "https" else None
+        self.replica_headers = tuple(name.lower().encode() for name in reading.replica_headers)
         self._head = self._request_head(target.usual)
         # A proxy may look for the usual spelling alone, and add a second length where it finds none (proxy.py 2.4).
         self._length = b"content-length" if target.proxy is None else b"Content-Length"
@@ -106,8 +107,9 @@ class WireTransport:
         proxy = self.target.proxy
         host, port = (self.host, self.port) if proxy is None else (proxy.host, proxy.port)
         try:
-            addresses = await self.loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            self._addresses = [(socket.AddressFamily(family), where) for family, _, _, _, where in addresses]
+            where = host if proxy is not None or self.target.address is None else self.target.address
+            addresses = await self.loop.getaddrinfo(where, port, type=socket.SOCK_STREAM)
+            self._addresses = [(socket.AddressFamily(family), place) for family, _, _, _, place in addresses]
         except OSError as e:
             why = f"the name {host} is not known ({e.strerror})"
             self._unresolved = why if proxy is None else proxy.failed(why)

@@ -19,7 +19,7 @@ from bench.tuning.answers import worse_than_default
 from bench.tuning.race import Step
 from bench.tuning.spec import Resolve, Spec
 from bench.tuning.tune_file import PAGE, TUNE, content_of, race_of, read, settings_of, write
-from bench.tuning.turns import Turns
+from bench.tuning.turns import START_S, Turns
 
 _WIDTH = 78
 
@@ -76,9 +76,10 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
         for line in _after(spec, made_so_far, turn):
             series.say(line)
 
-    least_s = 2 * len(spec.arms) * settings_of(spec).turn_s
+    least_s = 2 * len(spec.arms) * (settings_of(spec).turn_s - START_S)
     if not before and least_s > spec.budget_s:
-        series.say(f"the budget is short: every answer needs two rounds, which take about {least_s / 60:.0f} min")
+        minutes = f"{least_s / 60:.1f} min, without starts"
+        series.say(f"the budget is short: two rounds of {len(spec.arms)} arms take {minutes}, and every answer needs two")
     with series.held():
         try:
             drive(decide, make, write=write_file, tell=tell)

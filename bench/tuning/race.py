@@ -144,6 +144,8 @@ class Race:
         self._alive = tuple(range(settings.arms))
         self._leaving: list[dict[int, Place]] = []
         """For each complete round, the arms that left after it."""
+        self._same_as: dict[int, int] = {}
+        """For arms that left as the same, the leader then."""
         for turn in turns:
             self.add(turn)
 
@@ -228,6 +230,7 @@ class Race:
                 leaving[arm] = Place.WORSE
             elif arm not in leaving and self._same(lead, alpha):
                 leaving[arm] = Place.SAME
+                self._same_as[arm] = leader
         return leaving
 
     def _same(self, lead: Gap, alpha: float) -> bool:
@@ -255,6 +258,8 @@ class Race:
         for arm in range(self.settings.arms):
             mine = [turn for turn in self.turns if turn.arm == arm]
             place = Place.BEST if arm == best else places.get(arm)
+            if place is Place.SAME and self._same_as[arm] != best and not self._within(values, best, arm, spread):
+                place = Place.NOT_TOLD_APART  # The same as a leader that another arm has passed since.
             if place is Place.FAR_BEHIND and self._proven(values, best, arm, spread):
                 place = Place.WORSE
             if place is None:
@@ -268,6 +273,10 @@ class Race:
         default = self.settings.default
         gain = None if best in (None, default) else self._change(values, best, default, spread)
         return Answer(best, tuple(standings), gain, None if spread is None else math.expm1(spread.sd))
+
+    def _within(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
+        lead = None if best is None or spread is None else gap(values, best, arm, spread)
+        return lead is not None and self._same(lead, self.settings.alpha / self._pairs())
 
     def _proven(self, values: list[dict[int, float]], best: int | None, arm: int, spread: Noise | None) -> bool:
         lead = None if best is None or spread is None else gap(values, best, arm, spread)

@@ -8,6 +8,7 @@ what it looks at, one line in SIGNS and one band in `limits.Limits`:
 - `stamps.py`: how exactly its time stamps are known
 - `bookkeeping.py`: whether independent accounts of one number agree
 - `server.py`: whether the server answered, and did the work that it was asked for
+- `replicas.py`: whether one of several replicas is gone, fails, is slower or has more to do than the others
 - `token_counts.py`: whether token counts agree
 - `certificate.py`: what a calibration says of this load on this machine
 
@@ -30,6 +31,7 @@ from bench.verdict.client import clock_drift, cpu, pause, run_queue, workers
 from bench.verdict.evidence import RunEvidence
 from bench.verdict.finding import Finding, Verdict, worst
 from bench.verdict.limits import Limits
+from bench.verdict.replicas import replica_errors, replica_gone, replica_share, replica_slower
 from bench.verdict.sent_load import (
     never_sent,
     nothing_measured,
@@ -67,6 +69,10 @@ SIGNS: dict[str, Callable[[RunEvidence, Limits], list[Finding]]] = {
     "sent_again": sent_again,
     "late_ends": late_ends,
     "target_gone": target_gone,
+    "replica_gone": replica_gone,
+    "replica_errors": replica_errors,
+    "replica_slower": replica_slower,
+    "replica_share": replica_share,
     "cache_hits": cache_hits,
     "server_counts": server_counts,
     "output_tokens": output_tokens,

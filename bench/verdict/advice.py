@@ -30,6 +30,11 @@ ADVICE: dict[str, str] = {
     "sent_again": "look in the logs of the server and the proxy for an idle timeout or a worker that restarts",
     "late_ends": "look for what the server, or a proxy, does between the last token and the end of a reply (usage, logs)",
     "target_gone": "read the server's log (out of memory is the usual cause), and run again with a lower load",
+    "replica_gone": "read the log of that replica (out of memory is the usual cause), and run again",
+    "replica_errors": "read the log of that replica, and the table of errors",
+    "replica_slower": "compare that replica's GPUs, flags and other load with those of the others; see its row in the table",
+    "replica_share": "look at the router's policy: sessions, shared prefixes and connections that stay open pull requests "
+    "to one replica",
     "cache_hits": "empty the server's cache before the run, or plan the sharing with --prefix",
     "server_counts": "keep other clients away from the server; name each replica's metrics with --server-metrics",
     "output_tokens": "check that the server supports ignore_eos, and that prompt and reply fit its context length",

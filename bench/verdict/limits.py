@@ -114,6 +114,16 @@ class Limits(BaseModel):
         Band,
         _of("share of the requests, at least 5, that were lost from the server's last answer to the end of the run"),
     ] = _band(0.01, failed=0.01)
+    replica_gone: Annotated[Band, _of("replicas that stopped answering while others went on")] = _band(0.0)
+    replica_errors: Annotated[
+        Band, _of("share of failed requests of a replica, less that of the others, if beyond chance")
+    ] = _band(0.01)
+    replica_slower: Annotated[
+        Band, _of("by how much a replica is slower than the others, as a share, if beyond chance")
+    ] = _band(0.10)
+    replica_share: Annotated[
+        Band, _of("by how much a replica's share of requests is above an equal one, as a share, if beyond chance")
+    ] = _band(0.25)
     cache_hits_unplanned: Annotated[
         Band, _of("share of the prompt tokens that came from the server's cache, beyond the planned share")
     ] = _band(0.02)

@@ -128,7 +128,7 @@ _KINDS = (
     _refusal(504, "gateway timeout: a proxy's HTML"),
     _refusal(529, "overloaded, as Anthropic says it"),
     FaultKind(LOST, "state", "forget the response that the request continues: it is not found"),
-    FaultKind("refuse", "connection", "refuse connections; needs from= and until="),
+    FaultKind("refuse", "connection", "refuse connections; needs until=, or skip= for the end of a server"),
     FaultKind(
         "slow_accept",
         "connection",

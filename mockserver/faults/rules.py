@@ -103,10 +103,10 @@ def _contradictions(name: str, values: dict[str, Value], selectors: dict[str, in
     if "until_ns" in selectors and selectors["until_ns"] <= selectors.get("from_ns", 0):
         problems.append("until must be later than from")
     if name == "refuse":
-        if "until_ns" not in selectors:
-            problems.append("say when it ends, for example refuse:from=10s,until=12s")
-        if selectors.keys() - {"from_ns", "until_ns"}:
-            problems.append("refuse applies to all connections: only from and until can select")
+        if selectors.keys().isdisjoint({"until_ns", "skip"}):
+            problems.append("say when it ends, for example refuse:from=10s,until=12s, or how many requests come before")
+        if selectors.keys() - {"from_ns", "until_ns", "skip"}:
+            problems.append("refuse applies to all connections: only from, until and skip can select")
     if "crowd" in selectors and name in CONNECTION_FAULTS:
         problems.append(f"crowd counts requests in flight, and {name} hits connections")
     if name == "pause" and values["for"] >= values["period"]:  # type: ignore[operator]

@@ -49,17 +49,22 @@ class Resources:
     shared: SharedState
 
 
-def make_resources(config: MockConfig) -> Resources:
-    """Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
+def make_resources(config: MockConfig, ledger_file: LedgerFile | None = None) -> Resources:
+    """`ledger_file` is that of other servers too, if there are several.
+
+    Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened."""
     tokenizer = load_text_tokenizer(config)
     latencies_of(config)
-    ledger_file = LedgerFile(open_file(config.ledger), shared=config.workers > 1)
+    if ledger_file is None:
+        ledger_file = LedgerFile(open_file(config.ledger), shared=config.workers > 1)
     responses = ResponseStore(config.stored_responses, round(config.stored_mb * 1_000_000))
     return Resources(tokenizer, ledger_file, SharedState(responses, config.workers == 1))
 
 
-def create_app(config: MockConfig, resources: Resources | None = None, peers: Peers | None = None) -> Starlette:
-    """The application for a configuration. Its lifespan starts and stops it.
+def create_app(
+    config: MockConfig, resources: Resources | None = None, peers: Peers | None = None, replica: int | None = None
+) -> Starlette:
+    """The application for a configuration; of --replicas, that of one. Its lifespan starts and stops it.
 
     Raises UsageError if the tokenizer, the recording to replay or the ledger cannot be opened.
     """
@@ -67,7 +72,7 @@ def create_app(config: MockConfig, resources: Resources | None = None, peers: Pe
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        worker = Worker(config, own.tokenizer, own.ledger_file, own.shared, peers or Peers())
+        worker = Worker(config, own.tokenizer, own.ledger_file, own.shared, peers or Peers(), replica)
         app.state.worker = worker
         await worker.start()
         try:

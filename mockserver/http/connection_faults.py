@@ -57,7 +57,7 @@ class ConnectionFaults:
         """Whether to refuse connections now."""
         self._worker.sync()
         version = self._worker.settings.current
-        facts = ArrivalFacts(at_ns=now_ns() - version.since_ns)
+        facts = ArrivalFacts(at_ns=now_ns() - version.since_ns, before=self._worker.shared.taken("arrivals"))
         hits = choose(version.config.fault, facts, lambda rule: 1.0, connection=True)
         return any(fault.name == "refuse" for fault in hits)
 

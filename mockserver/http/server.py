@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +23,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from mockserver.clock import NS_PER_S, RealtimeOffset, now_ns
+from mockserver.combinations import replica_settings
 from mockserver.config import MockConfig
 from mockserver.errors import UsageError
 from mockserver.http.app import Resources, create_app, make_resources
@@ -31,6 +32,8 @@ from mockserver.http.limits import RequestLimits
 from mockserver.http.listeners import listen, listener_on
 from mockserver.http.stamped_reads import protocol_factory
 from mockserver.priority import Priority
+from mockserver.record.ledger_file import LedgerFile, open_file
+from mockserver.settings import changed
 from mockserver.workers.peers import Peers
 from mockserver.workers.processes import WorkerPipes, WorkerProcesses
 
@@ -135,18 +138,62 @@ def serve(config: MockConfig) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     if config.workers > 1 and sys.platform != "linux":
         raise UsageError("--workers: more than 1 works only on Linux, whose kernel spreads connections over processes")
+    if config.replicas > 1:
+        _serve_replicas(config)
+        return
     resources = make_resources(config)
     listeners = listen(config)
-    host, port = listeners[0].getsockname()[:2]
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def print_ready() -> None:
-        print(f"mockserver ready at {address}", flush=True)
+        print(f"mockserver ready at {_address(listeners[0])}", flush=True)
 
     if config.workers == 1:
         _serve(config, create_app(config, resources), listeners[0], print_ready, None)
     else:
         _serve_with_workers(config, resources, listeners, print_ready)
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _serve_replicas(config: MockConfig) -> None:
+    """Be several servers that share nothing but the ledger. Each names itself in the header `x-inference-pod`."""
+    if sys.platform != "linux":
+        raise UsageError("--replicas: more than 1 works only on Linux")
+    numbers = range(config.replicas)
+    configs = [
+        changed(config, replica_settings(config, number), of=f"--replica {number}: ").model_copy(
+            update={"port": config.port + number if config.port else 0}
+        )
+        for number in numbers
+    ]
+    ledger_file = LedgerFile(open_file(config.ledger), shared=True)
+    resources = [make_resources(one, ledger_file) for one in configs]
+    listeners = [listen(one)[0] for one in configs]
+    addresses = [_address(listener) for listener in listeners]
+
+    def work(number: int, pipes: WorkerPipes) -> None:
+        for other in (*listeners[:number], *listeners[number + 1 :]):
+            other.close()
+        app = create_app(configs[number], resources[number], replica=number)
+        _serve(
+            configs[number].model_copy(update={"port": listeners[number].getsockname()[1]}),
+            app,
+            listeners[number],
+            lambda: os.write(pipes.ready, b"1"),
+            pipes.parent,
+            [("x-inference-pod", f"replica-{number}")],
+        )
+
+    def on_ready() -> None:
+        for listener in listeners:
+            listener.close()
+        for address in addresses:
+            print(f"mockserver ready at {address}", flush=True)
+
+    WorkerProcesses(config.replicas, work).run(on_ready)
 
 
 def _serve_with_workers(
@@ -175,8 +222,14 @@ def _serve_with_workers(
 
 
 def _serve(
-    config: MockConfig, app: Starlette, listener: socket.socket, on_ready: Callable[[], object], parent: int | None
+    config: MockConfig,
+    app: Starlette,
+    listener: socket.socket,
+    on_ready: Callable[[], object],
+    parent: int | None,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> None:
+    """`headers` are those of every response."""
     offset = RealtimeOffset()
     faults = ConnectionFaults(app)
     settings = uvicorn.Config(
@@ -184,6 +237,7 @@ def _serve(
         http=protocol_factory(offset, faults, RequestLimits.of(config), lambda: app.state.worker),  # type: ignore[arg-type]
         # Our own WebSocket: a protocol of uvicorn's would put its buffers and tasks between a token and its send.
         ws="none",
+        headers=list(headers),
         lifespan="on",
         log_config=None,
         access_log=False,

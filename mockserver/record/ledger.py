@@ -67,6 +67,7 @@ ENGINE_FIELDS: Mapping[str, str] = {
     "model": "The requested name, if it is not the first of `--model`.",
     "previous": "`found` or `lost`, of a request that continues a stored response.",
     "config": "The version of the configuration, unless it is 0.",
+    "replica": "With `--replicas`: which of them answered, from 0.",
     "cut": "`client_closed` or `shutdown`, if the response ended early without a fault.",
 }
 """The keys of `engine`; each is there if it applies."""
@@ -165,9 +166,16 @@ class LedgerEntry:
 class Ledger:
     """Appends entries to a file some ms later, a few at a time. Use it inside a running event loop."""
 
-    def __init__(self, file: LedgerFile, also: Callable[[LedgerEntry], None] = lambda entry: None) -> None:
-        """`also` is called with each entry when its line is written, for work that can wait until then."""
+    def __init__(
+        self,
+        file: LedgerFile,
+        also: Callable[[LedgerEntry], None] = lambda entry: None,
+        replica: int | None = None,
+    ) -> None:
+        """`also` is called with each entry when its line is written, for work that can wait until then. `replica` is named in
+        each line."""
         self._file = file
+        self._replica = replica
         self._also = also
         self._waiting: deque[LedgerEntry] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -183,6 +191,8 @@ class Ledger:
 
     def add(self, entry: LedgerEntry) -> None:
         """Write this entry soon."""
+        if self._replica is not None:
+            entry.engine["replica"] = self._replica
         self._waiting.append(entry)
         if self._timer is None:
             self._call_later(FLUSH_S)

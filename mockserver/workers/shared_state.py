@@ -62,6 +62,11 @@ class SharedState:
             words[at] = number + 1
         return number
 
+    def taken(self, counter: str) -> int:
+        """How many numbers of this counter were taken."""
+        number: int = self._words[_FIRST_COUNTER + COUNTERS.index(counter)]
+        return number
+
     def attempt(self, request_id: str) -> int:
         """The number of requests with this id so far: 1 for the first."""
         digest = int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

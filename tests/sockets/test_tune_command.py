@@ -94,14 +94,25 @@ def test_a_race_names_the_best_arm_and_goes_on(tmp_path: Path, capsys: pytest.Ca
 def test_a_port_that_another_server_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         file = tmp_path / "flags.yaml"
-        file.write_text(yaml.safe_dump(spec_of(other.getsockname()[1])))
-        assert main(["tune", str(file), "--out", str(tmp_path / "race")]) == Exit.USAGE
-    assert "is taken: another server answers there" in capsys.readouterr().err
+        file.write_text(yaml.safe_dump({**spec_of(other.getsockname()[1]), "visit": "9s"}))
+        assert main(["tune", str(file), "--out", str(tmp_path / "race"), "--budget", "30s"]) == Exit.USAGE
+    said = capsys.readouterr()
+    assert "is taken: another server answers there" in said.err
+    assert "the budget is short: two rounds of 4 arms take 1.2 min" in said.out + said.err
+
+
+def test_what_is_wrong_with_the_file_and_the_directory_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", str(tmp_path / "none.yaml"), "--resume", str(tmp_path / "nowhere")]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert "none.yaml: cannot be read: No such file or directory" in said
+    assert "nowhere: there is no race (no tune.json)" in said
 
 
 def test_a_server_that_dies_is_an_arm_that_failed(tmp_path: Path) -> None:
     spec = spec_of() | {"arms": [], "default": {}, "flags": {"status": [3, 4]}}
-    spec["server"] = {"command": "sh -c 'echo dies now >&2; exit {status}'"}
+    spec["server"] = {"command": "sh -c 'echo dies now >&2; exit {status}' {port}"}
     found = bench.tune(spec, out=tmp_path / "race")
     assert (found.exit, found.content.ended, found.best) == (Exit.TARGET, "nothing works", None)
     assert [arm.why for arm in found.content.arms] == [

@@ -118,6 +118,7 @@ if len(calls.read_text()) == 4:
 """It ends the race that asks it to clear a cache for the fourth time: in the middle of the second arm's turn."""
 
 
+@pytest.mark.long
 def test_a_race_that_was_killed_in_the_middle_of_a_turn_goes_on(tmp_path: Path) -> None:
     (tmp_path / "kill.py").write_text(KILL)
     clear = f"{sys.executable} {tmp_path / 'kill.py'} {tmp_path / 'calls'}"

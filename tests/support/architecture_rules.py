@@ -302,7 +302,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
          "bench.process.event_loop", "bench.proxy", "bench.records", "bench.secrets", "bench.sources", "bench.target",
-         "bench.transport.interface", "promptset.samples"}
+         "bench.transport.interface", "bench.transport.several", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
     "bench.watched_load": frozenset({"bench"}),

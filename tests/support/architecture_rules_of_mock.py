@@ -110,10 +110,10 @@ MOCKSERVER: dict[str, frozenset[str]] = {
          "mockserver.replies.sender", "mockserver.replies.wire", "mockserver.settings", "mockserver.workers", "promptset"}
     ),
     "mockserver.http": frozenset(
-        {"mockserver.clock", "mockserver.config", "mockserver.dialect", "mockserver.errors", "mockserver.expect",
-         "mockserver.faults", "mockserver.plain.head", "mockserver.plans.latencies", "mockserver.priority",
-         "mockserver.record", "mockserver.replies.socket_wire", "mockserver.replies.wire", "mockserver.rng",
-         "mockserver.worker", "mockserver.workers", "promptset"}
+        {"mockserver.clock", "mockserver.combinations", "mockserver.config", "mockserver.dialect", "mockserver.errors",
+         "mockserver.expect", "mockserver.faults", "mockserver.plain.head", "mockserver.plans.latencies",
+         "mockserver.priority", "mockserver.record", "mockserver.replies.socket_wire", "mockserver.replies.wire",
+         "mockserver.rng", "mockserver.settings", "mockserver.worker", "mockserver.workers", "promptset"}
     ),
     # Ways in.
     "mockserver.cli": frozenset(

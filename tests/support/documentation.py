@@ -223,13 +223,16 @@ class Workplace:
         self._servers.append(process)
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], PATIENCE_S)[0], f"{words}: not ready in time"
-        said = process.stdout.readline()
-        ready = READY.search(said)
-        if ready is None:
+        replicas = re.search(r"--replicas[ =](\d+)", words)
+        said = [process.stdout.readline() for _ in range(1 if replicas is None else int(replicas[1]))]
+        ready = [READY.search(line) for line in said]
+        if None in ready:
             self._servers.remove(process)
             process.stdout.close()
             raise AssertionError(f"{words}: ended with status {process.wait(PATIENCE_S)} before it was ready")
-        self.addresses[known] = ready[1]
+        place, _, first = known.rpartition(":")
+        for number, address in enumerate(filter(None, ready)):
+            self.addresses[f"{place}:{int(first) + number}"] = address[1]
 
     def close(self) -> None:
         """Stop the servers, and see that each ends well."""

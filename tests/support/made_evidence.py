@@ -17,6 +17,28 @@ from tests.support.results import filled
 
 CALIBRATION = {"metric": "ttft_ms", "unit": "ms", "measured": 50.0, "true": 50.0, "error": 0.0, "error_share": 0.0}
 
+
+def replicas(**of_second: Any) -> dict[str, Any]:
+    """A run over two replicas, and what is told of the second."""
+    alike: dict[str, Any] = {
+        "succeeded": 500,
+        "failed": 0,
+        "sent": 500,
+        "error_rate": 0.0,
+        "others_error_rate": 0.0,
+        "share": 0.5,
+        "share_p": 1.0,
+    }
+    slower = {"metric": "ttft_ms", "change": 0.0, "ci95": [-0.02, 0.02], "p": 1.0}
+    second = {**alike, **of_second}
+    if "change" in second:
+        change = second.pop("change")
+        second["slower"] = [
+            {**slower, "change": change, "ci95": [change - 0.02, change + 0.02], "p": second.pop("p", 0.0)}
+        ]
+    return {"per_target": [{"name": "http://a", **alike}, {"name": "http://b", **second}]}
+
+
 PERFECT: dict[str, Any] = {
     "counts": {
         "sent": 1_000,
@@ -32,6 +54,7 @@ PERFECT: dict[str, Any] = {
         "by_outcome": {"ok": 1_000},
     },
     "segments": None,
+    "per_target": None,
     "load": {
         "mode": "rate",
         "plan": {

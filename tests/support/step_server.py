@@ -27,6 +27,8 @@ class StepServer:
     b3: float = 0.0
     a0: float = 2300.0
     a1: float = 0.0
+    prompt: float = 0.0
+    """What the last part of a prompt costs its step besides its tokens."""
     w0: float = 0.0
     """What it waits before a step where it was idle."""
     seqs: int = 10_000
@@ -112,7 +114,7 @@ def closed_loop(
         of_decodes = server.b2 * decodes
         if server.curve:
             of_decodes = server.curve[max(size for size in server.curve if size <= max(decodes, min(server.curve)))]
-        took = server.b0 + server.b1 * prefill + of_decodes + server.b3 * context
+        took = server.b0 + server.b1 * prefill + of_decodes + server.b3 * context + server.prompt * len(firsts)
         if chance.random() < server.outliers:
             took += chance.uniform(0.5, 3.0) * server.b0
         if varied is not None:

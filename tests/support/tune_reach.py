@@ -115,6 +115,8 @@ class Reached:
     seconds: float = 0.0
     even_seconds: float = 0.0
     """What it takes to give every arm as many turns as the finalists had."""
+    least_seconds: float = 0.0
+    """What no race of as many rounds goes below: a turn of every arm, and two arms in each further round."""
 
 
 def run_race(arms: Arms, settings: Settings, seed: int, visits: int = 1) -> tuple[Race, Ending]:
@@ -147,6 +149,7 @@ def try_races(arms: Arms, seeds: Sequence[int], *, budget_s: float = 1e9, defaul
         seen.decided += ending is Ending.DECIDED
         seen.seconds += race.seconds
         seen.even_seconds += rounds * number * arms.turn_s
+        seen.least_seconds += (number + 2 * (rounds - 1)) * arms.turn_s
         if answer.gain is not None:
             true = arms.truth[answer.best] / arms.truth[base.default] - 1
             seen.gains += 1

@@ -7,17 +7,44 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, SecretStr
 
 from bench.config import endpoint_values, values
+from bench.config.addresses import Affinity, Balance, TargetAddress
 from bench.config.fields import Many, option
 from bench.endpoints import DEFAULT as DEFAULT_ENDPOINT
 from bench.endpoints import ENDPOINTS
 from bench.endpoints.definition import shipped
+from bench.transport.interface import REPLICA_HEADERS
 
 
 class Target(BaseModel):
     """The settings of the group `target`."""
 
     url: Annotated[str, AfterValidator(values.url)] = option(
-        ..., "the server: http://host:8000, with or without /v1 or the whole path", group="target", metavar="URL"
+        ...,
+        "the server: http://host:8000, with or without /v1 or the whole path; repeat it for several (URL=3 has three times "
+        "the requests), or give @FILE with one a line",
+        group="target",
+        metavar="URL",
+        several=True,
+    )
+    targets: tuple[TargetAddress, ...] = option((), "the addresses of several --url", group="file")
+    balance: Balance | None = option(
+        None,
+        "several addresses: which one the next request goes to",
+        group="target",
+        otherwise="weighted if a URL has a weight, else round_robin",
+    )
+    affinity: Affinity = option(
+        "session", "several addresses: session sends all requests of a session to one of them", group="target"
+    )
+    resolve_all: bool = option(False, "send to every address that the name in --url has, not to one", group="target")
+    replica_header: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.header_name(v))] = (
+        option(
+            None,
+            "the response header that names the replica behind a router",
+            group="target",
+            metavar="NAME",
+            otherwise=f"the first of {', '.join(REPLICA_HEADERS)}",
+        )
     )
     api: Annotated[dict[str, Any] | None, AfterValidator(lambda v: None if v is None else endpoint_values.api(v))] = (
         option(None, "the API that the file of --endpoint defines", group="file")

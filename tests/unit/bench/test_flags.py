@@ -29,6 +29,10 @@ TWO_CLASSES = [{"name": "a", "share": 3.0, "input_tokens": "64"}, {"name": "b", 
 KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     # field: what must stand beside the flag, the flag, the value that the configuration then has
     "url": ([], ["--url", "http://other:1"], "http://other:1"),
+    "balance": ([*URL, "--url", "http://b"], ["--balance", "least_in_flight"], "least_in_flight"),
+    "affinity": ([*URL, "--url", "http://b"], ["--affinity", "none"], "none"),
+    "resolve_all": (URL, ["--resolve-all"], True),
+    "replica_header": (URL, ["--replica-header", "X-Pod"], "X-Pod"),
     "endpoint": (URL, ["--endpoint", "completions"], "completions"),
     "model": (URL, ["--model", "m"], "m"),
     "api_key": (URL, ["--api-key", "k"], "k"),
@@ -134,7 +138,7 @@ KNOBS: dict[str, tuple[list[str], list[str], object]] = {
     "quiet": (URL, ["--quiet"], True),
     "details": (URL, ["--details"], True),
 }
-NO_FLAG = {"limits", "api"}
+NO_FLAG = {"limits", "api", "targets"}
 """A table of bands is no flag: it is set in the file of --config."""
 EACH_VALUE = {"transport"}
 """Every value is tried below."""

@@ -21,6 +21,7 @@ from tests.support.made_evidence import (
     opened,
     pause,
     ready,
+    replicas,
     verdict,
 )
 
@@ -30,6 +31,7 @@ def test_a_perfect_run_is_valid_and_every_sign_has_looked_at_it() -> None:
     assert (found.status, found.reasons) == (Status.VALID, [])
     # That no worker died and no file was lost is no finding, nor that the target is there, nor that something was measured.
     silent = {"workers", "clock_drift", "target_gone", "files", "nothing_measured", "imported"}
+    silent |= {sign for sign in SIGNS if sign.startswith("replica_")}  # It has one server.
     assert {f.sign for f in found.findings} == set(SIGNS) - silent, (
         "a sign has a finding, VALID, of a perfect run: give made_evidence.py what it looks at"
     )
@@ -138,6 +140,13 @@ TRIPPED: list[tuple[str, dict[str, object], Status]] = [
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": None, "requests": 11}}, Status.FAILED),
     ("target_gone", {"counts.target_gone": {"since_s": 8.0, "requests": 10}}, Status.VALID),
+    ("replica_gone", replicas(gone={"since_s": 8.0, "requests": 3}), Status.SUSPECT),
+    ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.0019), Status.SUSPECT),
+    ("replica_errors", replicas(failed=5, error_rate=0.010, failures_p=0.001), Status.VALID),
+    ("replica_slower", replicas(change=0.11), Status.SUSPECT),
+    ("replica_slower", replicas(change=0.10), Status.VALID),
+    ("replica_share", replicas(share=0.63, share_p=0.001), Status.SUSPECT),
+    ("replica_share", replicas(share=0.62, share_p=0.001), Status.VALID),
     ("cache_hits", {"cached_share": 0.021, "planned_share": None}, Status.SUSPECT),
     ("cache_hits", {"cached_share": 0.521, "planned_share": 0.5}, Status.SUSPECT),
     ("cache_hits", {"cached_share": 0.519, "planned_share": 0.5}, Status.VALID),
@@ -199,3 +208,16 @@ def test_a_sign_says_what_its_band_says_and_no_other_sign_moves(
     assert {f.sign for f in found.findings if f.status is not Status.VALID} <= {sign}
     assert found.status is status
     assert len(found.reasons) == (status is not Status.VALID)
+
+
+@pytest.mark.parametrize(
+    ("sign", "changes"),
+    [
+        ("replica_errors", replicas(failed=6, error_rate=0.011, failures_p=0.002)),
+        ("replica_errors", replicas(failed=9, error_rate=0.5, failures_p=0.0, gone={"since_s": 8.0, "requests": 9})),
+        ("replica_slower", replicas(change=0.5, p=0.002)),
+        ("replica_share", replicas(share=0.9, share_p=0.002)),
+    ],
+)
+def test_what_may_be_chance_or_is_said_already_names_no_replica(sign: str, changes: dict[str, object]) -> None:
+    assert [found for found in verdict(changes).findings if found.sign == sign] == []

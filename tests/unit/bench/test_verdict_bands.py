@@ -21,6 +21,8 @@ BANDS: dict[str, tuple[float, float | None, float | None]] = {
     "wide_stamps_p99": (0.25, None, None), "wide_stamps_p99_ms": (0.5, None, None),
     "littles_law_off": (0.005, 0.05, None), "records_missing": (0, 0.01, None), "files_lost": (0, None, None),
     "errors": (0.01, None, 0.5), "sent_again": (0.01, None, None), "target_gone": (0.01, None, 0.01),
+    "replica_gone": (0, None, None), "replica_errors": (0.01, None, None), "replica_slower": (0.1, None, None),
+    "replica_share": (0.25, None, None),
     "cache_hits_unplanned": (0.02, None, None), "cache_hits_off_plan": (0.02, None, None),
     "server_counts_off": (0, None, None), "output_tokens_off": (0.02, None, None), "usage_off": (0.01, None, None),
     "usage_over_counted": (2, None, None), "tokens_doubted": (0.01, None, None), "usage_contradicted": (0, 0.05, None),

@@ -18,6 +18,7 @@ from tests.support.made_evidence import (
     opened,
     pause,
     ready,
+    replicas,
     verdict,
 )
 
@@ -71,6 +72,10 @@ LIMIT_OF: dict[str, dict[str, object]] = {  # limit: evidence that it judges alo
     "records_missing": {},  # By default none may be.
     "files_lost": {},  # By default no file may be lost.
     "target_gone": {"counts.target_gone": {"since_s": 8.0, "requests": 10}},
+    "replica_gone": {},  # By default none may be gone.
+    "replica_errors": replicas(failed=4, error_rate=0.009, failures_p=0.0001),
+    "replica_slower": replicas(change=0.09),
+    "replica_share": replicas(share=0.6, share_p=0.0001),
     "cache_hits_unplanned": {"tokens.cached.share_beyond_head": 0.019},
     "cache_hits_off_plan": {"cache": cache_off(-0.019)},
     "usage_over_counted": {},  # A test of its own: it excuses.
@@ -123,6 +128,7 @@ def test_every_limit_is_in_the_table() -> None:
             "user_stamps",
             "usage_contradicted",
             "server_counts_off",
+            "replica_gone",
         }
     ),
 )

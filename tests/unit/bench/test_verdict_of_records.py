@@ -57,7 +57,7 @@ def test_the_signs_find_their_numbers_where_the_summary_puts_them() -> None:
     said_by_others = {
         "calibration", "off_plan", "workers", "clock_drift", "target_gone", "cache_hits", "never_sent", "ready_not_sent",
         "server_counts",
-        "files", "nothing_measured", "imported",
+        "files", "nothing_measured", "imported", "replica_gone", "replica_errors", "replica_slower", "replica_share",
     }  # fmt: skip
     assert {f.sign for f in found.findings} == set(SIGNS) - said_by_others
 

@@ -21,6 +21,7 @@ from tests.support.made_evidence import (
     cache_off,
     certified,
     ready,
+    replicas,
     verdict,
 )
 
@@ -114,6 +115,19 @@ SAID: list[tuple[str, dict[str, Any], str, float]] = [
     (
         "target_gone", {"counts.target_gone": {"since_s": None, "requests": 60}},
         "the target never answered: the last 60 requests got no answer or lost their connection", 0.06,
+    ),
+    (
+        "replica_gone", replicas(gone={"since_s": 8.04, "requests": 1}),
+        "replica http://b gave its last answer 8.0 s into the run: 1 request to it failed, and the others took its share",
+        1.0,
+    ),
+    (
+        "replica_errors", replicas(failed=50, succeeded=450, error_rate=0.1, others_error_rate=0.02, failures_p=0.0),
+        "replica http://b failed 50 of 500 requests (10.0%), the others 2.0%", 0.08,
+    ),
+    (
+        "replica_slower", replicas(change=0.2),
+        "replica http://b is 20% slower than the others (TTFT; 95%: 18% to 22%): the latencies of the run mix both", 0.2,
     ),
     (
         "errors", {"counts.failed": 250},

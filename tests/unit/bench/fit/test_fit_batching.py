@@ -77,6 +77,19 @@ def test_coefficients_are_found(name: str) -> None:
     assert fit.chunks == ("interval" if "tokens_a_chunk" in load else "single")
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_prompt_costs_nothing_besides_its_tokens(name: str) -> None:
+    server, load = SERVERS[name]
+    assert fitted(server, **load).prompt_us is None
+
+
+def test_what_a_prompt_costs_besides_its_tokens_is_seen_if_prompts_differ_in_length() -> None:
+    """As llama.cpp does: 11 us a token, and 3 ms each."""
+    server = StepServer(b0=260, b1=11, b2=1230, prompt=3000, outliers=0.03)
+    assert fitted(server).prompt_us == pytest.approx(3000, rel=0.1)
+    assert fitted(server, prompts=(200, 202)).prompt_us is None
+
+
 def test_without_weights_outliers_spoil_the_fit() -> None:
     server = StepServer(outliers=0.03)
     spoilt = fit_batching(runs_of(server), Random(1), weighted=False)

@@ -42,6 +42,7 @@ class Engine:
     """As much of the transport as reading asks for."""
 
     offset_ns = 0
+    replica_headers = ()
     target = SimpleNamespace(max_response_bytes=1 << 20)
 
 

@@ -109,6 +109,18 @@ def test_arms_within_the_margin_leave_as_the_same_and_end_the_race() -> None:
     assert set(answer.not_told_apart) | {answer.best} == {0, 1, 2, 3}
 
 
+def test_an_arm_is_the_same_as_the_best_and_not_as_a_leader_that_was_passed() -> None:
+    rows = [(100.0, 100.3, 98.6), (100.3, 100.0, 98.4), (100.0, 0.0, 109.0), (100.0, 0.0, 109.0)]
+    race = Race(Settings(3, turn_s=1.0))
+    while isinstance(step := race.next(), Step) and step.round <= len(rows):
+        race.add(Turn(step.arm, step.round, rows[step.round - 1][step.arm], 1.0))
+        if (step.round, step.arm) == (3, 0):
+            assert race.answer().standings[1].place is Place.SAME
+    assert race.left == (0, 2)
+    answer = race.answer()
+    assert (answer.best, answer.standings[1].place) == (2, Place.NOT_TOLD_APART)
+
+
 def test_one_failure_is_an_accident_and_two_make_a_failed_arm() -> None:
     race, _ = race_of(lambda arm, r: None if arm == 1 or (arm == 2 and r == 1) else 90.0 + arm + wobble(arm, r), 3,
                       budget_s=300)  # fmt: skip

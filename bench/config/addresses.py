@@ -1,0 +1,170 @@
+"""The addresses of a run that loads several servers: `--url` given again, a file of them, or every address of a name.
+
+A run without several has the setting `url` alone. One with several has the first in `url`, and all of them in `targets`.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from bench.config import values
+from bench.endpoints import urls
+from bench.errors import TargetError
+from bench.secrets import public_url, shown_url
+from promptset.whole_file import read_text
+
+Balance = Literal["round_robin", "weighted", "least_in_flight"]
+Affinity = Literal["session", "none"]
+MOST = 256
+"""Addresses of one run."""
+MOST_WEIGHT = 1e6
+_WEIGHTED = re.compile(r"(?P<url>[^?#\s]+?)\s*=\s*(?P<weight>\S+)")
+"""URL=WEIGHT. A URL with a query, whose last value would look the same, takes its weight in a file's `url` and `weight`."""
+
+
+class TargetAddress(BaseModel):
+    """One of several addresses. `address` is the IP that requests connect to, with --resolve-all: the URL keeps the name, for
+    the Host header and for TLS."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: Annotated[str, AfterValidator(values.url)]
+    weight: float = Field(1.0, gt=0, le=MOST_WEIGHT)
+    address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What records and reports call it: its URL without secrets, with the IP in place of a resolved name."""
+        if self.address is None:
+            return public_url(self.url)
+        parts = urlsplit(self.url)
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port is not None else "")
+
+
+def spread(given: dict[str, Any], flags: Mapping[str, object]) -> list[str]:
+    """Put several URLs, or a file of them, into `url` and `targets`. Returns a sentence for each thing that is wrong."""
+    if "url" in flags:
+        given.pop("targets", None)
+    url = given.get("url")
+    if isinstance(url, list | tuple):
+        written = list(url)
+    elif isinstance(url, str) and url.startswith("@"):
+        written = [url]
+    else:
+        return []
+    problems: list[str] = []
+    rows: list[TargetAddress] = []
+    for one in written:
+        if isinstance(one, str) and one.startswith("@"):
+            found, wrong = _of_file(one[1:])
+        else:
+            found, wrong = _of_value(one)
+        rows += found
+        problems += wrong
+    problems += _together(rows)
+    if not rows:
+        problems += [] if problems else ["--url: no address is given"]
+        given["url"] = "http://unknown"
+        return problems
+    given["url"] = rows[0].url
+    if len(rows) > 1:
+        given["targets"] = rows
+    return problems
+
+
+def _of_file(path: str) -> tuple[list[TargetAddress], list[str]]:
+    """The addresses of a file: one a line, with a weight behind it if it has one. `#` begins a comment."""
+    try:
+        lines = read_text(Path(path)).splitlines()
+    except (OSError, ValueError) as e:
+        return [], [f"--url @{path}: the file cannot be read ({getattr(e, 'strerror', None) or e})"]
+    rows: list[TargetAddress] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, 1):
+        text = re.sub(r"(^|\s)#.*", "", line).strip()
+        if text:
+            found, wrong = _of_value(text, f"--url @{path}, line {number}")
+            rows += found
+            problems += wrong
+    return rows, problems or ([] if rows else [f"--url @{path}: the file has no address"])
+
+
+def _of_value(value: object, place: str = "--url") -> tuple[list[TargetAddress], list[str]]:
+    """The address that a text, or an object with `url` and `weight`, gives."""
+    if isinstance(value, TargetAddress):
+        return [value], []
+    weight: object = 1.0
+    if isinstance(value, Mapping):
+        if not value.keys() <= {"url", "weight"} or "url" not in value:
+            return [], [f"{place}: an address has the keys url and weight"]
+        url, weight = value["url"], value.get("weight", 1.0)
+    else:
+        url = str(value).strip()
+        if (match := _WEIGHTED.fullmatch(url)) is not None:
+            url, weight = match["url"], match["weight"]
+    try:
+        number = float(str(weight))
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= MOST_WEIGHT:
+        return [], [f"{place}: the weight of {shown_url(str(url))} must be more than 0 and at most {MOST_WEIGHT:g}"]
+    try:
+        return [TargetAddress.model_construct(url=values.url(str(url)), weight=number)], []
+    except ValueError as e:
+        return [], [f"{place}: {e}"]
+
+
+def _together(rows: Sequence[TargetAddress]) -> list[str]:
+    """What is wrong with several addresses beside each other."""
+    problems = []
+    names = [row.name for row in rows]
+    problems += [f"--url: {name} is given twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    if len(rows) > MOST:
+        problems.append(f"--url: {len(rows)} addresses are too many: give at most {MOST}")
+    endpoints = {urls.endpoint_of(row.url) for row in rows}
+    if len(endpoints) > 1:
+        problems.append("--url: the addresses name different endpoints: give every URL the same path, or none")
+    return problems
+
+
+def places_of(rows: Sequence[TargetAddress]) -> str:
+    """The addresses in a few words."""
+    if len(rows) == 1:
+        return rows[0].name
+    return f"{rows[0].name} and {len(rows) - 1} more " + ("address" if len(rows) == 2 else "addresses")
+
+
+def resolved(rows: Sequence[TargetAddress]) -> tuple[TargetAddress, ...]:
+    """Each address once for every IP that its name has now (--resolve-all), in ascending order. Raises TargetError."""
+    found: dict[str, TargetAddress] = {}
+    problems = []
+    # Rows of a stored run were resolved before: its names are asked again.
+    for row in {row.url: row for row in rows}.values():
+        parts = urlsplit(row.url)
+        try:
+            answers = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        except OSError as e:
+            problems.append(f"the name {parts.hostname} is not known ({e.strerror})")
+            continue
+        for ip in sorted({str(answer[4][0]) for answer in answers}, key=_order):
+            one = row.model_copy(update={"address": ip})
+            found.setdefault(one.name, one)
+    if problems:
+        raise TargetError("\n".join(problems))
+    if len(found) > MOST:
+        raise TargetError(f"--resolve-all: {len(found)} addresses are too many: a run has at most {MOST}")
+    return tuple(found.values())
+
+
+def _order(ip: str) -> tuple[bool, int]:
+    address = ip_address(ip.partition("%")[0])
+    return isinstance(address, IPv6Address), int(address)

@@ -1,0 +1,141 @@
+"""The replicas of a run against each other: shares, latencies, failures (bench/statistics/skew.py has the tests)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench.metrics.arrays import known, view
+from bench.metrics.by_part import OTHERS, USUAL
+from bench.metrics.columns import NO_RESPONSE, Columns
+from bench.metrics.request_metrics import NS_PER_S
+from bench.records.record_table import Mask, RecordTable
+from bench.results.summary import SlowerTarget, TargetGone, TargetNumbers
+from bench.statistics import skew
+from bench.statistics.multiple import holm
+
+GONE_REPLICA = 3
+"""Requests in a row, up to the end, that tell that a replica is gone: after so many it gets hardly any (LOST_IN_A_ROW)."""
+_UNNAMED = (USUAL["target"], OTHERS)
+_LATENCIES = ("ttft_ms", "tpot_ms")
+_WHOLE = ("e2el_ms",)
+
+
+class TargetShares:
+    """What a router has assigned to each replica: sessions, and requests of none."""
+
+    def __init__(self) -> None:
+        self._assigned: dict[str, set[tuple[str, int | str]]] = {}
+
+    def add(self, table: RecordTable) -> None:
+        """Records, in any order."""
+        for record in table.records:
+            if record.target is None:
+                continue
+            unit: tuple[str, int | str] = ("request", record.index)
+            if record.session_number is not None:
+                unit = ("number", record.session_number)
+            elif record.session is not None:
+                unit = ("session", record.session)
+            self._assigned.setdefault(record.target, set()).add(unit)
+
+    def counts(self, names: Sequence[str]) -> list[int]:
+        """The numbers of these replicas."""
+        return [len(self._assigned.get(name, ())) for name in names]
+
+
+def alone(columns: Columns) -> dict[str, Any]:
+    """What numbers of a replica have beside those of any part, before it is compared with others."""
+    return {
+        "share": None,
+        "share_p": None,
+        "slower": (),
+        "others_error_rate": None,
+        "failures_p": None,
+        "gone": _gone(columns),
+    }
+
+
+def _gone(columns: Columns) -> TargetGone | None:
+    """Whether the requests that were due after the last answered one got no answer.
+
+    The order in which they were due counts, not that of their ends: a server that stops to listen may still answer requests
+    in flight after it has refused others."""
+    status, due = view(columns.status), view(columns.intended)
+    answered = status > NO_RESPONSE
+    lost = (status == NO_RESPONSE) & (view(columns.failed) != 0)
+    last_due = due[answered].max() if answered.any() else -np.inf
+    requests = int((lost & (due > last_due)).sum())
+    if requests < GONE_REPLICA:
+        return None
+    since_s = float(view(columns.end)[answered].max()) / NS_PER_S if answered.any() else None
+    return TargetGone(since_s=since_s, requests=requests)
+
+
+def compared(
+    parts: Sequence[TargetNumbers], columns: Mapping[str, Columns], assigned: TargetShares | None
+) -> list[TargetNumbers]:
+    """The numbers with what the replicas say of each other. `assigned`: behind a router."""
+    parts = [part for part in parts if part.name not in _UNNAMED or part.sent]
+    named = [part for part in parts if part.name not in _UNNAMED]
+    sent = sum(part.sent for part in parts)
+    rows = {part.name: replace(part, share=part.sent / sent if sent else None) for part in parts}
+    if len(named) > 1:
+        names = [part.name for part in named]
+        shares = [None] * len(named) if assigned is None else _shares(assigned.counts(names))
+        failures = holm([_failures(part, named) for part in named])
+        alive = [part.name for part in named if part.gone is None]
+        slower = dict(zip(alive, _slower([columns[name] for name in alive]), strict=True))
+        for name, part, share_p, failures_p in zip(names, named, shares, failures, strict=True):
+            tried = sum(other.succeeded + other.failed for other in named if other is not part)
+            failed = sum(other.failed for other in named if other is not part)
+            rows[name] = replace(
+                rows[name],
+                share_p=share_p,
+                slower=slower.get(name, ()),
+                failures_p=failures_p,
+                others_error_rate=failed / tried if tried else None,
+            )
+    return list(rows.values())
+
+
+def _shares(counts: Sequence[int]) -> Sequence[float | None]:
+    """Of each replica how likely its count is, or a larger one; 1 for all if the counts together are likely."""
+    whole = sum(counts)
+    overall = skew.chi_square(counts)
+    tails = holm([skew.binomial_tail(count, whole, 1 / len(counts)) for count in counts])
+    return [max(overall, tail) for tail in tails]
+
+
+def _failures(part: TargetNumbers, named: Sequence[TargetNumbers]) -> float:
+    others = [other for other in named if other is not part]
+    return skew.fisher(
+        part.failed,
+        part.succeeded + part.failed,
+        sum(other.failed for other in others),
+        sum(other.succeeded + other.failed for other in others),
+    )
+
+
+def _slower(columns: Sequence[Columns]) -> list[list[SlowerTarget]]:
+    """Of each replica its latencies against the others'."""
+    tested: list[tuple[str, list[skew.Slower | None]]] = []
+    keys = _LATENCIES if all(len(known(view(one.metrics["ttft_ms"]))) for one in columns) else _WHOLE
+    for key in keys:
+        series = []
+        for one in columns:
+            sent, ms = view(one.sent), view(one.metrics[key])
+            has: Mask = (sent == sent) & (ms == ms)
+            series.append((sent[has], ms[has]))
+        tested.append((key, skew.slower(series)))
+    ps = iter(holm([1.0 if row is None else row.p for _, rows in tested for row in rows]))
+    found: list[list[SlowerTarget]] = [[] for _ in columns]
+    for key, rows in tested:
+        for at, row in enumerate(rows):
+            p = next(ps)
+            if row is not None:
+                found[at].append(SlowerTarget(metric=key, change=row.change, ci95=[row.low, row.high], p=p))
+    return found
