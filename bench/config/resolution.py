@@ -268,9 +268,7 @@ def _address_problems(settings: Settings, given: Collection[str]) -> list[str]:
     if settings.balance == "weighted" and several and not weighted:
         problems.append("--balance weighted needs weights: write --url URL=3")
     if settings.resolve_all and settings.proxy is not None:
-        problems.append(
-            "--resolve-all cannot be combined with --proxy: the proxy resolves names; list them with --url"
-        )
+        problems.append("--resolve-all cannot be combined with --proxy: the proxy resolves names; list them with --url")
     if settings.affinity == "none" and (settings.websocket or settings.history == "stored"):
         kept = "--websocket" if settings.websocket else "--history stored"
         problems.append(f"--affinity none cannot be combined with {kept}: the address keeps the conversation")
