@@ -79,7 +79,9 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
     least_s = 2 * len(spec.arms) * (settings_of(spec).turn_s - START_S)
     if not before and least_s > spec.budget_s:
         minutes = f"{least_s / 60:.1f} min, without starts"
-        series.say(f"the budget is short: two rounds of {len(spec.arms)} arms take {minutes}, and every answer needs two")
+        series.say(
+            f"the budget is short: two rounds of {len(spec.arms)} arms take {minutes}, and every answer needs two"
+        )
     with series.held():
         try:
             drive(decide, make, write=write_file, tell=tell)
