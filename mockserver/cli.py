@@ -186,6 +186,8 @@ _OTHER_NAMES = {"--max-tokens": "--output-tokens", "--context-length": "--max-mo
 
 def _unknown(word: str) -> str:
     """What is wrong with a word that argparse does not know, and what to do."""
+    if word.isdecimal():
+        return f"{word}: unexpected argument; did you mean --port {word}?"
     if not word.startswith("-"):
         return f"{word}: unexpected argument; every value needs a flag, see --help"
     name = word.partition("=")[0]

@@ -207,10 +207,10 @@ def _too_few(tokens: int, usage: Mapping[str, Any], text: ReplyText) -> str | No
     shown = text.least_tokens if text.counted is None else min(text.least_tokens, text.counted)
     if limit is not None:
         if shown > tokens and tokens + (reasoning_tokens(usage) or 0) < limit:
-            return f"usage says {tokens} output tokens, and the text arrived in {chunks} chunks, up to the limit of {limit}"
+            return f"usage says {tokens} output tokens, and the text came in {chunks} chunks, to the limit of {limit} tokens"
         return None
     if shown > tokens + SPLIT_TOKENS and text.most_bytes >= LEAST_BYTES * chunks:
-        return f"usage says {tokens} output tokens, and the text arrived in {chunks} chunks"
+        return f"usage says {tokens} output tokens, and the text came in {chunks} chunks"
     return None
 
 

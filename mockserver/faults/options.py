@@ -46,7 +46,7 @@ def share(text: str) -> float:
     """From 0 to 1."""
     value = _number(text)
     if not 0.0 <= value <= 1.0:
-        raise ValueError("write a share from 0 to 1")
+        raise ValueError("write a share from 0 to 1, for example 0.1")
     return value
 
 

@@ -7,6 +7,7 @@ arithmetic carries them between text and float, so that what is written reads ba
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -47,6 +48,8 @@ def read_quantity(text: str, dimension: Dimension) -> float:
     try:
         number = Decimal(digits)
     except InvalidOperation:
+        if (between := re.fullmatch(r"([\d.]+\s*[mu]?s?)\s*-\s*([\d.]+\s*[mu]?s?)", stripped)) is not None:
+            raise SpecError(f"{text!r}: for values between the two, write uniform:{between[1]}..{between[2]}") from None
         units = ", ".join(UNITS_NS)
         hint = f"a number with a unit ({units}), such as 50ms" if dimension == "time" else "a number"
         raise SpecError(f"{text!r} is not {hint}") from None

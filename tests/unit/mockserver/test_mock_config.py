@@ -232,6 +232,8 @@ def test_all_problems_are_told_at_once_with_place_and_advice(tmp_path: Path) -> 
         (("stray",), "stray: unexpected argument; every value needs a flag"),
         (("--ttft",), "--ttft: needs a value (--ttft DIST)"),
         (("--ttft", "--seed", "1"), "--ttft: needs a value (--ttft DIST)"),
+        (("8000",), "8000: unexpected argument; did you mean --port 8000?"),
+        (("--ttft", "50ms-100ms"), "--ttft: '50ms-100ms': for values between the two, write uniform:50ms..100ms"),
         (("--ttft", "-5ms"), "--ttft: '-5ms' cannot be negative"),
         (("--drain-s", "-0.5"), "--drain-s: '-0.5': write a number of at least 0"),
         (("-c", "4"), "-c: the mock has no short flags; did you mean --config or --cors or --cpu-priority?"),

@@ -48,7 +48,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], ReplyText, str]] = {
     "half of what came until the limit": (
         usage(8),
         text(asked=16, token_chunks=16, least_tokens=16, limited=True),
-        "usage says 8 output tokens, and the text arrived in 16 chunks, up to the limit of 16",
+        "usage says 8 output tokens, and the text came in 16 chunks, to the limit of 16 tokens",
     ),
     "one less than came until the limit": (
         usage(15),

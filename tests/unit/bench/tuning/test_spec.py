@@ -134,7 +134,7 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"load": {"input_tokens": "many"}}, "load or objectives: "),
         ({"loads": "concurrency=x"}, "loads: "),
         ({"visit": 0}, "visit: give more than 0 s"),
-        ({"budget": "5s"}, "budget: 5 s is no time for a race"),
+        ({"budget": "5s"}, "budget: 5 s is too short for a race"),
     ],
 )
 def test_what_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
