@@ -5,7 +5,7 @@ An input: cuts, then what the server sends. Its handshake is put before what doe
 
 from __future__ import annotations
 
-from bench.endpoints.responses_reader import is_last
+from bench.endpoints.responses import ResponsesMessages
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
 from fuzz.handshake import handshake
 from fuzz.target import Target, split, split_input
@@ -19,7 +19,7 @@ def _messages(pieces: list[bytes], whole_head: bool) -> tuple[list[bytes], str |
         shaken = True
     else:
         shaken = False
-    client.begin(is_last)
+    client.begin(ResponsesMessages())
     for piece in pieces:
         if not piece:
             continue

@@ -10,7 +10,7 @@ from typing import Any
 
 from fuzz.target import Target, split, split_input
 from mockserver.http.limits import RequestLimits
-from mockserver.http.responses_socket import ResponsesSocket
+from mockserver.http.web_socket import WebSocket
 
 _HEAD = [
     (b"host", b"h"),
@@ -43,7 +43,7 @@ class _Transport:
     resume_reading = pause_reading
 
 
-class _Socket(ResponsesSocket):
+class _Socket(WebSocket):
     """One that serves nothing: messages only wait."""
 
     def _next(self, not_before_ns: int = 0) -> None:
@@ -54,9 +54,8 @@ class _Socket(ResponsesSocket):
 def _waiting(pieces: list[bytes]) -> tuple[list[bytes], bool]:
     transport: Any = _Transport()
     worker: Any = SimpleNamespace(config=SimpleNamespace(max_body_mb=0.001))
-    socket = _Socket(
-        transport, {"headers": _HEAD, "raw_path": b"/v1/responses"}, lambda: worker, set(), RequestLimits()
-    )
+    scope = {"headers": _HEAD, "path": "/v1/responses", "raw_path": b"/v1/responses", "query_string": b""}
+    socket = _Socket(transport, scope, lambda: worker, set(), RequestLimits())
     socket.messages = []
     for piece in pieces:
         socket.feed(piece, 1, "user")

@@ -100,7 +100,7 @@ class Generation:
         params = endpoint.parse(row)
         context.audio_ns = params.audio_ns
         if params.speech is not None:
-            context.speaks, context.inputs = True, 1
+            context.speaks, context.inputs = True, None if params.speech.has_text else 1
         if params.images is not None:
             context.inputs = params.images
         overrides, faults, facts = intake.choose_faults(request, context, version)

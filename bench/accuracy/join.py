@@ -54,13 +54,23 @@ OUTCOME_OF_FAULT = {
 """The outcome that a client must record for each fault in the ledger. (`refuse` has no line: a refused request never
 arrives.) A reply that never began is a reset, unless the client gave up first."""
 
+AUDIO = "a"
+"""The kind of chunks that carry audio."""
 SPEECH = "speech"
 """An endpoint whose replies are audio. The network may cut the audio into other pieces than the server wrote."""
 HTTP = "http"
 """The endpoint of any HTTP service. It measures when a response came, reads nothing in it, and counts no tokens."""
 _NAMES_ERRORS = frozenset({"messages", "responses"})
 """Endpoints whose errors are named beside their data: they are read even behind an event that is not JSON."""
-_WITH_A_LAST_EVENT = _NAMES_ERRORS | {"ollama", "ollama-generate", "tgi", "transcriptions", "speech", "images"}
+_WITH_A_LAST_EVENT = _NAMES_ERRORS | {
+    "ollama",
+    "ollama-generate",
+    "tgi",
+    "transcriptions",
+    "speech",
+    "images",
+    "realtime",
+}
 """Endpoints whose streams end with an event of their own, without which they are cut off."""
 
 UNTRUE_USAGE = frozenset({"usage_wrong"})
@@ -114,6 +124,11 @@ def expected_outcome(line: Mapping[str, Any], endpoint: str = "chat") -> Outcome
         if "no_done" in struck:
             struck |= {"truncate"}
     return next((outcome for fault, outcome in OUTCOME_OF_FAULT.items() if fault in struck), Outcome.OK)
+
+
+def text_tokens(line: Mapping[str, Any]) -> int:
+    """The output tokens of a reply that are not audio."""
+    return sum(n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind != AUDIO)
 
 
 def faults_of(line: Mapping[str, object]) -> frozenset[str]:
@@ -241,8 +256,8 @@ class Join:
         there["bytes received"] += line["bytes_out"]
         if pair.endpoint == HTTP:
             return
+        self._compare_audio(pair)
         if pair.endpoint == SPEECH:
-            self._compare_audio(pair)
             return
         here["chunks"] += len(record.chunk_ns)
         there["chunks"] += len(line["write_ns"])
@@ -250,7 +265,7 @@ class Join:
             self._chunks_off[off] += 1
         if _has_tokens(record) and not UNTRUE_USAGE & faults_of(line):
             here["tokens"] += 0 if record.output_tokens is None else record.output_tokens
-            there["tokens"] += sum(line["chunk_tokens"])
+            there["tokens"] += text_tokens(line)
         if record.outcome is Outcome.OK and record.inputs is not None:
             here["inputs"] += record.inputs
             there["inputs"] += line.get("inputs") or 0
@@ -260,7 +275,7 @@ class Join:
 
     def _compare_audio(self, pair: Pair) -> None:
         """Of a reply that came to its end: another may have ended in the middle of a piece."""
-        if pair.record.outcome is Outcome.OK:
+        if pair.record.outcome is Outcome.OK and "audio_out_bytes" in pair.line:
             self._here["bytes of audio"] += pair.record.audio_bytes
             self._there["bytes of audio"] += sum(pair.line["audio_out_bytes"])
 
@@ -286,16 +301,17 @@ def _differences(pair: Pair) -> list[tuple[str, str]]:
     if record.outcome is Outcome.RESET:
         return found  # What was under way when the connection died may have arrived or not.
     compare("number of bytes", record.bytes_received, line["bytes_out"])
+    if record.outcome is Outcome.OK and "audio_out_bytes" in line:
+        compare("number of bytes of audio", record.audio_bytes, sum(line["audio_out_bytes"]))
     if pair.endpoint == SPEECH:
         if record.outcome is Outcome.OK:
-            compare("number of bytes of audio", record.audio_bytes, sum(line.get("audio_out_bytes", ())))
             compare("number of inputs", record.inputs, line.get("inputs"))
         return found
     compare("number of chunks", len(record.chunk_ns), len(line["write_ns"]))
     if record.outcome is Outcome.OK and record.streamed:
         compare("sequence of chunks", record.chunk_kind, line["chunk_kind"])
         if _has_tokens(record) and not UNTRUE_USAGE & faults_of(line):
-            compare("number of tokens", record.output_tokens, sum(line["chunk_tokens"]))
+            compare("number of tokens", record.output_tokens, text_tokens(line))
     if record.outcome is Outcome.OK and record.inputs is not None:
         compare("number of inputs", record.inputs, line.get("inputs"))
         if pair.endpoint != HTTP and not WITHOUT_USAGE & faults_of(line):

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.accuracy.closed_form import MockSeries
 from bench.accuracy.distribution import EXACT, Distribution
-from bench.accuracy.join import HTTP, SPEECH, Pair
+from bench.accuracy.join import HTTP, SPEECH, Pair, text_tokens
 from bench.accuracy.known_mistakes import mistaken_values
 from bench.accuracy.truth import (
     NS_PER_MS,
@@ -113,13 +113,11 @@ class PairStatistics:
         self.inputs += line.get("inputs") or 0
         tokens = [n for n, kind in zip(line["chunk_tokens"], line["chunk_kind"], strict=True) if kind in TEXT]
         # A reply that is not streamed has no chunks: the plan has its length.
-        self.output_tokens += sum(line["chunk_tokens"]) if line["write_ns"] else line["planned"]["output_tokens"]
+        self.output_tokens += text_tokens(line) if line["write_ns"] else line["planned"]["output_tokens"]
         true = true_values(pair, shared_clock=self.shared_clock)
         for metric, values in true.items():
             self.true[metric].add(values)
-        stamped, least, greatest = stamped_values(
-            record, tokens, sum(line["chunk_tokens"]), of_any=pair.endpoint == HTTP
-        )
+        stamped, least, greatest = stamped_values(record, tokens, text_tokens(line), of_any=pair.endpoint == HTTP)
         for metric, values in stamped.items():
             (self.exact if least is stamped else self.bounded)[metric].add(values)
             if least is not stamped:
@@ -194,7 +192,7 @@ class PairStatistics:
         values: dict[str, float] = {
             "ttft_ms": (written[0] - received) / NS_PER_MS,
             "e2el_ms": (written[-1] - received) / NS_PER_MS,
-            "output_tokens": sum(line["chunk_tokens"]),
+            "output_tokens": text_tokens(line),
         }
         if later > 0:
             values["tpot_ms"] = (written[-1] - written[0]) / NS_PER_MS / later
@@ -214,4 +212,4 @@ class PairStatistics:
 
 def _with(counted: tuple[int, int, int], line: Mapping[str, Any]) -> tuple[int, int, int]:
     requests, output, given = counted
-    return requests + 1, output + sum(line["chunk_tokens"]), given + (line["input_tokens"] or 0)
+    return requests + 1, output + text_tokens(line), given + (line["input_tokens"] or 0)

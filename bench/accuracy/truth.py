@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.accuracy.audio_truth import audio_values, stamped_audio, written_audio
-from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome
+from bench.accuracy.join import CUT_BY_CLIENT, Pair, expected_outcome, text_tokens
 from bench.records import Outcome, RequestRecord
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 TEXT, IMAGE = frozenset("ctf"), "i"
 """Kinds of chunks that carry generated text, and the kind that carries an image."""
+ENDS = ("e2el_ms", "e2el_from_intended_ms")
+"""Metrics that end with the last of a reply, be it text or audio."""
 
 FROM_SENT = (
     "ttft_ms",
@@ -39,6 +41,7 @@ FROM_SENT = (
 """Metrics that begin on the client's side: without a shared clock, their errors include the network."""
 
 Values = dict[str, Sequence[float]]
+NOTHING: Values = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def written_reply(line: Mapping[str, Any], record: RequestRecord, sent_ns: int) 
         return None
     times, tokens, kinds = zip(*rows, strict=True)
     due_ns = sent_ns - (record.sent_ns - record.intended_ns)
-    n = sum(line["chunk_tokens"])
+    n = text_tokens(line)
     return TokenTimes(times, tokens, "".join(kinds), sent_ns, due_ns, n, record.chunk_tokens is not None)
 
 
@@ -94,8 +97,8 @@ def true_values(pair: Pair, *, shared_clock: bool = True) -> Values:
     """Every true value of a request that was served in full, by metric."""
     values = _values_of_reply(pair, shared_clock=shared_clock)
     audio_ns = pair.line.get("audio_in_ns")
-    if audio_ns is None and "audio_out_bytes" in pair.line:
-        audio_ns = round(sum(pair.line["audio_out_bytes"]) * NS_PER_S / pair.line["audio_bytes_per_s"])
+    if received := sum(pair.line.get("audio_out_bytes", ())):
+        audio_ns = round(received * NS_PER_S / pair.line["audio_bytes_per_s"])
     return values | real_time(values, audio_ns)
 
 
@@ -111,7 +114,11 @@ def _values_of_reply(pair: Pair, *, shared_clock: bool) -> Values:
     sent_ns = sent_on_ledger_clock_ns(pair, shared_clock=shared_clock)
     if "audio_out_bytes" in line and record.chunk_ns:
         audio = written_audio(line, record, sent_ns)
-        return {} if audio is None else audio_values(audio)
+        text = written_reply(line, record, sent_ns)
+        return of_both(
+            {} if text is None else {**request_values(text), **gap_values(text.times, text.times, text)},
+            {} if audio is None else audio_values(audio),
+        )
     if not line["write_ns"] or not record.chunk_ns:
         assert record.sent_ns is not None
         first = first_byte(line.get("first_ns"), sent_ns)
@@ -121,6 +128,12 @@ def _values_of_reply(pair: Pair, *, shared_clock: bool) -> Values:
         return image_values(images, sent_ns, record.sent_ns - record.intended_ns)
     reply = written_reply(line, record, sent_ns)
     return {} if reply is None else {**request_values(reply), **gap_values(reply.times, reply.times, reply)}
+
+
+def of_both(text: Values, audio: Values) -> Values:
+    """The values of a reply with text and audio, from the values of each."""
+    ends = {name: [max(text[name][0], audio[name][0])] for name in ENDS if name in text and name in audio}
+    return {**text, **audio, **ends}
 
 
 def whole_reply(end_ns: int, sent_ns: int, late_ns: int) -> Values:
@@ -195,9 +208,12 @@ def stamped_values(
     `tokens`: of the token chunks, `n`: of the reply, both from the ledger. Where every stamp is exact, all three are one.
     `of_any`: nothing is read of the response but when it came.
     """
-    if record.chunk_audio_bytes is not None:
-        return _stamped_of_audio(record)
     sides = _stamped_of_reply(record, tokens, n, of_any=of_any)
+    if record.chunk_audio_bytes is not None:
+        audio = _stamped_of_audio(record)
+        exact = sides[0] is sides[1] and audio[0] is audio[1]
+        stamped, *ends = (of_both(of_text, of_audio) for of_text, of_audio in zip(sides, audio, strict=True))
+        sides = (stamped, stamped, stamped) if exact else (stamped, ends[0], ends[1])
     audio_ns = record.audio_sent_ns
     if record.audio_bytes_per_s:
         audio_ns = round(record.audio_bytes * NS_PER_S / record.audio_bytes_per_s)
@@ -210,7 +226,7 @@ def stamped_values(
 def _stamped_of_audio(record: RequestRecord) -> tuple[Values, Values, Values]:
     audio = stamped_audio(record, record.chunk_ns)
     if audio is None:
-        return {}, {}, {}
+        return NOTHING, NOTHING, NOTHING
     stamped = audio_values(audio)
     if record.chunk_bound_ns is None:
         return stamped, stamped, stamped
@@ -242,7 +258,7 @@ def _stamped_of_reply(
     places = [i for i, kind in enumerate(record.chunk_kind) if kind in TEXT]
     latest = [record.chunk_ns[i] for i in places]
     if not places or len(places) != len(tokens):
-        return {}, {}, {}
+        return NOTHING, NOTHING, NOTHING
     kinds = "".join(record.chunk_kind[i] for i in places)
     known = record.chunk_tokens is not None
     reply = TokenTimes(latest, tokens, kinds, record.sent_ns, record.intended_ns, n, known)

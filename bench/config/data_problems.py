@@ -36,7 +36,7 @@ def problems_of_data(settings: Settings, given: Collection[str]) -> list[str]:
     n = (settings.extra_body or {}).get("n")
     if settings.mode == "sessions" and type(n) is int and n > 1:
         problems.append(f"--extra-body asks for {n} choices (n), but a session continues with one answer: leave n out")
-    if settings.websocket:
+    if settings.websocket or endpoint_of(settings).only_socket:
         problems += _websocket_problems(settings)
     if settings.check_answers is not None:
         problems += _probe_problems(settings)
@@ -62,7 +62,7 @@ def _media_problems(settings: Settings) -> list[str]:
         if kind == "images" and not endpoint.takes_messages:
             problems.append(f"--images need a chat, but the endpoint is {name_of(settings)}")
         if kind != "images" and not endpoint.takes_media:
-            other = " or transcriptions" if kind == "audio" else ""
+            other = ", transcriptions or realtime" if kind == "audio" else ""
             problems.append(f"--{kind} needs --endpoint chat{other}, and the endpoint is {name_of(settings)}")
         verb, does = ("are", "do") if kind == "images" else ("is", "does")
         if settings.dataset is not None and settings.recipe is None:
@@ -75,15 +75,17 @@ def _media_problems(settings: Settings) -> list[str]:
 
 
 def _websocket_problems(settings: Settings) -> list[str]:
-    endpoint = name_of(settings)
+    endpoint, name = endpoint_of(settings), name_of(settings)
+    what = f"--endpoint {name}" if endpoint.only_socket else "--websocket"
     problems = []
-    if endpoint != "responses":
-        problems.append(f"--websocket needs --endpoint responses: {endpoint} has no WebSocket")
+    if settings.websocket and (endpoint.socket is None or endpoint.only_socket):
+        why = "always uses one" if endpoint.only_socket else "has no WebSocket"
+        problems.append(f"--websocket needs --endpoint responses: {name} {why}")
     if not settings.stream:
-        problems.append("--websocket and --no-stream cannot be combined: a WebSocket always streams")
+        problems.append(f"{what} and --no-stream cannot be combined: a WebSocket always streams")
     if settings.transport != "wire":
         here = "" if transports.missing("wire") is None else ", and wire needs Linux"
-        problems.append(f"--websocket needs --transport wire: {settings.transport} has no WebSocket{here}")
+        problems.append(f"{what} needs --transport wire: {settings.transport} has no WebSocket{here}")
     return problems
 
 

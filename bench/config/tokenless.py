@@ -29,7 +29,7 @@ HAS = ("e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s", 
 """The numbers that a run of such an endpoint has, by the names of objectives."""
 HTTP_HAS = ("ttfb", "e2el", "e2el_from_intended", "error_rate", "goodput", "requests_per_s")
 """The metrics of a run of any HTTP service."""
-HTTP, SPEECH = "http", "speech"
+HTTP, PLAYED = "http", "playback_stall"
 
 
 def problems(settings: Settings, given: Collection[str]) -> list[str]:
@@ -75,22 +75,18 @@ def _of_audio(name: str, settings: Settings, given: Collection[str]) -> list[str
         found.append(f"--dataset {settings.dataset}: a recipe makes prompts, and --endpoint {name} sends audio clips")
     elif settings.dataset is not None and settings.audio is not None:
         found.append("--audio and --dataset cannot be combined: the rows of a data set name their clips")
-    asked = (settings.extra_body or {}).get("response_format", "json")
-    if asked not in ("json", "verbose_json"):
-        found.append(f"--extra-body: response_format {asked!r} cannot be read: use json or verbose_json")
     return found
 
 
 def _of_api(name: str, settings: Settings, given: Collection[str]) -> list[str]:
     endpoint = endpoint_of(settings)
-    if "play_after" in given and name != SPEECH:
-        return [
-            f"--play-after is for --endpoint {SPEECH}, and the endpoint is {name}",
-            *_of_text(name, settings, given),
-        ]
+    found = endpoint.problems(settings.extra_body or {})
+    if "play_after" in given and PLAYED not in endpoint.measures:
+        speakers = " and ".join(other for other, one in ENDPOINTS.items() if PLAYED in one.measures)
+        found.append(f"--play-after is for --endpoint {speakers}, and the endpoint is {name}")
     if endpoint.takes_audio:
-        return [*_of_audio(name, settings, given), *_metrics_missing(name, settings)]
-    return _of_text(name, settings, given)
+        return [*found, *_of_audio(name, settings, given), *_metrics_missing(name, settings)]
+    return [*found, *_of_text(name, settings, given)]
 
 
 def _metrics_missing(name: str, settings: Settings) -> list[str]:

@@ -19,6 +19,7 @@ from bench.endpoints.http import Http
 from bench.endpoints.images import Images
 from bench.endpoints.interface import BodyOptions, Endpoint
 from bench.endpoints.messages import Messages
+from bench.endpoints.realtime import Realtime
 from bench.endpoints.rerank import Rerank
 from bench.endpoints.responses import Responses
 from bench.endpoints.speech import Speech
@@ -35,6 +36,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "rerank": Rerank(),
     "transcriptions": Transcriptions(),
     "speech": Speech(),
+    "realtime": Realtime(),
     "images": Images(),
     "http": Http(),
 }

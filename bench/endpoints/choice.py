@@ -11,15 +11,15 @@ from typing import Any, Protocol
 from bench.endpoints import DEFAULT, ENDPOINTS, urls
 from bench.endpoints.custom import CustomEndpoint
 from bench.endpoints.definition import is_file, read_definition, shipped
-from bench.endpoints.http import Http, HttpSettings
+from bench.endpoints.http import HttpSettings
 from bench.endpoints.interface import Endpoint
-from bench.endpoints.speech import Speech, SpeechSettings
+from bench.endpoints.realtime import RealtimeSettings
 
 GROUP = "trueload.endpoints"
 """The group of entry points in which other packages have endpoints."""
 
 
-class Choice(HttpSettings, SpeechSettings, Protocol):
+class Choice(HttpSettings, RealtimeSettings, Protocol):
     """The settings that choose an endpoint."""
 
     @property
@@ -42,13 +42,10 @@ def name_of(settings: Choice) -> str:
 
 def endpoint_of(settings: Choice) -> Endpoint:
     """The endpoint of a run."""
-    name = name_of(settings)
-    if name == "http":
-        return Http.of(settings)
-    if name == "speech":
-        return Speech.of(settings)
     content = content_of(settings)
-    return named(name) if content is None else CustomEndpoint(content, stream=settings.stream)
+    if content is None:
+        return named(name_of(settings)).of(settings)
+    return CustomEndpoint(content, stream=settings.stream)
 
 
 def content_of(settings: Choice) -> Mapping[str, Any] | None:

@@ -53,12 +53,11 @@ class Http(Endpoint):
     def accepts(self, status: int) -> bool:
         return status in self._expected.statuses
 
-    @classmethod
-    def of(cls, settings: HttpSettings) -> Http:
+    def of(self, settings: HttpSettings) -> Http:
         """The endpoint of these settings. Without a method, requests that may have a body are POST, the others GET."""
         has_body = settings.body is not None or settings.body_template is not None or settings.dataset is not None
         method = settings.method or ("POST" if has_body else "GET")
-        return cls(method, expectations.parse(settings.expect))
+        return Http(method, expectations.parse(settings.expect))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The body as the sample has it."""

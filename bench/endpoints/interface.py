@@ -168,6 +168,22 @@ class EventReader(Protocol):
         """The parsed response. `unfinished`: the bytes of an event that did not end."""
 
 
+class SocketWords(Protocol):
+    """How an API speaks over a WebSocket: the messages of a request, and which messages of the server are its reply."""
+
+    def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
+        """The messages of a request with this body, the last with its ids (those that headers have elsewhere)."""
+
+    def may_end(self, data: bytes) -> bool:
+        """Whether these bytes of messages may hold the last one of a reply: a look that costs little."""
+
+    def is_last(self, message: bytes) -> bool:
+        """Whether a message is the last one of its reply."""
+
+    def is_beside(self, message: bytes, *, begun: bool) -> bool:
+        """Whether a message belongs to the connection, and to no reply. `begun`: a part of the reply has come."""
+
+
 Framing = Literal["sse", "lines", "chunks"]
 """What an event of a stream is: a server-sent event, a line (NDJSON), or each piece of the body as it arrives."""
 
@@ -212,6 +228,22 @@ class Endpoint(ABC):
     """Whether the server may list its models at `/v1/models`."""
     may_be_empty: bool = False
     """Whether a success may have no body."""
+    socket: SocketWords | None = None
+    """How it speaks over a WebSocket; None if it has none."""
+    only_socket: bool = False
+    """Whether it has nothing else. Then each request has a WebSocket of its own."""
+    audio_rate: int | None = None
+    """The samples a second that a clip must have, 16-bit and mono; None: any file."""
+
+    def of(self, settings: Any) -> Endpoint:  # noqa: ANN401 - each endpoint declares the settings that it reads
+        """The endpoint of a run with these settings."""
+        del settings
+        return self
+
+    def problems(self, extra: Mapping[str, Any]) -> list[str]:
+        """A sentence for each field of `--extra-body` whose replies could not be read."""
+        del extra
+        return []
 
     @property
     def counts_tokens(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,17 +12,48 @@ from bench.endpoints import chat_translation
 from bench.endpoints.answer_parts import responses_answer
 from bench.endpoints.failure import excerpt, is_limit
 from bench.endpoints.interface import BodyOptions, Endpoint, ParsedReply, ReadOptions, asked_tokens, put_own
-from bench.endpoints.responses_reader import ResponsesReader, incomplete_reason, items_of, usage_of, wrong_end
+from bench.endpoints.responses_reader import (
+    ResponsesReader,
+    incomplete_reason,
+    is_last,
+    items_of,
+    may_be_last,
+    usage_of,
+    wrong_end,
+)
 from bench.endpoints.typed_events import words
 from bench.endpoints.whole_reply import WholeText, json_object, malformed, parsed
 from bench.workload import Encoded
 from promptset.samples import Sample
+
+_OWN_METADATA = re.compile(rb'"metadata"\s*:\s*\{')
+_EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
+"""vLLM sends it five minutes before it closes a connection after an hour: nothing has failed."""
+
+
+class ResponsesMessages:
+    """A request is one message, and its metadata has the request's ids, unless it has metadata of its own."""
+
+    may_end = staticmethod(may_be_last)
+    is_last = staticmethod(is_last)
+
+    def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
+        """The message of a body."""
+        own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
+        metadata = b"" if "metadata" in own else b'"metadata":%b,' % orjson.dumps(ids)
+        return [b'{"type":"response.create",%b%b' % (metadata, body[1:])]
+
+    def is_beside(self, message: bytes, *, begun: bool) -> bool:
+        """Whether a message says that the connection will be closed."""
+        del begun
+        return _EXPIRES.search(message) is not None
 
 
 class Responses(Endpoint):
     """`POST /v1/responses`. Usage comes with the last event, which says whether the response is complete."""
 
     path = "/responses"
+    socket = ResponsesMessages()
     takes_messages = True
     probe_tokens = 16
     """OpenAI's own server takes no less."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -25,9 +24,8 @@ from bench.endpoints.answer_parts import responses_answer, tokens_of_rows
 from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import Event
 from bench.endpoints.failure import is_limit, says_lost
-from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
+from bench.endpoints.interface import Problem, ReadOptions
 from bench.endpoints.typed_events import TypedStream, text_of, words
-from bench.endpoints.usage import whole_number
 from bench.records import Outcome
 from promptset.answers import Answer
 
@@ -57,7 +55,7 @@ _BARE = frozenset({"type", "delta", "item_id", "output_index", "content_index", 
 class ResponsesReader(TypedStream):
     """Reads a stream of Responses."""
 
-    __slots__ = ("_items", "_lost", "_refused", "_response_id", "_tokens")
+    __slots__ = ("_items", "_lost", "_response_id", "_tokens")
 
     ordinary_lines = frozenset(f"event: {name}".encode() for name in _ORDINARY)
     end = "response.completed"
@@ -68,7 +66,6 @@ class ResponsesReader(TypedStream):
         self._items: dict[str, dict[str, Any]] = {}  # by place: output items, where the answer is kept
         self._tokens: list[tuple[str, float]] = []  # with their log probabilities
         self._response_id: object = None
-        self._refused: int | None = None
         self._lost = False  # The response that this one goes on with is not known.
 
     def _plain_text(self, event: Event) -> str | None:
@@ -109,14 +106,7 @@ class ResponsesReader(TypedStream):
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
         if kind == "error":
             self._lost = self._lost or says_lost(event)
-            status = whole_number(event.get("status"))
-            if number == 0 and status is not None and status >= 400:
-                self._refused = status
         super()._judge(kind, event, number, data)
-
-    def close(self, unfinished: bytes = b"") -> ParsedReply:
-        reply = super().close(unfinished)
-        return reply if self._refused is None else replace(reply, refused=self._refused)
 
     def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
         problem = super()._problem(unfinished, output_tokens)

@@ -45,7 +45,8 @@ _MOST_ERROR = 65_536
 _ENDLESS = 2**31 - 2**16
 """A header that promises more bytes than this was written before the length was known."""
 _ONE = InputBatch(inputs=1, entries=1)
-_NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply came to its end, and has no audio")
+NO_AUDIO = Problem(Outcome.NO_TOKENS, "the reply came to its end, and has no audio")
+"""Of a reply that should have some."""
 
 
 class SpeechSettings(Protocol):
@@ -71,12 +72,11 @@ class Speech(Endpoint):
         self._kind, self._play_after_ns = kind, play_after_ns
         self.framing = "sse" if events else "chunks"
 
-    @classmethod
-    def of(cls, settings: SpeechSettings) -> Speech:
+    def of(self, settings: SpeechSettings) -> Speech:
         """The endpoint of these settings: `--extra-body` names another format than WAV, and events."""
         extra = settings.extra_body or {}
         kind, events = extra.get("response_format", DEFAULT_FORMAT), extra.get("stream_format") == "sse"
-        return cls(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
+        return Speech(str(kind), events=events, play_after_ns=round(settings.play_after * 1e9))
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The JSON body for a sample. A full body keeps its own fields; `extra` wins over all."""
@@ -178,7 +178,7 @@ class _AudioBytes:
         """The reply. `unfinished` is empty: each piece is whole."""
         del unfinished
         audio = _received(self._sizes, self._sound, self._play_after_ns)
-        problem = _NO_AUDIO if audio is None else None
+        problem = NO_AUDIO if audio is None else None
         if self._text and (error := _error_in(self._text)) is not None:
             problem = Problem(Outcome.STREAM_ERROR, error)
         kinds = "".join("a" if size else "o" for size in self._sizes)
@@ -199,12 +199,11 @@ def _error_in(text: bytes) -> str | None:
     return error_of(said) if isinstance(said, dict) else None
 
 
-class _AudioEvents(TypedStream):
-    """Reads events with pieces of audio in base64, and the usage at the end."""
+class AudioStream(TypedStream):
+    """A stream of events some of which have audio in base64."""
 
     __slots__ = ("_play_after_ns", "_sizes", "_sound")
 
-    end = "speech.audio.done"
     text_type = ""
 
     def __init__(self, options: ReadOptions, sound: Sound, play_after_ns: int) -> None:
@@ -213,22 +212,22 @@ class _AudioEvents(TypedStream):
         self._sizes: dict[int, int] = {}  # by the number of the event
 
     def _plain_text(self, event: Event) -> None:
-        """No event has text."""
+        """No event is looked for by its text."""
 
-    def _take(self, kind: str, event: Event) -> None:
-        if kind == "speech.audio.delta":
-            given = event.get("audio")
-            try:
-                size = self._sound.take(base64.b64decode(given, validate=True) if isinstance(given, str) else b"")
-            except binascii.Error:
-                self._fail("the audio of an event is not base64")
-                size = 0
-            self._sizes[len(self._kinds)] = size
-            self._kinds.append("a" if size else "o")
-        elif kind == self.end:
-            usage = event.get("usage")
-            self._usage = usage_of(usage) if isinstance(usage, dict) else None
-            self._end("o" if self._usage is None else "u")
+    def _take_audio(self, given: object) -> None:
+        """The audio of an event."""
+        size = 0
+        try:
+            size = self._sound.take(base64.b64decode(given, validate=True) if isinstance(given, str) else b"")
+        except binascii.Error:
+            self._fail("the audio of an event is not base64")
+        self._sizes[len(self._kinds)] = size
+        self._kinds.append("a" if size else "o")
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether any has come."""
+        return any(self._sizes.values())
 
     def _answer(self, content: str, reasoning: str) -> Answer:
         return Answer(content=content)
@@ -236,14 +235,37 @@ class _AudioEvents(TypedStream):
     def close(self, unfinished: bytes = b"") -> ParsedReply:
         reply = super().close(unfinished)
         sizes = [self._sizes.get(number, 0) for number in range(len(reply.chunk_kind))]
-        audio, problem = _received(sizes, self._sound, self._play_after_ns), reply.problem
+        return replace(reply, audio=_received(sizes, self._sound, self._play_after_ns))
+
+
+class _AudioEvents(AudioStream):
+    """The events of speech: pieces of audio, and the usage at the end."""
+
+    __slots__ = ()
+
+    end = "speech.audio.done"
+
+    def _take(self, kind: str, event: Event) -> None:
+        if kind == "speech.audio.delta":
+            self._take_audio(event.get("audio"))
+        elif kind == self.end:
+            usage = event.get("usage")
+            self._usage = usage_of(usage) if isinstance(usage, dict) else None
+            self._end("o" if self._usage is None else "u")
+
+    def _problem(self, unfinished: bytes, output_tokens: int | None) -> Problem | None:
+        problem = super()._problem(unfinished, output_tokens)
         if problem is not None and problem.outcome is Outcome.NO_TOKENS:
-            problem = _NO_AUDIO if audio is None else None
+            return None if self.has_audio else NO_AUDIO
+        return problem
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        reply = super().close(unfinished)
         # Tokens of audio are no text.
         return ParsedReply(
             chunk_kind=reply.chunk_kind,
             input_tokens=reply.input_tokens,
-            audio=audio,
+            audio=reply.audio,
             complete=reply.complete,
-            problem=problem,
+            problem=reply.problem,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,12 @@ class Transcriptions(Endpoint):
 
     def headers(self, api_key: str | None) -> tuple[tuple[str, str], ...]:
         return (("content-type", multipart.CONTENT_TYPE), *super().headers(api_key))
+
+    def problems(self, extra: Mapping[str, Any]) -> list[str]:
+        asked = extra.get("response_format", "json")
+        if asked in ("json", "verbose_json"):
+            return []
+        return [f"--extra-body: response_format {asked!r} cannot be read: use json or verbose_json"]
 
     def encode(self, sample: Sample, options: BodyOptions) -> Encoded:
         """The form of a sample; `extra` wins over its fields. A value of None leaves a field out."""

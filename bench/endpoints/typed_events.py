@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
 
 from bench.endpoints import decoding
+from bench.endpoints.content_template import ContentTemplate
 from bench.endpoints.event_stream import DONE, Event, EventStream, cut_off
 from bench.endpoints.failure import LONGEST_MESSAGE, error_of, excerpt
-from bench.endpoints.interface import Problem
+from bench.endpoints.interface import ParsedReply, Problem, ReadOptions
 from bench.endpoints.usage import whole_number
 
 
@@ -22,12 +24,20 @@ class TypedStream(EventStream):
     A stream ends with its last event. A `[DONE]` behind it, which some proxies send, is ignored.
     """
 
-    __slots__ = ()
+    __slots__ = ("_refused",)
 
     end: ClassVar[str]
     """The last event of a stream, for people."""
     text_type: ClassVar[str]
     """The type of an event that is a piece of the answer's text and nothing else."""
+
+    def __init__(self, template: ContentTemplate, options: ReadOptions) -> None:
+        super().__init__(template, options)
+        self._refused: int | None = None
+
+    def close(self, unfinished: bytes = b"") -> ParsedReply:
+        reply = super().close(unfinished)
+        return reply if self._refused is None else replace(reply, refused=self._refused)
 
     def _read(self, decoded: Sequence[Event | None], events: Sequence[bytes], first: int) -> None:
         plain: tuple[bytes, str] | None = None
@@ -76,6 +86,9 @@ class TypedStream(EventStream):
 
     def _judge(self, kind: str | None, event: Event, number: int, data: bytes) -> None:
         """Whether an event says that the reply failed, or cannot be one of this API."""
+        status = whole_number(event.get("status")) if kind == "error" and number == 0 else None
+        if status is not None and status >= 400:
+            self._refused = status
         if kind == "error" or event.get("error"):
             self._fail(words(event))
         elif kind is None:

@@ -18,9 +18,13 @@ def endpoint_of(url: str) -> str | None:
         path = urlsplit(url).path.rstrip("/")
     except ValueError:
         return None
-    named = [name for name, endpoint in ENDPOINTS.items() if endpoint.path and path.endswith(endpoint.path)]
+    named = [name for name, endpoint in ENDPOINTS.items() if endpoint.path and path.endswith(_path_of(endpoint))]
     # `/chat/completions` ends with `/completions` too.
     return max(named, key=lambda name: len(ENDPOINTS[name].path), default=None)
+
+
+def _path_of(endpoint: Endpoint) -> str:
+    return endpoint.path.partition("?")[0]
 
 
 def key_variable(url: str, endpoint: object = None) -> str:
@@ -62,7 +66,9 @@ def _api_url(url: str, tail: str) -> str:
     root = parts.path.rstrip("/")
     named = endpoint_of(url)
     if named is not None:
-        root = root.removesuffix(ENDPOINTS[named].path)
+        root = root.removesuffix(_path_of(ENDPOINTS[named]))
     elif _WITHOUT_V1.search(root) is None:
         root += "/v1"
-    return urlunsplit(parts._replace(path=root + tail))
+    path, _, query = tail.partition("?")
+    own = "" if f"{query.partition('=')[0]}=" in parts.query else query  # What the URL says itself wins.
+    return urlunsplit(parts._replace(path=root + path, query="&".join(filter(None, (own, parts.query)))))

@@ -8,7 +8,7 @@ n = output tokens, of TPOT without hidden reasoning; k1 = tokens in the first to
 
     TTFT   first token chunk - sent
     TTFO   first token chunk that is not reasoning - sent
-    E2EL   last token chunk, or last chunk of audio or image - sent; of a response that is not a stream: end - sent
+    E2EL   last token chunk or chunk of audio or image - sent; of a response that is not a stream: end - sent
     TTFI   first image chunk - sent
     TPOT   (last token chunk - first token chunk) / (n - k1)
     TPS    1 / TPOT
@@ -126,14 +126,16 @@ def ttfi_ms(table: RecordTable) -> Floats:
 
 def _answered(table: RecordTable) -> tuple[Mask, Ints]:
     """Which requests have an answer, and when its last text, image or audio, or the whole of it, was there."""
-    streamed, images = table.sizes > 0, table.image_chunks
-    has_last = (table.token_chunks.counts > 0) | (images.counts > 0)
-    last_ns = np.where(images.counts > 0, images.last(images.ns), _last_token_ns(table))
-    if table.has_audio:
-        audio = table.audio_chunks
-        last_ns = np.where(has_last, last_ns, audio.last(audio.ns))
-        has_last = has_last | (audio.counts > 0)
-    return table.ok & (~streamed | has_last), np.where(streamed, last_ns, table.ints("end_ns"))
+    streamed, last_ns = table.sizes > 0, _last_ns(table)
+    return table.ok & (~streamed | (last_ns >= 0)), np.where(streamed, last_ns, table.ints("end_ns"))
+
+
+def _last_ns(table: RecordTable, *, earliest: bool = False) -> Ints:
+    """When the last chunk of text, image or audio came, or came at the earliest; -1 without any."""
+    kinds = [table.token_chunks, table.image_chunks, *([table.audio_chunks] if table.has_audio else [])]
+    lasts = [np.where(of.counts > 0, of.last(of.earliest if earliest else of.ns), -1) for of in kinds]
+    latest: Ints = np.maximum.reduce(lasts)
+    return latest
 
 
 def e2el_ms(table: RecordTable) -> Floats:
@@ -182,19 +184,19 @@ def first_open_ms(table: RecordTable) -> Floats:
     return _open_ms(table, chunks.first(chunks.ns), chunks.first(chunks.earliest))
 
 
-def last_open_ms(table: RecordTable) -> Floats:
-    """The same of the last token chunk, or of the last image or chunk of audio."""
+def last_token_open_ms(table: RecordTable) -> Floats:
+    """The same of the last token chunk."""
     if not table.bounded:
         return np.zeros(len(table))
-    chunks, images = table.token_chunks, table.image_chunks
-    of_text = _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
-    of_images = _open_ms(table, images.last(images.ns), images.last(images.earliest))
-    width_ms = np.where(images.counts > 0, of_images, of_text)
-    if not table.has_audio:
-        return width_ms
-    audio = table.audio_chunks
-    of_audio = _open_ms(table, audio.last(audio.ns), audio.last(audio.earliest))
-    return np.where((chunks.counts > 0) | (images.counts > 0), width_ms, of_audio)
+    chunks = table.token_chunks
+    return _open_ms(table, chunks.last(chunks.ns), chunks.last(chunks.earliest))
+
+
+def last_open_ms(table: RecordTable) -> Floats:
+    """The same of the last chunk of text, image or audio."""
+    if not table.bounded:
+        return np.zeros(len(table))
+    return _open_ms(table, _last_ns(table), _last_ns(table, earliest=True))
 
 
 def image_open_ms(table: RecordTable) -> Floats:
@@ -257,7 +259,7 @@ def first_output_bounds(table: RecordTable, values: Floats) -> Bounds:
 
 
 def last_token_bounds(table: RecordTable, values: Floats) -> Bounds:
-    """Of a metric that ends with the last token chunk."""
+    """Of a metric that ends with the last chunk of text, image or audio."""
     return values - last_open_ms(table), values
 
 
@@ -265,7 +267,7 @@ def tpot_bounds(table: RecordTable, values: Floats) -> Bounds:
     """(earliest last - first) / (n - k1) to (last - earliest first) / (n - k1)."""
     tokens = tokens_after_first_chunk(table)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.maximum(0.0, values - last_open_ms(table) / tokens), values + first_open_ms(table) / tokens
+        return np.maximum(0.0, values - last_token_open_ms(table) / tokens), values + first_open_ms(table) / tokens
 
 
 def tps_bounds(table: RecordTable, values: Floats) -> Bounds:

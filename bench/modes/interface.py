@@ -16,7 +16,7 @@ from bench.clock import NS_PER_S
 from bench.dispatch.closed_loop import ClosedLoop
 from bench.dispatch.open_loop import OpenLoop
 from bench.endpoints import ENDPOINTS
-from bench.endpoints.choice import endpoint_of
+from bench.endpoints.choice import endpoint_of, name_of
 from bench.modes.share import RunLength, WorkerShare, divide, part
 from bench.schedule import users as user_changes
 from bench.schedule.segments import Segment, after_warmup
@@ -25,6 +25,7 @@ from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
+from bench.workload.tracing import Tracing
 from promptset import recipes
 from promptset.audio import DEFAULT as DEFAULT_AUDIO
 
@@ -97,7 +98,8 @@ class Numbering:
     """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
 
     `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
-    where there are none. `probe_of` says which of the probes it is; None where no answer is checked.
+    where there are none. `probe_of` says which of the probes it is; None where no answer is checked. `tracing`: which are
+    traced.
     """
 
     run_id: str
@@ -106,10 +108,11 @@ class Numbering:
     cancel: Callable[[int], int | None] | None = None
     class_of: Callable[[int], str] | None = None
     probe_of: Callable[[int], int | None] | None = None
+    tracing: Tracing | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
         """The requests of these samples, with these numbers."""
-        return Supply(
+        supply = Supply(
             samples,
             encode,
             self.run_id,
@@ -119,6 +122,8 @@ class Numbering:
             class_of=self.class_of,
             probe_of=self.probe_of,
         )
+        supply.tracing = self.tracing
+        return supply
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +325,11 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
             template=settings.body_template,
             by_time=by_time,
         )
-    if endpoint_of(settings).takes_audio:
+    if endpoint.takes_audio:
         return AudioSpec(
             path=None if settings.dataset is None else Path(settings.dataset),
             plan=DEFAULT_AUDIO if settings.audio is None else settings.audio,
+            rate=endpoint.audio_rate,
             by_time=by_time,
         )
     if settings.dataset is not None and recipe is None:
@@ -365,13 +371,14 @@ def prompts_or_rows(settings: Settings, *, by_time: bool = False) -> SourceSpec:
 def endpoints_of_rows(settings: Settings) -> tuple[tuple[str, bool], ...]:
     """The endpoints that rows may name beside that of the run, and whether each takes chats: replies with generated text and
     others have different numbers, and are not mixed. Over a WebSocket there is no other endpoint."""
-    if settings.websocket:
-        return (("responses", True),)
-    inputs_are, generates = inputs_of(settings), endpoint_of(settings).generates
+    endpoint, name = endpoint_of(settings), name_of(settings)
+    if settings.websocket or endpoint.only_socket:
+        return ((name, endpoint.takes_messages),)
+    inputs_are, generates = endpoint.inputs_are, endpoint.generates
     same = {
         name: at
         for name, at in ENDPOINTS.items()
-        if at.generates == generates and at.inputs_are == inputs_are and not at.takes_audio
+        if at.generates == generates and at.inputs_are == inputs_are and not (at.takes_audio or at.only_socket)
     }
     return tuple((name, at.takes_messages) for name, at in same.items())
 

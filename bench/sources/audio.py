@@ -25,10 +25,12 @@ _MOST_PROBLEMS, _MOST_S = 5, 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioSpec:
-    """What the clips are: of a `plan` (bench.audio), or of the rows of a file, sorted by their times if `by_time`."""
+    """What the clips are: of a `plan` (bench.audio), or of the rows of a file, sorted by their times if `by_time`. `rate`:
+    the only samples a second that the endpoint takes."""
 
     path: Path | None = None
     plan: str = audio.DEFAULT
+    rate: int | None = None
     by_time: bool = False
 
     @property
@@ -42,7 +44,7 @@ class AudioSpec:
         """Raises SpecError if a file cannot be used."""
         del tokenizer, chat
         if self.path is None:
-            return AudioSource(plan=audio.parse(self.plan), seed=seed, salt=salt, first=first, step=step)
+            return AudioSource(plan=audio.parse(self.plan, self.rate), seed=seed, salt=salt, first=first, step=step)
         rows = _rows(self.path)
         if self.by_time and all(row.at_s is not None for row in rows):
             rows.sort(key=lambda row: row.at_s or 0.0)

@@ -7,8 +7,7 @@ messages are not compressed.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wsproto import ConnectionType, WSConnection
@@ -26,12 +25,11 @@ from wsproto.events import (
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from bench.endpoints.interface import SocketWords
 from bench.transport.sse import MAX_EVENT_BYTES
 
 _TEXT = 0x81
 """The first byte of a text message in one frame."""
-_EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
-"""vLLM sends it five minutes before it closes a connection after an hour: nothing has failed."""
 
 
 class BrokenSocket(Exception):
@@ -64,7 +62,7 @@ class ClientSocket:
         """The reason that the server gave when it closed the connection."""
         self._message: list[str] = []
         self._size = 0
-        self._ends: Callable[[bytes], bool] = lambda message: False
+        self._words: SocketWords | None = None
         # As of a ResponseParser.
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
@@ -99,9 +97,9 @@ class ClientSocket:
         except LocalProtocolError as e:
             raise BrokenSocket(str(e)) from e
 
-    def begin(self, ends: Callable[[bytes], bool]) -> None:
-        """A reply comes next; `ends` says which message is its last."""
-        self._ends = ends
+    def begin(self, words: SocketWords) -> None:
+        """A reply comes next; `words` say which messages are its own, and which is its last."""
+        self._words = words
         self.status, self.complete, self.keep_alive = None, False, True
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -133,15 +131,21 @@ class ClientSocket:
         message = "".join(self._message).encode()
         self._message.clear()
         self._size = 0
-        if _EXPIRES.search(message) is not None:
+        words = self._words
+        if words is not None and words.is_beside(message, begun=self.status is not None):
             return
         if self.complete:
             self.keep_alive = False
             return
         self.status = 200
         pieces.append(message)
-        if self._ends(message):
+        if words is not None and words.is_last(message):
             self.complete = True
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of a message that has begun to come."""
+        return len("".join(self._message).encode())
 
     def _close(self, event: CloseConnection) -> None:
         if self._frames.state is ConnectionState.OPEN:  # wsproto says so of frames that it cannot read.
@@ -172,7 +176,7 @@ class ClientSocket:
         """A WebSocket that ends without a goodbye completes no reply."""
 
     def close(self) -> None:
-        self._ends = lambda message: False
+        """No reply comes next."""
 
 
 def is_one_text(data: bytes) -> bool:

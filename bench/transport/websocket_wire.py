@@ -6,15 +6,11 @@ handshake over HTTP), how a request and its reply are framed (websocket.py), and
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import orjson
-
 from bench.clock import Clock, now_ns
-from bench.endpoints.responses_reader import is_last, may_be_last
 from bench.records import Outcome, RequestRecord
 from bench.transport.connection import READABLE, WRITABLE, Address, Connection, Job
 from bench.transport.exchange import Undecodable
@@ -27,7 +23,6 @@ from bench.workload import Request, Route
 if TYPE_CHECKING:
     from bench.transport.connection import Parser
 
-_OWN_METADATA = re.compile(rb'"metadata"\s*:\s*\{')
 _READ_SIZE = 65_536
 
 
@@ -92,8 +87,9 @@ class SocketConnection(PolledConnection):
     # One request.
 
     def send(self, job: Job, payload: bytes) -> None:
+        """Send the lines of `payload`, each a message."""
         try:
-            framed = self._client.message(payload)
+            framed = b"".join(map(self._client.message, payload.split(b"\n")))
         except BrokenSocket as e:
             job.exchange.mark_sent(now_ns())
             self.job = job
@@ -103,7 +99,7 @@ class SocketConnection(PolledConnection):
         super().send(job, framed)
 
     def _new_parser(self) -> Parser:
-        self._client.begin(is_last)
+        self._client.begin(self._transport.words)
         return self._client
 
     def _head(self, job: Job, parser: Parser) -> None:
@@ -121,7 +117,7 @@ class SocketConnection(PolledConnection):
 
     def _may_end(self, data: bytes) -> bool:
         """Whether this read is anything but one message in the middle of a reply."""
-        return self.job is None or not is_one_text(data) or may_be_last(data)
+        return self.job is None or not is_one_text(data) or self._transport.words.may_end(data)
 
     def parse(self) -> None:
         """Look at what has been put by, also where it is for the connection alone."""
@@ -135,6 +131,11 @@ class SocketConnection(PolledConnection):
             self.fail(
                 Outcome.TRUNCATED, f"the server closed the WebSocket {self._client.closed} before the reply had ended"
             )
+
+    def fail(self, outcome: Outcome, error: str | None) -> None:
+        if self.job is not None:
+            self.job.exchange.bytes_received += self._client.unfinished_bytes
+        super().fail(outcome, error)
 
     def _between_replies(self) -> None:
         reads, self._put_by = self._put_by, []
@@ -179,6 +180,9 @@ class SocketTransport(WireTransport):
 
     def __init__(self, target: Target, reading: Reading, clock: Clock) -> None:
         super().__init__(target, reading, clock)
+        assert reading.endpoint.socket is not None
+        self.words = reading.endpoint.socket
+        self._one_each = reading.endpoint.only_socket
         self._sockets: dict[str, Connection] = {}
         """Of conversations that go on, by their names."""
 
@@ -192,7 +196,7 @@ class SocketTransport(WireTransport):
 
     async def prepare(self, connections: int) -> None:
         """As over HTTP, where a handshake says nothing of whom it is for."""
-        if not self.target.own_headers:
+        if not self.target.own_headers and not self._one_each:
             await super().prepare(connections)
 
     def start(
@@ -222,7 +226,7 @@ class SocketTransport(WireTransport):
         if own is not None:
             own.close()
         # A socket made ahead has the headers of the run, and no others.
-        return None if request.route is not None else super()._take_idle(request)
+        return None if request.route is not None or self._one_each else super()._take_idle(request)
 
     def served(self, connection: Connection, job: Job, keep: bool) -> None:
         """A reply has come to its end: its socket stays with its conversation."""
@@ -231,7 +235,7 @@ class SocketTransport(WireTransport):
         if keep and goes_on is not None and not goes_on.last:
             self._sockets[goes_on.conversation] = connection
             keep = False
-        elif keep and (goes_on is not None or request.route is not None):
+        elif keep and (goes_on is not None or request.route is not None or self._one_each):
             connection.close()
             keep = False
         super().served(connection, job, keep)
@@ -268,9 +272,12 @@ class SocketTransport(WireTransport):
     def _send(self, job: Job, connection: Connection) -> None:
         job.connection = connection
         request = job.exchange.request
-        message = _message(request)
-        job.exchange.body_bytes = len(message)
-        connection.send(job, message)
+        ids = {"x-request-id": request.id}
+        if request.traceparent is not None:
+            ids["traceparent"] = request.traceparent
+        messages = self.words.messages(request.body, ids)
+        job.exchange.body_bytes = sum(map(len, messages))
+        connection.send(job, b"\n".join(messages))
         self._leave_in_time(job)
 
     def _drop_session(self, request: Request) -> None:
@@ -279,12 +286,3 @@ class SocketTransport(WireTransport):
         session = request.continuation.conversation.partition(".")[0] + "."
         for name in [name for name in self._sockets if name.startswith(session)]:
             self._sockets.pop(name).close()
-
-
-def _message(request: Request) -> bytes:
-    """The message of a request. A message has no headers: its metadata has the request's id, unless it has metadata of its
-    own."""
-    body = request.body
-    own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
-    metadata = b"" if "metadata" in own else b'"metadata":{"x-request-id":%b},' % orjson.dumps(request.id)
-    return b'{"type":"response.create",%b%b' % (metadata, body[1:])

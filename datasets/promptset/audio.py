@@ -11,18 +11,22 @@ import re
 import struct
 import wave
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import shake_256
+from pathlib import Path
 
 from promptset.distributions import Distribution
 from promptset.distributions import parse as parse_distribution
 from promptset.errors import SpecError
+from promptset.loaders.containers import open_container
 from promptset.rng import stream
 
 NS_PER_S = 1_000_000_000
 LEAST_RATE, MOST_RATE = 4_000, 192_000
 MOST_S = 3_600
 _KEYS = ("length", "rate")
-DEFAULT = "length=5s,rate=16000"
+DEFAULT_RATE = 16_000
+DEFAULT = "length=5s"
 _SAMPLE_BYTES = 2
 _QUIET = bytes((byte % 16 - 8) & 0xFF for byte in range(256))
 """The upper bytes of samples: at most a sixteenth of full scale."""
@@ -70,17 +74,45 @@ def wav_length_ns(content: bytes) -> int | None:
     return round(min(said, there) * NS_PER_S / rate) if rate > 0 else None
 
 
-def parse(text: str) -> AudioPlan:
-    """The plan of a text. Raises SpecError with a sentence for each thing that is wrong."""
+def samples_of(content: bytes, rate: int, name: str) -> bytes:
+    """The 16-bit mono samples of a WAV file of this rate. Raises SpecError for any other file."""
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            if (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (rate, _SAMPLE_BYTES, 1):
+                return bytes(file.readframes(file.getnframes()))
+    except (wave.Error, EOFError, struct.error):
+        pass
+    raise SpecError(f"the clip {name} must be a WAV file of {rate:,} samples a second, 16-bit and mono")
+
+
+@lru_cache(maxsize=8)
+def names_clips(dataset: str) -> bool:
+    """Whether the rows of a file name audio clips, or it is one."""
+    path = Path(dataset)
+    if path.suffix.lower() == ".wav" or not path.is_file():
+        return path.is_file()
+    try:
+        first = next(iter(open_container(path).entries()), None)
+    except SpecError:
+        return False  # What cannot be read is refused when it is opened.
+    return first is not None and isinstance(first.value, dict) and isinstance(first.value.get("audio"), str)
+
+
+def parse(text: str, only_rate: int | None = None) -> AudioPlan:
+    """The plan of a text. `only_rate`: the samples a second that are taken; None: any. Raises SpecError with a sentence for
+    each thing that is wrong."""
     # The commas of a distribution are its own: only our words begin a part.
     found = re.split(rf"(?:^|,)\s*({'|'.join(_KEYS)})\s*=", text.strip())
     given = {key: value.strip() for key, value in zip(found[1::2], found[2::2], strict=True)}
     if found[0].strip() or len(found) != 2 * len(given) + 1 or not given:
-        raise SpecError(f"audio {text!r}: write some of {', '.join(_KEYS)} once each, for example {DEFAULT}")
+        example = f"{DEFAULT},rate={DEFAULT_RATE}"
+        raise SpecError(f"audio {text!r}: write some of {', '.join(_KEYS)} once each, for example {example}")
     problems = []
-    rate = given.get("rate", "16000")
+    rate = given.get("rate", str(DEFAULT_RATE if only_rate is None else only_rate))
     if not rate.isdecimal() or not LEAST_RATE <= int(rate) <= MOST_RATE:
         problems.append(f"audio, rate: {rate!r} is not a number of samples a second from {LEAST_RATE} to {MOST_RATE}")
+    elif only_rate is not None and int(rate) != only_rate:
+        problems.append(f"audio, rate: this endpoint takes clips of {only_rate} samples a second, and not of {rate}")
     length = None
     try:
         length = parse_distribution(given.get("length", "5s"), "time")

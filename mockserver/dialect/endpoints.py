@@ -9,8 +9,10 @@ from mockserver.dialect.messages import MESSAGES
 from mockserver.dialect.ollama import OLLAMA_CHAT, OLLAMA_GENERATE
 from mockserver.dialect.openai import CHAT, COMPLETION
 from mockserver.dialect.pooling import PoolingEndpoint
+from mockserver.dialect.realtime import RealtimeTalk
 from mockserver.dialect.rerank import RERANK, RERANK_V2, SCORE
 from mockserver.dialect.responses import RESPONSES
+from mockserver.dialect.socket_responses import ResponsesTalk
 from mockserver.dialect.speech import SPEECH
 from mockserver.dialect.tgi import TGI, TGI_STREAM
 from mockserver.dialect.transcriptions import TRANSCRIPTIONS
@@ -21,6 +23,11 @@ _ALL = (
 )  # fmt: skip
 ENDPOINTS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in _ALL}
 """Those that generate text, by path."""
+
+SOCKETS: dict[str, type[ResponsesTalk | RealtimeTalk]] = {
+    talk.endpoint.path: talk for talk in (ResponsesTalk, RealtimeTalk)
+}
+"""What is said over WebSockets, by path."""
 
 POOLING_ENDPOINTS: dict[str, PoolingEndpoint] = {
     path: endpoint for endpoint in (EMBEDDINGS, RERANK, RERANK_V2, SCORE) for path in endpoint.paths

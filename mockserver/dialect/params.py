@@ -31,6 +31,8 @@ class Speech:
     kind: str
     events: bool
     media: str | None
+    has_text: bool = False
+    """Whether its text comes too: then the tokens of the reply are those of the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Rules:
 - A client sends `{"type": "response.create", ...}` with the fields of a body of `/v1/responses`; `stream` and `background`
   have no meaning there. Each event of the reply is a text message: the JSON that SSE has behind `data:`.
 - A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection goes on.
-- A message has no headers. Those of the handshake count for all its messages, but `x-request-id`, which names one request.
-  The keys `x-request-id` and `x-mock-...` of a message's `metadata` are its own headers.
+- A message has no headers. Those of the handshake count for all its messages, but `x-request-id` and
+  `traceparent`, which name one request. These keys and `x-mock-...` of a message's `metadata` are its own headers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -21,13 +21,10 @@ from mockserver.dialect.params import RequestParams
 from mockserver.dialect.refusals import LOST_RESPONSE, Refusal, refuse
 from mockserver.dialect.responses import RESPONSES, ResponsesFrames
 from mockserver.dialect.responses_request import parse_responses
+from mockserver.dialect.socket_talk import Ask, Header, headers_of
 from mockserver.faults import BYTE_FAULTS
 
 Row = dict[str, Any]
-Header = tuple[bytes, bytes]
-
-_OWN = "x-request-id"
-_MOCK = "x-mock-"
 
 
 def parse_message(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
@@ -38,26 +35,6 @@ def parse_message(row: Row, earlier: Sequence[Row] = ()) -> RequestParams:
     if row.get("generate") is False:
         refuse("generate=false is not supported by this server: it warms nothing up.", "generate")
     return parse_responses({**row, "stream": True, "background": None}, earlier)
-
-
-def read_message(message: bytes, handshake: Sequence[Header]) -> tuple[list[Header], str | None]:
-    """The headers of a message, and the response that it continues. What is wrong with it is said where it is parsed."""
-    try:
-        row = orjson.loads(message)
-    except ValueError:
-        row = None
-    row = row if isinstance(row, dict) else {}
-    metadata = row.get("metadata")
-    own = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
-    own = {
-        name: value
-        for name, value in own.items()
-        if isinstance(value, str) and (name == _OWN or name.startswith(_MOCK))
-    }
-    headers = [pair for pair in handshake if pair[0] != _OWN.encode() and pair[0].decode("latin-1") not in own]
-    headers += [(name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in own.items()]
-    previous = row.get("previous_response_id")
-    return headers, previous if isinstance(previous, str) else None
 
 
 def as_message(refusal: Refusal) -> Refusal:
@@ -93,3 +70,31 @@ class SocketFrames(ResponsesFrames):
 SOCKET_RESPONSES = replace(
     RESPONSES, parse=parse_message, parse_behind=parse_message, frames=SocketFrames, refused=as_message
 )
+
+
+class ResponsesTalk:
+    """Every message asks for a response."""
+
+    endpoint = SOCKET_RESPONSES
+
+    def __init__(self, handshake: Sequence[Header], query: Mapping[str, str]) -> None:
+        del query
+        self._handshake = handshake
+
+    def greeting(self) -> Sequence[bytes]:
+        """Nothing."""
+        return ()
+
+    def take(self, message: bytes) -> Ask:
+        """The request of a message. What is wrong with it is said where it is parsed."""
+        try:
+            row = orjson.loads(message)
+        except ValueError:
+            row = None
+        row = row if isinstance(row, dict) else {}
+        previous = row.get("previous_response_id")
+        headers = headers_of(row.get("metadata"), self._handshake)
+        return Ask(message, headers, previous if isinstance(previous, str) else None)
+
+    def on_sent(self, message: bytes) -> None:
+        """Nothing is kept."""

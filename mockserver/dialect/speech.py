@@ -39,7 +39,8 @@ _OF_EVENTS = frozenset({
 _MEDIA = {"wav": "audio/wav", "pcm": "audio/pcm"}
 
 
-def _sound(tokens: int) -> bytes:
+def sound_of(tokens: int) -> bytes:
+    """The noise of some tokens."""
     whole, rest = divmod(tokens, _MOST_TOKENS)
     return _NOISE * whole + _NOISE[: rest * TOKEN_BYTES]
 
@@ -71,7 +72,7 @@ class SpeechFrames:
 
     def piece(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """The sound of some tokens."""
-        return [self._piece(_sound(piece.tokens), "a")]
+        return [self._piece(sound_of(piece.tokens), "a")]
 
     def empty(self, piece: Piece, usage: UsageCounts | None) -> list[Event]:
         """Nothing."""

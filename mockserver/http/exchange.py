@@ -59,6 +59,8 @@ class Exchange:
 
     # The connection of a wire.
 
+    bytes_in: int | None = None
+
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
         return self._protocol.default_headers

@@ -1,6 +1,6 @@
 """HTTP/1.1 over httptools: a protocol for uvicorn (its `http` setting), which stamps arrivals, lets the response write to the
 connection, and serves ordinary requests without the application (mockserver/plain/). A connection may become a WebSocket
-(responses_socket.py)."""
+(web_socket.py)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from mockserver.clock import NS_PER_S, now_ns
+from mockserver.dialect.endpoints import SOCKETS
 from mockserver.dialect.refusals import Refusal
 from mockserver.http.connection_faults import ConnectionFaults
 from mockserver.http.exchange import Exchange
 from mockserver.http.limits import HEAD_TOO_LARGE, LINGER_S, ArrivingRequest, RequestLimits
-from mockserver.http.responses_socket import PATH, ResponsesSocket, admit, refusal_response
+from mockserver.http.web_socket import WebSocket, admit, refusal_response
 from mockserver.plain.head import PlainHead
 from mockserver.replies.wire import EXTENSION
 from mockserver.worker import Worker
@@ -68,7 +69,7 @@ class MockProtocol(asyncio.Protocol):
         self._faults: ConnectionFaults | None = None
         self._held_until_ns: int | None = None
         self._worker: Callable[[], Worker] | None = None
-        self._socket: ResponsesSocket | None = None
+        self._socket: WebSocket | None = None
         self._limits = RequestLimits()
         self._arriving = ArrivingRequest(self._limits, self.loop, self._refuse, self._is_held_up)
         self._deaf = False
@@ -280,7 +281,8 @@ class MockProtocol(asyncio.Protocol):
             await self._writable.wait()
 
     def _is_websocket(self) -> bool:
-        is_ours = self._url.partition(b"?")[0] == PATH.encode() and self._parser.get_method() == b"GET"
+        path = self._url.partition(b"?")[0].decode("latin-1")
+        is_ours = path in SOCKETS and self._parser.get_method() == b"GET"
         if self._worker is None or not is_ours or self._deaf:
             return False
         headers = dict(self._headers)
@@ -296,7 +298,7 @@ class MockProtocol(asyncio.Protocol):
         try:
             self._arriving.end()
             admit(scope, self._worker())
-            self._socket = ResponsesSocket(self.transport, scope, self._worker, self._state.tasks, self._limits)
+            self._socket = WebSocket(self.transport, scope, self._worker, self._state.tasks, self._limits)
         except Refusal as e:
             self.transport.write(refusal_response(e))
             self.transport.close()

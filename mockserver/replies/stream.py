@@ -313,12 +313,18 @@ class StreamWriter(ScriptWriter):
             self._textless[choice] = 0
             return
         carriers = [n for n, event in enumerate(events) if event.carries]
+        spoken = [
+            n for n in carriers if events[n].kind == "a" and len(carriers) > 1
+        ]  # As many tokens as the text beside it.
+        carriers = [n for n in carriers if n not in spoken]
         carrier = carriers[-1] if carriers else None
         tokens = [0] * len(events)
         if events and (last or carrier is not None):
+            for n in spoken:
+                tokens[n] = self._textless[choice]
             for n in carriers[:-1]:  # The name of a tool call is a token of its own.
                 tokens[n] = 1
-            tokens[-1 if carrier is None else carrier] = self._textless[choice] - sum(tokens)
+            tokens[-1 if carrier is None else carrier] = self._textless[choice] - len(carriers[:-1])
             self._textless[choice] = 0
         chunks = [(event, LedgerChunk(event.kind, some, choice)) for event, some in zip(events, tokens, strict=True)]
         if choice > 0:  # Faults strike the first choice.

@@ -115,6 +115,10 @@ class Connection(Protocol):
     on_lost: Callable[[], None] | None
 
     @property
+    def bytes_in(self) -> int | None:
+        """The bytes of the request; None: those of its body."""
+
+    @property
     def keep_alive(self) -> bool: ...
 
     @property

@@ -4,75 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
 from bench import cli
-from bench.clock import Clock, Timer, process_clock
-from bench.endpoints import ENDPOINTS
+from bench.clock import Clock, Timer
 from bench.errors import Exit
 from bench.records import Outcome, RequestRecord
-from bench.transport import TRANSPORTS
-from bench.transport.interface import Reading, Target, Transport
-from bench.workload import Continuation, Request, Route
+from bench.workload import Continuation, Route
 from tests.support.dialect_streams import CREATED, ended, part, usage
 from tests.support.literal_server import CERTIFICATE
 from tests.support.mock_process import mock_process
 from tests.support.patience import PATIENCE_S
 from tests.support.record_rows import record_rows
+from tests.support.socket_sender import Sender, over
 from tests.support.socket_server import CLOSE, PING, PONG, Script, SocketServer, frame, goodbye, text
 
 REPLY = [CREATED, part("output_text", "a"), part("output_text", "b"), ended(usage=usage(2))]
 GOOD = [text(event) for event in REPLY]
 HOUR_NS = 3_600_000_000_000
-
-
-class Sender:
-    """Requests over an open transport, one after the other."""
-
-    def __init__(self, transport: Transport, clock: Clock) -> None:
-        self.transport = transport
-        self.clock = clock
-        self.made = 0
-
-    async def ask(
-        self, goes_on: Continuation | None = None, body: bytes = b'{"input":"x"}', **more: Any
-    ) -> RequestRecord:
-        answered: asyncio.Future[RequestRecord] = asyncio.get_running_loop().create_future()
-        request = Request(
-            id=f"r-{self.made}", index=self.made, body=body, stream=True, input_tokens_asked=None,
-            output_tokens_asked=None, continuation=goes_on, **more,
-        )  # fmt: skip
-        self.made += 1
-        at_ns = self.clock.now_ns()
-        self.transport.start(request, at_ns, at_ns, answered.set_result)
-        return await asyncio.wait_for(answered, PATIENCE_S)
-
-
-def over(
-    url: str,
-    what: Callable[[Sender], Coroutine[Any, Any, Any]],
-    changed: Callable[[Clock], Clock] = lambda clock: clock,
-    **target: Any,
-) -> Any:
-    async def main() -> Any:
-        clock = changed(process_clock())
-        to = Target(url=f"{url}/v1/responses", websocket=True, **target)
-        transport = TRANSPORTS["wire"](to, Reading(endpoint=ENDPOINTS["responses"]), clock)
-        await transport.open()
-        sender = Sender(transport, clock)
-        try:
-            return await what(sender)
-        finally:
-            await transport.close()
-            clock.close()
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
 
 
 def once(script: Script, **server: Any) -> tuple[RequestRecord, SocketServer]:

@@ -7,7 +7,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
     "promptset": frozenset(),
     "promptset.errors": frozenset(),
     "promptset.clock": frozenset(),
+    "promptset.closed_pipe": frozenset(),
     "promptset.completion": frozenset(),
+    "promptset.dashed_values": frozenset(),
     "promptset.depth": frozenset(),
     "promptset.header_values": frozenset(),
     "promptset.whole_file": frozenset(),
@@ -70,7 +72,9 @@ PROMPTSET: dict[str, frozenset[str]] = {
         {"promptset.distributions", "promptset.errors", "promptset.outline", "promptset.rng", "promptset.samples",
          "promptset.simulated"}
     ),
-    "promptset.audio": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
+    "promptset.audio": frozenset(
+        {"promptset.distributions", "promptset.errors", "promptset.loaders.containers", "promptset.rng"}
+    ),
     "promptset.images": frozenset({"promptset.distributions", "promptset.errors", "promptset.rng"}),
     "promptset.media": frozenset(),
     "promptset.video": frozenset(

@@ -35,8 +35,8 @@ def last_token(record: RequestRecord) -> int | None:
 
 
 def last_answer(record: RequestRecord) -> int | None:
-    """Position of the last chunk with text or an image, else of the last with audio."""
-    return max(positions(record, TOKEN_KINDS | {IMAGE_KIND}) or positions(record, "a"), default=None)
+    """Position of the last chunk with text, an image or audio."""
+    return max(positions(record, TOKEN_KINDS | {IMAGE_KIND, "a"}), default=None)
 
 
 def first_image(record: RequestRecord) -> int | None:

@@ -136,10 +136,10 @@ class Data(BaseModel):
     )
     audio: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.audio(v))] = option(
         None,
-        "an audio clip in every simulated chat, or for transcriptions: length=5s,rate=16000; length may be a distribution",
+        "an audio clip in every simulated chat, or for transcriptions and realtime: length=5s; length may be a distribution",
         group="data",
         metavar="SPEC",
-        otherwise=f"none; of transcriptions {DEFAULT_AUDIO}, or the rows of --dataset",
+        otherwise=f"none; for transcriptions {DEFAULT_AUDIO}, or the rows of --dataset",
     )
     video: Annotated[str | None, AfterValidator(lambda v: None if v is None else values.video(v))] = option(
         None,
@@ -149,7 +149,7 @@ class Data(BaseModel):
     )
     play_after: Annotated[float, BeforeValidator(values.seconds)] = option(
         0.0,
-        "endpoint speech: how long a player waits after the first audio, for playback stalls",
+        "endpoints speech and realtime: how long a player waits after the first audio, for playback stalls",
         group="data",
         metavar="S",
     )

@@ -96,7 +96,7 @@ def test_wrong_rows_are_all_named(tmp_path: Path) -> None:
     [
         (
             {"audio": "length=1s", "endpoint": "messages"},
-            "--audio needs --endpoint chat or transcriptions, and the endpoint is messages",
+            "--audio needs --endpoint chat, transcriptions or realtime, and the endpoint is messages",
         ),
         ({"input_tokens": "5"}, "--input-tokens is about prompts, and --endpoint transcriptions sends audio clips"),
         ({"mode": "sessions"}, "--mode sessions needs an endpoint of chats"),

@@ -133,7 +133,10 @@ def test_a_simulated_chat_has_audio_and_video_behind_its_text() -> None:
     ("given", "words"),
     [
         ({"video": "n=1", "endpoint": "responses"}, "--video needs --endpoint chat, and the endpoint is responses"),
-        ({"audio": "length=1s", "endpoint": "completions"}, "--audio needs --endpoint chat or transcriptions, and the"),
+        (
+            {"audio": "length=1s", "endpoint": "completions"},
+            "--audio needs --endpoint chat, transcriptions or realtime, and the",
+        ),
         ({"audio": "length=1s", "mode": "sessions"}, "--audio does not work with --mode sessions: sessions are texts"),
         ({"video": "n=1", "endpoint": "http"}, "--video is about prompts or models"),
     ],

@@ -88,8 +88,8 @@ def test_a_definition_that_lacks_a_statistic_is_compared_by_the_others() -> None
 
 def test_a_request_that_no_rate_may_count_is_one_request_with_its_tokens() -> None:
     lines: list[dict[str, Any]] = [
-        {"chunk_tokens": [1, 2, 4], "input_tokens": 9},
-        {"chunk_tokens": [], "input_tokens": None},
+        {"chunk_tokens": [1, 2, 4, 4], "chunk_kind": "ccca", "input_tokens": 9},
+        {"chunk_tokens": [], "chunk_kind": "", "input_tokens": None},
     ]
     counted = (0, 0, 0)
     for line in lines:

@@ -35,6 +35,7 @@ FACTS: dict[str, tuple[Any, ...]] = {
     "rerank": ("/rerank", False, "documents", False, 4, "OPENAI_API_KEY"),
     "transcriptions": ("/audio/transcriptions", False, None, True, 4, "OPENAI_API_KEY"),
     "speech": ("/audio/speech", False, "utterances", False, 4, "OPENAI_API_KEY"),
+    "realtime": ("/realtime?model={model}", False, None, False, 4, "OPENAI_API_KEY"),
     "images": ("/images/generations", False, "images", False, 4, "OPENAI_API_KEY"),
     "http": ("", False, "requests", False, 4, "TRUELOAD_API_KEY"),
 }

@@ -86,6 +86,7 @@ def test_the_truth_has_the_same_definitions(shape: list[tuple[int, int, int]], a
         came.append((came[-1] if came else 20) + gap)
     record = spoken(came, [length for _, length, _ in shape], after_ms=after_ms)
     line = {
+        "chunk_kind": record.chunk_kind, "chunk_tokens": [0] * len(record.chunk_ns),
         "received_ns": record.sent_ns, "write_ns": list(record.chunk_ns), "end_ns": record.end_ns, "status": 200,
         "audio_out_bytes": list(record.chunk_audio_bytes or ()), "audio_bytes_per_s": RATE,
     }  # fmt: skip

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from bench.endpoints.responses import ResponsesMessages
 from bench.endpoints.responses_reader import is_last, may_be_last
 from bench.transport.chunkwise_reads import MOST
 from bench.transport.websocket import BrokenSocket, ClientSocket, is_one_text, left_of_frame
@@ -23,7 +24,7 @@ def opened() -> ClientSocket:
     assert client.hello.startswith(b"GET /v1/responses?a=b HTTP/1.1\r\nHost: h:1\r\n")
     assert b"authorization: Bearer k\r\n" in client.hello
     assert client.feed_handshake(accepting(client.hello))
-    client.begin(is_last)
+    client.begin(ResponsesMessages())
     return client
 
 

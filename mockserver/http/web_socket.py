@@ -1,10 +1,12 @@
-"""WebSocket connections to /v1/responses: one response after another on one connection.
+"""WebSocket connections, to the paths of SOCKETS: one response after another on one connection.
 
 `MockProtocol` hands a connection over once its head asked for a WebSocket. wsproto reads and makes the frames; the reads keep
 their stamps and the writes go to the transport at once, as those of HTTP do (replies/socket_wire.py).
 
 Rules:
-- A message is a request like any other: it has a plan, a ledger line, an arrival, which is the read of its last byte.
+- What a message means is for the talk of its path (dialect/socket_talk.py). One that asks for a reply is a request like any
+  other: it has a plan, a ledger line, an arrival, which is the read of its last byte. Its bytes are those of all messages
+  since the last request.
 - One response at a time. A message that comes before the response is complete waits for its end, and arrives then. With
   `_MOST_WAITING` of them, or with as many bytes as one message may have, the connection is not read.
 - A message has the limits of a body: its size (1009), and its time from its first bytes (1008).
@@ -20,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, MutableSet, Sequence
 from math import inf
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from wsproto import ConnectionType, WSConnection
@@ -30,8 +33,9 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from mockserver.clock import now_ns
 from mockserver.dialect import refusals
 from mockserver.dialect.cors import cors_headers
+from mockserver.dialect.endpoints import SOCKETS
 from mockserver.dialect.refusals import Refusal
-from mockserver.dialect.socket_responses import SOCKET_RESPONSES, as_message, read_message
+from mockserver.dialect.socket_talk import Ask
 from mockserver.http.limits import LARGE_BYTES, RequestLimits
 from mockserver.replies.socket_wire import SocketWire
 from mockserver.replies.wire import EXTENSION, WIRE
@@ -42,16 +46,14 @@ _LOG = logging.getLogger("mockserver")
 _MOST_WAITING = 16
 _BROKEN = refusals.refusal_of(500, "The mock failed to serve this message: see its log.")
 
-PATH = SOCKET_RESPONSES.path
-
 
 def admit(scope: dict[str, Any], worker: Worker) -> None:
     """Raises Refusal if this handshake may not open a WebSocket."""
     worker.sync()
-    request = Request({**scope, "path": PATH, "query_string": b""})
+    request = Request({**scope, "query_string": b""})
     if worker.draining:
         refusals.refuse("The server is shutting down and takes no new connections.", status=503)
-    SOCKET_RESPONSES.require_key(request, worker.config)
+    SOCKETS[scope["path"]].endpoint.require_key(request, worker.config)
     # A browser opens a WebSocket for any page, whatever CORS says.
     origin = request.headers.get("origin")
     if origin is not None and not cors_headers(origin, worker.config.cors):
@@ -60,7 +62,7 @@ def admit(scope: dict[str, Any], worker: Worker) -> None:
         )
 
 
-class ResponsesSocket:
+class WebSocket:
     """One connection. It is the connection of its requests too (replies/wire.py, `Connection` and `Socket`)."""
 
     http_1_0 = False
@@ -82,7 +84,10 @@ class ResponsesSocket:
         self.received_ns: int | None = None
         self.clock = "user"
         self.last: LastResponse | None = LastResponse()
+        self.bytes_in: int | None = 0
         self._scope = scope
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        self._talk = SOCKETS[scope["path"]](scope["headers"], query)
         self._worker = worker
         self._tasks = tasks
         self._socket = WSConnection(ConnectionType.SERVER)
@@ -96,6 +101,8 @@ class ResponsesSocket:
         self._waiting_bytes = 0
         self._is_large = False
         """Whether a message since memory was last given back was large."""
+        self._since_last = 0
+        """Bytes of the messages since the last request."""
         self._continues: str | None = None
         self._waiting: deque[tuple[bytes, int, str]] = deque()
         self._busy = self._leaving = False
@@ -105,6 +112,7 @@ class ResponsesSocket:
         except (RemoteProtocolError, LocalProtocolError, ValueError) as e:
             refusals.refuse(f"The handshake of the WebSocket is wrong: {e}.")
         transport.write(self._socket.send(AcceptConnection()))
+        self._say(self._talk.greeting())
 
     # What comes in.
 
@@ -183,28 +191,38 @@ class ResponsesSocket:
     # One request after the other.
 
     def _next(self, not_before_ns: int = 0) -> None:
-        if self._busy or not self._waiting or self.transport.is_closing():
-            return
-        had_enough = self._has_enough()
-        message, read_ns, clock = self._waiting.popleft()
-        self._waiting_bytes -= len(message)
-        if had_enough and not self._has_enough():
-            self.transport.resume_reading()
-        self._busy = True
-        self.received_ns, self.clock = max(read_ns, not_before_ns), clock if read_ns >= not_before_ns else "user"
-        task = asyncio.get_running_loop().create_task(self._serve(message, SocketWire(self)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        while not self._busy and self._waiting and not self.transport.is_closing():
+            had_enough = self._has_enough()
+            message, read_ns, clock = self._waiting.popleft()
+            self._waiting_bytes -= len(message)
+            if had_enough and not self._has_enough():
+                self.transport.resume_reading()
+            self._since_last += len(message)
+            taken = self._talk.take(message)
+            if not isinstance(taken, Ask):
+                self._say(taken)
+                continue
+            self._busy = True
+            self.bytes_in, self._since_last = self._since_last, 0
+            self.received_ns, self.clock = max(read_ns, not_before_ns), clock if read_ns >= not_before_ns else "user"
+            task = asyncio.get_running_loop().create_task(self._serve(taken, SocketWire(self)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, message: bytes, wire: SocketWire) -> None:
-        headers, self._continues = read_message(message, self._scope["headers"])
+    def _say(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            self.transport.write(self._socket.send(TextMessage(message.decode())))
+
+    async def _serve(self, ask: Ask, wire: SocketWire) -> None:
+        message, self._continues = ask.body, ask.continues
+        endpoint = self._talk.endpoint
         scope = {
             **self._scope,
             "method": "POST",
-            "path": PATH,
-            "raw_path": PATH.encode(),
+            "path": endpoint.path,
+            "raw_path": endpoint.path.encode(),
             "query_string": b"",
-            "headers": headers,
+            "headers": ask.headers,
             "extensions": {EXTENSION: self, WIRE: wire},
         }
 
@@ -215,16 +233,17 @@ class ResponsesSocket:
             """Everything goes through the wire."""
 
         try:
-            response = await self._worker().generate(Request(scope, receive), SOCKET_RESPONSES)
+            response = await self._worker().generate(Request(scope, receive), endpoint)
             await response(scope, receive, send)
         except Exception:  # As in HTTP: one request fails, the connection goes on.
             _LOG.exception("a message of a WebSocket failed")
-            wire.respond(500, (), as_message(_BROKEN).body)
+            wire.respond(500, (), endpoint.refused(_BROKEN).body)
 
     # The connection of a response.
 
     def frame(self, message: bytes) -> bytes:
         """The bytes of a text message."""
+        self._talk.on_sent(message)
         return self._socket.send(TextMessage(message.decode()))
 
     def close(self) -> None:
