@@ -18,10 +18,10 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any
 
 import httpx
@@ -32,6 +32,7 @@ from bench.evaluate import evaluate
 from bench.results.certificate import LedgerCalibration
 from bench.results.summary import RunSummary
 from bench.run_files.run_directory import LEDGER, RunDirectory
+from bench.statistics.student import t_quantile
 from tests.browser.conftest import ARGS
 from tests.support.console_process import TOKEN, console_of, new, until
 from tests.support.made_tasks import made_run
@@ -97,6 +98,28 @@ def watched(given: argparse.Namespace) -> None:
         print(f"{name:<34}{median(alone):>10.4f}{median(followed):>10.4f}{ratio:>8}   {spread}", flush=True)
     for watchers, found in verdicts.items():
         row(f"verdicts, {watchers} pages", ", ".join(found), "unchanged")
+    print(f"watched: {disturbance(pairs)}", flush=True)
+
+
+def disturbance(pairs: Sequence[Mapping[int, Mapping[str, float]]]) -> str:
+    """What three pages change, in one sentence: figures whose mean difference has an interval that leaves out 0.
+
+    The interval is Student's, over the turns. That any of the figures leaves out 0 by chance has a probability of 5% at most
+    (Bonferroni).
+    """
+    if len(pairs) < 2:
+        return "nothing can be said: an interval needs two turns or more"
+    sure = 1 - 0.05 / (2 * len(pairs[0][0]))
+    t, shown, lateness = t_quantile(sure, len(pairs) - 1), [], ""
+    for name in pairs[0][0]:
+        more = [pair[BROWSERS][name] - pair[0][name] for pair in pairs]
+        half = t * stdev(more) / len(more) ** 0.5
+        words = f"{name}: {mean(more):+.4f} ({mean(more) - half:+.4f} to {mean(more) + half:+.4f})"
+        if abs(mean(more)) > half:
+            shown.append(words)
+        if name == "send lateness p99, ms":
+            lateness = words
+    return "; ".join(shown) or f"nothing shown in {len(pairs)} turns; {lateness}"
 
 
 def _followed(given: argparse.Namespace, client: httpx.Client, runs: Path, watchers: int) -> RunSummary:
@@ -266,7 +289,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--turns", type=int, default=5, help="watched, list: how often (default: 5)")
     parser.add_argument("--streams", type=int, default=200, help="watched: requests in flight (default: 200)")
-    parser.add_argument("--seconds", type=int, default=30, help="watched, kill: how long a run is (default: 30)")
+    parser.add_argument("--seconds", type=int, default=25, help="watched, kill: how long a run is (default: 25)")
     parser.add_argument("--minutes", type=float, default=10.0, help="live: how long (default: 10)")
     parser.add_argument("--tasks", type=int, help="list, memory: how many (default: 1000, 100)")
     given = parser.parse_args()

@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 from bench_console import base_of, chromium
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from bench.console.language import LANGUAGES
 from tests.support.console_process import READ_TOKEN, TOKEN, console_of, until
@@ -127,11 +127,18 @@ def let_in(browser: Browser, base: str, token: str, language: str, theme: str, c
     context = browser.new_context(locale=language, color_scheme="dark" if theme == "dark" else "light")
     page = context.new_page()
     page.set_default_timeout(180_000)  # A comparison is made when its page is asked for.
-    page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}"))
+    page.on(
+        "console", lambda message: complaints.append(f"{page.url}: {message.text}") if _is_complaint(message) else None
+    )
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
     page.goto(f"{base}/targets?token={token}")
     page.wait_for_url(f"{base}/targets")
     return page
+
+
+def _is_complaint(message: ConsoleMessage) -> bool:
+    """Whether it is about more than the status of a page, which pages about errors have."""
+    return not message.text.startswith("Failed to load resource") or "/static/" in message.location["url"]
 
 
 def refused(page: Page, base: str) -> None:
@@ -177,6 +184,7 @@ def taken(
             page.wait_for_timeout(given.wait_ms)
         if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
             wrong.append(f"{name}, {width} px: {wide} px wide")
+        page.evaluate("scrollTo(0, 0)")
         page.screenshot(path=given.out / f"{name}-{width}.png", full_page=True)
         found = found_by_axe(page, axe) if axe and width != 1024 else ()
         wrong += [f"{name}, {width} px: {one}" for one in found]

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from bench.config.flags import GROUPS
 from bench.console import api, live_charts, settings_form
-from bench.console.form_words import plain
+from bench.console.form_words import group_title
 from bench.console.kinds import KINDS
 from bench.console.language import DOMAIN, ENGLISH, LANGUAGES, LOCALES
 from bench.console.task import STATES, Task
@@ -56,7 +56,7 @@ def _declared() -> Iterator[tuple[str, str]]:
             if " " in field.default:  # Others are values to type.
                 yield f"form/{field.name}", str.__str__(field.default)
     for title in GROUPS.values():
-        yield "form", plain(title).capitalize()
+        yield "form", str.__str__(group_title(title))
     for settings in _LOADS:
         for text in live_charts.texts(live_charts.charts(Task(id="t", state="running", settings=settings))):
             if any(letter.isalpha() for letter in text):

@@ -153,6 +153,7 @@ def plain(text: str, field: str | None = None, label: Callable[[str], str] = lab
     the form calls a setting."""
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
+    text = re.sub(r"--endpoint http\b", "a test of any HTTP service", text)
     text = re.sub(r"(for example|such as) --[a-z-]+ ", r"\1 ", text)
     text = re.sub(r"\bexit 1 (if|unless|where)", r"the task fails \1", text)
     if field is not None:
@@ -162,6 +163,12 @@ def plain(text: str, field: str | None = None, label: Callable[[str], str] = lab
         return f"“{re.split('[,（]', label(flag[1].replace('-', '_')))[0]}”"
 
     return re.sub(r"--(?:no-)?([a-z][a-z-]*[a-z])", quoted, text)
+
+
+def group_title(title: str) -> Phrase:
+    """What the form calls a group of settings."""
+    words = plain(title)
+    return Phrase(words[:1].upper() + words[1:])
 
 
 def mode_of(settings: Mapping[str, Any]) -> str:

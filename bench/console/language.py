@@ -79,7 +79,10 @@ def shown(value: object) -> object:
 def sentence(text: str) -> str:
     """A sentence in the language of the reader, with a capital letter and its point."""
     said = shown(text)
-    whole = said[:1].upper() + said[1:]
+    begins_with_name = isinstance(text, Phrase) and text.message.startswith("%(")
+    whole = said if begins_with_name else said[:1].upper() + said[1:]
+    if whole.endswith((".", "?", "!", "。", "？")):
+        return whole
     return shown(tr("%(sentence)s.", sentence=whole)) if isinstance(text, Phrase) else f"{whole}."
 
 

@@ -301,7 +301,9 @@ def _refusal(scope: Scope, status: int, sentence: str) -> Response:
         "<label>{} <input type=password name=token required autocomplete=off></label>"
         "<button class=primary>{}</button></form>"
     ).format(_asked_for(scope), shown(tr("Or type the token here")), shown(tr("Open")))
-    return error_page(status, tr("Not here"), sentence, form if status == 401 else Markup())
+    if status == 401:
+        return error_page(status, tr("Sign in"), sentence, form)
+    return error_page(status, tr("Not here"), sentence, Markup())
 
 
 def _with_headers(send: Send) -> Send:

@@ -67,7 +67,7 @@ def test_a_page_says_that_the_connection_is_lost_and_asks_for_the_token_after_a_
         # A click on a page of an earlier life leads to a field for the token, and back.
         context.clear_cookies()
         page.get_by_role("button", name="Stop").first.click()
-        page.get_by_role("heading", name="Not here").wait_for()
+        page.get_by_role("heading", name="Sign in").wait_for()
         page.locator("[name=token]").fill(TOKEN)
         page.get_by_role("button", name="Open").click()
         page.wait_for_url(re.compile(f"/tasks/{task}$"))

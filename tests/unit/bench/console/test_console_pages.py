@@ -18,6 +18,7 @@ from bench.console.service import Console
 from bench.results.base import to_plain
 from bench.run_files.run_directory import RunDirectory
 from mockserver.cli import read_arguments
+from tests.support.console_process import READ_TOKEN
 from tests.support.golden_run import golden_summary
 from tests.support.made_tasks import made_run
 
@@ -228,6 +229,31 @@ def test_a_refused_form_has_an_address_to_come_back_to(user: TestClient) -> None
     assert refused.status_code == 404
 
 
+def test_a_reader_is_told_who_may_start_a_task_and_gets_no_form(console: Console) -> None:
+    app = create_app(console, Keys("a-token-of-the-test", READ_TOKEN))
+    reader = TestClient(app, base_url="http://127.0.0.1", headers={"authorization": f"Bearer {READ_TOKEN}"})
+    page = reader.get("/new").text
+    assert "Whoever started the console has the other token" in page
+    assert "<form" not in page
+    assert "Start one now" not in reader.get("/").text
+    assert "No server is saved." in reader.get("/targets").text
+
+
+def test_the_note_and_the_label_of_a_task_are_seen_on_its_page(user: TestClient, console: Console) -> None:
+    task = console.create(SETTINGS, start=False).id
+    console.mark(task, {"label": "nightly", "note": "a note", "baseline": True})
+    head = user.get(f"/tasks/{task}").text.partition('id="bar"')[0]
+    assert all(f">{text}<" in head for text in ("nightly", "a note", "baseline"))
+
+
+def test_the_ends_of_the_queue_cannot_be_passed(user: TestClient, console: Console) -> None:
+    names = [console.create(SETTINGS, title=title, start_at=LATER).id for title in "ab"]
+    page = user.get("/").text
+    able = [re.search(rf'name="{way}" value="{name}" class="small" disabled', page) is None
+            for name in names for way in ("earlier", "later")]  # fmt: skip
+    assert able == [False, True, True, False]
+
+
 def test_a_path_that_is_none_is_a_page_and_in_the_api_json(user: TestClient) -> None:
     page, reply = user.get("/nowhere"), user.get("/api/nowhere")
     assert (page.status_code, "The console has no page /nowhere." in page.text) == (404, True)
@@ -238,7 +264,9 @@ def test_a_deleted_task_comes_back_with_its_title(user: TestClient, console: Con
     made_run(console.folder.path, "run")
     console.mark("run", {"title": "Nightly"})
     page = user.post("/tasks/run/remove")
-    assert (page.status_code, "/tasks/run/restore" in page.text, console.tasks()) == (200, True, [])
+    assert (page.status_code, console.tasks()) == (200, [])
+    # A paragraph would end before the form in it.
+    assert re.search(r'<div class="told[^>]*>(?:(?!</div>).)*/tasks/run/restore', page.text, re.DOTALL) is not None
     user.post("/tasks/run/restore")
     assert [task.title for task in console.tasks()] == ["Nightly"]
     user.post("/tasks/run/remove", data={"files": "yes"})

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bench.console.app import create_app
-from bench.console.language import COOKIE, PARAMETER
+from bench.console.language import COOKIE, PARAMETER, sentence, tr
 from bench.console.security import Keys
 from bench.console.service import Console
 
@@ -87,3 +87,9 @@ def test_problems_name_fields_as_the_form_calls_them(user: TestClient) -> None:
 def test_a_task_of_a_template_has_its_title_in_the_language_of_the_page(user: TestClient) -> None:
     page = user.get("/new?template=rate", headers=CHINESE).text
     assert 'name="title" value="固定速率"' in page
+
+
+def test_a_sentence_begins_large_unless_with_a_name_and_ends_once() -> None:
+    assert sentence(tr("choose a file")) == "Choose a file."
+    assert sentence(tr("%(name)s cannot be compared", name="nightly")) == "nightly cannot be compared."
+    assert sentence("is the server running?") == "Is the server running?"

@@ -175,6 +175,7 @@ def test_the_form_has_no_words_of_the_command_line(kind: str) -> None:
     [
         ("--duration: must be a time", "duration", "must be a time"),
         ("--concurrency does not go with --rate", "rate", "“Users” does not go with “Requests per second”"),
+        ("--url is missing: for example --url http://h:1", None, "“URL” is missing: for example http://h:1"),
         ("an objective; exit 1 if it fails; may be repeated", None, "an objective; the task fails if it fails"),
     ],
 )
