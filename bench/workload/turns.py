@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace
+from bench.workload import Continuation, Encoded, Phase, Request, Route, TurnPlace, route_of
 from bench.workload.kept_messages import Keeper, KeptMessage
 from bench.workload.mid_session import (
     FRESH,
@@ -100,6 +100,9 @@ class Conversation:
         if turn in self._made or not self.is_ready(turn):
             return
         session = self._session
+        if session.requests:
+            self._made[turn] = self._encode(session.requests[turn])
+            return
         self._made[turn] = self._encode(
             Sample(
                 messages=self._messages(turn),
@@ -178,7 +181,8 @@ class Conversation:
             stream=encoded.stream,
             input_tokens_asked=self._session.turns[turn].input_tokens if known else None,
             output_tokens_asked=encoded.output_tokens_asked,
-            route=self._route,
+            batch=encoded.batch,
+            route=route_of(self._session.requests[turn]) if self._session.requests else self._route,
             model=encoded.model,
             cancel_after_ns=None if self._session.probe is not None else cancel_after_ns,
             probe=self._session.probe,
