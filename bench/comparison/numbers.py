@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import METRICS, OF_FEW
 from bench.metrics.run_numbers import JOB, number_of
+from bench.results.tokens import input_rate
 
 if TYPE_CHECKING:
     from bench.results.summary import RunSummary
@@ -38,6 +39,8 @@ class Number:
     unit: str
     higher_is_worse: bool
     floor: float = 0.0
+    inputs_are: str | None = None
+    """What the requests are made of that have it; None: any."""
 
     @property
     def name(self) -> str:
@@ -51,6 +54,8 @@ class Number:
 
     def of(self, summary: RunSummary) -> float | None:
         """Its value in a run, over the whole run; None where the run has none."""
+        if self.inputs_are is not None and (summary.inputs is None or summary.inputs.are != self.inputs_are):
+            return None
         if self.metric == "goodput":
             value: float | None = None if summary.goodput is None else summary.goodput.share
             return value
@@ -64,11 +69,19 @@ def _latency(metric: str, stat: str) -> Number:
     return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
 
 
-TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
-TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "tpot", "e2el"))
+TTFT, TTFA, TPOT, E2EL = (
+    _latency("ttft", "p90"),
+    _latency("ttfa", "p90"),
+    _latency("tpot", "p50"),
+    _latency("e2el", "p90"),
+)
+TTFT_TAIL, TTFA_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "ttfa", "tpot", "e2el"))
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
-INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
-"""Stands for OUTPUT where replies are no generated text."""
+INPUTS = tuple(
+    Number("inputs_per_s", None, input_rate(are, title=True), "1/s", higher_is_worse=False, inputs_are=are)
+    for are in ("texts", "documents", "images", "utterances", None)
+)
+"""The first that is known stands for OUTPUT where replies are no generated text."""
 INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
 REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
 """Replaces INPUTS for endpoints without tokens: each request is one input."""
@@ -91,10 +104,10 @@ _EXPLORED = (
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that decide, as far as they are `known` of every run: E2EL stands in for TTFT where nothing streamed, and
-    inputs for output tokens where replies are no generated text."""
-    latencies = [number for number in (TTFT, TPOT) if known(number)]
-    delivered = INPUTS if known(INPUTS) else OUTPUT
+    """The numbers that decide, as far as they are `known` of every run: TTFA too where replies are audio, E2EL in place of
+    TTFT where nothing streamed, and inputs in place of output tokens where replies are no generated text."""
+    latencies = [number for number in (TTFT, TTFA, TPOT) if known(number)]
+    delivered = next((number for number in INPUTS if known(number)), OUTPUT)
     if _of_requests(known):
         delivered = REQUESTS
     return [*(latencies if TTFT in latencies else [E2EL, *latencies]), delivered, ERRORS]
@@ -102,12 +115,12 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
     """Whether neither input nor output tokens are counted."""
-    return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
+    return known(INPUTS[-1]) and known(REQUESTS) and not known(INPUT_TOKENS)
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:
     """The numbers that a gate holds to a baseline: those that decide, and p99 of their latencies."""
-    tails = [number for number in (TTFT_TAIL, TPOT_TAIL) if known(number)]
+    tails = [number for number in (TTFT_TAIL, TTFA_TAIL, TPOT_TAIL) if known(number)]
     decided = primary(known)
     at = sum(number.stat is not None for number in decided)
     return [*decided[:at], *(tails if TTFT_TAIL in tails else [E2EL_TAIL, *tails]), *decided[at:]]
