@@ -6,13 +6,13 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.sources.file_rows import read_rows
 from bench.sources.http_template import BodyTemplate, parse_template
 from bench.sources.in_order import SamplesInOrder
 from bench.sources.sessions import SessionData, SessionSource
 from promptset.errors import SpecError
-from promptset.loaders.containers import open_container
 from promptset.loaders.http_requests import FORMATS, HttpRows, read_http_rows
 from promptset.samples import HttpRequest, Sample
 from promptset.sessions import Session, Turn
@@ -75,7 +75,7 @@ class HttpSpec:
 
     def _of_template(self, written: str, seed: int, salt: str | None, *, first: int, step: int) -> HttpSource:
         template = parse_template(content_of(written).decode())
-        rows: tuple[dict[str, object], ...] = ({},) if self.path is None else _columns(self.path)
+        rows: tuple[dict[str, object], ...] = ({},) if self.path is None else tuple(read_rows(self.path, dict))
         for name in template.columns:
             lacking = next((number for number, row in enumerate(rows, 1) if name not in row), None)
             if lacking is not None:
@@ -92,21 +92,6 @@ class HttpSpec:
 def _is_fixed(template: BodyTemplate) -> bool:
     """Whether rows alone decide the bodies."""
     return all(place.of is None for place in template.places)
-
-
-def _columns(path: Path) -> tuple[dict[str, Any], ...]:
-    """The rows of a file, each an object of its columns. Raises SpecError."""
-    found, problems = [], []
-    container = open_container(path)
-    for entry in container.entries():
-        if isinstance(entry.value, dict):
-            found.append(entry.value)
-        else:
-            why = str(entry.value) if isinstance(entry.value, Exception) else "it is not an object"
-            problems.append(f"{path}, {container.unit} {entry.number}: {why}")
-    if problems or not found:
-        raise SpecError(problems[:5] or f"the file {path} is empty")
-    return tuple(found)
 
 
 def _notes(rows: HttpRows, asked: str) -> tuple[str, ...]:
