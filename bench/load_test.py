@@ -8,8 +8,8 @@ A run writes down what was seen; every number is made afterwards, from those fil
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -33,6 +33,7 @@ from bench.manifest import Manifest, PromptTexts, TokenizerName
 from bench.observer import SILENT, Observer
 from bench.process import priority
 from bench.process.event_loop import loop_factory
+from bench.proxy import Proxy
 from bench.readiness import models_of_run, probe_server, wait_for_server
 from bench.rng import fresh_salt, unique_id
 from bench.run_files.run_directory import CERTIFICATES, GPU, SERVER, RunDirectory
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from bench.scale.cluster.ray_cluster import RayCluster
     from bench.sources.interface import Source
     from bench.target.probe import ProbeResult
+    from bench.telemetry.exporting import Telemetry
     from bench.transport.interface import Transport
     from promptset.sharing import SharingTally
     from promptset.tokens import Tokenizer
@@ -84,15 +86,10 @@ def run(
     preflight.least_memory()
     directory = RunDirectory.create(path)
     wait_s = config.wait_for_server if wait else None
-    with directory.held():
-        # Both import what they need while this process loads its tokenizer.
-        feed = feed_ahead(config) if config.cluster is None else None
-        scraper = _scraper(config, directory)
+    with directory.held(), _beside(config, directory) as beside:
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                measuring = _measure(
-                    config, directory, command, observer, scraper, feed, changeable=changeable, wait_s=wait_s
-                )
+                measuring = _measure(config, directory, command, observer, beside, changeable=changeable, wait_s=wait_s)
                 measured = runner.run(measuring)
         except BaseException as e:
             if not manifest.load_began(directory):
@@ -102,10 +99,7 @@ def run(
                 raise
             measured = abandoned(directory, config, observer)
         finally:
-            if scraper is not None:
-                scraper.close()
-            if feed is not None:
-                feed.end()
+            beside.load_ended()
         try:
             before_evaluation(directory)
             with observer.waiting("making the report"):
@@ -113,6 +107,7 @@ def run(
 
                 result = evaluate(directory)
             manifest.mark(directory, RunState.ENDED)
+            beside.linger(observer)
         except OSError as e:
             raise _unwritten(measured, e) from e
         except KeyboardInterrupt:
@@ -121,6 +116,43 @@ def run(
         finally:
             observer.run_ended()
     return replace(result, problems=measured.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """The processes beside the load: each imports what it needs while this one loads its tokenizer."""
+
+    feed: FeedProcess | None
+    scraper: Scraper | None
+    telemetry: Telemetry | None
+
+    def load_ended(self) -> None:
+        if self.scraper is not None:
+            self.scraper.close()
+        if self.feed is not None:
+            self.feed.end()
+
+    def linger(self, observer: Observer) -> None:
+        """Let the page of metrics be read once more."""
+        if self.telemetry is not None and self.telemetry.lingers:
+            with observer.waiting(f"waiting until {self.telemetry.page} is read once more"):
+                self.telemetry.linger()
+
+
+@contextmanager
+def _beside(config: RunConfig, directory: RunDirectory) -> Iterator[_Beside]:
+    """Start the processes, and end them. Raises UsageError if a package is missing."""
+    try:
+        telemetry = _telemetry(config, directory)
+    except UsageError:
+        directory.discard()
+        raise
+    feed = feed_ahead(config) if config.cluster is None else None
+    try:
+        yield _Beside(feed, _scraper(config, directory), telemetry)
+    finally:
+        if telemetry is not None:
+            telemetry.close()
 
 
 def _unwritten(measured: Measurement, error: OSError) -> UsageError:
@@ -142,15 +174,15 @@ async def _measure(
     directory: RunDirectory,
     command: Sequence[str],
     observer: Observer,
-    scraper: Scraper | None,
-    feed: FeedProcess | None,
+    beside: _Beside,
     *,
     changeable: bool,
     wait_s: float | None,
 ) -> Measurement:
     """Prepare a run and send its load, step by step. Whatever a step opens is closed at the end."""
     async with AsyncExitStack() as opened:
-        run = RunContext(config, directory, observer, process_clock(), Defects(), scraper)
+        scraper, feed = beside.scraper, beside.feed
+        run = RunContext(config, directory, observer, process_clock(), Defects(), scraper, beside.telemetry)
         opened.callback(run.clock.close)
         preparing, wrote_ns = _begin(run, command)
         tokenizer, transport = await _connect(run, opened)
@@ -159,13 +191,16 @@ async def _measure(
         supply = _supply(run, tokenizer)
         environment = _environment(config)
         doubts = _check_machine(config, supply.plan)
+        export_notes = await _ready_to_export(run)
         manifest.mark(directory, RunState.PROBING)
         await wait_for_server(config, wait_s, run.clock, observer)
         probed = await _probe(run, transport, preparing.run_id, supply.source)
         notes = _notes(run, supply.source, probed)
         workers = await _workers(run, supply.plan, environment, opened)
         warnings = _warnings(run, workers, probed, doubts)
-        first = _manifest(run, preparing, supply, probed, workers.count, (*notes, *warnings))
+        first = _manifest(run, preparing, supply, probed, workers.count, (*export_notes, *notes, *warnings))
+        if beside.telemetry is not None:
+            beside.telemetry.begin(config, first.run_id, first.model)
         assignments = _assignments(run, supply, probed, workers, preparing.run_id)
         if workers.count == 1 and workers.cluster is None:
             worker = Worker(assignments[0], supply.source, transport, run.clock, feed)
@@ -253,6 +288,18 @@ def _check_machine(config: RunConfig, plan: LoadPlan) -> list[str]:
     return [] if doubt is None else [doubt]
 
 
+async def _ready_to_export(run: RunContext) -> tuple[str, ...]:
+    """Wait for the process that exports metrics. Raises UsageError if it cannot."""
+    if run.telemetry is None:
+        return ()
+    notes = await run.telemetry.ready()
+    if run.telemetry.page is not None:
+        run.observer.say(f"metrics at {run.telemetry.page}")
+    for note in notes:
+        run.observer.say(f"note: {note}")
+    return notes
+
+
 async def _probe(run: RunContext, transport: Transport, run_id: str, source: Source[object]) -> ProbeResult:
     url = public_url(target_of(run.config).url)
     run.observer.say(f"probing {url}")
@@ -265,7 +312,13 @@ async def _probe(run: RunContext, transport: Transport, run_id: str, source: Sou
 
 def _notes(run: RunContext, source: Source[object], probed: ProbeResult) -> tuple[str, ...]:
     config = run.config
-    notes = (*source.notes, *_same_prompts_note(config, source), *_choices_note(config), *probed.notes)
+    notes = (
+        *source.notes,
+        *_same_prompts_note(config, source),
+        *_choices_note(config),
+        *_proxy_note(config),
+        *probed.notes,
+    )
     for note in notes:
         run.observer.say(f"note: {note}")
     return notes
@@ -373,7 +426,34 @@ def _scraper(config: RunConfig, directory: RunDirectory) -> Scraper | None:
     if not pages:
         return None
     path, gpu_path = (str(directory.path / name) for name in (SERVER, GPU))
-    return Scraper(ScrapeTask(pages, path, gpu_path, ca_file=target.ca_file, insecure=target.insecure))
+    return Scraper(
+        ScrapeTask(
+            pages,
+            path,
+            gpu_path,
+            ca_file=target.ca_file,
+            insecure=target.insecure,
+            client_cert=target.client_cert,
+            client_key=target.client_key,
+            proxy=target.proxy,
+        )
+    )
+
+
+def _telemetry(config: RunConfig, directory: RunDirectory) -> Telemetry | None:
+    if config.otlp is None and config.metrics_address is None:
+        return None
+    from bench.telemetry.exporting import Telemetry
+    from bench.telemetry.task import TelemetryTask
+
+    return Telemetry(
+        TelemetryTask(
+            directory=str(directory.path),
+            otlp=config.otlp,
+            address=config.metrics_address,
+            linger_s=config.metrics_linger,
+        )
+    )
 
 
 def _prompt_texts(source: Source[object], salt: str | None) -> PromptTexts:
@@ -389,6 +469,11 @@ def _same_prompts_note(config: RunConfig, source: Source[object]) -> tuple[str, 
         f"--same-prompts: every run of seed {config.seed} sends these prompts; "
         "a server that has seen them may answer from its prefix cache",
     )
+
+
+def _proxy_note(config: RunConfig) -> tuple[str, ...]:
+    proxy = Proxy.of(config.proxy)
+    return () if proxy is None else (f"all requests went through the proxy {proxy.name}: latencies include it",)
 
 
 def _choices_note(config: RunConfig) -> tuple[str, ...]:

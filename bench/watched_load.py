@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bench.manifest import Manifest
     from bench.observer import Observer
     from bench.target.scraper import Scraper
+    from bench.telemetry.exporting import Telemetry
 
 
 class Door(Protocol):
@@ -85,7 +86,8 @@ def abandoned(directory: RunDirectory, config: RunConfig, observer: Observer) ->
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What every step of a run is given. `scraper` reads the server's metrics, if the run asks for them."""
+    """What every step of a run is given. `scraper` reads the server's metrics, and `telemetry` exports those of the run, if
+    it asks for them."""
 
     config: RunConfig
     directory: RunDirectory
@@ -93,6 +95,7 @@ class RunContext:
     clock: Clock
     defects: Defects
     scraper: Scraper | None
+    telemetry: Telemetry | None = None
 
 
 class WatchedLoad:
@@ -109,6 +112,7 @@ class WatchedLoad:
         self._crew = crew
         self._open_door = open_door
         self._problems: list[str] = []
+        self._export_notes: tuple[str, ...] = ()
         config = run.config
         task = PrecisionTask(config.until, str(run.directory.path), first.workers, config.lasts_s)
         self._precision = PrecisionWatch(task) if config.until else None
@@ -142,6 +146,9 @@ class WatchedLoad:
             if run.scraper is not None:
                 with run.observer.waiting("asking the server for its metrics"):
                     await run.scraper.finish()
+            if run.telemetry is not None:
+                with run.observer.waiting("exporting the last metrics"):
+                    self._export_notes = await run.telemetry.finish()
         finally:
             if reading is not None:
                 reading.cancel()
@@ -258,6 +265,7 @@ class WatchedLoad:
         ends = [] if self._precision is None else [self._precision.why(stop_reason)]
         if self._run.scraper is not None and self._run.scraper.died:
             ends.append("the process that reads the server's metrics died: they end before the load does")
+        ends += self._export_notes
         for end in ends:
             self._run.observer.say(end)
         changes = {

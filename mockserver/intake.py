@@ -156,7 +156,7 @@ class Intake:
             self.clocks[connection.clock] += 1
         else:
             self.clocks["user"] += 1
-        arrival = self.arrivals.identify(request.headers.get("x-request-id"))
+        arrival = self.arrivals.identify(request.headers.get("x-request-id"), request.headers.get("traceparent"))
         bytes_in = len(body) if connection is None or connection.bytes_in is None else connection.bytes_in
         context = RequestContext(arrival, received_ns, handled_ns, bytes_in, wire)
         if connection is not None:

@@ -8,18 +8,22 @@ It sends a few small loads to mocks, one after the other: about five minutes.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import httpx
-from bench_console import chromium
+from bench_console import base_of, chromium
 from playwright.sync_api import Browser, Page
 
 from bench.console.language import LANGUAGES
-from tests.support.console_process import TOKEN, console_of, until
+from tests.support.console_process import READ_TOKEN, TOKEN, console_of, until
 from tests.support.made_tasks import made_run
 from tests.support.mock_process import mock_process
 
@@ -40,22 +44,45 @@ OVER: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "sweep": ("sweep", {"loads": "concurrency=1,2,4", "duration": "3s", "warmup": "0", "output_tokens": 8}),
     "search": ("search", {"slo": ["ttft:p99<200ms"], "max": "20", "budget": "30s", "output_tokens": 8}),
     "quality": ("quality", {"share": "20%", "alone": "2", "requests": 100, "concurrency": 4, "output_tokens": 8}),
+    "mix": ("run", {"mix": "mix.yaml", "requests": 100, "concurrency": 8, "slo": ["error_rate{class=batch}<20%"]}),
+    "http": ("run", {"endpoint": "http", "expect": ["status=200", "json:$.object=list"], "requests": 60}),
+    "audio": ("run", {"endpoint": "transcriptions", "audio": "length=2s", "requests": 20, "slo": ["rtf:p90<0.5"]}),
+    "checked": ("run", {**SMALL, "check_answers": "20%", "probes": "arithmetic=50", "slo": ["accuracy>=80%"]}),
     "calibration": ("calibrate", SMALL),
 }
 """Tasks that end by themselves, each with its kind and its settings."""
+MIX = b"""classes:
+  - {name: chat, share: 60, input_tokens: "uniform:10..50", output_tokens: 8, slo: ["ttft:p90<2s"]}
+  - {name: batch, share: 40, input_tokens: 100, output_tokens: 4}
+"""
 PAGES = {
-    "list": "/", "filtered": "/?search=nothing", "new": "/new", "new-rate": "/new?template=rate",
-    "new-search": "/new?kind=search",
-    "new-sweep": "/new?kind=sweep", "new-quality": "/new?kind=quality", "new-calibration": "/new?kind=calibrate",
-    "new-sessions": "/new?template=sessions", "targets": "/targets", "data": "/data", "api": "/api", "no-page": "/nothing",
+    "list": "/", "filtered": "/?search=nothing", "removed": "/?removed=20261125T150000-old", "new": "/new",
+    "new-rate": "/new?template=rate", "new-search": "/new?kind=search", "new-sweep": "/new?kind=sweep",
+    "new-quality": "/new?kind=quality", "new-calibration": "/new?kind=calibrate", "new-sessions": "/new?template=sessions",
+    "targets": "/targets", "data": "/data", "api": "/api", "no-page": "/nothing", "no-task": "/tasks/nothing",
 }  # fmt: skip
+READER_PAGES = {"list": "/", "new": "/new", "targets": "/targets", "data": "/data"}
+OPENED = {
+    "list-menu": ("/", ".dots"),
+    "export-menu": ("/tasks/{valid}", "[popovertarget=export]"),
+    "details": ("/tasks/{valid}", "details:not([open]) > summary"),
+    "form-more": ("/new?template=rate", "details:not([open]) > summary"),
+    "form-http": ("/new", "[name=llm]"),
+    "form-file": ("/new", ".choice:has([value=file])"),
+    "form-body": ("/new", ".choice:has([value=body])"),
+    "form-trace": ("/new", ".choice:has([value=trace])"),
+    "probed": ("/new?target=staging", "[value=probe]"),
+    "target-probed": ("/targets", "form[action$=probe] button"),
+    "no-data": ("/data", "#add .primary"),
+}
+"""Pages with something on them clicked."""
 
 
 def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[str, str]:
     """A task of each kind and state; those that go on are the last."""
     made = {}
     for title, (kind, settings) in OVER.items():
-        url = {} if kind == "calibrate" else {"url": mock}
+        url = {} if kind == "calibrate" else {"url": f"{mock}/v1/models" if title == "http" else mock}
         made[title] = _task(client, title, {**url, **settings}, kind=kind)
         until(client, made[title], lambda found: found["state"] in ("ended", "could not start"))
     made["failed"] = _task(client, "failed", {"url": failing, **SMALL, "max_errors": "10%"})
@@ -75,6 +102,7 @@ def tasks_of(client: httpx.Client, runs: Path, mock: str, failing: str) -> dict[
     client.patch(f"/tasks/{made['valid']}", json={"label": "nightly", "baseline": True, "note": "A note"})
     made["running"] = _task(client, "running", {"url": mock, **LONG})
     made["queued"] = _task(client, "queued", {"url": mock, **SMALL})
+    made["queued-next"] = _task(client, "queued next", {"url": mock, **SMALL, "mix": "mix.yaml"})
     made["later"] = _task(client, "later", {"url": mock, **SMALL}, start_at="2999-01-01T00:00")
     until(client, made["running"], lambda found: found["state"] == "running")
     return made
@@ -86,14 +114,22 @@ def _task(client: httpx.Client, title: str, settings: Mapping[str, Any], **more:
     return str(reply.json()["id"])
 
 
-def let_in(browser: Browser, base: str, language: str, theme: str, complaints: list[str]) -> Page:
+def half_an_upload(client: httpx.Client) -> None:
+    """An upload that has not ended."""
+    made = client.post("/uploads", json={"name": "large.jsonl", "size_bytes": 3_000_000}).json()
+    client.put(
+        f"/uploads/{made['id']}", content=bytes(1_000_000), headers={"content-range": "bytes 0-999999/3000000"}
+    ).raise_for_status()
+
+
+def let_in(browser: Browser, base: str, token: str, language: str, theme: str, complaints: list[str]) -> Page:
     """A page of a context of its own, let in by the token."""
     context = browser.new_context(locale=language, color_scheme="dark" if theme == "dark" else "light")
     page = context.new_page()
     page.set_default_timeout(180_000)  # A comparison is made when its page is asked for.
     page.on("console", lambda message: complaints.append(f"{page.url}: {message.text}"))
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-    page.goto(f"{base}/targets?token={TOKEN}")
+    page.goto(f"{base}/targets?token={token}")
     page.wait_for_url(f"{base}/targets")
     return page
 
@@ -109,6 +145,15 @@ def refused(page: Page, base: str) -> None:
     page.locator(".field.bad").first.wait_for()
 
 
+def opened(page: Page, address: str, clicked: str) -> None:
+    """A page, with everything clicked that a selector finds, or the first if a click leads to another page."""
+    page.goto(address)
+    every = page.locator(clicked)
+    for _ in range(every.count() if clicked.startswith("details") else 1):
+        every.first.click()
+    page.wait_for_load_state()
+
+
 def found_by_axe(page: Page, axe: str) -> Iterator[str]:
     """What axe-core finds on a page; the report in its frame is a page of its own."""
     page.evaluate(axe)
@@ -117,29 +162,81 @@ def found_by_axe(page: Page, axe: str) -> Iterator[str]:
             yield f"{rule['id']}: {node['html'][:160]} ({node.get('failureSummary', '').splitlines()[-1].strip()})"
 
 
-def walk(given: argparse.Namespace, base: str, tasks: Mapping[str, str], browser: Browser) -> list[str]:
-    """Take the pictures. Returns what is wrong."""
-    wrong: list[str] = []
+def taken(
+    given: argparse.Namespace, page: Page, go: Callable[[], object], name: str, axe: str, wrong: list[str]
+) -> None:
+    """Pictures of a page in each width, and what is wrong with it."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        if width == WIDTHS[0] or "menu" in name:  # An open menu stays where it was opened.
+            go()
+        page.wait_for_timeout(given.wait_ms)
+        if page.locator("iframe.report").count():  # Of a frame, Chromium draws what is in view.
+            height = page.evaluate("document.documentElement.scrollHeight")
+            page.set_viewport_size({"width": width, "height": min(height, 6000)})
+            page.wait_for_timeout(given.wait_ms)
+        if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+            wrong.append(f"{name}, {width} px: {wide} px wide")
+        page.screenshot(path=given.out / f"{name}-{width}.png", full_page=True)
+        found = found_by_axe(page, axe) if axe and width != 1024 else ()
+        wrong += [f"{name}, {width} px: {one}" for one in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """A console, the token that lets in, and the ways to its pages by their names."""
+
+    base: str
+    token: str
+    ways: Mapping[str, Callable[[Page], object]]
+
+
+def all_pages(base: str, tasks: Mapping[str, str]) -> Walked:
+    """The pages of a console for those who may change things."""
     compared = f"/compare?task={tasks['valid']}&task={tasks['missed']}"
     paths = {**PAGES, **{f"task-{name}": f"/tasks/{task}" for name, task in tasks.items()}, "compare": compared}
     paths["compare-one"] = f"/compare?task={tasks['valid']}"
+    steps = httpx.get(f"{base}/api/tasks/{tasks['sweep']}", headers={"authorization": f"Bearer {TOKEN}"}).json()[
+        "steps"
+    ]
+    paths["run-of-sweep"] = f"/tasks/{tasks['sweep']}/runs/{steps[0]['run']}"
+    ways: dict[str, Callable[[Page], object]] = {
+        name: partial(_gone_to, address=base + path) for name, path in paths.items()
+    }
+    for name, (path, clicked) in OPENED.items():
+        ways[name] = partial(opened, address=base + path.format(**tasks), clicked=clicked)
+    return Walked(base, TOKEN, {**ways, "refused": partial(refused, base=base)})
+
+
+def _gone_to(page: Page, address: str) -> None:
+    page.goto(address)
+
+
+def sign_in(page: Page, base: str) -> None:
+    """The page for somebody without a token, of whom the browser knows nothing."""
+    page.context.clear_cookies()
+    page.goto(base)
+
+
+def readers_pages(base: str, tasks: Mapping[str, str]) -> Walked:
+    """The pages of a console for those who may only look; the last is for those who may not."""
+    paths = {**READER_PAGES, **{f"task-{name}": f"/tasks/{task}" for name, task in tasks.items()}}
+    ways: dict[str, Callable[[Page], object]] = {
+        f"reader-{name}": partial(_gone_to, address=base + path) for name, path in paths.items()
+    }
+    return Walked(base, READ_TOKEN, {**ways, "sign-in": partial(sign_in, base=base)})
+
+
+def walk(given: argparse.Namespace, walked: Walked, browser: Browser) -> list[str]:
+    """Take the pictures. Returns what is wrong."""
+    wrong: list[str] = []
     axe = given.axe.read_text(encoding="utf-8") if given.axe else ""
-    for language in given.languages:
-        for theme in THEMES:
-            page = let_in(browser, base, language, theme, wrong)
-            for name, path in [*paths.items(), ("refused", "")]:
-                if given.only and not any(word in name for word in given.only):
-                    continue
-                page.goto(base + path) if path else refused(page, base)
-                for width in WIDTHS:
-                    page.set_viewport_size({"width": width, "height": 900})
-                    page.wait_for_timeout(given.wait_ms)
-                    if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
-                        wrong.append(f"{name} in {language}, {width} px: {wide} px wide")
-                    page.screenshot(path=given.out / f"{name}-{language}-{theme}-{width}.png", full_page=True)
-                    found = found_by_axe(page, axe) if axe and width != 1024 else ()
-                    wrong += [f"{name} in {language}, {theme}, {width} px: {one}" for one in found]
-            page.context.close()
+    for language, theme in product(given.languages, THEMES):
+        page = let_in(browser, walked.base, walked.token, language, theme, wrong)
+        for name, go in walked.ways.items():
+            if not given.only or any(word in name for word in given.only):
+                taken(given, page, partial(go, page), f"{name}-{language}-{theme}", axe, wrong)
+        page.context.close()
     return wrong
 
 
@@ -157,16 +254,25 @@ def main() -> None:
         runs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         mock = stack.enter_context(mock_process("--ttft", "20ms", "--tpot", "5ms"))
         failing = stack.enter_context(mock_process("--fault", "500:rate=0.5"))
-        client, _ = stack.enter_context(console_of(runs))
-        base = str(client.base_url).rstrip("/").removesuffix("/api")
-        client.post(
-            "/targets", json={"name": "staging", "url": "http://127.0.0.1:9/v1", "key_variable": "OPENAI_API_KEY"}
-        )
+        os.environ["TRUELOAD_KEY_STAGING"] = "a key"
+        client, _ = stack.enter_context(console_of(runs / "all"))
+        reader, _ = stack.enter_context(console_of(runs / "readers", "--read-token", READ_TOKEN))
+        staging = {"name": "staging", "url": "http://127.0.0.1:9/v1", "key_variable": "TRUELOAD_KEY_STAGING"}
+        client.post("/targets", json=staging).raise_for_status()
         client.post("/files?name=prompts.jsonl", content=b'{"prompt": "Hello"}\n{"prompt": "What is a token?"}\n')
-        tasks = tasks_of(client, runs, mock.url, failing.url)
-        wrong = walk(given, base, tasks, stack.enter_context(chromium()))
-        client.post(f"/tasks/{tasks['running']}/stop")
-        client.post(f"/tasks/{tasks['running']}/stop")
+        client.post("/files?name=mix.yaml", content=MIX)
+        half_an_upload(client)
+        ended = {"ended": _task(reader, "ended", {"url": mock.url, **SMALL})}
+        sweep = {"loads": "concurrency=1,2,4", "duration": "10m", "output_tokens": 8, "url": mock.url}
+        tasks = tasks_of(client, runs / "all", mock.url, failing.url)
+        ended["sweep"] = _task(reader, "sweep", sweep, kind="sweep")
+        until(reader, ended["sweep"], lambda found: found["state"] == "running")
+        consoles = ((client, all_pages, tasks), (reader, readers_pages, ended))
+        browser = stack.enter_context(chromium())
+        wrong = [one for api, pages, made in consoles for one in walk(given, pages(base_of(api), made), browser)]
+        for api, task in ((client, tasks["running"]), (reader, ended["sweep"])):
+            api.post(f"/tasks/{task}/stop")
+            api.post(f"/tasks/{task}/stop")
     print("\n".join(dict.fromkeys(wrong)) or "nothing is wrong that a program sees")
 
 

@@ -62,7 +62,7 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         unknown=unknown,
         replicas=replicas,
         interval=list(need.interval),
-        headroom=None if room is None else _short(room[0]),
+        headroom=None if room is None else short(room[0]),
         headroom_interval=None if room is None else _interval(room),
         at_peak=_objectives(stretches, answers),
         hours=_hours(hours, broken, scaled),
@@ -71,21 +71,22 @@ def planned(stretches: Stretches, asked: Asked) -> PlanContent:
         lost=None if replicas is None or replicas == 1 else _lost(stretches, peak, replicas, draws, broken[0]),
         autoscaling=None if scaled is None else scaled[0],
         price=asked.price,
-        cost_a_day=None if cost is None or replicas is None else _short(cost * replicas),
-        cost_interval=None if cost is None else [_short(cost * n) for n in need.interval],
+        cost_a_day=None if cost is None or replicas is None else short(cost * replicas),
+        cost_interval=None if cost is None else [short(cost * n) for n in need.interval],
         settings=asked.settings,
         warnings=_warnings(stretches),
     )
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
+    """Four digits."""
     return float(f"{value:.4g}")
 
 
 def _interval(values: Sequence[float]) -> list[float]:
     """95%, over the draws."""
     low, high = np.quantile(np.array(values), (0.025, 0.975), method="nearest")
-    return [_short(float(low)), _short(float(high))]
+    return [short(float(low)), short(float(high))]
 
 
 def _unknown(stretches: Stretches, answers: Sequence[Answer]) -> list[str]:
@@ -104,7 +105,7 @@ def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[Planned
         rows.append(
             PlannedObjective(
                 objective=objective.text,
-                value=_short(float(np.median(finite))) if finite else None,
+                value=short(float(np.median(finite))) if finite else None,
                 interval=_interval(finite) if finite else None,
                 holds=_share([one.holds[place] and not one.overloaded for one in answers]),
             )
@@ -113,7 +114,7 @@ def _objectives(stretches: Stretches, answers: Sequence[Answer]) -> list[Planned
 
 
 def _share(of: Sequence[bool]) -> float:
-    return _short(sum(of) / len(of))
+    return short(sum(of) / len(of))
 
 
 def _hours(
@@ -123,7 +124,7 @@ def _hours(
         PlannedHour(
             start_s=hour.start_s,
             duration_s=hour.duration_s,
-            rate=_short(hour.rate),
+            rate=short(hour.rate),
             replicas=None if scaled is None else scaled[1][place],
             breaks=_broken([hour in of for of in broken]),
         )
@@ -138,9 +139,9 @@ def _broken(by_draw: Sequence[bool]) -> str:
 def _lost(stretches: Stretches, peak: Hour, replicas: int, draws: int, broken: set[Hour]) -> LostReplica:
     found = decide.lost(stretches, peak, replicas, draws, broken)
     return LostReplica(
-        requests_lost=_short(float(np.median(found.in_flight))),
+        requests_lost=short(float(np.median(found.in_flight))),
         interval=_interval(found.in_flight),
-        holds=_short(found.holds),
+        holds=short(found.holds),
         first_broken_s=None if found.first_broken is None else found.first_broken.start_s,
     )
 
@@ -153,17 +154,17 @@ def _autoscaling(
     found = decide.scaled(stretches, replicas, asked.cold_start_s, telling)
     total = sum(hour.duration_s for hour in stretches.traffic.hours) / 3600
     a_day = [hours / total * HOURS_A_DAY for hours in found.replica_hours]
-    interval = [_short(min(a_day)), _short(max(a_day))]
+    interval = [short(min(a_day)), short(max(a_day))]
     price = asked.price
     return (
         Autoscaling(
             cold_start_s=asked.cold_start_s,
-            replica_hours=_short(a_day[0]),
+            replica_hours=short(a_day[0]),
             interval=interval,
             most_started=found.most_started,
-            late_breaks=None if found.late_breaks is None else _short(found.late_breaks),
-            cost_a_day=None if price is None else _short(price * a_day[0]),
-            cost_interval=None if price is None else [_short(price * hours) for hours in interval],
+            late_breaks=None if found.late_breaks is None else short(found.late_breaks),
+            cost_a_day=None if price is None else short(price * a_day[0]),
+            cost_interval=None if price is None else [short(price * hours) for hours in interval],
         ),
         found.by_hour,
     )

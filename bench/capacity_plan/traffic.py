@@ -27,7 +27,7 @@ from promptset.samples import Sample
 from promptset.whole_file import read_text
 
 HOUR_S = 3600.0
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})")
+_CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)")
 _MOST_PARTS = 24
 _PREFIX_PARTS = 1 << 30
 

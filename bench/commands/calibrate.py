@@ -11,7 +11,7 @@ import orjson
 from bench.accuracy import metamorphic
 from bench.accuracy.sweep import points_of
 from bench.calibrate import measure
-from bench.commands.options import parse_flags, resolve_flags, run_parser
+from bench.commands.options import ConfigFile, parse_flags, read_file, resolve_flags, run_parser
 from bench.commands.output import finish
 from bench.config.flags import own_group
 from bench.documents.calibration_sweep_document import calibration_sweep_document
@@ -80,22 +80,25 @@ def main(argv: Sequence[str]) -> int:
     flags, problems = parse_flags(parser, argv)
     mock_flags, url, store = flags.pop("mock"), flags.pop("url"), not flags.pop("no_store")
     loads, checks = flags.pop("sweep"), flags.pop("full")
+    file = read_file(flags, problems)  # Once: standard input cannot be read again for each run.
     if url is None and flags.get("cluster") is not None:
         problems.append(
             "--cluster: calibrate starts its mock on this machine, which other nodes cannot reach: start one where they can "
             "(--host 0.0.0.0), and name it with --url"
         )
     if checks is not None:
-        return _metamorphic(flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, argv)
+        return _metamorphic(
+            flags, checks, [("--mock", mock_flags), ("--url", url), ("--sweep", loads)], problems, file, argv
+        )
     if loads is not None:
-        return _sweep(flags, loads, mock_flags, url, store, problems, argv)
+        return _sweep(flags, loads, mock_flags, url, store, problems, file, argv)
     if url is not None and mock_flags:
         problems.append(
             "--mock is for the mock that calibrate starts, and --url names one that runs: use only one of them"
         )
 
     def config_at(address: str) -> RunConfig:
-        return resolve_flags({"name": "calibration", **DEFAULTS, **flags, "url": address}, problems)
+        return resolve_flags({"name": "calibration", **DEFAULTS, **flags, "url": address}, problems, file)
 
     command = ["python", "-m", "bench", "calibrate", *argv]
     if url is not None:
@@ -116,6 +119,7 @@ def _sweep(
     url: str | None,
     store: bool,
     problems: list[str],
+    file: ConfigFile,
     argv: Sequence[str],
 ) -> int:
     if url is not None:
@@ -133,7 +137,7 @@ def _sweep(
 
     def config_at(address: str, point: LoadPoint) -> RunConfig:
         place = {"url": address, "out": str(folder / point.name)}
-        return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems)
+        return resolve_flags({**given, **point.flags(given), **place, "quiet": True}, problems, file)
 
     found = measure.sweep(
         config_at, points, folder, mock_flags=mock_flags, command=["python", "-m", "bench", "calibrate", *argv],
@@ -152,6 +156,7 @@ def _metamorphic(
     checks: Sequence[str],
     others: Sequence[tuple[str, object]],
     problems: list[str],
+    file: ConfigFile,
     argv: Sequence[str],
 ) -> int:
     loads = ({**metamorphic.LOAD, **check.load} for check in metamorphic.CHECKS.values())
@@ -164,7 +169,9 @@ def _metamorphic(
     fixed = {"name": name, "check_usage": True, **flags}
 
     def config_at(address: str, check: str, load: Mapping[str, Any]) -> RunConfig:
-        return resolve_flags({**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems)
+        return resolve_flags(
+            {**UNREAD, **load, "url": address, "out": str(folder / check), "quiet": True}, problems, file
+        )
 
     found = measure.check_all(
         config_at,

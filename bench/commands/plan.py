@@ -6,16 +6,19 @@ import re
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 
 from bench.capacity_plan.fitted import drawn, lengths_of, read_profile
 from bench.capacity_plan.plan import Asked, planned
+from bench.capacity_plan.searched import planned_of_search, rate_of, read_search
 from bench.capacity_plan.simulators import running
 from bench.capacity_plan.stretches import Stretches, supported
-from bench.capacity_plan.traffic import Traffic, read_schedule, read_trace
+from bench.capacity_plan.traffic import Traffic, read_rates, read_schedule, read_trace
 from bench.clock import utc_now
 from bench.config.flags import Parser
 from bench.documents.document import Level
@@ -27,12 +30,13 @@ from bench.report import html, text
 from bench.results.base import to_plain
 from bench.results.plan import PlanContent
 from bench.results.profile import Profile
-from bench.run_files.writable import refuse_file
+from bench.run_files.writable import make_directory, refuse_directory, write_file
 from bench.terminal import terminal
 
 ABOUT = """\
 Says how many replicas of a server hold objectives over a day of traffic, from a profile of the server (python -m bench
-fit), in virtual time: no server is needed. Intervals hold the uncertainty of the fit and the chance of arrivals.
+fit), in virtual time: no server is needed. Intervals hold the uncertainty of the fit and the chance of arrivals. From a
+search (python -m bench search) it says only how many replicas keep the objectives of the search.
 """
 
 EXAMPLES = """\
@@ -40,16 +44,28 @@ examples:
   python -m bench plan --profile profile.json --rates day.csv --slo "ttft:p99<500ms" --slo "tpot:p99<50ms"
   python -m bench plan --profile profile.json --trace traffic.jsonl --slo "ttft:p99<1s" --router prefix --replicas 1..16
   python -m bench plan --profile profile.json --rates day.csv --slo "ttft:p99<500ms" --price 2.95 --cold-start 90s
+  python -m bench plan --search runs/my-search --rates day.csv
 
 day.csv has rows of time and requests per second: 06:00,12.5
 
 exit status: 0 a number of replicas holds the objectives, 1 none in the range does, 2 wrong usage, 3 the fit does not know
              enough of the server, 70 a defect of Trueload
 """
+T = TypeVar("T")
 ROUTERS = ("round_robin", "least_in_flight", "prefix")
 _RANGE = re.compile(r"(\d+)(?:\.\.(\d+))?")
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_USUAL_DRAWS = "10"
+_OF_A_PROFILE = {
+    "--slo": "a search has its own objectives",
+    "--trace": "a search knows only Poisson arrivals; give --rates",
+    "--router": "a search says nothing of a router",
+    "--input-tokens": "a search holds for the lengths that it sent",
+    "--output-tokens": "a search holds for the lengths that it sent",
+    "--draws": "a search has its own interval",
+    "--cold-start": "a search does not show what happens while replicas start",
+}
 _MOST_REPLICAS, _LEAST_DRAWS, _MOST_DRAWS = 256, 1, 200
 
 
@@ -57,48 +73,94 @@ def main(argv: Sequence[str]) -> int:
     """Run the command. Returns its exit status; raises BenchError."""
     given = _parser().parse_args(list(argv))
     problems: list[str] = []
-    least, most = _replicas(given.replicas, problems)
-    draws = _number("--draws", given.draws, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
-    price = None if given.price is None else _number("--price", given.price, problems, least=0.0, most=1e9)
-    cold = None if given.cold_start is None else _seconds("--cold-start", given.cold_start, problems)
-    objectives = parse(given.slo)
-    supported(objectives)
-    if problems:
-        raise UsageError(problems)
-    profile = read_profile(Path(given.profile))
-    traffic = _traffic(given, profile)
-    out = None if given.out is None else _place(Path(given.out))
-    asked = Asked(
-        least, most, int(draws), price, cold, ["python", "-m", "bench", "plan", *argv],
-        utc_now().isoformat(timespec="seconds"), _settings(given),
-    )  # fmt: skip
-    observer = terminal(given.quiet)
-    with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
-        server = drawn(profile, asked.draws, Path(folder))
-        stretches = Stretches(simulators, server, traffic, objectives, given.router)
-        with observer.waiting(lambda: f"planning ({len(stretches.asked)} stretches simulated)"):
-            content = planned(stretches, asked)
+    asked = _asked(given, argv, problems)
+    out = None if given.out is None else Path(given.out)
+    if out is not None:
+        _tried(problems, lambda: refuse_directory("--out", out))
+    content = _of_search(given, asked, problems) if given.search else _of_profile(given, asked, problems)
     _show(content, out, given.format)
     if content.replicas is None:
         return Exit.OBJECTIVE_FAILED
     return Exit.GOOD if content.known else Exit.INVALID
 
 
+def _of_profile(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
+    for one in given.slo or ():
+        _tried(problems, partial(_supported, one))
+    if not given.slo:
+        problems.append('--slo is missing: give objectives, for example --slo "ttft:p99<500ms"')
+    profile = _tried(problems, lambda: read_profile(Path(given.profile)))
+    traffic = _tried(problems, lambda: _traffic(given, profile))
+    if problems or profile is None or traffic is None:
+        raise UsageError(problems)
+    observer = terminal(given.quiet)
+    with tempfile.TemporaryDirectory(prefix="trueload-plan-") as folder, running(processors()) as simulators:
+        server = drawn(profile, asked.draws, Path(folder))
+        stretches = Stretches(simulators, server, traffic, parse(given.slo), given.router or ROUTERS[0])
+        with observer.waiting(lambda: f"planning ({len(stretches.asked)} stretches simulated)"):
+            return planned(stretches, asked)
+
+
+def _of_search(given: Namespace, asked: Asked, problems: list[str]) -> PlanContent:
+    path = Path(given.search)
+    search = _tried(problems, lambda: read_search(path))
+    rate = None if search is None else _tried(problems, lambda: rate_of(search, path))
+    problems += [
+        f"{flag} needs --profile: {why}" for flag, why in _OF_A_PROFILE.items()
+        if getattr(given, flag[2:].replace("-", "_")) is not None
+    ]  # fmt: skip
+    hours = None if given.rates is None else _tried(problems, lambda: read_rates(Path(given.rates)))
+    if problems or search is None or rate is None or hours is None:
+        raise UsageError(problems)
+    return planned_of_search(search, rate, hours, asked)
+
+
+def _supported(objective: str) -> None:
+    supported(parse([objective]))
+
+
+def _tried(problems: list[str], make: Callable[[], T]) -> T | None:
+    """What it makes; None if it cannot, and why among the problems."""
+    try:
+        return make()
+    except UsageError as e:
+        problems += e.problems
+        return None
+
+
+def _asked(given: Namespace, argv: Sequence[str], problems: list[str]) -> Asked:
+    least, most = _replicas(given.replicas, problems)
+    draws = _number("--draws", given.draws or _USUAL_DRAWS, problems, least=_LEAST_DRAWS, most=_MOST_DRAWS)
+    price = None if given.price is None else _number("--price", given.price, problems, least=0.0, most=1e9)
+    cold = None if given.cold_start is None else _seconds("--cold-start", given.cold_start, problems)
+    return Asked(
+        least, most, int(draws), price, cold, ["python", "-m", "bench", "plan", *argv],
+        utc_now().isoformat(timespec="seconds"), _settings(given),
+    )  # fmt: skip
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m bench plan", description=ABOUT, epilog=EXAMPLES)
-    parser.add_argument("--profile", metavar="FILE", required=True, help="what `python -m bench fit --out` wrote")
+    server = parser.add_mutually_exclusive_group(required=True)
+    server.add_argument("--profile", metavar="FILE", help="what `python -m bench fit --out` wrote")
+    server.add_argument(
+        "--search",
+        metavar="DIR",
+        help="in place of a profile, a search of a server's rate (python -m bench search): says only how many replicas keep "
+        "its objectives, with --rates",
+    )
     traffic = parser.add_mutually_exclusive_group(required=True)
     traffic.add_argument(
         "--rates", metavar="FILE", help="a day: CSV rows of a time and requests per second (06:00,12.5)"
     )
     traffic.add_argument("--trace", metavar="FILE", help="recorded requests with times and lengths (docs/datasets.md)")
     parser.add_argument(
-        "--slo", metavar="OBJECTIVE", action="append", required=True, help='an objective, for example "ttft:p99<500ms"; of '
+        "--slo", metavar="OBJECTIVE", action="append", help='an objective, for example "ttft:p99<500ms"; of '
         "ttft, tpot, e2el and goodput; may be repeated",
     )  # fmt: skip
     parser.add_argument("--replicas", metavar="N..M", default="1..32", help="the range to look in (default: 1..32)")
     parser.add_argument(
-        "--router", choices=ROUTERS, default="round_robin", help="who gets a request: each replica in turn, the one with the "
+        "--router", choices=ROUTERS, help="who gets a request: each replica in turn, the one with the "
         "fewest requests in flight, or the one that had its prefix (default: round_robin)",
     )  # fmt: skip
     parser.add_argument(
@@ -109,9 +171,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--cold-start", metavar="TIME", help="how long a replica takes to start (90s): adds scaling by the hour"
     )
-    parser.add_argument(
-        "--draws", metavar="N", default="10", help="servers and arrivals to draw for the intervals (default: 10)"
-    )
+    parser.add_argument("--draws", metavar="N", help="servers and arrivals to draw for the intervals (default: 10)")
     parser.add_argument("--out", metavar="DIR", help="where to write plan.json and plan.html (default: only print)")
     parser.add_argument("--quiet", action="store_true", help="print no progress")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what to print (default: text)")
@@ -145,11 +205,11 @@ def _seconds(flag: str, text: str, problems: list[str]) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def _traffic(given: Namespace, profile: Profile) -> Traffic:
-    """The day. Raises UsageError with every problem."""
+def _traffic(given: Namespace, profile: Profile | None) -> Traffic:
+    """The day. Raises UsageError with every problem. Without a profile, that it lacks lengths is none of them."""
     asked = {"input_tokens": given.input_tokens, "output_tokens": given.output_tokens}
     if given.rates is not None:
-        fitted = lengths_of(profile)
+        fitted = dict.fromkeys(asked, "1") if profile is None else lengths_of(profile)
         return read_schedule(
             Path(given.rates), {name: fitted.get(name) if spec is None else spec for name, spec in asked.items()}
         )
@@ -162,27 +222,14 @@ def _settings(given: Namespace) -> dict[str, object]:
     return {name: value for name, value in vars(given).items() if value is not None and name not in ("quiet", "format")}
 
 
-def _place(folder: Path) -> Path:
-    """Refused before the work, not after it."""
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file: name a directory")
-    if folder.is_dir():
-        for name in ("plan.json", "plan.html"):
-            refuse_file("--out", folder / name)
-    return folder
-
-
 def _show(content: PlanContent, out: Path | None, form: str) -> None:
     """Write the files, and print."""
     written = orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     document = plan_document(content)
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / "plan.json").write_bytes(written)
-            (out / "plan.html").write_text(html.render(document), encoding="utf-8")
-        except OSError as e:
-            raise UsageError(f"--out {out} cannot be written ({e.strerror}): name another directory") from e
+        make_directory("--out", out)
+        write_file("--out", out / "plan.json", written)
+        write_file("--out", out / "plan.html", html.render(document).encode())
     if form == "json":
         sys.stdout.write(written.decode())
         return

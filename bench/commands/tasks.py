@@ -7,7 +7,8 @@ import os
 import ssl
 import webbrowser
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -334,35 +335,58 @@ def _data(api: _Api, action: str, name: str, given: Namespace) -> int:
             names = api.ask("POST", "/files/fetch", {"url": name, **rows}).json()["names"]
         else:
             asked = {"name": name, "hub": given.hub or "huggingface", "file": given.file, **rows}
-            names = api.ask("POST", "/files/by-name", asked).json()["names"]
+            names = _load(api, asked)
     else:
         names = _upload(api, Path(name), given)
     print("\n".join(names))
     return Exit.GOOD
 
 
-def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
-    import httpx
+@contextmanager
+def _shown(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar in the terminal for what has arrived of a file, and its size."""
     from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
-
-    from bench.console.data_rows import Rows
-    from bench.console.upload_client import send
 
     console = Console(stderr=True)
     with Progress(*Progress.get_default_columns(), DownloadColumn(True), TransferSpeedColumn(), console=console,
                   disable=not console.is_terminal) as progress:  # fmt: skip
-        bar = progress.add_task(path.name)
+        bar = progress.add_task(name, total=None)
+        yield lambda done, size: progress.update(bar, completed=done, total=size)
+
+
+def _load(api: _Api, asked: Mapping[str, Any]) -> list[str]:
+    """Let the console load a file from a hub, and follow it. Ctrl-C cancels it."""
+    from bench.console.hub_loads import HubLoad
+
+    load = HubLoad(**api.ask("POST", "/hub-loads", dict(asked)).json())
+    with _shown(load.name) as show:
+        try:
+            while load.goes_on:
+                load = HubLoad(**api.ask("GET", f"/hub-loads/{load.id}?wait_s=1").json())
+                show(load.received_bytes, load.size_bytes)
+        except KeyboardInterrupt:
+            api.ask("DELETE", f"/hub-loads/{load.id}")
+            raise
+    if not load.names:
+        raise UsageError(load.problem or f"{load.name}: {load.state}")
+    return list(load.names)
+
+
+def _upload(api: _Api, path: Path, given: Namespace) -> list[str]:
+    import httpx
+
+    from bench.console.data_rows import Rows
+    from bench.console.upload_client import send
+
+    with _shown(path.name) as show:
 
         async def sent() -> list[str]:
             headers = {"authorization": f"Bearer {api.token}"}
             async with httpx.AsyncClient(
                 base_url=f"{api.base}/api", headers=headers, timeout=600, trust_env=False, verify=_trusted(api.ca_file)
             ) as client:
-                rows = Rows(given.whole, given.base64)
-                return await send(
-                    client, path, rows, lambda done, size: progress.update(bar, completed=done, total=size)
-                )
+                return await send(client, path, Rows(given.whole, given.base64), show)
 
         return asyncio.run(sent())
 

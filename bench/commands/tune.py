@@ -12,12 +12,13 @@ from bench.config import RunConfig
 from bench.config.flags import Parser
 from bench.documents.document import Level
 from bench.documents.tune_document import tune_document
+from bench.errors import UsageError
 from bench.load_test import default_directory
 from bench.report import text
 from bench.results.base import to_plain
 from bench.series.runs import RunSeries
 from bench.terminal import terminal
-from bench.tuning.measure import tune
+from bench.tuning.measure import missing_race, tune
 from bench.tuning.spec import read, spec_of
 from bench.tuning.tune_file import PAGE
 
@@ -59,9 +60,13 @@ def main(argv: Sequence[str]) -> int:
     def resolved(settings: Mapping[str, object]) -> RunConfig:
         return resolve_flags(dict(settings), [])
 
-    spec = spec_of(read(Path(given.spec)), resolved, budget=given.budget)
     named = given.out if given.resume is None else given.resume
     folder = default_directory("tune") if named is None else Path(named)
+    problems = [] if given.resume is None else missing_race(folder)
+    try:
+        spec = spec_of(read(Path(given.spec)), resolved, budget=given.budget)
+    except UsageError as e:
+        raise UsageError([*e.problems, *problems]) from e
     observer = terminal(given.quiet)
     series = RunSeries(folder, command=["python", "-m", "bench", "tune", *argv], observer=observer)
     found = tune(spec, series, resolved, observer, resume=given.resume is not None)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import ValidationError
 
-from bench.config import tokenless, values
+from bench.config import client_certificate, tokenless, values
 from bench.config.classes import checked_classes, problems_beside
 from bench.config.data_problems import problems_of_data
 from bench.config.objective_problems import problems_of_objectives
@@ -226,6 +226,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
         problems.append("--ca-file has no effect with --insecure: use only one of them")
     if (settings.insecure or settings.ca_file is not None) and urlsplit(settings.url).scheme == "http":
         problems.append("--ca-file and --insecure are for https:// URLs")
+    problems += client_certificate.problems(settings)
     if settings.workers_per_node is not None:
         if settings.cluster is None:
             problems.append("--workers-per-node is for a cluster: add --cluster, or use --workers")
@@ -233,6 +234,7 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
             problems.append("--workers and --workers-per-node cannot be combined: use only one of them")
     if settings.runtime_env is not None and settings.cluster is None:
         problems.append("--runtime-env needs a cluster: add --cluster")
+    problems += _telemetry_problems(settings)
     if settings.rate is not None and settings.duration is not None and settings.requests is None:
         planned = settings.rate * settings.duration
         if planned > values.MOST_REQUESTS:
@@ -241,6 +243,13 @@ def _combinations(settings: Settings, given: Collection[str]) -> list[str]:
                 f"give at most {values.MOST_REQUESTS:,}"
             )
     return problems + problems_of_objectives(settings, mode.name) + _precision_problems(settings, mode.name)
+
+
+def _telemetry_problems(settings: Settings) -> list[str]:
+    """Spans without a collector."""
+    if settings.trace_share is None or settings.otlp is not None:
+        return []
+    return ["--trace-share needs a collector for its spans: add --otlp URL"]
 
 
 def _segment_problems(settings: Settings, mode: str) -> list[str]:

@@ -34,6 +34,7 @@ from bench.traffic.cancel import CancelPlan
 from bench.traffic.classes import TrafficClass
 from bench.traffic.shares import Shares
 from bench.verdict.limits import Limits
+from bench.workload.tracing import Tracing
 from promptset.probes import Probe, make_probes, parse_probes
 from promptset.samples import Sample
 from promptset.tokens import SERVER
@@ -110,6 +111,11 @@ class RunConfig(Settings):
             return before if which else None
 
         return place
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """Which requests are traced; None: none is."""
+        return None if self.trace_share is None else Tracing(self.trace_share, self.seed)
 
     @property
     def cancel_of(self) -> Callable[[int], int | None] | None:

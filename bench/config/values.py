@@ -61,6 +61,8 @@ def seconds(value: object) -> float:
     """A time as people write it, in seconds: 300, "300s", "5m", "250ms". Raises ValueError."""
     match = _TIME.fullmatch(str(value).strip())
     if match is None or (match[2] and match[2] not in _UNITS_S):
+        if str(value).strip().startswith("-") and _TIME.fullmatch(str(value).strip()[1:]):
+            raise ValueError(f"{value!r} is negative, and a time cannot be")
         raise ValueError(f"{value!r} is not a time: write seconds (30) or a number with a unit (500ms, 30s, 5m, 1h)")
     found = float(match[1]) * _UNITS_S[match[2] or "s"]
     if found > LONGEST_S:
@@ -277,6 +279,14 @@ def url(value: str) -> str:
     return value
 
 
+def proxy(value: str) -> str:
+    """The http URL of a proxy: host, port, and perhaps a user and a password. Raises ValueError."""
+    parts = urlsplit(url(value))
+    if parts.scheme != "http" or parts.path.strip("/") or parts.query:
+        raise ValueError(f"{shown_url(value)!r}: write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT")
+    return value
+
+
 def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
     """`off`, or the URLs of pages of metrics; none for `auto`. Raises ValueError."""
     if given in ((), ("auto",)):
@@ -291,6 +301,24 @@ def server_metrics(given: tuple[str, ...]) -> tuple[str, ...]:
 def gpu_metrics(given: str) -> str:
     """`auto`, `off`, or the URL of a page of metrics. Raises ValueError."""
     return given if given in ("auto", "off") else url(given)
+
+
+def otlp(given: str) -> str:
+    """`env`, or the URL of an OTLP collector. Raises ValueError."""
+    if given == "env":
+        return given
+    if "@" in urlsplit(url(given)).netloc:
+        raise ValueError("a collector's URL has no user: give its key in OTEL_EXPORTER_OTLP_HEADERS")
+    return given
+
+
+def listening_address(value: object) -> str:
+    """A port, or HOST:PORT, to listen at. Raises ValueError."""
+    text = str(value).strip()
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or not re.fullmatch(r"[\w.-]*", host):
+        raise ValueError(f"{text!r} is neither a port (9400) nor a host and a port (0.0.0.0:9400)")
+    return text
 
 
 def warmup(value: object) -> str:

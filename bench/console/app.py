@@ -79,7 +79,8 @@ def _answer_error(request: Request, error: Exception) -> Response:
     content: dict[str, object] = {"error": shown(str(error))}
     if isinstance(error, Refused):
         content["problems"] = [{"field": field, "problem": shown(problem)} for field, problem in error.problems]
-    return _error(request, error.status, tr("That did not work"), str(error), content)
+    title = tr("Not here") if error.status == 404 else tr("That did not work")
+    return _error(request, error.status, title, str(error), content)
 
 
 def _not_routed(request: Request, error: Exception) -> Response:

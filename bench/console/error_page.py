@@ -10,6 +10,7 @@ from bench.console.language import LANGUAGE, Phrase, sentence, shown
 _PAGE = Markup(
     "<!doctype html><html lang={language}><meta charset=utf-8><meta name=viewport content='width=device-width'>"
     "<title>Trueload</title><link rel=stylesheet href=/static/console.css>"
+    "<header class=bar><a class=brand href=/>Trueload</a></header>"
     "<main class=narrow><h1>{title}</h1><p>{sentence}</p>{more}</main></html>"
 )
 

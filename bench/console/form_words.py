@@ -85,7 +85,14 @@ LABELS = {
     "warmup": tr("Warm-up"),
     "input_tokens": tr("Prompt, tokens"),
     "output_tokens": tr("Answer, tokens"),
-    "think_time": tr("Pause between turns, seconds"),
+    "think_time": tr("Pause between turns"),
+    "load": tr("What to vary"),
+    "start": tr("First load"),
+    "min": tr("Lowest load"),
+    "max": tr("Highest load"),
+    "budget": tr("Time for the search"),
+    "require": tr("Load that must be held"),
+    "repeats": tr("Visits of each load"),
     "slo": tr("Objectives, one on a line"),
     "probes": tr("Probes"),
     "share": tr("Share of probes"),
@@ -113,6 +120,17 @@ HINTS = {
     "turns": (tr("questions of one conversation: a number or a distribution"), ""),
     "input_tokens": (tr("a number, or a distribution such as normal:mean=1024,std=200"), "1024"),
     "output_tokens": (tr("a number, or a distribution such as uniform:100..500"), "128"),
+    "think_time": (tr("between an answer and the next question: a time or a distribution"), "0s"),
+    "loads": (
+        tr(
+            "users from 1 to 256 by the factor 2; or rate=5,10,20 for requests per second, sessions=1..64x2 for conversations"
+        ),
+        "concurrency=1..256x2",
+    ),
+    "url": (tr("with or without /v1, or the whole path"), "http://host:8000"),
+    "endpoint": (tr("which API of the server"), tr("chat, or what the URL names")),
+    "stream": (tr("answers come token by token; otherwise whole, without TTFT, TPOT and ITL"), "on"),
+    "arrivals": (tr("arrival process of a rate: poisson, gamma, constant"), "poisson"),
     "slo": (tr("such as ttft:p99<500ms or error_rate<1%: the task says whether it held"), ""),
 }
 """The hint below each field, and its placeholder. They replace the help of the command line."""
@@ -134,6 +152,7 @@ def plain(text: str, field: str | None = None, label: Callable[[str], str] = lab
     the form calls a setting."""
     text = re.sub(r"\s*\((?:default: )?python -m [^)]*\)", "", text)
     text = re.sub(r"; may be repeated\b", "", text)
+    text = re.sub(r"(for example|such as) --[a-z-]+ ", r"\1 ", text)
     text = re.sub(r"\bexit 1 (if|unless|where)", r"the task fails \1", text)
     if field is not None:
         text = re.sub(rf"^--(?:no-)?{field.replace('_', '-')}: ?", "", text)

@@ -9,17 +9,14 @@ import importlib
 import importlib.util
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from bench.console.data_files import ENDINGS, MOST_UPLOADED, DataFiles, clean_name, ensure_room
-from bench.console.data_rows import AS_IT_IS, Rows
+from bench.console.data_files import ENDINGS, MOST_UPLOADED, clean_name
 from bench.console.errors import ConsoleError, TooLarge
-from bench.console.language import tr
+from bench.console.language import Phrase, tr
 from promptset.hub import why_unreachable
 from promptset.probes.hub_set import of_split
 
@@ -114,10 +111,24 @@ HUBS = {
 """By the name that the API takes."""
 
 
-def fetch_by_name(
-    files: DataFiles, folder: Path, source: str, name: str, file: str | None, rows: Rows = AS_IT_IS
-) -> list[str]:
-    """Keep a file of a data set; returns the names. `folder`: on the disk of the data files. Raises ConsoleError."""
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a data set on a hub."""
+
+    source: str
+    endpoint: str
+    name: str
+    file: str
+    size_bytes: int
+
+    @property
+    def kept_name(self) -> str:
+        """The name under which it is kept. Raises ConsoleError if it ends like no data file."""
+        return clean_name(f"{self.name.replace('/', '-')}-{Path(self.file).name}")
+
+
+def ensure_askable(source: str, name: str) -> Hub:
+    """The hub of this key. Raises ConsoleError if there is none, its package is missing, or no data set has such a name."""
     if source not in HUBS:
         raise ConsoleError(tr("there is no hub %(hub)s: choose %(hubs)s", hub=repr(source), hubs=" or ".join(HUBS)))
     hub = HUBS[source]
@@ -138,37 +149,34 @@ def fetch_by_name(
                 package=install,
             )
         )
+    return hub
+
+
+def look_up(source: str, name: str, file: str | None) -> HubFile:
+    """The file of a data set that was asked for, or the one that is meant. Raises ConsoleError."""
+    hub = ensure_askable(source, name)
     endpoint = hub.endpoint()
     if reason := why_unreachable(endpoint):
-        failed = tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=hub.title, why=reason)
-        raise ConsoleError(tr("%(why)s. Upload a file instead", why=failed))
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".aside-", dir=folder) as aside:
-        try:
-            sizes = hub.sizes(endpoint, name)
-            chosen = _chosen(name, sizes, file)
-            if sizes[chosen] > MOST_UPLOADED:
-                size = f"{MOST_UPLOADED // 2**30} GiB"
-                raise TooLarge(
-                    tr(
-                        "%(name)s has more than %(size)s",
-                        name=tr("%(run)s of %(task)s", run=chosen, task=name),
-                        size=size,
-                    )
-                )
-            ensure_room(folder, chosen, sizes[chosen])
-            path = hub.download(endpoint, name, chosen, Path(aside))
-        except ConsoleError:
-            raise
-        except Exception as e:  # The packages raise what they like.
-            why = next(iter(str(e).strip().splitlines()), "") or type(e).__name__
-            raise ConsoleError(
-                tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=hub.title, why=why)
-            ) from e
-        kept = clean_name(f"{name.replace('/', '-')}-{Path(chosen).name}")
-        if path.is_symlink():  # To the cache of the package.
-            path = Path(shutil.copyfile(path, Path(aside) / ".file"))
-        return files.take(kept, path, rows)
+        raise ConsoleError(tr("%(why)s. Upload a file instead", why=failure(source, name, reason)))
+    try:
+        sizes = hub.sizes(endpoint, name)
+    except Exception as e:  # The packages raise what they like.
+        raise ConsoleError(failure(source, name, first_line(e))) from e
+    chosen = _chosen(name, sizes, file)
+    if sizes[chosen] > MOST_UPLOADED:
+        whole = tr("%(run)s of %(task)s", run=chosen, task=name)
+        raise TooLarge(tr("%(name)s has more than %(size)s", name=whole, size=f"{MOST_UPLOADED // 2**30} GiB"))
+    return HubFile(source, endpoint, name, chosen, sizes[chosen])
+
+
+def failure(source: str, name: str, why: str) -> Phrase:
+    """The sentence about a data set that cannot be loaded."""
+    return tr("%(name)s cannot be loaded from %(hub)s: %(why)s", name=name, hub=HUBS[source].title, why=why)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its type if it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _chosen(name: str, sizes: Mapping[str, int], file: str | None) -> str:

@@ -27,7 +27,7 @@ from bench.console.data_rows import AS_IT_IS, Rows
 from bench.console.errors import Conflict, ConsoleError, NotFound, Refused
 from bench.console.fetching import fetch
 from bench.console.history import History
-from bench.console.hubs import fetch_by_name
+from bench.console.hub_loads import HubLoads
 from bench.console.kinds import KINDS
 from bench.console.language import Phrase, tr
 from bench.console.mock import NAME as MOCK
@@ -79,6 +79,7 @@ class Console:
         self.store = Store(runs / OWN_FOLDER / "console.sqlite")
         self.files = DataFiles(runs / OWN_FOLDER / "files")
         self.uploads = Uploads(runs / OWN_FOLDER / "uploads", self.files)
+        self.hub_loads = HubLoads(runs / OWN_FOLDER, self.files)
         self.folder = TaskFolder(runs, self.store)
         self.runner = Runner(self.folder, self.store, self._variables)
         self.mock = BuiltInMock()
@@ -89,6 +90,7 @@ class Console:
     def close(self) -> None:
         """Let go. A task that runs goes on."""
         self.mock.stop()
+        self.hub_loads.close()
         self.store.close()
 
     # Tasks. What starts and stops them is in `queue`.
@@ -321,10 +323,6 @@ class Console:
         """Keep the data file that a URL gives; returns the names of its files. Raises ConsoleError."""
         name, content = await fetch(url, allow_local=self._allow_local_data)
         return await asyncio.to_thread(self.files.add, name, content, rows)
-
-    def fetch_by_name(self, hub: str, name: str, file: str | None, rows: Rows = AS_IT_IS) -> list[str]:
-        """Keep a file of a data set on a hub; returns the names of its files. Raises ConsoleError."""
-        return fetch_by_name(self.files, self.runs / OWN_FOLDER, hub, name, file, rows)
 
     # Targets.
 

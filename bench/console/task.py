@@ -31,6 +31,7 @@ HEADLINES = (
     ("ttft_p50_ms", tr("TTFT p50, ms")),
     ("ttft_p99_ms", tr("TTFT p99, ms")),
     ("tpot_p50_ms", tr("TPOT p50, ms")),
+    ("e2el_p50_ms", tr("E2EL p50, ms")),
     ("e2el_p99_ms", tr("E2EL p99, ms")),
 )
 """The numbers of the list and of the comparison: key of `Task.numbers`, and its title."""

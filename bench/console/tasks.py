@@ -282,7 +282,7 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
         return series.load_of(config, kind)
     limit = []
     if config.get("duration"):
-        limit.append(_in_seconds(config["duration"]))
+        limit.append(_length(config["duration"]))
     if config.get("requests"):
         limit.append(f"{config['requests']} requests")
     until = f", {' or '.join(limit)}" if limit else ""
@@ -295,11 +295,15 @@ def load_of(config: Mapping[str, Any], kind: str = "run") -> str:
     return f"{config.get('concurrency') or 10} users{until}"
 
 
-def _in_seconds(duration: object) -> str:
+def _length(duration: object) -> str:
     try:
-        return f"{seconds(duration):g} s"
+        length_s = seconds(duration)
     except ValueError:
         return str(duration)
+    units = ((3600, "h"), (60, "min"))
+    return next(
+        (f"{length_s / s:g} {unit}" for s, unit in units if length_s >= 2 * s and length_s % s == 0), f"{length_s:g} s"
+    )
 
 
 def _with_summary(task: Task, path: Path) -> Task:
@@ -309,7 +313,7 @@ def _with_summary(task: Task, path: Path) -> Task:
     return replace(
         task,
         verdict=status,
-        verdict_headline=str(headline.of(summary, status)),
+        verdict_headline=str(headline.of(summary, status, proxy=summary.run.config.get("proxy"))),
         reasons=tuple(summary.verdict.reasons),
         held=summary.slo.held,
         counts={"sent": counts.sent, "succeeded": counts.succeeded, "failed": counts.failed},
@@ -320,6 +324,7 @@ def _with_summary(task: Task, path: Path) -> Task:
             "ttft_p50_ms": latency["ttft_ms"].p50,
             "ttft_p99_ms": latency["ttft_ms"].p99,
             "tpot_p50_ms": latency["tpot_ms"].p50,
+            "e2el_p50_ms": latency["e2el_ms"].p50,
             "e2el_p99_ms": latency["e2el_ms"].p99,
         },
         sparkline=_sparkline(path.with_name(LIVE)),

@@ -24,7 +24,7 @@ from bench.documents.document import (
     text_cells,
 )
 from bench.documents.formatting import NOTHING, number
-from bench.results.plan import PlanContent
+from bench.results.plan import PlanContent, SearchedRate
 
 FOOTER = "Made by Trueload. What is simulated, and how it decides: docs/plan.md."
 
@@ -34,7 +34,11 @@ def plan_document(content: PlanContent) -> Document:
     first: list[Block] = []
     if content.unknown:
         first.append(Findings(tuple(Finding(one, "warn") for one in content.unknown), "Not known", Level.FIRST))
-    first += [_answers(content), _objectives(content)]
+    first.append(_answers(content))
+    if content.at_peak:
+        first.append(_objectives(content))
+    if content.not_shown:
+        first.append(Findings(tuple(Finding(f"Not shown: {one}") for one in content.not_shown), level=Level.FIRST))
     if content.warnings:
         first.append(
             Findings(tuple(Finding(one, "warn") for one in content.warnings), "What the fit says", Level.USUAL)
@@ -44,10 +48,11 @@ def plan_document(content: PlanContent) -> Document:
         Section("The day", tuple(_day(content)), level=Level.USUAL),
         Section("", (Code("Command", shlex.join(content.command), level=Level.DETAILS),)),
     )
-    subtitle = (
-        f"{content.router.replace('_', ' ')} · {content.least} to {content.most} replicas · {content.draws} draws"
-    )
-    title = f"Plan for {content.server or 'a fitted server'}"
+    looked = f"{content.least} to {content.most} replicas"
+    router = (content.router or "").replace("_", " ")
+    subtitle = looked if content.search is not None else f"{router} · {looked} · {content.draws} draws"
+    server = "a server that was searched" if content.search is not None else content.server or "a fitted server"
+    title = f"Plan for {server}"
     return Document(title, (_banner(content),), sections, subtitle, content.date, footer=FOOTER)
 
 
@@ -67,13 +72,17 @@ def _banner(content: PlanContent) -> Banner:
 def _answers(content: PlanContent) -> Facts:
     rows = []
     if content.interval is not None:
-        rows.append(Fact("Replicas needed", _range(content, *content.interval), "95% of the draws"))
-    if content.headroom is not None and content.headroom_interval is not None:
-        low, high = content.headroom_interval
-        rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({low:.2f} to {high:.2f})"))
+        rows.append(Fact("Replicas needed", _range(content, *content.interval), _surely(content)))
+    if content.search is not None:
+        rows += _of_search(content, content.search)
+    if content.headroom is not None:
+        low, high = content.headroom_interval or (None, None)
+        ends = "at least this" if low is None or high is None else f"{low:.2f} to {high:.2f}"
+        rows.append(Fact("Traffic that they hold", f"{content.headroom:.2f} times this ({ends})"))
     fewer = "these" if content.replicas is None else "one fewer"
     if content.breaks_first_s is None:
-        rows.append(Fact(f"Breaks first with {fewer}", "no hour"))
+        perhaps = any(hour.breaks == "perhaps" for hour in content.hours)
+        rows.append(Fact(f"Breaks first with {fewer}", "perhaps none" if perhaps else "no hour"))
     else:
         low, high = content.breaks_first_interval or (content.breaks_first_s, content.breaks_first_s)
         span = "" if low == high else f" ({clock(low)} to {clock(high)})"
@@ -85,6 +94,17 @@ def _answers(content: PlanContent) -> Facts:
         rows.append(Fact("A replica dies", f"{lost}; {holds}"))
     rows += _costs(content)
     return Facts("What it says", tuple(rows), level=Level.FIRST)
+
+
+def _surely(content: PlanContent) -> str:
+    return "95% of the draws" if content.search is None else "the search's interval, about 90%"
+
+
+def _of_search(content: PlanContent, rate: SearchedRate) -> Iterator[Fact]:
+    known = f"at least {number(rate.low)}"
+    if rate.estimate is not None and rate.high is not None:
+        known = f"{number(rate.estimate)} ({number(rate.low)} to {number(rate.high)})"
+    yield Fact("A replica keeps", f"{known} requests/s", ", ".join(content.objectives))
 
 
 def _costs(content: PlanContent) -> Iterator[Fact]:
@@ -151,7 +171,8 @@ def _day(content: PlanContent) -> Iterator[Block]:
         )
         for hour in content.hours
     )
-    yield Table("Hours", columns, rows, notes=("Perhaps: in some of the draws.",))
+    of = "some of the draws" if content.search is None else "a part of the search's interval"
+    yield Table("Hours", columns, rows, notes=(f"Perhaps: in {of}.",))
 
 
 def clock(seconds: float) -> str:

@@ -124,9 +124,13 @@ def _head(content: TuneContent) -> Iterator[Block]:
 
 def _sentences(content: TuneContent) -> Iterator[Finding]:
     if content.best is not None and content.not_told_apart:
-        names = [content.arms[arm].name for arm in content.not_told_apart]
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown = _few([content.arms[arm].name for arm in content.not_told_apart])
         yield Finding(f"Not told from the best, or the same within {_percent(content.margin)}: {shown}")
+    if near := [arm.name for arm in content.arms if arm.place == "not told apart" and _excludes_0(arm.against_best)]:
+        yield Finding(
+            f"Not told apart although the interval excludes 0: {_few(near)}. The interval is corrected for the number of "
+            "arms; to be called worse, an arm must differ at a level that is also corrected for every look at the race"
+        )
     if worse := [arm.name for arm in content.arms if arm.place == "worse answers"]:
         yield Finding(f"Answers got worse than the default's, so these cannot win: {', '.join(worse)}", "bad")
     if content.noise is not None:
@@ -137,6 +141,14 @@ def _sentences(content: TuneContent) -> Iterator[Finding]:
         yield Finding(f"Ended: {_ENDED.get(content.ended, content.ended)}", tone)
     if content.ended in ("budget", "interrupted") and content.not_told_apart:
         yield Finding("More turns may tell them apart: --resume with a larger --budget goes on", "warn")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _excludes_0(change: TuneChange | None) -> bool:
+    return change is not None and not change.low <= 0 <= change.high
 
 
 def _sorted(content: TuneContent) -> list[int]:

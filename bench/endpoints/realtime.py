@@ -69,11 +69,11 @@ class RealtimeSettings(SpeechSettings, Protocol):
 class RealtimeMessages:
     """The messages of a request are the lines of its body."""
 
-    def messages(self, body: bytes, request_id: str) -> list[bytes]:
+    def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
         """Each line. The last one creates the response, whose metadata names the request."""
         *lines, last = body.split(b"\n")
         create = orjson.loads(last)
-        create["response"]["metadata"] = {"x-request-id": request_id, **create["response"].get("metadata", {})}
+        create["response"]["metadata"] = {**ids, **create["response"].get("metadata", {})}
         return [*lines, orjson.dumps(create)]
 
     def may_end(self, data: bytes) -> bool:

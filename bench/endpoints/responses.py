@@ -32,15 +32,15 @@ _EXPIRES = re.compile(rb'"code"\s*:\s*"connection_expiring"')
 
 
 class ResponsesMessages:
-    """A request is one message, and its metadata has the request's id, unless it has metadata of its own."""
+    """A request is one message, and its metadata has the request's ids, unless it has metadata of its own."""
 
     may_end = staticmethod(may_be_last)
     is_last = staticmethod(is_last)
 
-    def messages(self, body: bytes, request_id: str) -> list[bytes]:
+    def messages(self, body: bytes, ids: Mapping[str, str]) -> list[bytes]:
         """The message of a body."""
         own = orjson.loads(body) if _OWN_METADATA.search(body) is not None else {}
-        metadata = b"" if "metadata" in own else b'"metadata":{"x-request-id":%b},' % orjson.dumps(request_id)
+        metadata = b"" if "metadata" in own else b'"metadata":%b,' % orjson.dumps(ids)
         return [b'{"type":"response.create",%b%b' % (metadata, body[1:])]
 
     def is_beside(self, message: bytes, *, begun: bool) -> bool:

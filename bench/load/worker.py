@@ -100,6 +100,7 @@ class Worker:
             cancel=config.cancel_of,
             class_of=config.class_of,
             probe_of=config.probe_of,
+            tracing=config.tracing,
         )
         self._load = config.load.worker_load(source, encode, numbering, share)
         requests, samples = shard_names(None if assignment.alone else share.worker)

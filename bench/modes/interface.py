@@ -25,6 +25,7 @@ from bench.sources.http import HttpSpec
 from bench.sources.inputs import InputSpec
 from bench.sources.simulated import PromptSpec
 from bench.workload import Encoded, Supply
+from bench.workload.tracing import Tracing
 from promptset import recipes
 from promptset.audio import DEFAULT as DEFAULT_AUDIO
 
@@ -97,7 +98,8 @@ class Numbering:
     """The numbers of a worker's requests: `first`, `first` + `step`, and so on, behind the id of the run.
 
     `cancel` says of a number how long after its send the user leaves; None where all stay. `class_of` says its class; None
-    where there are none. `probe_of` says which of the probes it is; None where no answer is checked.
+    where there are none. `probe_of` says which of the probes it is; None where no answer is checked. `tracing`: which are
+    traced.
     """
 
     run_id: str
@@ -106,10 +108,11 @@ class Numbering:
     cancel: Callable[[int], int | None] | None = None
     class_of: Callable[[int], str] | None = None
     probe_of: Callable[[int], int | None] | None = None
+    tracing: Tracing | None = None
 
     def supply(self, samples: Iterator[Sample], encode: Callable[[Sample], Encoded]) -> Supply:
         """The requests of these samples, with these numbers."""
-        return Supply(
+        supply = Supply(
             samples,
             encode,
             self.run_id,
@@ -119,6 +122,8 @@ class Numbering:
             class_of=self.class_of,
             probe_of=self.probe_of,
         )
+        supply.tracing = self.tracing
+        return supply
 
 
 @dataclass(frozen=True, slots=True)

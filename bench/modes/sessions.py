@@ -283,6 +283,7 @@ class Sessions(UsersMode):
             cancel=numbering.cancel,
             in_memory=source.in_memory,
         )
+        conversations.tracing = numbering.tracing
         if self.open_loop:
             mine = islice(self._arrivals(source), share.worker, None, share.workers)
             arrivals = mine if self.schedule is None else ChangingArrivals(mine, self.schedule.rate)

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,11 +52,17 @@ def _end_with_parent(process: subprocess.Popen[bytes], seconds: float) -> None:
     # The bare descriptor: at exit the interpreter waits for a lock that a reader of sys.stdin holds.
     while os.read(0, 4096):
         pass
-    _kill_group(process.pid, signal.SIGTERM)
+    end(process, seconds)
+
+
+def end(process: subprocess.Popen[bytes], seconds: float, send: Callable[[int, int], None] | None = None) -> None:
+    """Ask the group of a process to end, and kill it if it has not after so many seconds. `send`: how signals go out."""
+    send = send or _kill_group
+    send(process.pid, signal.SIGTERM)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        _kill_group(process.pid, signal.SIGKILL)
+        send(process.pid, signal.SIGKILL)
 
 
 def _kill_group(group: int, number: int) -> None:

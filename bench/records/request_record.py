@@ -252,6 +252,8 @@ class RequestRecord(ServerWords, frozen=True, kw_only=True, omit_defaults=True, 
     """Bytes of audio in each event; null if the reply has none, or is no stream."""
     play_after_ns: Count = 0
     """`--play-after`: how long a player waits after the first audio."""
+    traceparent: str | None = None
+    """The header of a traced request (`--trace-share`): the ids of its trace and of its span; null: not traced."""
 
     @property
     def last_sent_ns(self) -> int | None:

@@ -61,6 +61,16 @@ class Autoscaling(Result, frozen=True, kw_only=True):
     cost_interval: Interval | None = None
 
 
+class SearchedRate(Result, frozen=True, kw_only=True):
+    """Requests a second up to which one replica keeps the objectives, of a search."""
+
+    estimate: Number | None
+    """null: no load of the search broke an objective, so `low` is all that is known."""
+    low: Number
+    """Of the search's interval (about 90%)."""
+    high: Number | None
+
+
 class PlanContent(Result, frozen=True, kw_only=True):
     """plan.json of python -m bench plan."""
 
@@ -69,20 +79,27 @@ class PlanContent(Result, frozen=True, kw_only=True):
     command: Sequence[str]
     server: str | None
     objectives: Sequence[str]
-    router: Annotated[str, one_of("round_robin", "least_in_flight", "prefix")]
+    router: Annotated[str, one_of("round_robin", "least_in_flight", "prefix")] | None
+    """null: a search says nothing of a router."""
     least: Positive
     most: Positive
     """The range of replicas that was looked at."""
-    draws: Positive
-    """Each with other coefficients within the fit's uncertainty, and other arrivals."""
+    draws: Positive | None
+    """null: the plan is of a search. Each with other coefficients within the fit's uncertainty, and other arrivals."""
     known: bool
     """Whether the fit knows enough of the server for this answer."""
     unknown: Sequence[str]
     """Why not, and the run that would tell."""
+    search: SearchedRate | None = None
+    """The search that the plan is of, in place of a fit."""
+    not_shown: Sequence[str] = ()
+    """What a plan from a search cannot say."""
     replicas: Positive | None
-    """The least number that holds all objectives in all hours in at least 90% of the draws; null: none in the range."""
+    """The least number that holds all objectives in all hours in at least 90% of the draws, or at the low end of the search's
+    interval; null: none in the range."""
     interval: Interval | None
-    """Of the number that is needed, over the draws. An end beyond the range is one more than its most."""
+    """Of the number that is needed, over the draws or the search's interval. An end beyond the range is one more than its
+    most."""
     headroom: Number | None
     """The same replicas hold so many times this traffic."""
     headroom_interval: Interval | None

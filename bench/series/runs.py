@@ -133,7 +133,7 @@ class RunSeries:
         if self.finished(name) is not None:
             raise UsageError(f"{path} already holds a finished run: name another directory")
         if path.exists():
-            path.rename(_aside(path))
+            path.rename(aside(path))
         self.wait_until_ready(config)
         return load_test.run(config.at(path), command=self.command, observer=self._observer, wait=False)
 
@@ -145,7 +145,7 @@ def unless_interrupted(result: Result) -> Result:
     return result
 
 
-def _aside(path: Path) -> Path:
+def aside(path: Path) -> Path:
     """A free name beside a directory, for what was cut off there."""
     numbered = (path.with_name(f"{path.name}-cut-off-{number}") for number in count(1))
     return next(place for place in numbered if not place.exists())

@@ -315,6 +315,8 @@ class Exchange:
         if self.request.on_answer is not None:
             self.request.on_answer(Answer(content=reply.content) if reply.answer is None else reply.answer)
         message = error if outcome is failed and error is not None else server_message
+        if message is not None and self.reading.proxy is not None:
+            message = self.reading.proxy.explained(self.status, message)
         if message is not None and outcome in _LATE and reply.complete:
             message += f"; {_NOT_ENDED}"
         return self._record(end_ns, reply, outcome, None if message is None else self._redacted(message))
@@ -370,6 +372,7 @@ class Exchange:
             text_tokens_asked=None if request.media is None else request.media.text_tokens,
             audio_sent_ns=None if request.audio is None else request.audio.length_ns,
             reference=None if request.audio is None else request.audio.reference,
+            traceparent=request.traceparent,
             **_audio_fields(None if self._refused else reply.audio),
         )
 

@@ -272,7 +272,10 @@ class SocketTransport(WireTransport):
     def _send(self, job: Job, connection: Connection) -> None:
         job.connection = connection
         request = job.exchange.request
-        messages = self.words.messages(request.body, request.id)
+        ids = {"x-request-id": request.id}
+        if request.traceparent is not None:
+            ids["traceparent"] = request.traceparent
+        messages = self.words.messages(request.body, ids)
         job.exchange.body_bytes = sum(map(len, messages))
         connection.send(job, b"\n".join(messages))
         self._leave_in_time(job)

@@ -18,7 +18,7 @@ from bench.series.runs import RunSeries
 from bench.tuning.answers import worse_than_default
 from bench.tuning.race import Step
 from bench.tuning.spec import Resolve, Spec
-from bench.tuning.tune_file import PAGE, TUNE, content_of, race_of, read, write
+from bench.tuning.tune_file import PAGE, TUNE, content_of, race_of, read, settings_of, write
 from bench.tuning.turns import Turns
 
 _WIDTH = 78
@@ -76,6 +76,9 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
         for line in _after(spec, made_so_far, turn):
             series.say(line)
 
+    least_s = 2 * len(spec.arms) * settings_of(spec).turn_s
+    if not before and least_s > spec.budget_s:
+        series.say(f"the budget is short: the two rounds that any answer takes last about {least_s / 60:.0f} min")
     with series.held():
         try:
             drive(decide, make, write=write_file, tell=tell)
@@ -85,14 +88,19 @@ def tune(spec: Spec, series: RunSeries, resolved: Resolve, observer: Observer, *
     return TuneResult(series.path, content, exit_of(content))
 
 
+def missing_race(folder: Path) -> list[str]:
+    """What is wrong with a directory whose race shall go on."""
+    return [] if (folder / TUNE).exists() else [f"--resume {folder}: there is no race (no {TUNE})"]
+
+
 def _turns_before(spec: Spec, folder: Path, *, resume: bool) -> tuple[TuneTurn, ...]:
     path = folder / TUNE
     if path.exists() and not resume:
         raise UsageError(f"{folder} already holds a race: go on with --resume, or name another --out")
-    if resume and not path.exists():
-        raise UsageError(f"--resume {folder}: there is no race (no {TUNE})")
     if not resume:
         return ()
+    if problems := missing_race(folder):
+        raise UsageError(problems)
     content = read(path)
     if content.spec_sha256 != spec.sha256:
         raise UsageError(

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -144,8 +145,13 @@ def _status(url: str, data: bytes | None = None) -> int | None:
             return int(response.status)
     except urllib.error.HTTPError as e:
         return e.code
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return None
+
+
+def is_path(how: str) -> bool:
+    """Whether `clear_cache` is a path to POST to: a single word that begins with a slash. A command may begin so, too."""
+    return how.startswith("/") and len(how.split()) == 1
 
 
 def clear_cache(spec: ServerSpec, server: Server) -> None:
@@ -153,7 +159,7 @@ def clear_cache(spec: ServerSpec, server: Server) -> None:
     how = spec.clear_cache
     if how is None:
         return
-    if how.startswith("/"):
+    if is_path(how):
         status = _status(f"{spec.url_at(server.port).rstrip('/')}{how}", b"")
         if status is None or not 200 <= status < 300:
             raise TargetError(f"server.clear_cache: POST {how} gave {'no answer' if status is None else status}")

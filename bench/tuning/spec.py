@@ -10,20 +10,25 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.config import RunConfig, values
 from bench.errors import UsageError
+from bench.load_search.whole import plan as search_plan
 from bench.load_sweep import visits
 from bench.load_sweep.visits import Loads
 from bench.series import files
 from bench.tuning import conditions
-from bench.tuning.arms import Arm, Choices, arms_of, command_words
+from bench.tuning.arms import Arm, Choices, arms_of
 from bench.tuning.conditions import Condition, Value
 from promptset.whole_file import read_text
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Goal = Literal["tokens_per_s", "held_load", "dollars_per_million_tokens", "joules_per_million_tokens"]
 T = TypeVar("T")
@@ -45,6 +50,20 @@ _SET_HERE = {
     "wait_for_server": "give server.start_within",
 }
 """Settings of a run to which a race has its own answer."""
+_FORMS = {
+    "list_type": "give a list, for example [1, 2]",
+    "tuple_type": "give a list, for example [1, 2]",
+    "dict_type": "give keys with their values, for example {max-num-seqs: [64, 128]}",
+    "model_type": "give keys with their values: docs/tune.md lists them",
+    "string_type": "give text",
+    "bool_parsing": "give true or false",
+}
+"""What to write, by pydantic's name of an error."""
+_MISSING = {
+    "server": ": give server.command, the command that starts the server",
+    "server.command": ": give the command that starts the server",
+}
+_SCALARS, _TYPES = ("string_", "int_", "float_", "bool_"), ("str", "int", "float", "bool")
 _OF_A_SEARCH = ("load", "start", "min", "max", "precision", "budget")
 
 
@@ -142,7 +161,7 @@ def read(path: Path) -> object:
     try:
         return yaml.safe_load(read_text(path))
     except OSError as e:
-        raise UsageError(f"{path}: {e.strerror}") from e
+        raise UsageError(f"{path}: cannot be read: {e.strerror}") from e
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
         raise UsageError(f"{path} is not YAML: {' '.join(str(e).split())}") from e
 
@@ -154,7 +173,7 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
     try:
         file = SpecFile.model_validate(dict(content))
     except ValidationError as e:
-        raise UsageError([_sentence(error["loc"], error["type"], error["msg"]) for error in e.errors()]) from e
+        raise UsageError(_sentences(e.errors())) from e
     wrong: list[str] = []
     server = _server(file, wrong)
     arms = _arms(file, wrong)
@@ -168,8 +187,7 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
     loads = _loads(file, wrong)
     wrong += _of_goal(file)
     wrong += [f"load.{name}: {instead}" for name, instead in _SET_HERE.items() if name in file.load]
-    if loads is not None:
-        wrong += _of_runs(file, loads, resolved)
+    wrong += _of_runs(file, loads, resolved)
     if wrong or server is None or arms is None or loads is None or budget_s is None:
         raise UsageError(wrong)
     shown = file.model_dump(mode="json")
@@ -180,14 +198,27 @@ def spec_of(content: object, resolved: Resolve, *, budget: str | None = None) ->
     )  # fmt: skip
 
 
-def _sentence(loc: Sequence[str | int], kind: str, message: str) -> str:
-    # pydantic names each alternative of a choice: that of the field is enough.
-    place = ".".join(str(part) for part in loc[:3])
+def _sentences(errors: Sequence[ErrorDetails]) -> list[str]:
+    """What is wrong with the form of the file, each place once: pydantic names every alternative of a choice."""
+    found: dict[str, list[ErrorDetails]] = {}
+    for error in errors:
+        loc, scalar = error["loc"], error["type"].startswith(_SCALARS)
+        # The last part is the alternative.
+        found.setdefault(".".join(map(str, loc[:-1] if scalar and loc[-1] in _TYPES else loc)), []).append(error)
+    return [_sentence(place, its) for place, its in found.items()]
+
+
+def _sentence(place: str, errors: Sequence[ErrorDetails]) -> str:
+    kind, message = errors[0]["type"], errors[0]["msg"]
     if kind == "extra_forbidden":
         return f"{place} is not a key of this file: docs/tune.md lists them"
     if kind == "missing":
-        return f"{place} is missing"
-    return f"{place}: {message[0].lower()}{message[1:]}"
+        return f"{place} is missing{_MISSING.get(place, '')}"
+    if kind == "literal_error":
+        return f"{place}: {errors[0]['input']!r} is not known: it is one of {errors[0]['ctx']['expected']}"
+    if len(errors) > 1:
+        return f"{place}: give a word or a number"
+    return f"{place}: {_FORMS.get(kind, message[0].lower() + message[1:])}"
 
 
 def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
@@ -199,8 +230,12 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
             wrong.append("server.command is empty: give the command that starts the server")
     except ValueError as e:
         wrong.append(f"server.command: {str(e).lower()}")
-    if "{port}" not in part.command and len(part.ports) > 1:
-        wrong.append("server.command has no {port}, and server.ports has several")
+    if len(part.ports) > 1 or part.ports == (0,):
+        wrong += [
+            f"server.{name} has no {{port}}: write {{port}}, or give server.ports the only port, such as [8000]"
+            for name, text in (("command", part.command), ("url", part.url))
+            if "{port}" not in text
+        ]
     flags = [name for name in _names(file) if f"{{{name}}}" not in part.command]
     if flags and "{flags}" not in part.command:
         wrong.append(f"server.command has no place for {', '.join(flags)}: write {{flags}}, or {{{flags[0]}}}")
@@ -209,6 +244,12 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     wrong += [f"server.command: {{{name}}} is not a flag of this file" for name in unknown]
     if not part.ports or any(not 0 <= port < 65536 for port in part.ports):
         wrong.append("server.ports: give ports from 1 to 65535, or 0 for a free one")
+    if urlsplit(part.url).scheme not in ("http", "https"):
+        wrong.append(f"server.url: {part.url!r} does not begin with http:// or https://")
+    if not part.ready:
+        wrong.append("server.ready is empty: give answer, a path such as /health, or a part of a line of the output")
+    if part.clear_cache is not None:
+        wrong += _of_clear_cache(part.clear_cache)
     if part.together and len(part.ports) < 2:
         wrong.append("server.together: servers that run together need two server.ports or more")
     start_s = _seconds("server.start_within", part.start_within, wrong)
@@ -221,6 +262,13 @@ def _server(file: SpecFile, wrong: list[str]) -> ServerSpec | None:
     )
 
 
+def _of_clear_cache(text: str) -> list[str]:
+    try:
+        return [] if shlex.split(text) else ["server.clear_cache is empty: give a path to POST to, or a command"]
+    except ValueError as e:
+        return [f"server.clear_cache: {str(e).lower()}"]
+
+
 def _names(file: SpecFile) -> list[str]:
     return list(dict.fromkeys([*file.flags, *file.default, *(name for arm in file.arms for name in arm)]))
 
@@ -231,6 +279,8 @@ def _arms(file: SpecFile, wrong: list[str]) -> list[Arm] | None:
     wrong += [f"needs.{name}: not a flag of this file" for name in file.needs if name not in names]
     if isinstance(file.gpus, str) and file.gpus not in names:
         wrong.append(f"gpus: {file.gpus!r} is not a flag of this file: give a number, or the flag that says it")
+    if isinstance(file.gpus, int) and file.gpus < 1:
+        wrong.append(f"gpus: {file.gpus} are too few: an arm takes at least 1")
 
     def condition(place: str, text: str) -> Condition:
         try:
@@ -248,12 +298,10 @@ def _arms(file: SpecFile, wrong: list[str]) -> list[Arm] | None:
         given, file.arms, file.default, exclude, needs, "grid" if file.vary == "grid" else "one at a time", file.gpus
     )
     try:
-        arms = arms_of(choices)
-        command_words(file.server.command, arms[0].flags, 1)
+        return arms_of(choices)
     except ValueError as e:
         wrong.append(f"flags: {e}")
         return None
-    return arms
 
 
 def _loads(file: SpecFile, wrong: list[str]) -> Loads | None:
@@ -278,20 +326,21 @@ def _of_goal(file: SpecFile) -> list[str]:
     return wrong
 
 
-def _of_runs(file: SpecFile, loads: Loads, resolved: Resolve) -> list[str]:
-    """What is wrong with the settings of the runs."""
+def _of_runs(file: SpecFile, loads: Loads | None, resolved: Resolve) -> list[str]:
+    """What is wrong with the settings of the runs, and of searches."""
     of_load = {name: value for name, value in file.load.items() if name not in _SET_HERE}
-    settings = {
-        "url": "http://127.0.0.1:1",
-        **of_load,
-        **loads.settings(loads.values[0]),
-        "slo": tuple(file.objectives),
-    }
+    settings: dict[str, object] = {"url": "http://127.0.0.1:1", **of_load, "slo": tuple(file.objectives)}
     try:
-        config = resolved(settings)
+        if file.goal == "held_load" and file.objectives and set(file.search) <= {*_OF_A_SEARCH}:
+            of_search = {name: str(value) for name, value in file.search.items()}
+            search_plan(settings, of_search, lambda amount: resolved({**settings, **amount}))
+        config = resolved({**settings, **({"concurrency": 1} if loads is None else loads.settings(loads.values[0]))})
         config.make_probes() if config.check_answers else None
     except UsageError as e:
-        return [f"load or objectives: {problem}" for problem in e.problems]
+        flags = tuple(f"--{name}" for name in _OF_A_SEARCH)
+        return [
+            f"{'search' if problem.startswith(flags) else 'load or objectives'}: {problem}" for problem in e.problems
+        ]
     return []
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.clock import NS_PER_S, now_ns
@@ -23,7 +22,7 @@ from bench.load_sweep.points import RunNumbers
 from bench.loads import KINDS
 from bench.observer import LoadOnly, Observer
 from bench.results.tune import TuneLoad, TuneTurn
-from bench.series.runs import RunSeries
+from bench.series.runs import RunSeries, aside
 from bench.tuning import servers
 from bench.tuning.race import Step
 from bench.tuning.servers import Server
@@ -204,7 +203,7 @@ class Turns:
     def _search(self, server: Server, step: Step, name: str, hint: float | None) -> TuneLoad:
         path = self._series.path / name
         if path.exists():  # It was cut off: a search of a new server does not go on with the visits to an old one.
-            path.rename(_aside(path))
+            path.rename(aside(path))
         of_search: Mapping[str, str] = {"precision": "5%", **self.spec.search}
         of_search = {"budget": f"{self.lengths.search_s:.0f}s", **of_search}
         if hint is not None:
@@ -252,10 +251,3 @@ def dollars(spec: Spec, arm: int, tokens_per_s: float | None) -> float | None:
     if spec.gpu_hour_cost is None or not tokens_per_s:
         return None
     return spec.gpu_hour_cost * spec.arms[arm].gpus / (tokens_per_s * 3600) * 1e6
-
-
-def _aside(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_name(f"{path.name}-cut-off-{number}")).exists():
-        number += 1
-    return aside

@@ -7,6 +7,7 @@ stock           requests that are made and not sent yet
 turns           requests of sessions: each carries the turns before it, and is made while its user thinks
 kept_messages   messages that many requests carry, written as JSON once
 mid_session     sessions that begin in their middle
+tracing         which requests carry the id of a trace
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from bench.workload.stock import Stock
+from bench.workload.tracing import Tracing
 from promptset.media import media_bytes
 
 if TYPE_CHECKING:
@@ -167,6 +169,8 @@ class Request:
     """In mode sessions: the conversation that it goes on with."""
     on_answer: Callable[[Answer], None] | None = None
     """Called with the answer before the record is handed over."""
+    traceparent: str | None = None
+    """The header of a traced request (tracing.py)."""
 
     @property
     def place_fields(self) -> dict[str, Any]:
@@ -314,6 +318,8 @@ class Supply:
     ) -> None:
         """`cancel` says of a number how long after its send the user leaves, `class_of` which class it is of, `probe_of`
         which of the probes it is. A probe has no class, and its user stays."""
+        self.tracing: Tracing | None = None
+        """Which requests are traced; None: none is."""
         self._cancel = cancel
         self._class_of = class_of
         self._probe_of = probe_of
@@ -353,6 +359,7 @@ class Supply:
             cancel_after_ns=None if self._cancel is None or probe is not None else self._cancel(index),
             traffic_class=None if self._class_of is None or probe is not None else self._class_of(index),
             probe=probe,
+            traceparent=None if self.tracing is None else self.tracing.header_of(self._run_id, str(index)),
         )
 
     def take(self, phase: Phase) -> Request:

@@ -27,6 +27,7 @@ from bench.workload.mid_session import (
     without_doubles,
 )
 from bench.workload.stock import Stock
+from bench.workload.tracing import Tracing
 from promptset.answers import Answer
 from promptset.samples import Sample
 from promptset.sessions.packed import unpack_session
@@ -63,8 +64,9 @@ class Conversation:
         history: History,
         *,
         beginning: Beginning = FRESH,
+        trace: Callable[[str], str | None] | None = None,
     ) -> None:
-        """`number` of the session in its run."""
+        """`number` of the session in its run. `trace` makes the header of a traced turn, by `<session>.<turn>`."""
         self._session = session
         self._number = number
         no_route = session.endpoint is None and not session.headers
@@ -76,6 +78,8 @@ class Conversation:
         self._lines = session.lines
         self._answers: dict[int, Answer | None] = {}
         self._heard: dict[int, Answer] = {}
+        self._trace = trace
+        self._headers: dict[int, str | None] = {}
         self._made: dict[int, Encoded | None] = {}
         """Bodies, by turn; None of a turn that was sent."""
         self._said: dict[int, tuple[KeptMessage, ...]] = {}
@@ -100,6 +104,8 @@ class Conversation:
         if turn in self._made or not self.is_ready(turn):
             return
         session = self._session
+        if self._trace is not None:
+            self._headers[turn] = self._trace(f"{self._number}.{turn}")
         if session.requests:
             self._made[turn] = self._encode(session.requests[turn])
             return
@@ -188,6 +194,7 @@ class Conversation:
             probe=self._session.probe,
             continuation=self._continuation(turn),
             on_answer=partial(self._heard.__setitem__, turn) if self._real else None,
+            traceparent=self._headers.pop(turn, None),
         )
 
     def _place(self, number: int) -> TurnPlace:
@@ -249,6 +256,8 @@ class Conversations:
     ) -> None:
         """`cancel` returns how long after its send the user of a request, given by its number, leaves. `in_memory`: sessions
         need not be made."""
+        self.tracing: Tracing | None = None
+        """Which turns are traced, by the number of their session and their own; None: none is."""
         self._cancel = cancel
         self._in_memory = in_memory
         self.stock: Stock[Session] = Stock(lambda: next(sessions), _weight)
@@ -329,7 +338,8 @@ class Conversations:
             session = self._left.popleft() if self._left else self.stock.take()
         number = self._first + self._begun * self._step
         self._begun += 1
-        return Conversation(session, number, self._encode, self._history, beginning=beginning)
+        trace = None if self.tracing is None else partial(self.tracing.header_of, self._run_id)
+        return Conversation(session, number, self._encode, self._history, beginning=beginning, trace=trace)
 
     def request(self, conversation: Conversation, turn: int, phase: Phase) -> Request:
         """The request of a turn of a conversation, with the next number."""

@@ -4,8 +4,8 @@ Rules:
 - A client sends `{"type": "response.create", ...}` with the fields of a body of `/v1/responses`; `stream` and `background`
   have no meaning there. Each event of the reply is a text message: the JSON that SSE has behind `data:`.
 - A refusal is `{"type": "error", "status": STATUS, "error": {code, message, type, param}}`, and the connection goes on.
-- A message has no headers. Those of the handshake count for all its messages, but `x-request-id`, which names one request.
-  The keys `x-request-id` and `x-mock-...` of a message's `metadata` are its own headers.
+- A message has no headers. Those of the handshake count for all its messages, but `x-request-id` and
+  `traceparent`, which name one request. These keys and `x-mock-...` of a message's `metadata` are its own headers.
 """
 
 from __future__ import annotations

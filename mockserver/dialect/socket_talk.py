@@ -9,7 +9,7 @@ from mockserver.dialect.endpoint import Endpoint
 
 Header = tuple[bytes, bytes]
 
-_OWN = "x-request-id"
+_OWN = ("x-request-id", "traceparent")
 _MOCK = "x-mock-"
 
 
@@ -44,15 +44,15 @@ class TalkOf(Protocol):
 
 
 def headers_of(metadata: object, handshake: Sequence[Header]) -> list[Header]:
-    """The headers of a message: `x-request-id` and `x-mock-...` of its metadata, and those of the handshake. The id in the
-    handshake names one request, so it is not that of a message."""
+    """The headers of a message: `x-request-id`, `traceparent` and `x-mock-...` of its metadata, and those of the
+    handshake, except for its ids: they name one request."""
     given = {name.lower(): value for name, value in metadata.items()} if isinstance(metadata, dict) else {}
     own = {
         name: value
         for name, value in given.items()
-        if isinstance(value, str) and (name == _OWN or name.startswith(_MOCK))
+        if isinstance(value, str) and (name in _OWN or name.startswith(_MOCK))
     }
-    headers = [pair for pair in handshake if pair[0] != _OWN.encode() and pair[0].decode("latin-1") not in own]
+    headers = [pair for pair in handshake if (name := pair[0].decode("latin-1")) not in _OWN and name not in own]
     return headers + [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in own.items()
     ]

@@ -18,9 +18,9 @@ _HEAD = re.compile(
 )
 _DECIDES = frozenset(
     (b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"expect", b"te", b"trailer",
-     b"origin", b"content-encoding")
+     b"origin", b"content-encoding", b"traceparent")
 )  # fmt: skip
-"""Headers that change how a request is read or answered."""
+"""Headers that change how a request is read, answered or recorded."""
 _OURS = b"x-mock-"
 _MOST_DIGITS = 8
 _REMEMBERED = 4

@@ -18,6 +18,8 @@ class Arrival:
     attempt: int
     """1 for the first request with this id, 2 for the next."""
     key: StreamKey
+    traceparent: str | None = None
+    """Its header of this name, which says whose span it is."""
 
     @property
     def own_key(self) -> StreamKey:
@@ -34,18 +36,18 @@ class Arrivals:
         self.by_order = 0
         self._shared = shared
 
-    def identify(self, request_id: str | None) -> Arrival:
+    def identify(self, request_id: str | None, traceparent: str | None = None) -> Arrival:
         """The identity of a request that has just arrived."""
         if request_id is None:
             self.by_order += 1
-            return Arrival(None, None, 1, ("arrival", self._shared.take("arrivals_by_order")))
+            return Arrival(None, None, 1, ("arrival", self._shared.take("arrivals_by_order")), traceparent)
         attempt = self._shared.attempt(request_id)
         index = index_of(request_id)
         if index is None:
             self.by_id += 1
-            return Arrival(request_id, None, attempt, request_id)
+            return Arrival(request_id, None, attempt, request_id, traceparent)
         self.by_index += 1
-        return Arrival(request_id, index, attempt, index)
+        return Arrival(request_id, index, attempt, index, traceparent)
 
     def counts(self) -> dict[str, int]:
         """How many requests were identified in each way, for `/truth`."""

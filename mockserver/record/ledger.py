@@ -46,6 +46,7 @@ FIELDS: Mapping[str, str] = {
     "audio_out_bytes": "Speech alone: the bytes of audio in each chunk, which `write_ns` says the times of.",
     "audio_bytes_per_s": "Speech alone: how many of them play for a second.",
     "chunk_choice": "Of a reply with several choices: the choice of each chunk; null for a chunk of the whole reply.",
+    "traceparent": "The header of this name (W3C Trace Context), of requests that have one.",
 }
 """The keys of a line. Times are in ns of CLOCK_MONOTONIC on this machine; null means that it did not happen."""
 
@@ -112,6 +113,7 @@ class LedgerEntry:
     audio_bytes_per_s: int | None = None
     chunk_choice: list[int | None] | None = None
     choice_plans: Sequence[Plan] = ()
+    traceparent: str | None = None
 
     def to_line(self) -> bytes:
         """The entry as one line of JSON, newline included."""
@@ -155,6 +157,8 @@ class LedgerEntry:
             row |= {"audio_out_bytes": self.audio_out_bytes, "audio_bytes_per_s": self.audio_bytes_per_s}
         if self.chunk_choice is not None:
             row["chunk_choice"] = self.chunk_choice
+        if self.traceparent is not None:
+            row["traceparent"] = self.traceparent
         return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 

@@ -43,6 +43,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/console",),
     ),
     "console": Group(("bench/console/*.py", "bench/console/api/*.py", "bench/console/pages/*.py"), (f"{_BENCH}/console",)),
+    "agents": Group(("bench/agents/*.py",), (f"{_BENCH}/agents", "tests/sockets/test_mcp.py")),
     "server metrics": Group(
         ("bench/server_metrics/*.py", "bench/server_metrics/servers/*.py", "bench/server_metrics/gpus/*.py"),
         (f"{_BENCH}/server_metrics",),
@@ -93,6 +94,7 @@ GROUPS: dict[str, Group] = {
         (f"{_BENCH}/load", f"{_BENCH}/modes", f"{_BENCH}/traffic", f"{_VIRTUAL}/test_[bcowm]*.py",
          f"{_BENCH}/test_mix.py", f"{_BENCH}/test_workload.py", f"{_BENCH}/test_input_batches.py"),
     ),
+    "telemetry": Group(("bench/telemetry/*.py", "bench/workload/tracing.py"), (f"{_BENCH}/telemetry", f"{_BENCH}/workload")),
     "process": Group(
         ("bench/process/*.py", "bench/machine/*.py"), (f"{_BENCH}/process", f"{_BENCH}/machine", f"{_UNIT}/test_pl*.py")
     ),

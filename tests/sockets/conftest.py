@@ -44,7 +44,7 @@ def patient() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def helpers_begin_at_once() -> Iterator[None]:
-    """What a load in the process of the tests starts is a copy of a process that has imported it."""
+    """What a load or a console in the process of the tests starts is a copy of a process that has imported it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in STARTERS:
             module = importlib.import_module(name)

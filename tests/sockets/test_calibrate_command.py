@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -97,6 +99,13 @@ def test_nothing_is_kept_where_nothing_is_to_be(tmp_path: Path) -> None:
           "--mock", "--ttft 20ms --tpot 2ms")  # fmt: skip
     assert (tmp_path / "run" / "certificate.html").exists()
     assert kept(tmp_path) == []
+
+
+def test_settings_in_standard_input_are_those_of_the_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"concurrency: 2\nrequests: 4\n{CALM}"))
+    words = ["--config", "-", "--no-store", "--out", str(tmp_path / "run"), "--mock", "--ttft 20ms --tpot 2ms"]
+    cli.main(["calibrate", *words, *SMALL])
+    assert read(tmp_path / "run" / "certificate.json")["counts"]["requests"] == 4
 
 
 def test_a_mock_that_runs_is_measured_from_where_its_ledger_stands(mock: MockProcess, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ They answer as the packages of the two hubs expect it. The hubs themselves were 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -21,7 +24,8 @@ from bench.console.app import create_app
 from bench.console.data_files import DataFiles
 from bench.console.data_rows import Rows
 from bench.console.errors import ConsoleError, TooLarge
-from bench.console.hubs import HUBS, fetch_by_name
+from bench.console.hub_loads import CANCELLED, FAILED, KEPT, LOADING, HubLoad, HubLoads
+from bench.console.hubs import HUBS
 from bench.console.security import Keys
 from bench.console.service import Console
 from tests.support.console_process import TOKEN
@@ -31,6 +35,7 @@ ROWS = {
     "data/test.jsonl": b'{"prompt": "test"}\n',
     "README.md": b"# A data set",
 }
+LARGE = 1_000_000
 Answer = Callable[[str, dict[str, list[str]]], tuple[object, bytes | None]]
 
 
@@ -56,6 +61,8 @@ def modelscope(path: str, query: dict[str, list[str]]) -> tuple[object, bytes | 
 class _StandIn(BaseHTTPRequestHandler):
     answer: Answer
     sent: list[str]
+    held: Event
+    """Unless it is set, all but the last 10 bytes of a large file are sent."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -69,7 +76,10 @@ class _StandIn(BaseHTTPRequestHandler):
         self.send_header("x-repo-commit", "a" * 40)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(content or b"")
+            self.wfile.write((content or b"")[:-10])
+            if len(content or b"") > LARGE:
+                self.held.wait()
+            self.wfile.write((content or b"")[-10:])
 
     do_HEAD = do_GET
 
@@ -77,13 +87,23 @@ class _StandIn(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture
+def held() -> Iterator[Event]:
+    """Lets the stand-ins send the ends of large files."""
+    event = Event()
+    yield event
+    event.set()
+
+
 @pytest.fixture(params=["huggingface", "modelscope"])
-def hub(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[str]]]:
+def hub(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, held: Event
+) -> Iterator[tuple[str, list[str]]]:
     """The name of a hub whose endpoint is a stand-in, and the credentials that it was sent."""
     pytest.importorskip(HUBS[request.param].package)
     sent: list[str] = []
     answer = staticmethod({"huggingface": hugging_face, "modelscope": modelscope}[request.param])
-    handler = type("StandIn", (_StandIn,), {"answer": answer, "sent": sent})
+    handler = type("StandIn", (_StandIn,), {"answer": answer, "sent": sent, "held": held})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         variable = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT"}[request.param]
@@ -100,18 +120,89 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def _kept(files: DataFiles, folder: Path, *asked: Any) -> list[str]:
+    """The names of the files that are loaded from a hub, at its end."""
+    loads = HubLoads(folder, files)
+    return list(loads.loaded(loads.begin(*asked).id))
+
+
+def _until(loads: HubLoads, name: str, when: Callable[[HubLoad], bool]) -> HubLoad:
+    while not when(load := loads.load(name, wait_s=0.05)):
+        pass
+    return load
+
+
 def test_a_file_of_a_data_set_is_kept_under_its_name(hub: tuple[str, list[str]], tmp_path: Path) -> None:
     files = DataFiles(tmp_path / "files")
-    assert fetch_by_name(files, tmp_path, hub[0], "lab/rows", None) == ["lab-rows-test.jsonl"]
-    assert fetch_by_name(files, tmp_path, hub[0], "lab/rows", "data/train.jsonl", Rows()) == ["lab-rows-train.jsonl"]
+    assert _kept(files, tmp_path, hub[0], "lab/rows", None) == ["lab-rows-test.jsonl"]
+    assert _kept(files, tmp_path, hub[0], "lab/rows", "data/train.jsonl", Rows()) == ["lab-rows-train.jsonl"]
     assert files.preview("lab-rows-test.jsonl") == ['{"prompt": "test"}']
     assert files.preview("lab-rows-train.jsonl") == ['{"prompt": "train"}']
     assert sorted(path.name for path in tmp_path.iterdir()) == ["files"]
     assert [words for words in hub[1] if "secret" in words] == []
     with pytest.raises(ConsoleError, match=r"lab/rows has no file x\.csv: choose data/test\.jsonl, data/train\.jsonl"):
-        fetch_by_name(files, tmp_path, hub[0], "lab/rows", "x.csv")
+        _kept(files, tmp_path, hub[0], "lab/rows", "x.csv")
     with pytest.raises(ConsoleError, match=f"lab/missing cannot be loaded from {HUBS[hub[0]].title}: "):
-        fetch_by_name(files, tmp_path, hub[0], "lab/missing", None)
+        _kept(files, tmp_path, hub[0], "lab/missing", None)
+
+
+def test_a_load_says_how_far_it_is(
+    hub: tuple[str, list[str]], held: Event, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = b'{"prompt": "a long one"}\n' * 1_000_000
+    monkeypatch.setitem(ROWS, "data/test.jsonl", rows)
+    files = DataFiles(tmp_path / "files")
+    loads = HubLoads(tmp_path, files)
+    begun = loads.begin(hub[0], "lab/rows", None)
+    half = _until(loads, begun.id, lambda load: load.received_bytes > 0)
+    assert (half.state, half.file, half.size_bytes) == (LOADING, "data/test.jsonl", len(rows))
+    assert half.received_bytes < len(rows)
+    assert half.elapsed_s > begun.elapsed_s
+    held.set()
+    assert loads.loaded(begun.id) == ("lab-rows-test.jsonl",)
+    end = loads.load(begun.id)
+    assert (end.state, end.received_bytes, end.problem) == (KEPT, len(rows), None)
+    assert files.path("lab-rows-test.jsonl").read_bytes() == rows
+    loads.remove(begun.id)
+    assert loads.listed() == []
+
+
+def test_a_cancelled_load_leaves_nothing(
+    hub: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ROWS, "data/test.jsonl", b'{"prompt": "a long one"}\n' * 1_000_000)
+    console = Console(tmp_path)
+    user = TestClient(create_app(console, Keys(TOKEN)), base_url="http://127.0.0.1")
+    user.headers["authorization"] = f"Bearer {TOKEN}"
+    load = user.post("/api/hub-loads", json={"name": "lab/rows", "hub": hub[0]}).json()["id"]
+    _until(console.hub_loads, load, lambda load: load.received_bytes > 0)
+    page = user.get("/data").text
+    assert "lab/rows" in page
+    assert "<progress max=" in page
+    assert user.delete(f"/api/hub-loads/{load}").status_code == 204
+    assert user.get(f"/api/hub-loads/{load}").json()["state"] == CANCELLED
+    with pytest.raises(ConsoleError, match="lab/rows was cancelled"):
+        console.hub_loads.loaded(load)
+    folder = tmp_path / ".console"
+    while any(path.name.startswith(".aside-") for path in folder.iterdir()):
+        time.sleep(0.01)
+    assert user.get("/api/files").json() == []
+    assert user.delete(f"/api/hub-loads/{load}").status_code == 204
+    assert user.get(f"/api/hub-loads/{load}").status_code == 404
+
+
+def test_a_download_that_fails_says_why(
+    hub: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hubs, "_chosen", lambda name, sizes, file: "data/test.jsonl")
+    monkeypatch.delitem(ROWS, "data/test.jsonl")
+    sizes = dataclasses.replace(HUBS[hub[0]], sizes=lambda *_: {"data/test.jsonl": 5})
+    monkeypatch.setitem(HUBS, hub[0], sizes)
+    loads = HubLoads(tmp_path, DataFiles(tmp_path / "files"))
+    begun = loads.begin(hub[0], "lab/rows", None)
+    with pytest.raises(ConsoleError, match=f"lab/rows cannot be loaded from {HUBS[hub[0]].title}: "):
+        loads.loaded(begun.id)
+    assert loads.load(begun.id).state == FAILED
 
 
 def test_what_is_too_large_is_not_loaded(
@@ -119,7 +210,7 @@ def test_what_is_too_large_is_not_loaded(
 ) -> None:
     monkeypatch.setattr(hubs, "MOST_UPLOADED", 10)
     with pytest.raises(TooLarge, match=r"data/test\.jsonl of lab/rows has more than"):
-        fetch_by_name(DataFiles(tmp_path / "files"), tmp_path, hub[0], "lab/rows", None)
+        _kept(DataFiles(tmp_path / "files"), tmp_path, hub[0], "lab/rows", None)
 
 
 def test_a_hub_that_cannot_be_asked_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,3 +40,17 @@ def test_every_problem_of_the_flags_is_said_at_once(tmp_path: Path, capsys: pyte
     assert main(["plan", *words, *wrong]) == Exit.USAGE
     said = capsys.readouterr().err
     assert all(flag in said for flag in ("--replicas 0..3", "--draws none", "--price -1", "--cold-start soon"))
+
+
+def test_every_missing_file_is_named_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    words = ["--profile", "no.json", "--rates", "no.csv", "--slo", "foo<3", "--slo", "itl:p99<1s"]
+    assert main(["plan", *words, "--out", str(tmp_path / "file")]) == Exit.USAGE
+    said = capsys.readouterr().err
+    problems = (
+        "--profile no.json: cannot be read",
+        "--rates no.csv: cannot be read",
+        "no metric is called 'foo'",
+        "itl:p99",
+    )
+    assert all(problem in said for problem in (*problems, "file cannot be written (it is a file)"))

@@ -49,6 +49,14 @@ def test_it_prints_and_writes_the_same_and_ends_with_the_same_status(words: tupl
     assert ended[0] == ended[1]
 
 
+def test_its_command_is_shown_before_whoever_started_it_goes_on() -> None:
+    for _ in range(20):
+        with popen(MOCK, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            shown = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            process.kill()
+        assert shown == [word.encode() for word in MOCK]
+
+
 def test_it_is_a_child_of_ours_that_signals_end(tmp_path: Path) -> None:
     for number, status in ((signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)):
         with popen(MOCK, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:

@@ -48,6 +48,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     ),
     "bench.traffic.cancel": frozenset({"bench.rng", "promptset.distributions"}),
     "bench.secrets": frozenset(),
+    "bench.proxy": frozenset(),
+    "bench.trust": frozenset(),
     "bench.loads": frozenset(),
     "bench.run_files": frozenset(),
     "bench.run_files.shape": frozenset({"bench.errors"}),
@@ -60,6 +62,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.workload.kept_messages": frozenset(),
     "bench.workload.mid_session": frozenset({"bench.rng", "promptset"}),
     "bench.workload.stock": frozenset(),
+    "bench.workload.tracing": frozenset(),
     "bench.workload.turns": frozenset({"bench.rng", "bench.workload", "promptset"}),
     "bench.schedule": frozenset({"bench.rng"}),
     # Stages: each knows the values it is given and the values it makes.
@@ -69,8 +72,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.native", "bench.records", "bench.workload", "promptset.answers", "promptset.audio", "promptset.samples"}
     ),
     "bench.transport": frozenset(
-        {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.records", "bench.secrets",
-         "bench.workload", "promptset.answers", "promptset.samples"}
+        {"bench.clock", "bench.endpoints", "bench.errors", "bench.native", "bench.proxy", "bench.records",
+         "bench.secrets", "bench.trust", "bench.workload", "promptset.answers", "promptset.samples"}
     ),
     "bench.sources": frozenset({"bench.traffic.shares", "bench.workload", "promptset"}),
     "bench.dispatch": frozenset(
@@ -145,8 +148,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # The decision of a race stands on the statistics alone; around it are servers, visits, files and pages.
     "bench.tuning": frozenset({"bench.statistics"}),
     "bench.tuning.spec": frozenset(
-        {"bench.config", "bench.errors", "bench.load_sweep.visits", "bench.series.files", "bench.tuning",
-         "promptset.whole_file"}
+        {"bench.config", "bench.errors", "bench.load_search.whole", "bench.load_sweep.visits", "bench.series.files",
+         "bench.tuning", "promptset.whole_file"}
     ),
     "bench.tuning.servers": frozenset(
         {"bench.clock", "bench.config", "bench.errors", "bench.observer", "bench.process.child_process", "bench.readiness",
@@ -207,23 +210,33 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.machine.identity": frozenset({"bench.load.sampling", "bench.native"}),
     "bench.target": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.process.child_process", "bench.process.event_loop",
-         "bench.records", "bench.transport", "bench.workload", "promptset.samples"}
+         "bench.proxy", "bench.records", "bench.transport", "bench.trust", "bench.workload", "promptset.samples"}
     ),
     # The process that reads the server's metrics, and what is said to it: it imports little, so that it is there at once.
-    "bench.target.scrape_task": frozenset(),
+    "bench.target.scrape_task": frozenset({"bench.proxy"}),
     "bench.target.nvml_page": frozenset({"bench.server_metrics.exposition"}),
     "bench.target.scrape_program": frozenset(
-        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.secrets",
-         "bench.server_metrics", "bench.target.nvml_page", "bench.target.scrape_task"}
+        {"bench.clock", "bench.process.interpreter", "bench.process.priority", "bench.proxy", "bench.secrets",
+         "bench.server_metrics", "bench.target.nvml_page", "bench.target.scrape_task", "bench.trust"}
     ),
     "bench.process.event_loop": frozenset(),
+    # The process that exports what the run writes down, and the run's side of it.
+    "bench.telemetry": frozenset(
+        {"bench.clock", "bench.errors", "bench.metrics", "bench.process.interpreter", "bench.process.priority",
+         "bench.records", "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.workload.tracing"}
+    ),
+    "bench.telemetry.task": frozenset(),
+    "bench.telemetry.exporting": frozenset(
+        {"bench.config", "bench.endpoints.choice", "bench.errors", "bench.machine.identity",
+         "bench.process.child_process", "bench.process.event_loop", "bench.telemetry"}
+    ),
     "bench.config": frozenset(
         {"bench.clock", "bench.endpoints", "bench.errors", "bench.metrics.catalog", "bench.metrics.objectives",
          "bench.metrics.precision", "bench.modes", "bench.schedule", "bench.secrets", "bench.sources",
          "bench.traffic.cancel", "bench.traffic.classes", "bench.traffic.models", "bench.traffic.shares",
-         "bench.transport", "bench.verdict", "promptset"}
+         "bench.transport", "bench.verdict", "bench.workload.tracing", "promptset"}
     ),
-    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets"}),
+    "bench.config.flags": frozenset({"bench.config.other_tools", "bench.errors", "bench.secrets", "promptset.dashed_values"}),
     "bench.config.other_tools": frozenset({"bench.secrets"}),
     "bench.config.values": frozenset(
         {"bench.errors", "bench.metrics.objectives", "bench.metrics.precision", "bench.secrets",
@@ -246,7 +259,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"bench.clock", "bench.config", "bench.dispatch", "bench.endpoints", "bench.errors",
          "bench.machine.machine_cache", "bench.machine.preflight", "bench.machine.worker_place", "bench.metrics",
          "bench.modes", "bench.process.child_process", "bench.process.event_loop", "bench.process.interpreter",
-         "bench.process.priority", "bench.records", "bench.run_files.load_change",
+         "bench.process.priority", "bench.proxy", "bench.records", "bench.run_files.load_change",
          "bench.run_files.run_directory", "bench.secrets", "bench.sources", "bench.transport", "bench.workload",
          "promptset"}
     ),
@@ -278,7 +291,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.scale.cluster": frozenset(
         {"bench.clock", "bench.errors", "bench.load", "bench.machine.identity", "bench.machine.preflight",
          "bench.machine.worker_place", "bench.process.child_process", "bench.process.priority",
-         "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
+         "bench.run_files.growing_file", "bench.run_files.run_directory", "bench.scale", "bench.secrets", "promptset"}
     ),
     # Who puts the stages together, and is imported by nobody but those further down in this list.
     "bench.run_facts": frozenset(
@@ -288,7 +301,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.evaluate": frozenset({"bench"}),
     "bench.readiness": frozenset(
         {"bench.clock", "bench.config", "bench.endpoints", "bench.errors", "bench.load", "bench.observer",
-         "bench.process.event_loop", "bench.records", "bench.secrets", "bench.sources", "bench.target",
+         "bench.process.event_loop", "bench.proxy", "bench.records", "bench.secrets", "bench.sources", "bench.target",
          "bench.transport.interface", "promptset.samples"}
     ),
     "bench.load_test": frozenset({"bench", "promptset"}),
@@ -373,8 +386,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "bench.console.set_load": frozenset(
         {"bench.config", "bench.console", "bench.control", "bench.errors", "bench.modes"}
     ),
+    "bench.agents": frozenset({"bench.clock", "bench.console", "bench.errors"}),
     "bench.commands": frozenset({"bench", "promptset.cli", "promptset.completion"}),
-    "bench.cli": frozenset({"bench"}),
+    "bench.cli": frozenset({"bench", "promptset.closed_pipe"}),
     "bench.__main__": frozenset({"bench.cli"}),
     # Below the drivers: what they decide, and what they start.
     "bench.calibrate.remote": frozenset({"bench.errors"}),
@@ -393,7 +407,7 @@ COMPOSERS = (
     "bench.evaluate", "bench.load_test", "bench.series", "bench.load_search", "bench.comparison", "bench.release_gate",
     "bench.answer_quality", "bench.calibrate", "bench.load_sweep.measure", "bench.load_sweep.repeats", "bench.tuning",
     "bench.limits",
-    "bench.console", "bench.api", "bench.commands", "bench.cli", "bench.__main__",
+    "bench.console", "bench.api", "bench.agents", "bench.commands", "bench.cli", "bench.__main__",
 )  # fmt: skip
 """From the lowest to the highest: each may import those before it."""
 
@@ -401,20 +415,21 @@ LAYERS: tuple[frozenset[str], ...] = (
     # The rooms of bench, from the lowest to the highest: folders, and files beside them. At run time a room imports rooms of
     # the layers before its own, and none of its own layer.
     frozenset(
-        {"clock", "errors", "lazy_exports", "loads", "native", "rng", "secrets", "statistics", "workload"}
+        {"clock", "errors", "lazy_exports", "loads", "native", "proxy", "rng", "secrets", "statistics", "trust", "workload"}
     ),
     frozenset({"machine", "notices", "records", "schedule", "sources", "traffic"}),
     frozenset({"dispatch", "endpoints", "process", "results", "run_files"}),
     frozenset({"answers", "metrics", "modes", "verdict"}),
     frozenset({"accuracy", "documents", "server_metrics", "transport"}),
     frozenset({"config", "report", "target"}),
-    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts"}),
+    frozenset({"ceiling", "damage", "load", "load_kind", "manifest", "observer", "run_facts", "telemetry"}),
     frozenset({"capacity_plan", "control", "evaluate", "fit", "readiness", "scale", "terminal", "watched_load"}),
     frozenset({"load_test"}),
     frozenset({"series"}),
     frozenset({"answer_quality", "calibrate", "comparison", "exports", "imports", "limits", "load_search", "load_sweep"}),
     frozenset({"tuning"}),
     frozenset({"api", "console", "release_gate"}),
+    frozenset({"agents"}),
     frozenset({"commands"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

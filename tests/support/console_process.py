@@ -22,10 +22,13 @@ SMALL = {"input_tokens": 16, "output_tokens": 4, "concurrency": 2}
 
 
 @contextmanager
-def console_of(runs: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
+def console_of(runs: Path, *flags: str) -> Iterator[tuple[httpx.Client, subprocess.Popen[str]]]:
     command = [sys.executable, "-m", "bench", "console", "--no-browser", "--port", "0", "--runs", str(runs)]
     process = popen(
-        [*command, "--token", TOKEN], stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_PROXY": "127.0.0.1"}
+        [*command, *flags, "--token", TOKEN],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
     )
     assert process.stdout is not None
     base = process.stdout.readline().removeprefix("console ready at ").strip()

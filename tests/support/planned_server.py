@@ -33,19 +33,28 @@ class InProcess:
         return [Simulated(**asdict(simulate(Job(**orjson.loads(orjson.dumps(job)))))) for job in jobs]
 
 
-def profile(folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64) -> Profile:
-    """A server of which 10 requests a second take about half: 20 tokens a reply, steps of 20 ms."""
+def profile(
+    folder: Path, *, mean_error: float = 0.0, seen: int = 64, seqs: int | None = 64, within: float = 0.0,
+    resamples: Sequence[float] = (),
+) -> Profile:  # fmt: skip
+    """A server of which 10 requests a second take about half: 20 tokens a reply, steps of 20 ms.
+
+    `within`: half the interval of each coefficient, as a share of it. `resamples`: factors of the costs that may as well be.
+    """
     row = orjson.loads(MADE.read_bytes())
     row["step_cost"] = {"b0": 12_000, "b1": 10, "b2": 900, "b3": 0, "a0": 2_000, "a1": 0, "w0": 0, "kv_blocks": 9_000}
     row["step_cost"] |= {} if seqs is None else {"max_num_seqs": seqs}
     row["coefficients"] = {
-        name: {"value": value, "low": value, "high": value, "told": True, "unit": "us"}
+        name: {"value": value, "low": value * (1 - within), "high": value * (1 + within), "told": True, "unit": "us"}
         for name, value in row["step_cost"].items()
         if name[1].isdigit()
     }
     row["limits"]["max_num_seqs"] = {"value": seqs, "at_least": seen, "source": "given" if seqs else "unknown"}
     row["limits"]["kv_blocks"] = {"value": 9_000, "at_least": 100, "source": "given"}
     row["fit"] |= {"mean_error": mean_error, "left_out": 0.0}
+    costs = {name: row["step_cost"][name] for name in ("b0", "b1", "b2", "b3")}
+    if resamples:
+        row["fit"]["draws"] = [{name: cost * factor for name, cost in costs.items()} for factor in resamples]
     row["provenance"]["runs"][0] |= {"most_in_flight": seen}
     row |= {"decode": [], "warnings": [], "unknown": []}
     file = folder / "profile.json"

@@ -89,9 +89,14 @@ IMPORTED = (
     "uvloop",
 )
 """What a run and a mock import sooner or later. A module that is missing here is imported by each copy that needs it."""
-STARTERS = ("bench.process.child_process", "bench.process.mock_process")
-"""Modules that start such programs. Not the console: it knows its programs by their command lines, which a copy shows a
-moment after it was made."""
+STARTERS = (
+    "bench.console.comparing",
+    "bench.console.exports",
+    "bench.console.runner",
+    "bench.process.child_process",
+    "bench.process.mock_process",
+)
+"""Modules that start such programs."""
 KEPT = {"stdin", "stdout", "stderr", "text", "cwd", "env", "start_new_session", "pass_fds"}
 """What of a process a copy can be given."""
 NEW_INTERPRETERS = {"PYTHONNODEBUGRANGES": "1"}
@@ -223,8 +228,12 @@ def _copy_when_asked(asked: socket.socket) -> NoReturn:
         pid = clone(number, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
         if pid == 0:
             ctypes.pythonapi.PyOS_AfterFork_Child()
-            _be(json.loads(message), streams)
-        asked.send(str(pid).encode())
+            told = json.loads(message)
+            try:
+                _show_command([sys.executable, "-m", *told["words"]])
+            finally:  # Whoever asked may look for it by its command from now on.
+                asked.send(str(os.getpid()).encode())
+            _be(told, streams)
         for stream in streams:
             os.close(stream)
 
@@ -239,7 +248,6 @@ def _make_what_mocks_write() -> None:
 
 def _be(told: dict[str, Any], streams: Sequence[int]) -> NoReturn:
     """Be the program that was asked for, in this copy, and end as it ends."""
-    _show_command([sys.executable, "-m", *told["words"]])
     if told["session"]:
         os.setsid()
     _place(streams, told["descriptors"])

@@ -17,6 +17,7 @@ from tests.support.examples import BLOCKS, PAGES
 OF_THE_PROJECT = ["CHANGELOG.md", "SECURITY.md", "CODE_OF_CONDUCT.md"]
 CANNOT_RUN = {
     "pip install": "changes the environment; scripts/bench-install does the same in a fresh one",
+    "python -m bench run --url http://127.0.0.1:8000 --rate 20 --duration 5m": "needs a collector",
     "scripts/bench-install": "needs a package index",
     "scripts/hard-use": "takes hours; tests/sockets/test_hard_use.py runs the quick parts",
     "scripts/fuzz": "needs atheris, and takes minutes; tests/unit/test_fuzz.py runs every target",
@@ -53,6 +54,7 @@ CANNOT_RUN = {
     "python -m bench run --url http://127.0.0.1:8000 --concurrency 1 --duration 60": "a minute; docs/fit.md has shorter ones",
     "python -m bench fit runs/1 runs/8 runs/64 runs/rate": "docs/fit.md fits shorter runs",
     "python -m bench plan --profile profile.json --rates day.csv": "docs/plan.md plans another day",
+    "python -m bench plan --search runs/my-search": "needs a search; test_searched.py makes some",
     "scripts/fit-real": "needs vLLM, and takes minutes",
     "scripts/simulate-statistics": "takes half an hour of a quiet machine",
     "python -m bench quality --url http://127.0.0.1:8000 --concurrency 64": "takes minutes; docs/quality.md runs a short one",

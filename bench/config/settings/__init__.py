@@ -1,7 +1,7 @@
 """The settings of a run, declared once: default, unit and a line of doc beside each field.
 
-Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `http.py`, `limits.py`, `engine.py`, `output.py`. A
-new setting is a field in one of them.
+Each group of `--help` is a file here: `target.py`, `load.py`, `data.py`, `http.py`, `limits.py`, `engine.py`,
+`telemetry.py`, `output.py`. A new setting is a field in one of them.
 
 The same model serves the flags (`bench/config/flags.py` makes them of its fields), the YAML file of `--config`, and the
 `config` part of a run directory's run.yaml. What is given here is made complete by `bench/config/resolution.py`.
@@ -22,6 +22,7 @@ from bench.config.settings.limits import LimitsOfRun
 from bench.config.settings.load import Load
 from bench.config.settings.output import Output
 from bench.config.settings.target import Target
+from bench.config.settings.telemetry import TelemetryOfRun
 from bench.modes.interface import AUTO_WARMUP
 from bench.schedule.segments import Segment, lasts_ns
 from bench.secrets import public_body, public_url
@@ -29,7 +30,9 @@ from bench.traffic.classes import TrafficMix, masked, mix_of
 from promptset import recipes
 
 
-class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydantic puts the fields of the last one first
+class Settings(
+    Output, TelemetryOfRun, Engine, LimitsOfRun, Http, Data, Load, Target
+):  # pydantic puts the fields of the last one first
     """All that may be given for a run. Times are in seconds here, and in ns everywhere behind it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,7 +86,9 @@ class Settings(Output, Engine, LimitsOfRun, Http, Data, Load, Target):  # pydant
         """The settings as they may be stored and shown: secrets are `***`, defaults included."""
         shown = self.model_dump(mode="json")
         shown["url"] = public_url(self.url)
+        shown["proxy"] = None if self.proxy is None else public_url(self.proxy)
         shown["gpu_metrics"] = public_url(self.gpu_metrics)
+        shown["otlp"] = None if self.otlp is None else public_url(self.otlp)
         shown["server_metrics"] = [public_url(page) for page in self.server_metrics]
         shown["extra_body"] = public_body(shown["extra_body"])
         if self.mix is not None:

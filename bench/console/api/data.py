@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
@@ -37,9 +37,40 @@ async def fetched(console: TheConsole, given: FetchFile) -> dict[str, list[str]]
     return {"names": await console.fetch(given.url, Rows(given.whole, given.base64))}
 
 
-@routes.post("/files/by-name", status_code=201, summary="Let the console fetch a file of a data set on a hub")
+@routes.post(
+    "/files/by-name",
+    status_code=201,
+    summary="Let the console load a file of a data set on a hub, and answer when it is there",
+)
 def fetched_by_name(console: TheConsole, given: FetchByName) -> dict[str, list[str]]:
-    return {"names": console.fetch_by_name(given.hub, given.name, given.file, Rows(given.whole, given.base64))}
+    load = console.hub_loads.begin(given.hub, given.name, given.file, Rows(given.whole, given.base64))
+    return {"names": list(console.hub_loads.loaded(load.id))}
+
+
+@routes.get("/hub-loads", summary="The files of data sets on hubs that the console loads, or has loaded")
+def hub_loads(console: TheConsole) -> list[dict[str, Any]]:
+    return [asdict(load) for load in console.hub_loads.listed()]
+
+
+@routes.post("/hub-loads", status_code=201, summary="Begin to load a file of a data set on a hub")
+def begin_hub_load(console: TheConsole, given: FetchByName) -> dict[str, Any]:
+    rows = Rows(given.whole, given.base64)
+    return asdict(console.hub_loads.begin(given.hub, given.name, given.file, rows))
+
+
+@routes.get(
+    "/hub-loads/{load}", summary="How far it is: state, bytes, seconds; wait_s: answer at its end, or after so long"
+)
+def hub_load(console: TheConsole, load: str, wait_s: Annotated[float, Query(ge=0, le=30)] = 0.0) -> dict[str, Any]:
+    return asdict(console.hub_loads.load(load, wait_s))
+
+
+@routes.delete(
+    "/hub-loads/{load}", status_code=204, summary="Cancel a load, or take one that has ended out of the list"
+)
+def cancel_hub_load(console: TheConsole, load: str) -> Response:
+    console.hub_loads.remove(load)
+    return Response(status_code=204)
 
 
 @routes.get("/files/{name}", summary="The first rows of a data file")

@@ -10,6 +10,7 @@ from starlette.datastructures import UploadFile
 from bench.console.data_files import MOST_BYTES, MOST_FILES, MOST_UPLOADED
 from bench.console.data_rows import Rows
 from bench.console.errors import ConsoleError
+from bench.console.hub_loads import KEPT
 from bench.console.hubs import HUBS
 from bench.console.language import tr
 from bench.console.pages.site import TheSite, back
@@ -32,6 +33,7 @@ def data(request: Request, site: TheSite) -> HTMLResponse:
     files = [(file, site.console.files.preview(file.name)) for file in site.console.files.listed()]
     values = {
         "files": files,
+        "loads": [load for load in site.console.hub_loads.listed() if load.state != KEPT],
         "uploads": site.console.uploads.listed(),
         "splits": SPLITS,
         "hubs": HUBS,
@@ -63,8 +65,14 @@ def cancel(name: str, site: TheSite) -> Response:
     return back("/data")
 
 
+@routes.post("/data/loads/{name}/remove")
+def cancel_load(name: str, site: TheSite) -> Response:
+    site.console.hub_loads.remove(name)
+    return back("/data")
+
+
 async def _keep_posted(request: Request, console: Console) -> None:
-    """Keep a file that came in the form, without scripts, or the file at a URL."""
+    """Keep a file that came in the form, without scripts, or the file at a URL; begin to load one from a hub."""
     async with request.form(max_files=1, max_fields=10) as form:
         file, (_, rows) = form.get("file"), SPLITS.get(str(form.get("split")), SPLITS["line"])
         if isinstance(file, UploadFile) and file.filename:
@@ -73,6 +81,6 @@ async def _keep_posted(request: Request, console: Console) -> None:
             await console.fetch(url, rows)
         elif name := str(form.get("name") or "").strip():
             file_of_it = str(form.get("file_of_it") or "").strip() or None
-            await run_in_threadpool(console.fetch_by_name, str(form.get("hub")), name, file_of_it, rows)
+            await run_in_threadpool(console.hub_loads.begin, str(form.get("hub")), name, file_of_it, rows)
         else:
             raise ConsoleError(tr("choose a file, or give a URL or the name of a data set"))

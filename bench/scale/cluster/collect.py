@@ -8,8 +8,9 @@ from pathlib import Path
 import orjson
 
 from bench.errors import UsageError
+from bench.run_files.growing_file import GrowingFile
 from bench.run_files.run_directory import REQUESTS, RunDirectory, shard_names
-from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from bench.scale.cluster.shipping import on_driver_clock
 
 CLOCKS = "clock-*.json"
 
@@ -32,7 +33,7 @@ def collect(directory: RunDirectory, folders: Sequence[Path], *, alone: bool) ->
     for clock in clocks:
         offset = orjson.loads(clock.read_bytes())
         for name in shard_names(None if alone else offset["worker"]):
-            shard, whole = GrowingShard(clock.parent / name), bytearray()
+            shard, whole = GrowingFile(clock.parent / name), bytearray()
             while piece := shard.next_piece():
                 whole += on_driver_clock(piece, offset["offset_ns"])
             directory.write(name, bytes(whole))

@@ -28,11 +28,12 @@ from bench.errors import UsageError
 from bench.load.assignment import Assignment, WorkerReport
 from bench.machine import identity, preflight
 from bench.process import child_process, priority
+from bench.run_files.growing_file import PIECE_BYTES, GrowingFile
 from bench.run_files.run_directory import shard_names
 from bench.scale.cluster.clock_offset import SAME_CLOCK, ClockOffset
 from bench.scale.cluster.collect import clock_name
 from bench.scale.cluster.environment import packages
-from bench.scale.cluster.shipping import PIECE_BYTES, GrowingShard, on_driver_clock
+from bench.scale.cluster.shipping import on_driver_clock
 from bench.scale.messages import Begin, Change, ProgressUpdate, Refused, WarmupEnds
 
 SILENCE_NS = 7 * NS_PER_S
@@ -259,7 +260,7 @@ class NodeWorker:
     def _ship(self) -> None:
         """Make pieces of what the program writes, as many as the driver takes."""
         priority.give_way()
-        records, samples = map(GrowingShard, self._paths)
+        records, samples = map(GrowingFile, self._paths)
         while True:
             over = self._over is not None
             found = []

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
-
-PIECE_BYTES = 1024 * 1024
-"""A piece has so many bytes at most, or one line."""
 
 _INSTANTS = frozenset({"intended_ns", "eligible_ns", "sent_ns", "resent_ns", "first_byte_ns", "end_ns", "t_ns"})
 _LISTS = frozenset({"chunk_ns", "chunk_bound_ns", "pause_ns"})
@@ -29,28 +25,3 @@ def on_driver_clock(lines: bytes, offset_ns: int) -> bytes:
                 row[key] = [None if at is None else at + offset_ns for at in value]
         moved.append(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
     return b"".join(moved)
-
-
-class GrowingShard:
-    """A file that another process appends to, read from its beginning in pieces."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = 0
-        self._part = bytearray()
-
-    def next_piece(self) -> bytes:
-        """The next whole lines; empty if there are none yet."""
-        while True:
-            end = self._part.rfind(b"\n", 0, PIECE_BYTES) + 1 or self._part.find(b"\n") + 1
-            if end:
-                piece = bytes(self._part[:end])
-                del self._part[:end]
-                return piece
-            with self._path.open("rb") as file:
-                file.seek(self._at)
-                read = file.read(PIECE_BYTES)
-            if not read:
-                return b""
-            self._at += len(read)
-            self._part += read

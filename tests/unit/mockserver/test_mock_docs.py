@@ -84,7 +84,7 @@ def test_each_key_of_a_line_of_the_ledger_is_described() -> None:
         id=None, index=None, attempt=1, received_ns=0, handled_ns=0, plan=None, write_ns=(), chunk_tokens=[], chunk_kind="",
         blocked=[], end_ns=0, input_tokens=None, output_tokens=0, finished="stop", status=200, fault=None, bytes_in=0,
         bytes_out=0, engine={}, first_ns=0, audio_in_ns=0, audio_out_bytes=[],
-            audio_bytes_per_s=1, chunk_choice=[],
+            audio_bytes_per_s=1, chunk_choice=[], traceparent="",
     )  # fmt: skip
     assert [*json.loads(entry.to_line())] == [*FIELDS]
 

@@ -18,6 +18,7 @@ from bench.documents.plan_document import plan_document
 from bench.errors import UsageError
 from bench.metrics.objectives import parse
 from bench.report import text
+from bench.results.plan import PlanContent
 from tests.support.planned_server import HOURS, stretches
 
 SLO = ("ttft:p99<150ms", "tpot:p99<45ms")
@@ -76,16 +77,29 @@ def test_a_range_that_is_too_small_has_no_answer(tmp_path: Path) -> None:
     assert plan.breaks_first_s == 50_400
 
 
-def test_an_uncertain_fit_gives_a_wider_interval(tmp_path: Path) -> None:
-    sure, unsure = (
-        planned(stretches(tmp_path, "tpot:p99<45ms", draws=4, mean_error=error)[0], asked(draws=4))
-        for error in (0.0, 0.5)
-    )
-    widths = [plan.interval[1] - plan.interval[0] for plan in (sure, unsure) if plan.interval is not None]
-    assert widths[1] > widths[0]
-    assert sure.replicas is not None
-    assert unsure.replicas is not None
-    assert unsure.replicas >= sure.replicas
+def planned_of_peak(folder: Path, **of: Any) -> PlanContent:
+    found, _ = stretches(folder, "tpot:p99<45ms", draws=5, hours=HOURS[2:3], **of)
+    return planned(found, asked(draws=5, most=4))
+
+
+@pytest.fixture(scope="module")
+def sure(tmp_path_factory: pytest.TempPathFactory) -> PlanContent:
+    return planned_of_peak(tmp_path_factory.mktemp("sure"))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [{"mean_error": 0.5}, {"within": 1.2}, {"resamples": (0.6, 1.0, 1.6)}],
+    ids=["of the mean", "of each coefficient", "of resamples"],
+)
+def test_an_uncertain_fit_gives_a_wider_interval(of: dict[str, Any], sure: PlanContent, tmp_path: Path) -> None:
+    unsure = planned_of_peak(tmp_path, **of)
+    assert (sure.replicas, sure.interval) == (2, [2, 2])
+    assert (unsure.replicas, unsure.interval) == (3, [1, 3])
+    assert sure.headroom_interval is not None
+    assert unsure.headroom_interval is not None
+    widths = [high / low for low, high in (sure.headroom_interval, unsure.headroom_interval)]
+    assert widths[1] > 1.5 * widths[0]
 
 
 def test_scaling_by_the_hour_takes_fewer_replicas_and_costs_what_they_cost(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_every_state_is_told_from_the_files(tmp_path: Path) -> None:
         "f-waits": "not started", "g-starting": "starting", "h-failed": "could not start",
     }  # fmt: skip
     assert found["h-failed"].problem == "cannot connect to http://h:1"
-    assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 120 s")
+    assert (found["e-queued"].target, found["e-queued"].load) == ("http://h:1", "5 requests/s, 2 min")
     ended = found["a-ended"]
     assert (ended.verdict, ended.load, ended.has_report) == ("VALID", "4 users, 100 requests", True)
     assert ended.verdict_headline == "VALID, 100 requests, 1 failed: median can be given, no P90"

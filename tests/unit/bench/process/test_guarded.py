@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.process import guarded
 from tests.support.patience import PATIENCE_S
 
 pytestmark = pytest.mark.processes
@@ -49,6 +51,34 @@ def test_nothing_outlives_the_parent(how: str) -> None:
             process.kill()
         process.stdout.read()  # Until the guard has ended: the last that holds the pipe.
     assert [pid for pid in pids[1:] if not gone(pid)] == []
+
+
+class Server(subprocess.Popen[bytes]):
+    """It is only asked to end, and whether it has ended. `obeys`: SIGTERM ends it."""
+
+    def __init__(self, *, obeys: bool) -> None:
+        self.pid, self.obeys, self.signals = 7, obeys, list[int]()
+
+    def send(self, group: int, number: int) -> None:
+        assert group == self.pid
+        self.signals.append(number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if timeout is not None and not (self.obeys and signal.SIGTERM in self.signals):
+            raise subprocess.TimeoutExpired("serve", timeout)
+        return 0
+
+    def __del__(self) -> None:
+        """There is no process."""
+
+
+def test_a_command_is_asked_to_end_before_it_is_killed() -> None:
+    """With signals and waiting as events: what is not asked to end is seen at once, not after the time that it is given."""
+    obedient, stubborn = Server(obeys=True), Server(obeys=False)
+    for server in (obedient, stubborn):
+        guarded.end(server, 30.0, server.send)
+    assert obedient.signals == [signal.SIGTERM]
+    assert stubborn.signals == [signal.SIGTERM, signal.SIGKILL]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from bench.config import Settings, resolve
 from bench.config.flags import Parser, add_fields
 from bench.errors import UsageError
 from bench.records import from_line, to_line
-from bench.run_files import writable
+from bench.run_files import growing_file, writable
+from bench.run_files.growing_file import GrowingFile
 from bench.run_files.run_directory import RunDirectory
 from bench.scale.cluster import shipping
 from bench.scale.cluster.clock_offset import ClockOffset, Ping, closest
@@ -25,7 +26,7 @@ from bench.scale.cluster.collect import clock_name, collect
 from bench.scale.cluster.crew import differences
 from bench.scale.cluster.environment import environment_of, packages
 from bench.scale.cluster.node_worker import NodeFacts, node_facts
-from bench.scale.cluster.shipping import GrowingShard, on_driver_clock
+from bench.scale.cluster.shipping import on_driver_clock
 from tests.support.changed import replace
 from tests.support.made_records import made_record
 
@@ -97,11 +98,11 @@ def test_bytes_are_as_they_were_where_the_clock_is_the_same() -> None:
 def test_pieces_are_whole_lines_of_bounded_size_and_together_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipping, "PIECE_BYTES", 64)
+    monkeypatch.setattr(growing_file, "PIECE_BYTES", 64)
     path = tmp_path / "shard"
     lines = [b"x" * (7 * n % 90) + b"\n" for n in range(60)]
     path.write_bytes(b"".join(lines[:40]) + b"torn")
-    shard = GrowingShard(path)
+    shard = GrowingFile(path)
     pieces = []
     while piece := shard.next_piece():
         pieces.append(piece)

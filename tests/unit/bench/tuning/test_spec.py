@@ -98,6 +98,18 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"server": {"command": "serve"}}, "no place for seqs, tokens: write {flags}, or {seqs}"),
         ({"server": {"command": "serve {flags} {model}"}}, "{model} is not a flag of this file"),
         ({"server": {"command": "serve '"}}, "server.command: no closing quotation"),
+        ({"server": {"command": "serve '", "ports": [80]}}, "server.command: no closing quotation"),
+        ({"server": {"command": "serve {flags}"}}, "server.command has no {port}: write {port}, or give server.ports"),
+        ({"server": {"url": "http://127.0.0.1:8000"}}, "server.url has no {port}"),
+        ({"server": {"url": "localhost:{port}"}}, "does not begin with http:// or https://"),
+        ({"server": {"ready": ""}}, "server.ready is empty"),
+        ({"server": {"clear_cache": ""}}, "server.clear_cache is empty"),
+        ({"server": {"clear_cache": "reset 'all"}}, "server.clear_cache: no closing quotation"),
+        ({"server": {"environment": {"A": [1]}}}, "server.environment.A: give a word or a number"),
+        ({"flags": {"seqs": 3}}, "flags.seqs: give a list, for example [1, 2]"),
+        ({"flags": [1, 2]}, "flags: give keys with their values"),
+        ({"visit": [1]}, "visit: give a word or a number"),
+        ({"gpus": 0}, "gpus: 0 are too few"),
         ({"server": {"ports": [-1]}}, "server.ports: give ports from 1 to 65535"),
         ({"server": {"together": True}}, "need two server.ports or more"),
         ({"server": {"start_within": "soon"}}, "server.start_within: 'soon' is not a time"),
@@ -109,11 +121,14 @@ def test_conditions(text: str, flags: dict[str, Any], holds: bool) -> None:
         ({"needs": {"x": "seqs > 1"}}, "needs.x: not a flag"),
         ({"flags": {"seqs": [*range(200)]}}, "these are 200 combinations"),
         ({"gpus": "tp"}, "gpus: 'tp' is not a flag"),
-        ({"goal": "speed"}, "goal: input should be"),
+        ({"goal": "speed"}, "goal: 'speed' is not known: it is one of 'tokens_per_s'"),
         ({"goal": "held_load"}, "held_load needs objectives"),
         ({"goal": "dollars_per_million_tokens"}, "needs gpu_hour_cost"),
         ({"search": {"start": 3}}, "search is for goal: held_load"),
         ({"goal": "held_load", "objectives": ["ttft:p99<1s"], "search": {"begin": 3}}, "search.begin is not known"),
+        ({"goal": "held_load", "objectives": ["ttft:p99<1s"], "search": {"precision": "x"}}, "search: --precision"),
+        ({"goal": "held_load", "objectives": ["ttft:p99<1s"], "search": {"start": -3}}, "search: --start"),
+        ({"loads": "users=3", "objectives": ["ttft:p99"]}, "load or objectives: "),
         ({"objectives": ["ttft:p99"]}, "load or objectives: "),
         ({"load": {"url": "http://h"}}, "load.url: it is the server's"),
         ({"load": {"input_tokens": "many"}}, "load or objectives: "),
@@ -126,6 +141,17 @@ def test_what_is_wrong_is_said(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError) as refused:
         made(**changes)
     assert said in str(refused.value)
+
+
+def test_a_problem_is_said_once() -> None:
+    for changes in (
+        {"server": {"environment": {"A": [1]}}},
+        {"visit": [1]},
+        {"server": {"command": "serve {port} '{flags}"}},
+    ):
+        with pytest.raises(UsageError) as refused:
+            made(**changes)
+        assert len(refused.value.problems) == 1
 
 
 def test_every_problem_is_said_at_once() -> None:

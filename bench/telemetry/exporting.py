@@ -1,0 +1,143 @@
+"""The process that exports metrics and spans (`program.py`), seen from the run. Nothing is said to it while the load runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bench.endpoints.choice import endpoint_of
+from bench.errors import UsageError
+from bench.machine import identity
+from bench.process import child_process
+from bench.process.event_loop import add_message_reader
+from bench.telemetry.task import DIED, FINISH_WITHIN_S, Exported, Ready, Subject, TelemetryTask
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+
+PROGRAM = "bench.telemetry.program"
+_PATIENCE_S = 3.0
+"""How much longer than it may take the end of a load waits for the process."""
+
+_OF_BODY = {
+    "temperature": "gen_ai.request.temperature",
+    "top_p": "gen_ai.request.top_p",
+    "top_k": "gen_ai.request.top_k",
+    "seed": "gen_ai.request.seed",
+    "n": "gen_ai.request.choice.count",
+    "frequency_penalty": "gen_ai.request.frequency_penalty",
+    "presence_penalty": "gen_ai.request.presence_penalty",
+}
+"""Fields of every body, as spans name them."""
+
+
+def subject_of(config: RunConfig, run_id: str, model: str | None, version: str) -> Subject:
+    """The run, as metrics and spans name it."""
+    parts, endpoint = urlsplit(config.url), endpoint_of(config)
+    return Subject(
+        run_id=run_id,
+        name=config.name,
+        version=version,
+        endpoint=config.endpoint,
+        generates=endpoint.generates,
+        model=model,
+        host=parts.hostname or "",
+        port=parts.port if parts.port is not None else (443 if parts.scheme == "https" else 80),
+        load_unit=config.load.load_unit or "",
+        request=_request_attributes(config.extra_body or {}),
+    )
+
+
+def _request_attributes(body: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: body[key] for key, name in _OF_BODY.items() if type(body.get(key)) in (int, float)}
+    if found.get("gen_ai.request.choice.count") == 1:
+        del found["gen_ai.request.choice.count"]
+    stop = body.get("stop")
+    if isinstance(stop, str | list):
+        found["gen_ai.request.stop_sequences"] = tuple([stop] if isinstance(stop, str) else map(str, stop))
+    return found
+
+
+def _has_sdk() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class Telemetry:
+    """`ready`, `begin`, `finish`, then `linger`; `close` whatever happens."""
+
+    def __init__(self, task: TelemetryTask) -> None:
+        """Raises UsageError if a package is missing."""
+        if task.otlp is not None and not _has_sdk():
+            raise UsageError(
+                "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+            )
+        self._task = task
+        self._process, ours = child_process.start(PROGRAM)
+        self._connection = Connection(ours.detach())
+        self.page: str | None = None
+        """The URL of the page, once the process is ready."""
+
+    async def ready(self) -> tuple[str, ...]:
+        """Wait until it can begin. Returns notes for the report. Raises UsageError with every problem."""
+        try:
+            self._connection.send(self._task)
+            answer: Ready = await self._answer()
+        except (EOFError, OSError):
+            raise UsageError(
+                "the process that exports metrics did not start: leave out --otlp and --metrics-port"
+            ) from None
+        if answer.problems:
+            raise UsageError(list(answer.problems))
+        self.page = answer.page
+        return answer.notes
+
+    def begin(self, config: RunConfig, run_id: str, model: str | None) -> None:
+        """The load begins soon."""
+        subject = subject_of(config, run_id, model, identity.versions().get("trueload", ""))
+        with contextlib.suppress(OSError):
+            self._connection.send(subject)
+
+    async def finish(self) -> tuple[str, ...]:
+        """The load is over: wait for the last export. Returns notes for the report."""
+        try:
+            self._connection.send(None)
+            exported: Exported = await asyncio.wait_for(self._answer(), 2 * FINISH_WITHIN_S + _PATIENCE_S)
+        except (EOFError, OSError):
+            return (DIED,)
+        except TimeoutError:
+            return Exported(unfinished=True).notes()
+        return exported.notes()
+
+    async def _answer(self) -> Any:  # noqa: ANN401 - a message of the process
+        readable = asyncio.Event()
+        add_message_reader(self._connection, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        return self._connection.recv()
+
+    @property
+    def lingers(self) -> bool:
+        """Whether the page waits for one more reader."""
+        return self.page is not None and self._task.linger_s > 0 and self._process.poll() is None
+
+    def linger(self) -> None:
+        """Wait until the page was read once more, or for its time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(self._task.linger_s + _PATIENCE_S)
+
+    def close(self) -> None:
+        """End the process. Closing again does nothing."""
+        self._connection.close()
+        self._process.kill()  # It has nothing to save.
+        self._process.wait()

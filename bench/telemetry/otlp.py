@@ -1,0 +1,228 @@
+"""Metrics and spans sent by the SDK of OpenTelemetry, over OTLP/HTTP, by a thread that may be late.
+
+The SDK reads its environment: OTEL_EXPORTER_OTLP_* (headers, certificates, time-out, compression), OTEL_SERVICE_NAME and
+OTEL_RESOURCE_ATTRIBUTES. Points are cumulative, so an export that failed loses nothing once a later one arrives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from bench.telemetry.declared import METRICS, Metric
+from bench.telemetry.spans import ClientSpan
+from bench.telemetry.task import FINISH_WITHIN_S, Exported, Subject
+from bench.telemetry.totals import Distribution, Exemplar, Point
+
+FROM_ENVIRONMENT = "env"
+MOST_WAITING = 8_192
+"""Spans that wait to be sent; of more, the oldest are lost."""
+AT_ONCE = 512
+GIVEN_UP_WITHIN_S = 1.0
+"""How long the end of a load waits for a collector that did not take the last export."""
+_PROTOCOL = "http/protobuf"
+
+
+def environment_problems() -> list[str]:
+    """A sentence for each variable of the environment that asks for what cannot be done."""
+    names = ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+    return [
+        f"{name}={os.environ[name]}: --otlp speaks {_PROTOCOL} alone: unset it, and give the collector's HTTP port (4318)"
+        for name in names
+        if os.environ.get(name, _PROTOCOL) != _PROTOCOL
+    ]
+
+
+def disabled() -> bool:
+    """Whether the environment switches the SDK off."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+class _LastError(logging.Handler):
+    """Keeps what the SDK says of an export that failed: its result does not say why."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.text: str | None = None
+        self.seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.set()
+        text = " ".join(record.getMessage().split())
+        if "due to timeout" in text or "shutdown" in text.lower():
+            return  # It follows the reason.
+        reason = re.search(r"\[Errno -?\d+\] ([^\"')]+)", text) or re.search(r"Transient error (.*) encountered", text)
+        self.text = (text if reason is None else reason[1])[:200]
+
+
+class Otlp:
+    """Sends what it was given last, in a thread of its own."""
+
+    def __init__(self, url: str, subject: Subject, offset_ns: int, start_ns: int) -> None:
+        """`offset_ns` takes a time of the records to Unix time. `start_ns`: when counting began."""
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        self._errors = _LastError()
+        logger = logging.getLogger("opentelemetry")
+        logger.addHandler(self._errors)
+        logger.propagate = False
+        base = None if url == FROM_ENVIRONMENT else re.sub(r"(/v1/(metrics|traces|logs))?/*$", "", url)
+        self._metrics = OTLPMetricExporter(endpoint=None if base is None else f"{base}/v1/metrics")
+        self._traces = OTLPSpanExporter(endpoint=None if base is None else f"{base}/v1/traces")
+        ours = {
+            "service.name": "trueload",
+            "service.version": subject.version,
+            "service.instance.id": subject.run_id,
+            "trueload.run.name": subject.name,
+        }
+        self._resource = Resource(ours).merge(OTELResourceDetector().detect())
+        self._scope = InstrumentationScope("trueload", subject.version)
+        self._offset_ns, self._start_ns = offset_ns, start_ns
+        self._points: tuple[int, Sequence[Point]] | None = None
+        self._spans: deque[ClientSpan] = deque()
+        self._lock, self._news = threading.Lock(), threading.Event()
+        self._over = False
+        self._exports = self._failed = self._sent = self._lost = 0
+        self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
+        self._thread.start()
+
+    def tell(self, at_ns: int, points: Sequence[Point], spans: Sequence[ClientSpan]) -> None:
+        """The metrics now, in place of those that were not sent yet, and new spans."""
+        with self._lock:
+            self._points = at_ns, points
+            self._spans.extend(spans)
+            while len(self._spans) > MOST_WAITING:
+                self._spans.popleft()
+                self._lost += 1
+        self._news.set()
+
+    def finish(self) -> Exported:
+        """Send what is left, if a collector takes it in time."""
+        self._over = True
+        self._news.set()
+        if self._failed == self._exports:
+            # Nothing was ever taken: after an error the SDK would try again for longer than a user waits.
+            if self._errors.seen.wait(FINISH_WITHIN_S):
+                self._metrics.shutdown()
+                self._traces.shutdown()  # type: ignore[no-untyped-call]
+            self._thread.join(GIVEN_UP_WITHIN_S)
+        else:
+            self._thread.join(FINISH_WITHIN_S)
+        with self._lock:
+            return Exported(
+                exports=self._exports,
+                failed=self._failed,
+                spans=self._sent,
+                lost_spans=self._lost + len(self._spans),
+                error=self._errors.text,
+                unfinished=self._thread.is_alive(),
+            )
+
+    def _run(self) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            over = self._over  # What was told before it is sent below.
+            with self._lock:
+                points, self._points = self._points, None
+            if points is not None:
+                self._count(self._send_metrics(*points))
+            while self._spans and not (over and self._failed == self._exports):
+                self._send_spans()
+            if over:
+                self._errors.seen.set()  # Nobody need wait for an error.
+                return
+
+    def _count(self, good: bool) -> None:
+        with self._lock:
+            self._exports += 1
+            self._failed += not good
+
+    def _send_metrics(self, at_ns: int, points: Sequence[Point]) -> bool:
+        from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, ResourceMetrics, ScopeMetrics
+
+        metrics = [self._metric(name, [*own], at_ns) for name, own in groupby(points, lambda point: point.metric.name)]
+        scope = ScopeMetrics(self._scope, metrics, "")
+        data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
+        return self._metrics.export(data) is MetricExportResult.SUCCESS
+
+    def _metric(self, name: str, points: Sequence[Point], at_ns: int) -> Any:  # noqa: ANN401 - of a package that is not always there
+        from opentelemetry.sdk.metrics.export import (
+            AggregationTemporality,
+            Gauge,
+            Histogram,
+            HistogramDataPoint,
+            NumberDataPoint,
+            Sum,
+        )
+        from opentelemetry.sdk.metrics.export import (
+            Metric as SdkMetric,
+        )
+
+        metric: Metric = METRICS[name]
+        begin, now = self._start_ns + self._offset_ns, at_ns + self._offset_ns
+        numbers, histograms = [], []
+        for point in points:
+            attributes, value = dict(point.attributes), point.value
+            if isinstance(value, Distribution):
+                histograms.append(
+                    HistogramDataPoint(
+                        attributes, begin, now, value.count, value.total, [*value.counts], metric.bounds, value.least,
+                        value.most, [*self._exemplars(value)],
+                    )
+                )  # fmt: skip
+            else:
+                numbers.append(NumberDataPoint(attributes, begin, now, value))
+        cumulative = AggregationTemporality.CUMULATIVE
+        data = (
+            Histogram(histograms, cumulative)
+            if metric.kind == "histogram"
+            else Sum(numbers, cumulative, is_monotonic=True)
+            if metric.kind == "counter"
+            else Gauge(numbers)
+        )
+        return SdkMetric(name, metric.description, metric.unit, data)
+
+    def _exemplars(self, values: Distribution) -> Iterator[Any]:
+        from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
+
+        def made(one: Exemplar) -> Any:  # noqa: ANN401
+            return SdkExemplar({}, one.value, one.at_ns + self._offset_ns, int(one.span_id, 16), int(one.trace_id, 16))
+
+        return map(made, values.exemplars.values())
+
+    def _send_spans(self) -> None:
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.sdk.trace.export import SpanExportResult
+        from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+        with self._lock:
+            batch = [self._spans.popleft() for _ in range(min(AT_ONCE, len(self._spans)))]
+        spans = [
+            ReadableSpan(
+                span.name,
+                SpanContext(int(span.trace_id, 16), int(span.span_id, 16), False, TraceFlags(TraceFlags.SAMPLED)),
+                resource=self._resource,
+                attributes=span.attributes,
+                kind=SpanKind.CLIENT,
+                status=Status(StatusCode.UNSET) if span.error is None else Status(StatusCode.ERROR, span.error),
+                start_time=span.begin_ns + self._offset_ns,
+                end_time=span.end_ns + self._offset_ns,
+                instrumentation_scope=self._scope,
+            )
+            for span in batch
+        ]
+        good = self._traces.export(spans) is SpanExportResult.SUCCESS
+        self._count(good)
+        with self._lock:
+            self._sent += len(batch) if good else 0
+            self._lost += 0 if good else len(batch)

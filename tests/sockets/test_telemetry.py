@@ -1,0 +1,273 @@
+"""A run exports metrics and spans: what a collector and a scraper get is what the run's own files say."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+import bench
+from bench import cli, manifest
+from bench.errors import Exit, UsageError
+from bench.observer import Observer
+from bench.run_files.run_directory import RunDirectory
+from bench.telemetry.declared import METRICS
+from bench.workload.tracing import ids_of
+from tests.support.mock_process import MockProcess, mock_process
+from tests.support.otlp_receiver import Collector, otlp_receiver, plain
+
+WORDS = ("--input-tokens", "16", "--output-tokens", "6", "--requests", "40", "--concurrency", "4", "--quiet")
+RAN = (Exit.GOOD, Exit.INVALID, Exit.TARGET)
+"""A busy machine may make a run INVALID, and planned faults end with TARGET: that says nothing of exports."""
+
+
+@pytest.fixture(scope="module")
+def mock() -> Iterator[MockProcess]:
+    with mock_process("--ttft", "5ms", "--tpot", "1ms") as running:
+        yield running
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with otlp_receiver() as running:
+        yield running
+
+
+def run(url: str, out: Path, *more: str) -> list[dict[str, Any]]:
+    """Run, and return the records."""
+    assert cli.main(["run", "--url", url, "--out", str(out), *WORDS, *more]) in RAN
+    return [json.loads(line) for line in (out / "requests.jsonl").read_text().splitlines()]
+
+
+def notes(out: Path) -> str:
+    return " ".join(manifest.read(RunDirectory.open(out)).manifest.notes)
+
+
+def count(collector: Collector, name: str, **attributes: str) -> float:
+    """The sum of a metric's points with these attributes, in the last export."""
+    metric = collector.last[name]
+    points = getattr(metric, metric.WhichOneof("data")).data_points
+    chosen = [point for point in points if attributes.items() <= plain(point.attributes).items()]
+    return sum(point.count if metric.WhichOneof("data") == "histogram" else point.as_int for point in chosen)
+
+
+@pytest.mark.parametrize("more", [["--workers", "1"], ["--workers", "2"], ["--transport", "httpx"]], ids=" ".join)
+def test_the_trace_that_the_server_was_sent_is_the_trace_that_is_exported(
+    mock: MockProcess, collector: Collector, tmp_path: Path, more: list[str]
+) -> None:
+    records = run(mock.url, tmp_path / "run", "--otlp", collector.url, "--trace-share", "50%", *more)
+    traced = {record["id"]: record["traceparent"] for record in records if "traceparent" in record}
+    assert 5 < len(traced) < 35
+    lines = mock.lines_of({record["id"] for record in records})
+    assert {name: line["traceparent"] for name, line in lines.items() if "traceparent" in line} == traced
+    spans = {plain(span.attributes)["trueload.request.id"]: span for span in collector.spans}
+    assert {name: (span.trace_id.hex(), span.span_id.hex()) for name, span in spans.items()} == {
+        name: ids_of(header) for name, header in traced.items()
+    }
+    for record in records:
+        if record["id"] not in traced:
+            continue
+        span, attributes = spans[record["id"]], plain(spans[record["id"]].attributes)
+        assert (span.name, span.kind, span.parent_span_id) == ("chat mock-model", 3, b"")
+        assert span.end_time_unix_nano - span.start_time_unix_nano == record["end_ns"] - record["sent_ns"]
+        assert attributes["gen_ai.usage.output_tokens"] == record["output_tokens"]
+        assert attributes["gen_ai.request.max_tokens"] == 6
+        expected = (record["chunk_ns"][0] - record["sent_ns"]) / 1e9
+        assert attributes["gen_ai.response.time_to_first_chunk"] == pytest.approx(expected)
+
+
+def test_the_last_metrics_count_what_the_records_count(mock: MockProcess, collector: Collector, tmp_path: Path) -> None:
+    records = run(
+        mock.url, tmp_path / "run", "--otlp", f"{collector.url}/v1/metrics", "--trace-share", "1", "--warmup", "5"
+    )
+    assert len(records) == 45
+    for phase, n in Counter(record["phase"] for record in records).items():
+        assert count(collector, "gen_ai.client.inference.duration", **{"trueload.phase": phase}) == n
+        assert count(collector, "trueload.requests.ended", **{"trueload.outcome": "ok", "trueload.phase": phase}) == n
+    assert count(collector, "gen_ai.client.inference.usage.output_tokens") == 6 * 45
+    assert count(collector, "trueload.itl") == 5 * 45
+    assert count(collector, "trueload.requests.sent") == 45
+    assert count(collector, "trueload.output_tokens.arrived") == 6 * 45
+    exemplars = {
+        exemplar.trace_id.hex()
+        for point in collector.last["trueload.ttft"].histogram.data_points
+        for exemplar in point.exemplars
+    }
+    assert exemplars
+    assert exemplars <= {ids_of(record["traceparent"])[0] for record in records}
+    assert notes(tmp_path / "run") == ""
+
+
+def test_errors_are_exported_by_kind(collector: Collector, tmp_path: Path) -> None:
+    with mock_process("--fault", "429:rate=0.5", "--ttft", "5ms", "--tpot", "1ms") as failing:
+        records = run(failing.url, tmp_path / "run", "--otlp", collector.url, "--trace-share", "100%")
+    refused = sum(record.get("status") == 429 for record in records)
+    assert 0 < refused < 40
+    assert count(collector, "trueload.requests.failed", **{"error.type": "429"}) == refused
+    failed = [span for span in collector.spans if span.status.code == 2]
+    assert len(failed) == refused
+    assert {plain(span.attributes)["error.type"] for span in failed} == {"429"}
+
+
+def test_the_environment_says_where_to_and_what_besides(
+    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20secret")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "nightly")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=lab")
+    run(mock.url, tmp_path / "run", "--otlp", "env")
+    assert collector.resource["service.name"] == "nightly"
+    assert collector.resource["deployment.environment.name"] == "lab"
+    assert collector.headers[-1]["x-key"] == "a secret"
+    assert collector.headers[-1]["content-encoding"] == "gzip"
+    assert not collector.traces
+
+
+class Pages(Observer):
+    """Reads the page: when it is there, and again and again until its process has ended."""
+
+    def __init__(self, accept: str) -> None:
+        self.texts: list[str] = []
+        self._accept = accept
+        self._thread: threading.Thread | None = None
+
+    def say(self, line: str) -> None:
+        if line.startswith("metrics at "):
+            self._thread = threading.Thread(target=self._read, args=(line.removeprefix("metrics at "),))
+            self._thread.start()
+
+    def _read(self, url: str) -> None:
+        try:
+            while True:
+                self.texts.append(urlopen(Request(url, headers={"accept": self._accept})).read().decode())
+        except OSError:
+            return
+
+    def end(self) -> None:
+        assert self._thread is not None
+        self._thread.join()
+
+
+def last_page(mock: MockProcess, out: Path, accept: str) -> str:
+    """The page that is served after the load; the run waits for its being read."""
+    pages = Pages(accept)
+    settings: dict[str, Any] = {"concurrency": 4, "requests": 40, "input_tokens": "16", "output_tokens": "6"}
+    bench.run(url=mock.url, out=str(out), metrics_port="0", metrics_linger="60s", observer=pages, **settings)
+    pages.end()
+    return pages.texts[-1]
+
+
+def test_a_scraper_sees_the_end_of_the_run_and_the_page_ends_then(mock: MockProcess, tmp_path: Path) -> None:
+    page = last_page(mock, tmp_path / "run", "application/openmetrics-text; version=1.0.0")
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    ended = families["trueload_requests_ended"].samples
+    assert [(sample.name, sample.value) for sample in ended] == [("trueload_requests_ended_total", 40.0)]
+    ttft = {one.labels["le"]: one.value for one in families["trueload_ttft_seconds"].samples if "le" in one.labels}
+    assert ttft["+Inf"] == 40.0
+    assert set(families) <= {metric.prometheus for metric in METRICS.values()} | {"target"}
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not there: apt-get install prometheus")
+def test_prometheus_itself_reads_the_page(mock: MockProcess, tmp_path: Path) -> None:
+    page = last_page(mock, tmp_path / "run", "text/plain")
+    assert "trueload_requests_ended_total" in page
+    checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_collector_that_is_not_there_ends_no_run(mock: MockProcess, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        records = run(
+            mock.url, tmp_path / "run", "--otlp", f"http://127.0.0.1:{free.getsockname()[1]}", "--trace-share", "100%"
+        )
+    assert all(record["outcome"] == "ok" for record in records)
+    assert "exports failed (Connection refused)" in notes(tmp_path / "run")
+    assert "40 of 40 spans were not exported" in notes(tmp_path / "run")
+
+
+def test_a_collector_that_refuses_is_told_with_its_status(
+    mock: MockProcess, collector: Collector, tmp_path: Path
+) -> None:
+    collector.status = 401
+    run(mock.url, tmp_path / "run", "--otlp", collector.url)
+    assert "exports failed" in notes(tmp_path / "run")
+    assert "401" in notes(tmp_path / "run")
+
+
+def test_a_collector_that_does_not_answer_ends_no_run(mock: MockProcess, collector: Collector, tmp_path: Path) -> None:
+    collector.open.clear()
+    records = run(mock.url, tmp_path / "run", "--otlp", collector.url, "--trace-share", "100%")
+    assert all(record["outcome"] == "ok" for record in records)
+    assert "the last export was not done 5 s after the load" in notes(tmp_path / "run")
+
+
+def test_a_port_in_use_is_told_before_anything_is_sent(mock: MockProcess, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        with pytest.raises(
+            UsageError, match=rf"--metrics-port {port}: 127.0.0.1:{port} cannot be opened \(Address already"
+        ):
+            bench.run(url=mock.url, out=str(tmp_path / "run"), metrics_port=port)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_protocol_that_is_not_spoken_is_told_before_anything_is_sent(
+    mock: MockProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    with pytest.raises(UsageError, match="OTEL_EXPORTER_OTLP_PROTOCOL=grpc: --otlp speaks http/protobuf alone"):
+        bench.run(url=mock.url, out=str(tmp_path / "run"), otlp="http://127.0.0.1:4318")
+
+
+def test_a_disabled_sdk_exports_nothing_and_the_report_has_a_note(
+    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    run(mock.url, tmp_path / "run", "--otlp", collector.url)
+    assert not collector.metrics
+    assert "OTEL_SDK_DISABLED is set" in notes(tmp_path / "run")
+
+
+WITHOUT_SDK = """
+import sys
+sys.modules["opentelemetry.exporter"] = None
+from bench import cli, manifest
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_a_missing_package_is_told_in_one_sentence(mock: MockProcess, tmp_path: Path) -> None:
+    words = ["run", "--url", mock.url, "--out", str(tmp_path / "run"), "--otlp", "http://127.0.0.1:4318"]
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_SDK, *words], capture_output=True, text=True, env=os.environ)
+    assert ended.returncode == Exit.USAGE
+    assert (
+        "--otlp needs the OpenTelemetry SDK: pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        in ended.stderr
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_process_that_exports_may_die(
+    mock: MockProcess, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.telemetry.exporting.PROGRAM", "tests.support.dying_exporter")
+    records = run(mock.url, tmp_path / "run", "--otlp", collector.url)
+    assert len(records) == 40
+    assert "the process that exports metrics and spans died" in notes(tmp_path / "run")

@@ -1,0 +1,111 @@
+"""A collector of OTLP over HTTP, which keeps what it is sent: the messages of opentelemetry-proto, read by protobuf."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+
+
+def plain(attributes: Any) -> dict[str, Any]:
+    """Attributes of a message as Python has them."""
+
+    def value(one: Any) -> Any:
+        kind = one.WhichOneof("value")
+        return tuple(map(value, one.array_value.values)) if kind == "array_value" else getattr(one, kind)
+
+    return {pair.key: value(pair.value) for pair in attributes}
+
+
+class Collector:
+    """What has arrived. `open`: while it is not set, an export waits for its answer."""
+
+    def __init__(self) -> None:
+        self.metrics: list[ExportMetricsServiceRequest] = []
+        self.traces: list[ExportTraceServiceRequest] = []
+        self.headers: list[dict[str, str]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self.status = 200
+        self.url = ""
+
+    @property
+    def spans(self) -> list[Any]:
+        """Every span."""
+        return [
+            span
+            for request in self.traces
+            for one in request.resource_spans
+            for scope in one.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The metrics of the last export, by name."""
+        scopes = (scope for one in self.metrics[-1].resource_metrics for scope in one.scope_metrics)
+        return {metric.name: metric for scope in scopes for metric in scope.metrics}
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """The attributes of who sent the last metrics."""
+        return plain(self.metrics[-1].resource_metrics[0].resource.attributes)
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> bytes:
+        """A request; returns the body of the answer."""
+        self.headers.append(headers)
+        if path == "/v1/metrics":
+            self.metrics.append(ExportMetricsServiceRequest.FromString(body))
+            return bytes(ExportMetricsServiceResponse().SerializeToString())
+        assert path == "/v1/traces"
+        self.traces.append(ExportTraceServiceRequest.FromString(body))
+        return bytes(ExportTraceServiceResponse().SerializeToString())
+
+
+@contextmanager
+def otlp_receiver() -> Iterator[Collector]:
+    """A collector at a port of its own."""
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            collector.open.wait()
+            answer = b""
+            if collector.status == 200:
+                answer = collector.take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            self.send_response(collector.status)
+            self.send_header("content-type", "application/x-protobuf")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield collector
+    finally:
+        collector.open.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,80 @@
+"""The dashboard in examples/ is what Grafana's own types say, and asks for metrics that a load exports."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.prometheus import Dataquery
+
+from bench.telemetry.declared import METRICS, prometheus_name
+
+FILE = Path(__file__).parents[2] / "examples" / "grafana" / "trueload.json"
+CONTENT: dict[str, Any] = json.loads(FILE.read_text())
+QUERIES = [target["expr"] for panel in CONTENT["panels"] for target in panel["targets"]]
+QUERIES += [variable["query"] for variable in CONTENT["templating"]["list"] if variable["type"] == "query"]
+_SUFFIX = {"histogram": ("_bucket",), "counter": ("_total",), "gauge": ("",)}
+EXPORTED = {metric.prometheus + suffix for metric in METRICS.values() for suffix in _SUFFIX[metric.kind]}
+LABELS = {
+    prometheus_name(name)
+    for name in (
+        "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "server.address", "server.port",
+        "error.type", "trueload.phase", "trueload.outcome", "trueload.load.unit",
+    )
+}  # fmt: skip
+WORDS = {"histogram_quantile", "sum", "by", "le", "rate", "label_values"}
+
+
+def lost(given: object, kept: object, place: str = "") -> list[str]:
+    """What of a document is not in another one, which may have more."""
+    if isinstance(given, dict):
+        if not isinstance(kept, dict):
+            return [place]
+        return [row for key, value in given.items() for row in lost(value, kept.get(key), f"{place}.{key}")]
+    if isinstance(given, list):
+        if not isinstance(kept, list) or len(kept) != len(given):
+            return [place]
+        return [
+            row
+            for i, (one, other) in enumerate(zip(given, kept, strict=True))
+            for row in lost(one, other, f"{place}[{i}]")
+        ]
+    return [] if given == kept else [place]
+
+
+def read_by_grafanas_types(content: dict[str, Any]) -> object:
+    """The dashboard as those types keep it. What they do not know is lost."""
+    return json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(content)))
+
+
+def test_grafanas_types_know_everything_that_the_dashboard_says() -> None:
+    assert lost(CONTENT, read_by_grafanas_types(CONTENT)) == []
+    for panel in CONTENT["panels"]:
+        for target in panel["targets"]:
+            assert lost(target, json.loads(JSONEncoder().encode(Dataquery.from_json(target)))) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("titel", "x"), ("panles", [])])
+def test_a_key_that_grafana_does_not_know_would_be_seen(key: str, value: object) -> None:
+    wrong = {**CONTENT, key: value}
+    assert lost(wrong, read_by_grafanas_types(wrong)) == [f".{key}"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_asks_for_metrics_that_are_exported(query: str) -> None:
+    words = set(re.findall(r"[a-z][a-z0-9_]+", re.sub(r'"[^"]*"|\[[^]]*\]', "", query)))
+    assert words & EXPORTED, f"{query} names no metric"
+    assert words - EXPORTED - LABELS - WORDS == set()
+
+
+def test_the_measures_of_a_load_are_on_it() -> None:
+    shown = {metric.name for metric in METRICS.values() if any(metric.prometheus in query for query in QUERIES)}
+    assert shown >= {
+        "trueload.ttft", "trueload.tpot", "trueload.itl", "trueload.e2el", "trueload.requests.in_flight", "trueload.load",
+        "trueload.requests.ended", "trueload.requests.failed", "trueload.client.lateness", "trueload.output_tokens.arrived",
+    }  # fmt: skip
