@@ -7,7 +7,7 @@ more chance of a false alarm (bench/statistics/multiple.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.metrics.catalog import METRICS, OF_FEW
@@ -69,19 +69,16 @@ def _latency(metric: str, stat: str) -> Number:
     return Number(metric, stat, title, found.unit, higher_is_worse=True, floor=floor)
 
 
-TTFT, TTFA, TPOT, E2EL = (
-    _latency("ttft", "p90"),
-    _latency("ttfa", "p90"),
-    _latency("tpot", "p50"),
-    _latency("e2el", "p90"),
-)
-TTFT_TAIL, TTFA_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "ttfa", "tpot", "e2el"))
+TTFT, TPOT, E2EL = _latency("ttft", "p90"), _latency("tpot", "p50"), _latency("e2el", "p90")
+TTFT_TAIL, TPOT_TAIL, E2EL_TAIL = (_latency(metric, "p99") for metric in ("ttft", "tpot", "e2el"))
 OUTPUT = Number("output_tokens_per_s", None, "Output tokens/s", "1/s", higher_is_worse=False)
-INPUTS = tuple(
-    Number("inputs_per_s", None, input_rate(are, title=True), "1/s", higher_is_worse=False, inputs_are=are)
-    for are in ("texts", "documents", "images", "utterances", None)
+INPUTS = Number("inputs_per_s", None, "Inputs/s", "1/s", higher_is_worse=False)
+"""Stands for OUTPUT where replies are no generated text."""
+NAMED_INPUTS = tuple(
+    replace(INPUTS, title=input_rate(are, title=True), inputs_are=are)
+    for are in ("texts", "documents", "images", "utterances")
 )
-"""The first that is known stands for OUTPUT where replies are no generated text."""
+"""The same by the name of what requests are made of, where all runs have the same."""
 INPUT_TOKENS = Number("input_tokens_per_s", None, "Input tokens/s", "1/s", higher_is_worse=False)
 REQUESTS = Number("requests_per_s", None, "Requests/s", "1/s", higher_is_worse=False)
 """Replaces INPUTS for endpoints without tokens: each request is one input."""
@@ -104,10 +101,10 @@ _EXPLORED = (
 
 
 def primary(known: Callable[[Number], bool]) -> list[Number]:
-    """The numbers that decide, as far as they are `known` of every run: TTFA too where replies are audio, E2EL in place of
-    TTFT where nothing streamed, and inputs in place of output tokens where replies are no generated text."""
-    latencies = [number for number in (TTFT, TTFA, TPOT) if known(number)]
-    delivered = next((number for number in INPUTS if known(number)), OUTPUT)
+    """The numbers that decide, as far as they are `known` of every run: E2EL in place of TTFT where nothing streamed, inputs
+    in place of output tokens where replies are no generated text."""
+    latencies = [number for number in (TTFT, TPOT) if known(number)]
+    delivered = next((number for number in (*NAMED_INPUTS, INPUTS) if known(number)), OUTPUT)
     if _of_requests(known):
         delivered = REQUESTS
     return [*(latencies if TTFT in latencies else [E2EL, *latencies]), delivered, ERRORS]
@@ -115,12 +112,12 @@ def primary(known: Callable[[Number], bool]) -> list[Number]:
 
 def _of_requests(known: Callable[[Number], bool]) -> bool:
     """Whether neither input nor output tokens are counted."""
-    return known(INPUTS[-1]) and known(REQUESTS) and not known(INPUT_TOKENS)
+    return known(INPUTS) and known(REQUESTS) and not known(INPUT_TOKENS)
 
 
 def gated(known: Callable[[Number], bool]) -> list[Number]:
     """The numbers that a gate holds to a baseline: those that decide, and p99 of their latencies."""
-    tails = [number for number in (TTFT_TAIL, TTFA_TAIL, TPOT_TAIL) if known(number)]
+    tails = [number for number in (TTFT_TAIL, TPOT_TAIL) if known(number)]
     decided = primary(known)
     at = sum(number.stat is not None for number in decided)
     return [*decided[:at], *(tails if TTFT_TAIL in tails else [E2EL_TAIL, *tails]), *decided[at:]]

@@ -59,7 +59,7 @@ def entry_of(run: MeasuredRun) -> BaselineRun:
         independent_requests=values.independent_requests(),
         error_rate=ERRORS.of(summary),
         output_tokens_per_s=OUTPUT.of(summary),
-        inputs_per_s=INPUTS[-1].of(summary),
+        inputs_per_s=INPUTS.of(summary),
         inputs_are=None if summary.inputs is None else summary.inputs.are,
         input_tokens_per_s=None if summary.inputs is None else INPUT_TOKENS.of(summary),
         stats={
