@@ -9,7 +9,6 @@ from pathlib import Path
 from msgspec import MsgspecError
 
 from bench.load_search.visits import Result
-from bench.records import REQUESTS
 from bench.results.numbers import Metric
 from bench.results.summary import ObjectiveResult, RunSummary, from_json
 from bench.run_files.run_directory import SUMMARY
@@ -48,7 +47,7 @@ def of_inputs(numbers: Mapping[int, VisitNumbers]) -> bool:
 
 def of_requests(numbers: Mapping[int, VisitNumbers]) -> bool:
     """Whether the visits count neither tokens nor inputs."""
-    return inputs_are(numbers) == REQUESTS
+    return inputs_are(numbers) == "requests"
 
 
 def inputs_are(numbers: Mapping[int, VisitNumbers]) -> str | None:
